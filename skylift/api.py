@@ -98,7 +98,7 @@ def submit(script: str | os.PathLike[str] | None = None, **options: Any) -> Job:
     """
     planned, settings = _plan(script, **options)
     watcher = _Watcher()
-    taken = _complete(Submit(planned, settings, watcher, Clock(watcher), alone=True))
+    taken = _complete(Submit(planned, settings, watcher, Clock(watcher), detached=True))
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt
     return Job(planned.name, _account=taken.account)

@@ -223,7 +223,7 @@ def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Launc
     from skylift.runner.flow import Submit
     from skylift.runner.steps import Clock
 
-    return job.name, with_interrupts(Submit(job, settings, screen, Clock(screen), alone=True))
+    return job.name, with_interrupts(Submit(job, settings, screen, Clock(screen), detached=True))
 
 
 def _tell_detached(name: str, taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:

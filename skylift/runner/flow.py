@@ -71,12 +71,12 @@ class Run:
 class Submit:
     """Check, provision, ship, launch. `run` may be called once; `interrupt` is Ctrl-C.
 
-    With `alone`, nobody stays to watch: the server must have reported that the job is its own.
+    With `detached`, nobody stays to watch: the server must have reported that the job is its own.
     """
 
-    def __init__(self, job: Job, settings: Settings, watcher: Watcher, clock: Clock, *, alone: bool = False) -> None:
+    def __init__(self, job: Job, settings: Settings, watcher: Watcher, clock: Clock, *, detached: bool = False) -> None:
         self._job, self._settings, self._watcher, self._clock = job, settings, watcher, clock
-        self._alone = alone
+        self._detached = detached
         self._interrupted = False
         self._instance: str | None = None
         self._task: asyncio.Task[Launched] | None = None
@@ -122,7 +122,7 @@ class Submit:
         return launched
 
     async def _take_over(self, checked: Checked, shipping: Shipping, undo: Undo) -> Launched | None:
-        return await TakeOver(checked, shipping, undo, self._watcher, self._clock, alone=self._alone).run()
+        return await TakeOver(checked, shipping, undo, self._watcher, self._clock, detached=self._detached).run()
 
     async def _provision_and_ship(self, checked: Checked, shipping: Shipping, undo: Undo) -> Provisioned:
         """At the same time; both wait for the bucket where they need it."""
@@ -138,7 +138,7 @@ class Submit:
         return provisioned
 
     async def _launch(self, checked: Checked, provisioned: Provisioned, undo: Undo) -> Launched:
-        return await Start(checked, undo, self._watcher, self._clock, alone=self._alone).run(provisioned)
+        return await Start(checked, undo, self._watcher, self._clock, detached=self._detached).run(provisioned)
 
 
 class Attach:

@@ -33,7 +33,7 @@ class WaitingJob:
 
 
 def submit(job: Job, settings: Settings, watcher: Seen) -> Launched:
-    taken = asyncio.run(Submit(job, settings, watcher, Clock(watcher), alone=True).run())
+    taken = asyncio.run(Submit(job, settings, watcher, Clock(watcher), detached=True).run())
     assert isinstance(taken, Launched)
     return taken
 

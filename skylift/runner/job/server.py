@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.runner.job.tags import TAG_FIT, job_of
+from skylift.runner.job.tags import TAG_CONFIGURATION, job_of
 
 
 @dataclass(frozen=True)
 class Server:
-    """An instance as EC2 last described it; `address` is its public IPv4 address, once it has one, `role` that of its
-    profile, `fit` what is to be known of one that is kept, and `parts` are its disks and network interfaces."""
+    """An instance as EC2 last described it.
+
+    `address` is its public IPv4 address, once it has one, and `role` the role of its instance profile. `configuration`
+    is its tag for a server that is kept (see launch/kept_server.py). `parts` are its disks and network interfaces.
+    """
 
     instance: str
     state: str
@@ -24,7 +27,7 @@ class Server:
     key: str = ""
     groups: tuple[str, ...] = ()
     role: str = ""
-    fit: str = ""
+    configuration: str = ""
     parts: tuple[str, ...] = ()
 
     @property
@@ -47,7 +50,7 @@ def parse_server(instance: dict[str, Any]) -> Server:
         key=instance.get("KeyName", ""),
         groups=tuple(each["GroupId"] for each in instance.get("SecurityGroups", [])),
         role=instance.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2],
-        fit=tags.get(TAG_FIT, ""),
+        configuration=tags.get(TAG_CONFIGURATION, ""),
         parts=(
             *(each["Ebs"]["VolumeId"] for each in instance.get("BlockDeviceMappings", [])),
             *(each["NetworkInterfaceId"] for each in instance.get("NetworkInterfaces", [])),

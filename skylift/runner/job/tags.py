@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from skylift.runner.job.job import NAME_FORM
 
 TAG_JOB = "skylift:job"
-TAG_FIT = "skylift:fit"
+TAG_CONFIGURATION = "skylift:configuration"
 """On servers that are kept: what the next job must be like to have it. It stays while the jobs change."""
 _TAGS: dict[str, Callable[[str], str]] = {"Name": lambda job: f"skylift {job}", TAG_JOB: lambda job: job}
 """Every tag, and what it says of a job. A tag that is added here is on everything, also on what is kept."""

@@ -22,9 +22,9 @@ from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import NOTHING_TOLD, Status, encode_status
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import ENDED, State
-from skylift.runner.launch.fleet import active_fleets, delete_fleets, put_away, remove_template
+from skylift.runner.launch.fleet import active_fleets, delete_fleets, remove_fleet, remove_template
 from skylift.runner.launch.host_keys import HostKeys
-from skylift.runner.launch.kept_server import put_roles_away
+from skylift.runner.launch.kept_server import remove_roles
 from skylift.runner.launch.server import describe, live_servers, terminate
 from skylift.runner.price.price import hourly_cost
 from skylift.runner.price.run_price import run_cost, time_of_server
@@ -251,7 +251,7 @@ class Jobs:
             self._api.put(self._bucket, Prefix(name).status, json.dumps(encode_status(last, job=name)).encode())
             self._account.forget_secrets(name)
         try:
-            put_roles_away(self._account, name, servers)
+            remove_roles(self._account, name, servers)
         except NotPermitted as error:
             raise RunError(f"The job {name} is ended, but its role stays: {error.message}") from None
         return "cancelled" if servers or fleets else "had ended already"
@@ -293,8 +293,8 @@ class Jobs:
         if self._is_spot(name):
             if active_fleets(self._api, name) and not self._has_ended(name):
                 raise RunError(f"The job {name} waits for another server.", f"End it first: skylift cancel {name}")
-            put_away(self._api, name)
-        put_roles_away(self._account, name, [])
+            remove_fleet(self._api, name)
+        remove_roles(self._account, name, [])
         count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/", last=Prefix(name).record)
         return f"removed, {count} object{'s' * (count != 1)}"
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from skylift.runner.errors import UsageError
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import Status, parse_times, piece_offset
-from skylift.runner.launch import server as launch
+from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import in_thread
@@ -34,7 +34,7 @@ async def show_logs(
 ) -> Status | None:
     """The output to the watcher, each byte once. With `follow`, until the job's end: its final status."""
     spot = account.record(name).spot
-    servers = launch.live_servers(account.api, name)
+    servers = live_servers(account.api, name)
     reach = SshAccess(account, name, servers[0] if servers else None, spot=spot)
     reconnect = Reconnect(account.api, watcher, account.settings.revive)
     follower = Follower(

@@ -12,9 +12,9 @@ from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix, Record
-from skylift.runner.launch import server as launch
-from skylift.runner.launch.fleet import active_fleets, put_away
-from skylift.runner.launch.kept_server import put_roles_away
+from skylift.runner.launch.fleet import active_fleets, remove_fleet
+from skylift.runner.launch.kept_server import remove_roles
+from skylift.runner.launch.server import live_servers
 from skylift.runner.price.run_price import with_price
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.reconnect import Reconnect
@@ -33,7 +33,7 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     pause = _SHORTEST
     while True:
         # Asked before the status: a server goes only after it has written its last one.
-        servers = await reconnect.reach(launch.live_servers, account.api, name)
+        servers = await reconnect.reach(live_servers, account.api, name)
         status = await reconnect.reach(account.status, name)
         if status is not None and status.final:
             break
@@ -44,9 +44,9 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     status = status.until(record.deadline)
     manifest = await reconnect.reach(_manifest, account, name, record)
     if record.spot:
-        await reconnect.reach(put_away, account.api, name)
+        await reconnect.reach(remove_fleet, account.api, name)
     if not status.kept_until:
-        await reconnect.reach(put_roles_away, account, name, servers)
+        await reconnect.reach(remove_roles, account, name, servers)
     told = conclude(name, status, manifest, servers[0] if servers else None)
     told = replace(told, instance_type=told.instance_type or instance_type, choice=record.choice)
     told = with_price(told, account.settings)
@@ -57,7 +57,7 @@ async def _goes_on(reconnect: Reconnect, account: Account, name: str) -> bool:
     """Whether another server comes; or came a moment ago, when there was none yet."""
     if await reconnect.reach(active_fleets, account.api, name):
         return True
-    return bool(await reconnect.reach(launch.live_servers, account.api, name)) or bool(
+    return bool(await reconnect.reach(live_servers, account.api, name)) or bool(
         (status := await reconnect.reach(account.status, name)) and status.final
     )
 
@@ -71,7 +71,7 @@ def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manife
     record = account.record(name)
     status = account.status(name)
     if (status is None or not status.final) and (
-        launch.live_servers(account.api, name) or (record.spot and active_fleets(account.api, name))
+        live_servers(account.api, name) or (record.spot and active_fleets(account.api, name))
     ):
         raise RunError(f"The job {name} has not ended yet.", f"Wait for it: skylift wait {name}")
     prefix = Prefix(name)

@@ -1,4 +1,4 @@
-"""From a server that was asked for to one that has its job."""
+"""Waiting for a server that has been started, until it has its job."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from skylift.runner.errors import LaunchFailed
 from skylift.runner.job.server import Server
-from skylift.runner.launch import server as launch
 from skylift.runner.launch.host_keys import HostKeys, find_host_keys
+from skylift.runner.launch.server import console_tail, describe, live_servers
 from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.reconnect import Reconnect
@@ -18,43 +18,45 @@ from skylift.runner.text.duration import spell_duration
 from skylift.runner.watcher import Watcher
 
 BOOT_PATIENCE = 600.0
-"""Seconds from RunInstances until the server must have shown its host key."""
+"""Seconds from RunInstances until the server must have written its host keys."""
 HANDOVER_PATIENCE = 90.0
-"""Likewise for a server that runs already."""
+"""The same for a kept server, which runs already."""
 _LOOK_AROUND = 0.2
-"""Seconds between two looks at how a server that has shown no host keys is doing otherwise."""
+"""Seconds between two looks at the state of a server that has not written its host keys."""
 
 
 class Boot:
-    """The wait for one server. With `alone` nobody stays to watch: the server must have said that the job is its own.
-    Otherwise it is enough that it shows its host keys."""
+    """The wait for one server.
 
-    def __init__(self, checked: Checked, server: Server, undo: Undo, watcher: Watcher, *, alone: bool) -> None:
-        self._checked, self._server, self._undo, self._alone = checked, server, undo, alone
+    With `detached` nobody stays to watch, so the server must have claimed the job. Otherwise its host keys are enough.
+    """
+
+    def __init__(self, checked: Checked, server: Server, undo: Undo, watcher: Watcher, *, detached: bool) -> None:
+        self._checked, self._server, self._undo, self._detached = checked, server, undo, detached
         self._account, self._is_spot = checked.account, checked.job.spot is not None
         self._reconnect = Reconnect(self._account.api, watcher, self._account.settings.revive)
         self._host_keys: HostKeys | None = None
 
     async def wait(self, patience: float = BOOT_PATIENCE) -> Launched:
-        """The server shows its host keys in its prefix when it is up, and its status once it has claimed the job; where
-        there is no sshd, that is all it shows. Raises LaunchFailed for one that ends before, at once, or that takes
-        longer than `patience` seconds. A cloud that is away is waited for."""
+        """The server writes its host keys into the job's prefix when it is up, and its status when it has claimed the
+        job. A server without sshd writes the status only. Raises LaunchFailed when the server ends before that, or
+        takes longer than `patience` seconds. While the cloud does not answer, this waits."""
         reach, status_of = self._reconnect.reach, self._account.api.get
         status_at = self._account.bucket, self._checked.prefix.status
         began = looked = time.monotonic()
         while True:
             waited = time.monotonic() - began
             around = began + waited - looked > _LOOK_AROUND
-            # At the same time: from far away, each of them takes a while.
+            # All at the same time: over a long line each call takes a while.
             shown, status, gone = await together(
-                _nothing() if self._alone else reach(self._find_host_keys),
-                reach(status_of, *status_at) if self._alone or around else _nothing(),
+                _nothing() if self._detached else reach(self._find_host_keys),
+                reach(status_of, *status_at) if self._detached or around else _nothing(),
                 reach(self._is_gone) if around else _nothing(),
             )
             if status is not None or shown:
                 break
             if gone:
-                # A short job may have begun and ended since its status was looked for.
+                # A short job may have begun and ended since its status was read.
                 if await reach(status_of, *status_at) is not None:
                     break
                 raise await reach(self._explain_end)
@@ -65,7 +67,7 @@ class Boot:
                 )
             if around:
                 looked = time.monotonic()
-            # The same share of a boot here, which takes a third of a second, and of one that takes half a minute.
+            # A boot takes a third of a second here and half a minute on AWS; the pause is the same share of both.
             await asyncio.sleep(min(max(0.025, waited / 12), 2))
         if self._server.state != "running":
             await reach(self._is_gone)
@@ -79,12 +81,12 @@ class Boot:
         return self._host_keys is not None
 
     def _is_gone(self) -> bool:
-        """A server that EC2 does not describe yet has just been launched; its end would be described for an hour."""
+        """A server that EC2 does not describe has just been launched: EC2 describes one that ended for an hour."""
         api = self._account.api
-        found = launch.describe(api, self._server.instance)
+        found = describe(api, self._server.instance)
         if found is not None and found.gone and self._is_spot:
-            # It was taken away before it was there; the fleet brings another one.
-            servers = [each for each in launch.live_servers(api, self._checked.job.name) if not each.gone]
+            # EC2 has taken it away before it was up. The fleet starts another one.
+            servers = [each for each in live_servers(api, self._checked.job.name) if not each.gone]
             found = servers[0] if servers else replace(found, state="pending")
         if found is not None:
             self._server = found
@@ -93,7 +95,7 @@ class Boot:
 
     def _explain_end(self) -> LaunchFailed:
         server = self._server
-        tail = launch.console_tail(self._account.api, server.instance)
+        tail = console_tail(self._account.api, server.instance)
         words = f"\nThe end of its console:\n{tail}" if tail else ""
         return LaunchFailed(
             f"The server {server.instance} is {server.state} before it took the job"

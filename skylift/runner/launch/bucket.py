@@ -1,4 +1,4 @@
-"""The account's one skylift bucket in a region: private, and the place of every job's record."""
+"""The account's one skylift bucket in a region. It is private and has every job's record."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ensure_bucket(api: Api, name: str) -> None:
 
 def _make_bucket(api: Api, name: str) -> None:
     params: dict[str, Any] = {}
-    if api.region != "us-east-1":  # which S3 refuses to be told
+    if api.region != "us-east-1":  # S3 refuses this region as a constraint
         params["CreateBucketConfiguration"] = {"LocationConstraint": api.region}
     try:
         api.call("s3", "create_bucket", Bucket=name, **params)

@@ -1,4 +1,4 @@
-"""The first step of a run: what can be wrong is told while there is nothing to undo."""
+"""The first step of a run: it finds mistakes while there is nothing to undo."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from skylift.runner.job.job import Job, Spot
 from skylift.runner.job.record import deadline_of
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch import fleet
-from skylift.runner.launch import kept_server as warm
-from skylift.runner.launch import server as launch
 from skylift.runner.launch.image import find_images, pick_image
+from skylift.runner.launch.kept_server import configuration_of, kept_servers
 from skylift.runner.launch.network import find_caller
+from skylift.runner.launch.server import check_type, types_there
 from skylift.runner.launch.service_role import ensure_fleet_roles
 from skylift.runner.launch.stages import Checked
 from skylift.runner.remote.account import Account, open_account
@@ -32,8 +32,8 @@ from skylift.runner.steps import Clock, in_thread, together
 
 
 async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) -> Checked:
-    """Credentials, image, type and bundle. The bundle is packed into `archive`, which has to stay open until it is
-    sent. Raises SkyliftError."""
+    """Check credentials, image, type and bundle. The bundle is packed into `archive`, which must stay open until it has
+    been sent. Raises SkyliftError."""
     deadline = deadline_of(job, time.time())
     if job.terminal is not None and settings.access.private:
         raise UsageError("-it needs SSH, and --private means that the server is not reached by it.")
@@ -43,12 +43,12 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
         api = await in_thread(Api, settings)
         images, processors, account, caller, packed, sources, kept, spot, *_ = await together(
             in_thread(find_images, api, settings.image),
-            in_thread(launch.check_type, api, job.instance_type),
+            in_thread(check_type, api, job.instance_type),
             in_thread(open_account, settings, api),
             in_thread(find_caller, settings),
             in_thread(_pack, job, archive),
             in_thread(find_sources, api, job.s3_inputs, job.bundle),
-            in_thread(warm.kept_servers, api),
+            in_thread(kept_servers, api),
             in_thread(_with_types_there, api, job.spot),
             in_thread(fleet.check_price, api, job.spot),
             in_thread(api.warm),
@@ -62,14 +62,14 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
         prebuilt = await in_thread(_find_prebuilt, account, job, processor, image, sources) if needs_uv else None
         bundle, large = packed
         upload = Upload(bundle, large, sources)
-        fit = warm.fit_of(job, image, settings, caller, upload.buckets(account.bucket))
-        would_do = () if job.fresh else tuple(each for each in kept if each.fit == fit)
-        return Checked(account, Shipment(job, deadline, upload, uv, prebuilt), image, caller, fit, would_do)
+        configuration = configuration_of(job, image, settings, caller, upload.buckets(account.bucket))
+        compatible = () if job.fresh else tuple(each for each in kept if each.configuration == configuration)
+        return Checked(account, Shipment(job, deadline, upload, uv, prebuilt), image, caller, configuration, compatible)
 
 
 def _import_ssh() -> None:
-    """It takes as long as all of this step, and there is nothing else to do while answers are waited for. Python waits
-    for the thread at its end: modules written in other languages abort the process when they are cut off."""
+    """Import asyncssh while this step waits for answers: the import takes as long as the whole step. The thread is no
+    daemon, so Python waits for it at exit. Cutting off the import of a compiled module could abort the process."""
     threading.Thread(target=importlib.import_module, args=("skylift.runner.remote.ssh",)).start()
 
 
@@ -79,8 +79,8 @@ def _pack(job: Job, archive: IO[bytes]) -> tuple[Blob, tuple[LargeFile, ...]]:
 
 
 def _with_types_there(api: Api, spot: Spot | None) -> Spot | None:
-    """The catalogue may have some that the region has not, and for these a whole fleet might be refused."""
-    return None if spot is None else replace(spot, types=launch.types_there(api, spot.types) or spot.types)
+    """Leave out types that the region does not have: EC2 might refuse the whole fleet because of them."""
+    return None if spot is None else replace(spot, types=types_there(api, spot.types) or spot.types)
 
 
 def _find_prebuilt(

@@ -1,8 +1,8 @@
-"""A spot job's servers: a fleet of one, which brings the next when EC2 has taken the last away.
+"""A spot job's servers: a fleet of one, which starts the next server when EC2 has taken the last one away.
 
-EC2 keeps to it without any of us: the fleet lives until the job's deadline, starts servers from a launch template of
-the job's, and is deleted by the server that has ended the job. Fleet and template carry the job's tags; both are found
-by them.
+EC2 does this without any client. The fleet lives until the job's deadline and starts servers from the job's launch
+template. The server on which the job has ended deletes it. Fleet and template carry the job's tags and are found by
+them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from skylift.runner.launch.server import is_unknown_profile, launch_request, liv
 from skylift.runner.remote.api import Api
 
 LAST = 120
-"""Seconds before the deadline from which on no server is brought any more."""
+"""Seconds before the deadline in which the fleet starts no server any more."""
 _ACTIVE = ("submitted", "active", "modifying")
 _CAPACITY_PATIENCE = 60.0
-"""Seconds in which a fleet must have found room for its server; on AWS it looks for it every few seconds."""
+"""Seconds in which a fleet must find room for its server. AWS's fleets try every few seconds."""
 _TROUBLE_PATIENCE = 10.0
-"""Likewise, once the fleet has told of trouble: it may be that of one of several pools."""
+"""The same, once the fleet has reported an error: it may concern only one of several capacity pools."""
 _GONE = {"fleetIdDoesNotExist", "fleetNotInDeletableState"}
 _NO_ROLE = "iamFleetRoleInvalid"
 _REFUSALS = {
@@ -54,7 +54,7 @@ def template_name(job: str) -> str:
 def template_request(
     job: Job, network: Network, key: KeyPair, role: JobRole, image: str, user_data: str
 ) -> dict[str, Any]:
-    """CreateLaunchTemplate's parameters, exactly: what RunInstances would be asked for, but for the place."""
+    """The exact parameters of CreateLaunchTemplate: those of RunInstances, except for the subnet."""
     data = launch_request(job, "", network, "", key.name, role, image, user_data)
     for name in ("MinCount", "MaxCount", "ClientToken"):
         del data[name]
@@ -62,7 +62,7 @@ def template_request(
         {name: value for name, value in each.items() if name != "SubnetId"} for each in data["NetworkInterfaces"]
     ]
     data["UserData"] = base64.b64encode(user_data.encode()).decode()
-    # By them a server knows its fleet.
+    # A server learns from its tags which fleet it belongs to.
     data["MetadataOptions"] = {**data["MetadataOptions"], "InstanceMetadataTags": "enabled"}
     tags = job_tags(job.name)
     return {
@@ -73,7 +73,8 @@ def template_request(
 
 
 def make_template(api: Api, request: dict[str, Any]) -> str:
-    """Its id. One of the job's name that is there is what is left of a forgotten job."""
+    """Make the job's launch template and return its id. A template of the same name is left from a job that was
+    removed, and is replaced."""
     try:
         made = api.call("ec2", "create_launch_template", **request)
     except Refused as error:
@@ -85,7 +86,8 @@ def make_template(api: Api, request: dict[str, Any]) -> str:
 
 
 def remove_template(api: Api, job: str) -> None:
-    """Whatever there is of a job's. It is looked for first: a missing one has no tags by which one may delete it."""
+    """Delete the job's launch templates, if there are any. Permissions depend on the tags of a template, so deleting
+    one that does not exist would be denied."""
     for each in _templates(api, {"Name": f"tag:{TAG_JOB}", "Values": [job]}):
         try:
             api.call("ec2", "delete_launch_template", LaunchTemplateId=each["LaunchTemplateId"])
@@ -95,7 +97,7 @@ def remove_template(api: Api, job: str) -> None:
 
 
 def job_templates(api: Api) -> dict[str, float]:
-    """The jobs that have one, and when each was made."""
+    """The jobs that have a launch template, and when it was made, in seconds since the epoch."""
     return {
         job: each["CreateTime"].timestamp()
         for each in _templates(api, {"Name": "tag-key", "Values": [TAG_JOB]})
@@ -110,7 +112,7 @@ def _templates(api: Api, wanted: dict[str, Any]) -> list[Any]:
 def fleet_request(
     job: Job, spot: Spot, template: str, network: Network, token: str, deadline: int, *, on_demand: bool = False
 ) -> dict[str, Any]:
-    """CreateFleet's parameters, exactly: one server of any of the types in any of the zones."""
+    """The exact parameters of CreateFleet: one server, of any of the types, in any of the zones."""
     most = {"MaxPrice": f"{spot.max_price:.6f}"} if spot.max_price is not None and not on_demand else {}
     overrides = [
         {"InstanceType": kind, "SubnetId": subnet, **most}
@@ -146,7 +148,7 @@ def fleet_request(
 
 
 def check_price(api: Api, spot: Spot | None) -> None:
-    """Raises UsageError for a price that is below every offer: no server would come until it changes."""
+    """Raises UsageError when --max-price is below every offer, because no server would start until that changes."""
     if spot is None or spot.max_price is None or spot.or_on_demand:
         return
     found = api.pages(
@@ -172,7 +174,7 @@ def start_fleet(api: Api, request: dict[str, Any]) -> Fleet:
 
 
 def active_fleets(api: Api, job: str | None = None) -> list[Fleet]:
-    """Those of one job, or of all, that may still bring a server."""
+    """The fleets of one job, or of all jobs, that may still start a server."""
     filters = [{"Name": "fleet-state", "Values": list(_ACTIVE)}]
     found = []
     for each in api.pages("ec2", "describe_fleets", "Fleets", Filters=filters):
@@ -186,51 +188,52 @@ def delete_fleets(api: Api, fleets: Sequence[Fleet], *, servers_too: bool) -> No
     if fleets:
         ids = [each.id for each in fleets]
         answer = api.call("ec2", "delete_fleets", FleetIds=ids, TerminateInstances=servers_too)
-        # The call as a whole succeeds all the same.
+        # The call succeeds even when it could not delete some of them.
         for each in answer.get("UnsuccessfulFleetDeletions", []):
             error = each["Error"]
             if error["Code"] not in _GONE:
                 raise Refused(error["Code"], f"{each['FleetId']}: {error['Message']}", "delete_fleets")
 
 
-def put_away(api: Api, job: str) -> None:
-    """What would bring servers, and was left by a job that has ended; safe to repeat."""
+def remove_fleet(api: Api, job: str) -> None:
+    """Delete the fleet and the launch template of a job that has ended. Safe to repeat."""
     delete_fleets(api, active_fleets(api, job), servers_too=False)
     remove_template(api, job)
 
 
 def await_server(api: Api, fleet: Fleet) -> Server:
-    """The first server that the fleet brings. Raises LaunchFailed, with the fleet's words, when it finds no room."""
+    """The first server that the fleet starts. Raises LaunchFailed, with the fleet's own error, when it finds no
+    room."""
     began, pause = time.monotonic(), 0.05
     while True:
-        # One of a fleet that was taken back may still be on its way down.
+        # A server of an earlier fleet that was deleted may still be shutting down.
         servers = [each for each in live_servers(api, fleet.job) if not each.gone]
         if servers:
             return servers[0]
         waited = time.monotonic() - began
-        trouble, passes = _trouble_of(api, fleet) if waited > 1 else ("", True)
+        problem, passes = _last_error(api, fleet) if waited > 1 else ("", True)
         if waited > (_CAPACITY_PATIENCE if passes else _TROUBLE_PATIENCE):
             raise LaunchFailed(
-                f"No server could be had: {trouble or 'EC2 has found no room for it'}.",
+                f"No server could be had: {problem or 'EC2 has found no room for it'}.",
                 "Try other types (--cpu, --memory instead of --type), a higher --max-price, or --or-on-demand.",
             )
         time.sleep(pause)
         pause = min(pause * 1.5, 2)
 
 
-def _trouble_of(api: Api, fleet: Fleet) -> tuple[str, bool]:
-    """The last that a fleet tells of what stands in its way, and whether that is nothing, or passes by itself: EC2 has
-    not heard yet of the profile, or of the role that it keeps fleets in."""
+def _last_error(api: Api, fleet: Fleet) -> tuple[str, bool]:
+    """The last error in the fleet's history, and whether it will pass by itself. It passes when there is none, or when
+    EC2 does not know the instance profile or its own service-linked role yet."""
     start = datetime.fromtimestamp(time.time() - 3600, UTC)
     answer = api.call("ec2", "describe_fleet_history", FleetId=fleet.id, EventType="service-error", StartTime=start)
-    told = [each["EventInformation"] for each in answer["HistoryRecords"]]
-    if not told:
+    errors = [each["EventInformation"] for each in answer["HistoryRecords"]]
+    if not errors:
         return "", True
-    words = str(told[-1].get("EventDescription", "")).rstrip(".")
-    passes = is_unknown_profile("InvalidParameterValue", words) or told[-1].get("EventSubType") == _NO_ROLE
+    words = str(errors[-1].get("EventDescription", "")).rstrip(".")
+    passes = is_unknown_profile("InvalidParameterValue", words) or errors[-1].get("EventSubType") == _NO_ROLE
     return words, passes or not words
 
 
 def is_refused_for_now(error: Refused) -> bool:
-    """Whether a fleet of spot servers was refused where one at the full price need not be."""
+    """Whether EC2 refused a spot fleet for a reason that does not hold for an on-demand one."""
     return error.code in _REFUSALS or "Spot" in error.code

@@ -1,4 +1,4 @@
-"""What a server shows of itself, so that nobody has to trust it on first use or guess its image's login user."""
+"""A server's own host keys and login user. So nobody has to trust a host key on first use, or guess the user."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["HostKeys", "find_host_keys"]
 
 
 def find_host_keys(api: Api, bucket: str, prefix: Prefix, instance: str = "") -> HostKeys | None:
-    """None as long as the server has shown none; of a job that has had others, `instance` says which one it is. Raises
-    RecordDamaged."""
+    """What the job's server has published; None before that. `instance` is the server's id, for a job that may have had
+    other servers before. Raises RecordDamaged."""
     found = api.get(bucket, prefix.host_keys, HOST_KEYS_LIMIT)
     if found is None:
         return None
-    shown = parse_host_keys(prefix.host_keys, found)
-    return shown if not instance or shown.instance == instance else None
+    published = parse_host_keys(prefix.host_keys, found)
+    return published if not instance or published.instance == instance else None

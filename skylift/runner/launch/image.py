@@ -8,7 +8,7 @@ from skylift.runner.remote.api import Api
 
 
 def find_images(api: Api, choice: ImageChoice) -> dict[str, str]:
-    """Image ids by processor (x86_64, arm64). Raises LaunchFailed when there is none at all."""
+    """Image ids by processor (x86_64, arm64). Raises LaunchFailed when there is no image at all."""
     match choice:
         case NewestImage():
             return _newest(api, choice)
@@ -19,7 +19,7 @@ def find_images(api: Api, choice: ImageChoice) -> dict[str, str]:
 
 
 def pick_image(found: dict[str, str], processors: tuple[str, ...], instance_type: str) -> tuple[str, str]:
-    """The processor (x86_64, arm64) and the image for it that run on the type."""
+    """The processor (x86_64, arm64) of the instance type, and the image for it. Raises UsageError when none matches."""
     for processor in processors:
         if processor in found:
             return processor, found[processor]
@@ -39,7 +39,7 @@ def _newest(api: Api, choice: NewestImage) -> dict[str, str]:
 
 
 def _published(api: Api, choice: PublishedImage) -> dict[str, str]:
-    """Every processor's in one call: the type's own is asked for at the same time."""
+    """The images of all processors, in one call: which processor the type has is not known yet."""
     names = {parameter: processor for processor, parameter in choice.parameters.items()}
     found = api.call("ssm", "get_parameters", Names=list(names))["Parameters"]
     if not found:

@@ -1,11 +1,13 @@
-"""Servers that an earlier run has left up (`--keep`), and how the next one takes one of them over.
+"""Servers that an earlier run has left running (`--keep`), and what the next run does to take one of them over.
 
-A server is taken only where nothing but the job is different: image, type, place, supervisor, the address that SSH is
-open to, and the key that it was started with. That key is one user's on one machine, so that nobody gets a server on
-which somebody else's program has run. Of the clients that want it one may make it ready for its job: the first that
-says so in the record of the job that has ended. Only when all is ready it takes the server, by another object there,
-which the server itself writes when it does not wait any longer: the first of both decides. So a client that dies has
-started a job, with all that it needs, or none.
+A server is taken only when nothing but the job differs: image, type, subnet and groups, supervisor, the address that
+SSH is open to, and the key that it was started with. The key belongs to one user on one machine, so nobody gets a
+server on which another user's program has run.
+
+Two objects in the prefix of the server's last job decide who takes it. Each is written only if it is not there yet.
+`claim.json` names the one client that may prepare the server for its job. `next.json` is written by that client when
+everything is ready, or by the server when it waits no longer; the first one counts. So a client that is killed has
+either started a complete job or none.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import whole_archive
 
-_LEAST = 5.0
-"""Seconds that a server must have left, so that it is not taken in the moment in which it goes."""
+_LEAST_LEFT = 5.0
+"""Seconds that a server must still wait, so that it is not taken while it turns off."""
 _AT_A_TIME = 4
 
 
@@ -43,23 +45,23 @@ class KeptServer:
     host_keys: HostKeys | None
 
 
-def fit_of(job: Job, image: str, settings: Settings, caller: str | None, buckets: Sequence[str]) -> str:
-    """What a server has to be for a job, as one word. `buckets` are those of the user's that its role may be opened
-    to."""
+def configuration_of(job: Job, image: str, settings: Settings, caller: str | None, buckets: Sequence[str]) -> str:
+    """A digest of everything that a kept server and a job must have in common. `buckets` are the buckets of the user's
+    own that the role may read."""
     access = settings.access
     supervisor = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
     place = [access.private, access.subnet, list(access.groups), caller, settings.login_user]
-    told = json.dumps([image, job.instance_type, place, list(buckets), supervisor])
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    parts = json.dumps([image, job.instance_type, place, list(buckets), supervisor])
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
-def waiting(account: Account, kept: Iterable[Server], now: float) -> list[KeptServer]:
-    """Those of these that this user has started, and that do nothing but wait."""
+def waiting_servers(account: Account, kept: Iterable[Server], now: float) -> list[KeptServer]:
+    """The servers among these that this user has started and that wait for a job."""
     key = key_here(account.settings.key_dir, account.number, account.settings.region)
     ours = [each for each in kept if key is not None and each.key == key.name]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         looks = [(pool.submit(account.status, each.job), pool.submit(_host_keys, account, each.job)) for each in ours]
-        found = (_look(server, *look, now) for server, look in zip(ours, looks, strict=True))
+        found = (_if_waiting(server, *look, now) for server, look in zip(ours, looks, strict=True))
         return [each for each in found if each is not None]
 
 
@@ -67,19 +69,20 @@ def _host_keys(account: Account, job: str) -> HostKeys | None:
     return find_host_keys(account.api, account.bucket, Prefix(job))
 
 
-def _look(server: Server, told: Future[Status | None], shown: Future[HostKeys | None], now: float) -> KeptServer | None:
-    """One whose record is damaged is nobody's next."""
+def _if_waiting(
+    server: Server, reported: Future[Status | None], published: Future[HostKeys | None], now: float
+) -> KeptServer | None:
+    """None when the server does not wait, or the record of its last job is damaged."""
     try:
-        status, host_keys = told.result(), shown.result()
+        status, host_keys = reported.result(), published.result()
     except RecordDamaged:
         return None
-    waits = status is not None and status.final and (status.kept_until or 0) > now + _LEAST
+    waits = status is not None and status.final and (status.kept_until or 0) > now + _LEAST_LEFT
     return KeptServer(server, host_keys) if waits else None
 
 
-def claim(account: Account, job: str, servers: Iterable[KeptServer]) -> KeptServer | None:
-    """The first of these that nobody else has claimed by now: nobody but us may take it from here on, or change
-    anything about it."""
+def claim_server(account: Account, job: str, servers: Iterable[KeptServer]) -> KeptServer | None:
+    """Claim the first of these that nobody else has claimed. From then on only this client may take or change it."""
     body = json.dumps({"job": job}).encode()
     for each in servers:
         if account.api.put(account.bucket, Prefix(each.server.job).claim, body, first=True):
@@ -87,25 +90,25 @@ def claim(account: Account, job: str, servers: Iterable[KeptServer]) -> KeptServ
     return None
 
 
-def take(account: Account, job: str, last: str) -> bool:
-    """Whether the server that was kept after `last` is this job's from here on; else it is going off."""
+def take_server(account: Account, job: str, last: str) -> bool:
+    """Take the server that was kept after the job `last`. False when it has stopped waiting and is turning off."""
     return account.api.put(account.bucket, Prefix(last).next, json.dumps({"job": job}).encode(), first=True)
 
 
 def kept_servers(api: Api) -> list[Server]:
-    """The one that was started last comes first."""
+    """All kept servers, the newest first."""
     return sorted(describe_kept(api), key=lambda each: each.launched, reverse=True)
 
 
-def pass_on(api: Api, server: Server, job: str, policy: dict[str, Any]) -> bool:
-    """The server's role is for this job now, and what the server consists of is tagged with it. False when the server
-    has ended meanwhile: what was sent for the job may have taken longer than the server waited."""
+def assign_server(api: Api, server: Server, job: str, policy: dict[str, Any]) -> bool:
+    """Give the server's role the job's policy, and tag the server's parts with the job. False when the server has ended
+    meanwhile: uploading may have taken longer than the server waited."""
     with ThreadPoolExecutor(1) as pool:
-        tagged = pool.submit(tag, api, server, job)
-        return _allow(api, server, policy) & tagged.result()
+        tagged = pool.submit(tag_server, api, server, job)
+        return _set_policy(api, server, policy) & tagged.result()
 
 
-def _allow(api: Api, server: Server, policy: dict[str, Any]) -> bool:
+def _set_policy(api: Api, server: Server, policy: dict[str, Any]) -> bool:
     document = json.dumps(policy)
     try:
         api.undisturbed("iam", "put_role_policy", RoleName=server.role, PolicyName="job", PolicyDocument=document)
@@ -116,8 +119,8 @@ def _allow(api: Api, server: Server, policy: dict[str, Any]) -> bool:
     return True
 
 
-def tag(api: Api, server: Server, job: str) -> bool:
-    """Say whose a server is, disks, role and all. False when it, or a part of it, is not there any more."""
+def tag_server(api: Api, server: Server, job: str) -> bool:
+    """Tag a server with a job, and its disks, interfaces and role too. False when any of them has gone."""
     tags = job_tags(job)
     try:
         api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
@@ -131,21 +134,21 @@ def tag(api: Api, server: Server, job: str) -> bool:
     return True
 
 
-def put_roles_away(account: Account, job: str, servers: Sequence[Server]) -> None:
-    """Those of a job and of its servers, which are ending or gone; but no role that another job's server has by now.
-    Which role its last server had, only that server can tell; so it is asked of IAM whose the role is."""
+def remove_roles(account: Account, job: str, servers: Sequence[Server]) -> None:
+    """Remove the roles of a job and of its servers, which are ending or gone. A role that another job's server uses by
+    now stays. The name of the last server's role comes from the server itself, so IAM is asked whose that role is."""
     ending = {each.instance for each in servers}
     others = {each.role for each in live_servers(account.api) if each.instance not in ending}
     of_servers = {each.role for each in servers}
-    had = {_role_told(account, job), role.role_name(job), *of_servers}
+    had = {_reported_role(account, job), role.role_name(job), *of_servers}
     for name in sorted({each for each in had if each} - others):
-        # EC2 says which one the job's own server has. A client that was killed while it gave the server to this job may
-        # have left that role to the job before.
+        # EC2 knows which role the job's server has. A client that was killed while it handed the server over to this
+        # job may have left the role's tags as they were for the job before.
         before = {role.owner_of(account.api, name)} if name in of_servers else set()
         role.remove_role_of(account.api, name, {job} | before)
 
 
-def _role_told(account: Account, job: str) -> str | None:
+def _reported_role(account: Account, job: str) -> str | None:
     try:
         status = account.status(job)
     except RecordDamaged:

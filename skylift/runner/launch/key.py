@@ -1,7 +1,7 @@
-"""The key pair that opens servers: made on this machine, so that its private half never leaves it.
+"""The SSH key pair for servers. It is made on this machine, and its private half never leaves it.
 
-EC2 knows it under a name taken from the public key itself: two machines never fight over one name, and importing it
-twice changes nothing.
+Its name in EC2 is made of the public key. So two machines never use the same name for different keys, and importing a
+key twice changes nothing.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ def ensure_key(api: Api, folder: Path, account: str) -> KeyPair:
 
 
 def key_here(folder: Path, account: str, region: str) -> KeyPair | None:
-    """The one that this machine has; nothing is made."""
+    """This machine's key, if it has one; nothing is made."""
     return ensure_key_file(folder, account, region) if (folder / f"{account}-{region}.pub").exists() else None
 
 
 def ensure_key_file(folder: Path, account: str, region: str) -> KeyPair:
-    """The key on disk, made when there is none; two that make it at the same time both get the one that was first."""
+    """This machine's key on disk, made when there is none. Two processes that make it at the same time get the same
+    key. Raises UsageError."""
     private = folder / f"{account}-{region}.pem"
     public = private.with_suffix(".pub")
     try:
@@ -74,7 +75,7 @@ def ensure_key_file(folder: Path, account: str, region: str) -> KeyPair:
 
 
 def _make_key_file(private: Path, public: Path) -> None:
-    # Half of a second to import, and needed once.
+    # The import takes half a second, and a key is made once.
     from skylift.runner.remote.ssh import new_key  # noqa: PLC0415
 
     if not private.exists():
@@ -86,7 +87,7 @@ def _make_key_file(private: Path, public: Path) -> None:
 
 
 def _write_first(path: Path, content: str) -> None:
-    """Whole or not at all, and never over what another wrote first."""
+    """Write a whole file or nothing, and never over a file that another process has written first."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:

@@ -1,8 +1,8 @@
-"""skylift's own small network: a VPC with a public subnet in each zone, and a group that lets SSH in from here only.
+"""skylift's own small network: a VPC with a public subnet in each zone, and a security group for SSH.
 
-It is made once in an account and region, found again by its tags, and never changed after it is complete, but for the
-group's rules: each address that skylift is called from gets one. Users may name a subnet of their own instead.
-"""
+The network is made once in an account and region and is found again by its tags. Once it is complete, only the group's
+rules change: each address that skylift is called from gets a rule for SSH. Users may name a subnet of their own
+instead."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ RANGE = "10.83.0.0/16"
 OWN = Access()
 _SETTLING = 30.0
 _MOST_ZONES = 8
-"""/20 subnets out of /16 would give 16; more than 8 zones exist nowhere."""
+"""A /16 has room for 16 subnets of /20. No region has more than 8 zones."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """`subnets` are (zone, subnet id), sorted by zone; `callers` the IPv4 ranges that may open SSH.
+    """Where a server is placed. `subnets` are pairs of zone and subnet id, sorted by zone. `callers` are the IPv4
+    ranges that may open SSH.
 
-    `public` says whether servers get public addresses; `own` that the groups are skylift's, to add callers to.
+    `public` is whether servers get public addresses. `own` is whether the groups are skylift's, so that skylift may add
+    rules to them.
     """
 
     vpc: str
@@ -44,14 +46,14 @@ class Network:
     own: bool = True
 
     def spell(self, caller: str | None) -> str:
-        """For the user: where the server stands, and who can reach it."""
+        """For the user: where the server is, and who can reach it."""
         if not self.public:
             return f"{self.vpc}, no public address"
         return f"{self.vpc}, SSH from {(caller or '').removesuffix('/32')} only" if self.own else self.vpc
 
 
 def find_caller(settings: Settings) -> str | None:
-    """The IPv4 range to open SSH to; None where nobody gets in, or where the user's own groups decide."""
+    """The IPv4 range to open SSH to. None for a private server, and where the user's own groups decide."""
     access = settings.access
     if access.private or access.groups:
         return None
@@ -59,25 +61,25 @@ def find_caller(settings: Settings) -> str | None:
 
 
 def find_network(api: Api, access: Access = OWN) -> Network | None:
-    """The user's subnet, or skylift's own network; None where that is still to be made."""
-    return _find_own(api) if access.subnet is None else _around_subnet(api, access.subnet, access.groups)
+    """The user's subnet, or skylift's own network. None when that has not been made yet."""
+    return _find_own(api) if access.subnet is None else _describe_subnet(api, access.subnet, access.groups)
 
 
 def ensure_network(api: Api, bucket: str) -> Network:
-    """skylift's own network, made if it is not there."""
+    """skylift's own network, made when there is none."""
     return make_once(api, bucket, "network", lambda: _find_own(api), lambda: _make(api))
 
 
 def open_network(api: Api, network: Network, access: Access, caller: str | None) -> Network:
-    """As it is to be used: with SSH open to the caller, or private."""
+    """Make the network ready for this run: open SSH to the caller, or give a private server its way to S3."""
     network = replace(network, public=not access.private)
     if access.private and access.subnet is None:
-        _lead_to_s3(api, network.vpc)
+        _ensure_s3_endpoint(api, network.vpc)
     return network if caller is None else open_ssh(api, network, caller)
 
 
 def open_ssh(api: Api, network: Network, source: str) -> Network:
-    """A range may reach port 22. Rules for others stay: other machines may be using them."""
+    """Open port 22 to a range. Rules for other ranges stay: other machines may be using them."""
     if source in network.callers:
         return network
     _authorize_ssh(api, network.groups[0], source)
@@ -85,7 +87,8 @@ def open_ssh(api: Api, network: Network, source: str) -> Network:
 
 
 def open_groups(api: Api, groups: tuple[str, ...], source: str) -> None:
-    """Likewise, in those of a server's groups that are skylift's; the user's own are left as they are."""
+    """Open port 22 to a range in those of a server's groups that are skylift's. The user's own groups stay as they
+    are."""
     filters = [{"Name": "group-id", "Values": list(groups)}, {"Name": f"tag:{TAG_PART}", "Values": ["group"]}]
     for group in api.call("ec2", "describe_security_groups", Filters=filters)["SecurityGroups"]:
         if source not in _callers(group):
@@ -108,7 +111,7 @@ def _authorize_ssh(api: Api, group: str, source: str) -> None:
     )
 
 
-def _around_subnet(api: Api, subnet: str, groups: tuple[str, ...]) -> Network:
+def _describe_subnet(api: Api, subnet: str, groups: tuple[str, ...]) -> Network:
     try:
         found = api.call("ec2", "describe_subnets", SubnetIds=[subnet])["Subnets"][0]
     except Refused as error:
@@ -126,7 +129,7 @@ def _around_subnet(api: Api, subnet: str, groups: tuple[str, ...]) -> Network:
 
 
 def _find_own(api: Api) -> Network | None:
-    """The complete network. Should there ever be two, everybody uses the one whose id sorts first."""
+    """The complete network. If there are ever two, everybody uses the one whose id sorts first."""
     filters = [{"Name": f"tag:{TAG_PART}", "Values": ["vpc"]}, {"Name": f"tag:{TAG_READY}", "Values": ["yes"]}]
     with ThreadPoolExecutor(2) as pool:
         subnet = pool.submit(_find, api, "describe_subnets", "Subnets", "subnet")
@@ -137,7 +140,7 @@ def _find_own(api: Api) -> Network | None:
         vpc = min(each["VpcId"] for each in vpcs)
         subnets, groups = ([each for each in found.result() if each["VpcId"] == vpc] for found in (subnet, group))
     if not subnets or not groups:
-        # Somebody may have completed it between one of these looks and the other.
+        # Another run may have completed the network between these calls.
         subnets = _find(api, "describe_subnets", "Subnets", "subnet", vpc)
         groups = _find(api, "describe_security_groups", "SecurityGroups", "group", vpc)
     if not subnets or not groups:
@@ -159,13 +162,14 @@ def _callers(group: dict[str, Any]) -> frozenset[str]:
 
 
 def _make(api: Api) -> Network:
-    """Each part is looked for first, so that what a killed run left half-made is completed. The mark comes last."""
+    """Look for each part before making it, so that a network that a killed run left half made is completed. The tag
+    that says it is complete comes last."""
     vpc = _make_vpc(api)
     _make_gateway(api, vpc)
     _make_subnets(api, vpc)
     _make_group(api, vpc)
     api.settled("ec2", "create_tags", Resources=[vpc], Tags=[{"Key": TAG_READY, "Value": "yes"}])
-    return _eventually(lambda: _find_own(api), f"skylift's network {vpc}")
+    return _wait_until_listed(lambda: _find_own(api), f"skylift's network {vpc}")
 
 
 def _make_vpc(api: Api) -> str:
@@ -191,7 +195,7 @@ def _make_gateway(api: Api, vpc: str) -> None:
     if not attached:
         api.settled("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=vpc)
     main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
-    tables = _eventually(
+    tables = _wait_until_listed(
         lambda: api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"], f"the main route table of {vpc}"
     )
     table = tables[0]
@@ -200,8 +204,8 @@ def _make_gateway(api: Api, vpc: str) -> None:
         api.settled("ec2", "create_route", **route)
 
 
-def _lead_to_s3(api: Api, vpc: str) -> None:
-    """A server without a public address reaches S3 through an endpoint of skylift's network, and nothing else."""
+def _ensure_s3_endpoint(api: Api, vpc: str) -> None:
+    """A server without a public address reaches nothing but S3, through a gateway endpoint of skylift's network."""
     service = f"com.amazonaws.{api.region}.s3"
     filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "service-name", "Values": [service]}]
     if api.call("ec2", "describe_vpc_endpoints", Filters=filters)["VpcEndpoints"]:
@@ -209,7 +213,7 @@ def _lead_to_s3(api: Api, vpc: str) -> None:
     main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
     tables = [each["RouteTableId"] for each in api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"]]
     wanted = {"VpcId": vpc, "ServiceName": service, "RouteTableIds": tables}
-    # Another run may have made it meanwhile.
+    # Another run may have made the endpoint meanwhile.
     _unless(
         "RouteAlreadyExists",
         api,
@@ -249,15 +253,15 @@ def _make_group(api: Api, vpc: str) -> None:
 
 
 def _find(api: Api, operation: str, key: str, part: str, vpc: str | None = None) -> list[Any]:
-    """skylift's own of one kind, in one VPC or in all."""
+    """skylift's own resources of one kind, in one VPC or in all."""
     within = [{"Name": "vpc-id", "Values": [vpc]}] if vpc else []
     filters = [*within, {"Name": f"tag:{TAG_PART}", "Values": [part]}]
     found: list[Any] = api.call("ec2", operation, Filters=filters)[key]
     return found
 
 
-def _eventually(look: Callable[[], T | None], what: str) -> T:
-    """What was made a moment ago, as soon as AWS lists it."""
+def _wait_until_listed(look: Callable[[], T | None], what: str) -> T:
+    """Repeat `look` until AWS lists what was made a moment ago. Raises LaunchFailed when it takes too long."""
     until, pause = time.monotonic() + _SETTLING, 0.1
     while not (found := look()):
         if time.monotonic() > until:
@@ -273,7 +277,7 @@ def _tags(resource: str, part: str) -> list[dict[str, Any]]:
 
 
 def _unless(code: str, api: Api, operation: str, **params: Any) -> None:
-    """A call whose named error means that what it would make is there already."""
+    """Make a call that may fail with the error `code`: what it would make is there already then."""
     try:
         api.settled("ec2", operation, **params)
     except Refused as error:

@@ -17,7 +17,7 @@ from skylift.runner.steps import Clock, in_thread, together
 
 
 async def provision(checked: Checked, undo: Undo, clock: Clock, bucket_ready: asyncio.Future[None]) -> Provisioned:
-    """All at the same time. The role is the job's own, and goes when the job does not start."""
+    """All at the same time. The role is the job's own, so it is removed when the job does not start."""
     return Provisioned(
         *await together(
             _network(checked, clock, bucket_ready),

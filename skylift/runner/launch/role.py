@@ -1,8 +1,8 @@
-"""The role that a job's server has: read the job's own inputs, write the job's own prefix, stop or end itself.
+"""The IAM role of a job's server: it may read the job's inputs, write the job's prefix, and stop or end the server.
 
-All roles stand under one path and permissions boundaries, so that an administrator can see and limit them as one. A job
-that reads from other buckets than skylift's has a boundary that names them: whoever may start jobs cannot by that read
-what nobody who may make policies has opened to jobs.
+All roles are under one path and have permissions boundaries, so that an administrator can see and limit them together.
+A job that reads other buckets than skylift's has a boundary that names these buckets. So a user who may start jobs, but
+may not make policies, can read only buckets that somebody with that permission has opened to jobs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from skylift.runner.ship.prebuilt import ENVIRONMENTS, Prebuilt, environment_sta
 
 PATH = "/skylift/"
 BOUNDARY = "skylift-boundary-4"
-"""The number is the document's: a change of it makes a new policy, and never touches one that roles stand under."""
+"""The number is the version of the document. A change makes a new policy; a policy that roles use is never changed."""
 
 TRUST = {
     "Version": "2012-10-17",
@@ -54,11 +54,11 @@ def job_policy(
     *,
     spot: bool = False,
 ) -> dict[str, Any]:
-    """What one job's server may do. The tag names the instances that are the job's; the source, that one must ask.
-    `inputs` are the ARNs of what it may read besides its own prefix, and `last` is the job after which it was kept. A
-    `spot` job's server deletes the fleet that would bring another one."""
+    """What one job's server may do. It may end only instances with the job's tag, and only from one of the account's
+    instances. `inputs` are the ARNs of objects that it may read besides the job's prefix. `last` is the job after which
+    the server was kept, if it was. The server of a `spot` job may delete the fleet that would start another one."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
-    going_on = {
+    next_of_last = {
         "Sid": "GoOnOrOff",
         "Effect": "Allow",
         "Action": ["s3:GetObject", "s3:PutObject"],
@@ -112,14 +112,14 @@ def job_policy(
                 },
             },
             *([_ending_fleets(f"arn:aws:ec2:{region}:{account}", {"StringEquals": tag})] if spot else ()),
-            *([going_on] if last else ()),
+            *([next_of_last] if last else ()),
             *environment_statements(prebuilt, bucket),
         ],
     }
 
 
 def _ending_fleets(ours: str, tagged: dict[str, Any]) -> dict[str, Any]:
-    """`ours` is the beginning of ARNs of the account's own things in EC2."""
+    """`ours` is the beginning of the ARNs of the account's EC2 resources."""
     return {
         "Sid": "EndItsFleet",
         "Effect": "Allow",
@@ -130,7 +130,8 @@ def _ending_fleets(ours: str, tagged: dict[str, Any]) -> dict[str, Any]:
 
 
 def boundary_policy(account: str, buckets: Sequence[str] = ()) -> dict[str, Any]:
-    """The most that any job's role may ever have, whatever is attached to it. `buckets` are the user's own, to read."""
+    """The most that any job's role can ever do, whatever is attached to it. `buckets` are the user's own buckets that
+    the job may read."""
     opened = [
         {
             "Sid": "OtherBuckets",
@@ -152,7 +153,7 @@ def boundary_policy(account: str, buckets: Sequence[str] = ()) -> dict[str, Any]
                 "Sid": "SharedFiles",
                 "Effect": "Allow",
                 "Action": "s3:GetObject",
-                "Resource": [f"arn:aws:s3:::skylift-{account}-*/{shelf}/*" for shelf in ("inputs", "tools")],
+                "Resource": [f"arn:aws:s3:::skylift-{account}-*/{folder}/*" for folder in ("inputs", "tools")],
             },
             {
                 "Sid": "Environments",
@@ -185,7 +186,7 @@ def _boundary_name(buckets: Sequence[str]) -> str:
 
 
 def ensure_boundary(api: Api, account: str, buckets: Sequence[str] = ()) -> str:
-    """Made once for each choice of `buckets`, which are sorted."""
+    """The ARN of the boundary for these `buckets`, which are sorted. It is made when there is none."""
     arn = boundary_arn(account, buckets)
     try:
         api.call("iam", "get_policy", PolicyArn=arn)
@@ -212,10 +213,10 @@ def _make_boundary(api: Api, account: str, buckets: Sequence[str]) -> None:
 
 
 def create_role(api: Api, job: str, account: str, buckets: Sequence[str] = ()) -> None:
-    """The role itself, so far without rights, under the boundary of a choice of `buckets`, which is made where there is
-    none. Raises NameTaken when the role is another job's; `remove_role` is the undo."""
+    """Make the role, without any permissions, under the boundary for `buckets`. Raises NameTaken when another job has
+    a role of this name. `remove_role` is the undo."""
     with ThreadPoolExecutor(1) as pool:
-        # Looked for at the same time: after the first run it is always there, and then a role that IAM makes has it.
+        # Ensured at the same time: after the first run the boundary always exists, and the role can be made at once.
         boundary = pool.submit(ensure_boundary, api, account, buckets)
         try:
             try:
@@ -253,7 +254,7 @@ def equip_role(
     *,
     spot: bool = False,
 ) -> JobRole:
-    """The role's policy, and the instance profile that hands it to a server; `remove_role` is the undo of these too."""
+    """Give the role its policy, and make its instance profile. `remove_role` is the undo of both."""
     name = role_name(job)
     policy = json.dumps(job_policy(job, bucket, account, api.region, prebuilt, inputs, spot=spot))
     with ThreadPoolExecutor(1) as pool:
@@ -267,25 +268,27 @@ def equip_role(
 
 
 def remove_role(api: Api, job: str) -> None:
-    """The undo of what this client has made a moment ago: role, policy and profile of a job, whatever of them is there.
-    IAM may not tell of them yet, so that it is not asked whose they are."""
+    """Remove the role, policy and profile that this client has just made for a job, as far as they exist. IAM may not
+    list them yet, so it is not asked whose they are."""
     _remove(api, role_name(job), role=True, profile=True)
 
 
 def remove_role_of(api: Api, name: str, jobs: Collection[str]) -> None:
-    """Role, policy and profile of this name, whatever of them is there and is one of these jobs': it stands under
-    skylift's path and carries the job's tag, which IAM is asked for each time. The name may come from anywhere, also
-    from a program that would like to have another role gone: what is not these jobs' is left alone."""
+    """Remove the role, policy and profile of this name, as far as they belong to one of these jobs. They do when they
+    are under skylift's path and carry the job's tag in IAM. The name itself proves nothing: it may come from a program
+    that wants another role to be removed."""
     if not is_role_name(name):
         return
     with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(_ours, api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name)
-        role = _owner(_ours(api, "get_role", "Role", RoleName=name))
-        profile = looking.result()
-    theirs = set(jobs) - {""}
-    # A client that was killed while it gave a kept server's role to the next job has left the profile to the last one.
-    holds_role = role in theirs and [each["RoleName"] for each in profile.get("Roles", ())] == [name]
-    _remove(api, name, role=role in theirs, profile=holds_role or _owner(profile) in theirs)
+        describing = pool.submit(
+            _describe_own, api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name
+        )
+        role = _owner(_describe_own(api, "get_role", "Role", RoleName=name))
+        profile = describing.result()
+    owners = set(jobs) - {""}
+    # A client that was killed while it handed over a kept server has tagged the role, and not the profile yet.
+    has_role = role in owners and [each["RoleName"] for each in profile.get("Roles", ())] == [name]
+    _remove(api, name, role=role in owners, profile=has_role or _owner(profile) in owners)
 
 
 def is_role_name(name: str) -> bool:
@@ -294,15 +297,15 @@ def is_role_name(name: str) -> bool:
 
 
 def owner_of(api: Api, name: str) -> str:
-    """The job that a role is tagged with, or else the profile of this name; empty where there is none, or it is not
-    skylift's."""
-    return _owner(_ours(api, "get_role", "Role", RoleName=name)) or _owner(
-        _ours(api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name)
+    """The job that a role is tagged with, or else the instance profile of the same name. Empty when there is neither,
+    or they are not skylift's."""
+    return _owner(_describe_own(api, "get_role", "Role", RoleName=name)) or _owner(
+        _describe_own(api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name)
     )
 
 
-def _ours(api: Api, operation: str, kind: str, **which: str) -> dict[str, Any]:
-    """What IAM says of a role or profile; nothing where there is none, or it is not under skylift's path."""
+def _describe_own(api: Api, operation: str, kind: str, **which: str) -> dict[str, Any]:
+    """IAM's description of a role or profile; empty when there is none, or it is not under skylift's path."""
     try:
         found: dict[str, Any] = api.call("iam", operation, **which)[kind]
     except Refused as error:
@@ -317,7 +320,7 @@ def _owner(found: dict[str, Any]) -> str:
 
 
 def _remove(api: Api, name: str, *, role: bool, profile: bool) -> None:
-    """First what stands in the way of the other two, then these: a pair each that is done at the same time."""
+    """First the two steps that the other two depend on, then these; both of a pair at the same time."""
     profile_steps: list[tuple[str, dict[str, str]]] = [
         ("remove_role_from_instance_profile", {"InstanceProfileName": name, "RoleName": name}),
         ("delete_instance_profile", {"InstanceProfileName": name}),

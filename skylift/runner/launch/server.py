@@ -1,4 +1,4 @@
-"""From a prepared job to a server: image and type, RunInstances, and what became of the instance."""
+"""A job's server on EC2: checking its type, starting it, describing it, ending it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job.job import Job
 from skylift.runner.job.server import Server, parse_server
-from skylift.runner.job.tags import TAG_FIT, TAG_JOB, job_tags
+from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB, job_tags
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
 from skylift.runner.remote.api import Api
 
 _IAM_PATIENCE = 90.0
-"""Seconds in which a new instance profile must have become known to EC2; AWS speaks of several seconds."""
+"""Seconds in which EC2 must learn of a new instance profile. AWS's documentation says several seconds."""
 _NEXT_ZONE = {"InsufficientInstanceCapacity", "Unsupported", "InsufficientFreeAddressesInSubnet"}
 _LIVE = ["pending", "running", "stopping", "stopped"]
 
 
 def check_type(api: Api, name: str) -> tuple[str, ...]:
-    """The processors whose programs the type runs. Raises UsageError, with the nearest names, for one that this
-    region does not have."""
+    """The processor architectures of a type (x86_64, arm64). Raises UsageError, with similar names, when the region
+    does not have the type."""
     try:
         found = api.call("ec2", "describe_instance_types", InstanceTypes=[name])["InstanceTypes"][0]
     except Refused as error:
@@ -40,7 +40,7 @@ def check_type(api: Api, name: str) -> tuple[str, ...]:
 
 
 def types_there(api: Api, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of them that this region has, in their order."""
+    """The types among these that the region has, in the same order."""
     wanted = [{"Name": "instance-type", "Values": list(names)}]
     found = {
         each["InstanceType"] for each in api.pages("ec2", "describe_instance_types", "InstanceTypes", Filters=wanted)
@@ -57,14 +57,17 @@ def run_instance(
     role: JobRole,
     image: str,
     user_data: str,
-    fit: str = "",
+    configuration: str = "",
 ) -> Server:
-    """Start the job's server, in the first zone that has room. `token` makes a repeated call the same call; `fit` is
-    what a next job must be like to have the server after it."""
+    """Start the job's server in the first zone that has room. `token` is EC2's client token: a repeated call starts no
+    second server. `configuration` is what a later job must have in common with the server to take it over; it is empty
+    for a server that is not kept. Raises LaunchFailed."""
     refusal: Refused | None = None
     full: list[str] = []
     for number, (zone, subnet) in enumerate(network.subnets):
-        request = launch_request(job, f"{token}-{number}", network, subnet, key.name, role, image, user_data, fit)
+        request = launch_request(
+            job, f"{token}-{number}", network, subnet, key.name, role, image, user_data, configuration
+        )
         try:
             answer = _run_when_profile_is_known(api, request)
         except Refused as error:
@@ -89,11 +92,11 @@ def launch_request(
     role: JobRole,
     image: str,
     user_data: str,
-    fit: str = "",
+    configuration: str = "",
 ) -> dict[str, Any]:
-    """RunInstances' parameters, exactly."""
+    """The exact parameters of RunInstances."""
     tags = job_tags(job.name)
-    kept = [{"Key": TAG_FIT, "Value": fit}] if fit else []
+    kept = [{"Key": TAG_CONFIGURATION, "Value": configuration}] if configuration else []
     return {
         "ImageId": image,
         "InstanceType": job.instance_type,
@@ -121,7 +124,7 @@ def launch_request(
 
 
 def _run_when_profile_is_known(api: Api, request: dict[str, Any]) -> Any:
-    """IAM tells EC2 of a new profile within seconds; until then RunInstances calls it invalid."""
+    """EC2 learns of a new instance profile within seconds. Until then RunInstances refuses it as invalid."""
     until = time.monotonic() + _IAM_PATIENCE
     pause = 0.1
     while True:
@@ -135,13 +138,13 @@ def _run_when_profile_is_known(api: Api, request: dict[str, Any]) -> Any:
 
 
 def is_unknown_profile(code: str, reason: str) -> bool:
-    """Whether EC2 has not heard yet of a profile that was made a moment ago."""
+    """Whether EC2 does not know an instance profile yet that was made a moment ago."""
     words = reason.lower().replace("iaminstanceprofile", "iam instance profile")
     return code == "InvalidParameterValue" and "instance profile" in words
 
 
 def describe(api: Api, instance: str) -> Server | None:
-    """None when EC2 does not know it: not yet, right after its launch, or no more."""
+    """None when EC2 does not know the instance: right after its launch, or long after its end."""
     try:
         found = api.call("ec2", "describe_instances", InstanceIds=[instance])["Reservations"]
     except Refused as error:
@@ -152,7 +155,7 @@ def describe(api: Api, instance: str) -> Server | None:
 
 
 def live_servers(api: Api, job: str | None = None) -> list[Server]:
-    """Servers of one job, or of all, that are not gone for good."""
+    """The servers of one job, or of all jobs, that have not been terminated."""
     filters = [{"Name": "instance-state-name", "Values": _LIVE}]
     filters.append({"Name": f"tag:{TAG_JOB}", "Values": [job]} if job else {"Name": "tag-key", "Values": [TAG_JOB]})
     found = api.pages("ec2", "describe_instances", "Reservations", Filters=filters)
@@ -160,13 +163,16 @@ def live_servers(api: Api, job: str | None = None) -> list[Server]:
 
 
 def describe_kept(api: Api) -> list[Server]:
-    """Servers that run and were started to be kept, whatever they are doing now."""
-    filters = [{"Name": "instance-state-name", "Values": ["running"]}, {"Name": "tag-key", "Values": [TAG_FIT]}]
+    """Servers that were started with `--keep` and are running, whether or not they have a job now."""
+    filters = [
+        {"Name": "instance-state-name", "Values": ["running"]},
+        {"Name": "tag-key", "Values": [TAG_CONFIGURATION]},
+    ]
     return _of_jobs(api.pages("ec2", "describe_instances", "Reservations", Filters=filters))
 
 
 def _of_jobs(reservations: list[Any]) -> list[Server]:
-    """A tag may say anything; what is no name of a job is none."""
+    """Servers whose tag is a valid job name. Anybody may write anything into a tag."""
     found = (parse_server(instance) for reservation in reservations for instance in reservation["Instances"])
     return [each for each in found if each.job]
 
@@ -180,7 +186,7 @@ def terminate(api: Api, instance: str) -> None:
 
 
 def send_key(api: Api, server: Server, user: str, public: str) -> None:
-    """Have a server take one more public key, for the next minute."""
+    """Have a server accept one more public key for the next minute, by EC2 Instance Connect."""
     api.call(
         "ec2-instance-connect",
         "send_ssh_public_key",
@@ -192,10 +198,10 @@ def send_key(api: Api, server: Server, user: str, public: str) -> None:
 
 
 def console_tail(api: Api, instance: str) -> str:
-    """The last of the console's lines, for a server that ended before it could say anything else."""
+    """The last lines of the console, for a server that ended before it could report anything else."""
     answer = api.call("ec2", "get_console_output", InstanceId=instance)
     text = str(answer.get("Output", ""))
-    # boto3 decodes it; other clients' answers come as they are sent.
+    # boto3 decodes the output, botocore alone does not.
     if text and "\n" not in text and " " not in text:
         text = base64.b64decode(text).decode(errors="replace")
     return "\n".join(text.strip().splitlines()[-15:])

@@ -20,17 +20,17 @@ from skylift.runner.ship.upload import Shipment
 
 @dataclass(frozen=True)
 class Checked:
-    """A job that may be started: what can be known to be wrong is known by now, and nothing has been made.
+    """A job that may be started. All mistakes that can be found are found by now, and nothing has been made yet.
 
-    `image` is an image's id, `caller` the IPv4 range that may open SSH. `fit` is what a server that an earlier run has
-    left has to be like, and `kept` are those that are.
+    `image` is an image's id, and `caller` the IPv4 range that may open SSH. `configuration` is what a kept server must
+    have in common with the job, as one digest. `kept` are the kept servers that have it.
     """
 
     account: Account
     shipment: Shipment
     image: str
     caller: str | None
-    fit: str
+    configuration: str
     kept: tuple[Server, ...]
 
     @property
@@ -44,7 +44,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Provisioned:
-    """What is there before a job's server can start."""
+    """What a job's server needs before it can start."""
 
     network: Network
     key: KeyPair

@@ -1,4 +1,4 @@
-"""A server of the job's own: one that is started for it, or a fleet that brings one and the next ones."""
+"""Starting a server for a job: an instance, or a fleet that starts a first server and the ones after it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from skylift.runner.errors import LaunchFailed, Refused
 from skylift.runner.job.job import Spot
 from skylift.runner.job.server import Server
 from skylift.runner.launch import fleet
-from skylift.runner.launch import server as launch
 from skylift.runner.launch.boot import Boot
+from skylift.runner.launch.server import live_servers, run_instance, terminate
 from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.undo import Undo
 from skylift.runner.steps import Clock, in_thread, together
@@ -21,17 +21,19 @@ from skylift.runner.watcher import Watcher
 
 
 class Start:
-    """One job's own server, until that has the job. `alone` is as in Boot."""
+    """The start of one job's server, until the server has the job. `detached` is as in Boot."""
 
-    def __init__(self, checked: Checked, undo: Undo, watcher: Watcher, clock: Clock, *, alone: bool) -> None:
-        self._checked, self._undo, self._watcher, self._clock, self._alone = checked, undo, watcher, clock, alone
+    def __init__(self, checked: Checked, undo: Undo, watcher: Watcher, clock: Clock, *, detached: bool) -> None:
+        self._checked, self._undo, self._watcher, self._clock, self._detached = checked, undo, watcher, clock, detached
         self._api, self._job = checked.account.api, checked.job
 
     async def run(self, provisioned: Provisioned) -> Launched:
-        """Raises SkyliftError; what had been started is then undone."""
+        """Raises SkyliftError. What had been started is then undone by `undo`."""
         with self._clock.step("server") as step:
             spot = self._job.spot
-            server, how = await (self._server(provisioned) if spot is None else self._of_fleet(provisioned, spot))
+            server, how = await (
+                self._server(provisioned) if spot is None else self._server_of_fleet(provisioned, spot)
+            )
             launched = await self._boot(server)
             server = launched.server
             bought = f" ({server.type}, {how})" if how else ""
@@ -40,17 +42,17 @@ class Start:
 
     async def _boot(self, server: Server) -> Launched:
         self._undo.see(server)
-        return await Boot(self._checked, server, self._undo, self._watcher, alone=self._alone).wait()
+        return await Boot(self._checked, server, self._undo, self._watcher, detached=self._detached).wait()
 
     async def _server(self, provisioned: Provisioned) -> tuple[Server, str]:
         server: Server
         server, _ = await together(
-            self._undo.make(partial(self._run_instance, provisioned), self._undo.end_server), _ssh_is_there()
+            self._undo.make(partial(self._run_instance, provisioned), self._undo.end_server), _ssh_is_imported()
         )
         return server, ""
 
     def _run_instance(self, provisioned: Provisioned) -> Server:
-        return launch.run_instance(
+        return run_instance(
             self._api,
             self._job,
             secrets.token_hex(16),
@@ -59,12 +61,11 @@ class Start:
             provisioned.role,
             self._checked.image,
             provisioned.user_data,
-            self._checked.fit if self._job.keep else "",
+            self._checked.configuration if self._job.keep else "",
         )
 
-    async def _of_fleet(self, provisioned: Provisioned, spot: Spot) -> tuple[Server, str]:
-        """A server that may be taken away, and how it was bought: as asked for, or at the full price where that was
-        allowed."""
+    async def _server_of_fleet(self, provisioned: Provisioned, spot: Spot) -> tuple[Server, str]:
+        """A spot server, or one at the full price where that was allowed; and the word for how it was bought."""
         api, job, network = self._api, self._job, provisioned.network
         request = fleet.template_request(
             job, network, provisioned.key, provisioned.role, self._checked.image, provisioned.user_data
@@ -72,7 +73,7 @@ class Start:
         template = await self._undo.make(
             partial(fleet.make_template, api, request), lambda _: fleet.remove_template(api, job.name)
         )
-        # After the fleets, and not with each: a job that has ended is begun by no server of a second one.
+        # Undone after all fleets, not with each: a server of a second fleet must not find the job ended.
         self._undo.add(self._undo.write_off)
         deadline = self._checked.shipment.deadline
         for on_demand in (False, True) if spot.or_on_demand else (False,):
@@ -85,27 +86,27 @@ class Start:
                 if on_demand or not spot.or_on_demand or not passes:
                     raise
                 self._watcher.note(f"{error.message} A server at the full price is taken (--or-on-demand).")
-        raise AssertionError("one of the ways has a server or an error")
+        raise AssertionError("each turn of the loop returns a server or raises")
 
     async def _first_of(self, request: dict[str, Any]) -> Server:
-        """The first server that a fleet brings; a fleet that brings none is taken back."""
+        """The first server that a fleet starts. A fleet that starts none is deleted."""
         api, bucket = self._api, self._checked.account.bucket
         async with self._undo.part() as part:
-            found = await part.make(partial(fleet.start_fleet, api, request), self._take_fleet_back)
+            found = await part.make(partial(fleet.start_fleet, api, request), self._delete_fleet)
             server: Server
             server, *_ = await together(
                 in_thread(fleet.await_server, api, found),
                 in_thread(api.put, bucket, self._checked.prefix.fleet, json.dumps({"fleet": found.id}).encode()),
-                _ssh_is_there(),
+                _ssh_is_imported(),
             )
         return server
 
-    def _take_fleet_back(self, found: fleet.Fleet) -> None:
+    def _delete_fleet(self, found: fleet.Fleet) -> None:
         fleet.delete_fleets(self._api, [found], servers_too=True)
-        for server in launch.live_servers(self._api, self._job.name):
-            launch.terminate(self._api, server.instance)
+        for server in live_servers(self._api, self._job.name):
+            terminate(self._api, server.instance)
 
 
-async def _ssh_is_there() -> None:
-    """Its import was begun with the check, and nobody has to wait for it later."""
+async def _ssh_is_imported() -> None:
+    """Wait for the import of asyncssh, which began with the check."""
     await in_thread(importlib.import_module, "skylift.runner.remote.ssh")

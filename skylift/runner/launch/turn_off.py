@@ -9,7 +9,7 @@ from functools import partial
 from skylift.runner.errors import SkyliftError, Unreachable
 from skylift.runner.job.server import Server
 from skylift.runner.launch import fleet, role
-from skylift.runner.launch.kept_server import put_roles_away
+from skylift.runner.launch.kept_server import remove_roles
 from skylift.runner.launch.server import terminate
 from skylift.runner.launch.undo import tell_left_over, write_off
 from skylift.runner.remote.account import Account
@@ -54,7 +54,7 @@ class TurnOff:
     def _take_down(self, last: Sequence[Callable[[], object]] = ()) -> list[SkyliftError]:
         """Each step by itself: one that fails does not stand in the way of the others."""
         api = self._account.api
-        first = [partial(fleet.put_away, api, self._job)] if self._spot else []
+        first = [partial(fleet.remove_fleet, api, self._job)] if self._spot else []
         steps: list[Callable[[], object]] = [self._remove_role]
         if self._server is not None:
             steps.insert(0, partial(terminate, api, self._server.instance))
@@ -67,7 +67,7 @@ class TurnOff:
         if self._server is not None and self._server.role:
             role.remove_role_of(self._account.api, self._server.role, {self._job})
         else:
-            put_roles_away(self._account, self._job, [])
+            remove_roles(self._account, self._job, [])
 
     def _tell(self, errors: Sequence[SkyliftError]) -> None:
         for error in errors:

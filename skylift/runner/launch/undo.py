@@ -1,4 +1,4 @@
-"""What has been made for a job, and how it is taken back when the job does not start."""
+"""Undoing what has been made for a job that does not start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skylift.runner.job.outcome import INTERRUPTED
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.states import State
-from skylift.runner.launch import server as launch
+from skylift.runner.launch.server import terminate
 from skylift.runner.remote.account import Account
 from skylift.runner.steps import in_thread, made
 from skylift.runner.watcher import Watcher
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class Undo:
-    """The steps back, the last made first. They are gone when the block is left by an error, unless `keep` was called.
+    """A stack of undo steps. An error in the block runs them, the last one first, unless `keep` was called.
 
-    A step that fails is told to the user and does not stand in the way of the others. `interrupted` says whether the
-    user ended the run; `instance` is the job's server that was seen last.
+    A step that fails is reported to the user, and the others run all the same. `interrupted` returns whether the user
+    ended the run. `instance` is the id of the job's newest server.
     """
 
     def __init__(self, account: Account, job: str, watcher: Watcher, interrupted: Callable[[], bool]) -> None:
@@ -42,20 +42,21 @@ class Undo:
         return await self._steps.__aexit__(kind, error, trace)
 
     async def make(self, make: Callable[[], T], unmake: Callable[[T], object]) -> T:
-        """Make something in a thread, and have it unmade; also when the caller is cancelled meanwhile."""
+        """Make something in a thread, and register its undo. A caller that is cancelled meanwhile waits for both."""
         return await made(self._steps, make, unmake, self._tell)
 
     def add(self, step: Callable[[], object]) -> None:
-        """A step back, which is called in a thread."""
+        """Register an undo step, which will be called in a thread."""
         self._steps.push_async_callback(self._take, step)
 
     def keep(self) -> None:
-        """What has been made so far stays."""
+        """Forget all steps: what has been made so far stays."""
         self._steps.pop_all()
 
     @asynccontextmanager
     async def part(self) -> AsyncIterator[Undo]:
-        """What is made within is unmade at once when the block fails, and else with all that was made before it."""
+        """An Undo for a part of the work. Its steps run as soon as its block fails; after a block that succeeds they
+        belong to this Undo."""
         part = Undo(self._account, self._job, self._watcher, self._interrupted)
         async with part:
             yield part
@@ -65,8 +66,8 @@ class Undo:
         self.instance = server.instance
 
     def end_server(self, server: Server) -> None:
-        """The undo of a launch: a job that never came to its end says so."""
-        launch.terminate(self._account.api, server.instance)
+        """The undo of a launch. The job's final status says that it did not run."""
+        terminate(self._account.api, server.instance)
         write_off(self._account, self._job, server.instance, interrupted=self._interrupted())
 
     def write_off(self) -> None:
@@ -83,13 +84,13 @@ class Undo:
 
 
 def tell_left_over(watcher: Watcher, job: str, error: SkyliftError) -> None:
-    """Something of the job is still there, because of this error."""
+    """Report that an error has kept something of the job from being taken down."""
     watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
     watcher.note(f"The server turns itself off. For the rest: `skylift cancel {job}`.")
 
 
 def write_off(account: Account, job: str, instance: str | None, *, interrupted: bool) -> None:
-    """The final status of a job whose server was ended by its client before the program began."""
+    """Write the final status of a job whose client has ended the server before the program started."""
     status = {
         "job": job,
         "state": State.CANCELLED if interrupted else State.BROKEN,

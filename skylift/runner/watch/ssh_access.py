@@ -5,11 +5,11 @@ from __future__ import annotations
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, Unreachable
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
-from skylift.runner.launch import server as launch
 from skylift.runner.launch.fleet import active_fleets
 from skylift.runner.launch.host_keys import HostKeys, find_host_keys
 from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.launch.network import find_caller, open_groups
+from skylift.runner.launch.server import describe, live_servers, send_key
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
 from skylift.runner.steps import in_thread
@@ -99,7 +99,7 @@ class SshAccess:
         if self.server.key == self.key.name:
             return
         try:
-            launch.send_key(self._account.api, self.server, host_keys.user, self.key.public)
+            send_key(self._account.api, self.server, host_keys.user, self.key.public)
         except Refused as error:
             raise ConnectionLost(f"This machine's key is not the server's. {error.message}") from None
 
@@ -109,7 +109,7 @@ class SshAccess:
     def _another_comes(self) -> bool:
         """Or is there. Servers are asked for last: whoever ends the fleet has told of the job's end before."""
         more = bool(active_fleets(self._account.api, self._job))
-        servers = [each for each in launch.live_servers(self._account.api, self._job) if not each.gone]
+        servers = [each for each in live_servers(self._account.api, self._job) if not each.gone]
         if servers:
             self.server, self._host_keys, self._connection = servers[0], None, None
         return more or bool(servers)
@@ -117,7 +117,7 @@ class SshAccess:
     def _is_gone(self) -> bool:
         if self.server is None:
             return True
-        found = launch.describe(self._account.api, self.server.instance)
+        found = describe(self._account.api, self.server.instance)
         if found is not None:
             self.server = found
             return found.gone

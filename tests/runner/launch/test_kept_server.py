@@ -18,7 +18,7 @@ from skylift.runner.job.job import Spot
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.settings import Settings
-from skylift.runner.job.tags import TAG_FIT, TAG_JOB, job_tags
+from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB, job_tags
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.launch import kept_server as warm
@@ -48,7 +48,7 @@ class Yard:
     def keep(self, job: str, *, key: str = "", until: float = 600, **status: Any) -> str:
         role.create_role(self.api, job, self.account.number)
         made = role.equip_role(self.api, job, self.account.bucket, self.account.number)
-        tags = [*job_tags(job), {"Key": TAG_FIT, "Value": "fit"}]
+        tags = [*job_tags(job), {"Key": TAG_CONFIGURATION, "Value": "fit"}]
         instances = self.api.call(
             "ec2",
             "run_instances",
@@ -67,7 +67,7 @@ class Yard:
         return str(instances[0]["InstanceId"])
 
     def waiting(self) -> list[warm.KeptServer]:
-        return warm.waiting(self.account, warm.kept_servers(self.api), self.now)
+        return warm.waiting_servers(self.account, warm.kept_servers(self.api), self.now)
 
     def roles(self) -> list[str]:
         return [each["RoleName"] for each in self.api.pages("iam", "list_roles", "Roles", PathPrefix=role.PATH)]
@@ -92,23 +92,23 @@ def test_only_those_that_wait_for_this_user(yard: Yard) -> None:
 
 def test_one_of_two_has_it(yard: Yard) -> None:
     yard.keep("kept")
-    assert warm.claim(yard.account, "one", yard.waiting()) is not None
-    assert warm.claim(yard.account, "two", yard.waiting()) is None
-    assert warm.take(yard.account, "one", "kept")
+    assert warm.claim_server(yard.account, "one", yard.waiting()) is not None
+    assert warm.claim_server(yard.account, "two", yard.waiting()) is None
+    assert warm.take_server(yard.account, "one", "kept")
     assert json.loads(yard.api.get(yard.account.bucket, Prefix("kept").next) or b"") == {"job": "one"}
 
 
 def test_a_server_that_goes_off_is_nobodys(yard: Yard) -> None:
     yard.keep("kept")
-    assert warm.claim(yard.account, "one", yard.waiting()) is not None
+    assert warm.claim_server(yard.account, "one", yard.waiting()) is not None
     yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
-    assert not warm.take(yard.account, "one", "kept")
+    assert not warm.take_server(yard.account, "one", "kept")
 
 
 def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, seen: Seen) -> None:
     """Its disk went with it, and nothing is left that could be tagged: the job is another server's."""
     instance = yard.keep("kept")
-    found = warm.claim(yard.account, "one", yard.waiting())
+    found = warm.claim_server(yard.account, "one", yard.waiting())
     assert found is not None
     yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
     yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
@@ -119,7 +119,7 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
 
     async def take(server: Server) -> bool:
         async with Undo(yard.account, "one", seen, lambda: False) as undo:
-            return await TakeOver(checked, shipping, undo, seen, Clock(seen), alone=False).take(server)
+            return await TakeOver(checked, shipping, undo, seen, Clock(seen), detached=False).take(server)
 
     assert not asyncio.run(take(found.server))
     assert yard.account.status("one") is None, "nothing was given up, either"
@@ -129,7 +129,7 @@ def test_a_server_whose_role_is_gone(yard: Yard) -> None:
     yard.keep("kept")
     (found,) = yard.waiting()
     role.remove_role(yard.api, "kept")
-    assert not warm.pass_on(yard.api, found.server, "one", {})
+    assert not warm.assign_server(yard.api, found.server, "one", {})
 
 
 def test_the_role_goes_along(yard: Yard) -> None:
@@ -137,7 +137,7 @@ def test_the_role_goes_along(yard: Yard) -> None:
     instance = yard.keep("first")
     (server,) = [each.server for each in yard.waiting()]
     policy = role.job_policy("second", yard.account.bucket, yard.account.number, "us-east-1")
-    warm.pass_on(yard.api, server, "second", policy)
+    warm.assign_server(yard.api, server, "second", policy)
     yard.api.put(
         yard.account.bucket, Prefix("second").record, json.dumps({"created": yard.now, "deadline": 9e9}).encode()
     )
@@ -175,13 +175,13 @@ def test_a_tag_that_is_added_is_on_everything_and_goes_along(
     yard.keep("first")
     (server,) = [each.server for each in yard.waiting()]
     assert tags_of_role(yard) == [wanted, wanted]
-    assert warm.tag(yard.api, server, "second")
+    assert warm.tag_server(yard.api, server, "second")
     later = {"Name": "skylift second", TAG_JOB: "second", "team": "of second"}
     assert tags_of_role(yard) == [later, later]
     for part in (server.instance, *server.parts):
         wanted_of = [{"Name": "resource-id", "Values": [part]}]
         found = yard.api.pages("ec2", "describe_tags", "Tags", Filters=wanted_of)
-        assert {each["Key"]: each["Value"] for each in found if each["Key"] != TAG_FIT} == later, part
+        assert {each["Key"]: each["Value"] for each in found if each["Key"] != TAG_CONFIGURATION} == later, part
 
 
 def tags_of_role(yard: Yard) -> list[dict[str, str]]:
@@ -199,12 +199,12 @@ def test_the_role_of_a_server_that_is_gone(yard: Yard) -> None:
     instance = yard.keep("first")
     status = {"state": "succeeded", "final": True, "role": "skylift-first"}
     yard.api.put(yard.account.bucket, Prefix("second").status, json.dumps(status).encode())
-    warm.put_roles_away(yard.account, "second", [])
+    warm.remove_roles(yard.account, "second", [])
     assert yard.roles() == ["skylift-first"], "it is the first job's still"
     (server,) = live_servers(yard.api)
-    assert warm.tag(yard.api, server, "second")
+    assert warm.tag_server(yard.api, server, "second")
     yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
-    warm.put_roles_away(yard.account, "second", [])
+    warm.remove_roles(yard.account, "second", [])
     assert yard.roles() == []
 
 
@@ -218,13 +218,13 @@ def test_what_makes_another_server_necessary(settings: Settings, tmp_path: Any) 
     other = plan_job(Order(Program("script", "x.py"), instance_type="m7i.large"), tmp_path, {})
     private = replace(settings, access=Access(private=True))
     fits = [
-        warm.fit_of(job, "ami-1", settings, "203.0.113.7/32", ()),
-        warm.fit_of(other, "ami-1", settings, "203.0.113.7/32", ()),
-        warm.fit_of(job, "ami-2", settings, "203.0.113.7/32", ()),
-        warm.fit_of(job, "ami-1", settings, "203.0.113.8/32", ()),
-        warm.fit_of(job, "ami-1", private, None, ()),
-        warm.fit_of(job, "ami-1", settings, "203.0.113.7/32", ("my-bucket",)),
+        warm.configuration_of(job, "ami-1", settings, "203.0.113.7/32", ()),
+        warm.configuration_of(other, "ami-1", settings, "203.0.113.7/32", ()),
+        warm.configuration_of(job, "ami-2", settings, "203.0.113.7/32", ()),
+        warm.configuration_of(job, "ami-1", settings, "203.0.113.8/32", ()),
+        warm.configuration_of(job, "ami-1", private, None, ()),
+        warm.configuration_of(job, "ami-1", settings, "203.0.113.7/32", ("my-bucket",)),
     ]
     assert len(set(fits)) == len(fits)
     again = plan_job(Order(Program("script", "x.py"), max_time=60, env=["A=b"]), tmp_path, {})
-    assert warm.fit_of(again, "ami-1", settings, "203.0.113.7/32", ()) == fits[0]
+    assert warm.configuration_of(again, "ami-1", settings, "203.0.113.7/32", ()) == fits[0]

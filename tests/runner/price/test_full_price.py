@@ -17,7 +17,6 @@ from skylift.runner.job.job import Program, Spot
 from skylift.runner.job.server import Server
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch import fleet, undo
-from skylift.runner.launch import server as launch
 from skylift.runner.launch.fleet import Fleet
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
@@ -48,7 +47,7 @@ class Market:
         monkeypatch.setattr(fleet, "start_fleet", self._start)
         monkeypatch.setattr(fleet, "await_server", self._await_server)
         monkeypatch.setattr(fleet, "delete_fleets", self._delete)
-        monkeypatch.setattr(launch, "live_servers", lambda *_: [])
+        monkeypatch.setattr("skylift.runner.launch.start.live_servers", lambda *_: [])
         monkeypatch.setattr(undo, "write_off", lambda *_, **__: self.done.append("write off"))
 
     def _start(self, _: Any, request: dict[str, Any]) -> Fleet:
@@ -79,7 +78,7 @@ def start(folder: Path, settings: Settings, spot: Spot) -> str:
         upload = Upload(Blob("", "0", 0, BytesIO), (), ())
         checked = Checked(account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", ())
         async with Undo(account, job.name, seen, lambda: False) as undo:
-            launched: Launched = await Start(checked, undo, seen, Clock(seen), alone=True).run(PROVISIONED)
+            launched: Launched = await Start(checked, undo, seen, Clock(seen), detached=True).run(PROVISIONED)
             undo.keep()
         return launched.server.instance
 

@@ -148,7 +148,8 @@ def test_server_that_is_not_described_yet(
         asked += 1
         return describe(of, instance) if asked > 2 else None
 
-    monkeypatch.setattr(launch, "describe", late)
+    monkeypatch.setattr("skylift.runner.launch.boot.describe", late)
+    monkeypatch.setattr("skylift.runner.watch.ssh_access.describe", late)
     seen = Seen()
     with host(api, machine):
         outcome = run(order(tmp_path, "print('ran')"), settings, seen)
