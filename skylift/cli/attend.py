@@ -52,7 +52,7 @@ def attach(
     place = sit_down(screen, interactive=job.interactive and os.isatty(0), hint="~. or Ctrl-C leaves")
     clock = Clock(place.screen)
     try:
-        outcome = with_interrupts(Attach(job, place.screen, clock, place.keyboard, forwards, place.dial))
+        outcome = with_interrupts(Attach(job, place.screen, clock, place.keyboard, forwards, place.monitor))
     finally:
         place.screen.finish()
     tell(outcome, outlet, quiet=quiet, as_json=as_json)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skylift.runner.job.server_record import Gauge
-    from skylift.runner.watch.dial import RunningProgram
+    from skylift.runner.watch.monitor import RunningProgram
 
 _BETWEEN = " · "
 

@@ -215,7 +215,7 @@ def run_job(job: Job, settings: Settings, place: Place, ways: Sequence[Forward] 
     from skylift.runner.flow import Run
     from skylift.runner.watch.forward import Forwards
 
-    return with_interrupts(Run(job, settings, place.screen, place.keyboard, Forwards(ways), place.dial))
+    return with_interrupts(Run(job, settings, place.screen, place.keyboard, Forwards(ways), place.monitor))
 
 
 def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Launched | Outcome]:

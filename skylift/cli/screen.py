@@ -21,7 +21,7 @@ from skylift.runner.text.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.watch.dial import RunningProgram
+    from skylift.runner.watch.monitor import RunningProgram
 
 _WORDS = {
     "check": "Check",

@@ -23,7 +23,7 @@ from skylift.runner.text.visible import visible_lines
 if TYPE_CHECKING:
     from skylift.cli.screen import Live, Screen
     from skylift.runner.job.job import Terminal
-    from skylift.runner.watch.dial import Dial
+    from skylift.runner.watch.monitor import Monitor
     from skylift.runner.watcher import Keyboard
 
 _KEYS = 0
@@ -177,7 +177,7 @@ class Place:
 
     screen: Screen
     keyboard: Keyboard | None
-    dial: Dial | None
+    monitor: Monitor | None
 
 
 def sit_down(screen: Screen, *, interactive: bool, hint: str) -> Place:

@@ -27,8 +27,8 @@ from skylift.runner.launch.turn_off import TurnOff
 from skylift.runner.launch.undo import Undo
 from skylift.runner.ship.upload import Shipping
 from skylift.runner.steps import Clock, in_thread, together
-from skylift.runner.watch.dial import Dial
 from skylift.runner.watch.forward import Forwards
+from skylift.runner.watch.monitor import Monitor
 from skylift.runner.watch.streaming import Streamed, Streaming
 from skylift.runner.watch.watched_job import WatchedJob, launched_job
 from skylift.runner.watcher import Keyboard, NoKeyboard, Watcher
@@ -44,9 +44,9 @@ class Run:
         watcher: Watcher,
         keyboard: Keyboard | None = None,
         forwards: Forwards | None = None,
-        dial: Dial | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
-        self._watcher, self._keyboard, self._dial = watcher, keyboard, dial
+        self._watcher, self._keyboard, self._monitor = watcher, keyboard, monitor
         self._forwards = forwards or Forwards(())
         self._clock = Clock(watcher)
         self._half: Submit | Attach = Submit(job, settings, watcher, self._clock)
@@ -59,7 +59,7 @@ class Run:
             if isinstance(launched, Outcome):
                 return launched
             job = launched_job(launched)
-            self._half = Attach(job, self._watcher, self._clock, self._keyboard, self._forwards, self._dial)
+            self._half = Attach(job, self._watcher, self._clock, self._keyboard, self._forwards, self._monitor)
             return await self._half.run()
         finally:
             await self._forwards.close()
@@ -152,12 +152,12 @@ class Attach:
         clock: Clock,
         keyboard: Keyboard | None = None,
         forwards: Forwards | None = None,
-        dial: Dial | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
         self._job, self._watcher, self._clock = job, watcher, clock
         self._keyboard, self._forwards = keyboard or NoKeyboard(), forwards or Forwards(())
         cancel = Jobs(job.account.settings, job.account).cancel
-        self._streaming = Streaming(job, watcher, clock, cancel, self._keyboard, self._forwards, dial)
+        self._streaming = Streaming(job, watcher, clock, cancel, self._keyboard, self._forwards, monitor)
         self._stage: Streaming | Collecting = self._streaming
         self._left: State | None = None
         """How the user's own run ends, when the user does not wait for the job's end."""

@@ -10,7 +10,7 @@ import time
 
 from skylift.cli.screen import Live, Outlet, make_screen
 from skylift.cli.terminal import sit_down
-from skylift.runner.watch.dial import RunningProgram
+from skylift.runner.watch.monitor import RunningProgram
 
 
 async def watch(words: list[str]) -> int:

@@ -139,7 +139,7 @@ def test_a_port_leads_to_the_server(cloud: RealCloud, folder: Path, free_port: i
     (folder / "page.txt").write_text("from the server")
     job = RunningJob(cloud, folder, "--in", "page.txt", "--forward", f"{free_port}:8000", source=SERVES)
     assert until(lambda: fetched(f"http://127.0.0.1:{free_port}/page.txt"), "the page") == b"from the server"
-    assert f"localhost:{free_port} leads to port 8000 of the server." in job.words
+    assert f"localhost:{free_port} is forwarded to port 8000 of the server." in job.words
     busy = cloud.skylift("run", "--forward", str(free_port), "job.py", cwd=folder, check=False)
     assert busy.returncode == 2
     assert f"--forward {free_port}: the port cannot be had" in busy.stderr

@@ -182,22 +182,22 @@ class Jobs:
 
     def shell(self, name: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
         """The argv of OpenSSH to a job's server, with its host key pinned in a file beside our key."""
-        reach = SshAccess(self._account, name, self._server(name))
-        address, host_keys = self._open_way(reach)
+        access = SshAccess(self._account, name, self._server(name))
+        address, host_keys = self._open_ssh(access)
         known = self._pin(name, address, host_keys.keys)
-        return ssh_argv(reach.key.private, known, host_keys.user, address, command, terminal=terminal)
+        return ssh_argv(access.key.private, known, host_keys.user, address, command, terminal=terminal)
 
-    def _open_way(self, reach: SshAccess) -> tuple[str, HostKeys]:
+    def _open_ssh(self, access: SshAccess) -> tuple[str, HostKeys]:
         """The server's address and what it shows of itself, when it can be reached from here."""
-        server = reach.server
+        server = access.server
         assert server is not None
         if server.address is None:
             raise RunError(f"The server of {server.job} has no public address (it is {server.state}).")
-        host_keys = _await_host_keys(reach)
+        host_keys = _await_host_keys(access)
         if host_keys is None:
             raise RunError(f"The server of {server.job} has not shown its host key yet.", "Try again in a moment.")
-        reach.open_door()
-        reach.hand_in_key(host_keys)
+        access.open_ssh()
+        access.ensure_key_accepted(host_keys)
         return server.address, host_keys
 
     def _pin(self, name: str, address: str, keys: tuple[str, ...]) -> Path:
@@ -358,9 +358,9 @@ def _seconds(status: Status, *, alive: bool) -> float | None:
     return time_of_server(status.started, status.ended, status.program_seconds, alive=alive)
 
 
-def _await_host_keys(reach: SshAccess) -> HostKeys | None:
+def _await_host_keys(access: SshAccess) -> HostKeys | None:
     until, pause = time.monotonic() + _KEYS_PATIENCE, 0.1
-    while (found := reach.find_host_keys()) is None and time.monotonic() < until:
+    while (found := access.find_host_keys()) is None and time.monotonic() < until:
         time.sleep(pause)
         pause = min(pause * 1.5, 2)
     return found

@@ -35,14 +35,14 @@ async def show_logs(
     """The output to the watcher, each byte once. With `follow`, until the job's end: its final status."""
     spot = account.record(name).spot
     servers = live_servers(account.api, name)
-    reach = SshAccess(account, name, servers[0] if servers else None, spot=spot)
+    access = SshAccess(account, name, servers[0] if servers else None, spot=spot)
     reconnect = Reconnect(account.api, watcher, account.settings.revive)
     follower = Follower(
         account.api,
         account.bucket,
         Prefix(name),
-        reach.connect,
-        reach.server_is_gone,
+        access.connect,
+        access.server_is_gone,
         reconnect,
         watcher,
         Relocation(watcher).see if follow else lambda _: None,
@@ -54,11 +54,11 @@ async def show_logs(
         elif since:
             follower.start_at(stream, await reconnect.reach(_offset_at, account, name, stream, since))
             follower.start_since(since)
-    gone = reach.server is None and await reconnect.reach(reach.server_is_gone)
+    gone = access.server is None and await reconnect.reach(access.server_is_gone)
     status = await reconnect.reach(account.status, name)
     ended = gone or (status is not None and status.final)
     if not ended:
-        await in_thread(reach.let_in, watcher)
+        await in_thread(access.try_to_open_ssh, watcher)
     if follow and not ended:
         return await follower.run()
     return await follower.once(live=not ended, moved=status is not None and status.attempt > 1)

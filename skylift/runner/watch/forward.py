@@ -1,4 +1,4 @@
-"""Ports of this machine that lead to ports of a job's server, through the SSH connection that watches the job."""
+"""Ports of this machine that are forwarded to a job's server, through the SSH connection that watches the job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PIECE = 1 << 18
 
 @dataclass(frozen=True)
 class Forward:
-    """`local` is bound to loopback: nobody else's machine gets in."""
+    """A port here and a port there. `local` is bound to loopback, so other machines cannot connect to it."""
 
     local: int
     remote: int
@@ -36,7 +36,7 @@ def read_forward(text: str) -> Forward:
 
 
 class Forwards:
-    """Open from `open` to `close`, both of which may be repeated, whatever becomes of the connection between."""
+    """Forwarded ports. They stay open from `open` to `close`, also while SSH is down. Both may be repeated."""
 
     def __init__(self, wanted: Sequence[Forward]) -> None:
         self._wanted = wanted
@@ -45,7 +45,7 @@ class Forwards:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Raises UsageError for a port that cannot be had here."""
+        """Raises UsageError for a port that is not available here."""
         if self._servers:
             return
         try:
@@ -66,20 +66,20 @@ class Forwards:
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
             raise UsageError(
-                f"--forward {wanted.local}: the port cannot be had on this machine: {why}.",
-                f"Take another one: --forward PORT:{wanted.remote}",
+                f"--forward {wanted.local}: the port is not available on this machine: {why}.",
+                f"Use another one: --forward PORT:{wanted.remote}",
             ) from None
 
-    def lead(self, connection: Callable[[], Connection | None]) -> None:
-        """`connection` is asked for the way each time that somebody knocks; before this, all are sent away."""
+    def connect_through(self, connection: Callable[[], Connection | None]) -> None:
+        """`connection` is called for each client that connects. Without a connection, the client is disconnected."""
         self._connection = connection
 
     def tell(self, watcher: Watcher) -> None:
         for each in self._wanted:
-            watcher.note(f"localhost:{each.local} leads to port {each.remote} of the server.")
+            watcher.note(f"localhost:{each.local} is forwarded to port {each.remote} of the server.")
 
     async def _serve(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Whoever knocks before anything listens there is sent away, as by the server itself."""
+        """Serve one client. It is disconnected when nothing listens on the server's port."""
         connection = self._connection()
         try:
             if connection is not None:
@@ -110,7 +110,7 @@ class _Target(Protocol):
 
 
 async def _pump(source: _Source, target: _Target) -> None:
-    """Until the source ends, which the target is told; either may break off."""
+    """Copy until the source ends, and then end the target. Either may break off."""
     with suppress(OSError, ConnectionLost):
         while data := await source.read(_PIECE):
             target.write(data)

@@ -1,4 +1,4 @@
-"""What somebody who watches is told of a spot job that moves from one server to another."""
+"""Notes for the user about a spot job that moves from one server to another."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from skylift.runner.watcher import Watcher
 
 
 class Relocation:
-    """Each is told once, from the statuses as they come."""
+    """Writes each note once. `see` is given every status as it comes."""
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self._attempt, self._left = 1, 0
         self._refused = ""
         self._notice: tuple[int, float] | None = None
-        """The attempt, and when its server will be taken away, as it was told last."""
+        """The attempt, and when its server will be taken away, as of the last note."""
 
     def see(self, status: Status) -> None:
         attempt, server = status.attempt, status.instance
@@ -27,14 +27,14 @@ class Relocation:
             when = time.strftime("%H:%M:%S", time.gmtime(status.notice))
             self._watcher.note(f"EC2 says that {server} will be taken away at {when} UTC; the program has SIGTERM.")
         elif notice is None and self._notice is not None and self._notice[0] == attempt:
-            self._watcher.note(f"EC2 has taken that back: {server} stays.")
+            self._watcher.note(f"EC2 has withdrawn its notice: {server} stays.")
         self._notice = notice
         if status.checkpoint_refused and status.checkpoint_refused != self._refused:
             self._refused = status.checkpoint_refused
-            self._watcher.note(f"The checkpoint is not taken, and the one before stays: {visible(self._refused)}")
+            self._watcher.note(f"The new checkpoint is refused, the previous one stays: {visible(self._refused)}")
         if status.state == State.INTERRUPTED and self._left < attempt:
             self._left = attempt
-            self._watcher.note(f"The job has left {server}; another server goes on with it.")
+            self._watcher.note(f"The job has left {server}; another server will continue it.")
         if attempt > self._attempt and status.started is not None:
             self._attempt, kept = attempt, status.checkpoint
             begins = f"goes on from attempt {kept}'s checkpoint" if kept else "begins anew"

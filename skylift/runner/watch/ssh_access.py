@@ -1,4 +1,4 @@
-"""The way to a job's server: its address, its host keys as it published them, and a key that it takes."""
+"""SSH access to a job's server: its address, the host keys that it has published, and a key that it accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPENING = 2.0
 
 
 class SshAccess:
-    """One job's server, as it was last seen; None when there is none any more."""
+    """Access to one job's server. `server` is as EC2 described it last, and None when there is none."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class SshAccess:
         booting: bool = False,
         spot: bool = False,
     ) -> None:
-        """`booting` is a server that was launched a moment ago; in the place of a `spot` server may come another."""
+        """`booting` is whether the server was launched a moment ago. A `spot` server may be followed by another one."""
         self._account, self._job, self._booting, self._spot = account, job, booting, spot
         self.server = server
         self._host_keys, self._connection = host_keys, connection
@@ -41,14 +41,14 @@ class SshAccess:
 
     @property
     def key(self) -> KeyPair:
-        """This machine's own, made when it has none."""
+        """This machine's key, made when there is none."""
         if self._known_key is None:
             settings = self._account.settings
             self._known_key = ensure_key_file(settings.key_dir, self._account.number, settings.region)
         return self._known_key
 
     async def connect(self) -> Connection:
-        """One try at SSH. Its import is slow, and was begun while the server booted."""
+        """Connect once. Raises ConnectionLost when that fails. The import of SSH is slow; it began during the boot."""
         from skylift.runner.remote import ssh  # noqa: PLC0415
 
         if self._connection is not None:
@@ -58,43 +58,44 @@ class SshAccess:
         if server is None:
             raise ConnectionLost("The server is gone.")
         if self._spot and server.gone:
-            raise ConnectionLost("It is gone, and another one has not come yet.")
+            raise ConnectionLost("The server is gone, and another one has not started yet.")
         try:
             host_keys = self._host_keys or await in_thread(self.find_host_keys)
         except RecordDamaged as error:
-            # Output and the end come through S3 all the same.
+            # Output and the final status come through S3 all the same.
             raise ConnectionLost(error.message) from None
         if host_keys is None:
-            raise ConnectionLost("The server has shown no host key.")
+            raise ConnectionLost("The server has published no host key.")
         if server.address is None:
             raise ConnectionLost("The server has no public address.")
-        await in_thread(self.hand_in_key, host_keys)
+        await in_thread(self.ensure_key_accepted, host_keys)
         opening = _OPENING if self._booting else 0.0
         return await ssh.connect(
             server.address, host_keys.user, self.key.private, host_keys.keys, self._job, opening=opening
         )
 
     def find_host_keys(self) -> HostKeys | None:
-        """None as long as the server has shown none. Raises RecordDamaged."""
+        """The server's host keys; None before it has published any. Raises RecordDamaged."""
         instance = self.server.instance if self._spot and self.server is not None else ""
         self._host_keys = find_host_keys(self._account.api, self._account.bucket, Prefix(self._job), instance)
         return self._host_keys
 
-    def open_door(self) -> None:
-        """Let SSH in from where we are, which need not be where the job was started. Raises NotPermitted."""
+    def open_ssh(self) -> None:
+        """Open SSH to this machine's address, which may not be where the job was started. Raises NotPermitted."""
         caller = find_caller(self._account.settings)
         if caller is not None and self.server is not None and self.server.address is not None:
             open_groups(self._account.api, self.server.groups, caller)
 
-    def let_in(self, watcher: Watcher) -> None:
-        """Likewise; where it may not be, the user is told, and S3 has to do."""
+    def try_to_open_ssh(self, watcher: Watcher) -> None:
+        """Open SSH as far as that is permitted. Otherwise tell the user that output comes from S3."""
         try:
-            self.open_door()
+            self.open_ssh()
         except (Refused, Unreachable) as error:
             watcher.note(f"SSH cannot be opened to here; output comes from S3. {error.message}")
 
-    def hand_in_key(self, host_keys: HostKeys) -> None:
-        """A server that was started with another machine's key takes ours for a minute, by EC2 Instance Connect."""
+    def ensure_key_accepted(self, host_keys: HostKeys) -> None:
+        """Send this machine's key, by EC2 Instance Connect, to a server that was started with another machine's. The
+        server accepts it for a minute. Raises ConnectionLost."""
         assert self.server is not None
         if self.server.key == self.key.name:
             return
@@ -104,10 +105,11 @@ class SshAccess:
             raise ConnectionLost(f"This machine's key is not the server's. {error.message}") from None
 
     def server_is_gone(self) -> bool:
-        return self._is_gone() and not (self._spot and self._another_comes())
+        return self._is_gone() and not (self._spot and self._find_next_server())
 
-    def _another_comes(self) -> bool:
-        """Or is there. Servers are asked for last: whoever ends the fleet has told of the job's end before."""
+    def _find_next_server(self) -> bool:
+        """Whether the job's fleet has started another server, or still may. Servers are described after the fleet:
+        whoever deletes the fleet has written the job's final status before."""
         more = bool(active_fleets(self._account.api, self._job))
         servers = [each for each in live_servers(self._account.api, self._job) if not each.gone]
         if servers:
@@ -121,5 +123,5 @@ class SshAccess:
         if found is not None:
             self.server = found
             return found.gone
-        # One that was just launched is not described yet; one that ended is, for an hour.
+        # EC2 does not describe a server that was just launched, but it describes one that has ended for an hour.
         return self.server.state != "pending"

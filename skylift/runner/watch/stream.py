@@ -1,4 +1,4 @@
-"""The program's output as it comes: by SSH while the server can be reached, from S3 when not, both by offset."""
+"""The program's output as it comes: by SSH while the server can be reached, or else from S3. Both count in bytes."""
 
 from __future__ import annotations
 
@@ -31,19 +31,22 @@ from skylift.runner.text.size import spell_size
 from skylift.runner.watcher import Watcher
 
 _PIECE = 1 << 20
-"""Bytes of a piece of the log that are read at a time."""
-_PULSE = 5.0
-"""Seconds between two looks at the cloud while SSH works."""
+"""Bytes of the log that are read at a time."""
+_CHECK_PAUSE = 5.0
+"""Seconds between two calls that check the cloud while SSH works."""
 _GAUGE = 2.0
-"""Seconds between two measurements of the server, for somebody who has a dial."""
-_ONCE_PATIENCE = 5.0
-"""Seconds in which SSH must be there for somebody who only wants a look."""
-_TOLD_AFTER = 3.0
-"""Seconds without SSH after which the user is told; shorter breaks are nobody's concern."""
+"""Seconds between two measurements of the server, where a monitor shows them."""
+_ONCE_TIMEOUT = 5.0
+"""Seconds in which SSH must connect when only the output so far is wanted."""
+_NOTE_AFTER = 3.0
+"""Seconds without SSH after which the user is told. Shorter breaks do not matter."""
 
 
 class Follower:
-    """One job's output and statuses, each byte once, whatever breaks off between."""
+    """Follows one job: delivers its output, each byte once, and its statuses, whatever connection breaks meanwhile.
+
+    `on_output` is called before output is delivered, `on_gauge` for each measurement of the server.
+    """
 
     def __init__(
         self,
@@ -51,16 +54,16 @@ class Follower:
         bucket: str,
         prefix: Prefix,
         connect: Callable[[], Awaitable[Connection]],
-        gone: Callable[[], bool],
+        is_gone: Callable[[], bool],
         reconnect: Reconnect,
         watcher: Watcher,
-        told: Callable[[Status], None],
-        heard: Callable[[], None],
-        measured: Callable[[Gauge], None] | None = None,
+        on_status: Callable[[Status], None],
+        on_output: Callable[[], None],
+        on_gauge: Callable[[Gauge], None] | None = None,
     ) -> None:
         self._api, self._bucket, self._prefix = api, bucket, prefix
-        self._connect, self._gone, self._reconnect, self._watcher = connect, gone, reconnect, watcher
-        self._told, self._heard, self._measured = told, heard, measured
+        self._connect, self._is_gone, self._reconnect, self._watcher = connect, is_gone, reconnect, watcher
+        self._on_status, self._on_output, self._on_gauge = on_status, on_output, on_gauge
         self._offsets: dict[Literal["stdout", "stderr"], int] = {"stdout": 0, "stderr": 0}
         self._connection: Connection | None = None
         self._waiting: list[dict[str, object]] = []
@@ -68,7 +71,7 @@ class Follower:
         self._since: float | None = None
 
     def order(self, **order: object) -> bool:
-        """Pass an order (`signal="INT"`) to the supervisor; kept until SSH is back when it is not. True when sent."""
+        """Send an order (`signal="INT"`) to the supervisor. False when there is no SSH: it is sent when SSH is back."""
         if self._connection is not None and not self._waiting and self._send(order):
             return True
         self._waiting.append(order)
@@ -83,19 +86,20 @@ class Follower:
 
     @property
     def connection(self) -> Connection | None:
-        """The way to the server, while there is one."""
+        """The SSH connection to the server, while there is one."""
         return self._connection
 
     def start_at(self, stream: Literal["stdout", "stderr"], offset: int) -> None:
+        """Skip the stream's bytes before this offset."""
         self._offsets[stream] = offset
 
     def start_since(self, when: float) -> None:
-        """As far as only the server can tell where that is."""
+        """Skip output from before this time, in seconds since the epoch, as far as only the server knows its offset."""
         self._since = when
 
     async def once(self, *, live: bool, moved: bool = False) -> Status | None:
-        """Only what there is now. Of a job that is `live` the server is asked, too: it may not have sent all to S3. One
-        that has `moved` there knows nothing of what was written elsewhere, which is in S3."""
+        """Deliver only what there is now. The server of a `live` job is asked too, because it may not have sent
+        everything to S3. The server of a job that has `moved` to it does not have the output from before; S3 has."""
         if moved:
             await self._from_s3()
         if live:
@@ -104,7 +108,7 @@ class Follower:
         return await self._from_s3()
 
     async def run(self) -> Status | None:
-        """The final status; None when the server is gone and has left none."""
+        """Deliver everything until the job's end: the final status, or None when the server is gone without one."""
         pause = 0.05
         while True:
             began = time.monotonic()
@@ -115,7 +119,7 @@ class Follower:
             except ConnectionLost as error:
                 self._tell_cut_off(str(error))
             try:
-                gone = await self._reconnect.once(self._gone)
+                gone = await self._reconnect.once(self._is_gone)
                 final = await self._from_s3()
                 if final is not None or gone:
                     return final
@@ -127,67 +131,67 @@ class Follower:
             pause = min(pause * 1.7, 5)
 
     async def _by_ssh(self, *, once: bool = False) -> Status | None:
-        connection = await asyncio.wait_for(self._connect(), _ONCE_PATIENCE if once else None)
+        connection = await asyncio.wait_for(self._connect(), _ONCE_TIMEOUT if once else None)
         self._connection = connection
-        pulse = asyncio.ensure_future(self._feel_pulse())
+        checking = asyncio.ensure_future(self._check_cloud())
         try:
             how: dict[str, object] = {"once": True} if once else {}
             how |= {"since": self._since} if self._since else {}
-            how |= {"gauge": _GAUGE} if self._measured is not None else {}
+            how |= {"gauge": _GAUGE} if self._on_gauge is not None else {}
             async for frame in connection.watch(self._offsets["stdout"], self._offsets["stderr"], **how):
                 self._tell_connected()
                 if frame.kind == "status":
                     status = parse_status(self._prefix.status, frame.data)
-                    self._told(status)
+                    self._on_status(status)
                     if status.final:
                         return status
                 elif frame.kind == "begin":
                     self._offsets.update(parse_offsets(frame.data))
                     self._since = None
                 elif frame.kind == "gauge":
-                    if self._measured is not None:
-                        self._measured(parse_gauge(frame.data))
+                    if self._on_gauge is not None:
+                        self._on_gauge(parse_gauge(frame.data))
                 elif frame.kind == "cut":
                     self._jump(*parse_cut(frame.data))
                 else:
                     await self._deliver(frame.kind, frame.data)
         except (Malformed, RecordDamaged) as error:
-            # What is in S3 decides, where each file has one writer at a time.
+            # Use S3 instead: each file there has one writer at a time.
             raise ConnectionLost(f"The server sent what no supervisor sends: {error}") from None
         finally:
-            pulse.cancel()
+            checking.cancel()
             self._connection = None
             await connection.close()
         raise ConnectionLost("The server closed the stream before the job's end.")
 
-    async def _feel_pulse(self) -> None:
-        """While SSH brings everything, nothing else would notice that the cloud is away, which results will need."""
+    async def _check_cloud(self) -> None:
+        """Notice when the cloud does not answer. SSH does not need the cloud, but the results will."""
         refused = False
         while True:
-            await asyncio.sleep(_PULSE)
+            await asyncio.sleep(_CHECK_PAUSE)
             try:
-                await self._reconnect.once(self._gone)
+                await self._reconnect.once(self._is_gone)
             except Unreachable:
-                # Told by the reconnect, once.
+                # `Reconnect` tells the user, once.
                 continue
             except SkyliftError as error:
-                # Such as credentials that have expired: the stream goes on, the results will need new ones.
+                # For example expired credentials: the stream goes on, but the results will need new ones.
                 if not refused:
                     self._watcher.note(f"The cloud does not answer our questions any more: {error.message}")
                 refused = True
 
     async def _from_s3(self) -> Status | None:
-        """What S3 has beyond our offsets. The status is read first: when it is final, all output is there already."""
+        """Deliver what S3 has beyond our offsets. The status is read first: once it is final, S3 has all output."""
         found = await self._reconnect.once(self._api.get, self._bucket, self._prefix.status, STATUS_LIMIT)
         status = parse_status(self._prefix.status, found) if found is not None else None
         if status is not None and not status.final:
-            self._told(status)
+            self._on_status(status)
         listed = await together(*(self._list_pieces(name) for name in STREAMS))
         for name, pieces in zip(STREAMS, listed, strict=True):
             await self._deliver_pieces(name, pieces, status.cut.get(name) if status is not None else None)
         if status is None or not status.final:
             return None
-        self._told(status)
+        self._on_status(status)
         return status
 
     async def _list_pieces(self, name: Literal["stdout", "stderr"]) -> list[Any]:
@@ -212,7 +216,7 @@ class Follower:
                 skip = skip + len(body) if body else -1
 
     def _read_piece(self, key: str, skip: int) -> bytes:
-        """A part of it; nothing when the piece was cut meanwhile; a later status says so."""
+        """A part of a piece of the log. Empty when the piece was removed meanwhile, which a later status reports."""
         buffer = io.BytesIO()
         try:
             for _ in self._api.stream(self._bucket, key, buffer, skip, _PIECE):
@@ -223,7 +227,7 @@ class Follower:
         return buffer.getvalue()
 
     def _jump(self, name: Literal["stdout", "stderr"], offset: int) -> None:
-        """Over what the server could not keep of a very long stream."""
+        """Skip what the server did not keep of a very long stream."""
         missing = offset - self._offsets[name]
         if missing > 0:
             self._offsets[name] = offset
@@ -232,14 +236,14 @@ class Follower:
             )
 
     async def _deliver(self, name: Literal["stdout", "stderr"], data: bytes) -> None:
-        # The offset moves first: a screen that takes half of it and is interrupted must not get it again.
+        # The offset moves first: a screen that is interrupted halfway must not get the same bytes again.
         self._offsets[name] += len(data)
-        self._heard()
+        self._on_output()
         await asyncio.to_thread(self._watcher.output, name, data)
 
     def _tell_connected(self) -> None:
-        if self._cut_off_since is not None and time.monotonic() - self._cut_off_since > _TOLD_AFTER:
-            self._watcher.note("The server is reached by SSH again.")
+        if self._cut_off_since is not None and time.monotonic() - self._cut_off_since > _NOTE_AFTER:
+            self._watcher.note("The server can be reached by SSH again.")
         self._cut_off_since = None
         while self._waiting and self._send(self._waiting[0]):
             self._waiting.pop(0)
@@ -248,6 +252,6 @@ class Follower:
         now = time.monotonic()
         if self._cut_off_since is None:
             self._cut_off_since = now
-        elif self._cut_off_since > 0 and now - self._cut_off_since > _TOLD_AFTER:
+        elif self._cut_off_since > 0 and now - self._cut_off_since > _NOTE_AFTER:
             self._watcher.note(f"The server cannot be reached by SSH; output comes from S3 meanwhile. {why}")
             self._cut_off_since = 0.0

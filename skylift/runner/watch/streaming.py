@@ -17,9 +17,9 @@ from skylift.runner.price.run_price import run_cost
 from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import Clock, in_thread
 from skylift.runner.text.duration import moment
-from skylift.runner.watch.dial import Dial, RunningProgram
 from skylift.runner.watch.forward import Forwards
 from skylift.runner.watch.lost import lost_job
+from skylift.runner.watch.monitor import Monitor, RunningProgram
 from skylift.runner.watch.relocation import Relocation
 from skylift.runner.watch.ssh_access import SshAccess
 from skylift.runner.watch.stream import Follower
@@ -62,10 +62,10 @@ class Streaming:
         cancel: Callable[[str], object],
         keyboard: Keyboard,
         forwards: Forwards,
-        dial: Dial | None,
+        monitor: Monitor | None,
     ) -> None:
         self._job, self._watcher, self._clock, self._cancel = job, watcher, clock, cancel
-        self._keyboard, self._forwards, self._dial = keyboard, forwards, dial
+        self._keyboard, self._forwards, self._monitor = keyboard, forwards, monitor
         account = job.account
         self._access = SshAccess(
             account, job.name, job.server, job.host_keys, job.connection, booting=job.launched_here, spot=job.spot
@@ -80,9 +80,9 @@ class Streaming:
             watcher,
             self._see_status,
             self._see_start,
-            dial.measured if dial is not None else None,
+            monitor.measured if monitor is not None else None,
         )
-        self._forwards.lead(lambda: self._follower.connection)
+        self._forwards.connect_through(lambda: self._follower.connection)
         self._phase = Phase.PREPARING
         self._interrupts = 0
         self._relocation = Relocation(watcher)
@@ -104,7 +104,7 @@ class Streaming:
         self._leave = leave
         self._keyboard.look(leave)
         if not self._job.launched_here:
-            await in_thread(self._access.let_in, self._watcher)
+            await in_thread(self._access.try_to_open_ssh, self._watcher)
         status = await self._follower.run()
         self._phase = Phase.ENDED
         if status is None:
@@ -177,13 +177,13 @@ class Streaming:
 
     def _show_run(self, status: Status) -> None:
         """Show how the program and its server are doing. An interactive program has the whole terminal instead."""
-        if self._dial is None or self._job.interactive or status.started is None or status.booted is None:
+        if self._monitor is None or self._job.interactive or status.started is None or status.booted is None:
             return
         # When a spot job is on its second server, nobody here knows how much of the cap the first one has used.
         cap = self._job.max_time if status.attempt == 1 else 0
         settings = self._job.account.settings
         kind = status.instance_type or self._job.type_of(self.server)
-        self._dial.runs(
+        self._monitor.runs(
             RunningProgram(
                 moment(status.started),
                 moment(status.booted),

@@ -217,7 +217,7 @@ def test_detached_by_the_command_line(
     monkeypatch.chdir(folder)
     monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
     # There is no SSH here, of which it would tell after a while.
-    monkeypatch.setattr("skylift.runner.watch.stream._TOLD_AFTER", 3600.0)
+    monkeypatch.setattr("skylift.runner.watch.stream._NOTE_AFTER", 3600.0)
     (folder / "job.py").write_text(WAITS)
     with host(api, machine):
         assert perform(["run", "-d", "--name", "nightly", "--out", "result.txt", "job.py"]) == 0

@@ -172,7 +172,7 @@ def test_a_look_shows_what_has_not_come_to_s3_yet(
     watching.close()
     pages, seen = api.pages, Seen()
     monkeypatch.setattr(api, "pages", lambda *_, **__: [])
-    monkeypatch.setattr("skylift.runner.watch.stream._ONCE_PATIENCE", 60.0)
+    monkeypatch.setattr("skylift.runner.watch.stream._ONCE_TIMEOUT", 60.0)
 
     async def main() -> Status | None:
         sshd = Sshd(machine, key)
@@ -229,7 +229,7 @@ def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, ke
         async with sshd.serve() as port:
             for _ in range(3):
                 connection = await connect("127.0.0.1", "me", key.private, [sshd.host_key], "x", port)
-                forwards.lead(lambda: connection)  # noqa: B023
+                forwards.connect_through(lambda: connection)  # noqa: B023
                 reader, writer = await asyncio.open_connection("127.0.0.1", here)
                 assert await reader.readexactly(1 << 20) == b"x" * (1 << 20)
                 sshd.connections[-1].abort()

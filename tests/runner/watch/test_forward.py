@@ -45,7 +45,7 @@ def test_bytes_go_both_ways_and_each_may_end_first() -> None:
         there, here = server.sockets[0].getsockname()[1], quiet_port()
         forwards = Forwards([Forward(here, there)])
         await forwards.open()
-        forwards.lead(Here)  # type: ignore[arg-type]
+        forwards.connect_through(Here)  # type: ignore[arg-type]
         sent = bytes(range(256)) * 10000
         for _ in range(2):
             reader, writer = await asyncio.open_connection("127.0.0.1", here)
@@ -68,7 +68,7 @@ def test_who_knocks_too_early_is_sent_away(connected: bool) -> None:
         forwards = Forwards([Forward(here, quiet_port())])
         await forwards.open()
         if connected:
-            forwards.lead(Here)  # type: ignore[arg-type]
+            forwards.connect_through(Here)  # type: ignore[arg-type]
         reader, writer = await asyncio.open_connection("127.0.0.1", here)
         assert await reader.read() == b""
         writer.close()

@@ -37,7 +37,7 @@ def test_a_notice_and_its_end_are_told_once() -> None:
         moves.see(status)
     assert [text.partition(" at ")[0] for text in notes.told] == [
         "EC2 says that i-1 will be taken away",
-        "EC2 has taken that back: i-1 stays.",
+        "EC2 has withdrawn its notice: i-1 stays.",
     ]
 
 
@@ -49,7 +49,7 @@ def test_the_next_server_takes_back_nothing() -> None:
     for status in (noticed, replace(noticed, state="interrupted"), replace(second, state="booting"), second, second):
         moves.see(status)
     assert notes.told[1:] == [
-        "The job has left i-1; another server goes on with it.",
+        "The job has left i-1; another server will continue it.",
         "Attempt 2, on i-2, begins anew.",
     ]
 
@@ -60,4 +60,4 @@ def test_a_checkpoint_that_is_refused_is_told_once_and_does_not_reach_the_termin
     refused = replace(first, checkpoint_refused="x\x1b[2J is a FIFO.")
     for status in (first, refused, refused, first):
         moves.see(status)
-    assert notes.told == ["The checkpoint is not taken, and the one before stays: x\\x1b[2J is a FIFO."]
+    assert notes.told == ["The new checkpoint is refused, the previous one stays: x\\x1b[2J is a FIFO."]
