@@ -91,7 +91,7 @@ class Status:
         return self if self.kept_until is None else replace(self, kept_until=min(self.kept_until, deadline))
 
 
-NOTHING_TOLD = Status(State.BOOTING)
+NO_STATUS = Status(State.BOOTING)
 """In the place of a status that is not there, or cannot be read."""
 
 

@@ -1,4 +1,4 @@
-"""Jobs that are there: found by their servers and by their records, whoever started them."""
+"""Jobs of an account: found by their servers and by their records, whoever started them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skylift.runner.job.commands import ssh_argv
 from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix, Record
 from skylift.runner.job.server import Server
-from skylift.runner.job.server_record import NOTHING_TOLD, Status, encode_status
+from skylift.runner.job.server_record import NO_STATUS, Status, encode_status
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.launch.fleet import active_fleets, delete_fleets, remove_fleet, remove_template
@@ -31,24 +31,25 @@ from skylift.runner.price.run_price import run_cost, time_of_server
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.watch.ssh_access import SshAccess
 
-"""What `skylift ps` may say of a job."""
 _CANCEL_PATIENCE = 45.0
-"""Seconds for the supervisor to see the wish (it looks every 5), to give the program its grace, and to send results."""
+"""Seconds for the supervisor to see the request (it looks every 5), to end the program, and to send results."""
 _KEYS_PATIENCE = 20.0
-"""Seconds for a server that has come to be reachable to show its host keys."""
+"""Seconds for a server to publish its host keys."""
 _OFF_PATIENCE = 60.0
-"""Seconds for a server whose job has ended, and is not kept, to be off."""
+"""Seconds for a server to turn off when its job has ended and it is not kept."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A line of `skylift ps`. `state` is the supervisor's word, `starting` before it has one, `lost` when a server went
-    without one, `stranded` when results wait on a stopped server's disk, `waiting` when a spot
-    job has no server until its fleet brings the next, and `damaged` when its record cannot be read, with the reason;
-    `instance_state` is EC2's. `off_by` is when the server, or the next one, is off at the latest, `hourly_usd` what it
-    costs until then. `created` is when the job was submitted, which on a kept server is long after `launched`;
-    `program` what runs, `seconds` how long it has run, and `cost_usd` what its server has cost for it, or would have on
-    AWS where it is not `charged`."""
+    """A line of `skylift ps`.
+
+    `state` is what the supervisor has reported. It is `starting` before the first report, `lost` when the server has
+    gone without a final one, `stranded` when results are on the disk of a stopped server, `waiting` when a spot job has
+    no server until its fleet starts the next one, and `damaged` when the job's record cannot be read; `reason` says
+    why. `instance_state` is EC2's state. `off_by` is when the server, or the next one, is off at the latest, and
+    `hourly_usd` what it costs until then. `created` is when the job was submitted, which on a kept server is long after
+    `launched`. `program` is the command, `seconds` how long it has run, and `cost_usd` what the job's server has cost;
+    without `charged` it is what the server would have cost on AWS."""
 
     name: str
     state: State
@@ -73,7 +74,7 @@ class Listed:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is to come of it any more, and no server is its own."""
+        """Whether the job has ended or is lost, and has no server."""
         return self.instance_state is None and self.state in (*ENDED, State.LOST)
 
     def as_json(self) -> dict[str, Any]:
@@ -81,8 +82,8 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What was found of a job, before it is decided whether more is to be read of it."""
+class _Findings:
+    """What is known of a job before it is decided whether to read its record too."""
 
     name: str
     state: State
@@ -94,7 +95,7 @@ class _Look:
 
     @property
     def since(self) -> str:
-        """When the job was submitted, or what there is that is near that."""
+        """When the job was submitted, or the nearest time that is known."""
         created = _spell(self.record.created) if self.record else None
         return created or self.status.booted or (self.server.launched if self.server else "")
 
@@ -109,50 +110,50 @@ class Jobs:
     def listed(
         self, *, ended: bool = False, last: int | None = None, states: Collection[str] = (), like: str | None = None
     ) -> list[Listed]:
-        """Jobs that have a server, and with `ended` all others too; the newest first. Of those that are in one of the
-        `states`, and called `like` that (with * and ?), the `last` ones."""
+        """Jobs that have a server, and with `ended` all others too, the newest first. `states` and `like` (a name with
+        * and ?) select among them, and `last` is how many of the selected ones to return."""
         servers = {server.job: server for server in live_servers(self._api)}
         waiting = {each.job for each in active_fleets(self._api)}
         names: Iterable[str] = set(servers) | waiting | (set(self._account.recorded()) if ended else set())
         names = [name for name in names if like is None or fnmatchcase(name, like)]
         with ThreadPoolExecutor(8) as pool:
-            looks = list(pool.map(lambda name: self._look(name, servers.get(name), name in waiting), names))
-            found = [each for each in looks if not states or each.state in states]
+            all_jobs = list(pool.map(lambda name: self._find(name, servers.get(name), name in waiting), names))
+            found = [each for each in all_jobs if not states or each.state in states]
             found.sort(key=lambda each: (each.since, each.name), reverse=True)
-            return list(pool.map(self._tell, found[:last]))
+            return list(pool.map(self._line, found[:last]))
 
     def one(self, name: str) -> Listed:
         servers = self._servers(name)
-        return self._tell(self._look(name, servers[0] if servers else None, bool(active_fleets(self._api, name))))
+        return self._line(self._find(name, servers[0] if servers else None, bool(active_fleets(self._api, name))))
 
-    def _look(self, name: str, server: Server | None, waiting: bool) -> _Look:
-        """A record that cannot be read is a line that says so; what EC2 tells of the job is in it all the same. Of most
-        jobs that have ended the status tells enough, as long as nobody asks for more."""
+    def _find(self, name: str, server: Server | None, waiting: bool) -> _Findings:
+        """Read the status, and the record only if the job is alive: for most jobs that have ended, the status is
+        enough. A record that cannot be read becomes a line that says so, with what EC2 knows of the job."""
         record = None
         try:
             status = self._account.status(name)
             if status is None or server or waiting:
                 record = self._recorded(name)
         except RecordDamaged as error:
-            return _Look(name, State.DAMAGED, NOTHING_TOLD, server, record, reason=error.message)
+            return _Findings(name, State.DAMAGED, NO_STATUS, server, record, reason=error.message)
         state = _state(status, server, waiting=waiting)
-        return _Look(name, state, status or NOTHING_TOLD, server, record, waiting=waiting)
+        return _Findings(name, state, status or NO_STATUS, server, record, waiting=waiting)
 
-    def _tell(self, look: _Look) -> Listed:
-        record = look.record
+    def _line(self, found: _Findings) -> Listed:
+        record = found.record
         if record is None:
             with suppress(RecordDamaged):
-                record = self._recorded(look.name)
-        return self._listed(look, look.status, look.server, record)
+                record = self._recorded(found.name)
+        return self._listed(found, found.status, found.server, record)
 
-    def _listed(self, look: _Look, status: Status, server: Server | None, record: Record | None) -> Listed:
+    def _listed(self, found: _Findings, status: Status, server: Server | None, record: Record | None) -> Listed:
         settings, alive = self._account.settings, server is not None
         kind = server.type if server else status.instance_type or (record.instance_type if record else "")
-        stays = alive or (look.waiting and not status.final)
+        stays = alive or (found.waiting and not status.final)
         spent = time_of_server(status.booted, status.ended, status.program_seconds, alive=alive)
         return Listed(
-            name=look.name,
-            state=look.state,
+            name=found.name,
+            state=found.state,
             instance=server.instance if server else status.instance,
             instance_state=server.state if server else None,
             address=server.address if server else None,
@@ -162,8 +163,8 @@ class Jobs:
             started=status.started,
             ended=status.ended,
             signal=status.signal,
-            reason=look.reason or status.reason,
-            off_by=_off_by(record, status) if stays and look.state != State.DAMAGED else None,
+            reason=found.reason or status.reason,
+            off_by=_off_by(record, status) if stays and found.state != State.DAMAGED else None,
             attempt=status.attempt,
             hourly_usd=hourly_cost(server, settings.region) if server and settings.billed else None,
             program=_program(record),
@@ -174,28 +175,28 @@ class Jobs:
         )
 
     def _recorded(self, name: str) -> Record | None:
-        """None where it has been forgotten meanwhile."""
+        """None when the job has been removed meanwhile."""
         try:
             return self._account.record(name)
         except JobNotFound:
             return None
 
     def shell(self, name: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
-        """The argv of OpenSSH to a job's server, with its host key pinned in a file beside our key."""
+        """The argv of OpenSSH to a job's server. Its host key is pinned in a file beside this machine's key."""
         access = SshAccess(self._account, name, self._server(name))
         address, host_keys = self._open_ssh(access)
         known = self._pin(name, address, host_keys.keys)
         return ssh_argv(access.key.private, known, host_keys.user, address, command, terminal=terminal)
 
     def _open_ssh(self, access: SshAccess) -> tuple[str, HostKeys]:
-        """The server's address and what it shows of itself, when it can be reached from here."""
+        """Open SSH from here: the server's address and host keys. Raises RunError when it cannot be reached."""
         server = access.server
         assert server is not None
         if server.address is None:
             raise RunError(f"The server of {server.job} has no public address (it is {server.state}).")
         host_keys = _await_host_keys(access)
         if host_keys is None:
-            raise RunError(f"The server of {server.job} has not shown its host key yet.", "Try again in a moment.")
+            raise RunError(f"The server of {server.job} has not published its host key yet.", "Try again in a moment.")
         access.open_ssh()
         access.ensure_key_accepted(host_keys)
         return server.address, host_keys
@@ -209,37 +210,36 @@ class Jobs:
         return Path(file.name).rename(folder / name)
 
     def cancel(self, name: str) -> str:
-        """End a job, its server and its role; safe to repeat. The word for what was done.
+        """End a job, its server and its role; safe to repeat. Returns the word for what was done.
 
-        The wish is put into the job's prefix, where the supervisor sees it, so that it needs no SSH and results still
-        come to S3. A server that does not end by itself is terminated.
-        """
+        The request is an object in the job's prefix, which the supervisor looks for. So it needs no SSH, and
+        results still come to S3. A server that does not end by itself is terminated."""
         servers = self._servers(name)
         spot = self._is_spot(name)
         fleets = active_fleets(self._api, name) if spot else []
-        # None is to come in the place of one that goes.
+        # First, so that no new server starts when one ends.
         delete_fleets(self._api, fleets, servers_too=False)
-        status = self._told(name)
+        status = self._readable_status(name)
         ended = status is not None and status.final
         if (servers or fleets) and not ended:
-            # Also for a server that comes yet, whatever its fleet has heard.
+            # Also for a server that may start yet although its fleet is deleted.
             self._api.put(self._bucket, Prefix(name).cancel, b"")
         if servers and status is not None and not ended:
             status = self._await_end(name, servers[0])
             ended = status is not None and status.final
         if fleets:
-            # One may have come meanwhile.
+            # The fleet may have started one meanwhile.
             servers = live_servers(self._api, name) or servers
         if spot:
             remove_template(self._api, name)
         for server in servers:
             terminate(self._api, server.instance)
         if servers and not ended:
-            # It may have told of its end in the last moment, and that stays.
-            status = self._told(name)
+            # The server may have written its final status at the last moment. That one counts.
+            status = self._readable_status(name)
             ended = status is not None and status.final
         if (servers or fleets) and not ended:
-            before = status or NOTHING_TOLD
+            before = status or NO_STATUS
             last = replace(
                 before,
                 state=State.CANCELLED,
@@ -257,7 +257,7 @@ class Jobs:
         return "cancelled" if servers or fleets else "had ended already"
 
     def _is_spot(self, name: str) -> bool:
-        """Whether it has, or had, a fleet that brings its servers; EC2 is asked where the record cannot tell."""
+        """Whether the job has, or had, a fleet. True when its record is damaged, so that EC2 is asked."""
         try:
             return self._account.record(name).spot
         except JobNotFound:
@@ -265,15 +265,15 @@ class Jobs:
         except RecordDamaged:
             return True
 
-    def _told(self, name: str) -> Status | None:
-        """What the server says, for who ends or forgets the job; of what cannot be read, that there is something."""
+    def _readable_status(self, name: str) -> Status | None:
+        """The job's status; an empty one when it cannot be read, so that the job can be ended and removed."""
         try:
             return self._account.status(name)
         except RecordDamaged:
-            return NOTHING_TOLD
+            return NO_STATUS
 
     def _servers(self, name: str) -> list[Server]:
-        """Those that a job has. Raises JobNotFound where there is neither a server nor a record."""
+        """The job's servers. Raises JobNotFound when there is neither a server nor a record."""
         servers = live_servers(self._api, name) if NAME_FORM.fullmatch(name) else []
         if not servers:
             with suppress(RecordDamaged):
@@ -281,8 +281,8 @@ class Jobs:
         return servers
 
     def remove(self, name: str) -> str:
-        """Forget a job that has ended: its record, logs and results in S3, and its role. The word for what was done.
-        A server that has nothing left to do but to go off is waited for."""
+        """Remove a job that has ended: its record, logs and results in S3, and its role. Returns the word for what was
+        done. Waits for a server that is about to turn off."""
         for server in self._servers(name):
             if self._goes_off(name, server):
                 continue
@@ -299,8 +299,8 @@ class Jobs:
         return f"removed, {count} object{'s' * (count != 1)}"
 
     def _goes_off(self, name: str, server: Server) -> bool:
-        """Whether its job is over and it is on its way, or will be within the time that this takes."""
-        status = self._told(name)
+        """Whether the server's job has ended and it turns off soon. Waits until it does."""
+        status = self._readable_status(name)
         if status is None or not status.final or status.kept_until:
             return False
         until, pause = time.monotonic() + _OFF_PATIENCE, 0.1
@@ -314,18 +314,18 @@ class Jobs:
             pause = min(pause * 1.5, 2)
 
     def _has_ended(self, name: str) -> bool:
-        status = self._told(name)
+        status = self._readable_status(name)
         return status is not None and status.final
 
     def _await_end(self, name: str, server: Server) -> Status | None:
-        until, pause, status = time.monotonic() + _CANCEL_PATIENCE, 0.1, self._told(name)
+        until, pause, status = time.monotonic() + _CANCEL_PATIENCE, 0.1, self._readable_status(name)
         while (status is None or not status.final) and time.monotonic() < until:
             found = describe(self._api, server.instance)
             if found is None or found.gone:
                 break
             time.sleep(pause)
             pause = min(pause * 1.5, 2)
-            status = self._told(name)
+            status = self._readable_status(name)
         return status
 
     def _server(self, name: str) -> Server:
@@ -336,7 +336,7 @@ class Jobs:
 
 
 def _off_by(record: Record | None, status: Status) -> str | None:
-    """A kept server's own end, else the deadline that its operating system keeps."""
+    """The end of a kept server's wait, or else the deadline at which its operating system turns it off."""
     if record is None:
         return None
     return _spell(status.until(record.deadline).kept_until or record.deadline)
@@ -347,12 +347,12 @@ def _spell(when: float) -> str:
 
 
 def _program(record: Record | None) -> str | None:
-    """As one would type it; a script by its name."""
+    """The command as a user would type it; only the name and arguments of a script."""
     return None if record is None else shlex.join(record.argv[1:] if record.script else record.argv)
 
 
 def _seconds(status: Status, *, alive: bool) -> float | None:
-    """How long the program has run; of one that has not ended, and has no server, nobody knows."""
+    """How long the program has run. None when it has not ended and has no server."""
     if status.program_seconds is not None and status.final:
         return status.program_seconds
     return time_of_server(status.started, status.ended, status.program_seconds, alive=alive)

@@ -1,4 +1,4 @@
-"""A job's output for somebody who only looks: what there is, or also what comes, from a time on."""
+"""`skylift logs`: a job's output so far, or also what follows, from a time on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from skylift.runner.watch.stream import Follower
 from skylift.runner.watcher import Watcher
 
 _NEVER = 1 << 62
-"""An offset that no stream reaches: a stream that is not asked for."""
+"""An offset that no stream reaches. A stream that is not wanted starts here."""
 
 
 async def show_logs(
@@ -32,7 +32,8 @@ async def show_logs(
     only: Literal["stdout", "stderr"] | None = None,
     since: float = 0.0,
 ) -> Status | None:
-    """The output to the watcher, each byte once. With `follow`, until the job's end: its final status."""
+    """Give the job's output to the watcher, each byte once. With `follow`, until the job's end. Returns the final
+    status, if the job has ended."""
     spot = account.record(name).spot
     servers = live_servers(account.api, name)
     access = SshAccess(account, name, servers[0] if servers else None, spot=spot)
@@ -65,13 +66,13 @@ async def show_logs(
 
 
 def _offset_at(account: Account, name: str, stream: str, since: float) -> int:
-    """Where what was written since then begins, by what S3 has; the end of that when it was written before."""
+    """The offset in S3 of the first byte that was written since that time; the end of the stream when there is none."""
     top = Prefix(name).stream(stream)
     listed = account.api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix=top)
     found = ((piece_offset(str(each["Key"])), each) for each in listed)
     pieces = sorted(((start, each) for start, each in found if start is not None), key=lambda each: each[0])
     for start, piece in pieces:
-        # S3's times are whole seconds, rounded down; what came before then was written before.
+        # S3's times are whole seconds, rounded down. A piece is written before it is uploaded.
         if piece["LastModified"].timestamp() + 1 > since:
             offset = _offset_in(account, piece, start, since)
             if offset is not None:
@@ -80,19 +81,20 @@ def _offset_at(account: Account, name: str, stream: str, since: float) -> int:
 
 
 def _offset_in(account: Account, piece: Any, start: int, since: float) -> int | None:
-    """None when all of the piece was written before. Its start, where it does not say what was written when."""
-    told = account.api.call("s3", "head_object", Bucket=account.bucket, Key=piece["Key"])["Metadata"].get("times")
-    if told is None:
+    """The same within one piece. None when all of it was written before; its start when its times are not known."""
+    times = account.api.call("s3", "head_object", Bucket=account.bucket, Key=piece["Key"])["Metadata"].get("times")
+    if times is None:
         return start
-    grain, marks = parse_times(piece["Key"], told)
+    grain, marks = parse_times(piece["Key"], times)
     if not marks or (since < marks[0][0] and start < marks[0][1]):
-        # Its beginning was written before its supervisor came to be.
+        # The beginning of the piece was written before its supervisor started.
         return start
     return next((offset for written, offset in marks if written + grain > since), None)
 
 
 def read_since(text: str, now: float) -> float:
-    """Seconds since the epoch, of a duration back from now or of a time; one without a zone is this machine's."""
+    """Seconds since the epoch. `text` is a duration back from `now`, or a time, by default in this machine's zone.
+    Raises UsageError."""
     if re.match(r"\d{4}-\d", text):
         try:
             return datetime.fromisoformat(text).timestamp()

@@ -1,8 +1,8 @@
-"""What is left of jobs that are no longer alive, and its removal.
+"""`skylift sweep`: finding and removing what is left of jobs that are no longer alive.
 
-Nothing of it is a mistake of a run that ended well: a client was killed, a machine went off, AWS said no in the middle.
-A job is alive while its server may still do something for it, or while its client may still be starting one.
-"""
+A run that ends well leaves nothing. Something is left when a client was killed, a machine was turned off, or AWS
+refused a call in the middle. A job is alive while its server may still work for it, or while its client may still start
+one."""
 
 from __future__ import annotations
 
@@ -35,16 +35,15 @@ from skylift.runner.ship.prebuilt import ENVIRONMENTS
 from skylift.runner.text.duration import moment
 
 STARTING = SETUP_ALLOWANCE
-"""Seconds in which a client may be on its way to a server, so that what it has made already is not left over."""
+"""Seconds that a client may take to start a server. What it has made by then is not left over."""
 _LONGEST_SENDING = 86400
-"""Seconds after which an upload in parts, which no record tells of, is taken to be nobody's."""
+"""Seconds after which an unfinished multipart upload of an input counts as abandoned."""
 _SLACK = 120
-"""Seconds for a server that has done its work to go off by itself."""
-
+"""Seconds for a server that has done its work to turn off by itself."""
 _KEPT = 30 * 86400
-"""Seconds that an environment is kept for jobs that need the same; the next one would build it again."""
-_ON_ITS_WAY = 86400
-"""Seconds after which an environment that is not whole will not be."""
+"""Seconds that an environment is kept for jobs that need the same one. After that, the next job builds it again."""
+_LONGEST_BUILD = 86400
+"""Seconds after which the upload of an environment counts as abandoned."""
 
 Kind = Literal[
     "instance",
@@ -65,7 +64,7 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Leftover:
-    """One thing, why it is left over, and what it costs in USD an hour, where that is known and not nothing."""
+    """One thing that is left over, why, and its price in USD an hour, where it has one that is known."""
 
     kind: Kind
     id: str
@@ -81,20 +80,20 @@ class Leftover:
 
 @dataclass(frozen=True)
 class _Known:
-    """What there is to know of one job."""
+    """What is known of one job."""
 
     name: str
     record: Record | None
     status: Status | None
     server: Server | None
     waits: bool = False
-    """For another server, which its fleet may bring."""
+    """Whether the job waits for another server from its fleet."""
     damaged: tuple[RecordDamaged, ...] = ()
     unreadable: bool = False
-    """Whether the client's own record is damaged, so that nobody knows until when the job may be alive."""
+    """Whether the client's own record is damaged, so that the job's deadline is not known."""
 
     def death(self, now: float) -> str | None:
-        """Why nothing can come of the job any more; None while something may."""
+        """Why the job is not alive any more; None while it may be."""
         if self.status is not None and self.status.final and (self.record is not None or self.unreadable):
             return f"its job has ended ({self.status.state})"
         if self.unreadable:
@@ -109,28 +108,28 @@ class _Known:
 
     @property
     def is_delivered(self) -> bool:
-        """Whether all of it is in S3: nobody says how long a stream is before that."""
+        """Whether all output and results are in S3."""
         return self.status is not None and self.status.final and self.status.sent_streams
 
     def busy_until(self) -> float:
-        """Until when a server whose job has ended is there for a reason: it is kept, or about to go off."""
+        """Until when a server whose job has ended may still run: it is kept, or about to turn off."""
         if self.status is None or not self.status.final:
             return 0.0
-        told = self.status.updated or self.status.ended
-        busy = max(moment(told) if told else 0.0, self.status.kept_until or 0.0)
+        last_report = self.status.updated or self.status.ended
+        busy = max(moment(last_report) if last_report else 0.0, self.status.kept_until or 0.0)
         return min(busy, self.record.deadline if self.record is not None else 0.0) + _SLACK
 
 
 class Sweep:
-    """One look at an account. `find` tells, and whoever asked decides what to remove."""
+    """One search of an account. `find` only finds; the caller decides what to remove."""
 
     def __init__(self, account: Account, now: float | None = None) -> None:
         self._account, self._api = account, account.api
         self._now = time.time() if now is None else now
 
     def find(self) -> list[Leftover]:
-        # Before the records: an input that comes meanwhile has its record already.
-        inputs, uploads = self._shelved()
+        # Before the records: the record of a job is written before its inputs.
+        inputs, uploads = self._stored_inputs()
         live = live_servers(self._api)
         servers = {server.job: server for server in live}
         roles = self._made("list_roles", "Roles", "RoleName")
@@ -141,7 +140,7 @@ class Sweep:
         names = sorted({*servers, *roles, *profiles, *records, *(each.job for each in fleets), *templates})
         with ThreadPoolExecutor(8) as pool:
             known = {each.name: each for each in pool.map(partial(self._know, servers, fleets), names)}
-        # Fleets first: whoever else is ended has one come in its place.
+        # Fleets first: a fleet would replace a server that is ended before it.
         found = [*self._fleets(known, fleets), *self._templates(known, templates)]
         found += [*self._instances(known, live), *self._roles(known, {each.role for each in live}, roles, profiles)]
         for name in records:
@@ -167,7 +166,7 @@ class Sweep:
         return _Known(name, record, status, servers.get(name), waits, tuple(damaged), unreadable)
 
     def _made(self, operation: str, key: str, name: str) -> dict[str, float]:
-        """Roles or profiles by job, and when each was made."""
+        """Roles or profiles by job, and when each was made, in seconds since the epoch."""
         found = self._api.pages("iam", operation, key, PathPrefix=role.PATH)
         return {
             str(each[name]).removeprefix(role.role_name("")): each["CreateDate"].timestamp()
@@ -178,8 +177,8 @@ class Sweep:
     def _instances(self, known: dict[str, _Known], live: list[Server]) -> Iterator[Leftover]:
         for server in live:
             job = server.job
-            # Promise 5: on a stopped server, results that could not be delivered wait for their user. They may have
-            # come all the same: then the answer to the wish to be stopped was late, or lost.
+            # A stopped server keeps results that could not be delivered (promise 5). Not if all was delivered: then
+            # only EC2's answer to the request to stop was late or lost.
             waits = server.state == "stopped" and not known[job].is_delivered
             if waits or self._now < known[job].busy_until():
                 continue
@@ -207,8 +206,8 @@ class Sweep:
     def _roles(
         self, known: dict[str, _Known], used: set[str], roles: dict[str, float], profiles: dict[str, float]
     ) -> Iterator[Leftover]:
-        """`used` are those of servers that are there, whichever job they were made for. A role is that job's whose tag
-        it carries: of a server that was kept, it may be named after an earlier one."""
+        """`used` are the roles of existing servers. A role belongs to the job in its tag. Its name may be that of an
+        earlier job on the same kept server."""
         for kind, made in (("instance-profile", profiles), ("role", roles)):
             for job, created in made.items():
                 name = role.role_name(job)
@@ -227,11 +226,12 @@ class Sweep:
                     )
 
     def _grace(self, job: _Known) -> float:
-        """A role without a record may be that of a job which is being started: the record is written beside it."""
+        """A job that is being started may have a role and no record yet: both are made at the same time."""
         return STARTING if job.record is None else 0
 
     def _objects(self, job: _Known) -> Iterator[Leftover]:
-        """In the job's prefix: secrets that nobody read, uploads that nobody completed, and a job that never was."""
+        """Leftovers in the job's prefix: secrets that no server has read, unfinished uploads, and the whole record of a
+        job whose server was never started."""
         why = job.death(self._now)
         if why is None or job.server is not None or job.record is None:
             return
@@ -248,8 +248,8 @@ class Sweep:
             abort = partial(self._api.abort_uploads, bucket, f"{prefix.base}/")
             yield Leftover("uploads", prefix.base, job.name, f"{why}; {len(uploads)} half done", remove=abort)
 
-    def _shelved(self) -> tuple[list[Any], list[Any]]:
-        """Inputs of all jobs, and those that are on their way or were given up."""
+    def _stored_inputs(self) -> tuple[list[Any], list[Any]]:
+        """The stored inputs of all jobs, and the multipart uploads of inputs."""
         bucket = self._account.bucket
         try:
             inputs = self._api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=INPUTS)
@@ -259,11 +259,11 @@ class Sweep:
                 return [], []
             raise
 
-    def _inputs(self, shelved: list[Any], uploads: list[Any], known: dict[str, _Known]) -> Iterator[Leftover]:
-        """Inputs of jobs that all were forgotten. As long as one has a record, its next run may find them again."""
+    def _inputs(self, stored: list[Any], uploads: list[Any], known: dict[str, _Known]) -> Iterator[Leftover]:
+        """Inputs that no job with a record has. The next run of a job that has one would use its inputs again."""
         wanted = {digest for job in known.values() if job.record is not None for digest in job.record.inputs}
-        # What a job was given whose record cannot be read, nobody knows.
-        for each in shelved if not any(job.unreadable for job in known.values()) else ():
+        # An unreadable record may name any of them.
+        for each in stored if not any(job.unreadable for job in known.values()) else ():
             key = str(each["Key"])
             if key.removeprefix(INPUTS) not in wanted and self._now - each["LastModified"].timestamp() >= STARTING:
                 remove = partial(self._forget_input, key, set(known))
@@ -274,7 +274,7 @@ class Sweep:
                 yield Leftover("uploads", str(upload["Key"]), "-", "begun more than a day ago", remove=abort)
 
     def _forget_input(self, key: str, known: set[str]) -> None:
-        """Not if a job that has come meanwhile was given it."""
+        """Delete an input, unless a job that was submitted meanwhile has it."""
         for job in set(self._account.recorded()) - known:
             if key.removeprefix(INPUTS) in self._account.record(job).inputs:
                 return
@@ -307,7 +307,7 @@ class Sweep:
                 yield Leftover("network-interface", interface, job, "it is attached to nothing", remove=remove)
 
     def _environments(self) -> Iterator[Leftover]:
-        """They belong to no job. Each was last written when it was built."""
+        """Stored environments, which belong to no job. An environment is written once, when it is built."""
         if not self._account.recorded():
             return
         bucket = self._account.bucket
@@ -318,7 +318,7 @@ class Sweep:
             newest[place] = max(newest.get(place, 0), each["LastModified"].timestamp())
             whole |= {place} if name == "index.json" else set()
         for place, written in sorted(newest.items()):
-            if self._now - written > (_KEPT if place in whole else _ON_ITS_WAY):
+            if self._now - written > (_KEPT if place in whole else _LONGEST_BUILD):
                 why = "it was built long ago" if place in whole else "it was never whole"
                 remove = partial(self._api.delete_below, bucket, f"{place}/")
                 yield Leftover("environment", place, "-", why, remove=remove)
@@ -335,6 +335,6 @@ class Sweep:
 
 
 def _damages(job: _Known) -> Iterator[Leftover]:
-    """Told, and left to the user: it may be all that there is of a job's results."""
+    """Damaged records are only reported, because they may be all that is left of a job's results."""
     for each in job.damaged:
         yield Leftover("damaged", each.key, job.name, f"{each.why}: `skylift rm {job.name}`", removable=False)

@@ -1,4 +1,4 @@
-"""Waiting for a job's end with nothing but S3 and EC2 to ask."""
+"""`skylift wait` and `skylift results`: they ask only S3 and EC2."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SHORTEST, _LONGEST = 0.1, 5.0
 
 
 async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
-    """How the job ended, as soon as it has. Raises RunError when its server has gone without a word."""
+    """Wait until the job has ended: how it did. Raises RunError when its server has gone without a final status."""
     record = account.record(name)
     instance_type = record.instance_type
     reconnect = Reconnect(account.api, watcher, account.settings.revive)
     pause = _SHORTEST
     while True:
-        # Asked before the status: a server goes only after it has written its last one.
+        # Before the status: a server ends only after it has written its final one.
         servers = await reconnect.reach(live_servers, account.api, name)
         status = await reconnect.reach(account.status, name)
         if status is not None and status.final:
@@ -47,14 +47,14 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
         await reconnect.reach(remove_fleet, account.api, name)
     if not status.kept_until:
         await reconnect.reach(remove_roles, account, name, servers)
-    told = conclude(name, status, manifest, servers[0] if servers else None)
-    told = replace(told, instance_type=told.instance_type or instance_type, choice=record.choice)
-    told = with_price(told, account.settings)
-    return await in_thread(name_bigger_type, account.api, told, instance_type)
+    outcome = conclude(name, status, manifest, servers[0] if servers else None)
+    outcome = replace(outcome, instance_type=outcome.instance_type or instance_type, choice=record.choice)
+    outcome = with_price(outcome, account.settings)
+    return await in_thread(name_bigger_type, account.api, outcome, instance_type)
 
 
 async def _goes_on(reconnect: Reconnect, account: Account, name: str) -> bool:
-    """Whether another server comes; or came a moment ago, when there was none yet."""
+    """Whether the job's fleet may start another server, or has started one meanwhile."""
     if await reconnect.reach(active_fleets, account.api, name):
         return True
     return bool(await reconnect.reach(live_servers, account.api, name)) or bool(
@@ -67,7 +67,8 @@ def _manifest(account: Account, name: str, record: Record) -> Manifest:
 
 
 def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manifest:
-    """Bring home what a job has left, whenever that was; what is here already stays. Raises RunError before its end."""
+    """Download the results of a job that has ended. Files that are here already are not downloaded again. Raises
+    RunError when the job has not ended."""
     record = account.record(name)
     status = account.status(name)
     if (status is None or not status.final) and (
@@ -76,11 +77,11 @@ def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manife
         raise RunError(f"The job {name} has not ended yet.", f"Wait for it: skylift wait {name}")
     prefix = Prefix(name)
     manifest = _manifest(account, name, record)
-    come = 0
+    done = 0
 
     def progress(more: int) -> None:
-        nonlocal come
-        come += more
-        watcher.progress("results", come, manifest.size)
+        nonlocal done
+        done += more
+        watcher.progress("results", done, manifest.size)
 
     return bring_home(account.api, account.bucket, prefix, manifest, home, progress)
