@@ -1,4 +1,4 @@
-"""Where a program that lacked memory would have more of it."""
+"""For a program that ran out of memory: the next larger instance type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skylift.runner.text.size import spell_size
 
 
 def name_bigger_type(api: Api, outcome: Outcome, instance_type: str) -> Outcome:
-    """The same; of a program that ran out of memory, with the next larger type, where that can be had."""
+    """The same outcome. When the program ran out of memory, its reason names the next larger type, if EC2 tells it."""
     if outcome.state != State.OUT_OF_MEMORY:
         return outcome
     try:
@@ -29,7 +29,7 @@ def name_bigger_type(api: Api, outcome: Outcome, instance_type: str) -> Outcome:
 
 
 def next_bigger(api: Api, instance_type: str) -> tuple[str, int] | None:
-    """Of the same family, the one with the least memory that is more than this one's, in bytes."""
+    """The type of the same family with the next larger memory, and that memory in bytes. None for the largest."""
     family = instance_type.partition(".")[0]
     filters = [{"Name": "instance-type", "Values": [f"{family}.*"]}]
     kinds = api.pages("ec2", "describe_instance_types", "InstanceTypes", Filters=filters)

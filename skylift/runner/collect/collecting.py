@@ -36,22 +36,22 @@ class Collecting:
         if not self._streamed.status.sent_streams:
             return Collected(self._streamed, Manifest())
         self._clock.begin("results")
-        manifest = await self._reconnect.reach(
+        manifest = await self._reconnect.until_answered(
             read_manifest, self._api, self._bucket, self._prefix, self._job.outputs, self._job.script
         )
         total = manifest.size
-        manifest = await self._reconnect.reach(self._download, manifest)
+        manifest = await self._reconnect.until_answered(self._download, manifest)
         count = len(manifest.results)
         self._clock.end("results", f"{count} file{'s' * (count != 1)}, {spell_size(total)}" if count else "none")
         return Collected(self._streamed, manifest)
 
     def _download(self, manifest: Manifest) -> Manifest:
-        come = 0
+        done = 0
 
         def progress(more: int) -> None:
-            nonlocal come
-            come += more
-            self._watcher.progress("results", come, manifest.size)
+            nonlocal done
+            done += more
+            self._watcher.progress("results", done, manifest.size)
 
         return bring_home(self._api, self._bucket, self._prefix, manifest, self._job.home, progress)
 

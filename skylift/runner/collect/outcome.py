@@ -1,4 +1,4 @@
-"""How a job ended, as an Outcome: made of its last status and its manifest, or of what its watcher did."""
+"""The Outcome of a job: from its final status and manifest, or from how its watcher left it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from skylift.runner.watch.watched_job import WatchedJob
 
 
 def conclude(name: str, status: Status, manifest: Manifest, server: Server | None) -> Outcome:
-    # A server that was kept may be gone by now, or another job's.
+    """The outcome of a job that has ended. `server` is its last one, None when that has gone."""
+    # A server that was kept may have gone by now, or belong to another job.
     kept = status.kept_until if server is not None and not server.gone else None
     return Outcome(
         name=name,
@@ -49,7 +50,7 @@ def conclude(name: str, status: Status, manifest: Manifest, server: Server | Non
 
 
 def outcome_of(collected: Collected, clock: Clock) -> Outcome:
-    """For who watched the job to its end."""
+    """The outcome for a user who watched the job to its end."""
     job, server, status = collected.streamed.job, collected.streamed.server, collected.streamed.status
     outcome = conclude(job.name, status, collected.manifest, server)
     outcome = name_bigger_type(job.account.api, outcome, job.type_of(server))
@@ -57,7 +58,7 @@ def outcome_of(collected: Collected, clock: Clock) -> Outcome:
 
 
 def left_outcome(job: WatchedJob, server: Server | None, state: State, clock: Clock) -> Outcome:
-    """For who left the job before its end, with Ctrl-C or with `~.`."""
+    """The outcome for a user who left before the job's end, with Ctrl-C or with `~.`."""
     outcome = Outcome(
         name=job.name,
         state=state,
@@ -69,7 +70,7 @@ def left_outcome(job: WatchedJob, server: Server | None, state: State, clock: Cl
 
 
 def _with_watch(outcome: Outcome, job: WatchedJob, server: Server | None, clock: Clock) -> Outcome:
-    """The same, with what only the one who watched knows."""
+    """The same outcome, with what only the user's own run knows: times, steps, folder, and the price."""
     return with_price(
         replace(
             outcome,

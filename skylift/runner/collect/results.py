@@ -1,11 +1,11 @@
-"""Results come home: from the job's prefix to the working directory, each file whole and checked before it is there.
+"""Downloading results from the job's prefix into the working directory. A file appears there whole and checked.
 
-What a server sent is written only where the job's own record asks for it (see server/outputs.py), and only below
-the working directory: folders are walked by descriptors, and no symbolic link is followed on the way. What was sent and
-not asked for is named, and stays in S3. So is a result whose name no file here can have; all others come.
+A file that a server has sent is written only if the job's own record asks for it (see server/outputs.py), and only
+below the working directory: folders are opened by descriptors, without following symbolic links. Files that were sent
+and not asked for are named, and stay in S3. The same holds for a result whose name no file here can have.
 
-Small results share an object. What the manifest says of where in it each one is, and how long, is all that is believed
-of such a pack: the bytes there are a result if they are what the digest says.
+Small results share an object. The manifest says where in it each result is and how long it is. Nothing else of such a
+pack is trusted: the bytes there are the result only if their digest is right.
 """
 
 from __future__ import annotations
@@ -38,17 +38,20 @@ _NO_NAME = {
 }
 _PART = ".skylift-part"
 _SPAN = 4 << 20
-"""Bytes of a shared object in one request, and the most of a result that is taken from one in memory."""
+"""The most bytes of a shared object in one request, and of a result that is read from one into memory."""
 _GAP = 4096
-"""Bytes between two results for which it is not worth asking twice."""
+"""Bytes between two results that are read in vain, rather than with a second request."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the supervisor sent. `unmatched` outputs named nothing; `left_behind` are new files nobody asked for, and
-    `not_written` are those that were sent all the same. `missing` are results that are not to be had, and `changed`
-    those that changed while they were read. `places` are the objects, with the offsets, of results that have none of
-    their own."""
+    """What the supervisor has sent.
+
+    `unmatched` are outputs that matched no file. `left_behind` are new files that were not asked for, and `not_written`
+    are files that were sent although they were not asked for. `missing` are results that cannot be had, and `changed`
+    are results that changed while the server read them. `places` has the object and the offset of each result that
+    shares an object.
+    """
 
     results: tuple[Result, ...] = ()
     unmatched: tuple[str, ...] = ()
@@ -64,7 +67,8 @@ class Manifest:
 
 
 def read_manifest(api: Api, bucket: str, prefix: Prefix, outputs: Sequence[str], script: str = "") -> Manifest:
-    """`outputs` and `script`, the program's own file, are those of the job's record. Raises RecordDamaged."""
+    """The job's manifest; an empty one when there is none. `outputs` and `script` (the program's own file) come from
+    the job's record. Raises RecordDamaged."""
     found = api.get(bucket, prefix.manifest, MANIFEST_LIMIT)
     if found is None:
         return Manifest()
@@ -88,8 +92,8 @@ def read_manifest(api: Api, bucket: str, prefix: Prefix, outputs: Sequence[str],
 
 
 def _is_wanted(path: str, outputs: Sequence[str], script: str) -> bool:
-    """A glob does not ask for another program in the place of the one that was sent, nor anything for one of our own
-    half-fetched files."""
+    """Whether the record asks for this file. A glob asks neither for the program's own file, which would overwrite the
+    user's, nor for the partial files of a download."""
     if path == script and not named_outright(path, outputs):
         return False
     return not path.endswith(_PART) and asked_for(path, outputs)
@@ -98,8 +102,8 @@ def _is_wanted(path: str, outputs: Sequence[str], script: str) -> bool:
 def bring_home(
     api: Api, bucket: str, prefix: Prefix, manifest: Manifest, home: Path, progress: Callable[[int], None]
 ) -> Manifest:
-    """Download every result; the manifest of those that are here now. Raises ResultsDamaged, which says where they
-    still are, when all that can be had is here."""
+    """Download every result. Returns the manifest of those that are here now. Raises ResultsDamaged, which says where
+    the missing ones are, after all others have been downloaded."""
     kept = f"They are kept in s3://{bucket}/{prefix.base}/server/."
     if not manifest.results:
         return manifest
@@ -109,13 +113,13 @@ def bring_home(
     except OSError as error:
         raise ResultsDamaged(f"Nothing can be written to {home}: {error.strerror}.", kept) from None
     try:
-        return _Homecoming(api, bucket, prefix, manifest, top, progress, kept).run()
+        return _Download(api, bucket, prefix, manifest, top, progress, kept).run()
     finally:
         os.close(top)
 
 
-class _Homecoming:
-    """All results of a manifest, several at a time. What is wrong with one holds up no other."""
+class _Download:
+    """The download of all results of a manifest, several at a time. An error of one does not stop the others."""
 
     def __init__(
         self,
@@ -149,12 +153,12 @@ class _Homecoming:
         return replace(manifest, results=here, missing=manifest.missing + missing)
 
     def _is_shared(self, result: Result) -> bool:
-        """Whether it is best fetched together with others."""
+        """Whether the result is downloaded together with others of the same object."""
         return result.path in self._manifest.places and result.size <= _SPAN
 
     @contextmanager
     def _each(self, result: Result) -> Iterator[None]:
-        """The troubles of one result, which are told when all others are here."""
+        """Collect the errors of one result. They are raised when all others are here."""
         try:
             yield
         except ResultsDamaged as trouble:
@@ -179,13 +183,13 @@ class _Homecoming:
                 raise ResultsDamaged(f"The result {result.path} is not in S3 as its server said.", self._kept) from None
 
     def _fetch_span(self, span: _Span) -> None:
-        """Results that lie beside each other in one object."""
+        """Download results that are next to each other in one object."""
         wanted = [result for result in span.results if not self._was_here(result)]
         if not wanted:
             return
         content, size = io.BytesIO(), span.end - span.start
         try:
-            # Nothing at all cannot be asked for.
+            # A range of zero bytes cannot be requested.
             for _ in self._api.stream(self._bucket, self._prefix.shared(span.key), content, span.start, size or 1):
                 continue
         except Refused as error:
@@ -224,7 +228,7 @@ class _Homecoming:
             yield folder, name
 
     def _write(self, folder: int, name: bytes, result: Result, fill: Callable[[IO[bytes]], str]) -> None:
-        # Named by its place and content: what a killed client left of it is the beginning of the same file.
+        # Named by path and content: a part that a killed client has left is the beginning of the same file.
         place = hashlib.sha256(result.path.encode("utf-8", "surrogateescape")).hexdigest()
         part = f".{place[:16]}.{result.sha256[:16]}{_PART}"
         with _open_part(folder, part) as file:
@@ -240,8 +244,7 @@ class _Homecoming:
                 raise
 
     def _complete(self, result: Result, file: IO[bytes]) -> str:
-        """Fetch what is missing of a part. The digest of the whole: what is there is read once, the rest as it
-        comes."""
+        """Download the rest of a partial file. Returns the digest of the whole file."""
         digest = hashlib.sha256()
         if os.fstat(file.fileno()).st_size > result.size:
             file.truncate(0)
@@ -270,7 +273,7 @@ class _Span:
 
 
 def _spans(manifest: Manifest, results: Iterable[Result]) -> Iterator[_Span]:
-    """In the order in which they lie in their objects; none larger than what is read at once."""
+    """Spans in the order of their objects and offsets, none longer than one request."""
     span: _Span | None = None
     for result in sorted(results, key=lambda each: manifest.places[each.path]):
         key, start = manifest.places[result.path]
@@ -288,7 +291,7 @@ def _spans(manifest: Manifest, results: Iterable[Result]) -> Iterator[_Span]:
 
 @contextmanager
 def _folder(top: int, names: Sequence[bytes], kept: str) -> Iterator[int]:
-    """A descriptor of the folder, made where there is none."""
+    """A descriptor of the folder below `top`. Missing folders are made."""
     here = os.dup(top)
     try:
         for number, name in enumerate(names):
@@ -312,7 +315,7 @@ def _folder(top: int, names: Sequence[bytes], kept: str) -> Iterator[int]:
 
 
 def _is_here(folder: int, name: bytes, result: Result) -> bool:
-    """Only a file of its own counts: no link to one, and nothing that cannot be read to its end."""
+    """Whether the result is here already: a regular file with its digest, not a link to one."""
     try:
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
@@ -327,8 +330,8 @@ def _is_here(folder: int, name: bytes, result: Result) -> bool:
 
 
 def _open_part(folder: int, name: str) -> IO[bytes]:
-    """What is there already is gone on with if it can only be ours: a plain file, with this one name, of this user.
-    What else has the name makes way."""
+    """Open a partial file. One that exists is continued if it must be ours: a regular file with one name, owned by this
+    user. Anything else of that name is removed."""
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         part = os.open(name, flags, dir_fd=folder)

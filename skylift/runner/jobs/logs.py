@@ -53,10 +53,10 @@ async def show_logs(
         if only not in (None, stream):
             follower.start_at(stream, _NEVER)
         elif since:
-            follower.start_at(stream, await reconnect.reach(_offset_at, account, name, stream, since))
+            follower.start_at(stream, await reconnect.until_answered(_offset_at, account, name, stream, since))
             follower.start_since(since)
-    gone = access.server is None and await reconnect.reach(access.server_is_gone)
-    status = await reconnect.reach(account.status, name)
+    gone = access.server is None and await reconnect.until_answered(access.server_is_gone)
+    status = await reconnect.until_answered(account.status, name)
     ended = gone or (status is not None and status.final)
     if not ended:
         await in_thread(access.try_to_open_ssh, watcher)

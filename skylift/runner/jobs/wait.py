@@ -33,8 +33,8 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     pause = _SHORTEST
     while True:
         # Before the status: a server ends only after it has written its final one.
-        servers = await reconnect.reach(live_servers, account.api, name)
-        status = await reconnect.reach(account.status, name)
+        servers = await reconnect.until_answered(live_servers, account.api, name)
+        status = await reconnect.until_answered(account.status, name)
         if status is not None and status.final:
             break
         if (not servers or servers[0].gone) and not (record.spot and await _goes_on(reconnect, account, name)):
@@ -42,11 +42,11 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
         await asyncio.sleep(pause)
         pause = min(pause * 1.3, _LONGEST)
     status = status.until(record.deadline)
-    manifest = await reconnect.reach(_manifest, account, name, record)
+    manifest = await reconnect.until_answered(_manifest, account, name, record)
     if record.spot:
-        await reconnect.reach(remove_fleet, account.api, name)
+        await reconnect.until_answered(remove_fleet, account.api, name)
     if not status.kept_until:
-        await reconnect.reach(remove_roles, account, name, servers)
+        await reconnect.until_answered(remove_roles, account, name, servers)
     outcome = conclude(name, status, manifest, servers[0] if servers else None)
     outcome = replace(outcome, instance_type=outcome.instance_type or instance_type, choice=record.choice)
     outcome = with_price(outcome, account.settings)
@@ -55,10 +55,10 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
 
 async def _goes_on(reconnect: Reconnect, account: Account, name: str) -> bool:
     """Whether the job's fleet may start another server, or has started one meanwhile."""
-    if await reconnect.reach(active_fleets, account.api, name):
+    if await reconnect.until_answered(active_fleets, account.api, name):
         return True
-    return bool(await reconnect.reach(live_servers, account.api, name)) or bool(
-        (status := await reconnect.reach(account.status, name)) and status.final
+    return bool(await reconnect.until_answered(live_servers, account.api, name)) or bool(
+        (status := await reconnect.until_answered(account.status, name)) and status.final
     )
 
 

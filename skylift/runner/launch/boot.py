@@ -41,7 +41,7 @@ class Boot:
         """The server writes its host keys into the job's prefix when it is up, and its status when it has claimed the
         job. A server without sshd writes the status only. Raises LaunchFailed when the server ends before that, or
         takes longer than `patience` seconds. While the cloud does not answer, this waits."""
-        reach, status_of = self._reconnect.reach, self._account.api.get
+        until_answered, status_of = self._reconnect.until_answered, self._account.api.get
         status_at = self._account.bucket, self._checked.prefix.status
         began = looked = time.monotonic()
         while True:
@@ -49,17 +49,17 @@ class Boot:
             around = began + waited - looked > _LOOK_AROUND
             # All at the same time: over a long line each call takes a while.
             shown, status, gone = await together(
-                _nothing() if self._detached else reach(self._find_host_keys),
-                reach(status_of, *status_at) if self._detached or around else _nothing(),
-                reach(self._is_gone) if around else _nothing(),
+                _nothing() if self._detached else until_answered(self._find_host_keys),
+                until_answered(status_of, *status_at) if self._detached or around else _nothing(),
+                until_answered(self._is_gone) if around else _nothing(),
             )
             if status is not None or shown:
                 break
             if gone:
                 # A short job may have begun and ended since its status was read.
-                if await reach(status_of, *status_at) is not None:
+                if await until_answered(status_of, *status_at) is not None:
                     break
-                raise await reach(self._explain_end)
+                raise await until_answered(self._explain_end)
             if waited > patience:
                 raise LaunchFailed(
                     f"The server {self._server.instance} has not taken the job within {spell_duration(patience)}.",
@@ -70,7 +70,7 @@ class Boot:
             # A boot takes a third of a second here and half a minute on AWS; the pause is the same share of both.
             await asyncio.sleep(min(max(0.025, waited / 12), 2))
         if self._server.state != "running":
-            await reach(self._is_gone)
+            await until_answered(self._is_gone)
         return Launched(
             self._account, self._checked.job, self._server, self._host_keys, self._checked.shipment.deadline
         )

@@ -1,4 +1,4 @@
-"""What a user can do about AWS's errors, by their codes; and which permission a denial speaks of.
+"""What a user can do about AWS's errors, by their codes; and which permission is missing after a denial.
 
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 """
@@ -40,14 +40,15 @@ _OTHER_NAMES = {
     "CompleteMultipartUpload": "PutObject",
     "DeleteObjects": "DeleteObject",
 }
-"""S3's operations whose permission is called otherwise."""
+"""The permissions of S3's operations that have another name than the operation."""
 
 
 def about_denial(service: str, operation: str, message: str) -> str:
-    """`operation` as the API has it (`RunInstances`). A denial that names no permission is that of the call itself."""
+    """Advice after a denial. `operation` is named as in the API (`RunInstances`). When the message names no permission,
+    the missing one is that of the operation itself."""
     named = _NAMED.search(message)
     action = named[1] if named else f"{service}:{_OTHER_NAMES.get(operation, operation)}"
     resource = f" on {named[2].rstrip('.,')}" if named and named[2] else ""
     if "explicit deny" in message:
-        return f"A policy denies you {action}{resource}: only who manages that policy can change it."
+        return f"A policy denies you {action}{resource}: only somebody who manages that policy can change it."
     return f"You lack the permission {action}{resource}. docs/iam.md has a policy that is enough."

@@ -53,11 +53,11 @@ _NOT_KNOWN = {
 }
 _IN_ONE = 8 << 20
 _LARGEST = 16 << 20
-"""Bytes of an object that is read into memory, where nobody says how large it may be."""
+"""Bytes of an object that is read into memory, by default."""
 _UNSPEAKABLE = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML cannot say of a key, or says otherwise: such a one is deleted by its own address."""
+"""Characters of a key that XML cannot express. An object with such a key is deleted by a call of its own."""
 _SETTLING = 30.0
-"""Seconds in which what was made must be known everywhere; AWS promises none, and is mostly done within five."""
+"""Seconds in which all of AWS must know of a new resource. AWS promises no time; mostly it takes less than five."""
 
 
 class Sink(Protocol):
@@ -72,7 +72,8 @@ def default_region() -> str | None:
 
 
 class Api:
-    """Clients of one account and region, made once each. Every call may raise Refused, NotPermitted, Unreachable."""
+    """The clients of one account and region, each made once. Every call may raise Refused, NotPermitted,
+    Unreachable."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -102,18 +103,18 @@ class Api:
         return self._settings.region
 
     def address(self, service: str) -> str:
-        """Where calls to a service go."""
+        """The URL of a service."""
         return str(self._client(service).meta.endpoint_url)
 
     def move(self, endpoint: str) -> None:
-        """Go on at another endpoint: the same cloud may come back at another port."""
+        """Use another endpoint: a cloud that was restarted may have another port."""
         with self._making:
             if endpoint != self._endpoint:
                 self._endpoint = endpoint
                 self._clients.clear()
 
     def warm(self) -> None:
-        """Make the clients that every run needs now; the first use of each costs tens of ms."""
+        """Make the clients that every run needs. Making one takes tens of milliseconds."""
         for service in ("ec2", "s3", "iam"):
             self._client(service)
 
@@ -121,7 +122,7 @@ class Api:
         found = self._clients.get(service)
         if found is not None:
             return found
-        # One after the other: they share what is read for the first, and beside each other each would read it.
+        # One after the other: the later ones use the files that were read for the first one.
         with self._making:
             if service not in self._clients:
                 with _signing_in():
@@ -134,14 +135,14 @@ class Api:
             return self._clients[service]
 
     def _find_credentials(self) -> None:
-        """Now, and not in the middle of a call: files and programs that a profile names may not be there. Where STS is
-        asked for them, it is that of the first client's region."""
+        """Load the credentials now, not in the middle of a call: a profile may name files and programs that do not
+        exist."""
         found = self._session.get_credentials()
         if found is not None:
             found.get_frozen_credentials()
 
     def _loader(self) -> Loader:
-        """Whoever has models of their own gets these, as from boto3."""
+        """A user's own service models are used, as in boto3."""
         paths = self._session.get_config_variable("data_path")
         own = os.path.isdir(Loader.CUSTOMER_DATA_PATH)  # noqa: PTH112 (Path's raises where it may not look)
         if self._settings.cache is NOWHERE or paths or own:
@@ -154,11 +155,12 @@ class Api:
             return getattr(self._client(service), operation)(**params)
 
     def settled(self, service: str, operation: str, **params: Any) -> Any:
-        """A call about something that was made a moment ago, which not all of AWS may have heard of yet."""
+        """Make a call about a resource that was made a moment ago, and repeat it while AWS does not know the
+        resource."""
         return self._again_while(_unsettled, service, operation, params)
 
     def undisturbed(self, service: str, operation: str, **params: Any) -> Any:
-        """A call that IAM refuses while another change of the same thing is under way."""
+        """Make a call, and repeat it while IAM refuses it because of another change to the same resource."""
         return self._again_while(_disturbed, service, operation, params)
 
     def _again_while(self, passes: Callable[[Refused], bool], service: str, operation: str, params: Any) -> Any:
@@ -179,8 +181,8 @@ class Api:
             return [item for page in pages for item in page.get(key, [])]
 
     def get(self, bucket: str, key: str, most: int = _LARGEST) -> bytes | None:
-        """An object whole, or None when there is none. Raises RecordDamaged for one of more than so many bytes, of
-        which no more is read."""
+        """The content of an object, or None when there is none. Raises RecordDamaged when it has more than `most`
+        bytes; no more than that is read."""
         try:
             with translated("get_object"):
                 found = self._client("s3").get_object(Bucket=bucket, Key=key)
@@ -198,8 +200,8 @@ class Api:
         return self.size(bucket, key) is not None
 
     def stream(self, bucket: str, key: str, target: Sink, offset: int = 0, most: int | None = None) -> Iterator[int]:
-        """Write an object, from an offset on, to a file: all, or so many bytes, whatever more of it there is. Yields
-        the size of each piece as it is written."""
+        """Write an object to a file, from an offset on: all of it, or at most `most` bytes. Yields the size of each
+        piece that has been written."""
         last = "" if most is None else offset + most - 1
         params = {"Range": f"bytes={offset}-{last}"} if offset or most is not None else {}
         with translated("get_object"):
@@ -209,8 +211,9 @@ class Api:
                 yield len(piece)
 
     def put(self, bucket: str, key: str, body: bytes, *, first: bool = False) -> bool:
-        """False when `first` was asked for and the object is there already. When an answer was lost and
-        botocore asks again, what stands there is ours: who wants to be the first writes what nobody else does."""
+        """Write an object. With `first`, only if there is none: False when there is. botocore repeats a call whose
+        answer was lost, and finds our own object then. So with `first`, `body` must differ from what any other caller
+        writes."""
         params = {"IfNoneMatch": "*"} if first else {}
         try:
             self.call("s3", "put_object", Bucket=bucket, Key=key, Body=body, **params)
@@ -227,8 +230,8 @@ class Api:
             return False
 
     def uploads(self, bucket: str, prefix: str) -> list[Any]:
-        """Uploads in parts that were begun and not ended; S3 has them paid for like objects. Their keys may hold what
-        XML cannot say."""
+        """Multipart uploads that were begun and not completed. S3 bills them like objects. Their keys may have
+        characters that XML cannot express."""
         operation = "list_multipart_uploads"
         with translated(operation):
             paginator = self._client("s3").get_paginator(operation)
@@ -247,8 +250,8 @@ class Api:
                     raise
 
     def delete_below(self, bucket: str, prefix: str, last: str | None = None) -> int:
-        """Delete all objects whose keys begin with a prefix, and uploads that were left half done. How many objects.
-        Of these `last` goes when all others are gone: by it, one finds what is left when we are cut off."""
+        """Delete all objects whose keys begin with a prefix, and unfinished uploads. Returns the number of objects. The
+        object `last` is deleted after all others, so that a repeated call can find what an interrupted one has left."""
         self.abort_uploads(bucket, prefix)
         found = [each["Key"] for each in self.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
         odd = [key for key in found if key != last and _UNSPEAKABLE.search(key)]
@@ -266,12 +269,13 @@ class Api:
         return len(found)
 
     def upload(self, file: IO[bytes], size: int, bucket: str, key: str, progress: Callable[[int], None]) -> None:
-        """An open file, in parts when it is large; `progress` gets the size of each piece sent, from any thread."""
+        """Upload an open file, in parts when it is large. `progress` is called from any thread with the size of each
+        piece that has been sent."""
         if size <= _IN_ONE:
             self.put(bucket, key, file.read())
             progress(size)
             return
-        # Most jobs are small, and its import is not.
+        # The import is slow, and most jobs do not need it.
         from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415
 
         config = TransferConfig(multipart_threshold=_IN_ONE, multipart_chunksize=16 << 20, max_request_concurrency=4)
@@ -283,12 +287,12 @@ class Api:
                 raise
 
     def is_complete(self, error: Refused, bucket: str, key: str, size: int) -> bool:
-        """Whether an upload in parts that S3 knows nothing of is one that it has completed: the answer was lost, and
-        botocore asked again. Of keys that stand for one content, which nobody writes otherwise."""
+        """Whether a multipart upload that S3 does not know has in fact been completed: the answer was lost, and
+        botocore repeated the call. Only for keys that are made of their content."""
         return error.code == "NoSuchUpload" and self.size(bucket, key) == size
 
     def size(self, bucket: str, key: str) -> int | None:
-        """Bytes of an object; None where there is none."""
+        """The size of an object in bytes; None when there is none."""
         try:
             return int(self.call("s3", "head_object", Bucket=bucket, Key=key)["ContentLength"])
         except Refused as error:
@@ -298,7 +302,7 @@ class Api:
 
 
 class _Progress:
-    """Who is told of a transfer; s3transfer knows its subscribers by the names of their methods."""
+    """A subscriber to a transfer. s3transfer finds its callbacks by the names of the methods."""
 
     def __init__(self, progress: Callable[[int], None]) -> None:
         self._progress = progress
@@ -308,7 +312,7 @@ class _Progress:
 
 
 class _KeptLoader(Loader):
-    """botocore's, with what skylift uses of its data at hand."""
+    """botocore's loader, with a cache of the data that skylift uses."""
 
     def __init__(self, kept: KeptModels) -> None:
         super().__init__()
@@ -340,12 +344,12 @@ def _unsettled(error: Refused) -> bool:
 
 @contextmanager
 def translated(operation: str, service: str = "s3") -> Iterator[None]:
-    """botocore's exceptions as ours, with what to do about those a user can do something about."""
+    """Translate botocore's exceptions into ours, with advice where a user can do something."""
     try:
         yield
     except ClientError as error:
         found = error.response.get("Error", {})
-        # What EC2 seals into a denial is for DecodeAuthorizationMessage, hundreds of characters that nobody can read.
+        # EC2 appends hundreds of encoded characters to a denial, which only DecodeAuthorizationMessage can read.
         code, message = str(found.get("Code", "")), str(found.get("Message", "")).partition(" Encoded authorization")[0]
         if code in _NOT_KNOWN:
             raise NotPermitted(
@@ -358,7 +362,7 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
     except (SSOError, TokenRetrievalError) as error:
-        # They may also end in the middle of a job, which is nothing that was said wrong.
+        # They may also expire in the middle of a job, so this is no usage error.
         raise RunError(f"{operation}: {error}", "Run `aws sso login`.") from None
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise Unreachable(f"{operation}: {error}") from None
@@ -368,7 +372,7 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
 
 @contextmanager
 def _signing_in() -> Iterator[None]:
-    """Before the first call: whatever is wrong then is wrong in the user's own settings."""
+    """Before the first call, every error comes from the user's own settings: raise a UsageError that says so."""
     try:
         with translated("sign in"):
             yield

@@ -1,8 +1,8 @@
-"""A lock among all who share an account: for what AWS would let two callers make twice.
+"""A lock shared by all users of an account, for resources that AWS would let two callers make twice.
 
-Generation N of a lock is an object that exactly one caller could write first (S3's `If-None-Match: *`). A holder that
-has not finished by the time its object says is taken for dead, and the next generation is free to be claimed; so a
-dead holder costs a wait, never a deadlock, and nothing is ever deleted that another may be looking at.
+Generation N of a lock is an object that only one caller can write (S3's `If-None-Match: *`). The object says when the
+lease ends. A holder that has not finished by then counts as dead, and the next generation may be claimed. So a dead
+holder costs a wait and never a deadlock, and no lock object is deleted while another caller may read it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from skylift.runner.remote.api import Api
 T = TypeVar("T")
 
 LEASE = 60.0
-"""Seconds that one holder has; longer than any of the things made under a lock takes on AWS."""
+"""Seconds that one holder has. Nothing that is made under a lock takes longer on AWS."""
 _PATIENCE = 4 * LEASE
 
 
 def make_once(api: Api, bucket: str, name: str, find: Callable[[], T | None], make: Callable[[], T]) -> T:
-    """What `find` finds, or what `make` makes while nobody else does. `make` completes what a dead holder began."""
+    """What `find` finds, or else what `make` makes, under the lock `name`. `make` has to complete what a dead holder
+    has begun. Raises RunError when others hold the lock for too long."""
     until = time.time() + _PATIENCE
     pause = 0.05
     while (found := find()) is None:
         if _claim(api, bucket, name):
-            # Another may have finished between our look and our claim.
+            # Another holder may have finished between our `find` and our claim.
             return find() or make()
         if time.time() > until:
             raise RunError(f"Another run has been making the {name} for too long.", "Try again in a minute.")
@@ -39,7 +40,8 @@ def make_once(api: Api, bucket: str, name: str, find: Callable[[], T | None], ma
 
 
 def _claim(api: Api, bucket: str, name: str) -> bool:
-    """Whether the next free generation is ours. Times are the holders' own clocks: a lease is long for that reason."""
+    """Claim the next free generation. False while somebody holds the lock. Each holder uses its own clock, so a lease
+    is long."""
     generation = 1
     while (held := api.get(bucket, _key(name, generation))) is not None:
         if json.loads(held)["until"] > time.time():

@@ -1,4 +1,4 @@
-"""Reaching a cloud that may be away for a while: told once, brought back where that is possible, waited for."""
+"""Calls to a cloud that may not answer for a while: the user is told once, and the cloud is restarted if possible."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from skylift.runner.watcher import Watcher
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_STRANGER = {"AuthFailure", "InvalidClientTokenId", "InvalidAccessKeyId"}
-"""What another cloud says that has taken the port of ours since: our keys are not known there."""
+_UNKNOWN_KEYS = {"AuthFailure", "InvalidClientTokenId", "InvalidAccessKeyId"}
+"""Errors of another cloud that has got the port of ours meanwhile: it does not know our keys."""
 
 
 class Reconnect:
-    """Calls to the API from the time on when the job no longer depends on us."""
+    """Calls to the API for a job that runs without us. `revive` starts the cloud again, if that is possible from here,
+    and returns its new endpoint if that has changed."""
 
     def __init__(self, api: Api, watcher: Watcher, revive: Callable[[], str | None] | None) -> None:
         self._api, self._watcher, self._revive = api, watcher, revive
@@ -27,14 +28,15 @@ class Reconnect:
         self._reviving = asyncio.Lock()
 
     async def once(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """One try, in a thread. Raises Unreachable when the cloud is away, after telling so and trying to revive it."""
+        """Try once, in a thread. When the cloud does not answer, tell the user, try to start it again, and raise
+        Unreachable."""
         try:
             result = await in_thread(call, *args, **kwargs)
         except Unreachable as error:
             await self._tell_away(error)
             raise
         except NotPermitted as error:
-            if self._revive is None or error.code not in _STRANGER:
+            if self._revive is None or error.code not in _UNKNOWN_KEYS:
                 raise
             away = Unreachable(f"Something else answers in its place: {error.message}")
             await self._tell_away(away)
@@ -42,8 +44,8 @@ class Reconnect:
         self._tell_back()
         return result
 
-    async def reach(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As often as it takes. The server's own deadline bounds what a wait can cost; Ctrl-C ends it."""
+    async def until_answered(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Try until the cloud answers. The server's own deadline limits what the wait can cost, and Ctrl-C ends it."""
         pause = 0.1
         while True:
             try:
@@ -53,14 +55,14 @@ class Reconnect:
                 pause = min(pause * 1.7, 5)
 
     async def _tell_away(self, error: Unreachable) -> None:
-        """Told once an outage. Reviving is repeated only as long as it works: what failed needs its user."""
+        """Tell the user once in an outage, and start the cloud again."""
         first, self._away = not self._away, True
         if first:
             self._watcher.note(f"The cloud does not answer. The job goes on without it; trying again. {error}")
         if self._revive is None:
             return
         try:
-            # Of several calls that find it away at once, one starts it again, and the others find it there.
+            # Of several calls that fail at once, one starts the cloud again, and the others find it started.
             async with self._reviving:
                 endpoint = await in_thread(self._revive)
         except SkyliftError as failure:

@@ -1,7 +1,7 @@
-"""What skylift needs of AWS's service models, kept in a cache: reading them whole takes a quarter of a second.
+"""A cache of the parts of AWS's service models that skylift needs: reading whole models takes a quarter of a second.
 
-`OPERATIONS` is every call that a client of skylift may make, and those that botocore makes for it; nothing else is in
-what is kept.
+`OPERATIONS` lists every call that a client of skylift may make, and those that botocore makes for it. The cache has
+nothing else.
 """
 
 from __future__ import annotations
@@ -39,21 +39,22 @@ OPERATIONS = {
     "ssm": ["GetParameters"],
     "sts": ["AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"],
 }
-"""By service, as AWS writes them."""
+"""By service, with AWS's names."""
 
 _WORDS = {"documentation": "", "documentationUrl": "", "enum": []}
-"""What a client does nothing with, and what may stand in its place."""
+"""Parts of a model that a client does not use, and what replaces them."""
 
 
 class KeptModels:
-    """Models in a cache; `version` is botocore's, whose models they are."""
+    """Models in a cache. `version` is the version of botocore that the models come from."""
 
     def __init__(self, cache: Cache, version: str) -> None:
         how = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
         self._cache, self._made_from = cache, f"botocore-{version} {how}"
 
     def get(self, name: str, load: Callable[[], Any]) -> Any:
-        """The model of this name, for which `load` gives the whole. Of a service that the table does not know, too."""
+        """The model of this name; `load` returns the whole one. A service that `OPERATIONS` does not have is not
+        cached."""
         if name.partition(".")[0] not in {*OPERATIONS, "endpoints", "partitions"}:
             return load()
 
@@ -64,8 +65,8 @@ class KeptModels:
 
 
 def trim(name: str, model: Any) -> Any:
-    """A model with what `OPERATIONS` needs. `name` is `endpoints`, `partitions`, or a service, a kind, and perhaps
-    a version: `s3.service-2`."""
+    """The part of a model that `OPERATIONS` needs. `name` is `endpoints`, `partitions`, or a service, a kind, and
+    perhaps a version: `s3.service-2`."""
     service, kind = [*name.split("."), ""][:2]
     if service == "endpoints":
         partitions = [{**each, "services": _of(OPERATIONS, each["services"])} for each in model["partitions"]]
@@ -105,7 +106,7 @@ def _references(value: Any) -> Iterator[str]:
 
 def _wordless(value: Any) -> Any:
     if isinstance(value, dict):
-        # A member or an operation's parameter may have such a name, too; what it holds is of another type.
+        # A member of a shape may have the same name; its value is of another type then.
         return {
             name: _WORDS[name] if name in _WORDS and type(each) is type(_WORDS[name]) else _wordless(each)
             for name, each in value.items()

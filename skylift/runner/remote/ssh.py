@@ -1,4 +1,4 @@
-"""SSH to a server: one connection, its host key pinned. The only file that knows asyncssh; it translates its errors."""
+"""SSH to a server, with a pinned host key. The only file that knows asyncssh; it translates its errors."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from skylift.runner.remote.connection import Frame
 
 
 @contextmanager
-def _no_search() -> Iterator[None]:
-    """asyncssh looks for two C libraries with ciphers that are not needed here, by way of ldconfig, a compiler and a
-    linker: that takes longer than all the rest of its import. What other threads look for meanwhile they find."""
+def _without_library_search() -> Iterator[None]:
+    """asyncssh searches for two C libraries with ciphers that are not needed here, by running ldconfig, a compiler and
+    a linker. That takes longer than the rest of its import, so this thread finds nothing. Other threads search as
+    usual."""
     search, here = ctypes.util.find_library, threading.get_ident()
     ctypes.util.find_library = lambda name: None if threading.get_ident() == here else search(name)
     try:
@@ -31,7 +32,7 @@ def _no_search() -> Iterator[None]:
         ctypes.util.find_library = search
 
 
-with _no_search():
+with _without_library_search():
     import asyncssh
 
 _KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut", "begin", "gauge"]] = {
@@ -50,11 +51,12 @@ _LIMITS: dict[str, int] = {
     "begin": 4096,
     "gauge": 4096,
 }
-"""Bytes of one frame; a supervisor's output comes in pieces of 256 KiB."""
+"""The most bytes of one frame. A supervisor sends output in pieces of 256 KiB."""
 _HANDING_OVER = 20.0
-"""Seconds for a server to go on from one job to the next, and for that one's socket to be there."""
+"""Seconds for a server to hand over from one job to the next, and for the next job's socket to exist."""
 _WINDOW = 8 << 20
-"""Bytes the server may send ahead of us; the protocol's usual 2 MiB is what limits a stream over a long line."""
+"""Bytes that the server may send before we acknowledge them. asyncssh's default of 2 MiB limits a stream over a long
+line."""
 
 
 def new_key() -> tuple[str, str]:
@@ -99,15 +101,15 @@ class SshConnection:
     """A Connection by SSH."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection, job: str, opening: float = 0.0) -> None:
-        """`opening` is how many seconds from now on the supervisor may not have its socket yet."""
+        """`opening` is the number of seconds in which the supervisor may not have its socket yet."""
         self._connection = connection
         self._job = job
         self._writer: Any = None
-        self._door_until = asyncio.get_running_loop().time() + opening
+        self._socket_deadline = asyncio.get_running_loop().time() + opening
 
     async def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
         with _translated():
-            reader, self._writer = await self._open_door()
+            reader, self._writer = await self._open_socket()
             self._writer.write(_order(stream={"stdout": stdout, "stderr": stderr}, **how))
             try:
                 while True:
@@ -138,15 +140,16 @@ class SshConnection:
             reader, writer = await self._connection.open_unix_connection(socket_path(last))
             writer.write(_order(next=True))
             await asyncio.wait_for(reader.read(), _HANDING_OVER)
-            self._door_until = asyncio.get_running_loop().time() + _HANDING_OVER
+            self._socket_deadline = asyncio.get_running_loop().time() + _HANDING_OVER
 
-    async def _open_door(self) -> tuple[Any, Any]:
-        """The supervisor's socket, through sshd where it forwards to sockets, else through a process on the server."""
+    async def _open_socket(self) -> tuple[Any, Any]:
+        """Connect to the supervisor's socket: through sshd where it forwards to sockets, or else through a process on
+        the server."""
         while True:
             try:
                 return await self._connection.open_unix_connection(socket_path(self._job), window=_WINDOW)
             except asyncssh.ChannelOpenError:
-                if asyncio.get_running_loop().time() < self._door_until:
+                if asyncio.get_running_loop().time() < self._socket_deadline:
                     await asyncio.sleep(0.02)
                     continue
             command = shlex.join(attach_argv(self._job))
@@ -162,7 +165,7 @@ class SshConnection:
 
 
 def _public_key(line: str) -> asyncssh.SSHKey:
-    """asyncssh lets errors through of what looks like a key from outside."""
+    """Raises ConnectionLost for a line that looks like a key and is none: asyncssh lets such errors through."""
     try:
         return asyncssh.import_public_key(line)
     except ValueError as error:
@@ -183,8 +186,8 @@ async def connect(
     *,
     opening: float = 0.0,
 ) -> SshConnection:
-    """One try. The server must prove to have one of `host_keys`; nobody's own SSH settings or agent are used. The job's
-    supervisor may take `opening` seconds from then on to be there."""
+    """Connect once. The server must prove that it has one of `host_keys`. The user's own SSH settings and agent are not
+    used. The job's supervisor may take `opening` seconds to open its socket."""
     with _translated():
         trusted = [_public_key(line) for line in host_keys]
         connection = await asyncssh.connect(

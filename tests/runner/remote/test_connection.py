@@ -29,7 +29,7 @@ from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.connection import Connection
 from skylift.runner.remote.reconnect import Reconnect
-from skylift.runner.remote.ssh import _no_search, connect
+from skylift.runner.remote.ssh import _without_library_search, connect
 from skylift.runner.watch.forward import Forward, Forwards
 from skylift.runner.watch.stream import Follower, Status
 
@@ -381,7 +381,7 @@ def test_cloud_that_is_away_is_told_revived_and_waited_for(
 def test_cloud_that_goes_away_while_ssh_works_is_noticed(
     shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skylift.runner.watch.stream._PULSE", 0.02)
+    monkeypatch.setattr("skylift.runner.watch.stream._CHECK_PAUSE", 0.02)
     shipped.ship("import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('went on')\n")
     shipped.boot()
     shipped.door().close()
@@ -417,7 +417,7 @@ def test_server_that_is_gone_without_a_word(shipped: Shipped, api: Api, settings
 def test_what_other_threads_look_for_is_found_while_asyncssh_is_imported() -> None:
     found: list[str | None] = []
     there = ctypes.util.find_library("c")
-    with _no_search():
+    with _without_library_search():
         thread = threading.Thread(target=lambda: found.append(ctypes.util.find_library("c")))
         thread.start()
         thread.join()
