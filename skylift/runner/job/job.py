@@ -107,7 +107,7 @@ class Job:
     """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
     set it. `idle` and `sync_every` are 0 where they were not asked for. `fresh` is not to take a server that is kept.
     `wanted` is what its server has to have; `resolve_options` chooses a type by it where no type was said.
-    `notes` are what the user should know before it starts.
+    `notes` are what the user should know before it starts. `stdin` is whether its client has a standard input for it.
 
     `outputs` are globs relative to the working directory, on the server as at home.
     """
@@ -128,6 +128,7 @@ class Job:
     max_cost: float | None = None
     s3_inputs: tuple[S3Input, ...] = ()
     fresh: bool = False
+    stdin: bool = False
     terminal: Terminal | None = None
     spot: Spot | None = None
     wanted: Requirements = NOTHING

@@ -87,6 +87,13 @@ class Prefix:
     def manifest(self) -> str:
         return f"{self.base}/server/manifest.json"
 
+    def stdin(self, offset: int) -> str:
+        return f"{self.base}/in/stdin/{offset:020}"
+
+    @property
+    def stdin_taken(self) -> str:
+        return f"{self.base}/server/stdin.json"
+
     def stream(self, name: str) -> str:
         return f"{self.base}/server/{name}/"
 
@@ -134,6 +141,7 @@ def encode_record(
         "instance_type": job.instance_type,
         "bundle_sha256": bundle_sha256,
         "large": list(large),
+        **({"stdin": True} if job.stdin else {}),
         **({"choice": job.choice.as_json()} if job.choice is not None else {}),
         **({"terminal": vars(job.terminal)} if job.terminal is not None else {}),
         **({"spot": {"checkpoint": job.spot.checkpoint}} if job.spot is not None else {}),

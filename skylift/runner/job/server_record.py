@@ -323,6 +323,15 @@ def _times(told: Any) -> tuple[float, tuple[tuple[float, int], ...]]:
     return as_number(told[0], "the grain", 0, _LONGEST_RUN), tuple(marks)
 
 
+def parse_taken(key: str, data: bytes) -> int:
+    """Bytes of its standard input that the program has."""
+    return _of_file(key, lambda: _taken(parse_object(data, HOST_KEYS_LIMIT)))
+
+
+def _taken(told: JsonObject) -> int:
+    return _there(told.integer("taken", 0, LONGEST_STREAM), "taken")
+
+
 # What comes over SSH beside the output.
 
 

@@ -49,6 +49,7 @@ class Order:
     sync_every: int = 0
     python: str | None = None
     fresh: bool = False
+    stdin: bool = False
     terminal: Terminal | None = None
     wanted: Requirements = NOTHING
     spot: Spot | None = None
@@ -87,6 +88,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         sync_every=order.sync_every,
         max_cost=order.max_cost,
         fresh=order.fresh,
+        stdin=order.stdin and order.terminal is None,
         terminal=order.terminal,
         spot=order.spot,
         s3_inputs=tuple(_read_s3(text) for text in order.inputs if text.startswith("s3:")),

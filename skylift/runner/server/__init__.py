@@ -13,6 +13,8 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     in/env.json             the user's --env values; removed when the program has started, of a spot job at its end
     in/s3.json              [{"bucket", "region", "objects": [[KEY, ETAG, SIZE, PLACE]]}]: inputs from other buckets
     in/fleet.json           {"fleet"}: which one brings a spot job's servers
+    in/stdin/OFFSET         the program's standard input in pieces, named by the offset of their first byte in 20
+                            digits; the last one has the metadata "last", and may be empty
     in/cancel               its presence asks for the job's end
     server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
     server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program; of a spot
@@ -22,6 +24,7 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     server/claim.json       {"job"}: whose client alone may make a server that was kept ready for its own job
     server/next.json        {"job"}: whose a server is that was kept; see handover.py
     server/status.json      how far it is, and at the end how it went
+    server/stdin.json       {"taken": bytes}: how far the program's standard input has been passed on, now and then
     server/stdout/OFFSET    the streams in pieces, named by the offset of their first byte in 20 digits
     server/stderr/OFFSET    with the metadata "times": [GRAIN, [[TIME, OFFSET], ...]], where bytes from OFFSET up to the
                             next one were written within GRAIN seconds from TIME on
@@ -53,6 +56,7 @@ record.json, where what is marked * may be missing:
     idle*                               seconds without output and without work for the processor that end the program
     sync_every*                         seconds between two uploads of results while the program runs
     log_cap*                            bytes of each stream that are kept
+    stdin*                              whether there is something in in/stdin/, or will be
     terminal*                           {"term", "rows", "columns"} of an interactive program: all it shows is in stdout
     spot*                               {"checkpoint", "beat"*} of a job that another server goes on with when this one
                                         is taken away: a path relative to cwd or "", and seconds between signs of life
@@ -96,13 +100,14 @@ manifest.json, which with --sync-every is there, and not final, while the progra
     changed                             results that changed while they were read, so that one may not fit the other
 
 The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"},
-{"cancel": true}, when a next job is there for the server {"next": true}, and where the program has a terminal {"input":
-BASE64} and {"resize": [ROWS, COLUMNS]}. A stream is answered with frames: a letter, the payload's length as 4 bytes
-big-endian, the payload. The letters are o stdout, e stderr, s status as JSON, c for what was cut, as JSON: {"stream",
-"from", "to"}, after which that stream goes on at "to", b and g. Beside "stream" an order may have "since", a time in
-seconds since the epoch, which is answered first with b, {"stdout": OFFSET, "stderr": OFFSET}: where what was written
-since then begins; "once", for what there is at that moment and no more; and "gauge", the seconds between two frames g:
-how the server is (see gauge.py), {"processor", "memory", "memory_limit"}, and beside it, while an environment is made,
-what uv said last ("doing"), and of the results that are on their way "sending": {"files", "files_sent", "size",
-"size_sent"}. The final status is the last frame, after all output.
+{"cancel": true}, when a next job is there for the server {"next": true}, when there is more in in/stdin/ {"stdin":
+true}, and where the program has a terminal {"input": BASE64} and {"resize": [ROWS, COLUMNS]}. A stream is answered with
+frames: a letter, the payload's length as 4 bytes big-endian, the payload. The letters are o stdout, e stderr, s status
+as JSON, c for what was cut, as JSON: {"stream", "from", "to"}, after which that stream goes on at "to", b and g. Beside
+"stream" an order may have "since", a time in seconds since the epoch, which is answered first with b, {"stdout":
+OFFSET, "stderr": OFFSET}: where what was written since then begins; "once", for what there is at that moment and no
+more; and "gauge", the seconds between two frames g: how the server is (see gauge.py), {"processor", "memory",
+"memory_limit"}, and beside it, while an environment is made, what uv said last ("doing"), and of the results that are
+on their way "sending": {"files", "files_sent", "size", "size_sent"}. The final status is the last frame, after all
+output.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Callable, Optional, TypeVar
+from typing import Callable, Dict, Optional, TypeVar
 
 from skylift.runner.server.aws import Aws, Metadata, patiently
 from skylift.runner.server.guardian import Handles
@@ -33,6 +33,11 @@ class Context:
 
     def retry(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:
         return patiently(what, call, self.last if until is None else until)
+
+    def where(self) -> Dict[str, str]:
+        """The job's place in S3, for another process."""
+        place = {"bucket": self._bucket, "prefix": "jobs/" + self.job, "region": self.aws.region, "imds": self._imds}
+        return {name: str(value) for name, value in place.items()}
 
     def place(self, name: str) -> Prefix:
         """Another place in the job's bucket."""

@@ -9,6 +9,7 @@ from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.program import Program
 from skylift.runner.server.status import State
+from skylift.runner.server.stdin import Stdin
 from skylift.runner.server.terminal import Terminal
 
 
@@ -16,8 +17,8 @@ class Control:
     """`asked` is set once somebody says that a next job is there, and `cancelled` when the job is to end; then the
     server looks for no other job."""
 
-    def __init__(self, program: Program, terminal: Optional[Terminal] = None) -> None:
-        self._program, self.terminal = program, terminal
+    def __init__(self, program: Program, terminal: Optional[Terminal] = None, stdin: Optional[Stdin] = None) -> None:
+        self._program, self.terminal, self.stdin = program, terminal, stdin
         self.cancelled = threading.Event()
         self.asked = threading.Event()
 

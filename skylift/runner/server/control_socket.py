@@ -134,6 +134,8 @@ class ControlSocket:
         if "resize" in order and terminal is not None:
             rows, columns = order["resize"]
             terminal.resize(int(rows), int(columns))
+        if "stdin" in order and self._control.stdin is not None:
+            self._control.stdin.ring()
         if "cancel" in order:
             self._control.cancel()
 

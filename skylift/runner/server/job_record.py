@@ -40,6 +40,7 @@ class JobRecord(NamedTuple):
     idle: int
     sync_every: int
     log_cap: int
+    stdin: bool
     terminal: Optional[TerminalSize]
     spot: Optional[SpotPlan]
     keep: float
@@ -69,6 +70,7 @@ class JobRecord(NamedTuple):
                 idle=found.get("idle", 0),
                 sync_every=found.get("sync_every", 0),
                 log_cap=found.get("log_cap") or DEFAULT_CAP,
+                stdin=bool(found.get("stdin")),
                 terminal=TerminalSize(terminal["term"], terminal["rows"], terminal["columns"]) if terminal else None,
                 spot=None if spot is None else SpotPlan(spot.get("checkpoint") or "", float(spot.get("beat", BEAT))),
                 keep=found["keep"],

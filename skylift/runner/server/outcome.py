@@ -64,6 +64,8 @@ def judge(code: int, ending: Optional[State], words: Dict[State, str], kills: in
     if ending:
         if ending in (State.TIMED_OUT, State.IDLE):
             exit_code = CAPPED
+        if ending is State.BROKEN:
+            exit_code = FAILED
         return Outcome(ending, words[ending], exit_code, name, memory=memory)
     if code == -signal.SIGKILL and kills:
         reason = "The program was ended by the kernel: it needed more than the server's %s of memory." % _spell(limit)

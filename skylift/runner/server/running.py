@@ -69,15 +69,19 @@ def _note_start(session: Session, memory: Memory, boot: str) -> Start:
 
 
 def _start(session: Session, argv: List[str], env: Dict[str, str]) -> None:
-    out, err = (stream.end_for_program() for stream in session.streams)
+    ends = [stream.end_for_program() for stream in session.streams]
+    source = subprocess.DEVNULL
     try:
+        if session.stdin is not None:
+            source = session.stdin.end_for_program(session.context.login.uid, lambda: session.program.end(State.BROKEN))
+            ends.append(source)
         session.program.start(
-            argv, "pid", cwd=str(session.cwd), env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, umask=0o022,
+            argv, "pid", cwd=str(session.cwd), env=env, stdin=source, stdout=ends[0], stderr=ends[1], umask=0o022,
             **session.context.login.identity(),
         )  # fmt: skip
     finally:
-        os.close(out)
-        os.close(err)
+        for end in ends:
+            os.close(end)
 
 
 def _start_on(terminal: Terminal, session: Session, argv: List[str], env: Dict[str, str]) -> None:
@@ -137,6 +141,8 @@ class Running:
             cap.cancel()
             for watcher in watchers:
                 watcher.stop()
+            if session.stdin is not None:
+                session.stdin.close()
         session.stopwatch.stop()
         assert session.stopwatch.seconds is not None
         seconds = round(ran + session.stopwatch.seconds, 3)
@@ -189,5 +195,6 @@ class Running:
             State.TIMED_OUT: "The program was ended at its cap of %d s (%s)." % (record.max_time, record.cap),
             State.IDLE: "The program was ended: %d s without output or work (--idle)." % record.idle,
             State.CANCELLED: "The job was cancelled.",
+            State.BROKEN: "Standard input broke off: what passed it on to the program was ended.",
             State.INTERRUPTED: "The server is taken away; the job goes on on another one.",
         }

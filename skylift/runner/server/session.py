@@ -19,6 +19,7 @@ from skylift.runner.server.results import Results
 from skylift.runner.server.shipper import Shipper
 from skylift.runner.server.spot_server import SpotServer
 from skylift.runner.server.status import State, Status
+from skylift.runner.server.stdin import Stdin
 from skylift.runner.server.stream import Stream, cuts
 from skylift.runner.server.terminal import Terminal
 
@@ -56,7 +57,9 @@ class Session:
         ]
         self.terminal = Terminal(context.handles, self.streams[0]) if record.terminal is not None else None
         self.results = Results(context.prefix, context.login.place, self.cwd, record.outputs, context.folder / "sent")
-        self.control = Control(program, self.terminal)
+        archive = context.root / "var/lib/skylift/supervisor.pyz"
+        self.stdin = Stdin(context.folder, archive, context.where()) if record.stdin else None
+        self.control = Control(program, self.terminal, self.stdin)
         path = context.root / "run/skylift" / (context.job + ".sock")
         self.socket = ControlSocket(path, context.login.gid, self.control, self.streams, status, self.under_way)
         self.shipper = Shipper(context.prefix, self.streams, status, context.folder)

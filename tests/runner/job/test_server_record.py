@@ -26,6 +26,7 @@ from skylift.runner.job.server_record import (
     parse_manifest,
     parse_offsets,
     parse_status,
+    parse_taken,
     parse_times,
     piece_offset,
 )
@@ -152,12 +153,13 @@ def test_any_manifest(data: bytes) -> None:
         (parse_cut, Malformed),
         (parse_gauge, Malformed),
         (lambda data: parse_record("jobs/x/record.json", data), RecordDamaged),
+        (lambda data: parse_taken("jobs/x/server/stdin.json", data), RecordDamaged),
         (lambda data: parse_times(PLACE, data.decode(errors="surrogateescape")), RecordDamaged),
     ],
-    ids=["begin", "cut", "gauge", "record", "times"],
+    ids=["begin", "cut", "gauge", "record", "taken", "times"],
 )
 def test_anything_else_that_is_read(parse: Callable[[bytes], Any], error: type[Exception]) -> None:
-    like = {"stdout": 1, "stderr": 2, "stream": "stdout", "to": 3, "sha256": "a" * 64}
+    like = {"stdout": 1, "stderr": 2, "taken": 4, "stream": "stdout", "to": 3, "sha256": "a" * 64}
     record = {"created": 1, "deadline": 2, "argv": ["a"], "outputs": ["b"], "keep": 1, "terminal": {}, "choice": {}}
     marks = values.map(lambda value: encoded([0.5, [[1.0, value], value]]))
 
