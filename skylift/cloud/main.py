@@ -40,8 +40,8 @@ from skylift.cloud.domain.instance import Console
 from skylift.cloud.loops.adoption import Adoption
 from skylift.cloud.loops.cloudwatch.alarm import AlarmLoop
 from skylift.cloud.loops.cloudwatch.metering import Metering
-from skylift.cloud.loops.ebs.hold import Hold
 from skylift.cloud.loops.ebs.root_copy import RootCopies
+from skylift.cloud.loops.ebs.server_pause import ServerPauses
 from skylift.cloud.loops.ebs.snapshot import SnapshotLoop
 from skylift.cloud.loops.ebs.volume import Mounts, VolumeLoop
 from skylift.cloud.loops.ebs.volume_locks import VolumeLocks
@@ -83,7 +83,7 @@ from skylift.cloud.wiring.paths import (
     make_disks,
     make_meter,
     make_servers,
-    make_site,
+    make_settings,
     size_of,
     work_directories,
 )
@@ -184,9 +184,11 @@ class Cloud:
         if self._tls is not None:
             await api.add_socket(*self._tls)
         self._laps.end("endpoint")
-        site = await asyncio.to_thread(make_site, self._data, network.loopback, account, self._region)
-        openings = Openings(self._allowed, destinations(site.inheritance), network.close_off, self._data.write_open_now)
-        spec_builder = LaunchSpecBuilder(site, lambda name: types()[name], zone_id)
+        settings = await asyncio.to_thread(make_settings, self._data, network.loopback, account, self._region)
+        openings = Openings(
+            self._allowed, destinations(settings.inheritance), network.close_off, self._data.write_open_now
+        )
+        spec_builder = LaunchSpecBuilder(settings, lambda name: types()[name], zone_id)
         queries = Queries(database, spec_builder, self._region)
         signer = DocumentSigner(database, self._home, account)
         link_local = LinkLocalServices(network, api, MetadataService(queries.facts_for, signer.sign), queries)
@@ -194,20 +196,20 @@ class Cloud:
         captures = Captures(self._data.captures, RUN / str(network.loopback.number) / "scratch")
         disks = make_disks(self._data, network.loopback)
         images = ImageLoop(database, captures, disks.snapshot)
-        hold = Hold(servers)
+        pauses = ServerPauses(servers)
         locks = VolumeLocks()
-        roots = RootCopies(database, disks, captures, self._data.instances, hold, locks.of)
+        roots = RootCopies(database, disks, captures, self._data.instances, pauses, locks.of)
         snapshots = SnapshotLoop(
             database=database,
             disks=disks,
             lock_of=locks.of,
-            hold=hold,
+            pauses=pauses,
             root_of=roots.make,
             tidy=images.tidy,
             settled=images.look_at,
         )
         mounts = Mounts(mount_into, unmount_from)
-        volumes = VolumeLoop(database, disks, servers, mounts, hold, locks, snapshots.last_looks)
+        volumes = VolumeLoop(database, disks, servers, mounts, pauses, locks, snapshots.last_looks)
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
@@ -220,7 +222,7 @@ class Cloud:
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
         spot = SpotLoop(database, Market(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
-        metering = Metering(database, make_meter(network.loopback).read, partial(size_of, site))
+        metering = Metering(database, make_meter(network.loopback).read, partial(size_of, settings))
         alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
         # In this order: alarms are evaluated by what has just been measured.
         ticker.steps = (metering.step, alarms.step)

@@ -15,7 +15,7 @@ from skylift.cloud.compute.server.lxcfs import ensure_lxcfs
 from skylift.cloud.compute.server.meter import Meter
 from skylift.cloud.compute.server.server import Servers, find_programs
 from skylift.cloud.loops.cloudwatch.metering import Size
-from skylift.cloud.loops.ec2.server_spec import Site
+from skylift.cloud.loops.ec2.server_spec import CloudSettings
 from skylift.cloud.state.data import Data
 
 RUN = Path("/run/skylift")
@@ -58,8 +58,8 @@ def been_up(loopback: LoopbackRange) -> Path:
     return RUN / str(loopback.number) / "been-up"
 
 
-def make_site(data: Data, loopback: LoopbackRange, account: str, region: str) -> Site:
-    return Site(
+def make_settings(data: Data, loopback: LoopbackRange, account: str, region: str) -> CloudSettings:
+    return CloudSettings(
         account=account,
         region=region,
         disks=data.instances,
@@ -73,7 +73,7 @@ def make_site(data: Data, loopback: LoopbackRange, account: str, region: str) ->
     )
 
 
-def size_of(site: Site, type_name: str) -> Size:
+def size_of(settings: CloudSettings, type_name: str) -> Size:
     """What servers of a type may use here."""
     kind = types()[type_name]
-    return Size(min(kind.vcpus, len(site.host_cores)), kind.memory_mib)
+    return Size(min(kind.vcpus, len(settings.host_cores)), kind.memory_mib)

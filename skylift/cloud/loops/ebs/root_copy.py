@@ -11,7 +11,7 @@ from typing import Protocol
 
 from skylift.cloud.domain.instance import Image, Instance
 from skylift.cloud.domain.volume import Volume
-from skylift.cloud.loops.ebs.hold import Hold
+from skylift.cloud.loops.ebs.server_pause import ServerPauses
 from skylift.cloud.store.database import Database
 
 Along = Callable[[], Callable[[], None]]
@@ -53,14 +53,14 @@ class RootCopies:
         disks: FileSystems,
         captures: Captures,
         instances: Path,
-        hold: Hold,
+        pauses: ServerPauses,
         lock_of: Callable[[str], threading.RLock],
     ) -> None:
         self._database = database
         self._disks = disks
         self._captures = captures
         self._instances = instances
-        self._hold = hold
+        self._pauses = pauses
         self._lock_of = lock_of
 
     def make(self, name: str, instance: Instance, along: Along) -> Path:
@@ -69,12 +69,12 @@ class RootCopies:
 
         @contextmanager
         def held() -> Iterator[None]:
-            with ExitStack() as then, self._hold.of(instance.id):
+            with ExitStack() as then, self._pauses.paused(instance.id):
                 then.callback(along())
                 yield
 
         volume, lower = self._parts(instance)
-        runs = self._hold.runs(instance.id)
+        runs = self._pauses.runs(instance.id)
         if not runs:
             along()()
         with self._disk(volume) as disk:

@@ -15,8 +15,8 @@ from skylift.cloud.compute.disk.disk import DiskError
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.domain.instance import Image, Instance
 from skylift.cloud.domain.volume import Snapshot, Volume
-from skylift.cloud.loops.ebs.hold import Hold
 from skylift.cloud.loops.ebs.root_copy import Along
+from skylift.cloud.loops.ebs.server_pause import ServerPauses
 from skylift.cloud.loops.work import Work
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.volume import snapshot_files, volume_files
@@ -53,7 +53,7 @@ class SnapshotLoop:
         database: Database,
         disks: Copies,
         lock_of: Callable[[str], threading.RLock],
-        hold: Hold,
+        pauses: ServerPauses,
         root_of: Callable[[str, Instance, Along], Path],
         tidy: Callable[[], None],
         settled: Callable[[str], None],
@@ -61,7 +61,7 @@ class SnapshotLoop:
         self._database = database
         self._disks = disks
         self._lock_of = lock_of
-        self._hold = hold
+        self._pauses = pauses
         self._root_of = root_of
         self._tidy = tidy
         self._settled = settled
@@ -179,7 +179,7 @@ class SnapshotLoop:
             take(row, partial(self._copy_root, row, instance, freeze))
         if any(row.id not in results for row in files):
             # There is no root volume among them, or it could not be copied.
-            still = self._hold.of(instance.id) if instance is not None and files[1:] else nullcontext()
+            still = self._pauses.paused(instance.id) if instance is not None and files[1:] else nullcontext()
             with ExitStack() as then, still:
                 then.callback(freeze())
         return results

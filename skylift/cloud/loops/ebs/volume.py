@@ -13,7 +13,7 @@ from skylift.cloud.compute.disk.mount_into import ServerOff
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.volume import Modification, Snapshot, Volume
-from skylift.cloud.loops.ebs.hold import Hold
+from skylift.cloud.loops.ebs.server_pause import ServerPauses
 from skylift.cloud.loops.ebs.volume_locks import VolumeLocks
 from skylift.cloud.loops.work import Work
 from skylift.cloud.store.database import Database
@@ -65,7 +65,7 @@ class VolumeLoop:
         disks: FileSystems,
         machines: Machines,
         mounts: Mounts,
-        hold: Hold,
+        pauses: ServerPauses,
         locks: VolumeLocks,
         last_looks: Callable[[str], None],
     ) -> None:
@@ -73,7 +73,7 @@ class VolumeLoop:
         self._disks = disks
         self._machines = machines
         self._mounts = mounts
-        self._hold = hold
+        self._pauses = pauses
         self._locks = locks
         self._last_looks = last_looks
         self._work = Work("volume", self._settle, workers=4)
@@ -274,7 +274,7 @@ class VolumeLoop:
         if row.root:
             # A server cannot be without its root: it grows when it has been stopped.
             return False
-        with self._hold.of(row.instance_id):
+        with self._pauses.paused(row.instance_id):
             try:
                 self._take_out(row, force=False)
                 try:

@@ -36,7 +36,7 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Site:
+class CloudSettings:
     """What is the same for every server of one cloud. `volumes` is where volumes are mounted on the host.
 
     `host_cores` are the cores that servers may use, by their numbers; `cpusets` says whether one can be held to some of
@@ -88,8 +88,10 @@ def name_servers(vpc: Vpc, options: DhcpOptions) -> list[str]:
 class LaunchSpecBuilder:
     """Makes an instance's `ServerSpec`. `type_of(name)` looks up its type, `zone_id_of(zone)` the id of its zone."""
 
-    def __init__(self, site: Site, type_of: Callable[[str], InstanceType], zone_id_of: Callable[[str], str]) -> None:
-        self._site = site
+    def __init__(
+        self, settings: CloudSettings, type_of: Callable[[str], InstanceType], zone_id_of: Callable[[str], str]
+    ) -> None:
+        self._settings = settings
         self._type_of = type_of
         self._zone_id_of = zone_id_of
 
@@ -101,20 +103,20 @@ class LaunchSpecBuilder:
         assert image is not None and vpc is not None and primary is not None and root is not None
         options = tx.get(DhcpOptions, id=vpc.dhcp_options_id) or DhcpOptions("none")
         kind = self._type_of(instance.type)
-        hostname = private_dns_name(primary.private_ip, self._site.region)
+        hostname = private_dns_name(primary.private_ip, self._settings.region)
         plan = ServerPlan(
             id=instance.id,
             image=Path(image.root),
-            disk=self._site.disks / instance.id,
+            disk=self._settings.disks / instance.id,
             uid_base=instance.uid_base,
             hostname=hostname,
-            cpus=min(kind.vcpus, len(self._site.host_cores)),
+            cpus=min(kind.vcpus, len(self._settings.host_cores)),
             cores=self._cores(kind.vcpus, instance.uid_base),
             memory=kind.memory_mib * MIB,
-            swap_accounting=self._site.swap_accounting,
-            lxcfs=self._site.lxcfs,
-            tasks=self._site.tasks,
-            volume=self._site.volumes / root.id if root.bounded else None,
+            swap_accounting=self._settings.swap_accounting,
+            lxcfs=self._settings.lxcfs,
+            tasks=self._settings.tasks,
+            volume=self._settings.volumes / root.id if root.bounded else None,
         )
         seed = seed_files(
             instance_id=instance.id,
@@ -122,16 +124,16 @@ class LaunchSpecBuilder:
             private_ip=primary.private_ip,
             name_servers=name_servers(vpc, options),
             search=" ".join(options.configurations.get("domain-name", ())),
-            region=self._site.region,
+            region=self._settings.region,
             public_key=instance.public_key,
-            inheritance=self._site.inheritance,
+            inheritance=self._settings.inheritance,
         )
         return ServerSpec(plan, seed)
 
     def _cores(self, vcpus: int, uid_base: int) -> tuple[int, ...]:
         """Those that a server of so many vCPUs is held to; neighbours by their uids take different ones."""
-        there = self._site.host_cores
-        if not self._site.cpusets or vcpus >= len(there):
+        there = self._settings.host_cores
+        if not self._settings.cpusets or vcpus >= len(there):
             return ()
         first = uid_base // UIDS * vcpus
         return tuple(sorted(there[(first + number) % len(there)] for number in range(vcpus)))
@@ -158,12 +160,12 @@ class LaunchSpecBuilder:
             reservation_id=instance.reservation_id,
             launch_index=instance.launch_index,
             launched=instance.launched,
-            account=self._site.account,
-            region=self._site.region,
+            account=self._settings.account,
+            region=self._settings.region,
             zone=instance.zone,
             zone_id=self._zone_id_of(instance.zone),
             architecture=image.architecture if image else "x86_64",
-            hostname=private_dns_name(interfaces[0].private_ip, self._site.region),
+            hostname=private_dns_name(interfaces[0].private_ip, self._settings.region),
             interfaces=tuple(self._interface(tx, interface) for interface in interfaces),
             public_key=instance.public_key,
             key_name=instance.key_name,

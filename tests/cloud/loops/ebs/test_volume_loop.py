@@ -17,8 +17,8 @@ from still_known import still_known
 from skylift.cloud.compute.disk.disk import DiskError, DiskInUse, DiskRefused
 from skylift.cloud.domain.instance import Image
 from skylift.cloud.domain.volume import Modification, Snapshot, Volume
-from skylift.cloud.loops.ebs.hold import Hold
 from skylift.cloud.loops.ebs.root_copy import RootCopies
+from skylift.cloud.loops.ebs.server_pause import ServerPauses
 from skylift.cloud.loops.ebs.snapshot import SnapshotLoop
 from skylift.cloud.loops.ebs.volume import Mounts, VolumeLoop
 from skylift.cloud.loops.ebs.volume_locks import VolumeLocks
@@ -175,24 +175,24 @@ class Scene:
     def __init__(self, path: Path) -> None:
         self.database = Database(fresh_state(path))
         self.compute = FakeCompute()
-        hold = Hold(self.compute)
+        pauses = ServerPauses(self.compute)
         mounts = Mounts(self.compute.mount_into, self.compute.unmount_from)
         self.settled: list[str] = []
         self.locks = VolumeLocks()
         self.roots = RootCopies(
-            self.database, self.compute, FakeCaptures(self.compute), Path("/disks"), hold, self.locks.of
+            self.database, self.compute, FakeCaptures(self.compute), Path("/disks"), pauses, self.locks.of
         )
         self.snapshots = SnapshotLoop(
             self.database,
             self.compute,
             self.locks.of,
-            hold,
+            pauses,
             self.roots.make,
             lambda: self.compute.done.append("tidy"),
             self.settled.append,
         )
         self.loop = VolumeLoop(
-            self.database, self.compute, self.compute, mounts, hold, self.locks, self.snapshots.last_looks
+            self.database, self.compute, self.compute, mounts, pauses, self.locks, self.snapshots.last_looks
         )
         self.add(INSTANCE, Image("ami-1", "base", "", "/base", 1, NOW, "x86_64"))
 
@@ -472,8 +472,8 @@ def test_a_snapshot_of_a_root_volume_that_ended_fails(scene: Scene) -> None:
 
 
 def test_a_server_that_several_hold_goes_on_when_the_last_lets_go(scene: Scene) -> None:
-    hold = Hold(scene.compute)
-    with hold.of("i-1"), hold.of("i-1"):
+    pauses = ServerPauses(scene.compute)
+    with pauses.paused("i-1"), pauses.paused("i-1"):
         assert scene.compute.done == ["pause"]
     assert scene.compute.done == ["pause", "resume"]
 
@@ -486,9 +486,9 @@ def test_a_server_that_could_not_go_on_is_let_go_on_later(scene: Scene, monkeypa
             due.append(lambda: self.function(*self.args))
 
     monkeypatch.setattr(threading, "Timer", Timer)
-    hold = Hold(scene.compute)
+    pauses = ServerPauses(scene.compute)
     scene.compute.refuses = {"resume"}
-    with hold.of("i-1"):
+    with pauses.paused("i-1"):
         pass
     due.pop()()
     scene.compute.refuses = set()
@@ -496,7 +496,7 @@ def test_a_server_that_could_not_go_on_is_let_go_on_later(scene: Scene, monkeypa
     assert (scene.compute.done, due) == (["pause", "resume"], [])
     # Of one that has ended nothing is asked any more.
     scene.compute.refuses = {"resume"}
-    with hold.of("i-1"):
+    with pauses.paused("i-1"):
         scene.compute.alive.clear()
     assert due == []
 

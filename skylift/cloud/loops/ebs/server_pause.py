@@ -1,4 +1,4 @@
-"""Pauses servers while their disks are copied, however many ask for it at the same time."""
+"""Pauses servers while their disks are copied. Several copies of one server share a pause."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from skylift.cloud.compute.error import ComputeError
 log = logging.getLogger(__name__)
 
 PATIENCE = 1.0
-"""Seconds between two tries to let a server go on."""
+"""Seconds between two tries to resume a server."""
 
 
 class Pausable(Protocol):
-    """The part of compute's servers that this drives."""
+    """What this needs of compute's servers."""
 
     def running(self) -> dict[str, int]: ...
     def pause(self, server_id: str) -> None: ...
     def resume(self, server_id: str) -> None: ...
 
 
-class Hold:
-    """Pauses servers. One that several ask to pause goes on when the last of them is done."""
+class ServerPauses:
+    """Pauses servers. A server that several have paused goes on when the last of them is done."""
 
     def __init__(self, machines: Pausable) -> None:
         self._machines = machines
         self._lock = threading.Lock()
-        self._held: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
 
     def runs(self, server_id: str) -> bool:
         return server_id in self._machines.running()
 
     @contextmanager
-    def of(self, server_id: str) -> Iterator[None]:
-        """Every process of the server stands still inside; one that has ended, or ends meanwhile, does so anyway."""
+    def paused(self, server_id: str) -> Iterator[None]:
+        """Every process of the server stands still inside. A server that is off, or ends meanwhile, is no error."""
         with self._lock:
-            if not self._held[server_id]:
+            if not self._asked[server_id]:
                 self._pause(server_id)
-            self._held[server_id] += 1
+            self._asked[server_id] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._held[server_id] -= 1
-                if not self._held[server_id]:
-                    del self._held[server_id]
+                self._asked[server_id] -= 1
+                if not self._asked[server_id]:
+                    del self._asked[server_id]
                     self._resume(server_id)
 
     def _pause(self, server_id: str) -> None:
@@ -62,7 +62,7 @@ class Hold:
                 raise
 
     def _resume(self, server_id: str) -> None:
-        """As often as it takes: nobody else would let the server go on. What it stood still for is done by now."""
+        """Tries until it works: nothing else would let the server go on. The copy is done by now."""
         try:
             self._machines.resume(server_id)
         except ComputeError as error:
@@ -74,5 +74,5 @@ class Hold:
 
     def _resume_again(self, server_id: str) -> None:
         with self._lock:
-            if not self._held[server_id]:
+            if not self._asked[server_id]:
                 self._resume(server_id)
