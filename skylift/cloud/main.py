@@ -21,6 +21,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +48,7 @@ from skylift.cloud.loops.ebs.volume import Mounts, VolumeLoop
 from skylift.cloud.loops.ebs.volume_locks import VolumeLocks
 from skylift.cloud.loops.ec2.image import ImageLoop
 from skylift.cloud.loops.ec2.instance import InstanceLoop, RootDisks, ServerNetwork
-from skylift.cloud.loops.ec2.server_spec import LaunchSpecBuilder
+from skylift.cloud.loops.ec2.server_spec import CloudSettings, LaunchSpecBuilder
 from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.market.fleet import FleetLoop
 from skylift.cloud.loops.market.spot import SpotLoop
@@ -117,6 +118,39 @@ def _seen_as(host_address: str, source: str) -> str:
     return host_address if source.startswith("127.") else source
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What runs once a cloud answers, put together and not begun."""
+
+    engine: Engine
+    ticker: Ticker
+    adoption: Adoption
+    first_start: bool
+    openings: Openings
+    instances: InstanceLoop
+    volumes: VolumeLoop
+    snapshots: SnapshotLoop
+    images: ImageLoop
+    link_local: LinkLocalServices
+
+    def begin_at_once(self) -> None:
+        """A first look at servers, and the time that it takes to boot those that ran before."""
+        self.instances.step()
+        self.instances.wait_until_idle(PATIENCE)
+
+    async def stop(self, adopting: asyncio.Task[None] | None) -> None:
+        """In this order: whatever begins something ends before what it begins."""
+        self.adoption.stop()
+        await asyncio.to_thread(self.openings.stop)
+        if adopting is not None:
+            await asyncio.wait((adopting,))
+        await asyncio.to_thread(self.ticker.stop)
+        await asyncio.to_thread(self.engine.stop)
+        for loop in (self.instances, self.volumes, self.snapshots, self.images):
+            await asyncio.to_thread(loop.close)
+        await self.link_local.close()
+
+
 class Cloud:
     """One running cloud, put together from the outside in: a part that cannot start leaves nothing behind it."""
 
@@ -167,6 +201,49 @@ class Cloud:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         engine = Engine()
+        api = await self._answer(database, network, account, engine, listener, servers)
+        settings = await asyncio.to_thread(make_settings, self._data, network.loopback, account, self._region)
+        parts = self._put_together(database, network, servers, account, api, engine, settings)
+        self._instances = parts.instances
+        adopting: asyncio.Task[None] | None = None
+        try:
+            await asyncio.to_thread(parts.openings.start)
+            seal()
+            stopping = asyncio.create_task(stop.wait())
+            if parts.first_start:
+                # No server runs. What this kernel cannot do is said to who starts the cloud, and what ran before `cloud
+                # down` can be started at once.
+                adopting = asyncio.create_task(asyncio.to_thread(parts.adoption.run))
+                await asyncio.wait((adopting, stopping), return_when=asyncio.FIRST_COMPLETED)
+                if adopting.done():
+                    await adopting
+                    await asyncio.to_thread(parts.begin_at_once)
+            await asyncio.to_thread(self._announce, account, listener, network.loopback)
+            self._laps.end("ready")
+            log.info("started: %s", self._laps)
+            gc.freeze()
+            gc.enable()
+            adopting = adopting or asyncio.create_task(asyncio.to_thread(parts.adoption.run))
+            ready()
+            await asyncio.wait((adopting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                await adopting
+                await stopping
+        finally:
+            await parts.stop(adopting)
+            await api.stop()
+
+    async def _answer(
+        self,
+        database: Database,
+        network: Network,
+        account: str,
+        engine: Engine,
+        listener: socket.socket,
+        servers: Servers,
+    ) -> AwsEndpoint:
+        """The endpoint, which answers from here on by what is in the store. What is left to do must not keep the event
+        loop from it."""
         dispatcher = Dispatcher(database, account, self._region, engine.wake)
         api = AwsEndpoint(
             region=self._region,
@@ -179,15 +256,25 @@ class Cloud:
         )
         await api.start()
         note_ended_servers(database, servers, self._data)
-        # As early as it can answer by what is in the store. What is left to do must not keep the event loop from it.
         await api.add_socket(listener)
         if self._tls is not None:
             await api.add_socket(*self._tls)
         self._laps.end("endpoint")
-        settings = await asyncio.to_thread(make_settings, self._data, network.loopback, account, self._region)
-        openings = Openings(
-            self._allowed, destinations(settings.inheritance), network.close_off, self._data.write_open_now
-        )
+        return api
+
+    def _put_together(
+        self,
+        database: Database,
+        network: Network,
+        servers: Servers,
+        account: str,
+        api: AwsEndpoint,
+        engine: Engine,
+        settings: CloudSettings,
+    ) -> _Parts:
+        """The loops and what they drive. Nothing of them runs yet."""
+        destined = destinations(settings.inheritance)
+        openings = Openings(self._allowed, destined, network.close_off, self._data.write_open_now)
         spec_builder = LaunchSpecBuilder(settings, lambda name: types()[name], zone_id)
         queries = Queries(database, spec_builder, self._region)
         signer = DocumentSigner(database, self._home, account)
@@ -210,7 +297,7 @@ class Cloud:
         )
         mounts = Mounts(mount_into, unmount_from)
         volumes = VolumeLoop(database, disks, servers, mounts, pauses, locks, snapshots.last_looks)
-        self._instances = instances = InstanceLoop(
+        instances = InstanceLoop(
             database=database,
             machines=servers,
             network=ServerNetwork(networks.sync, network.attach, network.detach, network.configure_link),
@@ -246,43 +333,9 @@ class Cloud:
             ("names", openings.await_names),
             ("loops", partial(_each, engine.start, ticker.start, been_up(network.loopback).touch)),
         )
-        adopting: asyncio.Task[None] | None = None
-        try:
-            await asyncio.to_thread(openings.start)
-            seal()
-            stopping = asyncio.create_task(stop.wait())
-            if first_start:
-                # No server runs. What this kernel cannot do is said to who starts the cloud, and what ran before `cloud
-                # down` can be started at once.
-                adopting = asyncio.create_task(asyncio.to_thread(adoption.run))
-                await asyncio.wait((adopting, stopping), return_when=asyncio.FIRST_COMPLETED)
-                if adopting.done():
-                    await adopting
-                    await asyncio.to_thread(_each, instances.step, partial(instances.wait_until_idle, PATIENCE))
-            await asyncio.to_thread(self._announce, account, listener, network.loopback)
-            self._laps.end("ready")
-            log.info("started: %s", self._laps)
-            gc.freeze()
-            gc.enable()
-            adopting = adopting or asyncio.create_task(asyncio.to_thread(adoption.run))
-            ready()
-            await asyncio.wait((adopting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not stopping.done():
-                await adopting
-                await stopping
-        finally:
-            adoption.stop()
-            await asyncio.to_thread(openings.stop)
-            if adopting is not None:
-                await asyncio.wait((adopting,))
-            await asyncio.to_thread(ticker.stop)
-            await asyncio.to_thread(engine.stop)
-            await asyncio.to_thread(instances.close)
-            await asyncio.to_thread(volumes.close)
-            await asyncio.to_thread(snapshots.close)
-            await asyncio.to_thread(images.close)
-            await link_local.close()
-            await api.stop()
+        return _Parts(
+            engine, ticker, adoption, first_start, openings, instances, volumes, snapshots, images, link_local
+        )
 
     def _console(self, instance_id: str) -> Console | None:
         """What a server's console says now; None where there is no server."""
