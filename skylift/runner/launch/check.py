@@ -23,7 +23,7 @@ from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.blob_store import Blob, LargeFile, blob_of_archive, large_files
 from skylift.runner.ship.bundle import write_archive
-from skylift.runner.ship.prebuilt import Prebuilt, find_prebuilt
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment, find_prebuilt
 from skylift.runner.ship.recipe import recipe_of
 from skylift.runner.ship.s3_input import S3Source, find_sources
 from skylift.runner.ship.upload import Shipment, Upload
@@ -85,6 +85,6 @@ def _with_types_there(api: Api, spot: Spot | None) -> Spot | None:
 
 def _find_prebuilt(
     account: Account, job: Job, processor: str, image: str, sources: tuple[S3Source, ...]
-) -> Prebuilt | None:
+) -> PrebuiltEnvironment | None:
     recipe = recipe_of(job, processor, [each.place for source in sources for each in source.objects])
     return None if recipe is None else find_prebuilt(account.api, account.bucket, recipe, image, time.time())

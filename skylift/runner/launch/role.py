@@ -19,7 +19,7 @@ from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
 from skylift.runner.remote.api import Api
-from skylift.runner.ship.prebuilt import ENVIRONMENTS, Prebuilt, environment_statements
+from skylift.runner.ship.prebuilt import ENVIRONMENTS, PrebuiltEnvironment, environment_statements
 
 PATH = "/skylift/"
 BOUNDARY = "skylift-boundary-4"
@@ -48,7 +48,7 @@ def job_policy(
     bucket: str,
     account: str,
     region: str,
-    prebuilt: Prebuilt | None = None,
+    prebuilt: PrebuiltEnvironment | None = None,
     inputs: Sequence[str] = (),
     last: str = "",
     *,
@@ -249,7 +249,7 @@ def equip_role(
     job: str,
     bucket: str,
     account: str,
-    prebuilt: Prebuilt | None = None,
+    prebuilt: PrebuiltEnvironment | None = None,
     inputs: Sequence[str] = (),
     *,
     spot: bool = False,

@@ -18,7 +18,7 @@ from skylift.runner.server.left_running import LeftRunning
 from skylift.runner.server.outcome import Outcome
 from skylift.runner.server.patience import Patience
 from skylift.runner.server.power import HOLD, LAST, RESERVE
-from skylift.runner.server.prebuilt import Prebuilt
+from skylift.runner.server.prebuilt import PrebuiltEnvironment
 from skylift.runner.server.program import GRACE
 from skylift.runner.server.recovery import Concluded
 from skylift.runner.server.session import Session
@@ -90,7 +90,7 @@ def _finish_checkpoint(session: Session, outcome: Outcome, until: float) -> None
 class Delivery:
     """`run` says until when the server stays, in seconds since the epoch: 0 where it goes off."""
 
-    def __init__(self, session: Session, outcome: Outcome, prebuilt: Optional[Prebuilt]) -> None:
+    def __init__(self, session: Session, outcome: Outcome, prebuilt: Optional[PrebuiltEnvironment]) -> None:
         self._session, self._outcome, self._prebuilt = session, outcome, prebuilt
         self._context = session.context
 

@@ -14,7 +14,7 @@ from skylift.runner.server.aws import Refused
 from skylift.runner.server.cached_environment import CachedEnvironment
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.outcome import Ended
-from skylift.runner.server.prebuilt import Prebuilt
+from skylift.runner.server.prebuilt import PrebuiltEnvironment
 from skylift.runner.server.program import Program
 from skylift.runner.server.status import State
 from skylift.runner.server.uv import Uv
@@ -43,7 +43,7 @@ class Environment:
         """All that an environment consists of: its own folder, and Pythons that uv has fetched for it."""
         return [self._venv, self._login.home / ".local/share/uv/python"]
 
-    def make(self, prebuilt: Optional[Prebuilt], cached: CachedEnvironment) -> str:
+    def make(self, prebuilt: Optional[PrebuiltEnvironment], cached: CachedEnvironment) -> str:
         """How it came to be: `kept` on this server by an earlier job, `taken` from the bucket, or `built`."""
         self.python = str(self._venv / "bin" / "python")
         self.bin = os.path.dirname(self.python)
@@ -73,7 +73,7 @@ class Environment:
     def _version(self) -> List[str]:
         return ["--python", self._wanted["python"]] if self._wanted.get("python") else []
 
-    def _build(self, prebuilt: Optional[Prebuilt]) -> None:
+    def _build(self, prebuilt: Optional[PrebuiltEnvironment]) -> None:
         kind, source, version, began = self._wanted["kind"], str(self._source), self._version(), time.monotonic()
         lock = None
         shutil.rmtree(str(self._venv), ignore_errors=True)

@@ -51,7 +51,7 @@ class Changed(Exception):
     """A file is not what was written down of it."""
 
 
-class Prebuilt:
+class PrebuiltEnvironment:
     """`named` is what the record says: the digest of the index that the place must have, empty where nothing is there
     yet, and whether this server may put something there. `folders` are what an environment consists of, as far as they
     are there."""

@@ -11,7 +11,7 @@ from skylift.runner.server.cached_environment import CachedEnvironment
 from skylift.runner.server.environment import Environment
 from skylift.runner.server.inputs import SHELF, Inputs
 from skylift.runner.server.outcome import Ended
-from skylift.runner.server.prebuilt import Prebuilt
+from skylift.runner.server.prebuilt import PrebuiltEnvironment
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.session import Session
 from skylift.runner.server.status import State
@@ -25,7 +25,7 @@ class Prepared(NamedTuple):
 
     secrets: Dict[str, str]
     environment: Environment
-    prebuilt: Optional[Prebuilt] = None
+    prebuilt: Optional[PrebuiltEnvironment] = None
     cached: Optional[CachedEnvironment] = None
 
 
@@ -88,7 +88,7 @@ class Preparation:
         mark = context.root / "var/lib/skylift/environment"
         cached = CachedEnvironment(mark, environment.folders, login.home / ".cache/uv", recipe)
         if named:
-            prebuilt = Prebuilt(context.place(named["place"]), named, login, environment.folders)
+            prebuilt = PrebuiltEnvironment(context.place(named["place"]), named, login, environment.folders)
         began = time.monotonic()
         came = environment.make(prebuilt, cached)
         self._session.status.set(environment=came, environment_seconds=round(time.monotonic() - began, 3))

@@ -26,7 +26,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Prebuilt:
+class PrebuiltEnvironment:
     """A place for one environment. `sha256` is of the index of what is there, and empty where it is to be built.
 
     Not `shared` is one that is built where another job's program has run: it stays there.
@@ -40,7 +40,7 @@ class Prebuilt:
         return {"place": self.place, "sha256": self.sha256, "shared": self.shared}
 
 
-def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float) -> Prebuilt:
+def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float) -> PrebuiltEnvironment:
     """The newest that is whole, or a new place."""
     base = f"{ENVIRONMENTS}/{recipe.digest}/{image}/"
     try:
@@ -58,8 +58,8 @@ def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float)
             continue
         sha256 = _read_pin(api.get(bucket, f"{place}/pin.json"))
         if sha256:
-            return Prebuilt(place, sha256)
-    return Prebuilt(base + secrets.token_hex(6))
+            return PrebuiltEnvironment(place, sha256)
+    return PrebuiltEnvironment(base + secrets.token_hex(6))
 
 
 def _read_pin(content: bytes | None) -> str:
@@ -72,7 +72,7 @@ def _read_pin(content: bytes | None) -> str:
     return found if isinstance(found, str) and _SHA256.fullmatch(found) else ""
 
 
-def environment_statements(prebuilt: Prebuilt | None, bucket: str) -> list[dict[str, Any]]:
+def environment_statements(prebuilt: PrebuiltEnvironment | None, bucket: str) -> list[dict[str, Any]]:
     """What a job's role may do about it: read the one that it takes, or write the one that it builds, once."""
     if prebuilt is None or not (prebuilt.sha256 or prebuilt.shared):
         return []

@@ -14,7 +14,7 @@ from skylift.runner.job.record import Prefix, encode_env, encode_record
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.blob_store import Blob, BlobStore, LargeFile
-from skylift.runner.ship.prebuilt import Prebuilt
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 from skylift.runner.ship.s3_input import S3Source
 from skylift.runner.ship.uv import Wheel, ensure_uv
 from skylift.runner.steps import Clock, in_thread, together
@@ -57,7 +57,7 @@ class Shipment:
     deadline: int
     upload: Upload
     uv: Wheel | None
-    prebuilt: Prebuilt | None
+    prebuilt: PrebuiltEnvironment | None
 
     def record(self) -> bytes:
         return encode_record(

@@ -19,7 +19,7 @@ from skylift.runner.job.job import Program
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.server import prebuilt as supervisor
 from skylift.runner.server.boot import PATIENCE
-from skylift.runner.ship.prebuilt import Prebuilt, environment_statements, find_prebuilt
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statements, find_prebuilt
 from skylift.runner.ship.recipe import Recipe
 
 PLACE = "envs/recipe/ami-1/0001"
@@ -27,7 +27,7 @@ PLACE = "envs/recipe/ami-1/0001"
 
 @pytest.fixture
 def boots(shipped: Shipped, uv: Machine) -> Any:
-    def boot(prebuilt: Prebuilt, *, without_uv: bool = False, **order: Any) -> dict[str, Any]:
+    def boot(prebuilt: PrebuiltEnvironment, *, without_uv: bool = False, **order: Any) -> dict[str, Any]:
         """One job after the other on the same machine, each with a home that is new but for its own files."""
         uv.kill()
         for each in ("job", ".skylift-venv"):
@@ -43,8 +43,8 @@ def boots(shipped: Shipped, uv: Machine) -> Any:
     return boot
 
 
-def pinned(shipped: Shipped) -> Prebuilt:
-    return Prebuilt(PLACE, json.loads(shipped.read(f"{PLACE}/pin.json") or b"{}")["sha256"])
+def pinned(shipped: Shipped) -> PrebuiltEnvironment:
+    return PrebuiltEnvironment(PLACE, json.loads(shipped.read(f"{PLACE}/pin.json") or b"{}")["sha256"])
 
 
 HEADER = '# /// script\n# requires-python = ">=3.9"\n# dependencies = ["leaf<2"]\n# ///\n'
@@ -55,7 +55,7 @@ def test_what_was_built_is_taken(shipped: Shipped, uv: Machine, boots: Any, kind
     if kind == "requirements":
         (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text((HEADER if kind == "header" else "") + PROGRAM)
-    assert boots(Prebuilt(PLACE))["environment"] == "built"
+    assert boots(PrebuiltEnvironment(PLACE))["environment"] == "built"
     status = boots(pinned(shipped), without_uv=True)
     assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
     assert shipped.stream("stdout") == b"1.0 True\n"
@@ -66,7 +66,7 @@ def test_a_project_is_installed_beside_what_was_taken(shipped: Shipped, uv: Mach
     project(shipped.folder, "leaf")
     newer = uv.root / "packages/leaf-2.0-py3-none-any.whl"
     newer.rename(uv.root / "leaf-2.0-py3-none-any.whl")
-    assert boots(Prebuilt(PLACE))["environment"] == "built"
+    assert boots(PrebuiltEnvironment(PLACE))["environment"] == "built"
     (uv.root / "leaf-2.0-py3-none-any.whl").rename(newer)
     status = boots(pinned(shipped))
     assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
@@ -76,7 +76,7 @@ def test_a_project_is_installed_beside_what_was_taken(shipped: Shipped, uv: Mach
 def test_what_was_changed_in_the_bucket_is_built_anew(shipped: Shipped, uv: Machine, boots: Any) -> None:
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text(PROGRAM)
-    boots(Prebuilt(PLACE))
+    boots(PrebuiltEnvironment(PLACE))
     trusted = pinned(shipped)
     pack = shipped.read(f"{PLACE}/pack-00000") or b""
     assert b"VERSION = '1.0'" in pack
@@ -92,7 +92,7 @@ def test_what_its_program_has_changed_is_not_kept(shipped: Shipped, uv: Machine,
     """Written down before the program starts, so that the change shows."""
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text("import leaf\nopen(leaf.__file__, 'w').write('VERSION = 6.6')\n")
-    boots(Prebuilt(PLACE))
+    boots(PrebuiltEnvironment(PLACE))
     kept = shipped.read(f"{PLACE}/index.json")
     if kept is None:
         assert "the environment is not kept: " in uv.console()
@@ -113,7 +113,7 @@ def test_what_is_kept_has_less_patience_than_results(tmp_path: Path) -> None:
 
     shelf: Any = SimpleNamespace(put_file=put_file, put=lambda *args, **how: True)
     login: Any = SimpleNamespace(home=tmp_path)
-    environment = supervisor.Prebuilt(shelf, {"sha256": "", "shared": True}, login, [tmp_path / "venv"])
+    environment = supervisor.PrebuiltEnvironment(shelf, {"sha256": "", "shared": True}, login, [tmp_path / "venv"])
     environment.write_down(None, 0)
     environment.keep()
     environment.stop(lambda: False)
@@ -125,7 +125,7 @@ def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:
     api, bucket = shipped._api, shipped._bucket
     recipe, image = Recipe("abc", locked=True), "ami-1"
 
-    def find(when: float = 0, recipe: Recipe = recipe) -> Prebuilt:
+    def find(when: float = 0, recipe: Recipe = recipe) -> PrebuiltEnvironment:
         return find_prebuilt(api, bucket, recipe, image, when)
 
     fresh = find()
@@ -139,21 +139,21 @@ def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:
     shipped.put(f"{fresh.place}/pin.json", json.dumps({"sha256": digest}).encode())
     assert find().sha256 == "", "its files have not come yet"
     shipped.put(f"{fresh.place}/index.json", b"{}")
-    assert find() == Prebuilt(fresh.place, digest)
+    assert find() == PrebuiltEnvironment(fresh.place, digest)
     for name in ("pin.json", "index.json"):
         # Its role may write pack-*, at any time.
         shipped.put(f"{fresh.place}/pack-x/{name}", json.dumps({"sha256": "1f" * 32}).encode())
-    assert find() == Prebuilt(fresh.place, digest)
+    assert find() == PrebuiltEnvironment(fresh.place, digest)
     late = 4e9
-    assert find(late) == Prebuilt(fresh.place, digest)
+    assert find(late) == PrebuiltEnvironment(fresh.place, digest)
     assert find(late, Recipe("abc", locked=False)).sha256 == "", "what no lock decides is resolved anew some day"
 
 
 def test_a_role_may_write_what_it_builds_and_read_what_it_takes() -> None:
     assert environment_statements(None, "b") == []
-    (take,) = environment_statements(Prebuilt(PLACE, "00"), "b")
+    (take,) = environment_statements(PrebuiltEnvironment(PLACE, "00"), "b")
     assert (take["Action"], take["Resource"]) == ("s3:GetObject", f"arn:aws:s3:::b/{PLACE}/*")
-    once, rest = environment_statements(Prebuilt(PLACE), "b")
+    once, rest = environment_statements(PrebuiltEnvironment(PLACE), "b")
     assert once["Condition"] == {"Null": {"s3:if-none-match": "false"}}
     assert f"{once['Resource']}" == f"arn:aws:s3:::b/{PLACE}/pin.json"
     assert rest["Resource"] == [f"arn:aws:s3:::b/{PLACE}/index.json", f"arn:aws:s3:::b/{PLACE}/pack-*"]
