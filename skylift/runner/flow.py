@@ -11,7 +11,7 @@ import asyncio
 import tempfile
 
 from skylift.runner.collect.collecting import Collected, Collecting
-from skylift.runner.collect.outcome import left_outcome, outcome_of
+from skylift.runner.collect.watched_outcome import left_outcome, outcome_of
 from skylift.runner.job.job import Job
 from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.settings import Settings

@@ -14,8 +14,8 @@ import pytest
 
 from skylift.runner.server import upload
 from skylift.runner.server.aws import Refused, Unreachable
-from skylift.runner.server.patience import OutOfTime, Patience
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.send_deadline import OutOfTime, SendDeadline
 
 BODY = bytes(range(256)) * 40
 PART = 1000
@@ -164,5 +164,5 @@ def test_nothing_new_is_begun_when_there_is_no_time_left() -> None:
     aws = Parts()
     now = time.time()
     with pytest.raises(OutOfTime):
-        put(aws, Patience(PATIENT, now + PATIENT, now - 1))
+        put(aws, SendDeadline(PATIENT, now + PATIENT, now - 1))
     assert aws.begun == 0

@@ -21,9 +21,9 @@ from shipped_job import Shipped
 
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.find_files import files_named
-from skylift.runner.server.patience import OutOfTime, Patience
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.results import FEW, Results
+from skylift.runner.server.send_deadline import OutOfTime, SendDeadline
 
 BAD_NAME = os.fsdecode(b"caf\xe9.txt")
 
@@ -352,8 +352,8 @@ def test_patience_with_what_goes_well_has_no_end_but_the_servers(bucket: Bucket,
     sending = results(bucket, place, "out")
     now = time.time()
     with pytest.raises(OutOfTime):
-        sending.send(Patience(30, now + 30, now - 1), final=True)
-    sending.send(Patience(0, now - 1, now + 30), final=True)
+        sending.send(SendDeadline(30, now + 30, now - 1), final=True)
+    sending.send(SendDeadline(0, now - 1, now + 30), final=True)
     assert len(bucket.content()) == 3
 
 

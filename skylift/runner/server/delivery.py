@@ -16,11 +16,11 @@ from skylift.runner.server.console import say
 from skylift.runner.server.fleet import release_fleet
 from skylift.runner.server.left_running import LeftRunning
 from skylift.runner.server.outcome import Outcome
-from skylift.runner.server.patience import Patience
 from skylift.runner.server.power import HOLD, LAST, RESERVE
 from skylift.runner.server.prebuilt import PrebuiltEnvironment
 from skylift.runner.server.program import GRACE
 from skylift.runner.server.recovery import Concluded
+from skylift.runner.server.send_deadline import SendDeadline
 from skylift.runner.server.session import Session
 from skylift.runner.server.status import State, now_iso
 from skylift.runner.server.stop_instead import ask_to_stop
@@ -97,24 +97,24 @@ class Delivery:
     def run(self) -> float:
         """What goes well may go on until the server must be stopped if its disk is to be kept."""
         deadline = self._context.deadline
-        patience = Patience(self._context.patience, deadline - RESERVE, deadline - HOLD)
+        send_deadline = SendDeadline(self._context.patience, deadline - RESERVE, deadline - HOLD)
         # What is under way at that time need not be over before it is too late.
         late = Alarm(deadline - HOLD + 5, self._ask_to_stop)
         late.start()
-        kept_until = self._deliver(patience)
+        kept_until = self._deliver(send_deadline)
         late.cancel()
         return self._hold_results() if kept_until is None else kept_until
 
-    def _deliver(self, patience: Patience) -> Optional[float]:
+    def _deliver(self, send_deadline: SendDeadline) -> Optional[float]:
         """Streams, results, manifest, and last the final status: who reads that can rely on all the rest. None when
         that did not work."""
         session, context = self._session, self._context
         try:
             together(
-                lambda: session.shipper.finish(patience),
-                lambda: session.results.send(patience, final=True),
+                lambda: session.shipper.finish(send_deadline),
+                lambda: session.results.send(send_deadline, final=True),
             )
-            until = patience.rest()
+            until = send_deadline.rest()
             if self._prebuilt is not None:
                 self._prebuilt.stop(session.control.cancelled.is_set)
             kept_until = time.time() + session.record.keep if session.record.keep else 0.0
@@ -156,7 +156,7 @@ class Delivery:
             now, end = time.time(), self._context.deadline - LAST
             if may_stop:
                 may_stop, end = self._ask_to_stop(), min(end, now + _TRYING)
-            kept_until = self._deliver(Patience(0.0, now, end))
+            kept_until = self._deliver(SendDeadline(0.0, now, end))
             if kept_until is not None:
                 return kept_until
             time.sleep(pause)
