@@ -74,9 +74,8 @@ class RealCloud:
 
     def popen(self, *arguments: str, cwd: Path, **streams: Any) -> subprocess.Popen[bytes]:
         """The command line, under way. It does not outlive the cloud, which a client of it would start again."""
-        started = subprocess.Popen(
-            self.command(*arguments), stdin=subprocess.DEVNULL, cwd=cwd, env=self.environment, **streams
-        )
+        streams = {"stdin": subprocess.DEVNULL, **streams}
+        started = subprocess.Popen(self.command(*arguments), cwd=cwd, env=self.environment, **streams)
         self._clients.append(started)
         self.watch(started.pid)
         return started

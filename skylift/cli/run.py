@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from skylift.runner.job.outcome import Outcome
     from skylift.runner.job.settings import Settings
     from skylift.runner.launch.stages import Launched
+    from skylift.runner.ship.stdin import Stdin
     from skylift.runner.watch.forward import Forward
 
+_INPUT = 0
 COMMAND_FLAG = "--program-is-a-command"
 _VALUES = words_with_values() | {"--forward"}
 _MODULE = {"-m", "--module"}
@@ -45,6 +48,9 @@ ended it, 124 when a cap did, 123 when its environment could not be made, 122 wh
 when it ran out of memory. 125 means that skylift itself failed, 2 that something was wrong before anything was started.
 Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running, as does `~.` at the beginning
 of a line.
+
+A pipe or a file on standard input is the program's, to its end, and kept in the job's record; with -d it is sent along
+first. A terminal's keys are not the program's without -it: it has an empty standard input then.
 """
 
 
@@ -137,6 +143,7 @@ def run(
     from skylift.runner.plan.plan_job import plan_job
     from skylift.runner.plan.read_options import read_options
     from skylift.runner.plan.resolve_options import resolve_options
+    from skylift.runner.ship.stdin import Stdin, has_input
     from skylift.runner.watch.forward import read_forward
 
     outlet = Outlet(2 if as_json else 1, 2)
@@ -150,14 +157,16 @@ def run(
         screen = place.screen
         what = read_program(program or [], options.get("module"), is_command=is_command)
         asked = read_options(options, what, this_terminal() if interactive else None)
-        job = plan_job(asked.order, Path.cwd(), os.environ)
+        order = replace(asked.order, stdin=sys.stdin is not None and has_input(_INPUT))
+        job = plan_job(order, Path.cwd(), os.environ)
         job_name = job.name
         settings = asked.dress(settings_for(asked.on, asked.access))
         job = resolve_options(job, settings)
         _announce(job, screen)
+        stdin = Stdin(_INPUT) if job.stdin else None
         if detach:
-            return _tell_detached(*submit_job(job, settings, screen), screen, quiet=quiet, as_json=as_json)
-        outcome = run_job(job, settings, place, ways)
+            return _tell_detached(*submit_job(job, settings, screen, stdin), screen, quiet=quiet, as_json=as_json)
+        outcome = run_job(job, settings, place, ways, stdin)
     except SkyliftError as error:
         screen.finish()
         if as_json:
@@ -210,20 +219,24 @@ def check_presence(*, interactive: bool, forward: bool, detach: bool, as_json: b
             raise UsageError("-it needs a terminal, and standard input is none.", "Run it without -it, or with -d.")
 
 
-def run_job(job: Job, settings: Settings, place: Place, ways: Sequence[Forward] = ()) -> Outcome:
+def run_job(
+    job: Job, settings: Settings, place: Place, ways: Sequence[Forward] = (), stdin: Stdin | None = None
+) -> Outcome:
     """The job in an event loop of its own, with Ctrl-C handed to it."""
     from skylift.runner.flow import Run
     from skylift.runner.watch.forward import Forwards
 
-    return with_interrupts(Run(job, settings, place.screen, place.keyboard, Forwards(ways), place.monitor))
+    return with_interrupts(Run(job, settings, place.screen, place.keyboard, Forwards(ways), place.monitor, stdin))
 
 
-def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Launched | Outcome]:
+def submit_job(
+    job: Job, settings: Settings, screen: Screen, stdin: Stdin | None = None
+) -> tuple[str, Launched | Outcome]:
     """The job's name, and its server; an outcome when it was interrupted before there was one."""
     from skylift.runner.flow import Submit
     from skylift.runner.steps import Clock
 
-    return job.name, with_interrupts(Submit(job, settings, screen, Clock(screen), detached=True))
+    return job.name, with_interrupts(Submit(job, settings, screen, Clock(screen), detached=True, stdin=stdin))
 
 
 def _tell_detached(name: str, taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from skylift.runner.collect.collecting import Collected, Collecting
 from skylift.runner.collect.watched_outcome import left_outcome, outcome_of
@@ -25,6 +26,7 @@ from skylift.runner.launch.start import Start
 from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.turn_off import TurnOff
 from skylift.runner.launch.undo import Undo
+from skylift.runner.ship.stdin import Stdin
 from skylift.runner.ship.upload import Shipping
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.watch.forward import Forwards
@@ -45,8 +47,9 @@ class Run:
         keyboard: Keyboard | None = None,
         forwards: Forwards | None = None,
         monitor: Monitor | None = None,
+        stdin: Stdin | None = None,
     ) -> None:
-        self._watcher, self._keyboard, self._monitor = watcher, keyboard, monitor
+        self._watcher, self._keyboard, self._monitor, self._stdin = watcher, keyboard, monitor, stdin
         self._forwards = forwards or Forwards(())
         self._clock = Clock(watcher)
         self._half: Submit | Attach = Submit(job, settings, watcher, self._clock)
@@ -59,7 +62,8 @@ class Run:
             if isinstance(launched, Outcome):
                 return launched
             job = launched_job(launched)
-            self._half = Attach(job, self._watcher, self._clock, self._keyboard, self._forwards, self._monitor)
+            watching = (self._keyboard, self._forwards, self._monitor, self._stdin)
+            self._half = Attach(job, self._watcher, self._clock, *watching)
             return await self._half.run()
         finally:
             await self._forwards.close()
@@ -71,12 +75,22 @@ class Run:
 class Submit:
     """Check, provision, ship, launch. `run` may be called once; `interrupt` is Ctrl-C.
 
-    With `detached`, nobody stays to watch: the server must have reported that the job is its own.
+    With `detached`, nobody stays to watch: the server must have reported that the job is its own. `stdin` is sent to
+    its end before there is a server.
     """
 
-    def __init__(self, job: Job, settings: Settings, watcher: Watcher, clock: Clock, *, detached: bool = False) -> None:
+    def __init__(
+        self,
+        job: Job,
+        settings: Settings,
+        watcher: Watcher,
+        clock: Clock,
+        *,
+        detached: bool = False,
+        stdin: Stdin | None = None,
+    ) -> None:
         self._job, self._settings, self._watcher, self._clock = job, settings, watcher, clock
-        self._detached = detached
+        self._detached, self._stdin = detached, stdin
         self._interrupted = False
         self._instance: str | None = None
         self._task: asyncio.Task[Launched] | None = None
@@ -109,7 +123,7 @@ class Submit:
     async def _run(self) -> Launched:
         with tempfile.TemporaryFile(prefix="skylift-") as archive:
             checked = await check(self._job, self._settings, self._clock, archive)
-            shipping = Shipping(checked.account, self._watcher, self._clock)
+            shipping = Shipping(checked.account, self._watcher, self._clock, self._stdin)
             async with Undo(checked.account, self._job.name, self._watcher, lambda: self._interrupted) as undo:
                 try:
                     launched = await self._take_over(checked, shipping, undo)
@@ -143,7 +157,7 @@ class Submit:
 
 class Attach:
     """Stream, collect, turn off. `run` may be called once; `interrupt` is Ctrl-C, and `leave` the wish to leave the job
-    running."""
+    running. `stdin` is sent to the program while it runs."""
 
     def __init__(
         self,
@@ -153,8 +167,9 @@ class Attach:
         keyboard: Keyboard | None = None,
         forwards: Forwards | None = None,
         monitor: Monitor | None = None,
+        stdin: Stdin | None = None,
     ) -> None:
-        self._job, self._watcher, self._clock = job, watcher, clock
+        self._job, self._watcher, self._clock, self._stdin = job, watcher, clock, stdin
         self._keyboard, self._forwards = keyboard or NoKeyboard(), forwards or Forwards(())
         cancel = Jobs(job.account.settings, job.account).cancel
         self._streaming = Streaming(job, watcher, clock, cancel, self._keyboard, self._forwards, monitor)
@@ -171,6 +186,11 @@ class Attach:
         except asyncio.CancelledError:
             if self._left is None:
                 raise
+        if self._stdin is not None and not self._stdin.ended and self._left is State.DETACHED:
+            self._watcher.note(
+                "Standard input has not come to its end: the program waits for the rest, which nobody sends now. "
+                f"`skylift cancel {self._job.name}` ends it."
+            )
         return left_outcome(self._job, self._streaming.server, self._left, self._clock)
 
     def interrupt(self) -> None:
@@ -204,10 +224,18 @@ class Attach:
         """A program that runs does not need us: neither our error nor our leaving ends it. Before it has started, the
         client that launched it takes everything down."""
         try:
-            return await self._streaming.run(self.leave)
+            async with self._sending():
+                return await self._streaming.run(self.leave)
         finally:
             if self._job.launched_here and not self._streaming.program_has_started:
                 await self._turn_off().take_back(interrupted=self._left is not None)
+
+    def _sending(self) -> AbstractAsyncContextManager[None]:
+        if self._stdin is None:
+            return nullcontext()
+        account, name, billed = self._job.account, self._job.name, self._job.account.settings.billed
+        where = (account.api, account.bucket, name)
+        return self._stdin.sending(*where, self._watcher.note, self._streaming.tell_of_stdin, billed=billed)
 
     async def _collect_and_turn_off(self, streamed: Streamed) -> Collected:
         """At the same time: when a job has ended, its results are in S3. A server that is kept stays on."""

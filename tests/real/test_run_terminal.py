@@ -23,14 +23,22 @@ class Terminal:
     """A run with a terminal of its own, from which it takes its keys and where all it writes goes."""
 
     def __init__(
-        self, cloud: RealCloud, folder: Path, *options: str, source: str = WAITS, words: tuple[str, ...] = ()
+        self,
+        cloud: RealCloud,
+        folder: Path,
+        *options: str,
+        source: str = WAITS,
+        words: tuple[str, ...] = (),
+        stdin: int | None = None,
     ) -> None:
-        """`words` is another command line than that of a run."""
+        """`words` is another command line than that of a run; `stdin` is read instead of the terminal."""
         (folder / "job.py").write_text(source)
         self.shown = b""
         pid, self._master = pty.fork()
         if pid == 0:
             os.chdir(folder)
+            if stdin is not None:
+                os.dup2(stdin, 0)
             # COLUMNS, so that no line is folded.
             environment = {**cloud.environment, "TERM": "xterm", "COLUMNS": "200"}
             command = cloud.command(*(words or ("run", *options, "job.py")))

@@ -16,6 +16,7 @@ from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.blob_store import Blob, BlobStore, LargeFile
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 from skylift.runner.ship.s3_input import S3Source
+from skylift.runner.ship.stdin import Stdin
 from skylift.runner.ship.uv import Wheel, ensure_uv
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.text.size import spell_size
@@ -74,8 +75,9 @@ class Shipment:
 class Shipping:
     """Sends shipments of one job. The first claims the job's name."""
 
-    def __init__(self, account: Account, watcher: Watcher, clock: Clock) -> None:
-        self._account, self._watcher, self._clock = account, watcher, clock
+    def __init__(self, account: Account, watcher: Watcher, clock: Clock, stdin: Stdin | None = None) -> None:
+        """`stdin` is one that is to be sent whole, once."""
+        self._account, self._watcher, self._clock, self._stdin = account, watcher, clock, stdin
         self._name_is_ours = False
 
     async def send(self, shipment: Shipment, bucket_ready: asyncio.Future[None], *, kept: bool = False) -> None:
@@ -90,6 +92,12 @@ class Shipping:
             await in_thread(self._claim_name, shipment)
             _, sent = await together(in_thread(self._send_own, shipment, kept), self._send_inputs(upload))
             step.detail = f"{count} file{'s' * (count != 1)}, {_spell_sent(upload.size, sent)}{_spell_s3(upload)}"
+            if self._stdin is not None:
+                step.detail += f"; {spell_size(await self._send_stdin(self._stdin, shipment))} of standard input"
+
+    async def _send_stdin(self, stdin: Stdin, shipment: Shipment) -> int:
+        account = self._account
+        return await stdin.send_first(account.api, account.bucket, shipment.job.name, self._watcher.note)
 
     async def _tools(self, shipment: Shipment, bucket_ready: asyncio.Future[None]) -> None:
         if shipment.uv is not None:

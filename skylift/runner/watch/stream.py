@@ -77,6 +77,11 @@ class Follower:
         self._waiting.append(order)
         return False
 
+    def hint(self, **order: object) -> None:
+        """Send an order that is of no use later, and that the supervisor does without. Without SSH it is not sent."""
+        if self._connection is not None:
+            self._send(order)
+
     def _send(self, order: dict[str, object]) -> bool:
         assert self._connection is not None
         try:

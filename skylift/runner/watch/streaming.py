@@ -111,6 +111,10 @@ class Streaming:
             raise lost_job(self._job.name, self.server)
         return Streamed(self._job, self.server, status.until(self._job.deadline))
 
+    def tell_of_stdin(self) -> None:
+        """Tell the server that there is more of the program's standard input in the job's record."""
+        self._follower.hint(stdin=True)
+
     # Ctrl-C.
 
     def interrupt(self) -> State | None:
