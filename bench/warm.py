@@ -5,7 +5,8 @@
 In each round: `cold` starts a server; `warm` has the one that the run before has kept. With packages, `built` makes its
 environment from the package index (for which what the bucket has is removed first), `taken` has it from the bucket on a
 new server, and `kept` finds it on a kept one; with `--plain` these three are left out. Shown are medians of the whole
-command, from outside, and of its steps.
+command, from outside, and of its steps; and what a fresh server takes of a kept one's time, as the median of the
+rounds' ratios.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ def main() -> None:
     print(f"{chosen.rounds} rounds, medians in ms; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     for title, times in found.items():
         report(title, times)
+    if not chosen.plain:
+        compare(found["packages, taken"], found["packages, kept"])
 
 
 def forget_environments(home: Home) -> None:
@@ -95,6 +98,20 @@ def run(home: Home, folder: Path, *options: str) -> Times:
 def report(title: str, times: list[Times]) -> None:
     steps = {step: statistics.median(each[step] for each in times if step in each) for step in times[-1]}
     print(f"{title:18}" + "  ".join(f"{step} {seconds * 1000:.0f}" for step, seconds in steps.items()))
+
+
+def compare(fresh: list[Times], kept: list[Times]) -> None:
+    """Of the second run of a job with packages: the program, that with its environment, and the whole command."""
+    for title, steps in (
+        ("program", ("program",)),
+        ("environment and program", ("environment", "program")),
+        ("whole", ("whole",)),
+    ):
+        pairs = [
+            sum(one[step] for step in steps) / sum(other.get(step, 0) for step in steps)
+            for one, other in zip(fresh, kept, strict=True)
+        ]
+        print(f"fresh / kept, {title}: {statistics.median(pairs):.2f}")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import IO, Any, Dict, List, Optional, Union
 
 from skylift.runner.server.aws import Refused
+from skylift.runner.server.bytecode import LEAST, compile_argv
 from skylift.runner.server.cached_environment import CachedEnvironment
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.outcome import Ended
@@ -89,8 +90,19 @@ class Environment:
             self._uv("venv", "--quiet", "--clear", *version, str(self._venv))
         if kind == "requirements":
             self._uv("pip", "install", "--python", self.python, "--requirements", source)
-        if prebuilt is not None:
+        if prebuilt is not None and prebuilt.shared:
+            self._compile(max(LEAST, time.monotonic() - began))
             prebuilt.write_down(lock, time.monotonic() - began)
+
+    def _compile(self, most: float) -> None:
+        """What later servers, and the program that comes now, need not compile. None of it has to be there."""
+        process = self._start(compile_argv(self.python, self.folders), subprocess.DEVNULL, subprocess.DEVNULL)
+        try:
+            process.wait(most)
+        except subprocess.TimeoutExpired:
+            self._program.kill_session()
+            process.wait()
+        self._go_on()
 
     def _program_uv(self) -> str:
         try:
@@ -106,21 +118,21 @@ class Environment:
     def _uv(self, *arguments: str) -> str:
         """What uv printed. Its own words are the detail of a failure."""
         with self._log.open("ab") as words:
-            process = self._program.start(
-                [self._program_uv(), "--no-progress", *arguments],
-                "helper",
-                cwd=str(self._login.place),
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=words,
-                umask=0o022,
-                **self._login.identity(),
-            )
+            process = self._start([self._program_uv(), "--no-progress", *arguments], subprocess.PIPE, words)
             printed, _ = process.communicate()
         if process.returncode != 0:
-            if self._program.ending:
-                raise Ended(self._program.ending, "The job was ended while its environment was made.", "", 143)
+            self._go_on()
             tail = self._log.read_bytes()[-8192:].decode(errors="replace").strip()
             raise Ended(State.ENVIRONMENT_FAILED, "The Python environment could not be made.", tail, FAILED)
         return printed.decode()
+
+    def _start(self, argv: List[str], out: int, words: Union[int, IO[bytes]]) -> "subprocess.Popen[bytes]":
+        return self._program.start(
+            argv, "helper", cwd=str(self._login.place), env=self._env,
+            stdin=subprocess.DEVNULL, stdout=out, stderr=words, umask=0o022, **self._login.identity(),
+        )  # fmt: skip
+
+    def _go_on(self) -> None:
+        """Unless the job is ended meanwhile."""
+        if self._program.ending:
+            raise Ended(self._program.ending, "The job was ended while its environment was made.", "", 143)

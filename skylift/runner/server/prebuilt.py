@@ -6,9 +6,9 @@ A place in the bucket holds one environment:
     index.json      {"home", "lock", "entries", "packs"}; the last that is written
     pack-NUMBER     the contents of files, one after the other
 
-Entries are [path, "d", mode], [path, "l", target] and [path, "f", mode, size, sha256], with paths below the login
-user's home; packs are [first, end] among the entries that are files. `lock` is what a project without a lock was
-resolved to.
+Entries are [path, "d", mode], [path, "l", target] and [path, "f", mode, size, modified], with paths below the login
+user's home; packs are [first, end, sha256], of the entries that are files. `modified` is in whole seconds: that is what
+Python tells by whether its bytecode is of this source. `lock` is what a project without a lock was resolved to.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class Changed(Exception):
 
 class PrebuiltEnvironment:
     """`named` is what the record says: the digest of the index that the place must have, empty where nothing is there
-    yet, and whether this server may put something there. `folders` are what an environment consists of, as far as they
-    are there."""
+    yet, and whether this server may put something there, which is `shared`. `folders` are what an environment consists
+    of, as far as they are there."""
 
     def __init__(self, shelf: Prefix, named: Dict[str, Any], login: Login, folders: List[Path]) -> None:
         self._shelf, self._login, self._folders = shelf, login, folders
-        self._sha256, self._shared = named["sha256"], named["shared"]
+        self._sha256, self.shared = named["sha256"], named["shared"]
         self._index: Dict[str, Any] = {}
         self._keeping: Optional[threading.Thread] = None
         self._over = threading.Event()
@@ -101,8 +101,8 @@ class PrebuiltEnvironment:
         files = [entry for entry in index["entries"] if entry[1] == "f"]
         with crew(_AT_A_TIME) as pool:
             work = [
-                pool.submit(self._take_pack, number, files[first:end], until)
-                for number, (first, end) in enumerate(index["packs"])
+                pool.submit(self._take_pack, number, files[first:end], digest, until)
+                for number, (first, end, digest) in enumerate(index["packs"])
             ]
             for each in work:
                 each.result()
@@ -121,28 +121,29 @@ class PrebuiltEnvironment:
             self._give(self._place(path))
         os.chmod(self._place(path), mode)
 
-    def _take_pack(self, number: int, files: List[Entry], until: float) -> None:
+    def _take_pack(self, number: int, files: List[Entry], digest: str, until: float) -> None:
         key = _pack(number)
         if len(files) == 1:
-            path, _, mode, _, digest = files[0]
+            path, _, mode, _, modified = files[0]
             place = Path(self._place(path))
             patiently(key, lambda: self._shelf.fetch(key, place), until)
             if sha256_of(place) != digest:
                 raise Changed(path)
             self._give(str(place))
             place.chmod(mode)
+            os.utime(str(place), (modified, modified))
             return
         content = patiently(key, lambda: self._shelf.get(key), until)
         if content is None:
             raise Refused(404, "%s is not there" % key)
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise Changed(key)
         start, whole = 0, memoryview(content)
-        for path, _, mode, size, digest in files:
+        for path, _, mode, size, modified in files:
             data, start = whole[start : start + size], start + size
-            if hashlib.sha256(data).hexdigest() != digest:
-                raise Changed(path)
-            self._write(self._place(path), data, mode)
+            self._write(self._place(path), data, mode, modified)
 
-    def _write(self, place: str, data: memoryview, mode: int) -> None:
+    def _write(self, place: str, data: memoryview, mode: int, modified: int) -> None:
         """With as few calls as there may be: files are small, and there are thousands of them."""
         file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
@@ -151,6 +152,8 @@ class PrebuiltEnvironment:
                 os.fchmod(file, mode)
             while data:
                 data = data[os.write(file, data) :]
+            if place.endswith(".py"):
+                os.utime(file, (modified, modified))
         finally:
             os.close(file)
 
@@ -159,16 +162,12 @@ class PrebuiltEnvironment:
     def write_down(self, lock: Optional[str], seconds: float) -> None:
         """What has been built, in `seconds`, before anything else can have changed it. Where that cannot be written, it
         is not kept; no program has run yet that could be why."""
-        if not self._shared:
+        if not self.shared:
             return
         entries = list(self._entries())
         files = [entry for entry in entries if entry[1] == "f"]
-        index = {
-            "home": str(self._login.home),
-            "lock": lock,
-            "entries": entries,
-            "packs": list(_packs(files)),
-        }
+        packs = [[first, end, self._digest(files[first:end])] for first, end in _packs(files)]
+        index = {"home": str(self._login.home), "lock": lock, "entries": entries, "packs": packs}
         body = json.dumps(index).encode()
         self._patience = max(seconds, _LEAST)
         pin = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
@@ -195,7 +194,15 @@ class PrebuiltEnvironment:
                         yield [path, "l", os.readlink(full)]
                     elif name in files:
                         found = os.stat(full)
-                        yield [path, "f", stat.S_IMODE(found.st_mode), found.st_size, sha256_of(Path(full))]
+                        yield [path, "f", stat.S_IMODE(found.st_mode), found.st_size, int(found.st_mtime)]
+
+    def _digest(self, files: List[Entry]) -> str:
+        digest = hashlib.sha256()
+        for path, *_ in files:
+            with open(self._place(path), "rb") as file:
+                for piece in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(piece)
+        return digest.hexdigest()
 
     def keep(self) -> None:
         """Beside the program; what that changes meanwhile is not kept."""
@@ -216,8 +223,8 @@ class PrebuiltEnvironment:
         try:
             with crew(_AT_A_TIME) as pool:
                 work = [
-                    pool.submit(self._keep_pack, number, files[first:end], until)
-                    for number, (first, end) in enumerate(self._index["packs"])
+                    pool.submit(self._keep_pack, number, files[first:end], digest, until)
+                    for number, (first, end, digest) in enumerate(self._index["packs"])
                 ]
                 for each in work:
                     each.result()
@@ -225,24 +232,19 @@ class PrebuiltEnvironment:
         except (Unreachable, Refused, Changed, OSError) as error:
             say("the environment is not kept: %s" % error)
 
-    def _keep_pack(self, number: int, files: List[Entry], until: float) -> None:
+    def _keep_pack(self, number: int, files: List[Entry], digest: str, until: float) -> None:
         if self._over.is_set():
             raise Changed("the job has ended")
         if len(files) == 1:
-            path, _, _, size, digest = files[0]
+            path, _, _, size, _ = files[0]
             with open(self._place(path), "rb") as file:
                 if self._shelf.put_file(_pack(number), file, size, until) != digest:
                     raise Changed(path)
             return
-        whole = io.BytesIO()
-        for path, _, _, _, digest in files:
-            data = Path(self._place(path)).read_bytes()
-            if hashlib.sha256(data).hexdigest() != digest:
-                raise Changed(path)
-            whole.write(data)
-        size = whole.seek(0, os.SEEK_END)
-        whole.seek(0)
-        self._shelf.put_file(_pack(number), whole, size, until)
+        whole = b"".join(Path(self._place(path)).read_bytes() for path, *_ in files)
+        if hashlib.sha256(whole).hexdigest() != digest:
+            raise Changed(_pack(number))
+        self._shelf.put_file(_pack(number), io.BytesIO(whole), len(whole), until)
 
 
 def _pack(number: int) -> str:

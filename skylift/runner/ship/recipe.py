@@ -23,7 +23,7 @@ from skylift.runner.ship.bundle import open_sent
 from skylift.runner.ship.pep723 import find_block
 from skylift.runner.text.toml_text import SCRIPT_LIMIT, SETTINGS_LIMIT, table_of
 
-LAYOUT = 2
+LAYOUT = 3
 """Of what is kept, and of this reading; what was kept under another is not found."""
 
 _READ_BY_UV = ("uv.toml", "pyproject.toml", ".python-version", ".python-versions")

@@ -73,6 +73,41 @@ def test_a_project_is_installed_beside_what_was_taken(shipped: Shipped, uv: Mach
     assert shipped.stream("stdout") == b"1.0 True\n"
 
 
+COMPILED = """
+import importlib.util, os, subprocess, sys
+told = importlib.util.find_spec("leaf")
+before = os.stat(told.cached)
+import leaf
+print(leaf.VERSION, before.st_ino == os.stat(told.cached).st_ino, flush=True)
+open(told.origin, "w").write("VERSION = 'mine'")
+subprocess.run([sys.executable, "-c", "import leaf; print(leaf.VERSION)"], check=True)
+"""
+
+
+def test_packages_come_with_bytecode_that_holds_until_their_source_is_changed(
+    shipped: Shipped, uv: Machine, boots: Any
+) -> None:
+    """Python replaces what it finds stale, and compiles what it does not find: neither happens here."""
+    (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    (shipped.folder / "job.py").write_text(PROGRAM)
+    assert boots(Prebuilt(PLACE))["environment"] == "built"
+    (shipped.folder / "job.py").write_text(COMPILED)
+    status = boots(pinned(shipped))
+    assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
+    assert shipped.stream("stdout") == b"1.0 True\nmine\n"
+
+
+def test_bytecode_that_its_program_has_planted_is_not_kept(shipped: Shipped, uv: Machine, boots: Any) -> None:
+    (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    planting = "import importlib.util as u; open(u.find_spec('leaf').cached, 'wb').write(b'planted')\n"
+    (shipped.folder / "job.py").write_text(planting)
+    assert boots(Prebuilt(PLACE))["state"] == "succeeded", uv.console()
+    packs = [shipped.read(f"{PLACE}/pack-00000") or b"", shipped.read(f"{PLACE}/index.json") or b""]
+    assert not any(b"planted" in pack for pack in packs)
+    if not packs[1]:
+        assert "the environment is not kept: " in uv.console()
+
+
 def test_what_was_changed_in_the_bucket_is_built_anew(shipped: Shipped, uv: Machine, boots: Any) -> None:
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text(PROGRAM)
