@@ -90,7 +90,7 @@ def test_packages_come_with_bytecode_that_holds_until_their_source_is_changed(
     """Python replaces what it finds stale, and compiles what it does not find: neither happens here."""
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text(PROGRAM)
-    assert boots(Prebuilt(PLACE))["environment"] == "built"
+    assert boots(PrebuiltEnvironment(PLACE))["environment"] == "built"
     (shipped.folder / "job.py").write_text(COMPILED)
     status = boots(pinned(shipped))
     assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
@@ -101,7 +101,7 @@ def test_bytecode_that_its_program_has_planted_is_not_kept(shipped: Shipped, uv:
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     planting = "import importlib.util as u; open(u.find_spec('leaf').cached, 'wb').write(b'planted')\n"
     (shipped.folder / "job.py").write_text(planting)
-    assert boots(Prebuilt(PLACE))["state"] == "succeeded", uv.console()
+    assert boots(PrebuiltEnvironment(PLACE))["state"] == "succeeded", uv.console()
     packs = [shipped.read(f"{PLACE}/pack-00000") or b"", shipped.read(f"{PLACE}/index.json") or b""]
     assert not any(b"planted" in pack for pack in packs)
     if not packs[1]:
