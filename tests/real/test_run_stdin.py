@@ -57,6 +57,7 @@ def test_a_file_through_a_command_of_the_server(cloud: RealCloud, folder: Path) 
             stdin=data,
             capture_output=True,
             check=False,
+            cwd=folder,
             env=cloud.environment,
         )
     assert (done.returncode, done.stderr) == (0, b"")
@@ -120,6 +121,23 @@ def test_whoever_leaves_before_its_end_hears_what_that_means(cloud: RealCloud, f
     os.close(writing)
     cloud.skylift("wait", "half-told", check=False)
     cloud.skylift("rm", "half-told")
+
+
+def test_a_client_that_dies_makes_no_end_of_file(cloud: RealCloud, folder: Path) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    client = cloud.popen("run", "--name", "orphaned", "job.py", cwd=folder, **pipes)
+    assert client.stdin is not None and client.stdout is not None
+    assert client.stdout.readline() == b"ready\n"
+    client.stdin.write(b"half of it\n")
+    client.stdin.flush()
+    assert client.stdout.readline() == b"got half of it\n"
+    client.kill()
+    client.wait()
+    client.stdin.close()
+    assert [each["state"] for each in jobs(cloud) if each["name"] == "orphaned"] == ["running"]
+    cloud.skylift("cancel", "orphaned")
+    assert cloud.skylift("logs", "orphaned").stdout == "ready\ngot half of it\n"
+    cloud.skylift("rm", "orphaned")
 
 
 def test_a_kept_server_has_each_jobs_own(cloud: RealCloud, folder: Path) -> None:
