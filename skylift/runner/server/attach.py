@@ -1,4 +1,4 @@
-"""Joins a terminal's ends to the socket, for a client whose sshd does not forward to sockets."""
+"""Connects stdin and stdout to the socket, for a client whose sshd does not forward to sockets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 
 
 def join_socket(root: str, job: str) -> None:
-    """Our stdin to the socket, the socket to our stdout, until it closes."""
+    """Copy stdin to the socket, and the socket to stdout, until the socket closes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
         control.connect(os.path.join(root, "run/skylift", job + ".sock"))
 

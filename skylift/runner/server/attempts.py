@@ -1,14 +1,14 @@
-"""Which try of a job this is. A spot job goes on where its last server left off, and two copies of it never run.
+"""The attempts of a job. A spot job continues on its next server, and two copies of it never run at the same time.
 
-`server/attempts/N.json` is written first by the server that takes attempt N, in a conditional write, and from then on
-by that server alone: how far it is, so that the next one can go on without anybody's help. It is written anew every few
-seconds. A server that comes while an attempt is not over waits whether its holder is still heard of. If so, it is one
-too many and goes; if not, it has EC2 end the holder's server, and begins once EC2 says that nothing runs there any
-more. So an attempt is taken only when the one before is over, and of all of them only the newest is waited for.
+The server that takes attempt N writes `server/attempts/N.json` with a conditional write, and from then on it alone
+writes that file: how far the job is, so that the next server can continue without a client. It writes the file again
+every few seconds. A server that finds an unfinished attempt waits for such a write. If one comes, the holder is alive
+and this server turns itself off. If none comes, it has EC2 terminate the holder's server, and takes the next attempt
+when EC2 says that the server has ended. So an attempt is taken only when the one before is over.
 
-Each write names what it goes over (If-Match): one that comes late, from a supervisor that is dead by then, does not go
-over a later word. What is no attempt, because a program has written there, is repaired by its holder; where that is
-silent too, the job goes on from the attempts before.
+Each write names the version that it replaces (If-Match). So a late write of a supervisor that is dead by then replaces
+nothing newer. A file that is no attempt, because a program has written there, is repaired by its holder. If the holder
+is silent too, the job continues from the attempts before.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from skylift.runner.server.status import now_iso
 T = TypeVar("T")
 
 BEAT = 15.0
-"""Seconds between two writes of a holder that lives."""
+"""Seconds between two writes of a holder that is alive."""
 SILENCE = 3
-"""Beats without a word after which a holder's server is ended."""
+"""Missing beats after which a holder's server is terminated."""
 _STREAMS = ("stdout", "stderr")
 
 
 class Stored(NamedTuple):
-    """An attempt as it is in the prefix. `fields` are None where somebody has written what is none."""
+    """An attempt as it is in the prefix. `fields` is None when the file is no attempt."""
 
     fields: Optional[Dict[str, Any]]
     etag: str
@@ -45,17 +45,17 @@ class Stored(NamedTuple):
 
 
 class Attempt:
-    """One attempt, ours. Its fields, but for those that may be missing (*):
+    """The attempt that this server holds. Its fields; those with * may be missing:
 
     instance, claimed
-    bases           {"stdout", "stderr"}: where in the job's streams this attempt's begin
-    shipped         likewise: up to where they are in the prefix
-    cut             what an earlier attempt has cut out of them
-    ran, begun*     seconds that the program ran in earlier attempts, and when its first one began
-    checkpoint*     what the next one begins with; earlier*, strays*: see checkpoint.py
-    results         those that have been sent, as in the manifest
-    over*           {"final": the job's last status}, or {"interrupted": when} once all has been sent
-    beat            a number that grows
+    bases           {"stdout", "stderr"}: the offsets in the job's streams at which this attempt begins
+    shipped         {"stdout", "stderr"}: the offsets up to which the streams are in the prefix
+    cut             the spans of the streams that an earlier attempt has left out
+    ran, begun*     seconds that the program ran in earlier attempts, and when the first of them began
+    checkpoint*     what the next attempt starts from; earlier*, strays*: see checkpoint.py
+    results         the results that have been sent, as in the manifest
+    over*           {"final": the job's final status}, or {"interrupted": when} once everything has been sent
+    beat            a number that grows with each write
     """
 
     def __init__(self, prefix: Prefix, number: int, fields: Dict[str, Any], etag: str) -> None:
@@ -65,7 +65,7 @@ class Attempt:
         self._ended = threading.Event()
 
     def note(self, until: float = 0.0, **fields: Any) -> None:
-        """One write at a time, so that none goes over a later one. Raises Unreachable or Refused."""
+        """Change fields and write the file. One write at a time. Raises Unreachable or Refused."""
         with self._writing:
             self._write(until, fields)
 
@@ -77,7 +77,7 @@ class Attempt:
     def _put(self, body: bytes) -> None:
         etag = _put(self._prefix, key_of(self.number), body, {"if-match": self._etag})
         if etag is None:
-            # An answer of ours was lost, or somebody else has written: from now on we know what there is.
+            # The answer to our last write was lost, or somebody else has written. Read the version that is there.
             found = _get(self._prefix, self.number)
             if found.over and not self._is_ours:
                 raise Refused(412, "attempt %d was passed on before we took it up" % self.number)
@@ -86,8 +86,8 @@ class Attempt:
         self._etag, self._is_ours = etag, True
 
     def beat(self, pause: float, look: Callable[[], Dict[str, Any]]) -> None:
-        """From now on, with what `look` says at the time: when the write is under way nobody else can say more, and
-        the last word of all stays."""
+        """Write the attempt every `pause` seconds from now on, with the fields that `look` returns. Writes do not
+        overlap, so the last one stays."""
 
         def run() -> None:
             while not self._ended.wait(pause):
@@ -101,21 +101,21 @@ class Attempt:
         threading.Thread(target=run, name="attempt", daemon=True).start()
 
     def end(self, until: float, **fields: Any) -> None:
-        """The last word of this attempt. Until it is known to have come, each beat says it again."""
+        """Write the end of this attempt. Until a write succeeds, each beat repeats it."""
         self.note(until, **fields)
         self._ended.set()
 
 
 class Attempts:
-    """All of a job's. `claim` finds the last one and takes the next; `final` is the job's status when there is none to
-    take, because it has ended."""
+    """All attempts of a job. `claim` finds the last one and takes the next. `final` is the job's final status when the
+    job has ended."""
 
     def __init__(self, prefix: Prefix, aws: Aws, until: float, beat: float = BEAT) -> None:
         self._prefix, self._aws, self._until, self._beat = prefix, aws, until, beat
         self.final: Optional[Dict[str, Any]] = None
 
     def claim(self) -> Optional[Attempt]:
-        """None where the job is another server's, or has ended."""
+        """Take the next attempt. None when another server has the job, or the job has ended."""
         number, found = 1, self._take(1)
         while True:
             fields = found.fields
@@ -123,7 +123,7 @@ class Attempts:
             if fields is None or not ours or "bases" in fields:
                 later = self._find(number + 1)
             if later is None:
-                # The newest, as far as can be seen: whether there is a later one, its claim decides.
+                # The newest one that we can see. Claiming the next one shows whether there is a later one.
                 if fields is not None and ours:
                     return self._go_on(number, fields, found)
                 if not found.over:
@@ -138,12 +138,13 @@ class Attempts:
             number, found = number + 1, later
 
     def _go_on(self, number: int, fields: Dict[str, Any], ours: Stored) -> Optional[Attempt]:
-        """One that we have passed on is anybody's by now: we may have been ended before we had noted that."""
+        """Continue an attempt that this server already holds. One that we have passed on may be another server's by
+        now: we may have been ended before we noted that."""
         return None if "interrupted" in ours.over else self._begin(number, fields, ours.etag)
 
     def _find(self, number: int) -> Optional[Stored]:
-        """None if there is no such attempt, or S3 does not say: of what there is not, a server that may not list its
-        prefix hears that it is denied."""
+        """None if there is no such attempt, or S3 denies the answer: it does so for a missing object, because a server
+        may not list its prefix."""
 
         def get() -> Optional[Stored]:
             try:
@@ -160,15 +161,16 @@ class Attempts:
         return self._try("attempt", get)
 
     def _take(self, number: int) -> Stored:
-        """Whose it is: ours, if it is nobody's yet. An answer that was lost is told by whose name stands there."""
+        """Claim the attempt if nobody has it, and return what is there. When the answer to our write was lost, the
+        instance in the file shows whose it is."""
         fields = {"instance": self._aws.instance(), "claimed": now_iso()}
         body = json.dumps(fields).encode()
         etag = self._try("claim", lambda: _put(self._prefix, key_of(number), body, {"if-none-match": "*"}))
         return self._read(number) if etag is None else Stored(fields, etag)
 
     def _await_word(self, number: int, found: Stored) -> Optional[Stored]:
-        """What the holder of an attempt has left once it is over, or its server has been ended; None if it lives. One
-        word that comes may have been its last, two are not."""
+        """Wait for the holder of an attempt: None if it is alive, or else the attempt as it is at its end, or after its
+        server has been terminated. One write may have been the holder's last one; two show that it is alive."""
         words, silent_since = 0, time.monotonic()
         while time.monotonic() - silent_since < SILENCE * self._beat:
             time.sleep(self._beat / 10)
@@ -177,7 +179,7 @@ class Attempts:
             if latest.over:
                 return latest
             if time.monotonic() - asked > self._beat:
-                # S3 was away, and the holder may have had no way to say anything.
+                # S3 did not answer, so the holder may not have been able to write either.
                 silent_since = time.monotonic()
             if latest.fields is not None and latest.fields.get("beat") != (found.fields or {}).get("beat"):
                 words, silent_since, found = words + 1, time.monotonic(), latest
@@ -190,7 +192,7 @@ class Attempts:
         return self._read(number)
 
     def _holder_of(self, number: int, found: Stored) -> str:
-        """Who is to be ended. Of an attempt that is none any more the job's status may still say whose it was."""
+        """The instance that holds an attempt. When the attempt is damaged, the job's status may have the instance."""
         if found.fields is not None:
             return str(found.fields["instance"])
         say("%s is no attempt: the job goes on from what was before" % key_of(number))
@@ -203,7 +205,7 @@ class Attempts:
     def _begin(self, number: int, ours: Dict[str, Any], etag: str) -> Attempt:
         attempt = Attempt(self._prefix, number, ours, etag)
         if "bases" in ours:
-            # What an earlier supervisor of this server has on its way does not come any more.
+            # From now on a late write of an earlier supervisor of this server fails.
             attempt.note(self._until)
         else:
             last = self._last_before(number)
@@ -222,7 +224,7 @@ class Attempts:
         return attempt
 
     def _last_before(self, number: int) -> Dict[str, Any]:
-        """What there is to go on from. Whoever claimed an attempt and got no further has left nothing."""
+        """The fields of the newest attempt before this one that has any. One that was only claimed has none."""
         for earlier in range(number - 1, 0, -1):
             found = self._read(earlier).fields
             if found is not None and "bases" in found:
@@ -230,8 +232,8 @@ class Attempts:
         return {}
 
     def _end_of(self, name: str, start: int) -> int:
-        """Where the pieces of a stream end that a server has sent which may have died right after one. A server cannot
-        list its prefix, nor tell a missing object from one that it may not see; but it can try to write one first."""
+        """The end of a stream that an earlier server has sent: it may have died after sending a piece that it did not
+        note. A server may not list its prefix, so it tries to write each next piece first."""
         while True:
             key = "server/%s/%020d" % (name, start)
             if self._try(key, lambda: self._prefix.put(key, b"", first=True)):  # noqa: B023 (called at once)
@@ -256,7 +258,7 @@ def _get(prefix: Prefix, number: int) -> Stored:
 
 
 def _put(prefix: Prefix, key: str, body: bytes, condition: Dict[str, str]) -> Optional[str]:
-    """The tag of what is there now; None where the condition does not hold."""
+    """The ETag of the new object; None when the condition does not hold."""
     status, headers, answer = prefix.ask("PUT", key, "", body, condition)
     if status == 412:
         return None
@@ -268,7 +270,7 @@ def _put(prefix: Prefix, key: str, body: bytes, condition: Dict[str, str]) -> Op
 
 
 def parse(text: bytes) -> Optional[Dict[str, Any]]:
-    """None for what is no attempt. The fields of a checkpoint are checked where they are used."""
+    """None when the text is no attempt. The fields of a checkpoint are checked where they are used."""
     found = _object(text)
     if found is None or not isinstance(found.get("instance"), str):
         return None

@@ -1,4 +1,4 @@
-"""What user data starts: the timer first, then the rest of the supervisor, fetched from the job's prefix."""
+"""The program that user data starts. It sets the shutdown timer, and then fetches the supervisor from the prefix."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from skylift.runner.server.prefix import Prefix
 
 WHOLE = "supervisor.pyz"
 PATIENCE = 900
-"""Seconds after the program's end in which its results must have come to S3; then the server stops, with its disk."""
+"""Seconds after the program's end in which the results must be in S3. After that the server stops and keeps its
+disk."""
 
 
 def boot(options: argparse.Namespace) -> None:
@@ -45,9 +46,9 @@ def boot(options: argparse.Namespace) -> None:
         ledger = Ledger(folder / "ledger")
         if not go_on(options, ledger):
             if rebooted and is_late(options.deadline) and {"start", "stranded"} & set(ledger.read()):
-                # Somebody has started the server again, and what it keeps is still to be delivered: nothing else runs.
+                # Somebody has started a stopped server again. It delivers its results, and nothing else runs.
                 options.deadline = time.time() + options.patience + 2 * RESERVE
-            # User data has armed it already, before there was any Python.
+            # User data has set this timer already, before Python started.
             if options.deadline != float(os.environ.get("SKYLIFT_TIMER", "0")):
                 arm_timer(options.deadline)
             code = guard(folder, ledger, functools.partial(work, options, ledger), functools.partial(prepare, options))
@@ -61,7 +62,7 @@ def is_late(deadline: float) -> bool:
 
 
 def go_on(options: argparse.Namespace, ledger: Ledger) -> bool:
-    """Whether this server is another job's by now, in this boot or since an earlier one."""
+    """Whether this server has the next job by now, in this boot or since an earlier one."""
     following = ledger.read().get("next")
     if following is not None:
         options.prefix, options.deadline = "jobs/" + following["job"], following["deadline"]
@@ -73,7 +74,7 @@ def work(options: argparse.Namespace, ledger: Ledger, handles: Handles) -> None:
     aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
     prefix = Prefix(aws, options.bucket, options.prefix)
     shown = (Path(options.root), options.user, aws, prefix, options.deadline - RESERVE)
-    # Who waits for them comes by SSH while we load the rest.
+    # The client waits for the host keys. It connects by SSH while we load the rest.
     threading.Thread(target=announce, args=shown, daemon=True).start()
     try:
         archive = fetch_whole(prefix, options)
@@ -84,7 +85,7 @@ def work(options: argparse.Namespace, ledger: Ledger, handles: Handles) -> None:
 
 
 def give_up(ledger: Ledger, error: Exception, prefix: Prefix, aws: Aws) -> None:
-    """The job's end, if no other server has it; and this server's, if nothing of a program is on it."""
+    """Report the job's end, if no other server has the job, and turn off, if no program has run here."""
     say("the supervisor cannot begin: %s" % error)
     if "start" in ledger.read():
         return
@@ -100,13 +101,13 @@ def give_up(ledger: Ledger, error: Exception, prefix: Prefix, aws: Aws) -> None:
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """In the guardian: what takes a supervisor the longest at its start."""
+    """In the guardian: import ahead what takes a supervisor longest at its start."""
     if is_here(options):
         load(whole_place(options))
 
 
 def load(archive: Path) -> Any:
-    """The module that does the work, with all that it imports."""
+    """Import the supervisor from the archive."""
     place = str(archive / "skylift/runner/server")
     if place not in package.__path__:
         package.__path__.insert(0, place)
@@ -119,13 +120,13 @@ def whole_place(options: argparse.Namespace) -> Path:
 
 
 def is_here(options: argparse.Namespace) -> bool:
-    """Whether the archive is there as it was sent, known by its digest."""
+    """Whether the archive is here and has the digest that it was sent with."""
     place = whole_place(options)
     return place.exists() and hashlib.sha256(place.read_bytes()).hexdigest() == str(options.sha256)
 
 
 def fetch_whole(prefix: Prefix, options: argparse.Namespace) -> Path:
-    """The archive as it was sent; one that an earlier boot has fetched is as good."""
+    """The path of the archive, which is fetched unless an earlier boot has done so."""
     place = whole_place(options)
     if not is_here(options):
         place.parent.mkdir(mode=0o711, parents=True, exist_ok=True)

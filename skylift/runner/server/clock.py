@@ -1,5 +1,5 @@
-"""Time as it passes, and as the wall clock tells it, which may be set at any moment: a server's clock is put right
-after its boot, and a machine that slept wakes up hours later."""
+"""Elapsed time, and wall clock time. The wall clock may jump: it is corrected after a boot, and a machine may sleep for
+hours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from typing import Any, Callable, Optional
 
 _LOOK = 15.0
-"""Seconds between two looks at the wall clock."""
+"""Seconds between two checks of the wall clock."""
 
 
 class Stopwatch:
@@ -22,7 +22,7 @@ class Stopwatch:
         self._began = time.monotonic() - already
 
     def stop(self) -> None:
-        """The first time counts."""
+        """Stop the watch. Only the first call counts."""
         if self._ended is None:
             self._ended = time.monotonic()
 
@@ -38,7 +38,7 @@ class Stopwatch:
 
 
 class Alarm(threading.Thread):
-    """Calls `call` once started: when the wall clock says `at`, or after so many seconds, whichever comes first."""
+    """Calls `call` when the wall clock reaches `at`, or when as many seconds have passed, whichever comes first."""
 
     def __init__(self, at: float, call: Callable[[], Any], seconds: float = float("inf")) -> None:
         super().__init__(name="alarm", daemon=True)

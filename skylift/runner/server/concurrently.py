@@ -1,4 +1,4 @@
-"""Several things at the same time."""
+"""Running several calls at the same time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Task(threading.Thread):
 
 
 def together(*calls: Callable[[], Any]) -> List[Any]:
-    """What each of them returns, each in a thread. An error is raised once the others have ended, too."""
+    """Run each call in a thread and return their results. An error is raised after all others have ended."""
     tasks = [_Task(call) for call in calls]
     for task in tasks:
         task.start()
@@ -37,7 +37,7 @@ def together(*calls: Callable[[], Any]) -> List[Any]:
 
 
 def crew(size: int) -> ThreadPoolExecutor:
-    """For many things. Its module is imported by those who have many: it brings along what takes a boot longer."""
+    """A pool for many calls. Its module is imported only here, because it would slow down the boot."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
     return ThreadPoolExecutor(size)

@@ -1,4 +1,4 @@
-"""What is said to whoever looks at a server that went wrong."""
+"""Messages in the server's console log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import sys
 
 
 def say(text: str) -> None:
-    """To the console log, for whoever looks at a server that went wrong."""
+    """Write a line into the console log, for somebody who examines a server that has failed."""
     sys.stdout.write("skylift: %s\n" % text)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The user's --env values: in the job's prefix until the program has started, of a spot job until its end."""
+"""The user's --env values. They are in the job's prefix until the program has started, or until a spot job's end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EnvValues:
         return values
 
     def forget(self) -> None:
-        """The program has them, or will never have. The next server of a spot job needs them, too."""
+        """Remove the values when the program has them. A spot job's next server needs them, so they stay for it."""
         if not self._is_spot:
             threading.Thread(target=self.remove, daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""The server's own environment, as /etc/environment has it."""
+"""The server's own environment, from /etc/environment."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The files that stand in a job's folder, while others may still change it: what is gone in the next moment is not
-there, and what cannot be looked at is told. A name is bytes: those that are not UTF-8 are in it as Python has them
-(PEP 383), each bad byte as one character from U+DC80 to U+DCFF, and so are they in the manifest."""
+"""Finding the files in a job's folder while processes may still change it. A file that disappears meanwhile is left
+out, and one that cannot be read is reported. In names that are not UTF-8, each wrong byte is one character from U+DC80
+to U+DCFF (PEP 383), here and in the manifest."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 from skylift.runner.server.outputs import asked_for, has_wildcard, stands_for
 
 Stamp = Tuple[int, int]
-"""Size, and when it was changed: what tells whether it was."""
+"""Size in bytes and modification time in nanoseconds. A different stamp means that the file has changed."""
 Tell = Callable[[str, OSError], Any]
 
 
 class Found(NamedTuple):
-    """A regular file, by its path relative to where it was looked for."""
+    """A regular file, by its path relative to the folder that was searched."""
 
     inner: str
     stamp: Stamp
@@ -28,12 +28,12 @@ def stamp_of(found: os.stat_result) -> Stamp:
 
 
 def spelled(path: str) -> str:
-    """The same name whatever this system's encoding is."""
+    """The name independent of this system's encoding."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def files_below(top: str, tell: Tell) -> Iterator[Found]:
-    """Without those that are links."""
+    """All regular files below a folder, without links."""
     for inner, entry in _entries_below(top, tell):
         try:
             if entry.is_file(follow_symlinks=False):
@@ -45,8 +45,8 @@ def files_below(top: str, tell: Tell) -> Iterator[Found]:
 
 
 def files_named(cwd: str, pattern: str, tell: Tell) -> Iterator[Found]:
-    """Those that a pattern asks for, each once. A link stands for the file that it leads to, and one that the pattern
-    names for its folder, as long as that is in `cwd`."""
+    """The files that match a pattern, each once. A link counts as the file that it points to. A link that the pattern
+    names counts as its folder, if that is in `cwd`."""
     home, seen = os.path.realpath(cwd) + os.sep, set()
 
     def is_file(inner: str) -> Iterator[Found]:
@@ -80,7 +80,7 @@ def files_named(cwd: str, pattern: str, tell: Tell) -> Iterator[Found]:
 
 
 def _entries_below(top: str, tell: Tell) -> Iterator[Tuple[str, "os.DirEntry[str]"]]:
-    """All but folders; those are gone into, but not links to them."""
+    """All entries but folders. Folders are searched, links to folders are not."""
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -109,7 +109,7 @@ def _list(folder: str, inner: str, tell: Tell) -> "List[os.DirEntry[str]]":
 
 
 def _tops(cwd: str, pattern: str, tell: Tell) -> List[str]:
-    """What the words of a pattern may stand for. The last `**` stands for what is below anyway."""
+    """The paths that the words of a pattern match. A `**` at the end adds nothing: all files below match anyway."""
     words = [] if pattern == "." else pattern.rstrip("/").split("/")
     if ".." in words or words[:1] == [""]:
         return []

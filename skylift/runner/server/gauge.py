@@ -1,4 +1,4 @@
-"""How a server is at the moment, measured for whoever watches it, and only then."""
+"""Measuring a server's load, only while somebody watches the job."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any, Dict, List, Optional, Tuple
 
 
 class Gauge:
-    """The control group at the top of what is seen here, which is all of a container, of either version; where that is
-    not kept account of, the whole machine. `root` is where /proc and /sys are."""
+    """Measures the top control group, of version 1 or 2, which is the whole of a container. Without its accounting, it
+    measures the whole machine. `root` is the folder with /proc and /sys."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._proc, self._groups = root / "proc", root / "sys/fs/cgroup"
         self._last = self._look()
 
     def measure(self) -> Dict[str, Any]:
-        """The share of the processors that was at work since the last call, and memory in bytes; what the kernel does
-        not tell is left out."""
+        """The share of CPU time used since the last call, and memory in bytes. Values that the kernel does not have are
+        left out."""
         (then, before), (now, worked) = self._last, self._look()
         self._last = now, worked
         told: Dict[str, Any] = {}
@@ -36,7 +36,7 @@ class Gauge:
         return time.monotonic(), self._worked()
 
     def _worked(self) -> Optional[float]:
-        """Seconds of work of all processors."""
+        """CPU seconds of all processors."""
         found = _table(self._groups / "cpu.stat").get("usage_usec")
         if found is not None:
             return found / 1e6
@@ -44,7 +44,7 @@ class Gauge:
         if found is not None:
             return found / 1e9
         fields = _text(self._proc / "stat").partition("\n")[0].split()[1:]
-        # All but idle, waiting for a disk, and what guests did, which is counted as the user's already.
+        # All but idle and iowait. Guest time is part of user time already.
         counted = [int(each) for place, each in enumerate(fields[:8]) if place not in (3, 4)]
         return sum(counted) / os.sysconf("SC_CLK_TCK") if counted else None
 
@@ -56,7 +56,7 @@ class Gauge:
         return min(here, int(quota) / int(period)) if quota.isdigit() and period.isdigit() and int(period) else here
 
     def _memory(self) -> Tuple[Optional[int], Optional[int]]:
-        """What is in use and cannot be given up at once, and how much there is."""
+        """Used memory without caches that can be dropped at once, and the limit, in bytes."""
         whole = _table(self._proc / "meminfo", unit=1024)
         total = whole.get("MemTotal")
         for folder, names in (
@@ -72,7 +72,7 @@ class Gauge:
 
 
 class Tally:
-    """What of several files has been sent: how many, and their bytes, of what is expected."""
+    """Progress of sending several files: how many and how many bytes have been sent, of how many expected."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -89,7 +89,7 @@ class Tally:
             self._size_sent += size
 
     def fields(self) -> Dict[str, int]:
-        """What grew meanwhile, or had to be sent again, is not more than all of it."""
+        """The counts, never more than expected: a file may grow, or be sent again."""
         with self._lock:
             return {
                 "files": self._files,
@@ -100,7 +100,7 @@ class Tally:
 
 
 def last_line(log: Path) -> str:
-    """What a program has said last in a log that may be growing; not more of it than fits a terminal."""
+    """The last line of a log that may be growing, cut to a terminal's width."""
     with contextlib.suppress(OSError), log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
         lines: List[str] = file.read(4096).decode(errors="replace").split("\n")

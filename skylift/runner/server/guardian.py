@@ -1,9 +1,8 @@
-"""Who is there when the supervisor dies: a small process that has another one take its place.
+"""A small process that replaces a supervisor that dies.
 
-It is the parent of the supervisor, and by the kernel's own rule becomes that of whatever a dead supervisor leaves. So a
-program that outlives its supervisor is still waited for by somebody who learns how it ends, and it is never started
-again: the next supervisor reads in the ledger how far things were, and goes on from there.
-"""
+The guardian is the supervisor's parent and a subreaper, so it becomes the parent of whatever a dead supervisor leaves.
+A program that outlives its supervisor therefore still has a parent that learns its exit code, and it is never started
+again: the next supervisor reads in the ledger how far the job was, and continues from there."""
 
 from __future__ import annotations
 
@@ -22,12 +21,12 @@ from skylift.runner.server.ledger import Ledger
 PR_SET_CHILD_SUBREAPER = 36
 STREAMS = ("stdout", "stderr")
 _SHUTDOWN = 2.0
-"""Seconds within which everybody on a server has heard that it shuts down."""
+"""Seconds in which every process of a server has received the signal of a shutdown."""
 
 
 class Handles(NamedTuple):
-    """What each supervisor is given, as descriptors: where it is told how a program has ended that an earlier one had
-    started, and both ends of a terminal, should the program be one that somebody sits before. `guardian` is our pid."""
+    """The descriptors that each supervisor gets: a pipe on which it learns how a program of an earlier supervisor has
+    ended, and both ends of a terminal, for an interactive program. `guardian` is the guardian's pid."""
 
     told: int
     master: int
@@ -35,14 +34,14 @@ class Handles(NamedTuple):
     guardian: int
 
     def prepare(self) -> None:
-        """Another job may come: have the guardian prepare for its supervisor, while there is time for it."""
+        """Have the guardian import ahead for the supervisor of a next job."""
         if os.getppid() == self.guardian:
             os.kill(self.guardian, signal.SIGUSR1)
 
 
 def guard(folder: Path, ledger: Ledger, work: Callable[[Handles], None], prepare: Callable[[], None]) -> int:
-    """`work` in a process of its own, as often as it is killed; the exit code that it ends with. `prepare` is for the
-    next one, which begins as a copy of us."""
+    """Run `work` in a child process, and again whenever it is killed. Returns the exit code it ends with. `prepare`
+    imports ahead in this process, of which the next child is a copy."""
     pipes, terminal = _hold_pipes(folder), _hold_terminal()
     signal.signal(signal.SIGTERM, lambda number, frame: _go_down(ledger))
     signal.signal(signal.SIGUSR1, lambda number, frame: prepare())
@@ -55,14 +54,15 @@ def guard(folder: Path, ledger: Ledger, work: Callable[[Handles], None], prepare
             for each in filter(lambda number: number >= 0, (*pipes, *terminal)):
                 os.close(each)
             return code
-        # SIGTERM is a shutdown's, of which we hear in this time, too: nobody is to see the program end by that.
+        # SIGTERM comes from a shutdown, which ends this process too in this time. A new supervisor would only see the
+        # shutdown end the program.
         time.sleep(_SHUTDOWN if code == -signal.SIGTERM else pause)
         say("the supervisor was ended by signal %d; another one takes its place" % -code)
         pause = min(pause * 2, 10)
 
 
 def _begin(work: Callable[[Handles], None], terminal: Tuple[int, int]) -> Tuple[int, int]:
-    """The pid of a new supervisor, and where it is told of ends."""
+    """Fork a supervisor: its pid, and the descriptor on which it is told how programs have ended."""
     reading, telling = os.pipe()
     child = os.fork()
     if child == 0:
@@ -71,17 +71,16 @@ def _begin(work: Callable[[Handles], None], terminal: Tuple[int, int]) -> Tuple[
             signal.signal(number, signal.SIG_DFL)
         work(Handles(reading, *terminal, os.getppid()))
         sys.stdout.flush()
-        # All is done and written; Python's own tidying up would hold up a job that waits for this server.
+        # Everything has been written. Python's own clean-up would delay the next job.
         os._exit(0)
     os.close(reading)
-    # Not before the first fork: what is imported for it need not hold up the boot.
+    # After the first fork: the import for it need not delay the boot.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     return child, telling
 
 
 def end_leftovers() -> None:
-    """What the programs of a job have left running ends with it. All of that is ours, but for what root has started:
-    the timer that turns the server off may be among it."""
+    """Kill what the programs of a job have left running, except processes of root: the shutdown timer may be one."""
     left = True
     while left:
         left = False
@@ -101,7 +100,7 @@ def _is_left(process: Path) -> bool:
 
 
 def _hold_pipes(folder: Path) -> List[int]:
-    """What the program has written into a pipe is lost when nobody holds that; this process does."""
+    """Keep the program's output pipes open: what is in a pipe is lost when no process has it open."""
     held = []
     for name in STREAMS:
         pipe = folder / (name + ".pipe")
@@ -112,7 +111,7 @@ def _hold_pipes(folder: Path) -> List[int]:
 
 
 def _hold_terminal() -> Tuple[int, int]:
-    """A program whose terminal goes is hung up on. This one stays, and costs nothing where nobody wants it."""
+    """Make a terminal that outlives the supervisor: a program whose terminal closes gets SIGHUP."""
     try:
         return os.openpty()
     except OSError as error:
@@ -121,9 +120,9 @@ def _hold_terminal() -> Tuple[int, int]:
 
 
 def _watch(child: int, ledger: Ledger, telling: int) -> int:
-    """Until this child ends; what others have left to us is waited for, and the program's end is written down."""
+    """Wait until this child ends. Also wait for inherited processes, and note the program's exit code in the ledger."""
     while True:
-        # Looked at first, and written down before it is taken: an end that nobody knows of cannot be asked for again.
+        # WNOWAIT: the end is noted before it is reaped, because it cannot be asked for again.
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         assert ended is not None
         code = code_of(ended)
@@ -131,7 +130,7 @@ def _watch(child: int, ledger: Ledger, telling: int) -> int:
             said = ledger.latest("pid", "end")
             if said.get("pid") == ended.si_pid and "end" not in said:
                 ledger.note(end=code, ended=time.time(), clock=time.monotonic())
-                # Nobody reads it when the supervisor has died too: the next one finds it in the ledger.
+                # Nobody reads the pipe when the supervisor has died too. The next one reads the ledger.
                 with contextlib.suppress(BrokenPipeError):
                     os.write(telling, b"%d\n" % code)
         os.waitid(os.P_PID, ended.si_pid, os.WEXITED)
@@ -140,12 +139,12 @@ def _watch(child: int, ledger: Ledger, telling: int) -> int:
 
 
 def code_of(ended: Any) -> int:
-    """As Popen has it: negative for a signal."""
+    """The exit code as in Popen: negative for a signal."""
     return int(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
 
 
 def _go_down(ledger: Ledger) -> None:
-    """SIGTERM comes from a shutdown, which sends it to the program as well: how that ends now is no end of its own."""
+    """Note that the server shuts down. The program gets SIGTERM as well, so its end is not its own from now on."""
     ledger.note(down=time.time())
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The guardian, as the supervisor hears of it: how an inherited program has ended, and that the guardian has died."""
+"""What the supervisor learns from the guardian: how an inherited program has ended, and that the guardian has died."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from skylift.runner.server.console import say
 from skylift.runner.server.ledger import Ledger
 
 _SHUTDOWN = 100.0
-"""Seconds in which a server that goes down is off: systemd gives its services 90."""
+"""Seconds in which a server that shuts down is off. systemd gives its services 90."""
 _PAUSE = 1.0
-"""Seconds until another guardian is started after all, for which there was no room."""
+"""Seconds until another try to start a guardian, after one for which there was no memory."""
 
 
 class GuardianLink:
-    """Listens from the first moment on, so that a guardian that dies has a successor too: a whole second pair, whose
-    supervisor waits for us to be gone. How our program ends it will not learn, but it will say so, and bring home what
-    there is."""
+    """Listens from the start, so that a guardian that dies is replaced: by a second pair of guardian and supervisor.
+    That supervisor waits until this process has ended. It cannot learn how the program ends, but it reports that, and
+    delivers the results."""
 
     def __init__(self, told: int, ledger: Ledger) -> None:
         self._told, self._ledger = told, ledger
@@ -30,7 +30,7 @@ class GuardianLink:
         threading.Thread(target=self._listen, name="guardian", daemon=True).start()
 
     def end_of_program(self) -> Optional[int]:
-        """As soon as it is known; None when nobody is left who would know."""
+        """Wait for the program's exit code. None when nobody can know it."""
         return self._ends.get()
 
     def _listen(self) -> None:
@@ -39,7 +39,7 @@ class GuardianLink:
                 self._ends.put(int(word))
         self._ends.put(None)
         if time.time() - self._ledger.read().get("down", 0) < _SHUTDOWN:
-            # The server goes down, and so do we in a moment: nothing is to be started. Still here later, it did not.
+            # The server shuts down, so nothing is started. If we still run after this, it did not shut down.
             threading.Event().wait(_SHUTDOWN)
         say("the guardian has died; another one stands by")
         while True:

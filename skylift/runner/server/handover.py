@@ -1,9 +1,8 @@
-"""A server that is kept is the next job's, if one comes.
+"""A kept server waits for its next job.
 
-Client and server both write `server/next.json` in the prefix of the job that has ended, and the first of them decides:
-{"job": NAME} of the job that comes, or {"job": null} when the server does not wait any longer. Until when that job may
-have the server stands in its own record, which no server's role can write.
-"""
+Client and server both try to write `server/next.json` in the prefix of the job that has ended, and the first write
+counts: {"job": NAME} is the next job, {"job": null} means that the server waits no longer. The next job's deadline is
+in its own record, which no server's role can write."""
 
 from __future__ import annotations
 
@@ -20,13 +19,13 @@ from skylift.runner.server.prefix import Prefix
 NEXT = "server/next.json"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _PAUSE = 0.5
-"""Seconds between two looks. A client that reaches us by SSH says that it is there, so that we look at once."""
+"""Seconds between two reads of it. A client that is connected by SSH asks for a read at once."""
 _COMING = 30.0
-"""Seconds in which a client that wants this server must have written its job's record."""
+"""Seconds in which a client that has taken this server must have written its job's record."""
 
 
 class Handover:
-    """`look` gives another job's prefix; `asked` is set by whoever knows that somebody is there, and by cancel."""
+    """`look` returns another job's prefix. `asked` is set when a client asks for a read at once, and by cancel."""
 
     def __init__(
         self, prefix: Prefix, job: str, look: Callable[[str], Prefix], asked: threading.Event, over: threading.Event
@@ -34,7 +33,7 @@ class Handover:
         self._prefix, self._job, self._look, self._asked, self._over = prefix, job, look, asked, over
 
     def wait(self, until: float) -> Optional[Dict[str, Any]]:
-        """{"job", "deadline"} of the next job; None once nobody can come any more."""
+        """Wait for the next job: its {"job", "deadline"}, or None when no job can come any more."""
         while time.time() < until and not self._over.is_set():
             found = self._read()
             if found is not None:
@@ -56,7 +55,7 @@ class Handover:
         try:
             if patiently("next job", lambda: self._prefix.put(NEXT, body, first=True), until):
                 return None
-            # There is a job that counts on us, so that one look which fails does not do.
+            # A job has taken this server, so a failed read is repeated.
             found = patiently("next job", lambda: self._prefix.get(NEXT), until)
         except (Unreachable, Refused) as error:
             say("whether another job comes cannot be known: %s" % error)
@@ -64,8 +63,7 @@ class Handover:
         return None if found is None or self._over.is_set() else self._expect(_parse(found))
 
     def _expect(self, found: Dict[str, Any]) -> Optional[Dict[str, Any]]:
-        """Its client may do anything now but wait for us: the record may be there a moment later, and our right to read
-        it, too."""
+        """Read the next job's record. It, and the permission to read it, may appear a moment later."""
         name = found.get("job")
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name == self._job:
             return None
@@ -84,7 +82,7 @@ class Handover:
 
 
 def _parse(text: bytes) -> Dict[str, Any]:
-    """Whatever a program may have written there."""
+    """Parse the object, which any program of the job may have written."""
     try:
         found = json.loads(text)
     except ValueError:

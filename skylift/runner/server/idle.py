@@ -1,4 +1,4 @@
-"""Whether anything still happens: output, or work for the processor by whatever the login user runs."""
+"""Whether the job does anything: output, or CPU time of the login user's processes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Callable
 from skylift.runner.server.console import say
 
 _SHARE = 0.01
-"""Of one processor, below which a program that only waits is taken to be idle."""
+"""The share of one processor below which a program counts as idle."""
 _GRAIN = 0.05
-"""Seconds of work that are nothing, however short the time: a look around, or one tick of the kernel's accounts."""
+"""Seconds of CPU time that are ignored, however short the interval: one tick of the kernel's accounting."""
 
 
 class Idleness:
-    """Calls `idle` once nothing has happened for `seconds`; `touch` says that something did."""
+    """Calls `idle` when nothing has happened for `seconds`. `touch` reports that something has."""
 
     def __init__(self, seconds: int, uid: int, output: Callable[[], int], idle: Callable[[], None]) -> None:
         self._seconds, self._uid, self._output, self._idle = seconds, uid, output, idle
@@ -36,7 +36,7 @@ class Idleness:
         since, work, output = time.monotonic(), self._work(0.0), self._output()
         while not self._over.wait(min(self._seconds / 10, 5)):
             now, worked, said = time.monotonic(), self._work(work) - work, self._output()
-            # Less than before: a process that worked has ended.
+            # Less than before: a process that has used CPU time has ended.
             busy = worked < 0 or worked > _GRAIN + _SHARE * (now - since)
             if busy or said != output or self._touched.is_set():
                 self._touched.clear()
@@ -55,7 +55,7 @@ class Idleness:
 
 
 def work_of(uid: int) -> float:
-    """Processor seconds of the user's processes and of those that they have waited for."""
+    """CPU seconds of the user's processes, and of the children that they have waited for."""
     ticks = 0
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -1,4 +1,4 @@
-"""Inputs that come by themselves, each at its place in the job's folder."""
+"""Inputs that are separate objects in S3: large files, and objects of the user's buckets."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from skylift.runner.server.unpack import make_room, sha256_of
 
 SHELF = "inputs/sha256"
 _SPAN = 32 << 20
-"""Bytes in one request: what has to be asked for again when one breaks off."""
+"""Bytes in one request. A request that breaks off is repeated."""
 _AT_A_TIME = 4
 _PATIENCE = 300
-"""Seconds for each request, which include those in which S3 has not heard of a new role yet."""
+"""Seconds for each request. S3 may refuse a new role for some of them."""
 
 
 class _Wanted(NamedTuple):
@@ -41,18 +41,17 @@ class _Span(NamedTuple):
 
 
 class Inputs:
-    """What cannot be had ends the job, as does `program`, when that is to be ended before it has begun.
+    """Downloads inputs. An input that cannot be had ends the job, and so does a cancelled `program`.
 
-    `kept` is where large files wait for the next job of a server that is kept, as further names of the job's own files:
-    they cost nothing, and one that the program has changed is seen to be another.
-    """
+    `kept` is a folder on a kept server with large files for its next job. They are hard links to the job's own files,
+    so they take no room, and one that the program has changed is detected by its digest."""
 
     def __init__(self, place: Path, user: pwd.struct_passwd, program: Program, until: float, kept: Path) -> None:
         self._place, self._user, self._program, self._until, self._kept = place, user, program, until, kept
         self._folders: Set[Path] = set()
 
     def fetch_large(self, shelf: Prefix, large: List[Dict[str, Any]]) -> None:
-        """What the record has under `large`."""
+        """Download the files in the record's `large`."""
         missing = [each for each in large if not self._take_kept(each)]
         self._fetch([_Wanted(shelf, each["sha256"], "", each["size"], self._target(each["place"])) for each in missing])
         for each in missing:
@@ -71,16 +70,16 @@ class Inputs:
         return True
 
     def keep_large(self, large: List[Dict[str, Any]]) -> None:
-        """For the next job, instead of what was kept before."""
+        """Keep these files for the next job, and drop those that were kept before."""
         shutil.rmtree(str(self._kept), ignore_errors=True)
         self._kept.mkdir(mode=0o700, parents=True)
         for each in large:
-            # Two places may have the same content; and a file system may have none but one name for a file.
+            # Two paths may have the same content, and a file system may not support hard links.
             with contextlib.suppress(OSError):
                 os.link(str(self._target(each["place"])), str(self._kept / each["sha256"]))
 
     def fetch_s3(self, aws: Aws, sources: List[Dict[str, Any]]) -> None:
-        """What in/s3.json names."""
+        """Download the objects that in/s3.json names."""
         wanted = [
             _Wanted(bucket, key, etag, size, self._target(place))
             for source in sources

@@ -1,4 +1,4 @@
-"""What one supervisor leaves to the next, should it be ended in the middle: on the server's disk, line by line."""
+"""The ledger on the server's disk: what a supervisor notes for the next one, in case it is killed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from skylift.runner.server.console import say
 
 
 def boot_mark(root: Path) -> Path:
-    """A file in memory, so that each boot of the server has its own; there once its first supervisor is."""
+    """The path of a file in memory, so that each boot has its own. The first supervisor of a boot makes it."""
     return root / "run/skylift/boot"
 
 
 class Ledger:
-    """Lines of JSON objects. What a later line says goes over what an earlier one said; half a line says nothing.
+    """Lines of JSON objects. A later line overrides earlier ones, and an incomplete line is ignored.
 
-    Written by the supervisor, the guardian, and by the program's process in the moment before it becomes the program:
+    It is written by the supervisor, by the guardian, and by the program's process just before it executes the program:
 
         helper                  pid of what makes the environment
         start                   before the program starts: as Start in recovery.py has it
@@ -47,7 +47,8 @@ class Ledger:
         return said
 
     def latest(self, *names: str) -> Dict[str, Any]:
-        """Only these, the same ones each time: reads what is new since the last time, and remembers nothing else."""
+        """The latest values of these names. Each call must have the same names: it reads only what is new since the
+        last call."""
         whole, _, _ = self._bytes(self._seen).rpartition(b"\n")
         if whole:
             self._seen += len(whole) + 1
@@ -58,7 +59,7 @@ class Ledger:
         return dict(self._latest)
 
     def _bytes(self, start: int) -> bytes:
-        """From there to the end. Our position in the file is our guardian's as well, and so it is not used."""
+        """The bytes from `start` to the end. The guardian shares our file position, so pread is used."""
         pieces: List[bytes] = []
         while True:
             piece = os.pread(self._file, 1 << 20, start)
@@ -68,28 +69,28 @@ class Ledger:
             start += len(piece)
 
     def note(self, **fields: Any) -> None:
-        """A full disk costs what a successor would have known, not the job."""
+        """Note fields. When the disk is full, the note is lost and the job goes on."""
         try:
             self._write(fields)
         except OSError as error:
             say("%s cannot be noted: %s" % (", ".join(fields), error))
 
     def note_for_good(self, **fields: Any) -> None:
-        """Also when the power goes off right after. Raises OSError."""
+        """Note fields and flush them to the disk. Raises OSError."""
         self._write(fields)
         os.fsync(self._file)
 
     def _write(self, fields: Dict[str, Any]) -> None:
-        # Whoever was killed in the middle of a line has left no end to it.
+        # Begin with a newline: a writer that was killed may have left an incomplete line.
         self._append(b"\n%s\n" % json.dumps(fields).encode())
 
     def _append(self, line: bytes) -> None:
-        """A disk that becomes full in the middle of a line is no error for the kernel; half a line says nothing."""
+        """Raises OSError also when the disk becomes full in the middle of the line, which write() does not report."""
         if os.write(self._file, line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def sign(self, name: str) -> None:
-        """One's own pid, by a process that was forked: nothing here takes a lock that another thread may have held."""
+        """Note the pid of this process, right after a fork: without any lock that another thread may have held."""
         self._append(b'\n{"%s": %d}\n' % (name.encode(), os.getpid()))
 
 

@@ -1,4 +1,4 @@
-"""The user that the program runs as, and what it finds in its environment."""
+"""The user that the program runs as, and the program's environment variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skylift.runner.server.etc_environment import read_environment
 
 
 class Login:
-    """The login user; whoever runs us where there is none."""
+    """The login user, or the user of this process when there is none."""
 
     def __init__(self, name: str, root: Path, job: str, region: str) -> None:
         self.user = find_user(name)
@@ -28,7 +28,7 @@ class Login:
         return self.user.pw_gid
 
     def identity(self) -> Dict[str, Any]:
-        """For Popen: the user with its groups; nothing to change when we are that user already."""
+        """Arguments for Popen: user and groups. Empty when this process runs as that user already."""
         if os.geteuid() != 0 or self.uid == 0:
             return {}
         groups = os.getgrouplist(self.user.pw_name, self.gid)

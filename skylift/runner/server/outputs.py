@@ -1,10 +1,9 @@
-"""Which files are results: what --out asks for, in one rule for the server, which sends them, and for the client, which
-writes only what was asked for, whatever was sent.
+"""Which files are results: the one rule for --out. The server sends what matches, and the client writes only what
+matches, whatever was sent.
 
-A pattern is a path or a glob relative to the working directory. What it names comes, and what lies below a folder that
-it names. As in a shell, `*`, `?`, `[...]` and `**` do not stand for a name that begins with a dot, and `.` stands for
-what is in the working directory and does not begin with one: who asks for everything does not ask for `.bashrc`.
-"""
+A pattern is a path or a glob relative to the working directory. A pattern that matches a folder includes all files
+below it. As in a shell, `*`, `?`, `[...]` and `**` do not match names that begin with a dot, and `.` means all other
+files of the working directory: asking for everything does not ask for `.bashrc`."""
 
 from __future__ import annotations
 
@@ -17,8 +16,8 @@ from typing import Pattern, Sequence, Tuple
 
 _GLOB = re.compile(r"[*?[]")
 _REPOSITORIES = frozenset({".git", "git~1", ".hg", ".svn", ".bzr", ".jj"})
-"""Folders whose content tools run (hooks, settings that name commands): they are never results. The second is what
-Windows calls the first."""
+"""Folders with hooks and settings that tools run as commands. They are never results. `git~1` is the short name of
+`.git` on Windows."""
 
 
 def asked_for(place: str, outputs: Sequence[str]) -> bool:
@@ -28,7 +27,7 @@ def asked_for(place: str, outputs: Sequence[str]) -> bool:
 
 
 def named_outright(place: str, outputs: Sequence[str]) -> bool:
-    """Whether a pattern without wildcards asks for it: it itself, or a folder that it is in."""
+    """Whether a pattern without wildcards names the file, or a folder that it is in."""
     parts = tuple(place.split("/"))
     plain = [_words(each) for each in outputs if each != "." and not _GLOB.search(each)]
     return any(parts[: len(words)] == words for words in plain)
@@ -36,7 +35,7 @@ def named_outright(place: str, outputs: Sequence[str]) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def is_repository(name: str) -> bool:
-    """As file systems that ignore case, and characters that are not seen, would have it."""
+    """Whether a name is one of these folders, also on file systems that ignore case or invisible characters."""
     seen = "".join(each for each in name if unicodedata.category(each) != "Cf")
     return unicodedata.normalize("NFKC", seen).casefold().partition(":")[0].rstrip(" .") in _REPOSITORIES
 
@@ -46,12 +45,12 @@ def _words(pattern: str) -> Tuple[str, ...]:
 
 
 def _names(words: Tuple[str, ...], parts: Tuple[str, ...]) -> bool:
-    """Whether the words stand for all of the parts, or for a folder above. `ends` are how many parts the words so far
-    can stand for."""
+    """Whether the words of a pattern match all parts of a path, or the parts of a folder above. `ends` has the numbers
+    of parts that the words so far can match."""
     ends = {0}
     for word in words:
         if word == "**":
-            # Any number of folders, none among them.
+            # Any number of folders, or none.
             for end in sorted(ends):
                 plain = itertools.takewhile(lambda part: not part.startswith("."), parts[end:])
                 ends |= {end + number for number, _ in enumerate(plain, 1)}
@@ -67,7 +66,7 @@ def has_wildcard(word: str) -> bool:
 
 
 def stands_for(word: str, part: str) -> bool:
-    """Whether a word of a pattern, other than `**`, stands for a name."""
+    """Whether a word of a pattern, other than `**`, matches a name."""
     if not has_wildcard(word):
         return word == part
     return not (part.startswith(".") and not word.startswith(".")) and bool(_compiled(word).match(part))

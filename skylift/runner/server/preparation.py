@@ -1,4 +1,4 @@
-"""What there must be before a program can start: its files, its inputs and its Python environment."""
+"""What a program needs before it can start: its files, its inputs and its Python environment."""
 
 from __future__ import annotations
 

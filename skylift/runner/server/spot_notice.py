@@ -1,4 +1,4 @@
-"""What EC2 says in the metadata of a spot server: that it is one, and that it will be, or may be, taken away.
+"""EC2's notices in the metadata of a spot server: that it will be interrupted, or that this may happen.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 """
@@ -18,11 +18,11 @@ ACTION = "/latest/meta-data/spot/instance-action"
 ADVICE = "/latest/meta-data/events/recommendations/rebalance"
 _ACTIONS = ("terminate", "stop", "hibernate")
 _AFTERWARDS = 30.0
-"""Seconds before the announced time that are for what is to be sent; of a shorter notice, a third."""
+"""Seconds before the announced time that are kept for sending. When the notice is shorter, a third of it."""
 
 
 def how_bought(metadata: Metadata) -> Dict[str, str]:
-    """Which type this server is of, and whether it is `spot` or `on-demand`."""
+    """The server's instance type, and whether it is `spot` or `on-demand`."""
     base = "/latest/meta-data/instance-"
     return {"instance_type": metadata.get(base + "type"), "market": metadata.get(base + "life-cycle")}
 
@@ -39,9 +39,9 @@ class Notice(NamedTuple):
 
 
 class Notices:
-    """Looks every `pause` seconds. `told` hears of a notice once, and again when another one comes after it was taken
-    back; `moved` hears that it has another time, or None when it was taken back; `late` when its last moment has come
-    and it still stands. `advised` hears once that a notice may be near."""
+    """Reads the metadata every `pause` seconds. It calls `told` with a notice once, and again with another one after it
+    was withdrawn; `moved` with a changed time, or with None when the notice was withdrawn; `late` when the last moment
+    has come and the notice still stands; and `advised` once when EC2 says that an interruption is more likely."""
 
     def __init__(
         self,
@@ -63,8 +63,8 @@ class Notices:
         self._over.set()
 
     def stands(self) -> bool:
-        """Whether a notice that was told of, by us or by an earlier supervisor, is still there. Looked at anew: the
-        last look may be seconds old. Without an answer, what was known before counts."""
+        """Whether a notice that this or an earlier supervisor has reported still stands. Reads the metadata again. When
+        there is no answer, the last known one counts."""
         if self._was_late:
             return True
         try:
@@ -98,13 +98,13 @@ class Notices:
             if latest.when != notice.when:
                 notice, last = latest, latest.last_moment(time.time())
                 self._moved(notice)
-        # First: whom we kill has not ended by itself, whatever becomes of the notice in this moment.
+        # First: a program that we kill has not ended by itself, even if the notice is withdrawn now.
         self._was_late = True
         self._late()
         self._over.wait()
 
     def _latest(self, notice: Notice) -> Optional[Notice]:
-        """What stands now; None only when the service says so: one that does not answer leaves a notice as it is."""
+        """The notice as it is now. None only when the service says that there is none; without an answer it stands."""
         try:
             text = self._metadata.get(ACTION)
         except Unreachable as error:

@@ -1,4 +1,4 @@
-"""A server that may be taken away, of a job that another one goes on with: what only it hears, and others must."""
+"""A server that EC2 may take away: it follows the notices, and keeps the attempt up to date for the next server."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from skylift.runner.server.status import Status, now_iso
 
 
 class SpotServer:
-    """From the first moment on, the attempt says in each beat that we live and `how_far` the job is, and notices are
-    heeded. `told` is the time of the notice that an earlier supervisor has told the program of, which it is not told
-    again."""
+    """From its start on, the attempt is written at each beat with what `how_far` returns, and notices are followed.
+    `told` is the time of the notice that an earlier supervisor has already passed on to the program."""
 
     def __init__(
         self,
@@ -48,12 +47,13 @@ class SpotServer:
             self._context.ledger.note(told=notice.when)
 
     def _note(self, notice: Optional[Notice]) -> None:
-        """Also one that has another time now, or None that was taken back: of that the program is not told."""
+        """Note a notice, also one with another time, or None when it was withdrawn. The program is not told of
+        these."""
         self._notice = notice
         self._status.set(notice=None if notice is None else {"action": notice.action, "time": notice.when})
 
     def _foresee(self) -> None:
-        """The server may be taken away before long, or never: nothing ends by that."""
+        """EC2 says that an interruption is more likely. Nothing ends because of that."""
         self._status.set(rebalance=now_iso())
         if self.checkpoint is not None:
             self.checkpoint.hurry()
@@ -64,7 +64,7 @@ class SpotServer:
             self._status.set(**told, checkpoint_refused=self.checkpoint.refused or None)
 
     def goes_on_elsewhere(self, code: int) -> bool:
-        """Whether a program that was told that its server is taken away has ended because of that."""
+        """Whether the program has ended because it was told of an interruption."""
         said = self._context.ledger.read()
         if self._program.ended_as_asked(code):
             return False
@@ -72,5 +72,5 @@ class SpotServer:
         return is_answer(code, stands=self._notices.stands(), when=when, ended=ended)
 
     def ends_at(self, otherwise: float) -> float:
-        """When the server is taken away, as far as that is known."""
+        """When the server will be taken away, if that is known, or else `otherwise`."""
         return otherwise if self._notice is None else self._notice.when

@@ -19,7 +19,7 @@ from skylift.runner.server.timestamps import Times
 
 READ = 1 << 18
 SEGMENT = 8 << 20
-"""Bytes in one file of a log, and so the grain in which a long log is cut."""
+"""Bytes in one file of a log. A long log is cut in units of this size."""
 DEFAULT_CAP = 1 << 30
 F_SETPIPE_SZ = 1031
 
@@ -27,12 +27,11 @@ Span = Tuple[int, int]
 
 
 class Stream:
-    """A pipe that this process empties into files, whatever reads them.
+    """A pipe from the program that this process empties into files, whether or not anybody reads them.
 
-    The program's end is opened for reading too, so that it is never killed by SIGPIPE, whatever becomes of us.
-    Of a log that is longer than `cap`, head and tail are kept; `cut` is the span between them. What is before `base`
-    was written on another server, and is in the prefix.
-    """
+    The program's end is opened for reading too, so the program never gets SIGPIPE, even if this process dies. When a
+    log becomes longer than `cap`, its head and tail are kept, and `cut` is the span between them. Bytes before `base`
+    were written on another server and are in the prefix."""
 
     def __init__(
         self,
@@ -72,7 +71,7 @@ class Stream:
         self._folder.chmod(0o750)
 
     def _find_what_is_there(self) -> None:
-        """From an earlier supervisor: the size by the last segment, the cut by those that are missing."""
+        """Find the log of an earlier supervisor: its size from the last segment, the cut from the missing ones."""
         segments = sorted(int(path.name) for path in self._folder.iterdir())
         if segments:
             self.size = segments[-1] + self._segment(segments[-1]).stat().st_size
@@ -95,8 +94,8 @@ class Stream:
                 return
 
     def _take(self) -> bool:
-        """From the pipe to the log by the kernel alone, where it can: what is only in our hands is lost when we are
-        killed. False when the pipe is empty."""
+        """Move bytes from the pipe to the log with splice, where the kernel can: bytes in this process would be lost
+        when it is killed. False when the pipe is empty."""
         waiting = array.array("i", [0])
         fcntl.ioctl(self._source, termios.FIONREAD, waiting)
         if waiting[0] and hasattr(os, "splice") and not self.lost:
@@ -111,7 +110,7 @@ class Stream:
         return True
 
     def append(self, data: bytes) -> None:
-        """A full disk costs output, which is counted and told, but never blocks the program."""
+        """Write to the log. When the disk is full, output is lost and counted, but the program is never blocked."""
         left = memoryview(data)
         try:
             while left:
@@ -133,22 +132,22 @@ class Stream:
             self._changed.notify_all()
 
     def offset_at(self, when: float) -> Optional[int]:
-        """Where what was written since then begins; None when that is longer ago than is known here."""
+        """The offset of the first byte written since that time; None when the time is before the oldest mark."""
         with self._changed:
             return self._times.offset_at(when, self.size)
 
     def times(self, start: int, end: int) -> str:
-        """When the bytes of a piece were written, for its metadata."""
+        """When the bytes of a piece were written, as its S3 metadata has it."""
         with self._changed:
             return self._times.encoded(start, end)
 
     def forget_times(self, offset: int) -> None:
-        """Of what is before `offset` and in S3."""
+        """Forget the times of bytes before `offset`, which are in S3."""
         with self._changed:
             self._times.forget(offset, time.time())
 
     def _segment_at_end(self) -> int:
-        """A descriptor of the file that the log goes on in."""
+        """A descriptor of the segment that is written now."""
         if self._log is None or (self.size % SEGMENT == 0 and self._log_start != self.size):
             self._open_segment()
         assert self._log is not None
@@ -159,7 +158,7 @@ class Stream:
             os.close(self._log)
             self._log = None
         self._log_start = self.size - self.size % SEGMENT
-        # Not for appending, which splice refuses: nobody else writes here.
+        # Without O_APPEND, which splice refuses. Nobody else writes here.
         self._log = os.open(str(self._segment(self.size)), os.O_WRONLY | os.O_CREAT, 0o640)
         os.lseek(self._log, self.size - self._log_start, os.SEEK_SET)
         os.fchown(self._log, -1, self._gid)
@@ -176,16 +175,16 @@ class Stream:
         return self._folder / ("%020d" % (offset - offset % SEGMENT))
 
     def finish(self) -> None:
-        """Take what is still in the pipe; the program has ended."""
+        """Empty the pipe after the program has ended."""
         os.close(self._stopper)
         self._thread.join()
 
     def forget(self) -> None:
-        """Its files, once all of it is elsewhere."""
+        """Delete the log's files, once everything is in the prefix."""
         shutil.rmtree(str(self._folder))
 
     def read(self, offset: int, limit: int) -> Tuple[int, bytes]:
-        """What there is from `offset` on, in one piece; where that was cut, from the tail's beginning on."""
+        """Bytes from `offset` on, from one segment, and their offset. In the cut, from the beginning of the tail on."""
         while True:
             with self._changed:
                 start = self.cut[1] if self.cut and self.cut[0] <= offset < self.cut[1] else offset
@@ -197,11 +196,11 @@ class Stream:
                     file.seek(start % SEGMENT)
                     return start, file.read(limit)
             except FileNotFoundError:
-                # Cut in this very moment, if nobody else has taken it away.
+                # The segment may have been cut at this moment.
                 if self.cut is None or not self.cut[0] <= start < self.cut[1]:
                     raise
 
 
 def cuts(streams: List[Stream]) -> Dict[str, List[int]]:
-    """Of the streams that were cut, from where to where."""
+    """The cut spans of the streams that have one."""
     return {stream.name: list(stream.cut) for stream in streams if stream.cut}

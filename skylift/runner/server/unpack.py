@@ -1,4 +1,4 @@
-"""From the archive that was sent to the job's folder."""
+"""Unpacking the archive with the user's files into the job's folder."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ def make_folder(path: Path, top: Path, user: pwd.struct_passwd) -> None:
 
 
 def make_room(name: str, place: Path, user: pwd.struct_passwd, folders: Set[Path]) -> Path:
-    """Where an input goes, with the folders around it. `folders` are those that were looked at: they stay, as no input
-    takes a folder's place."""
+    """Make the folders for an input and return its path. `folders` caches the folders that were made or checked."""
     inner = os.path.normpath(name)
     target = place / inner
     if os.path.isabs(inner) or inner.split("/")[0] in ("..", "."):
@@ -49,7 +48,7 @@ def make_room(name: str, place: Path, user: pwd.struct_passwd, folders: Set[Path
 
 
 def clear_away(place: Path) -> None:
-    """What an earlier job has left there, on a server that was kept."""
+    """Remove what an earlier job has left there, on a kept server."""
     if place.is_symlink():
         place.unlink()
     elif place.exists():
@@ -57,7 +56,7 @@ def clear_away(place: Path) -> None:
 
 
 def unpack(archive: Path, place: Path, user: pwd.struct_passwd) -> None:
-    """Regular files and links only, nothing outside `place`, all of it the login user's."""
+    """Unpack regular files and links, only below `place`. The login user owns all of them."""
     place.parent.mkdir(parents=True, exist_ok=True)
     make_folder(place, place, user)
     folders: Set[Path] = set()

@@ -21,7 +21,7 @@ class Uv:
         self._named, self._fetch, self._folder, self._path = named, fetch, folder, path
 
     def program(self) -> Optional[str]:
-        """Its place; None when there is none to be had."""
+        """The path of uv; None when there is none."""
         found = shutil.which("uv", path=self._path)
         if found is not None or self._named is None:
             return found
