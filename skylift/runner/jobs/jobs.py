@@ -49,7 +49,8 @@ class Listed:
     why. `instance_state` is EC2's state. `off_by` is when the server, or the next one, is off at the latest, and
     `hourly_usd` what it costs until then. `created` is when the job was submitted, which on a kept server is long after
     `launched`. `program` is the command, `seconds` how long it has run, and `cost_usd` what the job's server has cost;
-    without `charged` it is what the server would have cost on AWS."""
+    without `charged` it is what the server would have cost on AWS.
+    """
 
     name: str
     state: State
@@ -213,7 +214,8 @@ class Jobs:
         """End a job, its server and its role; safe to repeat. Returns the word for what was done.
 
         The request is an object in the job's prefix, which the supervisor looks for. So it needs no SSH, and
-        results still come to S3. A server that does not end by itself is terminated."""
+        results still come to S3. A server that does not end by itself is terminated.
+        """
         servers = self._servers(name)
         spot = self._is_spot(name)
         fleets = active_fleets(self._api, name) if spot else []

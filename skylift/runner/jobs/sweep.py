@@ -2,7 +2,8 @@
 
 A run that ends well leaves nothing. Something is left when a client was killed, a machine was turned off, or AWS
 refused a call in the middle. A job is alive while its server may still work for it, or while its client may still start
-one."""
+one.
+"""
 
 from __future__ import annotations
 

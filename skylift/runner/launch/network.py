@@ -2,7 +2,8 @@
 
 The network is made once in an account and region and is found again by its tags. Once it is complete, only the group's
 rules change: each address that skylift is called from gets a rule for SSH. Users may name a subnet of their own
-instead."""
+instead.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The stages of a job until its server has it, a type for each: Checked, Provisioned, Launched.
 
-The stages after them are Streamed (watch/streaming.py) and Collected (collect/collecting.py)."""
+The stages after them are Streamed (watch/streaming.py) and Collected (collect/collecting.py).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server shows of itself: its host keys, so that nobody has to trust it on first use, and whom to log in as."""
+"""Publishing a server's host keys and login user, so that clients need not trust a key on first use."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from skylift.runner.server.console import say
 from skylift.runner.server.prefix import Prefix
 
 LOGIN_USERS = ("ec2-user", "ubuntu", "admin", "debian", "rocky", "almalinux", "fedora")
-"""Default users of the images that there are on AWS, in the order of trying."""
+"""Default users of images on AWS, in the order in which they are tried."""
 
 
 def find_user(name: str) -> pwd.struct_passwd:
-    """Who the image lets in by SSH: which name that is differs by distribution. Whoever runs us where there is none."""
+    """The image's login user, whose name depends on the distribution. The user of this process when there is none."""
     for each in (name, *LOGIN_USERS):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(each)
@@ -25,7 +25,7 @@ def find_user(name: str) -> pwd.struct_passwd:
 
 
 def announce(root: Path, user: str, aws: Aws, prefix: Prefix, until: float) -> None:
-    """As soon as sshd has its keys. Nobody waits for this: without sshd all of a job comes through S3."""
+    """Publish the host keys as soon as sshd has them. Without sshd, everything of a job goes through S3."""
 
     def show() -> None:
         keys = [path.read_text().strip() for path in sorted((root / "etc/ssh").glob("ssh_host_*_key.pub"))]

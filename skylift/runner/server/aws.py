@@ -1,4 +1,4 @@
-"""Requests to AWS with the instance's own role: metadata, signatures, and which answers are worth asking again for."""
+"""Requests to AWS with the instance's own role: metadata, signatures, and which answers to retry."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from skylift.runner.server.console import say
 
 T = TypeVar("T")
 Until = Union[float, Callable[[], float]]
-"""A wall-clock time, for a call that is tried until then; or what tells it to each of many calls as that begins."""
+"""The wall-clock time until which a call is retried, or a function that returns it when the call begins."""
 
 _RENEWABLE = 5.0
-"""Seconds for which credentials are not asked for again: who waits for what it may not see yet asks often."""
+"""Seconds for which credentials are not read again: a call that is denied for a while is repeated often."""
 _IDLE = 4.0
-"""Seconds for which a connection waits for the next request: less than S3 or EC2 would wait."""
+"""Seconds that a connection is kept for the next request: S3 and EC2 keep it longer."""
 _STALE = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "AuthFailure", "InvalidToken"})
-"""Said of credentials that have run out, or that not all of AWS knows yet."""
+"""Error codes for credentials that have expired, or that not all of AWS knows yet."""
 _PASSING = _STALE | {
     "BadDigest",
     "IncompleteBody",
@@ -41,11 +41,11 @@ _PASSING = _STALE | {
     "ThrottlingException",
     "XAmzContentSHA256Mismatch",
 }
-"""Said with a 4xx of what goes right the next time: bytes that were damaged on their way, a pause that was too long."""
+"""Error codes with a 4xx status that are worth a retry: damaged bytes, or a pause that was too long."""
 
 
 class Refused(Exception):
-    """An answer of AWS that asking again will not change."""
+    """An error that a retry will not change."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__("HTTP %d: %s" % (status, text[:500]))
@@ -53,18 +53,18 @@ class Refused(Exception):
 
 
 class Unreachable(Exception):
-    """No answer, or one that asks for patience."""
+    """No answer, or an error that a retry may change."""
 
     final = False
 
 
 def code_of(text: str) -> str:
-    """AWS's own word for an error; empty where there is none."""
+    """AWS's error code in an answer; empty when there is none."""
     return text.partition("<Code>")[2].partition("</Code>")[0]
 
 
 def patiently(what: str, call: Callable[[], T], until: Until, wait: Callable[[float], Any] = time.sleep) -> T:
-    """Repeat a call that must succeed while it is Unreachable, at growing intervals."""
+    """Repeat a call while it raises Unreachable, at growing intervals, until `until`."""
     end = until() if callable(until) else until
     pause = 0.05
     while True:
@@ -80,8 +80,8 @@ def patiently(what: str, call: Callable[[], T], until: Until, wait: Callable[[fl
 
 
 class Http:
-    """One request at a time on a connection, which is kept for the next. TLS is verified against the machine's own
-    certificate authorities."""
+    """HTTP with connections that are kept for the next request. TLS is verified with the machine's own certificate
+    authorities."""
 
     _kept: ClassVar[Dict[Tuple[str, str], List[Tuple[float, http.client.HTTPConnection]]]] = {}
     _lock = threading.Lock()
@@ -107,7 +107,8 @@ class Http:
                 break
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                # Who has waited too long for us hangs up. Our request may have come there all the same, as any may.
+                # The other end closes an idle connection. It may have received our request all the same, as before
+                # any retry.
                 if not kept or not isinstance(error, (ConnectionError, ssl.SSLError)):
                     raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None
         try:
@@ -127,7 +128,7 @@ class Http:
             connection.close()
             raise
         with cls._lock:
-            # One that will be closed has closed itself.
+            # http.client closes a connection that the answer says is not kept.
             if connection.sock is not None:
                 cls._kept.setdefault(place, []).append((time.monotonic(), connection))
         return answer.status, found, content
@@ -155,7 +156,7 @@ def _trust(bundle: Optional[str]) -> ssl.SSLContext:
 
 
 class Metadata:
-    """The instance metadata service, version 2: who this server is, and its role's credentials."""
+    """The instance metadata service, version 2: the instance's facts, and its role's credentials."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -183,8 +184,8 @@ class Metadata:
         raise Unreachable("metadata %s: HTTP %d" % (path, status))
 
     def credentials(self, renew: bool = False) -> Dict[str, str]:
-        """Access key, secret and token; asked again five minutes before they expire, or when AWS did not take them and
-        they are some seconds old."""
+        """Access key, secret and token. They are read again five minutes before they expire, or with `renew` when AWS
+        has refused them and they are some seconds old."""
         with self._lock:
             old = time.monotonic() - self._fetched > _RENEWABLE
             if (renew and old) or time.time() > self._fresh_until:
@@ -249,7 +250,7 @@ def sign(
 
 
 class Aws:
-    """Signed requests. An endpoint of its own stands for all services; without one, AWS's regional ones are used."""
+    """Signed requests. With an endpoint, all services are there. Without one, AWS's regional endpoints are used."""
 
     def __init__(self, region: str, endpoint: Optional[str], metadata: Metadata) -> None:
         self.region, self.endpoint, self._metadata = region, endpoint, metadata
@@ -258,7 +259,7 @@ class Aws:
 
     @property
     def role(self) -> str:
-        """That of this server; of an earlier job, where the server is."""
+        """The name of this server's role. On a kept server it may be named after an earlier job."""
         return self._metadata.role
 
     def instance(self) -> str:
@@ -287,7 +288,8 @@ class Aws:
         body: bytes = b"",
         sink: Optional[BinaryIO] = None,
     ) -> Tuple[int, Dict[str, str], bytes]:
-        """Answers below 300, and 304, 404, 409 and 412, which callers know. The rest is an exception.
+        """Send a request. Returns answers below 300, and 304, 404, 409 and 412, which callers handle. Others are
+        raised.
 
         403 counts as Unreachable: a role that is a few seconds old is not known everywhere in AWS yet.
         """

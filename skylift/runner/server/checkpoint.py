@@ -1,12 +1,12 @@
-"""What a program writes down to go on from: sent as it changes, and there again before the next attempt begins.
+"""A program's checkpoint: sent to S3 as it changes, and restored before the next attempt begins.
 
-Only a whole one is ever sent. A program that writes a new file and renames it over the old one is always safe. Of one
-that writes in place we see that somebody has it open for writing, that it has changed a moment ago, or while it was
-read; and what changed in place after SIGTERM is not taken from a program that did not end by itself.
+Only complete checkpoints are sent. A program that writes a new file and renames it over the old one is always safe. A
+checkpoint that is written in place is not sent while a process has it open for writing, right after a change, or when
+it changed while it was read. If it changed in place after SIGTERM, it is only sent if the program ended by itself.
 
-A key is used once. It stands in the attempt before anything is sent there, so that whoever comes next, after us or on
-another server, knows of all there may be. Nothing is removed before an attempt that does not name it is known to have
-come: one whose answer was lost may name the new one or the one before.
+A key in S3 is used once. The attempt names it before anything is sent there, so the next supervisor, here or on another
+server, knows every object that may exist. An object is removed only after a write of the attempt without it has been
+confirmed: when the answer was lost, the attempt may name the new checkpoint or the one before.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from skylift.runner.server.status import State
 from skylift.runner.server.unpack import make_folder, sha256_of
 
 _SETTLED = 1.0
-"""Seconds without a change after which a checkpoint that is written in place may be taken."""
+"""Seconds without a change after which a checkpoint that is written in place may be sent."""
 _LEAST = 5.0
-"""Seconds between two sendings; and nine times as long as the last one took."""
+"""The least seconds between two uploads. The pause is also at least nine times as long as the last upload."""
 _READ = 100 << 20
-"""Bytes that are read in a second, or more."""
+"""Bytes that can be read in a second, at least."""
 _KEPT = 3
 """Checkpoints that are kept, the newest among them."""
 _KEY = re.compile(r"server/checkpoint/[0-9a-z-]{1,64}")
@@ -47,13 +47,13 @@ Stamp = Tuple[int, int, int]
 
 
 class Look(NamedTuple):
-    """What tells whether a checkpoint has changed: of each file, link and folder its place, number, size (of a folder
-    its mode) and the time of its last change, which nobody can set."""
+    """A snapshot that shows whether a checkpoint has changed: of each file, link and folder the path, inode, size (the
+    mode of a folder) and ctime, which no program can set."""
 
     files: Tuple[Tuple[str, int, int, int], ...]
 
     def renamed_since(self, before: Optional[Look]) -> bool:
-        """Whether this is one file, and another one than that."""
+        """Whether this is one file, and another inode than before."""
         return before is not None and len(self.files) == 1 and self.files[0][:2] != before.files[0][:2]
 
     @property
@@ -62,7 +62,7 @@ class Look(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """One that is in the prefix, as an attempt names it."""
+    """A checkpoint in the prefix, as an attempt names it."""
 
     key: str
     sha256: str
@@ -74,7 +74,7 @@ class Sent(NamedTuple):
 
     @classmethod
     def parse(cls, found: Any) -> Optional[Sent]:
-        """None for what is none: the attempt is an earlier server's, and a program there may have written it."""
+        """None when the value is no checkpoint: a program on an earlier server may have written it."""
         try:
             sent = cls(**{name: found[name] for name in cls._fields})
             numbers = (sent.size, sent.mode, sent.attempt)
@@ -87,12 +87,12 @@ class Sent(NamedTuple):
 
 
 class Checkpoint:
-    """A file or a folder at `path`. In the attempt stand
+    """A file or a folder at `path`. The attempt has these fields:
 
-    checkpoint      the newest that was sent, as `Sent` has it
-    earlier         [those before it], the newest first, which are gone on from when it is missing or damaged
-    strays          keys that may be there though none of these has them, and are to be removed; the last one is to be
-                    used next
+    checkpoint      the newest checkpoint that was sent, as in `Sent`
+    earlier         [the ones before it], the newest first, for when it is missing or damaged
+    strays          keys of objects that may exist, belong to none of these, and are to be removed; the last one is the
+                    key that is used next
     """
 
     def __init__(self, path: Path, prefix: Prefix, attempt: Attempt, user: pwd.struct_passwd, spool: Path) -> None:
@@ -118,7 +118,8 @@ class Checkpoint:
         return [key for key in found if isinstance(key, str) and _KEY.fullmatch(key)] if isinstance(found, list) else []
 
     def _name(self, chain: List[Sent], following: str, until: float) -> None:
-        """Have the attempt name these, and `following` as the key to be used next; what is then nobody's goes."""
+        """Write these into the attempt, with `following` as the next key, and remove the objects that it no longer
+        names."""
         named = [each.key for each in chain]
         known = dict.fromkeys([*self._strays(), *(each.key for each in self._chain)])
         strays = [key for key in known if key not in named]
@@ -127,7 +128,7 @@ class Checkpoint:
         self._attempt.note(
             until, checkpoint=told[0] if told else None, earlier=told[1:], strays=[*strays, *filter(None, [following])]
         )
-        # Only now: without an answer it is not known which one the attempt names.
+        # Only now: before the answer it is not known which key the attempt names.
         self._next = following
         left = [key for key in strays if not self._remove(key)]
         self._attempt.fields["strays"] = [*left, *filter(None, [following])]
@@ -143,8 +144,8 @@ class Checkpoint:
     # Before the program runs.
 
     def restore(self, top: Path, until: float) -> None:
-        """The last one that was sent, if there is any, in place of whatever is there; the one before where that is
-        missing or damaged."""
+        """Restore the last checkpoint that was sent, if there is one, or an earlier one when it is missing or damaged.
+        It replaces whatever is at `path`."""
         if not self._attempt.fields.get("checkpoint"):
             return
         chain, words = self._chain, "The attempt before names no checkpoint that could be one."
@@ -160,14 +161,14 @@ class Checkpoint:
         raise Ended(State.BROKEN, words)
 
     def _fetch(self, sent: Sent, top: Path, until: float) -> str:
-        """What is wrong with it, or nothing; then it is where it belongs."""
+        """Download a checkpoint and put it in its place. Returns what is wrong with it, or nothing."""
         self._check_room(sent.size * (2 if sent.kind == "folder" else 1))
         if not patiently("checkpoint", lambda: self._is_there(sent.key), until):
             return "The checkpoint %s is not in the job's prefix." % sent.key
         if sha256_of(self._spool) != sent.sha256:
             return "The checkpoint that arrived is not the one that was sent (%s)." % sent.key
         make_folder(self.path.parent, top, self._user)
-        # Beside where it belongs, so that it gets there in one step; nobody else can enter it.
+        # Beside its final place, so that one rename moves it there. Nobody else can enter it.
         place = self.path.with_name(".skylift-checkpoint")
         _clear(place)
         if sent.kind == "folder":
@@ -179,7 +180,7 @@ class Checkpoint:
                 return "The checkpoint %s is damaged: %s." % (sent.key, error)
             self._spool.unlink()
         else:
-            # From another file system, if it has to be.
+            # The spool may be on another file system.
             shutil.move(str(self._spool), str(place))
             os.chown(str(place), self._user.pw_uid, self._user.pw_gid)
             place.chmod(sent.mode & 0o777)
@@ -188,8 +189,8 @@ class Checkpoint:
         return ""
 
     def _is_there(self, key: str) -> bool:
-        """Then it is in the spool. Of what there is not, a server that may not list its prefix hears that it is denied,
-        as if its role was not known yet; but it can try to write one first."""
+        """Whether the object exists; it is in the spool then. S3 denies reading a missing object, because a server may
+        not list its prefix. To tell that from a role that is not known yet, this tries to write the object first."""
         try:
             self._prefix.fetch(key, self._spool)
         except Refused as error:
@@ -212,7 +213,7 @@ class Checkpoint:
     # While the program runs.
 
     def keep(self, changed: Callable[[], Any]) -> None:
-        """Send it as it changes, from now on."""
+        """Send the checkpoint whenever it changes, from now on."""
         threading.Thread(target=self._run, args=(changed,), name="checkpoint", daemon=True).start()
 
     def hurry(self) -> None:
@@ -239,7 +240,7 @@ class Checkpoint:
                 changed()
 
     def _refuse(self, error: Unfit) -> None:
-        """Said once; the one before stays what the next server goes on from."""
+        """Report once why a checkpoint is refused. The previous one stays."""
         if self.refused != str(error):
             self.refused = str(error)
             say("the checkpoint is not taken: %s" % error)
@@ -251,8 +252,8 @@ class Checkpoint:
         return found
 
     def send(self, until: float, ready: Optional[Look] = None) -> bool:
-        """Whether it is in the prefix as it was at one moment, and is not what was there already. With `ready`, it has
-        to be as it was then."""
+        """Send the checkpoint. True when a new and consistent one is in the prefix. With `ready`, it must still be
+        equal to that snapshot."""
         with self._sending:
             seen = look(self.path)
             if seen is None or seen == self._sent or (ready is not None and seen != ready):
@@ -262,7 +263,7 @@ class Checkpoint:
             if sent is None:
                 return False
             self._name([sent, *self._chain][:_KEPT], self._new_key(), until)
-            # A file that was renamed over meanwhile is another one, which is for the next time.
+            # A file that was replaced meanwhile is sent the next time.
             self._sent = seen if look(self.path) == seen else None
             self.refused = ""
             return True
@@ -275,7 +276,7 @@ class Checkpoint:
         return self._next
 
     def _put(self, key: str, seen: Look, until: float) -> Optional[Sent]:
-        """None when it has changed meanwhile. The file itself is sent; of a folder an archive."""
+        """Upload the file, or an archive of the folder. None when it has changed meanwhile."""
         self._next = ""
         if self.path.is_dir():
             return self._put_folder(key, seen, until)
@@ -311,11 +312,12 @@ class Checkpoint:
     # Its end.
 
     def mark(self) -> None:
-        """What there is when the program is told to end."""
+        """Note the checkpoint's state when the program is told to end."""
         self._marked, self._marked_open = look(self.path), is_written(self.path)
 
     def finish(self, until: float, *, by_itself: bool) -> bool:
-        """Send what the program has left. False when that cannot be trusted: then the one before counts."""
+        """Send the checkpoint that the program has left. False when it may be incomplete: the previous one counts
+        then."""
         self._over.set()
         self._hurry.set()
         seen = look(self.path)
@@ -324,7 +326,7 @@ class Checkpoint:
         if seen == self._sent:
             if self._is_as_sent(until):
                 return True
-            # Written through memory, which leaves its times as they are. Nothing else tells whether it is whole.
+            # It was written through mmap, which does not change its times, so it may be incomplete.
             self._sent = self._marked = None
         untouched = seen == self._marked and not self._marked_open
         if not (by_itself or untouched or seen.renamed_since(self._marked)):
@@ -338,7 +340,7 @@ class Checkpoint:
         return False
 
     def _is_as_sent(self, until: float) -> bool:
-        """By its content, as far as there is time to read it."""
+        """Compare the content with what was sent, if there is time to read it."""
         sent = next(iter(self._chain), None)
         if sent is None or sent.size > _READ * max(0.0, until - time.time()) / 2:
             return True
@@ -368,7 +370,7 @@ def _clear(path: Path) -> None:
 
 
 def look(path: Path) -> Optional[Look]:
-    """None when there is nothing, or it changes under our hands."""
+    """A snapshot of the checkpoint. None when there is none, or it changes meanwhile."""
     try:
         if not path.is_dir():
             return Look((("", *_stamp(os.stat(str(path)))),))
@@ -384,14 +386,14 @@ def _stamp(found: os.stat_result) -> Stamp:
 
 
 def _is_whole(before: os.stat_result, after: os.stat_result) -> bool:
-    """Whether a file that was read has not been written meanwhile. To be renamed over costs it a name, and no more."""
+    """Whether a file has not been written while it was read. Being replaced by a rename does not change its content."""
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return False
     return before.st_ctime_ns == after.st_ctime_ns or after.st_nlink < before.st_nlink
 
 
 def is_written(path: Path) -> bool:
-    """Whether any process has it, or something in it, open for writing."""
+    """Whether any process has the file, or a file in the folder, open for writing."""
     place = os.path.realpath(str(path))
     for descriptors in Path("/proc").glob("[0-9]*/fd"):
         with contextlib.suppress(OSError):

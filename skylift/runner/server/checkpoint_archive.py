@@ -1,8 +1,8 @@
-"""A checkpoint's folder in one tar archive, and out of it again.
+"""Packing a checkpoint's folder into a tar archive, and unpacking it.
 
-What there is comes back as it was: files with their holes, names of one file, links, empty folders, modes and times. A
-link that leads out of the folder, a socket, a FIFO and a device are refused by name. Of an archive nothing is believed:
-an earlier server of the job wrote it, or a program there did.
+Everything is restored: sparse files, hard links, symbolic links, empty folders, modes and times. A symbolic link that
+leads out of the folder, a socket, a FIFO or a device is refused by name. Nothing in an archive is trusted: an earlier
+server of the job has written it, or a program there.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _KINDS = (
 )
 
 Span = Tuple[int, int]
-"""Where data begins in a file, and how many bytes of it there are."""
+"""The offset and the length of data in a sparse file, in bytes."""
 
 
 class Unfit(Exception):
-    """What cannot be a checkpoint; its text says why, for the user."""
+    """Something cannot be a checkpoint. The text says why, for the user."""
 
 
 class Changed(Exception):
-    """It was written while it was read."""
+    """The checkpoint was written while it was read."""
 
 
 class Damaged(Exception):
-    """An archive that we have not made."""
+    """An archive that this module has not made."""
 
 
 class Owner(NamedTuple):
@@ -47,7 +47,8 @@ class Owner(NamedTuple):
 
 
 def walk(top: str) -> Iterator[Tuple[str, os.stat_result]]:
-    """A folder itself, as "", and all that is below it by its place, parents before children. No link is followed."""
+    """A folder itself, as "", and everything below it by its relative path, parents before children. No link is
+    followed."""
     waiting = [""]
     while waiting:
         inner = waiting.pop()
@@ -59,7 +60,7 @@ def walk(top: str) -> Iterator[Tuple[str, os.stat_result]]:
 
 
 def open_file(path: str) -> int:
-    """A descriptor of a regular file, and nothing else: a FIFO would have us wait for ever."""
+    """Open a regular file and nothing else: opening a FIFO would block."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(file).st_mode
     if not stat.S_ISREG(mode):
@@ -69,7 +70,7 @@ def open_file(path: str) -> int:
 
 
 def shown(name: str) -> str:
-    """A file's name may be any bytes."""
+    """A file name as text. It may be any bytes."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -119,7 +120,7 @@ def _check_link(tops: Tuple[str, str], inner: str, target: str) -> None:
 
 
 def leads_inside(tops: Tuple[str, ...], inner: str, target: str) -> bool:
-    """Whether a link of the folder leads to something in it, by its words; `tops` are what the folder is called."""
+    """Whether a link in the folder points into it, by its text. `tops` are the folder's absolute paths."""
     return _is_inside(os.path.normpath(os.path.join(tops[0], os.path.dirname(inner), target)), tops)
 
 
@@ -156,7 +157,7 @@ def _pack_file(tar: tarfile.TarFile, full: str, entry: tarfile.TarInfo, before: 
 
 
 def _spans(file: int, size: int) -> List[Span]:
-    """Where there is data, by what the file system says; a file system without holes has all of it there."""
+    """The spans with data. On a file system without sparse files, the whole file is one span."""
     spans, end = [], 0
     while end < size:
         try:
@@ -171,9 +172,9 @@ def _spans(file: int, size: int) -> List[Span]:
 
 
 def _sparse_head(entry: tarfile.TarInfo, spans: List[Span]) -> bytes:
-    """As GNU tar writes it (format 1.0 of sparse files), which Python reads and does not write:
+    """The header of a sparse file as GNU tar writes it (format 1.0), which Python can read but not write:
     https://www.gnu.org/software/tar/manual/html_section/Sparse-Formats.html
-    The size stands in the header itself: of one in a pax header Python takes the file's for that of its data."""
+    The size is in the header itself. From a pax header, Python would take the file's size for that of its data."""
     numbers = [len(spans) + 1, *(number for span in spans for number in span), entry.size, 0]
     table = b"".join(b"%d\n" % number for number in numbers)
     table += bytes(-len(table) % _BLOCK)
@@ -195,7 +196,7 @@ def _sparse_head(entry: tarfile.TarInfo, spans: List[Span]) -> bytes:
 
 
 def _record(told: Tuple[str, str]) -> bytes:
-    """ "LENGTH NAME=VALUE\\n", where the length is that of all of it, its own digits too."""
+    """ "LENGTH NAME=VALUE\\n". The length includes its own digits."""
     rest = (" %s=%s\n" % told).encode("utf-8", "surrogateescape")
     length = len(rest)
     while len(b"%d" % length) + len(rest) != length:
@@ -213,9 +214,9 @@ def _copy(source: Any, target: Any, size: int, short: Exception) -> None:
 
 
 class Unpacking:
-    """An archive into a new folder, which nobody else may enter. `tops` are what the folder will be called once it is
-    where it belongs. Nothing is written through a link: links are made last, and every place is named once, below a
-    folder that the archive has itself."""
+    """Unpacks an archive into a new folder, which nobody else may enter. `tops` are the paths that the folder will have
+    in its final place. Nothing is written through a link: links are made last, each path may appear once, and its
+    parent must be a folder of the archive."""
 
     def __init__(self, archive: Path, place: Path, tops: Tuple[str, ...], owner: Owner) -> None:
         self._archive, self._place, self._tops, self._owner = archive, str(place), tops, owner
@@ -276,7 +277,7 @@ class Unpacking:
     def _write(self, tar: tarfile.TarFile, entry: tarfile.TarInfo, full: str) -> None:
         found: Any = entry.sparse
         spans: List[Span] = [(0, entry.size)] if found is None else found
-        # A hostile table may name the same bytes any number of times.
+        # A hostile table may have the same bytes any number of times.
         self._left -= sum(size for _, size in spans)
         if self._left < 0 or any(number < 0 for span in spans for number in span):
             raise Damaged("%s is larger than all of it" % shown(entry.name))
@@ -298,7 +299,7 @@ class Unpacking:
             os.symlink(target, full)
             os.lchown(full, *self._owner)
             os.utime(full, ns=(when, when), follow_symlinks=False)
-        # The innermost first: what is made in a folder changes its time.
+        # The innermost first: making an entry in a folder changes the folder's time.
         for full, mode, when in reversed(self._folders):
             os.lchown(full, *self._owner)
             os.chmod(full, mode)

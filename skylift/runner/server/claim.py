@@ -1,4 +1,4 @@
-"""Whose a job is: exactly one server may run its program."""
+"""Claiming a job: exactly one server may run its program."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ STATUS = "server/status.json"
 
 
 class Claim(NamedTuple):
-    """The job is this server's. `attempt` is which try of a spot job this is; None of others."""
+    """The job belongs to this server. `attempt` is the attempt of a spot job, None for other jobs."""
 
     attempt: Optional[Attempt]
 
 
 def claim_job(context: Context, record: JobRecord) -> Optional[Claim]:
-    """None where the job is another server's, or has ended."""
+    """Claim the job for this server. None when another server has it, or it has ended."""
     if record.spot is None:
         return Claim(None) if claim_first(context, context.last) else None
     attempts = Attempts(context.prefix, context.aws, context.last, record.spot.beat)
     attempt = attempts.claim()
     if attempt is None and attempts.final is not None:
-        # Its server told of the end here first: it may not have come to the rest.
+        # The last server writes the job's end into the attempt first. It may have been ended before the rest.
         body = json.dumps(attempts.final).encode()
         context.retry("status", lambda: context.prefix.put(STATUS, body))
         EnvValues(context, record).remove()
@@ -37,7 +37,7 @@ def claim_job(context: Context, record: JobRecord) -> Optional[Claim]:
 
 
 def claim_first(context: Context, until: float, **more: Any) -> bool:
-    """An answer that was lost is told by whose name stands there."""
+    """Write the first attempt. When the answer was lost, the instance in it shows whose it is."""
     instance, key = context.aws.instance(), key_of(1)
     body = json.dumps({"instance": instance, "claimed": now_iso(), **more}).encode()
     if context.retry("claim", lambda: context.prefix.put(key, body, first=True), until):

@@ -25,7 +25,7 @@ FAILED = 123
 
 
 class Environment:
-    """`make` builds what the record asks for; `python` and `bin` are what came of it."""
+    """`make` builds the environment that the record asks for. `python` and `bin` are its paths."""
 
     def __init__(self, wanted: Dict[str, Any], login: Login, program: Program, log: Path, uv: Uv) -> None:
         self._wanted, self._login, self._program, self._log, self._finder = wanted, login, program, log, uv
@@ -41,11 +41,11 @@ class Environment:
 
     @property
     def folders(self) -> List[Path]:
-        """All that an environment consists of: its own folder, and Pythons that uv has fetched for it."""
+        """The folders of an environment: its own, and that of Pythons which uv has downloaded for it."""
         return [self._venv, self._login.home / ".local/share/uv/python"]
 
     def make(self, prebuilt: Optional[PrebuiltEnvironment], cached: CachedEnvironment) -> str:
-        """How it came to be: `kept` on this server by an earlier job, `taken` from the bucket, or `built`."""
+        """Make the environment. Returns `kept` (left by an earlier job), `taken` (from the bucket) or `built`."""
         self.python = str(self._venv / "bin" / "python")
         self.bin = os.path.dirname(self.python)
         how, found = "kept", cached.find()
@@ -58,13 +58,13 @@ class Environment:
             self._lock.write_text(found["lock"])
             os.chown(str(self._lock), self._login.uid, self._login.gid)
         if self._wanted["kind"] == "project":
-            # The project's own package, which is never shared; there is nothing left to resolve.
+            # Install the project's own package, which is never shared. Everything else is resolved.
             self._uv("sync", *self._version(), "--project", str(self._source), "--frozen")
         return how
 
     @property
     def lock(self) -> Optional[str]:
-        """What a project was resolved to."""
+        """The lock that a project was resolved to."""
         return self._lock.read_text() if self._wanted["kind"] == "project" else None
 
     @property
@@ -81,7 +81,7 @@ class Environment:
         if kind == "script":
             self._uv("sync", *version, "--active", "--script", source)
         elif kind == "project":
-            # The lock decides where there is one; what it says is not resolved anew.
+            # A project with a lock is not resolved again.
             found = self._lock.exists()
             frozen = ["--frozen"] if found else []
             self._uv("sync", *version, "--project", source, "--no-install-project", *frozen)
@@ -116,7 +116,7 @@ class Environment:
         return found
 
     def _uv(self, *arguments: str) -> str:
-        """What uv printed. Its own words are the detail of a failure."""
+        """Run uv and return what it printed. After a failure, that is the detail of the outcome."""
         with self._log.open("ab") as words:
             process = self._start([self._program_uv(), "--no-progress", *arguments], subprocess.PIPE, words)
             printed, _ = process.communicate()
@@ -133,6 +133,6 @@ class Environment:
         )  # fmt: skip
 
     def _go_on(self) -> None:
-        """Unless the job is ended meanwhile."""
+        """Raises Ended when the job is being ended."""
         if self._program.ending:
             raise Ended(self._program.ending, "The job was ended while its environment was made.", "", 143)

@@ -1,4 +1,4 @@
-"""That another server of the same job runs nothing any more: EC2 is asked to end it, until it says that it has."""
+"""Making sure that another server of the same job runs nothing any more: EC2 terminates it and confirms that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _TERMINATED = b"<name>terminated</name>"
 
 
 def end_server(aws: Aws, other: str, until: float) -> None:
-    """Raises Unreachable when that cannot be known by then, or Refused."""
+    """Terminate an instance and wait until EC2 says that it has ended. Raises Unreachable when that is not known by
+    `until`, or Refused."""
     pause = 0.2
     while not _is_over(aws, other):
         if time.time() + pause > until:
@@ -29,7 +30,7 @@ def _is_over(aws: Aws, other: str) -> bool:
             return True
         raise
     except Unreachable as error:
-        # A server that EC2 has forgotten has no tags, by which we may end it: then we may do that to ourselves alone.
+        # EC2 denies ending an instance that it has forgotten, because it has no tags. Check that we may end ourselves.
         return "HTTP 403" in str(error) and _may_end_itself(aws) and _is_denied(aws, other)
 
 
@@ -49,7 +50,7 @@ def _may_end_itself(aws: Aws) -> bool:
 
 
 def _is_denied(aws: Aws, other: str) -> bool:
-    """Once more: our role may have come to be known in the moment between the two questions."""
+    """Ask again: EC2 may have learned of our role between the first two calls."""
     try:
         return _ask_to_end(aws, other)
     except Unreachable as error:
@@ -57,7 +58,7 @@ def _is_denied(aws: Aws, other: str) -> bool:
 
 
 def send(aws: Aws, form: Dict[str, str]) -> Tuple[int, Dict[str, str], bytes]:
-    """One question to EC2. Raises Unreachable or Refused."""
+    """One request to EC2. Raises Unreachable or Refused."""
     headers = {"content-type": "application/x-www-form-urlencoded"}
     body = urllib.parse.urlencode(dict(form, Version="2016-11-15")).encode()
     return aws.send("ec2", "POST", aws.url("ec2") + "/", headers, body)

@@ -2,7 +2,8 @@
 
 The guardian is the supervisor's parent and a subreaper, so it becomes the parent of whatever a dead supervisor leaves.
 A program that outlives its supervisor therefore still has a parent that learns its exit code, and it is never started
-again: the next supervisor reads in the ledger how far the job was, and continues from there."""
+again: the next supervisor reads in the ledger how far the job was, and continues from there.
+"""
 
 from __future__ import annotations
 

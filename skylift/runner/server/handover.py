@@ -2,7 +2,8 @@
 
 Client and server both try to write `server/next.json` in the prefix of the job that has ended, and the first write
 counts: {"job": NAME} is the next job, {"job": null} means that the server waits no longer. The next job's deadline is
-in its own record, which no server's role can write."""
+in its own record, which no server's role can write.
+"""
 
 from __future__ import annotations
 

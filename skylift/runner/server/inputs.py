@@ -44,7 +44,8 @@ class Inputs:
     """Downloads inputs. An input that cannot be had ends the job, and so does a cancelled `program`.
 
     `kept` is a folder on a kept server with large files for its next job. They are hard links to the job's own files,
-    so they take no room, and one that the program has changed is detected by its digest."""
+    so they take no room, and one that the program has changed is detected by its digest.
+    """
 
     def __init__(self, place: Path, user: pwd.struct_passwd, program: Program, until: float, kept: Path) -> None:
         self._place, self._user, self._program, self._until, self._kept = place, user, program, until, kept

@@ -1,10 +1,10 @@
-"""What a program has left running is ended before anything of it is sent, so that results keep still: SIGTERM, a grace,
-SIGKILL.
+"""Ending the processes that a program has left running, before results are sent, so that files do not change: SIGTERM,
+a grace period, SIGKILL.
 
-That is all that runs as the login user: in any session, and however often it has forked. What somebody does who is
-logged in (`skylift ssh`, `skylift attach`) goes on. Who logs off and leaves something behind (nohup, tmux) leaves it to
-the job: it cannot be told from what the program has left, and ends with it. Where the machine is not all ours, or the
-login user is ourselves, as in tests, it is what descends from the program.
+These are all processes of the login user, in any session, however often they have forked. Processes of a user who is
+logged in (`skylift ssh`, `skylift attach`) go on. What a user leaves behind after logging off (nohup, tmux) cannot be
+told from the program's own processes, and ends with them. On a machine that is not all ours, or when this process runs
+as the login user, as in tests, only descendants of the program are ended.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from skylift.runner.server.console import say
 
 _KILLING = 10.0
-"""Seconds for what has been killed to be gone: one that waits for a broken disk may not be before the server is."""
+"""Seconds to wait for killed processes: one that waits for a broken disk may never end."""
 _LOOKS = 3
-"""Looks in a row that find nobody, on a machine where processes come and go all the time."""
+"""Searches in a row that must find nothing, on a machine where processes start and end all the time."""
 _LOGINS = frozenset({"sshd", "sshd-session", "dropbear", "login"})
 
 
 class _Process(NamedTuple):
-    """`users` are whom it runs as: for the kernel, that may be several."""
+    """A process. `users` are its user ids, which may be several."""
 
     parent: int
     name: str
@@ -34,10 +34,11 @@ class _Process(NamedTuple):
 
 
 class LeftRunning:
-    """`guardian` is whom orphans are left to; `whole_machine` is whether all that the user runs is the job's."""
+    """`guardian` is the subreaper of orphans. `whole_machine` is whether all processes of the user belong to the
+    job."""
 
     def __init__(self, guardian: int, uid: int, job: str, *, whole_machine: bool) -> None:
-        # One that was killed has left its number to anybody.
+        # The pid of a guardian that was killed may be any process's now.
         self._above, self._uid = {os.getpid(), *([guardian] if os.getppid() == guardian else [])}, uid
         self._mark = b"SKYLIFT_JOB=" + job.encode()
         self._ours = uid == os.geteuid()
@@ -59,8 +60,8 @@ class LeftRunning:
         return None
 
     def _kill(self) -> None:
-        """Who forks while being killed is stopped first: then there is a last one. Who does nothing else, thousands of
-        times a second, may get away."""
+        """Stop all processes, and then kill them: a process that forks cannot replace itself meanwhile. One that forks
+        thousands of times a second may escape."""
         until = time.monotonic() + _KILLING
         while True:
             stopped: Set[int] = set()
@@ -77,8 +78,8 @@ class LeftRunning:
                 return say("of what the program has left running, not all could be ended")
 
     def _look(self, number: signal.Signals, told: Set[int]) -> _Look:
-        """All that there are, each of whom is sent a signal as soon as it is seen, if it was not told before. The
-        newest first: there may be another one in its place in a moment."""
+        """Find all processes and send each a signal at once, unless it has had that signal. The newest come first: they
+        may be replaced in a moment."""
         look = _Look()
         for pid, descends in self._candidates(look):
             if self._is_left(pid, look, descends=descends):
@@ -89,8 +90,8 @@ class LeftRunning:
         return look
 
     def _candidates(self, look: _Look) -> Iterator[Tuple[int, bool]]:
-        """And whether it is known that one descends from us: where the kernel tells who does, nobody else's coming and
-        going is in the way."""
+        """Pids, and whether each is known to be our descendant. The kernel's lists of children are exact, also while
+        other processes start and end."""
         if self._whole_machine or not Path("/proc/%d/task/%d/children" % (os.getpid(), os.getpid())).exists():
             pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
             yield from ((pid, False) for pid in sorted(pids, reverse=True))
@@ -119,8 +120,8 @@ class LeftRunning:
 
 
 class _Look:
-    """One look at all processes, each read once. `is_sure` unless one was gone before it was its turn: then another one
-    may have come that was not seen."""
+    """One search of all processes, each read once. `is_sure` is False when one ended before it was read: it may have
+    started another one that was not seen."""
 
     def __init__(self) -> None:
         self._read: Dict[int, Optional[_Process]] = {}
@@ -129,7 +130,7 @@ class _Look:
         self.is_sure = True
 
     def process(self, pid: int) -> Optional[_Process]:
-        """None for one that has ended, or is only to be waited for."""
+        """The process; None when it has ended, or is a zombie."""
         if pid not in self._read:
             try:
                 self._read[pid] = _process(Path("/proc/%d" % pid))
@@ -146,7 +147,7 @@ class _Look:
         return found
 
     def children(self, pid: int) -> List[int]:
-        """Of all its threads."""
+        """The children of all threads of a process."""
         found: List[int] = []
         try:
             for task in Path("/proc/%d/task" % pid).iterdir():
@@ -163,7 +164,7 @@ def _process(place: Path) -> Optional[_Process]:
     if state in ("Z", "X"):
         return None
     owner = place.stat().st_uid
-    # That of one which does not show its memory is root, whoever it runs as.
+    # A process that is not dumpable belongs to root here, whatever user it runs as.
     return _Process(int(parent), name, {owner} if owner else _users(place))
 
 
@@ -175,7 +176,7 @@ def _users(place: Path) -> Set[int]:
 
 
 def _is_login(process: Optional[_Process]) -> bool:
-    """Root's own process for who is logged in: nobody else can make one."""
+    """Whether this is root's process for a user who is logged in. Only root can make one."""
     return process is not None and process.name in _LOGINS and 0 in process.users
 
 

@@ -1,4 +1,4 @@
-"""What the kernel's accounts say of memory: how much there is, and whom it ended for want of it."""
+"""The kernel's memory accounting: the limit, and how many processes the OOM killer has ended."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Memory:
         self.before = self._kills() if before is None else before
 
     def kills(self) -> int:
-        """Processes that the kernel has ended for want of memory since `before` was counted; a reboot counts anew."""
+        """The number of processes that the OOM killer has ended since `before` was counted. A reboot starts at zero."""
         return max(0, self._kills() - self.before)
 
     def limit(self) -> Optional[int]:
-        """Bytes that all processes here may use together."""
+        """The bytes that all processes here may use together."""
         limits = [self._meminfo()]
         for folder in self._folders:
             for name in ("memory.max", "memory.limit_in_bytes"):
@@ -28,7 +28,7 @@ class Memory:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def _find_folders(self) -> List[Path]:
-        """The innermost group that is kept account of, and those around it."""
+        """The folder of the innermost group with accounting, and those of its parents."""
         mount = self._root / "sys/fs/cgroup"
         for line in _read(self._root / "proc/self/cgroup").splitlines():
             _, controllers, place = line.split(":", 2)
@@ -36,7 +36,7 @@ class Memory:
             if controllers and top == mount:
                 continue
             folder = top / place.lstrip("/")
-            # A namespace may not show where it is rooted.
+            # In a cgroup namespace the path may not exist below the mount.
             for inner in (folder, top):
                 if (inner / "memory.events").exists() or (inner / "memory.oom_control").exists():
                     return [inner, *(each for each in inner.parents if each == top or top in each.parents)]

@@ -1,4 +1,4 @@
-"""How a job ended, in one state, one exit code and one sentence."""
+"""How a job ended: one state, one exit code and one sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REBOOTED = 122
 CAPPED = 124
 FAILED = 125
 BY_SIGTERM = (-signal.SIGTERM, 128 + signal.SIGTERM)
-"""How a program ends that has heard SIGTERM: by it, or with the exit code of those that catch it."""
+"""Exit codes after SIGTERM: of a program that does not catch it, and the usual one of a program that does."""
 
 
 class Ended(Exception):
@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
 
     @classmethod
     def parse(cls, fields: Dict[str, Any]) -> Outcome:
-        """Of what `fields` has returned, and the ledger kept."""
+        """The outcome from its `fields`, as the ledger has them."""
         return cls(**dict(fields, state=State(fields["state"])))
 
     def fields(self) -> Dict[str, Any]:
@@ -45,10 +45,10 @@ def before_start(ended: Ended) -> Outcome:
 
 
 def is_answer(code: int, *, stands: bool, when: float, ended: float) -> bool:
-    """Whether the end of a program that was told of a notice is its answer to that: it has left, and goes on elsewhere.
+    """Whether a program has ended because of an interruption notice, so that it continues on another server.
 
-    While the notice `stands` all but 0 is. Once it has been taken back, only SIGTERM itself, or the 143 of those that
-    catch it, and only until `when`, when the program had to be off: whatever else it ends with is its own.
+    While the notice `stands`, every exit code but 0 means that. After it was withdrawn, only SIGTERM or 143 does, and
+    only until `when`, when the program had to have ended. Any other end is the program's own.
     """
     if stands or code == 0:
         return code != 0
@@ -56,8 +56,9 @@ def is_answer(code: int, *, stands: bool, when: float, ended: float) -> bool:
 
 
 def judge(code: int, ending: Optional[State], words: Dict[State, str], kills: int, limit: Optional[int]) -> Outcome:
-    """`code` is as Popen has it, negative for a signal; `ending` is why we ended the program, if we did, and `words`
-    has the sentence for each such reason; `kills` are processes that the kernel ended for want of memory."""
+    """The outcome of a program. `code` is its exit code as in Popen, negative for a signal. `ending` is why we ended
+    it, if we did, and `words` has a sentence for each such reason. `kills` is the number of processes that the kernel's
+    OOM killer has ended."""
     name = signal.Signals(-code).name if code < 0 and -code in set(signal.Signals) else None
     memory = {"limit": limit, "kills": kills} if kills else None
     exit_code = 128 - code if code < 0 else code

@@ -3,7 +3,8 @@ matches, whatever was sent.
 
 A pattern is a path or a glob relative to the working directory. A pattern that matches a folder includes all files
 below it. As in a shell, `*`, `?`, `[...]` and `**` do not match names that begin with a dot, and `.` means all other
-files of the working directory: asking for everything does not ask for `.bashrc`."""
+files of the working directory: asking for everything does not ask for `.bashrc`.
+"""
 
 from __future__ import annotations
 

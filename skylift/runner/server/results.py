@@ -284,7 +284,8 @@ class _Journal:
 
     As long as the program runs, a stamp may lie: what is written into a file that is mapped to memory leaves its time
     as it is, until the kernel has written it to the disk. So what was sent then is read again at the end, once, and
-    sent again where it is another. `_still` are files that were sent, or read again, when they kept still."""
+    sent again where it is another. `_still` are files that were sent, or read again, when they kept still.
+    """
 
     def __init__(self, path: Optional[Path]) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""The program, from its start to its end; also one that an earlier supervisor has started."""
+"""The program from its start to its end, also when an earlier supervisor has started it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from skylift.runner.server.status import State, now_iso
 from skylift.runner.server.terminal import Terminal
 
 _SHUTDOWN = 2.0
-"""Seconds within which everybody on a server has heard that it shuts down."""
+"""Seconds in which every process of a server has received the signal of a shutdown."""
 
 
 def start_program(session: Session, prepared: Prepared, boot: str) -> Running:
-    """Raises Ended when it cannot be started."""
+    """Start the program. Raises Ended when that fails."""
     argv, env = list(session.record.argv), _environment(session, prepared)
     if session.record.python:
         argv[0] = prepared.environment.python
@@ -56,8 +56,8 @@ def _environment(session: Session, prepared: Prepared) -> Dict[str, str]:
 
 
 def _note_start(session: Session, memory: Memory, boot: str) -> Start:
-    """From here on the program is never started again, and what is new is its own: a lock or a build of its project
-    is not."""
+    """Note the start in the ledger: from here on the program is never started again. Files that are new from now on are
+    the program's, so a lock or a build of its project, made before, is none of its results."""
     told = {"state": State.RUNNING, "booted": session.status.fields["booted"], "started": now_iso()}
     now, clock = time.time(), time.monotonic()
     if session.spot is not None:
@@ -95,15 +95,15 @@ def _start_on(terminal: Terminal, session: Session, argv: List[str], env: Dict[s
 
 
 def clear_up(session: Session, recovery: Recovery) -> None:
-    """What an earlier supervisor was at when it was ended: it is done anew."""
+    """End what an earlier supervisor was doing when it was killed. It is done again."""
     if recovery.helper is not None:
         kill_session(recovery.helper)
     session.program.recall(recovery.ending)
 
 
 def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
-    """Where an earlier supervisor left off: its program runs, or has ended. Raises Ended when it went down with the
-    server."""
+    """Continue from an earlier supervisor, whose program runs or has ended. Raises Ended when the program ended with
+    the server."""
     start = recovery.start
     if start is not None:
         session.results.had(start.arrived)
@@ -126,7 +126,7 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
 
 
 class Running:
-    """A program that has been started. `prepared` is None of one that an earlier supervisor has started."""
+    """A program that has been started. `prepared` is None when an earlier supervisor has started it."""
 
     def __init__(self, session: Session, start: Start, memory: Memory, prepared: Optional[Prepared]) -> None:
         self._session, self._start, self._memory, self._prepared = session, start, memory, prepared
@@ -185,7 +185,7 @@ class Running:
         if ending is State.INTERRUPTED and not (session.spot is not None and session.spot.goes_on_elsewhere(code)):
             ending = None
         if ending is None and (code in BY_SIGTERM or (code != 0 and session.spot is not None)):
-            # If the server goes down without a notice, we hear of it in this time, too, and the program has not ended.
+            # A shutdown that has ended the program reaches us too in this time; the program did not end by itself then.
             time.sleep(_SHUTDOWN)
         return ending
 

@@ -1,4 +1,4 @@
-"""Streams and status on their way to the prefix, while the program runs and at the end."""
+"""Uploading streams and status to the prefix, while the program runs and at its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skylift.runner.server.upload import PIECE
 
 
 class Shipper:
-    """`run` is a thread: soon at first, then at longer intervals; `finish` sends all that is left."""
+    """`run` is a thread that uploads at growing intervals. `finish` uploads the rest."""
 
     def __init__(self, prefix: Prefix, streams: List[Stream], status: Status, folder: Path) -> None:
         self._prefix, self._streams, self._status = prefix, streams, status
@@ -32,9 +32,9 @@ class Shipper:
         self._thread.start()
 
     def _recall(self) -> None:
-        """What an earlier supervisor has shipped need not be shipped again; what it failed to note is."""
+        """Read how far an earlier supervisor has uploaded. What it did not note is uploaded again."""
         for line in self._shipped.read_text(errors="replace").splitlines() if self._shipped.exists() else ():
-            # Whoever was killed in the middle of a line, or had no room for it, has not come to its last word.
+            # The line is incomplete when its writer was killed, or the disk was full.
             with contextlib.suppress(ValueError, KeyError):
                 name, start, end, _ = line.split()
                 self._pieces[name].append(int(start))
@@ -60,7 +60,7 @@ class Shipper:
 
     @property
     def shipped(self) -> Dict[str, int]:
-        """Up to where each stream is in the prefix."""
+        """The offset up to which each stream is in the prefix."""
         return dict(self._sent)
 
     def finish(self, until: Until) -> None:
@@ -86,7 +86,7 @@ class Shipper:
             stream.forget_times(end)
 
     def _forget_what_was_cut(self) -> None:
-        """Pieces lie within segments, so that those between head and tail go whole."""
+        """Delete the uploaded pieces between head and tail. No piece crosses the end of a segment."""
         for stream in self._streams:
             if stream.cut is None:
                 continue

@@ -31,7 +31,8 @@ class Stream:
 
     The program's end is opened for reading too, so the program never gets SIGPIPE, even if this process dies. When a
     log becomes longer than `cap`, its head and tail are kept, and `cut` is the span between them. Bytes before `base`
-    were written on another server and are in the prefix."""
+    were written on another server and are in the prefix.
+    """
 
     def __init__(
         self,
