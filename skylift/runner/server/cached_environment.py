@@ -1,7 +1,7 @@
-"""The environment that an earlier job has left on a server that was kept: still there for the next that needs the same.
+"""The environment that an earlier job has left on a kept server, for a next job that needs the same one.
 
-A program may change its environment, by `pip install` for one. So what it was is noted before the program starts, and
-only if it still is that when the job is over, the next job uses it; else nothing of it is used for another one.
+A program may change its environment, for example with `pip install`. So the environment is noted before the program
+starts, and the next job uses it only if it was unchanged when the job ended.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, Dict, List, Optional
 
 
 class CachedEnvironment:
-    """`mark` says what stands there: a recipe, and the lock that it was made by. `recipe` is the one that is wanted,
-    and empty for an environment that is nobody else's. `cache` is uv's, which has its files in common with what it
-    makes."""
+    """`mark` is a file that names the environment here: its recipe, and the lock that it was made from. `recipe` is the
+    wanted one, and empty for an environment that is not shared. `cache` is uv's cache, which shares files with the
+    environment by hard links."""
 
     def __init__(self, mark: Path, folders: List[Path], cache: Path, recipe: str) -> None:
         self._mark, self._folders, self._cache, self._recipe = mark, folders, cache, recipe
@@ -26,7 +26,7 @@ class CachedEnvironment:
         self._lock: Optional[str] = None
 
     def find(self) -> Optional[Dict[str, Any]]:
-        """{"recipe", "lock"} if it is the one that is wanted. From now on nobody can say so, until this job is over."""
+        """{"recipe", "lock"} if the environment here is the wanted one. Removes the mark until the job has ended."""
         with contextlib.suppress(FileNotFoundError):
             found: Dict[str, Any] = json.loads(self._mark.read_text())
             self._mark.unlink()
@@ -43,7 +43,7 @@ class CachedEnvironment:
             self._mark.write_text(json.dumps({"recipe": self._recipe, "lock": self._lock}))
 
     def _look(self) -> str:
-        """Of each file what a write would change; what Python compiles beside its sources does not count."""
+        """A digest of what a write would change of each file. Compiled files beside their sources do not count."""
         digest = hashlib.sha256()
         for top in self._folders:
             for place, folders, files in os.walk(str(top)):

@@ -1,4 +1,4 @@
-"""What every stage of a job knows from its first moment on: where it runs, for which job, and until when."""
+"""What every stage of a job knows: where it runs, for which job, and until when."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Context:
         return patiently(what, call, self.last if until is None else until)
 
     def where(self) -> Dict[str, str]:
-        """The job's place in S3, for another process."""
+        """The job's prefix in S3, for another process."""
         place = {"bucket": self._bucket, "prefix": "jobs/" + self.job, "region": self.aws.region, "imds": self._imds}
         return {name: str(value) for name, value in place.items()}
 
     def place(self, name: str) -> Prefix:
-        """Another place in the job's bucket."""
+        """Another prefix in the job's bucket."""
         return Prefix(self.aws, self._bucket, name)
 
     def metadata(self) -> Metadata:

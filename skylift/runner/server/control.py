@@ -1,4 +1,4 @@
-"""What others may ask of a job on its server: signals, its end, and that the server looks for the next job."""
+"""Orders for a job on its server: a signal, its end, or to look for the next job."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from skylift.runner.server.terminal import Terminal
 
 
 class Control:
-    """`asked` is set once somebody says that a next job is there, and `cancelled` when the job is to end; then the
-    server looks for no other job."""
+    """`asked` is set when a client says that there is a next job. `cancelled` is set when the job is to end; then the
+    server waits for no next job."""
 
     def __init__(self, program: Program, terminal: Optional[Terminal] = None, stdin: Optional[Stdin] = None) -> None:
         self._program, self.terminal, self.stdin = program, terminal, stdin
@@ -34,7 +34,8 @@ class Control:
         self._program.end(State.CANCELLED)
 
     def listen(self, prefix: Prefix, poll: float) -> None:
-        """The way to end a job that needs no SSH; asked every few seconds, for as long as the server is up."""
+        """Look for a request in the prefix to cancel the job, every few seconds, as long as the server runs. It needs
+        no SSH."""
         threading.Thread(target=self._listen, args=(prefix, poll), name="cancel", daemon=True).start()
 
     def _listen(self, prefix: Prefix, poll: float) -> None:

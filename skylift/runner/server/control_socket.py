@@ -21,18 +21,19 @@ from skylift.runner.server.status import Status
 from skylift.runner.server.stream import READ, Stream
 
 _CONNECTIONS = 64
-"""At a time. One more, and the oldest is hung up on, so that whoever comes is heard: a client comes again by itself."""
+"""The most connections at a time. One more closes the oldest, whose client connects again by itself."""
 _LINE = 2 << 20
-"""Bytes of one order, which may bring a megabyte of what was typed."""
+"""The most bytes of one order, which may have a megabyte of typed input."""
 _PAUSE = 0.2
-"""Seconds until a connection is taken after all for which there were no descriptors."""
+"""Seconds until accepting is tried again, after all file descriptors were in use."""
 _OFTEN, _SELDOM = 0.5, 3600.0
-"""Seconds between two looks at the server, at the least and at the most."""
+"""The least and the most seconds between two measurements of the server."""
 
 
 class _Watch(NamedTuple):
-    """From where on somebody wants the streams. With `since`, what was written from that time on; with `once`, only
-    what there is by now. `gauge` is how many seconds lie between two looks at the server, 0 for none."""
+    """The offsets from which a client wants the streams. With `since`, only what was written from that time on. With
+    `once`, only what there is now. `gauge` is the number of seconds between two measurements of the server, 0 for
+    none."""
 
     offsets: Dict[str, int]
     since: Optional[float]
@@ -41,7 +42,7 @@ class _Watch(NamedTuple):
 
 
 class ControlSocket:
-    """Who may open it (root, and the login user's group) may watch, type, signal and cancel."""
+    """The socket. A user who may open it (root, and the login user's group) may watch, type, signal and cancel."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class ControlSocket:
         status: Status,
         under_way: Callable[[], Dict[str, Any]] = dict,
     ) -> None:
-        """`under_way` says what there is to tell of a step that takes its time."""
+        """`under_way` returns the progress of a slow step."""
         self._control, self._streams, self._status, self._under_way = control, streams, status, under_way
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         path.parent.chmod(0o755)
@@ -102,7 +103,7 @@ class ControlSocket:
             self._watched.discard(connection)
 
     def close(self) -> None:
-        """Give those who watch a few seconds to take the last frame; each hangs up when it has it."""
+        """Wait a few seconds for clients to read the last frame. Each disconnects when it has it."""
         until = time.monotonic() + 5
         with self._changing:
             threads = [self._open[each] for each in self._watched]
@@ -155,7 +156,7 @@ class ControlSocket:
             if watch.since is not None:
                 self._skip(offsets, watch.since)
             if any(offsets[each.name] < each.base for each in self._streams):
-                # Another server's; who hears no more from us looks in the prefix, and comes back from there.
+                # Another server has the job now. The client reads the prefix, and connects to that server.
                 return connection.shutdown(socket.SHUT_RDWR)
             if watch.since is not None:
                 _send(connection, b"b", json.dumps(offsets).encode())
@@ -165,7 +166,7 @@ class ControlSocket:
                 self._send_all(connection, offsets, watch.gauge)
             return connection.shutdown(socket.SHUT_WR)
         except OSError as error:
-            # Of this machine, it may be: whoever watches sees that no more comes, and comes again.
+            # It may be an error of this machine. The client notices, and connects again.
             say("a client of the socket is not served any further: %s" % error)
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -192,7 +193,7 @@ class ControlSocket:
         _send(connection, stream.name[3:4].encode(), data)
 
     def _send_all(self, connection: socket.socket, offsets: Dict[str, int], every: float) -> None:
-        """With `every`, each so many seconds also how the server is."""
+        """Send streams and statuses as they come, and every `every` seconds a measurement of the server."""
         status, told = self._status, -1
         gauge = Gauge() if every else None
         due = time.monotonic() + every
@@ -221,13 +222,13 @@ class ControlSocket:
 
 
 def _parse_watch(order: Dict[str, Any]) -> _Watch:
-    """Raises one of those errors that end a connection."""
+    """Raises an error that ends the connection."""
     offsets = {name: int(order["stream"][name]) for name in ("stdout", "stderr")}
     if min(offsets.values()) < 0:
         raise ValueError("a stream begins at 0")
     since, gauge = order.get("since"), float(order.get("gauge") or 0)
     if gauge:
-        # In this order, what is no number is the least.
+        # With the arguments in this order, NaN becomes the least value.
         gauge = min(max(_OFTEN, gauge), _SELDOM)
     return _Watch(offsets, None if since is None else float(since), bool(order.get("once")), gauge)
 

@@ -1,4 +1,4 @@
-"""A defect of ours, or a prefix that cannot be used: it is told as the job's end, and the server still goes off."""
+"""After a defect of the supervisor, or with a prefix that cannot be used: report the job's end, and turn off."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skylift.runner.server.power import power_off
 from skylift.runner.server.status import State, Status
 
 _TRYING = 60.0
-"""Seconds for which the end is told."""
+"""Seconds in which reporting the end is tried."""
 
 
 class CrashReport:
@@ -32,10 +32,10 @@ class CrashReport:
         trouble = "".join(traceback.format_exception(kind, error, trace))
         say(trouble)
         if self._is_spot and self._claim is None:
-            # Another server may have the job, and goes on with it.
+            # Another server may have the job. It continues.
             return power_off()
         if self._status.fields["final"] or self._context.ledger.read().get("delivered"):
-            # How the job ended has been told; what comes after that is no end of it.
+            # The job's end has been reported. An error after that does not change it.
             return power_off()
         return self._tell(
             {
@@ -53,7 +53,7 @@ class CrashReport:
         attempt = claim.attempt if claim is not None else None
         try:
             if claim is None and not claim_first(context, until, over={"final": json.loads(body)}):
-                # Another server has the job, and its end is not for us to tell.
+                # Another server has the job, and reports its end.
                 return
             if attempt is not None:
                 attempt.end(until, over={"final": json.loads(body)})

@@ -1,4 +1,4 @@
-"""The end of a job: what it has left comes to its prefix, and last of all the word that it has ended."""
+"""The end of a job: everything is sent to its prefix, and the final status last."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ from skylift.runner.server.stop_instead import ask_to_stop
 from skylift.runner.server.stream import cuts
 
 _TRYING = 10.0
-"""Seconds for which results are sent before a server asks again to be stopped."""
+"""Seconds in which results are sent before the server asks again to be stopped."""
 
 
 def conclude(session: Session, found: Concluded) -> Outcome:
-    """From here on the outcome stands, whoever delivers it. The state is what it says only when all has been
-    delivered."""
+    """Fix the outcome, whichever supervisor delivers it. The status shows it when everything has been delivered."""
     _end_what_is_left(session)
     if session.terminal is not None:
         session.terminal.finish()
@@ -48,7 +47,7 @@ def conclude(session: Session, found: Concluded) -> Outcome:
 
 
 def _end_what_is_left(session: Session) -> None:
-    """What comes home is to keep still. Of little time, most is for sending it."""
+    """End the processes that are left, so that results do not change. When time is short, most is kept for sending."""
     context, last = session.context, session.context.deadline - HOLD
     if session.spot is not None:
         last = session.spot.ends_at(last)
@@ -59,7 +58,7 @@ def _end_what_is_left(session: Session) -> None:
 
 
 def pass_on(session: Session, outcome: Outcome) -> None:
-    """To the server that comes next: all that it needs to go on, and at last that it may."""
+    """Hand a spot job over to its next server: send all that it needs, and then the end of this attempt."""
     context, spot = session.context, session.spot
     assert spot is not None
     until = min(context.last, time.time() + context.patience)
@@ -88,17 +87,18 @@ def _finish_checkpoint(session: Session, outcome: Outcome, until: float) -> None
 
 
 class Delivery:
-    """`run` says until when the server stays, in seconds since the epoch: 0 where it goes off."""
+    """The delivery of a job. `run` returns until when the server stays, in seconds since the epoch: 0 if it turns
+    off."""
 
     def __init__(self, session: Session, outcome: Outcome, prebuilt: Optional[PrebuiltEnvironment]) -> None:
         self._session, self._outcome, self._prebuilt = session, outcome, prebuilt
         self._context = session.context
 
     def run(self) -> float:
-        """What goes well may go on until the server must be stopped if its disk is to be kept."""
+        """Deliver. An upload that makes progress may go on until the server must be stopped to keep its disk."""
         deadline = self._context.deadline
         send_deadline = SendDeadline(self._context.patience, deadline - RESERVE, deadline - HOLD)
-        # What is under way at that time need not be over before it is too late.
+        # An upload that is under way then might not end before it is too late.
         late = Alarm(deadline - HOLD + 5, self._ask_to_stop)
         late.start()
         kept_until = self._deliver(send_deadline)
@@ -106,8 +106,8 @@ class Delivery:
         return self._hold_results() if kept_until is None else kept_until
 
     def _deliver(self, send_deadline: SendDeadline) -> Optional[float]:
-        """Streams, results, manifest, and last the final status: who reads that can rely on all the rest. None when
-        that did not work."""
+        """Send streams, results, manifest, and the final status last: a client that reads it can rely on the rest. None
+        when that failed."""
         session, context = self._session, self._context
         try:
             together(
@@ -120,19 +120,19 @@ class Delivery:
             kept_until = time.time() + session.record.keep if session.record.keep else 0.0
             end = self._end(kept_until)
             if session.spot is not None:
-                # First of all where a next server looks: it must not begin a job anew that has ended.
+                # The attempt first: a next server must not start a job that has ended.
                 told = json.loads(session.status.encoded(**end))
                 session.spot.attempt.end(until, **session.how_far(), over={"final": told})
-            # Who was to remove them when the program had started may have had no answer yet, or been ended. Not before
-            # the attempt's end: a next server could neither begin the job without them, nor know that it has ended.
+            # They may be there still: removing them when the program had started may have failed. Only after the
+            # attempt's end: before that, a next server might need them.
             session.env_values.remove(until)
             context.retry("status", lambda: context.prefix.put(STATUS, session.status.encoded(**end)), until)
         except (Unreachable, Refused, OSError) as error:
-            # Of this machine too: a disk that fails for a moment is no end of the job.
+            # Also errors of this machine: the job's delivery survives a disk that fails for a moment.
             say("the job's end could not be delivered: %s" % error)
             return None
         context.ledger.note(delivered=True, kept_until=kept_until, spot=session.spot is not None)
-        # Last: a client that hears of the end takes this server's role away.
+        # Last: a client that learns of the end removes this server's role.
         session.status.set(**end)
         if session.spot is not None:
             release_fleet(context)
@@ -147,9 +147,10 @@ class Delivery:
         return end
 
     def _hold_results(self) -> float:
-        """Results that nobody has yet are kept by stopping, not terminating. What answers first decides: they may
-        be delivered after all. Where stopping is refused, they are tried again until the timer ends the server."""
-        # Of a spot job, another server would come at once and begin anew.
+        """Keep undelivered results by stopping the server instead of terminating it. Meanwhile delivering is tried
+        again, and what succeeds first counts. If EC2 refuses to stop the server, delivering is tried until the timer
+        fires."""
+        # A spot job's fleet would start another server at once.
         may_stop, pause = self._session.spot is None, 1.0
         self._context.ledger.note(stranded=True)
         while time.time() < self._context.deadline - LAST:
@@ -165,7 +166,7 @@ class Delivery:
         return 0.0
 
     def _ask_to_stop(self) -> bool:
-        """Does not come back from a server that will be stopped; whether it is worth asking again."""
+        """Ask EC2 to stop this server. Returns only when that failed: whether to ask again."""
         if self._session.spot is not None:
             return False
         self._context.ledger.note(stranded=True)

@@ -1,4 +1,4 @@
-"""The fleet that has brought this server, and would bring another one in its place."""
+"""The fleet that has started this server, and would start another one in its place."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from skylift.runner.server.power import LAST
 from skylift.runner.server.prefix import Prefix
 
 _PATIENCE = 300
-"""Seconds in which a job's fleet must be gone; longer, and the server goes before it."""
+"""Seconds in which a job's fleet must be deleted. After that the server turns off before the fleet."""
 _TAG = "/latest/meta-data/tags/instance/aws:ec2:fleet-id"
 _GONE = (b"fleetIdDoesNotExist", b"fleetNotInDeletableState")
 
 
 def delete_fleet(aws: Aws, metadata: Metadata, prefix: Prefix, until: float) -> None:
-    """So that nothing comes after this server. Where that does not work, the next one finds the job ended, and tries
-    again."""
+    """Delete the job's fleet, so that no other server follows this one. When that fails, the next server finds that the
+    job has ended, and tries it again."""
     try:
         fleet = _find(metadata, prefix)
         patiently("the fleet", lambda: _delete(aws, fleet), until)
@@ -29,8 +29,8 @@ def delete_fleet(aws: Aws, metadata: Metadata, prefix: Prefix, until: float) -> 
 
 
 def _find(metadata: Metadata, prefix: Prefix) -> str:
-    """By EC2's tag, which is there from the first moment; where the metadata has no tags, by what the client has left,
-    if it came to that."""
+    """The fleet's id, from the instance's tags, which exist from the start. Without tags in the metadata, from the
+    object that the client has written, if it has."""
     try:
         return metadata.get(_TAG)
     except Unreachable:
@@ -47,6 +47,6 @@ def _delete(aws: Aws, fleet: str) -> None:
 
 
 def release_fleet(context: Context) -> None:
-    """Before this server goes off, or another one would come."""
+    """Delete the fleet before this server turns off: otherwise it would start another one."""
     until = min(context.deadline - LAST, time.time() + _PATIENCE)
     delete_fleet(context.aws, context.metadata(), context.prefix, until)

@@ -1,4 +1,4 @@
-"""What to do: record.json, as the client wrote it. The package's docstring says what each field is."""
+"""The job's record.json, as the client has written it. The package's docstring describes the fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skylift.runner.server.stream import DEFAULT_CAP
 
 
 class SpotPlan(NamedTuple):
-    """Of a job whose server may be taken away, and another one brought in its place. `checkpoint` is a path or ""."""
+    """The spot part of a record. `checkpoint` is a path, or empty."""
 
     checkpoint: str
     beat: float
@@ -47,7 +47,7 @@ class JobRecord(NamedTuple):
 
     @classmethod
     def parse(cls, text: bytes) -> JobRecord:
-        """Raises Refused. What an older client has not written has its default."""
+        """Raises Refused. Fields that an older client does not write have defaults."""
         found = json.loads(text)
         if found["version"] != 1:
             raise Refused(200, "the record has version %s, not 1" % found["version"])

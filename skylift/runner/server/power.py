@@ -1,4 +1,4 @@
-"""The server's end, which the operating system keeps to whatever becomes of this program."""
+"""Turning the server off. The operating system's own timer does it even if this program dies."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from skylift.runner.server.console import say
 RESERVE = 120
 """Seconds before the deadline at which a server that could not deliver its results asks to be stopped."""
 HOLD = 95
-"""Seconds before the deadline at which nothing more is sent, and the server asks to be stopped with what is left: the
-operating system's timer counts in minutes, and may come a minute early."""
+"""Seconds before the deadline at which nothing more is sent, and the server asks to be stopped with the rest on its
+disk. The operating system's timer counts in minutes and may fire a minute early."""
 LAST = 30
-"""Seconds before the deadline at which nothing new is begun."""
+"""Seconds before the deadline after which nothing new begins."""
 
 
 def arm_timer(deadline: float) -> None:
-    """Off at the deadline, by the operating system's own timer."""
+    """Have the operating system turn the server off at the deadline."""
     minutes = max(1, int((deadline - time.time()) // 60))
     try:
-        # Not waited for: some systems' shutdown stays until its time has come.
+        # Not waited for: on some systems `shutdown` runs until its time has come.
         subprocess.Popen(["shutdown", "-P", "+%d" % minutes], stdin=subprocess.DEVNULL, start_new_session=True)
     except FileNotFoundError:
         say("this image has no `shutdown`: nothing but this program turns the server off")

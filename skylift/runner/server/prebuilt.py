@@ -1,4 +1,4 @@
-"""Environments that are not built twice: taken from the bucket, or kept there for the next job.
+"""Environments that are shared between jobs: downloaded from the bucket, or uploaded for later jobs.
 
 A place in the bucket holds one environment:
 
@@ -32,14 +32,14 @@ from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.unpack import sha256_of
 
 PACK = 16 << 20
-"""Bytes from which on a pack is closed; a larger file has one of its own."""
+"""Bytes after which a pack is closed. A larger file has a pack of its own."""
 _AT_A_TIME = 4
 _TAKING = 60
-"""Seconds that an environment which is there already may keep us, before it is built after all."""
+"""Seconds to download an environment, before it is built instead."""
 _PINNING = 30
-"""Likewise, for S3 to take what is written down."""
+"""Seconds to upload the pin."""
 _KEEPING = 300
-"""Likewise, for S3 to take the files. Results wait for room that these have, and must not run out of patience."""
+"""Seconds to upload the files. Results share the memory for uploads with them, and must not time out meanwhile."""
 _MASKED = 0o022
 _LEAST = 15.0
 """Seconds that keeping an environment may take after the program's end, however quickly it was built."""
@@ -48,7 +48,7 @@ Entry = List[Any]
 
 
 class Changed(Exception):
-    """A file is not what was written down of it."""
+    """A file is not as the index has it."""
 
 
 class PrebuiltEnvironment:
@@ -67,7 +67,7 @@ class PrebuiltEnvironment:
     # Taken.
 
     def take(self) -> Optional[Dict[str, Any]]:
-        """The index of what is now on this server; None when it has to be built."""
+        """Download the environment. Returns its index; None when it has to be built."""
         if not self._sha256:
             return None
         self._clear()
@@ -109,7 +109,7 @@ class PrebuiltEnvironment:
         return index
 
     def _place(self, path: str) -> str:
-        """Paths are ours: the index is known by its digest."""
+        """An absolute path. Paths in the index are trusted: its digest is known."""
         return os.path.join(str(self._login.home), path)
 
     def _give(self, place: str) -> None:
@@ -144,7 +144,7 @@ class PrebuiltEnvironment:
             self._write(self._place(path), data, mode, modified)
 
     def _write(self, place: str, data: memoryview, mode: int, modified: int) -> None:
-        """With as few calls as there may be: files are small, and there are thousands of them."""
+        """Write a file with few system calls: there are thousands of small files."""
         file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             os.fchown(file, self._login.uid, self._login.gid)
@@ -205,13 +205,13 @@ class PrebuiltEnvironment:
         return digest.hexdigest()
 
     def keep(self) -> None:
-        """Beside the program; what that changes meanwhile is not kept."""
+        """Upload the files while the program runs. Files that it changes meanwhile are left out."""
         if self._index:
             self._keeping = threading.Thread(target=self._keep, name="environment", daemon=True)
             self._keeping.start()
 
     def stop(self, cancelled: Callable[[], bool]) -> None:
-        """The job has ended. What is on its way may still arrive, if that takes no longer than building it did."""
+        """Stop after the job's end. An upload that has begun may finish, if that takes no longer than the build did."""
         until = time.time() + (0 if cancelled() else self._patience)
         if self._keeping is not None:
             self._keeping.join(max(0.0, until - time.time()))

@@ -1,4 +1,4 @@
-"""The job's own place in S3."""
+"""A job's prefix in S3."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Answer = Tuple[int, Dict[str, str], bytes]
 
 
 class Prefix:
-    """The job's own place in S3; or another one, down to a whole bucket."""
+    """A job's prefix in S3; or another one, even a whole bucket."""
 
     def __init__(self, aws: Aws, bucket: str, prefix: str = "") -> None:
         self._aws = aws
@@ -32,7 +32,7 @@ class Prefix:
             raise Refused(404, "%s is not in the job's prefix" % key)
 
     def fetch_span(self, key: str, start: int, end: int, sink: BinaryIO, etag: str = "") -> None:
-        """The bytes from `start` up to `end`, which is not among them, of the object that has this tag."""
+        """Download the bytes [start, end) of the object with this ETag."""
         headers = {"range": "bytes=%d-%d" % (start, end - 1)}
         if etag:
             headers["if-match"] = etag
@@ -43,7 +43,7 @@ class Prefix:
             raise Refused(412, "it was changed since the job was submitted")
 
     def put(self, key: str, body: bytes, first: bool = False, times: str = "") -> bool:
-        """False when `first` was asked for and the object is there already. `times` goes with it as metadata."""
+        """Write an object. With `first`, only if there is none: False when there is. `times` becomes its metadata."""
         headers = {"if-none-match": "*"} if first else {}
         if times:
             headers["x-amz-meta-times"] = times
@@ -60,13 +60,13 @@ class Prefix:
     def ask(
         self, method: str, key: str, query: str = "", body: bytes = b"", headers: Optional[Dict[str, str]] = None
     ) -> Answer:
-        """Any request about an object; answers as of Aws.send."""
+        """Any request for an object. The answers are those of Aws.send."""
         return self._aws.send("s3", method, self._url(key, query), headers or {}, body)
 
     def put_file(
         self, key: str, file: BinaryIO, size: int, until: Until, sent: Callable[[int], None] = lambda size: None
     ) -> str:
-        """Send a file; the SHA-256 of what was sent. See upload.py."""
+        """Upload a file. Returns the SHA-256 of what was sent. See upload.py."""
         from skylift.runner.server.upload import put_file  # noqa: PLC0415 (not there before the rest has come)
 
         return put_file(self, key, file, size, until, sent)

@@ -23,11 +23,11 @@ from skylift.runner.server.status import State
 GRACE = 10
 """Seconds between SIGTERM and SIGKILL, as documented for caps and cancel."""
 _SHUTDOWN = 2.0
-"""Seconds within which everybody on a server has heard that it shuts down."""
+"""Seconds in which every process of a server has received the signal of a shutdown."""
 
 
 class Program:
-    """The user's process and all of its session; also the environment's, while that is made."""
+    """The user's process and its session; or the process that makes the environment, while it runs."""
 
     def __init__(self, ledger: Ledger, told: int) -> None:
         self._ledger, self._guardian = ledger, GuardianLink(told, ledger)
@@ -40,11 +40,11 @@ class Program:
         self._asked: Set[int] = set()
 
     def start(self, argv: List[str], name: str, terminal: bool = False, **how: Any) -> "subprocess.Popen[bytes]":
-        """`name` is what the ledger calls its pid, which is written there before anything of it runs. With `terminal`,
-        its standard input is to be the terminal that its session belongs to."""
+        """Start a process. `name` is the name of its pid in the ledger, which is noted before the process executes the
+        program. With `terminal`, its standard input becomes the controlling terminal of its session."""
 
         def become() -> None:
-            # Between fork and exec, only system calls: no lock that another thread may have held is taken.
+            # Only system calls between fork and exec: another thread may have held any lock.
             self._ledger.sign(name)
             if terminal:
                 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -63,33 +63,33 @@ class Program:
             return self._process
 
     def inherit(self, pid: int, end: Optional[int], ending: Optional[State], *, known: bool) -> None:
-        """What an earlier supervisor has started; `end` is its exit code when it has ended already, `known` whether our
-        guardian will know it when not."""
+        """Take over a process that an earlier supervisor has started. `end` is its exit code if it has ended already.
+        Otherwise `known` is whether our guardian will learn it."""
         with self._lock:
             heard = self.ending
             self.pid, self._end, self._known = pid, end, known
             if end is not None and heard:
-                # It had ended before anybody could tell it anything.
+                # It had ended before it could get a signal.
                 heard = self.ending = None
                 self._ledger.note(ending=ending)
         self.recall(ending)
         if heard:
-            # Before we knew whom to tell.
+            # The reason came before there was a process to signal.
             self.signal(signal.SIGTERM)
 
     def recall(self, ending: Optional[State]) -> None:
-        """Why an earlier supervisor was ending the program. What was heard meanwhile is not forgotten."""
+        """Note why an earlier supervisor was ending the program, unless there is a reason by now."""
         with self._lock:
             if ending and self.ending in (None, State.INTERRUPTED):
                 self.ending = ending
 
     def wait(self) -> int:
-        """The exit code, negative for a signal; in the ledger before anybody can miss it. Raises Ended when an
-        inherited program has ended and nobody knows how."""
+        """Wait for the exit code, negative for a signal, and note it in the ledger. Raises Ended when an inherited
+        program has ended and its exit code is lost."""
         if self._process is not None:
             ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
             with self._lock:
-                # First of all: a cap that comes while the disk takes its time has not ended it.
+                # First of all: a cap that is reached while the disk is slow has not ended the program.
                 self._end = code_of(ended)
             self._ledger.note(end=self._end, ended=time.time(), clock=time.monotonic())
             self._process.wait()
@@ -97,7 +97,7 @@ class Program:
             end = self._guardian.end_of_program() if self._known else None
             if end is None:
                 _await_end_of(self.pid)
-                # If it was the server that ended it, we are told to end in this time, too.
+                # If a shutdown has ended it, the signal reaches us too in this time.
                 time.sleep(_SHUTDOWN)
                 raise Ended(State.BROKEN, "skylift's supervisor was ended, and how the program ended is not known.")
             self._end = end
@@ -107,7 +107,7 @@ class Program:
         return self.pid != 0 and self._end is None and (self._process is None or self._process.returncode is None)
 
     def ask(self, number: int) -> None:
-        """A signal that somebody who watches sends."""
+        """Pass on a signal from a client."""
         self._asked.add(number)
         self.signal(number)
 
@@ -115,15 +115,15 @@ class Program:
         return any(code in (-number, 128 + number) for number in self._asked)
 
     def signal(self, number: int) -> None:
-        """To the program's process group, as a terminal does it."""
+        """Send a signal to the program's process group, as a terminal does."""
         with self._lock:
             if self._runs():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.pid, number)
 
     def end(self, why: State) -> None:
-        """SIGTERM, and after the grace SIGKILL to the whole session. The first reason stays, unless that was only that
-        the server is taken away."""
+        """Send SIGTERM, and SIGKILL to the whole session after the grace period. The first reason stays, unless it was
+        an interruption of the server."""
         with self._lock:
             if self.ending in (None, State.INTERRUPTED) and self._end is None:
                 self.ending = why
@@ -134,8 +134,8 @@ class Program:
         timer.start()
 
     def interrupt(self) -> None:
-        """SIGTERM because its server will be taken away. When that is known better than here; until then the program
-        has the time to end by itself."""
+        """Send SIGTERM because EC2 will take the server away. The caller knows when; until then the program may end by
+        itself."""
         with self._lock:
             if not self.ending and self._end is None:
                 self.ending = State.INTERRUPTED
@@ -143,7 +143,7 @@ class Program:
         self.signal(signal.SIGTERM)
 
     def kill_session(self) -> None:
-        """Whatever the program started and left running in its session ends too."""
+        """Kill whatever the program has left running in its session."""
         with self._lock:
             leader = self.pid
         if leader:
@@ -151,7 +151,7 @@ class Program:
 
 
 def _offer_first(pid: int) -> None:
-    """To the kernel, should memory run out: the program and what it starts, before those who would tell of it."""
+    """Have the OOM killer choose the program and its children before the supervisor."""
     with contextlib.suppress(OSError):
         Path("/proc/%d/oom_score_adj" % pid).write_text("500")
 
@@ -167,7 +167,7 @@ def kill_session(leader: int) -> None:
 
 
 def _await_end_of(pid: int) -> None:
-    """Of somebody else's child. One that is no more, or is waited for, has no descriptor to be had."""
+    """Wait for another process's child, by a pidfd. There is none for a process that has been reaped."""
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         select.select([descriptor], [], [])

@@ -1,4 +1,4 @@
-"""What was before: an earlier supervisor that was ended in the middle, in this boot of the server or in another one."""
+"""What an earlier supervisor has noted before it was killed, in this boot of the server or in an earlier one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from skylift.runner.server.program import is_child_of
 from skylift.runner.server.status import State
 
 _SHUTDOWN = 1.0
-"""Seconds within which everybody hears of a shutdown: what ends then is ended by it."""
+"""Seconds in which every process receives the signal of a shutdown. What ends in this time is ended by it."""
 
 
 class Start(NamedTuple):
-    """Noted in the ledger before the program starts. `boot` is the server's, `time` the wall clock's and `clock` the
-    monotonic one's, which goes on for as long as the server is up; `arrived` is what the job's folder has, `kills` what
-    memory had cost by then, and `status` what is told of the start."""
+    """Noted in the ledger before the program starts. `boot` identifies the server's boot, `time` is wall-clock time and
+    `clock` monotonic time since that boot. `arrived` has the files in the job's folder, `kills` the count of the OOM
+    killer, and `status` the fields of the job's status."""
 
     boot: str
     time: float
@@ -36,15 +36,15 @@ class Start(NamedTuple):
 
 
 class Concluded(NamedTuple):
-    """How the job ended, and what else its status says of that."""
+    """How the job ended, with further fields for its status."""
 
     outcome: Outcome
     more: Dict[str, Any]
 
 
 class Delivered(NamedTuple):
-    """All is in the prefix. `kept_until` is for how long the server stays, in seconds since the epoch; `is_spot` says
-    that a fleet is to go before it, and `has_next` that it is another job's by now."""
+    """Everything is in the prefix. `kept_until` is until when the server stays, in seconds since the epoch. `is_spot`
+    is whether a fleet must be deleted before it turns off, and `has_next` whether it has the next job by now."""
 
     kept_until: float
     is_spot: bool
@@ -52,8 +52,8 @@ class Delivered(NamedTuple):
 
 
 class Recovery:
-    """Read once nobody else is there any more who might still add to it: the lock goes with the last process that might
-    become the program."""
+    """The ledger of an earlier supervisor. It is read when no process can write to it any more: the lock is released by
+    the last process that might become the program."""
 
     def __init__(self, root: Path, folder: Path, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -73,7 +73,7 @@ class Recovery:
 
     @property
     def concluded(self) -> Optional[Concluded]:
-        """How the job ended, when that was known already."""
+        """How the job ended, if the earlier supervisor knew that."""
         found = self._said.get("verdict")
         return None if found is None else Concluded(Outcome.parse(found["verdict"]), found["more"])
 
@@ -84,7 +84,7 @@ class Recovery:
 
     @property
     def may_have_started(self) -> bool:
-        """Whether the program may run or have run. What was only being prepared is prepared anew."""
+        """Whether the program may have run. A job that was only being prepared is prepared again."""
         start = self._said.get("start")
         return start is not None and ("pid" in self._said or start["boot"] != self.boot)
 
@@ -94,12 +94,12 @@ class Recovery:
 
     @property
     def helper(self) -> Optional[int]:
-        """The pid of what was making the environment."""
+        """The pid of the process that was making the environment."""
         return self._said.get("helper")
 
     @property
     def exit_code(self) -> Optional[int]:
-        """The program's, when that has ended and somebody has learned how."""
+        """The program's exit code, if it has ended and a guardian has learned it."""
         return self._said.get("end")
 
     @property
@@ -110,24 +110,24 @@ class Recovery:
 
     @property
     def told(self) -> Optional[float]:
-        """The time of the notice that the program has been told of."""
+        """The time of the interruption notice that the program has been told of."""
         found = self._said.get("told")
         return None if found is None else float(found)
 
     def rebooted(self, start: Start) -> bool:
-        """Whether the program went down with the server. An end that came before is its own, whatever followed."""
+        """Whether the program ended with the server. A program that ended before that has ended by itself."""
         said = self._said
         if start.boot == self.boot:
             return False
         return "end" not in said or said["ended"] > said.get("down", said["ended"] + 2 * _SHUTDOWN) - _SHUTDOWN
 
     def seconds(self, start: Start) -> float:
-        """How long the program has run by now. The monotonic clock is another one after a reboot."""
+        """How long the program has run by now. The monotonic clock starts again at each boot."""
         same_boot = start.clock > 0 and start.boot == self.boot
         return time.monotonic() - start.clock if same_boot else max(0.0, time.time() - start.time)
 
     def seconds_to_end(self, start: Start) -> Optional[float]:
-        """How long it ran, when it has ended."""
+        """How long the program ran, if it has ended."""
         said = self._said
         if "ended" not in said:
             return None
@@ -136,7 +136,7 @@ class Recovery:
         return max(0.0, float(said["ended"]) - start.time)
 
     def end_is_known(self) -> bool:
-        """Or will be: a program that runs is its guardian's child, unless it was another guardian's."""
+        """Whether the program's exit code is known or will be. A program of an earlier guardian is nobody's child."""
         if "end" not in self._said and not is_child_of(os.getppid(), self.pid):
             self._read()
             return "end" in self._said

@@ -1,8 +1,8 @@
-"""What the program left in its outputs, sent to the prefix: large files each as an object, small ones in packs.
+"""Uploading results to the prefix: a large file is an object of its own, small files share packs.
 
-A pack is a tar archive, so that any tool can read it; the manifest says where in it each file's bytes are, which is all
-that the client goes by. It is named by its content, and never written again. What is wrong with one file is that
-file's: it is named in the manifest, with the reason, and all others are sent.
+A pack is a tar archive, so that any tool can read it. The client reads only the offsets in the manifest. A pack is
+named by its content and never written again. A file that cannot be sent is named in the manifest, with the reason, and
+all others are sent.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ SMALL = 256 << 10
 PACK = 4 << 20
 """Bytes of files in one pack."""
 FEW = 16
-"""Small files that go each as an object, as somebody who looks at the bucket would like to find them."""
+"""Up to so many small files are objects of their own, which are easier to find in the bucket."""
 _LONGEST_KEY = 900
-"""Bytes of a path that may be part of a key, of which S3 takes 1,024."""
+"""Bytes of the longest path that is part of a key. An S3 key has at most 1,024 bytes."""
 _MOST_TOLD = 10_000
-"""Files that are named as not sent, or as changed."""
+"""The most files that the manifest names as not sent, or as changed."""
 _SETTLED = 0.5
-"""Seconds after a change of a file in which another one may leave its time as it is, by the grain of the clock."""
+"""Seconds after a change of a file in which another change may get the same time, because clocks are coarse."""
 
 
 class Results:
@@ -62,27 +62,27 @@ class Results:
         self._journal = _Journal(journal)
         self._sending = threading.Lock()
         self.tally = Tally()
-        """Of what is being sent, or was the last time."""
+        """The progress of the current or last round."""
 
     def arrived(self) -> Dict[str, Stamp]:
         self._before = {found.inner: found.stamp for found in files_below(self._place, lambda inner, error: None)}
         return self._before
 
     def had(self, before: Dict[str, Any]) -> None:
-        """How things were, as an earlier supervisor has noted them."""
+        """Use the files from before the start that an earlier supervisor has noted."""
         self._before = {inner: (size, changed) for inner, (size, changed) in before.items()}
 
     def leave_out(self, path: Path) -> None:
-        """Of what is named as left behind: somebody else takes care of it."""
+        """Do not report this path as left behind."""
         self._left_out.append(os.path.relpath(str(path), self._place))
 
     def inherit(self, results: List[Entry]) -> None:
-        """What another server has sent in an earlier attempt: it stays a result, if nothing new takes its place."""
+        """Keep the results that another server has sent in an earlier attempt, unless new ones replace them."""
         self._elsewhere = {each["path"]: each for each in results}
         self.latest = results
 
     def send(self, until: Until, *, final: bool) -> None:
-        """All results that were not sent as they are, then the manifest that names them."""
+        """Send all results that are new or have changed, and then the manifest."""
         with self._sending:
             told = self._send_files(until, final=final)
             manifest = json.dumps(dict(told, final=final)).encode()
@@ -134,7 +134,7 @@ class Results:
 
 
 class _Sending:
-    """One round: what there is to send, and what came of it, by the path as the manifest has it."""
+    """One round of sending, with its outcome for each path."""
 
     def __init__(self, prefix: Prefix, cwd: str, journal: "_Journal", until: Until, *, final: bool) -> None:
         self._prefix, self._cwd, self._journal, self._until, self._final = prefix, cwd, journal, until, final
@@ -160,7 +160,7 @@ class _Sending:
         self.not_sent[spelled(inner)] = "it was gone when it was to be sent" if gone else str(error.strerror or error)
 
     def run(self) -> None:
-        """Several at a time, and the small ones first: most of what there is comes soon."""
+        """Send several files at a time, the small ones first, so that most files arrive early."""
         large = sorted(self._large, key=lambda found: found.stamp[0])
         if len(self._small) <= FEW:
             packs, large = [], self._small + large
@@ -176,7 +176,7 @@ class _Sending:
                 list(pool.map(self._do, calls))
 
     def _do(self, task: Tuple[Callable[[Any], None], Any]) -> None:
-        """When S3 does not take one, no other is begun."""
+        """Send one. After an error of S3 no other one begins."""
         if not self._failed:
             try:
                 task[0](task[1])
@@ -212,7 +212,7 @@ class _Sending:
         return self._journal.note([(entry, stamp_of(before), now)], still=self._final)
 
     def _keep(self, known: Entry, stamp: Stamp, now: float) -> None:
-        """It is in S3 as it is here."""
+        """Note that S3 has the file as it is now."""
         self.sent[known["path"]] = known
         self._journal.note([(known, stamp, now)], still=self._final)
 
@@ -238,7 +238,7 @@ class _Sending:
                     entry["at"] = ["", len(whole)]
                     entries.append((entry, stamp, now))
                     whole += data + bytes(-len(data) % 512)
-            # As an archive ends.
+            # The end of a tar archive.
             body = bytes(whole) + bytes(1024)
             key = "packs/%s.tar" % hashlib.sha256(body).hexdigest()
             if entries:
@@ -250,7 +250,7 @@ class _Sending:
         self._journal.note(entries, still=self._final)
 
     def _read(self, inner: str) -> Optional[Tuple[bytes, Stamp, float]]:
-        """A small file as it was at one moment, if it keeps still; with its stamp, and when that was looked at."""
+        """The content of a small file, its stamp, and when that was read. None when it keeps changing."""
         for _ in range(3):
             with self._open(inner) as file:
                 if file is None:
@@ -264,8 +264,8 @@ class _Sending:
 
     @contextlib.contextmanager
     def _open(self, inner: str) -> Iterator[Optional[BinaryIO]]:
-        """Whatever has the name by now: only a file counts, and only one in the working directory. None for what has
-        been put elsewhere by a link."""
+        """Open a result. None when the path is no longer a regular file in the working directory, as after a link was
+        put in its place."""
         descriptor = os.open(os.path.join(self._cwd, inner), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -315,13 +315,13 @@ class _Journal:
                     self._sent[entry["path"]] = (stamp, entry)
                     lines.append(json.dumps([entry, *stamp]) + "\n")
             if lines and self._path is not None:
-                # A full disk costs another sending.
+                # When the disk is full, the next supervisor sends these again.
                 with contextlib.suppress(OSError), self._path.open("a") as file:
                     file.write("".join(lines))
 
 
 class Syncing:
-    """Sends results every so often while the program runs; what fails is for the next time, or for the end."""
+    """Sends results at intervals while the program runs. What fails is sent the next time, or at the end."""
 
     def __init__(self, results: Results, seconds: int) -> None:
         self._results, self._seconds = results, seconds
@@ -341,7 +341,7 @@ class Syncing:
 
 
 def _digest_of(file: BinaryIO) -> str:
-    """Of all of it, which need not fit into memory."""
+    """The digest of a whole file, which need not fit into memory."""
     digest = hashlib.sha256()
     for piece in iter(lambda: file.read(1 << 20), b""):
         digest.update(piece)
@@ -356,14 +356,14 @@ def _packs(files: List[Found]) -> Iterator[List[Found]]:
             yield pack
             pack, size = [], 0
         pack.append(each)
-        # Its header counts, too: of empty files there may be a million.
+        # The header counts too: there may be a million empty files.
         size += each.stamp[0] + 512
     if pack:
         yield pack
 
 
 def _is_key(path: str) -> bool:
-    """Whether S3 takes it as part of a key: UTF-8, and not too long."""
+    """Whether a path can be part of a key: it is UTF-8, and short enough."""
     try:
         return len(path.encode()) <= _LONGEST_KEY
     except UnicodeEncodeError:

@@ -1,5 +1,5 @@
-"""A job on its server, from when the server has it until it has ended: what it writes, what is told of it, and by whom
-it is heard. All of this is there before the program is, and for an earlier supervisor's program too."""
+"""A job on its server: its streams, its status, and the sockets that clients use. All of this exists before the program
+does, and also for a program that an earlier supervisor has started."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from skylift.runner.server.terminal import Terminal
 
 
 class Session:
-    """`told` is the time of the notice that the program has heard of already."""
+    """`told` is the time of the interruption notice that the program has been told of already."""
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class Session:
             self.spot = SpotServer(context, attempt, checkpoint, program, status, *more)
 
     def under_way(self) -> Dict[str, Any]:
-        """Of a step that takes its time, for whoever watches: what uv said last, or what of the results is sent."""
+        """Progress of a slow step for clients: the last line of uv, or how much of the results has been sent."""
         state = self.status.fields["state"]
         if state == State.ENVIRONMENT:
             return {"doing": last_line(self.context.folder / "environment.log")}
         return {"sending": self.results.tally.fields()} if state == State.UPLOADING else {}
 
     def how_far(self) -> Dict[str, Any]:
-        """What a next server of a spot job would go on from."""
+        """The fields of the attempt that a spot job's next server continues from."""
         told: Dict[str, Any] = {"shipped": self.shipper.shipped, "cut": cuts(self.streams)}
         if self.stopwatch.seconds is not None:
             told.update(running=self.stopwatch.seconds)

@@ -10,7 +10,7 @@ from typing import Any, Dict
 
 
 class State(str, Enum):
-    """How far a job is; those from SUCCEEDED on are final."""
+    """The states of a job. Those from SUCCEEDED on are final."""
 
     BOOTING = "booting"
     UNPACKING = "unpacking"
@@ -34,7 +34,7 @@ def now_iso() -> str:
 
 
 class Status:
-    """How far the job is; every change wakes those who stream, and is written to the prefix."""
+    """The job's status. Each change is sent to clients that watch, and written to the prefix."""
 
     def __init__(self, job: str, changed: threading.Condition) -> None:
         self.changed = changed

@@ -1,4 +1,4 @@
-"""A server after its job: it waits for the next one, if it is to, or goes off."""
+"""A server after its job: it waits for the next one, if it is kept, or turns off."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skylift.runner.server.stream import Stream
 
 
 def leave(context: Context, control: Control, delivered: Delivered) -> None:
-    """All was done before us, but for the server's end."""
+    """An earlier supervisor has done everything but turn the server off, or wait for the next job: do that."""
     if delivered.is_spot:
         release_fleet(context)
         return power_off()
@@ -26,12 +26,13 @@ def leave(context: Context, control: Control, delivered: Delivered) -> None:
 
 
 def stay(context: Context, control: Control, until: float, streams: Sequence[Stream] = (), *, told: bool) -> None:
-    """The guardian goes on with the next job, if one comes; else this is the server's end. Whoever was `told` that we
-    wait has to hear that we do not, also where the time is over by now. `streams` are no longer needed then."""
+    """Wait for the next job, with which the guardian goes on, or turn off. `told` is whether the status said that the
+    server waits; then the end of the waiting is written down too, even when the time is already over. `streams` are
+    deleted when the next job comes."""
     until = min(until, context.deadline)
     found = None
     if told or (until > time.time() and not control.cancelled.is_set()):
-        # The operating system keeps to the shorter time as well, whatever becomes of us.
+        # Set the operating system's timer to the shorter time too, in case this process dies.
         arm_timer(min(context.deadline, until + RESERVE))
         context.handles.prepare()
         look = lambda job: context.place("jobs/" + job)  # noqa: E731

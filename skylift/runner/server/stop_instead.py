@@ -1,4 +1,4 @@
-"""A server that has still something to give asks to be stopped: it would be ended otherwise, and its disk with it."""
+"""Stopping a server that still has undelivered results: terminating it would delete its disk."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ from skylift.runner.server.fence import send
 
 
 def ask_to_stop(aws: Aws) -> None:
-    """Raises Unreachable or Refused. A one-time spot server cannot be stopped, for one."""
+    """Ask EC2 to stop this server. Raises Unreachable or Refused; a one-time spot server, for example, cannot be
+    stopped."""
     send(aws, {"Action": "StopInstances", "InstanceId.1": aws.instance()})

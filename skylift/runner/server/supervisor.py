@@ -1,5 +1,5 @@
-"""One job on its server. `supervise` is the order of things; each stage has a type of its own, which is complete as
-soon as it is there."""
+"""One job on its server. `Supervisor` has the order of the stages. Each stage has a type that is complete when it
+exists."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from skylift.runner.server.staying import leave, stay
 
 
 def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, handles: Handles) -> None:
-    """Called by the boot program once all of the supervisor is there."""
+    """Called by the boot program when it has loaded the supervisor."""
     Supervisor(Context(options, aws, prefix, ledger, handles)).run()
 
 
 class Supervisor:
-    """From the server's boot to its end, or until it is another job's."""
+    """Supervises one job, from the server's boot to its end, or until the next job has the server."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._status = Status(context.job, threading.Condition())
-        # It hears from the first moment on how an earlier supervisor's program ends, and that the guardian dies.
+        # It learns from the start on how an earlier supervisor's program ends, and when the guardian dies.
         self._program = Program(context.ledger, context.handles.told)
         sys.excepthook = CrashReport(context, self._status, None, is_spot=False)
 
@@ -73,7 +73,7 @@ class Supervisor:
         return recovery
 
     def _go_down(self) -> None:
-        """The server's end, of which the program hears at the same time."""
+        """The server shuts down. The program gets the same signal."""
         self._context.ledger.note(down=time.time())
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -104,19 +104,19 @@ class Supervisor:
         return claim
 
     def _find_told_end(self, record: JobRecord, claim: Claim, recovery: Recovery) -> Optional[Delivered]:
-        """Whether an earlier supervisor has told the job's end, and was ended before it could note that. What somebody
-        may have read stays as it is: the server's own end, since, might make another end of it."""
+        """Whether an earlier supervisor has reported the job's end and was killed before it noted that. That report
+        stays, because a client may have read it."""
         if recovery.concluded is None:
             return None
         context = self._context
         over = claim.attempt.fields.get("over") if claim.attempt is not None else None
         told: Dict[str, Any] = (over or {}).get("final") or {}
         if told:
-            # Where a next server looks comes first, and it may have been all that was written.
+            # The attempt is written before the status, and it may be all that was written.
             body = json.dumps(told).encode()
             context.retry("status", lambda: context.prefix.put(STATUS, body))
             EnvValues(context, record).remove()
-        # Of a missing object we do not hear that it is missing, but we can try to be the first to write it.
+        # S3 denies reading a missing object. Writing it first shows whether it was missing.
         elif not context.retry("status", lambda: context.prefix.put(STATUS, self._status.encoded(), first=True)):
             found = context.retry("status", lambda: context.prefix.get(STATUS))
             told = json.loads(found) if found is not None else {}

@@ -1,4 +1,4 @@
-"""The terminal of an interactive program: what it shows goes to the log, what is typed comes from clients."""
+"""The terminal of an interactive program: its output goes to the log, its input comes from clients."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from skylift.runner.server.status import State
 from skylift.runner.server.stream import READ, Stream
 
 _TYPED_AHEAD = 1 << 20
-"""Bytes that may wait for a program which does not read; a terminal, too, takes no more at some point."""
+"""The most bytes of input that wait for a program which does not read. A real terminal has such a limit too."""
 _FULL = 20
-"""Milliseconds until a full terminal is tried again: the kernel calls it writable all the time."""
+"""Milliseconds until writing to a full terminal is tried again: poll() reports it as writable all the time."""
 
 
 class Terminal:
-    """Both streams of the program in one, as a terminal shows them. The guardian has it open as well, so that it
-    outlives us."""
+    """The terminal, with both streams of the program in one. The guardian has it open too, so it outlives this
+    process."""
 
     def __init__(self, kept: Handles, stream: Stream) -> None:
         if kept.master < 0:
@@ -40,8 +40,8 @@ class Terminal:
         self._thread: Optional[threading.Thread] = None
 
     def for_program(self, user: pwd.struct_passwd, rows: int, columns: int) -> int:
-        """The program's end, which it may open by its name as well."""
-        # What stands there is no word of the program's: systems announce their timers to every terminal.
+        """The program's end of the terminal, which the program's user may also open by its name."""
+        # Drop what is there: systems announce a shutdown timer on every terminal.
         termios.tcflush(self._master, termios.TCIFLUSH)
         self.go_on()
         self.resize(rows, columns)
@@ -55,7 +55,7 @@ class Terminal:
         self._thread.start()
 
     def resize(self, rows: int, columns: int) -> None:
-        """The kernel tells the program (SIGWINCH)."""
+        """Change the terminal's size. The kernel sends SIGWINCH to the program."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def type(self, data: bytes) -> None:
@@ -77,7 +77,7 @@ class Terminal:
                 os.read(self._wake, READ)
             self._pass_on()
             if self._master in ready and not self._take():
-                # Hung up, as it is when the program has ended; what is there has been taken.
+                # The program's end is closed, and everything has been read.
                 return
 
     def _pass_on(self) -> None:
@@ -86,7 +86,7 @@ class Terminal:
                 del self._typed[: os.write(self._master, self._typed)]
 
     def _take(self) -> bool:
-        """False when nothing will come any more."""
+        """Read output. False when there will be none any more."""
         try:
             self._stream.append(os.read(self._master, READ))
         except BlockingIOError:
@@ -96,7 +96,7 @@ class Terminal:
         return True
 
     def finish(self) -> None:
-        """Take what is still there; the program has ended."""
+        """Read the rest of the output after the program has ended."""
         self._over = True
         self._wake_up()
         if self._thread is None:

@@ -1,8 +1,8 @@
-"""A file on its way to S3: a large one in parts, each of which is tried again on its own.
+"""Uploading a file to S3: a large one in parts, each of which is retried by itself.
 
-What S3 says last is not always true. Its 200 to the request that puts the parts together may hold an error, and when
-its answer was lost, the next one says that there is no such upload: then we look whether the object is there, known by
-a word that we gave it. If not, the file is sent again from its start.
+The answer to CompleteMultipartUpload needs care. A status of 200 may come with an error, and when the answer was lost,
+a retry gets NoSuchUpload. Then this looks for the object, which has a random word in its metadata. If the object is not
+there, the file is sent again from its start.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import BinaryIO, Callable, Dict, Optional, Protocol, Tuple
 from skylift.runner.server.aws import Refused, Unreachable, Until, code_of, patiently
 
 PIECE = 8 << 20
-"""Bytes in one piece of a stream, and the size up to which a file is sent in one request."""
+"""Bytes in one part, and the size up to which a file is sent in one request."""
 PART = 16 << 20
 _MOST_PARTS = 10000
 AT_A_TIME = 4
 IN_HAND = threading.BoundedSemaphore(AT_A_TIME)
-"""Pieces that are in memory, of all files that are being sent: the program may be in need of it."""
+"""Limits the parts of all files that are in memory: the program may need the memory."""
 _MARK = "x-amz-meta-skylift-upload"
 
 
 class Place(Protocol):
-    """Where the file goes: a prefix."""
+    """The part of a Prefix that an upload needs."""
 
     def put(self, key: str, body: bytes) -> bool: ...
 
@@ -38,7 +38,7 @@ class Place(Protocol):
 
 
 class _Gone(Exception):
-    """S3 knows nothing of the upload any more."""
+    """S3 does not know the upload any more."""
 
 
 def put_file(
@@ -65,7 +65,7 @@ def put_file(
 
 
 class _Upload:
-    """One, from its beginning to the whole object."""
+    """One multipart upload."""
 
     def __init__(
         self, prefix: Place, key: str, file: BinaryIO, part: int, until: Until, told: Callable[[int], None]
@@ -84,7 +84,7 @@ class _Upload:
             with ThreadPoolExecutor(AT_A_TIME) as pool:
                 list(pool.map(lambda _: self._send_parts(), range(AT_A_TIME)))
         except OSError:
-            # The file cannot be read, and its parts would be paid for.
+            # The file cannot be read. Parts that are left would cost money.
             with contextlib.suppress(Unreachable, Refused):
                 self._prefix.ask("DELETE", self._key, "uploadId=" + self._id)
             raise
@@ -102,7 +102,7 @@ class _Upload:
         return urllib.parse.quote(found, safe="")
 
     def _send_parts(self) -> None:
-        """As long as there are any; when one of us fails, no other begins a part."""
+        """Send parts until there are none. When one thread fails, the others begin no further part."""
         try:
             while self._send_next():
                 continue
@@ -119,7 +119,7 @@ class _Upload:
             return bool(body)
 
     def _next(self) -> Tuple[int, bytes]:
-        """Read and hashed in their order."""
+        """The next part. Parts are read and hashed in order."""
         with self._reading:
             if self._failed or self._read >= _MOST_PARTS:
                 return 0, b""
@@ -156,7 +156,7 @@ class _Upload:
             raise _Gone(trouble)
 
     def _is_there(self) -> bool:
-        """Whether the object is the one that our parts make; where that cannot be known, they are sent again."""
+        """Whether the object is the one of this upload. False when that is not known: the file is sent again."""
         try:
             status, headers, _ = self._prefix.ask("HEAD", self._key)
         except (Unreachable, Refused):
