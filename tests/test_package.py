@@ -88,20 +88,18 @@ def imported(folder: Path) -> set[str]:
 
 
 def test_a_users_type_checker_sees_the_api(tmp_path: Path) -> None:
-    script = tmp_path / "user.py"
-    script.write_text(
-        "import skylift\n"
-        'outcome = skylift.run("job.py")\n'
-        "code: int = outcome.exit_code\n"
-        "word: str = outcome.exit_code\n"
-        "skylift.nothing()\n"
-    )
+    """A file of uses that must pass, and one with a mistake in each line that says so."""
+    uses = Path(__file__).parent / "typed_uses"
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--cache-dir", str(tmp_path / "cache")]
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file", "", "--cache-dir", str(tmp_path / "cache"), str(script)],
+        [*mypy, str(uses / "right.py"), str(uses / "wrong.py")],
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
     )
-    lines = [re.findall(r"user\.py:(\d+): error: .*\[(.+)\]", each) for each in done.stdout.splitlines()]
-    assert [each[0] for each in lines if each] == [("4", "assignment"), ("5", "attr-defined")], done.stdout
+    found = re.findall(r"(\w+)\.py:(\d+): error: .*\[(.+)\]", done.stdout)
+    lines = enumerate((uses / "wrong.py").read_text().splitlines(), 1)
+    wanted = [("wrong", str(number), line.rpartition("# ")[2]) for number, line in lines if "  # " in line]
+    assert len(wanted) > 5
+    assert found == wanted, done.stdout

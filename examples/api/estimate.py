@@ -19,7 +19,7 @@ def main() -> int:
             if outcome.exit_code != 0:
                 print(f"{job.name}: {outcome.state}. {outcome.reason}", file=sys.stderr)
                 return outcome.exit_code
-            inside += int(b"".join(job.logs()))
+            inside += int("".join(job.logs()))
     finally:
         for job in jobs:
             job.cancel()

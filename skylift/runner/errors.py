@@ -5,6 +5,7 @@
     │   ├── NoCredentials
     │   ├── NameTaken         a job of that name is there already
     │   └── JobNotFound       no job of that name
+    ├── JobFailed             the program's own: in Python, with check=True (job/outcome.py)
     └── RunError              exit 125: skylift failed, not the program
         ├── Refused           the API answered with an error code
         │   └── NotPermitted  ... because the caller may not

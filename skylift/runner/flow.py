@@ -71,6 +71,11 @@ class Run:
     def interrupt(self) -> None:
         self._half.interrupt()
 
+    def insist(self) -> None:
+        """For a caller that has interrupted the run and cannot do so again: a program that still runs is cancelled."""
+        if isinstance(self._half, Attach):
+            self._half.insist()
+
 
 class Submit:
     """Check, provision, ship, launch. `run` may be called once; `interrupt` is Ctrl-C.
@@ -195,6 +200,10 @@ class Attach:
 
     def interrupt(self) -> None:
         self._end(self._left or self._stage.interrupt())
+
+    def insist(self) -> None:
+        if self._streaming.program_runs:
+            self.interrupt()
 
     def leave(self) -> None:
         self._end(self._left or self._stage.leave())

@@ -35,10 +35,12 @@ class Collecting:
         """Raises SkyliftError when not all results can be had."""
         if not self._streamed.status.sent_streams:
             return Collected(self._streamed, Manifest())
-        self._clock.begin("results")
         manifest = await self._reconnect.until_answered(
             read_manifest, self._api, self._bucket, self._prefix, self._job.outputs, self._job.script
         )
+        if self._streamed.status.started is not None or manifest.results:
+            # A program that was never started has no results, and no step for them.
+            self._clock.begin("results")
         total = manifest.size
         manifest = await self._reconnect.until_answered(self._download, manifest)
         count = len(manifest.results)

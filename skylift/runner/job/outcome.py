@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from skylift.runner.errors import SkyliftError
 from skylift.runner.job.run_price import RunPrice
 from skylift.runner.job.states import State
+from skylift.runner.text.duration import spell_duration
+from skylift.runner.text.size import spell_size
+from skylift.runner.text.visible import shown, visible, visible_lines
+
+_LISTED = 10
+"""Results that a table names, and lines of standard error that an error has with it."""
 
 INTERRUPTED = 130
 
@@ -30,7 +38,7 @@ class Missing:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """How it went. `exit_code` is what skylift exits with: the program's own, or 128+n, 121 to 125 as documented.
 
@@ -81,6 +89,48 @@ class Outcome:
         """The results, where they are on this machine; empty when they were not brought home."""
         return () if self.home is None else tuple(self.home / each.path for each in self.results)
 
+    def check(self) -> Outcome:
+        """The same; raises JobFailed where the exit code is not 0, as `check=True` does."""
+        if self.exit_code:
+            raise JobFailed(self)
+        return self
+
+    def __repr__(self) -> str:
+        """One line, whatever others have put into it."""
+        return f"<Outcome {visible(self.name)}: {self._ended()}; {self._counts()}>"
+
+    def _repr_html_(self) -> str:
+        """A small table, for notebooks. What others have written is text in it, and nothing but text."""
+        rows = [("ended", [self._ended()])]
+        if self.reason and self.state != State.SUCCEEDED:
+            rows.append(("reason", self.reason.split("\n")))
+        if self.instance:
+            rows.append(("server", [f"{self.instance_type} {self.instance} ({self.market})"]))
+        if self.price is not None and (price := self.price.in_short()):
+            rows.append(("cost", [price]))
+        if self.results:
+            rows.append(("results", _some([f"{each.path} ({spell_size(each.size)})" for each in self.results])))
+        if self.missing:
+            rows.append(("missing", _some([f"{each.path}: {each.reason}" for each in self.missing])))
+        if self.unmatched:
+            rows.append(("nothing matched", _some(list(self.unmatched))))
+        return "".join(
+            [
+                f"<table><caption>{_text(self.name)}</caption>",
+                *(f"<tr><th>{head}</th><td>{'<br>'.join(map(_text, lines))}</td></tr>" for head, lines in rows),
+                "</table>",
+            ]
+        )
+
+    def _ended(self) -> str:
+        after = f" after {spell_duration(self.seconds)}" if self.seconds else ""
+        return f"{visible(self.state)}, exit code {self.exit_code}{after}"
+
+    def _counts(self) -> str:
+        count = len(self.results)
+        missing = f", {len(self.missing)} missing" if self.missing else ""
+        return f"{count} result{'s' * (count != 1)}{missing}"
+
     def as_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -110,3 +160,33 @@ class Outcome:
             "kept_until": self.kept_until,
             "price": self.price.as_json() if self.price is not None else None,
         }
+
+
+class JobFailed(SkyliftError):
+    """The program did not end well, and the caller wanted to hear of it: `outcome` says how, and has its results. The
+    last lines of its standard error are a note, which a traceback shows."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        reason = " ".join(visible_lines(outcome.reason)).strip()
+        name = visible(outcome.name)
+        super().__init__(
+            f"{name}: {outcome.state}, exit code {outcome.exit_code}. {reason}".rstrip(),
+            f"Its output: skylift logs {name}",
+        )
+        self.outcome = outcome
+        self.exit_code = outcome.exit_code
+        if last := outcome.stderr_tail.splitlines()[-_LISTED:]:
+            self.add_note("\n".join(["standard error ends with:", *map(visible, last)]))
+
+    def __reduce__(self) -> tuple[type[JobFailed], tuple[Outcome]]:
+        """For pools of processes, which send errors home."""
+        return JobFailed, (self.outcome,)
+
+
+def _some(lines: list[str]) -> list[str]:
+    more = len(lines) - _LISTED
+    return [*lines[:_LISTED], f"and {more} more"] if more > 0 else lines
+
+
+def _text(line: str) -> str:
+    return html.escape(shown(line))

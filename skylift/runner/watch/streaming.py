@@ -98,6 +98,10 @@ class Streaming:
         """True also when nobody will know of it here any more."""
         return self._phase != Phase.PREPARING
 
+    @property
+    def program_runs(self) -> bool:
+        return self._phase == Phase.RUNNING
+
     async def run(self, leave: Callable[[], None]) -> Streamed:
         """`leave` is called when the user types that they leave. Raises SkyliftError when the job's end cannot be
         known."""
@@ -170,7 +174,8 @@ class Streaming:
             self._keyboard.give_back()
             self._clock.end("environment", "not made")
             self._clock.end("program", f"exit code {status.exit_code}", status.program_seconds)
-            self._clock.begin("results")
+            if status.started is not None:
+                self._clock.begin("results")
 
     def _see_start(self) -> None:
         """The program has been started: a status says so, or its output, which may arrive sooner."""

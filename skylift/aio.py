@@ -1,0 +1,140 @@
+"""`skylift` for programs that are asynchronous: the same names and options, to be awaited.
+
+    from skylift import aio
+
+    outcome = await aio.run("job.py", "--fast", check=True)
+    job = await aio.submit("job.py", max_time="6h")
+    async for line in job.logs(follow=True):
+        ...
+
+For asyncio, and what runs on it. The work has a thread of its own, so that a loop that is busy does not hold it up.
+
+To cancel a task is Ctrl-C. With `run`, that is SIGINT to the program, or everything is taken down where it has not been
+started yet; a program that has not ended 10 s later is cancelled: SIGTERM, and SIGKILL 10 s after that. CancelledError
+comes once all is put away. With `submit`, likewise before its server has the job. `Job.attach`, `wait` and `logs` just
+end, and the job goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import IO, Unpack
+
+from skylift.python import work
+from skylift.python.keywords import spell_out
+from skylift.python.lines import AsyncPieces
+from skylift.python.watching import Progress, Watcher
+from skylift.python.work import FilePath, Ports, Since
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.run_options import RunOptions
+from skylift.runner.jobs.jobs import Listed
+from skylift.runner.remote.account import Account
+
+__all__ = ["Job", "jobs", "run", "submit"]
+
+
+async def run(
+    script: FilePath | None = None,
+    *arguments: FilePath,
+    check: bool = False,
+    stdout: IO[bytes] | None = None,
+    stderr: IO[bytes] | None = None,
+    progress: Progress = False,
+    forward: Ports = (),
+    **options: Unpack[RunOptions],
+) -> Outcome:
+    """As `skylift.run`. `stdout`, `stderr` and `progress` are used in other threads."""
+    forwards = work.read_forwards(forward)
+    watcher = Watcher(stdout, stderr, progress=progress)
+    planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.run()", script, arguments, options)
+    with watcher:
+        outcome = watcher.dress(await work.start_run(planned, settings, watcher, forwards).awaited())
+    return outcome.check() if check else outcome
+
+
+async def submit(script: FilePath | None = None, *arguments: FilePath, **options: Unpack[RunOptions]) -> Job:
+    """As `skylift.submit`."""
+    planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.submit()", script, arguments, options)
+    taken = await work.start_submission(planned, settings, Watcher()).awaited()
+    # Only who is cancelled interrupts it, and hears of that.
+    assert not isinstance(taken, Outcome)
+    return Job(planned.name, _account=taken.account)
+
+
+for _function in (run, submit):
+    spell_out(_function)
+
+
+async def jobs(*, all: bool = False, on: str | None = None) -> list[Listed]:
+    """As `skylift.jobs`."""
+    return await asyncio.to_thread(work.listed, on, ended=all)
+
+
+class Job:
+    """As `skylift.Job`. Nobody is asked about it before its first method, which raises UsageError where there is
+    none."""
+
+    def __init__(self, name: str, *, on: str | None = None, _account: Account | None = None) -> None:
+        self.name = name
+        self._on, self._known = on, _account
+
+    def __repr__(self) -> str:
+        return f"skylift.aio.Job({self.name!r})"
+
+    async def state(self) -> str:
+        return await asyncio.to_thread(work.state, await self._account(), self.name)
+
+    async def wait(self, *, check: bool = False) -> Outcome:
+        outcome = await work.start_waiting(await self._account(), self.name).awaited()
+        return outcome.check() if check else outcome
+
+    async def attach(
+        self,
+        folder: FilePath = ".",
+        *,
+        check: bool = False,
+        stdout: IO[bytes] | None = None,
+        stderr: IO[bytes] | None = None,
+        progress: Progress = False,
+        forward: Ports = (),
+    ) -> Outcome:
+        forwards = work.read_forwards(forward)
+        with Watcher(stdout, stderr, progress=progress) as watcher:
+            running = await asyncio.to_thread(
+                work.start_attending, await self._account(), self.name, folder, watcher, forwards
+            )
+            outcome = watcher.dress(await running.awaited())
+        return outcome.check() if check else outcome
+
+    async def logs(
+        self, *, follow: bool = False, stderr: bool = False, since: Since = None
+    ) -> AsyncGenerator[str, None]:
+        """As `skylift.Job.logs`, for `async for`."""
+        pieces = AsyncPieces()
+        reading = work.start_reading(
+            await self._account(), self.name, pieces, follow=follow, stderr=stderr, since=since
+        )
+        try:
+            async for line in pieces.lines():
+                yield line
+            await reading.awaited()
+        finally:
+            pieces.close()
+            reading.interrupt()
+
+    async def results(self, folder: FilePath = ".", *, progress: Progress = False) -> list[Path]:
+        with Watcher(progress=progress) as watcher:
+            return await asyncio.to_thread(work.bring, await self._account(), self.name, folder, watcher)
+
+    async def cancel(self) -> str:
+        return await asyncio.to_thread(work.cancel, await self._account(), self.name)
+
+    async def rm(self) -> None:
+        await asyncio.to_thread(work.remove, await self._account(), self.name)
+
+    async def _account(self) -> Account:
+        if self._known is None:
+            self._known = await asyncio.to_thread(work.account_of, self.name, self._on)
+        return self._known

@@ -1,0 +1,103 @@
+"""Work in an event loop of its own, in a thread of its own: a notebook's loop, or anybody's, is no obstacle to it, and
+a loop that is busy with something else does not hold it up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_PATIENCE = 10.0
+"""Seconds that a program has after SIGINT where nobody is there to press Ctrl-C once more."""
+
+
+class Work(Protocol[T_co]):
+    """`interrupt` is Ctrl-C."""
+
+    async def run(self) -> T_co: ...
+
+    def interrupt(self) -> None: ...
+
+
+class Once(Generic[T]):
+    """A coroutine that Ctrl-C just ends."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._task: asyncio.Task[T] | None = None
+
+    async def run(self) -> T:
+        self._task = asyncio.ensure_future(self._coroutine)
+        return await self._task
+
+    def interrupt(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class Background(Generic[T]):
+    """Begins at once. `insist` is what is done when an interrupt of an `awaited` work has not ended it."""
+
+    def __init__(self, work: Work[T], insist: Callable[[], None] | None = None) -> None:
+        self._work, self._insist = work, insist
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._serve, name="skylift", daemon=True).start()
+        self._running: Future[T] = asyncio.run_coroutine_threadsafe(work.run(), self._loop)
+        self._running.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
+
+    def _serve(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.get_loop().run_forever()
+
+    def interrupt(self) -> None:
+        self._call(self._work.interrupt)
+
+    def result(self) -> T:
+        """For who has nothing else to do. Ctrl-C is the work's own; where that ends it, KeyboardInterrupt is raised."""
+        pressed = 0
+        while True:
+            try:
+                while pressed:
+                    pressed -= 1
+                    self.interrupt()
+                return self._running.result()
+            except KeyboardInterrupt:
+                # All else is done where it may strike again.
+                pressed += 1
+            except CancelledError:
+                raise KeyboardInterrupt from None
+
+    async def awaited(self) -> T:
+        """In the caller's event loop. Who cancels the caller's task presses Ctrl-C, and has its CancelledError once the
+        work has ended."""
+        ending = asyncio.wrap_future(self._running)
+        try:
+            return await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            self.interrupt()
+            await self._end(ending)
+            raise
+
+    async def _end(self, ending: asyncio.Future[T]) -> None:
+        """However often the caller is cancelled meanwhile: what has been started must not be left behind."""
+        later = asyncio.get_running_loop().call_later(_PATIENCE, self._call, self._insist or (lambda: None))
+        try:
+            while not ending.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([ending])
+        finally:
+            later.cancel()
+        if not ending.cancelled():
+            # Looked at, so that asyncio does not complain of one that nobody took.
+            ending.exception()
+
+    def _call(self, call: Callable[[], None]) -> None:
+        # What has ended in this moment needs no word any more.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)

@@ -1,0 +1,138 @@
+"""What `skylift` and `skylift.aio` do: each thing that takes its time is begun here, and waited for there."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from skylift.place.settings import settings_for
+from skylift.python.background import Background, Once
+from skylift.python.keywords import check_types, with_environ
+from skylift.python.lines import AsyncPieces, Pieces
+from skylift.python.watching import Watcher, log
+from skylift.runner.errors import UsageError
+from skylift.runner.flow import Attach, Run, Submit
+from skylift.runner.job.job import Job as Planned
+from skylift.runner.job.job import Program, Terminal
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.settings import Settings
+from skylift.runner.jobs.jobs import Jobs, Listed
+from skylift.runner.jobs.logs import read_since, show_logs
+from skylift.runner.jobs.wait import collect, wait
+from skylift.runner.launch.stages import Launched
+from skylift.runner.plan.plan_job import plan_job
+from skylift.runner.plan.read_options import read_options
+from skylift.runner.plan.resolve_options import resolve_options
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.steps import Clock
+from skylift.runner.watch.forward import Forwards, read_forward
+from skylift.runner.watch.watched_job import find_job
+
+FilePath = str | os.PathLike[str]
+Ports = int | str | Sequence[int | str]
+Since = str | float | None
+"""Seconds since the epoch, a time in ISO's form, or a duration back from now."""
+
+
+def plan(
+    function: str, script: FilePath | None, arguments: Sequence[FilePath], options: RunOptions
+) -> tuple[Planned, Settings]:
+    """What there is to run, and where. A cloud of this machine's that is down is started for it."""
+    check_types(function, options)
+    asked = read_options(with_environ(options, os.environ), _program(script, arguments, options), Terminal())
+    planned = plan_job(asked.order, Path.cwd(), os.environ)
+    for note in planned.bundle.notes:
+        log.warning("%s.", note)
+    settings = settings_for(asked.on, asked.access, trusted=asked.trust_project)
+    planned = resolve_options(planned, settings)
+    for note in planned.notes:
+        log.info("%s", note)
+    return planned, asked.dress(settings)
+
+
+def _program(script: FilePath | None, arguments: Sequence[FilePath], options: RunOptions) -> Program:
+    module, command = options.get("module"), options.get("command")
+    args = tuple(os.fspath(each) for each in (*arguments, *(options.get("args") or ())))
+    if sum(each is not None for each in (script, module, command)) != 1:
+        raise UsageError("Say what to run: a script, or module=, or command=; one of them.")
+    if script is not None:
+        return Program("script", os.fspath(script), args)
+    if module is not None:
+        return Program("module", module, args)
+    if not command:
+        raise UsageError('command= is a list of words, like ["make", "report"].')
+    return Program("command", command[0], (*command[1:], *args))
+
+
+def read_forwards(ports: Ports) -> Forwards:
+    return Forwards([read_forward(str(port)) for port in ([ports] if isinstance(ports, int | str) else ports)])
+
+
+def start_run(planned: Planned, settings: Settings, watcher: Watcher, forwards: Forwards) -> Background[Outcome]:
+    run = Run(planned, settings, watcher, forwards=forwards)
+    return Background(run, run.insist)
+
+
+def start_submission(planned: Planned, settings: Settings, watcher: Watcher) -> Background[Launched | Outcome]:
+    """An outcome where it was interrupted."""
+    return Background(Submit(planned, settings, watcher, Clock(watcher), detached=True))
+
+
+def account_of(name: str, on: str | None) -> Account:
+    """Of a job that is there. Raises UsageError."""
+    account = open_account(settings_for(on, start=False))
+    account.record(name)
+    return account
+
+
+def listed(on: str | None, *, ended: bool) -> list[Listed]:
+    return Jobs(settings_for(on, start=False)).listed(ended=ended)
+
+
+def start_attending(
+    account: Account, name: str, folder: FilePath, watcher: Watcher, forwards: Forwards
+) -> Background[Outcome]:
+    job = find_job(account, name, Path(folder).absolute())
+    return Background(Attach(job, watcher, Clock(watcher), forwards=forwards))
+
+
+def start_waiting(account: Account, name: str) -> Background[Outcome]:
+    return Background(Once(wait(account, name, Watcher())))
+
+
+def start_reading(
+    account: Account, name: str, pieces: Pieces | AsyncPieces, *, follow: bool, stderr: bool, since: Since
+) -> Background[None]:
+    only: Literal["stdout", "stderr"] = "stderr" if stderr else "stdout"
+    start = read_since(since, time.time()) if isinstance(since, str) else since or 0.0
+
+    async def read() -> None:
+        try:
+            watcher = Watcher(on_output=pieces.put)
+            await show_logs(account, name, watcher, follow=follow, only=only, since=start)
+        finally:
+            pieces.end()
+
+    return Background(Once(read()))
+
+
+def state(account: Account, name: str) -> str:
+    return Jobs(account.settings).one(name).state
+
+
+def bring(account: Account, name: str, folder: FilePath, progress: Watcher) -> list[Path]:
+    home = Path(folder).absolute()
+    manifest = collect(account, name, home, progress)
+    return [home / each.path for each in manifest.results]
+
+
+def cancel(account: Account, name: str) -> str:
+    return Jobs(account.settings).cancel(name)
+
+
+def remove(account: Account, name: str) -> None:
+    Jobs(account.settings).remove(name)

@@ -1,0 +1,152 @@
+"""Work beside the caller's event loop: it is no obstacle, and to cancel is to press Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from skylift.python import background
+from skylift.python.background import Background, Once
+
+
+class Patient:
+    """Work that ends when it is interrupted for the nth time."""
+
+    def __init__(self, times: int = 1, result: str = "done") -> None:
+        self._times, self._result = times, result
+        self._heard = 0
+        self._end = asyncio.Event()
+        self.began = threading.Event()
+
+    async def run(self) -> str:
+        self.began.set()
+        await self._end.wait()
+        return f"{self._result} after {self._heard}"
+
+    def interrupt(self) -> None:
+        self._heard += 1
+        if self._heard == self._times:
+            self._end.set()
+
+
+async def answer(value: int) -> int:
+    await asyncio.sleep(0)
+    return value
+
+
+async def fail() -> None:
+    raise ValueError("no")
+
+
+def test_its_result_and_its_error() -> None:
+    assert Background(Once(answer(3))).result() == 3
+    with pytest.raises(ValueError, match="no"):
+        Background(Once(fail())).result()
+
+
+def test_nothing_is_left_of_it() -> None:
+    before = threading.active_count()
+    for _ in range(3):
+        Background(Once(answer(3))).result()
+    for thread in threading.enumerate():
+        if thread.name == "skylift":
+            thread.join(10)
+    assert threading.active_count() == before
+
+
+async def test_a_running_loop_is_no_obstacle() -> None:
+    """As in a notebook's cell."""
+    assert Background(Once(answer(3))).result() == 3
+
+
+def test_ctrl_c_is_the_works() -> None:
+    work = Patient(2)
+    press(work, 2)
+    assert Background(work).result() == "done after 2"
+
+
+def press(work: Patient, times: int) -> None:
+    def presses() -> None:
+        assert work.began.wait(10)
+        for number in range(times):
+            until(waits)
+            os.kill(os.getpid(), signal.SIGINT)
+            until(partial(has_heard, work, number + 1))
+
+    threading.Thread(target=presses, daemon=True).start()
+
+
+def waits() -> bool:
+    """Whether somebody sits there who could press a key."""
+    return sys._current_frames()[threading.main_thread().ident or 0].f_code.co_name == "wait"
+
+
+def has_heard(work: Patient, times: int) -> bool:
+    return work._heard == times
+
+
+def until(there: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    while not there():
+        pause.wait(0.01)
+
+
+async def test_who_is_cancelled_has_interrupted_it_and_waits_for_its_end() -> None:
+    work = Patient()
+    waiting = asyncio.ensure_future(Background(work).awaited())
+    assert await asyncio.to_thread(work.began.wait, 10)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert work._heard == 1
+
+
+async def test_who_is_cancelled_again_waits_all_the_same() -> None:
+    work, insisted = Patient(2), threading.Event()
+    running = Background(work, insisted.set)
+    waiting = asyncio.ensure_future(running.awaited())
+    assert await asyncio.to_thread(work.began.wait, 10)
+    for _ in range(5):
+        waiting.cancel()
+        await asyncio.sleep(0)
+    await asyncio.to_thread(until, partial(has_heard, work, 1))
+    assert not waiting.done()
+    assert not insisted.is_set()
+    running.interrupt()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_what_does_not_end_is_insisted_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_PATIENCE", 0.1)
+    work = Patient(2)
+    waiting = asyncio.ensure_future(Background(work, work.interrupt).awaited())
+    assert await asyncio.to_thread(work.began.wait, 10)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert work._heard == 2
+
+
+async def test_a_timeout_is_a_timeout() -> None:
+    work = Patient()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await Background(work).awaited()
+    assert work._heard == 1
+
+
+async def test_an_error_beside_a_cancel_is_nobodys_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    waiting = asyncio.ensure_future(Background(Once(asyncio.sleep(60))).awaited())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert caplog.records == []
