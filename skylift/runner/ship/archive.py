@@ -1,4 +1,4 @@
-"""The supervisor as it travels: a small archive in user data that starts, and the whole in the job's prefix."""
+"""The supervisor as archives: a small one in user data that starts first, and the whole one in the job's prefix."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from skylift.runner.job.cache import NOWHERE, Cache
 _SOURCE = Path(__file__).parents[1] / "server"
 _PLACE = "skylift/runner/server/"
 _FIRST = ("__init__", "aws", "boot", "console", "etc_environment", "announce", "guardian", "ledger", "power", "prefix")
-"""The modules that fetch all the others."""
+"""The modules that download all the others."""
 _MAIN = "from skylift.runner.server.boot import main\n\nmain()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED = 0b01
-"""The flag of a .pyc that is known by a hash which nobody compares."""
+"""The flag of a hash-based .pyc whose hash Python does not check."""
 _parsing = threading.Lock()
-"""CPython 3.11 counts the depth of all threads' syntax trees together, and fails when two are made at a time."""
+"""CPython 3.11 counts the depth of all threads' syntax trees together, and fails when two threads parse at a time."""
 
 
 @functools.lru_cache(maxsize=4)
 def boot_archive(cache: Cache = NOWHERE) -> bytes:
-    """What fits into user data."""
+    """The archive for user data, which must be small."""
     sources = {name: _read(name) for name in _FIRST}
-    return cache.get("boot.zip", _told(sources), lambda: _pack(sources, compiled=False))
+    return cache.get("boot.zip", _digest(sources), lambda: _pack(sources, compiled=False))
 
 
 @functools.lru_cache(maxsize=4)
 def whole_archive(cache: Cache = NOWHERE) -> bytes:
-    """All modules, with what the interpreter here makes of them: a server of the same Python does not compile them."""
+    """All modules, with bytecode of this interpreter: a server with the same Python need not compile them."""
     sources = {path.stem: _read(path.stem) for path in sorted(_SOURCE.glob("*.py"))}
-    return cache.get("supervisor.zip", _told(sources), lambda: _pack(sources, compiled=True))
+    return cache.get("supervisor.zip", _digest(sources), lambda: _pack(sources, compiled=True))
 
 
 def _read(name: str) -> str:
     return (_SOURCE / f"{name}.py").read_text()
 
 
-def _told(sources: dict[str, str]) -> str:
-    """All that an archive is made from, as one word: the modules, how they are packed, and the interpreter."""
+def _digest(sources: dict[str, str]) -> str:
+    """A digest of everything that an archive is made from: the modules, this file, and the interpreter."""
     whole = json.dumps([sources, Path(__file__).read_text(), sys.version])
     return hashlib.sha256(whole.encode()).hexdigest()
 
@@ -65,13 +65,13 @@ def _pack(modules: dict[str, str], *, compiled: bool) -> bytes:
 
 
 def _compile(text: str, place: str) -> bytes:
-    """A .pyc, which an interpreter of another version passes over: it reads the source beside it."""
+    """A .pyc. An interpreter of another version ignores it and reads the source beside it."""
     code = compile(text, place, "exec", dont_inherit=True)
     return b"".join([importlib.util.MAGIC_NUMBER, _UNCHECKED.to_bytes(4, "little"), bytes(8), marshal.dumps(code)])
 
 
 def slim(source: str) -> str:
-    """The same program without comments, docstrings and the types of functions, for which user data has no room."""
+    """The same program without comments, docstrings and type annotations, for which user data has no room."""
     with _parsing:
         tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -79,15 +79,15 @@ def slim(source: str) -> str:
             node.body = node.body[1:] or [ast.Pass()]
         if isinstance(node, ast.FunctionDef):
             node.returns = None
-            _forget_types(node)
+            _remove_types(node)
         if isinstance(node, ast.arg):
             node.annotation = None
-    _forget_names_of_types(tree)
+    _remove_typing_imports(tree)
     return ast.unparse(tree)
 
 
-def _forget_types(function: ast.FunctionDef) -> None:
-    """`a: int = 1` is `a = 1`, where it is no field of a class."""
+def _remove_types(function: ast.FunctionDef) -> None:
+    """Turn `a: int = 1` into `a = 1`, except for fields of a class."""
     for node in ast.walk(function):
         for name in ("body", "orelse", "finalbody"):
             block = getattr(node, name, [])
@@ -100,8 +100,8 @@ def _forget_types(function: ast.FunctionDef) -> None:
                     )
 
 
-def _forget_names_of_types(tree: ast.Module) -> None:
-    """What is imported from typing and no longer used."""
+def _remove_typing_imports(tree: ast.Module) -> None:
+    """Remove imports from typing that are no longer used."""
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     for node in list(tree.body):
         if isinstance(node, ast.ImportFrom) and node.module == "typing":

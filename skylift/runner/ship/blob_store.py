@@ -1,7 +1,7 @@
-"""Inputs in the account's bucket under the hash of their content: sent once, found again by jobs that have the same.
+"""Inputs in the account's bucket, named by the hash of their content, so that each content is uploaded once.
 
-A job's role may read just those that its record names, and write none: what one job was given, no other can change. The
-server checks the hash of what it gets.
+A job's role may read only the inputs that its record names, and may write none: no job can change another job's inputs.
+The server checks the hash of what it downloads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AT_A_TIME = 4
 
 @dataclass(frozen=True)
 class Blob:
-    """Bytes to send, as they were when looked at. `name` is for the user; `open` gives them from their start."""
+    """Bytes to upload, as they were when they were hashed. `name` is for the user. `open` opens them at their start."""
 
     name: str
     sha256: str
@@ -43,7 +43,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class LargeFile:
-    """A file that travels by itself, and its place and mode in the job's root."""
+    """A file that is uploaded by itself, and its path and mode in the job's root."""
 
     place: str
     mode: int
@@ -54,7 +54,7 @@ class LargeFile:
 
 
 def blob_of_archive(archive: IO[bytes]) -> Blob:
-    """The bundle, in an open file that stays open."""
+    """The bundle. Its file stays open."""
 
     def reopen() -> AbstractContextManager[IO[bytes]]:
         archive.seek(0)
@@ -66,7 +66,7 @@ def blob_of_archive(archive: IO[bytes]) -> Blob:
 
 
 def large_files(bundle: Bundle) -> tuple[LargeFile, ...]:
-    """Those of a bundle, read once for their hashes. Raises UsageError for one that cannot be read."""
+    """The large files of a bundle. Each is read for its hash. Raises UsageError for a file that cannot be read."""
     files = [each for each in bundle.files if each.place in bundle.large]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         return tuple(pool.map(_large_file, files))
@@ -91,11 +91,11 @@ class BlobStore:
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """End a sending that is under way, with RunError there."""
+        """Stop an upload in another thread, where RunError is raised."""
         self._stop.set()
 
     def missing(self, blobs: Sequence[Blob]) -> list[Blob]:
-        """Of these, what has to be sent; each content once."""
+        """The blobs that have to be uploaded, each content once."""
         different = list({blob.sha256: blob for blob in blobs}.values())
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             found = list(pool.map(self._has, different))
@@ -111,7 +111,8 @@ class BlobStore:
         return bool(found["ContentLength"] == blob.size)
 
     def send(self, blob: Blob, progress: Callable[[int], None]) -> None:
-        """It is there when all of it is. Raises RunError for a file that is not what it was a moment ago."""
+        """Upload a blob. The object exists only when it is complete. Raises RunError for a file that has changed since
+        it was hashed."""
         try:
             content = blob.open()
         except OSError:
@@ -128,7 +129,7 @@ class BlobStore:
 
 
 class _Sending:
-    """One upload in parts. They are read and hashed in order, and sent side by side."""
+    """One multipart upload. Parts are read and hashed in order, and sent at the same time."""
 
     def __init__(self, api: Api, bucket: str, blob: Blob, file: IO[bytes], stop: threading.Event) -> None:
         self._api, self._bucket, self._blob, self._file, self._stop = api, bucket, blob, file, stop
@@ -141,8 +142,8 @@ class _Sending:
 
     def run(self, progress: Callable[[int], None]) -> None:
         where = {"Bucket": self._bucket, "Key": self._blob.key}
-        # Said at each step: S3 takes parts of the algorithm that the upload was begun with, and wants to hear their
-        # checksums again at its end.
+        # Each step names the algorithm: S3 accepts only parts with the upload's algorithm, and wants their checksums
+        # again at the end.
         begun = self._api.call("s3", "create_multipart_upload", **where, ChecksumAlgorithm="CRC32")
         upload = {**where, "UploadId": begun["UploadId"]}
         try:

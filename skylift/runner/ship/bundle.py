@@ -1,13 +1,13 @@
-"""Which files a job takes along, and the archive they travel in.
+"""Which files are sent with a job, and the archive that has them.
 
-- A script with a PEP 723 header goes alone: it says itself what it needs.
-- Inside a project (the nearest folder above with `pyproject.toml` or `.git`) the project goes, by git's own ignore
-  rules.
-- Otherwise a script goes alone, with the `requirements.txt` beside it.
-- `--in` adds files, folders and globs. Everything keeps its place relative to the working directory.
+- A script with a PEP 723 header is sent alone, because the header says what it needs.
+- Inside a project (the nearest folder above with `pyproject.toml` or `.git`) the whole project is sent, without files
+  that git ignores.
+- Otherwise a script is sent alone, with the `requirements.txt` beside it.
+- `--in` adds files, folders and globs. Everything keeps its path relative to the working directory.
 
-A project may be somebody else's. What it links to outside of itself, or in its `.git`, stays here unless it is named by
-itself: `data.txt` may be a link to a private key. Each file is opened again as the one that was looked at.
+A project may be somebody else's. Files that it links to outside of itself, or in its `.git`, are not sent unless --in
+names them: `data.txt` may be a link to a private key. When a file is sent, it must still be the one that was chosen.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _PROJECT_MARKS = ("pyproject.toml", ".git")
 _WORTH_A_LOOK = 4 << 20
 _SAMPLE = 1 << 18
 _LARGE = 8 << 20
-"""Bytes from which a file travels by itself."""
+"""The size in bytes from which a file is uploaded by itself."""
 _MOST_LARGE = 40
-"""The job's role names each of them, and the policies of a role have room for 10,240 characters."""
+"""The job's role names each large file, and the policies of a role have at most 10,240 characters."""
 _MOST_FILES = 500_000
 _MOST_BYTES = 100 << 30
-"""Of a project that goes because it is there. What --in names may be larger."""
+"""The most bytes of a project. Files that --in names may be larger."""
 _MOST_LINKS = 40
-"""As many links to folders may lead on from each other as the kernel follows in a path."""
+"""The longest chain of links to folders; the kernel follows as many in a path."""
 _WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def find_project(start: Path) -> Path | None:
-    """The nearest folder, from `start` upwards, that is a project; the home directory and `/` are nobody's project, and
-    neither is one like /tmp, into which others may put their own marks."""
+    """The nearest project folder from `start` upwards. The home directory and `/` are no projects, and neither is a
+    folder like /tmp, where other users may make a `pyproject.toml`."""
     for folder in (start, *start.parents):
         if folder in (Path.home(), Path("/")):
             return None
@@ -60,11 +60,11 @@ def find_project(start: Path) -> Path | None:
 def plan_bundle(
     cwd: Path, project: Path | None, alone: Iterable[Path], inputs: Iterable[str], beside: Iterable[Path] = ()
 ) -> Bundle:
-    """Choose the files: `project` whole, the single files of `alone` besides, what the `--in` of `inputs` name, and
-    those of `beside`, which nobody has named.
+    """Choose the files: the whole `project`, the single files of `alone`, the files that the --in of `inputs` name, and
+    those of `beside`, which the user has not named.
 
-    Raises UsageError for what is missing, unreadable, or outside the folder whose layout is kept; and for links among
-    what was named that lead out of it.
+    Raises UsageError for a file that is missing, unreadable, or outside the folder whose layout is kept, and for a
+    named link that leads out of it.
     """
     root = project or cwd
     chosen = _Chosen(root)
@@ -96,7 +96,7 @@ def _place_of(path: Path, root: Path, cwd: Path) -> str:
 
 
 def list_project(project: Path) -> list[str]:
-    """Files of a project that git would keep: tracked, or untracked and not ignored; as posix paths, sorted."""
+    """Files of a project that are tracked, or untracked and not ignored, as sorted POSIX paths."""
     if not has_git():
         if (project / ".gitignore").exists() or (project / ".git").exists():
             raise UsageError(
@@ -110,7 +110,7 @@ def list_project(project: Path) -> list[str]:
 
 
 def _list_nested(top: Path, inner: str, names: list[str]) -> Iterator[str]:
-    """Submodules and nested repositories come as one entry each, so git is asked again inside them."""
+    """List submodules and nested repositories too: git has one entry for each of them."""
     for name in names:
         place = f"{inner}/{name}" if inner else name
         path = top / place
@@ -124,17 +124,18 @@ def _list_nested(top: Path, inner: str, names: list[str]) -> Iterator[str]:
 
 
 def _is_a_place(name: str) -> bool:
-    """Whether it means a file below where it stands. An index can be made to name others."""
+    """Whether a name is a relative path below the folder. A manipulated git index may have other names."""
     return not name.startswith("/") and not {"", ".", ".."} & set(name.split("/")) and not _is_in_git(name)
 
 
 def _is_in_git(name: str) -> bool:
-    """git's own folder has the credentials of remotes, and hooks. Some file systems do not tell case apart."""
+    """Whether a name is in git's own folder, which has credentials of remotes, and hooks; on file systems that ignore
+    case, in any case."""
     return ".git" in name.casefold().split("/")
 
 
 def _walk(top: Path) -> Iterator[str]:
-    """What is below a folder, but for folders; links to folders are not followed. Raises UsageError for what cannot be
+    """All files below a folder. Links to folders are not followed. Raises UsageError for a folder that cannot be
     read."""
     waiting = [""]
     while waiting:
@@ -152,14 +153,14 @@ def _walk(top: Path) -> Iterator[str]:
 
 
 class _Wanted:
-    """One path of an `--in`. `named` is whether its own name was said, and not matched by a glob."""
+    """One path of an `--in`. `named` is whether the user wrote it out, without a glob."""
 
     def __init__(self, text: str, path: Path, *, named: bool) -> None:
         self.text, self.path, self.named = text, path, named
 
 
 def _expand_input(cwd: Path, text: str) -> list[_Wanted]:
-    """What one `--in` names: a file, a folder, or all that a glob matches; absolute, with links left as they are."""
+    """The absolute paths that one --in names: a file, a folder, or all matches of a glob. Links are not resolved."""
     path = Path(os.path.normpath(cwd / Path(text).expanduser()))
     if os.path.lexists(path):
         return [_Wanted(text, path, named=True)]
@@ -173,8 +174,8 @@ def _expand_input(cwd: Path, text: str) -> list[_Wanted]:
 
 
 def _glob(base: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """What matches below a folder, as in a shell: hidden names only by a pattern that begins with a dot, and `**` for
-    folders below each other. Links to folders are not among these: they may go round in circles."""
+    """The matches below a folder, as in a shell: only a pattern that begins with a dot matches hidden names, and `**`
+    matches nested folders, but not links to folders, which may form a circle."""
     if not parts:
         yield base
         return
@@ -198,7 +199,7 @@ def _hidden_below(folder: Path, base: Path) -> bool:
 
 
 class _Chosen:
-    """Files by place; a file chosen twice is taken once."""
+    """The chosen files by their path in the archive. A file that is chosen twice is taken once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -209,15 +210,15 @@ class _Chosen:
         self._size = 0
 
     def _real(self, path: Path) -> Path:
-        """The path without links, all that they lead through included."""
+        """The path with all links resolved."""
         folder = self._folders.get(path.parent)
         if folder is None:
             folder = self._folders[path.parent] = _resolve(path.parent)
         return _resolve(path) if path.is_symlink() else folder / path.name
 
     def take_listed(self, place: str) -> None:
-        """A file of the project. Links to nowhere, links that lead out and special files do not stop a run: they are
-        left out and told."""
+        """Take a file of the project. Broken links, links that lead out and special files are left out with a note, and
+        do not stop the run."""
         path = self._root / place
         if not _is_a_place(place):
             self._notes.append(f"{shown(place)} is listed, but is no file of the project's, and stays here")
@@ -236,7 +237,7 @@ class _Chosen:
             self._notes.append(f"{shown(place)} is not a regular file and stays here")
 
     def check_size(self) -> None:
-        """Of what nobody has named one by one. Raises UsageError."""
+        """Raises UsageError when the project, without files that --in names, is too large."""
         if self._size > _MOST_BYTES:
             largest = max(self._files.values(), key=lambda each: each.size)
             raise UsageError(
@@ -246,8 +247,8 @@ class _Chosen:
             )
 
     def take(self, path: Path, at: str | None = None, home: Path | None = None, named: Iterable[Path] = ()) -> None:
-        """A file or folder that the user named: what cannot be sent is an error. Where it is `home`'s, it may not lead
-        out of that; what is in `named` is left for its own turn."""
+        """Take a file or folder that the user named. Raises UsageError when it cannot be sent, or when it belongs to
+        `home` and leads out of it. Paths in `named` are skipped, because they are taken by themselves."""
         place = at if at is not None else path.relative_to(self._root).as_posix()
         real = self._real(path)
         if home is not None:
@@ -324,7 +325,7 @@ class _Chosen:
 
 
 class _Folder:
-    """A folder that is taken whole, and those that it was reached through, by what they are."""
+    """A folder that is taken whole, and the folders that led to it, by device and inode."""
 
     def __init__(
         self,
@@ -339,7 +340,7 @@ class _Folder:
         self._real, self._above = real, above
 
     def inner(self, path: Path, place: str, real: Path) -> _Folder:
-        """What a link in it leads to. Raises UsageError where that would be without end."""
+        """The folder that a link in this one points to. Raises UsageError for a circle."""
         around = (*self._above, self._real)
         below = _resolve(path.parent)
         trouble = f"more than {_MOST_LINKS} links lead on from each other" if len(around) > _MOST_LINKS else ""
@@ -354,7 +355,7 @@ class _Folder:
 
 
 def _resolve(path: Path) -> Path:
-    """Like Path.resolve, but of a link that leads to itself: that leads nowhere."""
+    """Like Path.resolve, except that a circular link is treated as broken."""
     return Path(os.path.realpath(path))
 
 
@@ -371,7 +372,8 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _leads_out(real: Path, homes: Sequence[Path]) -> str:
-    """What is wrong with a link to a place, in words; nothing if that is in one of `homes`, and not in git's own."""
+    """What is wrong with a link to this path, as words for the user. Empty if it is in one of `homes` and not in git's
+    own folder."""
     home = next((each for each in homes if real.is_relative_to(each)), None)
     if home is None:
         return f"leads out of {shown(homes[-1])}, to {shown(real)},"
@@ -385,10 +387,11 @@ def _me() -> str:
 
 
 def write_archive(bundle: Bundle, target: IO[bytes], progress: Callable[[int], None] | None = None) -> None:
-    """All but the large files as tar.gz, the same bytes for the same content: no times, owners or names of here.
+    """Write all files but the large ones as tar.gz. The same content gives the same bytes: times and owners are left
+    out.
 
-    A link that stays within the root stays a link, if what it points to goes too; any other is replaced by what it
-    points to. Raises UsageError for a file that is another one by now, or changed its size while it was being read.
+    A link stays a link if it points to a file that is sent too. Any other link is replaced by the file that it points
+    to. Raises UsageError for a file that was replaced, or changed its size while it was read.
     """
     places = {each.place for each in bundle.files}
     folders = {parent.as_posix() for place in places for parent in _parents(place)}
@@ -409,7 +412,8 @@ def write_archive(bundle: Bundle, target: IO[bytes], progress: Callable[[int], N
 
 
 def _level(bundle: Bundle) -> int:
-    """0 (store) for data that gains nothing: packing is slower than sending. The largest file's start tells."""
+    """The compression level: 0 when the start of the largest file does not compress, because compressing is slower than
+    sending."""
     packed = (each for each in bundle.files if each.place not in bundle.large)
     largest = max(packed, key=lambda each: each.size, default=None)
     if largest is None or largest.size < _WORTH_A_LOOK:
@@ -448,12 +452,12 @@ def _opened(sent: SentFile) -> IO[bytes]:
 
 
 def open_sent(sent: SentFile) -> IO[bytes]:
-    """The file that was chosen, whatever stands at its path by now. Raises OSError, where that is another one too."""
+    """Open the file that was chosen. Raises OSError, also when another file is at its path by now."""
     folder, name = sent.real.parent.parts, sent.real.name
     way = os.open("/", _WAY)
     try:
         for part in folder[1:]:
-            # No link is followed: what was looked at had none.
+            # No link is followed: the chosen path had none.
             inner = os.open(part, _WAY, dir_fd=way)
             os.close(way)
             way = inner
@@ -468,12 +472,12 @@ def open_sent(sent: SentFile) -> IO[bytes]:
 
 
 def mode_of(status: os.stat_result) -> int:
-    """Of a file's mode, what is the same for everybody: whether it is a program."""
+    """The mode in the archive: only whether the file is executable, so that it is the same for all users."""
     return 0o755 if status.st_mode & 0o100 else 0o644
 
 
 class _Exactly(io.RawIOBase):
-    """A file that must have as many bytes as its entry says; tarfile would end in an unexplained error."""
+    """A file that must have as many bytes as its entry says. Otherwise tarfile would raise an unclear error."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
         self._file = file

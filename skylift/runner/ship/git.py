@@ -1,8 +1,7 @@
-"""git, asked which files a project has, and nothing else.
+"""Asking git which files a project has.
 
-The project may be somebody else's, and its `.git/config` names programs: what answers for a remote, what watches the
-files, what runs as a hook. None of them is run. Of git's settings the user's own count, and of a repository's those
-that say what its files are.
+The project may be somebody else's, and its `.git/config` may name programs: for a remote, for watching files, as a
+hook. None of them is run. The user's own git settings count, and of the repository's settings those about its files.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from skylift.runner.text.visible import shown
 _PATIENCE = 120
 """Seconds for one repository."""
 _CLOSED = {
-    # An object that is missing in a partial clone is missing: git 2.45 and later fetch none, earlier ones find no
-    # protocol by which they might.
+    # Do not fetch objects that are missing in a partial clone: git 2.45 and later obey this variable, and earlier
+    # versions find no allowed protocol.
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "",
     "GIT_TERMINAL_PROMPT": "0",
-    # Nothing is written, so that nothing is locked, and no hook hears of it.
+    # Write nothing, so that nothing is locked and no hook runs.
     "GIT_OPTIONAL_LOCKS": "0",
-    # What git says is looked at, so it has to be in one language.
+    # git's messages are parsed, so they must be in one language.
     "LC_ALL": "C",
 }
 _SETTINGS = ("core.fsmonitor=false", "core.hooksPath=/dev/null")
-"""What counts before a repository's own settings."""
+"""Settings that override the repository's own."""
 _NOT_OURS = ("dubious ownership", "owned by someone else")
-"""How versions of git since 2.35.2 say that a repository belongs to another user."""
+"""Messages of git 2.35.2 and later for a repository of another user."""
 
 
 def has_git() -> bool:
@@ -42,21 +41,21 @@ def has_git() -> bool:
 
 
 def list_repository(folder: Path) -> list[str]:
-    """Files of the repository whose top is `folder` that are tracked, or untracked and not ignored, as git names them:
-    a nested repository is one entry. Raises UsageError."""
+    """Files of the repository at `folder` that are tracked, or untracked and not ignored, as git lists them: a nested
+    repository is one entry. Raises UsageError."""
     return _list(folder, ())
 
 
 def list_unversioned(folder: Path) -> list[str]:
-    """Likewise, of a folder that is no repository but may have `.gitignore` files."""
+    """The same for a folder that is no repository but may have `.gitignore` files."""
     with tempfile.TemporaryDirectory(prefix="skylift-git-") as scratch:
         _ask(folder, ["init", "--quiet", "--bare", scratch], _environment())
         return _list(folder, (f"--git-dir={scratch}",))
 
 
 def _list(folder: Path, options: tuple[str, ...]) -> list[str]:
-    # The work tree is said because a repository may say of itself that it is somewhere else, and the ceiling because a
-    # folder whose `.git` is none would be taken for a part of a repository further up.
+    # The work tree is set because a repository's own settings may name another one. The ceiling is set because git
+    # would take a folder with an invalid `.git` for a part of a repository further up.
     environment = {**_environment(), "GIT_WORK_TREE": str(folder), "GIT_CEILING_DIRECTORIES": str(folder.parent)}
     answer = _ask(folder, [*options, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], environment)
     names = (os.fsdecode(raw).rstrip("/") for raw in answer.split(b"\0"))
@@ -91,7 +90,7 @@ def _ask(folder: Path, words: list[str], environment: dict[str, str]) -> bytes:
 
 
 def _environment() -> dict[str, str]:
-    """Whoever calls us from a hook of git's has GIT_DIR and others set: they are about another repository."""
+    """The environment without GIT_DIR and similar variables, which a git hook sets for its own repository."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith("GIT_")}, **_CLOSED}
 
 

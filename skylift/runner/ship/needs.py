@@ -1,4 +1,4 @@
-"""What a program needs to have installed, as its own folder or its project says it."""
+"""The file or folder that says which packages a program needs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from skylift.runner.text.visible import shown
 
 @dataclass(frozen=True)
 class Needs:
-    """`path` is the script, the requirements file or the project's folder that tells."""
+    """`path` is the script, the requirements file or the project folder that names the packages."""
 
     kind: Literal["script", "requirements", "project"]
     path: Path
 
     @property
     def alone(self) -> list[Path]:
-        """What has to go along where no project does."""
+        """The files that must be sent when no project is sent."""
         return [self.path] if self.kind == "requirements" else []
 
 
 def find_needs(folder: Path, project: Path | None) -> Needs | None:
-    """The nearest folder that tells decides: beside the script, else further up in its project. In one folder a lock
-    comes before a requirements.txt, and that before a project without a lock. A requirements.txt in which nothing is
-    required says just that."""
+    """The nearest folder with requirements decides: the script's own, or one further up in its project. In one folder,
+    a project with a lock comes before a requirements.txt, and that before a project without a lock. An empty
+    requirements.txt means that nothing is needed."""
     candidates = [folder]
     if project is not None:
         candidates += [each for each in folder.parents if each.is_relative_to(project)]
@@ -49,7 +49,7 @@ def _requires_any(path: Path) -> bool:
 
 
 def _has_project(path: Path) -> bool:
-    """Whether something is to be installed for it: many a pyproject.toml only sets up tools."""
+    """Whether a pyproject.toml describes a project. Many only configure tools."""
     try:
         found = parse_toml(read_text(path), shown(path))
     except FileNotFoundError:

@@ -1,9 +1,8 @@
-"""Environments that were built before: where the bucket keeps them, and who may write there. recipe.py says of which.
+"""Environments that were built before: where they are in the bucket, and who may write there. See recipe.py for which.
 
-The server that builds an environment writes down what is in it before its program is started, in an object that its
-role may write but not replace; the files follow while the program runs. Whoever takes it later compares them with what
-was written down. So a program that takes over its server, and its role with it, can plant nothing in the environment
-of another job.
+The server that builds an environment pins its content before the program starts, in an object that the server's role
+may write but not replace. The files are uploaded while the program runs. A later server checks them against the pin. So
+a program that takes over its server and its role can put nothing into another job's environment.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from skylift.runner.ship.recipe import Recipe
 
 ENVIRONMENTS = "envs"
 STALE = 7 * 86400
-"""Seconds after which what no lock decides is resolved anew."""
+"""Seconds after which an environment without a lock is resolved again."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class PrebuiltEnvironment:
-    """A place for one environment. `sha256` is of the index of what is there, and empty where it is to be built.
+    """A place for one environment. `sha256` is the digest of its index, and empty when it has yet to be built.
 
-    Not `shared` is one that is built where another job's program has run: it stays there.
+    One that is built on a server where another job's program has run is not `shared`: it stays on that server.
     """
 
     place: str
@@ -41,7 +40,7 @@ class PrebuiltEnvironment:
 
 
 def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float) -> PrebuiltEnvironment:
-    """The newest that is whole, or a new place."""
+    """The newest complete environment, or a new place."""
     base = f"{ENVIRONMENTS}/{recipe.digest}/{image}/"
     try:
         found = api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=base)
@@ -54,7 +53,7 @@ def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float)
         if not recipe.locked and now - index["LastModified"].timestamp() > STALE:
             break
         if "/" in place.removeprefix(base):
-            # Below the place of one that is built, its server may write what it likes at any time.
+            # The server that builds an environment may write anything below its place, at any time.
             continue
         sha256 = _read_pin(api.get(bucket, f"{place}/pin.json"))
         if sha256:
@@ -63,7 +62,7 @@ def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float)
 
 
 def _read_pin(content: bytes | None) -> str:
-    """The digest of the index; empty where what a server has written is none."""
+    """The digest of the index; empty when the server has written something else."""
     try:
         pin = json.loads(content or b"{}")
     except (ValueError, RecursionError):
@@ -73,7 +72,8 @@ def _read_pin(content: bytes | None) -> str:
 
 
 def environment_statements(prebuilt: PrebuiltEnvironment | None, bucket: str) -> list[dict[str, Any]]:
-    """What a job's role may do about it: read the one that it takes, or write the one that it builds, once."""
+    """The statements for a job's role: read the environment that it downloads, or write the one that it builds,
+    once."""
     if prebuilt is None or not (prebuilt.sha256 or prebuilt.shared):
         return []
     objects = f"arn:aws:s3:::{bucket}/{prebuilt.place}"

@@ -1,8 +1,8 @@
-"""What decides an environment, as one digest: of those that are the same wherever they are built.
+"""A digest of everything that decides an environment, for environments that are the same wherever they are built.
 
-That is so where everything comes by its name, and with a hash, from an index on the network. What stands here is
-understood to keep to that; whatever does not is taken to read the job's own files, or the server's, so that the same
-words may mean other packages for another job.
+That holds when every package comes by name, with a hash, from an index on the network. Only settings that are known to
+keep to that are accepted here. Any other setting may read files of the job or the server, so that the same text may
+mean other packages for another job.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from skylift.runner.ship.pep723 import find_block
 from skylift.runner.text.toml_text import SCRIPT_LIMIT, SETTINGS_LIMIT, table_of
 
 LAYOUT = 3
-"""Of what is kept, and of this reading; what was kept under another is not found."""
+"""The version of the stored layout and of this parser. An environment that was stored with another one is not found."""
 
 _READ_BY_UV = ("uv.toml", "pyproject.toml", ".python-version", ".python-versions")
-"""In the folder that tells of the environment, and in each above it."""
+"""Files that uv reads in the folder of the environment's source, and in each folder above it."""
 
-# No line may end for uv where it goes on for us.
+# No character that may end a line for uv but not for us.
 _TEXT = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f]*")
 _REQUIREMENT = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*"
@@ -50,19 +50,19 @@ _HASH = re.compile(r"sha(?:256|384|512):[0-9a-f]{64,128}")
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what an environment is, as one digest; `locked` is whether another day could not change it."""
+    """The digest of everything that decides an environment. `locked` is whether the result is the same on any day."""
 
     digest: str
     locked: bool
 
 
 class _NotKept(Exception):
-    """It depends on something that is not understood, or on the job's own files."""
+    """The environment depends on an unknown setting, or on the job's own files."""
 
 
 def recipe_of(job: Job, processor: str, unread: Collection[str] = ()) -> Recipe | None:
-    """None for an environment that is built by each job for itself. `unread` are places of files that come to the
-    server from elsewhere."""
+    """None for an environment that each job builds for itself. `unread` are paths of files that the server gets from
+    elsewhere."""
     wanted = job.environment
     reader = {"none": _nothing, "script": _script, "requirements": _requirements, "project": _project}[wanted.kind]
     checkpoint = job.spot.checkpoint if job.spot is not None else ""
@@ -76,7 +76,7 @@ def recipe_of(job: Job, processor: str, unread: Collection[str] = ()) -> Recipe 
 
 
 class _Files:
-    """The job's own, by their places. `changing` is what an earlier attempt of its program may have written."""
+    """The job's own files by path. `changing` are paths that an earlier attempt of the program may have written."""
 
     def __init__(self, files: Collection[SentFile], unread: Collection[str], changing: PurePosixPath | None) -> None:
         self._files = {each.place: each for each in files}
@@ -108,7 +108,7 @@ class _Files:
         return None if text is None else _parse(text)
 
     def around(self, folder: str) -> dict[str, str]:
-        """What uv reads besides, in a folder and above it."""
+        """The other files that uv reads, in a folder and above it."""
         found: dict[str, str] = {}
         for each in (PurePosixPath(folder), *PurePosixPath(folder).parents):
             for name in _READ_BY_UV:
@@ -166,7 +166,7 @@ def _requirements(wanted: Environment, files: _Files) -> _Found:
 
 
 def _read_requirements(place: str, files: _Files, texts: dict[str, str], folder: str) -> None:
-    """This file, and all that it includes."""
+    """Read this file and all files that it includes."""
     text = files.text(place)
     if text is None:
         raise _NotKept
@@ -185,7 +185,7 @@ def _read_requirements(place: str, files: _Files, texts: dict[str, str], folder:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Of one statement each, without comments. A comment ends with its line, whatever stands at that line's end."""
+    """Logical lines without comments. A comment ends with its line, even after a backslash."""
     text, whole = text.replace("\r\n", "\n"), ""
     _check(_TEXT.fullmatch(text))
     for line in text.split("\n"):
@@ -201,7 +201,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _project(wanted: Environment, files: _Files) -> _Found:
-    """The project's own package is no part of what is kept."""
+    """The recipe of a project. The project's own package is no part of the stored environment."""
     content = files.toml((PurePosixPath(wanted.path) / "pyproject.toml").as_posix())
     if content is None:
         raise _NotKept
@@ -211,7 +211,7 @@ def _project(wanted: Environment, files: _Files) -> _Found:
         packages = _parse(lock).get("package", [])
         _check(isinstance(packages, list) and all(map(_is_locked, packages)))
         return {**texts, "uv.lock": lock}, True
-    # Who resolves must not have to run the project's own code to hear what it needs.
+    # Resolving must not need to run the project's own code.
     told = table_of(content, "project")
     _check("dynamic" not in told)
     named = [told.get("dependencies", []), *table_of(told, "optional-dependencies").values()]
@@ -223,7 +223,7 @@ def _project(wanted: Environment, files: _Files) -> _Found:
 
 
 def _decisive(content: dict[str, Any]) -> str:
-    """What of a pyproject.toml is about the packages of others: its version or its tools' settings are not."""
+    """The parts of a pyproject.toml that decide which packages are installed."""
     told = table_of(content, "project")
     names = ("name", "dependencies", "optional-dependencies", "requires-python", "dynamic")
     kept = {
@@ -257,13 +257,13 @@ def _requirements_list(value: object, files: _Files) -> bool:
 
 
 def _is_remote(requirement: str, files: Collection[str] | _Files = ()) -> bool:
-    """Whether it is a name, and cannot be taken for the name of a file."""
+    """Whether a requirement is a package name that cannot be mistaken for a file name."""
     found = _REQUIREMENT.fullmatch(requirement.strip(" \t"))
     return found is not None and not _ARCHIVE.search(found[1]) and found[1] not in files
 
 
 def _is_index(url: object) -> bool:
-    """A place on the network that is the same one from each server."""
+    """A URL that means the same on each server."""
     if not isinstance(url, str) or not re.fullmatch(r"https?://[\x21-\x7e]+", url) or "${" in url:
         return False
     try:
@@ -352,8 +352,8 @@ SETTINGS: dict[str, Callable[[Any], bool]] = {
     "trusted-publishing": lambda _: True,
     "add-bounds": _is_word,
 }
-"""uv's settings that are understood, each with what its value has to be. Whatever else there is (`cache-dir`,
-`find-links`, `workspace`, `pip`, mirrors of Python, ways to build, and what future versions bring) may read files."""
+"""The accepted settings of uv, each with a check of its value. All others (`cache-dir`, `find-links`, `workspace`,
+`pip`, mirrors of Python, ways to build, and settings of future versions) may read files."""
 
 
 def _check_settings(settings: object) -> None:

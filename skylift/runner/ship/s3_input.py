@@ -1,7 +1,7 @@
-"""`--in s3://BUCKET/...`: objects of the user's own buckets, which the server gets straight from S3.
+"""`--in s3://BUCKET/...`: objects of the user's own buckets, which the server downloads from S3.
 
-They come to where `cp -r` would put them in the working directory: an object as its name, a prefix as a folder that is
-called by its last part, and what a glob matches from the first part on that has a wildcard.
+They are put where `cp -r` would put them in the working directory: an object under its own name, a prefix as a folder
+named by its last part, and the matches of a glob with their paths from the first part with a wildcard on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
 
 @dataclass(frozen=True)
 class S3Object:
-    """`place` is where it goes in the job's root."""
+    """`place` is its path in the job's root."""
 
     key: str
     etag: str
@@ -33,7 +33,7 @@ class S3Object:
 
 @dataclass(frozen=True)
 class S3Source:
-    """What one input names. `arn` is what the job's role has to be allowed to read for it."""
+    """The objects that one input names. `arn` is what the job's role must be allowed to read."""
 
     bucket: str
     region: str
@@ -46,7 +46,7 @@ class S3Source:
 
 
 def find_sources(api: Api, inputs: Sequence[S3Input], bundle: Bundle) -> tuple[S3Source, ...]:
-    """All that the inputs name, each object at a place of its own. Raises UsageError."""
+    """The objects that the inputs name, each at a path of its own. Raises UsageError."""
     sources = tuple(_find(api, each, bundle.cwd) for each in inputs)
     taken = {each.place: f"the file {shown(each.path)}" for each in bundle.files}
     folders: dict[str, str] = {}
@@ -88,8 +88,8 @@ def _find(api: Api, wanted: S3Input, cwd: str) -> S3Source:
 
 @dataclass(frozen=True)
 class _Found:
-    """Objects as S3 lists them, with their place relative to the working directory; and the pattern of their keys in
-    the words of IAM."""
+    """Objects as S3 lists them, with their paths relative to the working directory, and the pattern of their keys as an
+    IAM resource."""
 
     objects: list[tuple[Any, str]]
     pattern: str
@@ -129,7 +129,7 @@ class _Search:
 
 
 def _expression(pieces: list[str]) -> str:
-    """A glob's parts as one expression: `*` and `?` stay within a part of the path, `**` does not."""
+    """A glob's parts as one regular expression: `*` and `?` match within a part of the path, `**` across parts."""
     words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
     def translate(piece: str) -> str:
@@ -142,7 +142,7 @@ def _expression(pieces: list[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """In a policy, these would be wildcards and variables."""
+    """Escape characters that are wildcards and variables in a policy."""
     return re.sub(r"[*?$]", lambda found: "${" + found[0] + "}", text)
 
 

@@ -1,4 +1,4 @@
-"""What goes along with a job, and its way into S3."""
+"""What is sent with a job, and its upload to S3."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from skylift.runner.watcher import Watcher
 
 @dataclass(frozen=True)
 class Upload:
-    """What a job takes along: the bundle, the files that travel by themselves, and what waits in S3 already."""
+    """The inputs of a job: the bundle, the large files, and the objects that are in S3 already."""
 
     bundle: Blob
     large: tuple[LargeFile, ...]
@@ -36,12 +36,12 @@ class Upload:
         return [self.bundle, *(each.blob for each in self.large)]
 
     def arns(self, bucket: str) -> list[str]:
-        """What the job's role has to be allowed to read."""
+        """The ARNs that the job's role must be allowed to read."""
         stored = {f"arn:aws:s3:::{bucket}/{each.key}" for each in self.blobs}
         return sorted(stored | {each.arn for each in self.sources})
 
     def buckets(self, own: str) -> list[str]:
-        """Those besides skylift's own."""
+        """The buckets of the user's own."""
         return sorted({each.bucket for each in self.sources} - {own})
 
     @property
@@ -51,7 +51,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Shipment:
-    """Everything that a job's server finds in S3: the upload, uv where its image has none, and which environment was
+    """Everything that a job's server gets from S3: the inputs, uv if its image has none, and an environment that was
     built before. `deadline` is in seconds since the epoch."""
 
     job: Job
@@ -73,7 +73,7 @@ class Shipment:
 
 
 class Shipping:
-    """Sends shipments of one job. The first claims the job's name."""
+    """Uploads shipments of one job. The first one claims the job's name."""
 
     def __init__(self, account: Account, watcher: Watcher, clock: Clock, stdin: Stdin | None = None) -> None:
         """`stdin` is one that is to be sent whole, once."""
@@ -81,11 +81,11 @@ class Shipping:
         self._name_is_ours = False
 
     async def send(self, shipment: Shipment, bucket_ready: asyncio.Future[None], *, kept: bool = False) -> None:
-        """All of it, once the bucket is there. A `kept` server has the supervisor already. Raises NameTaken."""
+        """Upload everything once the bucket exists. A `kept` server has the supervisor already. Raises NameTaken."""
         await together(self._upload(shipment, bucket_ready, kept), self._tools(shipment, bucket_ready))
 
     async def _upload(self, shipment: Shipment, bucket_ready: asyncio.Future[None], kept: bool) -> None:
-        """The record first: its conditional write claims the job's name, so that nothing of another job is touched."""
+        """Upload the record first: its conditional write claims the job's name, so that no other job is touched."""
         await asyncio.shield(bucket_ready)
         upload, count = shipment.upload, len(shipment.job.bundle.files)
         with self._clock.step("upload") as step:
@@ -112,7 +112,7 @@ class Shipping:
         self._name_is_ours = True
 
     def _send_own(self, shipment: Shipment, kept: bool) -> None:
-        """What no other job has."""
+        """Upload what belongs to this job only."""
         api, bucket, prefix = self._account.api, self._account.bucket, Prefix(shipment.job.name)
         if not kept:
             api.put(bucket, prefix.supervisor, whole_archive(self._account.settings.cache))
@@ -123,7 +123,7 @@ class Shipping:
             api.put(bucket, prefix.s3_inputs, sources)
 
     async def _send_inputs(self, upload: Upload) -> int:
-        """What no job before had. The bytes that were sent."""
+        """Upload inputs that are not in the bucket. Returns the number of bytes sent."""
         store = BlobStore(self._account.api, self._account.bucket)
         sending = asyncio.ensure_future(in_thread(self._send_missing, store, upload))
         try:

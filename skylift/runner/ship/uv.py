@@ -1,8 +1,7 @@
-"""uv for servers whose image has none: its wheel, from the package index that this machine's pip is set up for, put
-into the bucket once under its hash.
+"""uv for servers whose image has none: its wheel is downloaded from the package index that pip uses here, and put into
+the bucket once, named by its hash.
 
-The hashes stand here, so that neither an index nor whoever may write to the bucket can put another program in its
-place.
+The hashes are in this file, so neither the index nor a user who may write to the bucket can replace the program.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from skylift.runner.errors import Refused, RunError
 from skylift.runner.remote.api import Api
 
 VERSION = "0.13.9"
-"""As on the servers of the embedded EC2, so that an environment resolves the same way there and here."""
+"""The same version as on the embedded EC2's servers, so that an environment resolves alike on both."""
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A file on the package index; `platforms` are the tags that pip knows it by."""
+    """A file on the package index. `platforms` are its platform tags."""
 
     platforms: tuple[str, ...]
     sha256: str
@@ -48,7 +47,7 @@ WHEELS = {
 
 
 def ensure_uv(api: Api, bucket: str, wheel: Wheel) -> None:
-    """Have the wheel in the bucket, for this job and all that come."""
+    """Put the wheel into the bucket, unless it is there already."""
     try:
         api.call("s3", "head_object", Bucket=bucket, Key=wheel.key)
     except Refused as error:
@@ -82,7 +81,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
 
 
 def download_argv(wheel: Wheel, folder: Path) -> list[str]:
-    """pip, or uv's way to run a pip where this Python has none."""
+    """The command that downloads the wheel: pip, or uv's pip when this Python has none."""
     if importlib.util.find_spec("pip") is not None:
         pip = [sys.executable, "-P", "-m", "pip"]
     elif uv := shutil.which("uv"):
