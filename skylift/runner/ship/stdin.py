@@ -65,7 +65,7 @@ class Stdin:
     async def send_first(self, api: Api, bucket: str, job: str, note: Callable[[str], None]) -> int:
         """All of it, before anybody needs it. Raises SkyliftError. The bytes that were sent, now or before."""
         if not self._ended:
-            sending = _Sending(self._source, api, Prefix(job), bucket, patient=False)
+            sending = _Sending(self._source, api, Prefix(job), bucket, partial(_in_loop(), note), patient=False)
             work = asyncio.ensure_future(sending.finish())
             try:
                 await asyncio.wait([work], timeout=_WAIT)
@@ -86,13 +86,7 @@ class Stdin:
         if self._ended:
             yield
             return
-        loop = asyncio.get_running_loop()
-
-        def tell(call: Callable[..., object], *words: str) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is no more, and nobody is told
-                loop.call_soon_threadsafe(call, *words)
-
-        pace = _Pace() if billed else None
+        tell, pace = _in_loop(), _Pace() if billed else None
         where = (self._source, api, Prefix(job), bucket)
         sending = _Sending(*where, partial(tell, note), partial(tell, ring), pace)
         sending.start()
@@ -102,6 +96,17 @@ class Stdin:
             sending.stop()
             await asyncio.to_thread(sending.join, _WAIT)
             self._ended = sending.ended
+
+
+def _in_loop() -> Callable[..., None]:
+    """Has something called in this event loop, from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def tell(call: Callable[..., object], *words: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is no more, and nobody is told
+            loop.call_soon_threadsafe(call, *words)
+
+    return tell
 
 
 class _Pace:
@@ -222,7 +227,7 @@ class _Sending:
             self.sent += len(found[0])
             self.ended = found[1]
             self._ring()
-            if self._patient and self.sent > _MUCH and not told:
+            if self.sent > _MUCH and not told:
                 told = True
                 self._note(
                     f"Standard input is kept in the job's record, by now {spell_size(self.sent)} of it, for a server "
