@@ -17,13 +17,14 @@ Reader = Callable[[Any], Any]
 Follow = Callable[[Any, Any, bool], None]
 """Called in the transaction with each row that was added or saved, and with True as the last of each that is gone."""
 
-_TABLES: dict[type, Table[Any]] = {}
+TABLES: dict[type, Table[Any]] = {}
+"""Every noun that is kept, by its class."""
 _TEXTS: dict[Any, Reader] = {}
 
 
 def table(noun: type[T], name: str, *, key: tuple[str, ...], follow: Follow | None = None) -> Table[T]:
     """Declare where a noun is kept. Called once per noun, in the store's own file for it."""
-    return _TABLES.setdefault(noun, Table(noun, name, key, follow))
+    return TABLES.setdefault(noun, Table(noun, name, key, follow))
 
 
 def as_text(kinds: Any, read: Callable[[str], Any]) -> None:
@@ -33,12 +34,7 @@ def as_text(kinds: Any, read: Callable[[str], Any]) -> None:
 
 
 def mapped(noun: type[T]) -> Table[T]:
-    return _TABLES[noun]
-
-
-def tables() -> list[Table[Any]]:
-    """Every noun that is kept."""
-    return list(_TABLES.values())
+    return TABLES[noun]
 
 
 class Table(Generic[T]):

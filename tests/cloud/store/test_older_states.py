@@ -25,7 +25,7 @@ from skylift.cloud.state.data import Data
 from skylift.cloud.store import database as store
 from skylift.cloud.store.content import sweep_files
 from skylift.cloud.store.database import APPLICATION_ID, MIGRATIONS, Database, StateUnreadable
-from skylift.cloud.store.mapping import tables
+from skylift.cloud.store.mapping import TABLES
 from skylift.cloud.wiring.bootstrap import open_database
 
 SCRIPTS = sorted(MIGRATIONS.glob("*.sql"))
@@ -88,7 +88,7 @@ def test_the_state_of_each_earlier_version_is_read(version: str, tmp_path: Path)
     with closing(database):
         sweep_files(database)
         with database.read() as tx:
-            found = {table.name: tx.find(table.noun) for table in tables()}
+            found = {table.name: tx.find(table.noun) for table in TABLES.values()}
             instance = tx.get(Instance, id="i-1")
             assert instance is not None
             assert (instance.state, instance.tags, instance.metadata.hop_limit) == ("running", {"Name": "web"}, 2)

@@ -8,7 +8,7 @@ import pytest
 
 from skylift.cloud.store import identity as _identity  # noqa: F401 - says where sessions are kept
 from skylift.cloud.store.database import Database, StateTooNew
-from skylift.cloud.store.mapping import Table, tables
+from skylift.cloud.store.mapping import TABLES, Table
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("table", tables(), ids=lambda table: table.name)
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
 def test_columns_are_the_fields_of_the_noun(file: Path, table: Table[object]) -> None:
     with closing(sqlite3.connect(file)) as connection:
         columns = connection.execute(f"PRAGMA table_info({table.name})").fetchall()
