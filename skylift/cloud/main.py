@@ -211,8 +211,8 @@ class Cloud:
             seal()
             stopping = asyncio.create_task(stop.wait())
             if parts.first_start:
-                # No server runs. What this kernel cannot do is said to who starts the cloud, and what ran before `cloud
-                # down` can be started at once.
+                # No server runs: whoever starts the cloud hears what this kernel cannot do, and servers that ran before
+                # `cloud down` can start at once.
                 adopting = asyncio.create_task(asyncio.to_thread(parts.adoption.run))
                 await asyncio.wait((adopting, stopping), return_when=asyncio.FIRST_COMPLETED)
                 if adopting.done():

@@ -14,7 +14,7 @@ class ServiceError(Exception):
 
     `code` is AWS's own (`InvalidVpcID.NotFound`), `detail` what S3 puts beside the message (`BucketName`, `Key`).
     The HTTP status follows from the protocol and the code; `status` overrides it where AWS deviates. `headers` are
-    what S3 says of an object even when it refuses it.
+    what S3 answers about an object even when it refuses it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the machine told this cloud about itself: facts that services need and cannot observe."""
+"""Facts about the machine that services need and cannot observe."""
 
 from __future__ import annotations
 

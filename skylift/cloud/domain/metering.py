@@ -1,4 +1,4 @@
-"""What the kernel says of a server at one moment."""
+"""What the kernel counts of a server, read at one moment."""
 
 from __future__ import annotations
 

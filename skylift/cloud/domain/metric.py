@@ -23,7 +23,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Summary:
-    """What values of one time came to. A value that was told alone is a summary of one."""
+    """The summary of values of one time. A single value is a summary of one."""
 
     count: float
     sum: float
@@ -65,7 +65,7 @@ STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 
 @dataclass(frozen=True)
 class Point:
-    """What was told of a metric for one second, or for the minute that begins with it. `at` counts from 1970."""
+    """A metric's data for one second, or for the minute that begins with it. `at` counts from 1970."""
 
     metric: Metric
     at: int
@@ -77,7 +77,7 @@ class Point:
 class Wanted:
     """Which summaries of a metric are asked for: those of `period` seconds each from `start` on, before `end`.
 
-    Without a unit, those of each unit that it was told in.
+    Without a unit, those of each unit that it was published in.
     """
 
     metric: Metric

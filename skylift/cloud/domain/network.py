@@ -330,7 +330,7 @@ class NetworkInterface:
 
 @dataclass(frozen=True)
 class DhcpOptions:
-    """What a VPC's servers are told of names when they boot: `domain-name` and `domain-name-servers`."""
+    """What a VPC's servers get for names when they boot: `domain-name` and `domain-name-servers`."""
 
     id: str
     configurations: dict[str, list[str]] = field(default_factory=dict)

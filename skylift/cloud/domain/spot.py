@@ -41,7 +41,7 @@ class SpotRequest:
 
 @dataclass(frozen=True)
 class SpotNotice:
-    """What a spot instance has been told: since when it is at risk, since when it is to go, and by when.
+    """An interruption notice: since when the instance is at risk, when it got notice, and when it has to go.
 
     `cause` is why: the `price`, or want of `capacity`. Once it is carried out, `due` has passed and the instance's row
     says so.

@@ -44,7 +44,7 @@ class Engine:
         self._stop = True
         self._wake.set()
         if self._thread.ident is not None:
-            # A cloud may be told to end before its loops have begun.
+            # A cloud may be stopped before its loops have begun.
             self._thread.join()
 
     def _run(self) -> None:

@@ -27,7 +27,7 @@ class Ticker:
     def stop(self) -> None:
         self._stop.set()
         if self._thread.ident is not None:
-            # A cloud may be told to end before its loops have begun.
+            # A cloud may be stopped before its loops have begun.
             self._thread.join()
 
     def _run(self) -> None:

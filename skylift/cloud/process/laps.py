@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Laps:
-    """`since` is when the first step began, on the monotonic clock; now, where nothing is said."""
+    """`since` is when the first step began, on the monotonic clock; by default now."""
 
     def __init__(self, since: float | None = None) -> None:
         self._began = time.monotonic() if since is None else since

@@ -14,7 +14,7 @@ from skylift.cloud.state.durable import replace_file
 from skylift.cloud.state.person import Person, calling_user, person_of
 
 DEFAULT_PORT = 4520
-"""Where the endpoint listens on 127.0.0.1 when nothing else is said."""
+"""The endpoint's default port on 127.0.0.1."""
 
 DEFAULT_TLS_PORT = 4521
 

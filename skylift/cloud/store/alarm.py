@@ -19,7 +19,7 @@ REMEMBERED = timedelta(days=30)
 """As long as CloudWatch remembers what happened to an alarm."""
 MOST_REMEMBERED = 100_000
 LONGEST = 4095
-"""Characters of what is told of one thing that happened."""
+"""Characters of the data of one history item."""
 
 
 def note(tx: Tx, alarm: str, kind: HistoryKind, summary: str, data: str) -> None:
@@ -48,13 +48,13 @@ def change_state(
 
 def _between(before: Alarm, after: Alarm) -> str:
     """Both states, with what they were found by as far as there is room."""
-    told = {"version": "1.0", "oldState": _told(before), "newState": _told(after)}
-    whole = {**told, "newState": {**_told(after), "stateReasonData": json.loads(after.reason_data or "null")}}
+    short = {"version": "1.0", "oldState": _state_of(before), "newState": _state_of(after)}
+    whole = {**short, "newState": {**_state_of(after), "stateReasonData": json.loads(after.reason_data or "null")}}
     text = json.dumps(whole)
-    return text if len(text) <= LONGEST else json.dumps(told)
+    return text if len(text) <= LONGEST else json.dumps(short)
 
 
-def _told(alarm: Alarm) -> dict[str, str]:
+def _state_of(alarm: Alarm) -> dict[str, str]:
     return {"stateValue": alarm.state, "stateReason": alarm.reason}
 
 

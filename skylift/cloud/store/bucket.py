@@ -31,7 +31,7 @@ LAST = chr(0x10FFFF)
 
 @dataclass(frozen=True)
 class Entry:
-    """What a listing says of an object."""
+    """An object as listings show it."""
 
     key: str
     size: int
@@ -43,7 +43,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class VersionEntry:
-    """What a listing of versions says of one; of a delete marker only the key and the time mean anything."""
+    """A version as listings show it; a delete marker has only a key and a time."""
 
     entry: Entry
     sequence: int

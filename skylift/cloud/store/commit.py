@@ -1,7 +1,7 @@
 """Transactions that commit together: who waits for a turn joins the commit of those before, and the disk syncs once.
 
 Each is a savepoint in one transaction of SQLite's. Whoever leaves while another waits hands the transaction on instead
-of committing it; the last one commits for all, and until then nobody is told of anything that is done. A lone writer
+of committing it; the last one commits for all, and nobody gets an answer before that. A lone writer
 begins and commits as if there were no others.
 """
 

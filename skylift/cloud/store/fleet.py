@@ -25,7 +25,7 @@ def members_left(tx: Tx, fleet_id: str) -> list[FleetMember]:
 
 
 def instances_left(tx: Tx, fleet_id: str) -> dict[str, Instance]:
-    """What is said of those instances, by id; one that has been forgotten is not among them."""
+    """Those instances by id, without the ones that were forgotten."""
     found = tx.select(
         Instance,
         "WHERE id IN (SELECT instance_id FROM fleet_members WHERE fleet_id = ? AND ended IS NULL)",

@@ -1,4 +1,4 @@
-"""Where metrics are kept: a row a metric and unit, and a row for each second or minute of which something was told.
+"""Where metrics are kept: a row for each metric and unit, and a row for each second or minute with data.
 
 What is old is made coarser, and at last dropped, as CloudWatch does it; never more than MOST points are kept.
 """
@@ -18,13 +18,13 @@ JUST_NOW = 5 * 60
 """Seconds: as long as summing up may be late."""
 LONGEST = 455 * DAY
 LISTED = 14 * DAY
-"""How long a metric is listed of which nothing more is told."""
+"""How long a metric is listed after its last data point."""
 MOST = 2_000_000
 """Points: about a hundred megabytes."""
 
 
 def record(tx: Tx, points: Iterable[Point]) -> None:
-    """Add what is told to what has been told of the same second."""
+    """Add points to those of the same second."""
     now = int(tx.now.timestamp())
     for point in points:
         (metric,) = tx.execute(
@@ -62,7 +62,7 @@ def summaries(tx: Tx, wanted: Wanted) -> list[Point]:
 
 
 def metrics(tx: Tx, wanted: Filter, since: int, after: str = "") -> Iterator[tuple[str, Metric]]:
-    """The metrics of which something was told `since`, and what each comes after in the order that they have."""
+    """The metrics with data `since` then, each after its place in the order of pages."""
     named = [("namespace", wanted.namespace), ("name", wanted.name)]
     conditions = "".join(f" AND {column} = ?" for column, value in named if value is not None)
     rows = tx.execute(
@@ -85,7 +85,7 @@ def sum_up(tx: Tx) -> None:
 
 
 def forget(tx: Tx) -> None:
-    """Make coarser what is old, told late as it may be, and drop what is older, or too much."""
+    """Sum up what is old, also what came late, and drop what is older, or too much."""
     now = int(tx.now.timestamp())
     for age, seconds in COARSER:
         _make_coarser(tx, now - age, seconds)

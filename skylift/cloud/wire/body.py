@@ -338,7 +338,7 @@ def _codings(request: Request) -> list[str]:
 
 
 def _length(request: Request, coded: bool) -> int | None:
-    """The payload's length as announced; None when the body is sent in HTTP chunks and nothing is said."""
+    """The payload's length as announced; None when the body is sent in HTTP chunks without it."""
     name = "x-amz-decoded-content-length" if coded else "content-length"
     text = request.header(name)
     if not text:

@@ -137,7 +137,7 @@ def _floating(value: Any) -> float:
 
 
 def _moment(value: Any) -> datetime:
-    """Seconds since 1970, which is what this protocol writes unless told otherwise; text is a date."""
+    """Seconds since 1970, which is this protocol's default; text is a date."""
     if isinstance(value, str):
         return cast(datetime, scalar.moment(value))
     try:

@@ -28,7 +28,7 @@ def document(body: bytes) -> Element:
         parser.feed(body)
         return parser.close()
     except (ParseError, LookupError, ValueError) as problem:
-        # The last two: it says of itself to be in an encoding that nobody knows, or that the parser cannot read.
+        # The last two: it declares an encoding that is unknown, or that the parser cannot read.
         raise Unreadable(f"The XML is not well-formed: {problem}") from None
 
 

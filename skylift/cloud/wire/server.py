@@ -73,7 +73,7 @@ class HttpServer:
     async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, place: str = "") -> None:
         """Accept connections on a listening, or just bound, socket. The server owns it from here on.
 
-        `place` is what requests say of where they came in.
+        `place` is what requests carry for the socket that they came in by.
         """
         sock.setblocking(False)
         sock.listen(512)
@@ -225,7 +225,7 @@ class _HttpBody:
 
     @property
     def complete(self) -> bool:
-        """Whether all of it was read. If not, what follows on the connection cannot be told from a request."""
+        """Whether all of it was read. If not, the rest of the body would be read as the connection's next request."""
         return self.length == 0 or self._http.content.is_eof()
 
     async def pieces(self) -> AsyncIterator[bytes]:

@@ -26,7 +26,7 @@ _ON_THE_WIRE = {
 _CONSTRAINTS = ("required", "min", "max", "pattern", "enum", "union", "error", "exception")
 
 SAID = frozenset(("type", "shape", "members", "member", "key", "value", *_ON_THE_WIRE, *_CONSTRAINTS))
-"""What is looked at of what a model says of a type, or of a reference to one."""
+"""The keys of a model's type, or of a reference to one, that are read."""
 
 _KINDS: dict[str, type[Any] | tuple[type[Any], ...]] = {
     "structure": dict,
@@ -105,7 +105,7 @@ class Shapes:
         return found
 
     def referred(self, reference: Mapping[str, Any]) -> Shape:
-        """What `{"shape": NAME, ...}` refers to; what else it says goes before what the type says of itself."""
+        """The type that `{"shape": NAME, ...}` refers to; keys of the reference go before those of the type."""
         name = reference["shape"]
         if len(reference) == 1:
             return self.named(name)

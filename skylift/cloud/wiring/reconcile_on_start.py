@@ -24,8 +24,9 @@ class Ends(Protocol):
 
 
 def note_ended_servers(database: Database, servers: Ends, data: Data) -> None:
-    """Before the first answer: of a server that ended meanwhile nobody is told that it runs. Who starts it has to hear
-    that it is on its way to `stopped`: a start of what runs is no request at all, and would be lost."""
+    """Runs before the first answer, so that no answer shows a server as running that ended meanwhile.
+
+    It is shown on its way to `stopped`: StartInstances on a running server does nothing, and the wish would be lost."""
     with database.write() as tx:
         for row in tx.find(Instance, state="running"):
             ending = as_ended(row, servers.exit_code(row.id)) if servers.has_ended(row.id) else row

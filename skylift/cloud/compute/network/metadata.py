@@ -319,7 +319,7 @@ def _events(facts: InstanceFacts) -> dict[str, Any]:
 
 
 def _spot(action: str, when: datetime) -> dict[str, Any]:
-    """Not there before the notice. `termination-time` is the older way to be told, of terminations only."""
+    """Paths that exist once a notice is given. `termination-time` is the older one, for terminations only."""
     time = when.strftime(_TIME)
     notice = {"instance-action": json.dumps({"action": action, "time": time})}
     return {**notice, "termination-time": time} if action == "terminate" else notice

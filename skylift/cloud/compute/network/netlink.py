@@ -139,7 +139,7 @@ def delete_link(name: str) -> Request:
 
 
 def link_up(index: int, alias: str | None = None) -> Request:
-    """`alias` is a name of any length, up to 255 bytes, that the link can be told by."""
+    """`alias` is a description of up to 255 bytes, which the kernel keeps with the link."""
     message = _link({rt.IFLA_IFALIAS: alias}, index=index, flags=IFF_UP)
     return Request(f"set link {index} up", rt.RTM_NEWLINK, 0, message)
 

@@ -84,7 +84,7 @@ def pasta_command(loopback: LoopbackRange, namespace_path: str, owner: int, conn
         *_as_uid(loopback, "-all"),
         _program("pasta", "passt"),
         *("--userns", "/dev/net/user", "--netns", namespace_path),
-        # The namespace's name may go before pasta is told to end; closing ends it.
+        # The namespace's name may be removed before pasta is stopped; closing it ends pasta.
         "--no-netns-quit",
         *("--config-net", "--ipv4-only", "--ns-ifname", LINK),
         *("--address", ADDRESS, "--netmask", str(PREFIX), "--gateway", GATEWAY),

@@ -1,7 +1,7 @@
 """A server's end of its network interfaces: addresses, routes and settings, as AWS's DHCP and images leave them.
 
-Secondary addresses carry a label, by which those are told that have gone since: a server's root may add its own, which
-the router does not listen to.
+Secondary addresses that we set carry a label, so that those which have gone since are found. A server's root may add
+addresses of its own; the router does not forward to them.
 """
 
 from __future__ import annotations

@@ -61,12 +61,12 @@ def router_link(vpc_id: str) -> str:
     return link_name(vpc_id, "v")
 
 
-# The kernel's default but for `destination unreachable`: who tries what is closed is told so at once, each time. It is
-# the uplink alone that tells, and it talks to servers alone.
+# The kernel's default, without the limit on `destination unreachable`: a refusal is answered at once, each time. Only
+# the uplink answers so, and only to servers.
 REFUSAL_SETTINGS = {"ipv4/icmp_ratemask": "6160"}
 
 REFUSE = "reject with icmpx type admin-prohibited"
-"""AWS drops. An error at once, `No route to host`, tells the same and costs nobody a timeout."""
+"""AWS drops such packets. An error at once, `No route to host`, says the same without a timeout."""
 
 
 def ruleset(loopback: LoopbackRange, connections: int) -> str:

@@ -215,7 +215,7 @@ def _read(path: Path, errors: str = "strict") -> str:
 
 
 def _added(bundle: str) -> list[str]:
-    """Certificates that somebody has added to those of the distribution's package; none where that cannot be told."""
+    """Certificates that were added to those of the distribution's package; none where the package cannot be read."""
     packaged = _packaged()
     found = _CERTIFICATE.finditer(bundle) if packaged else ()
     return [f"{match[0]}\n" for match in found if "".join(match[1].split()) not in packaged]

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 CONSOLE_LIMIT = 1 << 20
 
 Status = Literal["created", "running", "paused"]
-"""What the runtime says of a server that is there."""
+"""The states that the runtime reports of a server that exists."""
 
 ASK_AGAIN = 1.0
 """Seconds after which a server is asked once more to shut down: an init that has only just started does not hear it."""
@@ -354,7 +354,7 @@ class Servers:
         try:
             code = self.exit_code(server_id)
         except OSError as error:
-            # It has ended all the same, which is told once.
+            # It has ended all the same, and that is reported once.
             log.error("server %s: how it ended cannot be read: %s", server_id, error)
             code = None
         self._on_exit(server_id, code)
@@ -466,5 +466,5 @@ class _Watch:
                 try:
                     self._ended(server_id)
                 except Exception:
-                    # The ends of all other servers are still to be told.
-                    log.exception("server %s: its end could not be told", server_id)
+                    # The ends of other servers have still to be reported.
+                    log.exception("server %s: its end could not be reported", server_id)

@@ -57,7 +57,7 @@ def may_launch(tx: Tx, group: ScalingGroup) -> bool:
 
 
 def at_risk(tx: Tx, group: ScalingGroup) -> list[ScalingMember]:
-    """Spot instances that have been told that they may have to go, where the group is to do something about it."""
+    """Spot instances with a rebalance recommendation, where the group replaces these."""
     if not group.capacity_rebalance:
         return []
     return [

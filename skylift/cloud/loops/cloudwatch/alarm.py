@@ -95,7 +95,7 @@ class AlarmLoop:
 
 
 def _verdict(tx: Tx, alarm: Alarm) -> Verdict:
-    """By the periods that are over: the newest of them ends at a multiple of itself, as metrics are told."""
+    """Judges the periods that are over. The newest one ends at a multiple of its length, as metrics do."""
     now = int(tx.now.timestamp())
     end = now - now % alarm.period
     start = end - evaluation_range(alarm) * alarm.period

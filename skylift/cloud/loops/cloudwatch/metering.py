@@ -1,7 +1,7 @@
-"""Turns what the kernel counts of servers into the metrics that EC2 and CloudWatch's agent tell of them.
+"""Turns what the kernel counts of servers into the metrics that EC2 and CloudWatch's agent publish.
 
-A sample is taken at each tick. With detailed monitoring every one is told as it comes, else those of five minutes are
-told together once these are over. What has been seen of unfinished five minutes is lost when the cloud is restarted.
+A sample is taken at each tick. With detailed monitoring each is published at once; else those of five minutes are
+published together when these are over. A restart of the cloud loses the samples of unfinished five minutes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Metering:
         self._size_of = size_of
         self._last: dict[str, Reading] = {}
         self._open: dict[tuple[Metric, int, str], Summary] = {}
-        """What is to be told when its five minutes are over, by metric, beginning and unit."""
+        """Summaries to be published when their five minutes are over, by metric, beginning and unit."""
         self._forgot = 0
 
     def step(self) -> None:
@@ -132,7 +132,7 @@ class Metering:
 
 
 def _of(server: Instance) -> list[Dimensions]:
-    """What a server's metrics are told of: itself and its group; with detailed monitoring, others that it is one of."""
+    """The dimensions of a server's metrics: itself and its group; with detailed monitoring its image, its type and all."""
     group = server.tags.get(GROUP_TAG)
     found: list[Dimensions] = [(("InstanceId", server.id),)]
     if group:

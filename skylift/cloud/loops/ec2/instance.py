@@ -225,7 +225,7 @@ class InstanceLoop:
         if end is not None:
             if self._is_of_this_boot(row):
                 row = self._take_down(row, end.code)
-            # Not before: whatever goes wrong up to here, its end is still to be dealt with. It is told once.
+            # Not before: whatever fails up to here, the end has still to be dealt with, and it is reported once.
             self._forget_end(server_id, end)
         if row.state == "pending" and row.desired == "running":
             self._bring_up(row)
@@ -239,7 +239,7 @@ class InstanceLoop:
             self._replug(row)
 
     def _forget_end(self, server_id: str, end: _End) -> None:
-        """But not another one, that was told of meanwhile."""
+        """Not one that was reported meanwhile."""
         with self._lock:
             if self._ended.get(server_id) is end:
                 del self._ended[server_id]
@@ -320,7 +320,7 @@ class InstanceLoop:
             subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
         pid = self._machines.running().get(row.id) if interfaces else None
         if pid is None:
-            # Nothing to do, or its end is about to be told.
+            # Nothing to do, or its end is about to be reported.
             return
         self._network.sync(())
         act = {"attaching": self._network.attach, "changing": self._network.configure_link}
@@ -510,7 +510,7 @@ class _End:
 
 
 def as_ended(row: Instance, code: int | None) -> Instance:
-    """What is to be said of a server that is found to have ended, and is not put away yet; a reboot is not an end."""
+    """The row of a server that has ended and whose remains are still there. A reboot is not an end."""
     if row.desired != "running" or row.rebooting or code == EXIT_REBOOT:
         return row
     reason_code, reason = _why_it_ended(code)

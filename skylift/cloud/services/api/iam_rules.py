@@ -220,7 +220,7 @@ def encoded(document: str) -> str:
 
 
 def new_id(prefix: str) -> str:
-    """A unique id as IAM's: four letters that say of what (`AROA`), then 17 more of base 32."""
+    """A unique id as IAM's: four letters for its type (`AROA`), then 17 more of base 32."""
     return prefix + "".join(secrets.choice(_ID_ALPHABET) for _ in range(17))
 
 

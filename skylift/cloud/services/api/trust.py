@@ -78,7 +78,7 @@ def trust_in_service(role: Role, service: str, action: str = "sts:AssumeRole") -
 def trust_in_caller(
     tx: Tx, role: Role, caller: Caller, action: str, context: Mapping[str, str | tuple[str, ...]]
 ) -> Trust:
-    """What the role's trust policy says of a caller."""
+    """How far the role's trust policy trusts a caller."""
     who = who_is(tx, caller)
 
     def place(statement: Statement) -> Trust:

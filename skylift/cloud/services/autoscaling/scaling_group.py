@@ -273,7 +273,7 @@ def member_view(member: ScalingMember) -> autoscaling.Instance:
 
 
 def _with_settings(tx: Tx, caller: Caller, params: Settings, group: ScalingGroup) -> ScalingGroup:
-    """The group with what a request says of it, sizes and places apart; what it does not name stays as it is."""
+    """The group with a request's settings, without sizes and places. What the request does not name stays."""
     for name, number in (
         ("DefaultCooldown", params.get("DefaultCooldown", 0)),
         ("HealthCheckGracePeriod", params.get("HealthCheckGracePeriod", 0)),

@@ -141,7 +141,7 @@ def _refuse_spot_template(tx: Tx, spec: TemplateSpec) -> None:
     try:
         asks = "InstanceMarketOptions" in _version(tx, spec).data
     except ServiceError:
-        # What is wrong with it is told by its own check.
+        # Its own check reports what is wrong with it.
         return
     if asks:
         raise invalid("A MixedInstancesPolicy cannot have a launch template that requests Spot Instances itself.")

@@ -134,7 +134,7 @@ def _steps(params: autoscaling.PutScalingPolicyType) -> list[Step]:
             raise invalid("The lower bound of a step adjustment must be less than its upper bound.")
         if params.get("AdjustmentType") == "ExactCapacity" and step.adjustment < 0:
             raise invalid("ScalingAdjustment must be greater than or equal to 0 with ExactCapacity.")
-    # Else there would be breaches that nothing is said about, the worst of all.
+    # Else the worst breaches would have no step.
     if steps and steps[0].lower is not None and steps[0].lower < 0:
         raise invalid("Beside a step adjustment with a negative lower bound there must be one without a lower bound.")
     if steps and steps[-1].upper is not None and steps[-1].upper > 0:

@@ -52,7 +52,7 @@ def get(tx: Tx, _caller: Caller, params: cloudwatch.GetMetricDataInput) -> cloud
 def _series(
     tx: Tx, query: cloudwatch.MetricDataQuery, place: str, start: float, end: float
 ) -> list[cloudwatch.MetricDataResult]:
-    """What a query finds: a series for each unit that the metric was told in, an empty one for none."""
+    """What a query finds: a series for each unit that the metric was published in, an empty one for none."""
     if "MetricStat" not in query:
         raise _invalid(f"The parameter {place}.MetricStat is required: this cloud evaluates no expressions.")
     asked, place = query["MetricStat"], f"{place}.MetricStat"

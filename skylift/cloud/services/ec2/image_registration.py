@@ -73,7 +73,7 @@ def checks(tx: Tx, caller: Caller, params: ec2.RegisterImageRequest) -> Iterator
 
 
 def _architecture(params: ec2.RegisterImageRequest) -> Literal["x86_64", "arm64"]:
-    """On EC2 it is i386 where nothing is said, which no type here has."""
+    """EC2's default is i386, which no type here has."""
     asked = params.get("Architecture", "i386")
     if asked == "x86_64":
         return "x86_64"

@@ -157,7 +157,7 @@ def start(tx: Tx, _caller: Caller, params: ec2.StartInstancesRequest) -> ec2.Sta
 
 
 def started(tx: Tx, instance: Instance) -> Instance:
-    """A stopped instance that is to run again. What it was told of its end before holds no more."""
+    """A stopped instance that is to run again. Notices that it was given before are void."""
     for notice in tx.find(SpotNotice, instance_id=instance.id):
         tx.remove(notice)
     for interface in tx.find(NetworkInterface, instance_id=instance.id):

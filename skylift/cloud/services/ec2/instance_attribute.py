@@ -92,7 +92,7 @@ def modify(tx: Tx, _caller: Caller, request: ec2.ModifyInstanceAttributeRequest)
     params = as_structure(request)
     refuse_other_values(params, NEUTRAL)
     instance = require(tx, Instance, params["InstanceId"])
-    # One that cannot end for want of room for its root volume may be told to let that go.
+    # An instance whose end waits for room for its root volume may still give that volume up.
     over = ("terminated",) if "BlockDeviceMappings" in params else ("shutting-down", "terminated")
     if instance.state in over:
         raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
@@ -186,7 +186,7 @@ def _devices(tx: Tx, instance: Instance, asked: list[ec2.InstanceBlockDeviceMapp
 
 
 def _interface(tx: Tx, instance: Instance) -> NetworkInterface:
-    """The only one: with several, EC2 wants to be told which is meant."""
+    """The only one: with several, EC2 asks for the id of one."""
     mine = tx.find(NetworkInterface, instance_id=instance.id)
     if len(mine) > 1:
         raise ServiceError(

@@ -42,7 +42,7 @@ _OF_NEW_ONES = (
     "SecondaryPrivateIpAddressCount",
     "SubnetId",
 )
-"""What cannot be said of an interface that is there already."""
+"""Parameters that an existing interface does not take."""
 
 
 @dataclass(frozen=True)

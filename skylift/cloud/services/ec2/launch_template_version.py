@@ -96,7 +96,7 @@ def describe(
 def delete(
     tx: Tx, _caller: Caller, params: ec2.DeleteLaunchTemplateVersionsRequest
 ) -> ec2.DeleteLaunchTemplateVersionsResult:
-    """Each version by itself: what cannot be deleted is said beside what was."""
+    """Deletes each version by itself. Those that cannot be deleted are answered with their errors."""
     template = template_of(tx, params)
     if not params["Versions"]:
         raise missing("LaunchTemplateVersion")

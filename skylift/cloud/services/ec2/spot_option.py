@@ -1,4 +1,4 @@
-"""What a request says of the spot market: of RunInstances its InstanceMarketOptions, of RequestSpotInstances most."""
+"""What a launch asks of the spot market, by RunInstances (InstanceMarketOptions) or by RequestSpotInstances."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_PRICE = 0.001
 MOST_PRICE = 1_000_000
 _SPELLED = re.compile(r"[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 DIGITS = 6
-"""After the point: no price is told with more."""
+"""Digits after the point: no price is answered with more."""
 
 REQUEST = "spot-instances-request"
 """How tags and ARNs spell a request's type."""

@@ -138,7 +138,7 @@ def replaced(tx: Tx, instance: Instance, params: ec2.ModifyInstancePlacementRequ
         return replace(instance, tenancy=TENANCIES[tenancy], affinity="default", host_id=None)
     if named:
         _fitting(tx, named, instance_type(instance.type), instance.zone)
-        # It is to start there, whether it has been told so in as many words or not.
+        # A host that is named is where it has to start, also without an affinity.
         affinity = affinity if params.get("Affinity") else "host"
     return replace(instance, tenancy="host", affinity=affinity, host_id=named or instance.host_id)
 

@@ -1,7 +1,7 @@
 """What would the policies say? The policy simulator, which is the evaluator of real requests asked in theory.
 
 It answers per action and resource: the decision, which policies had a statement that applied, and which condition keys
-the question left open. Where in a policy's text a statement stands is not told.
+the question left open. Where in a policy's text a statement stands is not answered.
 """
 
 from __future__ import annotations

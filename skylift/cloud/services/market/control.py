@@ -30,8 +30,8 @@ def writes(name: str, handler: Handler, takes: str) -> Operation:
     return Operation("skylift", name, handler, frozenset(takes.split()), _anywhere(name), writes=True)
 
 
-def tells(name: str, handler: Handler, takes: str = "") -> Operation:
-    """What an instance is told."""
+def notifies(name: str, handler: Handler, takes: str = "") -> Operation:
+    """A notice to an instance, or the end of one."""
     return Operation(
         "skylift", name, handler, frozenset(("InstanceId", *takes.split())), _on_instance(name), writes=True
     )

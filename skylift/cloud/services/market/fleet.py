@@ -103,7 +103,7 @@ def modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> ec2.Modify
 
 
 def delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> ec2.DeleteFleetsResult:
-    """Each fleet by itself: what cannot be deleted is said beside what was."""
+    """Deletes each fleet by itself. Those that cannot be deleted are answered with their errors."""
     ids = list(dict.fromkeys(params["FleetIds"]))
     found = {fleet_id: tx.get(Fleet, id=fleet_id) for fleet_id in ids}
     instant = [fleet_id for fleet_id, fleet in found.items() if fleet and fleet.type == "instant"]

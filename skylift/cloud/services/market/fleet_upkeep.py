@@ -130,7 +130,7 @@ class _Look:
         self._change("deleted_terminating", replace(self._fleet, state="deleted_terminating"))
 
     def _note_withdrawn(self) -> None:
-        """One that was told to go, and then that it need not, holds a place again."""
+        """An instance whose notice was withdrawn holds a place again."""
         for member, row in standing(self._tx, self._fleet.id):
             if member.leaving and member.terminate_at is None and is_there(row) and self._notice(member) is None:
                 self._tx.save(replace(member, leaving=False))
@@ -237,7 +237,7 @@ class _Look:
             excess -= member.weight
             self._event("instance-change", "termination_notified", "", member.instance_id)
             if market == "spot":
-                # These are told beforehand, as of every interruption.
+                # Spot instances get a notice first, as with every interruption.
                 self._tx.save(replace(member, leaving=True))
                 give_notice(self._tx, row, "capacity")
             else:

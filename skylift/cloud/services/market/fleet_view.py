@@ -149,7 +149,7 @@ def launched(tx: Tx, fleet: Fleet) -> list[ec2.CreateFleetInstance]:
 
 
 def standing(tx: Tx, fleet_id: str) -> list[tuple[FleetMember, Instance | None]]:
-    """A fleet's instances that are not known to have ended, and what is said of them."""
+    """A fleet's members that are not known to have ended, each with its instance."""
     rows = instances_left(tx, fleet_id)
     return [(member, rows.get(member.instance_id)) for member in members_left(tx, fleet_id)]
 

@@ -16,7 +16,7 @@ from skylift.cloud.domain.spot import Behavior, SpotNotice, SpotRequest
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ec2.spot_status import fulfilled, marked
-from skylift.cloud.services.market.control import reads, tells
+from skylift.cloud.services.market.control import notifies, reads
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def interrupt(tx: Tx, _caller: Caller, params: skylift.InterruptInstanceRequest)
 
 
 def recommend(tx: Tx, _caller: Caller, params: skylift.RecommendRebalanceRequest) -> skylift.RecommendRebalanceResult:
-    """The first recommendation is the one whose time the instance is told."""
+    """A second recommendation does not change the time of the first."""
     instance = _spot_instance(tx, params)
     known = tx.get(SpotNotice, instance_id=instance.id)
     notice = replace(known or SpotNotice(instance.id), rebalance=(known.rebalance if known else None) or tx.now)
@@ -119,8 +119,8 @@ def _spot_instance(
 
 
 OPERATIONS = (
-    tells("InterruptInstance", interrupt, "Seconds"),
-    tells("RecommendRebalance", recommend),
-    tells("WithdrawInterruption", withdraw),
+    notifies("InterruptInstance", interrupt, "Seconds"),
+    notifies("RecommendRebalance", recommend),
+    notifies("WithdrawInterruption", withdraw),
     reads("DescribeInterruptions", describe),
 )

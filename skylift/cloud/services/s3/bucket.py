@@ -160,7 +160,7 @@ def checked_name(name: str) -> str:
 
 
 def check_create(_tx: Tx, _caller: Caller, params: s3.CreateBucketRequest) -> Iterable[Check]:
-    """What a new bucket is told about itself takes the permission that telling it later takes.
+    """A setting of a new bucket takes the permission that the same setting takes later.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html ("Permissions"): no ACL and `private` take
     none, `ObjectOwnership` takes one whatever its value.

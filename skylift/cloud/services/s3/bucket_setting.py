@@ -1,4 +1,4 @@
-"""What a bucket can be told about itself: versioning, ownership, public access, encryption; and who it belongs to.
+"""A bucket's settings: versioning, ownership, public access, encryption; and who it belongs to.
 
 This cloud has one account, so that whoever writes an object, it is the account's: the three kinds of object ownership
 differ only in whether an ACL may be named, and the only ACL there is says that everything is the owner's.
@@ -41,7 +41,7 @@ def put_versioning(tx: Tx, caller: Caller, params: s3.PutBucketVersioningRequest
 
 
 def get_versioning(tx: Tx, caller: Caller, params: s3.GetBucketVersioningRequest) -> s3.GetBucketVersioningOutput:
-    """A bucket that was never told to keep versions answers nothing."""
+    """Without a status where versioning was never configured."""
     bucket = bucket_of(tx, caller, params)
     return {} if bucket.versioning is None else {"Status": bucket.versioning}
 

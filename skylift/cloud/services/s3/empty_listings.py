@@ -1,6 +1,6 @@
-"""What no bucket has here, because nothing carries it out: whoever describes a bucket whole asks for each.
+"""Configurations that no bucket has here. Clients that describe a bucket whole ask for each of them.
 
-The answers are S3's for a bucket that was never told of these things; telling it is refused by name.
+The answers are S3's for a bucket without such a configuration. Putting one is refused by name.
 """
 
 from __future__ import annotations

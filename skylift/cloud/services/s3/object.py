@@ -322,7 +322,7 @@ def _read(
 
 
 def _tag_count(tx: Tx, caller: Caller, found: Object) -> _TagCount:
-    """How many tags there are is told to those who may read them."""
+    """How many tags there are, for a caller who may read them."""
     if not found.tags:
         return {}
     check = Check("s3:GetObjectTagging", object_arn(found.bucket, found.key), existing_context(found))

@@ -50,7 +50,7 @@ def on_object(
 
 
 def sets(name: str, handler: Handler, takes: str, action: str | None = None) -> Operation:
-    """Puts or deletes something that a bucket is told about itself."""
+    """Puts or deletes a setting of a bucket."""
     checks = check_bucket(action or name)
     return on_bucket(name, handler, checks, f"{takes} ContentMD5 ChecksumAlgorithm" if takes else "", writes=True)
 

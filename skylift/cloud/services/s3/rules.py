@@ -64,7 +64,7 @@ class SystemHeaders(TypedDict):
 
 
 class Created(SystemHeaders):
-    """What is said of an object whenever one is made."""
+    """Members that every answer to the making of an object has."""
 
     ACL: NotRequired[str]
     ContentType: NotRequired[str]

@@ -1,4 +1,4 @@
-"""DHCP options: which name servers, and which domain to search, a VPC's servers are told of when they boot.
+"""DHCP options: the name servers and the search domain that a VPC's servers get when they boot.
 
 https://docs.aws.amazon.com/vpc/latest/userguide/VPC_DHCP_Options.html
 """
@@ -90,7 +90,7 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteDhcpOptionsRequest) -> Not
 
 
 def associate(tx: Tx, _caller: Caller, params: ec2.AssociateDhcpOptionsRequest) -> Nothing:
-    """Servers that run are told at their next boot, as on AWS at their next lease."""
+    """Servers that run get them at their next boot; on AWS, at their next lease."""
     vpc = require(tx, Vpc, params["VpcId"])
     wanted = params["DhcpOptionsId"]
     tx.save(replace(vpc, dhcp_options_id=NONE if wanted == NONE else require(tx, DhcpOptions, wanted).id))

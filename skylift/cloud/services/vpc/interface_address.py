@@ -107,7 +107,7 @@ def _without(interface: NetworkInterface, *addresses: str) -> NetworkInterface:
 
 
 def _save(tx: Tx, interface: NetworkInterface) -> None:
-    """A server that is on, or about to be, has to be told its addresses by the loops."""
+    """A server that is on, or about to be, has its addresses set by the loops."""
     instance = tx.get(Instance, id=interface.instance_id) if interface.instance_id else None
     tell = interface.attachment == "attached" and instance is not None and instance.state != "stopped"
     tx.save(replace(interface, attachment="changing") if tell else interface)

@@ -23,7 +23,7 @@ Slots = tuple[str | None, ...]
 
 
 class Placed(TypedDict):
-    """What requests say of the private addresses of one interface."""
+    """What requests ask for the private addresses of one interface."""
 
     PrivateIpAddress: NotRequired[str]
     PrivateIpAddresses: NotRequired[list[ec2.PrivateIpAddressSpecification]]

@@ -276,7 +276,7 @@ def delete_route(tx: Tx, _caller: Caller, params: ec2.DeleteRouteRequest) -> Not
 
 
 def _refuse_of_endpoint(table: RouteTable, route: Route, what: str) -> None:
-    """Routes to a VPC endpoint come and go with what ModifyVpcEndpoint is told of the table."""
+    """Routes to a VPC endpoint are added and removed by ModifyVpcEndpoint alone."""
     if isinstance(route.target, ToEndpoint):
         raise invalid(f"cannot {what} VPC endpoint route {route.destination} in route table {table.id}")
 
