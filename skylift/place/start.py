@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,15 +46,24 @@ def bring_up(
     _require_port(port)
     require_image(home, showing)
     start_cloud(home, port, region, allow)
+    remove_old_images(home)
+
+
+def remove_old_images(home: Home) -> None:
+    """Those of other versions that no cloud of this machine needs any more. That they stay harms nobody."""
+    from skylift.cloud.compute.image.unneeded import remove_unneeded
+
+    with suppress(OSError, ValueError):
+        remove_unneeded(home.data)
 
 
 def require_image(home: Home, showing: Showing = unseen) -> None:
     """Build the image if it is not there. Raises UsageError where this machine is in the way, else RunError."""
-    from skylift.cloud.compute.image.image import BuildToolMissing, DiskFull, ImageError, default_image, ensure_image
+    from skylift.cloud.compute.image.image import BuildToolMissing, DiskFull, ImageError, claim_image, ensure_image
     from skylift.cloud.compute.image.recipe import ArchitectureUnknown
 
     try:
-        if default_image(home.data) is None:
+        if not claim_image(home.data):
             with showing() as progress:
                 ensure_image(home.data, progress)
     except (DiskFull, BuildToolMissing, ArchitectureUnknown) as error:

@@ -27,7 +27,7 @@ from skylift.runner.errors import RunError, SkyliftError, UsageError
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("SKYLIFT_HOME", str(tmp_path))
-    # Images are shared by all clouds of a user: those of other tests must not be there.
+    # Images are shared by all clouds of a machine: those of other tests must not be there.
     monkeypatch.setenv("SKYLIFT_DATA", f"{os.environ['SKYLIFT_DATA']}/{tmp_path.name}")
     return Home(tmp_path)
 

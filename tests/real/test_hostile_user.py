@@ -23,7 +23,6 @@ import pytest
 from botocore.exceptions import ClientError
 from real_cloud import RealCloud
 from real_server import Server, until
-from shared_images import share_images
 
 from skylift.cloud.state.home import Home
 
@@ -106,7 +105,6 @@ def them(image_home: Home) -> Iterator[Them]:
         for path in (base, cloud.home.path, cloud.work):
             os.chown(path, them.uid, them.gid)
         cloud.home.data.make()
-        share_images(image_home.data.images, cloud.home.data.images)
         them.sh('mkdir lib; ln -s "$1" pip.conf; printf %s "$2" >bundle.pem', secret, KEY + CERTIFICATE)
         secret.write_text("[global]\nindex-url = https://root.test/simple\n")
         cloud.guard()

@@ -64,8 +64,18 @@ class Data:
 
     @property
     def images(self) -> Path:
-        """What servers start from: one directory for all clouds of a user."""
+        """What servers start from: one directory for all clouds of a machine, whoever's they are."""
+        return self.path.parents[1] / "images"
+
+    @property
+    def user_images(self) -> Path:
+        """Where an earlier version had those of all clouds of a user."""
         return self.path.parent / "images"
+
+    @property
+    def images_in_use(self) -> Path:
+        """Names the images that this cloud needs, for whoever removes old ones."""
+        return self.path / "images.json"
 
     @property
     def captures(self) -> Path:

@@ -8,8 +8,9 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from skylift.cloud.compute.image.image import built_images
+from skylift.cloud.compute.image.image import built_images, default_image
 from skylift.cloud.compute.image.stored import STORED_UIDS
+from skylift.cloud.compute.image.unneeded import name_images
 from skylift.cloud.compute.network.loopback_range import PASTA_UIDS, LoopbackRange
 from skylift.cloud.compute.server.subid import granted
 from skylift.cloud.domain.facts import CloudFacts
@@ -25,6 +26,7 @@ from skylift.cloud.state.data import Data
 from skylift.cloud.state.home import Home, RootKey
 from skylift.cloud.store.content import sweep_files
 from skylift.cloud.store.database import Database, StoreError, Tx
+from skylift.cloud.store.image_use import is_named
 from skylift.cloud.wire import checksum
 
 log = logging.getLogger("skylift.cloud")
@@ -102,26 +104,40 @@ def bootstrap(
         )
         if not known:
             make_default_vpc(tx, region)
-        for built in built_images(home.data):
-            register_image(
-                tx,
-                Image(
-                    id=built.id,
-                    name=built.name,
-                    description=built.description,
-                    root=str(built.root),
-                    size_gib=max(IMAGE_GIB, -(-built.size // GIB)),
-                    created=built.created,
-                    architecture=built.architecture,
-                ),
-            )
+        provided = _provide_images(tx, home.data)
         if not is_known(tx, home.root_key()):
             # Written before it is known: cut off in between, the next start finds a key that is not, and makes another.
             try:
                 home.write_root_key(identity.make_root_key(tx))
             except OSError as error:
                 raise CannotStart(f"{home.path} cannot be written by {home.owner.name}: {error.strerror}.") from error
+    name_images(home.data, provided)
     return account, region
+
+
+def _provide_images(tx: Tx, data: Data) -> set[str]:
+    """Make this version's image known, and keep those of other versions that something here needs. Who has another
+    version on this machine may have built others."""
+    own = default_image(data)
+    needed = {each for each in built_images(data) if each == own or is_named(tx, each.id)}
+    for built in needed:
+        register_image(
+            tx,
+            Image(
+                id=built.id,
+                name=built.name,
+                description=built.description,
+                root=str(built.root),
+                size_gib=max(IMAGE_GIB, -(-built.size // GIB)),
+                created=built.created,
+                architecture=built.architecture,
+            ),
+        )
+    names = {built.id for built in needed}
+    for known in tx.find(Image, owner="amazon"):
+        if known.id not in names and not is_named(tx, known.id):
+            tx.remove(known)
+    return names
 
 
 def is_known(tx: Tx, key: RootKey | None) -> bool:

@@ -51,7 +51,7 @@ def leave_machine(home: Home, grace: float) -> None:
 
 
 def _erase(data: Data) -> None:
-    """Everything of this cloud, but not the images that all of its user's clouds share."""
+    """Everything of this cloud, but not the images that all clouds of a machine share."""
     below = f"{data.path}/"
     mounted = [line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     if inside := [place for place in mounted if place.startswith(below)]:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from plain_instance import plain_instance
 
+from skylift.cloud.compute.image.recipe import read_recipe
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.domain.identity import AccessKey
+from skylift.cloud.domain.instance import Image
 from skylift.cloud.process.lock import hold
+from skylift.cloud.services.ec2.image import register_image
 from skylift.cloud.state.home import Home, RootKey
 from skylift.cloud.store.database import Database
 from skylift.cloud.wiring.bootstrap import bootstrap
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(name="home")
@@ -74,6 +82,32 @@ def test_a_key_with_another_secret_is_not_the_accounts(database: Database, home:
     key = start(database, home)
     home.write_root_key(replace(key, secret_access_key="of somebody else"))
     assert start(database, home).access_key_id != key.access_key_id
+
+
+def test_of_images_that_others_have_built_those_that_something_needs_are_known(
+    database: Database, home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another version on this machine has another recipe; one that was replaced stays while an instance is of it."""
+    monkeypatch.setenv("SKYLIFT_DATA", str(tmp_path / "data"))
+    home.data.path.mkdir(parents=True)
+    own = read_recipe().image_id
+    for image in (own, "ami-theirs", "ami-needed", "ami-gone"):
+        build(home.data.images, image)
+    with database.write() as tx:
+        for known in ("ami-gone", "ami-needed"):
+            register_image(tx, Image(known, known, "", "/of/an/earlier/version", 8, NOW, "x86_64"))
+        tx.add(plain_instance(image_id="ami-needed"))
+    start(database, home)
+    with database.read() as tx:
+        known_now = {each.id: each.root for each in tx.find(Image)}
+    assert known_now == {each: str(home.data.images / each / "root") for each in (own, "ami-needed")}
+    assert json.loads(home.data.images_in_use.read_text()) == sorted(known_now)
+
+
+def build(place: Path, image: str) -> None:
+    (place / image / "root").mkdir(parents=True)
+    told = {"id": image, "name": image, "description": "", "architecture": "x86_64", "size": 1}
+    (place / f"{image}.json").write_text(json.dumps({**told, "created": NOW.isoformat()}))
 
 
 def test_a_second_cloud_in_a_state_directory_is_refused(home: Home) -> None:

@@ -36,7 +36,7 @@ def test_the_usual_home_is_the_default_and_another_one_has_a_name_of_its_own(
     first, second = Home(tmp_path / "one").data.path, Home(tmp_path / "two").data.path
     assert first != second
     assert first.parent == PLACE / str(entry.pw_uid)
-    assert Home(tmp_path / "one").data.images == Home(tmp_path / "two").data.images
+    assert Home(tmp_path / "one").data.images == Home(tmp_path / "two").data.images == PLACE / "images"
     (tmp_path / "link").symlink_to(tmp_path / "one")
     assert Home(tmp_path / "link").data.path == first
 

@@ -1,7 +1,8 @@
-"""The default image: a Debian root directory, built once on this machine and kept.
+"""The default image: a Debian root directory, built once on this machine and kept for all of its clouds.
 
 A build happens in a directory of its own that is renamed at the end, under a lock that its processes hold as well: a
-build that was killed leaves a directory that the next one removes, and two never collide.
+build that was killed leaves a directory that the next one removes, and two never collide. Who comes second waits, and
+finds what the first has built. See unneeded.py for when an image goes.
 
 ImageError
 +-- BuildToolMissing    mmdebstrap or another program is not installed
@@ -31,7 +32,7 @@ from skylift.cloud.compute.image.apt_sources import build_options, debian_source
 from skylift.cloud.compute.image.recipe import Recipe, read_recipe
 from skylift.cloud.compute.image.stored import STORED, seen_from_inside
 from skylift.cloud.compute.image.uv import ProgramUnavailable, fetch_uv
-from skylift.cloud.state.data import Data, open_for_user
+from skylift.cloud.state.data import Data, is_root_path, open_for_user
 from skylift.cloud.state.durable import make_directory, replace_file
 from skylift.cloud.state.person import calling_user
 
@@ -77,35 +78,62 @@ class BuiltImage:
 
 
 def built_images(data: Data) -> list[BuiltImage]:
-    """Every image of the user's clouds, oldest first."""
-    if not data.images.is_dir():
-        return []
-    found = [_read(file) for file in data.images.glob("ami-*.json")]
-    return sorted(found, key=lambda image: image.created)
+    """Every image that there is for this cloud, oldest first: those of the machine, and what an earlier version built
+    for this user and nobody needs anew."""
+    found = {file.name: file for place in (data.user_images, data.images) for file in place.glob("ami-*.json")}
+    return sorted(map(_read, found.values()), key=lambda image: image.created)
 
 
 def default_image(data: Data, recipe: Recipe | None = None) -> BuiltImage | None:
     """The image of this version's recipe, if it has been built."""
-    file = data.images / f"{(recipe or read_recipe()).image_id}.json"
-    return _read(file) if file.exists() else None
+    name = f"{(recipe or read_recipe()).image_id}.json"
+    files = [place / name for place in (data.images, data.user_images)]
+    return next((_read(file) for file in files if file.exists()), None)
+
+
+def claim_image(data: Data, recipe: Recipe | None = None) -> bool:
+    """Whether the image of this version's recipe is there for all; if so, nobody removes it in the time until this
+    cloud says that it needs it."""
+    try:
+        os.utime(data.images / f"{(recipe or read_recipe()).image_id}.json")
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def ensure_image(data: Data, progress: Progress, recipe: Recipe | None = None) -> BuiltImage:
     """The image of this version's recipe, built now if it is not there (about half a minute; needs root)."""
     recipe = recipe or read_recipe()
-    found = default_image(data, recipe)
-    if found is not None:
-        return found
-    data.images.mkdir(parents=True, exist_ok=True)
-    # Root builds; the user looks whether there is one, and no further.
-    data.images.chmod(0o711)
-    with _lock(data, progress) as lock:
-        for left in data.images.glob(".building-*"):
-            shutil.rmtree(left)
-        unfinished = data.images / recipe.image_id
-        if unfinished.exists() and default_image(data, recipe) is None:
-            shutil.rmtree(unfinished)
-        return default_image(data, recipe) or Build(data, recipe, progress, lock).run()
+    told = data.images / f"{recipe.image_id}.json"
+    if not claim_image(data, recipe):
+        data.images.mkdir(parents=True, exist_ok=True)
+        # Root builds; users look whether there is one, and no further.
+        data.images.chmod(0o711)
+        with one_builder(data, progress) as lock:
+            for left in data.images.glob(".building-*"):
+                shutil.rmtree(left)
+            if not claim_image(data, recipe):
+                shutil.rmtree(told.with_suffix(""), ignore_errors=True)
+                return _adopt(data, recipe) or Build(data, recipe, progress, lock).run()
+    return _read(told)
+
+
+def _adopt(data: Data, recipe: Recipe) -> BuiltImage | None:
+    """What an earlier version built for this user, by other names for the same files: servers may stand on it."""
+    told = data.user_images / f"{recipe.image_id}.json"
+    if not told.exists() or not is_root_path(told.with_suffix("")):
+        return None
+    place = data.images / f".building-{recipe.image_id}"
+    copied = subprocess.run(
+        ["cp", "--archive", "--link", str(told.with_suffix("")), str(place)], env={"PATH": _PATH}, check=False
+    )
+    if copied.returncode != 0:
+        shutil.rmtree(place, ignore_errors=True)
+        return None
+    _sync(place)
+    place.rename(data.images / recipe.image_id)
+    replace_file(data.images / told.name, told.read_bytes(), 0o644)
+    return default_image(data, recipe)
 
 
 class Build:
@@ -118,7 +146,8 @@ class Build:
         self._lock = lock
         self._place = data.images / f".building-{recipe.image_id}"
         self._root = self._place / "root"
-        self._log = data.images / "build.log"
+        self._log = data.images / f"build-{calling_user().uid}.log"
+        """Each user has one: it may tell of the user's own mirrors and proxies."""
 
     def run(self) -> BuiltImage:
         self._require_space()
@@ -325,12 +354,15 @@ def _bytes(number: str, unit: str) -> int:
 
 
 @contextmanager
-def _lock(data: Data, progress: Progress) -> Iterator[int]:
+def one_builder(data: Data, progress: Progress | None) -> Iterator[int]:
+    """At a time, on this machine. Where nobody would hear that it waits, BlockingIOError instead."""
     descriptor = os.open(data.images / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if progress is None:
+                raise
             progress(0.0, "waiting for another build to end")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -9,14 +10,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from skylift.cloud.compute.image.image import (
     BuildFailed,
+    BuiltImage,
     DiskFull,
     MirrorUnreachable,
+    _write,
     built_images,
     default_image,
     ensure_image,
@@ -25,6 +29,7 @@ from skylift.cloud.compute.image.recipe import FOLDER, Recipe, read_recipe
 from skylift.cloud.compute.image.stored import STORED, seen_from_inside
 from skylift.cloud.state.data import Data
 from skylift.cloud.state.home import Home
+from skylift.cloud.state.person import calling_user
 
 REPOSITORY = Path(__file__).parents[4]
 
@@ -46,7 +51,7 @@ def small(tmp_path: Path) -> Recipe:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Data:
-    return Data(tmp_path / "data" / "cloud")
+    return Data(tmp_path / "data" / "1000" / "cloud")
 
 
 def test_the_same_recipe_is_the_same_image_and_any_change_is_another(small: Recipe) -> None:
@@ -71,15 +76,64 @@ def test_too_little_space_is_said_before_anything_is_done(data: Data, small: Rec
     assert [path.name for path in data.images.iterdir()] == [".lock"]
 
 
-@pytest.mark.real
-def test_a_build_that_was_killed_is_repeated_by_the_next_one(data: Data, small: Recipe) -> None:
+def building(data: Data, recipe: Recipe) -> list[str]:
     code = (
         "import sys; from pathlib import Path; from skylift.cloud.state.data import Data\n"
         "from skylift.cloud.compute.image.image import ensure_image\n"
         "from skylift.cloud.compute.image.recipe import read_recipe\n"
         "ensure_image(Data(Path(sys.argv[1])), lambda f, t: print(t, flush=True), read_recipe(Path(sys.argv[2])))\n"
     )
-    command = [sys.executable, "-c", code, str(data.path), str(small.folder)]
+    return [sys.executable, "-c", code, str(data.path), str(recipe.folder)]
+
+
+@pytest.mark.real
+def test_it_is_built_once_for_all_users_of_a_machine(data: Data, small: Recipe) -> None:
+    """Who comes while it is built waits, says so, and has the same."""
+    theirs = Data(data.path.parents[1] / "1001" / "default")
+    how = {"stdout": subprocess.PIPE, "text": True, "cwd": REPOSITORY}
+    with subprocess.Popen(building(data, small), **how) as first:  # type: ignore[call-overload]
+        first.stdout.readline()
+        second = subprocess.run(building(theirs, small), **how, check=True)  # type: ignore[call-overload]
+        first.stdout.read()
+    assert first.returncode == 0
+    assert second.stdout == "waiting for another build to end\n"
+    image = default_image(data, small)
+    assert image is not None
+    assert image == default_image(theirs, small)
+    assert image.root.parent.parent == data.path.parents[1] / "images"
+    assert (image.root.parent.stat().st_mode & 0o777, image.root.parent.stat().st_uid) == (0o700, 0)
+
+
+@pytest.mark.real
+def test_what_an_earlier_version_built_for_a_user_is_taken_over(small: Recipe) -> None:
+    """Without a build, by other names for the same files: a server may stand on it."""
+    place = Path(os.environ["SKYLIFT_DATA"]) / f"of-{os.getpid()}"
+    data = Data(place / "1000" / "default")
+    try:
+        data.make()
+        root = data.user_images / small.image_id / "root"
+        root.mkdir(parents=True)
+        (root / "file").write_text("of the image")
+        os.chown(root / "file", STORED, STORED)
+        told = BuiltImage(small.image_id, "n", "d", "x86_64", datetime(2026, 1, 1, tzinfo=UTC), 1, root)
+        (data.user_images / f"{small.image_id}.json").write_text(_write(told))
+        assert default_image(data, small) == told
+        taken = ensure_image(data, silent, small)
+        assert taken.root == data.images / small.image_id / "root"
+        assert (taken.root / "file").stat().st_ino == (root / "file").stat().st_ino
+        assert built_images(data) == [taken]
+        # What others could have changed is not believed.
+        shutil.rmtree(data.images)
+        data.user_images.chmod(0o777)
+        with pytest.raises(DiskFull):
+            ensure_image(data, silent, replace(small, needs_mib=1 << 40))
+    finally:
+        shutil.rmtree(place)
+
+
+@pytest.mark.real
+def test_a_build_that_was_killed_is_repeated_by_the_next_one(data: Data, small: Recipe) -> None:
+    command = building(data, small)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as build:
         assert build.stdout is not None
         for line in build.stdout:
@@ -116,10 +170,10 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.real
 def test_a_disk_that_fills_up_is_said_and_nothing_is_left(full_disk: Path, small: Recipe) -> None:
-    data = Data(full_disk / "cloud")
+    data = Data(full_disk / "1000" / "cloud")
     with pytest.raises(DiskFull, match="not enough disk space"):
         ensure_image(data, silent, replace(small, needs_mib=1))
-    assert {path.name for path in data.images.iterdir()} == {".lock", "build.log"}
+    assert {path.name for path in data.images.iterdir()} == {".lock", f"build-{calling_user().uid}.log"}
     assert built_images(data) == []
 
 

@@ -1,0 +1,78 @@
+"""Images of the machine that no cloud needs any more.
+
+Each cloud names those that it needs in a file of its own, when it starts. A cloud that has not started yet is known by
+its image: whoever has looked for one a moment ago is about to.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from skylift.cloud.compute.image.image import one_builder
+from skylift.cloud.state.data import Data
+from skylift.cloud.state.durable import replace_file
+
+log = logging.getLogger(__name__)
+
+RECENT = 86400
+"""Seconds for which an image stays, whoever needs it, once somebody has looked for it."""
+
+
+def name_images(data: Data, needed: Iterable[str]) -> None:
+    """Say which images this cloud needs."""
+    replace_file(data.images_in_use, json.dumps(sorted(needed)).encode(), 0o600)
+
+
+def remove_unneeded(data: Data) -> list[str]:
+    """The names of what was removed; needs root. While somebody builds, that is left to whoever starts next."""
+    with suppress(BlockingIOError), one_builder(data, None):
+        clouds = [data.path, *data.images.parent.glob("*/*/")]
+        needed = set().union(*map(_needed, clouds))
+        # Of clouds of an earlier version nobody knows what they need.
+        known = all((each / "images.json").exists() for each in data.path.parent.glob("*/") if _is_cloud(each))
+        gone = [each for each in _images(data.images) if each.name not in needed]
+        gone += [
+            each
+            for each in (_images(data.user_images) if known else ())
+            if each.name not in needed or (data.images / f"{each.name}.json").exists()
+        ]
+        return [each.name for each in gone if _remove(each)]
+    return []
+
+
+def _images(place: Path) -> list[Path]:
+    """Also what is left of one that was being removed."""
+    return sorted({each.with_suffix("") for each in place.glob("ami-*")})
+
+
+def _is_cloud(place: Path) -> bool:
+    return (place / "state.db").exists()
+
+
+def _needed(cloud: Path) -> set[str]:
+    """Raises OSError, ValueError: what cannot be read says nothing about what is not needed."""
+    file = cloud / "images.json"
+    return set(json.loads(file.read_bytes())) if file.exists() else set()
+
+
+def _remove(image: Path) -> bool:
+    told = image.with_suffix(".json")
+    if _is_mounted(image) or (told.exists() and time.time() - told.stat().st_mtime < RECENT):
+        return False
+    # First: where it is, all is.
+    told.unlink(missing_ok=True)
+    shutil.rmtree(image, ignore_errors=True)
+    log.info("image %s is needed by no cloud of this machine any more, and was removed", image.name)
+    return True
+
+
+def _is_mounted(image: Path) -> bool:
+    """Under a server, at a place of that server's: the fourth field is what of its file system is mounted there."""
+    tail = f"/{image.parent.name}/{image.name}/root"
+    return any(line.split(" ")[3].endswith(tail) for line in Path("/proc/self/mountinfo").read_text().splitlines())
