@@ -318,7 +318,7 @@ class Cloud:
         # its network itself once it is made, which takes longer than the network.
         wishes = (alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
-        engine.chores = (queries.forget, queries.shrink, network.restore_way_out, self._data.seen.touch)
+        engine.chores = (queries.forget, queries.shrink, network.restore_pasta, self._data.seen.touch)
         adoption, first_start = Adoption(), not been_up(network.loopback).exists()
         # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is
         # accounted for before it is cleared away, and nothing boots before volumes are adopted and names are open.

@@ -236,7 +236,7 @@ def test_without_public_address_or_gateway_route_there_is_no_way_out(world: Worl
 
 
 def test_the_way_out_is_for_public_addresses_and_avoids_the_host(world: World) -> None:
-    assert world.network.way_out_problem is None
+    assert world.network.pasta_problem is None
     with internet() as beyond, answering(beyond, BEYOND, WEB), answering(None, "0.0.0.0", 0) as host_port:
         assert ask(NEARBY, host_port) == NEARBY
         assert ask(BEYOND, WEB) == NEARBY
@@ -252,11 +252,11 @@ def test_the_way_out_is_for_public_addresses_and_avoids_the_host(world: World) -
 def test_the_way_out_is_restored_when_it_has_ended(world: World) -> None:
     pasta.stop(world.loopback)
     assert pasta.running(world.loopback) == []
-    world.network.restore_way_out()
-    assert world.network.way_out_problem is None
+    world.network.restore_pasta()
+    assert world.network.pasta_problem is None
     running = pasta.running(world.loopback)
     assert len(running) == 1
-    world.network.restore_way_out()
+    world.network.restore_pasta()
     assert pasta.running(world.loopback) == running
     with internet() as beyond, answering(beyond, BEYOND, WEB):
         assert world.servers["web"].namespace.run(lambda: ask(BEYOND, WEB)) == NEARBY

@@ -78,7 +78,7 @@ def _removal(loopback: LoopbackRange) -> str:
 
 
 def close_off(loopback: LoopbackRange, policy: EgressPolicy) -> None:
-    """Let the way out lead to nothing of these but what is open, from now on."""
+    """Refuse pasta these networks from now on, except what is open."""
     load_ruleset(policy.fill(f"ip {loopback.table}"), "the host")
 
 

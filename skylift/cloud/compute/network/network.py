@@ -40,7 +40,7 @@ class Network:
 
     def __init__(self, loopback: LoopbackRange, openings: Sequence[Opening] = ()) -> None:
         self.loopback = loopback
-        self.way_out_problem: str | None = None
+        self.pasta_problem: str | None = None
         """Why servers have no way to the internet; None when they have."""
         self._lock = threading.RLock()
         self._netlink: Netlink | None = None
@@ -92,10 +92,10 @@ class Network:
                 self._public = public
             return dict(self._behind)
 
-    def restore_way_out(self) -> None:
-        """Start the way out to the internet again if it has ended; `way_out_problem` says what came of it."""
+    def restore_pasta(self) -> None:
+        """Start pasta again if it has ended. `pasta_problem` is why it did not start, if so."""
         with self._lock:
-            self.way_out_problem = self._opened().start_way_out()
+            self.pasta_problem = self._opened().start_pasta()
 
     def close_off(self, openings: Sequence[Opening]) -> EgressPolicy:
         """Keep servers off what is around this machine now, but for these openings. Answers what there is."""
@@ -187,7 +187,7 @@ class Network:
         self._uplink.configure(self._policy)
         host.connect(self.loopback, self._netlink, self._uplink.namespace, self._policy)
         self._uplink.connect_host()
-        self.way_out_problem = self._uplink.start_way_out()
+        self.pasta_problem = self._uplink.start_pasta()
         for found in present:
             if found != name:
                 vpc_id = found.removeprefix(self.loopback.prefix)

@@ -45,7 +45,7 @@ exec "$@"
 
 
 def create_uplink_namespace(loopback: LoopbackRange, name: str) -> None:
-    """A network namespace that belongs to a user namespace of the way out's uid, so that pasta may work in it.
+    """A network namespace that belongs to a user namespace of pasta's uid, so that pasta may work in it.
 
     CAP_SYS_ADMIN is kept up to the making of the user namespace: distributions restrict those of ordinary users.
     """
@@ -64,7 +64,7 @@ def create_uplink_namespace(loopback: LoopbackRange, name: str) -> None:
 
 
 def share_of_connections() -> int:
-    """How many connections there may be by the way out at once, and how many new ones in LINGER seconds: a quarter each
+    """How many connections pasta may have at once, and how many new ones in LINGER seconds: a quarter each
     of those that the host's table has room for. Without room in it, the host itself has no new connection."""
     try:
         room = int(HOST_TABLE.read_text())
@@ -121,7 +121,7 @@ def _descriptors() -> int:
 
 
 def running(loopback: LoopbackRange) -> list[int]:
-    """Pids of everything that runs as the way out's uid."""
+    """Pids of everything that runs as pasta's uid."""
     found = []
     for path in Path("/proc").iterdir():
         if path.name.isdigit() and _uid(path) == loopback.pasta_uid:

@@ -165,14 +165,14 @@ class Uplink:
             set_neighbour(index, OUTER_ADDRESS, OUTER_MAC),
         )
 
-    def start_way_out(self) -> str | None:
+    def start_pasta(self) -> str | None:
         """Start pasta unless it runs. What it says if it will not: servers then have no internet, and all else."""
         if pasta.running(self._loopback):
             return None
         try:
             pasta.start(self._loopback, self.namespace, f"{NAMESPACES}/{self.namespace.name}")
         except NetworkError as error:
-            log.warning("servers have no way out to the internet: %s", error)
+            log.warning("servers cannot reach the internet: %s", error)
             return str(error)
         return None
 

@@ -132,7 +132,7 @@ class Metering:
 
 
 def _of(server: Instance) -> list[Dimensions]:
-    """The dimensions of a server's metrics: itself and its group; with detailed monitoring its image, its type and all."""
+    """The dimensions of a server's metrics: its id and group; with detailed monitoring also image, type and all."""
     group = server.tags.get(GROUP_TAG)
     found: list[Dimensions] = [(("InstanceId", server.id),)]
     if group:
