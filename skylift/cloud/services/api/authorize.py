@@ -188,7 +188,7 @@ def _endpoint_policy(tx: Tx, caller: Caller) -> PolicyDocument | None:
 
 
 def identity_policies(tx: Tx, holder: Role | User | Group) -> tuple[PolicyDocument, ...]:
-    """What says what a role, a user with all its groups, or a group may do."""
+    """The identity policies of a role, of a user and its groups, or of a group."""
     attached = [document for arn in holder.attached if (document := managed_document(tx, arn)) is not None]
     own = tuple(parse_policy(text) for text in (*holder.inline.values(), *attached))
     if not isinstance(holder, User):
@@ -284,7 +284,7 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
 
 
 def _instance_context(tx: Tx, caller: Caller, arn: str) -> dict[str, str | tuple[str, ...]]:
-    """Where credentials of an instance's role are at home; nobody can forge these keys."""
+    """The condition keys of an instance's credentials: where they were issued. Requests cannot set them."""
     context: dict[str, str | tuple[str, ...]] = {"ec2:SourceInstanceARN": arn}
     if caller.role_delivery:
         context["ec2:RoleDelivery"] = caller.role_delivery
@@ -305,7 +305,7 @@ def _decided(tx: Tx, caller: Caller, policies: Policies, check: Check) -> Decisi
 
 
 def applies(statement: Statement, action: str, resource: str, keys: Keys) -> bool:
-    """Whether a statement is about a request; whom it speaks of is another question.
+    """Whether a statement covers a request by action, resource and conditions; principals are checked elsewhere.
 
     Where tags whose keys differ by case leave several ways to read the request, a Deny applies if it does in one of
     them, an Allow only if it does in all: nobody gets anywhere by adding a tag.

@@ -79,7 +79,7 @@ def anything(action: str) -> Checks:
 
 
 def on(action: str, *members: str) -> Checks:
-    """Operations on resources that these parameters name by id; one that changes them says what it sets."""
+    """Operations on resources that these parameters name by id. A change has the condition keys of what it sets."""
     changes = action.startswith(("ec2:Modify", "ec2:Reset"))
 
     def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
@@ -192,7 +192,7 @@ def adds_rules(name: str) -> Checks:
 
 
 def on_association(action: str, *members: str) -> Checks:
-    """An association is not a resource of its own: its route table and its subnet are."""
+    """An association is not a resource of its own: the check is on its route table and its subnet."""
 
     def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         table, association = association_by_id(tx, params["AssociationId"])

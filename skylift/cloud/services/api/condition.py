@@ -30,7 +30,7 @@ ANY = "ForAnyValue"
 
 @dataclass(frozen=True)
 class Keys:
-    """What a request tells about itself.
+    """The condition keys of a request.
 
     Names of keys have no case, but tags have: `Env` and `env` on one resource are one key with two values, of which
     AWS says that a condition matches "either, but not both". `doubled` has all values of such keys.

@@ -66,7 +66,7 @@ def by_endpoint_path(tx: Tx, caller: Caller, vpc_id: str, service: str) -> Calle
 
 
 def _behind(tx: Tx, target: RouteTarget | None) -> NetworkInterface | None:
-    """The interface that sends on what is led to a NAT gateway or a NAT instance."""
+    """The interface that forwards packets which a route sends to a NAT gateway or instance."""
     if isinstance(target, ToNatGateway):
         gateway = tx.get(NatGateway, id=target.nat_id)
         works = gateway is not None and gateway.state in ("pending", "available")

@@ -47,7 +47,7 @@ def take_public_ip(tx: Tx) -> str:
 
 
 def retake_public_ip(tx: Tx, address: str) -> bool:
-    """Whether an address of this cloud's that somebody had before can be had again."""
+    """Whether a released address of this cloud can be allocated again."""
     (facts,) = tx.find(CloudFacts)
     return address.startswith(f"127.{facts.loopback_net}.") and address not in public_ips(tx)
 
@@ -60,7 +60,7 @@ def gets_public_ip(tx: Tx, interface: NetworkInterface) -> bool:
 
 
 def take_uid_base(tx: Tx) -> int:
-    """The first uid of a range that no server has and that nobody reserved.
+    """The first uid of a free range: no server has it, and it is not reserved.
 
     Clouds on one machine begin at different places, by the loopback network that is theirs alone, so that their
     servers do not share uids either.

@@ -225,7 +225,7 @@ def new_id(prefix: str) -> str:
 
 
 def page(params: Params, fetch: Callable[[str, int], list[T]], name: Callable[[T], str]) -> tuple[list[T], More]:
-    """The items of one page, and the members that say whether there is another.
+    """The items of one page, and the members that lead to the next.
 
     `fetch(after, limit)` returns items in the order of their names, from the first greater than `after`. A marker
     says after which name to go on, so that nothing is repeated or lost when items come and go between pages.

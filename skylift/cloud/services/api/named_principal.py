@@ -25,12 +25,12 @@ Change = Callable[[str], str]
 
 
 def is_gone(tx: Tx, holder: User | Role) -> None:
-    """Policies show the unique id of who is being deleted; nobody has it ever again."""
+    """Replaces the ARN of a deleted user or role in policies by its unique id, which is never given again."""
     _change(tx, holder, _to_id(holder, holder.id))
 
 
 def begins(tx: Tx, holder: User | Role) -> None:
-    """Policies that name this ARN already mean somebody before: nobody can be named who is not there.
+    """Policies that name this ARN already mean an earlier holder: a policy cannot name one that does not exist.
 
     Whoever that was is deleted, by a version of skylift that left the policies as they were.
     """

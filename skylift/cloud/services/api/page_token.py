@@ -46,7 +46,7 @@ def read_token(token: str | None, refusal: ServiceError) -> str:
 
 
 def after(params: Next, message: str = "The specified next token is invalid.") -> str:
-    """What `NextToken` says that the page begins after; nothing for the first. Raises InvalidNextToken."""
+    """The item that the page begins after, of `NextToken`; empty for the first page. Raises InvalidNextToken."""
     return read_token(params.get("NextToken") or None, ServiceError("InvalidNextToken", message))
 
 

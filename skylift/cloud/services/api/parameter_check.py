@@ -13,7 +13,7 @@ Context = dict[str, str | tuple[str, ...]]
 
 
 def on_name(tx: Tx, caller: Caller, action: str, text: str, more: Context | None = None) -> Check:
-    """Parameters that are not there are asked about too: whether they are is the handler's to say."""
+    """Includes parameters that do not exist: the handler refuses those."""
     wanted = _meant(caller, text)
     parameter = tx.get(Parameter, name=wanted.name)
     tags = parameter.tags if parameter else {}

@@ -32,7 +32,7 @@ class Reference:
 
 
 def arn(caller: Caller, name: str) -> str:
-    """The parameters that AWS publishes belong to no account."""
+    """The ARN of a parameter; those that AWS publishes have no account in theirs."""
     account = "" if is_public(name) else caller.account
     return f"arn:aws:ssm:{caller.region}:{account}:parameter/{name.removeprefix('/')}"
 

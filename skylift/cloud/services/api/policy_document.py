@@ -49,7 +49,7 @@ _SERVICE_PRINCIPAL = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?")
 
 @dataclass(frozen=True)
 class Principals:
-    """Who a statement of a trust or resource policy speaks of, by kind; `*` in `AWS` is everybody."""
+    """The principals of a statement of a trust or resource policy, by kind; `*` in `AWS` is everybody."""
 
     aws: tuple[str, ...] = ()
     services: tuple[str, ...] = ()

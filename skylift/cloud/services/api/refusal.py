@@ -25,7 +25,7 @@ def combination(message: str) -> ServiceError:
 
 
 def refuse_other_values(params: Mapping[str, object], carried_out: Mapping[str, tuple[object, ...]]) -> None:
-    """Some parameters can only ask for what is the case anyway; any other value is refused by name.
+    """Refuses, by name, values of parameters other than those that describe what this cloud does anyway.
 
     `carried_out` maps a dotted name below `params` to those values.
     """
@@ -40,7 +40,7 @@ def refuse_other_values(params: Mapping[str, object], carried_out: Mapping[str, 
 
 
 def values_at(value: object, path: tuple[str, ...]) -> list[object]:
-    """What stands at a path of member names; a list on the way stands for each of its items."""
+    """The values at a path of member names; a list on the path counts for each of its items."""
     if isinstance(value, list):
         return [found for item in value for found in values_at(item, path)]
     if not path:

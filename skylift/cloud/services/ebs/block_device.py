@@ -36,7 +36,7 @@ MOST = 28
 
 
 class Mapped(TypedDict):
-    """What a request has that says which volumes an instance is to have."""
+    """The part of a request that maps volumes to an instance."""
 
     BlockDeviceMappings: NotRequired[list[ec2.BlockDeviceMapping]]
 
@@ -66,7 +66,7 @@ def wanted_devices(tx: Tx, image: Image, mappings: list[ec2.BlockDeviceMapping])
 
 
 def checks(tx: Tx, caller: Caller, image: Image | None, zone: str | None, params: Mapped) -> Iterator[Check]:
-    """May each of the volumes be made by a launch, and of its snapshot?"""
+    """The checks of each volume that a launch makes, and of its snapshot."""
     mappings = {one.get("DeviceName", ""): one for one in params.get("BlockDeviceMappings") or []}
     devices = {one.device: one for one in devices_of(image)} if image else {}
     for name in dict.fromkeys((*devices, *mappings)):
@@ -92,7 +92,7 @@ def checks(tx: Tx, caller: Caller, image: Image | None, zone: str | None, params
 
 
 def _root(image: Image, below: BlockDevice, asked: ec2.EbsBlockDevice) -> BlockDevice:
-    """For a root volume, size, type and what becomes of it at the end can be changed, not the snapshot."""
+    """A launch may change a root volume's size, type and deletion, not its snapshot."""
     size = asked.get("VolumeSize", below.size_gib)
     if size < image.size_gib:
         raise _wrong(f"Volume of size {size}GB is smaller than image '{image.id}', expect size >= {image.size_gib}GB")

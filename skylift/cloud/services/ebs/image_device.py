@@ -11,6 +11,6 @@ VOLUME_TYPE = "gp3"
 
 
 def devices_of(image: Image) -> list[BlockDevice]:
-    """The volumes of each of its instances, the root volume first."""
+    """The volumes of each instance of an image, the root volume first."""
     root = BlockDevice(ROOT_DEVICE, image.size_gib, VOLUME_TYPE, snapshot_id=image.snapshot_id)
     return list({ROOT_DEVICE: root, **{device.device: device for device in image.devices}}.values())

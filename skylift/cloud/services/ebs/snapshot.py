@@ -68,7 +68,7 @@ def describe(tx: Tx, caller: Caller, params: ec2.DescribeSnapshotsRequest) -> ec
 
 
 def _restorable(snapshot: Snapshot, users: list[str], account: str) -> bool:
-    """`all` means public snapshots, `self` and the account's number those that it may use: all of its own."""
+    """`all` selects public snapshots; `self` and the account's number select its own."""
     return (
         (snapshot.public and "all" in users)
         or bool({"self", account} & set(users))

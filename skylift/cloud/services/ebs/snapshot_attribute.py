@@ -38,7 +38,7 @@ def describe(
 
 
 def modify(tx: Tx, _caller: Caller, params: ec2.ModifySnapshotAttributeRequest) -> Nothing:
-    """In a parameter of its own or, as older tools send it, by an operation on users and groups."""
+    """Takes CreateVolumePermission or, from older tools, OperationType with users and groups."""
     snapshot = require(tx, Snapshot, params["SnapshotId"])
     if params.get("Attribute", PERMISSION) != PERMISSION:
         raise invalid_value(params["Attribute"], "attribute", f"{PERMISSION} alone can be changed.")

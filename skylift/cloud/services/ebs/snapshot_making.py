@@ -98,7 +98,7 @@ def copy(tx: Tx, caller: Caller, params: ec2.CopySnapshotRequest) -> ec2.CopySna
 
 
 def delete(tx: Tx, _caller: Caller, params: ec2.DeleteSnapshotRequest) -> Nothing:
-    """Volumes that were made of it stay."""
+    """Volumes made from it stay."""
     snapshot = require(tx, Snapshot, params["SnapshotId"])
     for image in tx.find(Image):
         named = {device.snapshot_id for device in devices_of(image)}

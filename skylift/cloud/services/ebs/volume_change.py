@@ -78,7 +78,7 @@ def describe_attribute(
 
 
 def modify_attribute(tx: Tx, _caller: Caller, params: ec2.ModifyVolumeAttributeRequest) -> Nothing:
-    """It says what EC2 does once it has switched a volume's I/O off, which this cloud never does."""
+    """AutoEnableIO says what follows once a volume's I/O is off, which this cloud never switches off."""
     volume = require(tx, Volume, params["VolumeId"])
     if "AutoEnableIO" not in params:
         raise missing("AutoEnableIO")

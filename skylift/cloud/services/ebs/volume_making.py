@@ -69,7 +69,7 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteVolumeRequest) -> Nothing:
 
 
 def wanted_size(tx: Tx, snapshot_id: str | None, size: int | None) -> int:
-    """In GiB: what is asked for, at least as much as the snapshot has."""
+    """In GiB: the requested size, which is at least the snapshot's."""
     if not snapshot_id:
         if size is None:
             raise missing("size/snapshot")
@@ -87,7 +87,7 @@ def refuse_smaller(size: int, snapshot_id: str, least: int) -> None:
 
 
 def usable_snapshot(tx: Tx, snapshot_id: str) -> Snapshot:
-    """One that volumes can be made of."""
+    """A snapshot that volumes can be made from."""
     snapshot = require(tx, Snapshot, snapshot_id)
     if snapshot.state != "completed":
         raise ServiceError("IncorrectState", f"Snapshot is not in completed state: {snapshot.id} is {snapshot.state}")

@@ -50,7 +50,7 @@ def family_of(type_name: str) -> str:
 
 
 def on_demand_price(type_name: str, region: str) -> float | None:
-    """USD an hour; None where nobody knows it."""
+    """USD an hour; None without a known price."""
     return catalogue.on_demand(type_name, priced(region))
 
 
@@ -65,7 +65,7 @@ def usual_price(type_name: str, zone: str) -> float | None:
 
 
 def spot_price(tx: Tx, type_name: str, zone: str, at: datetime | None = None) -> float | None:
-    """USD an hour now, or at another time; None where nobody knows one."""
+    """USD an hour now, or at another time; None without a known price."""
     moment = at or tx.now
     set_ones = [one for one in tx.find(SpotPrice, type=type_name, zone=zone) if one.since <= moment]
     return max(set_ones, key=lambda one: one.since).price if set_ones else usual_price(type_name, zone)

@@ -77,7 +77,7 @@ def image_id(name: str) -> str:
 
 
 def register_image(tx: Tx, image: Image) -> None:
-    """Make an image known, or bring what is known of it up to date; its tags stay."""
+    """Add an image, or update the row of one; its tags stay."""
     known = tx.get(Image, id=image.id)
     if known is None:
         tx.add(image)

@@ -75,7 +75,7 @@ def reset(tx: Tx, _caller: Caller, params: ec2.ResetImageAttributeRequest) -> No
 
 @dataclass(frozen=True)
 class _Permissions:
-    """Who may launch an image from now on, and who not any more."""
+    """Accounts and groups to add to those that may launch an image, and to remove from them."""
 
     add: list[ec2.LaunchPermission]
     remove: list[ec2.LaunchPermission]

@@ -72,7 +72,7 @@ def _may_delete(tx: Tx, caller: Caller, snapshot: Snapshot) -> str:
 
 
 def disable(tx: Tx, _caller: Caller, params: ec2.DisableImageRequest) -> ec2.DisableImageResult:
-    """Nobody can start servers from it, and nobody but its owner sees it any more."""
+    """No servers start from it any more, and only its owner sees it."""
     image = own_image(tx, params["ImageId"])
     _require(image, "available", "disabled")
     tx.save(replace(image, state="disabled", public=False, launch_users=()))
@@ -87,7 +87,7 @@ def enable(tx: Tx, _caller: Caller, params: ec2.EnableImageRequest) -> ec2.Enabl
 
 
 def deprecate(tx: Tx, _caller: Caller, params: ec2.EnableImageDeprecationRequest) -> ec2.EnableImageDeprecationResult:
-    """From that minute on others no longer find it; who knows its id can go on to use it."""
+    """From that minute on it is missing from others' lists. It can still be used by its id."""
     image = own_image(tx, params["ImageId"])
     at = _nearest_minute(params["DeprecateAt"])
     if at < tx.now:

@@ -119,7 +119,7 @@ def reset(tx: Tx, _caller: Caller, params: ec2.ResetInstanceAttributeRequest) ->
 
 
 def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyInstanceAttributeRequest) -> Iterator[Check]:
-    """Whoever gives an instance security groups needs the permission on each of them, too."""
+    """A change of security groups takes the permission on each group, too."""
     yield from on("ec2:ModifyInstanceAttribute", "InstanceId")(tx, caller, as_structure(params))
     for group_id in params.get("Groups") or []:
         yield on_row(tx, caller, "ec2:ModifyInstanceAttribute", SecurityGroup, group_id)
@@ -172,7 +172,7 @@ def _source_dest_check(tx: Tx, instance: Instance, asked: ec2.AttributeBooleanVa
 
 
 def _devices(tx: Tx, instance: Instance, asked: list[ec2.InstanceBlockDeviceMappingSpecification]) -> None:
-    """Which volumes go with the instance."""
+    """Sets which volumes are deleted with the instance."""
     for mapping in asked:
         name = mapping.get("DeviceName")
         disk: ec2.EbsInstanceBlockDeviceSpecification = mapping.get("Ebs") or {}

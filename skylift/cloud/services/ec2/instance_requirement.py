@@ -70,7 +70,7 @@ def types_for(
 
 
 def fitting(asked: Item, architectures: Iterable[str]) -> list[InstanceType]:
-    """The offered types of these architectures that have what is asked for."""
+    """The offered types of these architectures that meet the requirements."""
     _refuse(asked)
     wanted = list(architectures)
     return [

@@ -83,7 +83,7 @@ OFFERINGS = Limits(most=1000)
 
 
 def refuse_unless_offered(kind: InstanceType, zone: str) -> None:
-    """Whether an image's architecture fits is the launch's to say."""
+    """Raises Unsupported; the launch checks the image's architecture."""
     why = _lack(kind)
     if why:
         raise ServiceError(
@@ -94,7 +94,7 @@ def refuse_unless_offered(kind: InstanceType, zone: str) -> None:
 
 
 def is_offered(kind: InstanceType) -> bool:
-    """Whether servers here can be of it, given an image of its architecture."""
+    """Whether servers of this type can run here, with an image of its architecture."""
     return _lack(kind) is None
 
 
@@ -124,7 +124,7 @@ def describe(_tx: Tx, _caller: Caller, params: ec2.DescribeInstanceTypesRequest)
 def describe_offerings(
     tx: Tx, caller: Caller, params: ec2.DescribeInstanceTypeOfferingsRequest
 ) -> ec2.DescribeInstanceTypeOfferingsResult:
-    """What is offered is offered everywhere."""
+    """Each type that is offered is offered in each zone."""
     architectures = {image.architecture for image in tx.find(Image)}
     offered = [kind.name for kind in types().values() if kind.architecture in architectures and not _lack(kind)]
     location_type = params.get("LocationType", "region")

@@ -221,7 +221,7 @@ def reservation(items: list[ec2.Instance], reservation_id: str, owner: str) -> e
 
 
 def _host(instance: Instance) -> ec2.Placement:
-    """One that is off is on no host, unless it belongs to one."""
+    """An instance that is off is on no host, unless its affinity is for one."""
     if instance.tenancy != "host":
         return {}
     off = instance.state in ("stopped", "terminated") and instance.affinity != "host"
@@ -237,7 +237,7 @@ def _state_reason(instance: Instance) -> ec2.Instance:
 
 
 def _market(instance: Instance) -> ec2.Instance:
-    """Only what came from the spot market says so."""
+    """Only spot instances have a lifecycle."""
     if instance.spot_request_id is None:
         return {}
     return {"InstanceLifecycle": "spot", "SpotInstanceRequestId": instance.spot_request_id}

@@ -66,7 +66,7 @@ def describe(tx: Tx, _caller: Caller, params: ec2.DescribeKeyPairsRequest) -> ec
 
 
 def delete(tx: Tx, _caller: Caller, params: ec2.DeleteKeyPairRequest) -> ec2.DeleteKeyPairResult:
-    """Deleting what is not there succeeds, as on AWS; servers keep the key they were launched with."""
+    """Succeeds without the key, as on AWS; servers keep the key they were launched with."""
     name, pair_id = params.get("KeyName"), params.get("KeyPairId")
     if name and pair_id:
         raise combination("The parameter keyName cannot be used with the parameter keyPairId")

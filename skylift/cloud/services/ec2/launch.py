@@ -75,7 +75,7 @@ def _of_one(request: SpotRequest) -> ec2.RunInstancesRequest:
 
 @dataclass(frozen=True)
 class _Plan:
-    """All that a launch asks for, found to be right. `addresses` has those of each interface that is made, for each
+    """A launch request, checked. `addresses` has those of each interface that is made, for each
     instance: as many instances as may be, at least as must be."""
 
     image: Image
@@ -131,7 +131,7 @@ class _Launch:
         return instances
 
     def plan(self, *, on_market: bool = True) -> _Plan:
-        """Raises what is wrong with the launch. Nothing is written."""
+        """Checks the launch. Nothing is written. Raises RunInstances' errors."""
         refuse_other_values(self._params, NEUTRAL)
         image = self._image()
         kind = self._type(image)

@@ -68,7 +68,7 @@ _NAMED_IN = {
 
 
 def checks(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Iterator[Check]:
-    """Resources that do not exist are asked about too: whether they do is the handler's to say."""
+    """Includes resources that do not exist: the handler refuses those."""
     asked = params.get("LaunchTemplate")
     if not asked:
         yield from _checks(tx, caller, params)

@@ -33,7 +33,7 @@ def terms_of(tx: Tx, params: ec2.RunInstancesRequest) -> Terms:
 
 
 def bought(tx: Tx, type_name: str, zone: str, terms: Terms, least: int, most: int) -> int:
-    """How many are to be had, of at least and at most so many; raises what EC2 says where that is too few."""
+    """How many instances the market gives, between `least` and `most`. Raises EC2's errors where it gives fewer."""
     if terms.market == "spot":
         refuse_price(tx, type_name, zone, terms.max_price)
     return check_pool(tx, type_name, zone, terms.market, least, most)

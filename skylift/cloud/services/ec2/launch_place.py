@@ -71,7 +71,7 @@ class Place:
 
     @property
     def for_one(self) -> bool:
-        """Whether only one instance can have all that was asked for."""
+        """Whether the request fits one instance only: it names an existing interface, or addresses."""
         return any(nic.existing or any(nic.addresses) for nic in self.nics)
 
 

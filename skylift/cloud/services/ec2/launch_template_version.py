@@ -207,7 +207,7 @@ def _interface_data(
 
 
 def with_template(tx: Tx, params: ec2.RunInstancesRequest) -> tuple[ec2.RunInstancesRequest, dict[str, str]]:
-    """RunInstances' parameters with those of its launch template below them, and the tags that say which it was.
+    """RunInstances' parameters merged over its launch template's, and the tags that name the template.
 
     A parameter of the request takes the place of the template's, except in lists whose items have a key (devices,
     interfaces, tags): there it is item by item.

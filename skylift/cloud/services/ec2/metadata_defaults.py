@@ -69,7 +69,7 @@ def check_modify(_tx: Tx, caller: Caller, params: ec2.ModifyInstanceMetadataDefa
 
 
 def default_options(tx: Tx, account_id: str) -> MetadataOptions:
-    """Of an instance whose launch says nothing: the account's preferences, and for the rest those of the image."""
+    """The options of a launch without any: the account's preferences, and else the image's."""
     defaults, own = account_of(tx, account_id).metadata, MetadataOptions()
     return MetadataOptions(
         tokens=defaults.tokens or own.tokens,

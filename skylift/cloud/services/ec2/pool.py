@@ -69,7 +69,7 @@ class Pool:
 
 
 def pools_of(tx: Tx, caller: Caller, config: ec2.FleetLaunchTemplateConfigRequest) -> list[Pool]:
-    """The pools of one launch template and its overrides. Raises EC2's errors for what is not there."""
+    """The pools of one launch template and its overrides. Raises EC2's errors for missing resources."""
     asked: ec2.FleetLaunchTemplateSpecificationRequest = config.get("LaunchTemplateSpecification") or {}
     if not asked.get("Version"):
         raise missing("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
@@ -145,7 +145,7 @@ def _places(
     placement: ec2.Placement,
     nics: list[ec2.LaunchTemplateInstanceNetworkInterfaceSpecification],
 ) -> list[_Place]:
-    """The subnets that are named; or else where the template says; or else each zone that has a default subnet."""
+    """The subnets that are named; else the template's subnet or zone; else each zone with a default subnet."""
     zone = require_zone(
         caller.region,
         override.get("AvailabilityZone") or placement.get("AvailabilityZone"),
@@ -200,8 +200,11 @@ def _default_zones(tx: Tx) -> list[str]:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a pool is worth at the moment. `room` is how many more instances it has capacity for, `price` is that of an
-    hour of one (none where nobody knows it), `units` what the fleet has there already."""
+    """A pool at this moment.
+
+    `room` is how many more instances it has capacity for, `price` USD an hour of one (None where it is not known),
+    `units` what the fleet has there already.
+    """
 
     pool: Pool
     room: float

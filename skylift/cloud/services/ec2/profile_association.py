@@ -45,7 +45,7 @@ def associate(
 def replace_profile(
     tx: Tx, _caller: Caller, params: ec2.ReplaceIamInstanceProfileAssociationRequest
 ) -> ec2.ReplaceIamInstanceProfileAssociationResult:
-    """The association that results is another one, with an id of its own."""
+    """Makes a new association, with another id."""
     instance = _associated(tx, params["AssociationId"])
     return {**_answer(_given(tx, instance, _profile(tx, params)), "associating")}
 
@@ -98,7 +98,7 @@ def _checks(
     instance_id: str,
     params: ec2.AssociateIamInstanceProfileRequest | ec2.ReplaceIamInstanceProfileAssociationRequest,
 ) -> Iterator[Check]:
-    """Whoever gives an instance a profile hands the role in it to EC2."""
+    """Giving an instance a profile passes the profile's role to EC2, which takes iam:PassRole."""
     profile = find_profile(tx, params.get("IamInstanceProfile") or {})
     more = {"ec2:NewInstanceProfile": profile.arn} if profile else {}
     on_instance = on_row(tx, caller, f"ec2:{name}", Instance, instance_id, more=more)

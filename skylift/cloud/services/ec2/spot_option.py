@@ -121,7 +121,7 @@ def refuse_price(tx: Tx, type_name: str, zone: str, max_price: float | None) -> 
 
 
 def limit_of(type_name: str, zone: str, max_price: float | None) -> float:
-    """What an hour may cost at most: without a price of its own, what the type costs on demand."""
+    """The highest price an hour: the request's, else the type's on-demand price."""
     if max_price is not None:
         return max_price
     on_demand = on_demand_price(type_name, zone[:-1])
@@ -152,7 +152,7 @@ def read_price(text: str, name: str = "spotPrice") -> float:
 
 
 def max_price(text: str | None, name: str = "price") -> float | None:
-    """What somebody is ready to pay; None without a word about it."""
+    """The highest price of a request, in USD an hour; None without one."""
     if not text:
         return None
     price = read_price(text, name)

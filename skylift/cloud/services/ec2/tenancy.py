@@ -76,7 +76,7 @@ def tenancy_of(tx: Tx, placement: ec2.Placement, vpc_id: str) -> Tenancy:
 
 
 def with_zone_of_host(tx: Tx, params: ec2.RunInstancesRequest, kind: InstanceType) -> ec2.RunInstancesRequest:
-    """A launch that leaves the zone to EC2 goes where its host is, or where there is one with room."""
+    """Sets the zone of a launch without one: that of its host, or of any host with room."""
     placement = params.get("Placement") or {}
     if placement.get("Tenancy") != "host" or not leaves_zone_open(params):
         return params

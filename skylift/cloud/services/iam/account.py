@@ -76,7 +76,7 @@ def summary(tx: Tx, _caller: Caller, _params: Params) -> iam.GetAccountSummaryRe
 def authorization_details(
     tx: Tx, _caller: Caller, params: iam.GetAccountAuthorizationDetailsRequest
 ) -> iam.GetAccountAuthorizationDetailsResponse:
-    """Users, groups, roles and policies with all that says what they may do; `Filter` picks kinds of them."""
+    """Users, groups and roles with their policies, and managed policies; `Filter` picks kinds of them."""
     wanted = params.get("Filter") or list(KINDS)
     for number, kind in enumerate(wanted, start=1):
         if kind not in KINDS:

@@ -107,7 +107,7 @@ def _user(tx: Tx, user: User, policy: PasswordPolicy | None) -> list[str]:
 
 
 def _password(profile: LoginProfile, policy: PasswordPolicy | None) -> list[str]:
-    """Nobody signs in with one here."""
+    """There is no console here, so no password was ever used to sign in."""
     age = policy.max_age_days if policy else None
     rotation = _time(profile.changed + timedelta(days=age)) if age is not None else NONE
     return ["true", "no_information", _time(profile.changed), rotation]

@@ -31,7 +31,7 @@ _KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
 class Circumstances(TypedDict):
-    """What a Caller has from the request, and from the temporary credentials that signed it, whoever it is."""
+    """The fields of a Caller of any kind: from the request, and from the temporary credentials that signed it."""
 
     account: str
     region: str
@@ -192,7 +192,7 @@ def open_own_session(tx: Tx, user: User | None, length: timedelta, *, mfa: bool 
 def open_federated_session(
     tx: Tx, user: User | None, name: str, length: timedelta, policies: tuple[str, ...], tags: dict[str, str]
 ) -> Session:
-    """New temporary credentials for somebody on whose behalf a user, or the account's root, acts."""
+    """New temporary credentials for a federated user, on behalf of a user or of the account's root."""
     session = replace(
         _new_session(tx, length), user_id=user.id if user else None, name=name, policies=policies, tags=tags
     )

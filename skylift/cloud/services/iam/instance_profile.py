@@ -155,7 +155,7 @@ def check_list(_tx: Tx, caller: Caller, params: iam.ListInstanceProfilesRequest)
 
 
 def check_add_role(tx: Tx, caller: Caller, params: iam.AddRoleToInstanceProfileRequest) -> Iterable[Check]:
-    """Whoever puts a role into a profile hands it to EC2."""
+    """Adding a role to a profile passes it to EC2, which takes iam:PassRole."""
     yield from check("AddRoleToInstanceProfile")(tx, caller, params)
     passed = roles.resource(tx, caller, params["RoleName"])
     yield Check("iam:PassRole", passed, {"iam:PassedToService": "ec2.amazonaws.com"})

@@ -64,7 +64,7 @@ def delete(tx: Tx, caller: Caller, params: iam.DeleteLoginProfileRequest) -> Not
 
 
 def change(tx: Tx, caller: Caller, params: iam.ChangePasswordRequest) -> Nothing:
-    """A user's own, by whoever knows the old one."""
+    """A user changes its own password, and gives the old one."""
     if caller.kind != "user" or caller.user is None:
         raise ServiceError("InvalidUserType", "Only IAM Users can change their own password", status=400)
     profile = _existing(tx, caller.user)

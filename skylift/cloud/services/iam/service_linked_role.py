@@ -33,7 +33,7 @@ def create(tx: Tx, caller: Caller, params: iam.CreateServiceLinkedRoleRequest) -
 
 
 def delete(tx: Tx, _caller: Caller, params: iam.DeleteServiceLinkedRoleRequest) -> iam.DeleteServiceLinkedRoleResponse:
-    """Done at once, where nobody uses the role; the task is there to be asked about."""
+    """Deletes the role at once where no group acts in it; the task is kept, for its status."""
     role = existing(tx, params["RoleName"])
     if not role.path.startswith(SERVICE_PATH):
         raise no_such(f"service-linked role with name {role.name}")

@@ -51,7 +51,7 @@ def of_principal(tx: Tx, _caller: Caller, params: iam.SimulatePrincipalPolicyReq
 
 
 def of_documents(_tx: Tx, _caller: Caller, params: iam.SimulateCustomPolicyRequest) -> iam.SimulatePolicyResponse:
-    """As if somebody asked who has the policies in `PolicyInputList`."""
+    """As if a caller with the policies in `PolicyInputList` asked."""
     return _simulated(params, _given(params), None, {})
 
 

@@ -115,7 +115,7 @@ def location(tx: Tx, caller: Caller, params: s3.GetBucketLocationRequest) -> s3.
 
 
 def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketRequest) -> Nothing:
-    """Uploads in progress go with the bucket; objects keep it from going."""
+    """Deletes uploads in progress with the bucket; a bucket with objects is refused."""
     bucket = bucket_of(tx, caller, params)
     if has_objects(tx, bucket.name):
         raise ServiceError(

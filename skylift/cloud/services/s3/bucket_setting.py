@@ -81,7 +81,7 @@ def checked_ownership(ownership: str) -> str:
 
 
 def put_public_access(tx: Tx, caller: Caller, params: s3.PutPublicAccessBlockRequest) -> Nothing:
-    """What is not named is not blocked."""
+    """A setting that is not named is false."""
     bucket = bucket_of(tx, caller, params)
     asked = params["PublicAccessBlockConfiguration"]
     blocked = PublicAccess(

@@ -67,7 +67,7 @@ def described_checksums(checksums: Mapping[str, str]) -> Checksums:
 
 
 def stated_checksums(params: Checksums) -> dict[str, str]:
-    """What a request says that its bytes have, by algorithm."""
+    """The checksums that a request gives for its bytes, by algorithm."""
     given: Mapping[str, object] = params
     return {algorithm: str(given[member(algorithm)]) for algorithm in ALGORITHMS if member(algorithm) in given}
 

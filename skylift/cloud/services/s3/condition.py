@@ -36,7 +36,7 @@ def with_request_keys(checks: Checks) -> Checks:
 
 
 def with_request(tx: Tx, caller: Caller, params: Params, check: Check) -> Check:
-    """What a check says itself wins."""
+    """Keys of the check itself take precedence."""
     context = {key: str(params[name]) for name, key in KEYS.items() if name in params}
     if "CopySource" in params:
         context[KEYS["CopySource"]] = _copy_source(str(params["CopySource"]))

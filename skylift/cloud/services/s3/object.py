@@ -152,7 +152,7 @@ def head(tx: Tx, caller: Caller, params: s3.HeadObjectRequest) -> s3.HeadObjectO
 
 
 def delete(tx: Tx, caller: Caller, params: s3.DeleteObjectRequest) -> s3.DeleteObjectOutput:
-    """Deleting what is not there succeeds, unless `IfMatch` says that it should be."""
+    """Succeeds without the object, unless `IfMatch` is given."""
     bucket = bucket_of(tx, caller, params)
     return _delete(tx, bucket, params, params.get("IfMatch"))
 
@@ -185,7 +185,7 @@ def delete_many(tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest) -> s3.D
 
 
 def attributes(tx: Tx, caller: Caller, params: s3.GetObjectAttributesRequest) -> s3.GetObjectAttributesOutput:
-    """GetObjectAttributes: what is asked for in `ObjectAttributes`, and nothing else."""
+    """GetObjectAttributes: the attributes that `ObjectAttributes` names."""
     bucket = bucket_of(tx, caller, params)
     found = version.find(tx, bucket, params)
     asked = params["ObjectAttributes"]
@@ -248,7 +248,7 @@ def check_attributes(tx: Tx, _caller: Caller, params: s3.GetObjectAttributesRequ
 
 
 def check_readable(tx: Tx, bucket: str, key: str, named: str | None) -> Iterable[Check]:
-    """Whoever may not list a bucket does not learn that a key is missing: the answer is 403, not 404.
+    """A caller who may not list the bucket does not learn that a key is missing: the answer is 403, not 404.
 
     `named` is the id of the version that is asked for, which takes a permission of its own.
     """
@@ -366,7 +366,7 @@ def _delete_one(tx: Tx, caller: Caller, bucket: Bucket, item: s3.ObjectIdentifie
 
 
 def _deletion(bucket: str, item: _Named) -> Check:
-    """Deleting for good a version that is named takes a permission of its own."""
+    """Deleting a version by its id takes a permission of its own."""
     arn, named = object_arn(bucket, item["Key"]), item.get("VersionId")
     if named is None:
         return Check("s3:DeleteObject", arn)

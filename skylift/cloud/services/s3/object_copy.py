@@ -148,7 +148,7 @@ def prepare_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Handle
 
 
 def _check_copied_tags(tx: Tx, name: str, key: str, named: str | None, params: s3.CopyObjectRequest) -> Iterable[Check]:
-    """Tags travel with a copy: whoever copies an object that has some reads and writes them."""
+    """A copy takes the tags along, so that the caller needs the permissions to read and to write them."""
     source = current(tx, name, key) if named is None else version_of(tx, name, key, named)
     if source is not None and source.tags:
         noun = "ObjectTagging" if named is None else "ObjectVersionTagging"

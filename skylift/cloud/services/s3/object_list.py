@@ -94,7 +94,7 @@ def check_list(_tx: Tx, _caller: Caller, params: OfList) -> Iterable[Check]:
 
 
 def list_context(params: OfList) -> dict[str, str]:
-    """The condition keys about what is to be listed."""
+    """The condition keys of a listing's parameters."""
     given: Mapping[str, object] = params
     names = {"Prefix": "s3:prefix", "Delimiter": "s3:delimiter", "MaxKeys": "s3:max-keys"}
     return {key: str(given[name]) for name, key in names.items() if name in given}

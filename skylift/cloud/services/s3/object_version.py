@@ -138,7 +138,7 @@ def remove(tx: Tx, found: Object) -> None:
 
 
 def described(bucket: Bucket, found: Object) -> Version:
-    """`VersionId` as answers carry it: a bucket that never kept versions says nothing of them."""
+    """`VersionId` as answers carry it; none in a bucket whose versioning was never configured."""
     return {} if bucket.versioning is None else {"VersionId": found.version}
 
 

@@ -111,7 +111,7 @@ def describe(tx: Tx, caller: Caller, params: ec2.DescribeAddressesRequest) -> ec
 def describe_attribute(
     tx: Tx, _caller: Caller, params: ec2.DescribeAddressesAttributeRequest
 ) -> ec2.DescribeAddressesAttributeResult:
-    """Nobody can give an address of this machine's loopback a reverse name, so there are no PTR records."""
+    """Addresses here are loopback addresses, which can have no reverse names: there are no PTR records."""
     if params.get("Attribute") != "domain-name":
         raise invalid_value(params.get("Attribute"), "attribute", "It has to be domain-name.")
     rows = require_all(tx, Address, params["AllocationIds"]) if params.get("AllocationIds") else tx.find(Address)
@@ -184,7 +184,7 @@ def on_address(action: str) -> Checks:
 
 
 def _again(tx: Tx, public_ip: str) -> str:
-    """An address that the account has released, and that nobody has been given since."""
+    """An address that the account released, if it has not been allocated since."""
     released = tx.get(ReleasedAddress, public_ip=public_ip)
     if released is None:
         raise ServiceError("InvalidAddress.NotFound", f"The address '{public_ip}' was not this account's before.")

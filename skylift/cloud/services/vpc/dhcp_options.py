@@ -98,7 +98,7 @@ def associate(tx: Tx, _caller: Caller, params: ec2.AssociateDhcpOptionsRequest) 
 
 
 def amazons(tx: Tx, region: str) -> DhcpOptions:
-    """The options that a VPC gets: the one set of the region, made anew if somebody deleted it."""
+    """The options of a new VPC: the region's default set, made again if it was deleted."""
     wanted = {"domain-name": [private_domain(region)], "domain-name-servers": [AMAZON_DNS]}
     for options in tx.find(DhcpOptions):
         if options.configurations == wanted:

@@ -109,7 +109,7 @@ def refuse_beyond(kind: InstanceType, interfaces: int, addresses: int) -> None:
 
 
 def check_detach(tx: Tx, caller: Caller, params: ec2.DetachNetworkInterfaceRequest) -> Iterator[Check]:
-    """An attachment is not a resource of its own: its interface and its server are."""
+    """An attachment is not a resource of its own: the check is on its interface and its server."""
     action = "ec2:DetachNetworkInterface"
     interface = tx.get(NetworkInterface, attachment_id=params["AttachmentId"])
     if interface is None:

@@ -53,7 +53,7 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteNetworkInterfaceRequest) -
 
 
 def check_create(tx: Tx, caller: Caller, params: ec2.CreateNetworkInterfaceRequest) -> Iterator[Check]:
-    """An interface that is not there yet has the place of its subnet, for policies that ask for it."""
+    """A new interface has the subnet, VPC and zone of its subnet as condition keys."""
     subnet = tx.get(Subnet, id=params["SubnetId"])
     place = (
         {

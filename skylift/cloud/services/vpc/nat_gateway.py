@@ -102,7 +102,7 @@ def describe(tx: Tx, _caller: Caller, params: ec2.DescribeNatGatewaysRequest) ->
 
 
 def delete(tx: Tx, _caller: Caller, params: ec2.DeleteNatGatewayRequest) -> ec2.DeleteNatGatewayResult:
-    """Its address and its place in the subnet are free once the kernel has let go of it; routes to it lead nowhere."""
+    """Its addresses are free once the kernel has removed it; routes to it become blackholes."""
     gateway = require(tx, NatGateway, params["NatGatewayId"])
     if gateway.state in ("pending", "available"):
         tx.save(replace(gateway, state="deleting", deleted=tx.now))
@@ -116,7 +116,7 @@ def forget_deleted(tx: Tx) -> None:
 
 
 def slots_for(names: str, named: list[str], count: str, number: int | None, public: int | None) -> Slots:
-    """The private addresses that secondary ones are to have: those named, or so many of any kind.
+    """The private addresses for secondary ones: those named, or a number of free ones.
 
     `names` and `count` are what the parameters are called that say so. A public gateway has one for each of its
     `public` addresses.

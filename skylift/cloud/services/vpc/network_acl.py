@@ -65,7 +65,7 @@ LISTING = Listing(
 
 
 def default_acl(vpc_id: str) -> NetworkAcl:
-    """The one that every VPC has: it lets everything through until somebody changes it."""
+    """A VPC's default ACL, which allows everything until it is changed."""
     entries = tuple(AclEntry(100, egress, ALL, -1, -1, allow=True, cidr="0.0.0.0/0") for egress in (False, True))
     return NetworkAcl(new_id("acl"), vpc_id, is_default=True, entries=entries)
 
@@ -177,7 +177,7 @@ def replace_association(
 
 
 def on_acl_association(action: str) -> Checks:
-    """An association is not a resource of its own: both ACLs and the subnet are."""
+    """An association is not a resource of its own: the check is on both ACLs and the subnet."""
 
     def checks(tx: Tx, caller: Caller, params: ec2.ReplaceNetworkAclAssociationRequest) -> Iterator[Check]:
         acl, association = _by_association(tx, params["AssociationId"])

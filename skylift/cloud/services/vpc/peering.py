@@ -143,7 +143,7 @@ def describe(
 
 
 def forget_ended(tx: Tx) -> None:
-    """Requests that nobody accepted expire; what is over is forgotten after a while."""
+    """Expires requests that were not accepted, and drops ended connections after a while."""
     for one in tx.find(Peering, state="pending-acceptance"):
         if one.created + OPEN_FOR <= tx.now:
             tx.save(replace(one, state="expired", ended=tx.now))

@@ -31,7 +31,7 @@ class Placed(TypedDict):
 
 
 def slots(asked: Placed) -> Slots:
-    """What `PrivateIpAddress`, `PrivateIpAddresses` and `SecondaryPrivateIpAddressCount` say."""
+    """The addresses that `PrivateIpAddress`, `PrivateIpAddresses` and `SecondaryPrivateIpAddressCount` ask for."""
     alone, listed = asked.get("PrivateIpAddress"), asked.get("PrivateIpAddresses") or []
     more = asked.get("SecondaryPrivateIpAddressCount") or 0
     if listed and more:

@@ -229,7 +229,7 @@ def _revoke(
     *,
     egress: bool,
 ) -> _Revoked:
-    """In the default VPC what is not there is answered, elsewhere it is an error and nothing changes."""
+    """Unknown rules are answered in the default VPC. Elsewhere they are an error, and nothing changes."""
     ids = params.get("SecurityGroupRuleIds")
     unknown: list[Rule] = []
     if ids:

@@ -34,7 +34,7 @@ FOR_VPC = Listing(
 
 
 def for_vpc(tx: Tx, caller: Caller, params: ec2.GetSecurityGroupsForVpcRequest) -> ec2.GetSecurityGroupsForVpcResult:
-    """A group belongs to one VPC here: it is not lent to another."""
+    """A group is of one VPC here: it is not shared with others."""
     vpc = require(tx, Vpc, params["VpcId"])
     items: list[ec2.SecurityGroupForVpc] = [
         {

@@ -85,7 +85,7 @@ DEFAULT_BITS = 20
 
 
 def view(subnet: Subnet, caller: Caller, used: int) -> ec2.Subnet:
-    """`used` is how many addresses of it interfaces have."""
+    """`used` is the number of its addresses that interfaces have."""
     free = IPv4Network(subnet.cidr).num_addresses - RESERVED_FIRST - 1 - used
     return {
         "SubnetId": subnet.id,
@@ -136,7 +136,7 @@ def describe(tx: Tx, caller: Caller, params: ec2.DescribeSubnetsRequest) -> ec2.
 
 
 def delete(tx: Tx, _caller: Caller, params: ec2.DeleteSubnetRequest) -> Nothing:
-    """Its associations with a route table and a network ACL go with it."""
+    """Deletes its associations with a route table and a network ACL, too."""
     subnet = require(tx, Subnet, params["SubnetId"])
     if tx.find(NetworkInterface, subnet_id=subnet.id):
         raise ServiceError("DependencyViolation", f"The subnet '{subnet.id}' has dependencies and cannot be deleted.")
@@ -190,7 +190,7 @@ def modify_attribute(tx: Tx, _caller: Caller, params: ec2.ModifySubnetAttributeR
 
 
 def free_addresses(tx: Tx, subnet: Subnet) -> Iterator[str]:
-    """Addresses of the subnet that nobody has, from the lowest."""
+    """The subnet's free addresses, from the lowest."""
     taken = private_ips(tx, subnet.id)
     network = IPv4Network(subnet.cidr)
     for number in range(RESERVED_FIRST, network.num_addresses - 1):

@@ -123,7 +123,7 @@ def describe(tx: Tx, caller: Caller, params: ec2.DescribeVpcsRequest) -> ec2.Des
 
 
 def delete(tx: Tx, _caller: Caller, params: ec2.DeleteVpcRequest) -> Nothing:
-    """Its main route table, default security group and default ACL go with it; all else has to be gone before."""
+    """Deletes its main route table, default security group and default ACL, too. All else has to be deleted before."""
     vpc = require(tx, Vpc, params["VpcId"])
     tables = tx.find(RouteTable, vpc_id=vpc.id)
     groups = tx.find(SecurityGroup, vpc_id=vpc.id)
