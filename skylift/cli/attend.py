@@ -9,7 +9,7 @@ import typer
 
 from skylift.cli.place import JobName, JobNames, On, settings_there
 from skylift.cli.say import say, say_json
-from skylift.cli.watching import ForwardOption, tell, with_interrupts
+from skylift.cli.watching import ForwardOption, show_outcome, with_interrupts
 
 if TYPE_CHECKING:
     from skylift.runner.errors import SkyliftError
@@ -38,7 +38,7 @@ def attach(
     import os
 
     from skylift.cli.screen import Outlet, make_screen
-    from skylift.cli.terminal import sit_down
+    from skylift.cli.terminal import open_display
     from skylift.runner.flow import Attach
     from skylift.runner.remote.account import open_account
     from skylift.runner.steps import Clock
@@ -49,13 +49,13 @@ def attach(
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     forwards = Forwards([read_forward(text) for text in forward or ()])
     job = find_job(open_account(settings_there(on)), name, Path.cwd())
-    place = sit_down(screen, interactive=job.interactive and os.isatty(0), hint="~. or Ctrl-C leaves")
-    clock = Clock(place.screen)
+    display = open_display(screen, interactive=job.interactive and os.isatty(0), hint="~. or Ctrl-C leaves")
+    clock = Clock(display.screen)
     try:
-        outcome = with_interrupts(Attach(job, place.screen, clock, place.keyboard, forwards, place.monitor))
+        outcome = with_interrupts(Attach(job, display.screen, clock, display.keyboard, forwards, display.monitor))
     finally:
-        place.screen.finish()
-    tell(outcome, outlet, quiet=quiet, as_json=as_json)
+        display.screen.finish()
+    show_outcome(outcome, outlet, quiet=quiet, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
 
 

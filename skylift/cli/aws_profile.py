@@ -1,7 +1,7 @@
-"""A profile for AWS's own tools: added to their two files, and taken out again, with the rest left as it is.
+"""A profile for AWS's own tools: added to their two files and removed again. The rest of the files stays as it is.
 
-What is written is remembered in the state directory, text for text: only that is ever replaced or removed. All of it is
-done with the user's rights, under sudo too: the state directory's file, and AWS's, may lead to any other one.
+The text that was written is remembered in the state directory, and only that text is ever replaced or removed.
+Everything is done with the user's own rights, under sudo too, because these files may be links to any others.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Profile:
 
 
 def write_profile(home: Home, name: str, endpoint: Endpoint, key: RootKey) -> Profile:
-    """Add the profile, or bring the one up to date that skylift wrote. Raises UsageError if another has the name."""
+    """Add the profile, or update the one that skylift wrote. Raises UsageError if another profile has the name."""
     if not re.fullmatch(r"[\w.@:/+-]+", name):
         raise UsageError(f"{name!r} cannot be the name of a profile.", "Use letters, digits and . _ - @ : / + only.")
     return calling_user().act(lambda: _write_profile(home, name, endpoint, key))
@@ -63,7 +63,7 @@ def _write_profile(home: Home, name: str, endpoint: Endpoint, key: RootKey) -> P
         + f"[{name}]\n{_NOTE}aws_access_key_id = {key.access_key_id}\n"
         + f"aws_secret_access_key = {key.secret_access_key}\n",
     )
-    # Remembered first: a profile that is not there is no harm, one that nobody remembers stays for ever.
+    # Remembered before it is written: a profile that is not remembered would never be removed.
     _remember(home, [*(each for each in known if each != ours), profile])
     _write(config, contents[config] + profile.config_text)
     _write(credentials, contents[credentials] + profile.credentials_text)
@@ -71,7 +71,7 @@ def _write_profile(home: Home, name: str, endpoint: Endpoint, key: RootKey) -> P
 
 
 def remove_profiles(home: Home) -> list[str]:
-    """Take out every profile that skylift wrote for this cloud; returns what the user should know."""
+    """Remove every profile that skylift wrote for this cloud. Returns notes for the user."""
     return calling_user().act(lambda: _remove_profiles(home))
 
 
@@ -105,7 +105,7 @@ def _has_section(text: str, header: str) -> bool:
 
 
 def _lead(text: str) -> str:
-    """What stands between the last line of a file and the section that is added to it."""
+    """The text between the last line of a file and the section that is added."""
     if not text:
         return ""
     return "\n" if text.endswith("\n") else "\n\n"
@@ -136,7 +136,7 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file at once, with its mode; an empty file that is left over goes."""
+    """Replace the file atomically and keep its mode. A file that becomes empty is removed."""
     if not text:
         path.unlink(missing_ok=True)
         return

@@ -1,4 +1,4 @@
-"""A progress bar for the one thing that takes its time: building the image."""
+"""A progress bar for building the image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AT_LEAST_EVERY = 10.0
 
 @contextmanager
 def build_bar() -> Iterator[Progress]:
-    """On a terminal a bar on standard error; in a pipe a line a step, and one now and then within a long one."""
+    """On a terminal, a bar on standard error. In a pipe, a line for each step, and more lines during a long one."""
     began = time.monotonic()
     seen: list[float] = []
     if sys.stderr.isatty():

@@ -1,7 +1,7 @@
-"""One line at the bottom of a terminal that others write to: there while nobody does, gone before somebody does.
+"""One line at the bottom of a terminal that other processes write to. It is removed before anything else is written.
 
-Our text begins in the column in which the cursor is, the first one, and the cursor is put back there: a terminal that
-becomes narrower folds the line, and takes the cursor along with its beginning. What is below it is nobody's.
+The text begins at the cursor, in the first column, and the cursor is put back there. When the terminal becomes
+narrower, it folds the line and keeps the cursor at its beginning. Nothing is below the line.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from contextlib import contextmanager, suppress
 from skylift.cli.cursor import Cursor
 
 _TICK = 0.2
-"""Seconds between two looks at what there is to say."""
+"""Seconds between two updates of the text."""
 _ERASE = b"\r\x1b[2K\x1b[J"
 
 
 class BottomLine:
-    """`compose` gives the text, at most so many columns wide, or nothing. Everything that goes to the terminal goes
-    there within `aside`."""
+    """`compose` returns the text, at most so many columns wide, or nothing. Everything else that is written to the
+    terminal is written within `aside`."""
 
     def __init__(self, terminal: int, compose: Callable[[int], str], *, dim: bool) -> None:
         self._terminal, self._compose, self._dim = terminal, compose, dim
@@ -40,21 +40,21 @@ class BottomLine:
             self._thread.start()
 
     def finish(self) -> None:
-        """It is gone, and does not come back."""
+        """Remove the line for good."""
         self._over.set()
         with self.aside():
             pass
 
     @contextmanager
     def aside(self, pause: float = 0.0) -> Iterator[None]:
-        """While somebody else writes, and for so many seconds after that."""
+        """Hide the line while something else is written, and for `pause` seconds after that."""
         with self._lock:
             self._erase()
             yield
             self._not_before = max(self._not_before, time.monotonic() + pause)
 
     def write(self, text: str) -> None:
-        """Within `aside`: whole lines of our own. What the program has left is ended first."""
+        """Write whole lines, within `aside`. An incomplete line of the program is ended first."""
         before = "" if self.cursor.blank else "\n"
         before += "\x1b[0m" if self.cursor.coloured else ""
         put(self._terminal, (before + text).encode(errors="replace"))
@@ -85,7 +85,7 @@ class BottomLine:
 
 
 def put(terminal: int, data: bytes) -> None:
-    """All of it, or what a terminal still takes that has just been closed."""
+    """Write all data, or as much as a terminal that has just been closed accepts."""
     view = memoryview(data)
     try:
         while view:
@@ -96,15 +96,14 @@ def put(terminal: int, data: bytes) -> None:
 
 
 def columns_of(terminal: int) -> int:
-    """The usual ones where a terminal does not know its own."""
+    """The width in columns; 80 when the terminal does not know its own."""
     with suppress(OSError):
         return os.get_terminal_size(terminal).columns or 80
     return 80
 
 
 def in_foreground(terminal: int) -> bool:
-    """Whether the terminal is this process's to write a line on and to read from: no shell has it at the moment. One
-    that is not the one that signals come from is nobody else's."""
+    """Whether this process may use the terminal: it is in the foreground, or this is not its controlling terminal."""
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
     except OSError:
@@ -112,7 +111,7 @@ def in_foreground(terminal: int) -> bool:
 
 
 def cut(text: str, columns: int) -> str:
-    """As much of a text as fits."""
+    """The beginning of a text that fits into so many columns."""
     taken, width = 0, 0
     for letter in text:
         width += width_of(letter)

@@ -1,6 +1,6 @@
-"""What a shell offers for a word that is being typed (`skylift --install-completion`).
+"""Shell completion (`skylift --install-completion`).
 
-Nothing is started for it, nothing is written, and what cannot be looked at has no words to offer.
+It starts nothing and writes nothing. When a list cannot be read, there are no suggestions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def job_name(ctx: Any, incomplete: str) -> list[str]:
-    """Jobs of the place that the line names."""
+    """Jobs in the place that the command line names."""
     from skylift.place.settings import standing_settings
     from skylift.runner.errors import SkyliftError
     from skylift.runner.remote.account import open_account

@@ -1,4 +1,4 @@
-"""The caller's yes to what a project's `[tool.skylift]` asks for: on a terminal, once; elsewhere by --trust-project."""
+"""The user's consent to what a project's `[tool.skylift]` asks for: once on a terminal, or by --trust-project."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from skylift.runner.plan.consent import Ask
 
 PRESETS = "skylift.presets"
-"""Where a command's context has what its tables say."""
+"""The key in a command's context of the values from `[tool.skylift]`."""
 
 
-def agree(context: Any, on: str | None, *, trusted: bool) -> None:
-    """Raises UsageError where something of what is about to count was not agreed to."""
+def require_consent(context: Any, on: str | None, *, trusted: bool) -> None:
+    """Raises UsageError when the user has not agreed to a value that is about to be used."""
     from skylift.place.settings import consents
     from skylift.runner.plan.consent import asks_of, require
 

@@ -1,26 +1,26 @@
-"""Where a program has left a terminal's cursor, by the bytes that it wrote there."""
+"""Where a program's output leaves a terminal's cursor."""
 
 from __future__ import annotations
 
 import re
 
 _MOVES = re.compile(rb"\x1b(?!\[[0-9;:]*[mJK]|\(B|\][^\x07\x1b]*(?:\x07|\x1b\\)|\\)")
-"""What begins a sequence other than colours, erasing, and what is said to the window (its title, a link)."""
+"""Escape sequences other than colours, erasing, and messages to the window (its title, a link)."""
 _SEQUENCE = re.compile(rb"\x1b\[([0-9;:]*)([mJK])|\x1b\(B|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\\")
 _BEGUN = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\(|\][^\x07\x1b]*\x1b?)?\Z")
 _LONGEST = 4096
-"""Bytes of a sequence that has begun and not ended."""
+"""The most bytes that are kept of a sequence that has not ended."""
 
 
 class Cursor:
-    """`blank` is whether it stands at the beginning of an empty line; `free` whether, besides, nothing would become of
-    the program's own picture if somebody else wrote a line there and took it away again."""
+    """`blank` is whether the cursor is at the beginning of an empty line. `free` is whether, besides, writing a line
+    there and removing it would leave the program's own picture as it is."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """We have just ended a line of our own, in the terminal's own colours."""
+        """A line of our own has just ended, in the terminal's own colours."""
         self.blank, self._at_start = True, True
         self.coloured: set[int] = set()
         self._moves = False
@@ -43,8 +43,7 @@ class Cursor:
         return None
 
     def _follow(self, data: bytes) -> None:
-        """All that is before the last return to plain colours, and before the last line's beginning, counts for
-        nothing."""
+        """Follow the output. Bytes before the last line, and before the last reset of colours, do not matter."""
         plain = max(data.rfind(b"\x1b[0m"), data.rfind(b"\x1b[m"))
         end = data.rfind(b"\n", 0, plain) if plain >= 0 else -1
         if end >= 0:
@@ -74,14 +73,14 @@ class Cursor:
             self._at_start = True
 
     def _colour(self, words: bytes) -> None:
-        """As the terminal takes them: 0 is plain, those from 30 and 40 on are colours, the others attributes."""
+        """Follow a colour sequence: 0 resets, numbers from 30 and 40 on are colours, the others attributes."""
         numbers = [int(each[-4:] or 0) for each in words.replace(b":", b";").split(b";")]
         while numbers:
             number = numbers.pop(0)
             if number == 0:
                 self.coloured.clear()
             elif number in (38, 48):
-                # A colour by its number, or by red, green and blue.
+                # A colour by number, or by red, green and blue.
                 del numbers[: 2 if numbers[:1] == [5] else 4]
                 self.coloured.add(number // 10)
             elif number in (39, 49):

@@ -1,4 +1,4 @@
-"""What is typed while a program runs elsewhere, shown as a terminal shows it."""
+"""Echo of keys that are typed while a program runs on its server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _RUB_OUT, _KILL_LINE = "\x7f\b", "\x15"
 
 
 class Echo:
-    """On the terminal of standard error, in the place of the terminal itself, which would write into our own line."""
+    """Echoes on the terminal of standard error. The terminal's own echo would write into the bottom line."""
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
@@ -17,7 +17,7 @@ class Echo:
         self._was_free = False
 
     def forget(self) -> None:
-        """Somebody else has written since: what was typed can no longer be rubbed out."""
+        """Something else was written: the echoed keys can no longer be erased."""
         self._shown.clear()
 
     def show(self, keys: str) -> None:

@@ -16,7 +16,7 @@ _MARKS = {"succeeded": "✓", "cancelled": "■"}
 
 
 def summary(outcome: Outcome, now: float | None = None) -> list[str]:
-    """One line, then what did not go as asked for, then money. `now` is in seconds since the epoch."""
+    """One line, then what went wrong, then the price. `now` is in seconds since the epoch."""
     if outcome.state == "detached":
         name = outcome.name
         return [f"■ Left {name} running: `skylift attach {name}`, or `skylift cancel {name}`."]
@@ -46,7 +46,7 @@ def _head(outcome: Outcome) -> str:
 
 
 def troubles(outcome: Outcome) -> list[str]:
-    """What failed beside a program that told so itself; for these, `--quiet` is not quiet."""
+    """Failures that the program itself did not report. They are shown with `--quiet` too."""
     lines = []
     if outcome.state not in {"succeeded", "failed", "detached"} or outcome.signal or _never_began(outcome):
         lines.append(outcome.reason)
@@ -59,7 +59,7 @@ def troubles(outcome: Outcome) -> list[str]:
 
 
 def _never_began(outcome: Outcome) -> bool:
-    """Its program could not be started, so that nobody but us has said why."""
+    """Whether the program could not be started, so that only skylift can say why."""
     return outcome.state == "failed" and outcome.program_seconds is None
 
 

@@ -1,4 +1,4 @@
-"""The words of the line at the bottom of a terminal: how a program is that says nothing, in what room there is."""
+"""The text of the bottom line for a silent program, as long as the terminal has room for."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def spell_run(run: RunningProgram, gauge: Gauge, leave: str, now: float, columns
 
 
 def spell_sent(gauge: Gauge) -> str:
-    """Of results that are on their way to S3."""
+    """Progress of the results that the server uploads."""
     if not gauge.files:
         return ""
     return f"{gauge.files_sent} of {gauge.files} files, {spell_part(gauge.size_sent, gauge.size)} up"
 
 
 def spell_part(done: int, whole: int) -> str:
-    """`1.2 of 4.0 GiB`: both in the unit of the whole, which stands there once."""
+    """`1.2 of 4.0 GiB`: both in the unit of the whole."""
     text = spell_size(whole)
     unit = text.rpartition(" ")[2]
     shown, its_unit = spell_size(done).split(" ")
@@ -50,7 +50,7 @@ def spell_part(done: int, whole: int) -> str:
 
 
 def spell_whole(seconds: float) -> str:
-    """`12 s`, `4m 05s`, `1h 30m`: of what is looked at each second."""
+    """A duration that is shown every second: `12 s`, `4m 05s`, `1h 30m`."""
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -60,7 +60,8 @@ def spell_whole(seconds: float) -> str:
 
 
 def fit(parts: Sequence[tuple[int, str]], columns: int, before: str = "") -> str:
-    """What of the parts has room, in their order: the ones with the highest numbers go first, and then the last."""
+    """The parts that have room, in their order. Parts with the highest numbers are dropped first, the last of them
+    first."""
     left = [part for part in parts if part[1]]
     while len(left) > 1 and width_of(before + _BETWEEN.join(text for _, text in left)) > columns:
         worst = max(number for number, _ in left)

@@ -43,13 +43,13 @@ def logs(
 
 
 async def while_read(descriptor: int, work: Coroutine[object, object, object]) -> None:
-    """The work, until whoever reads our output has gone (`| head`): that ends it, also while nothing is written. Raises
+    """Run the work until it ends or the reader of our output has gone (`| head`), also while nothing is written. Raises
     BrokenPipeError then."""
     import asyncio
 
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
-    # The end of a pipe that is written to is ready to be read when nobody reads the other, and never before.
+    # The write end of a pipe becomes readable only when nobody has the read end open any more.
     piped = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
     if piped:
         loop.add_reader(descriptor, task.cancel)

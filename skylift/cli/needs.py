@@ -1,4 +1,4 @@
-"""The options that say what a server has to have, of each command that takes them."""
+"""The options for a server's requirements, for each command that has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of `skylift run` as typer has them, made of the table that the Python API has them of, too."""
+"""The options of `skylift run` for typer, made from the table that the Python API uses too."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from skylift.runner.job.run_options import OPTIONS, is_flag, is_list, is_number
 from skylift.runner.spelling import command_line, spell
 
 NAMES = [name for name, option in OPTIONS.items() if option.words]
-"""Those that the command line has words for."""
+"""The options that the command line has."""
 
 
 def typer_option(name: str, *default: Any) -> Any:
-    """For an annotation; with a default, for the place of one."""
+    """An option for an annotation, or, with a default, for a default value."""
     option = OPTIONS[name]
     repeated = " Repeatable." if is_list(name) else ""
     return typer.Option(
@@ -31,12 +31,12 @@ def typer_option(name: str, *default: Any) -> Any:
 
 
 def words_with_values() -> set[str]:
-    """Options' words that are followed by a value."""
+    """The flags that are followed by a value."""
     return {word for name in NAMES if not is_flag(name) for word in OPTIONS[name].words}
 
 
 def spell_out(command: Any) -> None:
-    """Have typer see each option in the place of the command's `**options`."""
+    """Replace a command's `**options` by the single options, for typer."""
     signature = inspect.signature(command, eval_str=True)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     own += [_parameter(name) for name in NAMES]

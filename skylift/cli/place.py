@@ -25,14 +25,14 @@ JobNames = Annotated[
 
 
 def settings_for(on: str | None, access: Access | None = None) -> Settings:
-    """The place's settings; should an image have to be built for it, a bar shows how far that is."""
+    """The settings of the place. If its image has to be built, a bar shows the progress."""
     from skylift.place.settings import settings_for as find
 
     return find(on, access, showing=build_bar)
 
 
 def settings_there(on: str | None) -> Settings:
-    """Likewise, for who looks at jobs or ends them: a cloud that is down is not started for that."""
+    """The same for commands that show or end jobs: they do not start a cloud that is down."""
     from skylift.place.settings import settings_for as find
 
     return find(on, showing=build_bar, start=False)

@@ -1,7 +1,7 @@
-"""Options of `skylift run` that stand in `[tool.skylift]`: each flag has its key, by the same name without dashes.
+"""Options of `skylift run` from `[tool.skylift]`. The key of an option is its flag without dashes.
 
-The command line comes before a script's own header, the header before the project's pyproject.toml; lists are
-replaced, not joined.
+The command line overrides a script's own header, which overrides the project's pyproject.toml. Lists are replaced, not
+joined.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from skylift.runner.plan.tool_table import ToolTable
 
 _NOT_KEYS = {"help", "module", "program-is-a-command", "trust-project"}
-"""What to run is not how, and nobody vouches for themselves."""
+"""Options that are no keys: what to run, and whether to trust the table itself."""
 _NEEDS = {"cpu", "memory", "arch", "gpu"}
-"""Each of them says what the server has to have, and so does a type: what is said nearer to the command counts."""
+"""Requirements for the server. A type is one too, so the one that is nearer to the command line counts."""
 
 
 class Preset(NamedTuple):
-    """A default, and where it stands."""
+    """A default value, and its table and key."""
 
     value: Any
     table: ToolTable
@@ -32,7 +32,7 @@ class Preset(NamedTuple):
 
 
 def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, Preset]:
-    """Defaults by parameter, from the tables that concern this run. `options` are click's. Raises UsageError."""
+    """Defaults by parameter, from the tables of this project and script. `options` are click's. Raises UsageError."""
     from skylift.runner.plan.tool_table import project_table, script_table
 
     by_key = keys_of(options)
@@ -47,14 +47,14 @@ def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, 
     return found
 
 
-def yields(options: Iterable[Any], words: Sequence[str]) -> set[str]:
-    """Parameters whose presets do not count beside these words of the command line: a type, where needs are said."""
+def overridden(options: Iterable[Any], words: Sequence[str]) -> set[str]:
+    """Parameters whose presets these words of the command line override: a type, when they have requirements."""
     said = {word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")}
     return {keys_of(options)["type"].name} if _NEEDS & said else set()
 
 
 def keys_of(options: Iterable[Any]) -> dict[str, Any]:
-    """Options by their key: `max-time` for `--max-time`."""
+    """Options by key: `max-time` for `--max-time`."""
     keys = {word.removeprefix("--"): each for each in options for word in each.opts if word.startswith("--")}
     return {key: option for key, option in keys.items() if key not in _NOT_KEYS}
 

@@ -51,7 +51,7 @@ def ps(
     _check_states(state or [])
     ended = everything or last is not None or bool(state) or like is not None
     most = last if last is not None or as_json or not ended else _SHOWN
-    # One more tells whether there are more.
+    # One more shows whether there are more.
     found = Jobs(settings_there(on)).listed(
         ended=ended, last=None if most is None else most + 1, states=state or (), like=like
     )

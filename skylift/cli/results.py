@@ -87,7 +87,7 @@ def rm(
 
 
 def _agree_to_forget(names: list[str]) -> list[str]:
-    """Raises UsageError where nobody says yes."""
+    """Raises UsageError without the user's consent."""
     from skylift.runner.errors import UsageError
 
     count = f"{len(names)} job{'s' * (len(names) != 1)}"

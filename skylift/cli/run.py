@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
 
 import typer
 
-from skylift.cli.consent import PRESETS, agree
+from skylift.cli.consent import PRESETS, require_consent
 from skylift.cli.grouped import GroupedCommand
 from skylift.cli.options import NAMES, spell_out, words_with_values
 from skylift.cli.place import settings_for
-from skylift.cli.preset import Preset, presets, yields
+from skylift.cli.preset import Preset, overridden, presets
 from skylift.cli.say import say, say_json
-from skylift.cli.watching import ForwardOption, tell, with_interrupts
+from skylift.cli.watching import ForwardOption, show_outcome, with_interrupts
 from skylift.runner.job.run_options import HEADINGS, OPTIONS, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from skylift.cli.screen import Screen
-    from skylift.cli.terminal import Place
+    from skylift.cli.terminal import Display
     from skylift.runner.job.job import Job, Program
     from skylift.runner.job.outcome import Outcome
     from skylift.runner.job.settings import Settings
@@ -56,10 +56,10 @@ first. A terminal's keys are not the program's without -it: it has an empty stan
 
 @dataclass(frozen=True)
 class Words:
-    """A command line with a plain `--` before the program's own part, so that no option of ours is looked for there.
+    """A command line with a plain `--` before the program's part, so that no option of skylift is looked for there.
 
-    As with python's own -m, all that follows the module is the program's. A `--` that the user wrote means a command.
-    `ours` is how many words come before; `script` the one that is named, if that is what the program is.
+    As with python's own -m, everything after the module belongs to the program. A `--` of the user's own means a
+    command. `ours` is the number of words before it. `script` is the script, if the program is one.
     """
 
     marked: list[str]
@@ -68,7 +68,7 @@ class Words:
 
 
 def mark_program(args: list[str], values: Collection[str] = _VALUES) -> Words:
-    """`values` are the options that have one, in a word of its own."""
+    """`values` are the options that are followed by a value in a word of its own."""
     index = 0
     while index < len(args):
         word = args[index]
@@ -94,7 +94,7 @@ class RunCommand(GroupedCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = mark_program(args)
-        # A line that is being completed is not carried out.
+        # A line that the shell completes is not executed.
         if args and not ctx.resilient_parsing and not {"-h", "--help"} & set(args[: words.ours]):
             found = ctx.meta[PRESETS] = _presets(self.params, args[: words.ours], words.script)
             ctx.default_map = {name: each.value for name, each in found.items()}
@@ -103,7 +103,7 @@ class RunCommand(GroupedCommand):
 
 def _presets(params: Sequence[Any], ours: list[str], script: str | None) -> dict[str, Preset]:
     options = [each for each in params if each.param_type_name == "option"]
-    without = yields(options, ours)
+    without = overridden(options, ours)
     return {name: each for name, each in presets(options, script, Path.cwd()).items() if name not in without}
 
 
@@ -138,7 +138,7 @@ def run(
     import gc
 
     from skylift.cli.screen import Outlet, make_screen, show_error
-    from skylift.cli.terminal import sit_down, this_terminal
+    from skylift.cli.terminal import open_display, this_terminal
     from skylift.runner.errors import SkyliftError
     from skylift.runner.plan.plan_job import plan_job
     from skylift.runner.plan.read_options import read_options
@@ -150,11 +150,11 @@ def run(
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     job_name, interactive = options.get("name"), bool(options.get("interactive"))
     try:
-        agree(context, options.get("on"), trusted=bool(options.get("trust_project")))
-        check_presence(interactive=interactive, forward=bool(forward), detach=detach, as_json=as_json)
-        ways = [read_forward(text) for text in forward or ()]
-        place = sit_down(screen, interactive=interactive and not detach, hint="~. leaves")
-        screen = place.screen
+        require_consent(context, options.get("on"), trusted=bool(options.get("trust_project")))
+        check_attached_options(interactive=interactive, forward=bool(forward), detach=detach, as_json=as_json)
+        forwards = [read_forward(text) for text in forward or ()]
+        display = open_display(screen, interactive=interactive and not detach, hint="~. leaves")
+        screen = display.screen
         what = read_program(program or [], options.get("module"), is_command=is_command)
         asked = read_options(options, what, this_terminal() if interactive else None)
         order = replace(asked.order, stdin=sys.stdin is not None and has_input(_INPUT))
@@ -165,8 +165,8 @@ def run(
         _announce(job, screen)
         stdin = Stdin(_INPUT) if job.stdin else None
         if detach:
-            return _tell_detached(*submit_job(job, settings, screen, stdin), screen, quiet=quiet, as_json=as_json)
-        outcome = run_job(job, settings, place, ways, stdin)
+            return _show_detached(*submit_job(job, settings, screen, stdin), screen, quiet=quiet, as_json=as_json)
+        outcome = run_job(job, settings, display, forwards, stdin)
     except SkyliftError as error:
         screen.finish()
         if as_json:
@@ -178,7 +178,7 @@ def run(
         raise typer.Exit(130) from None
     screen.finish()
     gc.freeze()
-    tell(outcome, outlet, quiet=quiet, as_json=as_json)
+    show_outcome(outcome, outlet, quiet=quiet, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -202,12 +202,12 @@ def _announce(job: Job, screen: Screen) -> None:
     for note in job.bundle.notes:
         screen.note(f"{note}.")
     for note in job.notes:
-        screen.tell(note)
-    screen.tell(f"Job {job.name}: {spell_duration(job.max_time)} at most ({job.cap}).")
+        screen.info(note)
+    screen.info(f"Job {job.name}: {spell_duration(job.max_time)} at most ({job.cap}).")
 
 
-def check_presence(*, interactive: bool, forward: bool, detach: bool, as_json: bool) -> None:
-    """What only somebody who stays can have."""
+def check_attached_options(*, interactive: bool, forward: bool, detach: bool, as_json: bool) -> None:
+    """Check options that need a user who stays attached. Raises UsageError."""
     from skylift.runner.errors import UsageError
 
     if forward and detach:
@@ -220,13 +220,15 @@ def check_presence(*, interactive: bool, forward: bool, detach: bool, as_json: b
 
 
 def run_job(
-    job: Job, settings: Settings, place: Place, ways: Sequence[Forward] = (), stdin: Stdin | None = None
+    job: Job, settings: Settings, display: Display, forwards: Sequence[Forward] = (), stdin: Stdin | None = None
 ) -> Outcome:
     """The job in an event loop of its own, with Ctrl-C handed to it."""
     from skylift.runner.flow import Run
     from skylift.runner.watch.forward import Forwards
 
-    return with_interrupts(Run(job, settings, place.screen, place.keyboard, Forwards(ways), place.monitor, stdin))
+    return with_interrupts(
+        Run(job, settings, display.screen, display.keyboard, Forwards(forwards), display.monitor, stdin)
+    )
 
 
 def submit_job(
@@ -239,7 +241,7 @@ def submit_job(
     return job.name, with_interrupts(Submit(job, settings, screen, Clock(screen), detached=True, stdin=stdin))
 
 
-def _tell_detached(name: str, taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
+def _show_detached(name: str, taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
     from skylift.runner.job.outcome import Outcome
 
     screen.finish()

@@ -1,4 +1,4 @@
-"""Jobs that run on this machine's cloud, before it is taken down under them."""
+"""Jobs that run on this machine's cloud when the cloud is stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AT_A_TIME = 8
 
 
 class RunningJobs:
-    """Those that a cloud has now; none where it does not run, or does not answer."""
+    """The jobs that a cloud has now; none when it does not run or does not answer."""
 
     def __init__(self, home: Home) -> None:
         self._jobs: Jobs | None = None
@@ -36,7 +36,7 @@ class RunningJobs:
             self._jobs = Jobs(local_settings(start=False))
             listed = self._jobs.listed()
         except SkyliftError as error:
-            # It is to go all the same, and then most of all.
+            # The cloud is stopped all the same.
             say(f"Its jobs cannot be looked at: {error.message}", to_stderr=True)
             return
         gone = (*ENDED, "stranded", "waiting")
@@ -46,7 +46,7 @@ class RunningJobs:
         return bool(self._found)
 
     def agree(self) -> None:
-        """Say which they are, and ask; raises UsageError where nobody says yes."""
+        """List the jobs and ask for consent. Raises UsageError without it."""
         from skylift.runner.errors import UsageError
 
         names = [each.name for each in self._found]
@@ -70,7 +70,7 @@ class RunningJobs:
         show_jobs(self._found)
 
     def end(self) -> None:
-        """SIGTERM to each program, SIGKILL after its grace, results to S3, and its server off: side by side."""
+        """End all jobs at the same time: SIGTERM, SIGKILL after the grace period, results to S3, server off."""
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             for line in pool.map(self._end, self._found):
                 say(line, to_stderr=True)

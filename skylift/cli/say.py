@@ -1,5 +1,5 @@
-"""The one way for text to the terminal: nothing in it is obeyed there. A program's own output goes past it, as it is
-(see Outlet in screen.py)."""
+"""The one way to write text to the terminal: control characters in it are made visible. A program's own output is
+written unchanged (see Outlet in screen.py)."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from skylift.runner.text.visible import visible, visible_lines
 
 
 def say(*lines: str, to_stderr: bool = False) -> None:
-    """Each is one line, whatever is in it."""
+    """Write lines. Each argument is one line, even with a newline in it."""
     stream = sys.stderr if to_stderr else sys.stdout
     for line in lines:
         print(visible(line), file=stream)
 
 
 def say_text(text: str, *, to_stderr: bool = False) -> None:
-    """A text of ours that has several lines; its last one need not end."""
+    """Write a text of our own that has several lines."""
     for line in visible_lines(text.removesuffix("\n")):
         print(line, file=sys.stderr if to_stderr else sys.stdout)
 
 
 def say_trouble(message: str, advice: str = "") -> None:
-    """An error, on standard error: what of it stands on a further line does not look like a first one."""
+    """Write an error to standard error. Its further lines are indented."""
     for number, line in enumerate([*visible_lines(message), *(visible_lines(advice) if advice else ())]):
         print(f"         {line}" if number else f"skylift: {line}", file=sys.stderr)
 
 
 def say_json(value: object, *, indent: int | None = 2) -> None:
-    """ASCII, so that it holds nothing that a terminal obeys."""
+    """Write JSON in ASCII, so that it has no control characters."""
     print(json.dumps(value, indent=indent))

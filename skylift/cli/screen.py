@@ -35,27 +35,28 @@ _WORDS = {
     "results": "Results",
 }
 _SILENCE = 1.0
-"""Seconds after which a program that writes nothing is taken to be silent."""
+"""Seconds without output after which a program counts as silent."""
 _SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class Screen(Protocol):
-    """A Watcher (see runner/watcher.py) that also says the last word."""
+    """A Watcher (see runner/watcher.py) that also has an end."""
 
     def begin(self, step: str) -> None: ...
     def done(self, step: str, detail: str, seconds: float) -> None: ...
     def progress(self, step: str, done: int, total: int) -> None: ...
     def note(self, text: str) -> None: ...
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None: ...
-    def tell(self, text: str) -> None:
-        """What is good to know, and no reason to look up."""
+    def info(self, text: str) -> None:
+        """A sentence that is good to know, and less important than a note."""
 
     def finish(self) -> None:
-        """Nothing is shown any more; what follows is written by others."""
+        """Show nothing any more."""
 
 
 class Outlet:
-    """The program's streams on ours. A reader that went away (`| head`) ends the showing, not the job."""
+    """Writes the program's streams to ours. When their reader has gone (`| head`), output is dropped and the job goes
+    on."""
 
     def __init__(self, stdout: int, stderr: int) -> None:
         self._targets: dict[str, int | None] = {"stdout": stdout, "stderr": stderr}
@@ -73,7 +74,7 @@ class Outlet:
 
 
 class Plain:
-    """For pipes and files: a line a step, written when it is done."""
+    """For pipes and files: one line for each step, when it is done."""
 
     def __init__(self, outlet: Outlet, *, quiet: bool) -> None:
         self._outlet = outlet
@@ -94,7 +95,7 @@ class Plain:
             for line in visible_lines(text):
                 self._line(line)
 
-    def tell(self, text: str) -> None:
+    def info(self, text: str) -> None:
         self.note(text)
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
@@ -114,8 +115,8 @@ class Plain:
 
 
 class Live:
-    """For terminals: what is done stands, a line each; at the bottom is what is under way, or how a program is that
-    says nothing at the moment. Where and what the program writes is its own: see BottomLine."""
+    """For terminals: one line for each step that is done. The bottom line shows the step that is under way, or the
+    state of a program that is silent. It never overwrites the program's output: see BottomLine."""
 
     def __init__(self, outlet: Outlet, *, stdout_shows: bool) -> None:
         self._outlet = outlet
@@ -128,7 +129,7 @@ class Live:
         self._gauge = Gauge()
         self._echo = Echo(self._bottom.cursor)
         self.leave = ""
-        """How to go home, in a word or two."""
+        """How to leave, in a word or two."""
 
     def begin(self, step: str) -> None:
         if step != "program":
@@ -151,7 +152,7 @@ class Live:
         lines = visible_lines(text)
         self._line(*([f"\x1b[33m{line}\x1b[0m" for line in lines] if self._colours else lines))
 
-    def tell(self, text: str) -> None:
+    def info(self, text: str) -> None:
         self._line(*visible_lines(text))
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
@@ -173,7 +174,7 @@ class Live:
             self._bottom.write("".join(f"{line}\n" for line in lines))
             self._echo.forget()
 
-    # How a program is (see runner/watch.py).
+    # The monitor (see runner/watch/monitor.py).
 
     def runs(self, run: RunningProgram) -> None:
         self._run = run
@@ -205,12 +206,12 @@ class Live:
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """While a shell has the terminal."""
+        """Hide the bottom line while a shell has the terminal."""
         with self._bottom.aside():
             yield
             self._bottom.cursor.reset()
 
-    # What is typed, which nobody else shows.
+    # Typed keys, which the terminal does not echo.
 
     def typed(self, keys: str) -> None:
         with self._bottom.aside(_SILENCE):

@@ -41,7 +41,7 @@ def sweep(
 
 
 def _removed(thing: Leftover) -> bool:
-    """What cannot be removed does not keep the rest."""
+    """Whether it could be removed. An error is shown, and the rest is removed all the same."""
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError
 

@@ -1,7 +1,7 @@
-"""Rows for a terminal or a pipe: the one way for all commands that list something.
+"""Tables on a terminal or in a pipe, for all commands that list something.
 
-On a terminal a table is never wider than the terminal: columns that may be shortened are, and columns that can be done
-without go. In a pipe nothing is shortened, and nothing is left out.
+On a terminal, a table is never wider than the terminal: columns are shortened or left out, as far as they may be. In a
+pipe, nothing is shortened or left out.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _GAP = 2
 
 @dataclass(frozen=True)
 class Column:
-    """`least` is how narrow it may become, in a terminal's cells; 0 is that it stays as it is. Columns with a `spare`
-    go, the highest first, before others are less than twice as wide as their least. `right` is for figures, `wraps`
-    for sentences: what is too long goes on below."""
+    """`least` is the least width in cells; with 0 the column keeps its width. Columns with a `spare` are left out, the
+    highest first, before others become narrower than twice their least. `right` aligns figures. `wraps` continues long
+    sentences on the next line."""
 
     head: str
     right: bool = False
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
 
 def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) -> None:
-    """On standard output. Text is shown as it is: no markup is read in it, and what a terminal would obey is spelt."""
+    """Print a table. Text is shown as it is: markup is not interpreted, and control characters are made visible."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -70,8 +70,8 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) 
 
 
 def fit(columns: Sequence[Column], natural: Sequence[int], room: int) -> dict[int, int]:
-    """Which columns are shown in a terminal of `room` cells, and how wide. Too narrow for all that cannot be done
-    without, cells are folded."""
+    """The shown columns and their widths, in a terminal of `room` cells. When even the least widths do not fit, cells
+    are folded."""
     shown = list(range(len(columns)))
     for going in sorted(shown, key=lambda number: -columns[number].spare):
         wanted = {number: min(natural[number], 2 * columns[number].least or natural[number]) for number in shown}
@@ -80,7 +80,7 @@ def fit(columns: Sequence[Column], natural: Sequence[int], room: int) -> dict[in
         shown.remove(going)
     widths = {number: min(natural[number], room) for number in shown}
     while _width(widths) > room:
-        # That with most to give; those that may not be shortened only when the others are as narrow as they may be.
+        # The column with the most slack. Columns with a fixed width only when no other can become narrower.
         slack = {number: widths[number] - columns[number].least for number in shown if columns[number].least}
         giving = max(slack, key=lambda number: slack[number], default=-1)
         if slack.get(giving, 0) <= 0:
@@ -96,5 +96,5 @@ def _width(widths: dict[int, int]) -> int:
 
 
 def _cell(value: str | Cell) -> Cell:
-    """A text alone that is empty is a dash; a Cell may be empty."""
+    """An empty text becomes a dash; an empty Cell stays empty."""
     return Cell(visible(value.text), value.style) if isinstance(value, Cell) else Cell(visible(value) or "-")

@@ -1,5 +1,5 @@
-"""The user's own terminal: before an interactive job, whose program has all keys, and for somebody who only looks. It
-is as it was at every end."""
+"""The user's own terminal: for an interactive job, whose program gets all keys, and for a user who only watches. Its
+modes are restored at every end."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 _KEYS = 0
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
-_LOOK = 0.5
-"""Seconds between two looks at whether the terminal is ours: who was in the background is not told that it is not."""
+_CHECK_PAUSE = 0.5
+"""Seconds between two checks whether this process is in the foreground: no signal reports that."""
 _TYPED_AHEAD = 4095
-"""Bytes that a terminal keeps for whoever reads from it next."""
+"""Bytes of input that a terminal keeps for its next reader."""
 
 
 def this_terminal() -> Terminal:
-    """As the program shall find it. Without one, a usual one: somebody may sit down before it later."""
+    """The terminal that an interactive program gets. Without one here, a usual one, for a user who attaches later."""
     from skylift.runner.job.job import Terminal
 
     term = os.environ.get("TERM") or "xterm-256color"
@@ -46,19 +46,19 @@ def this_terminal() -> Terminal:
 
 
 def size_of(terminal: int) -> tuple[int, int]:
-    """Rows and columns; the usual ones where a terminal does not know its own."""
+    """Rows and columns; 24 and 80 when the terminal does not know its own."""
     size = os.get_terminal_size(terminal)
     return size.lines or 24, size.columns or 80
 
 
 class Escape:
-    """What of the keys goes to the program: all but `~.` at the beginning of a line, as with ssh. `~~` is one `~`."""
+    """Filters keys as ssh does: all go to the program, except `~.` at the beginning of a line. `~~` sends one `~`."""
 
     def __init__(self) -> None:
         self._fresh, self._tilde = True, False
 
     def sift(self, keys: bytes) -> tuple[bytes, bool]:
-        """What is to be sent, and whether the user wants to leave."""
+        """The keys to send, and whether the user wants to leave."""
         sent = bytearray()
         for key in keys:
             letter = bytes([key])
@@ -76,8 +76,8 @@ class Escape:
         return bytes(sent), False
 
 
-class Seat:
-    """Both a screen and a keyboard (see runner/watcher.py) while the program has the terminal."""
+class RawTerminal:
+    """Screen and keyboard (see runner/watcher.py) of an interactive program, which has the terminal in raw mode."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -93,7 +93,7 @@ class Seat:
         if self._before is not None:
             return
         self._before = termios.tcgetattr(_KEYS)
-        # What was typed already is for the program, too.
+        # TCSADRAIN: keys that were typed already go to the program too.
         tty.setraw(_KEYS, termios.TCSADRAIN)
         loop = asyncio.get_running_loop()
 
@@ -131,7 +131,7 @@ class Seat:
         self.give_back()
 
     def _end(self, number: signal.Signals) -> None:
-        """As the signal would have ended us, but for the terminal."""
+        """Restore the terminal, and end as the signal would have ended this process."""
         self.give_back()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -147,14 +147,14 @@ class Seat:
     def progress(self, step: str, done: int, total: int) -> None:
         self._screen.progress(step, done, total)
 
-    def tell(self, text: str) -> None:
-        self._screen.tell(text)
+    def info(self, text: str) -> None:
+        self._screen.info(text)
 
     def note(self, text: str) -> None:
         if self._before is None:
             self._screen.note(text)
         else:
-            # A raw terminal does not go to a line's beginning by itself.
+            # In raw mode, a line feed does not return to the first column.
             shown = "\r\n".join(visible_lines(text))
             os.write(2, f"\r\n{shown}\r\n".encode())
 
@@ -165,38 +165,39 @@ class Seat:
         self._screen.finish()
 
 
-def can_look(stdin: int = 0, stdout: int = 1) -> bool:
-    """Whether keys are ours to read: a terminal has them, and no `| less` does."""
+def may_read_keys(stdin: int = 0, stdout: int = 1) -> bool:
+    """Whether this process may read keys: stdin is a terminal, and no pager (`| less`) reads keys from it."""
     mode = os.fstat(stdout).st_mode
     return os.isatty(stdin) and not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
 
 
 @dataclass(frozen=True)
-class Place:
-    """Before what terminal somebody sits, as a run knows it (see runner/watch.py)."""
+class Display:
+    """What a run uses of the user's terminal."""
 
     screen: Screen
     keyboard: Keyboard | None
     monitor: Monitor | None
 
 
-def sit_down(screen: Screen, *, interactive: bool, hint: str) -> Place:
-    """`hint` is how one leaves, in a word or two."""
+def open_display(screen: Screen, *, interactive: bool, hint: str) -> Display:
+    """`hint` says how to leave, in a word or two."""
     from skylift.cli.screen import Live
 
     live = screen if isinstance(screen, Live) else None
     if interactive:
-        seat = Seat(screen)
-        return Place(seat, seat, live)
-    return Place(screen, Onlooker(live, hint=hint) if can_look() else None, live)
+        terminal = RawTerminal(screen)
+        return Display(terminal, terminal, live)
+    return Display(screen, LeaveKeys(live, hint=hint) if may_read_keys() else None, live)
 
 
-class Onlooker:
-    """A keyboard (see runner/watch.py) from which nothing goes to the program: only `~.` is for us.
+class LeaveKeys:
+    """A keyboard (see runner/watcher.py) of which only `~.` counts. Nothing goes to the program.
 
-    What else is typed is shown as ever, and is there for whoever reads from the terminal when we have ended, where the
-    kernel lets it be put back. While a shell has the terminal, because we were stopped or are in the background, it is
-    not touched: who does that is stopped by the kernel. `live` shows lines on the same terminal, if it does.
+    Other keys are echoed as usual, and are put back for the next reader of the terminal when this process ends, if the
+    kernel allows that. While a shell has the terminal, because this process is stopped or in the background, the
+    terminal is not touched: the kernel would stop this process. `live` shows lines on the same terminal, if there are
+    any.
     """
 
     def __init__(self, live: Live | None, *, hint: str) -> None:
@@ -217,7 +218,7 @@ class Onlooker:
             signal.SIGTSTP: self._stop,
             signal.SIGCONT: self._go_on,
         }
-        # What whoever started us wants ignored, as nohup does, stays so.
+        # Signals that are ignored (nohup) stay ignored.
         self._signals = {each: call for each, call in told.items() if signal.getsignal(each) != signal.SIG_IGN}
         for number, call in self._signals.items():
             loop.add_signal_handler(number, call, number)
@@ -248,12 +249,12 @@ class Onlooker:
             self._acquire()
         elif not ours and self._before is not None:
             self._forget()
-        self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
+        self._timer = asyncio.get_running_loop().call_later(_CHECK_PAUSE, self._look)
 
     def _acquire(self) -> None:
         before = termios.tcgetattr(_KEYS)
         if not before[3] & termios.ICANON:
-            # Somebody who shares it with us reads each key.
+            # Another process on this terminal reads each key.
             return
         self._before = before
         termios.tcsetattr(_KEYS, termios.TCSANOW, self._by_key(before))
@@ -261,7 +262,8 @@ class Onlooker:
         self._tell_hint(self._hint)
 
     def _by_key(self, before: list[Any]) -> list[Any]:
-        """Each key at once; those that are signals stay signals. Who shows a line there shows the keys, too."""
+        """Modes in which each key is read at once. Keys that are signals stay signals. With a live line, the line
+        echoes the keys."""
         modes = [*before[:6], [*before[6]]]
         modes[3] &= ~(termios.ICANON | (termios.ECHO if self._live is not None else 0))
         modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
@@ -273,7 +275,7 @@ class Onlooker:
         try:
             keys = os.read(_KEYS, 4096)
         except OSError:
-            # It was taken from us in this moment, or is no more.
+            # Another process got the terminal at this moment, or it was closed.
             keys = b""
         if not keys:
             return self._forget()
@@ -286,7 +288,7 @@ class Onlooker:
         return None
 
     def _restore(self) -> None:
-        """As it was, with what was typed for others."""
+        """Restore the modes, and put back the keys that were typed for others."""
         before, spare = self._before, self._spare
         self._forget()
         self._spare = b""
@@ -299,7 +301,7 @@ class Onlooker:
             for number in range(len(spare)):
                 fcntl.ioctl(_KEYS, termios.TIOCSTI, spare[number : number + 1])
         except OSError:
-            # A kernel that does not let anybody type for the user: it is lost.
+            # The kernel forbids TIOCSTI: these keys are lost.
             pass
         termios.tcsetattr(_KEYS, termios.TCSANOW, before)
 
@@ -316,7 +318,7 @@ class Onlooker:
     # Signals.
 
     def _stop(self, number: int) -> None:
-        """Ctrl-Z: as it would have stopped us, but for the terminal."""
+        """Ctrl-Z: restore the terminal, and stop as the signal would have stopped this process."""
         loop = asyncio.get_running_loop()
         self._restore()
         loop.remove_signal_handler(number)
@@ -329,14 +331,14 @@ class Onlooker:
         self._go_on(number)
 
     def _go_on(self, number: int) -> None:
-        """A shell has had the terminal meanwhile, and may have changed it."""
+        """Set the modes again: a shell may have changed them meanwhile."""
         if self._before is not None and in_foreground(_KEYS):
             termios.tcsetattr(_KEYS, termios.TCSANOW, self._by_key(self._before))
         elif self._before is None and in_foreground(_KEYS):
             self._acquire()
 
     def _end(self, number: int) -> None:
-        """As the signal would have ended us, but for the terminal."""
+        """Restore the terminal, and end as the signal would have ended this process."""
         self._restore()
         if self._live is not None:
             self._live.finish()

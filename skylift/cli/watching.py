@@ -30,7 +30,7 @@ class Interruptible(Protocol[T_co]):
 
 
 def with_interrupts(work: Interruptible[T]) -> T:
-    """In an event loop of its own, with Ctrl-C handed to it."""
+    """Run the work in an event loop of its own. Ctrl-C calls its `interrupt`."""
     import asyncio
     import signal
 
@@ -39,7 +39,7 @@ def with_interrupts(work: Interruptible[T]) -> T:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, own)
         return await work.run()
 
-    # A Ctrl-C while the loop is made waits until it is there: half a loop cannot be taken down again.
+    # Ctrl-C is blocked while the loop is made: an incomplete loop could not be closed.
     own = {signal.SIGINT} - signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return asyncio.run(main())
@@ -47,7 +47,7 @@ def with_interrupts(work: Interruptible[T]) -> T:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, own)
 
 
-def tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
+def show_outcome(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
     from skylift.cli.ending import summary, troubles
 
     if as_json:

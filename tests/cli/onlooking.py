@@ -9,19 +9,19 @@ import sys
 import time
 
 from skylift.cli.screen import Live, Outlet, make_screen
-from skylift.cli.terminal import sit_down
+from skylift.cli.terminal import open_display
 from skylift.runner.watch.monitor import RunningProgram
 
 
 async def watch(words: list[str]) -> int:
     over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     screen = make_screen(Outlet(1, 2), quiet="quiet" in words, json=False)
-    place = sit_down(screen, interactive=False, hint="~. leaves")
+    display = open_display(screen, interactive=False, hint="~. leaves")
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, lambda: screen.tell("interrupted"))
+    loop.add_signal_handler(signal.SIGINT, lambda: screen.info("interrupted"))
     loop.add_signal_handler(signal.SIGUSR1, lambda: over.set_result(0))
-    if place.keyboard is not None:
-        place.keyboard.look(lambda: over.set_result(7))
+    if display.keyboard is not None:
+        display.keyboard.look(lambda: over.set_result(7))
     screen.begin("program")
     if isinstance(screen, Live):
         screen.runs(RunningProgram(time.time(), time.time(), 3600, 0.02, charged=False))
@@ -29,8 +29,8 @@ async def watch(words: list[str]) -> int:
     try:
         return await over
     finally:
-        if place.keyboard is not None:
-            place.keyboard.close()
+        if display.keyboard is not None:
+            display.keyboard.close()
         screen.finish()
 
 

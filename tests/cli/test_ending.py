@@ -9,7 +9,7 @@ import pytest
 
 from skylift.cli.ending import summary, troubles
 from skylift.cli.screen import Outlet
-from skylift.cli.watching import tell
+from skylift.cli.watching import show_outcome
 from skylift.runner.job.outcome import Missing, Outcome, Result
 from skylift.runner.job.settings import NewestImage, Settings
 from skylift.runner.price.run_price import with_price
@@ -119,6 +119,6 @@ def test_money_is_told_in_a_few_words_and_never_as_unknown(settings: Settings) -
 def test_who_wants_quiet_hears_of_failures_only(
     outcome: Outcome, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tell(outcome, Outlet(1, 2), quiet=True, as_json=False)
+    show_outcome(outcome, Outlet(1, 2), quiet=True, as_json=False)
     assert capsys.readouterr() == ("", words)
     assert bool(troubles(outcome)) == bool(words)

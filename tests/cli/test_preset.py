@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from skylift.cli import run
-from skylift.cli.preset import keys_of, presets, yields
+from skylift.cli.preset import keys_of, overridden, presets
 from skylift.runner.errors import UsageError
 
 
@@ -93,5 +93,5 @@ def test_needs_that_are_said_nearer_count_before_a_type(options: list[Any], tmp_
     project(tmp_path, '[tool.skylift]\ntype = "t3.micro"\n')
     (tmp_path / "job.py").write_text('# /// script\n# [tool.skylift]\n# cpu = 4\n# memory = "16GiB"\n# ///\n')
     assert values(options, "job.py", tmp_path) == {"cpu": "4", "memory": "16GiB"}
-    assert yields(options, ["-q", "--memory=16GiB"]) == {"type"}
-    assert yields(options, ["--out", "cpu"]) == set()
+    assert overridden(options, ["-q", "--memory=16GiB"]) == {"type"}
+    assert overridden(options, ["--out", "cpu"]) == set()
