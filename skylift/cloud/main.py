@@ -67,6 +67,7 @@ from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
 from skylift.cloud.store.database import Database, StoreError
 from skylift.cloud.wire.endpoint import AwsEndpoint, keep_models, load_models
+from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wiring import alarm_action
 from skylift.cloud.wiring.bootstrap import (
     DEFAULT_REGION,
@@ -245,6 +246,8 @@ class Cloud:
         """The endpoint, which answers from here on by what is in the store. What is left to do must not keep the event
         loop from it."""
         dispatcher = Dispatcher(database, account, self._region, engine.wake)
+        settling = Settling(dispatcher.unsettled)
+        database.when_changed(settling.changed)
         api = AwsEndpoint(
             region=self._region,
             spool=self._data.objects,
@@ -253,6 +256,7 @@ class Cloud:
             perform=dispatcher.perform,
             seen_as=partial(_seen_as, str(network.loopback.host_address)),
             cors=dispatcher.cors,
+            settling=settling,
         )
         await api.start()
         note_ended_servers(database, servers, self._data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 from real_cloud import RealCloud
 from real_server import Server
+
+from skylift.cloud.wire.settling import PATIENCE
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("ending")]
 
@@ -25,6 +28,19 @@ def server(cloud: RealCloud) -> Iterator[Server]:
 @pytest.fixture
 def known(cloud: RealCloud, ending: Server) -> Known:
     return Known(cloud, ending)
+
+
+def test_whoever_asks_for_it_by_its_id_waits_a_moment(cloud: RealCloud) -> None:
+    """AWS's waiters look once, and sleep for 15 s where a server is not there yet."""
+    server = cloud.start()
+    for state in ("running", "terminated"):
+        seen = ""
+        while seen != state:
+            began = time.monotonic()
+            seen = server.state
+            # Whoever is told that it is still on its way has been kept for as long as anybody is.
+            assert seen == state or time.monotonic() - began >= PATIENCE
+        cloud.ec2.terminate_instances(InstanceIds=[server.id])
 
 
 class Known:

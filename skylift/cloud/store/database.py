@@ -205,6 +205,7 @@ class Database:
         self._readers: list[sqlite3.Connection] = []
         """Those that nobody reads with; the last one is taken first, so that what it has in memory is of use."""
         self._lock = threading.Lock()
+        self._changed: list[Callable[[], None]] = []
         writer = self._connect()
         self._migrate(writer)
         self._commits = Commits(writer)
@@ -237,6 +238,12 @@ class Database:
             raise
         assert tx is not None, "it was made before the block began"
         self._snapshots.when_closed(tx._when_unseen)
+        for tell in self._changed:
+            tell()
+
+    def when_changed(self, tell: Callable[[], None]) -> None:
+        """Call this after each commit, in the thread whose it is. It must take no time, and not fail."""
+        self._changed.append(tell)
 
     def close(self) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ from skylift.cloud.wire.models import keep_all, load_all
 from skylift.cloud.wire.pipeline import Body, Pipeline
 from skylift.cloud.wire.route import ServiceRouter
 from skylift.cloud.wire.server import GRACE, HttpServer
+from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wire.signature import Verifier
 
 SERVICES = ("autoscaling", "cloudwatch", "ec2", "ec2-instance-connect", "iam", "s3", "skylift", "ssm", "sts")
@@ -41,7 +42,7 @@ class AwsEndpoint:
     second. `secret_for` and `perform` block and are called in worker threads, several at a time. `hosts` are
     names of the endpoint besides `localhost`, for addresses like `bucket.HOST`. `seen_as` turns the address a
     connection comes from into the one that its sender has in this cloud's networks. `cors` knows what buckets allow
-    browsers.
+    browsers. With `settling`, answers wait a moment for what is on its way.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class AwsEndpoint:
         hosts: Iterable[str] = (),
         seen_as: Callable[[str], str] = str,
         cors: Allowed = nobody,
+        settling: Settling | None = None,
     ) -> None:
         self._region = region
         self._spool = spool
@@ -63,6 +65,7 @@ class AwsEndpoint:
         self._perform = perform
         self._seen_as = seen_as
         self._cors = cors
+        self._settling = settling
         self._hosts = (
             *hosts,
             "localhost",
@@ -94,6 +97,8 @@ class AwsEndpoint:
 
     async def stop(self, grace: float = GRACE) -> None:
         """Accept nothing more, let what is being answered finish within `grace` seconds, and end the workers."""
+        if self._settling is not None:
+            self._settling.stop()
         if self._server is not None:
             await self._server.stop(grace)
             self._server = None
@@ -113,5 +118,6 @@ class AwsEndpoint:
             spool=self._spool,
             objects=self._objects,
             allowed=self._cors,
+            settling=self._settling,
         )
         return Pipeline(parts, self._workers)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from skylift.cloud.domain.bucket import FileBody, Spool
 from skylift.cloud.domain.error import ServiceError
@@ -23,6 +22,7 @@ from skylift.cloud.wire.models import OperationModel
 from skylift.cloud.wire.rest_request import hoisted
 from skylift.cloud.wire.rest_xml import RestXmlCodec, identity
 from skylift.cloud.wire.route import ServiceRouter, is_form
+from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wire.signature import UNSIGNED_PAYLOAD, Signed, Verifier, declared_payload, read
 from skylift.cloud.wire.signature_v2 import PresignedV2, read_v2, verify_v2
 
@@ -43,6 +43,7 @@ class Parts:
     objects: Path
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     allowed: cors.Allowed = cors.nobody
+    settling: Settling | None = None
 
 
 class Exchange:
@@ -62,6 +63,11 @@ class Exchange:
         self._signed: Signed | PresignedV2 | None = None
         self._declared: str | None = None
         self._receiver: Receiver | None = None
+        self._call: Call | None = None
+        self.seen: object = None
+        """The mark of the state that was looked at (see settling.py)."""
+        self.unsettled = False
+        """Whether the answer shows something that is on its way to another state."""
 
     def admit(self) -> None:
         """Refuse what can be refused before the body is read; make ready for the body."""
@@ -94,7 +100,7 @@ class Exchange:
         payload = self._inflated(payload)
         codec, operation = self._resolve(payload)
         params = codec.decode(operation, self._meant, payload)
-        call = Call(
+        self._call = call = Call(
             service=codec.service.name,
             operation=operation.name,
             params=params,
@@ -108,9 +114,16 @@ class Exchange:
             signature=self._signed.described(self._declared) if self._signed else None,
             vpc_id=self._request.place,
         )
-        response = self._perform(call, lambda result: codec.encode(operation, result, self.request_id))
+        response = self._perform(codec, operation, call)
         log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)
         return response
+
+    def again(self) -> Response:
+        """What there is to answer now."""
+        assert self._codec is not None and self._operation is not None and self._call is not None, (
+            "answer() comes first"
+        )
+        return self._perform(self._codec, self._operation, self._call)
 
     def preflight(self) -> Response:
         """The answer to a browser that asks whether it may send a request; it is not signed and has no body."""
@@ -181,9 +194,13 @@ class Exchange:
             raise ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
         return self._codec, self._operation
 
-    def _perform(self, call: Call, encode: Callable[[Mapping[str, Any]], Response]) -> Response:
+    def _perform(self, codec: Codec, operation: OperationModel, call: Call) -> Response:
+        settling = self._parts.settling
         for attempt in range(READ_AGAIN):
-            response = encode(self._parts.perform(call))
+            self.seen = settling.mark if settling is not None else None
+            result = self._parts.perform(call)
+            self.unsettled = settling is not None and settling.unsettled(call, result)
+            response = codec.encode(operation, result, self.request_id)
             if not isinstance(response.body, FileBody):
                 return response
             try:

@@ -12,6 +12,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.exchange import Exchange, Parts
 from skylift.cloud.wire.plain import plain_answer
+from skylift.cloud.wire.settling import PATIENCE
 
 log = logging.getLogger("skylift.cloud.wire")
 
@@ -58,7 +59,7 @@ class Pipeline:
             if body.length is not None and body.length <= SMALL:
                 # Also where the client waits for a go-ahead: nothing is saved by refusing so little before it is sent.
                 small = b"".join([piece async for piece in body.pieces()])
-                return await self._run(_at_once, exchange, small)
+                return await self._settled(exchange, await self._run(_at_once, exchange, small))
             await self._run(exchange.admit)
             await self._receive(exchange, body)
             return await self._run(exchange.answer)
@@ -72,6 +73,14 @@ class Pipeline:
             return exchange.refuse(_fault(exchange.request_id))
         finally:
             exchange.discard()
+
+    async def _settled(self, exchange: Exchange, response: Response) -> Response:
+        """An answer that shows something on its way waits for it, for a moment; see settling.py."""
+        settling = self._parts.settling
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while settling is not None and exchange.unsettled and await settling.change(exchange.seen, deadline):
+            response = await self._run(exchange.again)
+        return response
 
     async def _receive(self, exchange: Exchange, body: Body) -> None:
         """Feed the body piece by piece, reading the next one while the last is hashed and written."""

@@ -64,6 +64,11 @@ class Dispatcher:
             self._wake()
         return result
 
+    def unsettled(self, call: Call, answer: Mapping[str, object]) -> bool:
+        """Whether an answer of `perform` shows something that is on its way to another state, and asked for by id."""
+        unsettled = TABLE[call.service, call.operation].unsettled
+        return unsettled is not None and unsettled(call.params, answer)
+
     def _authenticated(self, call: Call) -> Caller:
         """Who is calling; a user's key has its use written down, whatever the request will come to."""
         with self._database.read() as tx:

@@ -20,6 +20,7 @@ from skylift.cloud.domain.bucket import Extent, FileBody, Spool
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Call
 from skylift.cloud.wire.endpoint import AwsEndpoint
+from skylift.cloud.wire.settling import Settling
 
 REGION = "us-east-1"
 ACCESS_KEY = "AKIAWIRETESTS0000001"
@@ -149,14 +150,19 @@ class Running:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Running]:
+def running(directory: Path, settling: Settling | None = None) -> Iterator[Running]:
     """An endpoint on a free port of 127.0.0.1, in an event loop of its own."""
     spool, objects = directory / "spool", directory / "objects"
     spool.mkdir()
     objects.mkdir()
     service = DictService(objects, spool)
     endpoint = AwsEndpoint(
-        region=REGION, spool=spool, objects=objects, secret_for=service.secret_for, perform=service.perform
+        region=REGION,
+        spool=spool,
+        objects=objects,
+        secret_for=service.secret_for,
+        perform=service.perform,
+        settling=settling,
     )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

@@ -7,7 +7,7 @@ from typing import Any
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.check import anything, on
-from skylift.cloud.services.api.operation import Answer, Checks, Handler, Operation
+from skylift.cloud.services.api.operation import Answer, Checks, Handler, Operation, Unsettled
 from skylift.cloud.store.database import Tx
 
 PAGES = "Filters MaxResults NextToken"
@@ -46,13 +46,17 @@ def _dry_runnable(handler: Handler) -> Handler:
     return handle
 
 
-def _operation(name: str, handler: Handler, takes: str, checks: Checks, *, writes: bool) -> Operation:
+def _operation(
+    name: str, handler: Handler, takes: str, checks: Checks, *, writes: bool, unsettled: Unsettled | None = None
+) -> Operation:
     accepted = frozenset(takes.split()) | (frozenset() if name in _NO_DRY_RUN else {"DryRun"})
-    return Operation("ec2", name, _dry_runnable(handler), accepted, checks, writes)
+    return Operation("ec2", name, _dry_runnable(handler), accepted, checks, writes, unsettled=unsettled)
 
 
-def reads(name: str, handler: Handler, takes: str, checks: Checks | None = None) -> Operation:
-    return _operation(name, handler, takes, checks or anything(f"ec2:{name}"), writes=False)
+def reads(
+    name: str, handler: Handler, takes: str, checks: Checks | None = None, unsettled: Unsettled | None = None
+) -> Operation:
+    return _operation(name, handler, takes, checks or anything(f"ec2:{name}"), writes=False, unsettled=unsettled)
 
 
 def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:

@@ -14,6 +14,7 @@ Params = Mapping[str, Any]
 Answer = Mapping[str, object]
 """What an operation answers, in the model's member names; each handler says which shape of `aws_shapes` it is."""
 Handler = Callable[[Tx, Caller, Any], Answer]
+Unsettled = Callable[[Params, Answer], bool]
 Prepare = Callable[[Tx, Caller, Any], Handler]
 
 
@@ -42,7 +43,8 @@ class Operation:
     parameter of the model is refused by name before the handler runs. `checks` says what the caller must be allowed
     to do; it runs in a read transaction, before `handler`. `writes` decides which kind of transaction `handler` gets.
     `prepare` reads, before the write transaction, what takes long, and returns the handler that has it: the one writer
-    is not held up by it.
+    is not held up by it. `unsettled` says that something in a Describe's answer moves to another state, where it
+    was asked for by its id: such an answer may wait a moment.
     """
 
     service: str
@@ -52,6 +54,7 @@ class Operation:
     checks: Checks
     writes: bool
     prepare: Prepare | None = None
+    unsettled: Unsettled | None = None
 
     def prepared(self, tx: Tx, caller: Caller, params: Params) -> Handler:
         """The handler, with what `prepare` found for this request; in the transaction of `checks`."""

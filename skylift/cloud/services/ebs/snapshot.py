@@ -10,6 +10,7 @@ from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -76,4 +77,11 @@ def _restorable(snapshot: Snapshot, users: list[str], account: str) -> bool:
     )
 
 
-OPERATIONS = (reads("DescribeSnapshots", describe, f"SnapshotIds OwnerIds RestorableByUserIds {PAGES}"),)
+OPERATIONS = (
+    reads(
+        "DescribeSnapshots",
+        describe,
+        f"SnapshotIds OwnerIds RestorableByUserIds {PAGES}",
+        unsettled=in_transition("SnapshotIds", ("Snapshots.State", "pending")),
+    ),
+)

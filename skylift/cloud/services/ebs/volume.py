@@ -11,6 +11,7 @@ from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.store.database import Tx
 
@@ -189,7 +190,16 @@ def _status(volume: Volume) -> ec2.VolumeStatusItem:
 
 
 OPERATIONS = (
-    reads("DescribeVolumes", describe, f"VolumeIds IncludeManagedResources {PAGES}"),
+    reads(
+        "DescribeVolumes",
+        describe,
+        f"VolumeIds IncludeManagedResources {PAGES}",
+        unsettled=in_transition(
+            "VolumeIds",
+            ("Volumes.State", "creating", "deleting"),
+            ("Volumes.Attachments.State", "attaching", "detaching"),
+        ),
+    ),
     reads("DescribeVolumeStatus", describe_status, f"VolumeIds IncludeManagedResources {PAGES}"),
     reads(
         "DescribeVolumesModifications",

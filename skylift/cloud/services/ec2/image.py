@@ -16,6 +16,7 @@ from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE, devices_of
 from skylift.cloud.services.ec2.image_aliases import AMAZON, OWNERS, by_name
 from skylift.cloud.store.database import Tx
@@ -183,5 +184,10 @@ def _launchable(image: Image, users: list[str], account: str) -> bool:
 
 
 OPERATIONS = (
-    reads("DescribeImages", describe, f"ImageIds Owners ExecutableUsers IncludeDeprecated IncludeDisabled {PAGES}"),
+    reads(
+        "DescribeImages",
+        describe,
+        f"ImageIds Owners ExecutableUsers IncludeDeprecated IncludeDisabled {PAGES}",
+        unsettled=in_transition("ImageIds", ("Images.State", "pending")),
+    ),
 )

@@ -22,6 +22,7 @@ from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import refuse_other_values
 from skylift.cloud.services.api.resource import require, require_all
+from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.services.ec2.instance_view import FILTERS, InstanceContext, reservation, state, view
 from skylift.cloud.services.ec2.placement_group import refuse_without_room, room_of
@@ -292,7 +293,14 @@ def _summary(name: State) -> ec2.InstanceStatusSummary:
 
 
 OPERATIONS = (
-    reads("DescribeInstances", describe, f"InstanceIds IncludeManagedResources {PAGES}"),
+    reads(
+        "DescribeInstances",
+        describe,
+        f"InstanceIds IncludeManagedResources {PAGES}",
+        unsettled=in_transition(
+            "InstanceIds", ("Reservations.Instances.State.Name", "pending", "stopping", "shutting-down")
+        ),
+    ),
     reads(
         "DescribeInstanceStatus",
         describe_status,

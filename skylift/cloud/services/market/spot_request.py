@@ -14,6 +14,7 @@ from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
+from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.services.api.zone import zone_id, zones
 from skylift.cloud.services.ec2.capacity import refuse_beyond_quota
 from skylift.cloud.services.ec2.launch import refuse_launch
@@ -200,6 +201,13 @@ OPERATIONS = (
         f"ValidFrom ValidUntil {_SPECIFICATION} {' '.join(NEUTRAL)}",
         on_spot_request,
     ),
-    reads("DescribeSpotInstanceRequests", describe, f"SpotInstanceRequestIds {PAGES}"),
+    reads(
+        "DescribeSpotInstanceRequests",
+        describe,
+        f"SpotInstanceRequestIds {PAGES}",
+        unsettled=in_transition(
+            "SpotInstanceRequestIds", ("SpotInstanceRequests.Status.Code", "pending-evaluation", "pending-fulfillment")
+        ),
+    ),
     acts("CancelSpotInstanceRequests", cancel, "SpotInstanceRequestIds", "SpotInstanceRequestIds"),
 )

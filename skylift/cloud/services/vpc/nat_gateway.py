@@ -28,6 +28,7 @@ from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
+from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.services.vpc.address import join
 from skylift.cloud.services.vpc.interface import new_mac
 from skylift.cloud.services.vpc.private_address import AddressAllocator, Slots, too_few
@@ -239,6 +240,11 @@ OPERATIONS = (
         "SecondaryPrivateIpAddressCount ClientToken TagSpecifications " + " ".join(NEUTRAL),
         creates("CreateNatGateway", "natgateway", "SubnetId", "AllocationId", "SecondaryAllocationIds"),
     ),
-    reads("DescribeNatGateways", describe, "NatGatewayIds Filter MaxResults NextToken"),
+    reads(
+        "DescribeNatGateways",
+        describe,
+        "NatGatewayIds Filter MaxResults NextToken",
+        unsettled=in_transition("NatGatewayIds", ("NatGateways.State", "pending", "deleting")),
+    ),
     acts("DeleteNatGateway", delete, "NatGatewayId", "NatGatewayId"),
 )

@@ -25,6 +25,7 @@ from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.refusal import invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
+from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import of_vpc
 
@@ -251,5 +252,13 @@ OPERATIONS = (
     writes("AcceptVpcPeeringConnection", accept, "VpcPeeringConnectionId", check_accept),
     acts("RejectVpcPeeringConnection", reject, "VpcPeeringConnectionId", "VpcPeeringConnectionId"),
     acts("DeleteVpcPeeringConnection", delete, "VpcPeeringConnectionId", "VpcPeeringConnectionId"),
-    reads("DescribeVpcPeeringConnections", describe, f"VpcPeeringConnectionIds {PAGES}"),
+    reads(
+        "DescribeVpcPeeringConnections",
+        describe,
+        f"VpcPeeringConnectionIds {PAGES}",
+        unsettled=in_transition(
+            "VpcPeeringConnectionIds",
+            ("VpcPeeringConnections.Status.Code", "initiating-request", "provisioning", "deleting"),
+        ),
+    ),
 )

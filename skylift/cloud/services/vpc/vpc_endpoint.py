@@ -24,6 +24,7 @@ from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.cloud.services.api.refusal import combination, invalid, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
+from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.services.api.trust import check_principals
 from skylift.cloud.store.database import Tx
 
@@ -249,7 +250,12 @@ OPERATIONS = (
         "VpcId ServiceName PolicyDocument RouteTableIds ClientToken TagSpecifications " + " ".join(NEUTRAL),
         check_create,
     ),
-    reads("DescribeVpcEndpoints", describe, f"VpcEndpointIds {PAGES}"),
+    reads(
+        "DescribeVpcEndpoints",
+        describe,
+        f"VpcEndpointIds {PAGES}",
+        unsettled=in_transition("VpcEndpointIds", ("VpcEndpoints.State", "pending", "deleting")),
+    ),
     reads("DescribeVpcEndpointServices", describe_services, f"ServiceNames {PAGES}"),
     writes(
         "ModifyVpcEndpoint",
