@@ -81,11 +81,14 @@ def walk(cloud: RealCloud, aws: str, name: str) -> subprocess.CompletedProcess[s
     folder = cloud.work / name
     (folder / "bin").mkdir(parents=True)
     (folder / "bin/aws").symlink_to(aws)
-    # ssh takes its home directory from here and not from HOME, and it shall see nothing of this user's own.
+    # ssh takes its home directory from passwd and not from HOME, and it shall see nothing of this user's own. All of
+    # /etc: a mount over the file alone is gone as soon as anybody adds a user, which puts another file in its place.
+    etc = folder.parent / f"{name}-etc"
+    shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)
     me = pwd.getpwuid(os.getuid())
-    users = Path("/etc/passwd").read_text().replace(f":{me.pw_gecos}:{me.pw_dir}:", f":{me.pw_gecos}:{folder}:")
-    (folder / "passwd").write_text(users)
-    page = f"mount --bind passwd /etc/passwd\nset -euo pipefail\n{commands()}"
+    users = (etc / "passwd").read_text().replace(f":{me.pw_gecos}:{me.pw_dir}:", f":{me.pw_gecos}:{folder}:")
+    (etc / "passwd").write_text(users)
+    page = f"mount --bind {etc} /etc\nset -euo pipefail\n{commands()}"
     return subprocess.run(
         ["unshare", "--mount", "bash", "-c", page],
         capture_output=True,
