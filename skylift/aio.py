@@ -26,6 +26,7 @@ from skylift.python import work
 from skylift.python.keywords import spell_out
 from skylift.python.lines import AsyncPieces
 from skylift.python.watching import Progress, Watcher
+from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.run_options import RunOptions
@@ -46,18 +47,18 @@ async def run(
     **options: Unpack[RunOptions],
 ) -> Outcome:
     """As `skylift.run`. `stdout`, `stderr` and `progress` are used in other threads."""
-    forwards = work.read_forwards(forward)
-    watcher = Watcher(stdout, stderr, progress=progress)
-    planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.run()", script, arguments, options)
-    with watcher:
+    with called("skylift.aio.run()"), Watcher(stdout, stderr, progress=progress) as watcher:
+        forwards = work.read_forwards(forward)
+        planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.run()", script, arguments, options)
         outcome = watcher.dress(await work.start_run(planned, settings, watcher, forwards).awaited())
     return outcome.check() if check else outcome
 
 
 async def submit(script: FilePath | None = None, *arguments: FilePath, **options: Unpack[RunOptions]) -> Job:
     """As `skylift.submit`."""
-    planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.submit()", script, arguments, options)
-    taken = await work.start_submission(planned, settings, Watcher()).awaited()
+    with called("skylift.aio.submit()"):
+        planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.submit()", script, arguments, options)
+        taken = await work.start_submission(planned, settings, Watcher()).awaited()
     # Only who is cancelled interrupts it, and hears of that.
     assert not isinstance(taken, Outcome)
     return Job(planned.name, _account=taken.account)
@@ -69,7 +70,8 @@ for _function in (run, submit):
 
 async def jobs(*, all: bool = False, on: str | None = None) -> list[Listed]:
     """As `skylift.jobs`."""
-    return await asyncio.to_thread(work.listed, on, ended=all)
+    with called("skylift.aio.jobs()"):
+        return await asyncio.to_thread(work.listed, on, ended=all)
 
 
 class Job:
@@ -100,8 +102,8 @@ class Job:
         progress: Progress = False,
         forward: Ports = (),
     ) -> Outcome:
-        forwards = work.read_forwards(forward)
-        with Watcher(stdout, stderr, progress=progress) as watcher:
+        with called("skylift.aio.Job.attach()"), Watcher(stdout, stderr, progress=progress) as watcher:
+            forwards = work.read_forwards(forward)
             running = await asyncio.to_thread(
                 work.start_attending, await self._account(), self.name, folder, watcher, forwards
             )
@@ -113,9 +115,9 @@ class Job:
     ) -> AsyncGenerator[str, None]:
         """As `skylift.Job.logs`, for `async for`."""
         pieces = AsyncPieces()
-        reading = work.start_reading(
-            await self._account(), self.name, pieces, follow=follow, stderr=stderr, since=since
-        )
+        account = await self._account()
+        with called("skylift.aio.Job.logs()"):
+            reading = work.start_reading(account, self.name, pieces, follow=follow, stderr=stderr, since=since)
         try:
             async for line in pieces.lines():
                 yield line
@@ -136,5 +138,6 @@ class Job:
 
     async def _account(self) -> Account:
         if self._known is None:
-            self._known = await asyncio.to_thread(work.account_of, self.name, self._on)
+            with called("skylift.aio.Job()"):
+                self._known = await asyncio.to_thread(work.account_of, self.name, self._on)
         return self._known

@@ -15,6 +15,7 @@ from skylift.python import work
 from skylift.python.keywords import spell_out
 from skylift.python.lines import Pieces
 from skylift.python.watching import Progress, Watcher
+from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.job.outcome import JobFailed, Outcome
@@ -44,10 +45,9 @@ def run(
     machine that leads to the server's (8888, or "8888:80"), or a list of them. The other options are those of
     `skylift.RunOptions`.
     """
-    forwards = work.read_forwards(forward)
-    watcher = Watcher(stdout, stderr, progress=progress)
-    planned, settings = work.plan("skylift.run()", script, arguments, options)
-    with watcher:
+    with called("skylift.run()"), Watcher(stdout, stderr, progress=progress) as watcher:
+        forwards = work.read_forwards(forward)
+        planned, settings = work.plan("skylift.run()", script, arguments, options)
         outcome = watcher.dress(work.start_run(planned, settings, watcher, forwards).result())
     return outcome.check() if check else outcome
 
@@ -58,8 +58,9 @@ def submit(script: FilePath | None = None, *arguments: FilePath, **options: Unpa
     `script` is a file, and `arguments` are its own; or else `module=` or `command=` says what to run. The other options
     are those of `skylift.RunOptions`.
     """
-    planned, settings = work.plan("skylift.submit()", script, arguments, options)
-    taken = work.start_submission(planned, settings, Watcher()).result()
+    with called("skylift.submit()"):
+        planned, settings = work.plan("skylift.submit()", script, arguments, options)
+        taken = work.start_submission(planned, settings, Watcher()).result()
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt
     return Job(planned.name, _account=taken.account)
@@ -71,7 +72,8 @@ for _function in (run, submit):
 
 def jobs(*, all: bool = False, on: str | None = None) -> list[Listed]:
     """What `skylift ps` lists: jobs that have a server, and with `all` those that have ended."""
-    return work.listed(on, ended=all)
+    with called("skylift.jobs()"):
+        return work.listed(on, ended=all)
 
 
 class Job:
@@ -79,7 +81,8 @@ class Job:
 
     def __init__(self, name: str, *, on: str | None = None, _account: Account | None = None) -> None:
         self.name = name
-        self._account = _account or work.account_of(name, on)
+        with called("skylift.Job()"):
+            self._account = _account or work.account_of(name, on)
 
     def __repr__(self) -> str:
         return f"skylift.Job({self.name!r})"
@@ -107,8 +110,8 @@ class Job:
     ) -> Outcome:
         """What `skylift.run` would have done from here on: the output from its first byte, and results to `folder`.
         Ctrl-C leaves the job running."""
-        forwards = work.read_forwards(forward)
-        with Watcher(stdout, stderr, progress=progress) as watcher:
+        with called("skylift.Job.attach()"), Watcher(stdout, stderr, progress=progress) as watcher:
+            forwards = work.read_forwards(forward)
             running = work.start_attending(self._account, self.name, folder, watcher, forwards)
             outcome = watcher.dress(running.result())
         return outcome.check() if check else outcome
@@ -122,7 +125,8 @@ class Job:
         the iterator has been closed.
         """
         pieces = Pieces()
-        reading = work.start_reading(self._account, self.name, pieces, follow=follow, stderr=stderr, since=since)
+        with called("skylift.Job.logs()"):
+            reading = work.start_reading(self._account, self.name, pieces, follow=follow, stderr=stderr, since=since)
         try:
             yield from pieces.lines()
             reading.result()

@@ -52,7 +52,7 @@ RUNNER_ROOMS = ["text", "job", "remote", "price", "ship", "plan", "launch", "wat
 """Each imports those before it, and none after it. `server` stands apart: it runs on servers, and imports none."""
 RUNNER_ENDS = {"collect": ["server"]}
 """What a room may know of `server` besides: which outputs a manifest may name is decided alike at both ends."""
-RUNNER_GROUND = ["errors", "spelling", "steps", "watcher"]
+RUNNER_GROUND = ["errors", "steps", "watcher"]
 """Files beside the rooms that every room may import, and that import no room."""
 
 

@@ -9,7 +9,6 @@ import typer
 
 from skylift.cli import complete
 from skylift.runner.job.run_options import OPTIONS, is_flag, is_list, is_number
-from skylift.runner.spelling import command_line, spell
 
 NAMES = [name for name, option in OPTIONS.items() if option.words]
 """The options that the command line has."""
@@ -23,7 +22,7 @@ def typer_option(name: str, *default: Any) -> Any:
         *default,
         *option.words,
         metavar=option.metavar,
-        help=spell(option.help, command_line, {}) + repeated,
+        help=option.help + repeated,
         envvar=option.environ,
         show_envvar=False,
         autocompletion=getattr(complete, option.complete) if option.complete else None,

@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args, get_origin
 
+from skylift.python.wording import in_python
 from skylift.runner.job.run_options import OPTIONS, TYPES, RunOptions, is_flag, is_list
-from skylift.runner.spelling import python, spell
 
 
 def check_types(function: str, options: Mapping[str, Any]) -> None:
@@ -48,7 +48,7 @@ def spell_out(function: Any) -> None:
 
 def _help(name: str) -> str:
     several = " One, or a list." if str in TYPES[name] and is_list(name) else ""
-    return spell(OPTIONS[name].help, python, {}) + several
+    return in_python(OPTIONS[name].help) + several
 
 
 def _is(value: object, kind: Any) -> bool:

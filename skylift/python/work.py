@@ -13,6 +13,7 @@ from skylift.python.background import Background, Once
 from skylift.python.keywords import check_types, with_environ
 from skylift.python.lines import AsyncPieces, Pieces
 from skylift.python.watching import Watcher, log
+from skylift.python.wording import in_python
 from skylift.runner.errors import UsageError
 from skylift.runner.flow import Attach, Run, Submit
 from skylift.runner.job.job import Job as Planned
@@ -46,11 +47,11 @@ def plan(
     asked = read_options(with_environ(options, os.environ), _program(script, arguments, options), Terminal())
     planned = plan_job(asked.order, Path.cwd(), os.environ)
     for note in planned.bundle.notes:
-        log.warning("%s.", note)
+        log.warning("%s.", in_python(note))
     settings = settings_for(asked.on, asked.access, trusted=asked.trust_project)
     planned = resolve_options(planned, settings)
     for note in planned.notes:
-        log.info("%s", note)
+        log.info("%s", in_python(note))
     return planned, asked.dress(settings)
 
 

@@ -67,7 +67,7 @@ def test_a_server_by_what_it_has_to_have(here: Path, api: Api, machine: Machine)
     assert outcome.price.as_json()["instance_type"] == outcome.instance_type
     with pytest.raises(skylift.UsageError, match="no instance type"):
         skylift.run("job.py", cpu=4096)
-    with pytest.raises(skylift.UsageError, match="--memory"):
+    with pytest.raises(skylift.UsageError, match=r"^skylift\.run\(\): memory 'lots' is not a size"):
         skylift.run("job.py", memory="lots")
 
 

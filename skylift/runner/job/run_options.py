@@ -24,7 +24,7 @@ HEADINGS = (WHAT, FILES, SERVER, LIMITS, SPOT, NETWORK)
 
 class Option(NamedTuple):
     """`heading` is what it stands under in the help, `words` are those of the command line, none where it has another
-    way to say it. `help` has other options' names in braces, as spelling.py reads them. `default` is text, as on the
+    way to say it. `help` is as the command line tells it; python/wording.py rewords it. `default` is text, as on the
     command line. `complete` is who knows the words that may be meant (cli/complete.py), `environ` the variable that
     counts where nothing is said.
     """
@@ -139,15 +139,15 @@ class RunOptions(TypedDict, total=False):
     ]
     max_price: Annotated[
         float | None,
-        Option(SPOT, "With {spot}: the most that an hour of a server may cost.", ("--max-price",), metavar="USD"),
+        Option(SPOT, "With --spot: the most that an hour of a server may cost.", ("--max-price",), metavar="USD"),
     ]
     checkpoint: Annotated[
         Path | None,
-        Option(SPOT, "With {spot}: the file or folder that the program goes on from.", ("--checkpoint",), "PATH"),
+        Option(SPOT, "With --spot: the file or folder that the program goes on from.", ("--checkpoint",), "PATH"),
     ]
     or_on_demand: Annotated[
         bool | None,
-        Option(SPOT, "With {spot}: at the full price where no other server can be had.", ("--or-on-demand",)),
+        Option(SPOT, "With --spot: at the full price where no other server can be had.", ("--or-on-demand",)),
     ]
 
     private: Annotated[bool | None, Option(NETWORK, "No public address; output comes through S3.", ("--private",))]
@@ -165,7 +165,7 @@ class RunOptions(TypedDict, total=False):
         str | None, Option(NETWORK, "A subnet of yours, instead of skylift's network.", ("--subnet",), metavar="ID")
     ]
     security_group: Annotated[
-        Texts | None, Option(NETWORK, "A group of yours, with {subnet}.", ("--security-group",), metavar="ID")
+        Texts | None, Option(NETWORK, "A group of yours, with --subnet.", ("--security-group",), metavar="ID")
     ]
 
 

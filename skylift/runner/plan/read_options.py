@@ -90,5 +90,5 @@ def _seconds(said: Mapping[str, Any], name: str) -> int:
     if value is None:
         return 0
     if isinstance(value, float) and not abs(value) < float("inf"):
-        raise UsageError(f"{name} {value} is not a number of seconds.")
+        raise UsageError(f"--{name.replace('_', '-')} {value} is not a number of seconds.")
     return parse_duration(value if isinstance(value, str) else str(round(value)), f"--{name.replace('_', '-')}")
