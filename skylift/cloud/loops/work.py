@@ -35,7 +35,7 @@ class Work:
         self._pool.submit(self._do, key)
 
     def later(self, key: str, seconds: float) -> None:
-        """For what nobody tells us the end of."""
+        """Runs it after a delay: for events that are not reported."""
         with self._lock:
             if self._closed or key in self._timers:
                 return
@@ -45,12 +45,12 @@ class Work:
         timer.start()
 
     def wait_until_idle(self, patience: float | None = None) -> None:
-        """Until nothing is under way, or so many seconds; what is to be done later does not count."""
+        """Waits until nothing is under way, or so many seconds. Delayed work does not count."""
         with self._idle:
             self._idle.wait_for(lambda: not self._busy, patience)
 
     def close(self) -> None:
-        """Finish what is under way and start nothing more, not even what was submitted: the next start finds it."""
+        """Finishes what is under way and starts nothing more. The next start of the cloud finds what was submitted."""
         with self._lock:
             self._closed = True
             timers = list(self._timers.values())

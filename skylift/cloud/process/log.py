@@ -56,7 +56,7 @@ class CappedLog(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def _is(descriptor: int, path: Path) -> bool:
-    """Whether what is written there is added to this file."""
+    """Whether this descriptor appends to this file."""
     try:
         same = os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

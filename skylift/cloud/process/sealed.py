@@ -41,7 +41,7 @@ def root_path(path: str) -> str:
 
 
 def seal() -> None:
-    """Import what will be needed later; from now on only what is root's, from the top down, can be imported at all."""
+    """Imports what is needed later. Afterwards only modules below directories of root's can be imported."""
     for name in _LATE:
         importlib.import_module(name)
     sys.meta_path[:] = [_Guard(list(sys.meta_path))]

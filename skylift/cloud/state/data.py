@@ -64,7 +64,7 @@ class Data:
 
     @property
     def images(self) -> Path:
-        """What servers start from: one directory for all clouds of a machine, whoever's they are."""
+        """The images: one directory for all clouds and users of a machine."""
         return self.path.parents[1] / "images"
 
     @property
@@ -74,7 +74,7 @@ class Data:
 
     @property
     def images_in_use(self) -> Path:
-        """Names the images that this cloud needs, for whoever removes old ones."""
+        """A file with the names of the images that this cloud needs, read when old images are removed."""
         return self.path / "images.json"
 
     @property
@@ -111,7 +111,7 @@ class Data:
 
     @property
     def starting(self) -> Path:
-        """Held by whoever starts the cloud or takes it down."""
+        """The lock of a start and of `cloud down`."""
         return self.path / "up.lock"
 
     @property
@@ -126,7 +126,7 @@ class Data:
 
     @property
     def down_mark(self) -> Path:
-        """There while the cloud is down because somebody asked for that."""
+        """A file that exists while the cloud is down by `cloud down`."""
         return self.path / "down"
 
     @property

@@ -26,7 +26,7 @@ def make_directory(directory: Path, mode: int = 0o700) -> list[Path]:
 
 
 def replace_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """The file has this content or the one that it had, whatever happens; one writer at a time.
+    """Replaces a file atomically: after a crash it has the old content or the new. One writer at a time.
 
     Nobody but its owner reads it in between. What a kill leaves behind is replaced by the next call.
     """

@@ -58,7 +58,7 @@ class Home:
 
     @property
     def authority(self) -> Path:
-        """The certificate to trust, for who talks to the endpoint over TLS."""
+        """The certificate that clients of the TLS endpoint trust."""
         return self.path / "ca.pem"
 
     @property
@@ -98,7 +98,7 @@ class Home:
         return self.owner.act(self.identity_certificate.exists)
 
     def forget(self) -> None:
-        """Remove what is of no use without the data. Keys of servers stay: jobs in AWS may have them too."""
+        """Removes what is useless without the data. Servers' keys stay: jobs on AWS may use them."""
 
         def remove() -> None:
             for file in (self.path / "credentials.json", self.authority, self.identity_certificate):

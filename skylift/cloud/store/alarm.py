@@ -27,7 +27,7 @@ def note(tx: Tx, alarm: str, kind: HistoryKind, summary: str, data: str) -> None
 
 
 def ask_for(tx: Tx, alarm: Alarm, arns: Iterable[str], value: float | None) -> None:
-    """Write down what is to be done; who does it finds it there, whatever happens in between."""
+    """Adds due actions, which the loop carries out, also after a restart."""
     for arn in arns:
         tx.add(DueAction(_next(tx, "alarm_actions"), alarm.name, arn, alarm.state, tx.now, value))
 

@@ -21,7 +21,7 @@ class CommitFailed(Exception):
 
 
 class Commits:
-    """The one writer of a database, for any thread; nobody else uses its connection."""
+    """The one writer of a database, for any thread. It alone uses its connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -28,7 +28,7 @@ def share(tx: Tx, extents: tuple[Extent, ...]) -> tuple[Extent, ...]:
 
 
 def discard(tx: Tx, extents: tuple[Extent, ...]) -> None:
-    """Remove the bytes of a row that this transaction removes or replaces; files once nobody can see that row."""
+    """Removes the bytes of a row that this transaction removes or replaces; files, once no reader can see the row."""
     for extent in extents:
         if extent.row is not None:
             tx.execute("DELETE FROM small_bodies WHERE id = ?", extent.row)

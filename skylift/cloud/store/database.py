@@ -70,7 +70,7 @@ class StateUnreadable(StoreError):
 
 
 class DiskFull(StoreError):
-    """There is no room for what was to be written. Nothing of it has been."""
+    """The disk is full. Nothing of the transaction was written."""
 
 
 class Duplicate(StoreError):

@@ -12,5 +12,5 @@ table(DedicatedHost, "dedicated_hosts", key=("id",), follow=follow_host)
 
 
 def on_host(tx: Tx, host_id: str) -> list[Instance]:
-    """The instances that take room on it: what is off takes none."""
+    """The instances that take room on a host; those that are off take none."""
     return tx.select(Instance, "WHERE host_id = ? AND state NOT IN ('stopped', 'terminated') ORDER BY rowid", host_id)

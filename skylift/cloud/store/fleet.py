@@ -15,7 +15,7 @@ table(FleetEvent, "fleet_events", key=("number",))
 
 
 def kept_fleets(tx: Tx) -> list[Fleet]:
-    """Those whose instances somebody has to see to: all but the ended, and instant ones that were not deleted."""
+    """Fleets whose instances are kept: all but ended ones, and instant ones that were not deleted."""
     return tx.select(Fleet, "WHERE state != 'deleted' AND NOT (type = 'instant' AND state = 'active') ORDER BY rowid")
 
 
@@ -44,7 +44,7 @@ def last_event(tx: Tx, fleet_id: str) -> FleetEvent | None:
 
 
 def forget_fleets(tx: Tx, before: datetime) -> None:
-    """Drop the history from before, the fleets that ended before, and what is left of their instances.
+    """Drops older history, fleets that ended before, and the rows of their members.
 
     What a fleet launches once it is not to launch again: it goes on knowing of all that it had.
     """

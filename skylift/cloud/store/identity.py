@@ -48,7 +48,7 @@ def count(tx: Tx, noun: type[T]) -> int:
 
 
 def name_taken(tx: Tx, noun: type[T], name: str) -> bool:
-    """Whether there is one whose name differs by case at most."""
+    """Whether a row has this name, in any case."""
     return bool(tx.select(noun, "WHERE name = ? COLLATE NOCASE", name))
 
 

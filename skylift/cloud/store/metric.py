@@ -44,7 +44,7 @@ def record(tx: Tx, points: Iterable[Point]) -> None:
 
 
 def summaries(tx: Tx, wanted: Wanted) -> list[Point]:
-    """What there is, in the order of time; each at the beginning of its period."""
+    """Summaries in the order of time, each at the beginning of its period."""
     condition = "" if wanted.unit is None else "AND unit = ?"
     rows = tx.execute(
         "SELECT (at - ?) / ? AS number, unit, sum(count), sum(sum), min(minimum), max(maximum) "  # noqa: S608 - ours
@@ -78,7 +78,7 @@ def metrics(tx: Tx, wanted: Filter, since: int, after: str = "") -> Iterator[tup
 
 
 def sum_up(tx: Tx) -> None:
-    """Make coarser what has come to be old just now. Done often, it is little: the store's one writer waits for it."""
+    """Sums up points that have just become old. Done often, it is little work: the store's one writer waits for it."""
     age, seconds = COARSER[0]
     before = int(tx.now.timestamp()) - age
     _make_coarser(tx, before, seconds, after=before - JUST_NOW)

@@ -73,7 +73,7 @@ def route_table_of(tx: Tx, subnet: Subnet) -> RouteTable | None:
 
 
 def public_ips(tx: Tx) -> set[str]:
-    """All public addresses that somebody has: interfaces, and the account itself."""
+    """All public addresses in use: of interfaces, and of the account."""
     rows = tx.execute(
         "SELECT public_ip FROM network_interfaces WHERE public_ip IS NOT NULL UNION SELECT public_ip FROM addresses"
     )

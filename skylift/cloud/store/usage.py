@@ -20,7 +20,7 @@ table(Usage, "usages", key=("number",))
 
 
 def usages_between(tx: Tx, start: datetime, end: datetime) -> list[Usage]:
-    """All that went on at some time from `start` to `end`, in the order in which it began."""
+    """Usages that overlap with `start` to `end`, in the order in which they began."""
     return tx.select(
         Usage,
         "WHERE started < ? AND (ended IS NULL OR ended > ?) ORDER BY number",

@@ -106,7 +106,7 @@ def too_big() -> ServiceError:
 
 
 def inflated(body: bytes) -> bytes:
-    """What a gzip body is the compressed form of; no more of it than a body may have is made."""
+    """The decompressed body of a gzip request, up to the limit of bodies."""
     stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         data = stream.decompress(body, LARGEST_IN_MEMORY + 1)

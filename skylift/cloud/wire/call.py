@@ -13,7 +13,7 @@ from skylift.cloud.domain.identity import Signature
 
 @dataclass(frozen=True)
 class Credential:
-    """Who signed, as far as the signature tells. `access_key_id` None: the request was not signed (anonymous)."""
+    """The credential that signed a request. `access_key_id` None: the request was not signed (anonymous)."""
 
     access_key_id: str | None
     session_token: str | None = None

@@ -99,7 +99,7 @@ class Crowd:
 
 
 def refuse(connection: socket.socket) -> None:
-    """Say that it is to be tried again later, to who speaks HTTP, and close it."""
+    """Answers an HTTP client that it has to try again later, and closes the connection."""
     with connection, suppress(OSError):
         connection.setblocking(False)
         connection.send(REFUSAL)

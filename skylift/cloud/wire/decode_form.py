@@ -165,14 +165,14 @@ def _numbered(node: Any, first: int = 1) -> list[tuple[str, Any]]:
 
 
 def _loosely_numbered(node: Any) -> list[tuple[str, Any]]:
-    """As EC2 takes it: one item may go without a number, and numbers may begin with 0. Older clients rely on both."""
+    """As EC2 does: one item may lack a number, and numbers may begin with 0. Older clients rely on both."""
     if isinstance(node, str) and node:
         return [("1", node)]
     return _numbered(node, first=0)
 
 
 def _only(node: Any, wrapper: str) -> Any:
-    """What is under `wrapper`, which must be all there is."""
+    """The value under `wrapper`, which must be the only one."""
     if not isinstance(node, dict):
         return node
     other = next((name for name in node if name != wrapper), None)

@@ -34,7 +34,7 @@ def escape(text: str) -> str:
 
 
 def escape_key(text: str) -> str:
-    """Likewise, but what XML cannot hold becomes a reference that no XML may have.
+    """Likewise, but characters that XML cannot hold become references, which no XML may have.
 
     S3 writes so the keys that contain it; `encoding-type=url` is there for who lists them.
     """

@@ -76,7 +76,7 @@ class AwsEndpoint:
         self._server: HttpServer | None = None
 
     async def start(self) -> None:
-        """Load the service models, which takes a moment where nobody has yet; sockets can be added from here on."""
+        """Loads the service models, if they are not loaded yet. Sockets can be added afterwards."""
         pipeline = await asyncio.get_running_loop().run_in_executor(self._workers, self._make_pipeline)
 
         async def answer(request: Request, body: Body) -> Response:
@@ -96,7 +96,7 @@ class AwsEndpoint:
         await self._running().remove_socket(sock)
 
     async def stop(self, grace: float = GRACE) -> None:
-        """Accept nothing more, let what is being answered finish within `grace` seconds, and end the workers."""
+        """Accepts nothing more, lets requests finish within `grace` seconds, and ends the workers."""
         if self._settling is not None:
             self._settling.stop()
         if self._server is not None:

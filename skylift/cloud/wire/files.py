@@ -45,14 +45,14 @@ class OpenBody:
             raise
 
     def pieces(self) -> Iterator[Slice | bytes]:
-        """All of it in order; files beyond the first few are opened when it is their turn."""
+        """The content in order; files beyond the first few are opened when they are read."""
         yield from self._ahead
         for piece in self._body.pieces[MOST_OPEN:]:
             with _opened(self._directory, piece) as ready:
                 yield ready
 
     def read(self) -> bytes:
-        """All of it, for a body that is small."""
+        """The whole content, for a small body."""
         return b"".join(
             each if isinstance(each, bytes) else os.pread(each.file.fileno(), each.length, each.offset)
             for each in self.pieces()

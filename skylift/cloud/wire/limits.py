@@ -68,7 +68,7 @@ def require_fit(params: Any) -> None:
 
 
 def require_valid(params: Any, shape: Structure | None, code: str) -> None:
-    """Raises ServiceError of this code with all that is wrong with the parameters, in AWS's words."""
+    """Raises ServiceError with this code and all faults of the parameters, in AWS's words."""
     if shape is None:
         return
     found = [*map(_described, problems(params, shape)), *violations(params, shape)]

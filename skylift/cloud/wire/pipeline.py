@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Disconnected(Exception):
-    """The client went away before its request was complete; there is nobody to answer."""
+    """The client disconnected before its request was complete."""
 
 
 class Body(Protocol):

@@ -129,7 +129,7 @@ class RestReader:
 
 
 def malformed(problem: Unreadable) -> ServiceError:
-    """S3's sentence for a document that is not what the schema says, with what is wrong."""
+    """S3's error for a document that does not follow the schema, with the fault."""
     where = f"{problem.path}: " if problem.path else ""
     return ServiceError(
         "MalformedXML",

@@ -173,7 +173,7 @@ class _Connection(RequestHandler):
     _lost = False
 
     def sit(self, seat: Seat) -> None:
-        """Have it given back when the connection is closed, if it is not by now."""
+        """Gives the place back when the connection is closed, if that has not happened."""
         self._seat = seat
         if self._lost:
             seat.leave()
@@ -324,7 +324,7 @@ async def _stream(
 
 
 async def _while_it_moves(http: BaseRequest, sending: Coroutine[Any, Any, Sent]) -> Sent:
-    """Wait for something to be sent, as long as the client takes any of it. ConnectionResetError once it does not."""
+    """Waits for the answer to be sent while the client reads. Raises ConnectionResetError once it does not."""
     transport = http.transport
     if transport is None:
         sending.close()

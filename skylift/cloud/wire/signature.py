@@ -56,7 +56,7 @@ class Signed:
         return Credential(self.access_key_id, self.token, self.region, self.service)
 
     def described(self, payload: str | None) -> Signature:
-        """`payload` is what the request declares of its body."""
+        """`payload` is the body's hash as the request declares it."""
         auth_type: Literal["REST-HEADER", "REST-QUERY-STRING"]
         auth_type = "REST-HEADER" if self.lifetime is None else "REST-QUERY-STRING"
         return Signature(auth_type, ALGORITHM, _moment(self.stamp), payload or "")

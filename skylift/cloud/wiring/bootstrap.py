@@ -58,7 +58,7 @@ def preferred_net(database: Database) -> int | None:
 
 
 def allowed_openings(database: Database, wanted: Sequence[str] | None) -> tuple[Opening, ...]:
-    """What is asked for now, else what was asked for last. Raises CannotStart."""
+    """The openings of this start's options, else those of the last start. Raises CannotStart."""
     if wanted is None:
         with database.read() as tx:
             known = tx.find(CloudFacts)

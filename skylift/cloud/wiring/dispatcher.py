@@ -20,7 +20,7 @@ LOOPED = ("autoscaling", "ec2", "skylift")
 
 
 class Dispatcher:
-    """Where requests are dealt with: who is calling, may they, and what is the answer."""
+    """Authenticates, authorises and carries out requests."""
 
     def __init__(self, database: Database, account: str, region: str, wake: Callable[[], None]) -> None:
         self._database = database
@@ -70,7 +70,7 @@ class Dispatcher:
         return unsettled is not None and unsettled(call.params, answer)
 
     def _authenticated(self, call: Call) -> Caller:
-        """Who is calling; a user's key has its use written down, whatever the request will come to."""
+        """The caller. The use of a user's key is noted, also where the request is refused."""
         with self._database.read() as tx:
             caller = identity.authenticate(
                 tx,

@@ -64,7 +64,7 @@ class LinkLocalServices:
         return refused
 
     async def _start(self, vpc: Vpc) -> _VpcServices:
-        """All of it or nothing: at an address where something listens the next attempt could not."""
+        """Starts all services or none, so that the next attempt finds each address free."""
         listen = self._network.listen
         async with AsyncExitStack() as undo:
             endpoint = listen(vpc.id, ENDPOINT, 80)

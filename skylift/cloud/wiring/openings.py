@@ -77,7 +77,7 @@ class Openings:
         self._first.wait(max(0.0, self._began + self._patience - time.monotonic()))
 
     def stop(self) -> None:
-        """Whoever waits for a name server is not waited for."""
+        """Waits for the thread, but not longer than for one lookup."""
         self._stop.set()
         self._first.set()
         if self.thread.ident is not None:
@@ -103,7 +103,7 @@ class Openings:
         return [OpenNow(str(one), OWNERS_WISH, (str(one),)) for one in self._allowed]
 
     def _of(self, one: Destination, openings: Sequence[Opening], policy: Around) -> OpenNow:
-        """What is on the internet needs no opening."""
+        """Addresses on the internet need no opening."""
         needed = [opening for opening in openings if policy.is_closed(opening.network[0])]
         closed = [address for address in self._seen[one] if is_closed_for_good(address)]
         problem = ""

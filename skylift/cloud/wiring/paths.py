@@ -22,7 +22,7 @@ RUN = Path("/run/skylift")
 
 
 def work_directories(data: Data, loopback: LoopbackRange) -> tuple[Path, ...]:
-    """Where programs that we begin change what is there."""
+    """The directories that programs of ours change."""
     return RUN / str(loopback.number), data.volumes
 
 

@@ -87,13 +87,13 @@ class Disks:
                 grow_file(file, size_gib)
 
     def make_of_tree(self, volume_id: str, size_gib: int, tree: Path) -> None:
-        """A file system that holds what is in the root directory of an image, as servers see it."""
+        """Makes a file system with the content of an image's root directory, with ids as servers see them."""
         with _appearing(self.volume(volume_id)) as file:
             _truncate(file, size_gib * GIB)
             _format(file, tree)
 
     def make_by(self, volume_id: str, fill: Callable[[Path], None]) -> int:
-        """A file system that somebody else makes; answers its size in GiB. One that is there is replaced."""
+        """Has `fill` write a file system, and answers its size in GiB. An existing one is replaced."""
         with _appearing(self.volume(volume_id)) as file:
             fill(file)
             return file.stat().st_size >> 30
@@ -189,7 +189,7 @@ class Disks:
 
     @contextmanager
     def frozen(self, volume_id: str) -> Iterator[None]:
-        """The volume of one moment, to be copied: who writes to it waits meanwhile."""
+        """Freezes the volume's file system for a copy; writers wait meanwhile."""
         here = volume_id in self.mounted()
         place = self.mount(volume_id)
         try:

@@ -217,7 +217,7 @@ class _VpcRuleset:
         )
 
     def _forward(self) -> tuple[str, ...]:
-        """A NAT gateway knows connections from inside only: what came in past it is not answered through it.
+        """A NAT gateway forwards connections from inside only, not answers to connections that came another way.
 
         Only a route to a server can lead to it what is not for it; an interface that is checked does not take that.
         """

@@ -65,7 +65,7 @@ class InterfaceFacts:
 
 @dataclass(frozen=True)
 class InstanceFacts:
-    """What one instance may learn of itself.
+    """What the metadata service answers to one instance.
 
     `credentials` asks anew, so that they rotate, on behalf of a version of this service; text instead of credentials is
     the code of what went wrong.

@@ -310,7 +310,7 @@ class Netlink:
         return found
 
     def routed_networks(self) -> list[tuple[IPv4Network, int]]:
-        """What routes of every table lead to, whoever made them, and the index of the link; default routes left out."""
+        """The networks of all routes in all tables with the index of their link, without default routes."""
         found = []
         for payload in self._dump(rt.RTM_GETROUTE, _ALL_ROUTES):
             _, length, _, _, _, _, _, kind, _ = rt.ROUTE.unpack_from(payload)

@@ -157,7 +157,7 @@ class Network:
                 raise ListenRefused(f"listen on {address} port {port} in {vpc_id}: {error.strerror}") from error
 
     def release(self) -> None:
-        """Let go of it all and leave it standing, for the next process."""
+        """Closes all handles. The network stays for the next process."""
         with self._lock:
             for router in self._routers.values():
                 router.close()
@@ -312,7 +312,7 @@ def sweep(home: Path, registry: LoopbackRanges | None = None) -> bool:
 
 
 def remove_everything(loopback: LoopbackRange) -> None:
-    """From the outside in: first nobody can reach it, then it ends."""
+    """Removes the network from the outside in: it cannot be reached before it ends."""
     netlink = Netlink()
     try:
         host.disconnect(loopback, netlink)

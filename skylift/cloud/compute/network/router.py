@@ -369,7 +369,7 @@ class Router:
         return self.namespace.run(bind)
 
     def close(self) -> None:
-        """Let go; the router goes on."""
+        """Closes the handles; the router goes on."""
         self.namespace.close()
 
     def remove(self) -> None:
@@ -516,7 +516,7 @@ def _belongings(plan: VpcPlan) -> dict[str, _Belonging]:
 
 
 def _lead(index: int, interface: NetworkInterface, addresses: set[str]) -> list[Request]:
-    """What is for these addresses goes out by the interface's link; nobody is asked whose they are."""
+    """Routes these addresses to the interface's link, with its MAC as a fixed neighbour."""
     return [
         request
         for address in sorted(addresses)

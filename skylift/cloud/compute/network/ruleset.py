@@ -106,6 +106,6 @@ class Ruleset:
 
 
 def _apart(now: Iterable[str], before: Iterable[str]) -> tuple[list[str], list[str]]:
-    """(what is new, what is gone), in order."""
+    """The elements to add and those to remove, in order."""
     now, before = list(now), list(before)
     return [name for name in now if name not in set(before)], [name for name in before if name not in set(now)]

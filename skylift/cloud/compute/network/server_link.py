@@ -32,7 +32,7 @@ def server_link(interface: NetworkInterface) -> str:
 
 
 def configure_server_link(server: Namespace, interface: NetworkInterface, subnet: Subnet) -> None:
-    """Idempotent: what is there as it should be stays, so that connections go on."""
+    """Idempotent: settings that are right stay, so that connections go on."""
     name = server_link(interface)
     netlink = server.netlink
     index = netlink.link_index(name)

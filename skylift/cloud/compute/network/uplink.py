@@ -143,7 +143,7 @@ class Uplink:
         )
 
     def close_off(self, policy: EgressPolicy) -> None:
-        """Let nothing out to these but what is open, from now on."""
+        """Refuse servers these networks from now on, except what is open."""
         self.namespace.load(policy.fill(f"inet {TABLE}"))
 
     def connect_host(self) -> None:

@@ -85,7 +85,7 @@ class Rootfs:
             clear_flags(self.root, NOSUID)
 
     def close(self) -> None:
-        """The host runs nothing in there with the server's ids, and opens no device of it.
+        """Closes the root: the host runs nothing there with the server's ids, and opens none of its devices.
 
         Once the server is made: its mount namespace has a copy then, with the flags that the mount had.
         """

@@ -128,7 +128,7 @@ class Servers:
         return pid
 
     def _furnish(self, plan: ServerPlan, seed: Iterable[SeedFile], bundle: Path) -> None:
-        """All that has to be there for the runtime: the bundle and the root."""
+        """Makes what the runtime needs: the bundle and the root."""
         bundle.mkdir(mode=0o700, exist_ok=True)
         _open_to_its_root(bundle, plan.uid_base)
         rootfs = self._rootfs(plan)
@@ -194,7 +194,7 @@ class Servers:
         cgroup.make(self._group, cgroup.tasks())
 
     def exit_code(self, server_id: str) -> int | None:
-        """What the server's init ended with; None when nobody was there to see it."""
+        """The exit code of the server's init; None when its end was not observed."""
         try:
             return int((self._exits / server_id).read_text())
         except (FileNotFoundError, ValueError):
@@ -205,7 +205,7 @@ class Servers:
         return (self._exits / server_id).exists() or not (self._bundle(server_id) / "init.pid").exists()
 
     def ended_at(self, server_id: str) -> datetime | None:
-        """When the server's init ended; None when nobody was there to see it."""
+        """When the server's init ended; None when its end was not observed."""
         try:
             return datetime.fromtimestamp((self._exits / server_id).stat().st_mtime, UTC)
         except FileNotFoundError:

@@ -9,7 +9,7 @@ FILES = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 
 def granted(files: Iterable[Path] = FILES) -> tuple[str, ...]:
-    """Each range as `FIRST-LAST`, sorted; lines that are no ranges are nobody's."""
+    """Each range as `FIRST-LAST`, sorted; other lines are ignored."""
     found = set()
     for file in files:
         if not file.exists():

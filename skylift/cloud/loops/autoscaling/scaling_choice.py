@@ -99,7 +99,7 @@ def _ranks(policy: str, group: ScalingGroup, age: Rank) -> list[Rank]:
     """What a policy looks at, one after another; the lowest goes."""
 
     def outdated(member: ScalingMember) -> float:
-        """Not of the group's template at all, then the oldest version of it."""
+        """Orders members: first those of another template, then by the template's version, the oldest first."""
         if member.template.get("LaunchTemplateId") != group.template["LaunchTemplateId"]:
             return -1
         return int(member.template["Version"])

@@ -128,7 +128,7 @@ class ScalingGroupLoop:
         tx.remove(member)
 
     def _close(self, tx: Tx, group: ScalingGroup) -> None:
-        """A group that is deleted by force waits for nobody, but for its instances to be gone."""
+        """A group that is deleted by force ignores hooks, and is removed once its instances are gone."""
         for member in tx.find(ScalingMember, group=group.name):
             if member.state == "Terminating:Wait":
                 tx.save(replace(member, state="Terminating", since=tx.now, waits=()))
@@ -190,7 +190,7 @@ class ScalingGroupLoop:
         return False
 
     def _wanted(self, tx: Tx, group: ScalingGroup) -> tuple[list[Wanted], ServiceError | None]:
-        """All that would do, the best first; nothing, and why, where the template is gone."""
+        """What may be launched, the best first; where the template is gone, nothing and the reason."""
         # A successor goes where the one at risk is, or the zones would have to be balanced once that one is gone.
         risky = at_risk(tx, group)
         members = [member for member in tx.find(ScalingMember, group=group.name) if member not in risky]
@@ -218,7 +218,7 @@ class ScalingGroupLoop:
         log.info("group %s: launched %s in %s", group.name, instance.id, instance.zone)
 
     def _look_again(self, began: datetime) -> None:
-        """When the next moment comes that somebody waits for. One that has come since the look began was not seen."""
+        """When the next deadline is. One that has passed since this step began was not handled yet."""
         with self._database.read() as tx:
             moments = [wait.deadline for member in tx.find(ScalingMember) for wait in member.waits if not wait.result]
             moments += [group.retry for group in tx.find(ScalingGroup) if group.retry is not None]

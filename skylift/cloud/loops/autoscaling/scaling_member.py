@@ -31,7 +31,7 @@ ABANDONED = "a lifecycle action that was abandoned"
 
 
 def advance(tx: Tx, name: str, member: ScalingMember) -> None:
-    """One instance, as far as what was observed of it lets it go."""
+    """Moves one member on, as far as its instance's state allows."""
     instance = tx.get(Instance, id=member.instance_id)
     alive = instance is not None and instance.state in ("pending", "running")
     group = group_of(tx, name)
@@ -113,7 +113,7 @@ def _waited(tx: Tx, member: ScalingMember) -> bool:
 
 
 def _with_results(tx: Tx, member: ScalingMember) -> list[HookWait]:
-    """What each hook has come to; when its time is over, what it does by default."""
+    """The result of each hook; after its deadline, its default."""
     return [
         replace(wait, result=wait.default) if not wait.result and wait.deadline <= tx.now else wait
         for wait in member.waits
@@ -127,7 +127,7 @@ def _progress(tx: Tx, activity_id: str, status: str) -> None:
 
 
 def failed(group: ScalingGroup, now: datetime) -> ScalingGroup:
-    """The next launch waits, the longer the more have come to nothing."""
+    """The next launch waits, longer after each failure in a row."""
     seconds = min(FIRST_RETRY * 2 ** min(group.failures, 10), LONGEST_RETRY)
     return replace(group, failures=group.failures + 1, retry=now + timedelta(seconds=seconds))
 

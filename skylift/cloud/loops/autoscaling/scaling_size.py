@@ -86,7 +86,7 @@ def rebalance(tx: Tx, group: ScalingGroup) -> None:
 
 
 def shrink(tx: Tx, group: ScalingGroup) -> None:
-    """Give up what is too much; once the group has what it wants, nobody is to blame for what comes after."""
+    """Ends instances beyond the desired capacity. Once it is reached, the cause of the change is cleared."""
     members = tx.find(ScalingMember, group=group.name)
     before, target = len(counted(members)), _target(tx, group)
     if before > target and not group.cause and any(member.state.startswith("Pending") for member in members):

@@ -54,7 +54,7 @@ class AlarmLoop:
             self._changed()
 
     def act(self) -> None:
-        """Do what is asked for, one thing after the other."""
+        """Carries out the actions that are due, one after the other."""
         with self._database.read() as tx:
             due = tx.find(DueAction)
         for action in due:

@@ -69,7 +69,7 @@ class SnapshotLoop:
         self._known: set[str] | None = None
 
     def step(self) -> None:
-        """Start work on every snapshot that is to be made, and on what is left over."""
+        """Starts work on each pending snapshot, and on files that are not needed any more."""
         with self._database.read() as tx:
             pending = tx.find(Snapshot, state="pending")
             needed = snapshot_files(tx)

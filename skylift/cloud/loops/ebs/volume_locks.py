@@ -14,6 +14,6 @@ class VolumeLocks:
         self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
 
     def of(self, volume_id: str) -> threading.RLock:
-        """The lock of one volume; it is forgotten with the last who holds it or waits for it."""
+        """The lock of one volume. It exists while a thread holds it or waits for it."""
         with self._lock:
             return self._locks.setdefault(volume_id, threading.RLock())

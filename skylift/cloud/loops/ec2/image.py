@@ -45,7 +45,7 @@ class ImageLoop:
         self._work = Work("image", self._see_to, workers=1)
 
     def step(self) -> None:
-        """Look at every image that is being made, and start work on what is left over."""
+        """Looks at each pending image, and starts work on directories that are not needed any more."""
         with self._database.read() as tx:
             pending = tx.find(Image, state="pending")
             unneeded = _unneeded(tx)
@@ -91,7 +91,7 @@ class ImageLoop:
         self._unpack(image)
 
     def _unpack(self, image: Image) -> None:
-        """What has been made of one that was deregistered meanwhile is removed by the next `clean_up`."""
+        """The directory of an image that was deregistered meanwhile is removed by the next `clean_up`."""
         assert image.snapshot_id is not None
         state: Literal["available", "failed"] = "available"
         root, reason = "", ""

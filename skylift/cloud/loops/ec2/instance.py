@@ -190,7 +190,7 @@ class InstanceLoop:
             self._work.submit(server_id)
 
     def ended(self, server_id: str, code: int | None) -> None:
-        """A server's init has ended with this code; called by whoever saw it."""
+        """A server's init has ended with this code."""
         with self._lock:
             self._ended[server_id] = _End(code)
             if self._adopting:
@@ -203,7 +203,7 @@ class InstanceLoop:
         self._work.wait_until_idle(patience)
 
     def close(self) -> None:
-        """Finish what is under way and start nothing more; servers go on."""
+        """Finishes what is under way and starts nothing more; servers go on."""
         with self._lock:
             self._closed = True
             timers = list(self._timers.values())
@@ -300,7 +300,7 @@ class InstanceLoop:
         log.info("instance %s: running (%s)", row.id, laps)
 
     def _undo_launch(self, row: Instance) -> None:
-        """Nobody knows of it yet. With its row still as it was, the next step makes it anew."""
+        """Removes a server that was not reported yet. Its row is unchanged, so that the next step makes it again."""
         self._detach(row)
         self._machines.clear(row.id)
 
@@ -360,7 +360,7 @@ class InstanceLoop:
         self._ask_to_shut_down(row)
 
     def _ask_to_shut_down(self, row: Instance) -> None:
-        """What comes of it is the end, which the watch tells of. Asked again and again, and at last not asked."""
+        """Its end is reported by the watch. The request is repeated; after the grace period the server is killed."""
         now = time.monotonic()
         with self._lock:
             if row.id in self._timers or self._closed:

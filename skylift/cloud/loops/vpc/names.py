@@ -19,7 +19,7 @@ def has_dns(tx: Tx, vpc_id: str) -> bool:
 
 
 def address_of(tx: Tx, vpc_id: str, name: str, region: str) -> str | None:
-    """The private address that a name such as `ip-10-0-1-5.ec2.internal` means in this VPC; None when nobody has it.
+    """The private address of a name such as `ip-10-0-1-5.ec2.internal` in this VPC; None when no interface has it.
 
     Private names take both attributes, DNS support and DNS hostnames.
     """

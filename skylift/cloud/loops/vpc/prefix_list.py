@@ -26,7 +26,7 @@ def with_listed_peers(group: SecurityGroup, lists: Lists, members: Members) -> S
 
 
 def with_listed_routes(table: RouteTable, vpc: Vpc, lists: Lists) -> RouteTable:
-    """A route with an address range of its own goes before one with a list; of two lists the one that came first.
+    """A route to a range takes precedence over one to a list; of two lists, the first.
 
     Ranges within the VPC are passed over: those of servers that a list names are not to be led elsewhere.
     """
