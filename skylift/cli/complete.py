@@ -6,6 +6,8 @@ It starts nothing and writes nothing. When a list cannot be read, there are no s
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 
@@ -20,6 +22,19 @@ def job_name(ctx: Any, incomplete: str) -> list[str]:
         return [] if settings is None else _beginning(open_account(settings).recorded(), incomplete)
     except (SkyliftError, OSError):
         return []
+
+
+def job_place(ctx: Any, incomplete: str) -> list[str]:
+    """A job's name and a colon, or a file of this machine: either side of `skylift cp` may be one."""
+    if ":" in incomplete:
+        return []
+    folder, slash, start = incomplete.rpartition("/")
+    files: list[str] = []
+    with suppress(OSError):
+        for path in Path(folder + slash or ".").iterdir():
+            if path.name.startswith(start) and (start or not path.name.startswith(".")):
+                files.append(f"{folder}{slash}{path.name}{'/' * path.is_dir()}")
+    return [*(f"{name}:" for name in job_name(ctx, incomplete)), *sorted(files)]
 
 
 def instance_type(incomplete: str) -> list[str]:

@@ -38,6 +38,12 @@ def spell_sent(gauge: Gauge) -> str:
     return f"{gauge.files_sent} of {gauge.files} files, {spell_part(gauge.size_sent, gauge.size)} up"
 
 
+def spell_progress(done: int, total: int, files: tuple[int, int] | None = None) -> str:
+    """Of what is on its way, in bytes; and in files, where these are counted."""
+    counted = f"{files[0]} of {files[1]} file{'s' * (files[1] != 1)}, " if files is not None else ""
+    return f"{counted}{spell_part(done, total)}"
+
+
 def spell_part(done: int, whole: int) -> str:
     """`1.2 of 4.0 GiB`: both in the unit of the whole."""
     text = spell_size(whole)

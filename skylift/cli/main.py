@@ -42,6 +42,7 @@ COMMANDS = {
     "results": "results",
     "rm": "results",
     "ssh": "ssh",
+    "cp": "cp",
     "cancel": "cancel",
     "sweep": "sweep",
     "setup": "setup",

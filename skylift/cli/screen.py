@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from skylift.cli.bottom_line import BottomLine
 from skylift.cli.echo import Echo
-from skylift.cli.living import fit, spell_run, spell_sent, spell_whole
+from skylift.cli.living import fit, spell_progress, spell_run, spell_sent, spell_whole
 from skylift.cli.say import say_trouble
 from skylift.runner.job.server_record import Gauge
 from skylift.runner.text.duration import spell_duration
-from skylift.runner.text.size import spell_size
 from skylift.runner.text.tail import Tail
 from skylift.runner.text.visible import visible, visible_lines
 
@@ -33,6 +32,7 @@ _WORDS = {
     "environment": "Environment",
     "program": "Program",
     "results": "Results",
+    "copy": "Copy",
 }
 _SILENCE = 1.0
 """Seconds without output after which a program counts as silent."""
@@ -44,7 +44,7 @@ class Screen(Protocol):
 
     def begin(self, step: str) -> None: ...
     def done(self, step: str, detail: str, seconds: float) -> None: ...
-    def progress(self, step: str, done: int, total: int) -> None: ...
+    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None: ...
     def note(self, text: str) -> None: ...
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None: ...
     def info(self, text: str) -> None:
@@ -87,7 +87,7 @@ class Plain:
         if not self._quiet:
             self._line(f"{_WORDS[step]}: {visible(detail)} ({spell_duration(seconds)})")
 
-    def progress(self, step: str, done: int, total: int) -> None:
+    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
         pass
 
     def note(self, text: str) -> None:
@@ -145,8 +145,8 @@ class Live:
             mark, detail = f"\x1b[32m{mark}\x1b[0m", f"\x1b[2m{detail}\x1b[0m"
         self._line(f"{mark} {_WORDS[step]:<12}{spell_duration(seconds):>8}  {detail}")
 
-    def progress(self, step: str, done: int, total: int) -> None:
-        self._amounts[step] = f"{spell_size(done)} of {spell_size(total)}"
+    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
+        self._amounts[step] = spell_progress(done, total, files)
 
     def note(self, text: str) -> None:
         lines = visible_lines(text)

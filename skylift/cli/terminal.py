@@ -144,8 +144,8 @@ class RawTerminal:
     def done(self, step: str, detail: str, seconds: float) -> None:
         self._screen.done(step, detail, seconds)
 
-    def progress(self, step: str, done: int, total: int) -> None:
-        self._screen.progress(step, done, total)
+    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
+        self._screen.progress(step, done, total, files)
 
     def info(self, text: str) -> None:
         self._screen.info(text)

@@ -57,7 +57,7 @@ class Watcher:
         with self._lock:
             self._shown.done(step, visible(detail), seconds)
 
-    def progress(self, step: str, done: int, total: int) -> None:
+    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
         with self._lock:
             self._shown.progress(step, done, total)
 

@@ -11,6 +11,7 @@
         │   └── NotPermitted  ... because the caller may not
         ├── Unreachable       the API did not answer
         ├── ConnectionLost    SSH to the server failed or broke off
+        ├── RemoteFileError   a file on the server cannot be looked at, read or written
         ├── LaunchFailed      no server, or one that ended before it took the job
         ├── ResultsDamaged    what came home is not what the server sent
         └── RecordDamaged     a file of a job's record is not what its writer writes
@@ -19,6 +20,8 @@ Every error says what happened; `advice`, where there is one, says what to do ab
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 SKYLIFT_FAILED = 125
 USAGE = 2
@@ -67,6 +70,15 @@ class Unreachable(RunError):
 
 class ConnectionLost(RunError):
     pass
+
+
+class RemoteFileError(RunError):
+    """`kind` is what can be told from outside: the file is missing, it is not ours to use, the disk is full, or
+    anything else, of which the server's own words are in the message."""
+
+    def __init__(self, kind: Literal["missing", "denied", "full", "other"], message: str, advice: str = "") -> None:
+        super().__init__(message, advice)
+        self.kind = kind
 
 
 class LaunchFailed(RunError):

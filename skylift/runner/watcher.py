@@ -13,8 +13,8 @@ class Watcher(Protocol):
 
     def done(self, step: str, detail: str, seconds: float) -> None: ...
 
-    def progress(self, step: str, done: int, total: int) -> None:
-        """Bytes, of a step that has begun."""
+    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
+        """Bytes, of a step that has begun; and of how many files how many are there, where they are counted."""
 
     def note(self, text: str) -> None:
         """A sentence for the user, at any time."""

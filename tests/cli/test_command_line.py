@@ -40,7 +40,7 @@ def skylift(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command() -> None:
     done = skylift("--help")
     assert done.returncode == 0
-    for command in ("run", "ps", "ssh", "cancel", "setup", "doctor", "cloud"):
+    for command in ("run", "ps", "ssh", "cp", "cancel", "setup", "doctor", "cloud"):
         assert f"\n  {command} " in done.stdout
 
 

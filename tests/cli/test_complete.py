@@ -51,6 +51,16 @@ def test_jobs_of_a_cloud_that_is_down_are_none_and_it_stays_down(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_either_side_of_a_copy_may_be_a_file_here(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").touch()
+    (tmp_path / "date").touch()
+    assert offered(tmp_path, "skylift cp da") == ["data/", "date"]
+    assert offered(tmp_path, "skylift cp data/") == ["data/a.csv"]
+    assert offered(tmp_path, "skylift cp nowhere/x") == []
+    assert offered(tmp_path, "skylift cp job:da") == []
+
+
 def test_a_project_that_cannot_be_read_is_in_nobodys_way(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.skylift\n")
     assert offered(tmp_path, "skylift run --type t3.nan") == ["t3.nano"]

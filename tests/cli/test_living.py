@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skylift.cli.bottom_line import cut, width_of
-from skylift.cli.living import fit, spell_part, spell_run, spell_sent, spell_whole
+from skylift.cli.living import fit, spell_part, spell_progress, spell_run, spell_sent, spell_whole
 from skylift.runner.job.server_record import Gauge
 from skylift.runner.watch.monitor import RunningProgram
 
@@ -60,6 +60,12 @@ def test_results_on_their_way() -> None:
     assert spell_sent(Gauge()) == ""
     sending = Gauge(files=5000, files_sent=120, size=10 << 20, size_sent=1 << 20)
     assert spell_sent(sending) == "120 of 5000 files, 1.0 of 10.0 MiB up"
+
+
+def test_files_are_counted_where_they_are_known() -> None:
+    assert spell_progress(1 << 20, 10 << 20, (120, 5000)) == "120 of 5000 files, 1.0 of 10.0 MiB"
+    assert spell_progress(0, 17, (0, 1)) == "0 of 1 file, 0 of 17 B"
+    assert spell_progress(0, 17) == "0 of 17 B"
 
 
 def test_wide_letters_take_two_columns() -> None:

@@ -37,7 +37,7 @@ class Seen:
     def done(self, step: str, detail: str, seconds: float) -> None:
         self.steps.append(step)
 
-    def progress(self, step: str, done: int, total: int) -> None:
+    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
         assert 0 <= done <= total
 
     def note(self, text: str) -> None:

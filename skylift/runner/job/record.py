@@ -156,7 +156,7 @@ class Record:
     """What the client needs to know of a job that somebody started: times in seconds since the epoch, `outputs` as they
     were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
     `choice` is why its server is of its type, if that was chosen; `max_time` the program's cap in seconds, 0 where the
-    record has none."""
+    record has none; `cwd` where in the job's folder the program runs."""
 
     created: float
     deadline: float
@@ -169,6 +169,7 @@ class Record:
     choice: dict[str, Any] | None = None
     max_time: int = 0
     inputs: frozenset[str] = frozenset()
+    cwd: str = "."
 
     @property
     def script(self) -> str:
@@ -206,6 +207,7 @@ def _record(told: JsonObject) -> Record:
         choice=choice.content if choice is not None else None,
         max_time=told.integer("max_time", 0, 1 << 40) or 0,
         inputs=frozenset(each for each in (*large, told.text("bundle_sha256", 64, _SHA256)) if each),
+        cwd=told.text("cwd", 4096) or ".",
     )
 
 

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, RunError
+from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, RunError, UsageError
 from skylift.runner.job.commands import ssh_argv
 from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix, Record
@@ -184,22 +184,35 @@ class Jobs:
 
     def shell(self, name: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
         """The argv of OpenSSH to a job's server. Its host key is pinned in a file beside this machine's key."""
-        access = SshAccess(self._account, name, self._server(name))
-        address, host_keys = self._open_ssh(access)
+        server = self._server(name)
+        access = SshAccess(self._account, name, server)
+        address, host_keys = self._open_ssh(access, server)
+        access.ensure_key_accepted(host_keys)
         known = self._pin(name, address, host_keys.keys)
         return ssh_argv(access.key.private, known, host_keys.user, address, command, terminal=terminal)
 
-    def _open_ssh(self, access: SshAccess) -> tuple[str, HostKeys]:
+    def access(self, name: str) -> SshAccess:
+        """Open SSH from here to a job's server. Raises UsageError for a job that has none any more."""
+        servers = self._servers(name)
+        if not servers:
+            status = self._readable_status(name)
+            if status is not None and status.final:
+                raise UsageError(
+                    f"The job {name} has ended, and its server is gone.", f"What it left: skylift results {name}"
+                )
+            raise UsageError(f"The job {name} has no server at the moment.", "See `skylift ps --all`.")
+        access = SshAccess(self._account, name, servers[0])
+        self._open_ssh(access, servers[0])
+        return access
+
+    def _open_ssh(self, access: SshAccess, server: Server) -> tuple[str, HostKeys]:
         """Open SSH from here: the server's address and host keys. Raises RunError when it cannot be reached."""
-        server = access.server
-        assert server is not None
         if server.address is None:
             raise RunError(f"The server of {server.job} has no public address (it is {server.state}).")
         host_keys = _await_host_keys(access)
         if host_keys is None:
             raise RunError(f"The server of {server.job} has not published its host key yet.", "Try again in a moment.")
         access.open_ssh()
-        access.ensure_key_accepted(host_keys)
         return server.address, host_keys
 
     def _pin(self, name: str, address: str, keys: tuple[str, ...]) -> Path:

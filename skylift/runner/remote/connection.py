@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -29,6 +30,35 @@ class Tunnel(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class RemoteFile:
+    """What a server says of a file: `size` in bytes."""
+
+    kind: Literal["file", "folder", "link", "other"]
+    size: int
+    executable: bool
+
+
+class RemoteFiles(Protocol):
+    """Files of a server. Paths are bytes, as they are there, and relative to the login user's home. Every method may
+    raise ConnectionLost and RemoteFileError; what it returns is the server's claim."""
+
+    async def look(self, path: bytes, /) -> RemoteFile:
+        """Of a link, what it leads to."""
+
+    async def entries(self, folder: bytes, /) -> list[tuple[bytes, RemoteFile]]:
+        """What is in a folder, by name; names are the server's own words."""
+
+    def read(self, path: bytes, size: int, /) -> AsyncGenerator[bytes, None]:
+        """The first `size` bytes of a file, or all that it has."""
+
+    async def write(self, path: bytes, pieces: AsyncGenerator[bytes, None], /, *, executable: bool = False) -> None:
+        """A whole file in the place of the one that may be there: at no moment is there a part of it."""
+
+    async def make_folder(self, path: bytes, /) -> None:
+        """Unless there is one."""
+
+
 class Connection(Protocol):
     """Every method may raise ConnectionLost."""
 
@@ -47,5 +77,8 @@ class Connection(Protocol):
 
     async def tunnel(self, port: int) -> Tunnel:
         """Open a connection to a port of the server's own."""
+
+    def files(self) -> AbstractAsyncContextManager[RemoteFiles]:
+        """The files of the server, as its login user may see and write them."""
 
     async def close(self) -> None: ...

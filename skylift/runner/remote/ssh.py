@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import ctypes.util
 import json
+import secrets
 import shlex
 import struct
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from skylift.runner.errors import ConnectionLost
+from skylift.runner.errors import ConnectionLost, RemoteFileError
 from skylift.runner.job.commands import attach_argv, socket_path
 from skylift.runner.job.server_record import STATUS_LIMIT
-from skylift.runner.remote.connection import Frame
+from skylift.runner.remote.connection import Frame, RemoteFile
+from skylift.runner.text.visible import shown
 
 
 @contextmanager
@@ -54,6 +56,10 @@ _LIMITS: dict[str, int] = {
 """The most bytes of one frame. A supervisor sends output in pieces of 256 KiB."""
 _HANDING_OVER = 20.0
 """Seconds for a server to hand over from one job to the next, and for the next job's socket to exist."""
+PART = ".skylift-part"
+"""How the name of a file ends that is not whole yet. None that is called so is ever brought home as a result."""
+_PIECE = 2 << 20
+"""Bytes of a file that are asked for at a time; they travel in many smaller requests beside each other."""
 _WINDOW = 8 << 20
 """Bytes that the server may send before we acknowledge them. asyncssh's default of 2 MiB limits a stream over a long
 line."""
@@ -160,8 +166,130 @@ class SshConnection:
         with _translated():
             return SshTunnel(*await self._connection.open_connection("localhost", port, window=_WINDOW))
 
+    @asynccontextmanager
+    async def files(self) -> AsyncIterator[SshFiles]:
+        """The files of the server, as its login user may see and write them."""
+        with _translated():
+            client = await self._connection.start_sftp_client(path_encoding=None)
+        try:
+            yield SshFiles(client)
+        finally:
+            client.exit()
+
     async def close(self) -> None:
         self._connection.abort()
+
+
+class SshFiles:
+    """Files of a server, by SFTP."""
+
+    def __init__(self, client: asyncssh.SFTPClient) -> None:
+        self._client = client
+
+    async def look(self, path: bytes) -> RemoteFile:
+        """Of a link, what it leads to."""
+        with _file_trouble(path):
+            return _as_remote(await self._client.stat(path))
+
+    async def entries(self, folder: bytes) -> list[tuple[bytes, RemoteFile]]:
+        """What is in a folder, by name; names are the server's own words."""
+        with _file_trouble(folder):
+            found = [(each.filename, _as_remote(each.attrs)) async for each in self._client.scandir(folder)]
+        return [(name, file) for name, file in found if isinstance(name, bytes) and name not in (b".", b"..")]
+
+    async def read(self, path: bytes, size: int) -> AsyncGenerator[bytes, None]:
+        """The first `size` bytes of a file, or all that it has."""
+        with _file_trouble(path):
+            file = await self._client.open(path, "rb")
+        come = 0
+        try:
+            while come < size:
+                wanted = min(_PIECE, size - come)
+                with _file_trouble(path):
+                    data: Any = await file.read(wanted, come)
+                if not data:
+                    return
+                yield data[:wanted]
+                come += len(data)
+        finally:
+            with suppress(asyncssh.Error, OSError):
+                await file.close()
+
+    async def write(self, path: bytes, pieces: AsyncGenerator[bytes, None], *, executable: bool = False) -> None:
+        """A whole file in the place of the one that may be there: at no moment is there a part of it."""
+        folder, slash, _ = path.rpartition(b"/")
+        part = folder + slash + f".{secrets.token_hex(8)}{PART}".encode()
+        mode = asyncssh.SFTPAttrs(permissions=0o755 if executable else 0o644)
+        with _file_trouble(path):
+            file = await self._client.open(part, "xb", mode)
+        try:
+            written = 0
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    with _file_trouble(path):
+                        await file.write(piece, written)
+                    written += len(piece)
+            with _file_trouble(path):
+                await file.close()
+                await self._client.posix_rename(part, path)
+        except BaseException as error:
+            with suppress(asyncssh.Error, OSError):
+                await file.close()
+            if isinstance(error, RemoteFileError) and error.kind == "other" and await self._is_full(part):
+                name = shown(_text(path))
+                error = RemoteFileError("full", f"The server's disk is full: there is no room for {name}.")
+            with suppress(asyncssh.Error, OSError):
+                await self._client.remove(part)
+            raise error from None
+
+    async def _is_full(self, path: bytes) -> bool:
+        """SFTP has no word for it that OpenSSH's server would say."""
+        with suppress(asyncssh.Error, OSError):
+            found = await self._client.statvfs(path)
+            return found.bavail * found.frsize < _PIECE or found.favail == 0
+        return False
+
+    async def make_folder(self, path: bytes) -> None:
+        """Unless there is one."""
+        try:
+            with _file_trouble(path):
+                await self._client.mkdir(path)
+        except RemoteFileError:
+            if (await self.look(path)).kind != "folder":
+                raise
+
+
+def _as_remote(found: asyncssh.SFTPAttrs) -> RemoteFile:
+    kinds: dict[int, Literal["file", "folder", "link"]] = {
+        asyncssh.FILEXFER_TYPE_REGULAR: "file",
+        asyncssh.FILEXFER_TYPE_DIRECTORY: "folder",
+        asyncssh.FILEXFER_TYPE_SYMLINK: "link",
+    }
+    return RemoteFile(kinds.get(found.type, "other"), found.size or 0, bool((found.permissions or 0) & 0o100))
+
+
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def _file_trouble(path: bytes) -> Iterator[None]:
+    """A connection that broke off is no fault of a file's."""
+    name = shown(_text(path))
+    try:
+        with _translated():
+            try:
+                yield
+            except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection):
+                raise
+            except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
+                raise RemoteFileError("missing", f"There is no {name} on the server.") from None
+            except asyncssh.SFTPPermissionDenied:
+                raise RemoteFileError("denied", f"The server's login user may not use {name}.") from None
+            except asyncssh.SFTPError as error:
+                raise RemoteFileError("other", f"{name} on the server: {shown(error.reason)}.") from None
+    except UnicodeError as error:
+        raise ConnectionLost(f"SSH: the server's answer is no text: {error}") from None
 
 
 def _public_key(line: str) -> asyncssh.SSHKey:

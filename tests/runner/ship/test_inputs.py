@@ -91,7 +91,7 @@ def test_ctrl_c_ends_a_sending_and_leaves_nothing_of_it(
     monkeypatch.setattr(BlobStore, "stop", stop_and_tell)
 
     class Pressing(Seen):
-        def progress(self, step: str, done: int, total: int) -> None:
+        def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
             if step == "upload":
                 press()
                 # However long it takes to be heard, no more is sent before that.

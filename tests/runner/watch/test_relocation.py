@@ -19,7 +19,7 @@ class Notes:
     def done(self, step: str, detail: str, seconds: float) -> None:
         raise AssertionError(step)
 
-    def progress(self, step: str, done: int, total: int) -> None:
+    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
         raise AssertionError(step)
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:

@@ -1,0 +1,50 @@
+"""`skylift cp`: files to and from a job's server, while its program runs or after it."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from skylift.cli import complete
+from skylift.cli.place import On, settings_there
+
+
+def register(app: typer.Typer) -> None:
+    app.command("cp")(cp)
+
+
+def cp(
+    places: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE... TARGET",
+            help="One side is a job's, written NAME:PATH, relative to where its program runs (or absolute). "
+            "`-` is standard input or output.",
+            autocompletion=complete.job_place,
+        ),
+    ],
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders, with all that is in them.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless something failed.")] = False,
+    on: On = None,
+) -> None:
+    """Copy files from or to the server of a job that runs, or of one that was kept.
+
+    skylift cp NAME:log.csv . brings a file, skylift cp -r data NAME: sends a folder. As with cp and scp, what is there
+    already is replaced. A file is there whole or not at all; links to folders are left out.
+    """
+    import asyncio
+
+    from skylift.cli.screen import Outlet, make_screen
+    from skylift.runner.jobs.copy import copy, plan_copy
+    from skylift.runner.remote.account import open_account
+    from skylift.runner.steps import Clock
+
+    order = plan_copy(places, recursive=recursive)
+    screen = make_screen(Outlet(1, 2), quiet=quiet, json=order.target == "-" and os.isatty(1))
+    account = open_account(settings_there(on))
+    try:
+        asyncio.run(copy(account, order, screen, Clock(screen)))
+    finally:
+        screen.finish()

@@ -1,0 +1,575 @@
+"""Files to and from the folder of a job that has a server still, while its program runs or after it.
+
+What a server says of its files is hostile: a name is one of a file below the folder that was asked for, or nothing is
+written for it; local folders are walked by descriptors, and no link is followed below the one that the user named. A
+file is whole where it stands, at both ends: it is written beside its place and moved there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import posixpath
+import secrets
+import stat
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skylift.runner.errors import RemoteFileError, RunError, SkyliftError, UsageError
+from skylift.runner.job.job import NAME_FORM
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.remote.account import Account
+from skylift.runner.remote.connection import Connection, RemoteFile, RemoteFiles
+from skylift.runner.steps import Clock, in_thread, together
+from skylift.runner.text.size import spell_size
+from skylift.runner.text.visible import shown
+from skylift.runner.watcher import Watcher
+
+STANDARD = "-"
+"""Standard input or output in the place of a file."""
+_JOB_FOLDER = "job"
+"""Of a job's files, in the home of the login user (see server/login_user.py)."""
+_AT_A_TIME = 16
+_DEEPEST = 200
+"""Folders in each other: a server can name as many as it likes."""
+_PIECE = 1 << 20
+_UNSIZED = 16 << 20
+"""Bytes that are taken of a file that is said to be empty: those of /proc are, and have something in them."""
+_TELLS_EVERY = 0.05
+_PART = ".skylift-part"
+
+
+@dataclass(frozen=True)
+class There:
+    """A path on a job's server; one that is not absolute is relative to where the program runs."""
+
+    job: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.job}:{self.path}"
+
+
+def read_place(text: str) -> There | str:
+    """`NAME:PATH`, or a path of this machine, which may have a colon behind a slash (`./a:b`)."""
+    name, colon, path = text.partition(":")
+    return There(name, path) if colon and NAME_FORM.fullmatch(name) else text
+
+
+@dataclass(frozen=True)
+class Order:
+    """What `skylift cp` is to do: everything from a job to this machine, or from here to a job."""
+
+    job: str
+    sources: tuple[str, ...]
+    target: str
+    bring: bool
+    recursive: bool
+
+
+def plan_copy(words: Sequence[str], *, recursive: bool) -> Order:
+    """Raises UsageError."""
+    if len(words) < 2:
+        raise UsageError("What is to be copied, and where to?", "skylift cp NAME:results.csv . (or the other way)")
+    *sources, target = [read_place(word) for word in words]
+    jobs = {each.job for each in (*sources, target) if isinstance(each, There)}
+    there = [isinstance(each, There) for each in sources]
+    if not jobs:
+        raise UsageError("Neither place is a job's.", "A place on a job's server is written NAME:PATH.")
+    if (isinstance(target, There) and any(there)) or any(there) != all(there) or len(jobs) > 1:
+        raise UsageError("Files go from one job's server to this machine, or from here to one.", "Copy in two steps.")
+    paths = [each.path if isinstance(each, There) else each for each in sources]
+    place = target.path if isinstance(target, There) else target
+    if STANDARD in (*paths, place) and (len(paths) > 1 or recursive):
+        raise UsageError("`-` is one file's: standard output, or standard input.")
+    if isinstance(target, There) and paths == [STANDARD] and posixpath.basename(place) in ("", ".", ".."):
+        raise UsageError("What comes from standard input needs a name there.", f"skylift cp - {target.job}:NAME")
+    return Order(jobs.pop(), tuple(paths), place, bring=not isinstance(target, There), recursive=recursive)
+
+
+async def copy(account: Account, order: Order, watcher: Watcher, clock: Clock) -> None:
+    """Raises UsageError for what is missing or in the way, RunError for what could not be copied."""
+    record = await in_thread(account.record, order.job)
+    base = posixpath.normpath(posixpath.join(_JOB_FOLDER, record.cwd))
+    access = await in_thread(Jobs(account.settings, account).access, order.job)
+    connection = await access.connect()
+    try:
+        await copy_by(connection, base, order, watcher, clock)
+    finally:
+        await connection.close()
+
+
+async def copy_by(connection: Connection, base: str, order: Order, watcher: Watcher, clock: Clock) -> None:
+    """By a connection that is open; `base` is where relative paths begin, in the login user's home."""
+    async with connection.files() as files:
+        tally = _Tally(watcher)
+        copying = _Bringing(files, base, tally) if order.bring else _Sending(files, base, tally)
+        if STANDARD in (order.target, *order.sources):
+            await copying.stream(order.sources[0], order.target)
+            return
+        with clock.step("copy") as step:
+            await copying.run(order)
+            step.detail = f"{tally.files} file{'s' * (tally.files != 1)}, {spell_size(tally.done)}"
+
+
+@dataclass
+class _Tally:
+    """What has been copied of what is to be. `troubles` are those of one file each."""
+
+    watcher: Watcher
+    total: int = 0
+    count: int = 0
+    done: int = 0
+    files: int = 0
+    troubles: list[SkyliftError] = field(default_factory=list)
+    _told: float = 0.0
+
+    def expect(self, size: int) -> None:
+        self.total += size
+        self.count += 1
+
+    def come(self, size: int, files: int = 0) -> None:
+        self.done += size
+        self.files += files
+        now = time.monotonic()
+        if now - self._told > _TELLS_EVERY or self.files == self.count:
+            self._told = now
+            self.watcher.progress("copy", self.done, max(self.done, self.total), (self.files, self.count))
+
+    def skip(self, place: str, why: str) -> None:
+        self.watcher.note(f"{shown(place)} {why} and is left out.")
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """What is wrong with one file of a folder, in which a program may be at work, holds up no other."""
+        try:
+            yield
+        except RemoteFileError as trouble:
+            if trouble.kind == "full":
+                raise
+            self.troubles.append(trouble)
+
+    def check(self) -> None:
+        if self.troubles:
+            first, more = self.troubles[0], len(self.troubles) - 1
+            others = f" So it is with {more} more; all else is copied." if more else ""
+            raise RunError(first.message + others, first.advice)
+
+
+class _Copying:
+    def __init__(self, files: RemoteFiles, base: str, tally: _Tally) -> None:
+        self._files, self._base, self._tally = files, base, tally
+
+    def _there(self, path: str) -> bytes:
+        return os.fsencode(posixpath.normpath(posixpath.join(self._base, path)))
+
+    async def run(self, order: Order) -> None:
+        raise NotImplementedError
+
+    async def stream(self, source: str, target: str) -> None:
+        raise NotImplementedError
+
+    async def _source(self, path: str) -> RemoteFile:
+        """Raises UsageError where there is none."""
+        try:
+            return await self._files.look(self._there(path))
+        except RemoteFileError as error:
+            if error.kind == "missing":
+                raise _missing(path, self._base) from None
+            raise
+
+    async def _all(self, work: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        """Several at a time; the first trouble that is not one file's alone ends all."""
+        waiting = iter(work)
+
+        async def worker() -> None:
+            for each in waiting:
+                with self._tally.one():
+                    await each()
+
+        await together(*(worker() for _ in range(min(_AT_A_TIME, len(work)))))
+        self._tally.check()
+
+
+class _Bringing(_Copying):
+    """From the server to this machine."""
+
+    async def stream(self, source: str, target: str) -> None:
+        found = await self._source(source)
+        _check_file(found, source)
+        async with aclosing(self._files.read(self._there(source), found.size or _UNSIZED)) as pieces:
+            async for piece in pieces:
+                _write_whole(1, piece)
+
+    async def run(self, order: Order) -> None:
+        into_folder = Path(order.target).is_dir()
+        if len(order.sources) > 1 and not into_folder:
+            raise UsageError(f"{shown(order.target)} is no folder, so it has no room for several files.")
+        for source in order.sources:
+            found = await self._source(source)
+            name = posixpath.basename(posixpath.normpath(source)) if source else "."
+            if found.kind == "folder" and not order.recursive:
+                raise UsageError(f"{shown(source or '.')} is a folder.", "-r copies it with all that is in it.")
+            if found.kind != "folder":
+                _check_file(found, source)
+            top, names = _local_place(order.target, name, into_folder=into_folder)
+            with _opened(top) as here:
+                if found.kind == "folder":
+                    await self._bring_folder(here, names, source)
+                else:
+                    self._tally.expect(found.size)
+                    await self._all([self._bringing(here, names, self._there(source), found)])
+
+    def _bringing(self, here: _Here, names: Names, path: bytes, found: RemoteFile) -> Callable[[], Awaitable[None]]:
+        async def bring() -> None:
+            with here.written(names, executable=found.executable) as file:
+                async with aclosing(self._files.read(path, found.size or _UNSIZED)) as pieces:
+                    async for piece in pieces:
+                        file.write(piece)
+                        self._tally.come(len(piece))
+            self._tally.come(0, files=1)
+
+        return bring
+
+    async def _bring_folder(self, here: _Here, names: Names, source: str) -> None:
+        work = []
+        here.make(names)
+        async with aclosing(self._walk(self._there(source))) as found:
+            async for inner, file in found:
+                place = (*names, *inner)
+                if file.kind == "folder":
+                    here.make(place)
+                    continue
+                self._tally.expect(file.size)
+                work.append(self._bringing(here, place, b"/".join((self._there(source), *inner)), file))
+        await self._all(work)
+
+    async def _walk(self, top: bytes) -> AsyncGenerator[tuple[Names, RemoteFile], None]:
+        """Folders before what is in them. Links to files are those files; other links, and what is no file, are told
+        and left out."""
+        waiting: list[Names] = [()]
+        while waiting:
+            folder = waiting.pop()
+            path = b"/".join((top, *folder))
+            entries: list[tuple[bytes, RemoteFile]] = []
+            with self._tally.one():
+                entries = await self._files.entries(path)
+            for name, listed in sorted(entries, key=lambda each: each[0]):
+                if not _is_name(name):
+                    raise RunError(f"The server names a file that no folder can hold: {shown(os.fsdecode(name))}.")
+                inner, file = (*folder, name), await self._behind(b"/".join((path, name)), listed)
+                if file is None:
+                    continue
+                if file.kind == "folder":
+                    if len(inner) > _DEEPEST:
+                        raise RunError(f"The server names more than {_DEEPEST} folders in each other.")
+                    waiting.append(inner)
+                yield inner, file
+
+    async def _behind(self, path: bytes, listed: RemoteFile) -> RemoteFile | None:
+        name, file = os.fsdecode(path), listed
+        if listed.kind == "link":
+            try:
+                file = await self._files.look(path)
+            except RemoteFileError:
+                self._tally.skip(name, "is a link to nowhere")
+                return None
+            if file.kind == "folder":
+                self._tally.skip(name, "is a link to a folder")
+                return None
+        if file.kind not in ("file", "folder"):
+            self._tally.skip(name, "is no regular file")
+            return None
+        return file
+
+
+class _Sending(_Copying):
+    """From this machine to the server."""
+
+    async def stream(self, source: str, target: str) -> None:
+        await self._write(target, await self._target(target, None, several=False), _standard_input(), executable=False)
+
+    async def run(self, order: Order) -> None:
+        for source in order.sources:
+            path = Path(source)
+            found = _look_here(path)
+            if stat.S_ISDIR(found.st_mode) and not order.recursive:
+                raise UsageError(f"{shown(source)} is a folder.", "-r copies it with all that is in it.")
+            name = Path(os.path.normpath(source)).name
+            target = await self._target(order.target, name, several=len(order.sources) > 1)
+            if stat.S_ISDIR(found.st_mode):
+                await self._send_folder(path, order.target, target)
+            elif stat.S_ISREG(found.st_mode):
+                self._tally.expect(found.st_size)
+                await self._all([self._sending(path, order.target, target)])
+            else:
+                raise UsageError(f"{shown(source)} is no regular file.", "Of a pipe, `-` sends standard input.")
+
+    async def _target(self, path: str, name: str | None, *, several: bool) -> bytes:
+        """In the folder that is there; else the name itself. What has no name but `.` is all that is in it."""
+        place, found = self._there(path), None
+        try:
+            found = await self._files.look(place)
+        except RemoteFileError as error:
+            if error.kind != "missing":
+                raise
+        if found is None and not (several or path.endswith("/")):
+            return place
+        if found is None:
+            raise UsageError(f"There is no folder {shown(path)} in {shown(self._base)} on the server.")
+        if found.kind == "folder":
+            if name is None:
+                raise UsageError(f"{shown(path)} is a folder on the server.", "Say which name is to be made in it.")
+            return place if name in ("", "..") else place + b"/" + os.fsencode(name)
+        if several or path.endswith("/"):
+            raise UsageError(f"{shown(path)} is no folder on the server.")
+        return place
+
+    def _sending(self, path: Path, target: str, place: bytes) -> Callable[[], Awaitable[None]]:
+        async def send() -> None:
+            file = _open_here(path)
+            try:
+                executable = bool(os.fstat(file).st_mode & 0o100)
+                await self._write(target, place, self._pieces(path, file), executable=executable)
+            finally:
+                os.close(file)
+            self._tally.come(0, files=1)
+
+        return send
+
+    async def _write(self, target: str, place: bytes, pieces: AsyncGenerator[bytes, None], *, executable: bool) -> None:
+        try:
+            await self._files.write(place, pieces, executable=executable)
+        except RemoteFileError as error:
+            folder = posixpath.dirname(os.fsdecode(place))
+            if error.kind == "missing":
+                raise UsageError(f"There is no folder {shown(folder)} on the server.") from None
+            with suppress(RemoteFileError):
+                if (await self._files.look(place)).kind == "folder":
+                    raise UsageError(f"{shown(os.fsdecode(place))} is a folder on the server.") from None
+            raise
+
+    async def _pieces(self, path: Path, file: int) -> AsyncGenerator[bytes, None]:
+        while True:
+            try:
+                data = os.read(file, _PIECE)
+            except OSError as error:
+                raise RunError(f"{shown(path)} cannot be read: {error.strerror}.") from None
+            if not data:
+                return
+            yield data
+            self._tally.come(len(data))
+
+    async def _send_folder(self, top: Path, target: str, place: bytes) -> None:
+        work = []
+        await self._make(place)
+        for inner, path, is_folder in self._walk(top):
+            there = place + b"/" + os.fsencode(inner)
+            if is_folder:
+                await self._make(there)
+                continue
+            self._tally.expect(path.stat().st_size)
+            work.append(self._sending(path, target, there))
+        await self._all(work)
+
+    async def _make(self, folder: bytes) -> None:
+        try:
+            await self._files.make_folder(folder)
+        except RemoteFileError as error:
+            if error.kind != "missing":
+                raise
+            outer = posixpath.dirname(os.fsdecode(folder))
+            raise UsageError(f"There is no folder {shown(outer)} on the server.") from None
+
+    def _walk(self, top: Path) -> Iterator[tuple[str, Path, bool]]:
+        """As the other way round."""
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                entries = sorted(os.scandir(top / folder), key=lambda each: each.name)
+            except OSError as error:
+                raise UsageError(f"The folder {shown(top / folder)} cannot be read: {error.strerror}.") from None
+            for entry in entries:
+                inner, path = posixpath.join(folder, entry.name), top / folder / entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(inner)
+                    yield inner, path, True
+                elif entry.is_symlink() and entry.is_dir():
+                    self._tally.skip(str(path), "is a link to a folder")
+                elif entry.is_file():
+                    yield inner, path, False
+                else:
+                    self._tally.skip(str(path), "is no regular file" if path.exists() else "is a link to nowhere")
+
+
+# This machine's files.
+
+Names = tuple[bytes, ...]
+"""The way from a folder that is open to a file below it."""
+
+
+class _Here:
+    """A folder that the user named, open; below it no link is followed."""
+
+    def __init__(self, path: Path, top: int) -> None:
+        self._path, self._top = path, top
+
+    def make(self, names: Names) -> None:
+        with self._folder(names):
+            pass
+
+    @contextmanager
+    def written(self, names: Names, *, executable: bool) -> Iterator[_Part]:
+        """A new file, which takes its place when it is whole. What is there already makes way if it is a file."""
+        *outer, name = names
+        with self._folder(tuple(outer)) as folder, _local_trouble(self._spell(names)):
+            _check_in_the_way(folder, name, self._spell(names))
+            part = f".{secrets.token_hex(8)}{_PART}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(part, flags, 0o777 if executable else 0o666, dir_fd=folder)
+            try:
+                try:
+                    yield _Part(file)
+                finally:
+                    os.close(file)
+                os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(part, dir_fd=folder)
+                raise
+
+    @contextmanager
+    def _folder(self, names: Names) -> Iterator[int]:
+        """Made where there is none."""
+        here = os.dup(self._top)
+        try:
+            for number, name in enumerate(names):
+                with _local_trouble(self._spell(names[: number + 1])):
+                    with suppress(FileExistsError):
+                        os.mkdir(name, dir_fd=here)
+                    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+                os.close(here)
+                here = inner
+            yield here
+        finally:
+            os.close(here)
+
+    def _spell(self, names: Names) -> str:
+        return shown(self._path.joinpath(*map(os.fsdecode, names)))
+
+
+class _Part:
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        _write_whole(self._file, data)
+
+
+def _write_whole(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+@contextmanager
+def _opened(top: Path) -> Iterator[_Here]:
+    with _local_trouble(shown(top)):
+        folder = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield _Here(top, folder)
+    finally:
+        os.close(folder)
+
+
+def _check_in_the_way(folder: int, name: bytes, spelt: str) -> None:
+    with suppress(FileNotFoundError):
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+            raise UsageError(f"{spelt} is {what} here, and stays as it is.")
+
+
+@contextmanager
+def _local_trouble(spelt: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise UsageError(f"{spelt} is a link or a file here, and nothing is written through it.") from None
+        raise RunError(f"{spelt} cannot be written here: {error.strerror}.") from None
+
+
+def _local_place(target: str, name: str, *, into_folder: bool) -> tuple[Path, Names]:
+    """The folder that is there, and the way on from it: the same name in a folder, or the name that was given."""
+    if into_folder:
+        return Path(target), () if name in ("", ".", "..", "/") else (os.fsencode(name),)
+    place = Path(target)
+    if not place.parent.is_dir() or target.endswith("/"):
+        missing = place if target.endswith("/") else place.parent
+        raise UsageError(f"There is no folder {shown(missing)} here.", "Make it first, or name one that is there.")
+    return place.parent, (os.fsencode(place.name),)
+
+
+def _look_here(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise UsageError(f"{shown(path)} cannot be read: {error.strerror}.") from None
+
+
+def _open_here(path: Path) -> int:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise RunError(f"{shown(path)} cannot be read: {error.strerror}.") from None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise RunError(f"{shown(path)} is no regular file any more.")
+    return file
+
+
+async def _standard_input() -> AsyncGenerator[bytes, None]:
+    """As it comes; Ctrl-C is heard meanwhile."""
+    while True:
+        await _readable(0)
+        data = os.read(0, _PIECE)
+        if not data:
+            return
+        yield data
+
+
+async def _readable(file: int) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        loop.add_reader(file, ready.set)
+    except PermissionError:
+        return  # a plain file, which keeps nobody waiting
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(file)
+
+
+# The server's.
+
+
+def _is_name(name: bytes) -> bool:
+    return name not in (b"", b".", b"..") and not set(b"/\0") & set(name) and len(name) <= 255
+
+
+def _check_file(found: RemoteFile, path: str) -> None:
+    if found.kind == "folder":
+        raise UsageError(f"{shown(path or '.')} is a folder.", "-r copies it with all that is in it.")
+    if found.kind != "file":
+        raise UsageError(f"{shown(path)} is no regular file.")
+
+
+def _missing(path: str, base: str) -> UsageError:
+    where = "" if path.startswith("/") else f" in {shown(base)}"
+    return UsageError(f"There is no {shown(path)}{where} on the server.", "Look with: skylift ssh NAME ls job")
