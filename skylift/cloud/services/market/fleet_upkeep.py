@@ -23,7 +23,7 @@ from skylift.cloud.services.ec2.pool import Pool, pools_of
 from skylift.cloud.services.market.fleet import SERVICE
 from skylift.cloud.services.market.fleet_launch import fill
 from skylift.cloud.services.market.fleet_request import configs_of
-from skylift.cloud.services.market.fleet_view import is_there, standing
+from skylift.cloud.services.market.fleet_view import is_there, live_members
 from skylift.cloud.services.market.interruption import give_notice
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import forget_fleets, last_event
@@ -56,7 +56,7 @@ def mark(tx: Tx, fleet: Fleet) -> object:
     notices = {notice.instance_id: notice for notice in tx.find(SpotNotice)}
     rows = [
         (member, row and (row.state, row.desired, row.state_reason_code), notices.get(member.instance_id))
-        for member, row in standing(tx, fleet.id)
+        for member, row in live_members(tx, fleet.id)
     ]
     return fleet, rows
 
@@ -105,7 +105,7 @@ class _Look:
         return min((when for when in (fleet.valid_until, *self._again) if when is not None), default=None)
 
     def _note_ended(self) -> None:
-        for member, row in standing(self._tx, self._fleet.id):
+        for member, row in live_members(self._tx, self._fleet.id):
             if row is not None and row.state != "terminated":
                 continue
             self._tx.save(replace(member, ended=self._tx.now))
@@ -118,7 +118,7 @@ class _Look:
 
     def _finish(self) -> None:
         """The end of a deleted fleet, once it has no instance left."""
-        if not standing(self._tx, self._fleet.id):
+        if not live_members(self._tx, self._fleet.id):
             self._change("deleted", replace(self._fleet, state="deleted", ended=self._tx.now))
 
     def _expire(self) -> None:
@@ -126,12 +126,12 @@ class _Look:
         if not self._fleet.terminate_with_expiration:
             self._change("deleted_running", replace(self._fleet, state="deleted_running"))
             return
-        self._terminate(member.instance_id for member, _ in standing(self._tx, self._fleet.id))
+        self._terminate(member.instance_id for member, _ in live_members(self._tx, self._fleet.id))
         self._change("deleted_terminating", replace(self._fleet, state="deleted_terminating"))
 
     def _note_withdrawn(self) -> None:
         """An instance whose notice was withdrawn holds a place again."""
-        for member, row in standing(self._tx, self._fleet.id):
+        for member, row in live_members(self._tx, self._fleet.id):
             if member.leaving and member.terminate_at is None and is_there(row) and self._notice(member) is None:
                 self._tx.save(replace(member, leaving=False))
 
@@ -139,7 +139,7 @@ class _Look:
         """With capacity rebalancing an instance gives its place away as soon as its end is likely."""
         if not self._rebalancing():
             return
-        for member, row in standing(self._tx, self._fleet.id):
+        for member, row in live_members(self._tx, self._fleet.id):
             notice = self._notice(member)
             if member.market == "spot" and not member.leaving and is_there(row) and notice and notice.rebalance:
                 self._tx.save(replace(member, leaving=True))
@@ -147,7 +147,7 @@ class _Look:
     def _end_replaced(self) -> None:
         """Of those that have given their place away, whose replacements are there: some time later, if asked for."""
         delay = self._rebalancing().get("TerminationDelay")
-        for member, row in standing(self._tx, self._fleet.id):
+        for member, row in live_members(self._tx, self._fleet.id):
             notice = self._notice(member)
             if not (delay and member.leaving and is_there(row)) or (notice and notice.due):
                 continue
@@ -176,7 +176,7 @@ class _Look:
         if fleet.state != "modifying" or fleet.excess_policy != "termination":
             return True
         self._shrink(market)
-        return not any(self._is_going(member, row) for member, row in standing(self._tx, fleet.id))
+        return not any(self._is_going(member, row) for member, row in live_members(self._tx, fleet.id))
 
     def _held(self, market: Market) -> Iterable[float]:
         """The units of each instance that has a place: of a one-time request also those whose instance has ended."""
@@ -185,7 +185,7 @@ class _Look:
             return [member.weight for member in members if member.market == market]
         return [
             member.weight
-            for member, row in standing(self._tx, self._fleet.id)
+            for member, row in live_members(self._tx, self._fleet.id)
             if member.market == market and not member.leaving and row is not None and row.state != "stopped"
         ]
 
@@ -227,7 +227,7 @@ class _Look:
         """The latest go first, and only those that the fleet can do without whole."""
         there = [
             (member, row)
-            for member, row in standing(self._tx, self._fleet.id)
+            for member, row in live_members(self._tx, self._fleet.id)
             if member.market == market and not member.leaving and row is not None and is_there(row)
         ]
         excess = sum(member.weight for member, _ in there) - self._fleet.target(market)

@@ -58,7 +58,7 @@ def describe_instances(
 ) -> ec2.DescribeFleetInstancesResult:
     fleet = require(tx, Fleet, params["FleetId"])
     _refuse_instant(fleet, "DescribeFleetInstances")
-    items = [_active(member, row) for member, row in standing(tx, fleet.id) if is_there(row)]
+    items = [_active(member, row) for member, row in live_members(tx, fleet.id) if is_there(row)]
     found = matching(items, params.get("Filters"), {"instance-type": "InstanceType"})
     shown = page(found, params, lambda item: str(item["InstanceId"]), LIMITS)
     return {"FleetId": fleet.id, "ActiveInstances": shown.items, **shown.next}
@@ -148,7 +148,7 @@ def launched(tx: Tx, fleet: Fleet) -> list[ec2.CreateFleetInstance]:
     return list(groups.values())
 
 
-def standing(tx: Tx, fleet_id: str) -> list[tuple[FleetMember, Instance | None]]:
+def live_members(tx: Tx, fleet_id: str) -> list[tuple[FleetMember, Instance | None]]:
     """A fleet's members that are not known to have ended, each with its instance."""
     rows = instances_left(tx, fleet_id)
     return [(member, rows.get(member.instance_id)) for member in members_left(tx, fleet_id)]
@@ -171,13 +171,14 @@ def activity(tx: Tx, fleet: Fleet) -> str:
 def _shrinks(tx: Tx, fleet: Fleet) -> bool:
     """Whether some of more than enough is on its way out."""
     return fleet.state == "modifying" and any(
-        row is not None and (row.state == "shutting-down" or member.leaving) for member, row in standing(tx, fleet.id)
+        row is not None and (row.state == "shutting-down" or member.leaving)
+        for member, row in live_members(tx, fleet.id)
     )
 
 
 def _units(tx: Tx, fleet: Fleet, market: Market) -> float:
     return float(
-        sum(member.weight for member, row in standing(tx, fleet.id) if member.market == market and is_there(row))
+        sum(member.weight for member, row in live_members(tx, fleet.id) if member.market == market and is_there(row))
     )
 
 
