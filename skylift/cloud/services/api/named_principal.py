@@ -24,12 +24,12 @@ Change = Callable[[str], str]
 """A principal as a policy shows it from now on."""
 
 
-def is_gone(tx: Tx, holder: User | Role) -> None:
+def principal_deleted(tx: Tx, holder: User | Role) -> None:
     """Replaces the ARN of a deleted user or role in policies by its unique id, which is never given again."""
     _change(tx, holder, _to_id(holder, holder.id))
 
 
-def begins(tx: Tx, holder: User | Role) -> None:
+def principal_created(tx: Tx, holder: User | Role) -> None:
     """Policies that name this ARN already mean an earlier holder: a policy cannot name one that does not exist.
 
     Whoever that was is deleted, by a version of skylift that left the policies as they were.
@@ -37,8 +37,8 @@ def begins(tx: Tx, holder: User | Role) -> None:
     _change(tx, holder, _to_id(holder, new_id("AIDA" if isinstance(holder, User) else "AROA")))
 
 
-def is_renamed(tx: Tx, user: User, renamed: User) -> None:
-    begins(tx, renamed)
+def principal_renamed(tx: Tx, user: User, renamed: User) -> None:
+    principal_created(tx, renamed)
     _change(tx, user, lambda principal: renamed.arn if principal == user.arn else principal)
 
 

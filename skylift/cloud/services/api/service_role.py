@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.services.api.iam_rules import checked_name, checked_text, invalid_input, new_id, over_quota
-from skylift.cloud.services.api.named_principal import begins
+from skylift.cloud.services.api.named_principal import principal_created
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken
@@ -89,7 +89,7 @@ def make(tx: Tx, caller: Caller, params: iam.CreateServiceLinkedRoleRequest) -> 
         description=description,
         attached=(f"arn:aws:iam::aws:policy{SERVICE_PATH}{known.policy}",),
     )
-    begins(tx, role)
+    principal_created(tx, role)
     tx.add(role)
     return role
 

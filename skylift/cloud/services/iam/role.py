@@ -26,7 +26,7 @@ from skylift.cloud.services.api.iam_rules import (
     page,
     tags_and_boundary,
 )
-from skylift.cloud.services.api.named_principal import begins, is_gone
+from skylift.cloud.services.api.named_principal import principal_created, principal_deleted
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.api.service_role import MAX_ROLES, SERVICE_PATH, role_arn
 from skylift.cloud.services.api.trust import checked_trust_policy
@@ -66,7 +66,7 @@ def create(tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> iam.CreateR
         permissions_boundary=boundary,
         tags=checked_tags(params),
     )
-    begins(tx, role)
+    principal_created(tx, role)
     tx.add(role)
     return {"Role": described(role)}
 
@@ -89,7 +89,7 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteRoleRequest) -> Nothing:
         raise conflict("detach all policies")
     if role.inline:
         raise conflict("delete policies")
-    is_gone(tx, role)
+    principal_deleted(tx, role)
     tx.remove(role)
     return {}
 

@@ -15,7 +15,7 @@ from skylift.cloud.domain.account import RoleDeletion
 from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.domain.scaling_group import ScalingGroup
 from skylift.cloud.services.api.iam_rules import invalid_input, no_such
-from skylift.cloud.services.api.named_principal import is_gone
+from skylift.cloud.services.api.named_principal import principal_deleted
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.service_role import SERVICE_PATH, check_create, make, role_arn
 from skylift.cloud.services.iam.operation import reads, writes
@@ -40,7 +40,7 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteServiceLinkedRoleRequest) 
     task = RoleDeletion(f"task{role.path}{role.name}/{uuid.uuid4()}", tx.now)
     tx.add(task)
     if not _users(tx, role):
-        is_gone(tx, role)
+        principal_deleted(tx, role)
         tx.remove(role)
     return {"DeletionTaskId": task.id}
 

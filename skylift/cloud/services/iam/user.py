@@ -23,7 +23,7 @@ from skylift.cloud.services.api.iam_rules import (
     request_tags,
     tags_and_boundary,
 )
-from skylift.cloud.services.api.named_principal import begins, is_gone, is_renamed
+from skylift.cloud.services.api.named_principal import principal_created, principal_deleted, principal_renamed
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
 from skylift.cloud.services.iam.policy import attachable
@@ -55,7 +55,7 @@ def create(tx: Tx, caller: Caller, params: iam.CreateUserRequest) -> iam.CreateU
         permissions_boundary=boundary,
         tags=checked_tags(params),
     )
-    begins(tx, user)
+    principal_created(tx, user)
     tx.add(user)
     return {"User": described(user)}
 
@@ -84,7 +84,7 @@ def update(tx: Tx, caller: Caller, params: iam.UpdateUserRequest) -> Nothing:
         raise exists(f"User with name {name}")
     renamed = replace(user, name=name, path=path, arn=arn_of(caller, name, path))
     if renamed.arn != user.arn:
-        is_renamed(tx, user, renamed)
+        principal_renamed(tx, user, renamed)
     # The name is the key of the row.
     tx.remove(user)
     tx.add(renamed)
@@ -110,7 +110,7 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteUserRequest) -> Nothing:
         raise conflict("detach all policies")
     if user.inline:
         raise conflict("delete policies")
-    is_gone(tx, user)
+    principal_deleted(tx, user)
     tx.remove(user)
     return {}
 
