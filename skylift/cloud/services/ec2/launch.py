@@ -27,7 +27,7 @@ from skylift.cloud.services.ec2 import keypair, launch_check
 from skylift.cloud.services.ec2.image import usable_image
 from skylift.cloud.services.ec2.instance_type import refuse_unless_offered
 from skylift.cloud.services.ec2.instance_view import InstanceContext, reservation, view
-from skylift.cloud.services.ec2.launch_market import Terms, bought, with_zone
+from skylift.cloud.services.ec2.launch_market import Terms, available_count, with_zone
 from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
 from skylift.cloud.services.ec2.launch_parameter import LAUNCH
 from skylift.cloud.services.ec2.launch_place import LaunchInterface, Place, place
@@ -214,7 +214,7 @@ class _Launch:
         most = hosts.at_most(least, most)
         # What is on a host of the account's takes no room of anybody's.
         if on_market and hosts.tenancy != "host":
-            most = bought(self._tx, kind.name, where.subnet.zone, self._terms, least, most)
+            most = available_count(self._tx, kind.name, where.subnet.zone, self._terms, least, most)
         for nic in where.nics:
             refuse_beyond(kind, len(where.nics), len(nic.existing.addresses if nic.existing else nic.addresses))
         allocator = AddressAllocator(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Terms:
-    """On which terms it is bought; `max_price` None is what the type costs on demand."""
+    """On which terms it is available_count; `max_price` None is what the type costs on demand."""
 
     market: Market = "on-demand"
     max_price: float | None = None
@@ -32,7 +32,7 @@ def terms_of(tx: Tx, params: ec2.RunInstancesRequest) -> Terms:
     return Terms() if wish is None else Terms("spot", wish.max_price)
 
 
-def bought(tx: Tx, type_name: str, zone: str, terms: Terms, least: int, most: int) -> int:
+def available_count(tx: Tx, type_name: str, zone: str, terms: Terms, least: int, most: int) -> int:
     """How many instances the market gives, between `least` and `most`. Raises EC2's errors where it gives fewer."""
     if terms.market == "spot":
         refuse_price(tx, type_name, zone, terms.max_price)
@@ -66,7 +66,7 @@ def _price(tx: Tx, type_name: str, zone: str, terms: Terms) -> float:
 
 def _to_be_had(tx: Tx, type_name: str, zone: str, terms: Terms, least: int) -> bool:
     try:
-        bought(tx, type_name, zone, terms, least, least)
+        available_count(tx, type_name, zone, terms, least, least)
     except ServiceError:
         return False
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.spot import SpotRequest
-from skylift.cloud.services.ec2.launch_market import Terms, bought
+from skylift.cloud.services.ec2.launch_market import Terms, available_count
 from skylift.cloud.services.ec2.spot_status import STOPPED
 from skylift.cloud.store.database import Tx
 
@@ -30,7 +30,7 @@ def refuse_start(tx: Tx, instance: Instance) -> None:
         # The host is the account's: whether it has room is asked of the host itself.
         return
     if instance.spot_request_id is None:
-        bought(tx, instance.type, instance.zone, Terms(), 1, 1)
+        available_count(tx, instance.type, instance.zone, Terms(), 1, 1)
         return
     request = tx.get(SpotRequest, id=instance.spot_request_id)
     stopped_by_market = instance.state_reason_code == STOPPED[0]
@@ -40,4 +40,4 @@ def refuse_start(tx: Tx, instance: Instance) -> None:
             f"You can't start the Spot Instance '{instance.id}' because the associated Spot Instance request is not in "
             "an appropriate state to support start.",
         )
-    bought(tx, instance.type, instance.zone, Terms("spot", request.max_price), 1, 1)
+    available_count(tx, instance.type, instance.zone, Terms("spot", request.max_price), 1, 1)

@@ -36,7 +36,7 @@ def create(tx: Tx, caller: Caller, params: iam.CreateAccessKeyRequest) -> iam.Cr
 def list_all(tx: Tx, caller: Caller, params: iam.ListAccessKeysRequest) -> iam.ListAccessKeysResponse:
     """Without a name: the caller's own, also those of the account's root."""
     own_of_root = "UserName" not in params and caller.kind == "root"
-    owner = None if own_of_root else users.existing(tx, users.meant(caller, params)).name
+    owner = None if own_of_root else users.existing(tx, users.named_or_own(caller, params)).name
     keys, more = page_of(params, tx.find(AccessKey, user=owner), lambda key: key.id)
     shown = [_described(key) for key in keys]
     if owner is not None:
@@ -84,7 +84,7 @@ def _user(
             "The access key of this account's root is made by `skylift cloud up` and cannot be changed. "
             "Name a user with UserName."
         )
-    return users.existing(tx, users.meant(caller, params))
+    return users.existing(tx, users.named_or_own(caller, params))
 
 
 def _existing(tx: Tx, caller: Caller, params: iam.DeleteAccessKeyRequest | iam.UpdateAccessKeyRequest) -> AccessKey:

@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 def ssh_public_keys(tx: Tx, caller: Caller, params: iam.ListSSHPublicKeysRequest) -> iam.ListSSHPublicKeysResponse:
-    users.existing(tx, users.meant(caller, params))
+    users.existing(tx, users.named_or_own(caller, params))
     return {"SSHPublicKeys": [], **_none(params)}
 
 
 def signing_certificates(
     tx: Tx, caller: Caller, params: iam.ListSigningCertificatesRequest
 ) -> iam.ListSigningCertificatesResponse:
-    users.existing(tx, users.meant(caller, params))
+    users.existing(tx, users.named_or_own(caller, params))
     return {"Certificates": [], **_none(params)}
 
 
 def service_credentials(
     tx: Tx, caller: Caller, params: iam.ListServiceSpecificCredentialsRequest
 ) -> iam.ListServiceSpecificCredentialsResponse:
-    users.existing(tx, users.meant(caller, params))
+    users.existing(tx, users.named_or_own(caller, params))
     return {"ServiceSpecificCredentials": [], **_none(params)}
 
 

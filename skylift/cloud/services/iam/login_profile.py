@@ -34,7 +34,7 @@ _COST = 1 << 12
 
 
 def create(tx: Tx, caller: Caller, params: iam.CreateLoginProfileRequest) -> iam.CreateLoginProfileResponse:
-    user = users.existing(tx, users.meant(caller, params))
+    user = users.existing(tx, users.named_or_own(caller, params))
     password = _checked(params["Password"], "password")
     if tx.get(LoginProfile, user=user.name) is not None:
         raise exists(f"Login Profile for user {user.name}")
@@ -47,7 +47,7 @@ def create(tx: Tx, caller: Caller, params: iam.CreateLoginProfileRequest) -> iam
 
 
 def get(tx: Tx, caller: Caller, params: iam.GetLoginProfileRequest) -> iam.GetLoginProfileResponse:
-    return {"LoginProfile": _view(_existing(tx, users.meant(caller, params)))}
+    return {"LoginProfile": _view(_existing(tx, users.named_or_own(caller, params)))}
 
 
 def update(tx: Tx, caller: Caller, params: iam.UpdateLoginProfileRequest) -> Nothing:
@@ -59,7 +59,7 @@ def update(tx: Tx, caller: Caller, params: iam.UpdateLoginProfileRequest) -> Not
 
 
 def delete(tx: Tx, caller: Caller, params: iam.DeleteLoginProfileRequest) -> Nothing:
-    tx.remove(_existing(tx, users.meant(caller, params)))
+    tx.remove(_existing(tx, users.named_or_own(caller, params)))
     return {}
 
 

@@ -74,7 +74,7 @@ def enable(tx: Tx, _caller: Caller, params: iam.EnableMFADeviceRequest) -> Nothi
 
 
 def deactivate(tx: Tx, caller: Caller, params: iam.DeactivateMFADeviceRequest) -> Nothing:
-    device = _of_user(tx, users.existing(tx, users.meant(caller, params)), params["SerialNumber"])
+    device = _of_user(tx, users.existing(tx, users.named_or_own(caller, params)), params["SerialNumber"])
     tx.save(replace(device, user_id=None, enabled=None))
     return {}
 
@@ -102,7 +102,7 @@ def list_of_user(tx: Tx, caller: Caller, params: iam.ListMFADevicesRequest) -> i
     """Without a name: the caller's own; the account's root has none."""
     if caller.kind == "root" and "UserName" not in params:
         return {"MFADevices": [], "IsTruncated": False}
-    user = users.existing(tx, users.meant(caller, params))
+    user = users.existing(tx, users.named_or_own(caller, params))
     found, more = page_of(params, tx.find(MfaDevice, user_id=user.id), lambda one: one.serial)
     return {"MFADevices": [_of(user, one) for one in found], **more}
 

@@ -66,7 +66,7 @@ def get(tx: Tx, caller: Caller, params: iam.GetUserRequest) -> iam.GetUserRespon
         # The account is as old as its first key.
         created = min(key.created for key in tx.find(AccessKey, user=None))
         return {"User": {"UserId": caller.account, "Arn": caller.arn, "CreateDate": created}}
-    return {"User": described(existing(tx, meant(caller, params)))}
+    return {"User": described(existing(tx, named_or_own(caller, params)))}
 
 
 def list_all(tx: Tx, _caller: Caller, params: iam.ListUsersRequest) -> iam.ListUsersResponse:
@@ -122,7 +122,7 @@ def existing(tx: Tx, name: str) -> User:
     return user
 
 
-def meant(caller: Caller, params: Params) -> str:
+def named_or_own(caller: Caller, params: Params) -> str:
     """The name of the user that a request is about: by default the caller's own."""
     name: str | None = params.get("UserName", caller.user)
     if name is None:

@@ -20,7 +20,7 @@ from skylift.cloud.domain.spot import SpotNotice, SpotRequest
 from skylift.cloud.services.ec2.capacity import spot_price
 from skylift.cloud.services.ec2.instance import ended_by, started
 from skylift.cloud.services.ec2.launch import launch_for, refuse_launch
-from skylift.cloud.services.ec2.launch_market import Terms, bought
+from skylift.cloud.services.ec2.launch_market import Terms, available_count
 from skylift.cloud.services.ec2.spot_option import limit_of
 from skylift.cloud.services.ec2.spot_status import (
     STOPPED,
@@ -211,7 +211,7 @@ def _to_start(tx: Tx, request: SpotRequest) -> Instance | None:
     if instance is None or instance.state != "stopped":
         return None
     try:
-        bought(tx, instance.type, instance.zone, Terms("spot", request.max_price), 1, 1)
+        available_count(tx, instance.type, instance.zone, Terms("spot", request.max_price), 1, 1)
     except ServiceError:
         return None
     return instance
