@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Terms:
-    """On which terms it is available_count; `max_price` None is what the type costs on demand."""
+    """The terms of a launch: its market and highest price, where None is the on-demand price."""
 
     market: Market = "on-demand"
     max_price: float | None = None
