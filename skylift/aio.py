@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Unpack
 
 from skylift.python import work
+from skylift.python.given_stdin import GivenStdin, open_stdin
 from skylift.python.keywords import spell_out
 from skylift.python.lines import AsyncPieces
 from skylift.python.watching import Progress, Watcher
@@ -40,25 +41,34 @@ async def run(
     script: FilePath | None = None,
     *arguments: FilePath,
     check: bool = False,
+    stdin: GivenStdin = None,
     stdout: IO[bytes] | None = None,
     stderr: IO[bytes] | None = None,
     progress: Progress = False,
     forward: Ports = (),
     **options: Unpack[RunOptions],
 ) -> Outcome:
-    """As `skylift.run`. `stdout`, `stderr` and `progress` are used in other threads."""
-    with called("skylift.aio.run()"), Watcher(stdout, stderr, progress=progress) as watcher:
+    """As `skylift.run`. `stdin`, `stdout`, `stderr` and `progress` are used in other threads."""
+    with (
+        called("skylift.aio.run()"),
+        open_stdin("skylift.aio.run()", stdin) as source,
+        Watcher(stdout, stderr, progress=progress) as watcher,
+    ):
         forwards = work.read_forwards(forward)
-        planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.run()", script, arguments, options)
-        outcome = watcher.dress(await work.start_run(planned, settings, watcher, forwards).awaited())
+        planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.run()", script, arguments, options, source)
+        outcome = watcher.dress(await work.start_run(planned, settings, watcher, forwards, source).awaited())
     return outcome.check() if check else outcome
 
 
-async def submit(script: FilePath | None = None, *arguments: FilePath, **options: Unpack[RunOptions]) -> Job:
+async def submit(
+    script: FilePath | None = None, *arguments: FilePath, stdin: GivenStdin = None, **options: Unpack[RunOptions]
+) -> Job:
     """As `skylift.submit`."""
-    with called("skylift.aio.submit()"):
-        planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.submit()", script, arguments, options)
-        taken = await work.start_submission(planned, settings, Watcher()).awaited()
+    with called("skylift.aio.submit()"), open_stdin("skylift.aio.submit()", stdin) as source:
+        planned, settings = await asyncio.to_thread(
+            work.plan, "skylift.aio.submit()", script, arguments, options, source
+        )
+        taken = await work.start_submission(planned, settings, Watcher(), source).awaited()
     # Only who is cancelled interrupts it, and hears of that.
     assert not isinstance(taken, Outcome)
     return Job(planned.name, _account=taken.account)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Unpack
 
 from skylift.python import work
+from skylift.python.given_stdin import GivenStdin, open_stdin
 from skylift.python.keywords import spell_out
 from skylift.python.lines import Pieces
 from skylift.python.watching import Progress, Watcher
@@ -30,6 +31,7 @@ def run(
     script: FilePath | None = None,
     *arguments: FilePath,
     check: bool = False,
+    stdin: GivenStdin = None,
     stdout: IO[bytes] | None = None,
     stderr: IO[bytes] | None = None,
     progress: Progress = False,
@@ -39,28 +41,35 @@ def run(
     """Run a program on a server of its own, bring its results home, and say how it went.
 
     `script` is a file, and `arguments` are its own; or else `module=` or `command=` says what to run. With `check`, an
-    exit code that is not 0 raises JobFailed. `stdout` and `stderr` are binary files that get the program's output as it
-    comes; without them, the outcome has the end of each. `progress` is who wants to know how far it is: a function
-    `(step, done, total)`, a class like tqdm's, or True for plain lines on standard error. `forward` is a port of this
-    machine that leads to the server's (8888, or "8888:80"), or a list of them. The other options are those of
+    exit code that is not 0 raises JobFailed. `stdin` is what the program reads: bytes, a path, or an open binary file
+    that has a descriptor; a pipe is sent as it comes. `stdout` and `stderr` are binary files that get the program's
+    output as it comes; without them, the outcome has the end of each. `progress` is who wants to know how far it is: a
+    function `(step, done, total)`, a class like tqdm's, or True for plain lines on standard error. `forward` is a port
+    of this machine that leads to the server's (8888, or "8888:80"), or a list of them. The other options are those of
     `skylift.RunOptions`.
     """
-    with called("skylift.run()"), Watcher(stdout, stderr, progress=progress) as watcher:
+    with (
+        called("skylift.run()"),
+        open_stdin("skylift.run()", stdin) as source,
+        Watcher(stdout, stderr, progress=progress) as watcher,
+    ):
         forwards = work.read_forwards(forward)
-        planned, settings = work.plan("skylift.run()", script, arguments, options)
-        outcome = watcher.dress(work.start_run(planned, settings, watcher, forwards).result())
+        planned, settings = work.plan("skylift.run()", script, arguments, options, source)
+        outcome = watcher.dress(work.start_run(planned, settings, watcher, forwards, source).result())
     return outcome.check() if check else outcome
 
 
-def submit(script: FilePath | None = None, *arguments: FilePath, **options: Unpack[RunOptions]) -> Job:
+def submit(
+    script: FilePath | None = None, *arguments: FilePath, stdin: GivenStdin = None, **options: Unpack[RunOptions]
+) -> Job:
     """Start a program on a server of its own and leave it there: the job, as soon as its server has it.
 
-    `script` is a file, and `arguments` are its own; or else `module=` or `command=` says what to run. The other options
-    are those of `skylift.RunOptions`.
+    `script` is a file, and `arguments` are its own; or else `module=` or `command=` says what to run. `stdin` is as for
+    `skylift.run`, and is sent to its end before there is a server. The other options are those of `skylift.RunOptions`.
     """
-    with called("skylift.submit()"):
-        planned, settings = work.plan("skylift.submit()", script, arguments, options)
-        taken = work.start_submission(planned, settings, Watcher()).result()
+    with called("skylift.submit()"), open_stdin("skylift.submit()", stdin) as source:
+        planned, settings = work.plan("skylift.submit()", script, arguments, options, source)
+        taken = work.start_submission(planned, settings, Watcher(), source).result()
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt
     return Job(planned.name, _account=taken.account)

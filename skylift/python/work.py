@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,7 @@ from skylift.runner.plan.plan_job import plan_job
 from skylift.runner.plan.read_options import read_options
 from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.remote.account import Account, open_account
+from skylift.runner.ship.stdin import Stdin
 from skylift.runner.steps import Clock
 from skylift.runner.watch.forward import Forwards, read_forward
 from skylift.runner.watch.watched_job import find_job
@@ -40,12 +42,18 @@ Since = str | float | None
 
 
 def plan(
-    function: str, script: FilePath | None, arguments: Sequence[FilePath], options: RunOptions
+    function: str,
+    script: FilePath | None,
+    arguments: Sequence[FilePath],
+    options: RunOptions,
+    stdin: Stdin | None = None,
 ) -> tuple[Planned, Settings]:
     """What there is to run, and where. A cloud of this machine's that is down is started for it."""
+    if stdin is not None and options.get("interactive"):
+        raise UsageError("stdin= and interactive=True exclude each other: a terminal's input is what is typed.")
     check_types(function, options)
     asked = read_options(with_environ(options, os.environ), _program(script, arguments, options), Terminal())
-    planned = plan_job(asked.order, Path.cwd(), os.environ)
+    planned = plan_job(replace(asked.order, stdin=stdin is not None), Path.cwd(), os.environ)
     for note in planned.bundle.notes:
         log.warning("%s.", in_python(note))
     settings = settings_for(asked.on, asked.access, trusted=asked.trust_project)
@@ -73,14 +81,18 @@ def read_forwards(ports: Ports) -> Forwards:
     return Forwards([read_forward(str(port)) for port in ([ports] if isinstance(ports, int | str) else ports)])
 
 
-def start_run(planned: Planned, settings: Settings, watcher: Watcher, forwards: Forwards) -> Background[Outcome]:
-    run = Run(planned, settings, watcher, forwards=forwards)
+def start_run(
+    planned: Planned, settings: Settings, watcher: Watcher, forwards: Forwards, stdin: Stdin | None
+) -> Background[Outcome]:
+    run = Run(planned, settings, watcher, forwards=forwards, stdin=stdin)
     return Background(run, run.insist)
 
 
-def start_submission(planned: Planned, settings: Settings, watcher: Watcher) -> Background[Launched | Outcome]:
+def start_submission(
+    planned: Planned, settings: Settings, watcher: Watcher, stdin: Stdin | None
+) -> Background[Launched | Outcome]:
     """An outcome where it was interrupted."""
-    return Background(Submit(planned, settings, watcher, Clock(watcher), detached=True))
+    return Background(Submit(planned, settings, watcher, Clock(watcher), detached=True, stdin=stdin))
 
 
 def account_of(name: str, on: str | None) -> Account:

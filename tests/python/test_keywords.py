@@ -27,6 +27,7 @@ NOT_ON_THE_COMMAND_LINE = {
     "args": "what follows it",
     "command": "what follows `--`",
     "check": "the exit code is skylift's own",
+    "stdin": "the shell's `<`, or a pipe",
     "stdout": "the shell's `>`",
     "stderr": "the shell's `2>`",
     "progress": "the terminal's line, or lines in a pipe; -q for none",

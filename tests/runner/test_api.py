@@ -163,6 +163,36 @@ async def test_who_cancels_the_task_presses_ctrl_c(here: Path, api: Api) -> None
     assert live_servers(api) == []
 
 
+def test_what_it_reads(here: Path, api: Api, machine: Machine) -> None:
+    (here / "job.py").write_text("import sys\nprint(sys.stdin.read())\n")
+    with host(api, machine):
+        outcome = skylift.run("job.py", stdin=b"from Python")
+    machine.wait()
+    assert outcome.stdout_tail == "from Python\n"
+
+
+def test_what_a_job_reads_that_is_left_and_from_a_file(here: Path, api: Api, machine: Machine) -> None:
+    (here / "job.py").write_text("import sys\nprint(sys.stdin.read())\n")
+    (here / "data").write_text("the head, the rest")
+    with host(api, machine), (here / "data").open("rb", buffering=0) as file:
+        file.seek(10)
+        job = skylift.submit("job.py", stdin=file)
+    assert list(job.logs(follow=True)) == ["the rest"]
+    machine.wait()
+
+
+def test_what_cannot_be_read(here: Path) -> None:
+    (here / "job.py").write_text("print(1)\n")
+    with pytest.raises(skylift.UsageError, match=r"stdin: missing\.txt cannot be read: No such file"):
+        skylift.run("job.py", stdin="missing.txt")
+    with pytest.raises(TypeError, match=r"skylift.run\(\): stdin must be bytes, .* not BytesIO"):
+        skylift.run("job.py", stdin=io.BytesIO(b"x"))
+    with pytest.raises(TypeError, match=r"skylift.submit\(\): stdin must be bytes, .* not int"):
+        skylift.submit("job.py", stdin=5)  # type: ignore[arg-type]
+    with pytest.raises(skylift.UsageError, match="interactive"):
+        skylift.run("job.py", stdin=b"x", interactive=True)
+
+
 def test_an_interactive_job_and_a_port(here: Path, api: Api, machine: Machine) -> None:
     (here / "job.py").write_text("import os\nprint(os.isatty(0), os.get_terminal_size())\n")
     with host(api, machine):

@@ -26,6 +26,8 @@ skylift.run("job.py", **always)
 for line in job.logs(follow=True):
     line.upper()
 job.logs().close()
+skylift.run("job.py", stdin=b"bytes")
+skylift.submit("job.py", stdin=Path("data.csv"))
 skylift.run("job.py", check=True, progress=lambda step, done, total: None)
 skylift.run("job.py", progress=True).check().paths[0].read_text()
 

@@ -70,7 +70,7 @@ class Stdin:
             try:
                 await asyncio.wait([work], timeout=_WAIT)
                 if not work.done():
-                    note("With -d, standard input is read to its end before the server starts; `</dev/null` has none.")
+                    note("Standard input is read to its end before the server starts; `</dev/null` has none.")
                 await work
             finally:
                 work.cancel()

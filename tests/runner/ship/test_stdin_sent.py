@@ -67,16 +67,28 @@ def bucket(api: Api) -> Bucket:
     return Bucket(api, "skylift-stdin")
 
 
+class Pipe:
+    def __init__(self) -> None:
+        self.reading, self._writing = os.pipe()
+
+    def write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._writing, left) :]
+
+    def end(self) -> None:
+        """Once: by then the number may be somebody else's."""
+        writing, self._writing = self._writing, -1
+        if writing >= 0:
+            os.close(writing)
+
+
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    reading, writing = os.pipe()
-    yield reading, writing
-    for each in (reading, writing):
-        try:
-            os.close(each)
-        except OSError:
-            # By the test itself.
-            continue
+def pipe() -> Iterator[Pipe]:
+    found = Pipe()
+    yield found
+    found.end()
+    os.close(found.reading)
 
 
 def send(
@@ -103,7 +115,7 @@ def send(
     return rung
 
 
-def test_what_is_somebodys_input(tmp_path: Path, pipe: tuple[int, int]) -> None:
+def test_what_is_somebodys_input(tmp_path: Path, pipe: Pipe) -> None:
     (tmp_path / "full").write_text("x")
     (tmp_path / "empty").touch()
     opened = {name: os.open(tmp_path / name, os.O_RDONLY) for name in ("full", "empty", ".")}
@@ -112,7 +124,7 @@ def test_what_is_somebodys_input(tmp_path: Path, pipe: tuple[int, int]) -> None:
     ours, theirs = socket.socketpair()
     found = {name: has_input(each) for name, each in opened.items()}
     assert found == {"full": True, "empty": False, ".": False, "/dev/null": False, "/dev/zero": True}
-    assert (has_input(pipe[0]), has_input(ours.fileno()), has_input(slave)) == (True, True, False)
+    assert (has_input(pipe.reading), has_input(ours.fileno()), has_input(slave)) == (True, True, False)
     os.read(opened["full"], 1)
     assert not has_input(opened["full"])
     for each in (*opened.values(), master, slave):
@@ -122,16 +134,15 @@ def test_what_is_somebodys_input(tmp_path: Path, pipe: tuple[int, int]) -> None:
     assert not has_input(opened["full"])
 
 
-def test_every_byte_in_order_and_the_end(bucket: Bucket, pipe: tuple[int, int]) -> None:
+def test_every_byte_in_order_and_the_end(bucket: Bucket, pipe: Pipe) -> None:
     content = random.Random(7).randbytes(9_000_001)
 
     def write() -> None:
-        with os.fdopen(pipe[1], "wb", closefd=False) as file:
-            file.write(content)
-        os.close(pipe[1])
+        pipe.write(content)
+        pipe.end()
         until(bucket.has_end, "the end")
 
-    source = Stdin(pipe[0])
+    source = Stdin(pipe.reading)
     rung = send(bucket, source, write)
     assert source.ended
     assert bucket.content() == content
@@ -146,40 +157,36 @@ def test_a_file_from_where_it_stands(bucket: Bucket, tmp_path: Path) -> None:
     assert bucket.content() == (b"0123456789" * 1_000_000)[5:]
 
 
-def test_a_line_goes_as_it_comes(bucket: Bucket, pipe: tuple[int, int]) -> None:
+def test_a_line_goes_as_it_comes(bucket: Bucket, pipe: Pipe) -> None:
     def write() -> None:
         for number in range(1, 4):
-            os.write(pipe[1], b"%d\n" % number)
+            pipe.write(b"%d\n" % number)
             until(lambda: len(bucket.pieces()) == number, "its piece")  # noqa: B023 (called at once)
 
-    source = Stdin(pipe[0])
+    source = Stdin(pipe.reading)
     send(bucket, source, write)
     assert [data for data, _ in bucket.pieces()] == [b"1\n", b"2\n", b"3\n"]
     assert not (source.ended or bucket.has_end())
 
 
-def test_a_pipe_that_nobody_writes_to_holds_nobody_up(bucket: Bucket, pipe: tuple[int, int]) -> None:
+def test_a_pipe_that_nobody_writes_to_holds_nobody_up(bucket: Bucket, pipe: Pipe) -> None:
     before = threading.active_count()
-    send(bucket, Stdin(pipe[0]), lambda: None)
+    send(bucket, Stdin(pipe.reading), lambda: None)
     assert bucket.pieces() == []
     until(lambda: threading.active_count() <= before + 1, "its threads to end")
 
 
 def test_who_takes_nothing_is_not_sent_all_there_is(
-    bucket: Bucket, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a server tells of that, each byte is sent once, in its place."""
     monkeypatch.setattr(module, "AHEAD", 1 << 20)
     content = random.Random(8).randbytes(20 << 20)
 
     def write() -> None:
-        written = 0
-
         def fill() -> None:
-            nonlocal written
-            with os.fdopen(pipe[1], "wb", buffering=0) as file:
-                while written < len(content):
-                    written += file.write(content[written : written + 65536]) or 0
+            pipe.write(content)
+            pipe.end()
 
         filling = threading.Thread(target=fill)
         filling.start()
@@ -196,58 +203,56 @@ def test_who_takes_nothing_is_not_sent_all_there_is(
         until(take, "the end")
         filling.join()
 
-    send(bucket, Stdin(pipe[0]), write)
+    send(bucket, Stdin(pipe.reading), write)
     assert bucket.content() == content
 
 
-def test_a_cloud_that_is_away_costs_no_byte(bucket: Bucket, pipe: tuple[int, int], endpoint: str) -> None:
+def test_a_cloud_that_is_away_costs_no_byte(bucket: Bucket, pipe: Pipe, endpoint: str) -> None:
     def write() -> None:
-        os.write(pipe[1], b"one\n")
+        pipe.write(b"one\n")
         until(lambda: bucket.content() == b"one\n", "the first")
         with socket.create_server(("127.0.0.1", 0)) as deaf:
             bucket.api.move(f"http://127.0.0.1:{deaf.getsockname()[1]}")
-            os.write(pipe[1], b"two\n")
-            os.close(pipe[1])
+            pipe.write(b"two\n")
+            pipe.end()
             for _ in range(4):  # more often than botocore tries by itself
                 deaf.accept()[0].close()
             bucket.api.move(endpoint)
         until(bucket.has_end, "the end")
 
-    send(bucket, Stdin(pipe[0]), write)
+    send(bucket, Stdin(pipe.reading), write)
     assert bucket.content() == b"one\ntwo\n"
 
 
-def test_words_that_cost_money_are_gathered(
-    bucket: Bucket, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_words_that_cost_money_are_gathered(bucket: Bucket, pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BURST", 3)
 
     def write() -> None:
         for number in range(3):
-            os.write(pipe[1], b"%d " % number)
+            pipe.write(b"%d " % number)
             until(lambda: len(bucket.pieces()) > number, "its piece")  # noqa: B023 (called at once)
         for number in range(3, 100):
-            os.write(pipe[1], b"%d " % number)
+            pipe.write(b"%d " % number)
             time.sleep(0.01)
-        os.close(pipe[1])
+        pipe.end()
         until(bucket.has_end, "the end")
 
     began = time.monotonic()
-    send(bucket, Stdin(pipe[0]), write, billed=True)
+    send(bucket, Stdin(pipe.reading), write, billed=True)
     assert bucket.content() == b"".join(b"%d " % number for number in range(100))
     assert len(bucket.pieces()) <= 3 + time.monotonic() - began + 2
 
 
-def test_what_goes_along_first_is_whole(bucket: Bucket, pipe: tuple[int, int]) -> None:
+def test_what_goes_along_first_is_whole(bucket: Bucket, pipe: Pipe) -> None:
     """Who forgets that there is a pipe hears what is waited for."""
     notes: list[str] = []
 
     def tell(text: str) -> None:
         notes.append(text)
-        os.write(pipe[1], b"late")
-        os.close(pipe[1])
+        pipe.write(b"late")
+        pipe.end()
 
-    source = Stdin(pipe[0])
+    source = Stdin(pipe.reading)
     for _ in range(2):
         assert asyncio.run(source.send_first(bucket.api, bucket.name, JOB.job, tell)) == 4
     assert len(notes) == 1
@@ -256,27 +261,27 @@ def test_what_goes_along_first_is_whole(bucket: Bucket, pipe: tuple[int, int]) -
     assert bucket.has_end()
 
 
-def test_what_cannot_go_along_is_an_error(bucket: Bucket, pipe: tuple[int, int]) -> None:
-    os.write(pipe[1], b"x")
+def test_what_cannot_go_along_is_an_error(bucket: Bucket, pipe: Pipe) -> None:
+    pipe.write(b"x")
     with pytest.raises(RunError, match="NoSuchBucket"):
-        asyncio.run(Stdin(pipe[0]).send_first(bucket.api, "skylift-nowhere", JOB.job, lambda text: None))
+        asyncio.run(Stdin(pipe.reading).send_first(bucket.api, "skylift-nowhere", JOB.job, lambda text: None))
 
 
 def test_a_run_without_ssh_has_it_too(
-    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path, pipe: tuple[int, int]
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path, pipe: Pipe
 ) -> None:
     source = "import sys\nfor line in sys.stdin: print('read', line, end='', flush=True)\nprint('end')\n"
     job = order(folder, source, stdin=True)
 
     def answer() -> None:
         if seen.streams["stdout"] == b"read one\n":
-            os.write(pipe[1], b"two\n")
-            os.close(pipe[1])
+            pipe.write(b"two\n")
+            pipe.end()
 
     seen.on_output = answer
-    os.write(pipe[1], b"one\n")
+    pipe.write(b"one\n")
     with host(api, machine):
-        outcome: Outcome = asyncio.run(Run(job, settings, seen, stdin=Stdin(pipe[0])).run())
+        outcome: Outcome = asyncio.run(Run(job, settings, seen, stdin=Stdin(pipe.reading)).run())
     machine.wait()
     assert (outcome.exit_code, seen.streams["stdout"]) == (0, b"read one\nread two\nend\n")
     bucket: Any = bucket_name(str(settings.account), settings.region)
