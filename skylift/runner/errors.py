@@ -1,9 +1,9 @@
-"""What can go wrong in a run, and the exit code each kind of trouble has.
+"""The errors of a run, and their exit codes.
 
     SkyliftError
     ├── UsageError            exit 2: found before anything was started
     │   ├── NoCredentials
-    │   ├── NameTaken         a job of that name is there already
+    │   ├── NameTaken         there is a job of that name already
     │   └── JobNotFound       no job of that name
     ├── JobFailed             the program's own: in Python, with check=True (job/outcome.py)
     └── RunError              exit 125: skylift failed, not the program
@@ -13,10 +13,10 @@
         ├── ConnectionLost    SSH to the server failed or broke off
         ├── RemoteFileError   a file on the server cannot be looked at, read or written
         ├── LaunchFailed      no server, or one that ended before it took the job
-        ├── ResultsDamaged    what came home is not what the server sent
-        └── RecordDamaged     a file of a job's record is not what its writer writes
+        ├── ResultsDamaged    a downloaded result is not what the server sent
+        └── RecordDamaged     a file of a job's record cannot be parsed
 
-Every error says what happened; `advice`, where there is one, says what to do about it.
+Every error says what happened. `advice`, if there is any, says what to do about it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ USAGE = 2
 
 
 class SkyliftError(Exception):
-    """Root of the tree; `str()` is the whole message for the user, without the advice."""
+    """The root of the tree. `str()` is the message for the user, without the advice."""
 
     exit_code = SKYLIFT_FAILED
 

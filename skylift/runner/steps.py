@@ -1,4 +1,4 @@
-"""How a run's steps are timed, done beside each other, and undone."""
+"""Timing a run's steps, running them at the same time, and undoing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass
 class Step:
-    """A step under way; `detail` is what stands behind its name on the screen when it is done."""
+    """A step that is under way. `detail` is shown behind its name when it is done."""
 
     name: str
     detail: str = ""
@@ -26,7 +26,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds by step, told to the watcher as each ends; a step that fails is not told as done."""
+    """Measures the seconds of each step and reports its begin and end to the watcher. A step that fails has no end."""
 
     watcher: Watcher
     seconds: dict[str, float] = field(default_factory=dict)
@@ -37,14 +37,14 @@ class Clock:
         return time.monotonic() - self.began
 
     def begin(self, name: str) -> None:
-        """A step that somebody else does has begun. It may be reported more than once."""
+        """A step that the server does has begun. This may be reported more than once."""
         if name not in self.under_way and name not in self.seconds:
             self.under_way[name] = time.monotonic()
             self.watcher.begin(name)
 
     def end(self, name: str, detail: str, seconds: float | None = None) -> None:
-        """Such a step has ended, if it had begun. `seconds` is a better measure of it, where there is one: a short step
-        may be over before we hear of it."""
+        """Such a step has ended, if it had begun. `seconds` is the server's own measure, if there is one: a short step
+        may be over before it is reported here."""
         began = self.under_way.pop(name, None)
         if began is not None:
             self.seconds[name] = time.monotonic() - began if seconds is None else seconds
@@ -61,23 +61,23 @@ class Clock:
 
 
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Like asyncio.to_thread, but a cancelled caller waits: what the call makes can then be undone."""
+    """Like asyncio.to_thread, but a cancelled caller waits for the call, so that what it makes can be undone."""
     running = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         await asyncio.wait([running])
-        # Looked at, so that asyncio does not complain of one that nobody took.
+        # Retrieve it, so that asyncio does not log an exception that was never retrieved.
         running.exception()
         raise
 
 
-async def made(
-    undo: AsyncExitStack, make: Callable[[], T], unmake: Callable[[T], object], trouble: Callable[[SkyliftError], None]
+async def make_with_undo(
+    undo: AsyncExitStack, make: Callable[[], T], unmake: Callable[[T], object], on_error: Callable[[SkyliftError], None]
 ) -> T:
-    """Make something in a thread and put its undo on the stack, also when the caller was cancelled meanwhile.
+    """Make something in a thread and push its undo, also when the caller is cancelled meanwhile.
 
-    An undo that fails tells `trouble` and does not stand in the way of the others, nor of the run's own end.
+    An undo that fails calls `on_error`, and the others run all the same.
     """
     running = asyncio.ensure_future(asyncio.to_thread(make))
 
@@ -85,7 +85,7 @@ async def made(
         try:
             await in_thread(unmake, thing)
         except SkyliftError as error:
-            trouble(error)
+            on_error(error)
 
     try:
         thing = await asyncio.shield(running)
@@ -99,7 +99,8 @@ async def made(
 
 
 async def together(*steps: Coroutine[Any, Any, Any]) -> list[Any]:
-    """All at the same time. The first that fails cancels the others, which end before its error is raised."""
+    """Run all steps at the same time. The first that fails cancels the others. Its error is raised when all have
+    ended."""
     tasks = [asyncio.ensure_future(step) for step in steps]
     try:
         return list(await asyncio.gather(*tasks))

@@ -1,4 +1,4 @@
-"""What a run tells whoever started it: the boundary to the screen."""
+"""The boundary between a run and whoever shows it: a watcher and a keyboard."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from typing import Literal, Protocol
 
 
 class Watcher(Protocol):
-    """Told in the order of events. `output` may block as long as it likes; the others must not."""
+    """Gets events in their order. `output` may block; the other methods must not."""
 
     def begin(self, step: str) -> None: ...
 
     def done(self, step: str, detail: str, seconds: float) -> None: ...
 
     def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
-        """Bytes, of a step that has begun; and of how many files how many are there, where they are counted."""
+        """Progress of a step that has begun, in bytes; and how many of how many files, if they are counted."""
 
     def note(self, text: str) -> None:
         """A sentence for the user, at any time."""
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        """The program's own bytes; called from a worker thread, never twice at a time."""
+        """The program's output. It is called from a worker thread, one call at a time."""
 
 
 class Keyboard(Protocol):
-    """Where keys come from. All are called in the event loop, and may be repeated."""
+    """The user's keys. All methods are called in the event loop and may be called again."""
 
     def look(self, leave: Callable[[], None]) -> None:
-        """The job is on its server, and goes on there when somebody has had enough, who says so with `leave`."""
+        """Begin: the job is on its server. `leave` is called when the user wants to leave it running there."""
 
     def take(self, order: Callable[..., object], leave: Callable[[], None]) -> None:
-        """From now on keys are the program's, if it has a terminal: `order(input=...)`, `order(resize=...)`; but for
-        those with which the user leaves, of which it does not hear."""
+        """The program runs. If it has a terminal, keys go to it from now on: `order(input=...)`, `order(resize=...)`.
+        Keys with which the user leaves do not."""
 
     def give_back(self) -> None:
-        """The program has ended."""
+        """The program has ended: it gets no more keys."""
 
     def close(self) -> None:
-        """So has the looking."""
+        """The end: read no more keys."""
 
 
 class NoKeyboard:
-    """For a job that nobody sits before."""
+    """For a job without a terminal."""
 
     def look(self, leave: Callable[[], None]) -> None:
         pass

@@ -1,4 +1,4 @@
-"""What takes long to make and is the same every time, kept in files of the user's own."""
+"""A cache in the user's files, for what takes long to make and is always the same."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 
 
 class Cache:
-    """A folder with a file for each thing. Without a folder, and where nothing can be written, all is made anew."""
+    """A folder with one file for each entry. Without a folder, or when it cannot be written, everything is made
+    again."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def get(self, name: str, made_from: str, make: Callable[[], bytes]) -> bytes:
-        """What `make` gives, or has given before from the same. One that is damaged counts as none."""
+        """The entry, which `make` makes when it is missing, damaged, or was made from something else."""
         if self._folder is None:
             return make()
         path = self._folder / name
@@ -28,7 +29,7 @@ class Cache:
         made = make()
         with suppress(OSError):
             for each in (*reversed(self._folder.parents), self._folder):
-                # Servers run as root what is kept here: nobody else may put anything there.
+                # Servers run these files as root, so no other user may write here.
                 each.mkdir(mode=0o700, exist_ok=True)
             _write(path, _head(made_from, made) + b"\n" + made)
         return made
@@ -42,7 +43,7 @@ def _head(made_from: str, content: bytes) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all: others may be reading it."""
+    """Replace the file atomically: other processes may read it."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -10,7 +10,8 @@ from skylift.runner.job.requirements import Requirements
 
 @dataclass(frozen=True)
 class Choice:
-    """The type that was chosen for a job, why, and what came next. `hourly` is its price on demand in `region`."""
+    """The type that was chosen for a job, why, and the next best. `hourly` is its on-demand price in `region`, in
+    USD."""
 
     type: str
     hourly: float
@@ -21,7 +22,7 @@ class Choice:
     hint: str = ""
 
     def spell(self) -> str:
-        """One line: what, for what, at what price, and what came next."""
+        """One line: the type, the requirements, the price, and the next best type."""
         text = f"{self.type} is the cheapest for {self.wanted.spell()}: {self.hourly:.4f} USD/h on demand"
         text += f" ({self.region}, {self.as_of})"
         if self.next:

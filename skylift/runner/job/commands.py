@@ -1,4 +1,4 @@
-"""Commands as values: a job's parts to the exact argv that is run. Pure; nothing here runs anything."""
+"""Commands as values: pure functions that build the exact argv. Nothing here runs anything."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BOOT = f"{SUPERVISOR_HOME}/boot.pyz"
 SUPERVISOR = f"{SUPERVISOR_HOME}/supervisor.pyz"
 PER_BOOT = "/var/lib/cloud/scripts/per-boot"
 USER_DATA_LIMIT = 16384
-"""Bytes of user data before base64, as RunInstances documents."""
+"""The most bytes of user data before base64, as RunInstances documents."""
 
 
 def program_argv(program: Program) -> list[str]:
-    """What the supervisor starts; a first word `python` is replaced there by the environment's interpreter unless the
-    program is a command."""
+    """The command that the supervisor starts. It replaces a first word `python` by the environment's interpreter,
+    unless the program is a command."""
     if program.kind == "script":
         target = program.target
         return ["python", f"./{target}" if target.startswith("-") else target, *program.args]
@@ -29,8 +29,8 @@ def program_argv(program: Program) -> list[str]:
 
 
 def boot_argv(bucket: str, prefix: str, region: str, deadline: int, user: str, sha256: str) -> list[str]:
-    """How the supervisor is started at first boot. `deadline` is in seconds since the epoch, `sha256` the digest of
-    the archive that is fetched."""
+    """The arguments of the boot program. `deadline` is in seconds since the epoch, `sha256` the digest of the archive
+    that it downloads."""
     return [
         "python3",
         BOOT,
@@ -45,7 +45,8 @@ def boot_argv(bucket: str, prefix: str, region: str, deadline: int, user: str, s
 
 
 def attach_argv(job: str) -> list[str]:
-    """Joins its own stdin and stdout to the supervisor's socket, where sshd does not forward to sockets."""
+    """The command on the server that connects stdin and stdout to the supervisor's socket, for an sshd that does not
+    forward to sockets."""
     return ["python3", SUPERVISOR, "attach", job]
 
 
@@ -54,13 +55,14 @@ def socket_path(job: str) -> str:
 
 
 def boot_script(archive: bytes, argv: list[str], deadline: int) -> str:
-    """User data: a script that arms the server's timer, writes the boot program down and goes on as it, in a session of
-    its own. It is the shell's in its first lines, which takes a millisecond to be there, and then Python's: whoever is
-    killed after that millisecond leaves a server that goes off.
+    """User data: a script that sets the server's shutdown timer, writes the boot program to a file and executes it in a
+    session of its own. Its first lines are for the shell, which starts in a millisecond, and the rest is Python. So a
+    server turns itself off even if this script is killed after that millisecond.
 
-    At each later boot cloud-init runs it again, but not on another instance that was made of this one's disk. Under
-    systemd it is a unit of its own, because cloud-init's children end with cloud-init; one that does not end with the
-    first of its processes that lacks memory. Raises LaunchFailed when it is larger than user data may be.
+    cloud-init runs the script at each later boot too, but not on another instance with a copy of this disk. Under
+    systemd the boot program gets a unit of its own, because cloud-init's children end with cloud-init, and that unit
+    survives the OOM killer ending one of its processes. Raises LaunchFailed when the script is larger than user data
+    may be.
     """
     packed = base64.b85encode(archive).decode()
     script = f"""#!/bin/sh
@@ -104,10 +106,10 @@ if os.fork() == 0:
 def ssh_argv(
     key: Path, known_hosts: Path, user: str, address: str, command: tuple[str, ...], *, terminal: bool = False
 ) -> list[str]:
-    """OpenSSH to a server whose host key is pinned; nothing is trusted on first use, nobody's own settings apply. The
-    user is what a server says of itself: checked where that is read, and no option here whatever it is. A
-    command of one word is the shell's to read, as with ssh; several are a program and its arguments, as they are. It
-    has a `terminal` only if it is to have one; a shell has one where there is one here."""
+    """The OpenSSH command to a server with a pinned host key. Nothing is trusted on first use, and the user's own SSH
+    settings do not apply. `user` comes from the server: it is checked where it is parsed, and cannot become an option
+    here. A command of one word is for the server's shell, as with ssh. Several words are a program and its arguments. A
+    command gets a terminal only with `terminal`; a shell gets one if there is one here."""
     return [
         "ssh",
         "-F",

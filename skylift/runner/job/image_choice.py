@@ -1,6 +1,6 @@
-"""Which image a job's server starts from, as people name it.
+"""Which image a job's server starts from, as users name it.
 
-On AWS the publishers of images keep public parameters up to date that name their newest one for each processor:
+On AWS, publishers keep public parameters with the id of their newest image for each processor:
 https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters-ami.html,
 https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/ and https://wiki.debian.org/Cloud/AmazonEC2Image.
 """
@@ -13,7 +13,7 @@ from skylift.runner.errors import UsageError
 from skylift.runner.job.settings import ImageChoice, OneImage, PublishedImage
 
 DEFAULT = "debian-13"
-"""What servers of the embedded EC2 are, too: a program without an environment meets the same Python on both."""
+"""The embedded EC2's servers run Debian 13 too, so a program without an environment has the same Python on both."""
 
 _AMAZON = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-"
 _DEBIAN = "/aws/service/debian/release/{}/latest/"
@@ -37,7 +37,7 @@ _PARAMETER_FORM = re.compile(r"(?:/[A-Za-z0-9_.-]+)+(?::[A-Za-z0-9_.-]+)?")
 
 
 def read_image(text: str) -> ImageChoice:
-    """What `--image` names: one of PUBLISHED, an image's id, or a parameter that holds one."""
+    """The image that --image names: one of PUBLISHED, an image's id, or a parameter that has one. Raises UsageError."""
     if text in PUBLISHED:
         return PUBLISHED[text]
     if _ID_FORM.fullmatch(text):

@@ -1,4 +1,4 @@
-"""What is to be done: a Job, with its program, its files and its environment."""
+"""A Job, with its program, its files and its environment."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Program:
 
 @dataclass(frozen=True)
 class Environment:
-    """How the Python on the server is made: `path`, relative to the job's root, is what uv reads it from, and `python`
-    the version that was asked for."""
+    """The Python environment on the server. `path`, relative to the job's root, is the file or folder that uv reads,
+    and `python` the wanted version."""
 
     kind: Literal["none", "script", "requirements", "project"] = "none"
     path: str = ""
@@ -38,11 +38,11 @@ class Environment:
 
 @dataclass(frozen=True)
 class SentFile:
-    """A file that goes along, and which one that was when it was chosen.
+    """A file that is sent, and its identity when it was chosen.
 
-    `place` is where in the job's root it goes, `path` what it is called here, and `real` the same without links: who
-    opens it follows none, and finds the same `device` and `inode`. `size` is in bytes, 0 for a link to a folder;
-    `link` what it says if it is a link.
+    `place` is its path in the job's root, `path` its path here, and `real` the same with all links resolved: it is
+    opened without following links, and must have the same `device` and `inode`. `size` is in bytes, 0 for a link to a
+    folder. `link` is the target of a link.
     """
 
     place: str
@@ -57,11 +57,11 @@ class SentFile:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What is sent. `files` are sorted by place.
+    """The files that are sent, sorted by place.
 
-    `cwd` is the working directory's place in the job's root (`.` when they are the same); `notes` are what the user
-    should know about what was left out or taken. `large` are the places of files that travel each by itself, so that a
-    change of the code does not send them again.
+    `cwd` is the path of the working directory in the job's root (`.` when they are the same). `notes` tell the user
+    what was taken or left out. `large` are the places of files that are uploaded each by itself, so that they are not
+    uploaded again when the code changes.
     """
 
     root: Path
@@ -74,7 +74,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class S3Input:
-    """Objects of a bucket that go along, as `text` names them: `key` is an object's, a prefix or a glob."""
+    """Objects of a bucket as inputs, as `text` names them. `key` is an object's key, a prefix or a glob."""
 
     text: str
     bucket: str
@@ -83,7 +83,7 @@ class S3Input:
 
 @dataclass(frozen=True)
 class Terminal:
-    """What an interactive program is started before; it hears when the size changes."""
+    """The terminal of an interactive program, with its first size."""
 
     term: str = "xterm-256color"
     rows: int = 24
@@ -92,9 +92,9 @@ class Terminal:
 
 @dataclass(frozen=True)
 class Spot:
-    """A server that EC2 may take away, for less. `max_price` is in USD an hour, the on-demand price where there is
-    none; `checkpoint` is where the program keeps what it goes on from, relative to the working directory, or empty;
-    `or_on_demand` is to take a server at the full price when no other can be had; `types` are those that would do."""
+    """A cheaper server that EC2 may take away. `max_price` is in USD an hour, and by default the on-demand price.
+    `checkpoint` is the path of the program's checkpoint, relative to the working directory, or empty. `or_on_demand` is
+    whether to take an on-demand server when there is no spot server. `types` are the possible types."""
 
     max_price: float | None = None
     checkpoint: str = ""
@@ -104,12 +104,12 @@ class Spot:
 
 @dataclass(frozen=True)
 class Job:
-    """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
-    set it. `idle` and `sync_every` are 0 where they were not asked for. `fresh` is not to take a server that is kept.
-    `wanted` is what its server has to have; `resolve_options` chooses a type by it where no type was said.
-    `notes` are what the user should know before it starts. `stdin` is whether its client has a standard input for it.
+    """One run of a program. Times are in seconds. `max_time` counts from the program's start, and `cap` is the option
+    that set it. `idle` and `sync_every` are 0 when they were not given. With `fresh`, no kept server is taken. `wanted`
+    are the requirements for the server, by which `resolve_options` chooses a type when none was given. `notes` are for
+    the user, before the job starts. `stdin` is whether the client has standard input for the program.
 
-    `outputs` are globs relative to the working directory, on the server as at home.
+    `outputs` are globs relative to the working directory, on the server as here.
     """
 
     name: str
@@ -138,7 +138,7 @@ class Job:
 
 
 def new_name(program: Program) -> str:
-    """A name people can say, unique enough to try: `fileprocessor-7k2f`. The record's conditional write decides."""
+    """A readable name that is probably unique: `fileprocessor-7k2f`. The record's conditional write decides."""
     base = program.target
     if program.kind == "script":
         base = Path(base).stem

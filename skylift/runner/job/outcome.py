@@ -1,4 +1,4 @@
-"""What came of a job: its Outcome, with its results."""
+"""The Outcome of a job, with its results."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from skylift.runner.text.size import spell_size
 from skylift.runner.text.visible import shown, visible, visible_lines
 
 _LISTED = 10
-"""Results that a table names, and lines of standard error that an error has with it."""
+"""The most results that a table names, and the lines of standard error in an error's note."""
 
 INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
 class Result:
-    """One file that came home; `path` is relative to the working directory. A byte of it that is not UTF-8 is in it as
-    in Python's file names."""
+    """One downloaded result. `path` is relative to the working directory. Bytes that are not UTF-8 are as in Python's
+    file names (surrogateescape)."""
 
     path: str
     size: int
@@ -32,7 +32,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Missing:
-    """A result that did not come home, and why: its server could not read it, or no file here can have its name."""
+    """A result that was not downloaded, and why: its server could not read it, or no file here can have its name."""
 
     path: str
     reason: str
@@ -40,18 +40,16 @@ class Missing:
 
 @dataclass(frozen=True, repr=False)
 class Outcome:
-    """How it went. `exit_code` is what skylift exits with: the program's own, or 128+n, 121 to 125 as documented.
+    """How a job ended. `exit_code` is skylift's exit code: the program's own, 128+n, or 121 to 125 as documented.
 
     `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted, environment-failed and
-    broken; `reason` is one sentence.
-    `left_behind` is what was new on the server and not asked for, `not_written` what the server sent all the same.
-    `missing` are results that are not here, and `changed` those that changed while the server read them; neither
-    touches the exit code.
-    `seconds` are the job's own, from its server's first moment with it to the program's end, however long somebody
-    watched, which `watched_seconds` and `steps`, seconds by step name, tell. The tails are the last 64 KiB of each
-    stream, as far as the one who watched has seen it; `home` is the folder that results are in, `choice` why the server
-    is of its type, where that was chosen. `market` is `spot` or `on-demand`, as its last server was bought. `booted` is
-    when that began with it, and `price` what its time costs.
+    broken. `reason` is one sentence. `left_behind` are new files on the server that were not asked for, and
+    `not_written` such files that the server has sent all the same. `missing` are results that are not here, and
+    `changed` results that changed while the server read them. Neither changes the exit code. `seconds` is the job's own
+    time, from when its server had it to the program's end. `watched_seconds` and `steps` (seconds by step name) are the
+    times of the user's own run. The tails are the last 64 KiB of each stream that the run has shown. `home` is the
+    folder with the results, and `choice` why the server has its type, if that was chosen. `market` is how the last
+    server was bought, `spot` or `on-demand`. `booted` is when that server got the job, and `price` what its time costs.
     """
 
     name: str
@@ -86,21 +84,21 @@ class Outcome:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The results, where they are on this machine; empty when they were not brought home."""
+        """The paths of the results on this machine; empty when they were not downloaded."""
         return () if self.home is None else tuple(self.home / each.path for each in self.results)
 
     def check(self) -> Outcome:
-        """The same; raises JobFailed where the exit code is not 0, as `check=True` does."""
+        """This outcome. Raises JobFailed when the exit code is not 0, as `check=True` does."""
         if self.exit_code:
             raise JobFailed(self)
         return self
 
     def __repr__(self) -> str:
-        """One line, whatever others have put into it."""
+        """One line. Control characters in it are made visible."""
         return f"<Outcome {visible(self.name)}: {self._ended()}; {self._counts()}>"
 
     def _repr_html_(self) -> str:
-        """A small table, for notebooks. What others have written is text in it, and nothing but text."""
+        """A small table for notebooks. All text in it is escaped."""
         rows = [("ended", [self._ended()])]
         if self.reason and self.state != State.SUCCEEDED:
             rows.append(("reason", self.reason.split("\n")))
@@ -163,8 +161,8 @@ class Outcome:
 
 
 class JobFailed(SkyliftError):
-    """The program did not end well, and the caller wanted to hear of it: `outcome` says how, and has its results. The
-    last lines of its standard error are a note, which a traceback shows."""
+    """The program failed, and the caller asked for an error (`check=True`). `outcome` has the details and results. The
+    last lines of standard error are a note, which a traceback shows."""
 
     def __init__(self, outcome: Outcome) -> None:
         reason = " ".join(visible_lines(outcome.reason)).strip()
@@ -179,7 +177,7 @@ class JobFailed(SkyliftError):
             self.add_note("\n".join(["standard error ends with:", *map(visible, last)]))
 
     def __reduce__(self) -> tuple[type[JobFailed], tuple[Outcome]]:
-        """For pools of processes, which send errors home."""
+        """For process pools, which pickle errors."""
         return JobFailed, (self.outcome,)
 
 

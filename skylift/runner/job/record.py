@@ -1,9 +1,8 @@
-"""A job's record in S3: where each thing of it stands, and what the client writes there for the supervisor.
+"""A job's record in S3: its keys, and what the client writes there for the supervisor.
 
-The layout of the prefix is described at the top of server/__init__.py. `record.json` is the client's own: a job's
-role may read it and not write it (see role.py), as all that is not below `server/`. So it is what counts where the
-client has to believe something of a job: which files are its results, until when it may be there, what runs on what.
-What the server says can only be less than that.
+The layout of the prefix is described at the top of server/__init__.py. Only clients write `record.json`: a job's role
+may read it, but may write only below `server/` (see role.py). So the client trusts the record about which files are
+results, when the job must end, and what runs on which type. What the server reports can only narrow that.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from skylift.runner.text.json_object import FOREVER, JsonObject, Malformed, as_o
 
 VERSION = 1
 RECORD_LIMIT = 64 << 20
-"""Bytes; the digest of each large input is in it."""
+"""The most bytes of a record, which has the digest of each large input."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 SETUP_ALLOWANCE = 900
 """Seconds beyond --max-time and --keep until the operating system turns the server off: boot, environment, results."""
 SPOT_ALLOWANCE = 3600
-"""Likewise for a job whose servers may be taken away: each next one has to come and to boot."""
+"""The same for a spot job: each next server has to be found and to boot."""
 
 
 def bucket_name(account: str, region: str) -> str:
@@ -101,12 +100,12 @@ class Prefix:
         return f"{self.base}/server/results/{path}"
 
     def shared(self, key: str) -> str:
-        """An object that a manifest names: with many results, or with one whose path is no key."""
+        """An object that a manifest names: a pack of results, or a result whose path cannot be a key."""
         return f"{self.base}/server/{key}"
 
 
 def deadline_of(job: Job, now: float) -> int:
-    """Seconds since the epoch at which the server is off, whatever happens."""
+    """When the server is off at the latest, in seconds since the epoch."""
     return int(now) + job.max_time + job.keep + (SETUP_ALLOWANCE if job.spot is None else SPOT_ALLOWANCE)
 
 

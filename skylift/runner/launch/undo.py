@@ -15,7 +15,7 @@ from skylift.runner.job.server import Server
 from skylift.runner.job.states import State
 from skylift.runner.launch.server import terminate
 from skylift.runner.remote.account import Account
-from skylift.runner.steps import in_thread, made
+from skylift.runner.steps import in_thread, make_with_undo
 from skylift.runner.watcher import Watcher
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Undo:
 
     async def make(self, make: Callable[[], T], unmake: Callable[[T], object]) -> T:
         """Make something in a thread, and register its undo. A caller that is cancelled meanwhile waits for both."""
-        return await made(self._steps, make, unmake, self._tell)
+        return await make_with_undo(self._steps, make, unmake, self._tell)
 
     def add(self, step: Callable[[], object]) -> None:
         """Register an undo step, which will be called in a thread."""

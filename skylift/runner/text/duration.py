@@ -1,4 +1,4 @@
-"""Durations as people write them (`90`, `45s`, `30m`, `1h30m`, `2d`) and as people read them."""
+"""Parsing durations (`90`, `45s`, `30m`, `1h30m`, `2d`) and formatting them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _FORM = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 
 def parse_duration(text: str, option: str) -> int:
-    """Seconds. A bare number is seconds; units go from large to small, each once."""
+    """A duration in seconds. A bare number is seconds. Units go from large to small, each at most once. Raises
+    UsageError."""
     found = _FORM.fullmatch(text.strip().lower())
     if found is None or not any(found.groups()):
         raise UsageError(
@@ -25,7 +26,7 @@ def parse_duration(text: str, option: str) -> int:
 
 
 def spell_duration(seconds: float) -> str:
-    """`0.34 s`, `12.3 s`, `4m 05s`, `1h 30m`: short, and no more precise than is of use."""
+    """`0.34 s`, `12.3 s`, `4m 05s`, `1h 30m`: short, and only as precise as is useful."""
     if seconds < 10:
         return f"{seconds:.2f} s"
     if seconds < 60:
@@ -38,7 +39,7 @@ def spell_duration(seconds: float) -> str:
 
 
 def spell_short(seconds: float) -> str:
-    """`4s`, `12m`, `3h`, `5d`: for a column, where an age need not be exact."""
+    """`4s`, `12m`, `3h`, `5d`: for a column of ages."""
     for name, unit in _UNITS.items():
         if seconds >= unit:
             return f"{int(seconds // unit)}{name}"
@@ -46,7 +47,7 @@ def spell_short(seconds: float) -> str:
 
 
 def spell_rest(seconds: float) -> str:
-    """`10 more minutes`, `3 more hours`: how long something that ends by itself is still there."""
+    """`10 more minutes`, `3 more hours`: the time that is left."""
     for unit, size in (("hour", 3600), ("minute", 60)):
         if seconds >= 2 * size:
             return f"{round(seconds / size)} more {unit}s"
@@ -54,5 +55,5 @@ def spell_rest(seconds: float) -> str:
 
 
 def moment(text: str) -> float:
-    """Seconds since the epoch of a time as statuses have it: `2026-01-31T12:00:00.123Z`."""
+    """A time like `2026-01-31T12:00:00.123Z`, in seconds since the epoch."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote: read field by field into what it must be, or refused with the reason."""
+"""Parsing JSON from others: each field is checked for what it must be, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 FOREVER = 253402300799.0
-"""Seconds since the epoch at which the year 9999 ends: the last that a time can be spelled of."""
+"""The end of the year 9999, in seconds since the epoch: the last time that can be formatted."""
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)")
 _SHOWN = 40
 
 
 class Malformed(Exception):
-    """`str()` is the reason, the end of a sentence that names the file."""
+    """`str()` is the reason, as the end of a sentence that begins with the file."""
 
 
 def parse_json(data: bytes, most: int) -> Any:
-    """Any JSON of at most so many bytes of UTF-8. Raises Malformed, whatever the bytes are: also for what is nested too
-    deeply, for NaN and Infinity, and for numbers of thousands of digits."""
+    """Any JSON of at most `most` bytes of UTF-8. Raises Malformed for anything else, also for deep nesting, for NaN and
+    Infinity, and for numbers with thousands of digits."""
     if len(data) > most:
         raise Malformed(f"it has more than {most} bytes")
     try:
@@ -49,19 +49,19 @@ def as_object(value: object, name: str) -> JsonObject:
 
 
 class JsonObject:
-    """Each method gives a field as what it must be, None where it is missing or null, and raises Malformed where it is
-    anything else. Fields that nobody asks for may be anything: they do not travel on."""
+    """A JSON object. Each method returns a field of one type, or None when it is missing or null, and raises Malformed
+    when it is anything else. Fields that are not read are dropped, whatever they are."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self._content = content
 
     @property
     def content(self) -> dict[str, Any]:
-        """As it came, for whoever only passes it on."""
+        """The object as it came, for code that only passes it on."""
         return self._content
 
     def text(self, name: str, most: int, form: re.Pattern[str] | None = None) -> str | None:
-        """At most so many characters, all of it of a form, if there is one."""
+        """A text of at most `most` characters, which matches `form` if there is one."""
         value = self._content.get(name)
         if value is None:
             return None
@@ -96,7 +96,7 @@ class JsonObject:
         return None if value is None else as_integer(value, f"`{name}`", low, high)
 
     def number(self, name: str, low: float, high: float) -> float | None:
-        """Also a whole one."""
+        """A number, which may be an integer."""
         value = self._content.get(name)
         return None if value is None else as_number(value, f"`{name}`", low, high)
 
@@ -112,7 +112,7 @@ class JsonObject:
         return None if value is None else as_object(value, f"`{name}`")
 
     def list(self, name: str, most: int) -> list[Any]:
-        """Of at most so many things; empty where it is missing."""
+        """A list of at most `most` items; empty when it is missing."""
         value = self._content.get(name)
         if value is None:
             return []
@@ -123,7 +123,7 @@ class JsonObject:
         return value
 
     def texts(self, name: str, most: int, longest: int) -> tuple[str, ...]:
-        """A list of at most so many texts of at most so many characters."""
+        """A list of at most `most` texts of at most `longest` characters each."""
         found = self.list(name, most)
         if not all(isinstance(each, str) and len(each) <= longest for each in found):
             raise Malformed(f"`{name}` is not a list of texts of at most {longest} characters")
@@ -141,18 +141,18 @@ def as_integer(value: object, name: str, low: int, high: int) -> int:
 def as_number(value: object, name: str, low: float, high: float) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise Malformed(f"{name} is not a number")
-    # Compared as what it is: a whole number may be too large for a float.
+    # Not converted: an integer may be too large for a float.
     if (isinstance(value, float) and not math.isfinite(value)) or not low <= value <= high:
         raise Malformed(f"{name} is not between {low:g} and {high:g}")
     return float(value)
 
 
 def given(value: object, name: str) -> None:
-    """Raises Malformed for a field that must be there and is not."""
+    """Raises Malformed when a required field is missing."""
     if value is None:
         raise Malformed(f"`{name}` is missing")
 
 
 def shown(text: str) -> str:
-    """Short, and without anything that a terminal would obey."""
+    """A short text without control characters."""
     return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

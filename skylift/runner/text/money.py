@@ -1,4 +1,4 @@
-"""Sums of money as people read them."""
+"""Formatting sums of money."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def spell_usd(value: float | None) -> str:
-    """Three figures that mean something, and cents where there are dollars; `unknown` where there is no price."""
+    """Three significant digits, and cents from one dollar on; `unknown` when there is no price."""
     if value is None:
         return "unknown"
     if value == 0:
@@ -17,7 +17,7 @@ def spell_usd(value: float | None) -> str:
 
 
 def spell_dollars(usd: float) -> str:
-    """Cents where they say something, and of less than one the first figure that does: `$0.0003`."""
+    """Dollars and cents; below one cent, the first significant digit: `$0.0003`."""
     if usd >= 0.01 or usd <= 0:
         return f"${usd:.2f}"
     return f"${usd:.{max(4, -math.floor(math.log10(usd)))}f}"

@@ -1,4 +1,4 @@
-"""The end of a stream, for those who do not keep all of it."""
+"""Keeping only the end of a stream."""
 
 from __future__ import annotations
 

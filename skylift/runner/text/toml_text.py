@@ -1,4 +1,4 @@
-"""Files that a project says something of itself in: read and parsed as what somebody else may have made."""
+"""Reading and parsing a project's own files, which somebody else may have made."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SETTINGS_LIMIT = 4 << 20
 
 
 def read_text(path: Path, most: int = SETTINGS_LIMIT, errors: str = "strict") -> str:
-    """A regular file of UTF-8. Raises OSError, UnicodeDecodeError, and UsageError for what is a pipe, a device or too
-    large: reading it might have no end."""
+    """The text of a regular UTF-8 file. Raises OSError, UnicodeDecodeError, and UsageError for a pipe, a device or a
+    file that is too large: reading it might never end."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
@@ -32,8 +32,8 @@ def read_text(path: Path, most: int = SETTINGS_LIMIT, errors: str = "strict") ->
 
 
 def parse_toml(text: str, source: str, advice: str = "") -> dict[str, Any]:
-    """Raises UsageError, also for what tomllib does not say in its own words: nested too deeply, numbers of thousands
-    of digits."""
+    """Parse TOML. Raises UsageError, also for deep nesting and for numbers with thousands of digits, which tomllib does
+    not report as TOMLDecodeError."""
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -43,7 +43,7 @@ def parse_toml(text: str, source: str, advice: str = "") -> dict[str, Any]:
 
 
 def table_of(content: object, *names: str) -> dict[str, Any]:
-    """An inner table; an empty one where there is none, or something else."""
+    """An inner table; an empty one when there is none, or something else."""
     for name in names:
         content = content.get(name) if isinstance(content, dict) else None
     return content if isinstance(content, dict) else {}
