@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from whole_run import Seen
 
+from skylift.runner.flow import Attach
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.settings import Settings
@@ -66,6 +67,25 @@ def test_the_second_ctrl_c_ends_a_job_that_has_no_server(
         assert cancelled.wait(60)
     else:
         assert not cancelled.is_set()
+
+
+def test_ctrl_c_after_leaving_does_not_end_the_job(account: Account, tmp_path: Path) -> None:
+    """`~.` and then a Ctrl-C of the impatient: the job was left running, and stays so."""
+    seen = Seen()
+
+    async def leave_and_press() -> list[dict[str, object]]:
+        job = WatchedJob(account, "left", tmp_path, 0, "t3.small", None, launched_here=True)
+        watching = Attach(job, seen, Clock(seen))
+        watching._streaming._phase = Phase.RUNNING
+        watching._task = asyncio.ensure_future(asyncio.sleep(60))
+        watching.leave()
+        watching.interrupt()
+        watching.interrupt()
+        await asyncio.wait([watching._task])
+        return watching._streaming._follower._waiting
+
+    assert asyncio.run(leave_and_press()) == []
+    assert seen.notes == []
 
 
 def test_what_never_ran_leaves_no_secrets(account: Account) -> None:
