@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import textwrap
 import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
@@ -87,12 +88,27 @@ def imported(folder: Path) -> set[str]:
     return found
 
 
+PAGE_NEEDS = """
+import asyncio
+from pathlib import Path
+
+class tqdm:
+    def __init__(self, *, total: int, desc: str, unit: str, unit_scale: bool) -> None: ...
+    def update(self, n: float = 1) -> bool | None: ...
+    def close(self) -> None: ...
+"""
+
+
 def test_a_users_type_checker_sees_the_api(tmp_path: Path) -> None:
-    """A file of uses that must pass, and one with a mistake in each line that says so."""
+    """A file of uses and the page's own must pass; another has a mistake in each line that says so."""
     uses = Path(__file__).parent / "typed_uses"
+    page = re.findall(r"```python\n(.*?)```", (TOP / "docs" / "python.md").read_text(), re.DOTALL)
+    assert len(page) > 5
+    shown = textwrap.indent("".join(page), "    ")
+    (tmp_path / "page.py").write_text(f"{PAGE_NEEDS}\n\nasync def page() -> None:\n{shown}")
     mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--cache-dir", str(tmp_path / "cache")]
     done = subprocess.run(
-        [*mypy, str(uses / "right.py"), str(uses / "wrong.py")],
+        [*mypy, "page.py", str(uses / "right.py"), str(uses / "wrong.py")],
         capture_output=True,
         text=True,
         check=False,

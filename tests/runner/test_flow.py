@@ -17,6 +17,7 @@ from whole_run import Seen, host, order, run
 
 from skylift.runner.errors import LaunchFailed, NameTaken, RunError, UsageError
 from skylift.runner.flow import Run
+from skylift.runner.job.job import Program
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix, bucket_name
 from skylift.runner.job.settings import NewestImage, Settings
@@ -26,6 +27,7 @@ from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.network import find_network
 from skylift.runner.launch.role import BOUNDARY
+from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api
 
 
@@ -50,6 +52,18 @@ def test_a_run_from_nothing_to_its_results(
     assert {"check", "network", "key", "role", "upload", "server", "program", "results"} <= set(outcome.steps)
     assert "hush" not in found["user_data"]
     machine.wait()
+
+
+def test_a_program_that_was_never_started_has_no_step_for_results(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
+) -> None:
+    job = plan_job(Order(Program("command", "nosuchcmd"), outputs=["*.txt"]), folder, {})
+    with host(api, machine):
+        outcome = run(job, settings, seen)
+    machine.wait()
+    assert (outcome.exit_code, outcome.unmatched) == (127, ("*.txt",))
+    assert "results" not in {*outcome.steps, *seen.steps}
+    assert "results..." not in seen.steps
 
 
 def test_nothing_that_costs_is_left(settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path) -> None:
