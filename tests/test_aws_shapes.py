@@ -101,4 +101,17 @@ def test_a_handler_takes_and_answers_the_shapes_of_its_own_operation() -> None:
     assert typed > TYPED
 
 
-TYPED = 100
+def test_no_handler_and_no_check_takes_or_answers_just_anything() -> None:
+    """Also those that are made for several operations: what they read by name is at least a request (`Params`)."""
+    loose = {
+        f"{operation.service} {operation.name}: {function.__qualname__}({name}: {annotation})"
+        for operation in OPERATIONS
+        for function in (own(operation.handler) or operation.handler, operation.checks)
+        if isinstance(function, FunctionType | MethodType)
+        for name, annotation in inspect.get_annotations(getattr(function, "__func__", function)).items()
+        if name in ("params", "_params", "return") and "Any" in str(annotation)
+    }
+    assert loose == set()
+
+
+TYPED = 650

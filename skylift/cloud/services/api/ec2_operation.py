@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.check import anything, on
-from skylift.cloud.services.api.operation import Answer, Checks, Handler, Operation, Unsettled
+from skylift.cloud.services.api.operation import Answer, Checks, Handler, Operation, Params, Unsettled
 from skylift.cloud.store.database import Tx
 
 PAGES = "Filters MaxResults NextToken"
@@ -37,7 +35,7 @@ _NO_DRY_RUN = frozenset(
 def _dry_runnable(handler: Handler) -> Handler:
     """With `DryRun` everything is done up to the commit, which the error prevents."""
 
-    def handle(tx: Tx, caller: Caller, params: Any) -> Answer:
+    def handle(tx: Tx, caller: Caller, params: Params) -> Answer:
         result = handler(tx, caller, params)
         if params.get("DryRun"):
             raise ServiceError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
