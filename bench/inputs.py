@@ -1,10 +1,14 @@
-"""What does the second run with the same inputs save? A large input and code, first sent, then found again.
+"""What does the second run with the same inputs save? A large input and code, first sent, then found again; or many
+small ones.
 
-    sudo python bench/inputs.py [--size MIB] [--rounds N] [--images-of HOME]
+    sudo python bench/inputs.py [--size MIB | --files N] [--rounds N] [--images-of HOME]
 
 Each round is a cloud of its own: a first run, one with nothing changed, one with other code, and one that takes the
 input from S3. Beside them stands the floor of what none can do without: reading and hashing the input here, and
 fetching it there, which is a copy through a loopback connection to another file, hashed on the way.
+
+With --files, of 2 KiB each, what they add to a run is the whole command less the whole of one without them. The floor
+is `tar | ssh` to a server of the same kind, which checks and keeps nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
+import shutil
 import socket
 import statistics
 import subprocess
@@ -21,21 +27,28 @@ import threading
 import time
 from pathlib import Path
 
-from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment
+from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment, server_with
 
 from skylift.cloud.state.home import Home
 
 MIB = 1 << 20
 CODE = "import os\nprint(os.path.getsize('data.bin'))\n"
+COUNT = """import os, sys
+found = [each for each in os.scandir("many")] if os.path.isdir("many") else []
+sys.exit(0 if len(found) == %d and all(each.stat().st_size == 2048 for each in found) else 1)
+"""
 Times = dict[str, float]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=1024, metavar="MIB")
+    parser.add_argument("--files", type=int, default=0, metavar="N")
     parser.add_argument("--rounds", type=int, default=3)
     add_images_option(parser)
     chosen = parser.parse_args()
+    if chosen.files:
+        return many_files(chosen)
     runs: dict[str, list[Times]] = {}
     floors: list[Times] = []
     for _ in range(chosen.rounds):
@@ -45,6 +58,42 @@ def main() -> None:
     report("floor", floors)
     for name, times in runs.items():
         report(name, times)
+    return None
+
+
+def many_files(chosen: argparse.Namespace) -> None:
+    """The ways take turns, so that what else the machine does meets all of them."""
+    count, runs, floors = chosen.files, dict[str, list[Times]](), list[float]()
+    with cloud_up(chosen.images_of) as home, tempfile.TemporaryDirectory(prefix="skylift-inputs-") as base:
+        folder, many = Path(base), Path(base, "many")
+        (folder / "nothing.py").write_text("pass\n")
+        ssh = server_with(home, folder, folder / "nothing.py")
+        run(home, folder, "pass", [])  # the network, the key and the bucket
+        for _ in range(chosen.rounds):
+            shutil.rmtree(many, ignore_errors=True)
+            many.mkdir()
+            for number in range(count):
+                (many / f"{number}.bin").write_bytes(os.urandom(2048))
+            there = shlex.join([*ssh, "rm -rf there && mkdir there && tar xf - -C there"])
+            subprocess.run([*ssh, "true"], check=True)
+            began = time.perf_counter()
+            subprocess.run(["sh", "-c", f"tar cf - many | {there}"], cwd=folder, check=True)
+            floors.append(time.perf_counter() - began)
+            runs.setdefault("without", []).append(run(home, folder, COUNT % 0, []))
+            runs.setdefault("first", []).append(run(home, folder, COUNT % count, ["--in", "many"]))
+            runs.setdefault("again", []).append(run(home, folder, COUNT % count, ["--in", "many"]))
+            (many / "7.bin").write_bytes(os.urandom(2048))
+            runs.setdefault("one changed", []).append(run(home, folder, COUNT % count, ["--in", "many"]))
+    floor = statistics.median(floors)
+    load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()}"
+    print(f"{count} files of 2 KiB, {chosen.rounds} rounds, medians in seconds; {load}")
+    print(f"  tar | ssh   {floor:.2f}")
+    bare = statistics.median(each["whole"] for each in runs["without"])
+    for name, times in runs.items():
+        report(name, times)
+        more = statistics.median(each["whole"] for each in times) - bare
+        if name != "without":
+            print(f"  {'':12}{more:.2f} more than without: {more / floor:.2f}x the floor")
 
 
 def round_of(home: Home, folder: Path, size: int, runs: dict[str, list[Times]], floors: list[Times]) -> None:

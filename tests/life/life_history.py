@@ -254,7 +254,7 @@ class Life:
             "argv": ["program"],
             "python": False,
             "cwd": ".",
-            "bundle_sha256": digest,
+            "packs": [{"sha256": digest, "files": 1, "size": 1}],
             "environment": {"kind": "none", "path": ""},
             "outputs": ["result.txt", "large.bin"],
             "has_env": job.has_env,

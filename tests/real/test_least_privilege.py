@@ -60,7 +60,7 @@ class Intruder:
     def _their_bundle(self, cloud: RealCloud) -> str:
         """What the neighbour was given, in the place of all jobs' inputs."""
         record = cloud.client("s3").get_object(Bucket=self.bucket, Key="jobs/neighbour/record.json")
-        return f"inputs/sha256/{json.load(record['Body'])['bundle_sha256']}"
+        return f"inputs/sha256/{json.load(record['Body'])['packs'][0]['sha256']}"
 
     def _denied(self, image: str, account: str, their_bundle: str) -> dict[str, Attempt]:
         bucket, other = {"Bucket": self.bucket}, {"InstanceIds": [self.neighbour]}

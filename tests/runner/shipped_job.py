@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import whole_archive
-from skylift.runner.ship.blob_store import BLOBS
-from skylift.runner.ship.bundle import write_archive
+from skylift.runner.ship.pack import pack_bundle
 
 # A program that is over at once may have taken its server along before anybody has opened the door.
 WAIT_FOR_GO = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n"
@@ -44,15 +43,17 @@ class Shipped:
     def ship_order(self, order: Order, **record: Any) -> Job:
         job = plan_job(order, self.folder, os.environ)
         self.prefix = Prefix(job.name)
-        archive = io.BytesIO()
-        write_archive(job.bundle, archive)
-        digest = hashlib.sha256(archive.getvalue()).hexdigest()
-        text = encode_record(job, created=time.time(), deadline=int(time.time()) + 900, bundle_sha256=digest)
+        with tempfile.TemporaryFile() as archive:
+            packs = pack_bundle(job.bundle, archive)
+            for each in packs:
+                with each.blob.open() as file:
+                    self._api.put(self._bucket, each.blob.key, file.read())
+        told = [each.as_record() for each in packs]
+        text = encode_record(job, created=time.time(), deadline=int(time.time()) + 900, packs=told)
         content = {**json.loads(text), **record}
         assert self._api.put(self._bucket, self.prefix.record, json.dumps(content).encode(), first=True)
         self._api.put(self._bucket, self.prefix.supervisor, whole_archive())
-        self._api.put(self._bucket, BLOBS + digest, archive.getvalue())
-        self.bundle = BLOBS + digest
+        self.bundle = packs[0].blob.key
         if job.env:
             self._api.put(self._bucket, self.prefix.env, encode_env(job))
         return job

@@ -114,7 +114,7 @@ def encode_record(
     *,
     created: float,
     deadline: int,
-    bundle_sha256: str,
+    packs: Sequence[dict[str, Any]],
     large: Sequence[dict[str, Any]] = (),
     uv: dict[str, str] | None = None,
     prebuilt: dict[str, Any] | None = None,
@@ -138,7 +138,7 @@ def encode_record(
         "sync_every": job.sync_every,
         "keep": job.keep,
         "instance_type": job.instance_type,
-        "bundle_sha256": bundle_sha256,
+        "packs": list(packs),
         "large": list(large),
         **({"stdin": True} if job.stdin else {}),
         **({"choice": job.choice.as_json()} if job.choice is not None else {}),
@@ -190,8 +190,10 @@ def _record(told: JsonObject) -> Record:
     given(created, "created")
     given(deadline, "deadline")
     assert created is not None and deadline is not None
-    large = [
-        as_object(each, "an entry of `large`").text("sha256", 64, _SHA256) for each in told.list("large", 1_000_000)
+    inputs = [
+        as_object(each, f"an entry of `{name}`").text("sha256", 64, _SHA256)
+        for name in ("packs", "large")
+        for each in told.list(name, 1_000_000)
     ]
     choice = told.inner("choice")
     return Record(
@@ -205,7 +207,7 @@ def _record(told: JsonObject) -> Record:
         spot=told.inner("spot") is not None,
         choice=choice.content if choice is not None else None,
         max_time=told.integer("max_time", 0, 1 << 40) or 0,
-        inputs=frozenset(each for each in (*large, told.text("bundle_sha256", 64, _SHA256)) if each),
+        inputs=frozenset(each for each in inputs if each),
         cwd=told.text("cwd", 4096) or ".",
     )
 

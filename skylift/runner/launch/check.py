@@ -21,8 +21,8 @@ from skylift.runner.launch.service_role import ensure_fleet_roles
 from skylift.runner.launch.stages import Checked
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
-from skylift.runner.ship.blob_store import Blob, LargeFile, blob_of_archive, large_files
-from skylift.runner.ship.bundle import write_archive
+from skylift.runner.ship.blob_store import LargeFile, large_files
+from skylift.runner.ship.pack import Pack, pack_bundle
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, find_prebuilt
 from skylift.runner.ship.recipe import recipe_of
 from skylift.runner.ship.s3_input import S3Source, find_sources
@@ -60,8 +60,8 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
         needs_uv = job.environment.kind != "none" or bool(job.environment.python)
         uv = WHEELS[processor] if needs_uv and not settings.image.has_uv else None
         prebuilt = await in_thread(_find_prebuilt, account, job, processor, image, sources) if needs_uv else None
-        bundle, large = packed
-        upload = Upload(bundle, large, sources)
+        packs, large = packed
+        upload = Upload(packs, large, sources)
         configuration = configuration_of(job, image, settings, caller, upload.buckets(account.bucket))
         compatible = () if job.fresh else tuple(each for each in kept if each.configuration == configuration)
         return Checked(account, Shipment(job, deadline, upload, uv, prebuilt), image, caller, configuration, compatible)
@@ -73,9 +73,8 @@ def _import_ssh() -> None:
     threading.Thread(target=importlib.import_module, args=("skylift.runner.remote.ssh",)).start()
 
 
-def _pack(job: Job, archive: IO[bytes]) -> tuple[Blob, tuple[LargeFile, ...]]:
-    write_archive(job.bundle, archive)
-    return blob_of_archive(archive), large_files(job.bundle)
+def _pack(job: Job, archive: IO[bytes]) -> tuple[tuple[Pack, ...], tuple[LargeFile, ...]]:
+    return pack_bundle(job.bundle, archive), large_files(job.bundle)
 
 
 def _with_types_there(api: Api, spot: Spot | None) -> Spot | None:

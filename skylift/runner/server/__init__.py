@@ -33,17 +33,18 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     server/files/X          a file whose path cannot be a key, being not UTF-8 or too long: X is the path's SHA-256
     server/manifest.json    those results with sizes and SHA-256, written after the last of them
 
-Beside it, `s3://BUCKET/inputs/sha256/SHA-256` is what jobs were given, by its content: bundles, which hold a job's
-files, and large files. The client puts them there, and the record names those that are the job's.
+Beside it, `s3://BUCKET/inputs/sha256/SHA-256` is what jobs were given, by its content: packs, which hold many files
+each, and large files. The client puts them there, and the record names those that are the job's.
 
 record.json, where what is marked * may be missing:
 
     version, job, created, deadline     1, the name, and seconds since the epoch
     argv, python                        what to start; whether argv[0] becomes the environment's interpreter
-    cwd                                 where in the bundle
-    bundle_sha256                       of the bundle, a tar.gz
+    cwd                                 where in the job's folder
+    packs                               [{"sha256", "files", "size"}]: archives, tar.gz, of the job's files; how many
+                                        entries one has, and how many bytes these files have together
     large*                              [{"place", "mode", "sha256", "size"}]: files that came by themselves, and where
-                                        in the bundle's root they belong
+                                        in the job's folder they belong
     environment                         {"kind", "path", "python"*}; kind is none, script, requirements or project, and
                                         path the script, the requirements file or the project's folder
     uv*                                 {"key", "sha256"} of uv's wheel in the bucket, for images that have none

@@ -27,7 +27,7 @@ class JobRecord(NamedTuple):
     argv: List[str]
     python: bool
     cwd: str
-    bundle_sha256: str
+    packs: List[Dict[str, Any]]
     large: List[Dict[str, Any]]
     environment: Dict[str, Any]
     uv: Optional[Dict[str, str]]
@@ -57,7 +57,7 @@ class JobRecord(NamedTuple):
                 argv=found["argv"],
                 python=found["python"],
                 cwd=found["cwd"],
-                bundle_sha256=found["bundle_sha256"],
+                packs=found["packs"],
                 large=found.get("large", []),
                 environment=found["environment"],
                 uv=found.get("uv"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 from skylift.runner.server.cached_environment import CachedEnvironment
+from skylift.runner.server.concurrently import crew
 from skylift.runner.server.environment import Environment
 from skylift.runner.server.inputs import SHELF, Inputs
 from skylift.runner.server.outcome import Ended
@@ -15,8 +16,10 @@ from skylift.runner.server.prebuilt import PrebuiltEnvironment
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.session import Session
 from skylift.runner.server.status import State
-from skylift.runner.server.unpack import clear_away, make_folder, sha256_of, unpack
+from skylift.runner.server.unpack import Unpacking, clear_away, make_folder, sha256_of
 from skylift.runner.server.uv import Uv
+
+_AT_A_TIME = 4
 
 
 class Prepared(NamedTuple):
@@ -37,21 +40,32 @@ class Preparation:
 
     def run(self) -> Prepared:
         self._session.status.set(state=State.UNPACKING)
-        self._unpack_bundle()
+        self._unpack_packs()
         self._fetch_inputs()
         make_folder(self._session.cwd, self._context.login.place, self._context.login.user)
         secrets = self._session.env_values.fetch()
         self._restore_checkpoint()
         return self._make_environment(secrets)
 
-    def _unpack_bundle(self) -> None:
-        login, archive, digest = self._context.login, self._context.folder / "bundle.tar.gz", self._record.bundle_sha256
+    def _unpack_packs(self) -> None:
+        """In their order, each as soon as it is here, while others come."""
+        login, packs = self._context.login, self._record.packs
+        clear_away(login.place)
+        unpacking = Unpacking(login.place, login.user)
+        if len(packs) == 1:
+            unpacking.unpack(self._fetch_pack(packs[0]), packs[0])
+            return
+        with crew(_AT_A_TIME) as pool:
+            for archive, pack in pool.map(lambda each: (self._fetch_pack(each), each), packs):
+                unpacking.unpack(archive, pack)
+
+    def _fetch_pack(self, pack: Dict[str, Any]) -> Path:
+        digest = pack["sha256"]
+        archive: Path = self._context.folder / ("%s.tar.gz" % digest)
         self._context.retry("bundle", lambda: self._shelf().fetch(digest, archive))
         if sha256_of(archive) != digest:
             raise Ended(State.BROKEN, "The bundle that arrived is not the one that was sent.")
-        clear_away(login.place)
-        unpack(archive, login.place, login.user)
-        archive.unlink()
+        return archive
 
     def _shelf(self) -> Prefix:
         return self._context.place(SHELF)

@@ -1,4 +1,4 @@
-"""Unpacking the archive with the user's files into the job's folder."""
+"""Unpacking the archives with the user's files into the job's folder."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import pwd
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
-from typing import Set
+from typing import Any, Dict, Set
 
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.status import State
@@ -55,24 +56,44 @@ def clear_away(place: Path) -> None:
         shutil.rmtree(str(place))
 
 
-def unpack(archive: Path, place: Path, user: pwd.struct_passwd) -> None:
-    """Unpack regular files and links, only below `place`. The login user owns all of them."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    make_folder(place, place, user)
-    folders: Set[Path] = set()
-    with tarfile.open(str(archive), "r:gz") as tar:
-        for entry in tar:
-            if not (entry.isreg() or entry.issym()):
-                raise Ended(State.BROKEN, "The bundle has an entry that is neither a file nor a link: %s" % entry.name)
-            target = make_room(entry.name, place, user, folders)
-            if target.is_symlink() or target.exists():
-                target.unlink()
-            if entry.issym():
-                os.symlink(entry.linkname, str(target))
-            else:
-                source = tar.extractfile(entry)
-                assert source is not None
-                with target.open("wb") as file:
-                    shutil.copyfileobj(source, file, 1 << 20)
-                target.chmod(entry.mode & 0o777)
-            os.lchown(str(target), user.pw_uid, user.pw_gid)
+class Unpacking:
+    """All packs of a job, one after the other, into `place`: regular files and links only, nothing outside of it, all
+    of it the login user's. What a pack holds is what the record says of it, or the job ends."""
+
+    def __init__(self, place: Path, user: pwd.struct_passwd) -> None:
+        self._place, self._user = place, user
+        self._folders: Set[Path] = set()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place, place, user)
+
+    def unpack(self, archive: Path, told: Dict[str, Any]) -> None:
+        """`told` is what the record has of it: `files` and `size`. The archive is gone after that."""
+        files = size = 0
+        try:
+            with tarfile.open(str(archive), "r:gz") as tar:
+                for entry in tar:
+                    files, size = files + 1, size + (entry.size if entry.isreg() else 0)
+                    if files > told["files"] or size > told["size"]:
+                        raise Ended(State.BROKEN, "The bundle has more in it than its record says: %s" % entry.name)
+                    self._take(tar, entry)
+        except (tarfile.TarError, EOFError, zlib.error) as error:
+            raise Ended(State.BROKEN, "The bundle cannot be read: %s" % error) from None
+        if (files, size) != (told["files"], told["size"]):
+            raise Ended(State.BROKEN, "The bundle has less in it than its record says.")
+        archive.unlink()
+
+    def _take(self, tar: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
+        if not (entry.isreg() or entry.issym()):
+            raise Ended(State.BROKEN, "The bundle has an entry that is neither a file nor a link: %s" % entry.name)
+        target = make_room(entry.name, self._place, self._user, self._folders)
+        if os.path.lexists(str(target)):
+            raise Ended(State.BROKEN, "The bundle has two entries of one name: %s" % entry.name)
+        if entry.issym():
+            os.symlink(entry.linkname, str(target))
+        else:
+            source = tar.extractfile(entry)
+            assert source is not None
+            with target.open("xb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+            target.chmod(entry.mode & 0o777)
+        os.lchown(str(target), self._user.pw_uid, self._user.pw_gid)

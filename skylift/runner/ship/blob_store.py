@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -29,12 +29,14 @@ _AT_A_TIME = 4
 
 @dataclass(frozen=True)
 class Blob:
-    """Bytes to upload, as they were when they were hashed. `name` is for the user. `open` opens them at their start."""
+    """Bytes to upload, as they were when they were hashed. `name` is for the user. `open` opens them at their start.
+    `files` is how many files of the user's they hold."""
 
     name: str
     sha256: str
     size: int
     open: Callable[[], AbstractContextManager[IO[bytes]]]
+    files: int = 1
 
     @property
     def key(self) -> str:
@@ -51,18 +53,6 @@ class LargeFile:
 
     def as_record(self) -> dict[str, Any]:
         return {"place": self.place, "mode": self.mode, "sha256": self.blob.sha256, "size": self.blob.size}
-
-
-def blob_of_archive(archive: IO[bytes]) -> Blob:
-    """The bundle. Its file stays open."""
-
-    def reopen() -> AbstractContextManager[IO[bytes]]:
-        archive.seek(0)
-        return nullcontext(archive)
-
-    with reopen() as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-        return Blob("The bundle", digest, file.tell(), reopen)
 
 
 def large_files(bundle: Bundle) -> tuple[LargeFile, ...]:
@@ -110,9 +100,30 @@ class BlobStore:
             return False
         return bool(found["ContentLength"] == blob.size)
 
-    def send(self, blob: Blob, progress: Callable[[int], None]) -> None:
+    def send_all(self, blobs: Sequence[Blob], progress: Callable[[int], None], sent: Callable[[Blob], None]) -> None:
+        """Upload blobs: small ones at the same time, then the large ones, whose parts are uploaded at the same time.
+        `sent` is called with each blob that exists. Raises as `send` does."""
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            sending = [pool.submit(self.send, each, progress, sent) for each in blobs if each.size <= _PART]
+            try:
+                for task in sending:
+                    task.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        for each in blobs:
+            if each.size > _PART:
+                self.send(each, progress, sent)
+
+    def send(self, blob: Blob, progress: Callable[[int], None], sent: Callable[[Blob], None] = lambda _: None) -> None:
         """Upload a blob. The object exists only when it is complete. Raises RunError for a file that has changed since
         it was hashed."""
+        if self._stop.is_set():
+            raise RunError("The sending of inputs was interrupted.")
+        self._send(blob, progress)
+        sent(blob)
+
+    def _send(self, blob: Blob, progress: Callable[[int], None]) -> None:
         try:
             content = blob.open()
         except OSError:

@@ -21,7 +21,8 @@ import os
 import stat
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -35,8 +36,9 @@ _WORTH_A_LOOK = 4 << 20
 _SAMPLE = 1 << 18
 _LARGE = 8 << 20
 """The size in bytes from which a file is uploaded by itself."""
-_MOST_LARGE = 40
-"""The job's role names each large file, and the policies of a role have at most 10,240 characters."""
+_MOST_LARGE = 32
+"""The job's role names each large file and each pack of the others (see pack.py). The policies of a role have at most
+10,240 characters."""
 _MOST_FILES = 500_000
 _MOST_BYTES = 100 << 30
 """The most bytes of a project. Files that --in names may be larger."""
@@ -386,36 +388,45 @@ def _me() -> str:
     return os.environ.get("USER") or f"uid {os.geteuid()}"
 
 
-def write_archive(bundle: Bundle, target: IO[bytes], progress: Callable[[int], None] | None = None) -> None:
-    """Write all files but the large ones as tar.gz. The same content gives the same bytes: times and owners are left
-    out.
+class Archiver:
+    """Writes files of a bundle as tar.gz. The same content gives the same bytes: times and owners are left out.
 
     A link stays a link if it points to a file that is sent too. Any other link is replaced by the file that it points
-    to. Raises UsageError for a file that was replaced, or changed its size while it was read.
+    to.
     """
-    places = {each.place for each in bundle.files}
-    folders = {parent.as_posix() for place in places for parent in _parents(place)}
-    sent = places | folders
-    with (
-        gzip.GzipFile(filename="", fileobj=target, mode="wb", compresslevel=_level(bundle), mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        for each in bundle.files:
-            if each.place in bundle.large:
-                continue
-            if each.link and _link_is_sent(each, sent):
-                tar.addfile(_entry(each.place, tarfile.SYMTYPE, linkname=each.link))
-            elif not each.is_folder:
-                _add_file(tar, each)
-            if progress is not None:
-                progress(target.tell())
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    @cached_property
+    def _sent(self) -> set[str]:
+        """All places, with the folders that they are in."""
+        places = {each.place for each in self._bundle.files}
+        return places | {parent.as_posix() for place in places for parent in _parents(place)}
+
+    def write(self, files: Sequence[SentFile], target: IO[bytes] | io.RawIOBase) -> tuple[int, int]:
+        """How many entries there are, and how many bytes the files have. Raises UsageError for a file that is another
+        one by now, or changed its size while it was being read."""
+        entries = size = 0
+        with (
+            gzip.GzipFile(filename="", fileobj=target, mode="wb", compresslevel=_level(files), mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for each in files:
+                if each.link and _link_is_sent(each, self._sent):
+                    tar.addfile(_entry(each.place, tarfile.SYMTYPE, linkname=each.link))
+                elif each.is_folder:
+                    continue
+                else:
+                    size += _add_file(tar, each)
+                entries += 1
+        return entries, size
 
 
-def _level(bundle: Bundle) -> int:
+def _level(files: Sequence[SentFile]) -> int:
     """The compression level: 0 when the start of the largest file does not compress, because compressing is slower than
     sending."""
-    packed = (each for each in bundle.files if each.place not in bundle.large)
-    largest = max(packed, key=lambda each: each.size, default=None)
+    largest = max(files, key=lambda each: each.size, default=None)
     if largest is None or largest.size < _WORTH_A_LOOK:
         return 1
     with _opened(largest) as file:
@@ -437,11 +448,13 @@ def _entry(place: str, kind: bytes, size: int = 0, mode: int = 0o777, linkname: 
     return entry
 
 
-def _add_file(tar: tarfile.TarFile, sent: SentFile) -> None:
+def _add_file(tar: tarfile.TarFile, sent: SentFile) -> int:
+    """Its size."""
     with _opened(sent) as file:
         status = os.fstat(file.fileno())
         entry = _entry(sent.place, tarfile.REGTYPE, size=status.st_size, mode=mode_of(status))
         tar.addfile(entry, _Exactly(file, sent.path))
+        return status.st_size
 
 
 def _opened(sent: SentFile) -> IO[bytes]:

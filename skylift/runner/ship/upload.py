@@ -14,6 +14,7 @@ from skylift.runner.job.record import Prefix, encode_env, encode_record
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.blob_store import Blob, BlobStore, LargeFile
+from skylift.runner.ship.pack import Pack
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 from skylift.runner.ship.s3_input import S3Source
 from skylift.runner.ship.stdin import Stdin
@@ -25,15 +26,15 @@ from skylift.runner.watcher import Watcher
 
 @dataclass(frozen=True)
 class Upload:
-    """The inputs of a job: the bundle, the large files, and the objects that are in S3 already."""
+    """The inputs of a job: packs of small files, the large files, and the objects that are in S3 already."""
 
-    bundle: Blob
+    packs: tuple[Pack, ...]
     large: tuple[LargeFile, ...]
     sources: tuple[S3Source, ...]
 
     @property
     def blobs(self) -> list[Blob]:
-        return [self.bundle, *(each.blob for each in self.large)]
+        return [*(each.blob for each in self.packs), *(each.blob for each in self.large)]
 
     def arns(self, bucket: str) -> list[str]:
         """The ARNs that the job's role must be allowed to read."""
@@ -65,7 +66,7 @@ class Shipment:
             self.job,
             created=time.time(),
             deadline=self.deadline,
-            bundle_sha256=self.upload.bundle.sha256,
+            packs=[each.as_record() for each in self.upload.packs],
             large=[each.as_record() for each in self.upload.large],
             uv={"key": self.uv.key, "sha256": self.uv.sha256} if self.uv is not None else None,
             prebuilt=self.prebuilt.encode() if self.prebuilt is not None else None,
@@ -135,16 +136,16 @@ class Shipping:
 
     def _send_missing(self, store: BlobStore, upload: Upload) -> int:
         missing = store.missing(upload.blobs)
-        size, sent, counting = sum(each.size for each in missing), 0, threading.Lock()
+        size, count = sum(each.size for each in missing), sum(each.files for each in missing)
+        come, files, counting = 0, 0, threading.Lock()
 
-        def progress(more: int) -> None:
-            nonlocal sent
+        def tell(more: int, more_files: int = 0) -> None:
+            nonlocal come, files
             with counting:
-                sent += more
-                self._watcher.progress("upload", sent, size)
+                come, files = come + more, files + more_files
+                self._watcher.progress("upload", come, size, (files, count))
 
-        for blob in missing:
-            store.send(blob, progress)
+        store.send_all(missing, tell, lambda blob: tell(0, blob.files))
         return size
 
 

@@ -83,7 +83,7 @@ def test_types_that_cost_far_more_would_not_do() -> None:
 
 def test_the_record_says_that_another_server_may_go_on(folder: Path) -> None:
     job = plan_job(order(folder, spot=Spot(checkpoint="state")), folder, os.environ)
-    record = json.loads(encode_record(job, created=0, deadline=deadline_of(job, 0), bundle_sha256=""))
+    record = json.loads(encode_record(job, created=0, deadline=deadline_of(job, 0), packs=[]))
     assert record["spot"] == {"checkpoint": "state"}
     assert record["deadline"] == job.max_time + 3600
 

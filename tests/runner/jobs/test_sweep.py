@@ -101,7 +101,7 @@ def test_inputs_stay_as_long_as_a_job_is_known_that_was_given_them(left: Left) -
     bucket = left.account.bucket
     for digest in ("a" * 64, "b" * 64, "c" * 64):
         left.api.put(bucket, BLOBS + digest, b"x")
-    record = {"created": left.now, "deadline": left.now + 7200, "bundle_sha256": "a" * 64}
+    record = {"created": left.now, "deadline": left.now + 7200, "packs": [{"sha256": "a" * 64}]}
     record["large"] = [{"place": "big", "sha256": "b" * 64}]
     left.api.put(bucket, Prefix("ended").record, json.dumps(record).encode())
     left.status("ended")
@@ -110,7 +110,7 @@ def test_inputs_stay_as_long_as_a_job_is_known_that_was_given_them(left: Left) -
     assert left.found(STARTING + 1) == {unknown}
     found = Sweep(left.account, time.time() + STARTING + 1).find()
     # Somebody takes what was to be removed; the other job is forgotten.
-    record["bundle_sha256"] = "c" * 64
+    record["packs"] = [{"sha256": "c" * 64}]
     left.api.put(bucket, Prefix("new").record, json.dumps(record).encode())
     for each in found:
         each.remove()

@@ -33,6 +33,7 @@ from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.ship.blob_store import Blob
+from skylift.runner.ship.pack import Pack
 from skylift.runner.ship.upload import Shipment, Shipping, Upload
 from skylift.runner.steps import Clock
 
@@ -113,7 +114,7 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
     yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
     yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
     job = order(tmp_path, "", name="one")
-    upload = Upload(Blob("", "0", 0, BytesIO), (), ())
+    upload = Upload((Pack(Blob("", "0", 0, BytesIO), 1, 0),), (), ())
     checked = Checked(yard.account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", (found.server,))
     shipping = Shipping(yard.account, seen, Clock(seen))
 

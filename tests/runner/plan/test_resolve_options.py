@@ -51,7 +51,7 @@ def test_the_cheapest_is_chosen_and_told(settled: Any) -> None:
     assert "us-east-1, 20" in line
     assert "; next: " in line
     assert "--arch arm64" in line
-    record = json.loads(encode_record(job, created=0, deadline=1, bundle_sha256="x"))
+    record = json.loads(encode_record(job, created=0, deadline=1, packs=[]))
     assert record["instance_type"] == record["choice"]["type"] == kind.name
     assert record["choice"]["hourly_usd"] == usual
     assert [each["type"] for each in record["choice"]["next"]] == [name for name, _ in job.choice.next]

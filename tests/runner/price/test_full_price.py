@@ -26,6 +26,7 @@ from skylift.runner.launch.start import Start
 from skylift.runner.launch.undo import Undo
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.ship.blob_store import Blob
+from skylift.runner.ship.pack import Pack
 from skylift.runner.ship.upload import Shipment, Upload
 from skylift.runner.steps import Clock
 
@@ -75,7 +76,7 @@ def start(folder: Path, settings: Settings, spot: Spot) -> str:
         account: Any = SimpleNamespace(
             api=SimpleNamespace(put=lambda *_: True, get=lambda *_: b"{}"), bucket="bucket", settings=settings
         )
-        upload = Upload(Blob("", "0", 0, BytesIO), (), ())
+        upload = Upload((Pack(Blob("", "0", 0, BytesIO), 1, 0),), (), ())
         checked = Checked(account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", ())
         async with Undo(account, job.name, seen, lambda: False) as undo:
             launched: Launched = await Start(checked, undo, seen, Clock(seen), detached=True).run(PROVISIONED)

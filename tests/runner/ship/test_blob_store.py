@@ -117,4 +117,4 @@ def test_the_largest_are_those_that_a_role_has_room_for(tmp_path: Path, monkeypa
     monkeypatch.setattr(bundling, "_LARGE", 1)
     for number in range(1, 51):
         file_of(tmp_path, f"{number:02}.bin", number)
-    assert planned(tmp_path, "*.bin").large == {f"{number:02}.bin" for number in range(11, 51)}
+    assert planned(tmp_path, "*.bin").large == {f"{number:02}.bin" for number in range(19, 51)}

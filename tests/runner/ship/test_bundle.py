@@ -16,7 +16,7 @@ from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle
 from skylift.runner.ship import bundle as bundling
 from skylift.runner.ship.blob_store import large_files
-from skylift.runner.ship.bundle import find_project, list_project, plan_bundle, write_archive
+from skylift.runner.ship.bundle import Archiver, find_project, list_project, plan_bundle
 
 
 def write(folder: Path, *places: str, text: str = "x") -> None:
@@ -37,7 +37,7 @@ def places(bundle: Bundle) -> list[str]:
 
 def packed(bundle: Bundle) -> bytes:
     buffer = io.BytesIO()
-    write_archive(bundle, buffer)
+    Archiver(bundle).write([each for each in bundle.files if each.place not in bundle.large], buffer)
     return buffer.getvalue()
 
 
@@ -448,7 +448,7 @@ def test_what_is_sent_is_what_was_looked_at(foreign: Path, swap: str, size: int)
         secret.rename(foreign.parent / ".ssh/b.py")
         (foreign.parent / ".ssh/keep").write_text("x")
     with pytest.raises(UsageError, match=r"(b\.py|keep) cannot be read"):
-        write_archive(bundle, io.BytesIO())
+        packed(bundle)
         large_files(bundle)
 
 

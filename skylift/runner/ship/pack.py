@@ -1,0 +1,118 @@
+"""Small inputs, many in an archive: each archive is known by its content, so that a job sends those that are new.
+
+Which files go together hangs on their names: they are taken in order, and an archive ends behind a file whose name says
+so. A file that is changed, added or removed changes the archive that it is in, and seldom a neighbour. There are few
+archives, as the job's role has to name each; where there is more to send they are larger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import IO, Any
+
+from skylift.runner.job.job import Bundle, SentFile
+from skylift.runner.ship.blob_store import Blob
+from skylift.runner.ship.bundle import Archiver
+
+MOST_PACKS = 12
+_LEAST = 1 << 20
+"""Bytes of files from which on an archive may end; twice as many, and it does."""
+_HEADER = 512
+"""Bytes that each file has in an archive besides its own."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """An archive of `files` entries, which are files of `size` bytes together, and links."""
+
+    blob: Blob
+    files: int
+    size: int
+
+    def as_record(self) -> dict[str, Any]:
+        return {"sha256": self.blob.sha256, "files": self.files, "size": self.size}
+
+
+def group(files: Sequence[SentFile]) -> Iterator[list[SentFile]]:
+    """In the order of their places; one group at least, and at most MOST_PACKS."""
+    whole = sum(each.size + _HEADER for each in files)
+    least = _LEAST
+    while least * (MOST_PACKS - 1) < whole:
+        least *= 2
+    # Behind the least, as many bytes again as half of it are to be expected until a name ends an archive.
+    each_so_many = 1
+    while each_so_many * 4 * whole < least * len(files):
+        each_so_many *= 2
+    found: list[SentFile] = []
+    size = 0
+    for each in files:
+        found.append(each)
+        size += each.size + _HEADER
+        ends = zlib.crc32(os.fsencode(each.place)) % each_so_many == 0
+        if size >= 2 * least or (size >= least and ends):
+            yield found
+            found, size = [], 0
+    if found or not files:
+        yield found
+
+
+def pack_bundle(bundle: Bundle, target: IO[bytes]) -> tuple[Pack, ...]:
+    """All but the large files, one archive behind the other in an open file of this machine, which stays open until
+    they are sent. Raises UsageError as Archiver does."""
+    archiver = Archiver(bundle)
+    small = [each for each in bundle.files if each.place not in bundle.large]
+    return tuple(_pack(archiver, files, target) for files in group(small))
+
+
+def _pack(archiver: Archiver, files: Sequence[SentFile], target: IO[bytes]) -> Pack:
+    begin, counting = target.tell(), _Counting(target)
+    entries, size = archiver.write(files, counting)
+    target.flush()
+    descriptor, end = target.fileno(), begin + counting.size
+
+    def reopen() -> Any:
+        return closing(io.BufferedReader(_Window(descriptor, begin, end), 1 << 20))
+
+    blob = Blob("The bundle", counting.digest.hexdigest(), counting.size, reopen, files=entries)
+    return Pack(blob, entries, size)
+
+
+class _Counting(io.RawIOBase):
+    """What is written goes on, counted and hashed."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self.digest, self.size = hashlib.sha256(), 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._target.write(data)
+        self.digest.update(data)
+        size = memoryview(data).nbytes
+        self.size += size
+        return size
+
+
+class _Window(io.RawIOBase):
+    """Bytes [begin, end) of an open file, which others may read at the same time."""
+
+    def __init__(self, file: int, begin: int, end: int) -> None:
+        self._file, self._at, self._end = file, begin, end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        data = os.pread(self._file, min(len(view), self._end - self._at), self._at)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
