@@ -37,7 +37,9 @@ def _head(outcome: Outcome) -> str:
     if outcome.state != "succeeded":
         head += f" ({outcome.state})"
     spent = outcome.seconds or outcome.program_seconds
-    head += f" after {spell_duration(spent)}" if spent is not None else ""
+    after = [f"{len(outcome.tries)} attempts"] if len(outcome.tries) > 1 else []
+    after += [spell_duration(spent)] if spent is not None else []
+    head += f" after {', '.join(after)}" if after else ""
     if outcome.results:
         shown = ", ".join(each.path for each in outcome.results[:4])
         more = len(outcome.results) - 4

@@ -112,11 +112,11 @@ def _row(job: Listed, now: float) -> tuple[str | Cell, ...]:
     from skylift.runner.text.duration import moment, spell_short
 
     style = _STYLES.get(job.state, "cyan" if job.state in _UNDER_WAY else "red")
-    born = job.created or job.launched
+    born, number = job.created or job.launched, job.attempt + job.retries
     return (
         job.name,
         job.program or "",
-        Cell(job.state if job.attempt == 1 else f"{job.state} #{job.attempt}", style),
+        Cell(job.state if number == 1 else f"{job.state} #{number}", style),
         spell_short(now - moment(born)) if born else "",
         _spell_time(job.seconds),
         "" if job.exit_code is None else str(job.exit_code),

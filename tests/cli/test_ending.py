@@ -11,6 +11,7 @@ from skylift.cli.ending import summary, troubles
 from skylift.cli.screen import Outlet
 from skylift.cli.watching import show_outcome
 from skylift.runner.job.outcome import Missing, Outcome, Result
+from skylift.runner.job.server_record import Try
 from skylift.runner.job.settings import NewestImage, Settings
 from skylift.runner.price.run_price import with_price
 
@@ -28,6 +29,11 @@ OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seco
         (replace(OUTCOME, watched_seconds=99.0), ["✓ job-abcd: exit code 0 after 1.23 s"]),
         (replace(OUTCOME, seconds=0.0, program_seconds=61.2), ["✓ job-abcd: exit code 0 after 1m 01s"]),
         (replace(OUTCOME, seconds=0.0), ["✓ job-abcd: exit code 0"]),
+        (
+            replace(OUTCOME, tries=(Try(1, 75, "", pause=1.0), Try(2, 1, "", pause=2.0), Try(3, 0, ""))),
+            ["✓ job-abcd: exit code 0 after 3 attempts, 1.23 s"],
+        ),
+        (replace(OUTCOME, tries=(Try(1, 0, ""),)), ["✓ job-abcd: exit code 0 after 1.23 s"]),
         # Told once, and where one goes from there.
         (
             replace(OUTCOME, state="detached", exit_code=130, reason="Left running; nobody is watching it here."),

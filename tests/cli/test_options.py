@@ -64,6 +64,8 @@ def test_every_option_of_a_run_reaches_its_order() -> None:
         "max_time": 90,
         "max_cost": 2.5,
         "idle": "10m",
+        "retries": 3,
+        "retry_on": [1, "75-80"],
         "spot": True,
         "max_price": 0.5,
         "checkpoint": "state",
@@ -77,6 +79,7 @@ def test_every_option_of_a_run_reaches_its_order() -> None:
     assert set(values) == set(OPTIONS) - {"module", "command", "args"}
     company: dict[str, tuple[dict[str, Any], Any]] = {
         **dict.fromkeys(("max_price", "checkpoint", "or_on_demand"), ({"spot": True}, with_spot)),
+        "retry_on": ({"retries": 3}, read_options({"retries": 3}, program, Terminal())),
         "security_group": ({"subnet": "subnet-0123abcd"}, with_net),
     }
     for name, value in values.items():

@@ -127,7 +127,7 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
     ),
     "a keeper forgets how a program ended": (
         "guardian",
-        'if said.get("pid") == ended.si_pid and "end" not in said:',
+        'if said.get("pid") == ended.si_pid and said.get("end") is None:',
         "if False:",
         LONG,
         [Blow("kill supervisor", at=20.0)],

@@ -33,6 +33,18 @@ STATUS = {
     "kept_until": 1769864400.0,
     "notice": {"action": "terminate", "time": 1769860800.0},
     "checkpoint": {"attempt": 1},
+    "tries": [
+        {
+            "attempt": 1,
+            "exit_code": 75,
+            "signal": None,
+            "reason": "The program exited with 75.",
+            "began": "2026-01-31T11:01:00.000Z",
+            "ended": "2026-01-31T11:02:00.000Z",
+            "seconds": 60.0,
+            "pause": 1.0,
+        },
+    ],
 }
 HOST_KEYS = {"instance": "i-0123456789abcdef0", "keys": [KEY], "user": "ec2-user"}
 MANIFEST = {

@@ -36,6 +36,7 @@ def conclude(name: str, status: Status, manifest: Manifest, server: Server | Non
         started=status.started,
         ended=status.ended,
         attempts=status.attempt,
+        tries=status.tries,
         program_seconds=status.program_seconds,
         seconds=_own_seconds(status),
         kept_until=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept)) if kept else None,

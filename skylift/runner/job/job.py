@@ -103,6 +103,15 @@ class Spot:
 
 
 @dataclass(frozen=True)
+class Retry:
+    """That a program which fails is started again, so many times at the most; with `on`, only after these exit codes,
+    from one up to another one."""
+
+    times: int
+    on: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Job:
     """One run of a program. Times are in seconds. `max_time` counts from the program's start, and `cap` is the option
     that set it. `idle` and `sync_every` are 0 when they were not given. With `fresh`, no kept server is taken. `wanted`
@@ -131,6 +140,7 @@ class Job:
     stdin: bool = False
     terminal: Terminal | None = None
     spot: Spot | None = None
+    retry: Retry | None = None
     wanted: Requirements = NOTHING
     type_was_said: bool = False
     choice: Choice | None = None

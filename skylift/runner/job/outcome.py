@@ -9,6 +9,7 @@ from typing import Any
 
 from skylift.runner.errors import SkyliftError
 from skylift.runner.job.run_price import RunPrice
+from skylift.runner.job.server_record import Try
 from skylift.runner.job.states import State
 from skylift.runner.text.duration import spell_duration
 from skylift.runner.text.size import spell_size
@@ -50,6 +51,8 @@ class Outcome:
     times of the user's own run. The tails are the last 64 KiB of each stream that the run has shown. `home` is the
     folder with the results, and `choice` why the server has its type, if that was chosen. `market` is how the last
     server was bought, `spot` or `on-demand`. `booted` is when that server got the job, and `price` what its time costs.
+    `attempts` counts the servers of a spot job. `tries` are the attempts of a program that is started again when it
+    fails (--retries), with what came of each.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Outcome:
     ended: str | None = None
     program_seconds: float | None = None
     attempts: int = 1
+    tries: tuple[Try, ...] = ()
     seconds: float = 0.0
     watched_seconds: float = 0.0
     steps: dict[str, float] = field(default_factory=dict)
@@ -152,6 +156,7 @@ class Outcome:
             "ended": self.ended,
             "program_seconds": self.program_seconds,
             "attempts": self.attempts,
+            "tries": [each.as_json() for each in self.tries],
             "seconds": round(self.seconds, 3),
             "watched_seconds": round(self.watched_seconds, 3),
             "steps": {name: round(seconds, 3) for name, seconds in self.steps.items()},

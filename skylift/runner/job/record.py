@@ -144,6 +144,7 @@ def encode_record(
         **({"choice": job.choice.as_json()} if job.choice is not None else {}),
         **({"terminal": vars(job.terminal)} if job.terminal is not None else {}),
         **({"spot": {"checkpoint": job.spot.checkpoint}} if job.spot is not None else {}),
+        **({"retry": {"times": job.retry.times, "on": job.retry.on}} if job.retry is not None else {}),
         **({"uv": uv} if uv is not None else {}),
         **({"prebuilt": prebuilt} if prebuilt is not None else {}),
     }

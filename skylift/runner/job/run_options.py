@@ -133,6 +133,17 @@ class RunOptions(TypedDict, total=False):
         Option(LIMITS, "Likewise, after this long without output and without work.", ("--idle",), metavar="DURATION"),
     ]
 
+    retries: Annotated[
+        int | str | None,
+        Option(LIMITS, "Start a program that fails again, up to N times, on its server.", ("--retries",), metavar="N"),
+    ]
+    retry_on: Annotated[
+        int | str | Sequence[int | str] | None,
+        Option(
+            LIMITS, "With {retries}: only after these exit codes, like 1,75,130-140.", ("--retry-on",), metavar="CODES"
+        ),
+    ]
+
     spot: Annotated[
         bool | None,
         Option(SPOT, "A server for less, which may be taken away; another one goes on then.", ("--spot",)),

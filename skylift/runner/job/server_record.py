@@ -36,6 +36,7 @@ T = TypeVar("T")
 STATUS_LIMIT, HOST_KEYS_LIMIT, MANIFEST_LIMIT = 1 << 20, 1 << 16, 64 << 20
 """Bytes of each file. A manifest of 64 MiB names some 400,000 results."""
 STREAMS: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
+MOST_TRIES = 101
 LONGEST_STREAM = 1 << 62
 """Bytes."""
 
@@ -53,12 +54,31 @@ _LONGEST_RUN = 1e9
 
 
 @dataclass(frozen=True)
+class Try:
+    """What came of a program one of the times that it was started; `number` counts them, over all servers. Times are
+    like those of a status; `pause` is there when it was started again so many seconds later."""
+
+    number: int
+    exit_code: int
+    reason: str
+    signal: str | None = None
+    began: str | None = None
+    ended: str | None = None
+    seconds: float | None = None
+    pause: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
 class Status:
     """How far a job is, as its server tells. Times are like 2026-01-31T12:00:00.000Z, or seconds since the epoch.
 
     `cut` is what lies between head and tail of a long stream, by its name: [from, to). `sent_streams` is whether all
     output was sent; `checkpoint` the attempt whose checkpoint this one went on from, and `checkpoint_refused` why
-    there is no new one; `notice` when EC2 will take a spot server away.
+    there is no new one; `notice` when EC2 will take a spot server away. `tries` are those of a program that is started
+    again when it fails, as far as they have ended.
     """
 
     state: State
@@ -84,7 +104,13 @@ class Status:
     checkpoint: int | None = None
     checkpoint_refused: str | None = None
     sent_streams: bool = False
+    tries: tuple[Try, ...] = ()
     cut: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def retries(self) -> int:
+        """How often the program was started again after a failure."""
+        return sum(each.pause is not None for each in self.tries)
 
     def until(self, deadline: float) -> Status:
         """No server is kept beyond the deadline in its record."""
@@ -180,8 +206,31 @@ def _status(told: JsonObject) -> Status:
         checkpoint=_there(checkpoint.integer("attempt", 1, 1_000_000), "checkpoint") if checkpoint else None,
         checkpoint_refused=told.text("checkpoint_refused", 16384),
         sent_streams=told.inner("streams") is not None,
+        tries=tuple(
+            _try(as_object(each, "an entry of `tries`"), before)
+            for before, each in enumerate(told.list("tries", MOST_TRIES))
+        ),
         cut={name: span for name in STREAMS for span in _span(cut, name)} if cut is not None else {},
     )
+
+
+def _try(told: JsonObject, before: int) -> Try:
+    return Try(
+        number=_there(told.integer("attempt", 1, 1_000_000), "attempt") + before,
+        exit_code=_there(told.integer("exit_code", 0, 255), "exit_code"),
+        reason=told.text("reason", 4096) or "",
+        signal=told.text("signal", 16, _SIGNAL),
+        began=told.moment("began"),
+        ended=told.moment("ended"),
+        seconds=told.number("seconds", 0, _LONGEST_RUN),
+        pause=told.number("pause", 0, _LONGEST_RUN),
+    )
+
+
+def _encode_try(each: Try, before: int) -> dict[str, object]:
+    told = {**each.as_json(), "attempt": each.number - before}
+    del told["number"]
+    return told
 
 
 def _there(value: T | None, name: str) -> T:
@@ -204,13 +253,15 @@ def _span(cut: JsonObject, name: str) -> list[tuple[int, int]]:
 def encode_status(status: Status, **more: object) -> dict[str, object]:
     """As JSON has it, with other fields beside these or in their place; what nobody has told is left out."""
     plain = {each.name: getattr(status, each.name) for each in fields(status)}
-    for name in ("notice", "checkpoint", "sent_streams", "cut"):
+    for name in ("notice", "checkpoint", "sent_streams", "cut", "tries"):
         del plain[name]
     told: dict[str, object] = {name: value for name, value in plain.items() if value is not None}
     if status.cut:
         told["cut"] = {name: list(span) for name, span in status.cut.items()}
     if status.sent_streams:
         told["streams"] = {}
+    if status.tries:
+        told["tries"] = [_encode_try(each, before) for before, each in enumerate(status.tries)]
     return {**told, **more}
 
 

@@ -48,7 +48,8 @@ class Listed:
     no server until its fleet starts the next one, and `damaged` when the job's record cannot be read; `reason` says
     why. `instance_state` is EC2's state. `off_by` is when the server, or the next one, is off at the latest, and
     `hourly_usd` what it costs until then. `created` is when the job was submitted, which on a kept server is long after
-    `launched`. `program` is the command, `seconds` how long it has run, and `cost_usd` what the job's server has cost;
+    `launched`. `attempt` counts the servers of a spot job, `retries` how often the program was started again after a
+    failure. `program` is the command, `seconds` how long it has run, and `cost_usd` what the job's server has cost;
     without `charged` it is what the server would have cost on AWS.
     """
 
@@ -67,6 +68,7 @@ class Listed:
     off_by: str | None = None
     hourly_usd: float | None = None
     attempt: int = 1
+    retries: int = 0
     program: str | None = None
     created: str | None = None
     seconds: float | None = None
@@ -167,6 +169,7 @@ class Jobs:
             reason=found.reason or status.reason,
             off_by=_off_by(record, status) if stays and found.state != State.DAMAGED else None,
             attempt=status.attempt,
+            retries=status.retries,
             hourly_usd=hourly_cost(server, settings.region) if server and settings.billed else None,
             program=_program(record),
             created=_spell(record.created) if record else status.booted,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import NAME_FORM, Environment, Job, Program, S3Input, Spot, Terminal, new_name
+from skylift.runner.job.job import NAME_FORM, Environment, Job, Program, Retry, S3Input, Spot, Terminal, new_name
 from skylift.runner.job.requirements import NOTHING, Requirements
 from skylift.runner.job.settings import Secret
 from skylift.runner.job.spot import check_company
@@ -53,6 +53,7 @@ class Order:
     terminal: Terminal | None = None
     wanted: Requirements = NOTHING
     spot: Spot | None = None
+    retry: Retry | None = None
 
 
 def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
@@ -91,6 +92,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         stdin=order.stdin and order.terminal is None,
         terminal=order.terminal,
         spot=order.spot,
+        retry=order.retry,
         s3_inputs=tuple(_read_s3(text) for text in order.inputs if text.startswith("s3:")),
     )
 

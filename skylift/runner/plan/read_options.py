@@ -11,6 +11,7 @@ from skylift.runner.errors import UsageError
 from skylift.runner.job.image_choice import read_image
 from skylift.runner.job.job import Program, Terminal
 from skylift.runner.job.requirements import read_requirements
+from skylift.runner.job.retry import read_retry
 from skylift.runner.job.run_options import OPTIONS, RunOptions
 from skylift.runner.job.settings import Access, ImageChoice, Settings
 from skylift.runner.job.spot import read_spot
@@ -59,6 +60,7 @@ def read_options(options: RunOptions, program: Program, terminal: Terminal | Non
         terminal=terminal if said.get("interactive") else None,
         wanted=read_requirements(cpu=cpu, memory=said.get("memory"), arch=said.get("arch"), gpu=gpu),
         spot=spot,
+        retry=read_retry(said.get("retries"), said.get("retry_on"), interactive=bool(said.get("interactive"))),
     )
     groups = tuple(_list(said.get("security_group")))
     access = Access(bool(said.get("private")), said.get("ssh_from"), said.get("subnet"), groups)

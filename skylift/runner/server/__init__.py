@@ -10,7 +10,8 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
 
     record.json             what to do; written by the client, whose conditional write claims the job's name
     in/supervisor.pyz       this package; its SHA-256 stands in the user data
-    in/env.json             the user's --env values; removed when the program has started, of a spot job at its end
+    in/env.json             the user's --env values; removed when the program has started, at the job's end where it may
+                            be started again
     in/s3.json              [{"bucket", "region", "objects": [[KEY, ETAG, SIZE, PLACE]]}]: inputs from other buckets
     in/fleet.json           {"fleet"}: which one brings a spot job's servers
     in/stdin/OFFSET         the program's standard input in pieces, named by the offset of their first byte in 20
@@ -61,6 +62,9 @@ record.json, where what is marked * may be missing:
     terminal*                           {"term", "rows", "columns"} of an interactive program: all it shows is in stdout
     spot*                               {"checkpoint", "beat"*} of a job that another server goes on with when this one
                                         is taken away: a path relative to cwd or "", and seconds between signs of life
+    retry*                              {"times", "on", "pause"*} of a program that is started again when it fails: how
+                                        often at the most, [[LOW, HIGH], ...] exit codes that count (none: all but 0),
+                                        and seconds before the first time
     keep, instance_type                 seconds that the server stays after the end, and its type
 
 status.json:
@@ -72,6 +76,9 @@ status.json:
                                         environment-failed, broken
     instance_type, market               of a spot job: what this server is, and whether it is spot or on-demand
     booted, started, ended, program_seconds, pid
+                                        of a program that is started again, from the first time to the end of the last
+    tries                               with retry: what came of the program each time that it was started, as far as it
+                                        has ended (see retries.py)
     environment, environment_seconds    kept, taken or built, where one was asked for, and how long that took
     exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
                                         environment that could not be made, 122 for a server that was rebooted,

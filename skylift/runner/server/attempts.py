@@ -31,6 +31,7 @@ BEAT = 15.0
 SILENCE = 3
 """Missing beats after which a holder's server is terminated."""
 _STREAMS = ("stdout", "stderr")
+_MOST_TRIES = 1000
 
 
 class Stored(NamedTuple):
@@ -54,6 +55,7 @@ class Attempt:
     ran, begun*     seconds that the program ran in earlier attempts, and when the first of them began
     checkpoint*     what the next attempt starts from; earlier*, strays*: see checkpoint.py
     results         the results that have been sent, as in the manifest
+    tries*          the attempts of the program that failed and were followed by another, as in status.json
     over*           {"final": the job's final status}, or {"interrupted": when} once everything has been sent
     beat            a number that grows with each write
     """
@@ -211,7 +213,7 @@ class Attempts:
             last = self._last_before(number)
             reached = last.get("shipped") or last.get("bases") or {}
             bases = {name: self._end_of(name, reached.get(name, 0)) for name in _STREAMS} if number > 1 else {}
-            kept = {name: last[name] for name in ("checkpoint", "earlier", "strays", "begun") if name in last}
+            kept = {name: last[name] for name in ("checkpoint", "earlier", "strays", "begun", "tries") if name in last}
             attempt.note(
                 self._until,
                 bases=bases or dict.fromkeys(_STREAMS, 0),
@@ -282,6 +284,8 @@ def parse(text: bytes) -> Optional[Dict[str, Any]]:
             return None
     if not all(type(found.get(name, 0)) in (int, float) for name in ("ran", "running", "beat")):
         return None
+    if not _are_tries(found.get("tries", [])):
+        return None
     cut, results = found.get("cut", {}), found.get("results", [])
     if not isinstance(cut, dict) or not all(_is_span(each) for each in cut.values()):
         return None
@@ -306,6 +310,10 @@ def _is_offsets(found: Any) -> bool:
 
 def _is_span(found: Any) -> bool:
     return isinstance(found, list) and len(found) == 2 and all(type(each) is int and each >= 0 for each in found)
+
+
+def _are_tries(found: Any) -> bool:
+    return isinstance(found, list) and len(found) <= _MOST_TRIES and all(isinstance(each, dict) for each in found)
 
 
 def key_of(number: int) -> str:

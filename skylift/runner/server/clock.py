@@ -26,6 +26,10 @@ class Stopwatch:
         if self._ended is None:
             self._ended = time.monotonic()
 
+    def go_on(self) -> None:
+        """It was not the end: the time since then counts, too."""
+        self._ended = None
+
     def stop_at(self, seconds: float) -> None:
         if self._began is not None:
             self._ended = self._began + seconds

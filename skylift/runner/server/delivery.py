@@ -32,7 +32,7 @@ _TRYING = 10.0
 
 def conclude(session: Session, found: Concluded) -> Outcome:
     """Fix the outcome, whichever supervisor delivers it. The status shows it when everything has been delivered."""
-    _end_what_is_left(session)
+    end_what_is_left(session)
     if session.terminal is not None:
         session.terminal.finish()
     for stream in session.streams:
@@ -46,8 +46,9 @@ def conclude(session: Session, found: Concluded) -> Outcome:
     return outcome
 
 
-def _end_what_is_left(session: Session) -> None:
-    """End the processes that are left, so that results do not change. When time is short, most is kept for sending."""
+def end_what_is_left(session: Session) -> None:
+    """End the processes that are left, so that results do not change and no two attempts run at once. When time is
+    short, most is kept for sending."""
     context, last = session.context, session.context.deadline - HOLD
     if session.spot is not None:
         last = session.spot.ends_at(last)

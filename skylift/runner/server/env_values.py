@@ -1,4 +1,5 @@
-"""The user's --env values. They are in the job's prefix until the program has started, or until a spot job's end."""
+"""The user's --env values. They are in the job's prefix until the program has started, or until the job's end when the
+program may start again: on a spot job's next server, or after a failure (--retries)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ KEY = "in/env.json"
 
 class EnvValues:
     def __init__(self, context: Context, record: JobRecord) -> None:
-        self._context, self._has_any, self._is_spot = context, record.has_env, record.spot is not None
+        self._context, self._has_any = context, record.has_env
+        self._needed_again = record.spot is not None or record.retry is not None
 
     def fetch(self) -> Dict[str, str]:
         if not self._has_any:
@@ -28,8 +30,8 @@ class EnvValues:
         return values
 
     def forget(self) -> None:
-        """Remove the values when the program has them. A spot job's next server needs them, so they stay for it."""
-        if not self._is_spot:
+        """Remove the values when the program has them, unless they are needed to start it again."""
+        if not self._needed_again:
             threading.Thread(target=self.remove, daemon=True).start()
 
     def remove(self, until: Optional[float] = None) -> None:

@@ -46,8 +46,7 @@ class Environment:
 
     def make(self, prebuilt: Optional[PrebuiltEnvironment], cached: CachedEnvironment) -> str:
         """Make the environment. Returns `kept` (left by an earlier job), `taken` (from the bucket) or `built`."""
-        self.python = str(self._venv / "bin" / "python")
-        self.bin = os.path.dirname(self.python)
+        self.enter()
         how, found = "kept", cached.find()
         if found is None:
             how, found = "taken", prebuilt.take() if prebuilt is not None else None
@@ -61,6 +60,11 @@ class Environment:
             # Install the project's own package, which is never shared. Everything else is resolved.
             self._uv("sync", *self._version(), "--project", str(self._source), "--frozen")
         return how
+
+    def enter(self) -> None:
+        """It is there, or is going to be."""
+        self.python = str(self._venv / "bin" / "python")
+        self.bin = os.path.dirname(self.python)
 
     @property
     def lock(self) -> Optional[str]:

@@ -129,7 +129,7 @@ def _watch(child: int, ledger: Ledger, telling: int) -> int:
         code = code_of(ended)
         if ended.si_pid != child:
             said = ledger.latest("pid", "end")
-            if said.get("pid") == ended.si_pid and "end" not in said:
+            if said.get("pid") == ended.si_pid and said.get("end") is None:
                 ledger.note(end=code, ended=time.time(), clock=time.monotonic())
                 # Nobody reads the pipe when the supervisor has died too. The next one reads the ledger.
                 with contextlib.suppress(BrokenPipeError):

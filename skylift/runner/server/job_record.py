@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from skylift.runner.server.attempts import BEAT
 from skylift.runner.server.aws import Refused
 from skylift.runner.server.stream import DEFAULT_CAP
+
+PAUSE = 1.0
+"""Seconds before a program is started again for the first time; each later time it is twice as long."""
 
 
 class SpotPlan(NamedTuple):
@@ -15,6 +18,19 @@ class SpotPlan(NamedTuple):
 
     checkpoint: str
     beat: float
+
+
+class RetryPlan(NamedTuple):
+    """How often a program that failed is started again; of which exit codes, from one up to another one, where it is
+    not of any; and how many seconds lie before the first time."""
+
+    times: int
+    on: List[Tuple[int, int]]
+    pause: float
+
+    @classmethod
+    def parse(cls, found: Dict[str, Any]) -> RetryPlan:
+        return cls(found["times"], [(low, high) for low, high in found["on"]], float(found.get("pause", PAUSE)))
 
 
 class TerminalSize(NamedTuple):
@@ -43,6 +59,7 @@ class JobRecord(NamedTuple):
     stdin: bool
     terminal: Optional[TerminalSize]
     spot: Optional[SpotPlan]
+    retry: Optional[RetryPlan]
     keep: float
 
     @classmethod
@@ -51,7 +68,7 @@ class JobRecord(NamedTuple):
         found = json.loads(text)
         if found["version"] != 1:
             raise Refused(200, "the record has version %s, not 1" % found["version"])
-        terminal, spot = found.get("terminal"), found.get("spot")
+        terminal, spot, retry = found.get("terminal"), found.get("spot"), found.get("retry")
         try:
             return cls(
                 argv=found["argv"],
@@ -73,6 +90,7 @@ class JobRecord(NamedTuple):
                 stdin=bool(found.get("stdin")),
                 terminal=TerminalSize(terminal["term"], terminal["rows"], terminal["columns"]) if terminal else None,
                 spot=None if spot is None else SpotPlan(spot.get("checkpoint") or "", float(spot.get("beat", BEAT))),
+                retry=None if retry is None else RetryPlan.parse(retry),
                 keep=found["keep"],
             )
         except KeyError as error:

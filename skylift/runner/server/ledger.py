@@ -17,7 +17,8 @@ def boot_mark(root: Path) -> Path:
 
 
 class Ledger:
-    """Lines of JSON objects. A later line overrides earlier ones, and an incomplete line is ignored.
+    """Lines of JSON objects. A later line overrides earlier ones, and null removes a value. An incomplete line is
+    ignored.
 
     It is written by the supervisor, by the guardian, and by the program's process just before it executes the program:
 
@@ -25,6 +26,8 @@ class Ledger:
         start                   before the program starts: as Start in recovery.py has it
         pid, end, ended, clock  the program's; its exit code, negative for a signal, and when it was known, by the wall
                                 clock and by the monotonic one
+        tries                   with start: what came of those that were started before, as in status.json
+        asked                   signals that somebody who watches has sent to it
         ending                  why we ended it
         verdict                 {"verdict", "more"}: how the job ended, and what else its status says of that
         down                    when the server began to go down
@@ -44,11 +47,11 @@ class Ledger:
         said: Dict[str, Any] = {}
         for line in self._bytes(0).split(b"\n"):
             said.update(_parse(line))
-        return said
+        return {name: each for name, each in said.items() if each is not None}
 
     def latest(self, *names: str) -> Dict[str, Any]:
-        """The latest values of these names. Each call must have the same names: it reads only what is new since the
-        last call."""
+        """The latest values of these names, None for one that was removed. Each call must have the same names: it reads
+        only what is new since the last call."""
         whole, _, _ = self._bytes(self._seen).rpartition(b"\n")
         if whole:
             self._seen += len(whole) + 1

@@ -47,6 +47,13 @@ class Preparation:
         self._restore_checkpoint()
         return self._make_environment(secrets)
 
+    def recall(self) -> Prepared:
+        """What an earlier supervisor has prepared, for a program that is started again in the folder as it was left."""
+        environment = self._environment()
+        if environment.wanted:
+            environment.enter()
+        return Prepared(self._session.env_values.fetch(), environment)
+
     def _unpack_packs(self) -> None:
         """In their order, each as soon as it is here, while others come."""
         login, packs = self._context.login, self._record.packs
@@ -89,11 +96,15 @@ class Preparation:
             spot.checkpoint.restore(self._context.login.place, self._context.last)
             spot.tell_checkpoint()
 
+    def _environment(self) -> Environment:
+        context, login = self._context, self._context.login
+        tools, log = context.root / "var/lib/skylift/tools", context.folder / "environment.log"
+        uv = Uv(self._record.uv, self._fetch_tool, tools, login.environment()["PATH"])
+        return Environment(self._record.environment, login, self._session.program, log, uv)
+
     def _make_environment(self, secrets: Dict[str, str]) -> Prepared:
         context, record, login = self._context, self._record, self._context.login
-        tools, log = context.root / "var/lib/skylift/tools", context.folder / "environment.log"
-        uv = Uv(record.uv, self._fetch_tool, tools, login.environment()["PATH"])
-        environment = Environment(record.environment, login, self._session.program, log, uv)
+        environment = self._environment()
         if not environment.wanted:
             return Prepared(secrets, environment)
         self._session.status.set(state=State.ENVIRONMENT)

@@ -12,7 +12,7 @@ import termios
 import threading
 import time
 from pathlib import Path
-from typing import Any, List, Optional, Set
+from typing import Any, Iterable, List, Optional, Set
 
 from skylift.runner.server.guardian import code_of
 from skylift.runner.server.guardian_link import GuardianLink
@@ -37,7 +37,9 @@ class Program:
         self.pid = 0
         self._end: Optional[int] = None
         self.ending: Optional[State] = None
+        self._heard_late: Optional[State] = None
         self._asked: Set[int] = set()
+        self._disturbed = threading.Event()
 
     def start(self, argv: List[str], name: str, terminal: bool = False, **how: Any) -> "subprocess.Popen[bytes]":
         """Start a process. `name` is the name of its pid in the ledger, which is noted before the process executes the
@@ -62,7 +64,9 @@ class Program:
             _offer_first(self.pid)
             return self._process
 
-    def inherit(self, pid: int, end: Optional[int], ending: Optional[State], *, known: bool) -> None:
+    def inherit(
+        self, pid: int, end: Optional[int], ending: Optional[State], asked: Iterable[int] = (), *, known: bool
+    ) -> None:
         """Take over a process that an earlier supervisor has started. `end` is its exit code if it has ended already.
         Otherwise `known` is whether our guardian will learn it."""
         with self._lock:
@@ -70,16 +74,18 @@ class Program:
             self.pid, self._end, self._known = pid, end, known
             if end is not None and heard:
                 # It had ended before it could get a signal.
-                heard = self.ending = None
+                self._heard_late, heard, self.ending = heard, None, None
                 self._ledger.note(ending=ending)
-        self.recall(ending)
+        self.recall(ending, asked)
         if heard:
             # The reason came before there was a process to signal.
             self.signal(signal.SIGTERM)
 
-    def recall(self, ending: Optional[State]) -> None:
-        """Note why an earlier supervisor was ending the program, unless there is a reason by now."""
+    def recall(self, ending: Optional[State], asked: Iterable[int] = ()) -> None:
+        """Note why an earlier supervisor was ending the program, unless there is a reason by now, and which signals it
+        has passed on."""
         with self._lock:
+            self._asked.update(asked)
             if ending and self.ending in (None, State.INTERRUPTED):
                 self.ending = ending
 
@@ -108,8 +114,39 @@ class Program:
 
     def ask(self, number: int) -> None:
         """Pass on a signal from a client."""
-        self._asked.add(number)
+        with self._lock:
+            self._asked.add(number)
+            asked = sorted(self._asked)
+        self._ledger.note(asked=asked)
+        self._disturbed.set()
         self.signal(number)
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether somebody who watches has sent it a signal: what it does then is its answer."""
+        return bool(self._asked)
+
+    def rest(self) -> bool:
+        """It has ended, and is started again before long: what comes until then is for that. False where it is not to
+        be started again after all: somebody wants its end (`ending`), or has sent it a signal."""
+        self._disturbed.clear()
+        with self._lock:
+            self._process, self._end, self._known, self.pid = None, None, True, 0
+            late, self._heard_late = self._heard_late, None
+            if self.ending is not late:
+                # A notice that was taken back, if there was one, is not the next one's.
+                self.ending = late
+                self._ledger.note(ending=late)
+            return not self.is_disturbed
+
+    def pause(self, seconds: float) -> bool:
+        """So long, or until the program is not to be started again: False."""
+        self._disturbed.wait(seconds)
+        return not self.is_disturbed
+
+    @property
+    def is_disturbed(self) -> bool:
+        return self.ending is not None or self.was_asked
 
     def ended_as_asked(self, code: int) -> bool:
         return any(code in (-number, 128 + number) for number in self._asked)
@@ -125,9 +162,12 @@ class Program:
         """Send SIGTERM, and SIGKILL to the whole session after the grace period. The first reason stays, unless it was
         an interruption of the server."""
         with self._lock:
-            if self.ending in (None, State.INTERRUPTED) and self._end is None:
+            if self._end is not None:
+                self._heard_late = why
+            elif self.ending in (None, State.INTERRUPTED):
                 self.ending = why
                 self._ledger.note(ending=why)
+        self._disturbed.set()
         self.signal(signal.SIGTERM)
         timer = threading.Timer(GRACE, self.kill_session)
         timer.daemon = True
@@ -137,9 +177,12 @@ class Program:
         """Send SIGTERM because EC2 will take the server away. The caller knows when; until then the program may end by
         itself."""
         with self._lock:
-            if not self.ending and self._end is None:
+            if self._end is not None:
+                self._heard_late = self._heard_late or State.INTERRUPTED
+            elif not self.ending:
                 self.ending = State.INTERRUPTED
                 self._ledger.note(ending=self.ending)
+        self._disturbed.set()
         self.signal(signal.SIGTERM)
 
     def kill_session(self) -> None:

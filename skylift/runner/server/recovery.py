@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from skylift.runner.server.ledger import Ledger, boot_mark
 from skylift.runner.server.outcome import Outcome
@@ -21,7 +21,9 @@ _SHUTDOWN = 1.0
 class Start(NamedTuple):
     """Noted in the ledger before the program starts. `boot` identifies the server's boot, `time` is wall-clock time and
     `clock` monotonic time since that boot. `arrived` has the files in the job's folder, `kills` the count of the OOM
-    killer, and `status` the fields of the job's status."""
+    killer, and `status` the fields of the job's status. When the program starts again after a failure, `time`, `clock`,
+    `arrived` and `status` stay those of the first start; `began` is the time of this one, `after` the seconds between
+    both."""
 
     boot: str
     time: float
@@ -29,6 +31,8 @@ class Start(NamedTuple):
     arrived: Dict[str, Any]
     kills: int
     status: Dict[str, Any]
+    began: str = ""
+    after: float = 0.0
 
     @classmethod
     def parse(cls, found: Dict[str, Any]) -> Start:
@@ -91,6 +95,16 @@ class Recovery:
     @property
     def pid(self) -> int:
         return int(self._said["pid"])
+
+    @property
+    def tries(self) -> Optional[List[Dict[str, Any]]]:
+        """What came of the program each time that it had been started before the last one."""
+        return self._said.get("tries")
+
+    @property
+    def asked(self) -> List[int]:
+        """Signals that somebody who watches has sent to it."""
+        return list(self._said.get("asked", []))
 
     @property
     def helper(self) -> Optional[int]:

@@ -1,4 +1,5 @@
-"""The program from its start to its end, also when an earlier supervisor has started it."""
+"""The program from its start to its end: also when an earlier supervisor has started it, and when it is started again
+after a failure (see retries.py)."""
 
 from __future__ import annotations
 
@@ -9,12 +10,13 @@ from typing import Dict, List, Optional, Union
 
 from skylift.runner.server.clock import Alarm
 from skylift.runner.server.console import say
+from skylift.runner.server.delivery import end_what_is_left
 from skylift.runner.server.idle import Idleness
 from skylift.runner.server.memory import Memory
 from skylift.runner.server.not_started import why_not_started
-from skylift.runner.server.outcome import BY_SIGTERM, REBOOTED, Ended, judge
+from skylift.runner.server.outcome import BY_SIGTERM, REBOOTED, Ended, Outcome, judge
 from skylift.runner.server.power import RESERVE
-from skylift.runner.server.preparation import Prepared
+from skylift.runner.server.preparation import Preparation, Prepared
 from skylift.runner.server.program import GRACE, kill_session
 from skylift.runner.server.recovery import Concluded, Recovery, Start
 from skylift.runner.server.results import Syncing
@@ -26,24 +28,26 @@ _SHUTDOWN = 2.0
 """Seconds in which every process of a server has received the signal of a shutdown."""
 
 
-def start_program(session: Session, prepared: Prepared, boot: str) -> Running:
+def start_program(session: Session, prepared: Prepared, recovery: Recovery) -> Running:
     """Start the program. Raises Ended when that fails."""
+    running = Running(session, recovery.boot, prepared)
+    running.start()
+    return running
+
+
+def _start(session: Session, prepared: Prepared) -> None:
     argv, env = list(session.record.argv), _environment(session, prepared)
     if session.record.python:
         argv[0] = prepared.environment.python
-    memory = Memory()
-    start = _note_start(session, memory, boot)
     try:
         if session.terminal is not None:
             _start_on(session.terminal, session, argv, env)
         else:
-            _start(session, argv, env)
+            _start_plain(session, argv, env)
     except OSError as error:
         code = 127 if isinstance(error, FileNotFoundError) else 126
         why = why_not_started(argv, error, env, str(session.cwd))
         raise Ended(State.FAILED, why, exit_code=code) from None
-    session.stopwatch.start()
-    return Running(session, start, memory, prepared)
 
 
 def _environment(session: Session, prepared: Prepared) -> Dict[str, str]:
@@ -51,24 +55,11 @@ def _environment(session: Session, prepared: Prepared) -> Dict[str, str]:
     if folder:
         env.update(PATH=folder + ":" + env["PATH"], VIRTUAL_ENV=os.path.dirname(folder))
     env.update(prepared.secrets)
-    env.update(SKYLIFT_ATTEMPT=str(session.status.fields["attempt"]))
+    env.update(SKYLIFT_ATTEMPT=str(session.status.fields["attempt"] + len(session.retries.tries)))
     return env
 
 
-def _note_start(session: Session, memory: Memory, boot: str) -> Start:
-    """Note the start in the ledger: from here on the program is never started again. Files that are new from now on are
-    the program's, so a lock or a build of its project, made before, is none of its results."""
-    told = {"state": State.RUNNING, "booted": session.status.fields["booted"], "started": now_iso()}
-    now, clock = time.time(), time.monotonic()
-    if session.spot is not None:
-        begun = session.spot.attempt.fields.setdefault("begun", told["started"])
-        told.update(started=begun)
-    start = Start(boot, now, clock, session.results.arrived(), memory.before, told)
-    session.context.ledger.note_for_good(start=start._asdict())
-    return start
-
-
-def _start(session: Session, argv: List[str], env: Dict[str, str]) -> None:
+def _start_plain(session: Session, argv: List[str], env: Dict[str, str]) -> None:
     ends = [stream.end_for_program() for stream in session.streams]
     source = subprocess.DEVNULL
     try:
@@ -119,39 +110,159 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
     assert start is not None
     say("an earlier supervisor was ended; this one takes over")
     known = recovery.end_is_known()
-    session.program.inherit(recovery.pid, recovery.exit_code, recovery.ending, known=known)
+    session.program.inherit(recovery.pid, recovery.exit_code, recovery.ending, recovery.asked, known=known)
     if session.terminal is not None:
         session.terminal.go_on()
-    return Running(session, start, Memory(before=start.kills), None)
+    return Running(session, recovery.boot, None, start)
+
+
+def go_on_trying(session: Session, recovery: Recovery) -> Running:
+    """An earlier supervisor was ended when it was about to start the program again. Raises Ended when it cannot be."""
+    start = recovery.start
+    assert start is not None
+    session.results.had(start.arrived)
+    session.stopwatch.start(recovery.seconds(start))
+    session.program.recall(recovery.ending, recovery.asked)
+    running = Running(session, recovery.boot, None, start)
+    running.start()
+    return running
 
 
 class Running:
-    """A program that has been started. `prepared` is None when an earlier supervisor has started it."""
+    """A program that has been started, by `start` or as the ledger says. `prepared` is None when an earlier supervisor
+    has started it."""
 
-    def __init__(self, session: Session, start: Start, memory: Memory, prepared: Optional[Prepared]) -> None:
-        self._session, self._start, self._memory, self._prepared = session, start, memory, prepared
+    def __init__(
+        self, session: Session, boot: str, prepared: Optional[Prepared], start: Optional[Start] = None
+    ) -> None:
+        self._session, self._boot, self._prepared, self._start = session, boot, prepared, start
+        self._memory = Memory(before=start.kills if start is not None else None)
+        self._code, self._ended = 0, ""
+
+    def start(self) -> None:
+        """Also again. Raises Ended when it cannot be started."""
+        session = self._session
+        self._memory = Memory()
+        self._start = self._note_start(self._start)
+        if self._prepared is None:
+            self._prepared = Preparation(session).recall()
+        _start(session, self._prepared)
+        if session.stopwatch.seconds is None:
+            session.stopwatch.start()
+
+    def _note_start(self, first: Optional[Start]) -> Start:
+        """Note the start in the ledger: from here on the program is started again only after a failure. Files that are
+        new since the first start are the program's, so a lock or a build of its project, made before, is none of its
+        results."""
+        session, kills = self._session, self._memory.before
+        if first is None:
+            told = {"state": State.RUNNING, "booted": session.status.fields["booted"], "started": now_iso()}
+            began = told["started"]
+            now, clock = time.time(), time.monotonic()
+            if session.spot is not None:
+                begun = session.spot.attempt.fields.setdefault("begun", told["started"])
+                told.update(started=begun)
+            start = Start(self._boot, now, clock, session.results.arrived(), kills, told, began)
+        else:
+            # A reboot between two times leaves the wall clock only.
+            clock = first.clock if first.boot == self._boot else 0.0
+            start = first._replace(
+                boot=self._boot, clock=clock, kills=kills, began=now_iso(), after=session.stopwatch.seconds or 0.0
+            )
+        before = dict.fromkeys(("pid", "end", "ended", "clock")) if first is not None else {}
+        session.context.ledger.note_for_good(start=start._asdict(), **before, **session.retries.fields())
+        return start
 
     def wait(self) -> Concluded:
-        session, ran = self._session, self._session.ran_before
+        session, record = self._session, self._session.record
         self._tell()
-        cap, watchers = self._cap(ran), self._watch()
+        cap = self._cap(session.ran_before)
+        syncing = Syncing(session.results, record.sync_every) if record.sync_every else None
+        try:
+            outcome = self._await_end()
+            while (pause := self._pause_after(outcome)) is not None:
+                again = self._rest(outcome, pause)
+                if again is not None:
+                    return self._concluded(again)
+                outcome = self._try_again()
+        finally:
+            cap.cancel()
+            if syncing is not None:
+                syncing.stop()
+        if outcome.state is not State.INTERRUPTED:
+            self._add_try(outcome)
+        return self._concluded(outcome)
+
+    def _try_again(self) -> Outcome:
+        program = self._session.program
+        try:
+            self.start()
+        except Ended:
+            if program.ending is None:
+                raise
+            # In the last moment before.
+            return self._judge(self._code, program.ending)
+        self._session.status.set(pid=program.pid)
+        return self._await_end()
+
+    def _concluded(self, outcome: Outcome) -> Concluded:
+        session = self._session
+        seconds = round(session.ran_before + (session.stopwatch.seconds or 0.0), 3)
+        return Concluded(outcome, {"program_seconds": seconds, **session.retries.fields()})
+
+    def _await_end(self) -> Outcome:
+        session, record, idleness = self._session, self._session.record, None
+        if record.idle:
+            output = lambda: sum(stream.size for stream in session.streams)  # noqa: E731
+            end = lambda: session.program.end(State.IDLE)  # noqa: E731
+            idleness = Idleness(record.idle, session.context.login.uid, output, end)
         try:
             code = session.program.wait()
         finally:
-            cap.cancel()
-            for watcher in watchers:
-                watcher.stop()
+            if idleness is not None:
+                idleness.stop()
             if session.stdin is not None:
                 session.stdin.close()
         session.stopwatch.stop()
-        assert session.stopwatch.seconds is not None
-        seconds = round(ran + session.stopwatch.seconds, 3)
-        ending = self._ending(code)
-        outcome = judge(code, ending, self._words(), self._memory.kills(), self._memory.limit())
-        return Concluded(outcome, {"program_seconds": seconds})
+        self._ended = now_iso()
+        return self._judge(code, self._ending(code))
+
+    def _judge(self, code: int, ending: Optional[State]) -> Outcome:
+        self._code = code
+        return judge(code, ending, self._words(), self._memory.kills(), self._memory.limit())
+
+    def _pause_after(self, outcome: Outcome) -> Optional[float]:
+        """Who has sent it a signal, or cancelled the job, wants no more of it."""
+        session = self._session
+        if session.program.was_asked or session.control.cancelled.is_set():
+            return None
+        return session.retries.pause(outcome, self._left(session.ran_before))
+
+    def _rest(self, outcome: Outcome, pause: float) -> Optional[Outcome]:
+        """Until it is to be started again: None. The job's end, if somebody wants that meanwhile."""
+        session = self._session
+        self._add_try(outcome, pause)
+        end_what_is_left(session)
+        session.stopwatch.go_on()
+        go_on = session.program.rest()
+        session.status.set(**session.retries.fields())
+        if session.spot is not None:
+            session.spot.note_try(time.time() + pause)
+        if go_on and session.program.pause(pause):
+            return None
+        session.stopwatch.stop()
+        ending = session.program.ending
+        return outcome if ending is None else self._judge(self._code, ending)
+
+    def _add_try(self, outcome: Outcome, pause: Optional[float] = None) -> None:
+        session, start = self._session, self._start
+        assert start is not None
+        seconds = (session.stopwatch.seconds or 0.0) - start.after
+        session.retries.add(outcome, session.status.fields["attempt"], start.began, self._ended, seconds, pause)
 
     def _tell(self) -> None:
         session = self._session
+        assert self._start is not None
         session.status.set(**self._start.status, pid=session.program.pid)
         session.env_values.forget()
         if self._prepared is not None and self._prepared.prebuilt is not None:
@@ -160,23 +271,21 @@ class Running:
             session.spot.checkpoint.keep(session.spot.tell_checkpoint)
 
     def _cap(self, ran: float) -> Alarm:
+        """One for all the times that it is started, and for the pauses between them."""
         session, record = self._session, self._session.record
-        last = session.context.deadline - RESERVE - GRACE
         left = record.max_time - ran - (session.stopwatch.seconds or 0.0)
-        cap = Alarm(last, lambda: session.program.end(State.TIMED_OUT), left)
+        cap = Alarm(self._last(), lambda: session.program.end(State.TIMED_OUT), left)
         cap.start()
         return cap
 
-    def _watch(self) -> List[Union[Idleness, Syncing]]:
-        session, record = self._session, self._session.record
-        watchers: List[Union[Idleness, Syncing]] = []
-        if record.idle:
-            output = lambda: sum(stream.size for stream in session.streams)  # noqa: E731
-            end = lambda: session.program.end(State.IDLE)  # noqa: E731
-            watchers.append(Idleness(record.idle, session.context.login.uid, output, end))
-        if record.sync_every:
-            watchers.append(Syncing(session.results, record.sync_every))
-        return watchers
+    def _left(self, ran: float) -> float:
+        """Seconds until the cap."""
+        session = self._session
+        left = session.record.max_time - ran - (session.stopwatch.seconds or 0.0)
+        return min(left, self._last() - time.time())
+
+    def _last(self) -> float:
+        return self._session.context.deadline - RESERVE - GRACE
 
     def _ending(self, code: int) -> Optional[State]:
         """Why we ended the program, if we did."""

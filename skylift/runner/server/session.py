@@ -3,7 +3,7 @@ does, and also for a program that an earlier supervisor has started."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from skylift.runner.server.checkpoint import Checkpoint
 from skylift.runner.server.claim import Claim
@@ -16,6 +16,7 @@ from skylift.runner.server.gauge import last_line
 from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.program import Program
 from skylift.runner.server.results import Results
+from skylift.runner.server.retries import Retries
 from skylift.runner.server.shipper import Shipper
 from skylift.runner.server.spot_server import SpotServer
 from skylift.runner.server.status import State, Status
@@ -25,7 +26,8 @@ from skylift.runner.server.terminal import Terminal
 
 
 class Session:
-    """`told` is the time of the interruption notice that the program has been told of already."""
+    """`told` is the time of the interruption notice that the program has been told of already. `tries` are the attempts
+    under earlier supervisors; those on earlier servers are in the spot attempt."""
 
     def __init__(
         self,
@@ -35,12 +37,18 @@ class Session:
         program: Program,
         status: Status,
         told: Optional[float],
+        tries: Optional[List[Dict[str, Any]]] = None,
     ) -> None:
         self.context, self.record, self.program, self.status = context, record, program, status
         self.cwd = context.login.place / record.cwd
         self.env_values = EnvValues(context, record)
         self.stopwatch = Stopwatch()
         attempt = claim.attempt
+        if tries is None:
+            tries = attempt.fields.get("tries", []) if attempt is not None else []
+        self.retries = Retries(record.retry, tries)
+        if record.retry is not None:
+            status.set(**self.retries.fields())
         owner = (context.login.uid, context.login.gid)
         before = attempt.fields if attempt is not None else {"bases": {}, "cut": {}}
         self.streams = [
@@ -87,7 +95,7 @@ class Session:
         told: Dict[str, Any] = {"shipped": self.shipper.shipped, "cut": cuts(self.streams)}
         if self.stopwatch.seconds is not None:
             told.update(running=self.stopwatch.seconds)
-        told.update(results=self.results.latest)
+        told.update(results=self.results.latest, **self.retries.fields())
         return told
 
     @property

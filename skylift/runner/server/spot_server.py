@@ -6,7 +6,9 @@ import time
 from typing import Any, Callable, Dict, Optional
 
 from skylift.runner.server.attempts import Attempt
+from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.checkpoint import Checkpoint
+from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.job_record import SpotPlan
 from skylift.runner.server.outcome import is_answer
@@ -32,6 +34,7 @@ class SpotServer:
     ) -> None:
         self.attempt, self.checkpoint = attempt, checkpoint
         self._context, self._program, self._status, self._told = context, program, status, told
+        self._how_far = how_far
         self._notice: Optional[Notice] = None
         attempt.beat(plan.beat, how_far)
         heard = (self._heed, self._note, program.kill_session, self._foresee)
@@ -57,6 +60,14 @@ class SpotServer:
         self._status.set(rebalance=now_iso())
         if self.checkpoint is not None:
             self.checkpoint.hurry()
+
+    def note_try(self, until: float) -> None:
+        """What came of the program before it is started again: a next server is not to start it once more than that. If
+        it does not come in time, a beat brings it."""
+        try:
+            self.attempt.note(until, **self._how_far())
+        except (Unreachable, Refused) as error:
+            say("a try could not be noted: %s" % error)
 
     def tell_checkpoint(self) -> None:
         if self.checkpoint is not None:

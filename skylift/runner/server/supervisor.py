@@ -30,7 +30,7 @@ from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.preparation import Preparation, Prepared
 from skylift.runner.server.program import Program
 from skylift.runner.server.recovery import Concluded, Delivered, Recovery
-from skylift.runner.server.running import clear_up, start_program, take_up
+from skylift.runner.server.running import clear_up, go_on_trying, start_program, take_up
 from skylift.runner.server.session import Session
 from skylift.runner.server.spot_notice import how_bought
 from skylift.runner.server.status import State, Status, now_iso
@@ -64,7 +64,8 @@ class Supervisor:
         told = self._find_told_end(record, claim, recovery)
         if told is not None:
             return self._leave(told)
-        session = Session(self._context, record, claim, self._program, self._status, recovery.told)
+        before = (recovery.told, recovery.tries)
+        session = Session(self._context, record, claim, self._program, self._status, *before)
         return self._see_through(session, recovery)
 
     def _look_back(self) -> Recovery:
@@ -134,10 +135,12 @@ class Supervisor:
         try:
             if recovery.may_have_started or recovery.concluded is not None:
                 found = take_up(session, recovery)
+            elif recovery.tries:
+                found = go_on_trying(session, recovery)
             else:
                 clear_up(session, recovery)
                 prepared = Preparation(session).run()
-                found = start_program(session, prepared, recovery.boot)
+                found = start_program(session, prepared, recovery)
             end = found if isinstance(found, Concluded) else found.wait()
         except Ended as error:
             session.env_values.forget()

@@ -1,4 +1,5 @@
-"""Notes for the user about a spot job that moves from one server to another."""
+"""Notes for the user about a program that is started again: on another server, when a spot job moves, or on the same
+server after a failure."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import time
 
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.states import State
+from skylift.runner.text.duration import spell_duration
 from skylift.runner.text.visible import visible
 from skylift.runner.watcher import Watcher
 
@@ -15,7 +17,7 @@ class Relocation:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        self._attempt, self._left = 1, 0
+        self._attempt, self._left, self._tries = 1, 0, 0
         self._refused = ""
         self._notice: tuple[int, float] | None = None
         """The attempt, and when its server will be taken away, as of the last note."""
@@ -32,6 +34,7 @@ class Relocation:
         if status.checkpoint_refused and status.checkpoint_refused != self._refused:
             self._refused = status.checkpoint_refused
             self._watcher.note(f"The new checkpoint is refused, the previous one stays: {visible(self._refused)}")
+        self._tell_tries(status)
         if status.state == State.INTERRUPTED and self._left < attempt:
             self._left = attempt
             self._watcher.note(f"The job has left {server}; another server will continue it.")
@@ -39,3 +42,12 @@ class Relocation:
             self._attempt, kept = attempt, status.checkpoint
             begins = f"goes on from attempt {kept}'s checkpoint" if kept else "begins anew"
             self._watcher.note(f"Attempt {attempt}, on {server}, {begins}.")
+
+    def _tell_tries(self, status: Status) -> None:
+        """Also those that nobody has watched, in their order; what has ended tells them at its end."""
+        if not status.final:
+            for each in status.tries[self._tries :]:
+                if each.pause is not None:
+                    when = spell_duration(each.pause)
+                    self._watcher.note(f"Attempt {each.number}: {visible(each.reason)} The next one begins in {when}.")
+        self._tries = max(self._tries, len(status.tries))

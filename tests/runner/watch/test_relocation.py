@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from skylift.runner.job.server_record import Status
+from skylift.runner.job.server_record import Status, Try
 from skylift.runner.watch.relocation import Relocation
 
 
@@ -61,3 +61,18 @@ def test_a_checkpoint_that_is_refused_is_told_once_and_does_not_reach_the_termin
     for status in (first, refused, refused, first):
         moves.see(status)
     assert notes.told == ["The new checkpoint is refused, the previous one stays: x\\x1b[2J is a FIFO."]
+
+
+def test_each_failure_after_which_it_begins_again_is_told_once() -> None:
+    notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
+    moves = Relocation(notes)
+    failed = Try(1, 75, "It exited with \x1b[2J75.", pause=1.0)
+    once = replace(first, tries=(failed,))
+    twice = replace(first, tries=(failed, Try(2, 1, "It exited with 1.", pause=2.0)))
+    ended = replace(twice, state="succeeded", final=True, tries=(*twice.tries, Try(3, 0, "It exited with 0.")))
+    for status in (first, once, once, twice, ended):
+        moves.see(status)
+    assert notes.told == [
+        "Attempt 1: It exited with \\x1b[2J75. The next one begins in 1.00 s.",
+        "Attempt 2: It exited with 1. The next one begins in 2.00 s.",
+    ]
