@@ -20,8 +20,10 @@ from runner_bench import Machine, Metadata
 from shipped_job import Shipped
 from whole_run import Seen
 
+from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.api import Api
+from skylift.runner.ship.archive import boot_archive, whole_archive
 
 ACCOUNT = "123456789012"
 
@@ -31,6 +33,10 @@ few_images()
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    # werkzeug makes syntax trees of its routes in threads of this process, and CPython 3.11 has them count their depth
+    # together with ours, which fails: https://github.com/python/cpython/issues/106905
+    boot_archive(NOWHERE)
+    whole_archive(NOWHERE)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     assert server._server is not None
