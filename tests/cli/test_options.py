@@ -22,6 +22,7 @@ def test_an_option_is_whole(name: str) -> None:
     option = OPTIONS[name]
     assert option.heading in HEADINGS
     assert option.help.endswith(".")
+    assert "{" not in option.help
     # None is as if nothing had been said.
     assert type(None) in TYPES[name]
     if not option.words:

@@ -140,7 +140,7 @@ class RunOptions(TypedDict, total=False):
     retry_on: Annotated[
         int | str | Sequence[int | str] | None,
         Option(
-            LIMITS, "With {retries}: only after these exit codes, like 1,75,130-140.", ("--retry-on",), metavar="CODES"
+            LIMITS, "With --retries: only after these exit codes, like 1,75,130-140.", ("--retry-on",), metavar="CODES"
         ),
     ]
 
