@@ -24,7 +24,7 @@ def spell_run(run: RunningProgram, gauge: Gauge, leave: str, now: float, columns
     if gauge.processor is not None:
         parts.append((2, f"cpu {gauge.processor:.0%}"))
     if gauge.memory is not None and gauge.memory_limit is not None:
-        parts.append((3, spell_part(gauge.memory, gauge.memory_limit)))
+        parts.append((3, spell_used(gauge.memory, gauge.memory_limit)))
     if run.hourly is not None:
         place = "" if run.charged else " on AWS"
         parts.append((4, f"≈ {spell_dollars(run.cost(now))}{place}"))
@@ -53,6 +53,16 @@ def spell_part(done: int, whole: int) -> str:
         factor = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[unit]
         shown = f"{done / factor:.0f}" if unit == "B" else f"{done / factor:.1f}"
     return f"{shown} of {text}"
+
+
+def spell_used(used: int, whole: int) -> str:
+    """`37 MiB of 2.0 GiB`, `37 of 512 MiB`, `1.2 of 4.0 GiB`: of memory or a disk. What is small has a unit that shows
+    it."""
+    if used >= 1 << 30:
+        return spell_part(used, whole)
+    if whole < 1 << 30:
+        return f"{used >> 20} of {whole >> 20} MiB"
+    return f"{used >> 20} MiB of {spell_size(whole)}"
 
 
 def spell_whole(seconds: float) -> str:

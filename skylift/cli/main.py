@@ -36,6 +36,7 @@ COMMANDS = {
     "types": "types",
     "price": "price",
     "ps": "ps",
+    "top": "top",
     "attach": "attend",
     "wait": "attend",
     "logs": "logs",

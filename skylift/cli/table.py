@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from skylift.cli.say import say
 from skylift.runner.text.visible import visible
@@ -40,16 +40,29 @@ class Cell(NamedTuple):
 def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) -> None:
     """Print a table. Text is shown as it is: markup is not interpreted, and control characters are made visible."""
     from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, force_terminal=terminal)
+    table, everything = make_table(columns, rows, console.width if terminal else None)
+    if terminal:
+        console.print(table)
+        return
+    console.width = everything
+    with console.capture() as captured:
+        console.print(table)
+    say(*(line.rstrip() for line in captured.get().splitlines()))
+
+
+def make_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]], room: int | None) -> tuple[Any, int]:
+    """For rich, and as wide as so many cells or, without a limit, as all of it takes, which is told beside it."""
     from rich.table import Table
     from rich.text import Text
 
     cells = [[_cell(each) for each in row] for row in rows]
     heads = [Cell(column.head, "bold") for column in columns]
     natural = [max(Text(cell.text).cell_len for cell in column) for column in zip(heads, *cells, strict=True)]
-    terminal = sys.stdout.isatty()
     everything = sum(natural) + _GAP * len(natural)
-    console = Console(file=sys.stdout, force_terminal=terminal, width=None if terminal else everything)
-    widths = fit(columns, natural, console.width)
+    widths = fit(columns, natural, everything if room is None else room)
     table = Table(box=None, show_header=False, padding=(0, _GAP, 0, 0), pad_edge=False)
     for number, width in widths.items():
         column = columns[number]
@@ -61,12 +74,7 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) 
         )
     for row in (heads, *cells):
         table.add_row(*(Text(row[number].text, style=row[number].style) for number in widths))
-    if terminal:
-        console.print(table)
-        return
-    with console.capture() as captured:
-        console.print(table)
-    say(*(line.rstrip() for line in captured.get().splitlines()))
+    return table, everything
 
 
 def fit(columns: Sequence[Column], natural: Sequence[int], room: int) -> dict[int, int]:

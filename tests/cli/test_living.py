@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skylift.cli.bottom_line import cut, width_of
-from skylift.cli.living import fit, spell_part, spell_progress, spell_run, spell_sent, spell_whole
+from skylift.cli.living import fit, spell_part, spell_progress, spell_run, spell_sent, spell_used, spell_whole
 from skylift.runner.job.server_record import Gauge
 from skylift.runner.watch.monitor import RunningProgram
 
@@ -54,6 +54,20 @@ def test_parts_have_the_unit_of_the_whole() -> None:
     assert spell_part(1288490188, 4 << 30) == "1.2 of 4.0 GiB"
     assert spell_part(100, 1 << 20) == "0.0 of 1.0 MiB"
     assert spell_part(0, 17) == "0 of 17 B"
+
+
+@pytest.mark.parametrize(
+    ("used", "whole", "text"),
+    [
+        (37 << 20, 2 << 30, "37 MiB of 2.0 GiB"),
+        (1023 << 20, 2 << 30, "1023 MiB of 2.0 GiB"),
+        (1 << 30, 2 << 30, "1.0 of 2.0 GiB"),
+        (37 << 20, 512 << 20, "37 of 512 MiB"),
+        (0, 512 << 20, "0 of 512 MiB"),
+    ],
+)
+def test_what_is_small_is_told_in_mebibytes(used: int, whole: int, text: str) -> None:
+    assert spell_used(used, whole) == text
 
 
 def test_results_on_their_way() -> None:

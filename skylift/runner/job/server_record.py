@@ -36,6 +36,7 @@ T = TypeVar("T")
 STATUS_LIMIT, HOST_KEYS_LIMIT, MANIFEST_LIMIT = 1 << 20, 1 << 16, 64 << 20
 """Bytes of each file. A manifest of 64 MiB names some 400,000 results."""
 STREAMS: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
+USAGE_LIMIT = 1 << 16
 MOST_TRIES = 101
 LONGEST_STREAM = 1 << 62
 """Bytes."""
@@ -51,6 +52,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHARED = re.compile(r"packs/[0-9a-f]{64}\.tar|files/[0-9a-f]{64}")
 _LONGEST_RUN = 1e9
 """Seconds."""
+_MOST_PROCESSORS = 1e6
 
 
 @dataclass(frozen=True)
@@ -414,6 +416,67 @@ def parse_gauge(data: bytes) -> Gauge:
         told.text("doing", 200) or "",
         **counts,
         **sent,
+    )
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of the job's: the share of one processor that it has had since the last look, seconds of work in all, and
+    memory in bytes. `command` is its own word for itself, which may be anything."""
+
+    pid: int
+    processor: float
+    seconds: float
+    memory: int
+    command: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What of a server is used: as a Gauge has it, and of how many processors; of the disk that the job is on, bytes
+    that are used and how many there are; bytes a second that disks and network carry; the `processes` that work most,
+    of how many. What its kernel does not tell is None."""
+
+    processor: float | None = None
+    processors: float | None = None
+    memory: int | None = None
+    memory_limit: int | None = None
+    disk: int | None = None
+    disk_size: int | None = None
+    read: int | None = None
+    written: int | None = None
+    received: int | None = None
+    sent: int | None = None
+    processes: tuple[Process, ...] = ()
+    processes_count: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {**vars(self), "processes": [vars(each) for each in self.processes]}
+
+
+def parse_usage(data: bytes) -> Usage:
+    told = parse_object(data, USAGE_LIMIT)
+    return Usage(
+        processor=told.number("processor", 0, 1),
+        processors=told.number("processors", 0, _MOST_PROCESSORS),
+        memory_limit=told.integer("memory_limit", 1, LONGEST_STREAM),
+        disk_size=told.integer("disk_size", 0, LONGEST_STREAM),
+        processes=tuple(_process(as_object(each, "an entry of `processes`")) for each in told.list("processes", 100)),
+        processes_count=told.integer("processes_count", 0, 1 << 30) or 0,
+        **{
+            name: told.integer(name, 0, LONGEST_STREAM)
+            for name in ("memory", "disk", "read", "written", "received", "sent")
+        },
+    )
+
+
+def _process(told: JsonObject) -> Process:
+    return Process(
+        pid=_there(told.integer("pid", 1, 1 << 30), "pid"),
+        processor=_there(told.number("processor", 0, _MOST_PROCESSORS), "processor"),
+        seconds=told.number("seconds", 0, 1e12) or 0.0,
+        memory=told.integer("memory", 0, LONGEST_STREAM) or 0,
+        command=told.text("command", 200) or "",
     )
 
 

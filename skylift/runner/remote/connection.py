@@ -7,12 +7,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+Kind = Literal["stdout", "stderr", "status", "cut", "begin", "gauge", "usage"]
+
 
 @dataclass(frozen=True)
 class Frame:
     """A piece of what the supervisor sends: bytes of a stream, or a JSON document of the other kinds."""
 
-    kind: Literal["stdout", "stderr", "status", "cut", "begin", "gauge"]
+    kind: Kind
     data: bytes
 
 
@@ -65,6 +67,10 @@ class Connection(Protocol):
     def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
         """Output from these offsets on, and every status, until the final one or until the connection breaks. `how` is
         `once=True` for what there is now, `since=TIME`, and `gauge=SECONDS` for how often the server is measured."""
+
+    def measure(self, every: float, times: int = 0) -> AsyncIterator[Frame]:
+        """What of the server is used, every so many seconds, and every status: so many `times`, or until the final
+        status or until the connection breaks."""
 
     def send(self, **order: object) -> bool:
         """Send an order to the supervisor (`signal="INT"`, `cancel=True`), beside the output. False while `watch` does

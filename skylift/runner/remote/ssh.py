@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from skylift.runner.errors import ConnectionLost, RemoteFileError
 from skylift.runner.job.commands import attach_argv, socket_path
-from skylift.runner.job.server_record import STATUS_LIMIT
-from skylift.runner.remote.connection import Frame, RemoteFile
+from skylift.runner.job.server_record import STATUS_LIMIT, USAGE_LIMIT
+from skylift.runner.remote.connection import Frame, Kind, RemoteFile
 from skylift.runner.text.visible import shown
 
 
@@ -37,13 +37,14 @@ def _without_library_search() -> Iterator[None]:
 with _without_library_search():
     import asyncssh
 
-_KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut", "begin", "gauge"]] = {
+_KINDS: dict[bytes, Kind] = {
     b"o": "stdout",
     b"e": "stderr",
     b"s": "status",
     b"c": "cut",
     b"b": "begin",
     b"g": "gauge",
+    b"u": "usage",
 }
 _LIMITS: dict[str, int] = {
     "stdout": 4 << 20,
@@ -52,6 +53,7 @@ _LIMITS: dict[str, int] = {
     "cut": 4096,
     "begin": 4096,
     "gauge": 4096,
+    "usage": USAGE_LIMIT,
 }
 """The most bytes of one frame. A supervisor sends output in pieces of 256 KiB."""
 _HANDING_OVER = 20.0
@@ -113,10 +115,16 @@ class SshConnection:
         self._writer: Any = None
         self._socket_deadline = asyncio.get_running_loop().time() + opening
 
-    async def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
+    def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
+        return self._frames(stream={"stdout": stdout, "stderr": stderr}, **how)
+
+    def measure(self, every: float, times: int = 0) -> AsyncIterator[Frame]:
+        return self._frames(usage=every, times=times)
+
+    async def _frames(self, **order: object) -> AsyncIterator[Frame]:
         with _translated():
             reader, self._writer = await self._open_socket()
-            self._writer.write(_order(stream={"stdout": stdout, "stderr": stderr}, **how))
+            self._writer.write(_order(**order))
             try:
                 while True:
                     try:

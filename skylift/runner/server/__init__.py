@@ -108,7 +108,8 @@ manifest.json, which with --sync-every is there, and not final, while the progra
     changed                             results that changed while they were read, so that one may not fit the other
 
 The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"},
-{"cancel": true}, when a next job is there for the server {"next": true}, when there is more in in/stdin/ {"stdin":
+{"cancel": true}, {"usage": SECONDS, "times"*: N}, which is answered with frames s, and u for what of the server is used
+(see usage.py), when a next job is there for the server {"next": true}, when there is more in in/stdin/ {"stdin":
 true}, and where the program has a terminal {"input": BASE64} and {"resize": [ROWS, COLUMNS]}. A stream is answered with
 frames: a letter, the payload's length as 4 bytes big-endian, the payload. The letters are o stdout, e stderr, s status
 as JSON, c for what was cut, as JSON: {"stream", "from", "to"}, after which that stream goes on at "to", b and g. Beside

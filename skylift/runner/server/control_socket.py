@@ -19,6 +19,7 @@ from skylift.runner.server.control import Control
 from skylift.runner.server.gauge import Gauge
 from skylift.runner.server.status import Status
 from skylift.runner.server.stream import READ, Stream
+from skylift.runner.server.usage import Usage
 
 _CONNECTIONS = 64
 """The most connections at a time. One more closes the oldest, whose client connects again by itself."""
@@ -28,6 +29,13 @@ _PAUSE = 0.2
 """Seconds until accepting is tried again, after all file descriptors were in use."""
 _OFTEN, _SELDOM = 0.5, 3600.0
 """The least and the most seconds between two measurements of the server."""
+
+
+class _Usage(NamedTuple):
+    """How many seconds lie between two measurements, and of how many somebody wants to hear; 0 for all of them."""
+
+    every: float
+    times: int
 
 
 class _Watch(NamedTuple):
@@ -52,9 +60,11 @@ class ControlSocket:
         streams: List[Stream],
         status: Status,
         under_way: Callable[[], Dict[str, Any]] = dict,
+        usage: Optional[Callable[[], Usage]] = None,
     ) -> None:
-        """`under_way` returns the progress of a slow step."""
+        """`under_way` returns the progress of a slow step, `usage` begins to measure the server."""
         self._control, self._streams, self._status, self._under_way = control, streams, status, under_way
+        self._usage = usage
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         path.parent.chmod(0o755)
         if path.exists():
@@ -124,7 +134,11 @@ class ControlSocket:
         if not isinstance(order, dict):
             raise TypeError("an order is an object")
         if "stream" in order:
-            self._begin_to_watch(connection, _parse_watch(order))
+            watch = _parse_watch(order)
+            self._begin_to_watch(connection, lambda: self._watch(connection, watch))
+        if "usage" in order:
+            usage = _parse_usage(order)
+            self._begin_to_watch(connection, lambda: self._tell_usage(connection, usage))
         if "signal" in order:
             self._control.signal(signal.Signals["SIG" + order["signal"]])
         if "next" in order:
@@ -140,13 +154,13 @@ class ControlSocket:
         if "cancel" in order:
             self._control.cancel()
 
-    def _begin_to_watch(self, connection: socket.socket, watch: _Watch) -> None:
+    def _begin_to_watch(self, connection: socket.socket, work: Callable[[], None]) -> None:
         with self._changing:
             if connection in self._watched or connection not in self._open:
                 return
             self._watched.add(connection)
         try:
-            threading.Thread(target=self._watch, args=(connection, watch), daemon=True).start()
+            threading.Thread(target=work, daemon=True).start()
         except RuntimeError as error:
             raise OSError(str(error)) from None
 
@@ -171,6 +185,32 @@ class ControlSocket:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             return None
+
+    def _tell_usage(self, connection: socket.socket, asked: _Usage) -> None:
+        """And each status, up to the final one."""
+        status, told, times = self._status, -1, 0
+        try:
+            usage = self._usage() if self._usage is not None else None
+            due = time.monotonic() + asked.every
+            while usage is not None and not (asked.times and times >= asked.times):
+                with status.changed:
+                    final, version = status.fields["final"], status.version
+                if version != told:
+                    _send(connection, b"s", status.encoded())
+                    told = version
+                    if final:
+                        break
+                with status.changed:
+                    status.changed.wait_for(lambda: status.version != told, max(0.0, due - time.monotonic()))  # noqa: B023
+                if time.monotonic() >= due:
+                    _send(connection, b"u", json.dumps(usage.measure()).encode())
+                    times += 1
+                    due = time.monotonic() + asked.every
+            connection.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            say("a client of the socket is not served any further: %s" % error)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _skip(self, offsets: Dict[str, int], when: float) -> None:
         for stream in self._streams:
@@ -227,10 +267,18 @@ def _parse_watch(order: Dict[str, Any]) -> _Watch:
     if min(offsets.values()) < 0:
         raise ValueError("a stream begins at 0")
     since, gauge = order.get("since"), float(order.get("gauge") or 0)
-    if gauge:
-        # With the arguments in this order, NaN becomes the least value.
-        gauge = min(max(_OFTEN, gauge), _SELDOM)
+    gauge = _seldom_enough(gauge) if gauge else 0.0
     return _Watch(offsets, None if since is None else float(since), bool(order.get("once")), gauge)
+
+
+def _parse_usage(order: Dict[str, Any]) -> _Usage:
+    """Likewise."""
+    return _Usage(_seldom_enough(float(order["usage"])), max(0, int(order.get("times") or 0)))
+
+
+def _seldom_enough(seconds: float) -> float:
+    """With the arguments in this order, NaN becomes the least value."""
+    return min(max(_OFTEN, seconds), _SELDOM)
 
 
 def _send(connection: socket.socket, letter: bytes, data: bytes) -> None:

@@ -25,7 +25,7 @@ class Gauge:
         self._last = now, worked
         told: Dict[str, Any] = {}
         if before is not None and worked is not None and now > then:
-            share = (worked - before) / ((now - then) * self._processors())
+            share = (worked - before) / ((now - then) * self.processors())
             told["processor"] = round(min(max(share, 0.0), 1.0), 4)
         used, limit = self._memory()
         if used is not None and limit:
@@ -48,7 +48,8 @@ class Gauge:
         counted = [int(each) for place, each in enumerate(fields[:8]) if place not in (3, 4)]
         return sum(counted) / os.sysconf("SC_CLK_TCK") if counted else None
 
-    def _processors(self) -> float:
+    def processors(self) -> float:
+        """How many there are for all of the server."""
         quota, period = ([*_text(self._groups / "cpu.max").split(), "", ""])[:2]
         if not quota:
             quota, period = (_text(self._groups / ("cpu/cpu.cfs_%s_us" % name)).strip() for name in ("quota", "period"))

@@ -23,6 +23,7 @@ from skylift.runner.server.status import State, Status
 from skylift.runner.server.stdin import Stdin
 from skylift.runner.server.stream import Stream, cuts
 from skylift.runner.server.terminal import Terminal
+from skylift.runner.server.usage import Usage
 
 
 class Session:
@@ -69,7 +70,8 @@ class Session:
         self.stdin = Stdin(context.folder, archive, context.where()) if record.stdin else None
         self.control = Control(program, self.terminal, self.stdin)
         path = context.root / "run/skylift" / (context.job + ".sock")
-        self.socket = ControlSocket(path, context.login.gid, self.control, self.streams, status, self.under_way)
+        heard = (self.control, self.streams, status, self.under_way, self.usage)
+        self.socket = ControlSocket(path, context.login.gid, *heard)
         self.shipper = Shipper(context.prefix, self.streams, status, context.folder)
         self.control.listen(context.prefix, context.poll)
         self.spot: Optional[SpotServer] = None
@@ -89,6 +91,10 @@ class Session:
         if state == State.ENVIRONMENT:
             return {"doing": last_line(self.context.folder / "environment.log")}
         return {"sending": self.results.tally.fields()} if state == State.UPLOADING else {}
+
+    def usage(self) -> Usage:
+        """Of the server, measured from now on."""
+        return Usage(self.context.login.uid, self.context.login.home)
 
     def how_far(self) -> Dict[str, Any]:
         """The fields of the attempt that a spot job's next server continues from."""

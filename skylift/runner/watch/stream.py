@@ -158,6 +158,8 @@ class Follower:
                         self._on_gauge(parse_gauge(frame.data))
                 elif frame.kind == "cut":
                     self._jump(*parse_cut(frame.data))
+                elif frame.kind == "usage":
+                    raise Malformed("nobody has asked what is used")
                 else:
                     await self._deliver(frame.kind, frame.data)
         except (Malformed, RecordDamaged) as error:

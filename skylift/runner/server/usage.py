@@ -1,0 +1,156 @@
+"""What of a server is used at the moment and by which of the user's processes, for whoever looks (`skylift top`)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from skylift.runner.server.gauge import Gauge
+
+PROCESSES = 10
+"""Those that are told of, the ones that work most."""
+_COMMAND = 200
+"""Characters of a command line."""
+_SECTOR = 512
+_NO_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
+"""What is no disk of its own, or is one that stands among the others as well."""
+
+
+class _Process(NamedTuple):
+    """`began` tells it from another one that has had the same pid before; `worked` is in seconds."""
+
+    pid: int
+    began: int
+    worked: float
+    memory: int
+    command: str
+
+
+class _Look(NamedTuple):
+    when: float
+    read: Optional[int]
+    written: Optional[int]
+    received: Optional[int]
+    sent: Optional[int]
+    processes: Dict[Tuple[int, int], _Process]
+
+
+class Usage:
+    """`root` is where /proc and /sys are, `disk` a folder on the disk that is looked at, `uid` whose the job's
+    processes are."""
+
+    def __init__(self, uid: int, disk: Path, root: Path = Path("/")) -> None:
+        self._uid, self._disk = uid, disk
+        self._proc, self._groups = root / "proc", root / "sys/fs/cgroup"
+        self._gauge = Gauge(root)
+        self._last = self._look()
+
+    def measure(self) -> Dict[str, Any]:
+        """Bytes, and bytes a second and shares of one processor since the last call; what the kernel does not tell is
+        left out."""
+        before, now = self._last, self._look()
+        self._last, seconds = now, max(now.when - before.when, 1e-3)
+        told: Dict[str, Any] = dict(self._gauge.measure(), processors=self._gauge.processors())
+        with contextlib.suppress(OSError):
+            found = os.statvfs(str(self._disk))
+            told.update(
+                disk=(found.f_blocks - found.f_bfree) * found.f_frsize, disk_size=found.f_blocks * found.f_frsize
+            )
+        for name in ("read", "written", "received", "sent"):
+            first, last = getattr(before, name), getattr(now, name)
+            if first is not None and last is not None:
+                # Less than before: a disk or an interface that is gone.
+                told[name] = round(max(last - first, 0) / seconds)
+        told["processes"] = self._busiest(before, now, seconds)
+        told["processes_count"] = len(now.processes)
+        return told
+
+    def _busiest(self, before: _Look, now: _Look, seconds: float) -> List[Dict[str, Any]]:
+        shares = {}
+        for key, process in now.processes.items():
+            earlier = before.processes.get(key)
+            # One that has come meanwhile has worked all of it since.
+            shares[key] = max(process.worked - (earlier.worked if earlier is not None else 0.0), 0.0) / seconds
+        order = sorted(shares, key=lambda key: (-shares[key], -now.processes[key].worked, key))
+        return [_told(now.processes[key], shares[key]) for key in order[:PROCESSES]]
+
+    def _look(self) -> _Look:
+        return _Look(time.monotonic(), *self._disk_bytes(), *self._network_bytes(), self._processes())
+
+    def _disk_bytes(self) -> Tuple[Optional[int], Optional[int]]:
+        """That were read and written: by the control group that is all of a container, of either version, else by the
+        whole machine's disks."""
+        text = _text(self._groups / "io.stat")
+        if text is not None:
+            return _sum(text, "rbytes="), _sum(text, "wbytes=")
+        for name in ("blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_service_bytes"):
+            text = _text(self._groups / "blkio" / name)
+            if text is not None:
+                return _sum(text, "Read "), _sum(text, "Write ")
+        text = _text(self._proc / "diskstats")
+        rows = [line.split() for line in (text or "").splitlines()]
+        disks = {row[2]: row for row in rows if len(row) > 9 and not row[2].startswith(_NO_DISKS)}
+        # A partition is named after its disk, and counted there.
+        whole = [
+            row for name, row in disks.items() if not any(name != each and name.startswith(each) for each in disks)
+        ]
+        if not whole:
+            return None, None
+        return tuple(sum(_whole(row[place]) for row in whole) * _SECTOR for place in (5, 9))  # type: ignore[return-value]
+
+    def _network_bytes(self) -> Tuple[Optional[int], Optional[int]]:
+        text = _text(self._proc / "net/dev")
+        if text is None:
+            return None, None
+        rows = [line.partition(":") for line in text.splitlines() if ":" in line]
+        fields = [found.split() for name, _, found in rows if name.strip() != "lo"]
+        fields = [each for each in fields if len(each) > 8]
+        return sum(_whole(each[0]) for each in fields), sum(_whole(each[8]) for each in fields)
+
+    def _processes(self) -> Dict[Tuple[int, int], _Process]:
+        found: Dict[Tuple[int, int], _Process] = {}
+        for entry in self._proc.iterdir() if self._proc.is_dir() else ():
+            # What ends while it is looked at is none.
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                if entry.name.isdigit() and entry.stat().st_uid == self._uid:
+                    process = _process(entry)
+                    found[process.pid, process.began] = process
+        return found
+
+
+def _process(entry: Path) -> _Process:
+    name, _, rest = (entry / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
+    fields = rest.split()
+    ticks, pages = int(fields[11]) + int(fields[12]), int(fields[21])
+    with (entry / "cmdline").open("rb") as file:
+        words = file.read(4 * _COMMAND).rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+    worked, memory = ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
+    return _Process(int(entry.name), int(fields[19]), worked, memory, (words or "[%s]" % name)[:_COMMAND])
+
+
+def _told(process: _Process, share: float) -> Dict[str, Any]:
+    return {
+        "pid": process.pid,
+        "processor": round(share, 4),
+        "seconds": round(process.worked, 2),
+        "memory": process.memory,
+        "command": process.command,
+    }
+
+
+def _sum(text: str, mark: str) -> int:
+    """Of all numbers that stand behind a mark."""
+    return sum(_whole(rest.split(None, 1)[0] if rest.split() else "") for rest in text.split(mark)[1:])
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def _text(path: Path) -> Optional[str]:
+    with contextlib.suppress(OSError):
+        return path.read_text(errors="replace")
+    return None
