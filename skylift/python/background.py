@@ -31,12 +31,17 @@ class Once(Generic[T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
         self._task: asyncio.Task[T] | None = None
+        self._interrupted = False
 
     async def run(self) -> T:
         self._task = asyncio.ensure_future(self._coroutine)
+        if self._interrupted:
+            self._task.cancel()
         return await self._task
 
     def interrupt(self) -> None:
+        """Also before it has begun: the loop may hear of that first."""
+        self._interrupted = True
         if self._task is not None:
             self._task.cancel()
 

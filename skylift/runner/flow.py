@@ -103,6 +103,8 @@ class Submit:
     async def run(self) -> Launched | Outcome:
         """An outcome when it was interrupted. Raises SkyliftError when it failed; what had been made is then undone."""
         self._task = asyncio.ensure_future(self._run())
+        if self._interrupted:
+            self._task.cancel()
         try:
             return await self._task
         except asyncio.CancelledError:
@@ -120,10 +122,11 @@ class Submit:
         )
 
     def interrupt(self) -> None:
-        assert self._task is not None
+        """Also before `run`, while forwarded ports are opened."""
         self._interrupted = True
         self._watcher.note("Interrupted before the program started; taking everything down.")
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     async def _run(self) -> Launched:
         with tempfile.TemporaryFile(prefix="skylift-") as archive:

@@ -58,7 +58,8 @@ def test_nothing_is_left_of_it() -> None:
     for thread in threading.enumerate():
         if thread.name == "skylift":
             thread.join(10)
-    assert threading.active_count() == before
+    # Fewer where one of the test before was just ending.
+    assert threading.active_count() <= before
 
 
 async def test_a_running_loop_is_no_obstacle() -> None:
@@ -141,6 +142,13 @@ async def test_a_timeout_is_a_timeout() -> None:
         async with asyncio.timeout(0.1):
             await Background(work).awaited()
     assert work._heard == 1
+
+
+async def test_a_cancel_that_comes_before_the_work_has_begun_is_heard() -> None:
+    once = Once(asyncio.sleep(60))
+    once.interrupt()
+    with pytest.raises(asyncio.CancelledError):
+        await once.run()
 
 
 async def test_an_error_beside_a_cancel_is_nobodys_trouble(caplog: pytest.LogCaptureFixture) -> None:

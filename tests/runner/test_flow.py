@@ -217,6 +217,21 @@ def test_interrupt_before_the_program_takes_everything_down(
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
 
 
+def test_an_interrupt_before_a_run_has_begun_begins_nothing(
+    settings: Settings, api: Api, seen: Seen, folder: Path
+) -> None:
+    job = order(folder, "pass")
+
+    async def main() -> Outcome:
+        started = Run(job, settings, seen)
+        started.interrupt()
+        return await started.run()
+
+    outcome = asyncio.run(main())
+    assert (outcome.exit_code, outcome.state, seen.steps) == (130, "cancelled", [])
+    assert launch.live_servers(api) == []
+
+
 def test_third_interrupt_leaves_the_job_running(
     settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
 ) -> None:
