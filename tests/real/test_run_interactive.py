@@ -142,7 +142,7 @@ def test_a_port_leads_to_the_server(cloud: RealCloud, folder: Path, free_port: i
     assert f"localhost:{free_port} is forwarded to port 8000 of the server." in job.words
     busy = cloud.skylift("run", "--forward", str(free_port), "job.py", cwd=folder, check=False)
     assert busy.returncode == 2
-    assert f"--forward {free_port}: the port cannot be had" in busy.stderr
+    assert f"--forward {free_port}: the port is not available" in busy.stderr
     job.client.kill()
     job.client.wait()
     words = ("attach", "--forward", f"{free_port}:8000", job.name)
