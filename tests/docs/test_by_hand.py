@@ -44,9 +44,12 @@ class Walk:
 
 
 @pytest.fixture(scope="module")
-def walks(image_home: Home) -> Iterator[dict[str, Walk]]:
-    """The page as it was walked with each version, side by side: the AWS CLI keeps one core busy, and no more."""
-    programs = {version: aws for version in (ONE, TWO) if (aws := aws_cli(version))}
+def walks(image_home: Home, request: pytest.FixtureRequest) -> Iterator[dict[str, Walk]]:
+    """The page as it was walked with each version that is asked for, side by side: the AWS CLI keeps one core busy, and
+    no more."""
+    cases = [getattr(item, "callspec", None) for item in request.session.items]
+    wanted = {case.params.get("walked") for case in cases if case is not None}
+    programs = {version: aws for version in (ONE, TWO) if version in wanted and (aws := aws_cli(version))}
     with real_cloud(image_home) as one, real_cloud(image_home) as two, ThreadPoolExecutor(2) as pool:
         clouds = dict(zip(programs, (one, two), strict=False))
         started = {
@@ -56,7 +59,8 @@ def walks(image_home: Home) -> Iterator[dict[str, Walk]]:
         yield {version: Walk(clouds[version], work.result()) for version, work in started.items()}
 
 
-@pytest.fixture(params=[ONE, TWO])
+# A walk is 250 starts of the AWS CLI, a second of processor time each.
+@pytest.fixture(params=[ONE, pytest.param(TWO, marks=pytest.mark.heavy)])
 def walked(walks: dict[str, Walk], request: pytest.FixtureRequest) -> Walk:
     if request.param not in walks:
         pytest.skip(f"{request.param} is not here (Debian's package awscli is version 2)")
