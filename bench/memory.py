@@ -230,13 +230,17 @@ class Jobs:
         self._home, self._folder = home, folder
 
     def live(self, number: int) -> None:
-        subprocess.run(
+        done = subprocess.run(
             [*SKYLIFT, "run", "--quiet", "--", "true"],
             cwd=self._folder,
             env=environment(self._home),
-            check=True,
+            check=False,
             capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
         )
+        if done.returncode != 0:
+            raise SystemExit(f"job {number} exited with {done.returncode}:\n{done.stderr}")
 
 
 @dataclass(frozen=True)
