@@ -14,6 +14,7 @@ import posixpath
 import secrets
 import stat
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -160,18 +161,18 @@ class _Tally:
             raise RunError(first.message + others, first.advice)
 
 
-class _Copying:
+class _Copying(ABC):
     def __init__(self, files: RemoteFiles, base: str, tally: _Tally) -> None:
         self._files, self._base, self._tally = files, base, tally
 
     def _there(self, path: str) -> bytes:
         return os.fsencode(posixpath.normpath(posixpath.join(self._base, path)))
 
-    async def run(self, order: Order) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def run(self, order: Order) -> None: ...
 
-    async def stream(self, source: str, target: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def stream(self, source: str, target: str) -> None: ...
 
     async def _source(self, path: str) -> RemoteFile:
         """Raises UsageError where there is none."""
