@@ -59,7 +59,7 @@ def walks(image_home: Home, request: pytest.FixtureRequest) -> Iterator[dict[str
         yield {version: Walk(clouds[version], work.result()) for version, work in started.items()}
 
 
-# A walk is 250 starts of the AWS CLI, a second of processor time each.
+# A walk starts the AWS CLI for each of a hundred commands, and again in loops: a second of processor time each.
 @pytest.fixture(params=[ONE, pytest.param(TWO, marks=pytest.mark.heavy)])
 def walked(walks: dict[str, Walk], request: pytest.FixtureRequest) -> Walk:
     if request.param not in walks:
