@@ -1,0 +1,41 @@
+"""The keys of a map's record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skylift.runner.job.record import Prefix
+
+
+@dataclass(frozen=True)
+class MapKeys:
+    """Whole keys in the bucket, for the client. What the server says is never a key: it says an index and a run."""
+
+    job: str
+
+    @property
+    def _base(self) -> str:
+        return Prefix(self.job).base
+
+    @property
+    def spec(self) -> str:
+        return f"{self._base}/in/map.json"
+
+    def blob(self, sha256: str) -> str:
+        return f"{self._base}/in/map/blobs/{sha256}"
+
+    @property
+    def log(self) -> str:
+        """The beginning of the keys of all entries; in their order when they are sorted."""
+        return f"{self._base}/server/map/log/"
+
+    def log_entry(self, number: int) -> str:
+        return f"{self.log}{number:08}"
+
+    @property
+    def progress(self) -> str:
+        return f"{self._base}/server/map/progress.json"
+
+    def run(self, index: int, run: str) -> str:
+        """The folder of one run, with a slash at its end."""
+        return f"{self._base}/server/map/runs/{index:08}-{run}/"

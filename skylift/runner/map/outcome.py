@@ -1,0 +1,284 @@
+"""Outcomes of inputs, and the log that they stand in.
+
+An entry of the log is an object with `version`, `epoch`, `written` (seconds since the epoch of 1970), and
+
+    began       of the first entry of an epoch: {"instance"}, the coordinator's server
+    outcomes    of inputs that have ended
+    ended       of the last entry of a map: {"reason"} and, if it was ended early, {"halted": true}
+
+What a server says is hostile until it is parsed: every field here has a form, a range or a limit.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from skylift.runner.map.spec import MOST_INPUTS
+from skylift.runner.text.json_object import FOREVER, JsonObject, Malformed, as_object, given, parse_object, shown
+
+VERSION = 1
+ENTRY_LIMIT = 32 << 20
+MOST_IN_AN_ENTRY = 10_000
+INLINE = 4096
+"""The most bytes of a stream that stand in the log itself."""
+MOST_RESULTS = 100_000
+_RUN = re.compile(r"[0-9a-f]{8,32}")
+_INSTANCE = re.compile(r"i-[0-9a-z]{1,32}")
+_SIGNAL = re.compile(r"SIG[A-Z0-9+-]{1,12}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class InputState(StrEnum):
+    """How an input has ended. `lost`: as many servers as may be were lost under it; no verdict of the program."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out-of-memory"
+    TIMED_OUT = "timed-out"
+    BROKEN = "broken"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class RunStream:
+    """Of one stream: its bytes in all, and these themselves where they are few; otherwise they are in the run's folder.
+    `kept` are the bytes that are there, from the beginning, of a stream that was too long."""
+
+    size: int = 0
+    content: bytes | None = b""
+    kept: int = 0
+
+    @property
+    def is_inline(self) -> bool:
+        return self.content is not None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A file that matched --out: where it is relative to the program's working directory."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class InputOutcome:
+    """What came of an input. `attempt` counts from 1 how often its program was started to this end, `losses` how many
+    servers were lost under it. `run` names the folder with what this run has left. `server` is the instance, `started`
+    in seconds since the epoch, `seconds` the program's own time. `exit_code` is the program's, 128+n for signal n,
+    and 125 where it has none. `reason` is one sentence, empty for success. `missing` are results that could not be
+    sent."""
+
+    index: int
+    state: InputState
+    exit_code: int
+    attempt: int = 1
+    losses: int = 0
+    signal: str | None = None
+    run: str | None = None
+    server: str | None = None
+    started: float | None = None
+    seconds: float = 0.0
+    reason: str = ""
+    stdout: RunStream = field(default_factory=RunStream)
+    stderr: RunStream = field(default_factory=RunStream)
+    results: tuple[RunResult, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        return self.state is InputState.SUCCEEDED
+
+    def as_told(self) -> dict[str, Any]:
+        told: dict[str, Any] = {"index": self.index, "state": str(self.state), "exit_code": self.exit_code}
+        if self.attempt != 1:
+            told["attempt"] = self.attempt
+        for name in ("losses", "signal", "run", "server", "started", "reason"):
+            if (value := getattr(self, name)) not in (None, 0, ""):
+                told[name] = value
+        told["seconds"] = round(self.seconds, 4)
+        for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
+            if stream.size:
+                told[name] = _told_stream(stream)
+        if self.results:
+            told["results"] = [[each.path, each.size, each.sha256] for each in self.results]
+        if self.missing:
+            told["missing"] = list(self.missing)
+        return told
+
+
+def _told_stream(stream: RunStream) -> dict[str, Any]:
+    if stream.content is not None:
+        return {"size": stream.size, "content": base64.b64encode(stream.content).decode()}
+    return {"size": stream.size, "kept": stream.kept}
+
+
+@dataclass(frozen=True)
+class MapEnd:
+    """Why a map has ended, one sentence; `halted` before all inputs had an outcome."""
+
+    reason: str
+    halted: bool = False
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    epoch: int
+    written: float
+    began: str | None = None
+    outcomes: tuple[InputOutcome, ...] = ()
+    ended: MapEnd | None = None
+
+
+def encode_entry(entry: LogEntry) -> bytes:
+    told: dict[str, Any] = {"version": VERSION, "epoch": entry.epoch, "written": entry.written}
+    if entry.began is not None:
+        told["began"] = {"instance": entry.began}
+    if entry.outcomes:
+        told["outcomes"] = [each.as_told() for each in entry.outcomes]
+    if entry.ended is not None:
+        told["ended"] = {"reason": entry.ended.reason, **({"halted": True} if entry.ended.halted else {})}
+    return json.dumps(told).encode()
+
+
+def parse_entry(data: bytes) -> LogEntry:
+    """Raises Malformed."""
+    told = parse_object(data, ENTRY_LIMIT)
+    version = told.integer("version", 0, 1 << 31)
+    if version != VERSION:
+        raise Malformed(f"it has version {version}, not {VERSION}")
+    epoch, written = told.integer("epoch", 1, 1 << 31), told.number("written", 0, FOREVER)
+    given(epoch, "epoch")
+    given(written, "written")
+    assert epoch is not None and written is not None
+    began, ended = told.inner("began"), told.inner("ended")
+    if began is not None:
+        given(began.text("instance", 40, _INSTANCE), "instance")
+    return LogEntry(
+        epoch,
+        written,
+        began.text("instance", 40, _INSTANCE) if began is not None else None,
+        tuple(
+            parse_outcome(as_object(each, "an entry of `outcomes`")) for each in told.list("outcomes", MOST_IN_AN_ENTRY)
+        ),
+        MapEnd(ended.text("reason", 4096) or "", ended.flag("halted")) if ended is not None else None,
+    )
+
+
+def parse_outcome(told: JsonObject) -> InputOutcome:
+    """Raises Malformed."""
+    index, state = told.integer("index", 0, MOST_INPUTS - 1), told.one_of("state", [str(each) for each in InputState])
+    exit_code = told.integer("exit_code", 0, 255)
+    for value, name in ((index, "index"), (state, "state"), (exit_code, "exit_code")):
+        given(value, name)
+    assert index is not None and state is not None and exit_code is not None
+    if (state == InputState.SUCCEEDED) != (exit_code == 0):
+        raise Malformed(f"`exit_code` {exit_code} is not that of an input that has {state}")
+    run = told.text("run", 32, _RUN)
+    streams = [_stream(told.inner(name), name) for name in ("stdout", "stderr")]
+    results = tuple(_result(each) for each in told.list("results", MOST_RESULTS))
+    if run is None and (results or not all(each.is_inline for each in streams)):
+        raise Malformed("`run` is missing")
+    if len({each.path for each in results}) < len(results):
+        raise Malformed("`results` has a path twice")
+    return InputOutcome(
+        index=index,
+        state=InputState(state),
+        exit_code=exit_code,
+        attempt=told.integer("attempt", 1, 10_000) or 1,
+        losses=told.integer("losses", 0, 10_000) or 0,
+        signal=told.text("signal", 16, _SIGNAL),
+        run=run,
+        server=told.text("server", 40, _INSTANCE),
+        started=told.number("started", 0, FOREVER),
+        seconds=told.number("seconds", 0, 1e9) or 0.0,
+        reason=told.text("reason", 4096) or "",
+        stdout=streams[0],
+        stderr=streams[1],
+        results=results,
+        missing=told.texts("missing", MOST_RESULTS, 8192),
+    )
+
+
+def _stream(told: JsonObject | None, name: str) -> RunStream:
+    if told is None:
+        return RunStream()
+    size = told.integer("size", 0, 1 << 62)
+    given(size, "size")
+    assert size is not None
+    text = told.text("content", INLINE * 4 // 3 + 4)
+    if text is None:
+        kept = told.integer("kept", 0, size)
+        return RunStream(size, None, size if kept is None else kept)
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Malformed(f"the content of `{name}` is not Base64") from None
+    if len(content) != size:
+        raise Malformed(f"the content of `{name}` has not {size} bytes")
+    return RunStream(size, content, size)
+
+
+def _result(told: object) -> RunResult:
+    if not isinstance(told, list) or len(told) != 3:
+        raise Malformed("an entry of `results` is not [path, size, sha256]")
+    entry = JsonObject({"path": told[0], "size": told[1], "sha256": told[2]})
+    path, size, sha256 = entry.text("path", 4096), entry.integer("size", 0, 1 << 50), entry.text("sha256", 64, _SHA256)
+    if path is None or size is None or sha256 is None:
+        raise Malformed("an entry of `results` is not [path, size, sha256]")
+    if not is_below(path):
+        raise Malformed(f"`results` names a place that is not below the working directory: {shown(path)}")
+    return RunResult(path, size, sha256)
+
+
+def is_below(path: str) -> bool:
+    """A relative path in its shortest form, of names that a file may have. Only UTF-8: other names are not sent."""
+    try:
+        parts = path.encode().split(b"/")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in path and all(part not in (b"", b".", b"..") and len(part) <= 255 for part in parts)
+
+
+class MapLog:
+    """The entries of a log, read in their order: what is true of a map. An outcome that comes after another one of the
+    same input is not taken, nor an entry of an epoch that is over; no coordinator of ours writes either."""
+
+    def __init__(self) -> None:
+        self.next = 0
+        self.epoch = 0
+        self.outcomes: dict[int, InputOutcome] = {}
+        self.ended: MapEnd | None = None
+        self.began: float | None = None
+        self.last: float | None = None
+
+    def add(self, entry: LogEntry) -> list[InputOutcome]:
+        """The outcomes that are new."""
+        self.next += 1
+        if entry.epoch < self.epoch or (entry.epoch > self.epoch and entry.began is None):
+            return []
+        if entry.epoch > self.epoch:
+            self.ended = None
+        self.epoch = entry.epoch
+        self.began = entry.written if self.began is None else self.began
+        self.last = entry.written
+        fresh = []
+        for each in entry.outcomes:
+            if each.index not in self.outcomes:
+                self.outcomes[each.index] = each
+                fresh.append(each)
+        if entry.ended is not None:
+            self.ended = entry.ended
+        return fresh
+
+    def read(self, entries: Iterable[bytes]) -> list[InputOutcome]:
+        """Add the entries that come next. Raises Malformed."""
+        return [outcome for data in entries for outcome in self.add(parse_entry(data))]

@@ -1,0 +1,181 @@
+"""What a map is to do, as the client has written it for the server: in/map.json."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.text.json_object import JsonObject, Malformed, as_object, given, parse_object
+
+VERSION = 1
+SPEC_LIMIT = 256 << 20
+MOST_INPUTS = 1_000_000
+LONGEST_TEXT = 128 << 10
+"""Characters of an input's text, which becomes an argument: Linux takes no longer one."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE_NAME = re.compile(r"[^/\0]{1,255}")
+PLACE = "{}"
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A local file that travels with the map: its digest, its bytes, and the name that it has on the server."""
+
+    sha256: str
+    size: int
+    name: str
+
+
+@dataclass(frozen=True)
+class MapInput:
+    """`index` is its own in the map, and stays the same in a map that repeats some inputs. `text` replaces `{}` in the
+    arguments; where there is a `blob`, the path of that file on the server does, and `text` is what the user has called
+    it. `name` is for people and for the templates of results."""
+
+    index: int
+    text: str
+    name: str
+    blob: Blob | None = None
+
+
+@dataclass(frozen=True)
+class Halt:
+    """The map ends early when so many inputs have failed, or so large a share of all of them (0 to 1)."""
+
+    count: int | None = None
+    share: float | None = None
+
+    def limit(self, inputs: int) -> int:
+        """How many failures are too many."""
+        if self.count is not None:
+            return max(self.count, 1)
+        return max(math.ceil(round((self.share or 0.0) * inputs, 6)), 1)
+
+
+@dataclass(frozen=True)
+class MapSpec:
+    """`argv` is the program as in a job's record, `args` what follows, in which each `{}` becomes the input's text;
+    where there is none, the text comes last. `total` is SKYLIFT_COUNT, more than there are inputs in a map that repeats
+    some. `outputs` are globs relative to the working directory of an input's program.
+
+    `servers` is the most that there are at once, `per_server` how many inputs run on one at the same time (0: as it has
+    virtual processors), `batch` how many inputs a server takes in one task (0: as their durations suggest). `retries`
+    is how often an input's program is started again when it fails, `losses` how many servers an input may lose before
+    it has failed."""
+
+    argv: tuple[str, ...]
+    python: bool
+    args: tuple[str, ...]
+    inputs: tuple[MapInput, ...]
+    outputs: tuple[str, ...] = ()
+    total: int = 0
+    servers: int = 1
+    per_server: int = 0
+    batch: int = 0
+    retries: int = 0
+    losses: int = 3
+    halt: Halt | None = None
+
+    def argv_for(self, text: str) -> list[str]:
+        if any(PLACE in each for each in self.args):
+            return [*self.argv, *(each.replace(PLACE, text) for each in self.args)]
+        return [*self.argv, *self.args, text]
+
+
+def encode_spec(spec: MapSpec) -> bytes:
+    halt = spec.halt
+    told = {
+        "version": VERSION,
+        "argv": spec.argv,
+        "python": spec.python,
+        "args": spec.args,
+        "outputs": spec.outputs,
+        "total": spec.total or len(spec.inputs),
+        "servers": spec.servers,
+        "per_server": spec.per_server,
+        "batch": spec.batch,
+        "retries": spec.retries,
+        "losses": spec.losses,
+        **({"halt": {name: value for name, value in vars(halt).items() if value is not None}} if halt else {}),
+        "inputs": [_encoded(each) for each in spec.inputs],
+    }
+    return json.dumps(told).encode()
+
+
+def _encoded(each: MapInput) -> dict[str, Any]:
+    told: dict[str, Any] = {"index": each.index, "text": each.text}
+    if each.name != each.text:
+        told["name"] = each.name
+    if each.blob is not None:
+        told["blob"] = dict(vars(each.blob))
+    return told
+
+
+def parse_spec(data: bytes) -> MapSpec:
+    """Raises Malformed."""
+    told = parse_object(data, SPEC_LIMIT)
+    version = told.integer("version", 0, 1 << 31)
+    if version != VERSION:
+        raise Malformed(f"it has version {version}, not {VERSION}")
+    inputs = tuple(_input(as_object(each, "an entry of `inputs`")) for each in told.list("inputs", MOST_INPUTS))
+    _refuse_repeated(each.index for each in inputs)
+    argv = told.texts("argv", 1000, LONGEST_TEXT)
+    if not argv:
+        raise Malformed("`argv` is missing")
+    return MapSpec(
+        argv=argv,
+        python=told.flag("python"),
+        args=told.texts("args", 10_000, LONGEST_TEXT),
+        inputs=inputs,
+        outputs=told.texts("outputs", 10_000, 8192),
+        total=max(told.integer("total", 0, MOST_INPUTS) or 0, len(inputs)),
+        servers=_or(told.integer("servers", 1, 10_000), 1),
+        per_server=_or(told.integer("per_server", 0, 10_000), 0),
+        batch=_or(told.integer("batch", 0, MOST_INPUTS), 0),
+        retries=_or(told.integer("retries", 0, 100), 0),
+        losses=_or(told.integer("losses", 1, 100), 3),
+        halt=_halt(told.inner("halt")),
+    )
+
+
+def _or(value: int | None, otherwise: int) -> int:
+    return otherwise if value is None else value
+
+
+def _refuse_repeated(indexes: Iterable[int]) -> None:
+    seen: set[int] = set()
+    for each in indexes:
+        if each in seen:
+            raise Malformed(f"`inputs` has index {each} twice")
+        seen.add(each)
+
+
+def _input(told: JsonObject) -> MapInput:
+    index, text = told.integer("index", 0, MOST_INPUTS - 1), told.text("text", LONGEST_TEXT)
+    given(index, "index")
+    given(text, "text")
+    assert index is not None and text is not None
+    if "\0" in text:
+        raise Malformed(f"the text of input {index} has a null character")
+    blob = told.inner("blob")
+    return MapInput(index, text, told.text("name", LONGEST_TEXT) or text, None if blob is None else _blob(blob))
+
+
+def _blob(told: JsonObject) -> Blob:
+    sha256, size, name = told.text("sha256", 64, _SHA256), told.integer("size", 0, 1 << 50), told.text("name", 255)
+    for value, field in ((sha256, "sha256"), (size, "size"), (name, "name")):
+        given(value, field)
+    assert sha256 is not None and size is not None and name is not None
+    if _FILE_NAME.fullmatch(name) is None or name in (".", ".."):
+        raise Malformed("`name` is no name of a file")
+    return Blob(sha256, size, name)
+
+
+def _halt(told: JsonObject | None) -> Halt | None:
+    if told is None:
+        return None
+    return Halt(told.integer("count", 1, MOST_INPUTS), told.number("share", 0, 1))

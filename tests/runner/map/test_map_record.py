@@ -1,0 +1,211 @@
+"""The record of a map: what goes in comes out, and what is not one is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.outcome import (
+    InputOutcome,
+    InputState,
+    LogEntry,
+    MapEnd,
+    MapLog,
+    RunResult,
+    RunStream,
+    encode_entry,
+    parse_entry,
+)
+from skylift.runner.map.progress import GroupedError, MapServer, Progress, encode_progress, parse_progress
+from skylift.runner.map.spec import Blob, Halt, MapInput, MapSpec, encode_spec, parse_spec
+from skylift.runner.text.json_object import Malformed
+
+SHA = "ab" * 32
+SPEC = MapSpec(
+    argv=("python", "job.py"),
+    python=True,
+    args=("--file", "{}"),
+    inputs=(MapInput(3, "a b", "a b"), MapInput(7, "data/x.csv", "x", Blob(SHA, 5, "x.csv"))),
+    outputs=("*.txt",),
+    total=9,
+    servers=4,
+    per_server=2,
+    batch=5,
+    retries=2,
+    losses=2,
+    halt=Halt(share=0.2),
+)
+FAILED = InputOutcome(
+    index=7,
+    state=InputState.FAILED,
+    exit_code=137,
+    attempt=3,
+    losses=1,
+    signal="SIGKILL",
+    run="0123456789abcdef",
+    server="i-0123",
+    started=1.5,
+    seconds=2.25,
+    reason="It was ended by SIGKILL.",
+    stdout=RunStream(5, b"\x00a\xffb\n", 5),
+    stderr=RunStream(1 << 20, None, 1 << 16),
+    results=(RunResult("out/ä.txt", 3, SHA),),
+    missing=("gone.txt",),
+)
+ENDED = InputOutcome(index=3, state=InputState.SUCCEEDED, exit_code=0, seconds=0.5)
+PROGRESS = Progress(
+    epoch=2,
+    updated=5.0,
+    total=10,
+    succeeded=4,
+    failed=1,
+    running=2,
+    rate=0.5,
+    left=10.0,
+    servers=(MapServer("i-1", 2, 5, "t3.small"),),
+    errors=(GroupedError("ValueError: x", 1, 7),),
+)
+
+
+def test_what_is_written_is_read() -> None:
+    entry = LogEntry(2, 10.0, "i-0abc", (FAILED, ENDED), MapEnd("It was halted.", halted=True))
+    assert parse_spec(encode_spec(SPEC)) == SPEC
+    assert parse_entry(encode_entry(entry)) == entry
+    assert parse_progress(encode_progress(PROGRESS)) == PROGRESS
+    assert PROGRESS.waiting == 3
+
+
+def test_an_input_takes_the_place_of_braces_or_comes_last() -> None:
+    assert SPEC.argv_for("x") == ["python", "job.py", "--file", "x"]
+    assert replace(SPEC, args=("-v",)).argv_for("x{}") == ["python", "job.py", "-v", "x{}"]
+    assert replace(SPEC, args=("a{}b{}",)).argv_for("1") == ["python", "job.py", "a1b1"]
+
+
+@pytest.mark.parametrize(
+    ("halt", "limit"), [(Halt(count=3), 3), (Halt(share=0.2), 2), (Halt(share=0.25), 3), (Halt(share=0.0), 1)]
+)
+def test_a_share_of_failures_is_a_number_of_inputs(halt: Halt, limit: int) -> None:
+    assert halt.limit(10) == limit
+
+
+def test_the_first_outcome_of_an_input_stays_and_an_epoch_that_is_over_has_none() -> None:
+    log = MapLog()
+    log.add(LogEntry(1, 1.0, "i-a"))
+    assert log.add(LogEntry(1, 2.0, None, (ENDED,))) == [ENDED]
+    log.add(LogEntry(2, 3.0, "i-b"))
+    assert log.add(LogEntry(1, 4.0, None, (FAILED,))) == []
+    assert log.add(LogEntry(2, 5.0, None, (replace(ENDED, attempt=2), FAILED))) == [FAILED]
+    assert log.add(LogEntry(3, 6.0, None, (replace(FAILED, index=5),))) == [], "it has not begun"
+    assert (log.next, log.epoch, log.outcomes, log.last) == (6, 2, {3: ENDED, 7: FAILED}, 5.0)
+
+
+def test_a_map_that_is_resumed_has_not_ended() -> None:
+    log = MapLog()
+    log.read([encode_entry(LogEntry(1, 1.0, "i-a")), encode_entry(LogEntry(1, 2.0, ended=MapEnd("Halted.", True)))])
+    assert log.ended == MapEnd("Halted.", True)
+    log.add(LogEntry(2, 3.0, "i-b"))
+    assert log.ended is None
+
+
+def _outcome(**change: object) -> bytes:
+    told = json.loads(encode_entry(LogEntry(1, 1.0, None, (FAILED,))))
+    told["outcomes"][0].update(change)
+    return json.dumps(told).encode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"index": -1},
+        {"index": 1 << 40},
+        {"index": None},
+        {"state": "fine"},
+        {"exit_code": 0},
+        {"exit_code": 256},
+        {"run": None},
+        {"run": "../../x"},
+        {"server": "i-0/../x"},
+        {"stdout": {"size": 3, "content": "AAAAAA=="}},
+        {"stdout": {"size": 3, "content": "A\u0000"}},
+        {"stderr": {"size": 3, "kept": 4}},
+        {"results": [["../x", 1, SHA]]},
+        {"results": [["/x", 1, SHA]]},
+        {"results": [["a\udcff", 1, SHA]]},
+        {"results": [["x", 1, SHA], ["x", 1, SHA]]},
+        {"results": [["x", 1]]},
+        {"seconds": float("inf")},
+        {"signal": "kill"},
+    ],
+)
+def test_an_outcome_that_is_none_is_refused(change: dict[str, object]) -> None:
+    parse_entry(_outcome())
+    with pytest.raises(Malformed):
+        parse_entry(_outcome(**change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"argv": []},
+        {"servers": 0},
+        {"halt": {"share": 2}},
+        {"inputs": [{"index": 1, "text": "a"}, {"index": 1, "text": "b"}]},
+        {"inputs": [{"index": 1, "text": "a\0"}]},
+        {"inputs": [{"index": 1}]},
+        {"inputs": [{"index": 1, "text": "a", "blob": {"sha256": SHA, "size": 1, "name": "../x"}}]},
+        {"inputs": [{"index": 1, "text": "a", "blob": {"sha256": "x", "size": 1, "name": "x"}}]},
+    ],
+)
+def test_a_map_that_is_none_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(Malformed):
+        parse_spec(json.dumps({**json.loads(encode_spec(SPEC)), **change}).encode())
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+_EXAMPLES = [
+    encode_spec(SPEC),
+    encode_entry(LogEntry(1, 1.0, "i-a", (FAILED,), MapEnd("x"))),
+    encode_progress(PROGRESS),
+]
+
+
+@given(st.data())
+def test_whatever_a_server_writes_is_parsed_or_refused(data: st.DataObject) -> None:
+    told = json.loads(data.draw(st.sampled_from(_EXAMPLES)))
+    where = told
+    while isinstance(where, dict | list) and where:
+        key = data.draw(st.sampled_from(sorted(where) if isinstance(where, dict) else range(len(where))))
+        if not isinstance(where[key], dict | list) or not where[key] or data.draw(st.booleans()):
+            where[key] = data.draw(_JSON)
+            break
+        where = where[key]
+    for parse in (parse_spec, parse_entry, parse_progress):
+        try:
+            parse(json.dumps(told).encode())
+        except Malformed as error:
+            assert str(error)
+
+
+@given(st.binary(max_size=200))
+def test_whatever_bytes_are_there_are_refused_in_words(content: bytes) -> None:
+    for parse in (parse_spec, parse_entry, parse_progress):
+        with pytest.raises(Malformed):
+            parse(content)
+
+
+def test_the_server_can_write_none_of_what_the_client_has() -> None:
+    keys = MapKeys("x")
+    assert keys.spec == "jobs/x/in/map.json"
+    assert keys.blob(SHA) == f"jobs/x/in/map/blobs/{SHA}"
+    assert keys.log_entry(12) == "jobs/x/server/map/log/00000012"
+    assert keys.run(3, "ab") == "jobs/x/server/map/runs/00000003-ab/"
+    assert keys.progress == "jobs/x/server/map/progress.json"
