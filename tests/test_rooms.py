@@ -48,7 +48,7 @@ FOLDERS_USE = {
 }
 """What each folder of the services may import of the others; `table.py` beside them gathers all."""
 
-RUNNER_ROOMS = ["text", "job", "remote", "price", "ship", "plan", "launch", "watch", "collect", "jobs"]
+RUNNER_ROOMS = ["text", "job", "remote", "price", "ship", "plan", "launch", "dask", "watch", "collect", "jobs"]
 """Each imports those before it, and none after it. `server` stands apart: it runs on servers, and imports none."""
 RUNNER_ENDS = {"collect": ["server"]}
 """What a room may know of `server` besides: which outputs a manifest may name is decided alike at both ends."""

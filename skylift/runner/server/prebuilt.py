@@ -22,7 +22,7 @@ import stat
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Union
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.concurrently import crew
@@ -47,6 +47,14 @@ _LEAST = 15.0
 Entry = List[Any]
 
 
+class Owner(NamedTuple):
+    """Whose the files of an environment are that is not the login user's, and the folder that their paths begin at."""
+
+    home: Path
+    uid: int
+    gid: int
+
+
 class Changed(Exception):
     """A file is not as the index has it."""
 
@@ -56,7 +64,7 @@ class PrebuiltEnvironment:
     yet, and whether this server may put something there, which is `shared`. `folders` are what an environment consists
     of, as far as they are there."""
 
-    def __init__(self, shelf: Prefix, named: Dict[str, Any], login: Login, folders: List[Path]) -> None:
+    def __init__(self, shelf: Prefix, named: Dict[str, Any], login: Union[Login, Owner], folders: List[Path]) -> None:
         self._shelf, self._login, self._folders = shelf, login, folders
         self._sha256, self.shared = named["sha256"], named["shared"]
         self._index: Dict[str, Any] = {}

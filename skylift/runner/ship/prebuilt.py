@@ -71,26 +71,28 @@ def _read_pin(content: bytes | None) -> str:
     return found if isinstance(found, str) and _SHA256.fullmatch(found) else ""
 
 
-def environment_statements(prebuilt: PrebuiltEnvironment | None, bucket: str) -> list[dict[str, Any]]:
-    """The statements for a job's role: read the environment that it downloads, or write the one that it builds,
-    once."""
+def environment_statements(
+    prebuilt: PrebuiltEnvironment | None, bucket: str, name: str = "Environment"
+) -> list[dict[str, Any]]:
+    """The statements for a job's role: read the environment that it downloads, or write the one that it builds, once.
+    `name` is the end of their ids, for a role that has two environments."""
     if prebuilt is None or not (prebuilt.sha256 or prebuilt.shared):
         return []
     objects = f"arn:aws:s3:::{bucket}/{prebuilt.place}"
     if prebuilt.sha256:
         return [
-            {"Sid": "TakeEnvironment", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{objects}/*"},
+            {"Sid": f"Take{name}", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{objects}/*"},
         ]
     return [
         {
-            "Sid": "WriteDownEnvironment",
+            "Sid": f"WriteDown{name}",
             "Effect": "Allow",
             "Action": "s3:PutObject",
             "Resource": f"{objects}/pin.json",
             "Condition": {"Null": {"s3:if-none-match": "false"}},
         },
         {
-            "Sid": "KeepEnvironment",
+            "Sid": f"Keep{name}",
             "Effect": "Allow",
             "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
             "Resource": [f"{objects}/index.json", f"{objects}/pack-*"],

@@ -1,0 +1,79 @@
+"""The tool environment: Dask distributed on servers, by a lock that is part of skylift.
+
+Every package is in `tools.txt` with the hashes of its files, so that an index can give nothing else. The environment
+that comes of it is kept in the bucket by what decides it: the lock, the processor and the image. See
+server/tool_environment.py for how a server gets it, and ship/prebuilt.py for who may write there.
+
+`tools.txt` is made by `uv pip compile --universal --generate-hashes --python-version 3.10 --no-header --no-annotate`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skylift.runner.remote.api import Api
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statements, find_prebuilt
+from skylift.runner.ship.recipe import Recipe
+from skylift.runner.ship.uv import Wheel, ensure_uv
+
+_LAYOUT = 1
+
+
+@functools.cache
+def lock() -> bytes:
+    return Path(__file__).with_name("tools.txt").read_bytes()
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The tool environment as one account's bucket has it, or is going to. `uv` is the wheel for images without uv."""
+
+    prebuilt: PrebuiltEnvironment
+    uv: Wheel | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(lock()).hexdigest()
+
+    @property
+    def key(self) -> str:
+        return f"tools/{self.sha256}/requirements.txt"
+
+    def encode(self) -> dict[str, Any]:
+        """What a server's record says of it (ToolEnvironment in server/tool_environment.py)."""
+        told: dict[str, Any] = {
+            "lock": {"key": self.key, "sha256": self.sha256},
+            "environment": self.prebuilt.encode(),
+        }
+        return {**told, "uv": {"key": self.uv.key, "sha256": self.uv.sha256}} if self.uv is not None else told
+
+    def followed(self) -> Tools:
+        """The same for servers that wait for the one that builds."""
+        return replace(self, prebuilt=replace(self.prebuilt, shared=False))
+
+    def statements(self, bucket: str) -> list[dict[str, Any]]:
+        """For the role of the server that this is for. Everything in `tools/` every role may read."""
+        if not self.prebuilt.sha256 and not self.prebuilt.shared:
+            read = replace(self.prebuilt, sha256="-")
+            return environment_statements(read, bucket, "Tools")
+        return environment_statements(self.prebuilt, bucket, "Tools")
+
+
+def find_tools(api: Api, bucket: str, processor: str, image: str, now: float, uv: Wheel | None = None) -> Tools:
+    """What there is for this image, or a new place."""
+    told = json.dumps([_LAYOUT, processor, hashlib.sha256(lock()).hexdigest()])
+    recipe = Recipe(hashlib.sha256(told.encode()).hexdigest()[:40], locked=True)
+    return Tools(find_prebuilt(api, bucket, recipe, image, now), uv)
+
+
+def send_tools(api: Api, bucket: str, tools: Tools) -> None:
+    """Put what servers build from into the bucket, unless it is there."""
+    if not api.has(bucket, tools.key):
+        api.put(bucket, tools.key, lock())
+    if tools.uv is not None:
+        ensure_uv(api, bucket, tools.uv)

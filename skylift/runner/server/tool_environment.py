@@ -1,0 +1,152 @@
+"""The environment of skylift's own programs on a server: Dask, by a lock, and nothing of the user's.
+
+The first server of an image builds it with uv and keeps it in the bucket; later ones take it from there. It belongs to
+root, so that a program of the user's can use it and not change it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+from skylift.runner.server.aws import Refused, Unreachable, patiently
+from skylift.runner.server.bytecode import LEAST, compile_argv
+from skylift.runner.server.console import say
+from skylift.runner.server.prebuilt import Owner, PrebuiltEnvironment
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.unpack import sha256_of
+from skylift.runner.server.uv import Uv
+
+PLACE = "var/lib/skylift/dask"
+PYTHON = ">=3.10"
+"""What the locked packages run on. uv takes the image's own Python where it is of this, and else fetches one."""
+BUILDING = 300.0
+"""Seconds after which a step of uv's is given up."""
+FOLLOWING = 60.0
+"""Seconds that a server waits for what another one builds at that time, before it builds for itself."""
+
+
+class CannotMake(Exception):
+    """The environment could not be built. The text is for the user."""
+
+
+class ToolEnvironment:
+    """`told` is the record's: {"lock": {"key", "sha256"}, "environment": {"place", "sha256", "shared"}}. One that is
+    neither `shared` nor has a digest is being built by another server, which pins it. `place` is another prefix of the
+    bucket; `environment` are the variables that uv is started with."""
+
+    def __init__(
+        self, told: Dict[str, Any], place: Callable[[str], Prefix], root: Path, uv: Uv, environment: Dict[str, str]
+    ) -> None:
+        self._lock, self._named, self._place, self._uv = told["lock"], dict(told["environment"]), place, uv
+        self._home = root / PLACE
+        self._venv, self._pythons = self._home / "venv", self._home / "python"
+        self._mark, self._log = self._home / "ready", self._home / "uv.log"
+        self._env = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        self._env.update(
+            HOME=str(self._home),
+            UV_CACHE_DIR=str(self._home / "cache"),
+            UV_PYTHON_INSTALL_DIR=str(self._pythons),
+            VIRTUAL_ENV=str(self._venv),
+        )
+
+    @property
+    def python(self) -> str:
+        """Its interpreter. With -I it sees nothing but this environment."""
+        return str(self._venv / "bin/python")
+
+    def make(self) -> str:
+        """Make the environment, if it is not here yet. Returns `here`, `taken` (from the bucket) or `built`. Raises
+        CannotMake, Unreachable and Refused."""
+        if self._is_here():
+            return "here"
+        self._home.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._home.chmod(0o755)
+        prebuilt, how = self._prebuilt(), "taken"
+        if prebuilt.take() is None:
+            how = "built"
+            self._build(prebuilt)
+        self._mark.write_text(json.dumps(self._lock["sha256"]))
+        prebuilt.keep()
+        return how
+
+    def _is_here(self) -> bool:
+        try:
+            return bool(json.loads(self._mark.read_text()) == self._lock["sha256"])
+        except (FileNotFoundError, ValueError):
+            return False
+
+    def _prebuilt(self) -> PrebuiltEnvironment:
+        named, owner = self._named, Owner(self._home, os.geteuid(), os.getegid())
+        shelf = self._place(named["place"])
+        if not named["shared"] and not named["sha256"]:
+            named["sha256"] = self._follow(shelf)
+        return PrebuiltEnvironment(shelf, named, owner, [self._venv, self._pythons])
+
+    def _follow(self, shelf: Prefix) -> str:
+        """Wait for the server that builds: its pin comes first, and the index when all files are there. Returns the
+        digest, or nothing when that takes too long."""
+        until = time.time() + FOLLOWING
+        try:
+            pin = patiently("the tools' pin", lambda: _there(shelf, "pin.json"), until)
+            patiently("the tools' index", lambda: _there(shelf, "index.json"), until)
+            return str(json.loads(pin)["sha256"])
+        except (Unreachable, Refused) as error:
+            say("no other server has built the tools: %s" % error)
+            return ""
+
+    def _build(self, prebuilt: PrebuiltEnvironment) -> None:
+        began = time.monotonic()
+        for each in (self._venv, self._pythons):
+            shutil.rmtree(str(each), ignore_errors=True)
+        lock = self._home / "lock.txt"
+        folder, _, name = self._lock["key"].rpartition("/")
+        patiently("the tools' lock", lambda: self._place(folder).fetch(name, lock), time.time() + BUILDING)
+        if sha256_of(lock) != self._lock["sha256"]:
+            raise CannotMake("The list of tools that arrived is not the one that the record names.")
+        self._run("venv", "--quiet", "--clear", "--python", PYTHON, str(self._venv))
+        self._run("pip", "install", "--python", self.python, "--require-hashes", "--requirements", str(lock))
+        shutil.rmtree(str(self._home / "cache"), ignore_errors=True)
+        for each in (self._venv, self._pythons):
+            with contextlib.suppress(FileNotFoundError):
+                (each / ".lock").unlink()  # which uv lets anybody write
+        took = time.monotonic() - began
+        try:
+            subprocess.run(
+                compile_argv(self.python, [self._venv, self._pythons]), timeout=max(LEAST, took), check=False,
+                env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            say("the tools are compiled in part")
+        prebuilt.write_down(None, time.monotonic() - began)
+
+    def _run(self, *arguments: str) -> None:
+        program = self._uv.program()
+        if program is None:
+            raise CannotMake("This server's image has no uv, which makes Python environments.")
+        argv: List[str] = [program, "--no-progress", *arguments]
+        try:
+            with self._log.open("ab") as words:
+                done = subprocess.run(
+                    argv, timeout=BUILDING, check=False, cwd=str(self._home), env=self._env, umask=0o022,
+                    stdin=subprocess.DEVNULL, stdout=words, stderr=words,
+                )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise CannotMake("uv took more than %d s to make the environment of Dask." % BUILDING) from None
+        if done.returncode != 0:
+            tail = self._log.read_bytes()[-4096:].decode(errors="replace").strip()
+            raise CannotMake("The environment of Dask could not be made:\n%s" % tail)
+
+
+def _there(shelf: Prefix, key: str) -> bytes:
+    """An object that another server is about to write."""
+    found: Optional[bytes] = shelf.get(key)
+    if found is None:
+        raise Unreachable("%s is not there yet" % key)
+    return found

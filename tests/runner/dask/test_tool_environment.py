@@ -1,0 +1,164 @@
+"""The environment of skylift's own programs: built by its lock, kept, taken, and nobody else's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from kept_prefix import KeptPrefix
+from leaf_package import wheel
+
+from skylift.runner.dask.tools import Tools, lock
+from skylift.runner.server import tool_environment
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.tool_environment import CannotMake, ToolEnvironment
+from skylift.runner.server.uv import Uv
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment
+
+PLACE = "envs/tools/ami-1/0001"
+
+
+class Bucket:
+    """All prefixes of one bucket, and the wheels of an index."""
+
+    def __init__(self, folder: Path) -> None:
+        self.prefixes: dict[str, KeptPrefix] = {}
+        self.packages = folder / "packages"
+        self.packages.mkdir()
+        wheel(self.packages, "leaf", "1.0")
+        (built,) = self.packages.iterdir()
+        text = f"leaf==1.0 --hash=sha256:{hashlib.sha256(built.read_bytes()).hexdigest()}\n"
+        self.sha256 = hashlib.sha256(text.encode()).hexdigest()
+        self.prefix("tools/1").objects["requirements.txt"] = text.encode()
+
+    def prefix(self, name: str) -> KeptPrefix:
+        return self.prefixes.setdefault(name, KeptPrefix())
+
+    def told(self, sha256: str = "", *, shared: bool = True) -> dict[str, Any]:
+        environment = PrebuiltEnvironment(PLACE, sha256, shared).encode()
+        return {"lock": {"key": "tools/1/requirements.txt", "sha256": self.sha256}, "environment": environment}
+
+    @property
+    def pin(self) -> str:
+        return str(json.loads(self.prefix(PLACE).objects["pin.json"])["sha256"])
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Bucket:
+    return Bucket(tmp_path)
+
+
+@pytest.fixture
+def server(tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ToolEnvironment]:
+    """A server's disk at the same path each time, empty."""
+    monkeypatch.setattr(tool_environment, "FOLLOWING", 0.3)
+
+    def boot(told: dict[str, Any], *, uv: bool = True, again: bool = False) -> ToolEnvironment:
+        if not again:
+            shutil.rmtree(tmp_path / "root", ignore_errors=True)
+        env = {**os.environ, "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(bucket.packages), "UV_PYTHON_DOWNLOADS": "never"}
+        place = cast(Callable[[str], Prefix], bucket.prefix)
+        path = os.environ["PATH"] + ":" + str(Path(shutil.which("uv") or ".venv-test/bin/uv").parent) if uv else ""
+        return ToolEnvironment(told, place, tmp_path / "root", Uv(None, fails, tmp_path, path), env)
+
+    return boot
+
+
+def fails(key: str, place: Path) -> None:
+    raise AssertionError(f"{key} was fetched")
+
+
+def version(tools: ToolEnvironment) -> str:
+    argv = [tools.python, "-I", "-c", "import leaf; print(leaf.VERSION)"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def kept(bucket: Bucket, tools: ToolEnvironment) -> None:
+    """Wait for the upload, whose last part is the index."""
+    import threading
+
+    for each in threading.enumerate():
+        if each.name == "environment":
+            each.join(30)
+    assert "index.json" in bucket.prefix(PLACE).objects
+
+
+def test_it_is_built_by_the_first_server_and_taken_by_the_next(
+    bucket: Bucket, server: Callable[..., ToolEnvironment]
+) -> None:
+    first = server(bucket.told())
+    assert (first.make(), version(first)) == ("built", "1.0")
+    kept(bucket, first)
+    second = server(bucket.told(bucket.pin, shared=False), uv=False)
+    assert (second.make(), version(second)) == ("taken", "1.0")
+    follower = server(bucket.told(shared=False), uv=False)
+    assert (follower.make(), version(follower)) == ("taken", "1.0")
+    assert server(bucket.told(shared=False), uv=False, again=True).make() == "here"
+
+
+def test_it_comes_with_bytecode_and_only_root_may_change_it(
+    bucket: Bucket, server: Callable[..., ToolEnvironment], tmp_path: Path
+) -> None:
+    server(bucket.told()).make()
+    home = tmp_path / "root" / tool_environment.PLACE
+    assert list(home.glob("venv/lib/python*/site-packages/__pycache__/leaf.*.pyc"))
+    assert not (home / "cache").exists()
+    loose = [each for each in home.rglob("*") if not each.is_symlink() and each.stat().st_mode & stat.S_IWOTH]
+    assert loose == []
+
+
+def test_what_the_pin_does_not_name_is_built_anew(bucket: Bucket, server: Callable[..., ToolEnvironment]) -> None:
+    first = server(bucket.told())
+    first.make()
+    kept(bucket, first)
+    shelf = bucket.prefix(PLACE).objects
+    shelf["pack-00000"] = shelf["pack-00000"].replace(b"VERSION = '1.0'", b"VERSION = '6.6'")
+    second = server(bucket.told(bucket.pin, shared=False))
+    assert (second.make(), version(second)) == ("built", "1.0")
+
+
+def test_a_server_that_waits_in_vain_builds_for_itself_and_keeps_nothing(
+    bucket: Bucket, server: Callable[..., ToolEnvironment]
+) -> None:
+    alone = server(bucket.told(shared=False))
+    assert alone.make() == "built"
+    assert bucket.prefix(PLACE).objects == {}
+
+
+def test_a_package_with_another_hash_is_refused(bucket: Bucket, server: Callable[..., ToolEnvironment]) -> None:
+    (built,) = bucket.packages.iterdir()
+    built.write_bytes(built.read_bytes() + b"\0")
+    with pytest.raises(CannotMake, match=r"(?i)hash"):
+        server(bucket.told()).make()
+    assert bucket.prefix(PLACE).objects == {}
+
+
+def test_another_list_than_the_records_is_refused(bucket: Bucket, server: Callable[..., ToolEnvironment]) -> None:
+    bucket.prefix("tools/1").objects["requirements.txt"] += b"other\n"
+    with pytest.raises(CannotMake, match="is not the one that the record names"):
+        server(bucket.told()).make()
+
+
+def test_the_lock_has_a_hash_for_each_package_and_names_no_index() -> None:
+    text = lock().decode()
+    packages = re.findall(r"^([a-z0-9-]+)==\S+", text, re.MULTILINE)
+    assert "distributed" in packages
+    assert not {"numpy", "pandas", "bokeh"} & set(packages)
+    assert all("--hash=sha256:" in each for each in re.split(r"^(?=[a-z0-9-]+==)", text, flags=re.MULTILINE) if each)
+    assert "://" not in text
+
+
+def test_a_server_that_waits_may_only_read() -> None:
+    building = Tools(PrebuiltEnvironment(PLACE))
+    actions = [each["Action"] for each in building.followed().statements("bucket")]
+    assert actions == ["s3:GetObject"]
+    assert {each["Sid"] for each in building.statements("bucket")} == {"WriteDownTools", "KeepTools"}
