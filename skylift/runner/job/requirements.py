@@ -14,7 +14,7 @@ from skylift.runner.errors import UsageError
 if TYPE_CHECKING:
     from skylift.catalogue import InstanceType
 
-_MIB = {
+MIB = {
     "MIB": 1.0,
     "M": 1.0,
     "GIB": 1024.0,
@@ -96,12 +96,12 @@ def read_requirements(
     gpus, gpu_name = _read_gpu(gpu) if gpu is not None else (0, "")
     return Requirements(
         cpu=_read_cpu(cpu) if cpu is not None else 0,
-        memory_mib=math.ceil(_read_size(memory, "--memory", _MIB, "16GiB or 512MiB")) if memory is not None else 0,
+        memory_mib=math.ceil(read_size(memory, "--memory", MIB, "16GiB or 512MiB")) if memory is not None else 0,
         arch=_read_arch(arch) if arch is not None else "",
         gpus=gpus,
         gpu=gpu_name,
-        disk_gb=_read_size(disk, "--disk", _GB, "100GB or 2TB") if disk is not None else 0,
-        network_gbps=_read_size(network, "--network", _GBPS, "10Gbps") if network is not None else 0,
+        disk_gb=read_size(disk, "--disk", _GB, "100GB or 2TB") if disk is not None else 0,
+        network_gbps=read_size(network, "--network", _GBPS, "10Gbps") if network is not None else 0,
         words=tuple(word.lower() for word in words),
     )
 
@@ -112,7 +112,7 @@ def _read_cpu(text: str) -> int:
     return int(text)
 
 
-def _read_size(text: str, option: str, units: dict[str, float], example: str) -> float:
+def read_size(text: str, option: str, units: dict[str, float], example: str) -> float:
     found = _SIZE_FORM.fullmatch(text.strip())
     unit = units.get(found[2].upper()) if found is not None else None
     if found is None or unit is None:

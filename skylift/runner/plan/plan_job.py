@@ -93,7 +93,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         terminal=order.terminal,
         spot=order.spot,
         retry=order.retry,
-        s3_inputs=tuple(_read_s3(text) for text in order.inputs if text.startswith("s3:")),
+        s3_inputs=tuple(read_s3(text) for text in order.inputs if text.startswith("s3:")),
     )
 
 
@@ -171,10 +171,11 @@ def _place_environment(needs: Needs | None, root: Path, cwd: Path) -> Environmen
     return Environment(needs.kind, place.as_posix())
 
 
-def _read_s3(text: str) -> S3Input:
+def read_s3(text: str, option: str = "--in ") -> S3Input:
+    """`option` is what the text belongs to, for messages. Raises UsageError."""
     found = _S3_FORM.fullmatch(text)
     if found is None:
-        raise UsageError(f"--in {text}: this is not a place in S3.", "A place is like s3://bucket/folder/.")
+        raise UsageError(f"{option}{text}: this is not a place in S3.", "A place is like s3://bucket/folder/.")
     return S3Input(text, found[1], found[2] or "")
 
 

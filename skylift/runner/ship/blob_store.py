@@ -74,10 +74,10 @@ def _large_file(sent: SentFile) -> LargeFile:
 
 
 class BlobStore:
-    """The inputs of one bucket."""
+    """The inputs of one bucket; with a `place`, those that stand there and no others' do."""
 
-    def __init__(self, api: Api, bucket: str) -> None:
-        self._api, self._bucket = api, bucket
+    def __init__(self, api: Api, bucket: str, place: str = BLOBS) -> None:
+        self._api, self._bucket, self._place = api, bucket, place
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -93,7 +93,7 @@ class BlobStore:
 
     def _has(self, blob: Blob) -> bool:
         try:
-            found = self._api.call("s3", "head_object", Bucket=self._bucket, Key=blob.key)
+            found = self._api.call("s3", "head_object", Bucket=self._bucket, Key=self._place + blob.sha256)
         except Refused as error:
             if error.code != "404":
                 raise
@@ -130,20 +130,21 @@ class BlobStore:
             raise _changed(blob) from None
         with content as file:
             if blob.size > _PART:
-                _Sending(self._api, self._bucket, blob, file, self._stop).run(progress)
+                _Sending(self._api, self._bucket, self._place, blob, file, self._stop).run(progress)
                 return
             body = file.read()
             if hashlib.sha256(body).hexdigest() != blob.sha256:
                 raise _changed(blob)
-            self._api.put(self._bucket, blob.key, body)
+            self._api.put(self._bucket, self._place + blob.sha256, body)
             progress(blob.size)
 
 
 class _Sending:
     """One multipart upload. Parts are read and hashed in order, and sent at the same time."""
 
-    def __init__(self, api: Api, bucket: str, blob: Blob, file: IO[bytes], stop: threading.Event) -> None:
+    def __init__(self, api: Api, bucket: str, place: str, blob: Blob, file: IO[bytes], stop: threading.Event) -> None:
         self._api, self._bucket, self._blob, self._file, self._stop = api, bucket, blob, file, stop
+        self._key = place + blob.sha256
         self._part = max(_PART, -(-blob.size // _PARTS))
         self._reading = threading.Lock()
         self._digest = hashlib.sha256()
@@ -152,7 +153,7 @@ class _Sending:
         self._failed = False
 
     def run(self, progress: Callable[[int], None]) -> None:
-        where = {"Bucket": self._bucket, "Key": self._blob.key}
+        where = {"Bucket": self._bucket, "Key": self._key}
         # Each step names the algorithm: S3 accepts only parts with the upload's algorithm, and wants their checksums
         # again at the end.
         begun = self._api.call("s3", "create_multipart_upload", **where, ChecksumAlgorithm="CRC32")
@@ -168,7 +169,7 @@ class _Sending:
             try:
                 self._api.call("s3", "complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
             except Refused as error:
-                if not self._api.is_complete(error, self._bucket, self._blob.key, self._blob.size):
+                if not self._api.is_complete(error, self._bucket, self._key, self._blob.size):
                     raise
         except BaseException:
             with suppress(SkyliftError):  # S3 may be out of reach: `skylift sweep` finds the upload

@@ -161,18 +161,38 @@ class _Wanted:
         self.text, self.path, self.named = text, path, named
 
 
-def _expand_input(cwd: Path, text: str) -> list[_Wanted]:
-    """The absolute paths that one --in names: a file, a folder, or all matches of a glob. Links are not resolved."""
-    path = Path(os.path.normpath(cwd / Path(text).expanduser()))
+def expand(cwd: Path, text: str) -> list[Path]:
+    """The absolute paths that a word names: what has this very name, or else all matches of a glob, which may be none.
+    Links are not resolved."""
+    path = _absolute(cwd, text)
     if os.path.lexists(path):
-        return [_Wanted(text, path, named=True)]
+        return [path]
+    if not glob.has_magic(text):
+        return []
+    parts = tuple(Path(text).expanduser().parts)
+    found = sorted(set(_glob(Path("/"), parts[1:]) if parts[0] == "/" else _glob(cwd, parts)))
+    return [Path(os.path.normpath(each)) for each in found]
+
+
+def _absolute(cwd: Path, text: str) -> Path:
+    return Path(os.path.normpath(cwd / Path(text).expanduser()))
+
+
+def no_such(text: str, cwd: Path, option: str = "") -> UsageError:
+    """That a word names nothing. `option` is the one that it belongs to, with a space."""
     if glob.has_magic(text):
-        parts = tuple(Path(text).expanduser().parts)
-        found = sorted(set(_glob(Path("/"), parts[1:]) if parts[0] == "/" else _glob(cwd, parts)))
-        if found:
-            return [_Wanted(text, Path(os.path.normpath(each)), named=False) for each in found]
-        raise UsageError(f"--in {shown(text)}: nothing matches.", f"Globs are looked up from {shown(cwd)}.")
-    raise UsageError(f"--in {shown(text)}: there is no such file or folder.", f"It was looked for at {shown(path)}.")
+        return UsageError(f"{option}{shown(text)}: nothing matches.", f"Globs are looked up from {shown(cwd)}.")
+    where = f"It was looked for at {shown(_absolute(cwd, text))}."
+    return UsageError(f"{option}{shown(text)}: there is no such file or folder.", where)
+
+
+def _expand_input(cwd: Path, text: str) -> list[_Wanted]:
+    """The paths that one --in names: a file, a folder, or all matches of a glob."""
+    found = expand(cwd, text)
+    if not found:
+        raise no_such(text, cwd, "--in ")
+    named = found == [_absolute(cwd, text)]
+    return [_Wanted(text, each, named=named) for each in found]
 
 
 def _glob(base: Path, parts: Sequence[str]) -> Iterator[Path]:

@@ -47,7 +47,7 @@ class S3Source:
 
 def find_sources(api: Api, inputs: Sequence[S3Input], bundle: Bundle) -> tuple[S3Source, ...]:
     """The objects that the inputs name, each at a path of its own. Raises UsageError."""
-    sources = tuple(_find(api, each, bundle.cwd) for each in inputs)
+    sources = tuple(find_source(api, each, bundle.cwd) for each in inputs)
     taken = {each.place: f"the file {shown(each.path)}" for each in bundle.files}
     folders: dict[str, str] = {}
     for place, what in taken.items():
@@ -68,7 +68,9 @@ def _folders(place: str) -> Iterator[str]:
     return (parent.as_posix() for parent in PurePosixPath(place).parents if parent != PurePosixPath())
 
 
-def _find(api: Api, wanted: S3Input, cwd: str) -> S3Source:
+def find_source(api: Api, wanted: S3Input, cwd: str = ".", option: str = "--in ") -> S3Source:
+    """The objects that one input names. `option` is what it belongs to, for messages. Raises UsageError."""
+    said = f"{option}{wanted.text}"
     try:
         region = api.call("s3", "head_bucket", Bucket=wanted.bucket).get("BucketRegion") or api.region
         found = _Search(api, wanted).run()
@@ -76,11 +78,11 @@ def _find(api: Api, wanted: S3Input, cwd: str) -> S3Source:
         raise
     except Refused as error:
         if error.code in {"404", "NoSuchBucket"}:
-            raise UsageError(f"--in {wanted.text}: there is no bucket {wanted.bucket}.") from None
+            raise UsageError(f"{said}: there is no bucket {wanted.bucket}.") from None
         raise
-    objects = tuple(_place(wanted, each, inner, cwd) for each, inner in found.objects if not each["Key"].endswith("/"))
+    objects = tuple(_place(said, each, inner, cwd) for each, inner in found.objects if not each["Key"].endswith("/"))
     if not objects:
-        raise UsageError(f"--in {wanted.text}: nothing is there.", f"aws s3 ls s3://{wanted.bucket}/ shows what is.")
+        raise UsageError(f"{said}: nothing is there.", f"aws s3 ls s3://{wanted.bucket}/ shows what is.")
     for each, _ in found.objects:
         _check_class(api, wanted.bucket, each)
     return S3Source(wanted.bucket, region, f"arn:aws:s3:::{wanted.bucket}/{found.pattern}", objects)
@@ -106,14 +108,14 @@ class _Search:
             first = self._api.call("s3", "list_objects_v2", Bucket=self._bucket, Prefix=self._key, MaxKeys=1)
             for each in first.get("Contents", []):
                 if each["Key"] == self._key:
-                    return _Found([(each, self._key.rpartition("/")[2])], _literal(self._key))
+                    return _Found([(each, self._key.rpartition("/")[2])], literal(self._key))
         return self._folder(self._key.rstrip("/"))
 
     def _folder(self, folder: str) -> _Found:
         prefix = f"{folder}/" if folder else ""
         name = folder.rpartition("/")[2] or self._bucket
         objects = [(each, f"{name}/{each['Key'].removeprefix(prefix)}") for each in self._listed(prefix)]
-        return _Found(objects, f"{_literal(prefix)}*")
+        return _Found(objects, f"{literal(prefix)}*")
 
     def _glob(self) -> _Found:
         pieces = _WILD.split(self._key)
@@ -121,7 +123,7 @@ class _Search:
         start = fixed.rpartition("/")[0]
         skip = len(start) + 1 if start else 0
         objects = [(each, each["Key"][skip:]) for each in self._listed(fixed) if expression.fullmatch(each["Key"])]
-        wild = [("?" if piece[0] in "?[" else "*") if n % 2 else _literal(piece) for n, piece in enumerate(pieces)]
+        wild = [("?" if piece[0] in "?[" else "*") if n % 2 else literal(piece) for n, piece in enumerate(pieces)]
         return _Found(objects, "".join(wild))
 
     def _listed(self, prefix: str) -> list[Any]:
@@ -141,14 +143,14 @@ def _expression(pieces: list[str]) -> str:
     return "".join(translate(piece) if number % 2 else re.escape(piece) for number, piece in enumerate(pieces))
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Escape characters that are wildcards and variables in a policy."""
     return re.sub(r"[*?$]", lambda found: "${" + found[0] + "}", text)
 
 
-def _place(wanted: S3Input, listed: Any, inner: str, cwd: str) -> S3Object:
+def _place(said: str, listed: Any, inner: str, cwd: str) -> S3Object:
     if {"", ".", ".."} & set(inner.split("/")) or "\0" in inner:
-        raise UsageError(f"--in {wanted.text}: {listed['Key']!r} cannot be the name of a file.")
+        raise UsageError(f"{said}: {listed['Key']!r} cannot be the name of a file.")
     place = (PurePosixPath(cwd) / inner).as_posix()
     return S3Object(listed["Key"], listed["ETag"], listed["Size"], place)
 

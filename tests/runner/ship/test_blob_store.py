@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,14 @@ def test_the_largest_are_those_that_a_role_has_room_for(tmp_path: Path, monkeypa
     for number in range(1, 51):
         file_of(tmp_path, f"{number:02}.bin", number)
     assert planned(tmp_path, "*.bin").large == {f"{number:02}.bin" for number in range(19, 51)}
+
+
+def test_a_place_of_its_own_has_what_was_sent_there_alone(store: BlobStore, api: Api, tmp_path: Path) -> None:
+    small = Blob("x", hashlib.sha256(b"x").hexdigest(), 1, lambda: io.BytesIO(b"x"))
+    for blob in (small, one(tmp_path, 40 * MIB)):
+        sent(store, blob)
+        elsewhere = BlobStore(api, BUCKET, "jobs/a/in/")
+        assert elsewhere.missing([blob]) == [blob]
+        sent(elsewhere, blob)
+        assert elsewhere.missing([blob]) == []
+        assert api.get(BUCKET, "jobs/a/in/" + blob.sha256, blob.size) is not None

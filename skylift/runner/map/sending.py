@@ -1,0 +1,43 @@
+"""How local inputs travel: as blobs by their content, beside those that jobs have sent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from skylift.runner.errors import RunError, UsageError
+from skylift.runner.map.inputs import FoundInput
+from skylift.runner.ship.blob_store import Blob
+from skylift.runner.text.visible import shown
+
+_AT_A_TIME = 4
+
+
+def blobs_of(found: Sequence[FoundInput], progress: Callable[[int], None] = lambda _: None) -> list[Blob]:
+    """What travels of each input, in their order. Raises as `blob_of` does. `progress` gets bytes that were read."""
+
+    def read(each: FoundInput) -> Blob:
+        blob = blob_of(each)
+        progress(blob.size)
+        return blob
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return list(pool.map(read, found))
+
+
+def blob_of(found: FoundInput) -> Blob:
+    """Reads the file for its hash. Raises UsageError for one that cannot be read, or is another one by now."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with found.open() as file:
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                digest.update(piece)
+                size += len(piece)
+    except OSError as error:
+        raise UsageError(f"{shown(found.text)} cannot be read: {error.strerror}.") from None
+    if found.part is not None and size != found.part.size:
+        raise RunError(
+            f"{shown(found.text)} became shorter while it was being sent.", "Send it when nothing writes to it."
+        )
+    return Blob(shown(found.text), digest.hexdigest(), size, found.open)
