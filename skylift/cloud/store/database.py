@@ -16,7 +16,7 @@ import shlex
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,6 +147,13 @@ class Tx:
         sql = f"{table.select} {'WHERE ' + condition if condition else ''} ORDER BY rowid"
         values = [table.encode(column, value) for column, value in where.items()]
         return [table.decode(row) for row in self._connection.execute(sql, values)]
+
+    def find_among(self, noun: type[T], wanted: Mapping[str, Sequence[Any]]) -> list[T]:
+        """All rows of which each column in `wanted` equals one of its values, in the order they were added."""
+        table = mapped(noun)
+        conditions = " AND ".join(f'"{column}" IN ({", ".join("?" * len(some))})' for column, some in wanted.items())
+        values = [table.encode(column, value) for column, some in wanted.items() for value in some]
+        return self.select(noun, f"{'WHERE ' + conditions if conditions else ''} ORDER BY rowid", *values)
 
     def select(self, noun: type[T], rest: str, *values: Any) -> list[T]:
         """Rows by hand-written SQL after `SELECT columns FROM table`; for the store's own files only."""

@@ -24,6 +24,7 @@ Item = TypeVar("Item", bound=Mapping[str, object])
 
 MAX_VALUES = 200
 
+_SPECIAL = re.compile(r"[*?\\]")
 _ESCAPED = re.compile(r"\\.|.", re.DOTALL)
 
 
@@ -46,6 +47,18 @@ def matching(
     for given in filters:
         _found({}, given.get("Name"), paths, tags)
     return items
+
+
+def exact_values(filters: list[ec2.Filter] | None, columns: Mapping[str, str]) -> dict[str, list[str]]:
+    """By column, the texts of which one must stand in it for an item to match: of those filters whose `columns` hold
+    what an answer shows, and whose values have no wildcard. A store that is asked for these reads what may match only;
+    `matching` still decides."""
+    wanted: dict[str, list[str]] = {}
+    for given in filters or ():
+        column, values = columns.get(given.get("Name", "")), given.get("Values", [])
+        if column and 0 < len(values) <= MAX_VALUES and not any(_SPECIAL.search(value) for value in values):
+            wanted.setdefault(column, values)
+    return wanted
 
 
 def spelled(value: Any) -> str:

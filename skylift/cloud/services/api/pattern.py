@@ -68,7 +68,7 @@ class Pattern:
         return tuple(filled)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def pattern(text: str, *, variables: bool) -> Pattern:
     """`variables` is False for policies of the version 2008-10-17, in which `${...}` is plain text."""
     if not variables:

@@ -109,7 +109,7 @@ def parse_policy(text: str, kind: Kind = "identity") -> PolicyDocument:
     return _parsed(text, kind) if len(text) <= LONGEST_KEPT else _parse(text, kind)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def _parsed(text: str, kind: Kind) -> PolicyDocument:
     """Parsed once for all requests that it decides about."""
     return _parse(text, kind)

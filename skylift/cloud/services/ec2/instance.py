@@ -46,7 +46,21 @@ REMEMBERED = timedelta(hours=1)
 
 LIMITS = Limits(not_with=("InstanceIds", "instancesSet"))
 
-LISTING = Listing(Instance, ids="InstanceIds", key="InstanceId", limits=LIMITS)
+LISTING = Listing(
+    Instance,
+    ids="InstanceIds",
+    key="InstanceId",
+    limits=LIMITS,
+    columns={
+        "client-token": "client_token",
+        "image-id": "image_id",
+        "instance-id": "id",
+        "instance-state-name": "state",
+        "instance-type": "type",
+        "reservation-id": "reservation_id",
+    },
+)
+"""Terminated instances are described for an hour: most who ask for others name the state."""
 
 STATUSES = Listing(
     Instance,

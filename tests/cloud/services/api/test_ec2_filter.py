@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.filter import exact_values, matching
 
 ITEMS: list[dict[str, Any]] = [
     {"Id": "a", "On": True, "Many": [{"N": 1}, {"N": 2}], "At": datetime(2026, 1, 2, 3, 4, 5, 678900, UTC)},
@@ -83,3 +83,20 @@ def test_no_value_makes_matching_slow(value: str) -> None:
     """A test that hangs has failed: while an expression backtracks, nobody else is answered."""
     items = [{"Id": "a" * 2000}]
     assert matching(items, [{"Name": "id", "Values": [value]}], PATHS) == []
+
+
+def test_a_filter_without_wildcards_names_what_a_column_must_hold() -> None:
+    columns = {"id": "id", "state": "state"}
+    filters: Any = [
+        {"Name": "id", "Values": ["a", "b"]},
+        {"Name": "id", "Values": ["b"]},
+        {"Name": "state", "Values": ["run*"]},
+        {"Name": "other", "Values": ["x"]},
+        {"Values": ["x"]},
+    ]
+    assert exact_values(filters, columns) == {"id": ["a", "b"]}
+    for special in ("a?", "a\\*", "*"):
+        assert exact_values([{"Name": "id", "Values": ["a", special]}], columns) == {}
+    for wrong in ([], ["x"] * 201):
+        assert exact_values([{"Name": "id", "Values": wrong}], columns) == {}
+    assert exact_values(None, columns) == {}

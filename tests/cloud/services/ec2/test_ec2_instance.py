@@ -285,3 +285,18 @@ def test_burstable_instances_have_unlimited_credits(cloud: Cloud) -> None:
     assert (
         cloud.code("DescribeInstanceCreditSpecifications", InstanceIds=["i-12345678"]) == "InvalidInstanceID.NotFound"
     )
+
+
+def test_who_names_a_state_costs_nothing_for_the_terminated(cloud: Cloud) -> None:
+    """They are described for an hour, each with its user data: a store with a thousand of them is not read for the
+    one that runs."""
+    running, gone = cloud.run()["InstanceId"], cloud.run()["InstanceId"]
+    cloud.observe(running, "running")
+    cloud.call("TerminateInstances", InstanceIds=[gone])
+    cloud.observe(gone, "terminated")
+    by_state, by_type = filters(instance_state_name="running"), filters(instance_type="t3.micro")
+    with cloud.database.write() as tx:
+        tx.execute("UPDATE instances SET metadata = 'cannot be read' WHERE id = ?", gone)
+    assert ids(cloud, Filters=by_state) == {running}
+    with pytest.raises(ValueError, match="Expecting value"):
+        ids(cloud, Filters=by_type)
