@@ -186,6 +186,60 @@ def test_one_that_breaks_off_does_not_look_like_its_end(shipped: Shipped, machin
     assert b"end" not in shipped.stream("stdout")
 
 
+def test_one_that_breaks_off_with_its_supervisor_is_no_success(
+    shipped: Shipped, machine: Machine, record: Record
+) -> None:
+    """The program sees an end of file then, which nobody is left to hold off."""
+    shipped.ship(READS, stdin=True)
+    shipped.boot()
+    lines = reading(shipped)
+    assert next(lines) == b"up"
+    (feed,), (supervisor,) = feeds(machine), machine.supervisors
+    for each in (supervisor, feed):
+        os.kill(each, signal.SIGKILL)
+    machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["exit_code"]) == ("broken", 125)
+    assert "input broke off" in status["reason"]
+
+
+def test_one_that_breaks_off_after_its_supervisor_does_not_look_like_its_end(
+    shipped: Shipped, machine: Machine, record: Record
+) -> None:
+    shipped.ship(READS, stdin=True)
+    shipped.boot()
+    lines = reading(shipped)
+    assert next(lines) == b"up"
+    (feed,) = feeds(machine)
+    machine.lose_supervisor()
+    door = shipped.door()
+    door.send(stream={"stdout": 0, "stderr": 0})
+    assert next(data for kind, data in door.frames() if kind == "o") == b"up\n"
+    door.close()
+    os.kill(feed, signal.SIGKILL)
+    machine.wait()
+    assert shipped.status()["state"] == "broken"
+    assert b"end" not in shipped.stream("stdout")
+
+
+def test_a_program_that_ends_while_nobody_is_there_has_read_what_it_wanted(
+    shipped: Shipped, machine: Machine, record: Record
+) -> None:
+    """Who fills the pipe sees that nobody reads any more, and its end is none that breaks off."""
+    shipped.ship("import sys\nprint('up', flush=True)\nsys.stdin.readline()\n", stdin=True)
+    shipped.boot()
+    lines = reading(shipped)
+    assert next(lines) == b"up"
+    (supervisor,) = machine.supervisors
+    os.kill(supervisor, signal.SIGSTOP)
+    record.write(b"enough\n")
+    (feed,) = feeds(machine)
+    until(lambda: b"feed_stdin" not in cmdline(feed), "the end of who fills the pipe")
+    os.kill(supervisor, signal.SIGKILL)
+    machine.wait()
+    assert shipped.status()["state"] == "succeeded"
+
+
 def test_the_next_server_has_it_from_its_first_byte(
     shipped: Shipped, machine: Machine, metadata: Metadata, second: Shipped, record: Record
 ) -> None:

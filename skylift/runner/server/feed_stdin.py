@@ -21,12 +21,13 @@ _FIRST, _LONGEST = 0.05, 2.0
 
 
 def main(where: str) -> None:
-    """`where` is an object of region, bucket, prefix, imds and bell. The pipe is our standard output."""
+    """`where` is an object of region, bucket, prefix, imds, bell and state. The pipe is our standard output."""
     told = json.loads(where)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     aws = Aws(told["region"], os.environ.get("AWS_ENDPOINT_URL"), Metadata(told["imds"]))
     bell = os.open(told["bell"], os.O_RDWR | os.O_NONBLOCK)
     Feed(Prefix(aws, told["bucket"], told["prefix"]), bell, 1).run()
+    os.write(told["state"], b"over")
     # The program has its end of file with us, and Python's own tidying up takes longer than all the rest.
     os._exit(0)
 

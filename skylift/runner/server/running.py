@@ -109,8 +109,13 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
         return recovery.concluded
     assert start is not None
     say("an earlier supervisor was ended; this one takes over")
-    known = recovery.end_is_known()
-    session.program.inherit(recovery.pid, recovery.exit_code, recovery.ending, recovery.asked, known=known)
+    known, ending = recovery.end_is_known(), recovery.ending
+    whole = session.stdin is None or session.stdin.take_up(lambda: session.program.end(State.BROKEN))
+    if not whole and ending is None:
+        ending = State.BROKEN
+    session.program.inherit(recovery.pid, recovery.exit_code, ending, recovery.asked, known=known)
+    if not whole:
+        session.program.end(State.BROKEN)
     if session.terminal is not None:
         session.terminal.go_on()
     return Running(session, recovery.boot, None, start)

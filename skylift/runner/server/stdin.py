@@ -8,13 +8,14 @@ its own (feed_stdin.py): like the program, it outlives a supervisor that is kill
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import BinaryIO, Callable, Dict, Optional
 
 FEED = """
 import sys
@@ -24,15 +25,19 @@ main(sys.argv[2])
 """
 
 
+_OVER = b"over"
+
+
 class Stdin:
-    """`bell` is a pipe by which whoever waits for the next piece hears that there is one."""
+    """`bell` is a pipe by which whoever waits for the next piece hears that there is one. `state` is a file that the
+    process which fills the pipe has locked as long as it lives. It begins with that process's pid; `over` stands at its
+    end once the program has all that there is, or reads no more."""
 
     def __init__(self, folder: Path, archive: Path, where: Dict[str, str]) -> None:
         """`where` is what `feed` takes of the job's place in S3; `archive` has its module."""
-        self._bell, self._archive = folder / "stdin.bell", archive
+        self._bell, self._state, self._archive = folder / "stdin.bell", folder / "stdin.state", archive
         self._where = dict(where, bell=str(self._bell))
         self._feed: Optional[subprocess.Popen[bytes]] = None
-        self._ours = -1
         self._over = threading.Event()
         if not self._bell.exists():
             os.mkfifo(str(self._bell), 0o600)
@@ -41,27 +46,67 @@ class Stdin:
         """The reading end, which the program may open by its name as well. From its first byte on, each time.
 
         We hold the other end beside who fills it, until that has come to the end: one that is killed before does not
-        look like the end to the program, which is ended instead (`broke_off`).
+        look like the end to the program, which is ended instead (`broke_off`). So does whoever succeeds us (`take_up`).
         """
         self.close()
+        state = self._begin_state()
         reading, writing = os.pipe()
         if os.geteuid() == 0:
             os.fchown(reading, uid, -1)
         try:
             feed = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", FEED, str(self._archive), json.dumps(self._where)],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-c",
+                    FEED,
+                    str(self._archive),
+                    json.dumps(dict(self._where, state=state)),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 cwd="/",
                 start_new_session=True,
+                pass_fds=[state],
             )
+            os.write(state, b"%d\n" % feed.pid)
         except OSError:
             os.close(reading)
             os.close(writing)
             raise
-        self._feed, self._ours, self._over = feed, writing, threading.Event()
+        finally:
+            os.close(state)
+        self._feed, self._over = feed, threading.Event()
         threading.Thread(target=_attend, args=(feed, writing, self._over, broke_off), daemon=True).start()
         return reading
+
+    def _begin_state(self) -> int:
+        """A new file: an earlier one may still be somebody's, who has not seen yet that nobody reads."""
+        with contextlib.suppress(FileNotFoundError):
+            self._state.unlink()
+        state = os.open(str(self._state), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        fcntl.flock(state, fcntl.LOCK_EX)
+        return state
+
+    def take_up(self, broke_off: Callable[[], None]) -> bool:
+        """Hold the other end as an earlier supervisor did, of a program that it has started. False where whoever filled
+        the pipe was killed as well, so that the program has met an end that is none."""
+        try:
+            state = self._state.open("rb")
+        except FileNotFoundError:
+            return True
+        with contextlib.ExitStack() as end:
+            end.enter_context(state)
+            try:
+                fcntl.flock(state, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._over = threading.Event()
+                writing = _other_end(state.readline())
+                end.pop_all()
+                threading.Thread(target=_go_on, args=(state, writing, self._over, broke_off), daemon=True).start()
+                return True
+            return state.read().endswith(_OVER)
 
     def ring(self) -> None:
         """Somebody says that a piece is there. Whoever has no bell looks by itself."""
@@ -75,6 +120,9 @@ class Stdin:
     def close(self) -> None:
         """The program has ended; what it has not read, nobody will."""
         self._over.set()
+        with contextlib.suppress(FileNotFoundError), self._state.open("r+b") as state:
+            state.seek(0, os.SEEK_END)
+            state.write(_OVER)
         if self._feed is not None:
             self._feed.kill()
             self._feed = None
@@ -88,3 +136,22 @@ def _attend(
         broke_off()
         over.wait()
     os.close(writing)
+
+
+def _go_on(state: BinaryIO, writing: Optional[int], over: threading.Event, broke_off: Callable[[], None]) -> None:
+    """Until who fills the pipe has ended: the lock is free then."""
+    with state:
+        fcntl.flock(state, fcntl.LOCK_SH)
+        state.seek(0)
+        if not state.read().endswith(_OVER) and not over.is_set():
+            broke_off()
+            over.wait()
+    if writing is not None:
+        os.close(writing)
+
+
+def _other_end(pid: bytes) -> Optional[int]:
+    """The end that this process writes to. None where it has just ended, or nobody has written down which one it is."""
+    with contextlib.suppress(OSError, ValueError):
+        return os.open("/proc/%d/fd/1" % int(pid), os.O_WRONLY)
+    return None
