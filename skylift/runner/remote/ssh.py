@@ -56,6 +56,9 @@ _LIMITS: dict[str, int] = {
     "usage": USAGE_LIMIT,
 }
 """The most bytes of one frame. A supervisor sends output in pieces of 256 KiB."""
+_ANSWERING = 10.0
+"""Seconds for a supervisor to say the first word of what its server uses. It has one at once."""
+_SILENT = "Its supervisor does not tell what is used: the job may have been started by an earlier skylift."
 _HANDING_OVER = 20.0
 """Seconds for a server to hand over from one job to the next, and for the next job's socket to exist."""
 PART = ".skylift-part"
@@ -118,10 +121,18 @@ class SshConnection:
     def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
         return self._frames(stream={"stdout": stdout, "stderr": stderr}, **how)
 
-    def measure(self, every: float, times: int = 0) -> AsyncIterator[Frame]:
-        return self._frames(usage=every, times=times)
+    async def measure(self, every: float, times: int = 0) -> AsyncIterator[Frame]:
+        async with aclosing(self._frames(usage=every, times=times)) as frames:
+            try:
+                yield await asyncio.wait_for(anext(frames), _ANSWERING)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise ConnectionLost(_SILENT) from None
+            async for frame in frames:
+                yield frame
 
-    async def _frames(self, **order: object) -> AsyncIterator[Frame]:
+    async def _frames(self, **order: object) -> AsyncGenerator[Frame, None]:
         with _translated():
             reader, self._writer = await self._open_socket()
             self._writer.write(_order(**order))

@@ -161,6 +161,35 @@ def test_output_by_ssh(
     assert told[-1].final
 
 
+def test_a_supervisor_that_knows_nothing_of_usage_is_not_waited_for(
+    shipped: Shipped, machine: Machine, key: KeyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier version's takes no notice of an order that it does not know."""
+    monkeypatch.setattr("skylift.runner.remote.ssh._ANSWERING", 0.3)
+    shipped.ship("pass")
+    place = machine.root / "run/skylift" / f"{shipped.prefix.job}.sock"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    orders: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            orders.append(line)
+        writer.close()
+
+    async def main() -> None:
+        sshd = Sshd(machine, key)
+        async with await asyncio.start_unix_server(listen, str(place)), sshd.serve() as port:
+            connection = await by_ssh(sshd, key, shipped, port)()
+            try:
+                with pytest.raises(ConnectionLost, match="started by an earlier skylift"):
+                    await anext(connection.measure(2.0))
+            finally:
+                await connection.close()
+
+    asyncio.run(main())
+    assert b'"usage"' in orders[0]
+
+
 def test_a_look_shows_what_has_not_come_to_s3_yet(
     shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
