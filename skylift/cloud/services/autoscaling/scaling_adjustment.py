@@ -25,13 +25,19 @@ def adjusted(policy: ScalingPolicy, capacity: int, adjustment: int) -> int:
             return capacity + adjustment
 
 
-def step_for(policy: ScalingPolicy, distance: float) -> Step | None:
-    """The step for a metric that is so far from its threshold: its near end belongs to a step, its far end does not."""
-    for step in policy.steps:
-        lower = -math.inf if step.lower is None else step.lower
-        upper = math.inf if step.upper is None else step.upper
-        if lower <= distance < upper if distance >= 0 else lower < distance <= upper:
-            return step
+def step_for(policy: ScalingPolicy, distance: float, *, low: bool = False) -> Step | None:
+    """The step for a metric that is so far from its threshold: its near end belongs to a step, its far end does not.
+
+    What is exactly at the threshold is near to a step on either side; the one below comes first where `low` says that
+    low values are the breach.
+    """
+    sides = [distance < 0] if distance else [low, not low]
+    for below in sides:
+        for step in policy.steps:
+            lower = -math.inf if step.lower is None else step.lower
+            upper = math.inf if step.upper is None else step.upper
+            if lower < distance <= upper if below else lower <= distance < upper:
+                return step
     return None
 
 

@@ -181,7 +181,13 @@ def execute(tx: Tx, _caller: Caller, params: autoscaling.ExecutePolicyType) -> N
             raise invalid("MetricValue and BreachThreshold are required for policies of type StepScaling.")
         if not math.isfinite(params["MetricValue"] - params["BreachThreshold"]):
             raise invalid("MetricValue and BreachThreshold must be numbers.")
-        wanted = _by_step(tx, group, policy, params["MetricValue"] - params["BreachThreshold"])
+        step = step_for(policy, params["MetricValue"] - params["BreachThreshold"])
+        if step is None:
+            raise invalid(
+                f"There is no step adjustment of {policy.name} for metric value {params['MetricValue']} and breach "
+                f"threshold {params['BreachThreshold']}."
+            )
+        wanted = _by_step(tx, group, policy, step)
     _resize(tx, group, wanted, f"a user request executed policy {policy.name}")
     return {}
 
@@ -203,7 +209,8 @@ def alarmed(tx: Tx, policy: ScalingPolicy, alarm: Alarm, action: DueAction) -> s
                 return f"A cooldown of {group.name} has not ended."
             wanted = adjusted(policy, group.desired, _adjustment(policy))
         case "StepScaling":
-            wanted = _by_step(tx, group, policy, value - alarm.threshold)
+            step = step_for(policy, value - alarm.threshold, low=alarm.comparison.startswith("LessThan"))
+            wanted = group.desired if step is None else _by_step(tx, group, policy, step)
         case _:
             wanted = _by_target(tx, group, policy, alarm, value)
     why = f"a monitor alarm {alarm.name} in state {action.state} triggered policy {policy.name}"
@@ -218,11 +225,8 @@ def _resize(tx: Tx, group: ScalingGroup, wanted: int, why: str) -> str:
     return f"The capacity of {group.name} is changed from {group.desired} to {desired}."
 
 
-def _by_step(tx: Tx, group: ScalingGroup, policy: ScalingPolicy, distance: float) -> int:
+def _by_step(tx: Tx, group: ScalingGroup, policy: ScalingPolicy, step: Step) -> int:
     """Instances that are warming up count as being there, so that one breach is not answered twice."""
-    step = step_for(policy, distance)
-    if step is None:
-        return group.desired
     warming = _warming(tx, group, policy)
     wanted = adjusted(policy, group.desired - warming, step.adjustment)
     if wanted > group.desired - warming:

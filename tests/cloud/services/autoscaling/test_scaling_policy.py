@@ -228,8 +228,53 @@ def test_steps_are_chosen_by_how_far_it_is(scene: Watched) -> None:
     scene.forward(600)
     scene.on("ExecutePolicy", PolicyName="steps", MetricValue=55.0, BreachThreshold=50.0)
     assert scene.desired == 7
-    scene.on("ExecutePolicy", PolicyName="steps", MetricValue=40.0, BreachThreshold=50.0)
+    # "If you specify a metric value that doesn't correspond to a step adjustment for the policy, the call returns an
+    # error." (API_ExecutePolicy)
+    told = {"MetricValue": 40.0, "BreachThreshold": 50.0}
+    error = scene.refusal("ExecutePolicy", AutoScalingGroupName="web", PolicyName="steps", **told)
+    assert error.code == "ValidationError"
+    assert "no step adjustment of steps for metric value 40.0" in error.message
     assert scene.desired == 7
+
+
+EMPTY = [{"MetricIntervalUpperBound": 0.0, "ScalingAdjustment": 0}]
+"""Nobody, where the queue is empty."""
+
+
+@pytest.mark.parametrize("comparison", ["LessThanOrEqualToThreshold", "LessThanThreshold"])
+def test_a_step_below_the_threshold_has_the_threshold_itself(scene: Watched, comparison: str) -> None:
+    """`To trigger the adjustment when the metric is greater than 40 and less than or equal to 50, specify a lower bound
+    of -10 and an upper bound of 0.` (API_StepAdjustment, of a threshold of 50)"""
+    scene.on("UpdateAutoScalingGroup", MinSize=0)
+    steps = {"PolicyType": "StepScaling", "AdjustmentType": "ExactCapacity", "StepAdjustments": EMPTY}
+    made = scene.put("empty", **steps)
+    scene.watch(made["PolicyARN"], comparison, threshold=0.0)
+    # By hand, as `aws cloudwatch set-alarm-state` does it, there is no value: it is as near as can be.
+    scene.cloudwatch("SetAlarmState", AlarmName="mine", StateValue="ALARM", StateReason="a test of mine")
+    scene.alarms.act()
+    assert scene.desired == 0
+
+
+def test_a_queue_that_is_empty_ends_the_last_server(scene: Watched) -> None:
+    scene.on("UpdateAutoScalingGroup", MinSize=0)
+    steps = {"PolicyType": "StepScaling", "AdjustmentType": "ExactCapacity", "StepAdjustments": EMPTY}
+    made = scene.put("empty", **steps)
+    scene.watch(made["PolicyARN"], "LessThanOrEqualToThreshold", threshold=0.0)
+    assert scene.minutes(1) == [2]
+    assert scene.minutes(0) == [0]
+
+
+def test_a_policy_that_is_executed_at_its_threshold_takes_the_step_that_has_it(scene: Watched) -> None:
+    scene.on("UpdateAutoScalingGroup", MinSize=0)
+    steps = {"PolicyType": "StepScaling", "AdjustmentType": "ExactCapacity"}
+    scene.put("empty", **steps, StepAdjustments=EMPTY)
+    both = [{"MetricIntervalUpperBound": 0.0, "ScalingAdjustment": 1}, {**STEP, "ScalingAdjustment": 5}]
+    scene.put("both", **steps, StepAdjustments=both)
+    told = {"MetricValue": 0.0, "BreachThreshold": 0.0}
+    scene.on("ExecutePolicy", PolicyName="empty", **told)
+    assert scene.desired == 0
+    scene.on("ExecutePolicy", PolicyName="both", **told)
+    assert scene.desired == 5
 
 
 def test_a_step_down_waits_for_what_is_warming_up(scene: Watched) -> None:
