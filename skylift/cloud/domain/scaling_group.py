@@ -98,7 +98,8 @@ class ScalingGroup:
     are in the order they were given, a zone in `zones` for each. `cause` says who wanted the capacity that is not
     reached yet, in AWS's words. `suspended` maps processes to why. After `failures` launches in a row that came to
     nothing the next one waits until `retry`; `replacing` counts launches that take the place of unhealthy instances.
-    `scaled` is when its capacity last changed, which cooldowns begin with.
+    `scaled` is when its capacity last changed, or when the last instance of that change was launched or ended, which
+    cooldowns begin with; as long as one is on its way the change is `scaling`.
     """
 
     name: str
@@ -130,6 +131,7 @@ class ScalingGroup:
     retry: datetime | None = None
     replacing: int = 0
     scaled: datetime | None = None
+    scaling: bool = False
 
     def resized(self, desired: int, why: str, now: datetime) -> ScalingGroup:
         """The group with another desired capacity, and who wants it; `why` as `a user request ...`.
@@ -140,7 +142,7 @@ class ScalingGroup:
             return replace(self, failures=0, retry=None)
         change = f"At {spelled(now)} {why} changing the desired capacity from {self.desired} to {desired}."
         cause = f"{self.cause}  {change}" if self.cause else change
-        return replace(self, desired=desired, cause=cause[-1023:], failures=0, retry=None, scaled=now)
+        return replace(self, desired=desired, cause=cause[-1023:], failures=0, retry=None, scaled=now, scaling=True)
 
     def runs(self, process: str) -> bool:
         return process not in self.suspended

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from skylift.cloud.domain.scaling_group import (
+    COUNTED,
     TERMINATING,
     HookWait,
     LifecycleHook,
@@ -40,6 +41,25 @@ def finish(tx: Tx, activity_id: str, status: str = "Successful", message: str = 
 def forget_activities(tx: Tx) -> None:
     before: datetime = tx.now - KEPT
     tx.execute("DELETE FROM scaling_activities WHERE started < ?", before.isoformat())
+
+
+def in_progress(tx: Tx, group: ScalingGroup) -> bool:
+    """Whether the last change of the capacity goes on: what cannot be launched, or not be ended, is not under way."""
+    if not group.scaling:
+        return False
+    members = tx.find(ScalingMember, group=group.name)
+    if any(member.state.startswith(("Pending", "Terminating")) for member in members):
+        return True
+    counted = [member for member in members if member.state in COUNTED]
+    if len(counted) < group.desired:
+        return group.runs("Launch") and not group.failures
+    return len(counted) > group.desired and group.runs("Terminate") and not all(one.protected for one in counted)
+
+
+def in_cooldown(tx: Tx, group: ScalingGroup, seconds: int) -> bool:
+    if in_progress(tx, group):
+        return True
+    return group.scaled is not None and (tx.now - group.scaled).total_seconds() < seconds
 
 
 def take_out(tx: Tx, group: ScalingGroup, member: ScalingMember, cause: str, *, hooks: bool = True) -> ScalingActivity:

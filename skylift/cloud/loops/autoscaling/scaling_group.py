@@ -32,6 +32,7 @@ from skylift.cloud.loops.autoscaling.scaling_size import (
     AT_RISK,
     at_rest,
     at_risk,
+    begin_cooldown,
     joined,
     launched_at,
     may_balance,
@@ -115,6 +116,7 @@ class ScalingGroupLoop:
                 shrink(tx, group)
             for member in tx.find(ScalingMember, group=name, state="Terminating"):
                 self._see_off(tx, member)
+            begin_cooldown(tx, name)
             if group.deleting and not tx.find(ScalingMember, group=name):
                 tx.remove(group)
                 log.info("group %s: deleted", name)

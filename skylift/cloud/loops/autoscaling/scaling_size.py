@@ -11,7 +11,7 @@ from skylift.cloud.domain.scaling_group import ScalingGroup, ScalingMember, at
 from skylift.cloud.domain.spot import SpotNotice
 from skylift.cloud.loops.autoscaling.scaling_choice import counted, is_balanced, victim
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.scaling_group import take_out
+from skylift.cloud.store.scaling_group import in_progress, take_out
 
 AT_RISK = "an EC2 instance rebalance recommendation"
 BALANCED = (
@@ -23,7 +23,7 @@ BALANCED = (
 def at_rest(tx: Tx, group: ScalingGroup) -> bool:
     """Whether a look at the group would change nothing."""
     members = tx.find(ScalingMember, group=group.name)
-    if group.deleting or len(counted(members)) != group.desired or group.cause or at_risk(tx, group):
+    if group.deleting or group.scaling or len(counted(members)) != group.desired or group.cause or at_risk(tx, group):
         return False
     for member in members:
         if member.state == "Standby":
@@ -108,6 +108,17 @@ def shrink(tx: Tx, group: ScalingGroup) -> None:
             members.remove(going)
     if len(counted(members)) == group.desired and (group.cause or group.replacing):
         tx.save(replace(group, cause="", replacing=0))
+
+
+def begin_cooldown(tx: Tx, name: str) -> None:
+    """When multiple instances launch or terminate, cooldowns begin once the last of them has.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-scaling-cooldowns.html
+    """
+    group = tx.get(ScalingGroup, name=name)
+    reached = group is not None and len(counted(tx.find(ScalingMember, group=name))) == group.desired
+    if group is not None and group.scaling and reached and not in_progress(tx, group):
+        tx.save(replace(group, scaling=False, scaled=tx.now))
 
 
 def joined(*sentences: str) -> str:

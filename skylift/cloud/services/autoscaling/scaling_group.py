@@ -36,6 +36,7 @@ from skylift.cloud.services.autoscaling.scaling_rules import (
 from skylift.cloud.services.autoscaling.scaling_tag import TAG_MEMBERS, checked_tags, tag_view
 from skylift.cloud.services.ec2.launch_place import default_subnet
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.scaling_group import in_cooldown
 
 if TYPE_CHECKING:
     from aws_shapes import autoscaling
@@ -213,7 +214,7 @@ def account_limits(tx: Tx, _caller: Caller, _params: Params) -> autoscaling.Desc
 
 
 def refuse_in_cooldown(tx: Tx, group: ScalingGroup) -> None:
-    if group.scaled is not None and (tx.now - group.scaled).total_seconds() < group.cooldown:
+    if in_cooldown(tx, group, group.cooldown):
         raise ServiceError(
             "ScalingActivityInProgress", f"Scaling activity is in progress or in cooldown for {group.name}."
         )

@@ -77,7 +77,7 @@ def terminate(
                 "lower group's min size."
             )
         cause += f", shrinking the capacity from {group.desired} to {group.desired - 1}"
-        group = replace(group, desired=group.desired - 1, scaled=tx.now)
+        group = replace(group, desired=group.desired - 1, scaled=tx.now, scaling=True)
     # What failed before, for a balance that cannot be, say, does not hold up a successor that is asked for.
     tx.save(replace(group, failures=0, retry=None))
     return {"Activity": activity_view(take_out(tx, group, member, at(tx.now, cause)))}

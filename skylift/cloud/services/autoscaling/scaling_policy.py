@@ -24,6 +24,7 @@ from skylift.cloud.services.autoscaling.operation import reads, writes
 from skylift.cloud.services.autoscaling.scaling_adjustment import adjusted, step_for, tracked
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, require_group
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.scaling_group import in_cooldown
 
 if TYPE_CHECKING:
     from aws_shapes import autoscaling
@@ -262,8 +263,7 @@ def _warming(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> int:
 
 
 def _in_cooldown(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> bool:
-    length = group.cooldown if policy.cooldown is None else policy.cooldown
-    return group.scaled is not None and (tx.now - group.scaled).total_seconds() < length
+    return in_cooldown(tx, group, group.cooldown if policy.cooldown is None else policy.cooldown)
 
 
 def _adjustment(policy: ScalingPolicy) -> int:

@@ -730,7 +730,8 @@ CREATE TABLE scaling_groups (
     failures INTEGER NOT NULL,
     retry TEXT,
     replacing INTEGER NOT NULL,
-    scaled TEXT
+    scaled TEXT,
+    scaling INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE scaling_members (

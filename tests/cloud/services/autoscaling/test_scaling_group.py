@@ -253,6 +253,7 @@ def test_names_and_sizes_are_kept_to(scene: Scene) -> None:
     )
     cooling = scene.refusal("SetDesiredCapacity", AutoScalingGroupName="web", DesiredCapacity=3, HonorCooldown=True)
     assert cooling.code == "ScalingActivityInProgress"
+    scene.settle()
     scene.cloud.clock.forward(seconds=301)
     scene.on("SetDesiredCapacity", DesiredCapacity=3, HonorCooldown=True)
     assert "not found" in scene.refusal("DeleteAutoScalingGroup", AutoScalingGroupName="nosuch").message

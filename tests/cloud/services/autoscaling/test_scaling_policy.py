@@ -310,6 +310,7 @@ def test_an_alarm_that_lasts_asks_again_each_minute_however_long_looks_take(scen
         scene.alarms.step()
         scene.alarms.act()
         assert scene.desired == desired
+        scene.settle()
 
 
 def test_a_simple_policy_waits_for_its_cooldown(scene: Watched) -> None:
@@ -320,6 +321,44 @@ def test_a_simple_policy_waits_for_its_cooldown(scene: Watched) -> None:
     assert error.code == "ScalingActivityInProgress"
     scene.call("ExecutePolicy", PolicyName=made["PolicyARN"])
     assert scene.desired == 5
+
+
+def test_a_cooldown_begins_when_the_last_instance_is_there(scene: Watched) -> None:
+    """`When multiple instances launch or terminate, the cooldown period takes effect starting when the last instance
+    finishes launching or terminating.` (User Guide, Scaling cooldowns)"""
+    made = scene.put("up", AdjustmentType="ChangeInCapacity", ScalingAdjustment=2, Cooldown=30)
+    scene.watch(made["PolicyARN"])
+    scene.on("ExecutePolicy", PolicyName="up", HonorCooldown=True)
+    # Servers that take minutes to come up: more often than that the policy is asked for.
+    for _ in range(4):
+        scene.loop.step()
+        scene.forward(60)
+        error = scene.refusal("ExecutePolicy", AutoScalingGroupName="web", PolicyName="up", HonorCooldown=True)
+        assert error.code == "ScalingActivityInProgress"
+        held = scene.refusal("SetDesiredCapacity", AutoScalingGroupName="web", DesiredCapacity=3, HonorCooldown=True)
+        assert held.code == "ScalingActivityInProgress"
+    assert scene.desired == 4
+    scene.settle()
+    scene.forward(29)
+    assert scene.refusal("ExecutePolicy", AutoScalingGroupName="web", PolicyName="up", HonorCooldown=True)
+    scene.forward(2)
+    scene.on("ExecutePolicy", PolicyName="up", HonorCooldown=True)
+    assert scene.desired == 6
+
+
+def test_a_cooldown_begins_when_the_last_instance_is_gone(scene: Watched) -> None:
+    scene.put("up", AdjustmentType="ChangeInCapacity", ScalingAdjustment=1, Cooldown=30)
+    scene.on("UpdateAutoScalingGroup", MinSize=0)
+    scene.on("SetDesiredCapacity", DesiredCapacity=1)
+    scene.loop.step()
+    scene.forward(600)
+    asked = {"AutoScalingGroupName": "web", "PolicyName": "up", "HonorCooldown": True}
+    assert scene.refusal("ExecutePolicy", **asked).code == "ScalingActivityInProgress"
+    scene.settle()
+    assert scene.refusal("ExecutePolicy", **asked).code == "ScalingActivityInProgress"
+    scene.forward(31)
+    scene.call("ExecutePolicy", **asked)
+    assert scene.desired == 2
 
 
 def test_no_policy_goes_beyond_the_bounds(scene: Watched) -> None:
