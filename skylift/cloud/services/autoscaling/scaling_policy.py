@@ -232,7 +232,7 @@ def _by_step(tx: Tx, group: ScalingGroup, policy: ScalingPolicy, step: Step) -> 
     wanted = adjusted(policy, group.desired - warming, step.adjustment)
     if wanted > group.desired - warming:
         return max(group.desired, wanted)
-    return group.desired if warming else min(group.desired, wanted)
+    return group.desired if _scales_out(tx, group, policy) else min(group.desired, wanted)
 
 
 def _by_target(tx: Tx, group: ScalingGroup, policy: ScalingPolicy, alarm: Alarm, value: float) -> int:
@@ -240,7 +240,9 @@ def _by_target(tx: Tx, group: ScalingGroup, policy: ScalingPolicy, alarm: Alarm,
     wanted = tracked(policy, group.desired - warming, value)
     if value > policy.target:
         return max(group.desired, wanted)
-    if warming or not all(_is_low(tx, one) for one in tx.find(ScalingPolicy, group=group.name) if one != policy):
+    if _scales_out(tx, group, policy) or not all(
+        _is_low(tx, one) for one in tx.find(ScalingPolicy, group=group.name) if one != policy
+    ):
         return group.desired
     return min(group.desired, wanted)
 
@@ -255,11 +257,24 @@ def _is_low(tx: Tx, policy: ScalingPolicy) -> bool:
 
 def _warming(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> int:
     """How many of those that are wanted have not been in service for so long that they bear their share."""
+    _, warm = _there_and_warm(tx, group, policy)
+    return max(0, group.desired - warm)
+
+
+def _scales_out(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> bool:
+    """Whether instances are warming up, or about to be launched, which scaling in waits for. Those that cannot be
+    launched would be waited for in vain."""
+    there, warm = _there_and_warm(tx, group, policy)
+    coming = there < group.desired and group.runs("Launch") and not group.failures
+    return warm < min(there, group.desired) or coming
+
+
+def _there_and_warm(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> tuple[int, int]:
     length = next(one for one in (policy.warmup, group.warmup, group.cooldown) if one is not None)
     before = tx.now - timedelta(seconds=length)
     members = [one for one in tx.find(ScalingMember, group=group.name) if one.state in COUNTED]
     warm = [one for one in members if one.state == "InService" and (one.in_service or one.since) <= before]
-    return max(0, group.desired - len(warm))
+    return len(members), len(warm)
 
 
 def _in_cooldown(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scaling_scene import Scene
 
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.metric import Metric, Point, Summary
 from skylift.cloud.domain.scaling_policy import ScalingPolicy
 from skylift.cloud.loops.cloudwatch.alarm import AlarmLoop
@@ -285,6 +286,29 @@ def test_a_step_down_waits_for_what_is_warming_up(scene: Watched) -> None:
     scene.on("SetDesiredCapacity", DesiredCapacity=4)
     scene.settle()
     assert scene.minutes(10, 2) == [4, 3]
+
+
+@pytest.mark.parametrize("kind", ["step", "target"])
+def test_what_cannot_be_launched_does_not_keep_a_group_from_becoming_smaller(scene: Watched, kind: str) -> None:
+    """Scaling in waits for what warms up; a launch that came to nothing has nothing that warms up."""
+
+    def full(*_: Any) -> Any:
+        raise ServiceError("InsufficientInstanceCapacity", "There is no room.")
+
+    if kind == "step":
+        down = [{"MetricIntervalUpperBound": 0.0, "ScalingAdjustment": -1}]
+        steps = {"PolicyType": "StepScaling", "AdjustmentType": "ChangeInCapacity", "StepAdjustments": down}
+        scene.watch(scene.put("down", **steps, EstimatedInstanceWarmup=100)["PolicyARN"], "LessThanThreshold")
+    else:
+        scene.track(EstimatedInstanceWarmup=100)
+    scene.on("UpdateAutoScalingGroup", MinSize=1)
+    scene.launch = full
+    scene.on("SetDesiredCapacity", DesiredCapacity=4)
+    scene.settle()
+    assert len(scene.ids) == 2
+    assert scene.activities[0]["StatusCode"] == "Failed"
+    assert scene.minutes(10, 20)[-1] == 1
+    assert len(scene.ids) == 1
 
 
 def test_a_step_is_not_chosen_by_what_is_no_number(scene: Watched) -> None:
