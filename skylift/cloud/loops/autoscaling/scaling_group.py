@@ -82,7 +82,7 @@ class ScalingGroupLoop:
     def step(self) -> None:
         with self._database.read() as tx:
             began = tx.now
-            scheduled = due(tx)
+            scheduled = due(tx, self._next_time)
         for action in scheduled:
             guarded(f"scheduled action {action.name} of {action.group}", partial(self._carry_out, action))
         with self._database.read() as tx:

@@ -4,19 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 
 from skylift.cloud.domain.scaling_group import ScalingGroup, ScheduledAction, at, new_activity
+from skylift.cloud.loops.guard import guarded
 from skylift.cloud.store.database import Tx
+
+MINUTE = timedelta(minutes=1)
 
 NextTime = Callable[[str, str, datetime], datetime | None]
 """The first time after a moment at which what a cron expression says, in a time zone, falls."""
 
 
-def due(tx: Tx) -> list[ScheduledAction]:
-    """Those that are, in their order."""
-    found = [(action.due, action) for action in tx.find(ScheduledAction) if action.due and action.due <= tx.now]
+def due(tx: Tx, next_time: NextTime) -> list[ScheduledAction]:
+    """Those that are, in the order of the last time at which each was: a group is then what it would be if none had
+    been missed."""
+    found: list[tuple[datetime, ScheduledAction]] = []
+    for action in tx.find(ScheduledAction):
+        if action.due and action.due <= tx.now:
+            last = guarded(
+                f"scheduled action {action.name} of {action.group}",
+                partial(_last_due, action, action.due, tx.now, next_time),
+            )
+            found.append((last or action.due, action))
     return [action for _, action in sorted(found, key=lambda one: one[0])]
+
+
+def _last_due(action: ScheduledAction, first: datetime, now: datetime, next_time: NextTime) -> datetime:
+    """The last time from `first` to now, found by halves: an action that recurs each minute may have missed months."""
+    until = now if action.end is None else min(now, action.end)
+    last = first
+    while action.recurrence and until - last >= MINUTE:
+        middle = last + (until - last) / 2
+        following = next_time(action.recurrence, action.zone, middle)
+        if following is not None and following <= until:
+            last = following
+        else:
+            until = middle
+    return last
 
 
 def next_due(tx: Tx) -> list[datetime]:

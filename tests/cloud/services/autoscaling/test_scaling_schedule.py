@@ -12,6 +12,8 @@ from ec2_fixtures import Clock, Cloud
 from scaling_scene import Scene
 
 from skylift.cloud.domain.scaling_group import ScheduledAction
+from skylift.cloud.loops.autoscaling.scaling_schedule import due
+from skylift.cloud.services.autoscaling.recurrence import next_time
 
 NIGHT = {"ScheduledActionName": "night", "Recurrence": "0 20 * * *", "TimeZone": "Europe/Berlin"}
 
@@ -77,6 +79,33 @@ def test_what_was_missed_is_made_up_for_once(scene: Scene) -> None:
     scene.settle()
     assert scene.group["Instances"] == []
     assert actions(scene)[0]["StartTime"] == datetime(2026, 11, 28, 19, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(7 + 72, 0), (18 + 72, 3), (6, 2), (7, 0)])
+def test_what_was_missed_leaves_the_size_of_its_last_time(scene: Scene, hours: int, expected: int) -> None:
+    """The cloud was away over nights and mornings: the group is as if it had not been."""
+    scene.on("PutScheduledUpdateGroupAction", **NIGHT, MinSize=0, DesiredCapacity=0)
+    morning = {"ScheduledActionName": "morning", "Recurrence": "0 7 * * *", "TimeZone": "Europe/Berlin"}
+    scene.on("PutScheduledUpdateGroupAction", **morning, MinSize=2, DesiredCapacity=3)
+    scene.cloud.clock.forward(hours=hours)
+    scene.loop = scene.new_loop()
+    scene.settle()
+    assert len(scene.ids) == expected
+
+
+def test_what_recurs_each_minute_is_not_counted_through(scene: Scene) -> None:
+    asked: list[datetime] = []
+
+    def counting(expression: str, zone: str, after: datetime) -> datetime | None:
+        asked.append(after)
+        return next_time(expression, zone, after)
+
+    scene.on("PutScheduledUpdateGroupAction", ScheduledActionName="each", Recurrence="* * * * *", DesiredCapacity=4)
+    scene.cloud.clock.forward(days=300)
+    with scene.database.read() as tx:
+        (found,) = due(tx, counting)
+    assert found.name == "each"
+    assert len(asked) < 30
 
 
 def test_suspended_it_does_not_happen(scene: Scene) -> None:
