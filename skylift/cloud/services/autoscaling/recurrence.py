@@ -11,7 +11,7 @@ https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-scheduled
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _FIELDS = re.compile(
@@ -23,6 +23,7 @@ _FIELDS = re.compile(
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
 """cronsim takes more than Unix does: seconds, and days such as `L` and `5#2`."""
+_LONGEST_STEP = timedelta(hours=2)
 _LONG_NUMBER = re.compile(r"\d{3}", re.ASCII)
 
 
@@ -49,7 +50,27 @@ def next_time(expression: str, zone: str, after: datetime) -> datetime | None:
         for found in CronSim(expression, after.astimezone(where)):
             # The clock may show a time again that was before.
             if (moment := found.astimezone(UTC)) > after:
-                return moment
+                return _shown_again(expression, where, after, moment) or moment
     except CronSimError as error:
         raise RecurrenceError(f"{str(error).lower()} in '{expression}'") from error
     return None
+
+
+def _shown_again(expression: str, where: ZoneInfo, after: datetime, moment: datetime) -> datetime | None:
+    """A time between two others at which the clock, put back by less than an hour, shows a minute that matches again.
+
+    cronsim goes from one hour's minute to the next hour's without a look at what is between, as on Lord Howe Island.
+    """
+    from cronsim import CronSim  # noqa: PLC0415
+
+    shown = moment.astimezone(where).utcoffset()
+    before = max(after, moment - _LONGEST_STEP)
+    if expression.split()[1][0] != "*" or before.astimezone(where).utcoffset() == shown:
+        return None
+    begin, end = int(before.timestamp()), int(moment.timestamp())
+    while end - begin > 1:
+        middle = (begin + end) // 2
+        is_changed = datetime.fromtimestamp(middle, where).utcoffset() == shown
+        begin, end = (begin, middle) if is_changed else (middle, end)
+    found: datetime = next(CronSim(expression, datetime.fromtimestamp(begin, where))).astimezone(UTC)
+    return found if after < found < moment else None
