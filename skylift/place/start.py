@@ -43,6 +43,10 @@ def bring_up(
     """All that a start takes, as root: the parts, the image, the process. Raises UsageError and RunError."""
     require_parts()
     make_data(home)
+    if home.data.erasing.exists():
+        # A `cloud down --erase` was cut off. What it has left is no cloud.
+        stop_cloud(home, erase=True)
+        make_data(home)
     _require_port(port)
     require_image(home, showing)
     start_cloud(home, port, region, allow)

@@ -143,6 +143,31 @@ def test_what_a_cloud_without_data_has_left_is_taken_away(skylift: Skylift, home
     assert traces(number, home.path) == []
 
 
+def test_a_down_that_was_killed_is_finished_by_the_next_command(skylift: Skylift, home: Home) -> None:
+    """An erase ends between two steps: the link to the host has gone, and other parts of the network are there. The
+    mark says that data have been deleted, so what is left of them is no cloud."""
+    skylift("cloud", "up", "--port", str(quiet_port()))
+    facts = status(skylift)
+    number = int(facts["loopback"].split(".")[1])
+    kill_and_wait(facts["pid"])
+    command = [sys.executable, "-m", "skylift.cloud", "--home", str(home.path), "--down", "--erase"]
+    link = Path(f"/sys/class/net/sky{number}")
+    with subprocess.Popen(command) as down:
+        while link.exists() and down.poll() is None:
+            pass
+        down.kill()
+    home.data.make()
+    home.data.erasing.touch()
+    done = skylift("cloud", "up")
+    assert done.returncode == 0, done.stderr
+    assert not home.data.erasing.exists()
+    again = status(skylift)
+    assert again["account"] != facts["account"]
+    done = skylift("cloud", "down", "--erase", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert traces(number, home.path) == traces(int(again["loopback"].split(".")[1]), home.path) == []
+
+
 def test_two_ups_at_once_make_one_cloud(skylift: Skylift, home: Home) -> None:
     environment = {**os.environ, "SKYLIFT_HOME": str(home.path)}
     command = [sys.executable, "-m", "skylift.cli.main", "cloud", "up"]

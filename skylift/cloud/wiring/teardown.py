@@ -20,8 +20,9 @@ from skylift.cloud.wiring.paths import RUN, lxcfs_at, make_disks, make_servers, 
 
 def take_down(home: Home, *, erase: bool = False) -> None:
     """End every server of this cloud and remove all it has in the kernel; disks, images and state stay, unless they are
-    to be erased."""
+    to be erased, or an earlier call that erased them was cut off."""
     data = home.data
+    erase = erase or data.erasing.exists()
     with hold(home):
         data.down_mark.touch()
         sync_directory(data.path)
@@ -56,12 +57,16 @@ def _erase(data: Data) -> None:
     mounted = [line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     if inside := [place for place in mounted if place.startswith(below)]:
         raise CannotStart(f"Something is mounted at {inside[0]}: nothing was erased. Unmount it, and say it again.")
+    # Half of the data is no cloud: whoever comes after a cut finishes the work.
+    data.erasing.touch()
+    sync_directory(data.path)
     # The lock last: who comes meanwhile finds it held.
     for entry in data.path.iterdir():
-        if entry == data.lock:
+        if entry in (data.lock, data.erasing):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
+    data.lock.unlink()
     shutil.rmtree(data.path)
