@@ -15,12 +15,15 @@ from typing import TypeVar
 
 from skylift.runner.errors import RunError
 from skylift.runner.remote.api import Api
+from skylift.runner.text.json_object import FOREVER, Malformed, given, parse_object
 
 T = TypeVar("T")
 
 LEASE = 60.0
 """Seconds that one holder has. Nothing that is made under a lock takes longer on AWS."""
 _PATIENCE = 4 * LEASE
+_MOST = 1024
+"""Bytes of a lock object."""
 
 
 def make_once(api: Api, bucket: str, name: str, find: Callable[[], T | None], make: Callable[[], T]) -> T:
@@ -44,11 +47,25 @@ def _claim(api: Api, bucket: str, name: str) -> bool:
     is long."""
     generation = 1
     while (held := api.get(bucket, _key(name, generation))) is not None:
-        if json.loads(held)["until"] > time.time():
+        if _lease_end(bucket, _key(name, generation), held) > time.time():
             return False
         generation += 1
     body = json.dumps({"until": time.time() + LEASE, "holder": secrets.token_hex(8)}).encode()
     return api.put(bucket, _key(name, generation), body, first=True)
+
+
+def _lease_end(bucket: str, key: str, held: bytes) -> float:
+    """When the lease of a lock object ends, in seconds since the epoch. Raises RunError for any other object."""
+    try:
+        until = parse_object(held, _MOST).number("until", 0, FOREVER)
+        given(until, "until")
+    except Malformed as error:
+        raise RunError(
+            f"The object s3://{bucket}/{key} is not a lock of skylift's: {error}.",
+            f"If nobody needs it, remove it: aws s3 rm s3://{bucket}/{key}",
+        ) from None
+    assert until is not None
+    return until
 
 
 def _key(name: str, generation: int) -> str:

@@ -132,6 +132,21 @@ def test_lock_is_held_by_one(settings: Settings, bucket: str) -> None:
     assert made == [1]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[]", b"{", b"{}", b'{"until": "soon"}', b'{"until": NaN}', b'{"until": 1e999}', b'{"until": true}'),
+        *(b'{"until": 1' + b"0" * 5000 + b"}", b"[" * 100_000, b"\xff"),
+    ],
+)
+def test_what_is_no_lock_is_refused_by_name(api: Api, bucket: str, content: bytes) -> None:
+    """Everybody who may write to the bucket may have written it."""
+    api.put(bucket, "locks/thing/000001", content)
+    with pytest.raises(RunError, match=r"The object s3://.*/locks/thing/000001 is not a lock of skylift's: ") as caught:
+        make_once(api, bucket, "thing", lambda: None, lambda: 1)
+    assert caught.value.advice.endswith(f"aws s3 rm s3://{bucket}/locks/thing/000001")
+
+
 def test_key_is_made_once_and_stays_private(settings: Settings, api: Api) -> None:
     key = ensure_key(api, settings.key_dir, ACCOUNT)
     assert stat.S_IMODE(key.private.stat().st_mode) == 0o600
