@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from skylift.runner.server.aws import Aws, Http, Metadata, Refused, Unreachable
+from skylift.runner.server import aws
+from skylift.runner.server.aws import Aws, Http, Metadata, Refused, Unreachable, patiently
 
 
 class Place:
@@ -143,3 +147,36 @@ def test_an_answer_that_breaks_off_is_no_answer(place: Place) -> None:
             Http.send("GET", f"http://127.0.0.1:{listening.getsockname()[1]}/", {})
         thread.join()
     assert time.monotonic() - began < 30
+
+
+def test_a_full_disk_is_not_a_server_that_cannot_be_reached(place: Place) -> None:
+    """Nobody is to try again until the deadline."""
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError) as caught:
+        Http.send("GET", place.url, {}, sink=full)
+    assert caught.value.errno == errno.ENOSPC
+    assert Http.send("GET", place.url, {})[2] == b"body"
+
+
+@pytest.mark.parametrize("step", [-86400.0, 86400.0])
+def test_a_step_of_the_wall_clock_does_not_change_how_long_a_call_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """The clock of the server is set while S3 does not answer, by a day in either direction."""
+    now, calls = [1000.0, 5.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        now[0], now[1] = now[0] + seconds, now[1] + seconds
+
+    clocks = SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[1], sleep=sleep)
+    monkeypatch.setattr(aws, "time", clocks)
+
+    def call() -> None:
+        calls.append(now[1])
+        if len(calls) == 3:
+            now[0] += step
+        if len(calls) < 100:
+            raise Unreachable("no answer")
+
+    with pytest.raises(Unreachable):
+        patiently("thing", call, 1060.0)
+    assert 45 < calls[-1] - calls[0] <= 60

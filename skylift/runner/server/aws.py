@@ -9,12 +9,11 @@ import hmac
 import http.client
 import json
 import os
-import shutil
 import ssl
 import threading
 import time
 import urllib.parse
-from typing import Any, BinaryIO, Callable, ClassVar, Dict, List, Optional, Tuple, TypeVar, Union
+from typing import BinaryIO, Callable, ClassVar, Dict, List, Optional, Tuple, TypeVar, Union
 
 from skylift.runner.server.console import say
 
@@ -24,6 +23,8 @@ Until = Union[float, Callable[[], float]]
 
 _RENEWABLE = 5.0
 """Seconds for which credentials are not read again: a call that is denied for a while is repeated often."""
+_PIECE = 1 << 20
+"""Bytes that are read at a time."""
 _IDLE = 4.0
 """Seconds that a connection is kept for the next request: S3 and EC2 keep it longer."""
 _STALE = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "AuthFailure", "InvalidToken"})
@@ -63,19 +64,20 @@ def code_of(text: str) -> str:
     return text.partition("<Code>")[2].partition("</Code>")[0]
 
 
-def patiently(what: str, call: Callable[[], T], until: Until, wait: Callable[[float], Any] = time.sleep) -> T:
-    """Repeat a call while it raises Unreachable, at growing intervals, until `until`."""
-    end = until() if callable(until) else until
+def patiently(what: str, call: Callable[[], T], until: Until) -> T:
+    """Repeat a call while it raises Unreachable, at growing intervals, until `until`. How long that is, is measured
+    when the call begins: a later step of the wall clock neither shortens nor lengthens it."""
+    end = time.monotonic() + (until() if callable(until) else until) - time.time()
     pause = 0.05
     while True:
         try:
             return call()
         except Unreachable as error:
-            if error.final or time.time() + pause > end:
+            if error.final or time.monotonic() + pause > end:
                 raise
             if pause > 1:
                 say("%s: %s; trying again" % (what, error))
-            wait(pause)
+            time.sleep(pause)
             pause = min(pause * 1.6, 10)
 
 
@@ -96,7 +98,8 @@ class Http:
         timeout: float = 30,
         sink: Optional[BinaryIO] = None,
     ) -> Tuple[int, Dict[str, str], bytes]:
-        """Status, headers (lower case) and body; the body of a success goes to `sink` when there is one."""
+        """Status, headers (lower case) and body; the body of a success goes to `sink` when there is one. Raises
+        Unreachable, and OSError when `sink` cannot be written: then a retry would not help."""
         parts = urllib.parse.urlsplit(url)
         place, target = (parts.scheme, parts.netloc), parts.path + ("?" + parts.query if parts.query else "")
         while True:
@@ -111,19 +114,18 @@ class Http:
                 # any retry.
                 if not kept or not isinstance(error, (ConnectionError, ssl.SSLError)):
                     raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None
+        what = "%s %s" % (method, parts.netloc)
         try:
             found = {name.lower(): value for name, value in answer.getheaders()}
             if sink is None or answer.status >= 300:
-                content = answer.read()
+                content = _read(answer, what)
             else:
-                content, began = b"", sink.tell()
-                shutil.copyfileobj(answer, sink, 1 << 20)
-                come = sink.tell() - began
+                content, come = b"", 0
+                while piece := _read(answer, what, _PIECE):
+                    sink.write(piece)
+                    come += len(piece)
                 if come != int(found.get("content-length", come)):
                     raise Unreachable("%s broke off after %d bytes" % (url, come))
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None
         except BaseException:
             connection.close()
             raise
@@ -148,6 +150,13 @@ class Http:
             return http.client.HTTPConnection(place[1], timeout=timeout), False
         bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
         return http.client.HTTPSConnection(place[1], timeout=timeout, context=_trust(bundle)), False
+
+
+def _read(answer: http.client.HTTPResponse, what: str, most: Optional[int] = None) -> bytes:
+    try:
+        return answer.read(most)
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable("%s: %r" % (what, error)) from None
 
 
 @functools.lru_cache(maxsize=4)

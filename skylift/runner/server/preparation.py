@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from pathlib import Path
@@ -39,6 +40,15 @@ class Preparation:
         self._session, self._context, self._record = session, session.context, session.record
 
     def run(self) -> Prepared:
+        try:
+            return self._prepare()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            words = "The server's disk is full before the program starts: what the job sends and installs is too large."
+            raise Ended(State.BROKEN, words) from None
+
+    def _prepare(self) -> Prepared:
         self._session.status.set(state=State.UNPACKING)
         self._unpack_packs()
         self._fetch_inputs()
