@@ -27,7 +27,18 @@ from mypy.plugin import Plugin
 
 ROOT = Path(__file__).parent.parent
 TYPINGS = ROOT / "typings" / "aws_shapes"
-SERVICES = ("autoscaling", "cloudwatch", "ec2", "ec2-instance-connect", "iam", "s3", "skylift", "ssm", "sts")
+SERVICES = (
+    "autoscaling",
+    "cloudwatch",
+    "ec2",
+    "ec2-instance-connect",
+    "iam",
+    "s3",
+    "scheduler",
+    "skylift",
+    "ssm",
+    "sts",
+)
 SCALARS = {
     "string": "str",
     "character": "str",

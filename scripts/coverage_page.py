@@ -27,6 +27,7 @@ TITLES = {
     "ec2-instance-connect": "EC2 Instance Connect",
     "iam": "IAM",
     "s3": "S3",
+    "scheduler": "EventBridge Scheduler",
     "skylift": "The cloud itself",
     "ssm": "Systems Manager",
     "sts": "STS",
@@ -45,6 +46,14 @@ Values are summed up as they come, so that there are no percentiles; no expressi
 as long as on AWS, two million points of it at most. Alarms may stop, reboot and terminate the instance of their
 metric, and have scaling policies carried out; there is no SNS to tell somebody by. EC2's metrics are told every five
 minutes, with detailed monitoring every ten seconds; `docs/decisions.md` says how that adds up to AWS's minutes.
+""",
+    "scheduler": """\
+A schedule invokes this cloud's own operations, as universal targets (`arn:aws:scheduler:::aws-sdk:ec2:runInstances`),
+with the permissions of its role; `skylift/cloud/services/scheduler/target.py` lists them, and any other target is
+refused. `Input` has the context attributes `<aws.scheduler.scheduled-time>`, `<aws.scheduler.execution-id>`,
+`<aws.scheduler.attempt-number>` and `<aws.scheduler.schedule-arn>`. A target is invoked within a second of its time. Of
+the times that pass while the cloud is down, the last is made up for; the cloud's log tells of invocations and failures.
+There are no queues for dead letters, and no metrics.
 """,
     "skylift": """\
 What nobody can ask AWS for, in a service of this cloud's own: signed, and allowed by policies (`skylift:PutSpotPrice`),

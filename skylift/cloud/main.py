@@ -92,6 +92,7 @@ from skylift.cloud.wiring.paths import (
 from skylift.cloud.wiring.queries import Queries
 from skylift.cloud.wiring.reconcile_on_start import account_for_ended_servers, keep_last_seen, note_ended_servers
 from skylift.cloud.wiring.scaling_group import make_groups
+from skylift.cloud.wiring.schedule import make_schedules
 from skylift.cloud.wiring.spot import Market
 from skylift.cloud.wiring.teardown import take_down
 from skylift.version import __version__
@@ -318,9 +319,10 @@ class Cloud:
         # In this order: alarms are evaluated by what has just been measured.
         ticker.steps = (metering.step, alarms.step)
         groups = make_groups(database, account, self._region, engine.wake_in)
-        # Alarms, market, fleets and groups first: they say which servers there are to be. Then servers: each sees to
-        # its network itself once it is made, which takes longer than the network.
-        wishes = (alarms.act, spot.step, fleets.step, groups.step)
+        schedules = make_schedules(database, account, self._region, engine.wake_in)
+        # Schedules, alarms, market, fleets and groups first: they say which servers there are to be. Then servers: each
+        # sees to its network itself once it is made, which takes longer than the network.
+        wishes = (schedules.step, alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (queries.forget, queries.shrink, network.restore_pasta, self._data.seen.touch)
         adoption, first_start = Adoption(), not been_up(network.loopback).exists()

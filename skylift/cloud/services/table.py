@@ -13,6 +13,7 @@ from skylift.cloud.services.ec2 import table as ec2
 from skylift.cloud.services.iam import table as iam
 from skylift.cloud.services.market import table as market
 from skylift.cloud.services.s3 import table as s3
+from skylift.cloud.services.scheduler import table as scheduler
 from skylift.cloud.services.ssm import table as ssm
 from skylift.cloud.services.sts import table as sts
 from skylift.cloud.services.vpc import table as vpc
@@ -25,6 +26,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *iam.OPERATIONS,
     *market.OPERATIONS,
     *s3.OPERATIONS,
+    *scheduler.OPERATIONS,
     *ssm.OPERATIONS,
     *sts.OPERATIONS,
     *vpc.OPERATIONS,

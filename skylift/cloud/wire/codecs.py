@@ -9,6 +9,7 @@ from skylift.cloud.wire.aws_json import JsonCodec
 from skylift.cloud.wire.codec import Codec
 from skylift.cloud.wire.models import ServiceModel, load
 from skylift.cloud.wire.query import Ec2Codec, QueryCodec
+from skylift.cloud.wire.rest_json import RestJsonCodec
 from skylift.cloud.wire.rest_xml import RestXmlCodec
 from skylift.cloud.wire.rpc_v2 import CborCodec
 
@@ -27,6 +28,8 @@ def _codec(model: ServiceModel, hosts: Iterable[str]) -> Codec:
             return QueryCodec(model)
         case "rest-xml":
             return RestXmlCodec(model, hosts)
+        case "rest-json":
+            return RestJsonCodec(model)
         case "json":
             return JsonCodec(model)
         case "smithy-rpc-v2-cbor":

@@ -39,10 +39,14 @@ def document(text: bytes) -> dict[str, Any]:
 
 
 class DocumentDecoder:
-    """Makes closures that read one service's input shapes, each worked out once. `scalars` read what is in them."""
+    """Makes closures that read one service's input shapes, each worked out once. `scalars` read what is in them.
 
-    def __init__(self, scalars: Mapping[str, Read]) -> None:
+    With `by_member` they are in the model's names of members, not in those that its protocol has for them.
+    """
+
+    def __init__(self, scalars: Mapping[str, Read], *, by_member: bool = False) -> None:
         self._scalars = scalars
+        self._by_member = by_member
         self._structures: dict[str, dict[str, tuple[str, Read]]] = {}
 
     def structure(self, shape: Structure) -> Read:
@@ -56,7 +60,7 @@ class DocumentDecoder:
 
     def _members(self, shape: Structure) -> dict[str, tuple[str, Read]]:
         return {
-            member.serialization.get("name", name): (name, self._reader(member))
+            name if self._by_member else member.serialization.get("name", name): (name, self._reader(member))
             for name, member in shape.members.items()
         }
 

@@ -21,7 +21,18 @@ from skylift.cloud.wire.server import GRACE, HttpServer
 from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wire.signature import Verifier
 
-SERVICES = ("autoscaling", "cloudwatch", "ec2", "ec2-instance-connect", "iam", "s3", "skylift", "ssm", "sts")
+SERVICES = (
+    "autoscaling",
+    "cloudwatch",
+    "ec2",
+    "ec2-instance-connect",
+    "iam",
+    "s3",
+    "scheduler",
+    "skylift",
+    "ssm",
+    "sts",
+)
 WORKERS = 16
 
 

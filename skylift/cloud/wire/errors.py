@@ -54,6 +54,18 @@ JSON_STATUS = {
     "ServiceUnavailable": 503,
 }
 
+# As JSON_STATUS, but a refusal to a caller is 403.
+REST_JSON_STATUS = {
+    **JSON_STATUS,
+    "AccessDeniedException": 403,
+    "ExpiredTokenException": 403,
+    "IncompleteSignatureException": 403,
+    "InvalidSignatureException": 403,
+    "MissingAuthenticationTokenException": 403,
+    "UnknownOperationException": 404,
+    "UnrecognizedClientException": 403,
+}
+
 S3_STATUS = {
     "AccessDenied": 403,
     "AccountProblem": 403,
@@ -97,6 +109,7 @@ _STATUS: Mapping[str, Mapping[str, int]] = {
     "ec2": EC2_STATUS,
     "json": JSON_STATUS,
     "query": QUERY_STATUS,
+    "rest-json": REST_JSON_STATUS,
     "rest-xml": S3_STATUS,
 }
 
@@ -155,9 +168,13 @@ _REWORDED: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
 }
 
 
+_WORDS_OF = {"rest-json": "json"}
+"""Protocols that have another's words."""
+
+
 def worded(service: ServiceModel, error: ServiceError) -> ServiceError:
     """The error in the words of the service's protocol."""
-    code, message = _REWORDED[_vocabulary(service)].get(error.code, (error.code, None))
+    code, message = _REWORDED[_words(service)].get(error.code, (error.code, None))
     return ServiceError(code, message or error.message, status=error.status, headers=error.headers, **error.detail)
 
 
@@ -173,6 +190,11 @@ def status_of(service: ServiceModel, error: ServiceError) -> int:
     if modelled is not None:
         return modelled.status
     return 404 if service.protocol == "rest-xml" and error.code.startswith("NoSuch") else 400
+
+
+def _words(service: ServiceModel) -> str:
+    spoken = _vocabulary(service)
+    return _WORDS_OF.get(spoken, spoken)
 
 
 def _vocabulary(service: ServiceModel) -> str:

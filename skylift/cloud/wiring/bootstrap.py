@@ -21,6 +21,7 @@ from skylift.cloud.process.cannot_start import CannotStart
 from skylift.cloud.services.api import facts
 from skylift.cloud.services.ec2.image import register_image
 from skylift.cloud.services.iam import identity
+from skylift.cloud.services.scheduler.group import make_default_group
 from skylift.cloud.services.vpc.vpc import make_default_vpc
 from skylift.cloud.state.data import Data
 from skylift.cloud.state.home import Home, RootKey
@@ -104,6 +105,7 @@ def bootstrap(
         )
         if not known:
             make_default_vpc(tx, region)
+            make_default_group(tx, account, region)
         provided = _provide_images(tx, home.data)
         if not is_known(tx, home.root_key()):
             # Written before it is known: cut off in between, the next start finds a key that is not, and makes another.

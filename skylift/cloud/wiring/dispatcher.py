@@ -15,7 +15,7 @@ from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database, DiskFull
 from skylift.cloud.wire.call import Call
 
-LOOPED = ("autoscaling", "ec2", "skylift")
+LOOPED = ("autoscaling", "ec2", "scheduler", "skylift")
 """The services whose changes the loops make true."""
 
 

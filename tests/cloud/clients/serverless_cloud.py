@@ -22,6 +22,7 @@ from skylift.cloud.domain.instance import Image
 from skylift.cloud.services.api import facts as machine
 from skylift.cloud.services.ec2.image import register_image
 from skylift.cloud.services.iam.identity import make_root_key
+from skylift.cloud.services.scheduler.group import make_default_group
 from skylift.cloud.services.vpc.vpc import make_default_vpc
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire import checksum
@@ -87,6 +88,7 @@ def serverless_cloud(tmp_path: Path, performs: Callable[[str], None] = lambda op
         root = make_root_key(tx)
         machine.observe(tx, CloudFacts(ACCOUNT, REGION, loopback_net=7, endpoint="127.0.0.1:4520"))
         make_default_vpc(tx, REGION)
+        make_default_group(tx, ACCOUNT, REGION)
         register_image(tx, image)
     dispatcher = Dispatcher(database, ACCOUNT, REGION, lambda: None)
 

@@ -26,7 +26,7 @@ from skylift.cloud.wire.codecs import codecs_for
 from skylift.cloud.wire.models import OWN_MODELS
 
 PRECISION: defaultdict[str, Moment] = defaultdict(lambda: Chance.millisecond, query=Chance.second)
-KEEPS_EMPTIES = {"json", "rest-xml", "smithy-rpc-v2-cbor"}
+KEEPS_EMPTIES = {"json", "rest-json", "rest-xml", "smithy-rpc-v2-cbor"}
 EXAMPLES = 25
 """Of each shape."""
 
@@ -65,7 +65,7 @@ def as_request(serialized: dict[str, Any]) -> tuple[Request, bytes]:
         body = urlencode(body).encode()
     target = serialized["url_path"]
     if serialized["query_string"]:
-        target += ("&" if "?" in target else "?") + urlencode(serialized["query_string"])
+        target += ("&" if "?" in target else "?") + urlencode(serialized["query_string"], doseq=True)
     headers = tuple((name, str(value)) for name, value in serialized["headers"].items())
     return Request(serialized["method"], target, (("Host", "127.0.0.1:4520"), *headers), "127.0.0.1"), body
 
@@ -124,7 +124,9 @@ def test_what_we_serialise_botocore_parses(service: str, protocol: str, name: st
     for number in range(EXAMPLES):
         with example(number) as chance:
             # botocore leaves JSON's infinities as the text that they travel as.
-            values = Values(chance, number, PRECISION[protocol], True, "eventstream", infinities=protocol != "json")
+            values = Values(
+                chance, number, PRECISION[protocol], True, "eventstream", infinities=not protocol.endswith("json")
+            )
             botocore_parses(service, protocol, operation, values.make(operation.output_shape))
 
 

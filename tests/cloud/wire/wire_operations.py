@@ -217,6 +217,8 @@ class Values:
 
     def _member(self, name: str, shape: Any, depth: int) -> Any:
         if shape.serialization.get("location") == "uri":
+            if "pattern" in shape.metadata:
+                return sample(shape)
             return self.chance.name(2) if name == "Bucket" else self.chance.text(CONTROLS, 1)
         return self.make(shape, depth + 1)
 
@@ -228,7 +230,7 @@ class Values:
                 return {self.chance.name(): self.chance.header()}
             case "list":
                 return [self.chance.header() for _ in range(self.chance.randint(1, 2))]
-            case "string" if "enum" not in shape.metadata:
+            case "string" if not shape.metadata.keys() & {"enum", "pattern"}:
                 return self.chance.header()
             case _:
                 return self._scalar(shape)
@@ -301,6 +303,10 @@ def _matching(pattern: str, least: int, most: int) -> str:
         "2026-11-25T08:30:00Z",
         "arn:aws:iam::123456789012:role/a",
         "arn:aws:s3:::a",
+        "arn:aws:kms:us-east-1:123456789012:key/a",
+        "arn:aws:scheduler:us-east-1:123456789012:schedule/a/a",
+        "arn:aws:scheduler:us-east-1:123456789012:schedule-group/a",
+        "arn:aws:sqs:us-east-1:123456789012:a",
         "arn:aws:outposts:us-east-1:123456789012:outpost/op-0123456789abcdef0",
         "",
     ):

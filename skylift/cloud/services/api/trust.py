@@ -63,8 +63,13 @@ def _there(tx: Tx, caller: Caller, arn: str) -> bool:
     return not _UNIQUE_ID.fullmatch(arn)
 
 
-def trust_in_service(role: Role, service: str, action: str = "sts:AssumeRole") -> bool:
-    """Whether an AWS service (`ec2.amazonaws.com`) may assume the role."""
+def trust_in_service(
+    role: Role,
+    service: str,
+    action: str = "sts:AssumeRole",
+    context: Mapping[str, str | tuple[str, ...]] | None = None,
+) -> bool:
+    """Whether an AWS service (`ec2.amazonaws.com`) may assume the role, for what is in the context."""
 
     def place(statement: Statement) -> Trust:
         if statement.principals is not None:
@@ -72,7 +77,7 @@ def trust_in_service(role: Role, service: str, action: str = "sts:AssumeRole") -
         excepted = statement.not_principals is not None and service in statement.not_principals.services
         return "no" if excepted else "named"
 
-    return _evaluate(role, action, {}, place) == "named"
+    return _evaluate(role, action, context or {}, place) == "named"
 
 
 def trust_in_caller(

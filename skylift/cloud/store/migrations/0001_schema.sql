@@ -888,6 +888,48 @@ CREATE TABLE alarm_actions (
 ) STRICT;
 
 
+-- EventBridge Scheduler
+
+CREATE TABLE schedule_groups (
+    name TEXT PRIMARY KEY,
+    arn TEXT NOT NULL,
+    created TEXT NOT NULL,
+    modified TEXT NOT NULL,
+    tags TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE schedules (
+    "group" TEXT NOT NULL REFERENCES schedule_groups (name) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    arn TEXT NOT NULL,
+    expression TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    start TEXT,
+    "end" TEXT,
+    description TEXT,
+    state TEXT NOT NULL,
+    target TEXT NOT NULL,
+    window INTEGER,
+    after TEXT NOT NULL,
+    created TEXT NOT NULL,
+    modified TEXT NOT NULL,
+    anchor TEXT NOT NULL,
+    due TEXT,
+    PRIMARY KEY ("group", name)
+) STRICT;
+
+CREATE TABLE schedule_invocations (
+    id TEXT PRIMARY KEY,
+    "group" TEXT NOT NULL,
+    name TEXT NOT NULL,
+    scheduled TEXT NOT NULL,
+    due TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    FOREIGN KEY ("group", name) REFERENCES schedules ("group", name) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX schedule_invocations_by_schedule ON schedule_invocations ("group", name);
+
+
 -- S3
 
 CREATE TABLE buckets (

@@ -249,3 +249,17 @@ INSERT INTO parameters VALUES ('/a/b', 1, '{}');
 INSERT INTO parameter_versions VALUES (
     '/a/b', 1, 'String', 'value', '2026-01-01T00:00:00+00:00', 'arn', 'Standard', 'text', NULL
 );
+INSERT INTO schedule_groups VALUES (
+    'default', 'arn:aws:scheduler:us-east-1:123456789012:schedule-group/default', '2026-11-25T12:00:00+00:00',
+    '2026-11-25T12:00:00+00:00', '{}'
+);
+INSERT INTO schedules VALUES (
+    'default', 'nightly', 'arn:aws:scheduler:us-east-1:123456789012:schedule/default/nightly', 'cron(0 2 * * ? *)',
+    'Europe/Berlin', NULL, NULL, NULL, 'ENABLED',
+    '{"arn":"arn:aws:scheduler:::aws-sdk:ec2:runInstances","role_arn":"arn","input":"{}","max_age":null,"attempts":0}',
+    NULL, 'NONE', '2026-11-25T12:00:00+00:00', '2026-11-25T12:00:00+00:00', '2026-11-25T12:00:00+00:00',
+    '2026-11-26T01:00:00+00:00'
+);
+INSERT INTO schedule_invocations VALUES (
+    '0123456789abcdef', 'default', 'nightly', '2026-11-25T01:00:00+00:00', '2026-11-25T12:00:00+00:00', 2
+);

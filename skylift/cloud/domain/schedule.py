@@ -1,0 +1,90 @@
+"""Nouns of EventBridge Scheduler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+ScheduleState = Literal["ENABLED", "DISABLED"]
+Completion = Literal["NONE", "DELETE"]
+
+
+@dataclass(frozen=True)
+class ScheduleGroup:
+    name: str
+    arn: str
+    created: datetime
+    modified: datetime
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is invoked (`arn:aws:scheduler:::aws-sdk:ec2:runInstances`), with whose permissions, and with which request.
+
+    An invocation that fails is tried again at most `attempts` times, while it is not older than `max_age` seconds.
+    """
+
+    arn: str
+    role_arn: str
+    input: str | None = None
+    max_age: int | None = None
+    attempts: int | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`group` and `name` are its identity. `window` is the flexible time window in minutes, None where there is none.
+
+    `anchor` is the first time of a rate. `due` is when the target is next to be invoked, in exact time, without the
+    window; None where that is never, because it is over or disabled.
+    """
+
+    group: str
+    name: str
+    arn: str
+    expression: str
+    zone: str
+    start: datetime | None
+    end: datetime | None
+    description: str | None
+    state: ScheduleState
+    target: Target
+    window: int | None
+    after: Completion
+    created: datetime
+    modified: datetime
+    anchor: datetime
+    due: datetime | None
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One time at which a schedule was due, until its target has been invoked or it is given up.
+
+    `id` is AWS's execution id. `scheduled` is the time that it was due, `due` when it is tried next; `attempt` counts
+    from 1.
+    """
+
+    id: str
+    group: str
+    name: str
+    scheduled: datetime
+    due: datetime
+    attempt: int = 1
+
+    def is_too_old(self, target: Target, now: datetime) -> bool:
+        return now - self.scheduled > timedelta(seconds=max_age(target))
+
+
+MOST_AGE, MOST_ATTEMPTS = 86400, 185
+"""What AWS takes where a target does not say: a day, and this many retries."""
+
+
+def max_age(target: Target) -> int:
+    return MOST_AGE if target.max_age is None else target.max_age
+
+
+def most_retries(target: Target) -> int:
+    return MOST_ATTEMPTS if target.attempts is None else target.attempts

@@ -1,0 +1,157 @@
+"""Schedules, whose targets are invoked when they are due. What is done is gone in the same transaction: once.
+
+Of the times that passed while the cloud was away, the last one is made up for, if it is not too old; the log tells of
+the others. What fails for want of capacity, or by a fault, is tried again, less and less often; any other failure is
+final, as the same request would fail again.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.schedule import Invocation, Schedule, most_retries
+from skylift.cloud.loops.guard import guarded
+from skylift.cloud.store.database import Database, Tx
+
+log = logging.getLogger(__name__)
+
+NextTime = Callable[[str, str, datetime, datetime], datetime | None]
+"""(expression, zone, after, anchor) -> when an expression is due after a moment."""
+Invoke = Callable[[Tx, Schedule, Invocation], str]
+"""Carries one invocation out, and says in words what that was. Raises ServiceError."""
+
+MARGIN = timedelta(milliseconds=50)
+"""So that the moment has come when the clock that was set for it goes off."""
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=15), timedelta(minutes=8)
+
+PASSING = frozenset(
+    {
+        "InstanceLimitExceeded",
+        "InsufficientAddressCapacity",
+        "InsufficientInstanceCapacity",
+        "InternalError",
+        "InternalFailure",
+        "MaxSpotInstanceCountExceeded",
+        "RequestLimitExceeded",
+        "ScalingActivityInProgress",
+        "ServiceUnavailable",
+        "Throttling",
+        "ThrottlingException",
+        "Unavailable",
+        "VcpuLimitExceeded",
+    }
+)
+"""Refusals that another try may not meet."""
+
+
+class ScheduleLoop:
+    def __init__(
+        self, database: Database, next_time: NextTime, invoke: Invoke, wake_in: Callable[[float], None]
+    ) -> None:
+        self._database = database
+        self._next_time = next_time
+        self._invoke = invoke
+        self._wake_in = wake_in
+
+    def step(self) -> None:
+        with self._database.read() as tx:
+            due = [each for each in tx.find(Schedule) if each.due is not None and each.due <= tx.now]
+        for schedule in due:
+            guarded(f"schedule {schedule.name}", partial(self._come_due, schedule))
+        with self._database.read() as tx:
+            ready = sorted((each for each in tx.find(Invocation) if each.due <= tx.now), key=lambda each: each.due)
+        for invocation in ready:
+            guarded(f"schedule {invocation.name}", partial(self._carry_out, invocation))
+        self._set_clock()
+
+    def _set_clock(self) -> None:
+        with self._database.read() as tx:
+            moments = [each.due for each in tx.find(Schedule) if each.due is not None]
+            moments += [each.due for each in tx.find(Invocation)]
+            if moments:
+                self._wake_in((min(moments) - tx.now + MARGIN).total_seconds())
+
+    def _come_due(self, found: Schedule) -> None:
+        """One invocation more, and the time after it. Nothing, where the schedule was changed meanwhile."""
+        with self._database.write() as tx:
+            schedule = tx.get(Schedule, group=found.group, name=found.name)
+            if schedule != found or schedule.due is None:
+                return
+            scheduled, passed = schedule.due, 0
+            following = self._following(schedule, scheduled)
+            while following is not None and following <= tx.now:
+                scheduled, passed = following, passed + 1
+                following = self._following(schedule, scheduled)
+            if passed:
+                log.warning(
+                    "schedule %s: %d times since %s have passed, of which the last is made up for",
+                    schedule.name,
+                    passed + 1,
+                    schedule.due,
+                )
+            window = 60 * (schedule.window or 0)
+            tx.add(
+                Invocation(
+                    id=secrets.token_hex(8),
+                    group=schedule.group,
+                    name=schedule.name,
+                    scheduled=scheduled,
+                    due=scheduled + timedelta(seconds=secrets.randbelow(window + 1)),
+                )
+            )
+            tx.save(replace(schedule, due=following))
+
+    def _following(self, schedule: Schedule, after: datetime) -> datetime | None:
+        found = self._next_time(schedule.expression, schedule.zone, after, schedule.anchor)
+        return None if found is None or (schedule.end is not None and found > schedule.end) else found
+
+    def _carry_out(self, invocation: Invocation) -> None:
+        try:
+            with self._database.write() as tx:
+                schedule = tx.get(Schedule, group=invocation.group, name=invocation.name)
+                if schedule is None or tx.get(Invocation, id=invocation.id) != invocation:
+                    return
+                if invocation.is_too_old(schedule.target, tx.now):
+                    log.warning("schedule %s: what was due at %s is too old", schedule.name, invocation.scheduled)
+                else:
+                    done = self._invoke(tx, schedule, invocation)
+                    log.info("schedule %s: due at %s: %s", schedule.name, invocation.scheduled, done)
+                _finish(tx, schedule, invocation)
+        except ServiceError as error:
+            self._put_off(invocation, error)
+
+    def _put_off(self, invocation: Invocation, error: ServiceError) -> None:
+        with self._database.write() as tx:
+            schedule = tx.get(Schedule, group=invocation.group, name=invocation.name)
+            if schedule is None:
+                return
+            wait = min(FIRST_RETRY * 2 ** min(invocation.attempt - 1, 16), LONGEST_RETRY)
+            again = replace(invocation, attempt=invocation.attempt + 1, due=tx.now + wait)
+            passing = error.code in PASSING
+            lasts = again.attempt <= 1 + most_retries(schedule.target)
+            if passing and lasts and not again.is_too_old(schedule.target, again.due):
+                log.warning(
+                    "schedule %s: attempt %d failed, to be tried again at %s: %s",
+                    schedule.name,
+                    invocation.attempt,
+                    again.due,
+                    error,
+                )
+                tx.save(again)
+            else:
+                log.error("schedule %s: given up what was due at %s: %s", schedule.name, invocation.scheduled, error)
+                _finish(tx, schedule, invocation)
+
+
+def _finish(tx: Tx, schedule: Schedule, invocation: Invocation) -> None:
+    """The schedule goes with its last invocation, where that was asked for."""
+    tx.remove(invocation)
+    over = schedule.due is None and schedule.state == "ENABLED"
+    if over and schedule.after == "DELETE" and not tx.find(Invocation, group=schedule.group, name=schedule.name):
+        tx.remove(schedule)

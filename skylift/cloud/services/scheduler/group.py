@@ -1,0 +1,186 @@
+"""Groups of schedules, which carry the tags; `default` is always there.
+
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-group.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.schedule import ScheduleGroup
+from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
+from skylift.cloud.services.scheduler.operation import (
+    conflict,
+    group_arn,
+    invalid,
+    not_found,
+    once,
+    paged,
+    reads,
+    writes,
+)
+from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import scheduler
+
+DEFAULT = "default"
+MOST_GROUPS = 500
+MOST_TAGS = 50
+
+
+def make_default_group(tx: Tx, account: str, region: str) -> None:
+    if tx.get(ScheduleGroup, name=DEFAULT) is None:
+        arn = f"arn:aws:scheduler:{region}:{account}:schedule-group/{DEFAULT}"
+        tx.add(ScheduleGroup(DEFAULT, arn, tx.now, tx.now))
+
+
+def require_group(tx: Tx, name: str) -> ScheduleGroup:
+    found = tx.get(ScheduleGroup, name=name)
+    if found is None:
+        raise not_found(f"Schedule group {name} does not exist.")
+    return found
+
+
+def create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupInput) -> scheduler.CreateScheduleGroupOutput:
+    return {"ScheduleGroupArn": once(tx, "CreateScheduleGroup", params, lambda: _create(tx, caller, params))}
+
+
+def _create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupInput) -> str:
+    name = params["Name"]
+    if tx.get(ScheduleGroup, name=name) is not None:
+        raise conflict(f"Schedule group {name} already exists.")
+    if len(tx.find(ScheduleGroup)) >= MOST_GROUPS:
+        raise ServiceError("ServiceQuotaExceededException", f"There are {MOST_GROUPS} schedule groups already.")
+    tags = _with({}, params.get("Tags", []))
+    made = ScheduleGroup(name, group_arn(caller, name), tx.now, tx.now, tags)
+    tx.add(made)
+    return made.arn
+
+
+def get(tx: Tx, _caller: Caller, params: scheduler.GetScheduleGroupInput) -> scheduler.GetScheduleGroupOutput:
+    return _view(require_group(tx, params["Name"]))
+
+
+def list_groups(
+    tx: Tx, _caller: Caller, params: scheduler.ListScheduleGroupsInput
+) -> scheduler.ListScheduleGroupsOutput:
+    prefix = params.get("NamePrefix", "")
+    found = [group for group in tx.find(ScheduleGroup) if group.name.startswith(prefix)]
+    chosen, more = paged(found, params, lambda group: group.name)
+    return {"ScheduleGroups": [_view(group) for group in chosen], **more}
+
+
+def delete(tx: Tx, _caller: Caller, params: scheduler.DeleteScheduleGroupInput) -> Nothing:
+    """With its schedules."""
+
+    def act() -> str:
+        if params["Name"] == DEFAULT:
+            raise invalid("The default schedule group cannot be deleted.")
+        tx.remove(require_group(tx, params["Name"]))
+        return ""
+
+    once(tx, "DeleteScheduleGroup", params, act)
+    return {}
+
+
+def list_tags(
+    tx: Tx, _caller: Caller, params: scheduler.ListTagsForResourceInput
+) -> scheduler.ListTagsForResourceOutput:
+    tags = _tagged(tx, params["ResourceArn"]).tags
+    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+def tag(tx: Tx, _caller: Caller, params: scheduler.TagResourceInput) -> Nothing:
+    group = _tagged(tx, params["ResourceArn"])
+    tx.save(replace(group, tags=_with(group.tags, params["Tags"]), modified=tx.now))
+    return {}
+
+
+def untag(tx: Tx, _caller: Caller, params: scheduler.UntagResourceInput) -> Nothing:
+    group = _tagged(tx, params["ResourceArn"])
+    kept = {key: value for key, value in group.tags.items() if key not in params["TagKeys"]}
+    tx.save(replace(group, tags=kept, modified=tx.now))
+    return {}
+
+
+def _tagged(tx: Tx, arn: str) -> ScheduleGroup:
+    found = tx.get(ScheduleGroup, arn=arn)
+    if found is None:
+        raise not_found(f"Schedule group {arn.rpartition('/')[2]} does not exist.")
+    return found
+
+
+def _with(tags: dict[str, str], more: list[scheduler.Tag]) -> dict[str, str]:
+    keys = [each["Key"] for each in more]
+    if len(set(keys)) != len(keys):
+        raise invalid("A tag key occurs more than once.")
+    if any(key.lower().startswith("aws:") for key in keys):
+        raise invalid("Tag keys that begin with aws: are reserved.")
+    found = tags | {each["Key"]: each["Value"] for each in more}
+    if len(found) > MOST_TAGS:
+        raise ServiceError("ServiceQuotaExceededException", f"A resource can have at most {MOST_TAGS} tags.")
+    return found
+
+
+def _view(group: ScheduleGroup) -> scheduler.ScheduleGroupSummary:
+    return {
+        "Arn": group.arn,
+        "Name": group.name,
+        "State": "ACTIVE",
+        "CreationDate": group.created,
+        "LastModificationDate": group.modified,
+    }
+
+
+def check_create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupInput) -> Iterator[Check]:
+    tags = {each["Key"]: each["Value"] for each in params.get("Tags", [])}
+    context: dict[str, str | tuple[str, ...]] = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+    if tags:
+        context["aws:TagKeys"] = tuple(tags)
+    yield Check("scheduler:CreateScheduleGroup", group_arn(caller, params["Name"]), context)
+    if tags:
+        yield Check("scheduler:TagResource", group_arn(caller, params["Name"]), context)
+
+
+def _on_group(action: str) -> Checks:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
+        group = tx.get(ScheduleGroup, name=params["Name"])
+        yield Check(f"scheduler:{action}", group_arn(caller, params["Name"]), _tags_of(group))
+
+    return checks
+
+
+def _on_arn(action: str) -> Checks:
+    def checks(tx: Tx, _caller: Caller, params: Params) -> Iterator[Check]:
+        context = _tags_of(tx.get(ScheduleGroup, arn=params["ResourceArn"]))
+        context |= {f"aws:RequestTag/{each['Key']}": each["Value"] for each in params.get("Tags", [])}
+        keys = params.get("TagKeys") or [each["Key"] for each in params.get("Tags", [])]
+        yield Check(
+            f"scheduler:{action}", params["ResourceArn"], context | ({"aws:TagKeys": tuple(keys)} if keys else {})
+        )
+
+    return checks
+
+
+def _tags_of(group: ScheduleGroup | None) -> dict[str, str | tuple[str, ...]]:
+    return {f"aws:ResourceTag/{key}": value for key, value in (group.tags if group else {}).items()}
+
+
+def _on_all(_tx: Tx, caller: Caller, _params: Params) -> Iterator[Check]:
+    yield Check("scheduler:ListScheduleGroups", group_arn(caller, "*"))
+
+
+OPERATIONS = (
+    writes("CreateScheduleGroup", create, "Name ClientToken Tags.Key Tags.Value", check_create),
+    reads("GetScheduleGroup", get, "Name", _on_group("GetScheduleGroup")),
+    reads("ListScheduleGroups", list_groups, "NamePrefix MaxResults NextToken", _on_all),
+    writes("DeleteScheduleGroup", delete, "Name ClientToken", _on_group("DeleteScheduleGroup")),
+    reads("ListTagsForResource", list_tags, "ResourceArn", _on_arn("ListTagsForResource")),
+    writes("TagResource", tag, "ResourceArn Tags.Key Tags.Value", _on_arn("TagResource")),
+    writes("UntagResource", untag, "ResourceArn TagKeys", _on_arn("UntagResource")),
+)

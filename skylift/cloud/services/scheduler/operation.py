@@ -1,0 +1,67 @@
+"""How a row of EventBridge Scheduler is made, and what its refusals have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.services.api.client_token import Repeatable, remember, result_of
+from skylift.cloud.services.api.operation import Checks, Handler, Operation
+from skylift.cloud.services.api.page_token import Next, Paged, leads_to, read_token
+from skylift.cloud.store.database import Tx
+
+MOST_LISTED = 100
+
+Item = TypeVar("Item")
+
+
+def reads(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
+    return Operation("scheduler", name, handler, frozenset(takes.split()), checks, writes=False)
+
+
+def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
+    return Operation("scheduler", name, handler, frozenset(takes.split()), checks, writes=True)
+
+
+def group_arn(caller: Caller, name: str) -> str:
+    return f"arn:aws:scheduler:{caller.region}:{caller.account}:schedule-group/{name}"
+
+
+def schedule_arn(caller: Caller, group: str, name: str) -> str:
+    return f"arn:aws:scheduler:{caller.region}:{caller.account}:schedule/{group}/{name}"
+
+
+def invalid(message: str) -> ServiceError:
+    return ServiceError("ValidationException", message)
+
+
+def conflict(message: str) -> ServiceError:
+    return ServiceError("ConflictException", message)
+
+
+def not_found(message: str) -> ServiceError:
+    return ServiceError("ResourceNotFoundException", message)
+
+
+def once(tx: Tx, operation: str, params: Repeatable, act: Callable[[], str]) -> str:
+    """What `act` answers; what it answered before, where this very request came before."""
+    try:
+        known = result_of(tx, f"scheduler:{operation}", params)
+    except ServiceError as error:
+        if error.code != "IdempotentParameterMismatch":
+            raise
+        raise conflict("This ClientToken was used for a request with other parameters.") from error
+    if known is None:
+        known = act()
+        remember(tx, f"scheduler:{operation}", params, known)
+    return known
+
+
+def paged(items: list[Item], params: Paged, key: Callable[[Item], str]) -> tuple[list[Item], Next]:
+    """By their keys, the page that is asked for, and what leads to the next one."""
+    after = read_token(params.get("NextToken"), invalid("Invalid NextToken."))
+    rest = sorted((item for item in items if key(item) > after), key=key)
+    chosen = rest[: params.get("MaxResults", MOST_LISTED)]
+    return chosen, leads_to(key(chosen[-1])) if len(chosen) < len(rest) else {}

@@ -1,0 +1,14 @@
+"""The rows of this folder's operations: each stands below its handler."""
+
+from __future__ import annotations
+
+from skylift.cloud.services.api.operation import Operation
+from skylift.cloud.services.scheduler import (
+    group,
+    schedule,
+)
+
+OPERATIONS: tuple[Operation, ...] = (
+    *group.OPERATIONS,
+    *schedule.OPERATIONS,
+)

@@ -1,0 +1,157 @@
+"""The `rest-json` protocol (EventBridge Scheduler): the operation in method and path, JSON in, JSON out.
+
+Sources: Smithy's AWS restJson1 protocol document; the services' "Common errors".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+from urllib.parse import unquote
+
+from skylift.cloud.domain.bucket import Spool
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.wire import limits
+from skylift.cloud.wire.call import Request, Response
+from skylift.cloud.wire.codec import Payload
+from skylift.cloud.wire.decode_json import JSON_SCALARS, DocumentDecoder, document
+from skylift.cloud.wire.document import DocumentCodec
+from skylift.cloud.wire.encode_json import DocumentEncoder, json_scalar
+from skylift.cloud.wire.errors import status_of, worded
+from skylift.cloud.wire.models import OperationModel, ServiceModel
+from skylift.cloud.wire.scalar import READERS
+from skylift.cloud.wire.shape import ListShape, Shape
+from skylift.cloud.wire.unreadable import Unreadable
+
+_LABEL = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class _Route:
+    path: re.Pattern[str]
+    labels: tuple[str, ...]
+    """Names on the wire, in the path's order."""
+
+
+class RestJsonCodec(DocumentCodec):
+    """One service whose operations have paths of their own, as `/schedules/{Name}`."""
+
+    def __init__(self, service: ServiceModel) -> None:
+        super().__init__(service, DocumentDecoder(JSON_SCALARS), DocumentEncoder(json_scalar))
+
+    @cached_property
+    def _routes(self) -> dict[str, _Route]:
+        """Made with the first request: not every cloud has one."""
+        return {operation.name: _route(operation.uri) for operation in self.service.operations()}
+
+    def operation(self, request: Request, body: bytes) -> OperationModel:
+        for operation in self.service.operations():
+            if operation.method == request.method and self._routes[operation.name].path.fullmatch(request.path):
+                return operation
+        raise ServiceError(
+            "UnknownOperationException", f"{self.service.name} has no operation {request.method} {request.path}."
+        )
+
+    def decode(self, operation: OperationModel, request: Request, payload: Payload) -> dict[str, Any]:
+        if isinstance(payload, Spool):
+            raise TypeError("a document is never streamed to disk")
+        members = operation.input.members if operation.input else {}
+        placed = {name: shape.serialization["location"] for name, shape in members.items() if _is_placed(shape)}
+        try:
+            inside = self._read(operation, self.document(payload))
+            for name in inside:
+                if name in placed:
+                    raise Unreadable(f"belongs in the request's {placed[name]}", name, unknown=True)
+            params = {**self._labels(operation, request), **self._query(operation, request), **inside}
+        except Unreadable as problem:
+            raise self._unreadable(problem) from None
+        limits.require_valid(params, operation.input, self._invalid)
+        return params
+
+    def document(self, payload: bytes) -> dict[str, Any]:
+        try:
+            return document(payload)
+        except (ValueError, RecursionError) as error:
+            raise ServiceError("SerializationException", f"The body is not a JSON object: {error}.") from None
+
+    def response(self, status: int, content: Mapping[str, Any], request_id: str) -> Response:
+        headers = {"x-amzn-requestid": request_id, "Content-Type": "application/json"}
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return Response(status, headers, text.encode("utf-8", "backslashreplace"))
+
+    def refuse(self, error: ServiceError, request: Request, request_id: str) -> Response:
+        error = worded(self.service, error)
+        modelled = self.service.errors.get(error.code)
+        response = self.response(status_of(self.service, error), {"Message": error.message, **error.detail}, request_id)
+        response.headers["x-amzn-errortype"] = modelled.shape if modelled else error.code
+        return response
+
+    def _labels(self, operation: OperationModel, request: Request) -> dict[str, str]:
+        route = self._routes[operation.name]
+        match = route.path.fullmatch(request.path)
+        if match is None or not operation.input:
+            return {}
+        by_wire_name = {
+            shape.serialization.get("name", name): name
+            for name, shape in operation.input.members.items()
+            if shape.serialization.get("location") == "uri"
+        }
+        return {by_wire_name[label]: _decoded(text) for label, text in zip(route.labels, match.groups(), strict=True)}
+
+    def _query(self, operation: OperationModel, request: Request) -> dict[str, Any]:
+        members = operation.input.members if operation.input else {}
+        known = {
+            shape.serialization.get("name", name): (name, shape)
+            for name, shape in members.items()
+            if shape.serialization.get("location") == "querystring"
+        }
+        found: dict[str, Any] = {}
+        for wire_name, text in _pairs(request):
+            if wire_name.lower().startswith("x-amz-"):
+                continue
+            if wire_name not in known:
+                raise Unreadable("is not recognized", wire_name, unknown=True)
+            name, shape = known[wire_name]
+            if shape.type_name == "list":
+                item = READERS[cast(ListShape, shape).member.type_name]
+                found.setdefault(name, []).append(_argument(wire_name, item, text))
+            elif name in found:
+                raise Unreadable("occurs more than once", wire_name)
+            else:
+                found[name] = _argument(wire_name, READERS[shape.type_name], text)
+        return found
+
+
+def _route(uri: str) -> _Route:
+    parts = _LABEL.split(uri)
+    pattern = "".join("([^/]+)" if number % 2 else re.escape(part) for number, part in enumerate(parts))
+    return _Route(re.compile(pattern), tuple(parts[1::2]))
+
+
+def _is_placed(shape: Shape) -> bool:
+    return "location" in shape.serialization
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise Unreadable("is not UTF-8", "path") from None
+
+
+def _pairs(request: Request) -> tuple[tuple[str, str], ...]:
+    try:
+        return request.query
+    except ValueError:
+        raise Unreadable("is not UTF-8", "query") from None
+
+
+def _argument(name: str, read: Any, text: str) -> Any:
+    try:
+        return read(text)
+    except Unreadable as problem:
+        raise problem.inside(name) from None

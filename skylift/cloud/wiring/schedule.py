@@ -1,0 +1,63 @@
+"""Has the loop of schedules invoke this cloud's own operations, in the words that wire has of them.
+
+A request comes as JSON in the model's own names, and is looked at like any other: its shape, what the operation takes,
+and what the schedule's role may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, Role
+from skylift.cloud.domain.schedule import Invocation, Schedule, ScheduleGroup
+from skylift.cloud.loops.scheduler.schedule import ScheduleLoop
+from skylift.cloud.services.api.authorize import authorize
+from skylift.cloud.services.scheduler import target
+from skylift.cloud.services.scheduler.expression import next_time
+from skylift.cloud.services.table import TABLE
+from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.wire.named_request import named_request
+
+
+class Invoker:
+    """Invokes targets, each with its schedule's role."""
+
+    def __init__(self, account: str, region: str) -> None:
+        self._account = account
+        self._region = region
+
+    def invoke(self, tx: Tx, schedule: Schedule, invocation: Invocation) -> str:
+        """What was done, in words. Raises ServiceError where it cannot be."""
+        service, name = target.operation_of(schedule.target)
+        caller = self._assume(tx, schedule, invocation)
+        given = target.filled_in(schedule.target.input or "{}", schedule, invocation)
+        params = named_request(service, name, target.request_of(given))
+        operation = TABLE[service, name]
+        if unsupported := operation.unsupported(params):
+            raise ServiceError("UnsupportedOperation", f"{name} does not support: {', '.join(unsupported)}.")
+        authorize(tx, caller, operation.checks(tx, caller, params), service=service)
+        operation.prepared(tx, caller, params)(tx, caller, params)
+        return name
+
+    def _assume(self, tx: Tx, schedule: Schedule, invocation: Invocation) -> Caller:
+        role = tx.get(Role, arn=schedule.target.role_arn)
+        group = tx.get(ScheduleGroup, name=schedule.group)
+        if role is None or group is None or not target.trusts_scheduler(role, self._account, group.arn):
+            raise ServiceError("AccessDenied", f"{target.PRINCIPAL} may not assume {schedule.target.role_arn}.")
+        return Caller(
+            kind="role",
+            account=self._account,
+            region=self._region,
+            arn=f"arn:aws:sts::{self._account}:assumed-role/{role.name}/{invocation.id}",
+            user_id=f"{role.id}:{invocation.id}",
+            access_key_id="",
+            source_ip=target.PRINCIPAL,
+            request_id=invocation.id,
+            role=role.name,
+            issued=tx.now,
+        )
+
+
+def make_schedules(database: Database, account: str, region: str, wake_in: Callable[[float], None]) -> ScheduleLoop:
+    return ScheduleLoop(database, next_time, Invoker(account, region).invoke, wake_in)
