@@ -1,0 +1,72 @@
+"""Schedules of real servers: they appear at their time, also where the cloud was away then, and leave nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_cloud import RealCloud
+from real_server import Server, until
+
+pytestmark = pytest.mark.real
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "schedule" / "nightly.py"
+
+
+def servers(cloud: RealCloud, name: str) -> list[dict[str, Any]]:
+    found = cloud.ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": [name]}])["Reservations"]
+    return [one for each in found for one in each["Instances"]]
+
+
+def schedule(cloud: RealCloud, name: str, due: datetime) -> None:
+    endpoint, root = cloud.endpoint, cloud.home.root_key()
+    assert root is not None
+    subprocess.run(
+        [sys.executable, EXAMPLE, name, f"at({due:%Y-%m-%dT%H:%M:%S})"],
+        env={
+            **cloud.environment,
+            "AWS_ENDPOINT_URL": endpoint.url,
+            "AWS_DEFAULT_REGION": endpoint.region,
+            "AWS_ACCESS_KEY_ID": root.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": root.secret_access_key,
+        },
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def remove(cloud: RealCloud, name: str) -> None:
+    cloud.client("scheduler").delete_schedule(Name=name)
+    cloud.client("iam").delete_role_policy(RoleName=name, PolicyName="run")
+    cloud.client("iam").delete_role(RoleName=name)
+
+
+def test_a_server_appears_at_its_time_works_and_is_gone(own_cloud: RealCloud) -> None:
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=5)
+    schedule(own_cloud, "nightly", due)
+    (found,) = until(lambda: servers(own_cloud, "nightly"), "the server of a schedule", facts=own_cloud.facts)
+    assert timedelta() <= found["LaunchTime"] - due < timedelta(seconds=5)
+    assert {"Key": "scheduled", "Value": f"{due:%Y-%m-%dT%H:%M:%SZ}"} in found["Tags"]
+    server = Server(own_cloud, found["InstanceId"])
+    server.await_state("terminated")
+    assert "the work of 20" in server.console
+    assert len(servers(own_cloud, "nightly")) == 1
+    remove(own_cloud, "nightly")
+
+
+def test_what_is_due_while_the_cloud_is_away_is_made_up_for_once(own_cloud: RealCloud) -> None:
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=5)
+    schedule(own_cloud, "missed", due)
+    own_cloud.kill()
+    until(lambda: datetime.now(UTC) > due, "the time of a schedule")
+    own_cloud.up()
+    (found,) = until(lambda: servers(own_cloud, "missed"), "the server of a schedule", facts=own_cloud.facts)
+    Server(own_cloud, found["InstanceId"]).await_state("terminated")
+    own_cloud.kill()
+    own_cloud.up()
+    assert [one["InstanceId"] for one in servers(own_cloud, "missed")] == [found["InstanceId"]]
+    remove(own_cloud, "missed")
