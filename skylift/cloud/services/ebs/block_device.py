@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concept
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
@@ -41,7 +41,7 @@ class Mapped(TypedDict):
     BlockDeviceMappings: NotRequired[list[ec2.BlockDeviceMapping]]
 
 
-def wanted_devices(tx: Tx, image: Image, mappings: list[ec2.BlockDeviceMapping]) -> list[BlockDevice]:
+def wanted_devices(tx: Tx, image: Image, mappings: Sequence[ec2.BlockDeviceMapping]) -> list[BlockDevice]:
     """The root volume first. Raises where a mapping cannot be carried out."""
     devices = {one.device: one for one in devices_of(image)}
     seen: set[str] = set()

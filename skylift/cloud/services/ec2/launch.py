@@ -31,6 +31,7 @@ from skylift.cloud.services.ec2.launch_market import Terms, available_count, wit
 from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
 from skylift.cloud.services.ec2.launch_parameter import LAUNCH
 from skylift.cloud.services.ec2.launch_place import LaunchInterface, Place, place
+from skylift.cloud.services.ec2.launch_request import LaunchRequest
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.ec2.metadata_defaults import default_options, refuse_tokenless
 from skylift.cloud.services.ec2.placement_group import Room, refuse_without_room, room_for
@@ -94,7 +95,7 @@ class _Plan:
 
 
 class _Launch:
-    """One request. Attributes are what was asked for, once it is found to be right.
+    """One launch, of a request with or without a launch template.
 
     `spot` is the spot request that this launch is for; one of RunInstances makes a spot request for each instance.
     """
@@ -104,23 +105,25 @@ class _Launch:
     ) -> None:
         self._tx = tx
         self._caller = caller
-        self._request = params
         self._params = params
+        self._request = LaunchRequest.of(params)
         self._spot = spot
         self._wish: SpotWish | None = None
         self._terms = Terms("spot", spot.max_price) if spot else Terms()
         self._template_tags: Tags = spot.instance_tags if spot else {}
 
     def run(self) -> ec2.Reservation:
-        made_before = result_of(self._tx, "RunInstances", self._request)
+        made_before = result_of(self._tx, "RunInstances", self._params)
         if made_before:
             return self._answer(self._repeated(made_before), made_before)
-        self._params, self._template_tags = with_template(self._tx, self._request)
-        self._wish = market_wish(self._tx, self._params)
+        whole, self._template_tags = with_template(self._tx, self._params)
+        asked, self._params = self._params, whole
+        self._request = LaunchRequest.of(whole)
+        self._wish = market_wish(self._tx, self._request)
         if self._wish is not None:
             self._terms = Terms("spot", self._wish.max_price)
         instances = self.make()
-        remember(self._tx, "RunInstances", self._request, instances[0].reservation_id)
+        remember(self._tx, "RunInstances", asked, instances[0].reservation_id)
         return self._answer(instances, instances[0].reservation_id)
 
     def make(self) -> list[Instance]:
@@ -135,22 +138,26 @@ class _Launch:
         refuse_other_values(self._params, NEUTRAL)
         image = self._image()
         kind = self._type(image)
-        self._params = with_zone_of_host(self._tx, self._params, kind)
-        placed = with_zone(self._tx, self._params, kind.name, self._terms) if on_market else self._params
+        self._request = request = with_zone_of_host(self._tx, self._request, kind)
+        placed = with_zone(self._tx, request, self._terms) if on_market else request
         where = place(self._tx, self._caller, placed)
         refuse_unless_offered(kind, where.subnet.zone)
-        devices = wanted_devices(self._tx, image, self._params.get("BlockDeviceMappings") or [])
+        devices = wanted_devices(self._tx, image, request.devices)
         key = self._key()
-        profile = wanted_profile(self._tx, self._params.get("IamInstanceProfile") or {})
-        encoded = user_data(self._params.get("UserData"))
+        profile = wanted_profile(self._tx, request.profile)
+        encoded = user_data(request.user_data)
         behavior = self._shutdown_behavior()
         metadata = self._metadata()
-        tags = specified(self._params, "instance", "volume", "network-interface", *([REQUEST] if self._wish else []))
+        tags = specified(
+            {"TagSpecifications": list(request.tags)},
+            *("instance", "volume", "network-interface"),
+            *([REQUEST] if self._wish else []),
+        )
         if metadata.tags == "enabled":
             check_metadata_keys(tags.get("instance", {}))
-        room = room_for(self._tx, self._params.get("Placement") or {}, kind, where.subnet.zone)
+        room = room_for(self._tx, request.placement, kind, where.subnet.zone)
         spot = self._terms.market == "spot"
-        hosts = host_placement(self._tx, self._params.get("Placement") or {}, kind, where.subnet, spot=spot)
+        hosts = host_placement(self._tx, request.placement, kind, where.subnet, spot=spot)
         addresses = self._addresses(kind, where, room, hosts, on_market=on_market)
         return _Plan(
             image, kind, where, devices, key, profile, encoded, behavior, metadata, tags, room, hosts, addresses
@@ -167,16 +174,14 @@ class _Launch:
         return instances
 
     def _image(self) -> Image:
-        image_id = self._params.get("ImageId")
-        if not image_id:
+        if not self._request.image:
             raise missing("ImageId")
-        return usable_image(self._tx, image_id_for(self._tx, self._caller, image_id))
+        return usable_image(self._tx, image_id_for(self._tx, self._caller, self._request.image))
 
     def _type(self, image: Image) -> InstanceType:
-        name = self._params.get("InstanceType")
-        if not name:
+        if not self._request.type:
             raise missing("InstanceType")
-        kind = instance_type(name)
+        kind = instance_type(self._request.type)
         refuse_other_architecture(kind, image)
         return kind
 
@@ -184,22 +189,23 @@ class _Launch:
         """One-time spot instances cannot be stopped, not by themselves either."""
         request = self._wish or self._spot
         usual = "terminate" if request and request.type == "one-time" else "stop"
-        return shutdown_behavior(self._params.get("InstanceInitiatedShutdownBehavior", usual))
+        asked = self._request.shutdown_behavior
+        return shutdown_behavior(usual if asked is None else asked)
 
     def _metadata(self) -> MetadataOptions:
         defaults = default_options(self._tx, self._caller.account)
-        options = metadata_options(defaults, self._params.get("MetadataOptions") or {})
+        options = metadata_options(defaults, self._request.metadata)
         refuse_tokenless(self._tx, self._caller.account, options)
         return options
 
     def _key(self) -> KeyPair | None:
-        name = self._params.get("KeyName")
+        name = self._request.key_name
         return keypair.by_name(self._tx, name) if name else None
 
     def _addresses(
         self, kind: InstanceType, where: Place, room: Room | None, hosts: HostPlacement, *, on_market: bool
     ) -> list[list[tuple[str, ...]]]:
-        least, most = self._params["MinCount"], self._params["MaxCount"]
+        least, most = self._request.least, self._request.most
         if least < 1:
             raise invalid_value(least, "minCount", "It has to be at least 1.")
         if most < least:
@@ -252,12 +258,12 @@ class _Launch:
             user_data=plan.user_data,
             profile_arn=plan.profile.arn if plan.profile else None,
             profile_id=plan.profile.id if plan.profile else None,
-            client_token=self._params.get("ClientToken"),
+            client_token=self._request.client_token,
             shutdown_behavior=plan.shutdown_behavior,
-            termination_protected=self._params.get("DisableApiTermination", False),
-            stop_protected=self._params.get("DisableApiStop", False),
+            termination_protected=self._request.termination_protected,
+            stop_protected=self._request.stop_protected,
             metadata=plan.metadata,
-            detailed_monitoring=(self._params.get("Monitoring") or {}).get("Enabled", False),
+            detailed_monitoring=self._request.detailed_monitoring,
             placement_group=room.group.name if room else "",
             placement_group_id=room.group.id if room else None,
             partition=next(room.partitions) if room else None,

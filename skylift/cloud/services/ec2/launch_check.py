@@ -21,6 +21,7 @@ from skylift.cloud.services.api.public_parameter import image_id_or_none, image_
 from skylift.cloud.services.api.resource import arn
 from skylift.cloud.services.ebs import block_device
 from skylift.cloud.services.ec2.launch_market import terms_of, with_zone
+from skylift.cloud.services.ec2.launch_request import LaunchRequest
 from skylift.cloud.services.ec2.launch_template import check_of
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.ec2.metadata_defaults import default_options
@@ -93,20 +94,20 @@ def on_spot_request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequ
             yield replace(check, action="ec2:RequestSpotInstances")
 
 
-def _checks(tx: Tx, caller: Caller, asked_for: ec2.RunInstancesRequest) -> Iterator[Check]:
-    params = _in_zone(tx, asked_for)
-    interfaces = params.get("NetworkInterfaces") or [{}]
-    subnets = [_subnet(tx, params, asked) for asked in interfaces]
+def _checks(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Iterator[Check]:
+    request = _in_zone(tx, LaunchRequest.of(params))
+    interfaces = request.interfaces or ({},)
+    subnets = [_subnet(tx, request, asked) for asked in interfaces]
     subnet = subnets[0]
-    parameter = image_parameter(params.get("ImageId", ""))
+    parameter = image_parameter(request.image)
     if parameter is not None:
         yield on_name(tx, caller, "GetParameters", parameter)
-    image_id = image_id_or_none(tx, caller, params.get("ImageId", "*"))
+    image_id = image_id_or_none(tx, caller, request.image or "*")
     yield on_row(tx, caller, ACTION, Image, image_id or "*", more={"ec2:ImageType": "machine"})
-    yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, caller, params, subnet))
-    if _on_spot(params):
+    yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, caller, request, subnet))
+    if _on_spot(request):
         yield from making(caller, "RunInstances", REQUEST, params)
-    image = tx.get(Image, id=image_id_or_none(tx, caller, params.get("ImageId", "")))
+    image = tx.get(Image, id=image_id_or_none(tx, caller, request.image))
     zone = subnet.zone if subnet else None
     yield from block_device.checks(tx, caller, image, zone, params)
     for asked, place in zip(interfaces, subnets, strict=True):
@@ -120,14 +121,14 @@ def _checks(tx: Tx, caller: Caller, asked_for: ec2.RunInstancesRequest) -> Itera
     if None in subnets:
         yield Check(ACTION, arn(caller, "subnet", "*"), {"ec2:Region": caller.region})
     groups = [
-        group for asked, place in zip(interfaces, subnets, strict=True) for group in _groups(tx, params, asked, place)
+        group for asked, place in zip(interfaces, subnets, strict=True) for group in _groups(tx, request, asked, place)
     ]
     for group_id in dict.fromkeys(groups):
         yield on_row(tx, caller, ACTION, SecurityGroup, group_id)
-    if params.get("KeyName"):
-        yield from on_key(ACTION)(tx, caller, {"KeyName": params["KeyName"]})
-    yield from on_group_of(tx, caller, ACTION, params.get("Placement") or {})
-    profile = find_profile(tx, params.get("IamInstanceProfile") or {})
+    if request.key_name:
+        yield from on_key(ACTION)(tx, caller, {"KeyName": request.key_name})
+    yield from on_group_of(tx, caller, ACTION, request.placement)
+    profile = find_profile(tx, request.profile)
     yield from check_pass(tx, profile, arn(caller, "instance", "*"))
 
 
@@ -155,38 +156,37 @@ def _as_launch(specification: ec2.RequestSpotLaunchSpecification) -> ec2.RunInst
     return cast("ec2.RunInstancesRequest", {**specification, "MinCount": 1, "MaxCount": 1})
 
 
-def _on_spot(params: ec2.RunInstancesRequest) -> bool:
-    return bool((params.get("InstanceMarketOptions") or {}).get("MarketType") == "spot")
+def _on_spot(request: LaunchRequest) -> bool:
+    return request.market.get("MarketType") == "spot"
 
 
-def _in_zone(tx: Tx, params: ec2.RunInstancesRequest) -> ec2.RunInstancesRequest:
+def _in_zone(tx: Tx, request: LaunchRequest) -> LaunchRequest:
     """With the zone that the launch would go to: its subnet is one that the caller has to be allowed to use."""
     try:
-        wanted: ec2.RunInstancesRequest = {**params, "MinCount": params.get("MinCount", 1)}
-        return with_zone(tx, wanted, params.get("InstanceType", ""), terms_of(tx, params))
+        return with_zone(tx, request, terms_of(tx, request))
     except ServiceError:
-        return params
+        return request
 
 
-def _of_instance(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, subnet: Subnet | None) -> Context:
-    profile = find_profile(tx, params.get("IamInstanceProfile") or {})
-    given: Params = params.get("MetadataOptions") or {}
+def _of_instance(tx: Tx, caller: Caller, request: LaunchRequest, subnet: Subnet | None) -> Context:
+    profile = find_profile(tx, request.profile)
+    given: Params = request.metadata
     return {
         **of_metadata(default_options(tx, caller.account)),
         **{key: str(given[name]) for name, key in _METADATA.items() if name in given},
-        "ec2:InstanceType": params.get("InstanceType", ""),
-        "ec2:InstanceMarketType": "spot" if _on_spot(params) else "on-demand",
+        "ec2:InstanceType": request.type,
+        "ec2:InstanceMarketType": "spot" if _on_spot(request) else "on-demand",
         "ec2:RootDeviceType": "ebs",
-        "ec2:Tenancy": _tenancy(tx, params, subnet),
+        "ec2:Tenancy": _tenancy(tx, request, subnet),
         "ec2:EbsOptimized": "false",
         **({"ec2:InstanceProfile": profile.arn} if profile else {}),
         **({"ec2:AvailabilityZone": subnet.zone} if subnet else {}),
     }
 
 
-def _tenancy(tx: Tx, params: ec2.RunInstancesRequest, subnet: Subnet | None) -> str:
+def _tenancy(tx: Tx, request: LaunchRequest, subnet: Subnet | None) -> str:
     """What it comes to; an unknown one is the handler's to refuse."""
-    asked = params.get("Placement", {}).get("Tenancy") or "default"
+    asked = request.placement.get("Tenancy") or "default"
     return tenancy_of(tx, {"Tenancy": asked}, subnet.vpc_id) if subnet and asked in TENANCIES else asked
 
 
@@ -203,27 +203,27 @@ def _of_interface(caller: Caller, asked: ec2.InstanceNetworkInterfaceSpecificati
     }
 
 
-def _subnet(tx: Tx, params: ec2.RunInstancesRequest, asked: ec2.InstanceNetworkInterfaceSpecification) -> Subnet | None:
+def _subnet(tx: Tx, request: LaunchRequest, asked: ec2.InstanceNetworkInterfaceSpecification) -> Subnet | None:
     """The subnet of an interface: that of an existing one, the one that is named, or the default one."""
     existing = tx.get(NetworkInterface, id=asked["NetworkInterfaceId"]) if asked.get("NetworkInterfaceId") else None
-    named = existing.subnet_id if existing else params.get("SubnetId") or asked.get("SubnetId")
+    named = existing.subnet_id if existing else request.subnet_id or asked.get("SubnetId")
     if named:
         return tx.get(Subnet, id=named)
     vpc = tx.get(Vpc, is_default=True)
     subnets = tx.find(Subnet, vpc_id=vpc.id, default_for_zone=True) if vpc else []
-    zone = params.get("Placement", {}).get("AvailabilityZone")
+    zone = request.placement.get("AvailabilityZone")
     return next((one for one in sorted(subnets, key=lambda one: one.zone) if zone in (None, one.zone)), None)
 
 
 def _groups(
-    tx: Tx, params: ec2.RunInstancesRequest, asked: ec2.InstanceNetworkInterfaceSpecification, subnet: Subnet | None
+    tx: Tx, request: LaunchRequest, asked: ec2.InstanceNetworkInterfaceSpecification, subnet: Subnet | None
 ) -> list[str]:
     """Those of an interface that is made."""
     if asked.get("NetworkInterfaceId"):
         return []
-    ids = params.get("SecurityGroupIds") or asked.get("Groups") or []
+    ids = request.group_ids or asked.get("Groups") or []
     if subnet is None:
         return list(ids)
-    names = params.get("SecurityGroups") or ([] if ids else ["default"])
+    names = request.group_names or ([] if ids else ["default"])
     named = [tx.get(SecurityGroup, vpc_id=subnet.vpc_id, name=name) for name in names]
     return [*ids, *(group.id for group in named if group)]

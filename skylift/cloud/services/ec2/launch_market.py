@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.market import Market
 from skylift.cloud.domain.network import Subnet
 from skylift.cloud.services.ec2.capacity import check_pool, spot_price
+from skylift.cloud.services.ec2.launch_request import LaunchRequest
 from skylift.cloud.services.ec2.spot_option import market_wish, refuse_price
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
-
-if TYPE_CHECKING:
-    from aws_shapes import ec2
 
 
 @dataclass(frozen=True)
@@ -26,9 +22,9 @@ class Terms:
     max_price: float | None = None
 
 
-def terms_of(tx: Tx, params: ec2.RunInstancesRequest) -> Terms:
+def terms_of(tx: Tx, request: LaunchRequest) -> Terms:
     """Those of a launch; raises where it asks the market for what cannot be."""
-    wish = market_wish(tx, params)
+    wish = market_wish(tx, request)
     return Terms() if wish is None else Terms("spot", wish.max_price)
 
 
@@ -39,25 +35,15 @@ def available_count(tx: Tx, type_name: str, zone: str, terms: Terms, least: int,
     return check_pool(tx, type_name, zone, terms.market, least, most)
 
 
-def with_zone(tx: Tx, params: ec2.RunInstancesRequest, type_name: str, terms: Terms) -> ec2.RunInstancesRequest:
+def with_zone(tx: Tx, request: LaunchRequest, terms: Terms) -> LaunchRequest:
     """A launch that leaves the zone to EC2 goes where there is room for it: first where it is cheapest."""
-    if not leaves_zone_open(params):
-        return params
+    if not request.leaves_zone_open:
+        return request
     subnets = tx.find(Subnet, vpc_id=default_vpc(tx).id, default_for_zone=True)
-    for zone in sorted({one.zone for one in subnets}, key=lambda zone: (_price(tx, type_name, zone, terms), zone)):
-        if _to_be_had(tx, type_name, zone, terms, params["MinCount"]):
-            return {**params, "Placement": {**params.get("Placement", {}), "AvailabilityZone": zone}}
-    return params
-
-
-def leaves_zone_open(params: ec2.RunInstancesRequest) -> bool:
-    placed: list[Mapping[str, object]] = [
-        params,
-        params.get("Placement") or {},
-        *(params.get("NetworkInterfaces") or []),
-    ]
-    names = ("SubnetId", "AvailabilityZone", "AvailabilityZoneId", "NetworkInterfaceId")
-    return not any(one.get(name) for one in placed for name in names)
+    for zone in sorted({one.zone for one in subnets}, key=lambda zone: (_price(tx, request.type, zone, terms), zone)):
+        if _to_be_had(tx, request.type, zone, terms, request.least):
+            return request.in_zone(zone)
+    return request
 
 
 def _price(tx: Tx, type_name: str, zone: str, terms: Terms) -> float:

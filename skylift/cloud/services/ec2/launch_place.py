@@ -15,6 +15,7 @@ from skylift.cloud.domain.network import NetworkInterface, SecurityGroup, Subnet
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import require, require_all
 from skylift.cloud.services.api.zone import require_zone
+from skylift.cloud.services.ec2.launch_request import LaunchRequest
 from skylift.cloud.services.vpc.interface_attachment import HIGHEST_INDEX, free_interface
 from skylift.cloud.services.vpc.interface_group import groups_in_subnet
 from skylift.cloud.services.vpc.private_address import Slots, slots
@@ -25,13 +26,6 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-
-_EXCLUDED_BY_INTERFACE = {
-    "SubnetId": "subnet ID",
-    "SecurityGroupIds": "security groups",
-    "SecurityGroups": "security groups",
-    "PrivateIpAddress": "private IP address",
-}
 
 _OF_NEW_ONES = (
     "AssociatePublicIpAddress",
@@ -75,10 +69,10 @@ class Place:
         return any(nic.existing or any(nic.addresses) for nic in self.nics)
 
 
-def place(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Place:
+def place(tx: Tx, caller: Caller, request: LaunchRequest) -> Place:
     """Raises EC2's errors for what does not exist, does not fit together or is taken."""
-    asked = _interfaces(params)
-    nics = [_nic(tx, caller, params, one, alone=len(asked) == 1) for one in asked]
+    asked = _interfaces(request)
+    nics = [_nic(tx, caller, request, one, alone=len(asked) == 1) for one in asked]
     for nic in nics[1:]:
         if (nic.subnet.vpc_id, nic.subnet.zone) != (nics[0].subnet.vpc_id, nics[0].subnet.zone):
             raise combination(
@@ -99,20 +93,25 @@ def default_subnet(tx: Tx, zone: str | None) -> Subnet:
     raise ServiceError("InvalidInput", f"No default subnet for availability zone: '{zone}'.")
 
 
-def _interfaces(params: ec2.RunInstancesRequest) -> list[ec2.InstanceNetworkInterfaceSpecification]:
+def _interfaces(request: LaunchRequest) -> list[ec2.InstanceNetworkInterfaceSpecification]:
     """The request's network interfaces; without any, the same parameters from beside them make one."""
-    interfaces = params.get("NetworkInterfaces")
+    interfaces = request.interfaces
     if not interfaces:
         return [
             {
                 "DeviceIndex": 0,
-                "SubnetId": params.get("SubnetId") or "",
-                "Groups": params.get("SecurityGroupIds") or [],
-                "PrivateIpAddress": params.get("PrivateIpAddress") or "",
+                "SubnetId": request.subnet_id,
+                "Groups": list(request.group_ids),
+                "PrivateIpAddress": request.address,
             }
         ]
-    for name, words in _EXCLUDED_BY_INTERFACE.items():
-        if params.get(name):
+    excluded = (
+        (request.subnet_id, "subnet ID"),
+        (request.group_ids or request.group_names, "security groups"),
+        (request.address, "private IP address"),
+    )
+    for given, words in excluded:
+        if given:
             raise combination(
                 f"Network interfaces and an instance-level {words} may not be specified on the same request"
             )
@@ -140,19 +139,19 @@ def _interfaces(params: ec2.RunInstancesRequest) -> list[ec2.InstanceNetworkInte
 def _nic(
     tx: Tx,
     caller: Caller,
-    params: ec2.RunInstancesRequest,
+    request: LaunchRequest,
     asked: ec2.InstanceNetworkInterfaceSpecification,
     *,
     alone: bool,
 ) -> LaunchInterface:
     if asked.get("NetworkInterfaceId"):
-        return _existing(tx, caller, params, asked)
-    subnet = _subnet(tx, caller, params, asked.get("SubnetId"))
+        return _existing(tx, caller, request, asked)
+    subnet = _subnet(tx, caller, request, asked.get("SubnetId"))
     public = asked.get("AssociatePublicIpAddress")
     return LaunchInterface(
         index=asked["DeviceIndex"],
         subnet=subnet,
-        group_ids=_groups(tx, params, asked, subnet),
+        group_ids=_groups(tx, request, asked, subnet),
         addresses=slots(asked),
         public_ip=(subnet.map_public_ip if public is None else public) and alone,
         description=asked.get("Description", ""),
@@ -161,7 +160,7 @@ def _nic(
 
 
 def _existing(
-    tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, asked: ec2.InstanceNetworkInterfaceSpecification
+    tx: Tx, caller: Caller, request: LaunchRequest, asked: ec2.InstanceNetworkInterfaceSpecification
 ) -> LaunchInterface:
     for name in _OF_NEW_ONES:
         if asked.get(name):
@@ -169,12 +168,12 @@ def _existing(
     if asked.get("DeleteOnTermination"):
         raise combination("DeleteOnTermination can be true only for a network interface that the launch makes.")
     interface = free_interface(tx, asked["NetworkInterfaceId"])
-    subnet = _subnet(tx, caller, params, interface.subnet_id)
+    subnet = _subnet(tx, caller, request, interface.subnet_id)
     return LaunchInterface(asked["DeviceIndex"], subnet, delete_on_termination=False, existing=interface)
 
 
-def _subnet(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, subnet_id: str | None) -> Subnet:
-    placement = params.get("Placement", {})
+def _subnet(tx: Tx, caller: Caller, request: LaunchRequest, subnet_id: str | None) -> Subnet:
+    placement = request.placement
     zone = require_zone(caller.region, placement.get("AvailabilityZone"), placement.get("AvailabilityZoneId"))
     if not subnet_id:
         return default_subnet(tx, zone)
@@ -185,9 +184,9 @@ def _subnet(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, subnet_id: 
 
 
 def _groups(
-    tx: Tx, params: ec2.RunInstancesRequest, asked: ec2.InstanceNetworkInterfaceSpecification, subnet: Subnet
+    tx: Tx, request: LaunchRequest, asked: ec2.InstanceNetworkInterfaceSpecification, subnet: Subnet
 ) -> tuple[str, ...]:
-    names, ids = params.get("SecurityGroups") or [], asked.get("Groups") or []
+    names, ids = request.group_names, asked.get("Groups") or []
     if names and asked.get("SubnetId"):
         raise combination("The parameter groupName cannot be used with the parameter subnet")
     wanted = [*require_all(tx, SecurityGroup, ids), *(by_name(tx, name) for name in names)]

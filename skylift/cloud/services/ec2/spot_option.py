@@ -13,6 +13,7 @@ from skylift.cloud.domain.spot import Behavior, SpotRequest
 from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.ec2.capacity import on_demand_price, spot_price
+from skylift.cloud.services.ec2.launch_request import LaunchRequest
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ class SpotWish:
         )
 
 
-def market_wish(tx: Tx, params: ec2.RunInstancesRequest) -> SpotWish | None:
+def market_wish(tx: Tx, request: LaunchRequest) -> SpotWish | None:
     """What InstanceMarketOptions ask for; None is on demand."""
-    options = params.get("InstanceMarketOptions") or {}
+    options = request.market
     asked = options.get("SpotOptions") or {}
     if not options:
         return None
@@ -83,11 +84,11 @@ def market_wish(tx: Tx, params: ec2.RunInstancesRequest) -> SpotWish | None:
         )
     if kind == "one-time" and asked.get("ValidUntil"):
         raise combination("ValidUntil is not supported for one-time Spot Instance requests.")
-    if kind == "one-time" and params.get("InstanceInitiatedShutdownBehavior") == "stop":
+    if kind == "one-time" and request.shutdown_behavior == "stop":
         raise not_stopped()
-    if params.get("DisableApiTermination"):
+    if request.termination_protected:
         raise not_protected()
-    _refuse_group(behavior, params.get("Placement") or {})
+    _refuse_group(behavior, request.placement)
     return SpotWish(
         kind, max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked.get("ValidUntil"), "validUntil")
     )

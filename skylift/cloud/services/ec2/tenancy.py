@@ -19,7 +19,7 @@ from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.refusal import combination, invalid_value
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ec2.dedicated_host import room_on, takes
-from skylift.cloud.services.ec2.launch_market import leaves_zone_open
+from skylift.cloud.services.ec2.launch_request import LaunchRequest
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -75,14 +75,13 @@ def tenancy_of(tx: Tx, placement: ec2.Placement, vpc_id: str) -> Tenancy:
     return TENANCIES[asked]
 
 
-def with_zone_of_host(tx: Tx, params: ec2.RunInstancesRequest, kind: InstanceType) -> ec2.RunInstancesRequest:
+def with_zone_of_host(tx: Tx, request: LaunchRequest, kind: InstanceType) -> LaunchRequest:
     """Sets the zone of a launch without one: that of its host, or of any host with room."""
-    placement = params.get("Placement") or {}
-    if placement.get("Tenancy") != "host" or not leaves_zone_open(params):
-        return params
-    named = tx.get(DedicatedHost, id=placement.get("HostId"))
+    if request.placement.get("Tenancy") != "host" or not request.leaves_zone_open:
+        return request
+    named = tx.get(DedicatedHost, id=request.placement.get("HostId"))
     hosts = [named] if named else [host for host in _candidates(tx, kind) if room_on(tx, host, kind)]
-    return {**params, "Placement": {**placement, "AvailabilityZone": hosts[0].zone}} if hosts else params
+    return request.in_zone(hosts[0].zone) if hosts else request
 
 
 def host_placement(
