@@ -148,7 +148,10 @@ class Exchange:
         return codec.router.place(self._request).bucket if isinstance(codec, RestXmlCodec) else ""
 
     def refuse(self, error: ServiceError) -> Response:
-        codec = self._codec or self._parts.router.guess(self._request)
+        codec = self._codec
+        if codec is None and self._signed is not None:
+            codec = self._parts.router.of_stranger(self._signed.service, self._request)
+        codec = codec or self._parts.router.guess(self._request)
         response = codec.refuse(error, self._request, self.request_id)
         operation = self._operation.name if self._operation else "-"
         log.info("%s %s.%s %d %s", self.request_id, codec.service.name, operation, response.status, error)

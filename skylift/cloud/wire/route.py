@@ -11,6 +11,8 @@ from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Codec
 from skylift.cloud.wire.rpc_v2 import PROTOCOL, CborCodec, service_in_path
 
+REST_XML = frozenset({"cloudfront", "route53", "s3", "s3-object-lambda", "s3-outposts", "s3express"})
+"""What services of the protocol rest-xml are signed for; all others that are neither a form nor CBOR speak JSON."""
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -51,6 +53,14 @@ class ServiceRouter:
         if not is_form(request):
             return self._codecs["s3"]["rest-xml"]
         return self._codecs["sts"]["query"]
+
+    def of_stranger(self, service: str, request: Request) -> Codec:
+        """In whose words a service that is not here is refused: its client reads only its own protocol's."""
+        if is_form(request):
+            return self._codecs["sts"]["query"]
+        if request.header(PROTOCOL):
+            return self._codecs["monitoring"]["smithy-rpc-v2-cbor"]
+        return self._codecs["s3"]["rest-xml"] if service in REST_XML else self._codecs["ssm"]["json"]
 
     def by_version(self, request: Request, body: bytes) -> Codec:
         """For an unsigned form: every API has a version of its own."""

@@ -265,9 +265,24 @@ def test_unsigned_requests(cloud: Running) -> None:
     )
 
 
-def test_a_service_that_is_not_here(cloud: Running) -> None:
-    with pytest.raises(ClientError, match="sns") as refused:
-        cloud.client("sns").list_topics()
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        # query, JSON of both kinds, rest-json, rest-xml
+        ("sns", "list_topics"),
+        ("sqs", "list_queues"),
+        ("dynamodb", "list_tables"),
+        ("logs", "describe_log_groups"),
+        ("lambda", "list_functions"),
+        ("batch", "describe_job_queues"),
+        ("route53", "list_hosted_zones"),
+        ("cloudfront", "list_distributions"),
+    ],
+)
+def test_a_service_that_is_not_here(cloud: Running, service: str, operation: str) -> None:
+    """A client reads code and message of its own protocol only."""
+    with pytest.raises(ClientError, match=f"This cloud has no service '{service}'") as refused:
+        getattr(cloud.client(service), operation)()
     assert code_of(refused) == ("UnknownEndpoint", 404)
 
 
