@@ -239,7 +239,8 @@ def tagging(action: str) -> Checks:
 
 
 def _request_tags(pairs: list[ec2.Tag]) -> Context:
-    tags = checked(pairs)
+    # CreateTags takes a key twice; what makes something refuses it by itself.
+    tags = checked(pairs, last_wins=True)
     context: Context = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
     if tags:
         context["aws:TagKeys"] = tuple(tags)

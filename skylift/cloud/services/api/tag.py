@@ -60,8 +60,8 @@ def tags_for(params: Tagged, resource_type: str) -> Tags:
     return specified(params, resource_type).get(resource_type, {})
 
 
-def checked(pairs: Iterable[ec2.Tag]) -> Tags:
-    """Keys and values within EC2's rules, no key twice."""
+def checked(pairs: Iterable[ec2.Tag], *, last_wins: bool = False) -> Tags:
+    """Keys and values within EC2's rules, no key twice; with `last_wins` a key has its last value."""
     tags: Tags = {}
     for pair in pairs:
         key, value = pair.get("Key"), pair.get("Value", "")
@@ -73,7 +73,7 @@ def checked(pairs: Iterable[ec2.Tag]) -> Tags:
             raise invalid(f"Tag value exceeds the maximum length of 256 characters: {value}")
         if key.lower().startswith("aws:"):
             raise invalid("Tag keys starting with 'aws:' are reserved for internal use")
-        if key in tags:
+        if key in tags and not last_wins:
             raise invalid(f"Duplicate tag key '{key}' specified.")
         tags[key] = value
     return tags

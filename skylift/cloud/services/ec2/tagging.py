@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def create(tx: Tx, _caller: Caller, params: ec2.CreateTagsRequest) -> Nothing:
-    added = checked(params["Tags"])
+    added = checked(params["Tags"], last_wins=True)
     if not added:
         raise missing("Tag")
     for resource_id in dict.fromkeys(params["Resources"]):

@@ -64,7 +64,6 @@ def test_deleting(cloud: Cloud) -> None:
         ([{"Key": "k" * 129, "Value": "v"}], "InvalidParameterValue"),
         ([{"Key": "k", "Value": "v" * 257}], "InvalidParameterValue"),
         ([{"Value": "v"}], "InvalidParameterValue"),
-        ([{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}], "InvalidParameterValue"),
         ([{"Key": f"k{number}", "Value": ""} for number in range(51)], "TagLimitExceeded"),
         ([], "MissingParameter"),
     ],
@@ -121,3 +120,17 @@ def test_tags_that_the_metadata_service_shows_have_keys_that_fit_into_a_path(clo
     assert cloud.code("RunInstances", **asked, MetadataOptions=shown, TagSpecifications=specified) == (
         "InvalidParameterValue"
     )
+
+
+def test_a_key_that_create_tags_names_twice_has_its_last_value(cloud: Cloud) -> None:
+    """SkyPilot's provisioner sends `Name` twice to EC2, which takes it. Tags in what makes something are refused, as
+    recorded in cloud-custodian's issue 3792: `Duplicate tag key 'Name' specified.`"""
+    vpc = cloud.call("DescribeVpcs")["Vpcs"][0]["VpcId"]
+    twice = [{"Key": "Name", "Value": "one"}, {"Key": "a", "Value": "b"}, {"Key": "Name", "Value": "two"}]
+    cloud.call("CreateTags", Resources=[vpc], Tags=twice)
+    tags = {tag["Key"]: tag["Value"] for tag in cloud.call("DescribeVpcs")["Vpcs"][0]["Tags"]}
+    assert tags["Name"] == "two"
+    made = {"CidrBlock": "10.9.0.0/16", "TagSpecifications": [{"ResourceType": "vpc", "Tags": twice}]}
+    error = cloud.refusal("CreateVpc", **made)
+    assert error.code == "InvalidParameterValue"
+    assert error.message == "Duplicate tag key 'Name' specified."
