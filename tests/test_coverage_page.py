@@ -47,7 +47,7 @@ def test_a_row_tells_what_works_from_what_is_refused(script: ModuleType) -> None
     assert refused == "`KeyId`, `AllowedPattern`, `Policies`"
     launch = script.row(TABLE["ec2", "RunInstances"])
     assert "`MetadataOptions.HttpTokens`" in launch.split("|")[2]
-    assert "`BlockDeviceMappings.VirtualName`" in launch.split("|")[3]
+    assert "`BlockDeviceMappings.Ebs.KmsKeyId`" in launch.split("|")[3]
 
 
 def test_nothing_that_is_refused_would_be_taken(script: ModuleType) -> None:

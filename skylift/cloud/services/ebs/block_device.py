@@ -52,6 +52,12 @@ def wanted_devices(tx: Tx, image: Image, mappings: Sequence[ec2.BlockDeviceMappi
         if name in seen:
             raise _wrong(f"Duplicate device name {name}")
         seen.add(name)
+        if "VirtualName" in mapping and "Ebs" not in mapping and "NoDevice" not in mapping:
+            # Beside Ebs it has no effect; alone it asks for a disk of the machine itself.
+            raise ServiceError(
+                "UnsupportedOperation",
+                "This cloud does not carry out BlockDeviceMappings.VirtualName: its servers have no instance store.",
+            )
         if "NoDevice" in mapping:
             if name == ROOT_DEVICE:
                 raise _wrong(f"The root device {ROOT_DEVICE} cannot be left out.")

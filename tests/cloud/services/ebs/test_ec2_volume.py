@@ -215,6 +215,22 @@ def test_mappings_that_cannot_be(cloud: Cloud, mapping: dict[str, Any], code: st
     assert cloud.code("RunInstances", **asked, BlockDeviceMappings=[mapping]) == code
 
 
+def test_a_mapping_as_dask_sends_it_makes_a_volume_beside_the_root(cloud: Cloud) -> None:
+    """dask-cloudprovider's EC2Cluster always maps /dev/sda1. Where the root is /dev/xvda, as of Amazon Linux, AWS makes
+    one volume more; and a VirtualName beside Ebs says nothing."""
+    mapping = {"DeviceName": "/dev/sda1", "VirtualName": "sda1", "Ebs": {"VolumeSize": 40, "VolumeType": "gp2"}}
+    instance = cloud.run(BlockDeviceMappings=[mapping])
+    with cloud.database.read() as tx:
+        volumes = {one.device: one.size_gib for one in tx.find(Volume, instance_id=instance["InstanceId"])}
+    assert volumes.keys() == {"/dev/xvda", "/dev/sda1"}
+    assert volumes["/dev/sda1"] == 40
+    assert instance["RootDeviceName"] == "/dev/xvda"
+    data = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "BlockDeviceMappings": [mapping]}
+    cloud.call("CreateLaunchTemplate", LaunchTemplateName="dask", LaunchTemplateData=data)
+    version = cloud.call("DescribeLaunchTemplateVersions", LaunchTemplateName="dask")["LaunchTemplateVersions"][0]
+    assert version["LaunchTemplateData"]["BlockDeviceMappings"] == [mapping]
+
+
 def test_a_device_stands_once_in_a_mapping_and_an_instance_has_28_at_most(cloud: Cloud) -> None:
     asked = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
     twice = [{"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 1}}] * 2
