@@ -236,7 +236,9 @@ def _revoke(
         gone = [own_rule(group, rule_id, egress=egress) for rule_id in dict.fromkeys(ids)]
     else:
         wanted = asked_permissions(params.get("IpPermissions"), _single(params))
-        asked = asked_rules(tx, caller, group, wanted, egress=egress)
+        # A stale rule names a group that is gone, or out of reach; it can be revoked as it is described.
+        referred = frozenset(rule.group_id for rule in group.rules if rule.group_id and rule.egress == egress)
+        asked = asked_rules(tx, caller, group, wanted, egress=egress, referred=referred)
         present = {security_rule.key(rule): rule for rule in group.rules}
         gone = [present[security_rule.key(rule)] for rule in asked if security_rule.key(rule) in present]
         unknown = [rule for rule in asked if security_rule.key(rule) not in present]
@@ -291,11 +293,23 @@ def asked_permissions(
 
 
 def asked_rules(
-    tx: Tx, caller: Caller, group: SecurityGroup, asked: list[ec2.IpPermission], *, egress: bool
+    tx: Tx,
+    caller: Caller,
+    group: SecurityGroup,
+    asked: list[ec2.IpPermission],
+    *,
+    egress: bool,
+    referred: frozenset[str] = frozenset(),
 ) -> list[Rule]:
-    """The rules that permissions stand for."""
+    """The rules that permissions stand for. Groups with an id in `referred` are not looked for."""
     named: list[ec2.IpPermission] = [
-        {**permission, "UserIdGroupPairs": [_peer(tx, caller, group, pair) for pair in permission["UserIdGroupPairs"]]}
+        {
+            **permission,
+            "UserIdGroupPairs": [
+                {"GroupId": pair["GroupId"]} if pair.get("GroupId") in referred else _peer(tx, caller, group, pair)
+                for pair in permission["UserIdGroupPairs"]
+            ],
+        }
         if permission.get("UserIdGroupPairs")
         else permission
         for permission in asked

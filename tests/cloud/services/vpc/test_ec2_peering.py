@@ -241,6 +241,29 @@ def test_rules_that_name_a_group_of_the_peer(cloud: Cloud, pair: Pair) -> None:
     assert cloud.call("DescribeStaleSecurityGroups", VpcId=first) == {"StaleSecurityGroupSet": []}
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_stale_rule_is_revoked_by_its_permission(cloud: Cloud, pair: Pair, gone: bool) -> None:
+    """`You can delete stale security group rules as you would any other security group rule.` (VPC peering guide,
+    Update your security groups to reference peer security groups)"""
+    first, second = pair.vpcs
+    own, theirs = (
+        group_of(cloud, first),
+        cloud.call("CreateSecurityGroup", GroupName="theirs", Description="theirs", VpcId=second)["GroupId"],
+    )
+    peering = pair.join()
+    pairs = [{"GroupId": theirs, "VpcId": second, "VpcPeeringConnectionId": peering}]
+    permission = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": pairs}
+    cloud.call("AuthorizeSecurityGroupIngress", GroupId=own, IpPermissions=[permission])
+    cloud.call("DeleteVpcPeeringConnection", VpcPeeringConnectionId=peering)
+    if gone:
+        cloud.call("DeleteSecurityGroup", GroupId=theirs)
+    (stale,) = cloud.call("DescribeStaleSecurityGroups", VpcId=first)["StaleSecurityGroupSet"]
+    cloud.call("RevokeSecurityGroupIngress", GroupId=own, IpPermissions=stale["StaleIpPermissions"])
+    assert cloud.call("DescribeStaleSecurityGroups", VpcId=first) == {"StaleSecurityGroupSet": []}
+    shown = cloud.call("DescribeSecurityGroups", GroupIds=[own])["SecurityGroups"][0]["IpPermissions"]
+    assert [one for one in shown if one.get("FromPort") == 22] == []
+
+
 def test_the_connection_that_a_rule_names_has_to_lead_there(cloud: Cloud, pair: Pair) -> None:
     peering, theirs = pair.join(), group_of(cloud, pair.vpcs[1])
 
