@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from skylift.runner.text.duration import moment, spell_duration, spell_rest
@@ -15,15 +16,20 @@ if TYPE_CHECKING:
 _MARKS = {"succeeded": "✓", "cancelled": "■"}
 
 
-def summary(outcome: Outcome, now: float | None = None) -> list[str]:
-    """One line, then what went wrong, then the price. `now` is in seconds since the epoch."""
+_SHOWN = 4
+"""Results, or folders of them, that are named."""
+
+
+def summary(outcome: Outcome, now: float | None = None, arguments: Sequence[str] = ()) -> list[str]:
+    """One line, then what went wrong, then the price. `now` is in seconds since the epoch, `arguments` are the
+    program's own."""
     if outcome.state == "detached":
         name = outcome.name
         return [f"■ Left {name} running: `skylift attach {name}`, or `skylift cancel {name}`."]
     lines = [_head(outcome), *troubles(outcome)]
     if outcome.left_behind:
         names = ", ".join(outcome.left_behind[:5])
-        lines.append(f"New on the server, but not asked for with --out: {names}.")
+        lines.append(f"New on the server, but not asked for with --out: {names}.{_misplaced(arguments)}")
     if outcome.price is not None and (price := outcome.price.in_short()):
         lines.append(price)
     if outcome.kept_until:
@@ -41,10 +47,25 @@ def _head(outcome: Outcome) -> str:
     after += [spell_duration(spent)] if spent is not None else []
     head += f" after {', '.join(after)}" if after else ""
     if outcome.results:
-        shown = ", ".join(each.path for each in outcome.results[:4])
-        more = len(outcome.results) - 4
-        head += f"; results: {shown}" + (f" and {more} more" if more > 0 else "")
+        head += f"; results: {_spell_results([each.path for each in outcome.results])}"
     return head
+
+
+def _spell_results(paths: Sequence[str]) -> str:
+    """All of a few files; of many the folders that they are in, with how many each has."""
+    if len(paths) <= _SHOWN:
+        return ", ".join(paths)
+    folders = Counter(path.split("/", 1)[0] for path in paths if "/" in path)
+    named = [f"{folder}/ ({count} {'file' if count == 1 else 'files'})" for folder, count in folders.items()]
+    files = [path for path in paths if "/" not in path]
+    shown = (named + files)[:_SHOWN]
+    told = sum(list(folders.values())[:_SHOWN]) + max(0, len(shown) - len(named))
+    return ", ".join(shown) + (f" and {len(paths) - told} more" if told < len(paths) else "")
+
+
+def _misplaced(arguments: Sequence[str]) -> str:
+    found = [each for each in arguments if each.split("=", 1)[0] in ("-o", "--out")]
+    return f" What stands behind the script, like {found[0]}, is the program's own." if found else ""
 
 
 def troubles(outcome: Outcome) -> list[str]:

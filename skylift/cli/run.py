@@ -178,7 +178,8 @@ def run(
         raise typer.Exit(130) from None
     screen.finish()
     gc.freeze()
-    show_outcome(outcome, outlet, quiet=quiet, as_json=as_json)
+    own = job.program.args if job.program.kind != "command" else ()
+    show_outcome(outcome, outlet, quiet=quiet, as_json=as_json, arguments=own)
     raise typer.Exit(outcome.exit_code)
 
 

@@ -9,6 +9,8 @@ import typer
 from skylift.cli.say import say, say_json, say_trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from skylift.cli.screen import Outlet
     from skylift.runner.job.outcome import Outcome
 
@@ -47,7 +49,10 @@ def with_interrupts(work: Interruptible[T]) -> T:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, own)
 
 
-def show_outcome(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
+def show_outcome(
+    outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool, arguments: Sequence[str] = ()
+) -> None:
+    """`arguments` are the program's own."""
     from skylift.cli.ending import summary, troubles
 
     if as_json:
@@ -57,4 +62,4 @@ def show_outcome(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool
         if found := troubles(outcome):
             say_trouble("\n".join(found))
     else:
-        say(*summary(outcome), to_stderr=True)
+        say(*summary(outcome, arguments=arguments), to_stderr=True)

@@ -53,6 +53,21 @@ OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seco
             ["✓ job-abcd: exit code 0 after 1.23 s; results: 0.txt, 1.txt, 2.txt, 3.txt and 2 more"],
         ),
         (
+            replace(OUTCOME, results=tuple(Result(f"out/{n:05}.txt", 1, "") for n in range(5000))),
+            ["✓ job-abcd: exit code 0 after 1.23 s; results: out/ (5000 files)"],
+        ),
+        (
+            replace(OUTCOME, results=tuple(Result(path, 1, "") for path in ("a/b/1", "a/2", "c/3", *"defgh"))),
+            ["✓ job-abcd: exit code 0 after 1.23 s; results: a/ (2 files), c/ (1 file), d, e and 3 more"],
+        ),
+        (
+            replace(OUTCOME, results=tuple(Result(f"{n}/x", 1, "") for n in range(6))),
+            [
+                "✓ job-abcd: exit code 0 after 1.23 s; "
+                "results: 0/ (1 file), 1/ (1 file), 2/ (1 file), 3/ (1 file) and 2 more"
+            ],
+        ),
+        (
             replace(OUTCOME, state="failed", exit_code=137, signal="SIGKILL", reason="Ended by SIGKILL."),
             ["✗ job-abcd: exit code 137 (failed) after 1.23 s", "Ended by SIGKILL."],
         ),
@@ -83,6 +98,15 @@ OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seco
 )
 def test_summary(outcome: Outcome, lines: list[str]) -> None:
     assert summary(outcome, NOW) == lines
+
+
+@pytest.mark.parametrize("given", ["-o", "--out", "--out=out.csv"])
+def test_who_asks_for_results_behind_the_script_is_told_whom_he_has_asked(given: str) -> None:
+    ended = replace(OUTCOME, left_behind=("out.csv",))
+    told = "New on the server, but not asked for with --out: out.csv."
+    assert summary(ended, NOW, ("--epochs", "3"))[1:] == [told]
+    behind = f" What stands behind the script, like {given}, is the program's own."
+    assert summary(ended, NOW, ("--epochs", given, "out.csv"))[1:] == [told + behind]
 
 
 @pytest.fixture
