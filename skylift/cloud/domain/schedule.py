@@ -78,6 +78,17 @@ class Invocation:
         return now - self.scheduled > timedelta(seconds=max_age(target))
 
 
+@dataclass(frozen=True)
+class ScheduleToken:
+    """What a client's token was used for, until a day later: the same request again is not carried out again."""
+
+    operation: str
+    token: str
+    digest: str
+    result: str
+    used: datetime
+
+
 MOST_AGE, MOST_ATTEMPTS = 86400, 185
 """What AWS takes where a target does not say: a day, and this many retries."""
 

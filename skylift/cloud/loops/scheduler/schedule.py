@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.schedule import Invocation, Schedule, most_retries
+from skylift.cloud.domain.schedule import Invocation, Schedule, max_age, most_retries
 from skylift.cloud.loops.guard import guarded
 from skylift.cloud.store.database import Database, Tx
 
@@ -50,6 +50,15 @@ PASSING = frozenset(
 """Refusals that another try may not meet."""
 
 
+@dataclass(frozen=True)
+class _Times:
+    """When a schedule was due last, None where that is too old; when it is next; and in words what was left out."""
+
+    scheduled: datetime | None
+    following: datetime | None
+    missed: str
+
+
 class ScheduleLoop:
     def __init__(
         self, database: Database, next_time: NextTime, invoke: Invoke, wake_in: Callable[[float], None]
@@ -60,52 +69,65 @@ class ScheduleLoop:
         self._wake_in = wake_in
 
     def step(self) -> None:
-        with self._database.read() as tx:
-            due = [each for each in tx.find(Schedule) if each.due is not None and each.due <= tx.now]
+        due, ready = self._look()
         for schedule in due:
             guarded(f"schedule {schedule.name}", partial(self._come_due, schedule))
-        with self._database.read() as tx:
-            ready = sorted((each for each in tx.find(Invocation) if each.due <= tx.now), key=lambda each: each.due)
+        if due:
+            _, ready = self._look()
         for invocation in ready:
             guarded(f"schedule {invocation.name}", partial(self._carry_out, invocation))
-        self._set_clock()
+        if ready:
+            self._look()
 
-    def _set_clock(self) -> None:
+    def _look(self) -> tuple[list[Schedule], list[Invocation]]:
+        """What is due, the earliest first. The clock is set for the next of what is not."""
         with self._database.read() as tx:
-            moments = [each.due for each in tx.find(Schedule) if each.due is not None]
-            moments += [each.due for each in tx.find(Invocation)]
-            if moments:
-                self._wake_in((min(moments) - tx.now + MARGIN).total_seconds())
+            schedules = [(each.due, each) for each in tx.find(Schedule) if each.due is not None]
+            invocations = tx.find(Invocation)
+            later = [
+                due for due in (*(due for due, _ in schedules), *(each.due for each in invocations)) if due > tx.now
+            ]
+            if later:
+                self._wake_in((min(later) - tx.now + MARGIN).total_seconds())
+            due = sorted((one for one in schedules if one[0] <= tx.now), key=lambda one: one[0])
+            ready = sorted((each for each in invocations if each.due <= tx.now), key=lambda each: each.due)
+        return [each for _, each in due], ready
 
     def _come_due(self, found: Schedule) -> None:
         """One invocation more, and the time after it. Nothing, where the schedule was changed meanwhile."""
+        with self._database.read() as tx:
+            times = self._times(found, tx.now)
         with self._database.write() as tx:
             schedule = tx.get(Schedule, group=found.group, name=found.name)
-            if schedule != found or schedule.due is None:
+            if schedule != found:
                 return
-            scheduled, passed = schedule.due, 0
-            following = self._following(schedule, scheduled)
-            while following is not None and following <= tx.now:
-                scheduled, passed = following, passed + 1
-                following = self._following(schedule, scheduled)
-            if passed:
-                log.warning(
-                    "schedule %s: %d times since %s have passed, of which the last is made up for",
-                    schedule.name,
-                    passed + 1,
-                    schedule.due,
-                )
-            window = 60 * (schedule.window or 0)
-            tx.add(
-                Invocation(
-                    id=secrets.token_hex(8),
-                    group=schedule.group,
-                    name=schedule.name,
-                    scheduled=scheduled,
-                    due=scheduled + timedelta(seconds=secrets.randbelow(window + 1)),
-                )
-            )
-            tx.save(replace(schedule, due=following))
+            if times.missed:
+                log.warning("schedule %s: %s", schedule.name, times.missed)
+            if times.scheduled is not None:
+                window = 60 * (schedule.window or 0)
+                wait = timedelta(seconds=secrets.randbelow(window + 1))
+                due = times.scheduled + wait
+                tx.add(Invocation(secrets.token_hex(8), schedule.group, schedule.name, times.scheduled, due))
+            changed = replace(schedule, due=times.following)
+            tx.save(changed)
+            if times.scheduled is None:
+                _remove_if_over(tx, changed)
+
+    def _times(self, schedule: Schedule, now: datetime) -> _Times:
+        """Looks back no further than an invocation may be old: after a year there are half a million minutes."""
+        scheduled = schedule.due
+        assert scheduled is not None
+        oldest = now - timedelta(seconds=max_age(schedule.target))
+        if scheduled < oldest:
+            recent = self._following(schedule, oldest - timedelta(microseconds=1))
+            if recent is None or recent > now:
+                return _Times(None, recent, f"what was due since {scheduled} is too old to be made up for")
+            scheduled = recent
+        following = self._following(schedule, scheduled)
+        while following is not None and following <= now:
+            scheduled, following = following, self._following(schedule, following)
+        missed = "" if scheduled == schedule.due else f"of what was due since {schedule.due}, the last is made up for"
+        return _Times(scheduled, following, missed)
 
     def _following(self, schedule: Schedule, after: datetime) -> datetime | None:
         found = self._next_time(schedule.expression, schedule.zone, after, schedule.anchor)
@@ -150,8 +172,12 @@ class ScheduleLoop:
 
 
 def _finish(tx: Tx, schedule: Schedule, invocation: Invocation) -> None:
-    """The schedule goes with its last invocation, where that was asked for."""
     tx.remove(invocation)
+    _remove_if_over(tx, schedule)
+
+
+def _remove_if_over(tx: Tx, schedule: Schedule) -> None:
+    """A schedule goes with its last invocation, where that was asked for."""
     over = schedule.due is None and schedule.state == "ENABLED"
     if over and schedule.after == "DELETE" and not tx.find(Invocation, group=schedule.group, name=schedule.name):
         tx.remove(schedule)

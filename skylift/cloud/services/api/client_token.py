@@ -37,7 +37,7 @@ def result_of(tx: Tx, operation: str, params: Repeatable) -> str | None:
     known = tx.get(ClientToken, operation=operation, token=token)
     if known is None:
         return None
-    if known.digest != _digest(params):
+    if known.digest != digest_of(params):
         raise ServiceError(
             "IdempotentParameterMismatch",
             "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
@@ -52,9 +52,10 @@ def echoed(params: Repeatable) -> Repeatable:
 
 def remember(tx: Tx, operation: str, params: Repeatable, result: str) -> None:
     if params.get("ClientToken"):
-        tx.add(ClientToken(operation, params["ClientToken"], _digest(params), result))
+        tx.add(ClientToken(operation, params["ClientToken"], digest_of(params), result))
 
 
-def _digest(params: Mapping[str, object]) -> str:
+def digest_of(params: Mapping[str, object]) -> str:
+    """Of all that a request asks for."""
     asked = {name: value for name, value in params.items() if name not in ("ClientToken", "DryRun")}
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()

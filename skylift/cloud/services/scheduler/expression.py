@@ -74,9 +74,16 @@ class Cron:
     zone: ZoneInfo
 
     def after(self, moment: datetime, _anchor: datetime) -> datetime | None:
-        for day in self._days_from(moment.astimezone(self.zone).date()):
+        # Where clocks show less than now, it was earlier, or comes for the second time.
+        shown = moment.astimezone(self.zone).replace(tzinfo=None)
+        for day in self._days_from(shown.date()):
+            today = day == shown.date()
             for hour in self.hours:
+                if today and hour < shown.hour:
+                    continue
                 for minute in self.minutes:
+                    if today and (hour, minute) < (shown.hour, shown.minute):
+                        continue
                     found = _existing(datetime(day.year, day.month, day.day, hour, minute), self.zone)
                     if found is not None and found > moment:
                         return found

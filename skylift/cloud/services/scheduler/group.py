@@ -47,7 +47,14 @@ def require_group(tx: Tx, name: str) -> ScheduleGroup:
 
 
 def create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupInput) -> scheduler.CreateScheduleGroupOutput:
-    return {"ScheduleGroupArn": once(tx, "CreateScheduleGroup", params, lambda: _create(tx, caller, params))}
+    made = once(
+        tx,
+        "CreateScheduleGroup",
+        params,
+        lambda: _create(tx, caller, params),
+        lambda arn: tx.get(ScheduleGroup, arn=arn) is not None,
+    )
+    return {"ScheduleGroupArn": made}
 
 
 def _create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupInput) -> str:

@@ -7,10 +7,12 @@ from typing import TypeVar
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.services.api.client_token import Repeatable, remember, result_of
+from skylift.cloud.domain.schedule import ScheduleToken
+from skylift.cloud.services.api.client_token import Repeatable, digest_of
 from skylift.cloud.services.api.operation import Checks, Handler, Operation
 from skylift.cloud.services.api.page_token import Next, Paged, leads_to, read_token
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.schedule import forget_tokens
 
 MOST_LISTED = 100
 
@@ -45,18 +47,29 @@ def not_found(message: str) -> ServiceError:
     return ServiceError("ResourceNotFoundException", message)
 
 
-def once(tx: Tx, operation: str, params: Repeatable, act: Callable[[], str]) -> str:
-    """What `act` answers; what it answered before, where this very request came before."""
-    try:
-        known = result_of(tx, f"scheduler:{operation}", params)
-    except ServiceError as error:
-        if error.code != "IdempotentParameterMismatch":
-            raise
-        raise conflict("This ClientToken was used for a request with other parameters.") from error
-    if known is None:
-        known = act()
-        remember(tx, f"scheduler:{operation}", params, known)
-    return known
+def once(
+    tx: Tx,
+    operation: str,
+    params: Repeatable,
+    act: Callable[[], str],
+    stands: Callable[[str], bool] = lambda result: True,
+) -> str:
+    """What `act` answers; what it answered before, where this very request came before and the answer still stands."""
+    token = params.get("ClientToken")
+    if token is None:
+        return act()
+    known = tx.get(ScheduleToken, operation=operation, token=token)
+    if known is not None and stands(known.result):
+        if known.digest != digest_of(params):
+            raise conflict("This ClientToken was used for a request with other parameters.")
+        return known.result
+    forget_tokens(tx)
+    used = ScheduleToken(operation, token, digest_of(params), act(), tx.now)
+    if tx.get(ScheduleToken, operation=operation, token=token) is None:
+        tx.add(used)
+    else:
+        tx.save(used)
+    return used.result
 
 
 def paged(items: list[Item], params: Paged, key: Callable[[Item], str]) -> tuple[list[Item], Next]:

@@ -50,7 +50,7 @@ def create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleInput) -> sch
         tx.add(made)
         return made.arn
 
-    return {"ScheduleArn": once(tx, "CreateSchedule", params, act)}
+    return {"ScheduleArn": once(tx, "CreateSchedule", params, act, lambda arn: tx.get(Schedule, arn=arn) is not None)}
 
 
 def update(tx: Tx, caller: Caller, params: scheduler.UpdateScheduleInput) -> scheduler.UpdateScheduleOutput:

@@ -929,6 +929,15 @@ CREATE TABLE schedule_invocations (
 ) STRICT;
 CREATE INDEX schedule_invocations_by_schedule ON schedule_invocations ("group", name);
 
+CREATE TABLE schedule_tokens (
+    operation TEXT NOT NULL,
+    token TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    result TEXT NOT NULL,
+    used TEXT NOT NULL,
+    PRIMARY KEY (operation, token)
+) STRICT;
+
 
 -- S3
 

@@ -41,7 +41,7 @@ def test_what_passed_while_the_cloud_was_away_is_made_up_for_once(
     assert len(scene.instances) == 1, "a rate begins at once"
     scene.pass_time(hours=7, minutes=30)
     assert len(scene.instances) == 2
-    assert "7 times since 2026-11-25 13:00:00+00:00 have passed" in caplog.text
+    assert "schedule nightly: of what was due since 2026-11-25 13:00:00+00:00, the last is made up for" in caplog.text
     scene.pass_time(minutes=30)
     assert len(scene.instances) == 3
 
@@ -51,10 +51,36 @@ def test_what_is_older_than_it_may_be_is_not_made_up_for(
 ) -> None:
     scene.create(Target=scene.target(RetryPolicy={"MaximumEventAgeInSeconds": 3600}))
     scene.pass_time(hours=16)
-    assert "what was due at 2026-11-26 02:00:00+00:00 is too old" in caplog.text
+    assert "what was due since 2026-11-26 02:00:00+00:00 is too old to be made up for" in caplog.text
     assert (scene.instances, scene.pending) == ([], [])
     scene.pass_time(hours=22, minutes=30)
     assert len(scene.instances) == 1
+
+
+@pytest.mark.parametrize("expression", ["rate(1 minute)", "cron(* * * * ? *)"])
+def test_a_year_of_minutes_holds_nobody_up(scene: SchedulerScene, expression: str) -> None:
+    asked = 0
+
+    def counted(*what: Any) -> datetime | None:
+        nonlocal asked
+        asked += 1
+        return next_time(*what)
+
+    scene.create(expression)
+    scene.loop = ScheduleLoop(scene.database, counted, scene.loop._invoke, scene.wakes.append)
+    scene.pass_time(days=365)
+    assert len(scene.instances) == 1
+    assert asked <= 24 * 60 + 3
+    assert scene.wakes[-1] == pytest.approx(60, abs=1)
+
+
+@pytest.mark.parametrize("after", ["NONE", "DELETE"])
+def test_what_is_over_before_it_could_be_made_up_for_is_over(scene: SchedulerScene, after: str) -> None:
+    retry = {"MaximumEventAgeInSeconds": 60}
+    scene.create("at(2026-11-25T13:00:00)", Target=scene.target(RetryPolicy=retry), ActionAfterCompletion=after)
+    scene.pass_time(days=1)
+    assert (scene.instances, scene.pending) == ([], [])
+    assert len(scene.call("ListSchedules")["Schedules"]) == (after == "NONE")
 
 
 def test_it_is_once_also_where_the_cloud_dies_in_the_middle(scene: SchedulerScene) -> None:

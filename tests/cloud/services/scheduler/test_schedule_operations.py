@@ -10,6 +10,7 @@ import pytest
 from ec2_fixtures import ACCOUNT, REGION
 from scheduler_scene import GROUP, RUN, SchedulerScene, trust
 
+from skylift.cloud.domain.schedule import ScheduleToken
 from skylift.cloud.services.scheduler.target import TARGETS
 from skylift.cloud.services.table import TABLE
 
@@ -87,6 +88,12 @@ def test_a_request_that_comes_twice_is_carried_out_once(scene: SchedulerScene) -
     assert other.code == "ConflictException"
     for _ in range(2):
         scene.call("DeleteSchedule", Name="nightly", ClientToken="gone")
+    scene.call("CreateSchedule", **request)
+    assert scene.call("GetSchedule", Name="nightly")["Name"] == "nightly", "what is gone is made anew"
+    scene.cloud.clock.forward(days=2)
+    scene.call("CreateScheduleGroup", Name="g", ClientToken="other")
+    with scene.database.read() as tx:
+        assert [one.token for one in tx.find(ScheduleToken)] == ["other"], "tokens are forgotten after a day"
 
 
 def test_groups_have_tags(scene: SchedulerScene) -> None:

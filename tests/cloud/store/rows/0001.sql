@@ -260,6 +260,7 @@ INSERT INTO schedules VALUES (
     NULL, 'NONE', '2026-11-25T12:00:00+00:00', '2026-11-25T12:00:00+00:00', '2026-11-25T12:00:00+00:00',
     '2026-11-26T01:00:00+00:00'
 );
+INSERT INTO schedule_tokens VALUES ('CreateSchedule', 'token', 'digest', 'arn', '2026-11-25T12:00:00+00:00');
 INSERT INTO schedule_invocations VALUES (
     '0123456789abcdef', 'default', 'nightly', '2026-11-25T01:00:00+00:00', '2026-11-25T12:00:00+00:00', 2
 );
