@@ -53,7 +53,8 @@ with the permissions of its role; `skylift/cloud/services/scheduler/target.py` l
 refused. `Input` has the context attributes `<aws.scheduler.scheduled-time>`, `<aws.scheduler.execution-id>`,
 `<aws.scheduler.attempt-number>` and `<aws.scheduler.schedule-arn>`. A target is invoked within a second of its time. Of
 the times that pass while the cloud is down, the last is made up for; the cloud's log tells of invocations and failures.
-There are no queues for dead letters, and no metrics.
+There are no queues for dead letters. CloudWatch has three metrics of each group: `InvocationAttemptCount`,
+`TargetErrorCount` and `InvocationDroppedCount`.
 """,
     "skylift": """\
 What nobody can ask AWS for, in a service of this cloud's own: signed, and allowed by policies (`skylift:PutSpotPrice`),

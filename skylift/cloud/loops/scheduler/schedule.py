@@ -15,9 +15,11 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.metric import Metric, Point, Summary
 from skylift.cloud.domain.schedule import Invocation, Schedule, max_age, most_retries
 from skylift.cloud.loops.guard import guarded
 from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.metric import record
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ Invoke = Callable[[Tx, Schedule, Invocation], str]
 MARGIN = timedelta(milliseconds=50)
 """So that the moment has come when the clock that was set for it goes off."""
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=15), timedelta(minutes=8)
+
+NAMESPACE = "AWS/Scheduler"
+ATTEMPTS, ERRORS, DROPPED = "InvocationAttemptCount", "TargetErrorCount", "InvocationDroppedCount"
 
 PASSING = frozenset(
     {
@@ -111,6 +116,7 @@ class ScheduleLoop:
             changed = replace(schedule, due=times.following)
             tx.save(changed)
             if times.scheduled is None:
+                _count(tx, schedule, DROPPED)
                 _remove_if_over(tx, changed)
 
     def _times(self, schedule: Schedule, now: datetime) -> _Times:
@@ -141,7 +147,9 @@ class ScheduleLoop:
                     return
                 if invocation.is_too_old(schedule.target, tx.now):
                     log.warning("schedule %s: what was due at %s is too old", schedule.name, invocation.scheduled)
+                    _count(tx, schedule, DROPPED)
                 else:
+                    _count(tx, schedule, ATTEMPTS)
                     done = self._invoke(tx, schedule, invocation)
                     log.info("schedule %s: due at %s: %s", schedule.name, invocation.scheduled, done)
                 _finish(tx, schedule, invocation)
@@ -153,6 +161,7 @@ class ScheduleLoop:
             schedule = tx.get(Schedule, group=invocation.group, name=invocation.name)
             if schedule is None:
                 return
+            _count(tx, schedule, ATTEMPTS, ERRORS)
             wait = min(FIRST_RETRY * 2 ** min(invocation.attempt - 1, 16), LONGEST_RETRY)
             again = replace(invocation, attempt=invocation.attempt + 1, due=tx.now + wait)
             passing = error.code in PASSING
@@ -168,7 +177,14 @@ class ScheduleLoop:
                 tx.save(again)
             else:
                 log.error("schedule %s: given up what was due at %s: %s", schedule.name, invocation.scheduled, error)
+                _count(tx, schedule, DROPPED)
                 _finish(tx, schedule, invocation)
+
+
+def _count(tx: Tx, schedule: Schedule, *names: str) -> None:
+    """In AWS's metrics of the schedule's group."""
+    at, dimensions = int(tx.now.timestamp()), (("ScheduleGroup", schedule.group),)
+    record(tx, [Point(Metric(NAMESPACE, name, dimensions), at, Summary.of(1.0), "Count") for name in names])
 
 
 def _finish(tx: Tx, schedule: Schedule, invocation: Invocation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -107,6 +108,22 @@ class SchedulerScene:
     def instances(self) -> list[dict[str, Any]]:
         reservations = self.cloud.call("DescribeInstances")["Reservations"]
         return [instance for reservation in reservations for instance in reservation["Instances"]]
+
+    def count(self, name: str) -> float:
+        """The sum of a metric of the group `default`, as far as it can be known by now."""
+        now = self.cloud.clock.now
+        found = self.ask(
+            "cloudwatch",
+            "GetMetricStatistics",
+            Namespace="AWS/Scheduler",
+            MetricName=name,
+            Dimensions=[{"Name": "ScheduleGroup", "Value": "default"}],
+            StartTime=now - timedelta(days=2),
+            EndTime=now + timedelta(minutes=1),
+            Period=86400,
+            Statistics=["Sum"],
+        )
+        return sum(one["Sum"] for one in found["Datapoints"])
 
     @property
     def pending(self) -> list[Invocation]:

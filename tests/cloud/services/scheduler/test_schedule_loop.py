@@ -53,8 +53,10 @@ def test_what_is_older_than_it_may_be_is_not_made_up_for(
     scene.pass_time(hours=16)
     assert "what was due since 2026-11-26 02:00:00+00:00 is too old to be made up for" in caplog.text
     assert (scene.instances, scene.pending) == ([], [])
+    assert scene.count("InvocationDroppedCount") == 1
     scene.pass_time(hours=22, minutes=30)
     assert len(scene.instances) == 1
+    assert (scene.count("InvocationAttemptCount"), scene.count("TargetErrorCount")) == (1, 0)
 
 
 @pytest.mark.parametrize("expression", ["rate(1 minute)", "cron(* * * * ? *)"])
@@ -220,6 +222,8 @@ def test_it_is_tried_as_often_as_asked(scene: SchedulerScene, retry: dict[str, i
         full.loop.step()
     assert full.attempts == list(range(1, attempts + 1))
     assert scene.pending == []
+    counted = [scene.count(f"{name}Count") for name in ("InvocationAttempt", "TargetError", "InvocationDropped")]
+    assert counted == [attempts, attempts, 1]
 
 
 def test_it_is_not_tried_after_its_age(scene: SchedulerScene) -> None:
