@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 ROLE = "AWSServiceRoleForAutoScaling"
 SESSION = "AutoScaling"
+DEFAULT_VERSION = "$Default"
+"""Of a template that is named without one."""
 
 
 def service(account: str, region: str) -> Caller:
@@ -93,16 +95,13 @@ def end(tx: Tx, instance_id: str) -> None:
 
 
 def named(tx: Tx, spec: TemplateSpec) -> TemplateSpec:
-    """A template as groups describe it, with the version that was asked for: `$Default` when none was."""
+    """A template as groups describe it, with the version that was asked for, if one was."""
     try:
         template = template_of(tx, spec)
     except ServiceError as error:
         raise _no_template(error) from error
-    return {
-        "LaunchTemplateId": template.id,
-        "LaunchTemplateName": template.name,
-        "Version": spec.get("Version") or "$Default",
-    }
+    found: TemplateSpec = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name}
+    return {**found, "Version": spec["Version"]} if spec.get("Version") else found
 
 
 def resolved(tx: Tx, spec: TemplateSpec) -> TemplateSpec:
@@ -119,7 +118,7 @@ def check_template(tx: Tx, caller: Caller, spec: TemplateSpec, kind: str = "", i
         _version(tx, spec)
         by_id: ec2.LaunchTemplateSpecification = {
             "LaunchTemplateId": spec["LaunchTemplateId"],
-            "Version": spec["Version"],
+            "Version": spec.get("Version", DEFAULT_VERSION),
         }
         data, _ = with_template(tx, {"LaunchTemplate": by_id, "MinCount": 1, "MaxCount": 1})
         image_id = image_id or data.get("ImageId", "")
@@ -136,16 +135,16 @@ def may_launch(tx: Tx, caller: Caller, spec: TemplateSpec, subnet_id: str) -> It
     """Whoever has a group launch instances must be allowed to run them. What is not there is the handler's to say."""
     try:
         template = template_of(tx, spec)
-        version_of(tx, template, spec.get("Version") or "$Default")
+        version_of(tx, template, spec.get("Version") or DEFAULT_VERSION)
     except ServiceError:
         return
-    wanted: TemplateSpec = {"LaunchTemplateId": template.id, "Version": spec.get("Version") or "$Default"}
+    wanted: TemplateSpec = {"LaunchTemplateId": template.id, "Version": spec.get("Version") or DEFAULT_VERSION}
     yield from launch_check.checks(tx, caller, request(tx, Wanted(subnet_id, "", wanted)))
 
 
 def _version(tx: Tx, spec: TemplateSpec) -> LaunchTemplateVersion:
     template: LaunchTemplate = template_of(tx, {"LaunchTemplateId": spec["LaunchTemplateId"]})
-    return version_of(tx, template, spec["Version"])
+    return version_of(tx, template, spec.get("Version", DEFAULT_VERSION))
 
 
 def _no_template(error: ServiceError) -> ServiceError:

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from skylift.catalogue import on_demand
 from skylift.cloud.domain.error import ServiceError
@@ -24,7 +24,7 @@ from skylift.cloud.domain.scaling_group import (
     ScalingMember,
     Wanted,
 )
-from skylift.cloud.services.autoscaling.scaling_launch import check_template, named
+from skylift.cloud.services.autoscaling.scaling_launch import DEFAULT_VERSION, check_template, named
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2.capacity import free_room, spot_price
 from skylift.cloud.services.ec2.launch_template import template_of, version_of
@@ -42,6 +42,8 @@ DEFAULTS: Distribution = {
     "OnDemandPercentageAboveBaseCapacity": 100,
     "SpotAllocationStrategy": "lowest-price",
 }
+POOLS = 2
+"""How many of the cheapest pools the strategy lowest-price divides spot instances among, where nothing is said."""
 MOST_OVERRIDES = 40
 _SPECIFICATION = "LaunchTemplateId LaunchTemplateName Version"
 TAKES = " ".join(
@@ -77,7 +79,13 @@ def checked_policy(tx: Tx, caller: Caller, asked: autoscaling.MixedInstancesPoli
     if not overrides:
         check_template(tx, caller, spec)
     known = before.get("InstancesDistribution") or DEFAULTS
-    distribution: Distribution = {**known, **(asked.get("InstancesDistribution") or {})}
+    # Of what the model has besides, nothing is taken.
+    given = cast("Distribution", asked.get("InstancesDistribution") or {})
+    distribution: Distribution = {**known, **given}
+    if distribution["SpotAllocationStrategy"] == "lowest-price":
+        distribution.setdefault("SpotInstancePools", POOLS)
+    elif "SpotInstancePools" not in given:
+        distribution.pop("SpotInstancePools", None)
     _check_distribution(distribution)
     return {
         "LaunchTemplate": {"LaunchTemplateSpecification": spec, "Overrides": overrides},
@@ -114,7 +122,7 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
     strategy = distribution["SpotAllocationStrategy"] if on_spot else distribution["OnDemandAllocationStrategy"]
     options: Strategy = {
         "AllocationStrategy": strategy,
-        "InstancePoolsToUseCount": distribution.get("SpotInstancePools", 2),
+        "InstancePoolsToUseCount": distribution.get("SpotInstancePools", POOLS),
     }
     return [wanted[int(offer.pool.priority)] for offer in ranked(place.market, options, offers, 1)]
 
@@ -183,4 +191,5 @@ def _by_id(spec: TemplateSpec) -> TemplateSpec:
 
 
 def _version(tx: Tx, spec: TemplateSpec) -> LaunchTemplateVersion:
-    return version_of(tx, template_of(tx, {"LaunchTemplateId": spec["LaunchTemplateId"]}), spec["Version"])
+    template = template_of(tx, {"LaunchTemplateId": spec["LaunchTemplateId"]})
+    return version_of(tx, template, spec.get("Version", DEFAULT_VERSION))

@@ -218,6 +218,7 @@ def test_the_policy_is_described_with_what_it_did_not_say(scene: Scene) -> None:
         "OnDemandBaseCapacity": 1,
         "OnDemandPercentageAboveBaseCapacity": 100,
         "SpotAllocationStrategy": "lowest-price",
+        "SpotInstancePools": 2,
     }
     spec = shown["MixedInstancesPolicy"]["LaunchTemplate"]["LaunchTemplateSpecification"]
     assert spec == {"LaunchTemplateId": scene.template, "LaunchTemplateName": "web", "Version": "$Latest"}
@@ -246,3 +247,27 @@ def test_what_cannot_be_is_refused(
         MixedInstancesPolicy=policy(scene, *types, **distribution),
     )
     assert refused.code == "ValidationError" and message in refused.message
+
+
+def test_the_pools_of_the_cheapest_strategy_are_shown(scene: Scene) -> None:
+    """`SpotInstancePools ... Valid only when the SpotAllocationStrategy is lowest-price ... Default: 2`
+    (API_InstancesDistribution)"""
+    create(scene, 0, 2, policy(scene, "t3.micro"))
+
+    def distribution() -> dict[str, Any]:
+        found: dict[str, Any] = scene.group["MixedInstancesPolicy"]["InstancesDistribution"]
+        return found
+
+    assert distribution() == {
+        "OnDemandAllocationStrategy": "prioritized",
+        "OnDemandBaseCapacity": 0,
+        "OnDemandPercentageAboveBaseCapacity": 100,
+        "SpotAllocationStrategy": "lowest-price",
+        "SpotInstancePools": 2,
+    }
+    other = policy(scene, "t3.micro", SpotAllocationStrategy="capacity-optimized")
+    scene.on("UpdateAutoScalingGroup", MixedInstancesPolicy=other)
+    assert "SpotInstancePools" not in distribution()
+    back = policy(scene, "t3.micro", SpotAllocationStrategy="lowest-price", SpotInstancePools=3)
+    scene.on("UpdateAutoScalingGroup", MixedInstancesPolicy=back)
+    assert distribution()["SpotInstancePools"] == 3
