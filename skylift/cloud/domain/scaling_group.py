@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, TypedDict
@@ -47,6 +49,22 @@ PROCESSES = (
     "ScheduledActions",
     "Terminate",
 )
+_COUNTS = ("InService", "Pending", "Standby", "Terminating", "Total")
+METRICS = (
+    "GroupMinSize",
+    "GroupMaxSize",
+    "GroupDesiredCapacity",
+    *(f"Group{state}Instances" for state in _COUNTS),
+    *(f"Group{state}Capacity" for state in _COUNTS),
+    "WarmPoolDesiredCapacity",
+    "WarmPoolWarmedCapacity",
+    "WarmPoolPendingCapacity",
+    "WarmPoolTerminatingCapacity",
+    "WarmPoolTotalCapacity",
+    "GroupAndWarmPoolDesiredCapacity",
+    "GroupAndWarmPoolTotalCapacity",
+)
+"""What a group tells CloudWatch of itself, where that is asked for."""
 LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
 TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
 GROUP_TAG = "aws:autoscaling:groupName"
@@ -132,6 +150,8 @@ class ScalingGroup:
     replacing: int = 0
     scaled: datetime | None = None
     scaling: bool = False
+    metrics: tuple[str, ...] = ()
+    """Those of METRICS that are told to CloudWatch each minute."""
 
     def resized(self, desired: int, why: str, now: datetime) -> ScalingGroup:
         """The group with another desired capacity, and who wants it; `why` as `a user request ...`.
@@ -278,6 +298,26 @@ class Wanted:
     image_id: str = ""
     market: Market = "on-demand"
     max_price: str = ""
+
+
+def group_metrics(group: ScalingGroup, members: Sequence[ScalingMember]) -> dict[str, float]:
+    """The value of each metric that is told of a group. There are no warm pools, and each instance counts as one."""
+    states = Counter(_counted_as(member.state) for member in members)
+    values = {"GroupMinSize": group.min_size, "GroupMaxSize": group.max_size, "GroupDesiredCapacity": group.desired}
+    for state in _COUNTS:
+        number = len(members) if state == "Total" else states[state]
+        values |= {f"Group{state}Instances": number, f"Group{state}Capacity": number}
+    values["GroupAndWarmPoolDesiredCapacity"] = group.desired
+    values["GroupAndWarmPoolTotalCapacity"] = len(members)
+    return {name: float(values.get(name, 0)) for name in group.metrics}
+
+
+def _counted_as(state: LifecycleState) -> str:
+    if state == "InService":
+        return state
+    if state.startswith("Pending"):
+        return "Pending"
+    return "Standby" if state in ("EnteringStandby", "Standby") else "Terminating"
 
 
 def new_activity(

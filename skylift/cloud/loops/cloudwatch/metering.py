@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.metering import Reading
 from skylift.cloud.domain.metric import Dimensions, Metric, Point, Summary
+from skylift.cloud.domain.scaling_group import ScalingGroup, ScalingMember, group_metrics
 from skylift.cloud.loops.ticker import TICK
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.metric import forget, record, sum_up
@@ -56,6 +57,7 @@ class Metering:
         self._open: dict[tuple[Metric, int, str], Summary] = {}
         """Summaries to be published when their five minutes are over, by metric, beginning and unit."""
         self._forgot = 0
+        self._minute = 0
 
     def step(self) -> None:
         with self._database.read() as tx:
@@ -67,6 +69,10 @@ class Metering:
         for server_id in gone:
             del self._last[server_id]
         points += self._due(now)
+        minute = now - now % MINUTE - MINUTE
+        if minute != self._minute:
+            points += self._of_groups(minute)
+            self._minute = minute
         forgetting = now - self._forgot >= FORGET_EACH
         if not points and not forgetting:
             return
@@ -94,6 +100,15 @@ class Metering:
     def _due(self, now: int) -> list[Point]:
         over = [key for key in self._open if key[1] + BASIC <= now - now % TICK]
         return [Point(metric, begin, self._open.pop((metric, begin, unit)), unit) for metric, begin, unit in over]
+
+    def _of_groups(self, minute: int) -> Iterator[Point]:
+        """What Auto Scaling groups tell of themselves, once a minute: of the one that is over."""
+        with self._database.read() as tx:
+            for group in tx.find(ScalingGroup):
+                if group.metrics:
+                    dimensions = (("AutoScalingGroupName", group.name),)
+                    for name, value in group_metrics(group, tx.find(ScalingMember, group=group.name)).items():
+                        yield Point(Metric("AWS/AutoScaling", name, dimensions), minute, Summary.of(value), "None")
 
     def _samples(self, server: Instance) -> Iterator[_Sample]:
         """What happened since the last look; nothing at the first one of a boot."""

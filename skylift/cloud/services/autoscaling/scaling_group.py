@@ -245,7 +245,7 @@ def view(tx: Tx, group: ScalingGroup, *, instances: bool = True) -> autoscaling.
             {"ProcessName": name, "SuspensionReason": reason} for name, reason in group.suspended.items()
         ],
         "VPCZoneIdentifier": "" if group.in_default_vpc else ",".join(group.subnets),
-        "EnabledMetrics": [],
+        "EnabledMetrics": [{"Metric": name, "Granularity": "1Minute"} for name in group.metrics],
         **({"Status": "Delete in progress"} if group.deleting else {}),
         "Tags": [tag_view(group.name, tag) for tag in group.tags],
         "TerminationPolicies": list(group.termination_policies),

@@ -731,7 +731,8 @@ CREATE TABLE scaling_groups (
     retry TEXT,
     replacing INTEGER NOT NULL,
     scaled TEXT,
-    scaling INTEGER NOT NULL
+    scaling INTEGER NOT NULL,
+    metrics TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE scaling_members (

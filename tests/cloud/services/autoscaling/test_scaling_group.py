@@ -11,9 +11,13 @@ from scaling_scene import Scene
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.instance import Image, Instance
-from skylift.cloud.domain.scaling_group import ScalingGroup, Wanted
+from skylift.cloud.domain.metric import Metric
+from skylift.cloud.domain.metric import Wanted as WantedMetric
+from skylift.cloud.domain.scaling_group import METRICS, ScalingGroup, Wanted
+from skylift.cloud.loops.cloudwatch.metering import Metering, Size
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.metric import summaries
 
 HOOK = {"LifecycleHookName": "wait", "HeartbeatTimeout": 60}
 ENDS = "autoscaling:EC2_INSTANCE_TERMINATING"
@@ -374,3 +378,54 @@ def test_a_group_that_cannot_be_seen_to_keeps_no_other_from_it(scene: Scene) -> 
     scene.create(1, 1)
     scene.settle()
     assert scene.states == ["InService"]
+
+
+def test_metrics_of_a_group_are_collected_while_that_is_asked_for(scene: Scene) -> None:
+    """`If you specify Granularity and don't specify any metrics, all metrics are enabled.` (EnableMetricsCollection)"""
+    scene.create(1, 4, 2)
+    assert scene.group["EnabledMetrics"] == []
+    types = scene.call("DescribeMetricCollectionTypes")
+    every = [one["Metric"] for one in types["Metrics"]]
+    assert types["Granularities"] == [{"Granularity": "1Minute"}]
+    two = ["GroupInServiceInstances", "GroupDesiredCapacity"]
+    scene.on("EnableMetricsCollection", Granularity="1Minute", Metrics=two)
+    assert {one["Metric"]: one["Granularity"] for one in scene.group["EnabledMetrics"]} == dict.fromkeys(two, "1Minute")
+    scene.on("DisableMetricsCollection", Metrics=two[:1])
+    assert [one["Metric"] for one in scene.group["EnabledMetrics"]] == two[1:]
+    scene.on("EnableMetricsCollection", Granularity="1Minute")
+    assert [one["Metric"] for one in scene.group["EnabledMetrics"]] == every
+    asked = {"AutoScalingGroupName": "web", "Granularity": "1Minute"}
+    assert scene.refusal("EnableMetricsCollection", **asked, Metrics=["Load"]).code == "ValidationError"
+    assert scene.refusal("EnableMetricsCollection", **{**asked, "Granularity": "5Minute"}).code == "ValidationError"
+    scene.settle()
+    metering = Metering(scene.database, lambda _: None, lambda _: Size(2, 1024))
+    metering.step()
+    scene.cloud.clock.forward(seconds=60)
+    with scene.database.read() as tx:
+        found = {metric.name: value for metric, value in told(tx, scene)}
+    assert found["GroupInServiceInstances"] == found["GroupTotalCapacity"] == found["GroupDesiredCapacity"] == 2
+    assert (found["GroupMinSize"], found["GroupMaxSize"], found["GroupPendingInstances"]) == (1, 4, 0)
+    assert found.keys() == set(every)
+    scene.on("DisableMetricsCollection")
+    assert scene.group["EnabledMetrics"] == []
+
+
+def told(tx: Tx, scene: Scene) -> list[tuple[Metric, float]]:
+    now = int(scene.cloud.clock.now.timestamp())
+    dimensions = (("AutoScalingGroupName", "web"),)
+    found = []
+    for name in METRICS:
+        metric = Metric("AWS/AutoScaling", name, dimensions)
+        found += [(metric, point.summary.sum) for point in summaries(tx, WantedMetric(metric, now - 600, now, 60))]
+    return found
+
+
+def test_the_version_of_a_template_is_shown_as_it_was_given(scene: Scene) -> None:
+    """Terraform's acceptance test TestAccAutoScalingGroup_LaunchTemplate_update, run on AWS: a group whose template was
+    named without a version has none; `$Latest` stays `$Latest`."""
+    scene.create(1, 3, 1, LaunchTemplate={"LaunchTemplateName": "web"})
+    assert scene.group["LaunchTemplate"] == {"LaunchTemplateId": scene.template, "LaunchTemplateName": "web"}
+    scene.settle()
+    assert scene.group["Instances"][0]["LaunchTemplate"]["Version"] == "1"
+    scene.on("UpdateAutoScalingGroup", LaunchTemplate={"LaunchTemplateName": "web", "Version": "$Latest"})
+    assert scene.group["LaunchTemplate"]["Version"] == "$Latest"
