@@ -9,11 +9,12 @@ import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from life_clock import EPOCH, Queue
-from life_python import me
 from life_server import BUCKET, Server
+from life_stage import me
 
 if TYPE_CHECKING:
-    from life_history import Job, Life
+    from life_history import Life
+    from life_plan import Job
 
 Answer = tuple[int, dict[str, str], bytes]
 

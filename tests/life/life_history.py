@@ -17,7 +17,6 @@ import hashlib
 import io
 import json
 import os
-import random
 import re
 import shutil
 import sys
@@ -27,147 +26,16 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from life_clock import EPOCH, Endless, Task, World
 from life_cloud import Cloud, Fleet
-from life_python import SOURCE, Python, Stage, me
+from life_ending import Ending
+from life_plan import BEAT, SILENCE, Blow, Job, Plan, make_plan
+from life_python import SOURCE, Python
 from life_server import Proc, Run, Server
-
-LENGTH = 1800
-"""Seconds from a job's beginning to its deadline."""
-MARGIN = 60 + 90 + 30
-"""Seconds after the deadline in which a server may still be on: the timer counts minutes, and a system takes its time
-to go down."""
-BEAT = 15.0
-SILENCE = 45.0
-
-
-@dataclass
-class Blow:
-    """What strikes: at a time, at the n-th step of any supervisor or keeper, or as soon as S3 has what `when` says:
-    "final" (the job's last status), "over" (that of its attempt), or "forgotten" (no values of --env any more)."""
-
-    kind: str
-    at: float = 0.0
-    step: int = 0
-    for_: float = 0.0
-    when: str = ""
-
-    def __str__(self) -> str:
-        when = f"at step {self.step}" if self.step else f"at {self.at:.1f} s"
-        when = f"once S3 has {self.when}" if self.when else when
-        return f"{self.kind} {when}" + (f" for {self.for_:.1f} s" if self.for_ else "")
-
-
-@dataclass
-class Plan:
-    trouble: float
-    outages: list[tuple[float, float]]
-    patience: float
-    blows: list[Blow]
-    calm_after: float
-    next_after: float | None = None
-    """Seconds after a job's end at which a client wants its server, which was kept, for another job."""
-    record_after: float | None = 1.0
-    """Seconds after that at which the client has written that job's record; None of one that died before."""
-    lost: tuple[str, float] = ("", 0.0)
-    """The end of a path to which no request comes, and until when."""
-
-    @property
-    def long_outage(self) -> bool:
-        return any(end - start > self.patience / 2 for start, end in self.outages)
-
-    def has(self, *kinds: str) -> bool:
-        return any(each.kind in kinds for each in self.blows)
-
-
-@dataclass
-class Job:
-    name: str
-    spot: bool
-    deadline: int
-    max_time: float
-    units: int
-    pace: float
-    save_every: int
-    end_kind: str
-    end_code: int
-    on_term: str
-    keep: int
-    large: bool
-    has_env: bool
-    sync_every: int = 0
-    start: float = EPOCH
-    cancelled_at: float | None = None
-    runs: list[Run] = field(default_factory=list)
-    saved: list[bytes] = field(default_factory=list)
-    final_at: float | None = None
-
-    def told(self) -> str:
-        kind = "spot job" if self.spot else "job"
-        end = "runs out of memory" if self.end_kind == "oom" else f"exits with {self.end_code}"
-        return (
-            f"a {kind} that counts to {self.units} in about {self.units * self.pace:.0f} s and {end}; "
-            f"on SIGTERM: {self.on_term}; saves every {self.save_every or '-'}; max time {self.max_time:.0f} s"
-        )
-
-
-def make_plan(seed: int) -> tuple[Plan, Job]:
-    dice = random.Random(f"plan {seed}")
-    spot = dice.random() < 0.65
-    length = dice.choice([5, 20, 60, 60, 200])
-    units = dice.choice([3, 8, 12])
-    job = Job(
-        name="j",
-        spot=spot,
-        deadline=int(EPOCH) + LENGTH,
-        max_time=dice.choice([3600.0, 3600.0, 3600.0, length / 2 + 1]),
-        units=units,
-        pace=length / units,
-        save_every=dice.choice([0, 1, 2, 3]) if spot else 0,
-        end_kind=dice.choice(["exit"] * 5 + ["oom"]),
-        end_code=dice.choice([0, 0, 3, 1, 75]),
-        on_term=dice.choice(["die", "save", "ignore", "finish"]),
-        keep=dice.choice([0, 0, 0, 120]) if not spot else 0,
-        large=dice.random() < 0.12,
-        has_env=dice.random() < 0.2,
-        sync_every=dice.choice([0, 0, 0, 5]),
-    )
-    plan = Plan(
-        trouble=dice.choice([0.0, 0.0, 0.03, 0.15]),
-        outages=[],
-        patience=300.0,
-        blows=[],
-        calm_after=900.0,
-    )
-    if job.keep:
-        plan.next_after = dice.choice([None, dice.uniform(0, 5), dice.uniform(0, 130), 119.9])
-        plan.record_after = dice.choice([0.01, 1.0, 20.0, None])
-    if dice.random() < 0.1:
-        start = dice.uniform(0, 200)
-        plan.outages.append((start, start + dice.choice([20, 100, 500, 4000])))
-    kinds = ["kill supervisor"] * 6 + ["kill keeper"] * 2 + ["power loss"] * 2
-    kinds += ["reboot", "power cycle", "cancel", "kill both"]
-    if spot:
-        kinds += ["notice"] * 4 + ["notice taken back"] * 4 + ["power loss"] * 3 + ["advice"]
-        kinds += ["a server too many"] * 2 + ["cut off"] * 2
-    for _ in range(dice.choice([0, 1, 1, 2, 2, 3, 4, 6])):
-        blow = Blow(dice.choice(kinds))
-        if blow.kind.startswith("kill") and dice.random() < 0.8:
-            blow.step = int(10 ** dice.uniform(0.5, 3.3))
-        else:
-            blow.at = dice.uniform(0, 1.3 * length + 20) * dice.choice([1, 1, 2])
-        if blow.kind == "notice taken back":
-            blow.for_ = dice.uniform(3, 60)
-        if blow.kind == "cut off":
-            blow.for_ = dice.uniform(5, 300)
-        if blow.kind == "a server too many" and dice.random() < 0.3:
-            blow.at = 0.0
-        plan.blows.append(blow)
-    return plan, job
+from life_stage import Stage, me
 
 
 class Wrong(Exception):
@@ -229,7 +97,7 @@ class Life:
             world.run(max(each.started_again for each in self.cloud.servers.values()) + 1200)
         except Endless as error:
             self.say_wrong(str(error))
-        self._look_at_the_end()
+        Ending(self).look()
         world.end()
         for server in self.cloud.servers.values():
             server.off()
@@ -414,7 +282,7 @@ class Life:
                 self.say_wrong(f"run {run.number} is on the same server as run {other.number}")
             if other.why in ("own", "oom") and not self._excuse(other):
                 self.say_wrong(f"run {other.number} ended by itself ({other.code}), and run {run.number} begins")
-        if self._final(job) is not None:
+        if self.final(job) is not None:
             self.say_wrong(f"run {run.number} begins though the record has the job's end")
         calm = self._outages_until(self.world.now) == 0 and not self.plan.trouble
         if job is self.job and calm and not process.server.struck:
@@ -447,7 +315,7 @@ class Life:
             return len(back) < len(noticed)
         return False
 
-    def _final(self, job: Job) -> dict[str, Any] | None:
+    def final(self, job: Job) -> dict[str, Any] | None:
         status: dict[str, Any] | None = self.cloud.get(f"jobs/{job.name}/server/status.json")
         if status is not None and status.get("final"):
             return status
@@ -546,183 +414,6 @@ class Life:
 
     def _outages_until(self, now: float) -> float:
         return sum(min(end, now - EPOCH) - start for start, end in self.plan.outages if start < now - EPOCH)
-
-    def _look_at_caps(self, job: Job) -> None:
-        """What a program may run, with ten seconds between SIGTERM and SIGKILL; who takes over within them gives them
-        once more, as soon as it is up. With nobody left there, the timer alone ends it; of a server that was lost the
-        next one knows what it had told, which may be all or nothing of its time."""
-        ran = 0.0
-        for run in job.runs:
-            ended = run.ended if run.ended is not None else self.world.now
-            lasted = ended - run.started
-            watched = "nobody is left" not in run.server.struck and not run.down
-            if watched and ran + lasted > job.max_time + 10 + 1 + 10:
-                self.say_wrong(
-                    f"run {run.number} lasts for {lasted:.0f} s after {ran:.0f} s, with a cap of {job.max_time}"
-                )
-            if not run.server.struck or run.server.struck == ["taken away"]:
-                ran += lasted
-            if ended > job.deadline + MARGIN:
-                self.say_wrong(f"run {run.number} goes on after the deadline")
-
-    def _look_at_the_end(self) -> None:
-        self._look_at_cost()
-        for job in self.jobs.values():
-            self._look_at_caps(job)
-            final = self._final(job)
-            if final is None:
-                if not self._may_be_unfinished(job):
-                    self.say_wrong("nothing struck late, and the record has no end")
-                continue
-            if f"jobs/{job.name}/in/env.json" in self.cloud.objects:
-                self.say_wrong("the values of --env are still there")
-            self._look_at_outcome(job, final)
-            self._look_at_streams(job, final)
-            self._look_at_results(job, final)
-
-    def _look_at_cost(self) -> None:
-        limit = max(job.deadline for job in self.jobs.values()) + MARGIN
-        for server in self.cloud.servers.values():
-            allowed = max(limit, server.started_again + self.plan.patience + 2 * 120 + MARGIN)
-            if server.is_on or (server.off_at or 0.0) > allowed:
-                self.say_wrong(f"{server.id} is on after the deadline")
-            if server.state == "stopped" and not self.plan.long_outage:
-                self.say_wrong(f"{server.id} keeps its disk, though S3 was there")
-        for fleet in self.cloud.fleets.values():
-            if fleet.active:
-                self.say_wrong("the fleet is there after the deadline")
-            after = fleet.job.final_at
-            late = [each for each in self.cloud.servers.values() if after and each.launched_at > after + 1.0]
-            if late and not self.plan.blows and not self.plan.outages and not self.plan.trouble:
-                self.say_wrong(f"{late[0].id} is brought after the job's end")
-
-    def _may_be_unfinished(self, job: Job) -> bool:
-        servers = list(self.cloud.servers.values())
-        struck = {each for server in servers for each in server.struck}
-        if "nobody is left" in struck:
-            return True
-        if self.plan.long_outage:
-            # What was stopped with its disk and is started again delivers what it has.
-            return bool(struck) or not any(server.started_again for server in servers) or bool(self.plan.trouble)
-        if job.spot:
-            # As long as servers come and go the program may not come to its end.
-            last = max((server.off_at or 0.0 for server in servers), default=0.0)
-            return last > job.deadline - 10 and len(servers) > 1
-        if job is not self.job and (self.plan.trouble or struck or self.plan.outages or job.start > EPOCH + 1500):
-            # Its client comes while the server may be going, or before it could be heard of.
-            return True
-        return "power loss" in struck
-
-    def _look_at_outcome(self, job: Job, final: dict[str, Any]) -> None:
-        state, code = final["state"], final.get("exit_code")
-        run = job.runs[-1] if job.runs else None
-        true = _true_code(run.code) if run is not None and run.code is not None else None
-        why = run.why if run is not None else "never begun"
-        told = f"the record says {state} ({code}), and the last run ended with {run.code if run else None} ({why})"
-        if run is not None and run.ended is None:
-            return self.say_wrong(f"the record says {state}, and the program runs")
-        good = False
-        if state == "succeeded":
-            good = run is not None and why == "own" and true == 0 == code
-        elif state == "failed":
-            good = run is not None and code == true
-            good = good and (
-                why == "own" or (why == "term" and bool(run.server.taken_back or (run.down and code != 143)))
-            )
-        elif state == "out-of-memory":
-            good = why == "oom" and code == 121
-        elif state == "timed-out":
-            good = run is not None and bool(run.told or why == "kill") and code == 124 and self._was_capped(job, run)
-        elif state == "cancelled":
-            good = job.cancelled_at is not None and code == (143 if run is None or _is_of_another(run, final) else true)
-        elif state == "rebooted":
-            rebooted = run is not None and "reboot" in run.server.struck
-            good = (
-                rebooted
-                and code == 122
-                and (why == "power" or run.down or _went_down_soon(run) or _nobody_was_there(run.server))
-            )
-        elif state == "broken":
-            good = code == 125 and self._may_be_broken(run, final)
-        if not good:
-            return self.say_wrong(told)
-        return None
-
-    def _was_capped(self, job: Job, run: Run) -> bool:
-        assert run.ended is not None
-        ran = sum((each.ended or 0.0) - each.started for each in job.runs)
-        return ran >= job.max_time - 1 or run.ended >= job.deadline - 120 - 10 - 15
-
-    def _may_be_broken(self, run: Run | None, final: dict[str, Any]) -> bool:
-        unknown = "how the program ended is not known" in final["reason"]
-        if run is not None and unknown:
-            return _nobody_was_there(run.server)
-        return self.plan.long_outage
-
-    def _look_at_streams(self, job: Job, final: dict[str, Any]) -> None:
-        if final["state"] == "broken" or not job.runs or "nobody is left" in job.runs[-1].server.struck:
-            return None
-        for name in ("stdout", "stderr"):
-            base, whole = f"jobs/{job.name}/server/{name}/", b""
-            for key in sorted(each for each in self.cloud.objects if each.startswith(base)):
-                if self.cloud.objects[key] or int(key[len(base) :]) != len(whole):
-                    if int(key[len(base) :]) != len(whole):
-                        return self.say_wrong(f"{name} has a hole or an overlap at {key[len(base) :]}")
-                    whole += self.cloud.objects[key]
-            if len(whole) != final["streams"][name]:
-                return self.say_wrong(f"{name} is {len(whole)} bytes, and the record says {final['streams'][name]}")
-            rest = whole
-            for run in job.runs:
-                written, last = run.written[name], run is job.runs[-1]
-                same = next(
-                    (at for at, pair in enumerate(zip(rest, written, strict=False)) if pair[0] != pair[1]), None
-                )
-                same = min(len(rest), len(written)) if same is None else same
-                if last and rest != written and run.why != "power" and not run.down:
-                    return self.say_wrong(f"{name} of run {run.number} did not come whole: {rest!r}, not {written!r}")
-                rest = rest[same:]
-            if rest and job.runs[-1].why != "power":
-                return self.say_wrong(f"{name} has what nobody wrote: {rest!r}")
-        return None
-
-    def _look_at_results(self, job: Job, final: dict[str, Any]) -> None:
-        manifest = self.cloud.get(f"jobs/{job.name}/server/manifest.json")
-        if final["state"] == "broken" or not job.runs:
-            return None
-        if manifest is None or not manifest["final"]:
-            return self.say_wrong("the job has ended, and its manifest is not there or not final")
-        named = {each["path"]: each for each in manifest["results"]}
-        for path, each in named.items():
-            key, at = each.get("at", [f"results/{path}", 0])
-            there = self.cloud.objects.get(f"jobs/{job.name}/server/{key}")
-            there = there if there is None else there[at : at + each["size"]]
-            if there is None or hashlib.sha256(there).hexdigest() != each["sha256"] or len(there) != each["size"]:
-                return self.say_wrong(f"the result {path} is not there as the manifest has it")
-        for path, data in job.runs[-1].outputs.items():
-            if path not in named or named[path]["sha256"] != hashlib.sha256(data).hexdigest():
-                return self.say_wrong(f"{path}, which the program left, is not among the results")
-        return None
-
-
-def _is_of_another(run: Run, final: dict[str, Any]) -> bool:
-    """Whether the attempt that has ended the job never came to a run of its own."""
-    return bool(final["instance"] != run.server.id)
-
-
-def _went_down_soon(run: Run | None) -> bool:
-    """An end in the second before a shutdown may be the shutdown's: whom it told first nobody knows."""
-    assert run is not None and run.ended is not None
-    return any(-1.5 < at - run.ended < 1.5 for at in run.server.went_down)
-
-
-def _nobody_was_there(server: Server) -> bool:
-    """Whether keeper and supervisor were both killed, at one time or one after the other: how the program ends is known
-    to nobody."""
-    return "nobody is left" in server.struck or {"kill keeper", "kill supervisor"} <= set(server.struck)
-
-
-def _true_code(code: int) -> int:
-    return 128 - code if code < 0 else code
 
 
 class _ControlSocket:

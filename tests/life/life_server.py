@@ -18,10 +18,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from life_clock import Process, Queue, World
-from life_python import OS, Pipe, Python
+from life_python import Python
+from life_system import OS, Pipe
 
 if TYPE_CHECKING:
-    from life_history import Job, Life
+    from life_history import Life
+    from life_plan import Job
 
 NOBODY = pwd.getpwnam("nobody")
 BUCKET = "bucket"

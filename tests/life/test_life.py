@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from life_clock import EPOCH
-from life_history import LENGTH, Blow, Job, Life, Plan, live, make_plan, tell
+from life_history import Life, live, tell
+from life_plan import LENGTH, Blow, Job, Plan, make_plan
 from life_python import Python
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from runner_bench import Machine, Metadata, until
 from shipped_job import Shipped
-from test_attempts import attempt, notice
+from spot_counting import attempt, notice
 
 from skylift.runner.job.job import Program, Retry
 from skylift.runner.job.server_record import parse_status

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from runner_bench import Machine, Metadata, children_of, cmdline, until
 from shipped_job import Shipped
-from test_attempts import notice, ship
+from spot_counting import notice, ship
 
 from skylift.runner.job.job import Program, Terminal
 from skylift.runner.job.settings import Settings
