@@ -51,8 +51,9 @@ FOLDERS_USE = {
 
 RUNNER_ROOMS = ["text", "job", "remote", "price", "ship", "plan", "launch", "dask", "watch", "collect", "jobs", "map"]
 """Each imports those before it, and none after it. `server` stands apart: it runs on servers, and imports none."""
-RUNNER_ENDS = {"collect": ["server"]}
-"""What a room may know of `server` besides: which outputs a manifest may name is decided alike at both ends."""
+RUNNER_ENDS = {"collect": ["server"], "launch": ["dask"], "map": ["server"]}
+"""What a room may know of `server` besides: which outputs a manifest may name is decided alike at both ends, and a
+map's coordinator runs on servers. A launch asks which tools a map's server takes."""
 RUNNER_GROUND = ["errors", "steps", "watcher"]
 """Files beside the rooms that every room may import, and that import no room."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from skylift.runner.job.choice import Choice
 from skylift.runner.job.requirements import NOTHING, Requirements
@@ -112,6 +113,16 @@ class Retry:
 
 
 @dataclass(frozen=True)
+class MapPart:
+    """What makes a job a map. `spec` is what its coordinator reads, as runner/map/spec.py encodes it. `send_inputs` is
+    called with the API and the bucket's name, and sends local inputs; the job's name is its own by then, and there is
+    no server yet. `program` and `outputs` of such a job are in the spec."""
+
+    spec: bytes
+    send_inputs: Callable[[Any, str], None]
+
+
+@dataclass(frozen=True)
 class Job:
     """One run of a program. Times are in seconds. `max_time` counts from the program's start, and `cap` is the option
     that set it. `idle` and `sync_every` are 0 when they were not given. With `fresh`, no kept server is taken. `wanted`
@@ -141,6 +152,7 @@ class Job:
     terminal: Terminal | None = None
     spot: Spot | None = None
     retry: Retry | None = None
+    map: MapPart | None = None
     wanted: Requirements = NOTHING
     type_was_said: bool = False
     choice: Choice | None = None

@@ -59,6 +59,10 @@ class Prefix:
         return f"{self.base}/in/s3.json"
 
     @property
+    def map(self) -> str:
+        return f"{self.base}/in/map.json"
+
+    @property
     def fleet(self) -> str:
         return f"{self.base}/in/fleet.json"
 
@@ -118,6 +122,7 @@ def encode_record(
     large: Sequence[dict[str, Any]] = (),
     uv: dict[str, str] | None = None,
     prebuilt: dict[str, Any] | None = None,
+    tools: dict[str, Any] | None = None,
 ) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
     record: dict[str, Any] = {
@@ -147,6 +152,7 @@ def encode_record(
         **({"retry": {"times": job.retry.times, "on": job.retry.on}} if job.retry is not None else {}),
         **({"uv": uv} if uv is not None else {}),
         **({"prebuilt": prebuilt} if prebuilt is not None else {}),
+        **({"map": {"tools": tools}} if job.map is not None else {}),
     }
     return json.dumps(record, indent=2).encode()
 
@@ -156,7 +162,8 @@ class Record:
     """What the client needs to know of a job that somebody started: times in seconds since the epoch, `outputs` as they
     were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
     `choice` is why its server is of its type, if that was chosen; `max_time` the program's cap in seconds, 0 where the
-    record has none; `cwd` where in the job's folder the program runs."""
+    record has none; `cwd` where in the job's folder the program runs. `is_map` is whether the program is the
+    coordinator of a map."""
 
     created: float
     deadline: float
@@ -170,6 +177,7 @@ class Record:
     max_time: int = 0
     inputs: frozenset[str] = frozenset()
     cwd: str = "."
+    is_map: bool = False
 
     @property
     def script(self) -> str:
@@ -210,6 +218,7 @@ def _record(told: JsonObject) -> Record:
         max_time=told.integer("max_time", 0, 1 << 40) or 0,
         inputs=frozenset(each for each in inputs if each),
         cwd=told.text("cwd", 4096) or ".",
+        is_map=told.inner("map") is not None,
     )
 
 

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from typing import IO
 
+from skylift.runner.dask.tools import Tools, find_tools
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Job, Spot
 from skylift.runner.job.record import deadline_of
@@ -63,8 +64,11 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
         packs, large = packed
         upload = Upload(packs, large, sources)
         configuration = configuration_of(job, image, settings, caller, upload.buckets(account.bucket))
-        compatible = () if job.fresh else tuple(each for each in kept if each.configuration == configuration)
-        return Checked(account, Shipment(job, deadline, upload, uv, prebuilt), image, caller, configuration, compatible)
+        fresh = job.fresh or job.map is not None
+        compatible = () if fresh else tuple(each for each in kept if each.configuration == configuration)
+        tools = await in_thread(_find_tools, account, processor, image) if job.map is not None else None
+        shipment = Shipment(job, deadline, upload, uv, prebuilt, tools.encode() if tools is not None else None)
+        return Checked(account, shipment, image, caller, configuration, compatible, tools)
 
 
 def _import_ssh() -> None:
@@ -80,6 +84,11 @@ def _pack(job: Job, archive: IO[bytes]) -> tuple[tuple[Pack, ...], tuple[LargeFi
 def _with_types_there(api: Api, spot: Spot | None) -> Spot | None:
     """Leave out types that the region does not have: EC2 might refuse the whole fleet because of them."""
     return None if spot is None else replace(spot, types=types_there(api, spot.types) or spot.types)
+
+
+def _find_tools(account: Account, processor: str, image: str) -> Tools:
+    uv = None if account.settings.image.has_uv else WHEELS[processor]
+    return find_tools(account.api, account.bucket, processor, image, time.time(), uv)
 
 
 def _find_prebuilt(

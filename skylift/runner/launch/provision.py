@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from functools import partial
 
+from skylift.runner.dask.tools import send_tools
 from skylift.runner.job import commands
 from skylift.runner.launch import role
 from skylift.runner.launch.key import KeyPair, ensure_key
@@ -18,14 +19,20 @@ from skylift.runner.steps import Clock, in_thread, together
 
 async def provision(checked: Checked, undo: Undo, clock: Clock, bucket_ready: asyncio.Future[None]) -> Provisioned:
     """All at the same time. The role is the job's own, so it is removed when the job does not start."""
-    return Provisioned(
-        *await together(
-            _network(checked, clock, bucket_ready),
-            _key(checked, clock),
-            _role(checked, undo, clock),
-            in_thread(_boot_script, checked),
-        )
+    network, key, found, script, _ = await together(
+        _network(checked, clock, bucket_ready),
+        _key(checked, clock),
+        _role(checked, undo, clock),
+        in_thread(_boot_script, checked),
+        _tools(checked, bucket_ready),
     )
+    return Provisioned(network, key, found, script)
+
+
+async def _tools(checked: Checked, bucket_ready: asyncio.Future[None]) -> None:
+    if checked.tools is not None:
+        await asyncio.shield(bucket_ready)
+        await in_thread(send_tools, checked.account.api, checked.account.bucket, checked.tools)
 
 
 async def _network(checked: Checked, clock: Clock, bucket_ready: asyncio.Future[None]) -> Network:
@@ -55,7 +62,9 @@ async def _role(checked: Checked, undo: Undo, clock: Clock) -> role.JobRole:
         make = partial(role.create_role, api, job.name, number, shipment.upload.buckets(bucket))
         await undo.make(make, lambda _: role.remove_role(api, job.name))
         inputs, spot = shipment.upload.arns(bucket), job.spot is not None
-        found = await in_thread(role.equip_role, api, job.name, bucket, number, shipment.prebuilt, inputs, spot=spot)
+        more = checked.tools.statements(bucket) if checked.tools is not None else ()
+        given = (api, job.name, bucket, number, shipment.prebuilt, inputs)
+        found = await in_thread(role.equip_role, *given, spot=spot, more=more)
         step.detail = found.name
     return found
 

@@ -53,10 +53,12 @@ def job_policy(
     last: str = "",
     *,
     spot: bool = False,
+    more: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """What one job's server may do. It may end only instances with the job's tag, and only from one of the account's
     instances. `inputs` are the ARNs of objects that it may read besides the job's prefix. `last` is the job after which
-    the server was kept, if it was. The server of a `spot` job may delete the fleet that would start another one."""
+    the server was kept, if it was. The server of a `spot` job may delete the fleet that would start another one. `more`
+    are statements besides."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
     next_of_last = {
         "Sid": "GoOnOrOff",
@@ -114,6 +116,7 @@ def job_policy(
             *([_ending_fleets(f"arn:aws:ec2:{region}:{account}", {"StringEquals": tag})] if spot else ()),
             *([next_of_last] if last else ()),
             *environment_statements(prebuilt, bucket),
+            *more,
         ],
     }
 
@@ -253,10 +256,11 @@ def equip_role(
     inputs: Sequence[str] = (),
     *,
     spot: bool = False,
+    more: Sequence[dict[str, Any]] = (),
 ) -> JobRole:
     """Give the role its policy, and make its instance profile. `remove_role` is the undo of both."""
     name = role_name(job)
-    policy = json.dumps(job_policy(job, bucket, account, api.region, prebuilt, inputs, spot=spot))
+    policy = json.dumps(job_policy(job, bucket, account, api.region, prebuilt, inputs, spot=spot, more=more))
     with ThreadPoolExecutor(1) as pool:
         put = pool.submit(api.settled, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
         made = api.undisturbed(

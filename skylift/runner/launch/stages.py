@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from skylift.runner.dask.tools import Tools
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
@@ -24,7 +25,7 @@ class Checked:
     """A job that may be started. All mistakes that can be found are found by now, and nothing has been made yet.
 
     `image` is an image's id, and `caller` the IPv4 range that may open SSH. `configuration` is what a kept server must
-    have in common with the job, as one digest. `kept` are the kept servers that have it.
+    have in common with the job, as one digest. `kept` are the kept servers that have it. `tools` are those of a map.
     """
 
     account: Account
@@ -33,6 +34,7 @@ class Checked:
     caller: str | None
     configuration: str
     kept: tuple[Server, ...]
+    tools: Tools | None = None
 
     @property
     def job(self) -> Job:

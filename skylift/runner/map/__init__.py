@@ -1,7 +1,7 @@
 """A map: one program, once for each of many inputs. It is a job whose program is skylift's own, the coordinator.
 
-`keys`, `spec`, `outcome` and `progress` are the contract between client and server. Below `s3://BUCKET/jobs/NAME/`, beside what every
-job has (see runner/server/__init__.py):
+`keys`, `spec`, `outcome` and `progress` are the contract between client and server. Below `s3://BUCKET/jobs/NAME/`,
+beside what every job has (see runner/server/__init__.py):
 
     in/map.json                 what is to be done: the program, its inputs, limits (spec.py); written by the client
     in/map/blobs/SHA-256        local inputs, by their content
@@ -12,7 +12,6 @@ job has (see runner/server/__init__.py):
                                 stdout, stderr, and results/PATH or files/SHA-256 as a job's results are
 
 **The log is what is true.** It has one writer at a time. A coordinator begins by reading the log to its end, and its
-first entry there begins its epoch. An entry that is there is never written again (If-None-Match), so a coordinator whose next
-entry is taken has a successor, and stops. So each input has at most one outcome in the log, and whoever reads the log
-knows which inputs have none.
-"""
+first entry there begins its epoch. An entry that is there is never written again (If-None-Match), so a coordinator
+whose next entry is taken has a successor, and stops. So each input has at most one outcome in the log, and whoever
+reads the log knows which inputs have none."""

@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum
 from typing import Any
 
 from skylift.runner.map.spec import MOST_INPUTS
@@ -35,7 +35,7 @@ _SIGNAL = re.compile(r"SIG[A-Z0-9+-]{1,12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class InputState(StrEnum):
+class InputState(str, Enum):  # noqa: UP042 (Dask's environment may have Python 3.10)
     """How an input has ended. `lost`: as many servers as may be were lost under it; no verdict of the program."""
 
     SUCCEEDED = "succeeded"
@@ -44,6 +44,8 @@ class InputState(StrEnum):
     TIMED_OUT = "timed-out"
     BROKEN = "broken"
     LOST = "lost"
+
+    __str__ = str.__str__
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class JobRecord(NamedTuple):
     terminal: Optional[TerminalSize]
     spot: Optional[SpotPlan]
     retry: Optional[RetryPlan]
+    tools: Optional[Dict[str, Any]]
     keep: float
 
     @classmethod
@@ -91,6 +92,7 @@ class JobRecord(NamedTuple):
                 terminal=TerminalSize(terminal["term"], terminal["rows"], terminal["columns"]) if terminal else None,
                 spot=None if spot is None else SpotPlan(spot.get("checkpoint") or "", float(spot.get("beat", BEAT))),
                 retry=None if retry is None else RetryPlan.parse(retry),
+                tools=found["map"]["tools"] if found.get("map") else None,
                 keep=found["keep"],
             )
         except KeyError as error:

@@ -8,15 +8,17 @@ import time
 from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
+from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.cached_environment import CachedEnvironment
 from skylift.runner.server.concurrently import crew
-from skylift.runner.server.environment import Environment
+from skylift.runner.server.environment import FAILED, Environment
 from skylift.runner.server.inputs import SHELF, Inputs
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import PrebuiltEnvironment
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.session import Session
 from skylift.runner.server.status import State
+from skylift.runner.server.tool_environment import CannotMake, ToolEnvironment
 from skylift.runner.server.unpack import Unpacking, clear_away, make_folder, sha256_of
 from skylift.runner.server.uv import Uv
 
@@ -25,12 +27,13 @@ _AT_A_TIME = 4
 
 class Prepared(NamedTuple):
     """`secrets` are the --env values. `prebuilt` may keep the environment in the bucket, and `cached` on this server,
-    both for later jobs."""
+    both for later jobs. `tools` is the interpreter of Dask's environment, for a map."""
 
     secrets: Dict[str, str]
     environment: Environment
     prebuilt: Optional[PrebuiltEnvironment] = None
     cached: Optional[CachedEnvironment] = None
+    tools: str = ""
 
 
 class Preparation:
@@ -55,7 +58,8 @@ class Preparation:
         make_folder(self._session.cwd, self._context.login.place, self._context.login.user)
         secrets = self._session.env_values.fetch()
         self._restore_checkpoint()
-        return self._make_environment(secrets)
+        prepared = self._make_environment(secrets)
+        return prepared if self._record.tools is None else prepared._replace(tools=self._make_tools(self._record.tools))
 
     def recall(self) -> Prepared:
         """What an earlier supervisor has prepared, for a program that is started again in the folder as it was left."""
@@ -131,6 +135,20 @@ class Preparation:
             return Prepared(secrets, environment, prebuilt)
         cached.note(environment.lock)
         return Prepared(secrets, environment, prebuilt, cached)
+
+    def _make_tools(self, told: Dict[str, Any]) -> str:
+        context = self._context
+        self._session.status.set(state=State.ENVIRONMENT)
+        place, env = context.root / "var/lib/skylift/tools", context.login.environment()
+        uv = Uv(told.get("uv"), self._fetch_tool, place, env["PATH"])
+        tools = ToolEnvironment(told, context.place, context.root, uv, env)
+        try:
+            tools.make()
+        except CannotMake as error:
+            raise Ended(State.ENVIRONMENT_FAILED, str(error), "", FAILED) from None
+        except (Unreachable, Refused) as error:
+            raise Ended(State.BROKEN, "The environment of Dask cannot be had: %s" % error) from None
+        return tools.python
 
     def _fetch_tool(self, key: str, place: Path) -> None:
         folder, _, name = key.rpartition("/")

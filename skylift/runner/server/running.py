@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from typing import Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Union
 
 from skylift.runner.server.clock import Alarm
 from skylift.runner.server.console import say
 from skylift.runner.server.delivery import end_what_is_left
 from skylift.runner.server.idle import Idleness
+from skylift.runner.server.map_server import map_argv
 from skylift.runner.server.memory import Memory
 from skylift.runner.server.not_started import why_not_started
 from skylift.runner.server.outcome import BY_SIGTERM, REBOOTED, Ended, Outcome, judge
@@ -39,6 +40,10 @@ def _start(session: Session, prepared: Prepared) -> None:
     argv, env = list(session.record.argv), _environment(session, prepared)
     if session.record.python:
         argv[0] = prepared.environment.python
+    if session.record.tools is not None:
+        context, python, cwd = session.context, prepared.environment.python, session.record.cwd
+        archive = context.root / "var/lib/skylift/supervisor.pyz"
+        argv = map_argv(archive, python, prepared.tools, context.where(), str(context.root), context.login, cwd)
     try:
         if session.terminal is not None:
             _start_on(session.terminal, session, argv, env)
@@ -68,11 +73,16 @@ def _start_plain(session: Session, argv: List[str], env: Dict[str, str]) -> None
             ends.append(source)
         session.program.start(
             argv, "pid", cwd=str(session.cwd), env=env, stdin=source, stdout=ends[0], stderr=ends[1], umask=0o022,
-            **session.context.login.identity(),
+            **_identity(session),
         )  # fmt: skip
     finally:
         for end in ends:
             os.close(end)
+
+
+def _identity(session: Session) -> Dict[str, Any]:
+    """A map's own program is ours. It starts the user's as the login user."""
+    return {} if session.record.tools is not None else session.context.login.identity()
 
 
 def _start_on(terminal: Terminal, session: Session, argv: List[str], env: Dict[str, str]) -> None:

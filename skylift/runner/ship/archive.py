@@ -16,10 +16,12 @@ from pathlib import Path
 
 from skylift.runner.job.cache import NOWHERE, Cache
 
-_SOURCE = Path(__file__).parents[1] / "server"
-_PLACE = "skylift/runner/server/"
+_RUNNER = Path(__file__).parents[1]
+_PLACE = "skylift/runner/"
 _FIRST = ("__init__", "aws", "boot", "console", "etc_environment", "announce", "guardian", "ledger", "power", "prefix")
 """The modules that download all the others."""
+_MAP = ("coordinator", "dask_pool", "log_writer", "main", "outcome", "progress", "spec", "task")
+"""The modules of a map's coordinator, which runs on a server too, with Dask."""
 _MAIN = "from skylift.runner.server.boot import main\n\nmain()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED = 0b01
@@ -31,19 +33,21 @@ _parsing = threading.Lock()
 @functools.lru_cache(maxsize=4)
 def boot_archive(cache: Cache = NOWHERE) -> bytes:
     """The archive for user data, which must be small."""
-    sources = {name: _read(name) for name in _FIRST}
+    sources = {name: _read(name) for name in (f"server/{each}" for each in _FIRST)}
     return cache.get("boot.zip", _digest(sources), lambda: _pack(sources, compiled=False))
 
 
 @functools.lru_cache(maxsize=4)
 def whole_archive(cache: Cache = NOWHERE) -> bytes:
     """All modules, with bytecode of this interpreter: a server with the same Python need not compile them."""
-    sources = {path.stem: _read(path.stem) for path in sorted(_SOURCE.glob("*.py"))}
+    names = [f"server/{path.stem}" for path in sorted((_RUNNER / "server").glob("*.py"))]
+    names += [*(f"map/{each}" for each in _MAP), "text/json_object"]
+    sources = {name: _read(name) for name in names}
     return cache.get("supervisor.zip", _digest(sources), lambda: _pack(sources, compiled=True))
 
 
 def _read(name: str) -> str:
-    return (_SOURCE / f"{name}.py").read_text()
+    return (_RUNNER / f"{name}.py").read_text()
 
 
 def _digest(sources: dict[str, str]) -> str:
@@ -55,7 +59,8 @@ def _digest(sources: dict[str, str]) -> str:
 def _pack(modules: dict[str, str], *, compiled: bool) -> bytes:
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        texts = {"skylift/__init__.py": "", "skylift/runner/__init__.py": "", "__main__.py": _MAIN}
+        folders = {"skylift", "skylift/runner", *(f"{_PLACE}{name.rpartition('/')[0]}" for name in modules)}
+        texts = {**{f"{each}/__init__.py": "" for each in sorted(folders)}, "__main__.py": _MAIN}
         texts |= {f"{_PLACE}{name}.py": slim(source) for name, source in modules.items()}
         for place, text in texts.items():
             archive.writestr(zipfile.ZipInfo(place, _EPOCH), text, zipfile.ZIP_DEFLATED)

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from skylift.runner.errors import NameTaken
 from skylift.runner.job.job import Job
@@ -53,13 +54,14 @@ class Upload:
 @dataclass(frozen=True)
 class Shipment:
     """Everything that a job's server gets from S3: the inputs, uv if its image has none, and an environment that was
-    built before. `deadline` is in seconds since the epoch."""
+    built before. `tools` are those of a map, as its record has them. `deadline` is in seconds since the epoch."""
 
     job: Job
     deadline: int
     upload: Upload
     uv: Wheel | None
     prebuilt: PrebuiltEnvironment | None
+    tools: dict[str, Any] | None = None
 
     def record(self) -> bytes:
         return encode_record(
@@ -70,6 +72,7 @@ class Shipment:
             large=[each.as_record() for each in self.upload.large],
             uv={"key": self.uv.key, "sha256": self.uv.sha256} if self.uv is not None else None,
             prebuilt=self.prebuilt.encode() if self.prebuilt is not None else None,
+            tools=self.tools,
         )
 
 
@@ -122,6 +125,9 @@ class Shipping:
         if shipment.upload.sources:
             sources = json.dumps([each.as_record() for each in shipment.upload.sources]).encode()
             api.put(bucket, prefix.s3_inputs, sources)
+        if shipment.job.map is not None:
+            api.put(bucket, prefix.map, shipment.job.map.spec)
+            shipment.job.map.send_inputs(api, bucket)
 
     async def _send_inputs(self, upload: Upload) -> int:
         """Upload inputs that are not in the bucket. Returns the number of bytes sent."""

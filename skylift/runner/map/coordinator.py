@@ -1,0 +1,282 @@
+"""The coordinator's mind: which input is handed out when, what its end means, and when the map has ended.
+
+It knows nothing of Dask. A `Pool` runs tasks, each of some inputs, and says what came of them: outcomes, or nothing
+when the server was lost under it. A loss is no verdict. An input that has lost a server once is in a task of its own;
+one that has lost two runs when nothing else does, so that it can blame nobody, and nobody it; and one that has lost as
+many as may be has an outcome of ours."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from skylift.runner.map.log_writer import LogWriter
+from skylift.runner.map.outcome import InputOutcome, InputState, MapEnd, parse_outcome
+from skylift.runner.map.progress import LONGEST_LINE, MOST_ERRORS, GroupedError, MapServer, Progress
+from skylift.runner.map.spec import MapInput, MapSpec
+from skylift.runner.text.json_object import Malformed, as_object
+
+ALONE = 2
+"""Losses after which an input runs when nothing else does."""
+SOON = 0.25
+"""Seconds that a batch of small inputs is to take."""
+MOST_IN_A_BATCH = 64
+PAUSE = 1.0
+"""Seconds before a program is started again for the first time; each later time it is twice as long."""
+_LONGEST_PAUSE = 60.0
+_TELL_EVERY = 1.0
+_RECENT = 20.0
+"""Seconds by which the rate is measured."""
+FAILED = 1
+"""The exit code of a map of which some inputs have failed."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An input that has no outcome: which attempt comes next, and how many servers were lost under it."""
+
+    input: MapInput
+    attempt: int = 1
+    losses: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    number: int
+    inputs: tuple[Waiting, ...]
+    begun: float
+
+
+class Pool(Protocol):
+    @property
+    def slots(self) -> int:
+        """How many tasks can run at a time now; 0 while there is no server."""
+
+    def submit(self, number: int, request: dict[str, Any]) -> None: ...
+
+    def ended(self, timeout: float) -> list[tuple[int, list[Any] | None]]:
+        """Tasks that have ended since it was asked last, and their outcomes as they were told, or None for a loss.
+        Waits for the first one up to `timeout` seconds."""
+
+    def servers(self) -> Sequence[MapServer]: ...
+
+
+class Coordinator:
+    """`tell` is given how far the map is, now and then. `stop` ends it early without a word of an end: it is to go on
+    elsewhere, or not at all."""
+
+    def __init__(
+        self,
+        spec: MapSpec,
+        log: LogWriter,
+        pool: Pool,
+        tell: Callable[[Progress], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spec, self._log, self._pool, self._tell, self._clock = spec, log, pool, tell, clock
+        had = log.log.outcomes
+        self._todo = deque(Waiting(each) for each in spec.inputs if each.index not in had)
+        self._later: list[tuple[float, int, Waiting]] = []
+        self._alone: deque[Waiting] = deque()
+        self._tasks: dict[int, Task] = {}
+        self._numbers = 0
+        ours = {each.index for each in spec.inputs}
+        self._done = {index for index in had if index in ours}
+        self._failed = sum(not had[index].succeeded for index in self._done)
+        self._errors: Counter[str] = Counter()
+        self._first: dict[str, int] = {}
+        for index in self._done:
+            self._note_error(had[index])
+        self._mean: float | None = None
+        self._ends: deque[float] = deque()
+        self._told = -math.inf
+        self._stopped = False
+        self._program = {
+            "argv": list(spec.argv),
+            "python": spec.python,
+            "args": list(spec.args),
+            "outputs": list(spec.outputs),
+            "total": spec.total or len(spec.inputs),
+        }
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def run(self) -> int:
+        """The exit code of the map: 0 when every input has succeeded. Raises Superseded."""
+        halt = self._spec.halt.limit(len(self._spec.inputs)) if self._spec.halt is not None else math.inf
+        while self._is_left and not self._stopped and self._failed < halt:
+            self._log.check()
+            self._hand_out()
+            for number, outcomes in self._pool.ended(self._until_next()):
+                self._take(self._tasks.pop(number), outcomes)
+            self._tell_sometimes()
+        end = None if self._stopped and self._is_left else self._end(halted=self._is_left)
+        self._log.close(end)
+        self._tell(self.progress())
+        return 0 if end is not None and not self._failed else FAILED
+
+    @property
+    def _is_left(self) -> bool:
+        return bool(self._todo or self._later or self._alone or self._tasks)
+
+    def _end(self, *, halted: bool) -> MapEnd:
+        total = len(self._spec.inputs)
+        if halted:
+            return MapEnd(f"It was ended early: {self._failed} of {total} inputs have failed (--halt).", halted=True)
+        if self._failed:
+            return MapEnd(f"{self._failed} of {total} inputs have failed.")
+        return MapEnd(f"All {total} inputs have succeeded.")
+
+    # What is handed out.
+
+    def _hand_out(self) -> None:
+        now = self._clock()
+        while self._later and self._later[0][0] <= now:
+            self._todo.append(heapq.heappop(self._later)[2])
+        while self._todo and len(self._tasks) < self._pool.slots:
+            self._submit(self._batch())
+        if self._alone and not (self._tasks or self._todo or self._later) and self._pool.slots:
+            self._submit([self._alone.popleft()])
+
+    def _batch(self) -> list[Waiting]:
+        batch = [self._todo.popleft()]
+        if batch[0].losses:
+            return batch
+        most = self._spec.batch or self._batch_by_duration()
+        while self._todo and len(batch) < most and not self._todo[0].losses:
+            batch.append(self._todo.popleft())
+        return batch
+
+    def _batch_by_duration(self) -> int:
+        """So that each slot has several batches to come, and no batch takes long."""
+        if not self._mean:
+            return 1
+        share = math.ceil((len(self._todo) + 1) / (2 * max(self._pool.slots, 1)))
+        return max(1, min(int(SOON / self._mean), MOST_IN_A_BATCH, share))
+
+    def _submit(self, batch: list[Waiting]) -> None:
+        self._numbers += 1
+        self._tasks[self._numbers] = Task(self._numbers, tuple(batch), self._clock())
+        self._pool.submit(self._numbers, {"program": self._program, "inputs": [_told(each) for each in batch]})
+
+    def _until_next(self) -> float:
+        if not self._later:
+            return _TELL_EVERY
+        return max(0.0, min(self._later[0][0] - self._clock(), _TELL_EVERY))
+
+    # What has ended.
+
+    def _take(self, task: Task, told: list[Any] | None) -> None:
+        outcomes = None if told is None else _parsed(told, task)
+        if outcomes is None:
+            for each in task.inputs:
+                self._lose(replace(each, losses=each.losses + 1))
+            return
+        now = self._clock()
+        each_took = (now - task.begun) / len(task.inputs)
+        self._mean = each_took if self._mean is None else 0.7 * self._mean + 0.3 * each_took
+        for waiting, outcome in zip(task.inputs, outcomes, strict=True):
+            failed_itself = not outcome.succeeded
+            if failed_itself and waiting.attempt <= self._spec.retries:
+                self._again(waiting)
+            else:
+                self._conclude(replace(outcome, attempt=waiting.attempt, losses=waiting.losses))
+
+    def _again(self, waiting: Waiting) -> None:
+        pause = min(PAUSE * 2 ** (waiting.attempt - 1), _LONGEST_PAUSE)
+        again = replace(waiting, attempt=waiting.attempt + 1)
+        heapq.heappush(self._later, (self._clock() + pause, waiting.input.index, again))
+
+    def _lose(self, waiting: Waiting) -> None:
+        if waiting.losses >= self._spec.losses:
+            reason = (
+                f"Its server was lost each of the {waiting.losses} times that it ran, the last time with nothing else."
+            )
+            if waiting.losses <= ALONE:
+                reason = f"Its server was lost each of the {waiting.losses} times that it ran."
+            self._conclude(
+                InputOutcome(
+                    waiting.input.index,
+                    InputState.LOST,
+                    125,
+                    attempt=waiting.attempt,
+                    losses=waiting.losses,
+                    reason=reason,
+                )
+            )
+        elif waiting.losses >= ALONE:
+            self._alone.append(waiting)
+        else:
+            self._todo.append(waiting)
+
+    def _conclude(self, outcome: InputOutcome) -> None:
+        self._log.add(outcome)
+        self._done.add(outcome.index)
+        self._failed += not outcome.succeeded
+        self._note_error(outcome)
+        self._ends.append(self._clock())
+
+    def _note_error(self, outcome: InputOutcome) -> None:
+        if not outcome.succeeded:
+            line = last_line(outcome)
+            self._errors[line] += 1
+            self._first.setdefault(line, outcome.index)
+
+    # What is told.
+
+    def _tell_sometimes(self) -> None:
+        now = self._clock()
+        if now - self._told >= _TELL_EVERY:
+            self._told = now
+            self._tell(self.progress())
+
+    def progress(self) -> Progress:
+        now = self._clock()
+        while self._ends and now - self._ends[0] > _RECENT:
+            self._ends.popleft()
+        span = now - self._ends[0] if self._ends else 0.0
+        rate = len(self._ends) / span if span > 0 else None
+        waiting = len(self._spec.inputs) - len(self._done)
+        return Progress(
+            epoch=self._log.log.epoch,
+            updated=time.time(),
+            total=len(self._spec.inputs),
+            succeeded=len(self._done) - self._failed,
+            failed=self._failed,
+            running=sum(len(each.inputs) for each in self._tasks.values()),
+            rate=rate,
+            left=waiting / rate if rate else None,
+            servers=tuple(self._pool.servers()),
+            errors=tuple(
+                GroupedError(line, count, self._first[line]) for line, count in self._errors.most_common(MOST_ERRORS)
+            ),
+        )
+
+
+def last_line(outcome: InputOutcome) -> str:
+    """Of standard error, where it is in the log; or the reason."""
+    lines = (outcome.stderr.content or b"").decode(errors="replace").split("\n")
+    said = [each.strip() for each in lines if each.strip()]
+    return (said[-1] if said else outcome.reason)[:LONGEST_LINE]
+
+
+def _told(waiting: Waiting) -> dict[str, Any]:
+    told: dict[str, Any] = {"index": waiting.input.index, "text": waiting.input.text, "attempt": waiting.attempt}
+    if waiting.input.blob is not None:
+        told["blob"] = {"sha256": waiting.input.blob.sha256, "name": waiting.input.blob.name}
+    return told
+
+
+def _parsed(told: list[Any], task: Task) -> list[InputOutcome] | None:
+    """None when a server has said what cannot be of this task: that is no verdict either."""
+    try:
+        found = [parse_outcome(as_object(each, "an outcome")) for each in told]
+    except Malformed:
+        return None
+    return found if [each.index for each in found] == [each.input.index for each in task.inputs] else None

@@ -1,0 +1,97 @@
+"""The coordinator's process, which the server of a map starts (see server/map_server.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from skylift.runner.map.coordinator import Coordinator
+from skylift.runner.map.dask_pool import LocalPool
+from skylift.runner.map.log_writer import LogWriter, Superseded
+from skylift.runner.map.outcome import MapLog
+from skylift.runner.map.progress import Progress, encode_progress
+from skylift.runner.map.spec import MapSpec, parse_spec
+from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.text.json_object import Malformed
+
+PATIENCE = 3600.0
+"""Seconds in which S3 must take what is true. A job's cap ends it before, or its server's timer."""
+_DENIED = 3.0
+"""Seconds for which a denial to read an entry is taken for a role that is not known everywhere yet."""
+BROKEN = 125
+
+
+class PrefixStore:
+    """The job's prefix as a log's Store."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        self._prefix = prefix
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            return patiently(key, lambda: self._prefix.get(key), time.time() + _DENIED)
+        except Unreachable:
+            # A role that may not list the bucket is denied an object that is not there.
+            return None
+
+    def create(self, key: str, body: bytes) -> bool:
+        return patiently(key, lambda: self._prefix.put(key, body, first=True), time.time() + PATIENCE)
+
+
+def main() -> None:
+    told = json.loads(os.environ.pop("SKYLIFT_MAP"))
+    aws = Aws(told["region"], os.environ.get("AWS_ENDPOINT_URL"), Metadata(told["imds"]))
+    try:
+        sys.exit(coordinate(told, Prefix(aws, told["bucket"], told["prefix"])))
+    except Superseded as error:
+        _say(f"Another coordinator goes on with this map: {error}.")
+    except (Malformed, Refused, Unreachable) as error:
+        _say(f"The map cannot go on: {error}.")
+    sys.exit(BROKEN)
+
+
+def coordinate(told: dict[str, Any], prefix: Prefix) -> int:
+    """`told` is what the server's process knows: "socket", "instance" and "threads"."""
+    spec = _read_spec(prefix)
+    log = LogWriter(PrefixStore(prefix), told["instance"])
+    log.begin()
+    pool = LocalPool(told["socket"], told["instance"], spec.per_server or told["threads"])
+    try:
+        coordinator = Coordinator(spec, log, pool, lambda progress: _tell(prefix, progress))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, frame: coordinator.stop())
+        code = coordinator.run()
+        _sum_up(spec, log.log)
+    finally:
+        pool.close()
+    return code
+
+
+def _read_spec(prefix: Prefix) -> MapSpec:
+    found = patiently("in/map.json", lambda: prefix.get("in/map.json"), time.time() + PATIENCE)
+    if found is None:
+        raise Refused(404, "in/map.json is not there")
+    return parse_spec(found)
+
+
+def _tell(prefix: Prefix, progress: Progress) -> None:
+    """Of use to who looks on, and no more: what is true is in the log."""
+    try:
+        prefix.put("server/map/progress.json", encode_progress(progress))
+    except (Unreachable, Refused) as error:
+        _say(f"How far it is cannot be told: {error}")
+
+
+def _sum_up(spec: MapSpec, log: MapLog) -> None:
+    ours = [log.outcomes[each.index] for each in spec.inputs if each.index in log.outcomes]
+    failed = sum(not each.succeeded for each in ours)
+    _say(f"{len(ours) - failed} succeeded, {failed} failed, {len(spec.inputs) - len(ours)} without an outcome.")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")

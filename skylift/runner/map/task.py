@@ -1,0 +1,41 @@
+"""A task, as a worker of Dask runs it: it has the server's own process run some inputs, and waits.
+
+The scheduler gets a reference to `run_inputs`, never code. What it returns is JSON's types only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+SOCKET = "SKYLIFT_MAP_SOCKET"
+
+
+class Withheld(Exception):
+    """The server gives no verdict: it goes down, or the process that runs programs there is gone."""
+
+
+def run_inputs(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """The outcomes of `request["inputs"]`, in their order."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(os.environ[SOCKET])
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            return list(_outcomes(connection, len(request["inputs"])))
+        except OSError as error:
+            raise Withheld(str(error)) from None
+
+
+def _outcomes(connection: socket.socket, count: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            answer = json.loads(line)
+            if "withheld" in answer:
+                raise Withheld(answer["withheld"])
+            found.append(answer["outcome"])
+            if len(found) == count:
+                return found
+    raise Withheld("the server's process is gone")

@@ -1,0 +1,286 @@
+"""One input of a map on its server: its folder, its process, and what is sent of what it leaves.
+
+The folder of a run has `work`, in which the job's files are links to files that nobody may change, and `input`, with
+the local file that the input is, if it is one. What the run leaves in `work` are its results. Afterwards the folder is
+removed. What comes of a run is described in runner/map/outcome.py."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import select
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from skylift.runner.server.aws import Refused, Unreachable, patiently
+from skylift.runner.server.find_files import files_named, spelled
+from skylift.runner.server.input_spawner import Spawner
+from skylift.runner.server.login_user import Login
+from skylift.runner.server.memory import Memory
+from skylift.runner.server.outcome import judge
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.status import State
+from skylift.runner.server.unpack import sha256_of
+
+INLINE = 4096
+"""Bytes of a stream that is part of the outcome itself."""
+SENDING = 600
+"""Seconds in which results and streams must be in S3."""
+_BY_SIGNAL, _BY_ITSELF = 2.0, 0.25
+"""Seconds after the end of a program that failed, in which a shutdown of the server reaches us too: where a signal has
+ended it, and where it has exited."""
+_LONGEST_KEY = 900
+_MOST_RESULTS = 100_000
+
+
+class Withheld(Exception):
+    """There is no verdict: the server goes down, or nobody waits for it any more."""
+
+
+class MapPlace(NamedTuple):
+    """Where a server's inputs run. `tree` are the job's files, `cwd` the working directory relative to it, `python` the
+    interpreter of the program, `down` whether the server goes down."""
+
+    prefix: Prefix
+    login: Login
+    runs: Path
+    tree: Path
+    cwd: str
+    python: str
+    instance: str
+    down: threading.Event
+    env: Dict[str, str]
+
+
+def make_unchangeable(tree: Path) -> None:
+    """All inputs of a server share the job's files."""
+    for folder, _, files in os.walk(str(tree)):
+        for each in (folder, *(os.path.join(folder, name) for name in files)):
+            if os.geteuid() == 0:
+                os.lchown(each, 0, 0)
+            if not os.path.islink(each):
+                os.chmod(each, os.stat(each).st_mode & 0o555)
+
+
+class InputRun:
+    """`program` is {"argv", "python", "args", "outputs", "total"}, `wanted` {"index", "text", "attempt", "blob"*}."""
+
+    def __init__(self, place: MapPlace, spawner: Spawner, program: Dict[str, Any], wanted: Dict[str, Any]) -> None:
+        self._place, self._spawner, self._program, self._wanted = place, spawner, program, wanted
+        self._run = secrets.token_hex(8)
+        self._name = "%08d-%s" % (wanted["index"], self._run)
+        self._folder = place.runs / self._name
+        self._work = self._folder / "work"
+        self._cwd = self._work / place.cwd
+
+    def run(self, owner: socket.socket) -> Dict[str, Any]:
+        """The outcome. Raises Withheld when there is none; `owner` is the connection of whoever waits for it."""
+        try:
+            try:
+                argv = self._prepare()
+            except (Unreachable, Refused, OSError) as error:
+                return self._broken("The input could not be prepared: %s" % error)
+            memory = Memory()
+            ended = self._execute(argv, owner)
+            return self._conclude(ended, memory)
+        finally:
+            shutil.rmtree(str(self._folder), ignore_errors=True)
+
+    # Its folder.
+
+    def _prepare(self) -> List[str]:
+        self._folder.mkdir(mode=0o711, parents=True)
+        self._mirror()
+        argv, args = list(self._program["argv"]), list(self._program["args"])
+        if self._program["python"]:
+            argv[0] = self._place.python
+        text, blob = self._wanted["text"], self._wanted.get("blob")
+        if blob:
+            text = str(self._fetch(blob))
+        if any("{}" in each for each in args):
+            args = [each.replace("{}", text) for each in args]
+        else:
+            args.append(text)
+        self._text = text
+        return argv + args
+
+    def _mirror(self) -> None:
+        """Folders of its own, in which the job's files are links."""
+        tree = str(self._place.tree)
+        for folder, folders, files in os.walk(tree):
+            mine = self._work / os.path.relpath(folder, tree)
+            mine.mkdir(mode=0o755)
+            self._give(mine)
+            for name in [*files, *(each for each in folders if os.path.islink(os.path.join(folder, each)))]:
+                source = os.path.join(folder, name)
+                target = os.readlink(source) if os.path.islink(source) else source
+                os.symlink(target, str(mine / name))
+        if not self._cwd.is_dir():
+            self._cwd.mkdir(parents=True)
+            self._give(self._cwd)
+
+    def _give(self, path: Path) -> None:
+        if os.geteuid() == 0:
+            os.lchown(str(path), self._place.login.uid, self._place.login.gid)
+
+    def _fetch(self, blob: Dict[str, Any]) -> Path:
+        folder = self._folder / "input"
+        folder.mkdir(mode=0o711)
+        path: Path = folder / os.path.basename(blob["name"])
+        key = "in/map/blobs/" + blob["sha256"]
+        patiently(key, lambda: self._place.prefix.fetch(key, path), time.time() + SENDING)
+        if sha256_of(path) != blob["sha256"]:
+            raise Refused(200, "%s is not what was sent" % key)
+        path.chmod(0o644)
+        return path
+
+    # Its process.
+
+    def _execute(self, argv: List[str], owner: socket.socket) -> Dict[str, Any]:
+        env = dict(
+            self._place.env,
+            SKYLIFT_INPUT=self._text,
+            SKYLIFT_INDEX=str(self._wanted["index"]),
+            SKYLIFT_COUNT=str(self._program["total"]),
+            SKYLIFT_ATTEMPT=str(self._wanted["attempt"]),
+        )
+        what = {
+            "argv": argv, "env": env, "cwd": str(self._cwd), "umask": 0o022, "identity": self._place.login.identity(),
+        }  # fmt: skip
+        with self._stream("stdout").open("wb") as out, self._stream("stderr").open("wb") as err:
+            control = self._spawner.start(what, out.fileno(), err.fileno())
+        with control:
+            return self._await_end(control, owner)
+
+    def _stream(self, name: str) -> Path:
+        return self._folder / name
+
+    def _await_end(self, control: socket.socket, owner: socket.socket) -> Dict[str, Any]:
+        poll, come = select.poll(), b""
+        poll.register(control, select.POLLIN | select.POLLHUP)
+        # Its owner says nothing meanwhile: whatever comes is its end.
+        poll.register(owner, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
+        while True:
+            ready = [number for number, _ in poll.poll()]
+            if owner.fileno() in ready:
+                raise Withheld("whoever waits for it is gone")
+            piece = control.recv(4096)
+            come += piece
+            for line in come.split(b"\n")[:-1]:
+                found: Dict[str, Any] = json.loads(line)
+                if "pid" not in found:
+                    return found
+            if not piece:
+                # Only root can have killed the helper, and the helper dies with the server.
+                return {"helper": "lost"}
+
+    # What it leaves.
+
+    def _conclude(self, ended: Dict[str, Any], memory: Memory) -> Dict[str, Any]:
+        if "errno" in ended:
+            return self._not_started(ended)
+        if "code" not in ended:
+            self._stays(_BY_SIGNAL)
+            return self._broken("The process that watched the program was killed.")
+        code = ended["code"]
+        if code:
+            self._stays(_BY_SIGNAL if code < 0 or code > 128 else _BY_ITSELF)
+        elif self._place.down.is_set():
+            raise Withheld("the server goes down")
+        found = judge(code, None, {}, memory.kills(), memory.limit())
+        told = self._told(str(found.state.value), found.exit_code)
+        told.update(started=ended["started"], seconds=round(ended["seconds"], 4))
+        if found.state is not State.SUCCEEDED:
+            told["reason"] = found.reason
+        if found.signal:
+            told["signal"] = found.signal
+        try:
+            self._send(told)
+        except (Unreachable, Refused) as error:
+            return self._broken("What it has left could not be sent: %s" % error)
+        return told
+
+    def _stays(self, seconds: float) -> None:
+        """A failure is an outcome only of a server that stays: a shutdown ends programs before it ends us."""
+        if self._place.down.wait(seconds):
+            raise Withheld("the server goes down")
+
+    def _told(self, state: str, exit_code: int) -> Dict[str, Any]:
+        return {
+            "index": self._wanted["index"], "state": state, "exit_code": exit_code,
+            "attempt": self._wanted["attempt"], "run": self._run, "server": self._place.instance,
+        }  # fmt: skip
+
+    def _broken(self, reason: str) -> Dict[str, Any]:
+        return dict(self._told("broken", 125), reason=reason[:1000])
+
+    def _not_started(self, ended: Dict[str, Any]) -> Dict[str, Any]:
+        code = 127 if ended["errno"] == errno.ENOENT else 126
+        words = os.strerror(ended["errno"]) if ended["errno"] else "it cannot be started"
+        return dict(
+            self._told("failed", code),
+            reason=("The program could not be started: %s: %s." % (ended["path"], words))[:1000],
+        )
+
+    def _send(self, told: Dict[str, Any]) -> None:
+        until = time.time() + SENDING
+        for name in ("stdout", "stderr"):
+            size = self._stream(name).stat().st_size
+            if size > INLINE:
+                with self._stream(name).open("rb") as file:
+                    self._put("%s" % name, file, size, until)
+                told[name] = {"size": size}
+            elif size:
+                told[name] = {"size": size, "content": base64.b64encode(self._stream(name).read_bytes()).decode()}
+        if self._program["outputs"]:
+            self._send_results(told, until)
+
+    def _put(self, name: str, file: Any, size: int, until: float) -> str:
+        return self._place.prefix.put_file("server/map/runs/%s/%s" % (self._name, name), file, size, until)
+
+    def _send_results(self, told: Dict[str, Any], until: float) -> None:
+        sent: Dict[str, Tuple[int, str]] = {}
+        missing: List[str] = []
+
+        def tell(inner: str, error: OSError) -> None:
+            missing.append("%s: %s" % (inner, error.strerror))
+
+        for pattern in self._program["outputs"]:
+            for found in files_named(str(self._cwd), pattern, tell):
+                path, full = spelled(found.inner), self._cwd / found.inner
+                if path in sent or full.is_symlink() or len(sent) >= _MOST_RESULTS:
+                    continue
+                try:
+                    path.encode()
+                    with full.open("rb") as file:
+                        size = os.fstat(file.fileno()).st_size
+                        sent[path] = size, self._put(_result_key(path), file, size, until)
+                except UnicodeEncodeError:
+                    missing.append("%s: its name is not UTF-8" % ascii(path))
+                except OSError as error:
+                    missing.append("%s: %s" % (path, error.strerror))
+        if sent:
+            told["results"] = [[path, size, digest] for path, (size, digest) in sorted(sent.items())]
+        if missing:
+            told["missing"] = [each[:1000] for each in missing[:1000]]
+
+
+def _result_key(path: str) -> str:
+    if len(path.encode()) <= _LONGEST_KEY:
+        return "results/" + path
+    return "files/" + hashlib.sha256(path.encode()).hexdigest()
+
+
+def remove_runs(runs: Path) -> None:
+    """What an earlier server of this map has left here."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(str(runs))

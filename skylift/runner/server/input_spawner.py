@@ -1,0 +1,191 @@
+"""Processes of a map's inputs: each below a helper that ends whatever it leaves.
+
+The map's server forks the spawner while it has one thread. The spawner forks a helper for each input, and the helper
+starts the program. The helper is a subreaper: a process that has left the program's session, or has lost its parent, is
+the helper's child before long. When the program has ended, or whoever asked for it is gone, the helper kills all that
+is left below it; only then it answers. When the server is killed, its ends of all sockets are closed.
+
+A request is one byte with four descriptors: a file with JSON ({"argv", "env", "cwd", "umask", "identity"}), standard
+output, standard error, and the helper's end of a pair of sockets. The helper writes one line of JSON there: {"pid"}
+once it has started, then {"code", "seconds", "started"}; or {"errno", "path"} if it could not be started. It ends the
+program when the other end is closed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+from skylift.runner.server.guardian import PR_SET_CHILD_SUBREAPER, code_of
+
+_PR_SET_PDEATHSIG = 1
+_DESCRIPTORS = 4
+
+
+class Spawner:
+    """To be made before the process has a second thread. `start` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._socket.close()
+            try:
+                _serve(other)
+            finally:
+                os._exit(0)
+        other.close()
+
+    def start(self, what: Dict[str, Any], out: int, err: int) -> socket.socket:
+        """The pair's end on which the helper answers. Closing it ends the program and all that it has started."""
+        ours, theirs = socket.socketpair()
+        told = os.memfd_create("input")
+        try:
+            os.write(told, json.dumps(what).encode("utf-8", "surrogateescape"))
+            os.lseek(told, 0, os.SEEK_SET)
+            socket.send_fds(self._socket, [b"s"], [told, out, err, theirs.fileno()])
+        finally:
+            os.close(told)
+            theirs.close()
+        return ours
+
+    def close(self) -> None:
+        self._socket.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+def _serve(requests: socket.socket) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        # The server of the map decides what a signal means.
+        signal.signal(number, signal.SIG_IGN)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    helpers: List[int] = []
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(requests, 1, _DESCRIPTORS)
+        _reap(helpers)
+        if not message:
+            break
+        helper = os.fork()
+        if helper == 0:
+            try:
+                requests.close()
+                _help(libc, *descriptors)
+            finally:
+                os._exit(0)
+        helpers.append(helper)
+        for each in descriptors:
+            os.close(each)
+    end_children()
+
+
+def _reap(helpers: List[int]) -> None:
+    """What a helper leaves that was killed itself is ours now."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+            if not ended:
+                break
+            if ended in helpers:
+                helpers.remove(ended)
+    for each in children():
+        if each not in helpers:
+            _kill(each)
+
+
+def _help(libc: Any, told: int, out: int, err: int, control: int) -> None:
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    answers = socket.socket(fileno=control)
+    with os.fdopen(told, "rb") as file:
+        what = json.loads(file.read().decode("utf-8", "surrogateescape"))
+
+    def become() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+
+    began, clock = time.time(), time.monotonic()
+    try:
+        process = subprocess.Popen(
+            what["argv"],
+            cwd=what["cwd"],
+            env=what["env"],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            umask=what["umask"],
+            start_new_session=True,
+            preexec_fn=become,  # noqa: PLW1509 (there is one thread)
+            **what["identity"],
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        path = error.filename if isinstance(error, OSError) else None
+        answer = {"errno": getattr(error, "errno", None) or 0, "path": str(path or what["argv"][0])}
+        return _tell(answers, answer)
+    with contextlib.suppress(OSError):
+        # The kernel's OOM killer is to choose it before us.
+        Path("/proc/%d/oom_score_adj" % process.pid).write_text("500")
+    os.close(out)
+    os.close(err)
+    _tell(answers, {"pid": process.pid})
+    ended = os.pidfd_open(process.pid)
+    poll = select.poll()
+    poll.register(ended, select.POLLIN)
+    poll.register(answers, select.POLLIN | select.POLLHUP)
+    ready = [number for number, _ in poll.poll()]
+    if ended not in ready:
+        return end_children()
+    code = code_of(os.waitid(os.P_PID, process.pid, os.WEXITED))
+    seconds = time.monotonic() - clock
+    end_children()
+    return _tell(answers, {"code": code, "seconds": seconds, "started": began})
+
+
+def _tell(answers: socket.socket, what: Dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        answers.sendall(json.dumps(what).encode() + b"\n")
+
+
+def end_children() -> None:
+    """Kill all children, and theirs, which come to be ours, until there are none."""
+    while True:
+        left = children()
+        for each in left:
+            _kill(each)
+        try:
+            while os.waitpid(-1, 0 if left else os.WNOHANG)[0] and left:
+                left.pop()
+        except ChildProcessError:
+            return
+        if not left and not children():
+            return
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def children() -> List[int]:
+    """Of this process, which has one thread."""
+    me = os.getpid()
+    try:
+        return [int(each) for each in Path("/proc/%d/task/%d/children" % (me, me)).read_text().split()]
+    except FileNotFoundError:
+        # A kernel without CONFIG_PROC_CHILDREN.
+        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _parent(entry) == me]
+
+
+def _parent(process: Path) -> int:
+    with contextlib.suppress(OSError, IndexError):
+        return int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    return 0

@@ -1,0 +1,206 @@
+"""What a map's server runs: its inputs' programs, and the processes of Dask that hand these out.
+
+It is started as the job's program, so the job's caps, its streams and its end are those of any job. It runs as root.
+The programs of inputs belong to it: a worker of Dask asks for one through a socket and waits there. When that
+connection breaks, because the worker is gone, the program is ended; when this process is gone, all of them are.
+
+The socket takes lines of JSON: {"program", "inputs"}, as input_run.py describes them. It answers a line for each input
+in their order, {"outcome"}, or {"withheld": reason} instead of all that would follow.
+
+Dask's processes run as a user of their own. Who may connect to them may execute anything as them; so they have no port
+that a program of an input could use, nor may such a program open the socket.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from skylift.runner.server.aws import Aws, Metadata, patiently
+from skylift.runner.server.console import say
+from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_unchangeable, remove_runs
+from skylift.runner.server.input_spawner import Spawner
+from skylift.runner.server.login_user import Login
+from skylift.runner.server.prefix import Prefix
+
+DASK_USER = 61_904
+"""The user of Dask's processes: a number that no account has."""
+_ENDING = 8.0
+"""Seconds that the coordinator has to write down what it knows, before it is killed."""
+_PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "NO_PROXY", "no_proxy", "PATH", "LANG")
+_MOST_STARTS = 8
+"""Times that a coordinator is started on one server."""
+_MOST = 64 << 20
+"""Bytes of a request."""
+
+
+def map_argv(
+    archive: Path, python: str, tools: str, where: Dict[str, str], root: str, login: Login, cwd: str
+) -> List[str]:
+    """The command that starts this: `python` is the interpreter of the inputs' program, `tools` that of Dask, and `cwd`
+    the working directory in the job's folder."""
+    options = dict(
+        where, root=root, user=login.user.pw_name, python=python, tools=tools, tree=str(login.place), cwd=cwd
+    )
+    start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.map_server import main; main()" % str(
+        archive
+    )
+    words = ["--%s=%s" % (name, value) for name, value in options.items()]
+    return [sys.executable, "-c", start, "--archive=%s" % archive, *words]
+
+
+class MapServer:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        # First of all, while there is one thread.
+        self._spawner = Spawner()
+        aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
+        self._down = threading.Event()
+        self._signal = 0
+        self._folder = Path(options.root) / "var/lib/skylift" / options.job / "map"
+        login = Login(options.user, Path(options.root), options.job, options.region)
+        instance = patiently("instance id", aws.instance, float("inf"))
+        self._place = MapPlace(
+            Prefix(aws, options.bucket, options.prefix), login, self._folder / "runs", Path(options.tree), options.cwd,
+            options.python, instance, self._down, dict(os.environ),
+        )  # fmt: skip
+        self._uid = DASK_USER if os.geteuid() == 0 else os.geteuid()
+        self._coordinator: Optional[subprocess.Popen[bytes]] = None
+        self._starting = threading.Lock()
+
+    def run(self) -> int:
+        """The exit code: the coordinator's, or that of the signal that has ended it."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, frame: self._go_down(number))
+        remove_runs(self._place.runs)
+        self._place.runs.mkdir(mode=0o711, parents=True)
+        self._folder.chmod(0o711)
+        make_unchangeable(self._place.tree)
+        with self._listen() as listening:
+            threading.Thread(target=self._serve, args=(listening,), name="inputs", daemon=True).start()
+            code = self._see_through(listening.getsockname())
+        self._spawner.close()
+        remove_runs(self._place.runs)
+        return 128 + self._signal if self._signal else code
+
+    def _go_down(self, number: int) -> None:
+        """A shutdown, a cancel or a Ctrl-C: nothing that ends from now on is a verdict."""
+        self._signal = self._signal or number
+        self._down.set()
+
+    def _listen(self) -> socket.socket:
+        home = self._folder / "dask"
+        home.mkdir(mode=0o700, exist_ok=True)
+        path = home / "inputs.sock"
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        listening.listen(128)
+        if os.geteuid() == 0:
+            os.chown(str(home), self._uid, self._uid)
+            os.chown(str(path), self._uid, self._uid)
+        path.chmod(0o600)
+        return listening
+
+    # The coordinator.
+
+    def _see_through(self, path: str) -> int:
+        """A coordinator that is killed has a successor, which reads in the log what has an outcome."""
+        threading.Thread(target=self._end_coordinator, name="end", daemon=True).start()
+        pause = 0.1
+        for _ in range(_MOST_STARTS):
+            code = self._coordinate(path)
+            if code >= 0 or self._down.is_set():
+                return code if code >= 0 else 128 - code
+            say("the coordinator was ended by signal %d; another one takes its place" % -code)
+            self._down.wait(pause)
+            pause *= 2
+        return 125
+
+    def _coordinate(self, path: str) -> int:
+        """The exit code as in Popen."""
+        options = self._options
+        told = {
+            "bucket": options.bucket, "prefix": options.prefix, "region": options.region, "imds": options.imds,
+            "socket": path, "instance": self._place.instance, "threads": os.cpu_count() or 1,
+        }  # fmt: skip
+        home = self._folder / "dask"
+        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        env.update(
+            HOME=str(home), TMPDIR=str(home), USER="skylift-dask", LOGNAME="skylift-dask", PYTHONUNBUFFERED="1",
+            SKYLIFT_MAP=json.dumps(told),
+        )  # fmt: skip
+        start = "import sys; sys.path.insert(0, %r); from skylift.runner.map.main import main; main()" % options.archive
+        identity: Dict[str, Any] = {}
+        if os.geteuid() == 0:
+            identity = {"user": self._uid, "group": self._uid, "extra_groups": []}
+        with self._starting:
+            if self._down.is_set():
+                return -self._signal
+            self._coordinator = subprocess.Popen(
+                [options.tools, "-I", "-c", start], env=env, cwd=str(home), stdin=subprocess.DEVNULL, **identity,
+            )  # fmt: skip
+        return self._coordinator.wait()
+
+    def _end_coordinator(self) -> None:
+        self._down.wait()
+        with self._starting:
+            coordinator = self._coordinator
+        if coordinator is None:
+            return
+        coordinator.send_signal(signal.SIGTERM)
+        try:
+            coordinator.wait(_ENDING)
+        except subprocess.TimeoutExpired:
+            coordinator.kill()
+
+    # The socket.
+
+    def _serve(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+            if peer not in (0, self._uid):
+                return
+            with contextlib.suppress(OSError), connection.makefile("rb") as lines:
+                for line in iter(lambda: lines.readline(_MOST), b""):
+                    self._run_all(json.loads(line), connection)
+
+    def _run_all(self, request: Dict[str, Any], connection: socket.socket) -> None:
+        for wanted in request["inputs"]:
+            try:
+                run = InputRun(self._place, self._spawner, request["program"], wanted)
+                answer: Dict[str, Any] = {"outcome": run.run(connection)}
+            except Withheld as why:
+                answer = {"withheld": str(why)}
+            connection.sendall(json.dumps(answer).encode() + b"\n")
+            if "withheld" in answer:
+                break
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="map")
+    parser.add_argument("--root", default="/")
+    for name in ("archive", "bucket", "prefix", "region", "imds", "user", "python", "tools", "tree", "cwd"):
+        parser.add_argument("--" + name, required=True)
+    options = parser.parse_args()
+    options.job = options.prefix.rstrip("/").rsplit("/", 1)[-1]
+    sys.exit(MapServer(options).run())

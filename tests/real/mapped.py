@@ -1,0 +1,68 @@
+"""A map as its client leaves it, without the client's words: for tests of what servers do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from real_cloud import RealCloud
+
+from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.outcome import MapLog
+from skylift.runner.map.spec import MapSpec, encode_spec
+
+# Submits the map whose spec is in standard input, and says where it is.
+PROGRAM = """
+import json, sys
+from dataclasses import replace
+from skylift.python import work
+from skylift.python.watching import Watcher
+from skylift.runner.job.job import MapPart
+from skylift.runner.map.keys import MapKeys
+
+name, blobs = sys.argv[1], json.loads(sys.argv[2])
+
+def send(api, bucket):
+    for digest, path in blobs.items():
+        api.put(bucket, MapKeys(name).blob(digest), open(path, "rb").read())
+
+planned, settings = work.plan("map", "job.py", (), {"name": name, "in_": "*.py", "max_time": "10m"})
+planned = replace(planned, map=MapPart(sys.stdin.buffer.read(), send))
+with Watcher(None, None, progress=False) as watcher:
+    launched = work.start_submission(planned, settings, watcher, None).result()
+print(json.dumps({"bucket": launched.account.bucket, "instance": launched.server.instance}))
+"""
+
+
+class Mapped:
+    def __init__(self, cloud: RealCloud, folder: Path, name: str, spec: MapSpec, blobs: dict[str, str]) -> None:
+        self._cloud, self.name, self.keys = cloud, name, MapKeys(name)
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, name, json.dumps(blobs)],
+            cwd=folder, env=cloud.environment, input=encode_spec(spec), capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        told: dict[str, Any] = json.loads(done.stdout)
+        self.bucket, self.instance = told["bucket"], told["instance"]
+
+    def log(self) -> MapLog:
+        """What is true by now. Each entry is read as the client reads it."""
+        log, s3 = MapLog(), self._cloud.client("s3")
+        found = s3.list_objects_v2(Bucket=self.bucket, Prefix=self.keys.log).get("Contents", [])
+        for number, each in enumerate(sorted(found, key=lambda entry: str(entry["Key"]))):
+            assert each["Key"] == self.keys.log_entry(number)
+            log.read([self.read(each["Key"])])
+        return log
+
+    def read(self, key: str) -> bytes:
+        content: bytes = self._cloud.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return content
+
+    def wait(self) -> dict[str, Any]:
+        """Until the job has ended: what `skylift wait` says of it."""
+        done = self._cloud.skylift("wait", self.name, "--json", check=False)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found

@@ -1,0 +1,111 @@
+"""A map on one server: each input a process of its own, one outcome each, and nothing left."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from mapped import Mapped
+from real_cloud import RealCloud
+
+from skylift.runner.map.outcome import INLINE, InputOutcome, InputState, MapEnd
+from skylift.runner.map.progress import GroupedError, parse_progress
+from skylift.runner.map.spec import Blob, MapInput, MapSpec
+from skylift.runner.server.map_server import DASK_USER
+
+pytestmark = pytest.mark.real
+
+# Squares its input. Says where it is, and leaves a file; some inputs are of another kind.
+PROGRAM = """
+import os, subprocess, sys
+import helper
+word = sys.argv[-1]
+print(os.environ["SKYLIFT_INDEX"], os.environ["SKYLIFT_COUNT"], os.environ["SKYLIFT_ATTEMPT"], os.getuid())
+if word == "bad":
+    raise ValueError("of no use")
+if word == "again" and os.environ["SKYLIFT_ATTEMPT"] == "1":
+    sys.exit(75)
+if word == "daemon":
+    # Leaves its session and its parent: whoever looks for it by either does not find it.
+    subprocess.Popen(["sh", "-c", "setsid sleep 4242 & exit"], start_new_session=True)
+if word == "loud":
+    print("x" * 100_000)
+if os.path.exists(word):
+    word = str(len(open(word).read()))
+assert os.listdir(".") == os.listdir(os.path.dirname(os.path.abspath(__file__)))
+open("square.txt", "w").write(str(helper.square(word)))
+"""
+
+
+def test_each_input_has_one_outcome(cloud: RealCloud, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(PROGRAM)
+    (tmp_path / "helper.py").write_text("def square(word):\n    return int(word) ** 2 if word.isdigit() else word\n")
+    (tmp_path / "five").write_text("12345")
+    digest = hashlib.sha256(b"12345").hexdigest()
+    words = [*map(str, range(20)), "bad", "again", "daemon", "loud"]
+    inputs = [MapInput(number, word, word) for number, word in enumerate(words)]
+    inputs.append(MapInput(24, "five", "five", Blob(digest, 5, "five")))
+    spec = MapSpec(("python", "job.py"), True, ("-v", "{}"), tuple(inputs), outputs=("*.txt",), retries=1)
+    mapped = Mapped(cloud, tmp_path, "squares", spec, {digest: str(tmp_path / "five")})
+    assert cloud.skylift("wait", "squares", check=False).returncode == 1
+    log = mapped.log()
+    assert log.ended == MapEnd("1 of 25 inputs have failed.")
+    outcomes = log.outcomes
+    assert sorted(outcomes) == list(range(25))
+    failed = [each for each in outcomes.values() if not each.succeeded]
+    assert [(each.index, each.exit_code, each.attempt, each.state) for each in failed] == [
+        (20, 1, 2, InputState.FAILED)
+    ]
+    assert (outcomes[20].stderr.content or b"").endswith(b"ValueError: of no use\n")
+    assert outcomes[21].attempt == 2, "it was started again"
+    squares = [results(mapped, outcomes[index])["square.txt"] for index in range(25) if index != 20]
+    assert squares == [*(str(each**2).encode() for each in range(20)), b"again", b"daemon", b"loud", b"25"]
+    assert outcomes[23].stdout.size > INLINE
+    assert mapped.read(mapped.keys.run(23, str(outcomes[23].run)) + "stdout").endswith(b"x" * 100_000 + b"\n")
+    index, count, attempt, uid = (outcomes[3].stdout.content or b"").split()
+    assert (index, count, attempt) == (b"3", b"25", b"1")
+    assert uid not in (b"0", str(DASK_USER).encode()), "the program's user is neither root nor Dask's"
+    progress = parse_progress(mapped.read(mapped.keys.progress))
+    assert (progress.succeeded, progress.failed, progress.waiting) == (24, 1, 0)
+    assert progress.errors == (GroupedError("ValueError: of no use", 1, 20),)
+
+
+def results(mapped: Mapped, outcome: InputOutcome) -> dict[str, bytes]:
+    found = {}
+    for each in outcome.results:
+        found[each.path] = mapped.read(mapped.keys.run(outcome.index, str(outcome.run)) + f"results/{each.path}")
+        assert hashlib.sha256(found[each.path]).hexdigest() == each.sha256
+    return found
+
+
+# The first time, the sixth input kills the coordinator, and waits for its own end. Programs may not ask for runs.
+KILLS = """
+import os, socket, subprocess, sys, time
+number = int(sys.argv[-1])
+if number == 5 and not os.path.exists("/tmp/killed"):
+    try:
+        socket.socket(socket.AF_UNIX).connect("/var/lib/skylift/killed/map/dask/inputs.sock")
+        sys.exit("any program can ask for runs")
+    except PermissionError:
+        pass
+    open("/tmp/killed", "w").close()
+    subprocess.run(["sudo", "pkill", "-9", "-u", "61904"], check=True)
+    time.sleep(600)
+print(number)
+"""
+
+
+def test_a_coordinator_that_is_killed_has_a_successor_that_runs_what_is_left(cloud: RealCloud, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(KILLS)
+    inputs = tuple(MapInput(number, str(number), str(number)) for number in range(20))
+    mapped = Mapped(cloud, tmp_path, "killed", MapSpec(("python", "job.py"), True, (), inputs, batch=1), {})
+    assert cloud.skylift("wait", "killed", check=False).returncode == 0
+    log = mapped.log()
+    assert log.epoch == 2
+    assert sorted(log.outcomes) == list(range(20))
+    assert sum(int(each.stdout.content or b"0") for each in log.outcomes.values()) == sum(range(20))
+    assert log.ended == MapEnd("All 20 inputs have succeeded.")
+    cloud.client("ec2").get_waiter("instance_terminated").wait(
+        InstanceIds=[mapped.instance], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )

@@ -1,0 +1,209 @@
+"""Which input runs when, and what its end means: against a pool of the test's own, in which servers come to grief."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from test_map_log import Bucket
+
+from skylift.runner.map import coordinator as mind
+from skylift.runner.map.coordinator import Coordinator
+from skylift.runner.map.log_writer import LogWriter, Superseded
+from skylift.runner.map.outcome import InputState
+from skylift.runner.map.progress import MapServer, Progress
+from skylift.runner.map.spec import Halt, MapInput, MapSpec
+
+Verdict = Callable[[dict[str, Any], list[int]], int | None]
+"""The exit code of an input, given all that run now; None where its server dies."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Pool:
+    """Each task takes a second. A server that dies takes all that runs there."""
+
+    def __init__(self, clock: Clock, verdict: Verdict, slots: int = 4) -> None:
+        self._clock, self._verdict, self.slots = clock, verdict, slots
+        self.running: dict[int, list[dict[str, Any]]] = {}
+        self.seen: list[list[int]] = []
+        self.ran: list[tuple[int, int]] = []
+
+    def submit(self, number: int, request: dict[str, Any]) -> None:
+        self.running[number] = request["inputs"]
+        self.ran += [(each["index"], each["attempt"]) for each in request["inputs"]]
+        assert len(self.running) <= self.slots
+
+    def ended(self, timeout: float) -> list[tuple[int, list[Any] | None]]:
+        self._clock.now += 1 if self.running else timeout
+        now = [each["index"] for task in self.running.values() for each in task]
+        self.seen.append(now)
+        codes = {number: [self._verdict(each, now) for each in task] for number, task in self.running.items()}
+        dead = any(None in each for each in codes.values())
+        told = [
+            (number, None if dead else self._outcomes(task, codes[number])) for number, task in self.running.items()
+        ]
+        self.running = {}
+        return told
+
+    def _outcomes(self, task: list[dict[str, Any]], codes: Sequence[int | None]) -> list[Any]:
+        return [
+            {"index": each["index"], "state": "failed" if code else "succeeded", "exit_code": code}
+            for each, code in zip(task, codes, strict=True)
+        ]
+
+    def servers(self) -> Sequence[MapServer]:
+        return [MapServer("i-a", sum(map(len, self.running.values())))]
+
+
+class Case:
+    def __init__(self, verdict: Verdict, count: int = 20, bucket: Bucket | None = None, **spec: Any) -> None:
+        self.bucket, self.clock = bucket or Bucket(), Clock()
+        self.pool = Pool(self.clock, verdict)
+        self.told: list[Progress] = []
+        inputs = tuple(MapInput(number, str(number), str(number)) for number in range(count))
+        spec = MapSpec(("python", "job.py"), True, (), inputs, **spec)
+        log = LogWriter(self.bucket, "i-a")
+        log.begin()
+        self.coordinator = Coordinator(spec, log, self.pool, self.told.append, self.clock)
+
+    def run(self) -> int:
+        return self.coordinator.run()
+
+
+def test_every_input_has_an_outcome_and_what_failed_is_named() -> None:
+    case = Case(lambda each, now: 3 if each["index"] in (4, 9) else 0)
+    assert case.run() == 1
+    log = case.bucket.log()
+    assert {index: each.exit_code for index, each in log.outcomes.items()} == {
+        index: 3 if index in (4, 9) else 0 for index in range(20)
+    }
+    assert log.ended is not None
+    assert log.ended.reason == "2 of 20 inputs have failed."
+    assert (case.told[-1].succeeded, case.told[-1].failed, case.told[-1].running) == (18, 2, 0)
+
+
+def test_a_failure_is_repeated_as_often_as_was_asked_and_later_each_time() -> None:
+    case = Case(lambda each, now: 75 if each["index"] == 3 and each["attempt"] < 3 else 0, retries=2)
+    assert case.run() == 0
+    assert [attempt for index, attempt in case.pool.ran if index == 3] == [1, 2, 3]
+    assert case.bucket.log().outcomes[3].attempt == 3
+    assert case.clock.now >= 1 + 2
+
+
+def test_an_input_that_kills_its_server_fails_by_name_and_the_others_do_not() -> None:
+    case = Case(lambda each, now: None if each["index"] == 7 else 0, batch=3)
+    assert case.run() == 1
+    outcomes = case.bucket.log().outcomes
+    assert {index for index, each in outcomes.items() if not each.succeeded} == {7}
+    assert (outcomes[7].state, outcomes[7].losses, outcomes[7].exit_code) == (InputState.LOST, 3, 125)
+    assert [7] in case.pool.seen, "it has run with nothing else"
+    assert all(each.losses < 3 for index, each in outcomes.items() if index != 7)
+
+
+def test_servers_that_die_by_themselves_are_no_ones_fault() -> None:
+    deaths = iter([True, True, *[False] * 1000])
+    case = Case(lambda each, now: None if each["index"] == now[0] and next(deaths) else 0)
+    assert case.run() == 0
+    assert max(each.losses for each in case.bucket.log().outcomes.values()) in (1, 2)
+
+
+@pytest.mark.parametrize("halt", [Halt(count=3), Halt(share=0.15)])
+def test_too_many_failures_end_it_early(halt: Halt) -> None:
+    case = Case(lambda each, now: int(each["index"] % 2), count=20, halt=halt, batch=1)
+    assert case.run() == 1
+    log = case.bucket.log()
+    assert log.ended is not None
+    assert log.ended.halted
+    assert log.ended.reason.startswith("It was ended early: ")
+    assert len(log.outcomes) < 20
+
+
+def test_who_comes_later_runs_only_what_has_no_outcome() -> None:
+    first = Case(lambda each, now: 0)
+    end = first.pool.ended
+
+    def stopping(timeout: float) -> list[tuple[int, list[Any] | None]]:
+        first.coordinator.stop()
+        return end(timeout)
+
+    first.pool.ended = stopping
+    first.run()
+    had = dict(first.bucket.log().outcomes)
+    assert 0 < len(had) < 20
+    assert first.bucket.log().ended is None
+    second = Case(lambda each, now: 5, bucket=first.bucket)
+    second.run()
+    assert {index for index, _ in second.pool.ran} == set(range(20)) - set(had)
+    outcomes = first.bucket.log().outcomes
+    assert {index: outcomes[index] for index in had} == had
+
+
+def test_one_that_has_a_successor_stops_and_its_outcomes_do_not_count() -> None:
+    case = Case(lambda each, now: 9)
+    other = LogWriter(case.bucket, "i-b")
+    other.begin()
+    with pytest.raises(Superseded):
+        case.run()
+    assert case.bucket.log().outcomes == {}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        [{"index": 99, "state": "succeeded", "exit_code": 0}],
+        [{"index": 0, "state": "fine", "exit_code": 0}],
+        ["x"],
+    ],
+)
+def test_what_is_no_outcome_of_the_task_is_none(told: list[Any]) -> None:
+    case = Case(lambda each, now: 0, count=1)
+    case.pool._outcomes = lambda task, codes: told
+    assert case.run() == 1
+    assert case.bucket.log().outcomes[0].state == InputState.LOST
+
+
+def test_small_inputs_go_together_and_large_ones_alone() -> None:
+    case = Case(lambda each, now: 0, count=400)
+    took = 0.001
+
+    def quick(timeout: float) -> list[tuple[int, list[Any] | None]]:
+        case.clock.now += took - 1
+        return end(timeout)
+
+    end = case.pool.ended
+    case.pool.ended = quick
+    sizes: list[int] = []
+    submit = case.pool.submit
+    case.pool.submit = lambda number, request: (sizes.append(len(request["inputs"])), submit(number, request))[1]
+    assert case.run() == 0
+    assert sizes[:4] == [1, 1, 1, 1]
+    assert max(sizes) > 20
+    assert max(sizes) <= mind.MOST_IN_A_BATCH
+    slow = Case(lambda each, now: 0, count=40)
+    sizes.clear()
+    slow.pool.submit, plain = (
+        (lambda number, request: (sizes.append(len(request["inputs"])), plain(number, request))[1]),
+        slow.pool.submit,
+    )
+    assert slow.run() == 0
+    assert set(sizes) == {1}
+
+
+def test_errors_are_grouped_by_the_last_line_of_standard_error() -> None:
+    from skylift.runner.map.coordinator import last_line
+    from skylift.runner.map.outcome import InputOutcome, RunStream
+
+    failed = InputOutcome(1, InputState.FAILED, 1, reason="The program exited with 1.")
+    assert last_line(failed) == "The program exited with 1."
+    text = b"Traceback\nValueError: x\n\n"
+    assert last_line(replace(failed, stderr=RunStream(len(text), text, len(text)))) == "ValueError: x"

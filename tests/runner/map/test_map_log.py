@@ -1,0 +1,101 @@
+"""The log of a map has one writer at a time, and what it says once it says for good."""
+
+from __future__ import annotations
+
+import pytest
+
+from skylift.runner.map.log_writer import LogWriter, Superseded, entry_key
+from skylift.runner.map.outcome import InputOutcome, InputState, MapEnd, MapLog
+
+
+class Bucket:
+    """Conditional writes, of which the answer to some is lost; reading what is not there may be denied."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.lost = 0
+
+    def read(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    def create(self, key: str, body: bytes) -> bool:
+        if key in self.objects:
+            return False
+        self.objects[key] = body
+        if self.lost:
+            self.lost -= 1
+            return self.create(key, body)  # the request is repeated, since its answer was lost
+        return True
+
+    def log(self) -> MapLog:
+        log = MapLog()
+        log.read(self.objects[entry_key(number)] for number in range(len(self.objects)))
+        return log
+
+
+def outcome(index: int, exit_code: int = 0) -> InputOutcome:
+    return InputOutcome(index, InputState.FAILED if exit_code else InputState.SUCCEEDED, exit_code)
+
+
+def test_what_is_written_is_there_in_order_and_each_epoch_goes_on_from_the_last() -> None:
+    bucket = Bucket()
+    first = LogWriter(bucket, "i-a")
+    first.begin()
+    for index in range(50):
+        first.add(outcome(index))
+    first.close(None)
+    second = LogWriter(bucket, "i-b")
+    assert sorted(second.begin().outcomes) == list(range(50))
+    second.add(outcome(50))
+    second.close(MapEnd("Done."))
+    log = bucket.log()
+    assert (log.epoch, sorted(log.outcomes), log.ended) == (2, list(range(51)), MapEnd("Done."))
+
+
+def test_a_writer_that_has_a_successor_writes_nothing_more() -> None:
+    bucket = Bucket()
+    first, second = LogWriter(bucket, "i-a"), LogWriter(bucket, "i-b")
+    first.begin()
+    second.begin()
+    first.add(outcome(1, 7))
+    with pytest.raises(Superseded):
+        first.close(MapEnd("Done."))
+    second.add(outcome(1))
+    second.close(None)
+    assert bucket.log().outcomes == {1: outcome(1)}
+
+
+def test_of_two_that_begin_at_once_one_has_the_next_epoch_and_the_other_the_one_after() -> None:
+    bucket = Bucket()
+    first = LogWriter(bucket, "i-a")
+
+    class Meanwhile:
+        def __init__(self) -> None:
+            self.come = False
+
+        def read(self, key: str) -> bytes | None:
+            found = bucket.read(key)
+            if found is None and not self.come:
+                self.come = True
+                first.begin()
+            return found
+
+        def create(self, key: str, body: bytes) -> bool:
+            return bucket.create(key, body)
+
+    second = LogWriter(Meanwhile(), "i-b")
+    assert second.begin().epoch == 2
+    first.add(outcome(1))
+    with pytest.raises(Superseded):
+        first.close(None)
+
+
+def test_a_write_whose_answer_was_lost_is_no_successors() -> None:
+    bucket = Bucket()
+    bucket.lost = 3
+    writer = LogWriter(bucket, "i-a")
+    writer.begin()
+    writer.add(outcome(1))
+    writer.close(MapEnd("Done."))
+    assert bucket.log().ended == MapEnd("Done.")
+    assert bucket.lost == 0

@@ -1,0 +1,153 @@
+"""The processes of a map's inputs, as they are: whatever one leaves is gone when it has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Takes {"argv"} a line, and hands out the answers; "close N" closes one that runs.
+SERVER = """
+import json, os, sys
+from skylift.runner.server.input_spawner import Spawner
+
+spawner, running = Spawner(), {}
+print(json.dumps({"spawner": spawner.pid}), flush=True)
+for line in sys.stdin:
+    what = json.loads(line)
+    if "close" in what:
+        for each in running.pop(what["close"]):
+            each.close()
+        continue
+    given = {"cwd": os.getcwd(), "env": dict(os.environ), "umask": 0o22, "identity": {}, **what}
+    control = spawner.start(given, 1 if what.get("shown") else os.open("out", os.O_WRONLY | os.O_CREAT), 2)
+    lines = control.makefile("r")
+    first = json.loads(lines.readline())
+    print(json.dumps(first), flush=True)
+    if what.get("wait", True) and "pid" in first:
+        print(lines.readline().strip() or "{}", flush=True)
+    running[first.get("pid")] = lines, control
+spawner.close()
+"""
+
+
+class Server:
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.spawner = self.answer()["spawner"]
+
+    def answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return found
+
+    def tell(self, **what: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+
+    def python(self, source: str, **more: Any) -> dict[str, Any]:
+        self.tell(argv=[sys.executable, "-c", textwrap.dedent(source)], **more)
+        return self.answer()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    found = Server(tmp_path)
+    yield found
+    found.process.kill()
+    found.process.communicate()
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def await_end(pid: int) -> None:
+    until = time.monotonic() + 30
+    while runs(pid):
+        assert time.monotonic() < until, f"{pid} still runs"
+        time.sleep(0.01)
+
+
+# Has a child that has left its session and lost its parent; says its pid.
+LEAVES = """
+    import os, sys, time
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            open("left", "w").write(str(os.getpid()))
+            os.rename("left", "there")
+            time.sleep(600)
+        os._exit(0)
+    while not os.path.exists("there"):
+        time.sleep(0.01)
+"""
+
+
+def test_its_end_is_told_as_it_was(server: Server) -> None:
+    server.python("import sys; sys.exit(7)")
+    told = server.answer()
+    assert told["code"] == 7
+    assert told["seconds"] > 0
+    server.python("import os; os.kill(os.getpid(), 9)")
+    assert server.answer()["code"] == -9
+    server.tell(argv=["/no/such/program"])
+    assert server.answer() == {"errno": 2, "path": "/no/such/program"}
+
+
+def test_what_it_leaves_behind_is_gone_when_its_end_is_told(server: Server, tmp_path: Path) -> None:
+    server.python(LEAVES)
+    assert server.answer()["code"] == 0
+    assert not runs(int((tmp_path / "there").read_text()))
+
+
+def test_it_ends_with_all_it_has_started_when_nobody_waits_any_more(server: Server, tmp_path: Path) -> None:
+    source = LEAVES + "\n    print('x'); open('ready', 'w'); time.sleep(600)"
+    pid = server.python(source, wait=False)["pid"]
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.01)
+    server.tell(close=pid)
+    await_end(pid)
+    await_end(int((tmp_path / "there").read_text()))
+
+
+def test_all_end_when_the_server_is_killed(server: Server, tmp_path: Path) -> None:
+    source = LEAVES + "\n    open('ready', 'w'); time.sleep(600)"
+    pid = server.python(source, wait=False)["pid"]
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.01)
+    server.process.kill()
+    await_end(pid)
+    await_end(int((tmp_path / "there").read_text()))
+    await_end(server.spawner)
+
+
+def test_a_helper_that_is_killed_takes_the_program_along(server: Server) -> None:
+    pid = server.python("import time; time.sleep(600)", wait=False)["pid"]
+    helper = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(helper, signal.SIGKILL)
+    await_end(pid)
+    server.python("pass")
+    assert server.answer()["code"] == 0
+
+
+def test_signals_of_the_group_are_the_servers_business(server: Server) -> None:
+    """A cancelled job's whole group gets one; the spawner must still be there to end what runs."""
+    os.kill(server.spawner, signal.SIGTERM)
+    server.python("pass")
+    assert server.answer()["code"] == 0
