@@ -49,6 +49,8 @@ class LocalPool:
             worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.WARNING,
         )
+        # A task that was withheld is nobody's error.
+        logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
         self._client = Client(self._cluster, set_as_default=False)
         self._futures: dict[int, Any] = {}
         self._sizes: dict[int, int] = {}

@@ -65,6 +65,8 @@ record.json, where what is marked * may be missing:
     retry*                              {"times", "on", "pause"*} of a program that is started again when it fails: how
                                         often at the most, [[LOW, HIGH], ...] exit codes that count (none: all but 0),
                                         and seconds before the first time
+    map*                                {"tools"} of a map, whose program is our own (map_server.py) and has more in the
+                                        prefix (runner/map/__init__.py): where Dask comes from (tool_environment.py)
     keep, instance_type                 seconds that the server stays after the end, and its type
 
 status.json:

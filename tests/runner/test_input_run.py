@@ -1,0 +1,111 @@
+"""One input on its server, as it is: real processes, and a server that goes down or stays."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from kept_prefix import KeptPrefix
+
+from skylift.runner.map.outcome import InputOutcome, InputState, parse_outcome
+from skylift.runner.server.input_run import InputRun, MapPlace, Withheld
+from skylift.runner.server.input_spawner import Spawner
+from skylift.runner.server.login_user import Login
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.text.json_object import as_object
+
+
+class Here(Login):
+    """This process's own user, so that the test's interpreter can be started."""
+
+    def __init__(self) -> None:
+        pass
+
+    uid, gid = os.geteuid(), os.getegid()
+
+    def identity(self) -> dict[str, Any]:
+        return {}
+
+
+class Case:
+    def __init__(self, folder: Path) -> None:
+        self.prefix, self.down = KeptPrefix(), threading.Event()
+        self.tree, self.runs = folder / "job", folder / "runs"
+        (self.tree / "sub").mkdir(parents=True)
+        (self.tree / "data.txt").write_text("data")
+        self.spawner = Spawner()
+        self.ours, self.theirs = socket.socketpair()
+
+    def run(self, source: str, *, outputs: tuple[str, ...] = ()) -> InputOutcome:
+        (self.tree / "job.py").write_text(source)
+        place = MapPlace(
+            cast(Prefix, self.prefix), Here(), self.runs, self.tree, "sub", sys.executable, "i-0", self.down,
+            dict(os.environ),
+        )  # fmt: skip
+        program = {
+            "argv": ["python", "../job.py"], "python": True, "args": [], "outputs": outputs, "total": 1,
+        }  # fmt: skip
+        wanted = {"index": 3, "text": "it", "attempt": 1}
+        told = InputRun(place, self.spawner, program, wanted).run(self.theirs)
+        return parse_outcome(as_object(told, "it"))
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Iterator[Case]:
+    found = Case(tmp_path)
+    yield found
+    found.spawner.close()
+    assert list(found.runs.iterdir()) == []
+
+
+def test_what_it_leaves_is_sent_and_what_it_was_given_is_not(case: Case) -> None:
+    source = "import os\nopen('a.txt', 'w').write(open('../data.txt').read())\nos.symlink('/etc/passwd', 'b.txt')\n"
+    outcome = case.run(source + "print('said')\nraise SystemExit(3)\n", outputs=("*.txt",))
+    assert (outcome.index, outcome.state, outcome.exit_code) == (3, InputState.FAILED, 3)
+    assert outcome.stdout.content == b"said\n"
+    assert [each.path for each in outcome.results] == ["a.txt"]
+    assert list(case.prefix.objects.values()) == [b"data"]
+
+
+def test_a_death_by_signal_is_an_outcome_of_a_server_that_stays(case: Case) -> None:
+    began = time.monotonic()
+    outcome = case.run("import os\nos.kill(os.getpid(), 15)\n")
+    assert (outcome.state, outcome.exit_code, outcome.signal) == (InputState.FAILED, 143, "SIGTERM")
+    assert time.monotonic() - began > 1, "a shutdown would have been heard of by then"
+
+
+@pytest.mark.parametrize("end", ["import os\nos.kill(os.getpid(), 15)\n", "raise SystemExit(143)\n"])
+def test_a_server_that_goes_down_gives_no_verdict(case: Case, end: str) -> None:
+    threading.Timer(0.5, case.down.set).start()
+    with pytest.raises(Withheld):
+        case.run(end)
+    assert case.prefix.objects == {}
+
+
+def test_a_success_on_a_server_that_goes_down_is_none_either(case: Case) -> None:
+    case.down.set()
+    with pytest.raises(Withheld):
+        case.run("pass\n")
+
+
+def test_who_is_gone_ends_it(case: Case, tmp_path: Path) -> None:
+    def leave() -> None:
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.01)
+        case.ours.close()
+
+    threading.Thread(target=leave).start()
+    source = f"import os, time\nopen('x', 'w').write(str(os.getpid()))\nos.rename('x', {str(tmp_path / 'pid')!r})\n"
+    with pytest.raises(Withheld):
+        case.run(source + "time.sleep(600)\n")
+    pid, until = (tmp_path / "pid").read_text(), time.monotonic() + 30
+    while Path("/proc", pid).exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
