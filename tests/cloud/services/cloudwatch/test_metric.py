@@ -227,6 +227,15 @@ def test_amazons_namespaces_are_amazons(account: Account) -> None:
         )
 
 
+@pytest.mark.parametrize("second", [0, 29])
+def test_a_day_can_be_asked_for_minute_by_minute(account: Account, second: int) -> None:
+    """`The maximum number of data points returned from a single call is 1,440.` (API_GetMetricStatistics)"""
+    end = account.now.replace(second=second)
+    assert ask(account, "Sum", StartTime=end - timedelta(days=1), EndTime=end) == []
+    with refused("InvalidParameterCombination", "1,441"):
+        ask(account, "Sum", StartTime=end - timedelta(days=1, seconds=60), EndTime=end)
+
+
 @pytest.mark.parametrize(
     ("params", "code", "word"),
     [
