@@ -189,7 +189,15 @@ def _status(volume: Volume) -> ec2.VolumeStatusItem:
     }
 
 
+def encryption_by_default(
+    _tx: Tx, _caller: Caller, _params: ec2.GetEbsEncryptionByDefaultRequest
+) -> ec2.GetEbsEncryptionByDefaultResult:
+    """Off, as in a new account; nothing here is encrypted."""
+    return {"EbsEncryptionByDefault": False, "SseType": "none"}
+
+
 OPERATIONS = (
+    reads("GetEbsEncryptionByDefault", encryption_by_default, ""),
     reads(
         "DescribeVolumes",
         describe,

@@ -312,3 +312,8 @@ def test_volumes_when_their_instance_has_ended(cloud: Cloud) -> None:
         ("deleting", None, True),
         ("available", None, False),
     ]
+
+
+def test_nothing_is_encrypted_by_default(cloud: Cloud) -> None:
+    """API_GetEbsEncryptionByDefault: a flag, and a type of `sse-ebs`, `sse-kms` or `none`."""
+    assert cloud.call("GetEbsEncryptionByDefault") == {"EbsEncryptionByDefault": False, "SseType": "none"}
