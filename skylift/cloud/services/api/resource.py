@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -216,15 +216,15 @@ def require(tx: Tx, noun: type[T], resource_id: str) -> T:
     return require_all(tx, noun, [resource_id])[0]
 
 
-def require_all(tx: Tx, noun: type[T], ids: Iterable[str]) -> list[T]:
-    """The rows with these ids, each once, in the order asked for."""
+def require_all(tx: Tx, noun: type[T], ids: Iterable[str], gone: Callable[[T], bool] = lambda _row: False) -> list[T]:
+    """The rows with these ids, each once, in the order asked for. What is `gone` is not there any more."""
     wanted = list(dict.fromkeys(ids))
     kind = kind_of(noun)
     for resource_id in wanted:
         if not well_formed(kind.prefix, resource_id):
             raise ServiceError(kind.malformed, f'Invalid id: "{resource_id}" (expecting "{kind.prefix}-...")')
     found = {resource_id: tx.get(noun, id=resource_id) for resource_id in wanted}
-    absent = [resource_id for resource_id, row in found.items() if row is None]
+    absent = [resource_id for resource_id, row in found.items() if row is None or gone(row)]
     if absent:
         raise ServiceError(kind.not_found, _not_there(kind, absent))
     return [row for row in found.values() if row is not None]

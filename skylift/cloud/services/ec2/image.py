@@ -14,7 +14,7 @@ from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.filter import spelled
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
-from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.api.resource import require_all
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE, devices_of
@@ -138,7 +138,7 @@ def mapping_view(device: BlockDevice) -> ec2.BlockDeviceMapping:
 
 def describe(tx: Tx, caller: Caller, params: ec2.DescribeImagesRequest) -> ec2.DescribeImagesResult:
     wanted = params.get("ImageIds")
-    rows = [existing_image(tx, one) for one in wanted] if wanted else tx.find(Image)
+    rows = existing_images(tx, wanted) if wanted else tx.find(Image)
     # Deprecated ones are the caller's own, who sees them whether they are to be included or not.
     rows = [image for image in rows if image.state != "deregistered"]
     if not params.get("IncludeDisabled"):
@@ -158,10 +158,12 @@ def describe(tx: Tx, caller: Caller, params: ec2.DescribeImagesRequest) -> ec2.D
 
 def existing_image(tx: Tx, image_id: str) -> Image:
     """The image, unless it was deregistered."""
-    image = require(tx, Image, image_id)
-    if image.state == "deregistered":
-        raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
-    return image
+    return existing_images(tx, [image_id])[0]
+
+
+def existing_images(tx: Tx, ids: list[str]) -> list[Image]:
+    """Each once. Those that are not there, or were deregistered, are all named."""
+    return require_all(tx, Image, ids, gone=lambda image: image.state == "deregistered")
 
 
 def usable_image(tx: Tx, image_id: str) -> Image:

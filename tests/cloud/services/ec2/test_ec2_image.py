@@ -86,3 +86,11 @@ def test_registering_again_keeps_tags(cloud: Cloud) -> None:
         register_image(tx, replace(image, description="newer", tags={}))
     (shown,) = cloud.call("DescribeImages", ImageIds=[cloud.image_id])["Images"]
     assert (shown["Description"], shown["Tags"]) == ("newer", [{"Key": "a", "Value": "b"}])
+
+
+def test_all_images_that_are_not_there_are_named(cloud: Cloud) -> None:
+    """cloud-custodian's ErrorHandler.extract_bad_ami reads `'[ami-1, ami-2]'` from EC2's message."""
+    one, two = "ami-0123456789abcdef0", "ami-0123456789abcdef1"
+    error = cloud.refusal("DescribeImages", ImageIds=[one, cloud.image_id, two])
+    assert (error.code, error.message) == ("InvalidAMIID.NotFound", f"The image ids '[{one}, {two}]' do not exist")
+    assert cloud.refusal("DescribeImages", ImageIds=[two]).message == f"The image id '[{two}]' does not exist"
