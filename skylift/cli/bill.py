@@ -21,22 +21,26 @@ def register(cloud: typer.Typer) -> None:
 def bill(
     by: Annotated[
         str | None,
-        typer.Option(metavar="WHAT", help="Add up by instance, option, type, or tag:KEY.", show_default=False),
+        typer.Option(metavar="WHAT", help="Group by instance, option, type, or tag:KEY.", show_default=False),
     ] = None,
     since: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="TIME", help="2026-11-01, 2026-11-25T18:00, or 24h: so long ago.", show_default=False
+            "--from",
+            metavar="TIME",
+            help="2026-11-01, 2026-11-25T18:00, or 24h: 24 hours ago.",
+            show_default=False,
         ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="As with --from; otherwise now.", show_default=False)
+        str | None, typer.Option("--to", metavar="TIME", help="Same forms as --from; default: now.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All of it, as an object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Show what servers, disks and addresses would have cost on AWS since the beginning of the month.
+    """Show what servers, disks and addresses of this month would have cost on AWS.
 
-    To the second, with reserved hours applied; what no source has a price for is said to be unknown. Times are UTC.
+    Use is counted to the second, and reserved hours are applied. Prices without a source are shown as unknown.
+    Times are UTC.
     """
     from skylift.cli.screen import show_error
     from skylift.place.control import Control

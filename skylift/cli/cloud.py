@@ -30,25 +30,25 @@ def register(app: typer.Typer) -> None:
 
 def up(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Where the endpoint listens on 127.0.0.1.", show_default=False)
+        int | None, typer.Option(min=1, max=65535, help="Port of the endpoint on 127.0.0.1.", show_default=False)
     ] = None,
     region: Annotated[
-        str | None, typer.Option(help="Of a new cloud; one that is there keeps its own.", show_default=False)
+        str | None, typer.Option(help="Region of a new cloud; an existing one keeps its region.", show_default=False)
     ] = None,
     tls: Annotated[
-        bool, typer.Option("--tls", help="Serve HTTPS too, with a local certificate; later starts do as well.")
+        bool, typer.Option("--tls", help="Serve HTTPS as well, with a local certificate. Later starts keep this.")
     ] = False,
     allow: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ADDRESS[/LENGTH][:PORT[/udp]]",
-            help="Let servers reach this of your own network, which is closed to them; again for more, `none` for "
-            "nothing. Later starts do as well.",
+            help="Let servers reach this part of your network, which is closed to them. Repeat it for more; `none` "
+            "closes everything. Later starts keep this.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Start the embedded EC2 as a background process; nothing happens if it is up."""
+    """Start the embedded EC2 in the background."""
     from skylift.cli.bar import build_bar
     from skylift.cli.certificate import ensure_certificate
     from skylift.place.local import running_cloud
@@ -104,16 +104,16 @@ def _allowed_now(home: Home) -> list[str]:
 
 def down(
     erase: Annotated[
-        bool, typer.Option("--erase", help="Delete its servers' disks, volumes, buckets and everything else as well.")
+        bool, typer.Option("--erase", help="Delete all data of the cloud as well: disks, volumes, buckets.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="End jobs that run without asking, with the results that they have.")
+        bool, typer.Option("--force", help="End running jobs without asking; keep their results so far.")
     ] = False,
 ) -> None:
-    """Stop the embedded EC2 and take all of its servers off this machine; disks and data stay for the next start.
+    """Stop the embedded EC2 and its servers. Disks and data stay for the next start.
 
-    Jobs that run are ended first, after a question: their programs get SIGTERM, and their results go to S3.
+    Running jobs are ended first, after a question: their programs get SIGTERM, and their results go to S3.
     """
     from skylift.cli.aws_profile import remove_profiles
     from skylift.cli.running_jobs import RunningJobs
@@ -152,9 +152,9 @@ def _agree_to_erase(home: Home) -> None:
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say whether the embedded EC2 is up, and where. Exits with 1 when it is not."""
+    """Show whether the embedded EC2 is up, and its endpoint. Exits with 1 if it is down."""
     home = default_home()
     facts = describe(home)
     if as_json:
@@ -193,9 +193,7 @@ def env(
     profile: Annotated[
         str | None, typer.Option(metavar="NAME", help="Write an AWS profile of this name instead of printing.")
     ] = None,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Of the endpoint over TLS (see `skylift cloud up --tls`).")
-    ] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Use the HTTPS endpoint (see `skylift cloud up --tls`).")] = False,
 ) -> None:
     """Print shell exports for AWS's own tools: eval "$(skylift cloud env)"."""
     from skylift.cli.aws_profile import write_profile
@@ -234,10 +232,10 @@ def exports(endpoint: Endpoint, key: RootKey) -> str:
 
 
 def logs(
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 200,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log as it grows.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines to show.")] = 200,
 ) -> None:
-    """Show what the embedded EC2 has logged."""
+    """Show the log of the embedded EC2."""
     from skylift.runner.errors import UsageError
 
     home = default_home()

@@ -19,8 +19,8 @@ _FINGERPRINT = re.compile(r"\b(SHA256:\S+) .*\(ED25519\)")
 
 
 def connect(
-    instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="The instance's id, or its tag Name.")],
-    user: Annotated[str, typer.Option(help="The login user.")] = "",
+    instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="Instance id, or value of its Name tag.")],
+    user: Annotated[str, typer.Option(help="Login user; default: the image's.")] = "",
 ) -> None:
     """Print the steps to connect to an instance with SSH."""
     from skylift.cli.bar import build_bar

@@ -23,13 +23,13 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The port that the endpoint must have.", show_default=False)
+        int | None, typer.Option(min=1, max=65535, help="Check this port for the endpoint.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as a JSON list.")] = False,
 ) -> None:
-    """List what servers need of this machine, what was found, and how to fix what is missing.
+    """Check whether this machine can run servers, and show how to fix what is missing.
 
-    Exits with 1 when something is missing. Some things take root to try.
+    Exits with 1 when something is missing. Some checks need root.
     """
     from skylift.cloud.compute.capability import assess
 

@@ -15,12 +15,12 @@ from skylift.cli.say import say_json
 if TYPE_CHECKING:
     from skylift.place.control import Control
 
-AsJson = Annotated[bool, typer.Option("--json", help="A list of objects, as the API has them.")]
-Reset = Annotated[bool, typer.Option("--reset", help="Forget what was set.")]
-Zone = Annotated[str | None, typer.Option(metavar="ZONE", help="One zone; otherwise all of them.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's objects as a JSON list.")]
+Reset = Annotated[bool, typer.Option("--reset", help="Remove the setting.")]
+Zone = Annotated[str | None, typer.Option(metavar="ZONE", help="One zone; default: all.", show_default=False)]
 Type = Annotated[str | None, typer.Argument(metavar="TYPE", help="An instance type.", show_default=False)]
-OnSpot = Annotated[bool, typer.Option("--spot", help="Of Spot Instances.")]
-OnDemand = Annotated[bool, typer.Option("--on-demand", help="Of instances on demand.")]
+OnSpot = Annotated[bool, typer.Option("--spot", help="For Spot Instances.")]
+OnDemand = Annotated[bool, typer.Option("--on-demand", help="For on-demand instances.")]
 
 
 def register(cloud: typer.Typer) -> None:
@@ -32,15 +32,16 @@ def register(cloud: typer.Typer) -> None:
 
 def spot_price(
     type_name: Type = None,
-    price: Annotated[str | None, typer.Argument(metavar="USD", help="An hour.", show_default=False)] = None,
+    price: Annotated[str | None, typer.Argument(metavar="USD", help="Price per hour.", show_default=False)] = None,
     zone: Zone = None,
     ahead: Annotated[
-        str | None, typer.Option("--in", metavar="TIME", help="From then on: 90s, 10m.", show_default=False)
+        str | None,
+        typer.Option("--in", metavar="TIME", help="Start after this time, like 10m.", show_default=False),
     ] = None,
     reset: Reset = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set what a type costs on the spot, now or from a later moment on; show what was set.
+    """Set the spot price of a type, now or at a later time. Without arguments: show settings.
 
     Instances whose maximum price is below it are given two minutes' notice.
     """
@@ -64,7 +65,7 @@ def spot_price(
 def capacity(
     type_name: Type = None,
     count: Annotated[
-        int | None, typer.Argument(min=0, metavar="COUNT", help="How many there is room for.", show_default=False)
+        int | None, typer.Argument(min=0, metavar="COUNT", help="How many instances may run.", show_default=False)
     ] = None,
     zone: Zone = None,
     spot: OnSpot = False,
@@ -72,7 +73,7 @@ def capacity(
     reset: Reset = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set how many instances of a type (or of each: '*') a zone has room for; show what was set.
+    """Set the capacity of a zone for a type ('*': each type). Without arguments: show settings.
 
     What runs already stays.
     """
@@ -92,16 +93,16 @@ def capacity(
 def quota(
     family: Annotated[
         str | None,
-        typer.Argument(metavar="CLASS", help="standard, g, p, x, ... as AWS's quotas have them.", show_default=False),
+        typer.Argument(metavar="CLASS", help="A class of AWS's quotas: standard, g, p, x, ...", show_default=False),
     ] = None,
     vcpus: Annotated[
-        int | None, typer.Argument(min=0, metavar="VCPUS", help="How many may run.", show_default=False)
+        int | None, typer.Argument(min=0, metavar="VCPUS", help="How many vCPUs may run.", show_default=False)
     ] = None,
     spot: OnSpot = False,
     reset: Reset = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set how many vCPUs of a class of types may run, on demand or (--spot) on the spot; show what was set."""
+    """Set the vCPU quota of a class of types, on-demand or --spot. Without arguments: show settings."""
     market = "spot" if spot else "on-demand"
     with _control() as control:
         call = control.call
@@ -119,13 +120,14 @@ def interrupt(
         typer.Argument(metavar="INSTANCE", help="A Spot Instance's id, or the name of its job.", show_default=False),
     ] = None,
     ahead: Annotated[
-        str | None, typer.Option("--in", metavar="TIME", help="How long the notice is: 120s.", show_default=False)
+        str | None,
+        typer.Option("--in", metavar="TIME", help="Length of the notice, like 120s.", show_default=False),
     ] = None,
-    rebalance: Annotated[bool, typer.Option("--rebalance", help="Only recommend to rebalance.")] = False,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back what it was told.")] = False,
+    rebalance: Annotated[bool, typer.Option("--rebalance", help="Send a rebalance recommendation only.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Withdraw the notice.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give a Spot Instance two minutes' notice, or what --in says; show who has been given one."""
+    """Send an interruption notice to a Spot Instance. Without arguments: show current notices."""
     from skylift.runner.errors import UsageError
 
     if rebalance + withdraw + (ahead is not None) > 1:

@@ -15,5 +15,5 @@ ArchOption = Annotated[str | None, typer_option("arch")]
 GpuOption = Annotated[str | None, typer_option("gpu")]
 RegionOption = Annotated[
     str | None,
-    typer.Option("--region", metavar="REGION", help="Whose prices.", autocompletion=complete.region),
+    typer.Option("--region", metavar="REGION", help="Show the prices of this region.", autocompletion=complete.region),
 ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _VALUES = {"--type", "-t", "--cpu", "--memory", "--arch", "--gpu", "--time", "--hours", "--region", "--on"}
 _DEFAULT_TIME = "1h"
 
-_HELP = """Tell what a program costs on-demand, spot, under commitments and dedicated, and which to take.
+_HELP = """Compare what a program costs on-demand, spot, with commitments and dedicated.
 
 \b
 skylift price [OPTIONS] SCRIPT [ARGS...]
@@ -65,7 +65,7 @@ def price(
             "--type",
             "-t",
             metavar="TYPE",
-            help="The type; that of its last run, if there was one.",
+            help="Instance type; default: the type of its last run.",
             autocompletion=complete.instance_type,
         ),
     ] = None,
@@ -74,10 +74,11 @@ def price(
     arch: ArchOption = None,
     gpu: GpuOption = None,
     duration: Annotated[
-        str | None, typer.Option("--time", metavar="DURATION", help="How long a run takes, not what history says.")
+        str | None, typer.Option("--time", metavar="DURATION", help="Time of one run; default: from past runs.")
     ] = None,
     hours: Annotated[
-        float | None, typer.Option("--hours", metavar="HOURS", min=0, help="Hours a month, not what history says.")
+        float | None,
+        typer.Option("--hours", metavar="HOURS", min=0, help="Hours a month; default: from past runs."),
     ] = None,
     region: RegionOption = None,
     on: On = None,

@@ -25,9 +25,9 @@ _WORDS = ("TYPE", "ARCH", "GPU")
 
 _HELP = """List instance types of the current generation with their prices, the cheapest first.
 
-WORDS are general-purpose, compute-optimized, memory-optimized, storage-optimized, accelerated,
-high-performance-computing, and families like m7i: types of any of these are listed. With burstable,
-only those of them that are.
+WORDS select kinds and families: general-purpose, compute-optimized, memory-optimized,
+storage-optimized, accelerated, high-performance-computing, or a family like m7i. Types of any of them
+are listed. The word burstable keeps only burstable types.
 """
 
 
@@ -40,7 +40,7 @@ def types(
         list[str] | None,
         typer.Argument(
             metavar="[WORDS]",
-            help="memory-optimized, burstable, m7i, t3.small.",
+            help="Like memory-optimized, burstable, m7i or t3.small.",
             autocompletion=complete.instance_type,
         ),
     ] = None,
@@ -49,21 +49,21 @@ def types(
     arch: ArchOption = None,
     gpu: GpuOption = None,
     disk: Annotated[
-        str | None, typer.Option("--disk", metavar="SIZE", help="At least so much instance store, like 100GB.")
+        str | None, typer.Option("--disk", metavar="SIZE", help="Minimum instance store, like 100GB.")
     ] = None,
     network: Annotated[
-        str | None, typer.Option("--network", metavar="RATE", help="At least so much at all times, like 10Gbps.")
+        str | None, typer.Option("--network", metavar="RATE", help="Minimum baseline bandwidth, like 10Gbps.")
     ] = None,
     sort: Annotated[
         str, typer.Option("--sort", metavar="ORDER", help="price, price-per-vcpu or price-per-gib.")
     ] = "price",
-    spot: Annotated[bool, typer.Option("--spot", help="Also spot prices; sort by them.")] = False,
+    spot: Annotated[bool, typer.Option("--spot", help="Show spot prices, and sort by them.")] = False,
     region: RegionOption = None,
     everything: Annotated[
-        bool, typer.Option("--all", "-a", help=f"All that fit, not the first {_SHOWN}; earlier generations, too.")
+        bool, typer.Option("--all", "-a", help=f"Show all matches, not only {_SHOWN}, and earlier generations.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, of all that fit.")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Ask AWS for types and prices first.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all matches as a JSON list.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Get types and prices from AWS first.")] = False,
 ) -> None:
     from skylift import catalogue
     from skylift.place.figures import use_own_figures

@@ -109,7 +109,7 @@ def _place(table: ToolTable) -> Path:
 
 
 def _own(table: ToolTable) -> Path | None:
-    """The project that the table belongs to. A script that lies around is of none: what is beside it is not its own."""
+    """The project that the table belongs to. A script outside of a project has none, whatever is in its folder."""
     found = find_project(_place(table).parent)
     return None if found is None else Path(os.path.realpath(found))
 

@@ -21,7 +21,7 @@ from skylift.runner.text.duration import parse_duration
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to run, and where: `on` is the place, `image` what its servers start from; None where nothing is said."""
+    """What to run, and where: `on` is the place, `image` the image of its servers; None if not given."""
 
     order: Order
     access: Access

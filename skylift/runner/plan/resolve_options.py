@@ -50,7 +50,7 @@ def _with_type(job: Job, settings: Settings) -> Job:
 
 
 def _told_of_both(name: str, wanted: Requirements) -> list[str]:
-    """--type wins. A type that is less than what was asked for is said to be."""
+    """--type wins. The note says so if the type has less than what was asked for."""
     kind = catalogue.types().get(name)
     less = f", which is less: {describe(kind)}" if kind is not None and not fits(kind, wanted) else ""
     return [f"--type {name} counts, not {wanted.spell()}{less}."]

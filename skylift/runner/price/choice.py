@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from skylift.catalogue import InstanceType
 
 Price = Callable[[str], float | None]
-"""USD an hour of a type; None where no source tells it."""
+"""USD an hour of a type; None where no source has it."""
 Order = Callable[["InstanceType", float], float]
 
 ORDERS: Mapping[str, Order] = {
@@ -22,7 +22,7 @@ ORDERS: Mapping[str, Order] = {
     "price-per-vcpu": lambda kind, price: price / kind.vcpus,
     "price-per-gib": lambda kind, price: price / (kind.memory_mib / 1024),
 }
-"""What types can be sorted by; where two are alike, the one that gives more for it comes first."""
+"""Sort orders. Of two equal types, the larger one comes first."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def describe(kind: InstanceType) -> str:
 
 
 def _is_of(kind: InstanceType, wanted: Requirements) -> bool:
-    """What is either so or not: architecture, family, and which GPU."""
+    """Needs that a type meets or does not: architecture, family and kind of GPU."""
     if wanted.arch and wanted.arch != kind.architecture:
         return False
     if wanted.gpu and not _has_gpu(kind, wanted.gpu):

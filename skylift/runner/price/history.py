@@ -1,4 +1,4 @@
-"""What this account's jobs have used, as their records tell: which program, on which type, for how long, how often."""
+"""The servers that this account's jobs have used, from their records: program, type, time and number of runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from skylift.runner.remote.account import Account
 
 DAYS = 30
-"""How far back we look; a month has as many, so that hours are hours a month."""
+"""Days of history. A month has as many, so hours in the history are hours a month."""
 _AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """One job that has had a server. `seconds` are from its server's boot to the job's end: what is billed, but for the
-    few seconds before and after that the server says nothing of."""
+    """One job that has had a server. `seconds` are from its server's boot to the job's end: the billed time, except
+    for a few seconds before and after."""
 
     job: str
     argv: tuple[str, ...]
@@ -40,7 +40,7 @@ class History:
 
     runs: tuple[PastRun, ...]
     damaged: tuple[str, ...] = ()
-    """What is to be said of records that cannot be read."""
+    """A warning about records that cannot be read."""
 
     def of(self, argv: Sequence[str]) -> tuple[PastRun, ...]:
         """Those of one program, whatever its arguments; `argv` is without them."""
@@ -108,7 +108,7 @@ def _read_run(account: Account, name: str, since: float) -> PastRun | None:
 
 @dataclass(frozen=True)
 class Basis:
-    """What a quote rests on: how long a run is billed, the hours a month of its type, and how many of these one
+    """The basis of a quote: how long a run is billed, the hours a month of its type, and how many of these one
     commitment would serve; `text` says where from."""
 
     seconds: float
@@ -122,7 +122,7 @@ class Basis:
 
 
 def basis_of(history: History | None, argv: Sequence[str], instance_type: str, assumed: float) -> Basis:
-    """Without a run to go by, one of `assumed` seconds each day."""
+    """Without past runs: one run of `assumed` seconds each day."""
     runs = [each for each in history.of(argv) if each.instance_type == instance_type] if history is not None else []
     if history is None or not runs:
         hours = billed(assumed) / 3600 * DAYS

@@ -15,12 +15,12 @@ from skylift.runner.job.quote import Commitment, Rates
 from skylift.runner.job.server import Server
 
 REGION = "us-east-1"
-"""Whose prices stand in where nobody has said a region."""
+"""The region whose prices are used where none is given."""
 DISK = 0.08 / 730
 """USD an hour for one GiB of gp3."""
 ROOT_DISK = 8 * DISK
 BESIDES = 0.005 + ROOT_DISK
-"""USD an hour beside the server itself: a public IPv4 address, and its root disk."""
+"""USD an hour in addition to the server itself: a public IPv4 address and the root disk."""
 
 
 def hourly_price(instance_type: str, region: str = REGION) -> float | None:
@@ -64,14 +64,14 @@ def priced_region(asked: str | None) -> tuple[str, str]:
 
 
 def stand_in(region: str) -> tuple[str, str]:
-    """The region itself, or the one whose prices have to do, with a note that says so."""
+    """The region itself, or the default one with a note, where it has no prices."""
     if region in catalogue.priced_regions():
         return region, ""
     return REGION, f"The catalogue has no prices of {region}: these are those of {REGION}."
 
 
 def rates_of(instance_type: str, region: str) -> Rates:
-    """Everything that the catalogue knows of a type's prices in a region."""
+    """All prices of a type in a region."""
     return Rates(
         instance_type,
         region,
@@ -95,5 +95,5 @@ def commitments_of(instance_type: str, region: str) -> tuple[Commitment, ...]:
 
 
 def dates_of(region: str) -> dict[str, str]:
-    """Of when the figures are, by kind of price."""
+    """Dates of the figures, by kind of price."""
     return {kind: source.date for (place, kind), source in catalogue.sources().items() if place == region}

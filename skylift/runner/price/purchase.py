@@ -20,7 +20,7 @@ LEAST_BILLED = 60
 _NEAR = 0.25
 """Of the hours from which a commitment pays: with fewer, nobody needs to hear of it."""
 MOST_OFF = 0.72
-"""What AWS says a commitment takes off on-demand prices at the most (https://aws.amazon.com/ec2/pricing/)."""
+"""The largest discount of a commitment, by AWS (https://aws.amazon.com/ec2/pricing/)."""
 
 
 def billed(seconds: float) -> float:
@@ -28,8 +28,8 @@ def billed(seconds: float) -> float:
 
 
 def server_seconds(booted: str, ended: str, program_seconds: float | None) -> float:
-    """How long servers were there for a job, by what its status says. Of one that was interrupted, `booted` is when its
-    last server was: what the program had run before counts, and not the time between servers."""
+    """How long a job had servers, from its status. For an interrupted job, `booted` is its last server's. The time that
+    the program ran before counts, and the time between servers does not."""
     return max(moment(ended) - moment(booted), program_seconds or 0.0, 0.0)
 
 
@@ -119,7 +119,7 @@ def _advise(rates: Rates, offers: tuple[Offer, ...], hours: float, served: float
 
 
 def _matter(offers: tuple[Offer, ...], served: float) -> bool:
-    """Of what nobody has a price of, AWS's largest discount tells from when on it could pay."""
+    """For a commitment without a known price, AWS's largest discount gives the hours from which it could pay."""
     known = [each for each in offers if each.years is not None and each.hourly is not None]
     paying = [each.pays_from for each in known if each.pays_from is not None]
     earliest = min(paying, default=HOURS_A_MONTH if known else (1 - MOST_OFF) * HOURS_A_MONTH)
@@ -127,7 +127,7 @@ def _matter(offers: tuple[Offer, ...], served: float) -> bool:
 
 
 def _advise_without_prices(rates: Rates, served: float, spoken: str) -> str:
-    """What can be said of commitments whose prices nobody knows: by what they take off, they pay from some hours on."""
+    """Advice on commitments without known prices: from which hours on they may pay, by their largest discount."""
     share = served / HOURS_A_MONTH
     nobody = f"no source has the price of a commitment for {rates.instance_type} in {rates.region}"
     if share < 1 - MOST_OFF:

@@ -1,4 +1,4 @@
-"""The catalogue anew from AWS: types, prices on demand and reserved, and spot prices.
+"""Renews the catalogue from AWS: types, on-demand, reserved and spot prices.
 
 They are those of DescribeInstanceTypes, the Pricing API, and DescribeSpotPriceHistory. What one of the three does not
 give stays as it was, with its own date.
@@ -26,13 +26,13 @@ from skylift.runner.remote.api import Api
 
 _LINUX = "Linux/UNIX"
 _PRICING = (("cn-", "cn-northwest-1"), ("ap-", "ap-south-1"), ("eu-", "eu-central-1"), ("me-", "eu-central-1"))
-"""The Pricing API has endpoints in few regions; which of them is asked for a region changes the way, not the answer."""
+"""The Pricing API has endpoints in few regions. Each of them has the prices of all regions."""
 _PRICING_ELSEWHERE = "us-east-1"
 
 
 @dataclass(frozen=True)
 class Renewed:
-    """What became of one kind of figures: how many there are now, or why they are those of before."""
+    """The result for one kind of figures: how many there are now, or why the old ones stay."""
 
     what: str
     count: int
@@ -49,7 +49,7 @@ class Refresh:
         self._no_way = ""
 
     def run(self) -> list[Renewed]:
-        """Raises NoCredentials; whatever else is in the way is told with what it concerns."""
+        """Raises NoCredentials. Any other failure is part of the result for its kind of figures."""
         region = self._settings.region
         known = dict(figures(region))
         told = [
@@ -64,7 +64,7 @@ class Refresh:
         return told
 
     def _attempt(self, what: str, renew: Callable[[], int]) -> Renewed:
-        """Where there is no way to AWS, the first attempt has waited long enough for all."""
+        """When AWS cannot be reached, only the first attempt waits."""
         if self._no_way:
             return Renewed(what, 0, self._no_way)
         try:

@@ -1,4 +1,4 @@
-"""What one run has cost, or would have on AWS: a few words at its end, and figures for programs."""
+"""The cost of one run, or what it would have cost on AWS: words for the last line, and figures for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skylift.runner.text.duration import moment
 
 
 def with_price(outcome: Outcome, settings: Settings) -> Outcome:
-    """The same, with its price where its server told how long it was there."""
+    """The same outcome, with its price if the server reported its times."""
     if outcome.booted is None or outcome.ended is None:
         return outcome
     seconds = server_seconds(outcome.booted, outcome.ended, outcome.program_seconds)
@@ -26,7 +26,7 @@ def with_price(outcome: Outcome, settings: Settings) -> Outcome:
 def time_of_server(
     booted: str | None, ended: str | None, program_seconds: float | None, *, alive: bool
 ) -> float | None:
-    """Seconds that a job has had servers for, up to now while it is alive; None where nobody knows."""
+    """Seconds for which a job has had servers, up to now while it runs; None if unknown."""
     if booted is None:
         return None
     if ended is None:
