@@ -23,13 +23,13 @@ from skylift.python.watching import Watcher
 from skylift.runner.job.job import MapPart
 from skylift.runner.map.keys import MapKeys
 
-name, blobs = sys.argv[1], json.loads(sys.argv[2])
+name, blobs, options = sys.argv[1], *map(json.loads, sys.argv[2:])
 
 def send(api, bucket):
     for digest, path in blobs.items():
         api.put(bucket, MapKeys(name).blob(digest), open(path, "rb").read())
 
-planned, settings = work.plan("map", "job.py", (), {"name": name, "in_": "*.py", "max_time": "10m"})
+planned, settings = work.plan("map", "job.py", (), {"name": name, "in_": "*.py", "max_time": "10m", **options})
 planned = replace(planned, map=MapPart(sys.stdin.buffer.read(), send))
 with Watcher(None, None, progress=False) as watcher:
     launched = work.start_submission(planned, settings, watcher, None).result()
@@ -38,10 +38,12 @@ print(json.dumps({"bucket": launched.account.bucket, "instance": launched.server
 
 
 class Mapped:
-    def __init__(self, cloud: RealCloud, folder: Path, name: str, spec: MapSpec, blobs: dict[str, str]) -> None:
+    def __init__(
+        self, cloud: RealCloud, folder: Path, name: str, spec: MapSpec, blobs: dict[str, str], **options: Any
+    ) -> None:
         self._cloud, self.name, self.keys = cloud, name, MapKeys(name)
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, name, json.dumps(blobs)],
+            [sys.executable, "-c", PROGRAM, name, json.dumps(blobs), json.dumps(options)],
             cwd=folder, env=cloud.environment, input=encode_spec(spec), capture_output=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,30 @@ def test_a_coordinator_that_is_killed_has_a_successor_that_runs_what_is_left(clo
     cloud.client("ec2").get_waiter("instance_terminated").wait(
         InstanceIds=[mapped.instance], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
+
+
+# Says where it is, and takes a while; a shutdown ends it as it ends any program.
+SLOW = """
+import sys, time
+time.sleep(0.5)
+print(int(sys.argv[-1]))
+"""
+
+
+def test_a_server_that_is_taken_away_loses_nothing_and_gives_no_verdict(cloud: RealCloud, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(SLOW)
+    inputs = tuple(MapInput(number, str(number), str(number)) for number in range(40))
+    spec = MapSpec(("python", "job.py"), True, (), inputs, batch=1)
+    mapped = Mapped(cloud, tmp_path, "taken", spec, {}, spot=True)
+    until = time.monotonic() + 300
+    while len(mapped.log().outcomes) < 4:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    cloud.skylift("cloud", "interrupt", mapped.instance, "--in", "2s")
+    assert cloud.skylift("wait", "taken", check=False).returncode == 0
+    log = mapped.log()
+    assert log.epoch == 2
+    assert [(each.exit_code, each.stdout.content) for _, each in sorted(log.outcomes.items())] == [
+        (0, b"%d\n" % number) for number in range(40)
+    ]
+    assert len({each.server for each in log.outcomes.values()}) == 2
