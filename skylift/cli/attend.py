@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skylift.cli.map_options import DEFAULT, IntoOption
 from skylift.cli.place import JobName, JobNames, On, settings_there
 from skylift.cli.say import say, say_json
 from skylift.cli.watching import ForwardOption, show_outcome, with_interrupts
 
 if TYPE_CHECKING:
+    from skylift.cli.screen import Screen
     from skylift.runner.errors import SkyliftError
+    from skylift.runner.flow import Attach
     from skylift.runner.job.outcome import Outcome
+    from skylift.runner.remote.account import Account
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +32,7 @@ def attach(
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
     ] = False,
     forward: ForwardOption = None,
+    into: IntoOption = DEFAULT,
     on: On = None,
 ) -> None:
     """Watch a job as `skylift run` does, from its first line on, and bring its results here.
@@ -48,15 +53,34 @@ def attach(
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     forwards = Forwards([read_forward(text) for text in forward or ()])
-    job = find_job(open_account(settings_there(on)), name, Path.cwd())
+    account = open_account(settings_there(on))
+    job = find_job(account, name, Path.cwd())
     display = open_display(screen, interactive=job.interactive and os.isatty(0), hint="~. or Ctrl-C leaves")
     clock = Clock(display.screen)
+    work = Attach(job, display.screen, clock, display.keyboard, forwards, display.monitor)
+    if account.record(name).is_map:
+        raise typer.Exit(_attach_map(account, name, work, display.screen, into, quiet=quiet, as_json=as_json))
     try:
-        outcome = with_interrupts(Attach(job, display.screen, clock, display.keyboard, forwards, display.monitor))
+        outcome = with_interrupts(work)
     finally:
         display.screen.finish()
     show_outcome(outcome, outlet, quiet=quiet, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
+
+
+def _attach_map(
+    account: Account, name: str, work: Attach, screen: Screen, into: str, *, quiet: bool, as_json: bool
+) -> int:
+    from skylift.cli.map_display import watch_map
+    from skylift.runner.map.places import read_template
+    from skylift.runner.map.reading import MapReader
+
+    try:
+        reader = MapReader(account, name)
+        outcome = watch_map(reader, work, screen, read_template(into), quiet=quiet, as_json=as_json)
+    finally:
+        screen.finish()
+    return outcome.exit_code
 
 
 def wait(

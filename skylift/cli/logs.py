@@ -14,6 +14,8 @@ from skylift.cli.place import JobName, On, settings_there
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from skylift.runner.remote.account import Account
+
 
 def register(app: typer.Typer) -> None:
     app.command("logs")(logs)
@@ -25,6 +27,12 @@ def logs(
     stderr: Annotated[bool, typer.Option("--stderr", help="Only standard error, and that on standard output.")] = False,
     since: Annotated[
         str | None, typer.Option("--since", metavar="WHEN", help="From 10m ago on, or from 2026-01-31T12:00:00Z on.")
+    ] = None,
+    given_input: Annotated[
+        str | None,
+        typer.Option(
+            "--input", metavar="INPUT", help="Of a map: of this input, by its index or its name, once it ended."
+        ),
     ] = None,
     on: On = None,
 ) -> None:
@@ -38,8 +46,31 @@ def logs(
     screen = Plain(Outlet(1, 1 if stderr else 2), quiet=False)
     start = read_since(since, time.time()) if since else 0.0
     account = open_account(settings_there(on))
+    if given_input is not None:
+        return _show_input(account, name, given_input, only_stderr=stderr, more=follow or since is not None)
     work = show_logs(account, name, screen, follow=follow, only="stderr" if stderr else None, since=start)
     asyncio.run(while_read(1, work))
+    return None
+
+
+def _show_input(account: Account, name: str, given_input: str, *, only_stderr: bool, more: bool) -> None:
+    import sys
+
+    from skylift.runner.errors import UsageError
+    from skylift.runner.map.reading import MapReader, input_called
+
+    if more:
+        raise UsageError("--input shows what an input has written when it has ended: neither -f nor --since.")
+    reader = MapReader(account, name)
+    wanted = input_called(reader.spec, given_input)
+    reader.read_on()
+    outcome = reader.outcomes.get(wanted.index)
+    if outcome is None:
+        raise UsageError(f"The input {given_input!r} has not ended.", f"How far the map is: skylift attach {name}")
+    if not only_stderr:
+        reader.write_stream(outcome, "stdout", sys.stdout.buffer)
+    reader.write_stream(outcome, "stderr", sys.stdout.buffer if only_stderr else sys.stderr.buffer)
+    sys.stdout.buffer.flush()
 
 
 async def while_read(descriptor: int, work: Coroutine[object, object, object]) -> None:

@@ -33,6 +33,8 @@ _ClickException = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 
 COMMANDS = {
     "run": "run",
+    "map": "map",
+    "map-results": "map",
     "types": "types",
     "price": "price",
     "ps": "ps",

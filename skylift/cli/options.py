@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -29,16 +30,16 @@ def typer_option(name: str, *default: Any) -> Any:
     )
 
 
-def words_with_values() -> set[str]:
+def words_with_values(names: Sequence[str] = NAMES) -> set[str]:
     """The flags that are followed by a value."""
-    return {word for name in NAMES if not is_flag(name) for word in OPTIONS[name].words}
+    return {word for name in names if not is_flag(name) for word in OPTIONS[name].words}
 
 
-def spell_out(command: Any) -> None:
+def spell_out(command: Any, names: Sequence[str] = NAMES) -> None:
     """Replace a command's `**options` by the single options, for typer."""
     signature = inspect.signature(command, eval_str=True)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    own += [_parameter(name) for name in NAMES]
+    own += [_parameter(name) for name in names]
     command.__signature__ = signature.replace(parameters=own)
 
 

@@ -85,6 +85,8 @@ def mark_program(args: list[str], values: Collection[str] = _VALUES) -> Words:
 
 
 class RunCommand(GroupedCommand):
+    values: ClassVar[Collection[str]] = _VALUES
+    """The options that are followed by a value in a word of its own."""
     groups: ClassVar = {
         **{heading: tuple(each for each in NAMES if OPTIONS[each].heading == heading) for heading in HEADINGS},
         "Output": ("detach", "quiet", "as_json", "help"),
@@ -93,7 +95,7 @@ class RunCommand(GroupedCommand):
     groups["Network"] = ("forward", *groups["Network"])
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        words = mark_program(args)
+        words = mark_program(args, self.values)
         # A line that the shell completes is not executed.
         if args and not ctx.resilient_parsing and not {"-h", "--help"} & set(args[: words.ours]):
             found = ctx.meta[PRESETS] = _presets(self.params, args[: words.ours], words.script)
@@ -162,15 +164,15 @@ def run(
         job_name = job.name
         settings = asked.dress(settings_for(asked.on, asked.access))
         job = resolve_options(job, settings)
-        _announce(job, screen)
+        announce(job, screen)
         stdin = Stdin(_INPUT) if job.stdin else None
         if detach:
-            return _show_detached(*submit_job(job, settings, screen, stdin), screen, quiet=quiet, as_json=as_json)
+            return show_detached(*submit_job(job, settings, screen, stdin), screen, quiet=quiet, as_json=as_json)
         outcome = run_job(job, settings, display, forwards, stdin)
     except SkyliftError as error:
         screen.finish()
         if as_json:
-            say_json(_error_object(job_name, error), indent=None)
+            say_json(error_object(job_name, error), indent=None)
         show_error(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
@@ -197,7 +199,7 @@ def read_program(words: list[str], module: str | None, *, is_command: bool) -> P
     return Program("command" if is_command else "script", words[0], tuple(words[1:]))
 
 
-def _announce(job: Job, screen: Screen) -> None:
+def announce(job: Job, screen: Screen) -> None:
     from skylift.runner.text.duration import spell_duration
 
     for note in job.bundle.notes:
@@ -242,7 +244,7 @@ def submit_job(
     return job.name, with_interrupts(Submit(job, settings, screen, Clock(screen), detached=True, stdin=stdin))
 
 
-def _show_detached(name: str, taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
+def show_detached(name: str, taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
     from skylift.runner.job.outcome import Outcome
 
     screen.finish()
@@ -258,7 +260,7 @@ def _show_detached(name: str, taken: Launched | Outcome, screen: Screen, *, quie
         say(f"Look at it with `skylift logs -f {name}` or `skylift attach {name}`.", to_stderr=True)
 
 
-def _error_object(name: str | None, error: Any) -> dict[str, Any]:
+def error_object(name: str | None, error: Any) -> dict[str, Any]:
     return {
         "name": name,
         "state": "refused" if error.exit_code == 2 else "broken",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -130,6 +130,8 @@ class Live:
         self._echo = Echo(self._bottom.cursor)
         self.leave = ""
         """How to leave, in a word or two."""
+        self.instead: Callable[[RunningProgram, int], str] | None = None
+        """What is shown of a program, if not how long it runs and what it uses: text of so many columns at most."""
 
     def begin(self, step: str) -> None:
         if step != "program":
@@ -186,6 +188,8 @@ class Live:
         if self._steps:
             return self._spell_steps(columns)
         if self._run is not None:
+            if self.instead is not None and (told := self.instead(self._run, columns)):
+                return told
             return spell_run(self._run, self._gauge, self.leave, time.time(), columns)
         return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -61,6 +62,25 @@ def test_runs_on_a_kept_server_share_it(cloud: RealCloud, examples: Path) -> Non
     assert [match and match[1] for match in found] == ["1", "2", "3"]
     assert len({match and match[2] for match in found}) == 1
     cloud.skylift("sweep")
+
+
+def test_a_folder_is_summed_up_by_file_and_then_by_all(cloud: RealCloud, examples: Path) -> None:
+    folder = examples / "examples/map"
+    make, combine = told("map", "python")
+    assert python(cloud, folder, make, cloud.environment).returncode == 0
+    (command,) = told("map", "skylift")
+    run(cloud, folder, command)
+    rows = [row for path in folder.glob("data/*.csv") for row in csv.DictReader(path.open(newline=""))]
+    assert len(rows) == 12 * 500
+    expected = []
+    for station in ("airport", "harbour", "hill", "valley"):
+        found = [int(row["tenths"]) for row in rows if row["station"] == station]
+        mean = f"{sum(found) / len(found) / 10:.2f}"
+        expected.append(
+            [station, str(len(found)), "readings,", mean, "on", "average,", f"{max(found) / 10}", "at", "most"]
+        )
+    output = python(cloud, folder, combine, cloud.environment).stdout
+    assert [line.split() for line in output.splitlines()] == expected
 
 
 def test_jobs_at_the_same_time_from_python(cloud: RealCloud, examples: Path) -> None:

@@ -76,7 +76,7 @@ def read_manifest(api: Api, bucket: str, prefix: Prefix, outputs: Sequence[str],
     wanted: list[Sent] = []
     others: list[str] = []
     for each in sent.files:
-        if _is_wanted(each.path, outputs, script):
+        if is_wanted(each.path, outputs, script):
             wanted.append(each)
         else:
             others.append(each.path)
@@ -91,7 +91,7 @@ def read_manifest(api: Api, bucket: str, prefix: Prefix, outputs: Sequence[str],
     )
 
 
-def _is_wanted(path: str, outputs: Sequence[str], script: str) -> bool:
+def is_wanted(path: str, outputs: Sequence[str], script: str) -> bool:
     """Whether the record asks for this file. A glob asks neither for the program's own file, which would overwrite the
     user's, nor for the partial files of a download."""
     if path == script and not named_outright(path, outputs):

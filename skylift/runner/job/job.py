@@ -116,10 +116,13 @@ class Retry:
 class MapPart:
     """What makes a job a map. `spec` is what its coordinator reads, as runner/map/spec.py encodes it. `send_inputs` is
     called with the API and the bucket's name, and sends local inputs; the job's name is its own by then, and there is
-    no server yet. `program` and `outputs` of such a job are in the spec."""
+    no server yet. `program` and `outputs` of such a job are in the spec. `arns` are objects of S3 that its inputs name,
+    as a policy names them, and `buckets` those that have them."""
 
     spec: bytes
     send_inputs: Callable[[Any, str], None]
+    arns: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

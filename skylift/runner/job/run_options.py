@@ -186,6 +186,13 @@ TYPES: dict[str, tuple[Any, ...]] = {
 }
 """What each may be: one of these. The last is None's."""
 
+MAP_OPTIONS = (
+    *("module", "python", "env", "name", "trust_project", "in_", "out"),
+    *("type", "cpu", "memory", "arch", "gpu", "image", "on"),
+    *("retries", "max_time", "max_cost", "private", "ssh_from", "subnet", "security_group"),
+)
+"""Those that a map has, too: of each input, or of the map as a whole."""
+
 
 def is_list(name: str) -> bool:
     return any(get_origin(kind) is Sequence for kind in TYPES[name])

@@ -62,7 +62,8 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
         uv = WHEELS[processor] if needs_uv and not settings.image.has_uv else None
         prebuilt = await in_thread(_find_prebuilt, account, job, processor, image, sources) if needs_uv else None
         packs, large = packed
-        upload = Upload(packs, large, sources)
+        read = (job.map.arns, job.map.buckets) if job.map is not None else ((), ())
+        upload = Upload(packs, large, sources, *read)
         configuration = configuration_of(job, image, settings, caller, upload.buckets(account.bucket))
         fresh = job.fresh or job.map is not None
         compatible = () if fresh else tuple(each for each in kept if each.configuration == configuration)

@@ -27,11 +27,14 @@ from skylift.runner.watcher import Watcher
 
 @dataclass(frozen=True)
 class Upload:
-    """The inputs of a job: packs of small files, the large files, and the objects that are in S3 already."""
+    """The inputs of a job: packs of small files, the large files, and the objects that are in S3 already. `read` are
+    objects that only its program reads, as a policy names them, and `read_buckets` those that have them."""
 
     packs: tuple[Pack, ...]
     large: tuple[LargeFile, ...]
     sources: tuple[S3Source, ...]
+    read: tuple[str, ...] = ()
+    read_buckets: tuple[str, ...] = ()
 
     @property
     def blobs(self) -> list[Blob]:
@@ -40,11 +43,11 @@ class Upload:
     def arns(self, bucket: str) -> list[str]:
         """The ARNs that the job's role must be allowed to read."""
         stored = {f"arn:aws:s3:::{bucket}/{each.key}" for each in self.blobs}
-        return sorted(stored | {each.arn for each in self.sources})
+        return sorted(stored | {each.arn for each in self.sources} | set(self.read))
 
     def buckets(self, own: str) -> list[str]:
         """The buckets of the user's own."""
-        return sorted({each.bucket for each in self.sources} - {own})
+        return sorted(({each.bucket for each in self.sources} | set(self.read_buckets)) - {own})
 
     @property
     def size(self) -> int:

@@ -1,0 +1,225 @@
+"""`skylift map`: a program, once for each of many inputs; and `skylift map-results`, what came of them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
+
+import typer
+
+from skylift.cli.consent import require_consent
+from skylift.cli.map_options import DEFAULT, IntoOption
+from skylift.cli.options import spell_out, words_with_values
+from skylift.cli.place import JobName, On, settings_for, settings_there
+from skylift.cli.run import COMMAND_FLAG, RunCommand, announce, error_object, read_program, show_detached
+from skylift.cli.run import submit_job as submit
+from skylift.cli.say import say_json
+from skylift.runner.job.run_options import HEADINGS, MAP_OPTIONS, OPTIONS, RunOptions
+
+if TYPE_CHECKING:
+    from skylift.runner.job.job import Job
+    from skylift.runner.job.settings import Settings
+    from skylift.runner.map.inputs import InputWords
+    from skylift.runner.map.places import Template
+    from skylift.runner.map.planning import MapLimits
+    from skylift.runner.map.spec import MapSpec
+    from skylift.runner.remote.api import Api
+
+_OWN = ("--inputs", "--range", "--split", "--per-server", "--batch", "--halt", "--into")
+_HELP = """Run a program once for each of many inputs, each in a process of its own, and bring all results home.
+
+\b
+skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]
+skylift map [OPTIONS] -m MODULE INPUT... [-- ARGS]
+
+An INPUT is a file, a glob, or a s3:// place. A file of this machine travels along, and the program gets its path there;
+an object of S3 stays where it is, and the program gets its s3:// name and may read it. `{}` in ARGS becomes the input;
+without one, it comes last. The program finds SKYLIFT_INPUT, SKYLIFT_INDEX (from 0 on), SKYLIFT_COUNT and
+SKYLIFT_ATTEMPT in its environment.
+
+The exit code is 0 when every input has succeeded, and 1 when some have failed. Ctrl-C ends the map early; what has an
+outcome by then keeps it. All inputs run on one server; ask for a type with many processors.
+"""
+
+
+class MapCommand(RunCommand):
+    values: ClassVar = words_with_values(MAP_OPTIONS) | set(_OWN)
+    groups: ClassVar = {
+        "Inputs": ("listed", "numbers", "split"),
+        **{heading: tuple(each for each in MAP_OPTIONS if OPTIONS[each].heading == heading) for heading in HEADINGS},
+        "Output": ("into", "detach", "quiet", "as_json", "help"),
+    }
+    groups["What runs"] = ("program", *groups["What runs"])
+    groups["Limits"] = ("per_server", "batch", "halt", *groups["Limits"])
+
+
+def register(app: typer.Typer) -> None:
+    app.command("map", cls=MapCommand, help=_HELP, no_args_is_help=True)(map_inputs)
+    app.command("map-results")(map_results)
+
+
+def map_inputs(
+    context: typer.Context,
+    program: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SCRIPT INPUT... [-- ARGS]", help="The script, its inputs, and its own arguments."),
+    ] = None,
+    listed: Annotated[
+        str | None,
+        typer.Option("--inputs", metavar="FILE", help="A file with an input a line; - is standard input."),
+    ] = None,
+    numbers: Annotated[
+        str | None, typer.Option("--range", metavar="A..B", help="The numbers from A to B, both among them.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", metavar="SIZE", help="Cut CSV and JSON lines into parts of at most this, like 64MiB."),
+    ] = None,
+    per_server: Annotated[
+        int | None,
+        typer.Option("--per-server", metavar="K", help="So many at a time; as many as its vCPUs if not said.", min=1),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch", metavar="N", help="Hand out so many inputs at a time; by durations if not said.", min=1
+        ),
+    ] = None,
+    halt: Annotated[
+        str | None,
+        typer.Option("--halt", metavar="N|P%", help="End early when so many, or such a share, have failed."),
+    ] = None,
+    into: IntoOption = DEFAULT,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave as soon as the server has the map; print its name.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what failed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")] = False,
+    is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
+    **options: Unpack[RunOptions],
+) -> None:
+    from skylift.cli.map_display import watch_map
+    from skylift.cli.screen import Outlet, make_screen, show_error
+    from skylift.cli.terminal import open_display
+    from skylift.runner.errors import SkyliftError, UsageError
+    from skylift.runner.flow import Run
+    from skylift.runner.map.inputs import InputWords, read_split
+    from skylift.runner.map.places import read_template
+    from skylift.runner.map.planning import MapLimits, read_halt
+    from skylift.runner.map.reading import MapReader
+    from skylift.runner.remote.account import open_account
+
+    outlet = Outlet(2, 2)
+    screen = make_screen(outlet, quiet=quiet, json=as_json)
+    name = options.get("name")
+    try:
+        require_consent(context, options.get("on"), trusted=bool(options.get("trust_project")))
+        if is_command:
+            raise UsageError("A map runs a script or a module.", "skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
+        words, arguments = _divide(program or [])
+        module = options.get("module")
+        script, named = ([], words) if module else (words[:1], words[1:])
+        what = read_program([*script, *arguments], module, is_command=False)
+        asked = InputWords(
+            tuple(named),
+            None if listed is None else _read_list(listed),
+            "--inputs -" if listed == "-" else str(listed),
+            numbers,
+            None if split is None else read_split(split),
+        )
+        limits = MapLimits(per_server or 0, batch or 0, None if halt is None else read_halt(halt))
+        template = read_template(into)
+        display = open_display(screen, interactive=False, hint="~. leaves")
+        screen = display.screen
+        job, spec, settings = _plan(options, what, asked, limits, template)
+        name = job.name
+        announce(job, screen)
+        if detach:
+            return show_detached(*submit(job, settings, screen), screen, quiet=quiet, as_json=as_json)
+        reader = MapReader(open_account(settings), job.name, spec)
+        work = Run(job, settings, screen, display.keyboard, monitor=display.monitor)
+        outcome = watch_map(reader, work, screen, template, quiet=quiet, as_json=as_json)
+    except SkyliftError as error:
+        screen.finish()
+        if as_json:
+            say_json(error_object(name, error), indent=None)
+        show_error(error)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        screen.finish()
+        raise typer.Exit(130) from None
+    raise typer.Exit(outcome.exit_code)
+
+
+spell_out(map_inputs, MAP_OPTIONS)
+
+
+def _divide(words: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before a `--`, and what follows it."""
+    at = words.index("--") if "--" in words else len(words)
+    from skylift.runner.errors import UsageError
+
+    for each in words[:at]:
+        if each.startswith("--"):
+            raise UsageError(f"{each} is no input.", "Options stand before SCRIPT; arguments of its own follow a --.")
+    return words[:at], words[at + 1 :]
+
+
+def _read_list(name: str) -> bytes:
+    from skylift.runner.errors import UsageError
+
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"--inputs {name} cannot be read: {error.strerror}.") from None
+
+
+def _plan(
+    options: RunOptions, what: Any, asked: InputWords, limits: MapLimits, template: Template
+) -> tuple[Job, MapSpec, Settings]:
+    """Inputs of this machine are looked at before a cloud is started for them."""
+    from skylift.runner.map.inputs import find_inputs
+    from skylift.runner.map.planning import plan_map
+    from skylift.runner.plan.plan_job import plan_job, read_s3
+    from skylift.runner.plan.read_options import read_options
+    from skylift.runner.plan.resolve_options import resolve_options
+    from skylift.runner.remote.account import open_account
+    from skylift.runner.ship.s3_input import find_source
+
+    run = read_options(options, what)
+    job = plan_job(run.order, Path.cwd(), os.environ)
+
+    @functools.cache
+    def settings() -> Settings:
+        return run.dress(settings_for(run.on, run.access))
+
+    @functools.cache
+    def api() -> Api:
+        return open_account(settings()).api
+
+    inputs = find_inputs(asked, Path.cwd(), lambda text: find_source(api(), read_s3(text, ""), option=""))
+    job, spec = plan_map(job, inputs, limits, template)
+    return resolve_options(job, settings()), spec, settings()
+
+
+def map_results(
+    name: JobName,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Where they go; the current directory if not named.")
+    ] = None,
+    into: IntoOption = DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object: a list of the inputs.")] = False,
+    on: On = None,
+) -> None:
+    """Bring what the inputs of a map have left home, and show what came of each. Also while it runs."""
+    from skylift.cli.map_display import show_map
+    from skylift.runner.map.places import read_template
+    from skylift.runner.map.reading import MapReader
+    from skylift.runner.remote.account import open_account
+
+    template = read_template(into)
+    reader = MapReader(open_account(settings_there(on)), name)
+    show_map(reader, template, folder or Path.cwd(), quiet=False, job={"name": name} if as_json else None)

@@ -1,0 +1,220 @@
+"""What a map looks like while it runs, and at its end: one living line on a terminal, lines in a pipe, a table."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skylift.cli import ending
+from skylift.cli.living import fit, spell_whole
+from skylift.cli.say import say, say_json
+from skylift.cli.screen import Live, Outlet
+from skylift.cli.table import Cell, Column, show_table
+from skylift.cli.watching import show_outcome, with_interrupts
+from skylift.runner.errors import SkyliftError
+from skylift.runner.text.duration import spell_duration
+from skylift.runner.text.money import spell_dollars
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from skylift.cli.screen import Screen
+    from skylift.cli.watching import Interruptible
+    from skylift.runner.job.outcome import Outcome
+    from skylift.runner.map.outcome import InputOutcome
+    from skylift.runner.map.places import Template
+    from skylift.runner.map.progress import Progress
+    from skylift.runner.map.reading import MapReader
+    from skylift.runner.map.spec import MapSpec
+    from skylift.runner.watch.monitor import RunningProgram
+
+_LOOK_EVERY = 1.0
+_LINE_EVERY = 10.0
+"""Seconds between two lines in a pipe, where there is something to tell."""
+_MOST_ROWS = 25
+_MOST_ERRORS = 5
+
+
+class MapDisplay:
+    """Looks at a map's record in a thread of its own while the map runs. What cannot be read is looked at again: the
+    record tells the end, not this."""
+
+    def __init__(self, reader: MapReader, screen: Screen, *, quiet: bool) -> None:
+        self._reader, self._screen = reader, screen
+        self._progress: Progress | None = None
+        self._over = threading.Event()
+        self._told = (0.0, 0)
+        self._lines = not quiet and not isinstance(screen, Live)
+        if isinstance(screen, Live):
+            screen.instead = self._spell_running
+        self._thread = threading.Thread(target=self._follow, name="map", daemon=True)
+
+    def __enter__(self) -> MapDisplay:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._over.wait(_LOOK_EVERY):
+            try:
+                self._reader.read_on()
+                self._progress = self._reader.progress()
+            except SkyliftError:
+                continue
+            if self._lines:
+                self._tell_line()
+
+    def _tell_line(self) -> None:
+        now, done = time.monotonic(), len(self._reader.outcomes)
+        if done != self._told[1] and now - self._told[0] >= _LINE_EVERY:
+            self._told = now, done
+            self._screen.note(", ".join(text for _, text in self._parts()))
+
+    def _spell_running(self, run: RunningProgram, columns: int) -> str:
+        parts = self._parts()
+        if not parts:
+            return ""
+        if run.hourly is not None:
+            parts.append((4, f"≈ {spell_dollars(run.cost(time.time()))}{'' if run.charged else ' on AWS'}"))
+        leave = self._screen.leave if isinstance(self._screen, Live) else ""
+        return fit([*parts, (1, leave)], columns, before=" ")
+
+    def _parts(self) -> list[tuple[int, str]]:
+        progress, outcomes = self._progress, dict(self._reader.outcomes)
+        if progress is None:
+            return []
+        failed = sum(not each.succeeded for each in outcomes.values())
+        parts = [(0, f"{len(outcomes):,} of {len(self._reader.spec.inputs):,} done")]
+        parts += [(0, f"{failed:,} failed")] if failed else []
+        parts.append((2, f"{progress.running:,} running"))
+        servers = len(progress.servers)
+        parts.append((3, f"{servers} server{'s' * (servers != 1)}"))
+        if progress.rate:
+            parts.append((2, f"{progress.rate:.3g}/s"))
+        if progress.left is not None:
+            parts.append((1, f"{spell_whole(progress.left)} left"))
+        return parts
+
+
+def watch_map(
+    reader: MapReader,
+    work: Interruptible[Outcome],
+    screen: Screen,
+    template: Template,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> Outcome:
+    """Until its end, or until the user leaves. Then results come home, and what came of each input is told."""
+    with MapDisplay(reader, screen, quiet=quiet or as_json):
+        outcome = with_interrupts(work)
+    screen.finish()
+    if outcome.state == "detached" or outcome.instance is None:
+        show_outcome(outcome, Outlet(2, 2), quiet=quiet, as_json=as_json)
+        return outcome
+    show_map(reader, template, Path.cwd(), quiet=quiet, job=outcome.as_json() if as_json else None)
+    if not quiet and not as_json:
+        say(*ending.summary(outcome), to_stderr=True)
+    return outcome
+
+
+def show_map(reader: MapReader, template: Template, home: Path, *, quiet: bool, job: dict[str, Any] | None) -> None:
+    """Read the record to its end, bring results home, and tell: as JSON, with what is known of the `job`."""
+    reader.read_on()
+    outcomes = dict(sorted(reader.outcomes.items()))
+    places = reader.bring_home(list(outcomes.values()), home, template, lambda _: None)
+    if job is not None:
+        say_json({**job, "inputs": as_json(reader.spec, outcomes, places)})
+        return
+    if not quiet:
+        show_end(reader.spec, outcomes, places)
+    all_well = len(outcomes) == len(reader.spec.inputs) and all(each.succeeded for each in outcomes.values())
+    if not quiet or not all_well:
+        say(*summary(reader.spec, outcomes), to_stderr=True)
+
+
+def last_line(outcome: InputOutcome) -> str:
+    """Of standard error, where it is in the record itself; or the reason."""
+    lines = (outcome.stderr.content or b"").decode(errors="replace").splitlines()
+    return next((each.strip() for each in reversed(lines) if each.strip()), outcome.reason)
+
+
+def show_end(spec: MapSpec, outcomes: dict[int, InputOutcome], places: Sequence[tuple[InputOutcome, Path]]) -> None:
+    """A table of all inputs, or of those that have failed where there are many; and errors, by what they say."""
+    home = {each.index: str(place) for each, place in places}
+    ended = [(each, outcomes.get(each.index)) for each in spec.inputs]
+    shown = ended if len(ended) <= _MOST_ROWS else [row for row in ended if row[1] is None or not row[1].succeeded]
+    columns = [
+        Column("INDEX", right=True),
+        Column("INPUT", least=8),
+        Column("STATE"),
+        Column("EXIT", right=True, spare=2),
+        Column("TIME", right=True, spare=1),
+        Column("ATTEMPT", right=True, spare=3),
+        Column("SERVER", spare=4),
+        Column("RESULTS", least=8, spare=5),
+    ]
+    rows = [_row(each.index, each.name, outcome, home) for each, outcome in shown[:_MOST_ROWS]]
+    if rows:
+        show_table(columns, rows)
+
+
+def _row(index: int, name: str, outcome: InputOutcome | None, home: dict[int, str]) -> list[str | Cell]:
+    if outcome is None:
+        return [str(index), name, "no outcome", "", "", "", "", ""]
+    state = Cell(str(outcome.state), "green" if outcome.succeeded else "red")
+    time_taken = spell_duration(outcome.seconds)
+    tail = [str(outcome.attempt), outcome.server or "", home.get(index, "")]
+    return [str(index), name, state, str(outcome.exit_code), time_taken, *tail]
+
+
+def summary(spec: MapSpec, outcomes: dict[int, InputOutcome]) -> list[str]:
+    """Sentences for standard error."""
+    total = len(spec.inputs)
+    failed = [each for each in outcomes.values() if not each.succeeded]
+    left = total - len(outcomes)
+    text = f"{len(outcomes) - len(failed):,} of {total:,} inputs succeeded"
+    text += f", {len(failed):,} failed" if failed else ""
+    lines = [f"{text}, {left:,} have no outcome." if left else f"{text}."]
+    return lines + list(_errors(failed))
+
+
+def _errors(failed: Sequence[InputOutcome]) -> Iterable[str]:
+    counts = Counter(last_line(each) for each in failed)
+    first = {last_line(each): each.index for each in sorted(failed, key=lambda one: -one.index)}
+    for line, count in counts.most_common(_MOST_ERRORS):
+        yield f"  {count:,} x {line} (first: input {first[line]})"
+    if len(counts) > _MOST_ERRORS:
+        yield f"  and {len(counts) - _MOST_ERRORS} other errors"
+
+
+def as_json(spec: MapSpec, outcomes: dict[int, InputOutcome], places: Sequence[tuple[InputOutcome, Path]]) -> list[Any]:
+    home = {each.index: str(place) for each, place in places}
+    return [_told(each.index, each.text, outcomes.get(each.index), home.get(each.index)) for each in spec.inputs]
+
+
+def _told(index: int, text: str, outcome: InputOutcome | None, folder: str | None) -> dict[str, Any]:
+    if outcome is None:
+        return {"index": index, "input": text, "state": None}
+    return {
+        "index": index,
+        "input": text,
+        "state": str(outcome.state),
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "reason": outcome.reason,
+        "seconds": outcome.seconds,
+        "attempt": outcome.attempt,
+        "losses": outcome.losses,
+        "server": outcome.server,
+        "results": [vars(each) for each in outcome.results],
+        "missing": list(outcome.missing),
+        "folder": folder,
+        "last_line": last_line(outcome) if not outcome.succeeded else "",
+    }

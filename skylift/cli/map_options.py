@@ -1,0 +1,15 @@
+"""The option --into, which all commands have that bring a map's results home."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+DEFAULT = "out/{index}"
+IntoOption = Annotated[
+    str,
+    typer.Option(
+        "--into", metavar="TEMPLATE", help="Of a map: where each input's results come to; {index}, {name} or {stem}."
+    ),
+]

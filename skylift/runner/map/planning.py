@@ -1,0 +1,80 @@
+"""From what the user asked for to a job that is a map."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skylift.runner.errors import UsageError
+from skylift.runner.job.commands import program_argv
+from skylift.runner.job.job import Job, MapPart
+from skylift.runner.map.inputs import FoundInput, Inputs
+from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.places import Template, check_places
+from skylift.runner.map.sending import blobs_of
+from skylift.runner.map.spec import LONGEST_TEXT, Blob, Halt, MapInput, MapSpec, encode_spec
+from skylift.runner.ship.blob_store import Blob as Content
+from skylift.runner.ship.blob_store import BlobStore
+from skylift.runner.text.visible import shown
+
+_HALT = re.compile(r"(\d{1,7})(%?)")
+_FILE_NAME = 255
+
+
+@dataclass(frozen=True)
+class MapLimits:
+    """As in a MapSpec; 0 leaves the choice to the coordinator."""
+
+    per_server: int = 0
+    batch: int = 0
+    halt: Halt | None = None
+
+
+def read_halt(text: str) -> Halt:
+    """`20%` or `5`. Raises UsageError."""
+    found = _HALT.fullmatch(text.strip())
+    if found is None or int(found[1]) == 0 or (found[2] and int(found[1]) > 100):
+        raise UsageError(f"--halt {text!r} is neither a number of failures nor a share.", "Write it like 5 or 20%.")
+    return Halt(share=int(found[1]) / 100) if found[2] else Halt(count=int(found[1]))
+
+
+def plan_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) -> tuple[Job, MapSpec]:
+    """The job with its inputs, whose files are read for their hashes. Raises UsageError."""
+    _check(job)
+    check_places(template, [each.name for each in inputs.found])
+    files = [each for each in inputs.found if each.file is not None]
+    contents = dict(zip(map(id, files), blobs_of(files), strict=True))
+    spec = MapSpec(
+        argv=tuple(program_argv(replace(job.program, args=()))),
+        python=job.program.kind != "command",
+        args=job.program.args,
+        inputs=tuple(_input(number, each, contents.get(id(each))) for number, each in enumerate(inputs.found)),
+        outputs=job.outputs,
+        per_server=limits.per_server,
+        batch=limits.batch,
+        retries=job.retry.times if job.retry is not None else 0,
+        halt=limits.halt,
+    )
+    keys = MapKeys(job.name)
+    different = list({each.sha256: each for each in contents.values()}.values())
+
+    def send(api: Any, bucket: str) -> None:
+        BlobStore(api, bucket, keys.blob("")).send_all(different, lambda _: None, lambda _: None)
+
+    part = MapPart(encode_spec(spec), send, inputs.arns, inputs.buckets)
+    return replace(job, outputs=(), retry=None, map=part, notes=(*job.notes, *inputs.notes)), spec
+
+
+def _check(job: Job) -> None:
+    for each in job.program.args:
+        if len(each) > LONGEST_TEXT:
+            raise UsageError(f"The argument {shown(each)} is longer than an argument can be.")
+
+
+def _input(number: int, found: FoundInput, content: Content | None) -> MapInput:
+    if content is None:
+        return MapInput(number, found.text, found.name)
+    if len(found.name.encode()) > _FILE_NAME:
+        raise UsageError(f"The name of {shown(found.name)} is longer than a file's can be.")
+    return MapInput(number, found.text, found.name, Blob(content.sha256, content.size, found.name))

@@ -1,0 +1,134 @@
+"""A map's record, read as it grows: what is to be done, what has come of each input, how far it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from skylift.runner.collect.results import Manifest, bring_home, is_wanted
+from skylift.runner.errors import RecordDamaged, Refused, UsageError
+from skylift.runner.job.outcome import Result
+from skylift.runner.job.record import Prefix
+from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.outcome import ENTRY_LIMIT, InputOutcome, MapEnd, MapLog
+from skylift.runner.map.places import Template, check_places
+from skylift.runner.map.progress import PROGRESS_LIMIT, Progress, parse_progress
+from skylift.runner.map.spec import SPEC_LIMIT, MapInput, MapSpec, parse_spec
+from skylift.runner.remote.account import Account
+from skylift.runner.text.json_object import Malformed
+
+_LONGEST_KEY = 900
+"""Bytes of the longest path that is part of a key, as server/input_run.py has it."""
+
+
+class MapReader:
+    """Of one map. `read_on` adds to `outcomes`, which are by index. Raises UsageError for a job that is none."""
+
+    def __init__(self, account: Account, name: str, spec: MapSpec | None = None) -> None:
+        self.account, self.name, self._keys, self._log = account, name, MapKeys(name), MapLog()
+        self.spec = spec or self._read_spec()
+        self.inputs = {each.index: each for each in self.spec.inputs}
+        argv = self.spec.argv
+        self._script = argv[1] if self.spec.python and len(argv) == 2 else ""
+
+    @property
+    def outcomes(self) -> dict[int, InputOutcome]:
+        return self._log.outcomes
+
+    @property
+    def ended(self) -> MapEnd | None:
+        return self._log.ended
+
+    def _read_spec(self) -> MapSpec:
+        if not self.account.record(self.name).is_map:
+            raise UsageError(f"The job {self.name} is no map.", f"Its results: skylift results {self.name}")
+        found = self.account.api.get(self.account.bucket, self._keys.spec, SPEC_LIMIT)
+        if found is None:
+            raise RecordDamaged(self._keys.spec, "it is missing")
+        try:
+            return parse_spec(found)
+        except Malformed as error:
+            raise RecordDamaged(self._keys.spec, str(error)) from None
+
+    def read_on(self) -> list[InputOutcome]:
+        """The outcomes that are new. Raises RecordDamaged."""
+        fresh: list[InputOutcome] = []
+        while True:
+            key = self._keys.log_entry(self._log.next)
+            data = self.account.api.get(self.account.bucket, key, ENTRY_LIMIT)
+            if data is None:
+                return fresh
+            try:
+                fresh += [each for each in self._log.read([data]) if each.index in self.inputs]
+            except Malformed as error:
+                raise RecordDamaged(key, str(error)) from None
+
+    def progress(self) -> Progress | None:
+        """As the coordinator has told it last; None before it has, and where what it says cannot be read: it is only
+        for display."""
+        found = self.account.api.get(self.account.bucket, self._keys.progress, PROGRESS_LIMIT)
+        try:
+            return None if found is None else parse_progress(found)
+        except Malformed:
+            return None
+
+    def write_stream(self, outcome: InputOutcome, name: str, target: IO[bytes]) -> None:
+        """What its run has written to `stdout` or `stderr`. Raises RecordDamaged where it is not there."""
+        told = outcome.stdout if name == "stdout" else outcome.stderr
+        if told.content is not None:
+            target.write(told.content)
+            return
+        assert outcome.run is not None
+        key = self._keys.run(outcome.index, outcome.run) + name
+        try:
+            for _ in self.account.api.stream(self.account.bucket, key, target, 0, told.kept):
+                continue
+        except Refused as error:
+            raise RecordDamaged(key, f"it is missing ({error.code})") from None
+
+    def bring_home(
+        self, outcomes: Sequence[InputOutcome], home: Path, template: Template, progress: Callable[[int], None]
+    ) -> list[tuple[InputOutcome, Path]]:
+        """Download the results of these, each into a folder of its own below `home`: the folders that have any. Raises
+        ResultsDamaged and UsageError."""
+        check_places(template, [each.name for each in self.spec.inputs])
+        places = []
+        for each in outcomes:
+            # Only what the spec asks for: the server that tells of it may have been taken over by a program.
+            wanted = tuple(
+                Result(result.path, result.size, result.sha256)
+                for result in each.results
+                if is_wanted(result.path, self.spec.outputs, self._script)
+            )
+            if not wanted or each.run is None:
+                continue
+            place = home / template.folder(each.index, self.inputs[each.index].name)
+            folder = _RunPrefix(self.name, self._keys.run(each.index, each.run))
+            bring_home(self.account.api, self.account.bucket, folder, Manifest(wanted), place, progress)
+            places.append((each, place))
+        return places
+
+
+def input_called(spec: MapSpec, text: str) -> MapInput:
+    """By its index, or by what the user has called it. Raises UsageError."""
+    named = [each for each in spec.inputs if text in (str(each.index), each.text, each.name)]
+    exact = [each for each in named if text == str(each.index)] or named
+    if len(exact) != 1:
+        what = "There is no input" if not exact else f"{len(exact)} inputs are called"
+        raise UsageError(f"{what} {text!r}.", "Inputs are named by their index, from 0 on, too.")
+    return exact[0]
+
+
+@dataclass(frozen=True)
+class _RunPrefix(Prefix):
+    """Where the results of one run are."""
+
+    folder: str = ""
+
+    def result(self, path: str) -> str:
+        if len(path.encode()) <= _LONGEST_KEY:
+            return f"{self.folder}results/{path}"
+        return f"{self.folder}files/{hashlib.sha256(path.encode()).hexdigest()}"

@@ -1,0 +1,72 @@
+"""What is wrong with a map is said before anything is started: exit code 2, no traceback, no cloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from skylift.cli import map as map_command
+from skylift.cli.main import make_app
+from skylift.cli.map_display import summary
+from skylift.runner.map.outcome import InputOutcome, InputState, RunStream
+from skylift.runner.map.spec import MapInput, MapSpec
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.py").write_text("")
+    for name in ("a.csv", "b.csv", "sub/a.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x,y\n1,2\n")
+
+    def no_cloud(*_: object) -> None:
+        raise AssertionError("a cloud was started for what is wrong")
+
+    monkeypatch.setattr(map_command, "settings_for", no_cloud)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("job.py", "There are no inputs"),
+        ("job.py *.parquet", "*.parquet: nothing matches"),
+        ("job.py gone.csv", "there is no such file"),
+        ("job.py a.csv --retries 2", "--retries is no input"),
+        ("other.py a.csv", "There is no script other.py"),
+        ("--range 3..1 job.py", "ends before it begins"),
+        ("--inputs list.txt job.py", "--inputs list.txt cannot be read"),
+        ("--split 1MiB job.py job.py", "only CSV"),
+        ("--split many job.py a.csv", "is not a size"),
+        ("--halt 0 job.py a.csv", "--halt"),
+        ("--halt 120% job.py a.csv", "--halt"),
+        ("--into ../{name} job.py a.csv", "below the working directory"),
+        ("--into sums/{name} job.py **/*.csv", "would both come into sums/a.csv"),
+        ("--name A job.py a.csv", "cannot be used"),
+        ("-- true a.csv", "A map runs a script or a module"),
+        ("-m json.tool gone.csv", "there is no such file"),
+    ],
+)
+def test_what_is_wrong_is_said_first(words: str, message: str) -> None:
+    done = CliRunner().invoke(make_app("map"), ["map", *words.split()])
+    assert done.exit_code == 2, done.output
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.output
+
+
+def test_errors_are_grouped_by_what_they_say() -> None:
+    def failed(index: int, last: bytes) -> InputOutcome:
+        told = b"Traceback\n" + last + b"\n\n"
+        return InputOutcome(index, InputState.FAILED, 1, stderr=RunStream(len(told), told, len(told)))
+
+    spec = MapSpec(("python", "job.py"), True, (), tuple(MapInput(n, str(n), str(n)) for n in range(6)))
+    ended = [InputOutcome(0, InputState.SUCCEEDED, 0), failed(3, b"ValueError: b"), failed(1, b"ValueError: a")]
+    ended.append(failed(2, b"ValueError: a"))
+    assert summary(spec, {each.index: each for each in ended}) == [
+        "1 of 6 inputs succeeded, 3 failed, 2 have no outcome.",
+        "  2 x ValueError: a (first: input 1)",
+        "  1 x ValueError: b (first: input 3)",
+    ]

@@ -1,0 +1,98 @@
+"""`skylift map` whole: inputs of several kinds, results at home, one input that fails, and what can be had later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from real_cloud import RealCloud
+
+pytestmark = pytest.mark.real
+
+# Sums the second column of its input, and leaves the sum as a file; says who it is.
+PROGRAM = """
+import csv, json, os, sys
+number, path = sys.argv[1:]
+assert number == "2"
+print(os.environ["SKYLIFT_INDEX"], "of", os.environ["SKYLIFT_COUNT"], os.path.basename(path))
+with open(path, newline="") as file:
+    rows = list(csv.DictReader(file))
+if "bad" in path:
+    raise ValueError(f"{len(rows)} rows of no use")
+json.dump(sum(int(row["value"]) for row in rows), open("sum.json", "w"))
+"""
+
+
+def test_a_folder_of_csv_is_summed_by_file_and_one_file_fails(cloud: RealCloud, tmp_path: Path) -> None:
+    (tmp_path / "sum.py").write_text(PROGRAM)
+    (tmp_path / "data").mkdir()
+    for name, values in {"a": range(10), "b": range(10, 400), "bad": range(3)}.items():
+        rows = "".join(f'"row\n{value}",{value}\n' for value in values)
+        (tmp_path / "data" / f"{name}.csv").write_text(f"name,value\n{rows}")
+    words = ["map", "--name", "sums", "--out", "sum.json", "--into", "sums/{stem}", "--split", "0.003MiB", "--json"]
+    done = cloud.skylift(*words, "sum.py", "data/*.csv", "--", "2", cwd=tmp_path, check=False)
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["name"], told["exit_code"], told["state"]) == ("sums", 1, "failed")
+    states = {each["input"] + str(each["index"]): each["state"] for each in told["inputs"]}
+    assert states.pop("data/bad.csv3") == "failed"
+    assert set(states.values()) == {"succeeded"}
+    assert told["inputs"][-1]["last_line"] == "ValueError: 3 rows of no use"
+    # Each part repeated the header, and no row was lost between two of them.
+    found = sorted(tmp_path.glob("sums/*/sum.json"))
+    assert [each.parent.name for each in found] == ["a", "b-0000", "b-0001"]
+    assert sum(int(each.read_text()) for each in found) == sum(range(400))
+
+    # Later, from elsewhere: the table, and results by index.
+    later = cloud.skylift("map-results", "sums", str(tmp_path / "later"), cwd=tmp_path)
+    assert "bad.csv" in later.stdout
+    assert "3 of 4 inputs succeeded, 1 failed." in later.stderr
+    assert "1 x ValueError: 3 rows of no use (first: input 3)" in later.stderr
+    assert json.loads((tmp_path / "later/out/0/sum.json").read_text()) == sum(range(10))
+    logs = cloud.skylift("logs", "sums", "--input", "data/a.csv", cwd=tmp_path)
+    assert logs.stdout == "0 of 4 a.csv\n"
+    assert "of no use" in cloud.skylift("logs", "sums", "--input", "3", cwd=tmp_path).stderr
+
+    # A name that is taken is said before anything is started.
+    again = cloud.skylift("map", "--name", "sums", "sum.py", "data/a.csv", cwd=tmp_path, check=False)
+    assert (again.returncode, "There is a job called sums already." in again.stderr) == (2, True)
+    assert cloud.skylift("rm", "sums").stdout.startswith("sums: ")
+
+
+# Sends its input to standard output, in capitals; some inputs are objects of S3.
+SHOUT = """
+import subprocess, sys
+word = sys.argv[1]
+if word.startswith("s3://"):
+    word = subprocess.check_output(["aws", "s3", "cp", "--only-show-errors", word, "-"], text=True)
+print(word.upper())
+if word == "bad":
+    print("x" * 5000)
+    sys.exit(word)
+"""
+
+
+def test_a_map_that_is_left_is_come_back_to(cloud: RealCloud, tmp_path: Path) -> None:
+    """Inputs are objects of S3, which its role may read, and lines that are values."""
+    (tmp_path / "shout.py").write_text(SHOUT)
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="words-of-a-user")
+    for name, word in {"a": b"hello", "b": b"bad"}.items():
+        s3.put_object(Bucket="words-of-a-user", Key=f"in/{name}.txt", Body=word)
+    words = ["map", "-d", "--name", "shouts", "--retries", "1", "--range", "7..8"]
+    assert cloud.skylift(*words, "shout.py", "s3://words-of-a-user/in/*", cwd=tmp_path).stdout == "shouts\n"
+    seen = cloud.skylift("attach", "shouts", cwd=tmp_path, check=False)
+    assert seen.returncode == 1, seen.stderr
+    lines = [line.split() for line in seen.stdout.splitlines()]
+    assert [line[:4] for line in lines[1:]] == [
+        ["0", "a.txt", "succeeded", "0"],
+        ["1", "b.txt", "failed", "1"],
+        ["2", "7", "succeeded", "0"],
+        ["3", "8", "succeeded", "0"],
+    ]
+    assert "3 of 4 inputs succeeded, 1 failed." in seen.stderr
+    assert "1 x bad (first: input 1)" in seen.stderr
+    assert cloud.skylift("logs", "shouts", "--input", "a.txt").stdout == "HELLO\n"
+    assert cloud.skylift("logs", "shouts", "--input", "b.txt").stdout == f"BAD\n{'x' * 5000}\n"
+    assert json.loads(cloud.skylift("map-results", "shouts", "--json").stdout)["inputs"][1]["attempt"] == 2
