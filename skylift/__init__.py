@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from skylift.version import __version__
 
 __all__ = [
+    "InputResult",
     "Job",
     "JobFailed",
     "Outcome",
@@ -28,13 +29,28 @@ __all__ = [
     "__version__",
     "aio",
     "jobs",
+    "map",
     "run",
     "submit",
+    "submit_map",
 ]
 
 if TYPE_CHECKING:
     from skylift import aio
-    from skylift.api import Job, JobFailed, Outcome, RunOptions, SkyliftError, UsageError, jobs, run, submit
+    from skylift.api import (
+        InputResult,
+        Job,
+        JobFailed,
+        Outcome,
+        RunOptions,
+        SkyliftError,
+        UsageError,
+        jobs,
+        map,
+        run,
+        submit,
+        submit_map,
+    )
 
 else:
     # Type checkers do not see it: a name that is not there is an error to them.

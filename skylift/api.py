@@ -11,20 +11,34 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Unpack
 
-from skylift.python import work
+from skylift.python import mapping, work
 from skylift.python.given_stdin import GivenStdin, open_stdin
 from skylift.python.keywords import spell_out
 from skylift.python.lines import Pieces
+from skylift.python.mapping import InputResult, MapInputs, MapWords
 from skylift.python.watching import Progress, Watcher
 from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.job.outcome import JobFailed, Outcome
-from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
 from skylift.runner.jobs.jobs import Listed
 from skylift.runner.remote.account import Account
 
-__all__ = ["Job", "JobFailed", "Outcome", "RunOptions", "SkyliftError", "UsageError", "jobs", "run", "submit"]
+__all__ = [
+    "InputResult",
+    "Job",
+    "JobFailed",
+    "Outcome",
+    "RunOptions",
+    "SkyliftError",
+    "UsageError",
+    "jobs",
+    "map",
+    "run",
+    "submit",
+    "submit_map",
+]
 
 
 def run(
@@ -75,8 +89,56 @@ def submit(
     return Job(planned.name, _account=taken.account)
 
 
+def map(
+    script: FilePath | None = None,
+    inputs: MapInputs = (),
+    *arguments: FilePath,
+    ordered: bool = False,
+    split: str | None = None,
+    per_server: int | None = None,
+    batch: int | None = None,
+    halt: int | str | None = None,
+    into: str = "out/{index}",
+    **options: Unpack[RunOptions],
+) -> Generator[InputResult, None, None]:
+    """Run a program once for each of many inputs, and say what came of each: as they end, or with `ordered` in order.
+
+    `inputs` is a file, a glob or a s3:// place; or several inputs, which are all files and objects that are there, or
+    all values. In `arguments`, `{}` becomes the input; without one, it comes last. Each input's results are brought to
+    its own folder, `into`, before it is told of. The map is started when the first outcome is asked for, and ended when
+    the iterator is closed. An input that fails is no error; a map that ends before its inputs have is: JobFailed.
+    `split`, `per_server`, `batch` and `halt` are those of `skylift map`, as are the other options.
+    """
+    with called("skylift.map()"):
+        limits = MapWords(split, per_server, batch, halt, into)
+        plan = mapping.plan("skylift.map()", script, inputs, arguments, options, limits)
+    return mapping.results(plan, ordered=ordered)
+
+
+def submit_map(
+    script: FilePath | None = None,
+    inputs: MapInputs = (),
+    *arguments: FilePath,
+    split: str | None = None,
+    per_server: int | None = None,
+    batch: int | None = None,
+    halt: int | str | None = None,
+    **options: Unpack[RunOptions],
+) -> Job:
+    """Start a map and leave it there: the job, as soon as its server has it. The options are those of `skylift.map`."""
+    with called("skylift.submit_map()"):
+        limits = MapWords(split, per_server, batch, halt)
+        plan = mapping.plan("skylift.submit_map()", script, inputs, arguments, options, limits)
+        taken = work.start_submission(plan.planned, plan.settings, Watcher(), None).result()
+    if isinstance(taken, Outcome):
+        raise KeyboardInterrupt
+    return Job(plan.planned.name, _account=taken.account)
+
+
 for _function in (run, submit):
     spell_out(_function)
+for _mapping in (map, submit_map):
+    spell_out(_mapping, MAP_OPTIONS)
 
 
 def jobs(*, all: bool = False, on: str | None = None) -> list[Listed]:

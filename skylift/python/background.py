@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -62,6 +62,10 @@ class Background(Generic[T]):
 
     def interrupt(self) -> None:
         self._call(self._work.interrupt)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Waits so long at the most."""
+        return bool(wait([self._running], seconds).done)
 
     def result(self) -> T:
         """For who has nothing else to do. Ctrl-C is the work's own; where that ends it, KeyboardInterrupt is raised."""

@@ -31,7 +31,7 @@ def with_environ(options: RunOptions, environ: Mapping[str, str]) -> RunOptions:
     return cast(RunOptions, {**{name: value for name, value in found.items() if value}, **said})
 
 
-def spell_out(function: Any) -> None:
+def spell_out(function: Any, names: Sequence[str] = tuple(OPTIONS)) -> None:
     """Have `help`, and the completion of notebooks, see each option in the place of `**options`."""
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -39,10 +39,10 @@ def spell_out(function: Any) -> None:
     defaults = {name: False if is_flag(name) else option.default for name, option in OPTIONS.items()}
     more = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kinds[name])
-        for name in OPTIONS
+        for name in names
     ]
     function.__signature__ = signature.replace(parameters=[*own, *more])
-    listed = "".join(f"    {name:<15} {_help(name)}\n" for name in OPTIONS)
+    listed = "".join(f"    {name:<15} {_help(name)}\n" for name in names)
     function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n{listed}"
 
 

@@ -1,0 +1,170 @@
+"""`skylift.map`: a program once for each of many inputs, and what came of each as it ends."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+from skylift.python import work
+from skylift.python.watching import Watcher
+from skylift.runner.errors import SkyliftError, UsageError
+from skylift.runner.job.job import Job as Planned
+from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
+from skylift.runner.job.settings import Settings
+from skylift.runner.map.inputs import InputWords, find_inputs, read_split
+from skylift.runner.map.outcome import InputOutcome
+from skylift.runner.map.places import DEFAULT, Template, read_template
+from skylift.runner.map.planning import MapLimits, plan_map, read_halt
+from skylift.runner.map.reading import MapReader
+from skylift.runner.map.spec import MapSpec
+from skylift.runner.plan.plan_job import read_s3
+from skylift.runner.remote.account import open_account
+from skylift.runner.ship.s3_input import S3Source, find_source
+from skylift.runner.watch.forward import Forwards
+
+MapInputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | int]
+"""A file, a glob or a s3:// place; or several inputs, which are all files and objects that are there, or all values."""
+_LOOK_EVERY = 0.5
+
+
+@dataclass(frozen=True)
+class InputResult:
+    """What came of one input. `exit_code` is its program's, `seconds` its own time, `paths` its results, here."""
+
+    index: int
+    input: str
+    state: str
+    exit_code: int
+    reason: str
+    seconds: float
+    attempt: int
+    server: str | None
+    paths: tuple[Path, ...]
+    _reader: MapReader = field(repr=False, compare=False)
+    _outcome: InputOutcome = field(repr=False, compare=False)
+
+    @property
+    def stdout(self) -> bytes:
+        """What it has written. It is fetched when it is asked for."""
+        return self._stream("stdout")
+
+    @property
+    def stderr(self) -> bytes:
+        """Likewise, on standard error."""
+        return self._stream("stderr")
+
+    def _stream(self, name: str) -> bytes:
+        content = io.BytesIO()
+        self._reader.write_stream(self._outcome, name, content)
+        return content.getvalue()
+
+
+@dataclass(frozen=True)
+class MapWords:
+    """What a map is asked for besides the options of a run."""
+
+    split: str | None = None
+    per_server: int | None = None
+    batch: int | None = None
+    halt: int | str | None = None
+    into: str = DEFAULT
+
+
+@dataclass(frozen=True)
+class MapPlan:
+    """A map that could be started."""
+
+    planned: Planned
+    settings: Settings
+    spec: MapSpec
+    template: Template
+
+
+def plan(
+    function: str,
+    script: work.FilePath | None,
+    inputs: MapInputs,
+    arguments: Sequence[work.FilePath],
+    options: RunOptions,
+    asked: MapWords,
+) -> MapPlan:
+    """Raises UsageError, and TypeError for an option that a map has not."""
+    for name, value in options.items():
+        if name not in MAP_OPTIONS and value is not None:
+            raise TypeError(f"{function} got an unexpected keyword argument {name!r}")
+    template = read_template(asked.into)
+    halt = None if asked.halt is None else read_halt(str(asked.halt))
+    limits = MapLimits(asked.per_server or 0, asked.batch or 0, halt)
+    options = cast(RunOptions, {**options, "args": None})
+    planned, settings = work.plan(function, script, arguments, options)
+    words = replace(_words(inputs), split=None if asked.split is None else read_split(asked.split))
+
+    def listing(text: str) -> S3Source:
+        return find_source(open_account(settings).api, read_s3(text, ""), option="")
+
+    found = find_inputs(words, Path.cwd(), listing)
+    planned, spec = plan_map(planned, found, limits, template)
+    return MapPlan(planned, settings, spec, template)
+
+
+def _words(inputs: MapInputs) -> InputWords:
+    if isinstance(inputs, str | os.PathLike):
+        return InputWords((os.fspath(inputs),))
+    listed = [str(each) if isinstance(each, int) else os.fspath(each) for each in inputs]
+    if any(not each or "\n" in each for each in listed):
+        raise UsageError("An input is text without line breaks, and not empty.")
+    return InputWords(listed="\n".join(listed).encode(errors="surrogateescape"), listed_name="inputs")
+
+
+def results(plan: MapPlan, *, ordered: bool) -> Generator[InputResult, None, None]:
+    """As they end, or in the order of the inputs. Whoever wants no more ends the map."""
+    reader = MapReader(open_account(plan.settings), plan.planned.name, plan.spec)
+    running = work.start_run(plan.planned, plan.settings, Watcher(), Forwards(()), None)
+    over = False
+    waiting: dict[int, InputOutcome] = {}
+    order = iter([each.index for each in plan.spec.inputs])
+    following = next(order, None)
+    try:
+        while not over:
+            over = running.ends_within(_LOOK_EVERY)
+            fresh = reader.read_on()
+            if not ordered:
+                yield from _brought(reader, plan.template, fresh)
+                continue
+            waiting.update({each.index: each for each in fresh})
+            while following in waiting:
+                yield from _brought(reader, plan.template, [waiting.pop(following)])
+                following = next(order, None)
+        outcome = running.result()
+    finally:
+        if not over:
+            running.interrupt()
+            with suppress(KeyboardInterrupt, SkyliftError):
+                running.result()
+    yield from _brought(reader, plan.template, [waiting[index] for index in sorted(waiting)])
+    if outcome.state not in ("succeeded", "failed"):
+        outcome.check()
+
+
+def _brought(reader: MapReader, template: Template, outcomes: Sequence[InputOutcome]) -> Iterator[InputResult]:
+    for each in outcomes:
+        places = reader.bring_home([each], Path.cwd(), template, lambda _: None)
+        paths = tuple(place / result.path for _, place in places for result in each.results)
+        yield InputResult(
+            index=each.index,
+            input=reader.inputs[each.index].text,
+            state=str(each.state),
+            exit_code=each.exit_code,
+            reason=each.reason,
+            seconds=each.seconds,
+            attempt=each.attempt,
+            server=each.server,
+            paths=tuple(path for path in paths if path.is_file()),
+            _reader=reader,
+            _outcome=each,
+        )
