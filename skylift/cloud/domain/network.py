@@ -236,11 +236,16 @@ class PrefixList:
         return self.versions[str(self.version)]
 
 
+_S3_PREFIX_LISTS = {"us-east-1": "pl-63a5400a", "us-east-2": "pl-7ba54012"}
+"""AWS's own ids, which policies and templates have in them, as far as they are on record."""
+
+
 def services_prefix_list(region: str) -> PrefixList:
-    """The one that AWS keeps for S3. Its id is shaped as AWS's are, and is always the same in a region."""
+    """The one that AWS keeps for S3. Where AWS's id is not known it is shaped likewise, and always the same."""
     name = f"com.amazonaws.{region}.s3"
     entries = (PrefixEntry(f"{SERVICES}/32"),)
-    return PrefixList(f"pl-{sha256(name.encode()).hexdigest()[:8]}", name, "IPv4", 1, 1, {"1": entries}, owner="AWS")
+    list_id = _S3_PREFIX_LISTS.get(region) or f"pl-{sha256(name.encode()).hexdigest()[:8]}"
+    return PrefixList(list_id, name, "IPv4", 1, 1, {"1": entries}, owner="AWS")
 
 
 @dataclass(frozen=True)

@@ -214,3 +214,9 @@ def test_routes_that_name_a_list(cloud: Cloud) -> None:
     cloud.call("DeleteRoute", **asked)
     assert cloud.code("DeleteRoute", **asked) == "InvalidRoute.NotFound"
     cloud.call("DeleteManagedPrefixList", PrefixListId=list_id)
+
+
+def test_the_list_of_s3_has_aws_own_id(cloud: Cloud) -> None:
+    """As DescribePrefixLists of AWS has it in us-east-1."""
+    (found,) = cloud.call("DescribePrefixLists")["PrefixLists"]
+    assert (found["PrefixListName"], found["PrefixListId"]) == ("com.amazonaws.us-east-1.s3", "pl-63a5400a")
