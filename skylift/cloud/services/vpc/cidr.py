@@ -27,8 +27,10 @@ def usable_for_vpc(found: IPv4Network) -> bool:
 
 
 def peer(text: str) -> IPv4Network:
-    """The IPv4 block of a security group rule; an address alone stands for itself."""
+    """The IPv4 block of a security group rule, which is never an address alone."""
     try:
+        if "/" not in text:
+            raise AddressValueError
         return IPv4Network(text, strict=False)
     except (AddressValueError, NetmaskValueError) as error:
         raise invalid(f"CIDR block {text} is malformed") from error
@@ -36,6 +38,8 @@ def peer(text: str) -> IPv4Network:
 
 def peer6(text: str) -> IPv6Network:
     try:
+        if "/" not in text:
+            raise AddressValueError
         return IPv6Network(text, strict=False)
     except (AddressValueError, NetmaskValueError) as error:
         raise invalid(f"CIDR block {text} is malformed") from error

@@ -198,3 +198,14 @@ def test_rules_have_tags_of_their_own(cloud: Cloud, group_id: str) -> None:
     ]
     cloud.call("DeleteTags", Resources=[rule_id])
     assert cloud.call("DescribeTags")["Tags"] == []
+
+
+@pytest.mark.parametrize("ranges", [{"IpRanges": [{"CidrIp": "10.0.0.1"}]}, {"Ipv6Ranges": [{"CidrIpv6": "::1"}]}])
+def test_an_address_alone_is_no_block(cloud: Cloud, ranges: dict[str, Any]) -> None:
+    """`CIDR block ... is malformed` is EC2's answer (serverless-vpc-plugin's issue 318 has it on record)."""
+    group = cloud.default("group")["GroupId"]
+    error = cloud.refusal(
+        "AuthorizeSecurityGroupIngress", GroupId=group, IpPermissions=[{"IpProtocol": "-1", **ranges}]
+    )
+    assert error.code == "InvalidParameterValue"
+    assert "is malformed" in error.message
