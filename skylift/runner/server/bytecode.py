@@ -6,9 +6,12 @@ takes longer than all else. What nobody imports but its own authors is left out:
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
 LEAST = 10.0
 """Seconds that compiling may always take; as long as the packages took it may in any case. What is not compiled then,
@@ -24,3 +27,19 @@ def compile_argv(python: str, folders: List[Path]) -> List[str]:
     tests = "^(?:%s)/.*/(?:%s)/" % ("|".join(map(re.escape, tops)), _LEFT_OUT)
     options = ["-q", "-q", "-j", "0", "--invalidation-mode", "timestamp", "-x", tests]
     return [python, "-I", "-S", "-m", "compileall", *options, *tops]
+
+
+def run_within(argv: List[str], seconds: float, env: Dict[str, str]) -> bool:
+    """Whether a command has ended by itself. Otherwise it is killed with all processes that it has started: one that
+    still wrote files would change what is looked at next. Its output is dropped."""
+    running = subprocess.Popen(
+        argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        running.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()  # until none of them has the pipe's other end any more
+        return False
+    return True

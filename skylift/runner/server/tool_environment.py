@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
-from skylift.runner.server.bytecode import LEAST, compile_argv
+from skylift.runner.server.bytecode import LEAST, compile_argv, run_within
 from skylift.runner.server.console import say
 from skylift.runner.server.prebuilt import Owner, PrebuiltEnvironment
 from skylift.runner.server.prefix import Prefix
@@ -117,12 +117,7 @@ class ToolEnvironment:
             with contextlib.suppress(FileNotFoundError):
                 (each / ".lock").unlink()  # which uv lets anybody write
         took = time.monotonic() - began
-        try:
-            subprocess.run(
-                compile_argv(self.python, [self._venv, self._pythons]), timeout=max(LEAST, took), check=False,
-                env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
+        if not run_within(compile_argv(self.python, [self._venv, self._pythons]), max(LEAST, took), self._env):
             say("the tools are compiled in part")
         prebuilt.write_down(None, time.monotonic() - began)
 
