@@ -12,7 +12,6 @@ from skylift.runner.server.clock import Alarm
 from skylift.runner.server.console import say
 from skylift.runner.server.delivery import end_what_is_left
 from skylift.runner.server.idle import Idleness
-from skylift.runner.server.map_server import map_argv
 from skylift.runner.server.memory import Memory
 from skylift.runner.server.not_started import why_not_started
 from skylift.runner.server.outcome import BY_SIGTERM, REBOOTED, Ended, Outcome, judge
@@ -41,6 +40,9 @@ def _start(session: Session, prepared: Prepared) -> None:
     if session.record.python:
         argv[0] = prepared.environment.python
     if session.record.tools is not None:
+        # Other jobs need not wait for its import.
+        from skylift.runner.server.map_server import map_argv  # noqa: PLC0415
+
         context, python, cwd = session.context, prepared.environment.python, session.record.cwd
         archive = context.root / "var/lib/skylift/supervisor.pyz"
         argv = map_argv(archive, python, prepared.tools, context.where(), str(context.root), context.login, cwd)
