@@ -63,7 +63,10 @@ def test_wheel_has_the_types_the_figures_and_nothing_else(wheel: set[str]) -> No
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
-    declared = {re.split(r"[<>=]", each)[0].lower() for each in PROJECT["dependencies"]}
+    declared = {
+        re.split(r"[<>=]", each)[0].lower()
+        for each in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dask"]]
+    }
     names = packages_distributions()
     used = {
         distribution.lower()

@@ -49,9 +49,9 @@ FOLDERS_USE = {
 }
 """What each folder of the services may import of the others; `table.py` beside them gathers all."""
 
-RUNNER_ROOMS = ["text", "job", "remote", "price", "ship", "plan", "launch", "dask", "watch", "collect", "jobs", "map"]
+RUNNER_ROOMS = ["text", "job", "remote", "price", "ship", "dask", "plan", "launch", "watch", "collect", "jobs", "map"]
 """Each imports those before it, and none after it. `server` stands apart: it runs on servers, and imports none."""
-RUNNER_ENDS = {"collect": ["server"], "launch": ["dask"], "map": ["server"]}
+RUNNER_ENDS = {"collect": ["server"], "map": ["server"]}
 """What a room may know of `server` besides: which outputs a manifest may name is decided alike at both ends, and a
 map's coordinator runs on servers. A launch asks which tools a map's server takes."""
 RUNNER_GROUND = ["errors", "steps", "watcher"]
@@ -59,7 +59,7 @@ RUNNER_GROUND = ["errors", "steps", "watcher"]
 
 
 ONE_IMPORTER = {
-    "runner": ["botocore", "s3transfer", "asyncssh"],
+    "runner": ["botocore", "s3transfer", "asyncssh", "cryptography"],
     "cloud": ["aiohttp", "anycrc", "cbor2", "cronsim", "cryptography"],
 }
 

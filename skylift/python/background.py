@@ -67,6 +67,9 @@ class Background(Generic[T]):
         """Waits so long at the most."""
         return bool(wait([self._running], seconds).done)
 
+    def done(self) -> bool:
+        return self._running.done()
+
     def result(self) -> T:
         """For who has nothing else to do. Ctrl-C is the work's own; where that ends it, KeyboardInterrupt is raised."""
         pressed = 0

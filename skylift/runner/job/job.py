@@ -130,7 +130,8 @@ class Job:
     """One run of a program. Times are in seconds. `max_time` counts from the program's start, and `cap` is the option
     that set it. `idle` and `sync_every` are 0 when they were not given. With `fresh`, no kept server is taken. `wanted`
     are the requirements for the server, by which `resolve_options` chooses a type when none was given. `notes` are for
-    the user, before the job starts. `stdin` is whether the client has standard input for the program.
+    the user, before the job starts. `stdin` is whether the client has standard input for the program. `groups` are
+    security groups that the server is in besides.
 
     `outputs` are globs relative to the working directory, on the server as here.
     """
@@ -156,6 +157,7 @@ class Job:
     spot: Spot | None = None
     retry: Retry | None = None
     map: MapPart | None = None
+    groups: tuple[str, ...] = ()
     wanted: Requirements = NOTHING
     type_was_said: bool = False
     choice: Choice | None = None

@@ -24,6 +24,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.launch.fleet import active_fleets, delete_fleets, remove_fleet, remove_template
 from skylift.runner.launch.host_keys import HostKeys
+from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.kept_server import remove_roles
 from skylift.runner.launch.server import describe, live_servers, terminate
 from skylift.runner.price.price import hourly_cost
@@ -313,6 +314,7 @@ class Jobs:
                 raise RunError(f"The job {name} waits for another server.", f"End it first: skylift cancel {name}")
             remove_fleet(self._api, name)
         remove_roles(self._account, name, [])
+        remove_job_groups(self._api, name)
         count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/", last=Prefix(name).record)
         return f"removed, {count} object{'s' * (count != 1)}"
 

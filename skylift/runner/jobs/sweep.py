@@ -28,6 +28,7 @@ from skylift.runner.launch.fleet import (
     remove_template,
     template_name,
 )
+from skylift.runner.launch.job_group import job_groups, remove_job_group
 from skylift.runner.launch.server import live_servers, terminate
 from skylift.runner.price.price import DISK, hourly_cost
 from skylift.runner.remote.account import Account
@@ -52,6 +53,7 @@ Kind = Literal[
     "launch-template",
     "volume",
     "network-interface",
+    "security-group",
     "role",
     "instance-profile",
     "secrets",
@@ -138,7 +140,9 @@ class Sweep:
         records = self._account.recorded()
         fleets = active_fleets(self._api)
         templates = job_templates(self._api)
-        names = sorted({*servers, *roles, *profiles, *records, *(each.job for each in fleets), *templates})
+        groups = job_groups(self._api)
+        grouped = {job for job, _ in groups.values()}
+        names = sorted({*servers, *roles, *profiles, *records, *(each.job for each in fleets), *templates, *grouped})
         with ThreadPoolExecutor(8) as pool:
             known = {each.name: each for each in pool.map(partial(self._know, servers, fleets), names)}
         # Fleets first: a fleet would replace a server that is ended before it.
@@ -147,6 +151,7 @@ class Sweep:
         for name in records:
             found += self._objects(known[name])
         found += [*self._volumes(servers), *self._interfaces(servers), *self._environments()]
+        found += self._groups(known, groups, {group for each in live for group in each.groups})
         found += self._inputs(inputs, uploads, known)
         return [*found, *(damage for each in known.values() for damage in _damages(each))]
 
@@ -306,6 +311,15 @@ class Sweep:
             if job and job not in servers:
                 remove = partial(self._unless_gone, "delete_network_interface", NetworkInterfaceId=interface)
                 yield Leftover("network-interface", interface, job, "it is attached to nothing", remove=remove)
+
+    def _groups(
+        self, known: dict[str, _Known], groups: dict[str, tuple[str, float]], used: set[str]
+    ) -> Iterator[Leftover]:
+        """A cluster's group may outlive the job that it was made for, while others of its servers are there."""
+        for group, (job, made) in groups.items():
+            why = known[job].death(self._now)
+            if why is not None and group not in used and self._now - made >= self._grace(known[job]):
+                yield Leftover("security-group", group, job, why, remove=partial(remove_job_group, self._api, group))
 
     def _environments(self) -> Iterator[Leftover]:
         """Stored environments, which belong to no job. An environment is written once, when it is built."""

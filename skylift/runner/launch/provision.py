@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from functools import partial
 
 from skylift.runner.dask.tools import send_tools
@@ -44,7 +45,7 @@ async def _network(checked: Checked, clock: Clock, bucket_ready: asyncio.Future[
             network = await in_thread(ensure_network, account.api, account.bucket)
         network = await in_thread(open_network, account.api, network, access, checked.caller)
         step.detail = network.spell(checked.caller)
-    return network
+    return replace(network, groups=(*network.groups, *checked.job.groups))
 
 
 async def _key(checked: Checked, clock: Clock) -> KeyPair:

@@ -18,7 +18,7 @@ OPERATIONS = {
     "ec2": """
         AttachInternetGateway AuthorizeSecurityGroupIngress CreateInternetGateway CreateRoute CreateSecurityGroup
         CreateFleet CreateLaunchTemplate CreateSubnet CreateTags CreateVpc CreateVpcEndpoint DeleteFleets
-        DeleteLaunchTemplate DeleteNetworkInterface DeleteVolume DescribeFleetHistory DescribeFleets
+        DeleteLaunchTemplate DeleteNetworkInterface DeleteSecurityGroup DeleteVolume DescribeFleetHistory DescribeFleets
         DescribeLaunchTemplates
         DescribeAvailabilityZones DescribeImages DescribeInstanceTypes DescribeInstances DescribeInternetGateways
         DescribeKeyPairs DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets

@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -67,7 +68,7 @@ def server(tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> C
             shutil.rmtree(tmp_path / "root", ignore_errors=True)
         env = {**os.environ, "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(bucket.packages), "UV_PYTHON_DOWNLOADS": "never"}
         place = cast(Callable[[str], Prefix], bucket.prefix)
-        path = os.environ["PATH"] + ":" + str(Path(shutil.which("uv") or ".venv-test/bin/uv").parent) if uv else ""
+        path = os.environ["PATH"] + ":" + str(Path(sys.executable).parent) if uv else ""
         return ToolEnvironment(told, place, tmp_path / "root", Uv(None, fails, tmp_path, path), env)
 
     return boot

@@ -1,0 +1,150 @@
+"""One server's part of a cluster: its scheduler, or a worker. Runs there, in the user's environment, and needs nothing
+of skylift.
+
+SKYLIFT_DASK has what it must know, as JSON: {"ca", "cert", "key"} in PEM, "part", which is `scheduler` or `worker`, and
+"alone", the seconds for which each does without the other. A scheduler has "dashboard", a worker "scheduler", which is
+an address, and "name".
+
+A scheduler ends when no client has been heard for a while, and a worker when it has lost its scheduler: then their jobs
+have ended, and their servers turn off. So nothing of a cluster outlives the client that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from distributed import Nanny, Scheduler
+from distributed.security import Security
+from tornado.iostream import SSLIOStream
+
+SCHEDULER, DASHBOARD, WORKER, NANNY = 8786, 8787, 8788, 8789
+"""Ports. The dashboard's pages are for who comes by SSH: they have neither TLS nor a password."""
+LOOKING = 2.0
+"""Seconds between two looks at the other part."""
+RETIRING = 60.0
+"""Seconds in which a worker hands over what only it has, when its server is going to be taken away."""
+
+
+def security_of(told: dict[str, Any], part: str) -> Security:
+    mine = {f"tls_{part}_cert": told["cert"], f"tls_{part}_key": told["key"]}
+    return Security(require_encryption=True, tls_ca_file=told["ca"], **mine)
+
+
+def forget_tls_errors() -> None:
+    """Have one connection's error end that one only.
+
+    OpenSSL has a queue of errors for each thread, and Python (3.13.5 with OpenSSL 3.5) leaves there why a connection
+    broke. The next reads of the thread's other connections fail with the same words then: a worker that ends took the
+    clients' connections with it. A call that fails within Python's own module empties the queue.
+    """
+    for name in ("read_from_fd", "write_to_fd"):
+        method = getattr(SSLIOStream, name)
+        if not hasattr(method, "forgets_tls_errors"):
+            setattr(SSLIOStream, name, _forgetting(method))
+
+
+def _forgetting(method: Any) -> Any:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except OSError:
+            with contextlib.suppress(ssl.SSLError):
+                context.set_ciphers("none of that name")
+            raise
+
+    call.forgets_tls_errors = True  # type: ignore[attr-defined]
+    return call
+
+
+async def schedule(told: dict[str, Any], stop: asyncio.Event) -> None:
+    """Until no client has been heard for `alone` seconds."""
+    scheduler = Scheduler(
+        host="0.0.0.0",  # noqa: S104 (the security group lets in the cluster's own servers, and SSH comes from within)
+        port=SCHEDULER,
+        protocol="tls",
+        security=security_of(told, "scheduler"),
+        dashboard=bool(told["dashboard"]),
+        dashboard_address=f"127.0.0.1:{DASHBOARD}",
+    )
+    async with scheduler:
+        heard = time.time()
+        while time.time() - heard < told["alone"] and not stop.is_set():
+            await sleep(LOOKING, stop)
+            heard = max([heard, *(each.last_seen for name, each in scheduler.clients.items() if is_outside(name))])
+    if not stop.is_set():
+        say(f"no client for {told['alone']:g} s: the cluster ends")
+
+
+def is_outside(client: str) -> bool:
+    """Whether a client is one by its name, and none of a task's own: that would live as long as its worker."""
+    return client.startswith("Client-") and not client.startswith("Client-worker-")
+
+
+async def work(told: dict[str, Any], stop: asyncio.Event) -> None:
+    """Until the scheduler has not answered for `alone` seconds."""
+    nanny = Nanny(
+        told["scheduler"],
+        port=NANNY,
+        worker_port=WORKER,
+        nthreads=len(os.sched_getaffinity(0)),
+        name=told["name"],
+        security=security_of(told, "worker"),
+        death_timeout=told["alone"],
+        dashboard_address="127.0.0.1:0",
+        local_directory="/tmp",  # noqa: S108 (the server is this worker's alone)
+    )
+    async with nanny:
+        heard = time.time()
+        while time.time() - heard < told["alone"] and not stop.is_set():
+            await sleep(LOOKING, stop)
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(nanny.scheduler.identity(n_workers=0), LOOKING)
+                heard = time.time()
+        if stop.is_set():
+            await retire(nanny)
+        else:
+            say("the scheduler is gone: this worker ends")
+
+
+async def retire(nanny: Nanny) -> None:
+    """Have what only this worker has copied to others, as long as there is somebody to ask."""
+    with contextlib.suppress(OSError, asyncio.TimeoutError):
+        asked = nanny.scheduler.retire_workers(workers=[nanny.worker_address], remove=True, close_workers=False)
+        await asyncio.wait_for(asked, RETIRING)
+        say("retired")
+
+
+async def sleep(seconds: float, stop: asyncio.Event) -> None:
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+def say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+async def main() -> None:
+    told = json.loads(os.environ.pop("SKYLIFT_DASK"))
+    forget_tls_errors()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await {"scheduler": schedule, "worker": work}[told["part"]](told, stop)
+
+
+if __name__ == "__main__":
+    # Tasks import the project's modules from where it is.
+    sys.path[0] = str(Path.cwd())
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH", "")]))
+    asyncio.run(main())

@@ -1,0 +1,91 @@
+"""A security group for the servers that work together: it opens their ports to each other, and to nobody else.
+
+It carries the tags of the job that it was made for. EC2 does not say when a group was made, so a tag does: a cluster
+that is being started has a group before it has a record.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from typing import Any
+
+from skylift.runner.errors import NameTaken, Refused
+from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
+from skylift.runner.remote.api import Api
+
+PORTS = (8786, 8799)
+"""From the first to the last: what Dask's scheduler and workers listen on."""
+TAG_MADE = "skylift:made"
+_EMPTYING = 60.0
+"""Seconds that the removal waits for the last server to have left the group."""
+_MADE = re.compile(r"[0-9]{1,12}")
+
+
+def group_name(job: str) -> str:
+    return f"skylift-{job}"
+
+
+def make_job_group(api: Api, job: str, vpc: str, now: float) -> str:
+    """Make the group and return its id. Raises NameTaken. `remove_job_group` is the undo."""
+    tags = [*job_tags(job), {"Key": TAG_MADE, "Value": str(math.floor(now))}]
+    try:
+        made: str = api.call(
+            "ec2",
+            "create_security_group",
+            GroupName=group_name(job),
+            Description=f"Servers of the skylift cluster {job}: each other only",
+            VpcId=vpc,
+            TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}],
+        )["GroupId"]
+    except Refused as error:
+        if error.code == "InvalidGroup.Duplicate":
+            raise NameTaken(job) from None
+        raise
+    api.settled("ec2", "authorize_security_group_ingress", GroupId=made, IpPermissions=[ingress(made)])
+    return made
+
+
+def ingress(group: str) -> dict[str, Any]:
+    return {
+        "IpProtocol": "tcp",
+        "FromPort": PORTS[0],
+        "ToPort": PORTS[1],
+        "UserIdGroupPairs": [{"GroupId": group, "Description": "Servers of one cluster"}],
+    }
+
+
+def job_groups(api: Api, job: str | None = None) -> dict[str, tuple[str, float]]:
+    """The groups of one job, or of all, by their ids: the job, and when it was made, in seconds since the epoch. A tag
+    proves nothing without the name that goes with it."""
+    wanted = {"Name": "tag-key", "Values": [TAG_JOB]} if job is None else {"Name": f"tag:{TAG_JOB}", "Values": [job]}
+    found = {}
+    for each in api.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=[wanted]):
+        tags = each.get("Tags", [])
+        owner = job_of(tags)
+        if owner and each["GroupName"] == group_name(owner):
+            made = next((tag["Value"] for tag in tags if tag["Key"] == TAG_MADE), "")
+            found[str(each["GroupId"])] = (owner, float(made) if _MADE.fullmatch(made) else 0.0)
+    return found
+
+
+def remove_job_groups(api: Api, job: str) -> None:
+    for each in job_groups(api, job):
+        remove_job_group(api, each)
+
+
+def remove_job_group(api: Api, group: str, patience: float = _EMPTYING) -> None:
+    """Delete it once nothing is in it: an interface outlives its server by seconds."""
+    until, pause = time.monotonic() + patience, 0.1
+    while True:
+        try:
+            api.call("ec2", "delete_security_group", GroupId=group)
+            return
+        except Refused as error:
+            if error.code == "InvalidGroup.NotFound":
+                return
+            if error.code != "DependencyViolation" or time.monotonic() > until:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 1.6, 3)
