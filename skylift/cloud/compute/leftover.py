@@ -1,7 +1,7 @@
 """Waits for programs that an earlier, killed process of this cloud has started.
 
-They go on without it. Whoever does the same again next to them has two runtimes making one server, a mount on top of
-another, or two programs growing one file system; so a start waits until they have come to their end.
+They go on without it. If a start did the same again next to them, two runtimes would make one server, a mount would lie
+on top of another, or two programs would grow one file system. So a start waits until they have ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOOK_AGAIN = 20
 
 
 def await_leftovers(places: Collection[Path], stopped: Callable[[], bool] = lambda: False) -> None:
-    """Return when no program is at work on anything below these places, or whoever waits is `stopped`."""
+    """Return when no program works on anything below these places, or when the caller is `stopped`."""
     deadline = time.monotonic() + PATIENCE
     while (left := list(_at_work(places))) and not stopped():
         if time.monotonic() > deadline:

@@ -1,8 +1,8 @@
 """Once sealed, the cloud's root process imports no code from places that others can change.
 
-The Python that it runs in, and this package, are where the user has installed them: in a virtual environment of theirs,
-often. What is loaded at the start was there when the user became root by sudo. What would be loaded later may have been
-put there since then, by any program of the user's that knows no password.
+The user has installed Python and this package, often in a virtual environment of theirs. Modules that are loaded at the
+start were there when the user became root by sudo. A module that would be loaded later may have been put there since
+then, by any program of the user's that knows no password.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def root_path(path: str) -> str:
 
 
 def seal() -> None:
-    """Imports what is needed later. Afterwards only modules below directories of root's can be imported."""
+    """Import the modules that are needed later. Afterwards only modules below directories of root's can be imported."""
     for name in _LATE:
         importlib.import_module(name)
     sys.meta_path[:] = [_Guard(list(sys.meta_path))]
@@ -70,7 +70,7 @@ class _Guard(MetaPathFinder):
 
 def _is_roots(spec: ModuleSpec) -> bool:
     if not spec.has_location:
-        # Built in, frozen, or no more than a name for what is below it.
+        # Built in, frozen, or a namespace only.
         return True
     places = [spec.origin]
     if spec.cached:

@@ -71,7 +71,7 @@ class Disks:
         """Where a volume is mounted on the host."""
         return self._mounts / volume_id
 
-    # Making and removing. What is made appears whole, under its name, or not at all.
+    # Making and removing. A new image appears complete, under its name, or not at all.
 
     def make(self, volume_id: str, size_gib: int) -> None:
         """An empty file system that uses next to nothing until it is written to."""
@@ -180,7 +180,7 @@ class Disks:
             self._thaw(volume_id)
             run("umount", "--lazy", str(self.place(volume_id)))
         if self._mounts.exists():
-            # Not a whole tree: under a mount that stayed it would delete what is on it.
+            # Not a whole tree: under a mount that stayed it would delete the files of that mount.
             for place in self._mounts.iterdir():
                 place.rmdir()
             self._mounts.rmdir()

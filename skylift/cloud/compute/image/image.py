@@ -78,8 +78,9 @@ class BuiltImage:
 
 
 def built_images(data: Data) -> list[BuiltImage]:
-    """Every image that there is for this cloud, oldest first: those of the machine, and what an earlier version built
-    for this user and nobody needs anew."""
+    """Every image for this cloud, oldest first: those of the machine, and those that an earlier version built for this
+    user and that need not be built anew.
+    """
     found = {file.name: file for place in (data.user_images, data.images) for file in place.glob("ami-*.json")}
     return sorted(map(_read, found.values()), key=lambda image: image.created)
 
@@ -151,7 +152,7 @@ class Build:
 
     def run(self) -> BuiltImage:
         self._require_space()
-        # For root alone: there are programs in it that become its root, whoever starts them.
+        # For root alone: the image has programs that become its root, no matter who starts them.
         self._place.mkdir(mode=0o700)
         self._root.mkdir(mode=0o755)
         self._give(self._root)

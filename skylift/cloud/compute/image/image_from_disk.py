@@ -33,7 +33,7 @@ _COPY = r"""
 cp --archive --one-file-system "$1/whole/." "$6"
 sync --file-system "$6"
 """
-# In MiB: a file system needs a journal and tables of inodes beside its files.
+# In MiB: a file system needs a journal and tables of inodes in addition to its files.
 _PACK = r"""
 used=$(du --summarize --one-file-system --block-size=1M "$1/whole" | cut -f 1)
 needed=$((used + used / 16 + 128))

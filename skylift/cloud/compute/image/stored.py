@@ -1,8 +1,8 @@
 """The owners of images' files on the host's disk: ids that belong to no user and to no server.
 
-An image is full of programs that become root's, or a group's, whoever starts them. On the disk they belong to a range
-of their own, so that not one of them is the host's root's, not even while an image is being built. Whoever is to see an
-image rightly, its server or a program of ours, sees it through an idmapped mount.
+An image is full of programs that become root's, or a group's, no matter who starts them. On the disk they belong to a
+range of their own, so that none of them is the host's root's, not even while an image is being built. A server or a
+program of ours sees an image with the right owners through an idmapped mount.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Images of the machine that no cloud needs any more.
 
-Each cloud names those that it needs in a file of its own, when it starts. A cloud that has not started yet is known by
-its image: whoever has looked for one a moment ago is about to.
+Each cloud writes the names of those that it needs to a file of its own when it starts. A cloud that has not started yet
+is protected by the time of its look: an image that was looked for a moment ago counts as needed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ def name_images(data: Data, needed: Iterable[str]) -> None:
 
 
 def remove_unneeded(data: Data) -> list[str]:
-    """The names of what was removed; needs root. While somebody builds, that is left to whoever starts next."""
+    """The names of the removed images; needs root. While an image is being built, nothing is removed: the next start
+    does it.
+    """
     with suppress(BlockingIOError), one_builder(data, None):
         clouds = [data.path, *data.images.parent.glob("*/*/")]
         needed = set().union(*map(_needed, clouds))
-        # Of clouds of an earlier version nobody knows what they need.
+        # It is not known what clouds of an earlier version need.
         known = all((each / "images.json").exists() for each in data.path.parent.glob("*/") if _is_cloud(each))
         gone = [each for each in _images(data.images) if each.name not in needed]
         gone += [
@@ -56,7 +58,7 @@ def _is_cloud(place: Path) -> bool:
 
 
 def _needed(cloud: Path) -> set[str]:
-    """Raises OSError, ValueError: what cannot be read says nothing about what is not needed."""
+    """Raises OSError, ValueError: a file that cannot be read does not say what is needed."""
     file = cloud / "images.json"
     return set(json.loads(file.read_bytes())) if file.exists() else set()
 

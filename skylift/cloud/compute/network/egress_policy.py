@@ -1,8 +1,8 @@
 """What servers may reach besides the internet, as elements of nft sets. Pure, but for `current_policy`.
 
-An internet gateway of AWS's drops what is for private, link-local and shared addresses. Here such packets would leave
-through the host, which is somebody's machine in somebody's network: its LAN, its VPN and its containers. So the way out
-leads to none of these, and to no address of the host's own, whatever range they are in, but for openings.
+AWS's internet gateway drops packets to private, link-local and shared addresses. Here such packets would leave through
+the host, which is somebody's machine in somebody's network: its LAN, its VPN and its containers. So servers reach none
+of these ranges and no address of the host's own, whatever range it is in, except for openings.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ class EgressPolicy:
 
 
 def rules(refuse: str, own: str = "") -> list[str]:
-    """What decides, for a chain that is asked of every packet on its way out. Ends with `return` for what may go.
+    """The rules of a chain that every packet on its way out passes. They end with `return` for packets that may go.
 
-    `refuse` is the verdict; `own` matches what is for the host itself, besides its known addresses.
+    `refuse` is the verdict; `own` matches packets for the host itself, in addition to its known addresses.
     """
     return [
         "ip daddr . meta l4proto . th dport @opened_exactly return",
@@ -110,7 +110,7 @@ def rules(refuse: str, own: str = "") -> list[str]:
 
 
 def current_policy(netlink: Netlink, openings: tuple[Opening, ...] = ()) -> EgressPolicy:
-    """What is around the network namespace of this netlink socket now."""
+    """The surroundings of the network namespace of this netlink socket at this moment."""
     own, routed = netlink.own_addresses(), netlink.routed_networks()
     return EgressPolicy(
         own=frozenset(address.ip for address, _ in own),

@@ -219,7 +219,8 @@ class _VpcRuleset:
     def _forward(self) -> tuple[str, ...]:
         """A NAT gateway forwards connections from inside only, not answers to connections that came another way.
 
-        Only a route to a server can lead to it what is not for it; an interface that is checked does not take that.
+        Packets for other addresses reach a server only by a route to it; an interface with the source/destination check
+        on does not accept them.
         """
         peered = "oifname != @peers " if self._peers else ""
         checked = f'oifname != "{UPLINK}" {peered}oifname != @unchecked oifname . ip daddr != @bound drop'

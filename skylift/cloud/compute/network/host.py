@@ -78,7 +78,7 @@ def _removal(loopback: LoopbackRange) -> str:
 
 
 def close_off(loopback: LoopbackRange, policy: EgressPolicy) -> None:
-    """Refuse pasta these networks from now on, except what is open."""
+    """Refuse pasta these networks from now on, except for the openings."""
     load_ruleset(policy.fill(f"ip {loopback.table}"), "the host")
 
 

@@ -1,7 +1,7 @@
 """Loopback ranges: each cloud on a machine takes one number N, and with it 127.N.0.0/16.
 
-A taken range is a file in /run. It ends with the machine's boot, as all that it stands for does. It outlives the
-cloud's process, because servers do.
+A taken range is a file in /run. It ends with the machine's boot, as do the addresses and links that it reserves. It
+outlives the cloud's process, because servers do.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LoopbackRange:
 
     @property
     def carrier(self) -> IPv4Network:
-        """Public addresses as packets carry them between the host and the uplink: class E, which nobody uses."""
+        """Public addresses as packets carry them between the host and the uplink: class E, which has no other use."""
         return IPv4Network(f"240.{self.number}.0.0/16")
 
     @property
@@ -151,7 +151,7 @@ class LoopbackRanges:
             os.close(descriptor)
 
     def _lock(self) -> int:
-        """A descriptor of the lock, held; taken anew when whoever held it before has removed the file meanwhile."""
+        """A descriptor of the lock, held. It is opened anew when the previous holder has removed the file meanwhile."""
         while True:
             self._directory.mkdir(parents=True, exist_ok=True)
             try:

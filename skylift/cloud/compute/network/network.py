@@ -223,7 +223,7 @@ class Network:
         try:
             return Router(vpc_id, Namespace.open(name), adopted=False)
         except NetworkError:
-            # Nobody knows of it: the next attempt would find its name taken.
+            # It is not recorded anywhere: the next attempt would find its name taken.
             remove_namespace(name)
             raise
 

@@ -88,7 +88,7 @@ def pasta_command(loopback: LoopbackRange, namespace_path: str, owner: int, conn
         "--no-netns-quit",
         *("--config-net", "--ipv4-only", "--ns-ifname", LINK),
         *("--address", ADDRESS, "--netmask", str(PREFIX), "--gateway", GATEWAY),
-        # Nothing of the host's loopback: no address stands for it, and no port is forwarded in either direction.
+        # Nothing of the host's loopback: no address is mapped to it, and no port is forwarded in either direction.
         "--no-map-gw",
         *("--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"),
         *("--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra"),

@@ -241,7 +241,7 @@ class Resolver:
 
 
 def reversed_address(name: str) -> str | None:
-    """The IPv4 address that a name such as `5.1.0.10.in-addr.arpa` stands for."""
+    """The IPv4 address that a name such as `5.1.0.10.in-addr.arpa` encodes."""
     labels = name.removesuffix(".in-addr.arpa").split(".") if name.endswith(".in-addr.arpa") else []
     if len(labels) != 4:
         return None

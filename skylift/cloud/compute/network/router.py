@@ -106,7 +106,7 @@ def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
         table = subnet_mark(subnet)
         own = _targets(_table_of(subnet, plan))
         if any(isinstance(target, ToInterface) and target.interface_id in interfaces for target in own.values()):
-            # Wherever the VPC's own range leads: within a subnet nobody asks a route table.
+            # The way that the VPC's own range leads: no route table applies within a subnet.
             own[IPv4Network(subnet.cidr)] = ToLocal()
         planned = {EVERYTHING: PlannedRoute(table, str(EVERYTHING), "blackhole")}
         for network, target in own.items():
@@ -156,7 +156,7 @@ def _through(interface: NetworkInterface, table: int, network: IPv4Network) -> P
 
 
 def _beyond(nat: NatGateway, network: IPv4Network, plan: VpcPlan) -> dict[IPv4Network, RouteTarget | None]:
-    """Where a NAT gateway sends on what is for this network: as the table of the subnet that it is in says."""
+    """Where a NAT gateway forwards packets for this network, by the route table of the subnet that it is in."""
     subnet = next(subnet for subnet in plan.subnets if subnet.id == nat.subnet_id)
     targets = _targets(_table_of(subnet, plan))
     covering = _longest(network, targets)
@@ -264,8 +264,9 @@ class Router:
         return moved
 
     def begin_anew(self) -> None:
-        """After a failure nobody knows what is there: the next plan is applied as if it were the first that this
-        process has, to a router that others have used."""
+        """After a failure the state of the router is unknown: the next plan is applied as if it were the first one of
+        this process, to a router that others have used.
+        """
         self.plan = self._ruleset = self._routes = self._rules = None
         self._adopted = True
 
@@ -387,7 +388,7 @@ class Router:
         """The first time whole, whatever is there; then only what changes."""
         wanted = firewall.vpc_ruleset(plan)
         script = wanted.change_from(self._ruleset) if self._ruleset else wanted.script()
-        # After a refusal nobody knows what is there: the next time is a first time.
+        # After a refusal the state is unknown: the next plan is applied as the first one.
         self._ruleset = None
         if script:
             self.namespace.load(script)
@@ -408,7 +409,7 @@ class Router:
         for peer in plan.peers:
             index = peers[peer.id]
             if index is not None:
-                # Likewise a private one is a second name for the router of each peer.
+                # In the same way a private one is a second name for the router of each peer.
                 mac = _mac_beyond(plan.vpc.id, peer)
                 private = (nat.private_ip for nat in plan.nat_gateways if nat.connectivity == "private")
                 netlink.do(*(set_neighbour(index, hop, mac) for hop in private))
@@ -443,7 +444,7 @@ class Router:
         self._routes, self._rules = wanted, rules
 
     def _readdress(self, plan: VpcPlan) -> None:
-        """Lead to attached interfaces what is at them now, and nothing else. The first time all are looked at."""
+        """Route to the interfaces that are attached now, and to nothing else. The first call looks at all of them."""
         netlink = self.namespace.netlink
         before = {one.id: _private_ips(one) for one in self.plan.interfaces} if self.plan else {}
         changed = [

@@ -97,7 +97,7 @@ def attributes(given: Given) -> bytes:
 
 
 def read_attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
-    """By kind; what is no attribute any more is left out."""
+    """By kind. Trailing bytes that are no attribute are left out."""
     found: dict[int, bytes] = {}
     while offset + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)

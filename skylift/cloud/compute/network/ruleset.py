@@ -59,7 +59,7 @@ class Ruleset:
         new_sets, gone_sets = _apart(self.collections, old.collections)
         new_chains, gone_chains = _apart(self.chains, old.chains)
         changed = [name for name in self.chains if name not in new_chains and self.chains[name] != old.chains[name]]
-        # What refers goes before what is referred to, and comes after it.
+        # A rule that refers to a set is removed before that set, and added after it.
         return "".join(
             f"{line}\n"
             for line in [

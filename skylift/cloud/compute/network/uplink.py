@@ -72,9 +72,9 @@ REFUSE = "reject with icmpx type admin-prohibited"
 def ruleset(loopback: LoopbackRange, connections: int) -> str:
     """Who may talk to whom by public addresses: the host to servers, servers to each other and to the internet.
 
-    `outward` is asked of every packet that leaves, of known connections too: what is closed is closed from then on. Its
-    sets are filled by `EgressPolicy.fill`. `counted` lets out so many new connections in pasta.LINGER seconds: what is
-    more is dropped, so that who tried tries again, later each time.
+    Every packet that leaves passes `outward`, also one of a known connection: an address that is closed is closed at
+    once. `EgressPolicy.fill` fills its sets. `counted` lets out so many new connections in pasta.LINGER seconds. It
+    drops the others, so that their senders try again, later each time.
     """
     outward = "\n    ".join(egress_policy.rules(REFUSE))
     return f"""\
@@ -133,7 +133,7 @@ class Uplink:
         self.namespace.write_settings({**ROUTER_SETTINGS, **REFUSAL_SETTINGS})
         self.namespace.load(ruleset(self._loopback, pasta.share_of_connections()) + policy.fill(f"inet {TABLE}"))
         netlink.do(*narrow_loopback())
-        # What is no public address of a server's goes nowhere, least of all out.
+        # A packet to an address that is no server's public address goes nowhere, least of all out.
         netlink.do(
             set_route(KernelRoute(str(self._loopback.addresses), "unreachable")),
             set_route(KernelRoute("127.0.0.0/8", "blackhole")),
@@ -143,7 +143,7 @@ class Uplink:
         )
 
     def close_off(self, policy: EgressPolicy) -> None:
-        """Refuse servers these networks from now on, except what is open."""
+        """Refuse servers these networks from now on, except for the openings."""
         self.namespace.load(policy.fill(f"inet {TABLE}"))
 
     def connect_host(self) -> None:

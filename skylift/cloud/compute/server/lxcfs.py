@@ -72,7 +72,7 @@ def stop_lxcfs(own: Path) -> None:
         if process is not None:
             stack.callback(os.close, process)
         while is_mounted(mount):
-            # Lazily: whoever still reads from it is about to end.
+            # Lazily: a process that still reads from it is about to end.
             subprocess.run(["umount", "--lazy", str(mount)], check=True, capture_output=True)
         if process is not None and not select.select([process], [], [], PATIENCE)[0]:
             log.warning("the lxcfs at %s goes on without its mount", mount)

@@ -31,12 +31,12 @@ OPEN_FILES = 1024, 524_288
 
 @dataclass(frozen=True)
 class ServerPlan:
-    """One server whole, but for its network: that is attached between creation and start.
+    """One whole server, except for its network, which is attached between creation and start.
 
-    `image` is the image's root directory, `disk` the directory of what is the server's own. Its writes are there too,
-    unless `volume` names where a file system for them is mounted. `cpus` are how many cores it may use, `memory` bytes.
-    `cores` are the host's that it runs on, all where none is named. `lxcfs` has the files that tell it its size. All
-    servers together may have `tasks` processes and threads.
+    `image` is the image's root directory, `disk` the directory of the server's own files. Its writes are there too,
+    unless `volume` names where a file system for them is mounted. The server may use as many as `cpus` cores and
+    `memory` bytes. `cores` are the host's cores that it runs on; it runs on all when none is named. `lxcfs` has the
+    files that tell it its size. All servers together may have `tasks` processes and threads.
     """
 
     id: str

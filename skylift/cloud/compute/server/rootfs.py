@@ -68,7 +68,7 @@ class Rootfs:
         return self.runtime / "lower"
 
     def mount(self) -> None:
-        """Mount what is not mounted yet, as a server that is made then is to have it; `close` when it is made."""
+        """Mount the missing parts, for a server that is made next; `close` once it is made."""
         try:
             self._make_directories()
         except OSError as error:

@@ -368,7 +368,7 @@ class Servers:
 
 
 def _open_to_its_root(bundle: Path, uid_base: int) -> None:
-    """The runtime mounts the root as the server's own root, who has to reach it by its path; nobody else does."""
+    """The runtime mounts the root as the server's own root user, who has to reach it by its path; no other user can."""
     os.chown(bundle, 0, uid_base)
     bundle.chmod(0o710)
 
