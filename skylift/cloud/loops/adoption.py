@@ -1,6 +1,7 @@
 """Steps of a start that run after the first answers: take over what the last process left on the machine.
 
-Until that is done nothing is made or ended: what is asked for meanwhile is in the store, and the loops begin with it.
+Until they are done nothing is made or ended. The store keeps the requests that come meanwhile, and the loops begin with
+them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is wrong with one request, group or alarm is written down, and the others are seen to."""
+"""Logs an error with one request, group or alarm, and goes on with the others."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Work:
             self._idle.wait_for(lambda: not self._busy, patience)
 
     def close(self) -> None:
-        """Finishes what is under way and starts nothing more. The next start of the cloud finds what was submitted."""
+        """Finishes the work under way and starts nothing more. The next start of the cloud finds what was submitted."""
         with self._lock:
             self._closed = True
             timers = list(self._timers.values())

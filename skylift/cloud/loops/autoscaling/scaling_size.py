@@ -35,7 +35,7 @@ def at_rest(tx: Tx, group: ScalingGroup) -> bool:
 
 
 def may_balance(tx: Tx, group: ScalingGroup) -> bool:
-    """Whether an instance is to move: all there, none on its way, and room for one more beside them."""
+    """Whether an instance is to move: all are there, none is on its way, and the group has room for one more."""
     members = counted(tx.find(ScalingMember, group=group.name))
     return (
         not is_balanced(group, members)
@@ -73,7 +73,7 @@ def _target(tx: Tx, group: ScalingGroup) -> int:
 
 
 def rebalance(tx: Tx, group: ScalingGroup) -> None:
-    """Those at risk go once their successors are in service; at once, where there is no room for these beside them."""
+    """Instances at risk go once their successors are in service; they go at once where there is no room for both."""
     risky = at_risk(tx, group)
     if not risky or not group.runs("Launch") or not group.runs("Terminate"):
         return

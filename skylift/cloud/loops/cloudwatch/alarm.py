@@ -1,7 +1,7 @@
-"""Looks at each alarm's metric, sets its state, and has done what it asks for.
+"""Looks at each alarm's metric, sets its state, and starts the alarm's actions.
 
-A state and what it asks for are one transaction, and so are a deed and its end being written down: killed anywhere, the
-next start does what is left, and nothing twice.
+A state and its actions are one transaction, and so are an action and the note that it is done. After a kill at any
+point the next start does the rest, and does nothing twice.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class AlarmLoop:
         with self._database.read() as tx:
             minute = int(tx.now.timestamp()) // MINUTE
             due = [alarm for alarm in tx.find(Alarm) if alarm.period < MINUTE or minute != self._minute]
-            # Most stay what they are, and reading holds up nobody.
+            # Most keep their state, and a read blocks no writer.
             moved = [alarm.name for alarm in due if guarded(f"alarm {alarm.name}", partial(self._moves, tx, alarm))]
         done = [guarded(f"alarm {name}", partial(self._move, name)) for name in moved]
         self._minute = minute

@@ -121,7 +121,7 @@ class SnapshotLoop:
         try:
             act(name)
         except (OSError, ComputeError) as error:
-            # It takes room until the next start; nobody needs it, and nobody is to be kept waiting for it.
+            # It takes room until the next start. It is not needed, and no request should wait for its removal.
             log.error("%s could not be removed: %s", name, error)
 
     def _make(self, snapshot_id: str, *, at_rest: bool) -> None:

@@ -289,7 +289,7 @@ class VolumeLoop:
             try:
                 self._disks.unmount(volume_id)
             except DiskError as error:
-                # It stays mounted, at worst until the cloud goes down; nobody writes to it.
+                # It stays mounted, at worst until the cloud goes down; no process writes to it.
                 log.error("volume %s: %s", volume_id, error)
 
     def _row(self, volume_id: str) -> Volume | None:

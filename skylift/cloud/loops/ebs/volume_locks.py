@@ -1,4 +1,4 @@
-"""One lock for each volume: whoever touches its file or its mounts has it."""
+"""One lock for each volume. Its holder alone touches the volume's file and mounts."""
 
 from __future__ import annotations
 

@@ -129,10 +129,11 @@ class InstanceLoop:
         self._closed = False
 
     def adopt(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """At start, before the first step: take over the servers that run, and find out what became of the others while
-        nobody looked, which the first step settles. Where it is `stopped` the rest is left to the next start.
+        """At start, before the first step: take over the servers that run, and find out which of the others have ended
+        since; the first step settles those. Where it is `stopped` the rest is left to the next start.
 
-        One that cannot be dealt with keeps no other from it."""
+        A failure with one server does not keep the others from being taken over.
+        """
         self._adopting = True
         # The runtime is asked once: it looks at all of them each time.
         statuses = self._machines.statuses()
@@ -173,7 +174,7 @@ class InstanceLoop:
             self._machines.adopt(server_id)
         except (OSError, ComputeError) as error:
             log.error("instance %s: %s", server_id, error)
-            # Nobody would hear of its end. It is tried again as for a server whose monitor has ended.
+            # Its end would go unnoticed. It is tried again as for a server whose monitor has ended.
             self.ended(server_id, None)
 
     def step(self) -> None:
@@ -203,7 +204,7 @@ class InstanceLoop:
         self._work.wait_until_idle(patience)
 
     def close(self) -> None:
-        """Finishes what is under way and starts nothing more; servers go on."""
+        """Finishes the work under way and starts nothing more; servers go on."""
         with self._lock:
             self._closed = True
             timers = list(self._timers.values())

@@ -37,10 +37,11 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class CloudSettings:
-    """What is the same for every server of one cloud. `volumes` is where volumes are mounted on the host.
+    """The settings that every server of one cloud shares. `volumes` is where volumes are mounted on the host.
 
-    `host_cores` are the cores that servers may use, by their numbers; `cpusets` says whether one can be held to some of
-    them. `lxcfs` is where it is mounted, if it is. `tasks` are how many processes and threads all servers may have.
+    `host_cores` are the numbers of the cores that servers may use; `cpusets` says whether a server can be held to some
+    of them. `lxcfs` is where lxcfs is mounted, if it is. `tasks` are how many processes and threads all servers may
+    have.
     """
 
     account: str

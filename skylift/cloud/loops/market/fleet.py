@@ -17,10 +17,13 @@ MARGIN = timedelta(milliseconds=50)
 
 
 class FleetLoop:
-    """`keep(tx, id)` does what a fleet needs and says when it needs a look again; `mark(tx, fleet)` is all that this
+    """Keeps each fleet at its size.
+
+    `keep(tx, id)` does what a fleet needs and says when it needs a look again. `mark(tx, fleet)` is all that this
     depends on besides the time. `wake_in(seconds)` has `step` called again.
 
-    What is remembered here only spares looks that would find nothing to do: a new process looks at every fleet.
+    The marks that are remembered here only spare looks that would find nothing to do: a new process looks at every
+    fleet.
     """
 
     def __init__(

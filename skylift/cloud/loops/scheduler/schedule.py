@@ -1,8 +1,8 @@
-"""Schedules, whose targets are invoked when they are due. What is done is gone in the same transaction: once.
+"""Invokes the targets of schedules when they are due. Each invocation ends in the transaction of what it does: once.
 
-Of the times that passed while the cloud was away, the last one is made up for, if it is not too old; the log tells of
-the others. What fails for want of capacity, or by a fault, is tried again, less and less often; any other failure is
-final, as the same request would fail again.
+Of the times that passed while the cloud was away, the last one is made up for, if it is not too old; the log lists the
+others. An invocation that fails for want of capacity, or by a fault, is tried again, less and less often. Any other
+failure is final, as the same request would fail again.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class ScheduleLoop:
             self._look()
 
     def _look(self) -> tuple[list[Schedule], list[Invocation]]:
-        """What is due, the earliest first. The clock is set for the next of what is not."""
+        """The schedules that are due, the earliest first. The clock is set for the next one that is not due yet."""
         with self._database.read() as tx:
             schedules = [(each.due, each) for each in tx.find(Schedule) if each.due is not None]
             invocations = tx.find(Invocation)

@@ -38,12 +38,11 @@ class Networks(Protocol):
 
 
 class NetworkLoop:
-    """`on_vpcs(by id)` is called after every change with the VPCs there are now: their routers can be listened in.
+    """`on_vpcs(by id)` is called after every change with the current VPCs: their routers can be listened in. It answers
+    the VPCs for which it failed, and why, as `networks.apply` does, which answers peering connections, too. The others
+    do not wait for them: they are tried again and again.
 
-    It answers the VPCs for which it failed, and why, as `networks.apply` does, which answers peering connections, too.
-    Others do not wait for them: they are tried again and again, by themselves.
-
-    `wake_in(seconds)` is asked to have `step` called again, for that and when an address of a NAT gateway is to be
+    `wake_in(seconds)` has `step` called again, for these attempts and when an address of a NAT gateway is to be
     released.
     """
 
@@ -102,8 +101,9 @@ class NetworkLoop:
         return behind
 
     def _settle(self, plans: list[VpcPlan], behind: Collection[str]) -> None:
-        """Say of NAT gateways and peering connections what the kernel has now, but where nobody knows. A gateway that
-        ended gives back its interface and its address."""
+        """Set NAT gateways and peering connections to what the kernel has now, except where that is unknown. A gateway
+        that ended gives back its interface and its address.
+        """
         planned = [gateway for plan in plans for gateway in plan.nat_gateways]
         there = {gateway.id for gateway in planned}
         between = {peer.id for plan in plans for peer in plan.peers}

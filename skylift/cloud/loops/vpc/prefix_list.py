@@ -1,7 +1,6 @@
-"""Rules and routes that name what is not in their VPC, as compute knows them: one for each address range.
+"""Rules and routes whose target is not in their VPC, in the form that compute knows: one for each address range.
 
-That is a prefix list, or the members of a security group of a peered VPC.
-
+The target is a prefix list, or the members of a security group of a peered VPC.
 https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html#route-priority-managed-prefix-list
 """
 
