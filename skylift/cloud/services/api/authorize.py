@@ -331,7 +331,7 @@ def _resource_applies(statement: Statement, resource: str, context: Context) -> 
         return any(item.matches(resource, resolve) for item in statement.resources)
     excepted = statement.not_resources or ()
     if statement.allows and any(item.text(resolve) is None for item in excepted):
-        # What is excepted from an Allow is not known: the exception must not fall away.
+        # The exceptions to an Allow are not known: they must not be dropped.
         return False
     return not any(item.matches(resource, resolve) for item in excepted)
 

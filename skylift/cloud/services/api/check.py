@@ -111,7 +111,7 @@ def making(
     label: str = "*",
     more: Mapping[str, str | tuple[str, ...]] | None = None,
 ) -> Iterator[Check]:
-    """May a resource be made, and may it be tagged while it is? `label` stands for its id in the ARN."""
+    """The checks whether a resource may be made, and be tagged as it is made. `label` is its id in the ARN."""
     resource = arn(caller, resource_type, label)
     tags: list[ec2.Tag] = next(
         (

@@ -1,4 +1,4 @@
-"""What identifies a metric beside its name."""
+"""The dimensions of a metric, which identify it together with its name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Dimensioned(TypedDict):
 
 
 def dimensions(params: Dimensioned, place: str) -> tuple[tuple[str, str], ...]:
-    """What identifies a metric beside its name, in an order of our own."""
+    """What identifies a metric in addition to its name, in an order of our own."""
     given = [(each["Name"], each["Value"]) for each in params.get("Dimensions", [])]
     if len(dict(given)) != len(given):
         where = f"{place}.Dimensions" if place else "Dimensions"

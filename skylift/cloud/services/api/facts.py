@@ -22,7 +22,7 @@ PUBLIC_IPS = 255 * 254
 
 
 def observe(tx: Tx, facts: CloudFacts) -> None:
-    """Write down what the machine is like at this start of the cloud; what services keep beside it stays."""
+    """Record the properties of the machine at this start of the cloud. Facts that services keep there stay."""
     known = tx.get(CloudFacts, account=facts.account)
     if known is None:
         tx.add(facts)

@@ -32,7 +32,7 @@ def principal_deleted(tx: Tx, holder: User | Role) -> None:
 def principal_created(tx: Tx, holder: User | Role) -> None:
     """Policies that name this ARN already mean an earlier holder: a policy cannot name one that does not exist.
 
-    Whoever that was is deleted, by a version of skylift that left the policies as they were.
+    That holder was deleted by a version of skylift that left the policies as they were.
     """
     _change(tx, holder, _to_id(holder, new_id("AIDA" if isinstance(holder, User) else "AROA")))
 

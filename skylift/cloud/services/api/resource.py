@@ -217,7 +217,7 @@ def require(tx: Tx, noun: type[T], resource_id: str) -> T:
 
 
 def require_all(tx: Tx, noun: type[T], ids: Iterable[str], gone: Callable[[T], bool] = lambda _row: False) -> list[T]:
-    """The rows with these ids, each once, in the order asked for. What is `gone` is not there any more."""
+    """The rows with these ids, each once, in the order asked for. Rows that are `gone` count as missing."""
     wanted = list(dict.fromkeys(ids))
     kind = kind_of(noun)
     for resource_id in wanted:

@@ -1,4 +1,4 @@
-"""Whether an answer shows something that is on its way to another state, for whoever waits for that."""
+"""Whether an answer shows a resource that is changing its state, for clients that wait for the change."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from skylift.cloud.services.api.operation import Answer, Params, Unsettled
 
 
 def in_transition(ids: str, *moving: tuple[str, ...]) -> Unsettled:
-    """For a Describe whose parameter `ids` names what is asked for. Each of `moving` is a dotted path to a state,
-    through lists as well, and the states that do not last.
+    """For a Describe whose parameter `ids` names the resources that are asked for. Each of `moving` is a dotted path to
+    a state, through lists as well, and the states that do not last.
 
-    Whoever asks for all there is has it at once: something always moves.
+    A request for all resources is answered at once: something always moves.
     """
     looks = [(path.split("."), frozenset(states)) for path, *states in moving]
 

@@ -69,7 +69,7 @@ def trust_in_service(
     action: str = "sts:AssumeRole",
     context: Mapping[str, str | tuple[str, ...]] | None = None,
 ) -> bool:
-    """Whether an AWS service (`ec2.amazonaws.com`) may assume the role, for what is in the context."""
+    """Whether an AWS service (`ec2.amazonaws.com`) may assume the role, given the values in the context."""
 
     def place(statement: Statement) -> Trust:
         if statement.principals is not None:

@@ -86,7 +86,7 @@ def wildcard(pieces: tuple[Piece, ...]) -> Wildcard:
 
 
 def arn_wildcard(pieces: tuple[Piece, ...]) -> ArnWildcard:
-    """Likewise for ARNs, as ArnLike and the Resource element compare them."""
+    """Whether an ARN matches, by the rules of ArnLike and the Resource element."""
     return _kept_arn(pieces) if _is_short(pieces) else _read_arn(pieces)
 
 

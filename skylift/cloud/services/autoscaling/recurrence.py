@@ -59,7 +59,7 @@ def next_time(expression: str, zone: str, after: datetime) -> datetime | None:
 def _shown_again(expression: str, where: ZoneInfo, after: datetime, moment: datetime) -> datetime | None:
     """A time between two others at which the clock, put back by less than an hour, shows a minute that matches again.
 
-    cronsim goes from one hour's minute to the next hour's without a look at what is between, as on Lord Howe Island.
+    cronsim goes from one hour's minute to the next hour's and misses the times between them, as on Lord Howe Island.
     """
     from cronsim import CronSim  # noqa: PLC0415
 

@@ -1,6 +1,7 @@
-"""Lifecycle hooks: instances wait when they are launched or terminated, until somebody says so or a time has passed.
+"""Lifecycle hooks: instances wait when they are launched or terminated, until a request completes the hook or a time
+has passed.
 
-Nobody is notified: a hook is polled for (DescribeAutoScalingInstances, or the instance's own metadata).
+There are no notifications: clients poll (DescribeAutoScalingInstances, or the instance's own metadata).
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html
 """
 
@@ -36,7 +37,7 @@ def put(tx: Tx, _caller: Caller, params: autoscaling.PutLifecycleHookType) -> au
 def put_hook(
     tx: Tx, group: str, params: autoscaling.PutLifecycleHookType | autoscaling.LifecycleHookSpecification
 ) -> None:
-    """A hook as it is described; one that is there keeps what is not said anew."""
+    """Make a hook as described, or change an existing one, which keeps the values that are not given."""
     before = tx.get(LifecycleHook, group=group, name=params["LifecycleHookName"])
     transition = params.get("LifecycleTransition") or (before.transition if before else None)
     if transition not in TRANSITIONS:

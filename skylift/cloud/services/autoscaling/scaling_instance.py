@@ -68,7 +68,7 @@ def terminate(
     if member.state.startswith("Terminating"):
         raise ServiceError("ScalingActivityInProgress", f"The instance {member.instance_id} is {member.state}.")
     cause = f"instance {member.instance_id} was taken out of service in response to a user request"
-    # What is in standby does not count already.
+    # An instance in standby is not part of the desired capacity.
     if params["ShouldDecrementDesiredCapacity"] and member.state in COUNTED:
         if group.desired - 1 < group.min_size:
             raise invalid(
@@ -102,7 +102,7 @@ def attach(tx: Tx, _caller: Caller, params: autoscaling.AttachInstancesQuery) ->
 
 
 def detach(tx: Tx, _caller: Caller, params: autoscaling.DetachInstancesQuery) -> autoscaling.DetachInstancesAnswer:
-    """They go on running, as instances of nobody's."""
+    """They go on running, as instances of no group."""
     what = "Detaching EC2 instance"
     return {"Activities": _set_aside(tx, params, ("InService", "Standby"), "Detaching", "detached", what)}
 
@@ -174,7 +174,7 @@ def _set_aside(
         if member.state not in states:
             raise invalid(f"The instance {member.instance_id} is not in {' or '.join(states)}.")
     decrement = params["ShouldDecrementDesiredCapacity"]
-    # What is in standby does not count already.
+    # An instance in standby is not part of the desired capacity.
     counting = sum(member.state == "InService" for member in members)
     if decrement and group.desired - counting < group.min_size:
         raise _no_room(group, f"have {counting} instance(s) {done}")

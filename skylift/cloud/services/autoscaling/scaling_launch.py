@@ -132,7 +132,7 @@ def check_template(tx: Tx, caller: Caller, spec: TemplateSpec, kind: str = "", i
 
 
 def may_launch(tx: Tx, caller: Caller, spec: TemplateSpec, subnet_id: str) -> Iterator[Check]:
-    """Whoever has a group launch instances must be allowed to run them. What is not there is the handler's to say."""
+    """A caller who has a group launch instances must be allowed to run them. The handler reports a missing template."""
     try:
         template = template_of(tx, spec)
         version_of(tx, template, spec.get("Version") or DEFAULT_VERSION)

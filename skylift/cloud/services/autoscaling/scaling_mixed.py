@@ -149,7 +149,7 @@ def _refuse_spot_template(tx: Tx, spec: TemplateSpec) -> None:
     try:
         asks = "InstanceMarketOptions" in _version(tx, spec).data
     except ServiceError:
-        # Its own check reports what is wrong with it.
+        # Its own check reports its errors.
         return
     if asks:
         raise invalid("A MixedInstancesPolicy cannot have a launch template that requests Spot Instances itself.")

@@ -337,7 +337,7 @@ def _step_view(step: Step) -> autoscaling.StepAdjustment:
 
 
 def _alarms(tx: Tx, caller: Caller, policy: ScalingPolicy) -> list[autoscaling.Alarm]:
-    """Those that ask for it, whoever made them."""
+    """The alarms that have the policy as an action, no matter who made them."""
     asking = [alarm.name for alarm in tx.find(Alarm) if policy.arn in (*alarm.alarm_actions, *alarm.ok_actions)]
     prefix = f"arn:aws:cloudwatch:{caller.region}:{caller.account}:alarm:"
     return [{"AlarmName": name, "AlarmARN": prefix + name} for name in sorted(asking)]

@@ -36,7 +36,7 @@ def put(tx: Tx, caller: Caller, params: autoscaling.PutScheduledUpdateGroupActio
 def put_many(
     tx: Tx, caller: Caller, params: autoscaling.BatchPutScheduledUpdateGroupActionType
 ) -> autoscaling.BatchPutScheduledUpdateGroupActionAnswer:
-    """Each by itself: what is refused is answered beside what is not."""
+    """Put each action by itself: the answer lists those that are refused; the others are put all the same."""
     group = changeable_group(tx, params["AutoScalingGroupName"])
     if len(params["ScheduledUpdateGroupActions"]) > MOST_AT_ONCE:
         raise invalid(f"At most {MOST_AT_ONCE} scheduled actions can be put in one request.")

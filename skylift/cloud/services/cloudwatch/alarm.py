@@ -1,4 +1,4 @@
-"""Alarms: a threshold on a metric, and what is done when it is crossed.
+"""Alarms: a threshold on a metric, and the actions that follow when it is crossed.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
 """
@@ -293,7 +293,7 @@ def _required(tx: Tx, name: str) -> Alarm:
 
 
 def on_put(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> Iterator[Check]:
-    """Whoever makes an alarm has it act, and must be allowed to do so themselves. Tags are for new ones only.
+    """The caller must be allowed to do the alarm's actions themselves. Tags are for new alarms only.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html ("Tags")
     """

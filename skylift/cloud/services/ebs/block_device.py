@@ -53,7 +53,7 @@ def wanted_devices(tx: Tx, image: Image, mappings: Sequence[ec2.BlockDeviceMappi
             raise _wrong(f"Duplicate device name {name}")
         seen.add(name)
         if "VirtualName" in mapping and "Ebs" not in mapping and "NoDevice" not in mapping:
-            # Beside Ebs it has no effect; alone it asks for a disk of the machine itself.
+            # With Ebs it has no effect; alone it asks for a disk of the machine itself.
             raise ServiceError(
                 "UnsupportedOperation",
                 "This cloud does not carry out BlockDeviceMappings.VirtualName: its servers have no instance store.",

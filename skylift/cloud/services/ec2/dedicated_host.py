@@ -101,7 +101,7 @@ def describe(tx: Tx, caller: Caller, params: ec2.DescribeHostsRequest) -> ec2.De
 
 
 def modify(tx: Tx, _caller: Caller, params: ec2.ModifyHostsRequest) -> ec2.ModifyHostsResult:
-    """Each by itself: what cannot be changed is answered beside what was."""
+    """Change each host by itself: the answer lists the changed ones and those that cannot be changed."""
     refuse_other_values(params, NEUTRAL)
     auto = _switch(params["AutoPlacement"]) if params.get("AutoPlacement") else None
     wanted = _wanted(params) if params.get("InstanceFamily") or params.get("InstanceType") else None

@@ -1,4 +1,5 @@
-"""Lists of what nobody can make in this cloud: always empty. Whoever tidies up a VPC or an account asks for each.
+"""Lists of resources that cannot be made in this cloud: always empty. Tools that tidy up a VPC or an account ask for
+each.
 
 An id that is asked for is not there, in the words that EC2 has for it.
 """

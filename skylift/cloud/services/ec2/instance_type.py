@@ -1,9 +1,9 @@
-"""Instance types: all that AWS has are described, with AWS's figures; offered are those that servers here can be of.
+"""Instance types. All of AWS's are described, with AWS's figures; offered are those that this machine can run.
 
-What is described beyond the catalogue's figures is what holds here: one network card, no hibernation, no choice of CPU
-options. A type whose very point this machine has not (bare metal, an accelerator, disks of its own, a processor of
-another architecture) is offered nowhere and its launch refused, as in a zone of AWS's that has none. One that is larger
-than this machine is offered: its servers get what there is.
+The figures that the catalogue has not are those of servers here: one network card, no hibernation, no choice of CPU
+options. A type is offered nowhere, and its launch refused, as in a zone of AWS's without it, if this machine lacks what
+the type is for: bare metal, an accelerator, disks of its own, a processor of another architecture. A type that is
+larger than this machine is offered: its servers get what the machine has.
 """
 
 from __future__ import annotations

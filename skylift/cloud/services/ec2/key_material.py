@@ -33,7 +33,7 @@ CERTIFIED = timedelta(days=365 * 30)
 
 @dataclass(frozen=True)
 class Made:
-    """A new key: what is answered, and what is kept of it."""
+    """A new key: the part that is answered, and the part that is kept."""
 
     material: str
     fingerprint: str

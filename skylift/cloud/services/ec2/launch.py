@@ -1,4 +1,4 @@
-"""RunInstances: everything is checked before the first row is written; the rows say what is wanted, `pending`."""
+"""RunInstances: everything is checked before the first row is written; the rows are the intent, in state `pending`."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class _Launch:
         return kind
 
     def _shutdown_behavior(self) -> Literal["stop", "terminate"]:
-        """One-time spot instances cannot be stopped, not by themselves either."""
+        """One-time spot instances cannot be stopped, not by their own shutdown either."""
         request = self._wish or self._spot
         usual = "terminate" if request and request.type == "one-time" else "stop"
         asked = self._request.shutdown_behavior
@@ -218,7 +218,7 @@ class _Launch:
             refuse_without_room(room, least)
             most = min(most, room.most)
         most = hosts.at_most(least, most)
-        # What is on a host of the account's takes no room of anybody's.
+        # An instance on a dedicated host of the account takes no room of the zone.
         if on_market and hosts.tenancy != "host":
             most = available_count(self._tx, kind.name, where.subnet.zone, self._terms, least, most)
         for nic in where.nics:

@@ -1,4 +1,4 @@
-"""Parameters of a launch that can only ask for what is the case anyway. Tools send many of them always."""
+"""Parameters of a launch that can only ask for what holds anyway. Many tools always send them."""
 
 from __future__ import annotations
 

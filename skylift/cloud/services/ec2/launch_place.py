@@ -1,7 +1,7 @@
 """Where RunInstances puts its instances: subnets, security groups and addresses, asked for in one of two ways.
 
-The parameters stand beside each other in the request (`SubnetId`, `SecurityGroupIds`, ...) or in its network
-interfaces (`NetworkInterfaces`), never mixed.
+The parameters are in the request itself (`SubnetId`, `SecurityGroupIds`, ...) or in its network interfaces
+(`NetworkInterfaces`), never in both.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def default_subnet(tx: Tx, zone: str | None) -> Subnet:
 
 
 def _interfaces(request: LaunchRequest) -> list[ec2.InstanceNetworkInterfaceSpecification]:
-    """The request's network interfaces; without any, the same parameters from beside them make one."""
+    """The request's network interfaces. Without any, the same parameters of the request itself make one."""
     interfaces = request.interfaces
     if not interfaces:
         return [

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """What is asked for, with the parameters of the launch template. A text that is not asked for is empty.
+    """The request's parameters, merged with those of the launch template. A text that is not given is empty.
 
     Parts that other requests have, too, keep EC2's shape: their nouns parse them (`placement` in tenancy.py and
     placement_group.py, `interfaces` in launch_place.py, `devices` in block_device.py, `market` in spot_option.py).

@@ -1,4 +1,4 @@
-"""The account's alias: the one name that it may have beside its number.
+"""The account's alias: the one name that it may have in addition to its number.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/console-account-alias.html
 """

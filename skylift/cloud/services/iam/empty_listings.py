@@ -1,4 +1,5 @@
-"""Lists of what no user and no account has here, because nothing makes it: whoever cleans up a user asks for each.
+"""Lists of resources that no user and no account has here, because nothing makes them. Tools that clean up a user ask
+for each.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_users_remove.html
 """

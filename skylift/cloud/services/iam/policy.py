@@ -1,4 +1,4 @@
-"""Managed policies: a customer's own, with up to five versions, beside those of AWS."""
+"""Managed policies: a customer's own, with up to five versions, and those of AWS."""
 
 from __future__ import annotations
 

@@ -58,7 +58,9 @@ def of_documents(_tx: Tx, _caller: Caller, params: iam.SimulateCustomPolicyReque
 def keys_of_principal(
     tx: Tx, _caller: Caller, params: iam.GetContextKeysForPrincipalPolicyRequest
 ) -> iam.GetContextKeysForPolicyResponse:
-    """Which condition keys the policies of a user, group or role, and those given beside, ask for."""
+    """The condition keys that the policies of a user, group or role ask for, and those of policies given in the
+    request.
+    """
     return _keys([*_sources(tx, _holder(tx, params["PolicySourceArn"])), *_given(params)])
 
 
@@ -100,7 +102,7 @@ def _simulated(
     # A boundary that is given stands in for the one that the principal has.
     boundary = parse_policy(given[0]) if given else boundary
     policies = Policies(tuple(source.document for source in sources), boundary)
-    # What is given stands in for what is known, in whatever case its key is written.
+    # A context entry of the request replaces a known value, in whatever case its key is written.
     context = {**{key.lower(): value for key, value in known.items()}, **_context(params.get("ContextEntries", []))}
     questions = [
         (action, resource) for action in params["ActionNames"] for resource in params.get("ResourceArns") or ["*"]

@@ -116,7 +116,7 @@ def _line(line: Line) -> skylift.BillLine:
 
 
 def _dates(region: str, options: set[str]) -> list[skylift.PriceSource]:
-    """Of which day the figures are, by option. What is reserved has the price that it was bought at."""
+    """The days of the price figures, by option. A reserved instance has the price that it was bought at."""
     known: list[skylift.PriceSource] = [
         {"Option": what, "Date": source.date, "Source": source.name}
         for (where, what), source in catalogue.sources().items()

@@ -1,7 +1,8 @@
-"""What EC2 does for a fleet by itself: keeps it at its size, from when it is valid until it ends.
+"""Keeps a fleet at its size, from when it is valid until it ends, as EC2 does.
 
-One look counts what is there and writes what follows from it, in one transaction: whatever is cut off did not happen,
-and the next look counts again. An instance holds its place until it is off: there are never more than were asked for.
+One look counts the instances and writes the changes that follow, in one transaction. A look that is cut off did not
+happen, and the next one counts again. An instance holds its place until it is off: there are never more than were asked
+for.
 """
 
 from __future__ import annotations
@@ -168,7 +169,9 @@ class _Look:
         return self._tx.get(SpotNotice, instance_id=member.instance_id)
 
     def _fit(self, market: Market) -> bool:
-        """Launch what is missing, end what is too much; answers whether it is as it should be by now."""
+        """Launch the missing instances and end those that are too many. Answers whether the fleet is as it should be by
+        now.
+        """
         fleet = self._fleet
         held = sum(self._held(market))
         if held < fleet.target(market):

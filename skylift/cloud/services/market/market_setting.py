@@ -1,4 +1,4 @@
-"""The market as its owner sets it: prices over time, room by zone, quotas. What is set stays until it is reset."""
+"""The market as its owner sets it: prices over time, room by zone, quotas. A setting stays until it is reset."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class Offering:
 def describe_offerings(
     _tx: Tx, caller: Caller, params: ec2.DescribeReservedInstancesOfferingsRequest
 ) -> ec2.DescribeReservedInstancesOfferingsResult:
-    """At most a hundred at a time, also where nobody asked for pages: there are thousands."""
+    """At most a hundred at a time, also when the request asks for no pages: there are thousands."""
     kind = params.get("InstanceType")
     if kind is not None:
         instance_type(kind)

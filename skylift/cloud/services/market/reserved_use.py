@@ -63,7 +63,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Used:
-    """A part of the need of this key, and by whose reservation it is covered; by nobody's if that is None."""
+    """A part of the need of this key, and whose reservation covers it; None if no reservation does."""
 
     key: int
     start: Fraction
@@ -167,13 +167,13 @@ class _Used:
 
 
 def _clipped(start: int, end: int, hour: int) -> tuple[int, int]:
-    """In seconds of the hour that begins at `hour`; nothing is left of what is not in it."""
+    """In seconds of the hour that begins at `hour`; the parts outside it are cut off."""
     first = min(max(start - hour, 0), HOUR)
     return first, max(first, min(end - hour, HOUR))
 
 
 def _apply_in(wanted: list[_NeedPart], there: list[_GrantPart]) -> Iterator[Used]:
-    """What is covered in one clock hour, and what is not, in seconds of the hour."""
+    """The covered and the uncovered part of one clock hour, in seconds of the hour."""
     cuts = sorted({moment for part in there for moment in (part.start, part.end)})
     open_ones = [piece for part in wanted for piece in _cut(part, cuts)]
     for grant, begun, until in there:

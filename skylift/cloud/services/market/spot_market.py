@@ -1,7 +1,7 @@
-"""What the market does to spot requests and instances, as steps that are worked out first and then carried out.
+"""The effects of the market on spot requests and instances, as steps that are planned first and then carried out.
 
-A step is one transaction and looks again before it acts: whatever ends a cloud between two of them, the next start
-works out what is left. A launch and the word that its request is fulfilled are one commit.
+A step is one transaction and looks again before it acts: if the cloud ends between two of them, the next start plans
+the rest. A launch and the note that its request is fulfilled are one commit.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Step:
 
 
 def plan(tx: Tx, caller: Caller) -> list[Step]:
-    """What is to be done now; reads only."""
+    """The steps that are due now; reads only."""
     looks = _Looks(tx, caller)
     return [*_against_instances(tx), *(step for request in live_requests(tx) for step in _for(tx, looks, request))]
 

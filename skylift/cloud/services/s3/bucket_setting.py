@@ -1,7 +1,7 @@
-"""A bucket's settings: versioning, ownership, public access, encryption; and who it belongs to.
+"""A bucket's settings: versioning, ownership, public access, encryption; and its owner.
 
-This cloud has one account, so that whoever writes an object, it is the account's: the three kinds of object ownership
-differ only in whether an ACL may be named, and the only ACL there is says that everything is the owner's.
+This cloud has one account, so every object is the account's, no matter who writes it. The three kinds of object
+ownership differ only in whether an ACL may be named, and the only ACL there is says that the owner owns everything.
 """
 
 from __future__ import annotations

@@ -107,9 +107,9 @@ def place(tx: Tx, bucket: Bucket, made: Object) -> Object:
 
 
 def delete(tx: Tx, bucket: Bucket, key: str, version: str | None) -> s3.DeleteObjectOutput:
-    """Without a version, in a bucket that keeps versions, a delete marker is put on top; else the version goes.
+    """Without a version, in a bucket that keeps versions, a delete marker is put on top; else the version is removed.
 
-    Deleting what is not there succeeds. Returns what DeleteObject answers.
+    Deleting a missing object succeeds. Returns what DeleteObject answers.
     """
     if version is not None:
         check_id(version)

@@ -1,4 +1,4 @@
-"""How a row of S3 is made: what it takes beside its own, and whom to ask for permission."""
+"""The rows of S3's operations: their parameters, and the permission that each needs."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def checked_tags(listed: list[s3.Tag], most: int, what: str) -> dict[str, str]:
 
 
 def _checked_key(key: str, value: str, already: Mapping[str, str]) -> str:
-    """The key of a tag that S3 takes beside those that are there already. Raises InvalidTag."""
+    """The key of a tag that S3 accepts along with those that are there already. Raises InvalidTag."""
     if not 1 <= len(key) <= 128 or not _TAG_TEXT.fullmatch(key):
         raise ServiceError("InvalidTag", "The TagKey you have provided is invalid", status=400, TagKey=key)
     if len(value) > 256 or not _TAG_TEXT.fullmatch(value):

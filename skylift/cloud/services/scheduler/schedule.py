@@ -54,7 +54,7 @@ def create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleInput) -> sch
 
 
 def update(tx: Tx, caller: Caller, params: scheduler.UpdateScheduleInput) -> scheduler.UpdateScheduleOutput:
-    """What is not said is as if it had never been."""
+    """Values that the request leaves out go back to their defaults."""
 
     def act() -> str:
         before = _required(tx, params.get("GroupName", DEFAULT), params["Name"])
@@ -102,7 +102,7 @@ def list_schedules(tx: Tx, _caller: Caller, params: scheduler.ListSchedulesInput
 
 
 def delete(tx: Tx, _caller: Caller, params: scheduler.DeleteScheduleInput) -> Nothing:
-    """What is being tried again is given up."""
+    """Attempts that are under way are given up."""
 
     def act() -> str:
         tx.remove(_required(tx, params.get("GroupName", DEFAULT), params["Name"]))

@@ -90,7 +90,7 @@ def filled_in(text: str, schedule: Schedule, invocation: Invocation) -> str:
 
 
 def view(target: Target) -> scheduler.Target:
-    """With what AWS takes where nothing was said."""
+    """With AWS's defaults for values that were not given."""
     return {
         "Arn": target.arn,
         "RoleArn": target.role_arn,

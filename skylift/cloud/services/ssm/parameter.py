@@ -190,7 +190,7 @@ def on_names(action: str, member: str) -> Checks:
 
 
 def on_path(_tx: Tx, caller: Caller, params: ssm.GetParametersByPathRequest) -> Iterator[Check]:
-    """The path itself is asked about, not what is found below it; the root's ARN is `parameter/`.
+    """Permission is checked for the path itself, not for the parameters below it; the root's ARN is `parameter/`.
 
     https://docs.aws.amazon.com/systems-manager/latest/userguide/ps-retrieval-authorization.html
     """

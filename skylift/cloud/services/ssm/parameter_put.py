@@ -101,7 +101,7 @@ def _first(tx: Tx, caller: Caller, params: ssm.PutParameterRequest, name: str) -
 
 
 def _next(tx: Tx, caller: Caller, params: ssm.PutParameterRequest, parameter: Parameter) -> ParameterVersion:
-    """What is not given stays as it was."""
+    """Values that are not given stay as they were."""
     if not params.get("Overwrite"):
         raise ServiceError(
             "ParameterAlreadyExists",

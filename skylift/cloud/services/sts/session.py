@@ -134,7 +134,7 @@ def get_federation_token(
     policies = _session_policies(tx, params)
     user = tx.get(User, name=caller.user) if caller.user is not None else None
     if user is None and not root:
-        # Deleted or renamed since it was let in: credentials of nobody would be root's.
+        # Deleted or renamed since the request was let in: credentials without a user would be root's.
         raise ServiceError("AccessDenied", f"The user {caller.user} does not exist by now", status=403)
     length = timedelta(seconds=min(seconds, LONGEST_OF_ROOT) if root else seconds)
     session = open_federated_session(tx, user, name, length, policies, tags)
@@ -183,7 +183,7 @@ def _trusting_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> Rol
         raise ServiceError("ValidationError", f"{arn} is invalid", status=400)
     role = tx.get(Role, name=found[2])
     if role is None or role.arn != arn:
-        # Whoever may not assume a role does not learn whether it exists.
+        # A caller that may not assume a role does not learn whether it exists.
         raise denial(caller, Check(ACTION, arn), Decision(False), "sts")
     context = {**request_tags(params), **resource_tags(role.tags)}
     context["sts:RoleSessionName"] = params["RoleSessionName"]

@@ -243,7 +243,7 @@ def _asked(params: ec2.CreateNetworkAclEntryRequest | ec2.ReplaceNetworkAclEntry
 
 
 def _traffic(params: ec2.CreateNetworkAclEntryRequest | ec2.ReplaceNetworkAclEntryRequest) -> tuple[str, int, int]:
-    """Protocol and ports; for ICMP type and code; -1 stands for any."""
+    """Protocol and ports; for ICMP type and code; -1 means any."""
     given = params["Protocol"].lower()
     protocol = ALL if given == "all" else _NAMES.get(given, given)
     if protocol in ("tcp", "udp"):

@@ -160,7 +160,7 @@ def ended(tx: Tx, found: Peering) -> Peering:
 
 
 def refuse_peers_range(tx: Tx, vpc: Vpc, cidr: IPv4Network) -> None:
-    """A range that a VPC is to have beside its own must not be one of a peer's."""
+    """A further range of a VPC must not overlap with one of a peer's."""
     for one in of_vpc(tx, vpc.id):
         peer = tx.get(Vpc, id=one.other(vpc.id)) if one.state in JOINED else None
         if peer and any(cidr.overlaps(IPv4Network(other)) for other in peer.cidrs):

@@ -159,7 +159,7 @@ def view(table: RouteTable, owner: str, targets: Targets) -> ec2.RouteTable:
 
 
 def _led(route: Route) -> ec2.Route:
-    """What is led there."""
+    """The destination of a route."""
     if route.prefix_list_id:
         return {"DestinationPrefixListId": route.prefix_list_id}
     return {"DestinationCidrBlock": route.cidr}

@@ -32,7 +32,7 @@ TEXT = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
 
 @dataclass(frozen=True)
 class Traffic:
-    """Protocol and ports; for ICMP type and code; -1 stands for any."""
+    """Protocol and ports; for ICMP type and code; -1 means any."""
 
     protocol: str
     from_port: int
