@@ -54,7 +54,7 @@ class Alarm:
         return Metric(self.namespace, self.metric_name, self.dimensions)
 
     def actions(self, state: AlarmState) -> tuple[str, ...]:
-        """What is done when it comes to be in this state."""
+        """The actions that follow when it changes to this state."""
         if not self.actions_enabled:
             return ()
         of_state = {

@@ -41,7 +41,7 @@ class Spool:
     _taken: Event = field(default_factory=Event, repr=False, compare=False)
 
     def take(self) -> None:
-        """Whoever takes the file removes it, or names it in a row."""
+        """The one who takes the file removes it, or names it in a row."""
         self._taken.set()
 
     @property
@@ -120,7 +120,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class ObjectPart:
-    """What is remembered of a part of a multipart upload once the object is complete."""
+    """The facts about a part of a multipart upload that are kept once the object is complete."""
 
     number: int
     size: int
@@ -129,11 +129,12 @@ class ObjectPart:
 
 @dataclass(frozen=True)
 class Object:
-    """One version of an object, or a delete marker, which stands for its absence and has no bytes.
+    """One version of an object, or a delete marker, which marks its absence and has no bytes.
 
     `etag` is without quotes; `headers` are the system headers by botocore's member name (`CacheControl`).
-    A file belongs to one object only: a copy has links of its own. `parts` and `upload_id` are empty unless the
-    object was uploaded in parts.
+
+    A file belongs to one object only: a copy has links of its own. `parts` and `upload_id` are empty unless the object
+    was uploaded in parts.
 
     `version` is S3's id, or `null` where the bucket did not make ids. `sequence` orders the versions of a key: it is
     greater than that of any version that was there before. Exactly one version of a key is the `latest`.

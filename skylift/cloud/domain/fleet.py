@@ -19,9 +19,9 @@ FleetState = Literal["submitted", "active", "deleted", "failed", "deleted_runnin
 class Fleet:
     """Intent: how many units of which market, from which launch templates (`configs`, as they came), until when.
 
-    What `replace_unhealthy` asks for is the case with or without it: a server that fails is off, and what is off is
-    replaced. `errors` are what an instant fleet was answered beside its instances. `trouble` is why the last attempt to
-    launch came to nothing; after `failures` of them in a row the next is not before `retry_at`. `ended` is when the
+    `replace_unhealthy` makes no difference: a server that fails is off, and a server that is off is replaced. `errors`
+    are those that an instant fleet's answer had in addition to its instances. `trouble` is why the last attempt to
+    launch failed; after `failures` failed attempts in a row the next one is not before `retry_at`. `ended` is when the
     last instance of a deleted fleet had gone.
     """
 

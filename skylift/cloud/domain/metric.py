@@ -10,7 +10,7 @@ Dimensions = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Metric:
-    """What is measured: a name within a namespace, and of what. The order of dimensions does not tell two apart."""
+    """A metric: its namespace, its name and its dimensions. The order of the dimensions makes no difference."""
 
     namespace: str
     name: str

@@ -99,7 +99,7 @@ class ToNatGateway:
 
 @dataclass(frozen=True)
 class ToInterface:
-    """A server that passes on what is not for it: one that is named itself is kept as its only interface."""
+    """A server that forwards packets for others. A route to an instance is kept as one to its only interface."""
 
     interface_id: str
 
@@ -136,7 +136,7 @@ _TARGETS: dict[str, Callable[[str], RouteTarget]] = {
 
 
 def route_target(text: str) -> RouteTarget:
-    """A target of its text. ValueError for what is no target's."""
+    """The target that the text names. ValueError for a text that names none."""
     if text == "local":
         return ToLocal()
     made = _TARGETS.get(text.partition("-")[0])
@@ -241,7 +241,7 @@ _S3_PREFIX_LISTS = {"us-east-1": "pl-63a5400a", "us-east-2": "pl-7ba54012"}
 
 
 def services_prefix_list(region: str) -> PrefixList:
-    """The one that AWS keeps for S3. Where AWS's id is not known it is shaped likewise, and always the same."""
+    """The one that AWS keeps for S3. Where AWS's id is not known, this one has the same form and is always the same."""
     name = f"com.amazonaws.{region}.s3"
     entries = (PrefixEntry(f"{SERVICES}/32"),)
     list_id = _S3_PREFIX_LISTS.get(region) or f"pl-{sha256(name.encode()).hexdigest()[:8]}"
@@ -363,7 +363,7 @@ class Address:
 
 @dataclass(frozen=True)
 class ReleasedAddress:
-    """A public address that was the account's, which can have it back as long as nobody else has it."""
+    """A public address that the account had, and can have back as long as no other account has it."""
 
     public_ip: str
     at: datetime

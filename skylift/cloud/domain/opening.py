@@ -57,8 +57,8 @@ OWNERS_WISH = "asked for with --allow"
 class OpenNow:
     """An exception to what is closed to servers around this machine, and why; kept in `open.json`.
 
-    `wanted` is what was asked for; `open` are the addresses that this opens now. There are none for what is on the
-    internet, which is open anyway, and for what cannot be opened: `problem` says why.
+    `wanted` is the text of the request; `open` are the addresses that it opens now. There are none for an address on
+    the internet, which is open anyway, and for one that cannot be opened: `problem` says why.
     """
 
     wanted: str

@@ -1,4 +1,4 @@
-"""The noun of what is paid for beforehand: reserved instances."""
+"""The noun of capacity that is paid for beforehand: reserved instances."""
 
 from __future__ import annotations
 

@@ -110,14 +110,15 @@ class MixedPolicy(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ScalingGroup:
-    """What is wanted: how many instances, of what, and where.
+    """Intent: how many instances, from which template, and where.
 
     `template` is the launch template as the request named it, by id, with a version that may be `$Latest`. `subnets`
-    are in the order they were given, a zone in `zones` for each. `cause` says who wanted the capacity that is not
-    reached yet, in AWS's words. `suspended` maps processes to why. After `failures` launches in a row that came to
-    nothing the next one waits until `retry`; `replacing` counts launches that take the place of unhealthy instances.
-    `scaled` is when its capacity last changed, or when the last instance of that change was launched or ended, which
-    cooldowns begin with; as long as one is on its way the change is `scaling`.
+    are in the order they were given, a zone in `zones` for each. `cause` says who asked for the capacity that is not
+    reached yet, in AWS's words. `suspended` maps processes to why. After `failures` failed launches in a row the next
+    one waits until `retry`; `replacing` counts launches that take the place of unhealthy instances.
+
+    `scaled` is when its capacity last changed, or when the last instance of that change was launched or ended.
+    Cooldowns begin then. As long as an instance of the change is on its way the change is `scaling`.
     """
 
     name: str
@@ -172,7 +173,7 @@ class ScalingGroup:
 class HookWait:
     """One hook that an instance waits for: until `deadline`, which heartbeats put off, but not beyond `last`.
 
-    `result` is CONTINUE or ABANDON once somebody said so.
+    `result` is CONTINUE or ABANDON once a request has completed the hook.
     """
 
     hook: str
@@ -186,10 +187,10 @@ class HookWait:
 
 @dataclass(frozen=True)
 class ScalingMember:
-    """An instance of a group. `template` says which version it was launched from; one that was attached has none.
+    """An instance of a group. `template` is the version it was launched from; one that was attached has none.
 
-    `activity_id` is what is being done about it. `since` is when it came to its state, `in_service` when it was first
-    ready. `unhealthy` says why it is to be replaced; empty as long as it is not.
+    `activity_id` is the activity that is under way for it. `since` is when it came to its state, `in_service` when it
+    was first ready. `unhealthy` says why it is to be replaced; empty as long as it is not.
     """
 
     instance_id: str
@@ -301,7 +302,7 @@ class Wanted:
 
 
 def group_metrics(group: ScalingGroup, members: Sequence[ScalingMember]) -> dict[str, float]:
-    """The value of each metric that is told of a group. There are no warm pools, and each instance counts as one."""
+    """The value of each metric that a group has. There are no warm pools, and each instance counts as one."""
     states = Counter(_counted_as(member.state) for member in members)
     values = {"GroupMinSize": group.min_size, "GroupMaxSize": group.max_size, "GroupDesiredCapacity": group.desired}
     for state in _COUNTS:

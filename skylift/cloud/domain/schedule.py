@@ -21,7 +21,8 @@ class ScheduleGroup:
 
 @dataclass(frozen=True)
 class Target:
-    """What is invoked (`arn:aws:scheduler:::aws-sdk:ec2:runInstances`), with whose permissions, and with which request.
+    """The API call to make (`arn:aws:scheduler:::aws-sdk:ec2:runInstances`), with whose permissions, and with which
+    request.
 
     An invocation that fails is tried again at most `attempts` times, while it is not older than `max_age` seconds.
     """

@@ -1,4 +1,4 @@
-"""The noun of what is paid for by time: a resource as it was from one moment to another."""
+"""The noun of resources that are paid for by time: a resource as it was from one moment to another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where what is set for the whole account is kept."""
+"""Where settings of the whole account are kept."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def parts(tx: Tx, upload_id: str, after: int, limit: int) -> list[Part]:
 def list_objects(tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Listing[Entry]:
     """Objects whose keys begin with `prefix` and follow `after`; those that hold `delimiter` roll up.
 
-    An `after` that is itself a common prefix of this listing stands for all the keys in it.
+    An `after` that is itself a common prefix of this listing covers all the keys in it.
     """
 
     def rows(span: _Span) -> Iterator[tuple[str, Callable[[], Entry]]]:

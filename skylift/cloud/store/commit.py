@@ -1,8 +1,9 @@
-"""Transactions that commit together: who waits for a turn joins the commit of those before, and the disk syncs once.
+"""Transactions that commit together: one that waits for its turn joins the commit of those before, and the disk syncs
+once.
 
-Each is a savepoint in one transaction of SQLite's. Whoever leaves while another waits hands the transaction on instead
-of committing it; the last one commits for all, and nobody gets an answer before that. A lone writer
-begins and commits as if there were no others.
+Each is a savepoint in one transaction of SQLite's. If another one waits, a transaction that ends is handed on instead
+of committed. The last one commits for all, and no caller gets an answer before that. A lone writer begins and commits
+as if there were no others.
 """
 
 from __future__ import annotations

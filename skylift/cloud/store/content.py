@@ -1,4 +1,4 @@
-"""The bytes of objects, wherever they are: small ones in rows of their own, the others in files beside the database.
+"""The bytes of objects, wherever they are: small ones in rows of their own, the others in files next to the database.
 
 A row comes and goes with the commit that names it, so that nothing has to be made durable before and nothing is left
 over after. It is not in the row of its object, which listings walk along.
@@ -22,7 +22,7 @@ def keep(tx: Tx, spool: Spool) -> tuple[Extent, ...]:
 
 
 def share(tx: Tx, extents: tuple[Extent, ...]) -> tuple[Extent, ...]:
-    """The same bytes for another object: links of its own to files, and copies of what is small."""
+    """The same bytes for another object: links of its own to files, and copies of small contents."""
     links = iter(_until_rollback(tx, tx.files.share(extent for extent in extents if extent.row is None)))
     return tuple(next(links) if extent.row is None else _add(tx, _bytes(tx, extent)) for extent in extents)
 
@@ -47,7 +47,7 @@ def read(tx: Tx, extents: Iterable[Extent]) -> Iterator[bytes]:
 
 
 def body(tx: Tx, extents: tuple[Extent, ...]) -> FileBody:
-    """What is sent of an object, whatever happens to it after this transaction."""
+    """The bytes of an object to send. They stay readable, whatever happens to the object after this transaction."""
     return tx.files.body(tuple(extent if extent.row is None else _bytes(tx, extent) for extent in extents))
 
 

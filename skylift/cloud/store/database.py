@@ -287,7 +287,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            # Secret keys are in it; SQLite gives the files beside it (WAL) the same mode.
+            # The database has secret keys; SQLite gives its further files (WAL) the same mode.
             self._path.touch(mode=0o600)
             connection = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=512
@@ -301,7 +301,7 @@ class Database:
         return connection
 
     def _is_for_want_of_room(self, error: BaseException) -> bool:
-        """Of a file beside the database, the system says so; of the database, SQLite does."""
+        """For a file next to the database the system's error says so; for the database SQLite's does."""
         if isinstance(error, OSError):
             return error.errno in (errno.ENOSPC, errno.EDQUOT)
         if not isinstance(error, sqlite3.OperationalError):
@@ -397,5 +397,6 @@ class _Snapshots:
             try:
                 act()
             except OSError as error:
-                # What is done for others must not fail for it, least of all a change that is durable by now.
+                # A caller must not fail for work that is done for others, least of all when its change is durable by
+                # now.
                 log.error("what nobody sees any more could not be removed: %s", error)

@@ -1,8 +1,8 @@
-"""The larger S3 objects: files beside the database, durable before the row that names them commits.
+"""The larger S3 objects: files next to the database, durable before the row that names them commits.
 
-A file is written in `objects` by whoever receives it, under the name that it keeps: a body that had to be moved once it
-is durable would be waiting for the disk twice. It is taken when a row is to name it, and unlinked when no row, no open
-snapshot and no response needs it any more.
+The receiver of a file writes it in `objects`, under the name that it keeps: a body that had to be moved once it is
+durable would wait for the disk twice. It is taken when a row is to name it, and unlinked when no row, no open snapshot
+and no response needs it any more.
 """
 
 from __future__ import annotations

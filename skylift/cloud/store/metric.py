@@ -1,6 +1,6 @@
 """Where metrics are kept: a row for each metric and unit, and a row for each second or minute with data.
 
-What is old is made coarser, and at last dropped, as CloudWatch does it; never more than MOST points are kept.
+Old data is made coarser, and at last dropped, as CloudWatch does; never more than MOST points are kept.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def sum_up(tx: Tx) -> None:
 
 
 def forget(tx: Tx) -> None:
-    """Sum up what is old, also what came late, and drop what is older, or too much."""
+    """Make old data coarser, also data that came late, and drop data that is older still, or beyond MOST points."""
     now = int(tx.now.timestamp())
     for age, seconds in COARSER:
         _make_coarser(tx, now - age, seconds)

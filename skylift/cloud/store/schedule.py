@@ -1,4 +1,4 @@
-"""Where schedules are kept, with their groups and what is being invoked."""
+"""Where schedules are kept, with their groups and the invocations that are under way."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ REMEMBERED = timedelta(days=1)
 
 
 def forget_tokens(tx: Tx) -> None:
-    """Those that were used so long ago that nobody repeats the request any more."""
+    """Remove tokens that were used so long ago that no client repeats the request any more."""
     tx.execute("DELETE FROM schedule_tokens WHERE used < ?", to_column(tx.now - REMEMBERED))

@@ -1,6 +1,7 @@
-"""Where it is kept what ran, and from when to when; written by whatever changes a row, in its transaction.
+"""Where the usage of resources is kept: what ran, from when to when. Each change of a row records it in its
+transaction.
 
-Nobody who starts, stops or ends a server has to think of it: each change of a row comes by here.
+The code that starts, stops or ends a server does not have to think of it: each change of a row comes by here.
 """
 
 from __future__ import annotations
