@@ -151,7 +151,7 @@ class ChunkDecoder:
             self._signatures.check_trailer(signature, covered.encode("latin-1"))
 
     def _take_line(self, data: memoryview) -> tuple[bytes | None, memoryview]:
-        """The next line without its end, when there is all of it, and what is left of `data`."""
+        """The next line without its end, if it is complete, and the rest of `data`."""
         end = bytes(data[: _LONGEST_LINE + 2]).find(b"\n")
         taken = len(data) if end < 0 else end + 1
         if len(self._line) + taken > _LONGEST_LINE:

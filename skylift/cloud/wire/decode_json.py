@@ -39,9 +39,9 @@ def document(text: bytes) -> dict[str, Any]:
 
 
 class DocumentDecoder:
-    """Makes closures that read one service's input shapes, each worked out once. `scalars` read what is in them.
+    """Makes closures that read one service's input shapes, each built once. `scalars` read the values in them.
 
-    With `by_member` they are in the model's names of members, not in those that its protocol has for them.
+    With `by_member` the keys are the model's names of members, not those of its protocol.
     """
 
     def __init__(self, scalars: Mapping[str, Read], *, by_member: bool = False) -> None:

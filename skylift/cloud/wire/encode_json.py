@@ -18,7 +18,7 @@ Write = Callable[[Any], Any]
 
 
 class DocumentEncoder:
-    """Makes closures that turn one service's output shapes into what is written, each worked out once.
+    """Makes closures that turn one service's output shapes into JSON values, each built once.
 
     `scalar` says how a value of a shape is written that is no list, map or structure.
     """

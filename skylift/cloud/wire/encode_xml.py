@@ -34,9 +34,9 @@ def escape(text: str) -> str:
 
 
 def escape_key(text: str) -> str:
-    """Likewise, but characters that XML cannot hold become references, which no XML may have.
+    """The same, but characters that XML cannot hold become character references, which XML does not allow either.
 
-    S3 writes so the keys that contain it; `encoding-type=url` is there for who lists them.
+    S3 writes keys with such characters so; a client that lists them can ask for `encoding-type=url`.
     """
     return UNFIT.sub(_reference, _SPECIAL.sub(_reference, text))
 

@@ -130,8 +130,9 @@ def load(service: str) -> ServiceModel:
 
 
 def load_all(services: Sequence[str], kept: Path) -> None:
-    """Load these now, from the file where it is of the models that are installed. Nobody else may write to it: what it
-    says is believed."""
+    """Load these now. The models come from the file of the models that are installed, if there is one. Only the cloud
+    may be able to write to that file: its content is trusted.
+    """
     found = _read_kept(services, kept)
     for service in services:
         with _loading:
@@ -192,8 +193,9 @@ def _model(service: str, described: Mapping[str, Any]) -> ServiceModel:
 
 
 def _read_model(service: str) -> dict[str, Any]:
-    """The newest version of a service's description, what botocore's own folks have mended in it, without what nobody
-    here looks at."""
+    """The newest version of a service's description, with botocore's own corrections, and without the parts that this
+    endpoint never reads.
+    """
     described, *more = map(_read, _files(service))
     for extras in more:
         _merge(described, extras["merge"])
@@ -216,7 +218,7 @@ def _only(names: Iterable[str], of: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _files(service: str) -> list[Path]:
-    """The description, and what is merged into it."""
+    """The description, and the corrections that are merged into it."""
     place = next(found for data in _PLACES if (found := data / service).is_dir())
     newest = max(version for version in place.iterdir() if version.is_dir())
     return sorted(newest.glob("service-2.json*")) + sorted(newest.glob("service-2.sdk-extras.json*"))

@@ -1,7 +1,8 @@
-"""Answers that wait a moment: whoever asks by its id for what is on its way to another state has it when it is there.
+"""Answers that wait a moment: a client that asks by its id for a resource that is changing its state is answered once
+the change is done.
 
-AWS's waiters look once, and then sleep for 15 s. The first look comes milliseconds after the call that began it all,
-when a server here needs half a second.
+AWS's waiters look once, and then sleep for 15 s. The first look comes milliseconds after the call that began the
+change, when a server here needs half a second.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Settling:
             self._loop.call_soon_threadsafe(self._wake)
 
     def stop(self) -> None:
-        """Nobody waits any longer: the endpoint is about to end."""
+        """Release all that wait: the endpoint is about to end."""
         self._stopped = True
         self._wake()
 

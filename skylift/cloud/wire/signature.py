@@ -271,7 +271,7 @@ def _header_stamp(request: Request) -> str:
     except (ValueError, OverflowError):
         stamp = ""
     if _moment(stamp) is None:
-        # Also what is a date only before the year 1000 or, once it is in UTC, after 9999.
+        # Also dates before the year 1000 or, in UTC, after 9999.
         raise ServiceError("IncompleteSignature", f"Date must be an HTTP date. Got '{date}'.")
     return stamp
 

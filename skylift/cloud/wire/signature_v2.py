@@ -1,6 +1,7 @@
-"""S3's presigned URLs of signature version 2, which boto3 still makes unless it is told otherwise.
+"""S3's presigned URLs of signature version 2, which boto3 still makes by default.
 
 Only URLs, and only for S3: every client signs its own requests with version 4.
+
 Source: "Signing and authenticating REST requests", query string authentication (S3 developer guide).
 """
 
