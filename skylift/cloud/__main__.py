@@ -6,8 +6,8 @@ import gc
 import sys
 
 if __name__ == "__main__":
-    # Before the first import: what is made by the start stays, and looking for what could go would take a sixth of its
-    # time. It is turned on again once the cloud is ready.
+    # Before the first import: the objects of a start stay, and a search for garbage would take a sixth of its time. The
+    # collector is turned on again once the cloud is ready.
     gc.disable()
     from skylift.cloud.main import main
 

@@ -213,8 +213,8 @@ class Cloud:
             seal()
             stopping = asyncio.create_task(stop.wait())
             if parts.first_start:
-                # No server runs: whoever starts the cloud hears what this kernel cannot do, and servers that ran before
-                # `cloud down` can start at once.
+                # No server runs, so the start can wait: the caller hears what this kernel cannot do, and servers that
+                # ran before `cloud down` can start at once.
                 adopting = asyncio.create_task(asyncio.to_thread(parts.adoption.run))
                 await asyncio.wait((adopting, stopping), return_when=asyncio.FIRST_COMPLETED)
                 if adopting.done():
@@ -244,8 +244,9 @@ class Cloud:
         listener: socket.socket,
         servers: Servers,
     ) -> AwsEndpoint:
-        """The endpoint, which answers from here on by what is in the store. What is left to do must not keep the event
-        loop from it."""
+        """The endpoint, which answers from here on by what is in the store. The rest of the start must not keep the
+        event loop from it.
+        """
         dispatcher = Dispatcher(database, account, self._region, engine.wake)
         settling = Settling(dispatcher.unsettled)
         database.when_changed(settling.changed)

@@ -1,7 +1,8 @@
-"""What is root's of one cloud: database, objects, images, disks, lock and log, where nobody but root can change them.
+"""The directories of one cloud that are root's: database, objects, images, disks, lock and log. Only root can change
+them.
 
 The cloud's process is root and looks these paths up again and again. Below a directory of the user's, any program of
-that user could put something else in the way between two looks. So each directory from the top of the machine down to
+that user could replace a part of the path between two looks. So each directory from the top of the machine down to
 these is root's, which is checked before anything is done in it.
 
 NotRoots   a directory on the way is not root's, or others may write to it
@@ -140,7 +141,7 @@ class Data:
         return self.path / "home"
 
     def make(self) -> None:
-        """Make what is missing, and look at all of it. Raises NotRoots, OSError."""
+        """Make the directories that are missing, and check all of them. Raises NotRoots, OSError."""
         private = (self.instances, self.captures, self.objects, self.volumes, self.snapshots)
         for directory, mode in ((self.path, 0o711), (self.images, 0o711), *((each, 0o700) for each in private)):
             with open_root_directory(directory, mode):
@@ -177,7 +178,7 @@ class Data:
         replace_file(self.path / "cloud.json", json.dumps(asdict(endpoint), indent=2).encode(), 0o644)
 
     def open_now(self) -> list[OpenNow] | None:
-        """What the last cloud here had open to its servers; None where none said so."""
+        """What the last cloud here had open to its servers; None if it left no note of that."""
         try:
             found = json.loads((self.path / "open.json").read_text())
         except FileNotFoundError:
@@ -191,8 +192,9 @@ class Data:
 
 @contextmanager
 def open_root_directory(path: Path, mode: int = 0o711) -> Iterator[int]:
-    """A descriptor of a directory that is root's all the way, which is made if it is not there. Walked from the top, a
-    step at a time, so that what was looked at is what is opened. Raises NotRoots, OSError."""
+    """A descriptor of a directory that is root's all the way; it is made if it is missing. The path is walked from the
+    top, a step at a time, so that the directory that is opened is the one that was checked. Raises NotRoots, OSError.
+    """
     descriptor = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for depth, name in enumerate(path.parts[1:], 2):
@@ -207,7 +209,7 @@ def open_root_directory(path: Path, mode: int = 0o711) -> Iterator[int]:
 
 
 def is_root_path(path: Path) -> bool:
-    """Whether this file or directory, and all above it, is root's. What is not there is not."""
+    """Whether this file or directory, and all above it, is root's. False if it is missing."""
     try:
         for here in (path, *path.parents):
             found = here.lstat()

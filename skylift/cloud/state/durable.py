@@ -1,4 +1,4 @@
-"""What is there after a power cut: a file's content once the file was synced, its name once its directory was."""
+"""Files that survive a power cut: a file's content does once the file was synced, its name once its directory was."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_directory(directory: Path, mode: int = 0o700) -> list[Path]:
 def replace_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
     """Replaces a file atomically: after a crash it has the old content or the new. One writer at a time.
 
-    Nobody but its owner reads it in between. What a kill leaves behind is replaced by the next call.
+    Only its owner can read it in between. A file that a kill leaves behind is replaced by the next call.
     """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)

@@ -30,7 +30,8 @@ class RootKey:
 @dataclass(frozen=True)
 class Home:
     """Paths in the state directory. Any program of its owner can put anything there: it is read and written with the
-    owner's rights, and what is read is believed as far as the owner is."""
+    owner's rights, and its content is trusted as far as the owner is.
+    """
 
     path: Path
 
@@ -98,7 +99,7 @@ class Home:
         return self.owner.act(self.identity_certificate.exists)
 
     def forget(self) -> None:
-        """Removes what is useless without the data. Servers' keys stay: jobs on AWS may use them."""
+        """Removes the files that are useless without the data. Servers' keys stay: jobs on AWS may use them."""
 
         def remove() -> None:
             for file in (self.path / "credentials.json", self.authority, self.identity_certificate):

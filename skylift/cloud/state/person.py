@@ -1,7 +1,7 @@
 """Whose cloud it is: the user who runs skylift, also when sudo has made root of them.
 
-What is in that person's directories is read and written with their rights, never with root's: any program of theirs may
-put a link there at any moment, and what such a link leads to must be what they could have read or written themselves.
+Files in that person's directories are read and written with their rights, never with root's. Any program of theirs may
+put a link there at any moment; the link must lead only to files that they could have read or written themselves.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Person:
         return {"user": self.uid, "group": self.gid, "extra_groups": self.groups()}
 
     def act(self, deed: Callable[[], T]) -> T:
-        """Do something with this person's rights to files, in a process that may be root's. What is made is theirs.
+        """Do something with this person's rights to files, in a process that may be root's. New files are theirs.
 
-        In a thread that has given up root's rights and ends with this call: the others keep theirs, and its user id
-        stays root's otherwise, so that the person can neither signal nor trace the process meanwhile.
+        It runs in a thread that has given up root's rights and ends with this call: the other threads keep theirs, and
+        its user id stays root's otherwise, so that the person can neither signal nor trace the process meanwhile.
         """
         if os.geteuid() != 0 or self.uid == 0:
             return deed()

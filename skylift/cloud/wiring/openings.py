@@ -1,6 +1,6 @@
 """Keeps the exceptions to what is closed around this machine up to date: names get other addresses, links come and go.
 
-What servers need for packages is open wherever it is; what the cloud's owner asked for is too.
+The places that servers need for packages are open wherever they are; so are those that the cloud's owner has opened.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def resolve(name: str) -> list[IPv4Address]:
 
 
 class Openings:
-    """One thread. `close_off` tells the network, `publish` whoever wants to know, when it has changed."""
+    """Keeps the openings up to date in one thread. After a change it calls `close_off` for the network and `publish`
+    for everyone else.
+    """
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ def note_ended_servers(database: Database, servers: Ends, data: Data) -> None:
 def account_for_ended_servers(database: Database, servers: Ends, data: Data) -> None:
     """Usage ends when a server ended, so that time when the cloud or its machine was off is not billed.
 
-    Where nobody saw a server's end, it is the moment at which the cloud was taken down, or last known to run: too early
+    If a server's end was not seen, it is the moment at which the cloud was taken down, or last known to run: too early
     rather than too late, for a cloud that was killed long before its machine was switched off.
     """
     alive = servers.running()
