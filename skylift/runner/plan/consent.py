@@ -1,8 +1,8 @@
-"""What a `[tool.skylift]` may have by itself, and what takes the caller's yes.
+"""Which keys of a `[tool.skylift]` hold at once, and which take the caller's consent.
 
-The table may be somebody else's: it comes with the project, or in the header of a script. What it says about the job's
-own server and files holds at once. What costs money, sends or writes what is not the project's, or opens this machine
-or the caller's network is asked about once, and remembered by its content.
+Somebody else may have written the table: it comes with the project, or in the header of a script. Keys about the job's
+own server and files hold at once. The caller is asked once about keys that cost money, send or write files that are
+not the project's, or open this machine or the caller's network. The answer is remembered by the key's content.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ ASKED = {
 
 @dataclass(frozen=True)
 class Ask:
-    """`value` is as the table has it, as JSON; `detail` what it comes to here, which is asked again when it changes."""
+    """`value` is as the table has it, as JSON; `detail` is its effect here. The caller is asked again when that
+    changes.
+    """
 
     at: str
     path: Path
@@ -79,8 +81,9 @@ class Ask:
 
 
 def asks_of(table: ToolTable, keys: Collection[str], cwd: Path, *, billed: bool) -> list[Ask]:
-    """Of those keys of the table that the command line has not said, what takes a yes. `billed` is whether servers cost
-    money where the job is going to run."""
+    """The keys of the table that take consent, without those that the command line gives. `billed` is whether servers
+    cost money where the job is going to run.
+    """
     return [ask for key in keys for ask in _asks(table, key, cwd, billed=billed)]
 
 
@@ -135,7 +138,7 @@ def _outside(text: str, cwd: Path, own: Path | None, why: str) -> tuple[str, str
 
 
 class Consents:
-    """What was agreed to: an empty file for each, which only its owner may read, and named by the digest."""
+    """The consents so far: an empty file for each, which only its owner may read, and named by the digest."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -144,7 +147,7 @@ class Consents:
         return (self._folder / ask.digest).is_file()
 
     def remember(self, ask: Ask) -> None:
-        """Where nothing can be written, it is asked again next time."""
+        """If the file cannot be written, the caller is asked again next time."""
         with suppress(OSError):
             for each in (*reversed(self._folder.parents), self._folder):
                 each.mkdir(mode=0o700, exist_ok=True)
@@ -157,7 +160,7 @@ NEEDED = "The project's settings need your agreement, since somebody else may ha
 def require(
     asks: Sequence[Ask], consents: Consents, ask: Callable[[Sequence[Ask]], bool] | None, advice: str = ""
 ) -> None:
-    """Raises UsageError, unless all was agreed to, before or now. `ask` is None where nobody is there to answer."""
+    """Raises UsageError, unless the caller has agreed to all, before or now. `ask` is None if no one can answer."""
     missing = [each for each in asks if each not in consents]
     if not missing:
         return

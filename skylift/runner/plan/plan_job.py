@@ -1,4 +1,4 @@
-"""From what the user asked for to a Job: everything that can be known to be wrong before anything is started."""
+"""From the user's request to a Job: every error that can be found before anything is started."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _MODULE_FORM = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 @dataclass(frozen=True)
 class Order:
     """A run as it was asked for; `inputs`, `outputs` and `env` are the texts of --in, --out and --env. A type that is
-    said counts before one that would be chosen for what is wanted."""
+    given counts before one that would be chosen for the needs.
+    """
 
     program: Program
     inputs: Sequence[str] = ()
@@ -111,7 +112,7 @@ def _plan_script(program: Program, cwd: Path) -> _Plan:
     place = os.path.relpath(path, cwd) if inside else path.name
     found = Program("script", PurePosixPath(place).as_posix(), program.args)
     if header is not None:
-        # An empty header asks for nothing, so nothing has to be made.
+        # An empty header asks for nothing, so no environment has to be made.
         wanted = header.dependencies or header.requires_python
         return found, None, [path], Needs("script", path) if wanted else None
     needs = find_needs(path.parent, project)

@@ -1,4 +1,4 @@
-"""What a run's options come to, whether they were said on the command line or in Python."""
+"""Reads a run's options into their types, whether they were given on the command line or in Python."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _env(value: Any) -> list[str]:
 
 
 def _seconds(said: Mapping[str, Any], name: str) -> int:
-    """Zero where there is no such duration."""
+    """Zero if the option has neither a value nor a default."""
     value = said.get(name)
     if value is None or value == "":
         value = OPTIONS[name].default

@@ -1,4 +1,4 @@
-"""What of a job depends on where it runs: the type that is chosen for it, and how long its --max-cost lasts there."""
+"""Decides what depends on where a job runs: its instance type, and how long its --max-cost lasts there."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def resolve_options(job: Job, settings: Settings) -> Job:
 
 
 def _types_that_do(job: Job, settings: Settings) -> list[tuple[str, float]]:
-    """Any with what was asked for, or with what the default type has. A type that was said is the only one, and so is
-    the one whose price the cap was made of."""
+    """Any type that meets the needs, or has at least the default type's resources. A type that was given is the only
+    one, and so is the one whose price the cap was made of.
+    """
     only = [(job.instance_type, 0.0)]
     if job.type_was_said or job.max_cost is not None:
         return only
@@ -86,7 +87,7 @@ def choose(wanted: Requirements, region: str, machine: Machine | None) -> tuple[
 
 
 def _offers(wanted: Requirements, region: str, machine: Machine | None) -> list[tuple[InstanceType, float]]:
-    """What fits, the cheapest first, with its price on demand. Raises UsageError where nothing does."""
+    """The types that fit, the cheapest first, with their prices on demand. Raises UsageError if none fits."""
     asked = replace(wanted, arch=wanted.arch or (machine.processor if machine is not None else "x86_64"))
     return cheapest(_jobs_types(machine), asked, partial(catalogue.on_demand, region=stand_in(region)[0]))
 
@@ -129,7 +130,7 @@ def _arm_hint(types: list[InstanceType], wanted: Requirements, price: Price, hou
 
 
 def _unpriced(fitting: list[InstanceType], best: InstanceType, price: Price) -> str:
-    """What may be cheaper than the one that was chosen: it is no larger, and no source tells its price."""
+    """Types that may be cheaper than the chosen one: they are no larger, and no source has their price."""
     names = sorted(
         each.name
         for each in fitting

@@ -1,4 +1,5 @@
-"""The table `[tool.skylift]`: what a project's pyproject.toml, or a script's own PEP 723 header, says of its runs."""
+"""Reads the table `[tool.skylift]` of a project's pyproject.toml or of a script's PEP 723 header: options of its runs.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def project_table(cwd: Path) -> ToolTable | None:
 
 
 def script_table(path: Path, said: str) -> ToolTable | None:
-    """The table in a script's header. A script that is not there, or is not text, is for others to complain about."""
+    """The table in a script's header. Other code reports a script that is missing or is not text."""
     name = shown(said)
     try:
         block = find_block(read_text(path, SCRIPT_LIMIT), name)
@@ -63,7 +64,7 @@ def _read(text: str, path: Path, source: str, whole: str, first_line: int) -> To
 
 
 def _lines(text: str, keys: Mapping[str, object], first_line: int) -> dict[str, int]:
-    """Where each key stands below `[tool.skylift]`; tomllib does not tell. A table written another way has none."""
+    """The line of each key below `[tool.skylift]`; tomllib does not give it. A table written another way has none."""
     found: dict[str, int] = {}
     inside = False
     for number, line in enumerate(text.splitlines(), first_line):

@@ -1,4 +1,4 @@
-"""Which instance types fit what somebody needs, and which of them costs least."""
+"""Which instance types meet given needs, and which of them costs least."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Priced:
 
 
 def fitting(types: Iterable[InstanceType], wanted: Requirements) -> list[InstanceType]:
-    """All that have at least what is wanted."""
+    """All types that have at least the resources that are needed."""
     return [each for each in types if fits(each, wanted)]
 
 
@@ -43,7 +43,7 @@ def fits(kind: InstanceType, wanted: Requirements) -> bool:
 def by_price(types: Iterable[InstanceType], price: Price, order: str = "price") -> list[Priced]:
     """The cheapest first, of equal price the larger one; those without a price last, the smallest first.
 
-    Raises UsageError for an order that is none.
+    Raises UsageError for an unknown order.
     """
     if order not in ORDERS:
         raise UsageError(f"--sort {order!r} is not known.", f"It may be {', '.join(ORDERS)}.")
@@ -59,7 +59,9 @@ def by_price(types: Iterable[InstanceType], price: Price, order: str = "price") 
 
 
 def cheapest(types: Sequence[InstanceType], wanted: Requirements, price: Price) -> list[tuple[InstanceType, float]]:
-    """Those that fit and have a price, the cheapest first. Raises UsageError where there is none, with the nearest."""
+    """The types that fit and have a price, the cheapest first. Raises UsageError if there is none, with the nearest
+    type.
+    """
     found = [(each.kind, each.price) for each in by_price(fitting(types, wanted), price) if each.price is not None]
     if not found:
         raise nothing_fits(types, wanted, price)
@@ -85,7 +87,7 @@ def nothing_fits(types: Sequence[InstanceType], wanted: Requirements, price: Pri
 
 
 def describe(kind: InstanceType) -> str:
-    """`m7i.xlarge: 4 vCPU, 16GiB, x86_64`, with what it has besides."""
+    """`m7i.xlarge: 4 vCPU, 16GiB, x86_64`, and its further resources."""
     parts = [f"{kind.vcpus} vCPU", spell_memory(kind.memory_mib), kind.architecture]
     if kind.accelerators is not None:
         parts.append(f"{kind.accelerators.count} x {kind.accelerators.name}")
@@ -107,7 +109,7 @@ def _is_of(kind: InstanceType, wanted: Requirements) -> bool:
 
 
 def _has_gpu(kind: InstanceType, name: str) -> bool:
-    """The name whole, or words of it: `L40S`, `rtx pro 4500`, `Qualcomm`; T4 is not T4g."""
+    """The whole name, or words of it: `L40S`, `rtx pro 4500`, `Qualcomm`; T4 does not match T4g."""
     if kind.accelerators is None:
         return False
     has, asked = _words(kind.accelerators.name), _words(name)
@@ -124,7 +126,7 @@ def count_gpus(kind: InstanceType, name: str = "") -> int:
 
 
 def _lacks(kind: InstanceType, wanted: Requirements) -> float:
-    """How far it is from what is wanted: the shares that are missing, together. 0 when it fits."""
+    """How far the type is from the needs: the sum of the shares that are missing. 0 when it fits."""
     pairs = (
         (kind.vcpus, wanted.cpu),
         (kind.memory_mib, wanted.memory_mib),

@@ -47,12 +47,13 @@ class History:
         return tuple(each for each in self.runs if each.argv[: len(argv)] == tuple(argv))
 
     def hours(self, instance_type: str) -> float:
-        """Server-hours of a type, as billed: of all programs, because what one commits to serves all of them."""
+        """Server-hours of a type, as billed: of all programs, because a commitment serves all of them."""
         return sum(billed(each.seconds) for each in self.runs if each.instance_type == instance_type) / 3600
 
     def served(self, instance_type: str) -> float:
         """Those of them that one commitment would have paid for. It is good for an hour in each hour of the clock,
-        whichever servers use it up; what they use beyond that is bought on demand."""
+        whichever servers use it up; use beyond that is bought on demand.
+        """
         used: dict[int, float] = defaultdict(float)
         for each in self.runs:
             if each.instance_type == instance_type:
@@ -127,7 +128,7 @@ def basis_of(history: History | None, argv: Sequence[str], instance_type: str, a
     if history is None or not runs:
         hours = billed(assumed) / 3600 * DAYS
         if history is not None and (had := history.hours(instance_type)) > 0:
-            # Other programs have used the type: what one commits to would serve them as well.
+            # Other programs have used the type: a commitment would serve them as well.
             served = min(history.served(instance_type) + hours, HOURS_A_MONTH)
             text = f"assumed: one run of this program a day beside {had:.2f} h of others"
             return Basis(assumed, had + hours, served, text)

@@ -1,7 +1,7 @@
 """What servers cost an hour, from the catalogue: AWS's prices on demand for Linux, by region.
 
 A public address and the root disk are counted too, at the prices of us-east-1; data transfer and S3 are not. On this
-machine nothing costs anything: there the figures say what the same job would cost on AWS.
+machine everything is free: there the figures say what the same job would cost on AWS.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def check_priced(option: str, region: str) -> None:
 
 
 def priced_region(asked: str | None) -> tuple[str, str]:
-    """Whose prices to show, and a note where they are another region's than the environment says. Raises UsageError
-    for a region that was asked for and has none."""
+    """The region whose prices to show, and a note if it is not the one of the environment. Raises UsageError for a
+    region that was asked for and has no prices.
+    """
     if asked is not None:
         check_priced("--region", asked)
         return asked, ""
@@ -64,7 +65,7 @@ def priced_region(asked: str | None) -> tuple[str, str]:
 
 
 def stand_in(region: str) -> tuple[str, str]:
-    """The region itself, or the default one with a note, where it has no prices."""
+    """The region itself; without prices, the default region, with a note."""
     if region in catalogue.priced_regions():
         return region, ""
     return REGION, f"The catalogue has no prices of {region}: these are those of {REGION}."

@@ -57,7 +57,7 @@ def _offers(rates: Rates, seconds: float, hours: float, served: float) -> Iterab
         for years in (1, 3):
             found = [each for each in rates.commitments if (each.kind, each.years) == (kind, years)]
             for each in found:
-                # What it does not serve is bought on demand.
+                # The hours that it does not serve are bought on demand.
                 beyond = _times(usual, hours - served)
                 month = None if beyond is None else each.hourly * HOURS_A_MONTH + beyond
                 run = each.hourly * seconds / 3600

@@ -1,7 +1,7 @@
 """Renews the catalogue from AWS: types, on-demand, reserved and spot prices.
 
-They are those of DescribeInstanceTypes, the Pricing API, and DescribeSpotPriceHistory. What one of the three does not
-give stays as it was, with its own date.
+They are those of DescribeInstanceTypes, the Pricing API, and DescribeSpotPriceHistory. Figures that one of the three
+does not give stay as they were, with their own date.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def lowest(history: Iterable[Any]) -> dict[str, float]:
-    """Of each type, that of the region's zone where it is lowest; of several in one zone, the last one."""
+    """The price of each type in the zone of the region where it is lowest; of several in one zone, the last one."""
     last: dict[tuple[str, str], tuple[Any, float]] = {}
     for each in history:
         place = (each["InstanceType"], each.get("AvailabilityZone", ""))
