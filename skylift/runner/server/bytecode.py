@@ -1,7 +1,7 @@
 """Bytecode of an environment's packages, made before any program can have changed them.
 
-Python compiles a module when it is first imported. On a fresh server that would be each time, and of large packages it
-takes longer than all else. What nobody imports but its own authors is left out: half of pandas are its tests.
+Python compiles a module when it is first imported. On a fresh server that would be each time, and for large packages it
+takes longer than all else. Modules that only a package's own authors import are left out: half of pandas are its tests.
 """
 
 from __future__ import annotations

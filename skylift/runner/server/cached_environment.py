@@ -43,7 +43,9 @@ class CachedEnvironment:
             self._mark.write_text(json.dumps({"recipe": self._recipe, "lock": self._lock}))
 
     def _look(self) -> str:
-        """A digest of what a write would change of each file. Compiled files beside their sources do not count."""
+        """A digest of the properties of each file that a write would change. Compiled files next to their sources do
+        not count.
+        """
         digest = hashlib.sha256()
         for top in self._folders:
             for place, folders, files in os.walk(str(top)):

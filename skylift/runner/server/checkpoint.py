@@ -161,14 +161,14 @@ class Checkpoint:
         raise Ended(State.BROKEN, words)
 
     def _fetch(self, sent: Sent, top: Path, until: float) -> str:
-        """Download a checkpoint and put it in its place. Returns what is wrong with it, or nothing."""
+        """Download a checkpoint and put it in its place. Returns the problem with it, or nothing."""
         self._check_room(sent.size * (2 if sent.kind == "folder" else 1))
         if not patiently("checkpoint", lambda: self._is_there(sent.key), until):
             return "The checkpoint %s is not in the job's prefix." % sent.key
         if sha256_of(self._spool) != sent.sha256:
             return "The checkpoint that arrived is not the one that was sent (%s)." % sent.key
         make_folder(self.path.parent, top, self._user)
-        # Beside its final place, so that one rename moves it there. Nobody else can enter it.
+        # Next to its final place, so that one rename moves it there. No other user can enter it.
         place = self.path.with_name(".skylift-checkpoint")
         _clear(place)
         if sent.kind == "folder":

@@ -214,9 +214,10 @@ def _copy(source: Any, target: Any, size: int, short: Exception) -> None:
 
 
 class Unpacking:
-    """Unpacks an archive into a new folder, which nobody else may enter. `tops` are the paths that the folder will have
-    in its final place. Nothing is written through a link: links are made last, each path may appear once, and its
-    parent must be a folder of the archive."""
+    """Unpacks an archive into a new folder, which no other user may enter. `tops` are the paths that the folder will
+    have in its final place. Nothing is written through a link: links are made last, each path may appear once, and its
+    parent must be a folder of the archive.
+    """
 
     def __init__(self, archive: Path, place: Path, tops: Tuple[str, ...], owner: Owner) -> None:
         self._archive, self._place, self._tops, self._owner = archive, str(place), tops, owner

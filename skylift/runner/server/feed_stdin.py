@@ -33,7 +33,7 @@ def main(where: str) -> None:
 
 
 class Feed:
-    """`run` ends with the last piece, or once nobody is left to read."""
+    """`run` ends with the last piece, or once no process reads any more."""
 
     def __init__(self, prefix: Prefix, bell: int, pipe: int) -> None:
         self._prefix, self._bell, self._pipe = prefix, bell, pipe
@@ -56,7 +56,7 @@ class Feed:
                 self._tell(offset)
 
     def _await_piece(self, offset: int) -> Optional[Tuple[bytes, bool]]:
-        """Its bytes, and whether it is the last one. None when nobody reads any more."""
+        """Its bytes, and whether it is the last one. None when no process reads any more."""
         pause = _FIRST
         while True:
             found = self._fetch(offset)
@@ -71,7 +71,7 @@ class Feed:
                 pause = _FIRST
 
     def _fetch(self, offset: int) -> Optional[Tuple[bytes, bool]]:
-        """A server that may not list its prefix is told of what is not there yet that it is denied."""
+        """A server that may not list its prefix is refused a piece that is missing."""
         try:
             status, headers, body = self._prefix.ask("GET", "%s%020d" % (PLACE, offset))
         except (Unreachable, Refused):

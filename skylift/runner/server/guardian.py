@@ -63,7 +63,7 @@ def guard(folder: Path, ledger: Ledger, work: Callable[[Handles], None], prepare
 
 
 def _begin(work: Callable[[Handles], None], terminal: Tuple[int, int]) -> Tuple[int, int]:
-    """Fork a supervisor: its pid, and the descriptor on which it is told how programs have ended."""
+    """Fork a supervisor: its pid, and the descriptor on which it learns how programs have ended."""
     reading, telling = os.pipe()
     child = os.fork()
     if child == 0:
@@ -101,7 +101,7 @@ def _is_left(process: Path) -> bool:
 
 
 def _hold_pipes(folder: Path) -> List[int]:
-    """Keep the program's output pipes open: what is in a pipe is lost when no process has it open."""
+    """Keep the program's output pipes open: the content of a pipe is lost when no process has it open."""
     held = []
     for name in STREAMS:
         pipe = folder / (name + ".pipe")
@@ -131,7 +131,7 @@ def _watch(child: int, ledger: Ledger, telling: int) -> int:
             said = ledger.latest("pid", "end")
             if said.get("pid") == ended.si_pid and said.get("end") is None:
                 ledger.note(end=code, ended=time.time(), clock=time.monotonic())
-                # Nobody reads the pipe when the supervisor has died too. The next one reads the ledger.
+                # No process reads the pipe when the supervisor has died too. The next one reads the ledger.
                 with contextlib.suppress(BrokenPipeError):
                     os.write(telling, b"%d\n" % code)
         os.waitid(os.P_PID, ended.si_pid, os.WEXITED)

@@ -30,7 +30,7 @@ class GuardianLink:
         threading.Thread(target=self._listen, name="guardian", daemon=True).start()
 
     def end_of_program(self) -> Optional[int]:
-        """Wait for the program's exit code. None when nobody can know it."""
+        """Wait for the program's exit code. None when it cannot be known."""
         return self._ends.get()
 
     def _listen(self) -> None:

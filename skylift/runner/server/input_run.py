@@ -43,7 +43,7 @@ _MOST_RESULTS = 100_000
 
 
 class Withheld(Exception):
-    """There is no verdict: the server goes down, or nobody waits for it any more."""
+    """There is no outcome: the server goes down, or no client waits for it any more."""
 
 
 class MapPlace(NamedTuple):
@@ -83,7 +83,7 @@ class InputRun:
         self._cwd = self._work / place.cwd
 
     def run(self, owner: socket.socket) -> Dict[str, Any]:
-        """The outcome. Raises Withheld when there is none; `owner` is the connection of whoever waits for it."""
+        """The outcome. Raises Withheld when there is none; `owner` is the connection of the client that waits."""
         try:
             try:
                 argv = self._prepare()
@@ -281,6 +281,6 @@ def _result_key(path: str) -> str:
 
 
 def remove_runs(runs: Path) -> None:
-    """What an earlier server of this map has left here."""
+    """Remove the files that an earlier server of this map has left here."""
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(str(runs))

@@ -116,7 +116,7 @@ class MapServer:
     # The coordinator.
 
     def _see_through(self, path: str) -> int:
-        """A coordinator that is killed has a successor, which reads in the log what has an outcome."""
+        """A coordinator that is killed has a successor, which reads in the log which inputs have an outcome."""
         threading.Thread(target=self._end_coordinator, name="end", daemon=True).start()
         pause = 0.1
         for _ in range(_MOST_STARTS):

@@ -1,4 +1,4 @@
-"""What a program needs before it can start: its files, its inputs and its Python environment."""
+"""Prepares a program's start: its files, its inputs and its Python environment."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Preparation:
         return prepared if self._record.tools is None else prepared._replace(tools=self._make_tools(self._record.tools))
 
     def recall(self) -> Prepared:
-        """What an earlier supervisor has prepared, for a program that is started again in the folder as it was left."""
+        """An earlier supervisor's preparations, for a program that is started again in the folder as it was left."""
         environment = self._environment()
         if environment.wanted:
             environment.enter()

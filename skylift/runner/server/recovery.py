@@ -98,7 +98,7 @@ class Recovery:
 
     @property
     def tries(self) -> Optional[List[Dict[str, Any]]]:
-        """What came of the program each time that it had been started before the last one."""
+        """The outcome of each time that the program had been started before the last one."""
         return self._said.get("tries")
 
     @property

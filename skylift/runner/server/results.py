@@ -321,7 +321,7 @@ class _Journal:
 
 
 class Syncing:
-    """Sends results at intervals while the program runs. What fails is sent the next time, or at the end."""
+    """Sends results at intervals while the program runs. Results that fail are sent the next time, or at the end."""
 
     def __init__(self, results: Results, seconds: int) -> None:
         self._results, self._seconds = results, seconds

@@ -43,7 +43,7 @@ class Retries:
             return
         told: Try = {"exit_code": outcome.exit_code, "signal": outcome.signal, "reason": outcome.reason}
         told.update(attempt=attempt, began=began, ended=ended, seconds=round(seconds, 3))
-        # Not in place: whoever is writing the list down has it as it was.
+        # Not in place: a thread that is writing the list has it as it was.
         self.tries = [*self.tries, {**told, **({} if pause is None else {"pause": pause})}]
 
     def fields(self) -> Dict[str, Any]:

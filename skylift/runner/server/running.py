@@ -98,7 +98,7 @@ def _start_on(terminal: Terminal, session: Session, argv: List[str], env: Dict[s
 
 
 def clear_up(session: Session, recovery: Recovery) -> None:
-    """End what an earlier supervisor was doing when it was killed. It is done again."""
+    """End the work that an earlier supervisor was doing when it was killed. It is done again."""
     if recovery.helper is not None:
         kill_session(recovery.helper)
     session.program.recall(recovery.ending)

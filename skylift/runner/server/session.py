@@ -27,8 +27,9 @@ from skylift.runner.server.usage import Usage
 
 
 class Session:
-    """`told` is the time of the interruption notice that the program has been told of already. `tries` are the attempts
-    under earlier supervisors; those on earlier servers are in the spot attempt."""
+    """`told` is the time of the interruption notice that the program has already had. `tries` are the attempts under
+    earlier supervisors; those on earlier servers are in the spot attempt.
+    """
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ class Shipper:
         self._thread.start()
 
     def _recall(self) -> None:
-        """Read how far an earlier supervisor has uploaded. What it did not note is uploaded again."""
+        """Read how far an earlier supervisor has uploaded. Parts that it did not note are uploaded again."""
         for line in self._shipped.read_text(errors="replace").splitlines() if self._shipped.exists() else ():
             # The line is incomplete when its writer was killed, or the disk was full.
             with contextlib.suppress(ValueError, KeyError):

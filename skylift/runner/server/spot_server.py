@@ -50,8 +50,7 @@ class SpotServer:
             self._context.ledger.note(told=notice.when)
 
     def _note(self, notice: Optional[Notice]) -> None:
-        """Note a notice, also one with another time, or None when it was withdrawn. The program is not told of
-        these."""
+        """Note a notice, also one with another time, or None when it was withdrawn. The program is not informed."""
         self._notice = notice
         self._status.set(notice=None if notice is None else {"action": notice.action, "time": notice.when})
 

@@ -1,8 +1,8 @@
-"""The program's standard input, where its client has one: a pipe, and who fills it from the job's record.
+"""The program's standard input, if its client has one: a pipe, and the process that fills it from the job's record.
 
 The client writes it there in pieces (`in/stdin/`), which no server's role can write. So it is the same from its first
-byte on for whichever server starts the program, whoever else has gone meanwhile. What fills the pipe is a process of
-its own (feed_stdin.py): like the program, it outlives a supervisor that is killed.
+byte on for each server that starts the program, no matter which others have gone meanwhile. A process of its own fills
+the pipe (feed_stdin.py): like the program, it outlives a supervisor that is killed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ _OVER = b"over"
 
 
 class Stdin:
-    """`bell` is a pipe by which whoever waits for the next piece hears that there is one. `state` is a file that the
-    process which fills the pipe has locked as long as it lives. It begins with that process's pid; `over` stands at its
-    end once the program has all that there is, or reads no more."""
+    """`bell` is a pipe that wakes the reader of pieces when there is a next one. `state` is a file that the process
+    which fills the pipe has locked as long as it lives. It begins with that process's pid; `over` is at its end once
+    the program has all input, or reads no more.
+    """
 
     def __init__(self, folder: Path, archive: Path, where: Dict[str, str]) -> None:
         """`where` is what `feed` takes of the job's place in S3; `archive` has its module."""
@@ -43,10 +44,11 @@ class Stdin:
             os.mkfifo(str(self._bell), 0o600)
 
     def end_for_program(self, uid: int, broke_off: Callable[[], None]) -> int:
-        """The reading end, which the program may open by its name as well. From its first byte on, each time.
+        """The reading end, which the program may open by its name as well. Each program reads from the first byte on.
 
-        We hold the other end beside who fills it, until that has come to the end: one that is killed before does not
-        look like the end to the program, which is ended instead (`broke_off`). So does whoever succeeds us (`take_up`).
+        This process holds the other end too, until the process that fills the pipe has ended: if that one is killed
+        before, the program does not take this for the end of its input, but is ended (`broke_off`). The next
+        supervisor holds it as well (`take_up`).
         """
         self.close()
         state = self._begin_state()
@@ -82,7 +84,7 @@ class Stdin:
         return reading
 
     def _begin_state(self) -> int:
-        """A new file: an earlier one may still be somebody's, who has not seen yet that nobody reads."""
+        """A new file: an earlier process may still use the old one, and not know yet that no program reads."""
         with contextlib.suppress(FileNotFoundError):
             self._state.unlink()
         state = os.open(str(self._state), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -90,8 +92,9 @@ class Stdin:
         return state
 
     def take_up(self, broke_off: Callable[[], None]) -> bool:
-        """Hold the other end as an earlier supervisor did, of a program that it has started. False where whoever filled
-        the pipe was killed as well, so that the program has met an end that is none."""
+        """Hold the other end, as an earlier supervisor did, for a program that it has started. False if the process
+        that filled the pipe was killed as well: the program has then met a false end of its input.
+        """
         try:
             state = self._state.open("rb")
         except FileNotFoundError:
@@ -109,7 +112,7 @@ class Stdin:
             return state.read().endswith(_OVER)
 
     def ring(self) -> None:
-        """Somebody says that a piece is there. Whoever has no bell looks by itself."""
+        """Say that a piece is there. A process without the bell looks at intervals."""
         with contextlib.suppress(OSError):  # nobody waits, or it has been rung often enough
             bell = os.open(str(self._bell), os.O_WRONLY | os.O_NONBLOCK)
             try:
@@ -118,7 +121,7 @@ class Stdin:
                 os.close(bell)
 
     def close(self) -> None:
-        """The program has ended; what it has not read, nobody will."""
+        """The program has ended; the input that it has not read is dropped."""
         self._over.set()
         with contextlib.suppress(FileNotFoundError), self._state.open("r+b") as state:
             state.seek(0, os.SEEK_END)
@@ -151,7 +154,9 @@ def _go_on(state: BinaryIO, writing: Optional[int], over: threading.Event, broke
 
 
 def _other_end(pid: bytes) -> Optional[int]:
-    """The end that this process writes to. None where it has just ended, or nobody has written down which one it is."""
+    """The end that this process writes to. None if the process has just ended, or if there is no note of which one it
+    is.
+    """
     with contextlib.suppress(OSError, ValueError):
         return os.open("/proc/%d/fd/1" % int(pid), os.O_WRONLY)
     return None

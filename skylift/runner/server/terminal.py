@@ -41,7 +41,7 @@ class Terminal:
 
     def for_program(self, user: pwd.struct_passwd, rows: int, columns: int) -> int:
         """The program's end of the terminal, which the program's user may also open by its name."""
-        # Drop what is there: systems announce a shutdown timer on every terminal.
+        # Drop the output so far: systems announce a shutdown timer on every terminal.
         termios.tcflush(self._master, termios.TCIFLUSH)
         self.go_on()
         self.resize(rows, columns)

@@ -53,7 +53,7 @@ def make_room(name: str, place: Path, user: pwd.struct_passwd, folders: Set[Path
 
 
 def clear_away(place: Path) -> None:
-    """Remove what an earlier job has left there, on a kept server."""
+    """Remove the files that an earlier job has left there, on a kept server."""
     if place.is_symlink():
         place.unlink()
     elif place.exists():
@@ -71,7 +71,7 @@ class Unpacking:
         make_folder(place, place, user)
 
     def unpack(self, archive: Path, told: Dict[str, Any]) -> None:
-        """`told` is what the record has of it: `files` and `size`. The archive is gone after that."""
+        """`told` is the pack's entry in the record: `files` and `size`. The archive is removed after that."""
         files = size = 0
         try:
             # tarfile seeks from entry to entry: in a buffer that costs nothing, in a gzip file each time much.

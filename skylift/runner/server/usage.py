@@ -1,4 +1,4 @@
-"""What of a server is used at the moment and by which of the user's processes, for whoever looks (`skylift top`)."""
+"""The use of a server at the moment, and by which of the user's processes, for `skylift top`."""
 
 from __future__ import annotations
 
@@ -49,8 +49,9 @@ class Usage:
         self._last = self._look()
 
     def measure(self) -> Dict[str, Any]:
-        """Bytes, and bytes a second and shares of one processor since the last call; what the kernel does not tell is
-        left out."""
+        """Bytes, and bytes a second and shares of one processor since the last call; values that the kernel does not
+        give are left out.
+        """
         before, now = self._last, self._look()
         self._last, seconds = now, max(now.when - before.when, 1e-3)
         told: Dict[str, Any] = dict(self._gauge.measure(), processors=self._gauge.processors())
@@ -113,7 +114,7 @@ class Usage:
     def _processes(self) -> Dict[Tuple[int, int], _Process]:
         found: Dict[Tuple[int, int], _Process] = {}
         for entry in self._proc.iterdir() if self._proc.is_dir() else ():
-            # What ends while it is looked at is none.
+            # A process that ends meanwhile is left out.
             with contextlib.suppress(OSError, ValueError, IndexError):
                 if entry.name.isdigit() and entry.stat().st_uid == self._uid:
                     process = _process(entry)
