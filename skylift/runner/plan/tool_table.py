@@ -1,5 +1,4 @@
-"""Reads the table `[tool.skylift]` of a project's pyproject.toml or of a script's PEP 723 header: options of its runs.
-"""
+"""Reads the table `[tool.skylift]`, options for runs, of a pyproject.toml or of a script's PEP 723 header."""
 
 from __future__ import annotations
 
