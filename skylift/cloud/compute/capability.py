@@ -217,7 +217,7 @@ def _writable(place: Path, caller: Person) -> bool:
 
 
 def _data_directory(home: Home) -> Capability:
-    """Where root keeps what is the cloud's; only root may change what is on the way to it."""
+    """Where root keeps the cloud's files; only root may change any directory on the way to it."""
     data = home.data.path
     for place in reversed((data, *data.parents)):
         try:
@@ -274,7 +274,7 @@ def _port(home: Home, port: int | None) -> Capability:
 
 
 def _open_to_servers(home: Home) -> list[Capability]:
-    """What servers may reach of the networks around this machine; by itself, none of it is wrong."""
+    """The networks around this machine that servers may reach. None of it is a fault by itself."""
     name = "open to servers"
     if home.running_pid() is None:
         return [Capability(name, True, "nothing: the cloud is not up")]

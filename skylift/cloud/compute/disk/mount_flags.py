@@ -1,4 +1,4 @@
-"""What the host's own view of a mount lets programs do; other mount namespaces' views of the same files are apart."""
+"""Restricts what programs on a mount may do in the host's own view; other mount namespaces' views do not change."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def clear_flags(mount: Path, flags: int) -> None:
 
 
 def _change(mount: Path, attr: MountAttr) -> None:
-    """By a call of its own instead of mount(8): it takes microseconds, and every boot needs it."""
+    """Calls the kernel itself instead of mount(8): it takes microseconds, and every boot needs it."""
     arguments = (_AT_FDCWD, bytes(mount), 0, ctypes.byref(attr), ctypes.sizeof(attr))
     if _LIBC.syscall(_MOUNT_SETATTR, *arguments) != 0:
         code = ctypes.get_errno()

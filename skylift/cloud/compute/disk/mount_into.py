@@ -147,7 +147,9 @@ def _call(name: str, number: int, *arguments: object) -> int:
 
 
 def _in_thread(action: Callable[[], T], pid: int) -> T:
-    """What `action` returns in a thread of its own, which ends with it: it may be in another namespace by then."""
+    """The result of `action` in a thread of its own, which ends with it: the thread may be in another namespace by
+    then.
+    """
     results: list[T] = []
     failures: list[OSError] = []
 

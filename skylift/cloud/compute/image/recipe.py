@@ -33,7 +33,7 @@ class RecipeFile:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an image is made of. `needs_mib` is the free disk space that a build takes at its peak."""
+    """The parts of an image. `needs_mib` is the free disk space that a build takes at its peak."""
 
     name: str
     release: str

@@ -39,7 +39,7 @@ class LoopbackRange:
 
     @property
     def host_address(self) -> IPv4Address:
-        """What servers see when the host talks to them."""
+        """The address that servers see when the host talks to them."""
         return self.addresses[1]
 
     @property

@@ -65,10 +65,10 @@ class InterfaceFacts:
 
 @dataclass(frozen=True)
 class InstanceFacts:
-    """What the metadata service answers to one instance.
+    """The answers of the metadata service to one instance.
 
     `credentials` asks anew, so that they rotate, on behalf of a version of this service; text instead of credentials is
-    the code of what went wrong.
+    an error code.
     """
 
     instance_id: str

@@ -62,7 +62,7 @@ class Namespace:
         os.close(self.descriptor)
 
     def run(self, action: Callable[[], T]) -> T:
-        """What `action` returns when a thread inside the namespace calls it; the thread is then discarded.
+        """The result of `action`, called by a thread inside the namespace; the thread is then discarded.
 
         Sockets opened and processes started there belong to the namespace for good.
         """

@@ -343,7 +343,7 @@ class Netlink:
         return found
 
     def _dump(self, kind: int, message: bytes) -> list[bytes]:
-        """What follows the header of each part of the answer."""
+        """The payload after the header of each part of the answer."""
         parts = []
         with self._lock:
             self._sequence += 1
@@ -365,7 +365,7 @@ class Netlink:
         )
 
     def _received(self) -> Iterator[tuple[int, int, bytes]]:
-        """What the kernel sends, as `messages` has it, until the caller has enough."""
+        """The messages that the kernel sends, as `messages` has them, until the caller has enough."""
         while True:
             yield from messages(self._socket.recv(1 << 18))
 

@@ -200,7 +200,7 @@ class Network:
 
     @contextmanager
     def _apart(self, name: str) -> Iterator[None]:
-        """What fails in here is of this VPC, or of this peering connection, alone."""
+        """A failure in here concerns this VPC, or this peering connection, alone."""
         try:
             yield
         except NetworkError as error:
@@ -272,7 +272,7 @@ class Network:
                         router.part(link)
 
     def _leading_in(self, plans: Sequence[VpcPlan], uplink: Uplink) -> dict[str, int]:
-        """By public address: the link that it is at the end of."""
+        """By public address: the index of the uplink's link to the router of its VPC."""
         found: dict[str, int] = {}
         for plan in plans:
             addresses = public_addresses(plan) if plan.internet_gateway is not None else []

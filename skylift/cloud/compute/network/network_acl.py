@@ -22,7 +22,7 @@ HOOK = "type filter hook forward priority filter - 5; policy accept;"
 
 
 class NetworkAclRules:
-    """What a VPC's ruleset holds for its network ACLs. `uplink` names the router's link to the uplink."""
+    """The parts of a VPC's ruleset for its network ACLs. `uplink` names the router's link to the uplink."""
 
     def __init__(self, plan: VpcPlan, uplink: str) -> None:
         self._uplink = uplink

@@ -1,4 +1,4 @@
-"""What loops ask compute to make true, in the nouns of the cloud."""
+"""The state that loops ask compute to bring about, in the nouns of the cloud."""
 
 from __future__ import annotations
 

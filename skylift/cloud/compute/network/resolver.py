@@ -43,7 +43,7 @@ Upstream = tuple[str, int]
 
 
 class Names(Protocol):
-    """What the cloud knows of a VPC."""
+    """The names and addresses that the cloud knows of a VPC."""
 
     def has_dns(self, vpc_id: str) -> bool:
         """Whether the VPC has a DNS server at all."""
@@ -120,7 +120,7 @@ def truncated(query: bytes, question: Question) -> bytes:
 
 
 class _Watched(Generic[T]):
-    """What a file says, read again when the file is another one or has changed; as an empty one while there is none."""
+    """The content of a file, read again when the file is another one or has changed; empty while there is none."""
 
     def __init__(self, path: Path, read: Callable[[str], T]) -> None:
         self._path = path
@@ -141,7 +141,7 @@ class _Watched(Generic[T]):
 
 
 class HostNames:
-    """What the host knows: its name servers and its hosts file, read again when they change."""
+    """The host's name servers and its hosts file, read again when they change."""
 
     def __init__(self, resolv_conf: Path = Path("/etc/resolv.conf"), hosts: Path = Path("/etc/hosts")) -> None:
         self._resolv_conf = _Watched(resolv_conf, read_name_servers)

@@ -97,7 +97,7 @@ def router_name(loopback: LoopbackRange, vpc_id: str) -> str:
 
 
 def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
-    """What each subnet's table says. A target that is not there, or is not of this VPC, swallows its packets."""
+    """The routes of each subnet's table. A route to a missing target, or to one of another VPC, drops its packets."""
     nats = {nat.id: nat for nat in plan.nat_gateways}
     interfaces = {interface.id: interface for interface in plan.interfaces}
     peerings = {peer.id for peer in plan.peers}

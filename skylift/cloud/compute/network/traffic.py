@@ -1,4 +1,4 @@
-"""What security groups and network ACLs have in common on their way to nft: traffic, links and marks. Pure."""
+"""The common parts of security groups and network ACLs in nft's terms: traffic, links and marks. Pure."""
 
 from __future__ import annotations
 

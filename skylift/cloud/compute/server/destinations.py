@@ -1,4 +1,4 @@
-"""Where servers get packages from by what they inherit of this machine: proxies, indexes, mirrors. Pure."""
+"""The places that servers get packages from, by the settings they inherit: proxies, indexes, mirrors. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servers use, as the kernel counts it: processor time and memory by cgroup, traffic by interface.
+"""The resources that servers use, as the kernel counts them: processor time and memory by cgroup, traffic by interface.
 
 A few small files a server are read, and no program is run: two hundred servers are read in some hundredths of a second.
 """
@@ -91,7 +91,7 @@ def _named(text: str, name: str) -> int:
 
 
 class _Traffic(NamedTuple):
-    """What has come in and gone out by all interfaces but the loopback."""
+    """The bytes and packets in and out by all interfaces but the loopback."""
 
     bytes_in: int
     bytes_out: int

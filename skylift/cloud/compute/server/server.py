@@ -212,7 +212,7 @@ class Servers:
             return None
 
     def request_shutdown(self, server_id: str) -> None:
-        """What pressing the power button is to a machine: its init shuts the system down and powers off."""
+        """The power button of the server: its init shuts the system down and powers off."""
         self._runtime("kill", server_id, "PWR")
 
     def kill(self, server_id: str) -> None:
@@ -247,7 +247,7 @@ class Servers:
             shutil.rmtree(disk)
 
     def console(self, server_id: str) -> Console | None:
-        """What the server wrote to its console, at most the newest 64 KiB as on EC2; None without a server."""
+        """The server's output on its console, at most the newest 64 KiB as on EC2; None without a server."""
         file = self._disks / server_id / "console.log"
         try:
             raw, changed = file.read_bytes(), file.stat().st_mtime

@@ -1,4 +1,4 @@
-"""What a group launches next, and which of its instances it gives up. Pure: the same rows give the same answer.
+"""Chooses what a group launches next, and which of its instances it gives up. Pure: the same rows give the same answer.
 
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-termination-policies.html
 """
@@ -17,7 +17,7 @@ HOUR = 3600
 
 
 def counted(members: Sequence[ScalingMember]) -> list[ScalingMember]:
-    """Those that make up the group's capacity."""
+    """The members that count towards the group's capacity."""
     return [member for member in members if member.state in COUNTED]
 
 

@@ -192,7 +192,7 @@ class ScalingGroupLoop:
         return False
 
     def _wanted(self, tx: Tx, group: ScalingGroup) -> tuple[list[Wanted], ServiceError | None]:
-        """What may be launched, the best first; where the template is gone, nothing and the reason."""
+        """The types that may be launched, the best first. If the template is gone, none, and the reason."""
         # A successor goes where the one at risk is, or the zones would have to be balanced once that one is gone.
         risky = at_risk(tx, group)
         members = [member for member in tx.find(ScalingMember, group=group.name) if member not in risky]

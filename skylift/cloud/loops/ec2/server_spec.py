@@ -1,4 +1,6 @@
-"""What to build for an instance, and what its metadata service answers: both from its row and what that refers to."""
+"""Builds the spec of an instance's server, and the answers of its metadata service, from its row and the rows that it
+refers to.
+"""
 
 from __future__ import annotations
 
