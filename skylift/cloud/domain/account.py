@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class MetadataDefaults:
-    """What instances' metadata services are like where a launch does not say; None is no preference.
+    """The account's defaults for instances' metadata services, for launches that do not say; None is no preference.
 
     `tokens_enforced` is no default: it forbids instances whose service answers without a token.
     """
@@ -23,7 +23,7 @@ class MetadataDefaults:
 
 @dataclass(frozen=True)
 class PasswordPolicy:
-    """What the account asks of its users' passwords. The defaults are those of a policy that says nothing else."""
+    """The account's rules for its users' passwords. The defaults are those of a policy that says nothing else."""
 
     length: int = 6
     symbols: bool = False
@@ -56,7 +56,7 @@ class RoleDeletion:
 
 @dataclass(frozen=True)
 class DocumentKey:
-    """What vouches for the identity documents of the account's instances; both halves as PEM."""
+    """The certificate and key that sign the identity documents of the account's instances; both as PEM."""
 
     account: str
     private_key: str = field(repr=False)

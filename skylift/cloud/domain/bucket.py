@@ -78,7 +78,7 @@ class FileBody:
 
 @dataclass(frozen=True)
 class PublicAccess:
-    """What public access block forbids, one by one; a new bucket forbids all of it."""
+    """The kinds of access that public access block forbids, one by one; a new bucket forbids all of them."""
 
     block_acls: bool = True
     ignore_acls: bool = True
@@ -192,7 +192,7 @@ class Part:
 
 @dataclass(frozen=True)
 class BucketPolicy:
-    """What a bucket itself says about who may use it; `document` as it was put."""
+    """A bucket's own policy on who may use it; `document` as it was put."""
 
     bucket: str
     document: str

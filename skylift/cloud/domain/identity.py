@@ -119,7 +119,7 @@ class MfaDevice:
 
 @dataclass(frozen=True)
 class LoginProfile:
-    """A user's password, as nobody can read it: salt and digest in `password`, those before it in `earlier`."""
+    """A user's password as salt and digest, from which it cannot be read: in `password`; earlier ones in `earlier`."""
 
     user: str
     created: datetime

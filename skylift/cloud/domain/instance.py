@@ -86,7 +86,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Console:
-    """What a server last wrote to its console, and when that was looked at."""
+    """The last output of a server on its console, and when it was read."""
 
     instance_id: str
     text: str
@@ -145,7 +145,7 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class ClientToken:
-    """What a client's token was used for: the same request again gets the same `result` (the id of what was made)."""
+    """The use of a client's token: the same request again gets the same `result` (the id of the new resource)."""
 
     operation: str
     token: str

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 
 class TemplateName(TypedDict, total=False):
-    """What names a launch template in a request: its id or its name."""
+    """A launch template as a request names it: by its id or by its name."""
 
     LaunchTemplateId: str
     LaunchTemplateName: str

@@ -14,7 +14,7 @@ ANY_TYPE = "*"
 
 @dataclass(frozen=True)
 class SpotPrice:
-    """What an instance type costs an hour, in USD, from `since` on until the next one."""
+    """The price of an instance type an hour, in USD, from `since` on until the next one."""
 
     type: str
     zone: str

@@ -1,4 +1,4 @@
-"""What the kernel counts of a server, read at one moment."""
+"""The kernel's counters of a server, read at one moment."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def route_target(text: str) -> RouteTarget:
 
 @dataclass(frozen=True)
 class Route:
-    """Where it leads for all that is in a prefix list, `cidr` is empty."""
+    """For a route of a prefix list, `cidr` is empty."""
 
     cidr: str
     target: RouteTarget
@@ -335,7 +335,7 @@ class NetworkInterface:
 
 @dataclass(frozen=True)
 class DhcpOptions:
-    """What a VPC's servers get for names when they boot: `domain-name` and `domain-name-servers`."""
+    """The DNS settings that a VPC's servers get when they boot: `domain-name` and `domain-name-servers`."""
 
     id: str
     configurations: dict[str, list[str]] = field(default_factory=dict)

@@ -1,4 +1,5 @@
-"""What servers may reach of the networks around this machine. All of these are closed to them but for openings.
+"""The parts of the networks around this machine that servers may reach. All of these are closed to them but for
+openings.
 
 OpeningError   a text does not say what to open, or says what stays closed
 """

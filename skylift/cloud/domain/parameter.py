@@ -12,7 +12,7 @@ Tier = Literal["Standard", "Advanced"]
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a parameter's versions have in common; `latest` is the number of the newest."""
+    """The common properties of a parameter's versions; `latest` is the number of the newest."""
 
     name: str
     latest: int

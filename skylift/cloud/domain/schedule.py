@@ -81,7 +81,7 @@ class Invocation:
 
 @dataclass(frozen=True)
 class ScheduleToken:
-    """What a client's token was used for, until a day later: the same request again is not carried out again."""
+    """The use of a client's token, kept for a day: the same request again is not carried out again."""
 
     operation: str
     token: str

@@ -12,7 +12,7 @@ AttachmentState = Literal["attaching", "attached", "detaching", "busy"]
 
 @dataclass(frozen=True)
 class Modification:
-    """What ModifyVolume last asked for. The volume's own fields change once it is done."""
+    """The last request of ModifyVolume. The volume's own fields change once it is done."""
 
     size_gib: int
     type: str
