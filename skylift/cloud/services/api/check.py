@@ -1,4 +1,4 @@
-"""What a caller must be allowed to do, for most operations: which resources, and with which condition keys.
+"""The permissions that a caller needs, for most operations: which resources, and with which condition keys.
 
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 """

@@ -46,7 +46,7 @@ def sealed(tx: Tx, caller: Caller, check: Check, context: Mapping[str, str | tup
 
 
 def opened(tx: Tx, message: str) -> str | None:
-    """What was sealed; None where the message was not made by this cloud, or is not whole."""
+    """The content of a sealed message; None if the message was not made by this cloud, or is not whole."""
     return _opened(_key(tx), message)
 
 

@@ -33,7 +33,7 @@ _NO_DRY_RUN = frozenset(
 
 
 def _dry_runnable(handler: Handler) -> Handler:
-    """With `DryRun` everything is done up to the commit, which the error prevents."""
+    """With `DryRun` all steps run up to the commit, which the error prevents."""
 
     def handle(tx: Tx, caller: Caller, params: Params) -> Answer:
         result = handler(tx, caller, params)

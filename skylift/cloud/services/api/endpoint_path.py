@@ -82,7 +82,7 @@ def _behind(tx: Tx, target: RouteTarget | None) -> NetworkInterface | None:
 
 
 def _target(tx: Tx, subnet: Subnet, service: str, *, endpoints: bool) -> RouteTarget | None:
-    """Where the most specific route for the service's address leads. What a NAT gateway sends takes no endpoint."""
+    """The target of the most specific route for the service's address. A NAT gateway's packets take no endpoint."""
     table = route_table_of(tx, subnet)
     found = list(_covering(tx, table, service)) if table is not None else []
     found = [one for one in found if endpoints or not isinstance(one.target, ToEndpoint)]

@@ -1,4 +1,6 @@
-"""What services need to know of the machine, and what they hand out of it: public addresses and uid ranges."""
+"""The properties of the machine that services need, and the numbers that they hand out: public addresses and uid
+ranges.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What IAM asks of names, paths, tags and pages, whatever they belong to; and how it says no.
+"""IAM's rules for names, paths, tags and pages of all resources; and its refusals.
 
 Limits and patterns are those of the IAM API reference and of the user guide's "IAM and AWS STS quotas".
 """

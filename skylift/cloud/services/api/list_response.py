@@ -1,4 +1,4 @@
-"""What all describe operations do: choose by id or filter, and answer a page."""
+"""The common part of all describe operations: choose by id or filter, and answer a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller must be allowed to do to use a parameter of Systems Manager."""
+"""The permissions that a caller needs to use a parameter of Systems Manager."""
 
 from __future__ import annotations
 

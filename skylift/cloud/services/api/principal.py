@@ -1,7 +1,7 @@
-"""Whom a policy on a resource speaks of, and how far what it allows them reaches.
+"""Whom the Principal of a policy on a resource names, and how far the policy's permissions reach for them.
 
-The distinctions are those of the IAM user guide's "Evaluating identity-based policies with resource-based policies"
-and of its table of identity types and implicit denies in other types of policies.
+The distinctions are those of the IAM user guide's "Evaluating identity-based policies with resource-based policies" and
+of its table of identity types and implicit denies in other types of policies.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a caller must be allowed to do to an Auto Scaling group."""
+"""The permissions that a caller needs on an Auto Scaling group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Auto Scaling groups did, and why: the latest first, for six weeks."""
+"""The activities of Auto Scaling groups, and their causes: the latest first, for six weeks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Auto Scaling does to instances: it launches them from a group's template, and ends them."""
+"""Launches Auto Scaling groups' instances from their templates, and ends them."""
 
 from __future__ import annotations
 

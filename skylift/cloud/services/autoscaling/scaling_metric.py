@@ -1,4 +1,4 @@
-"""What a group tells CloudWatch of itself: asked for, and taken back.
+"""Turns on and off the metrics of a group in CloudWatch.
 
 https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_EnableMetricsCollection.html
 """

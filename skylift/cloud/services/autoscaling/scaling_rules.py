@@ -1,4 +1,4 @@
-"""What all of Auto Scaling's operations have in common: refusals, names, pages, and whom to ask for permission.
+"""The common part of Auto Scaling's operations: refusals, names, pages, and whom to ask for permission.
 
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
 """

@@ -1,7 +1,6 @@
-"""What alarms may have done: to the instance that their metric is of, or by a scaling policy to a group.
+"""The actions that alarms may have: on the instance of their metric, or on a group by a scaling policy.
 
-Refused by name is what this cloud cannot do. What a due action does is carried out elsewhere, by the services that it
-is of.
+Actions that this cloud cannot carry out are refused by name. The services that an action belongs to carry it out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What happened to alarms."""
+"""The history of alarms."""
 
 from __future__ import annotations
 
