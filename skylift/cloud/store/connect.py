@@ -10,7 +10,7 @@ table(SessionKey, "session_keys", key=("instance_id", "os_user", "public_key"))
 
 
 def current_keys(tx: Tx, instance_id: str) -> list[SessionKey]:
-    """Those that still open the server, in the order they were sent."""
+    """The keys that still open the server, in the order they were sent."""
     return tx.select(SessionKey, "WHERE instance_id = ? AND expires > ? ORDER BY rowid", instance_id, to_column(tx.now))
 
 

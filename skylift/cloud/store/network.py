@@ -54,7 +54,7 @@ def private_ips(tx: Tx, subnet_id: str) -> set[str]:
 
 
 def interface_at(tx: Tx, vpc_id: str, address: str) -> NetworkInterface | None:
-    """Whose private address this is in a VPC."""
+    """The interface that has this private address in a VPC."""
     found = tx.select(
         NetworkInterface,
         "WHERE vpc_id = ?1 AND (private_ip = ?2 OR secondary != '[]' AND EXISTS "

@@ -12,7 +12,7 @@ table(Snapshot, "snapshots", key=("id",))
 
 
 def unsettled_volumes(tx: Tx) -> list[Volume]:
-    """Those that something is to be done about."""
+    """The volumes that need work."""
     return tx.select(
         Volume,
         "WHERE state IN ('creating', 'deleting') OR attachment IN ('attaching', 'detaching', 'busy') "

@@ -113,7 +113,7 @@ def checks(tx: Tx, caller: Caller, params: ec2.CreateVolumeRequest) -> Iterator[
 def condition_keys(
     *, kind: str, size: int | None, iops: int | None, throughput: int | None, parent: str | None
 ) -> dict[str, str]:
-    """What policies can ask of a volume that is about to be made."""
+    """The condition keys of policies for a volume that is about to be made."""
     return {
         "ec2:VolumeType": kind,
         "ec2:Encrypted": "false",

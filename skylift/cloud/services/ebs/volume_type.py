@@ -52,7 +52,7 @@ def refuse_size(name: str, size: int) -> None:
 
 
 def speed(name: str, size: int, iops: int | None, throughput: int | None) -> Speed:
-    """What a volume of this type and size is shown with; raises where it cannot be had."""
+    """The performance figures of a volume of this type and size; raises if there is no such volume."""
     kind = volume_type(name)
     return _iops(name, kind, size, iops), _throughput(name, kind, iops, throughput)
 

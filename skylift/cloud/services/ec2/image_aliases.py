@@ -45,7 +45,7 @@ class _Known(TypedDict):
 
 
 def by_name(images: list[Image], filters: list[ec2.Filter]) -> list[Image]:
-    """Those that filters on the name let through, by their own name or by one that they stand for."""
+    """The images whose own name, or one of whose aliases, passes the filters on the name."""
     known: list[_Known] = [
         {"Names": [image.name, *(stands_for(image) if image.owner == "amazon" else ())], "Image": image}
         for image in images

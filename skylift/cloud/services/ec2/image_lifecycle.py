@@ -1,4 +1,4 @@
-"""What becomes of an image: it is disabled and enabled again, deprecated, protected, and deregistered.
+"""The life of an image: it is disabled and enabled again, deprecated, protected, and deregistered.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ami-lifecycle.html
 """

@@ -99,7 +99,7 @@ def is_offered(kind: InstanceType) -> bool:
 
 
 def _lack(kind: InstanceType) -> str | None:
-    """What the type has and servers here have not."""
+    """The features of the type that servers here do not have."""
     if kind.bare_metal:
         return "bare metal"
     if kind.accelerators:

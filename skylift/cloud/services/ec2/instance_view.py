@@ -141,7 +141,7 @@ def state(name: State) -> ec2.InstanceState:
 
 @dataclass(frozen=True)
 class InstanceContext:
-    """What a description of instances refers to, read once for all of them."""
+    """The rows that a description of instances refers to, read once for all of them."""
 
     caller: Caller
     names: dict[str, str]

@@ -359,7 +359,7 @@ def user_data(text: str | None) -> str | None:
 
 
 class MetadataWish(TypedDict):
-    """What launches and changes ask of an instance's metadata service."""
+    """The options of an instance's metadata service that launches and changes ask for."""
 
     HttpTokens: NotRequired[str]
     HttpEndpoint: NotRequired[str]

@@ -1,4 +1,4 @@
-"""What a caller must be allowed to do to run instances: RunInstances on everything it uses and makes, and PassRole.
+"""The permissions that a caller needs to run instances: RunInstances on everything it uses and makes, and PassRole.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam-example-runinstances
 """

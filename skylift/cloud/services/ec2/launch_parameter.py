@@ -1,4 +1,4 @@
-"""What RunInstances takes, and of that what launch templates keep."""
+"""The parameters that RunInstances takes, and those of them that launch templates keep."""
 
 from __future__ import annotations
 

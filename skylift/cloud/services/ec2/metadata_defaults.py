@@ -1,4 +1,4 @@
-"""What the metadata services of an account's instances are like where a launch does not say.
+"""The options of an account's metadata services for launches that do not give them.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-options.html
 """
@@ -36,7 +36,7 @@ _HOPS = "HttpPutResponseHopLimit"
 
 
 def get(tx: Tx, caller: Caller, _params: object) -> ec2.GetInstanceMetadataDefaultsResult:
-    """What has no preference is not mentioned."""
+    """An option without a preference is left out."""
     defaults = account_of(tx, caller.account).metadata
     return {
         "AccountLevel": {

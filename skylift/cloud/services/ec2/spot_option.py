@@ -1,4 +1,4 @@
-"""What a launch asks of the spot market, by RunInstances (InstanceMarketOptions) or by RequestSpotInstances."""
+"""The spot options of a launch, by RunInstances (InstanceMarketOptions) or by RequestSpotInstances."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SpotWish:
 
 
 def market_wish(tx: Tx, request: LaunchRequest) -> SpotWish | None:
-    """What InstanceMarketOptions ask for; None is on demand."""
+    """The spot options that InstanceMarketOptions ask for; None is on demand."""
     options = request.market
     asked = options.get("SpotOptions") or {}
     if not options:
@@ -95,7 +95,7 @@ def market_wish(tx: Tx, request: LaunchRequest) -> SpotWish | None:
 
 
 def requested(tx: Tx, params: ec2.RequestSpotInstancesRequest) -> SpotWish:
-    """What RequestSpotInstances asks for."""
+    """The spot options that RequestSpotInstances asks for."""
     kind = _type(params.get("Type", "one-time"), "type")
     start, end = params.get("ValidFrom"), _later(tx, params.get("ValidUntil"), "validUntil")
     if start and end and end <= start:

@@ -74,7 +74,7 @@ def refused(tx: Tx, request: SpotRequest, error: ServiceError) -> SpotRequest:
 
 
 def after_launch(tx: Tx, request: SpotRequest, instance: Instance | None) -> SpotRequest:
-    """What becomes of a request whose instance has ended; None has been forgotten since."""
+    """The state of a request after its instance has ended; None is an instance that has been forgotten since."""
     reason = instance.state_reason_code if instance else ""
     if reason == TERMINATED[0]:
         code = f"instance-terminated-{_why(tx, request.instance_id)}"

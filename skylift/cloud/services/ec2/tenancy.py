@@ -65,7 +65,7 @@ class HostPlacement:
 
 
 def tenancy_of(tx: Tx, placement: ec2.Placement, vpc_id: str) -> Tenancy:
-    """As asked for; in a VPC of dedicated tenancy no instance shares its hardware."""
+    """The tenancy that was asked for; in a VPC of dedicated tenancy no instance shares its hardware."""
     asked = placement.get("Tenancy") or "default"
     if asked not in TENANCIES:
         raise invalid_value(asked, "tenancy", "It has to be default, dedicated or host.")
@@ -87,7 +87,9 @@ def with_zone_of_host(tx: Tx, request: LaunchRequest, kind: InstanceType) -> Lau
 def host_placement(
     tx: Tx, placement: ec2.Placement, kind: InstanceType, subnet: Subnet, *, spot: bool = False
 ) -> HostPlacement:
-    """What a launch's `Placement` asks for. Raises where it does not fit together or to the type."""
+    """The placement that a launch's `Placement` asks for. Raises if its parts do not fit together, or do not fit the
+    type.
+    """
     tenancy = tenancy_of(tx, placement, subnet.vpc_id)
     zone = subnet.zone
     affinity, named = _affinity(placement), placement.get("HostId")

@@ -1,4 +1,4 @@
-"""What a role, user or group may do: inline policies, attached managed policies, and the boundary around both."""
+"""The policies of a role, user or group: inline policies, attached managed policies, and the boundary around both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the account asks of its users' passwords.
+"""The account's rules for its users' passwords.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_passwords_account-policy.html
 """

@@ -111,7 +111,7 @@ def update(tx: Tx, _caller: Caller, params: iam.UpdateRoleRequest) -> Nothing:
 def update_description(
     tx: Tx, _caller: Caller, params: iam.UpdateRoleDescriptionRequest
 ) -> iam.UpdateRoleDescriptionResponse:
-    """What UpdateRole does, as the API had it before; the answer is the role."""
+    """UpdateRole as the API had it before; the answer is the role."""
     role = replace(existing(tx, params["RoleName"]), description=checked_text(params, "Description", 1000))
     tx.save(role)
     return {"Role": described(role)}

@@ -153,7 +153,7 @@ def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> Iter
 
 
 def check_delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> Iterator[Check]:
-    """Who has the instances terminated has to be allowed that as well."""
+    """A caller who has the instances terminated must be allowed that as well."""
     for fleet_id in params.get("FleetIds") or ["*"]:
         yield on_row(tx, caller, "ec2:DeleteFleets", Fleet, fleet_id)
         if params.get("TerminateInstances"):
@@ -168,7 +168,9 @@ def _to_launch(
     markets: list[Market],
     tags: list[ec2.TagSpecification],
 ) -> Iterator[Check]:
-    """What it takes to launch from each pool of one template. Whether that makes sense is the handler's to say."""
+    """The permissions that a launch from each pool of one template needs. The handler reports requests that make no
+    sense.
+    """
     try:
         pools = pools_of(tx, caller, config)
     except ServiceError:

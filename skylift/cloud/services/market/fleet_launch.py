@@ -34,7 +34,7 @@ Bounds = set[tuple[str, str]]
 
 @dataclass
 class Filling:
-    """What came of an attempt: the instances that were launched, and for each pool that failed why."""
+    """The result of an attempt: the instances that were launched, and the error of each pool that failed."""
 
     members: list[FleetMember] = field(default_factory=list)
     errors: list[tuple[Pool, ServiceError]] = field(default_factory=list)

@@ -132,7 +132,7 @@ def errors_of(fleet: Fleet) -> list[ec2.CreateFleetError]:
 
 
 def launched(tx: Tx, fleet: Fleet) -> list[ec2.CreateFleetInstance]:
-    """What an instant fleet launched, together what came from the same pool."""
+    """The instances that an instant fleet launched, grouped by pool."""
     groups: dict[str, ec2.CreateFleetInstance] = {}
     for member in tx.find(FleetMember, fleet_id=fleet.id):
         group = groups.setdefault(

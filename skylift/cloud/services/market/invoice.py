@@ -31,8 +31,9 @@ SpotPrices = Callable[[str, str, datetime], float | None]
 
 @dataclass(frozen=True)
 class Line:
-    """What one resource cost at one price. `price` is for an hour, of a volume for a month; it and `amount` are None
-    where no source has a price. `reserved_id` says whose hours those that are covered are."""
+    """The cost of one resource at one price. `price` is for an hour, of a volume for a month; it and `amount` are None
+    if no source has a price. `reserved_id` is the reservation whose hours cover the use.
+    """
 
     resource_id: str
     option: Option
@@ -262,7 +263,7 @@ REGION_FEE = "dedicated-per-region-fee"
 
 
 def _fees(one: ReservedInstances, period: _Period) -> Iterator[Line]:
-    """What was paid at the start, and each hour since then, used or not."""
+    """The part that was paid at the start, and the one for each hour since then, used or not."""
     begun, ends = _seconds(one.start), _seconds(one.end)
     if period.holds(begun) and one.fixed_price:
         paid = _rounded(_of(one.fixed_price) * one.count)

@@ -82,7 +82,7 @@ def describe_prices(
 
 
 def put_capacity(tx: Tx, caller: Caller, params: skylift.PutCapacityRequest) -> skylift.PutCapacityResult:
-    """What runs already stays, also where it is more than there is room for."""
+    """Running instances stay, also if there are more of them than there is room for."""
     type_name, market = _type_or_any(params), _one_of(params.get("MarketType", "any"), ROOM_MARKETS)
     made = [Capacity(type_name, zone, market, params["InstanceCount"]) for zone in _zones(caller, params)]
     for one in made:

@@ -99,7 +99,7 @@ PURCHASES = Listing(
 
 
 class Shared(TypedDict, total=False):
-    """What offerings and purchases have in common."""
+    """The common members of offerings and purchases."""
 
     InstanceType: str
     Scope: str

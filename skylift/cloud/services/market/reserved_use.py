@@ -80,7 +80,7 @@ class _Open(NamedTuple):
 
 
 class _NeedPart(NamedTuple):
-    """What falls into one clock hour of a need, in seconds of the hour."""
+    """The part of a need in one clock hour, in seconds of the hour."""
 
     need: Need
     start: int
@@ -88,7 +88,7 @@ class _NeedPart(NamedTuple):
 
 
 class _GrantPart(NamedTuple):
-    """What falls into one clock hour of a grant, in seconds of the hour."""
+    """The part of a grant in one clock hour, in seconds of the hour."""
 
     grant: Grant
     start: int

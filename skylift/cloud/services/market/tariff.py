@@ -1,4 +1,4 @@
-"""What things cost in a region, in USD: of instances what the catalogue has, of the rest the few figures here.
+"""Prices in a region, in USD: those of instances are the catalogue's, the others are the few figures here.
 
 None is a price that no source gives. Nothing is estimated.
 """

@@ -104,7 +104,7 @@ def digest(algorithm: str, data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Digested:
-    """What was found in these bytes: MD5 in hex, and a checksum when one was asked for."""
+    """The digests of these bytes: MD5 in hex, and a checksum when one was asked for."""
 
     extents: tuple[Extent, ...]
     algorithm: str | None

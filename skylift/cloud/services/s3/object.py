@@ -85,7 +85,7 @@ class _Checksums(Checksums):
 
 
 class _Read(SystemHeaders, Encrypted, _Checksums):
-    """What GetObject and HeadObject answer alike."""
+    """The common members of the answers of GetObject and HeadObject."""
 
     AcceptRanges: str
     LastModified: datetime

@@ -41,7 +41,7 @@ class OfList(TypedDict):
 
 
 class _Listed(TypedDict):
-    """What both versions answer."""
+    """The common members of both versions' answers."""
 
     Name: str
     Prefix: str
@@ -110,7 +110,7 @@ def encoder(kind: str | None) -> Encode:
 
 
 def name_of(item: str | Keyed) -> str:
-    """What a listing continues after: a key, or a whole common prefix."""
+    """The place after which a listing continues: a key, or a whole common prefix."""
     return item if isinstance(item, str) else item.key
 
 

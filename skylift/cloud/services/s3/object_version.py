@@ -32,7 +32,7 @@ _SEQUENCE_BYTES = 8
 
 
 class OfObject(TypedDict):
-    """What every request has that names one version of an object, or the latest."""
+    """The members of every request that names one version of an object, or the latest."""
 
     Bucket: str
     Key: str

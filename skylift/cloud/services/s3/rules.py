@@ -1,4 +1,4 @@
-"""What S3 asks of every request: an owner, a key, digests that agree, and no feature that this cloud lacks.
+"""S3's rules for every request: an owner, a key, digests that agree, and no feature that this cloud lacks.
 
 Numbers are from the S3 user guide ("Naming Amazon S3 objects", "Working with object metadata") and the API reference.
 """
@@ -43,7 +43,7 @@ CHECKSUM_MEMBERS = tuple(member(algorithm) for algorithm in ALGORITHMS)
 
 
 class OfBucket(TypedDict):
-    """What every request has that names a bucket."""
+    """The members of every request that names a bucket."""
 
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]

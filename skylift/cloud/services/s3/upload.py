@@ -205,7 +205,7 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListMultipartUploadsRequest) -> 
 
 
 class OfUpload(OfBucket):
-    """What every request has that names an upload."""
+    """The members of every request that names an upload."""
 
     Key: str
     UploadId: str

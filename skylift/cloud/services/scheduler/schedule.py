@@ -88,7 +88,7 @@ def get(tx: Tx, _caller: Caller, params: scheduler.GetScheduleInput) -> schedule
 
 
 def list_schedules(tx: Tx, _caller: Caller, params: scheduler.ListSchedulesInput) -> scheduler.ListSchedulesOutput:
-    """Of all groups, where none is named."""
+    """The schedules of one group, or of all groups if none is named."""
     group, prefix, state = params.get("GroupName"), params.get("NamePrefix", ""), params.get("State")
     if group is not None:
         require_group(tx, group)

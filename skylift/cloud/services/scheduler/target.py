@@ -1,4 +1,5 @@
-"""What a schedule may invoke: operations of this cloud, as universal targets (`arn:aws:scheduler:::aws-sdk:...`).
+"""The targets that a schedule may invoke: operations of this cloud, as universal targets
+(`arn:aws:scheduler:::aws-sdk:...`).
 
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html
 """

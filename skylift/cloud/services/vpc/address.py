@@ -301,7 +301,7 @@ def _let_go(tx: Tx, address: Address) -> None:
 
 
 def _refuse_nat(tx: Tx, address: Address) -> None:
-    """What a NAT gateway has can be had back only by deleting that."""
+    """Refuse the address of a NAT gateway: it can be had back only by deleting the gateway."""
     interface = tx.get(NetworkInterface, id=address.interface_id) if address.interface_id else None
     if interface is not None and interface.kind != "interface":
         raise _not_permitted()

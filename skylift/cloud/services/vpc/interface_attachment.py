@@ -98,7 +98,7 @@ def refuse_zone(tx: Tx, interface: NetworkInterface, zone: str) -> None:
 
 
 def refuse_beyond(kind: InstanceType, interfaces: int, addresses: int) -> None:
-    """What an instance type gives room for: so many interfaces, and so many addresses at each of them."""
+    """Refuse more interfaces, or more addresses at one of them, than an instance type has room for."""
     if interfaces > kind.interfaces:
         raise ServiceError("AttachmentLimitExceeded", f"Interface count {interfaces} exceeds the limit for {kind.name}")
     if addresses > kind.addresses:

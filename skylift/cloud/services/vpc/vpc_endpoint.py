@@ -109,7 +109,7 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteVpcEndpointsRequest) -> ec
 def describe_services(
     _tx: Tx, caller: Caller, params: ec2.DescribeVpcEndpointServicesRequest
 ) -> ec2.DescribeVpcEndpointServicesResult:
-    """What endpoints can be made for."""
+    """The services that endpoints can be made for."""
     name = s3_service(caller.region)
     for asked in params.get("ServiceNames") or []:
         _refuse_other_service(asked, caller)
