@@ -42,11 +42,11 @@ DEFAULT_CHECKSUM = "CRC64NVME"
 
 @dataclass(frozen=True)
 class Announced:
-    """What a request's headers say about its body.
+    """The facts about a request's body in its headers.
 
-    `length` counts the payload, without the aws-chunked coding around it. `checksums` are base64 by algorithm, None
-    for one that follows in a trailer. `coding` is the word in x-amz-content-sha256 that announces aws-chunked, or ""
-    when the body is coded so without one.
+    `length` counts the payload, without the aws-chunked coding around it. `checksums` are base64 by algorithm, None for
+    one that follows in a trailer. `coding` is the word in x-amz-content-sha256 that announces aws-chunked, or "" when
+    the body is coded so without one.
     """
 
     length: int | None = None

@@ -1,4 +1,4 @@
-"""What crosses the wall between wire and the rest: one parsed and authenticated request, one answer."""
+"""The types between wire and the rest: one parsed and authenticated request, one answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a protocol has to offer: one codec per service, chosen by the protocol that its model names.
+"""The methods of a protocol: one codec per service, chosen by the protocol that its model names.
 
 To add a protocol, write a class with these methods and enter it in `codecs.py`.
 """

@@ -1,4 +1,4 @@
-"""What the protocols have in common whose requests and answers are each one document: `json` and RPC v2 CBOR."""
+"""The common part of the protocols whose requests and answers are each one document: `json` and RPC v2 CBOR."""
 
 from __future__ import annotations
 

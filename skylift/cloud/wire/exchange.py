@@ -34,7 +34,7 @@ READ_AGAIN = 3
 
 @dataclass(frozen=True)
 class Parts:
-    """What every exchange of an endpoint works with."""
+    """The parts that every exchange of an endpoint works with."""
 
     router: ServiceRouter
     verifier: Verifier

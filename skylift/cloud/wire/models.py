@@ -56,7 +56,7 @@ def streamed_member(shape: Structure | None) -> str | None:
 
 @dataclass(frozen=True)
 class ModelledError:
-    """What the model says about an error code."""
+    """The model's entry for an error code."""
 
     status: int
     sender: bool

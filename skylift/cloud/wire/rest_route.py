@@ -17,7 +17,7 @@ KEY = "/{Bucket}/{Key+}"
 
 @dataclass(frozen=True)
 class Place:
-    """What the path and host name: nothing, a bucket, or a key in a bucket."""
+    """The subject of a path and host: nothing, a bucket, or a key in a bucket."""
 
     bucket: str = ""
     key: str = ""

@@ -35,7 +35,7 @@ _GLOBAL = {"iam": "us-east-1", "sts": "us-east-1"}
 
 @dataclass(frozen=True)
 class Signed:
-    """What a request says about its own signature. `lifetime` is set for a presigned URL, in seconds."""
+    """A request's signature, as its headers or its URL have it. `lifetime` is set for a presigned URL, in seconds."""
 
     access_key_id: str
     date: str
@@ -214,7 +214,7 @@ def _lifetime(text: str) -> int:
 
 
 class _Scope(NamedTuple):
-    """What a request says that its signature is good for: `KEY/20261125/us-east-1/s3/aws4_request`."""
+    """The scope of a signature: `KEY/20261125/us-east-1/s3/aws4_request`."""
 
     access_key_id: str
     date: str
@@ -312,7 +312,7 @@ def _check_time(signed: Signed, now: datetime) -> None:
 
 
 def _check_headers(request: Request, signed: Signed) -> None:
-    """What a thief of the signature could change must be signed: the host, and everything in `x-amz-`."""
+    """Headers that a thief of the signature could change must be signed: the host, and everything in `x-amz-`."""
     must = ["host"] + [name for name in request.headers_by_name if name.startswith("x-amz-")]
     missing = [name for name in must if name not in signed.headers]
     if missing:

@@ -35,7 +35,7 @@ _IN_QUERY = frozenset(("content-md5", "content-type"))
 
 @dataclass(frozen=True)
 class PresignedV2:
-    """What such a URL says about its signature. `end` is when it stops being valid."""
+    """The signature in such a URL. `end` is when it stops being valid."""
 
     access_key_id: str
     signature: str

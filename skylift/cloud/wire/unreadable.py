@@ -1,4 +1,4 @@
-"""What a decoder raises when a parameter cannot be read; each protocol turns it into its own error."""
+"""The error of a decoder for a parameter that cannot be read; each protocol turns it into its own error."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _HANDLERS = {
 
 
 def carry_out(tx: Tx, alarm: Alarm, action: DueAction) -> str:
-    """What was done, in words. Raises ServiceError where it cannot be."""
+    """Carry out the action and return it in words. Raises ServiceError if it fails."""
     if is_of_scaling(action.arn):
         policy = tx.get(ScalingPolicy, arn=action.arn)
         if policy is None:

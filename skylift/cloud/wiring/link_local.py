@@ -1,4 +1,4 @@
-"""What a VPC's servers reach at link-local addresses: metadata, DNS and the AWS endpoint."""
+"""The services that a VPC's servers reach at link-local addresses: metadata, DNS and the AWS endpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skylift.cloud.wire.server import HttpServer, blocking
 
 @dataclass(frozen=True)
 class _VpcServices:
-    """What serves one VPC."""
+    """The services of one VPC."""
 
     sockets: tuple[socket.socket, ...]
     metadata: HttpServer
@@ -29,7 +29,7 @@ class _VpcServices:
 
 
 class LinkLocalServices:
-    """What servers reach at link-local addresses of their VPC: metadata, names and the AWS endpoint."""
+    """The services that servers reach at link-local addresses of their VPC: metadata, names and the AWS endpoint."""
 
     def __init__(
         self,

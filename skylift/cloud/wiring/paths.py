@@ -74,6 +74,6 @@ def make_settings(data: Data, loopback: LoopbackRange, account: str, region: str
 
 
 def size_of(settings: CloudSettings, type_name: str) -> Size:
-    """What servers of a type may use here."""
+    """The resources that servers of a type may use here."""
     kind = types()[type_name]
     return Size(min(kind.vcpus, len(settings.host_cores)), kind.memory_mib)

@@ -28,7 +28,7 @@ class Invoker:
         self._region = region
 
     def invoke(self, tx: Tx, schedule: Schedule, invocation: Invocation) -> str:
-        """What was done, in words. Raises ServiceError where it cannot be."""
+        """Carry out the invocation and return it in words. Raises ServiceError if it fails."""
         service, name = target.operation_of(schedule.target)
         caller = self._assume(tx, schedule, invocation)
         given = target.filled_in(schedule.target.input or "{}", schedule, invocation)
