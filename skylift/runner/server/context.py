@@ -1,4 +1,4 @@
-"""What every stage of a job knows: where it runs, for which job, and until when."""
+"""The facts that every stage of a job knows: where it runs, for which job, and until when."""
 
 from __future__ import annotations
 

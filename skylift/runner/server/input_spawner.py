@@ -89,7 +89,7 @@ def _serve(requests: socket.socket) -> None:
 
 
 def _reap(helpers: List[int]) -> None:
-    """What a helper leaves that was killed itself is ours now."""
+    """When a helper is killed, the processes that it leaves become children of this process."""
     with contextlib.suppress(ChildProcessError):
         while True:
             ended, _ = os.waitpid(-1, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""What a map's server runs: its inputs' programs, and the processes of Dask that hand these out.
+"""Runs on a map's server: the programs of inputs, and the processes of Dask that hand these out.
 
 It is started as the job's program, so the job's caps, its streams and its end are those of any job. It runs as root.
 The programs of inputs belong to it: a worker of Dask asks for one through a socket and waits there. When that
