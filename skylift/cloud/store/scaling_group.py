@@ -82,7 +82,9 @@ def take_out(tx: Tx, group: ScalingGroup, member: ScalingMember, cause: str, *, 
 
 
 def hook_waits(tx: Tx, group: ScalingGroup, transition: str) -> tuple[HookWait, ...]:
-    """What an instance has to wait for now; by 48 hours from now, or a hundred heartbeats, in any case it is over."""
+    """The hooks that an instance has to wait for now. Each ends at the latest 48 hours from now, or after a hundred
+    heartbeats.
+    """
     return tuple(
         HookWait(
             hook=hook.name,

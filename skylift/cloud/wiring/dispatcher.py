@@ -33,7 +33,7 @@ class Dispatcher:
             return identity.secret_for(tx, access_key_id, session_token)
 
     def cors(self, bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
-        """What a bucket allows a browser's page, before anybody is authenticated."""
+        """The headers by which a bucket allows a browser's page, before the caller is authenticated."""
         with self._database.read() as tx:
             return cors.allowed(tx, bucket, origin, method, headers)
 
