@@ -40,7 +40,7 @@ class Renewed:
 
 
 class Refresh:
-    """Of one region, into a folder; `api_of` makes the clients."""
+    """Renews the figures of one region, into a folder; `api_of` makes the clients."""
 
     def __init__(self, settings: Settings, folder: Path, api_of: Callable[[Settings], Api] = Api) -> None:
         self._settings, self._folder, self._api_of = settings, folder, api_of

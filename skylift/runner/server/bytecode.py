@@ -21,8 +21,9 @@ _LEFT_OUT = "tests?|idlelib|lib2to3|turtledemo"
 
 
 def compile_argv(python: str, folders: List[Path]) -> List[str]:
-    """The modification times of the sources are what Python tells by whether its bytecode is still theirs: a program
-    that changes a package runs what it has written. Nothing that packages have put in Python's way is run."""
+    """Python compares the modification times of the sources to tell whether its bytecode is still theirs: a program
+    that changes a package runs its own version. No hook that packages have put into Python is run.
+    """
     tops = [str(folder) for folder in folders if folder.is_dir()]
     tests = "^(?:%s)/.*/(?:%s)/" % ("|".join(map(re.escape, tops)), _LEFT_OUT)
     options = ["-q", "-q", "-j", "0", "--invalidation-mode", "timestamp", "-x", tests]

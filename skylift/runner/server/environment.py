@@ -99,7 +99,7 @@ class Environment:
             prebuilt.write_down(lock, time.monotonic() - began)
 
     def _compile(self, most: float) -> None:
-        """What later servers, and the program that comes now, need not compile. None of it has to be there."""
+        """Compile in advance, for later servers and for the program that comes now. The program runs without it too."""
         process = self._start(compile_argv(self.python, self.folders), subprocess.DEVNULL, subprocess.DEVNULL)
         try:
             process.wait(most)

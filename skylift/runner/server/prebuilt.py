@@ -48,7 +48,7 @@ Entry = List[Any]
 
 
 class Owner(NamedTuple):
-    """Whose the files of an environment are that is not the login user's, and the folder that their paths begin at."""
+    """The owner of an environment's files if it is not the login user, and the folder that their paths begin at."""
 
     home: Path
     uid: int
@@ -168,8 +168,9 @@ class PrebuiltEnvironment:
     # Kept.
 
     def write_down(self, lock: Optional[str], seconds: float) -> None:
-        """What has been built, in `seconds`, before anything else can have changed it. Where that cannot be written, it
-        is not kept; no program has run yet that could be why."""
+        """Write the index of the environment that was built in `seconds`, before anything else can have changed it. If
+        it cannot be written, the environment is not shared; no program has run yet that could be the cause.
+        """
         if not self.shared:
             return
         entries = list(self._entries())

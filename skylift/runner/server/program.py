@@ -123,7 +123,7 @@ class Program:
 
     @property
     def was_asked(self) -> bool:
-        """Whether somebody who watches has sent it a signal: what it does then is its answer."""
+        """Whether a watching user has sent it a signal: its end is then the answer to that signal."""
         return bool(self._asked)
 
     def rest(self) -> bool:

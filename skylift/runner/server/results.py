@@ -279,12 +279,12 @@ class _Sending:
 
 
 class _Journal:
-    """What has been sent, with the stamp that each file had then: a file that has it still is not sent again, also by a
-    next supervisor, which may be one of a server that was stopped for want of time.
+    """The results that have been sent, with the stamp that each file had then. A file that still has it is not sent
+    again, also by a next supervisor, which may be one of a server that was stopped for want of time.
 
-    As long as the program runs, a stamp may lie: what is written into a file that is mapped to memory leaves its time
-    as it is, until the kernel has written it to the disk. So what was sent then is read again at the end, once, and
-    sent again where it is another. `_still` are files that were sent, or read again, when they kept still.
+    As long as the program runs, a stamp may be wrong: a write to a file that is mapped to memory does not change the
+    file's time until the kernel has written it to the disk. So files that were sent then are read again once at the
+    end, and sent again if they have changed. `_still` are files that were sent, or read again, when they kept still.
     """
 
     def __init__(self, path: Optional[Path]) -> None:

@@ -51,8 +51,9 @@ class Retries:
 
 
 def _is_failure(outcome: Outcome, plan: RetryPlan) -> bool:
-    """Of its own. Who needed more memory than there is would need it again: that is only one where its exit code is
-    named."""
+    """Whether the program itself has failed. A program that needed more memory than there is would need it again: that
+    counts only if its exit code is named.
+    """
     named = any(low <= outcome.exit_code <= high for low, high in plan.on)
     return (outcome.state is State.FAILED and not plan.on) or (
         outcome.state in (State.FAILED, State.OUT_OF_MEMORY) and named

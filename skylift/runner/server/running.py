@@ -249,7 +249,7 @@ class Running:
         return judge(code, ending, self._words(), self._memory.kills(), self._memory.limit())
 
     def _pause_after(self, outcome: Outcome) -> Optional[float]:
-        """Who has sent it a signal, or cancelled the job, wants no more of it."""
+        """None after a signal from the user or a cancelled job: the user does not want another attempt."""
         session = self._session
         if session.program.was_asked or session.control.cancelled.is_set():
             return None

@@ -94,7 +94,7 @@ class Session:
         return {"sending": self.results.tally.fields()} if state == State.UPLOADING else {}
 
     def usage(self) -> Usage:
-        """Of the server, measured from now on."""
+        """The use of the server, measured from now on."""
         return Usage(self.context.login.uid, self.context.login.home)
 
     def how_far(self) -> Dict[str, Any]:

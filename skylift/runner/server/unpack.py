@@ -61,8 +61,9 @@ def clear_away(place: Path) -> None:
 
 
 class Unpacking:
-    """All packs of a job, one after the other, into `place`: regular files and links only, nothing outside of it, all
-    of it the login user's. What a pack holds is what the record says of it, or the job ends."""
+    """Unpacks all packs of a job, one after the other, into `place`: regular files and links only, nothing outside of
+    it, all of it the login user's. The job ends if a pack does not hold what the record says.
+    """
 
     def __init__(self, place: Path, user: pwd.struct_passwd) -> None:
         self._place, self._user = place, user

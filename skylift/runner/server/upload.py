@@ -44,8 +44,9 @@ class _Gone(Exception):
 def put_file(
     prefix: Place, key: str, file: BinaryIO, size: int, until: Until, sent: Callable[[int], None] = lambda size: None
 ) -> str:
-    """The SHA-256 of what was sent, from where the file stands to its end. An OSError is the file's own fault. `sent`
-    hears of each piece that S3 has, in bytes."""
+    """The SHA-256 of the bytes that were sent, from where the file stands to its end. An OSError is the file's own
+    fault. `sent` is called with the size of each piece that S3 has, in bytes.
+    """
     if size <= PIECE:
         with IN_HAND:
             body = file.read()

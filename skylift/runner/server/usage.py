@@ -143,7 +143,7 @@ def _told(process: _Process, share: float) -> Dict[str, Any]:
 
 
 def _sum(text: str, mark: str) -> int:
-    """Of all numbers that stand behind a mark."""
+    """The sum of all numbers that follow a mark."""
     return sum(_whole(rest.split(None, 1)[0] if rest.split() else "") for rest in text.split(mark)[1:])
 
 
