@@ -92,7 +92,9 @@ def _kernel() -> Capability:
 
 
 def _root(home: Home) -> Capability:
-    """Who may start a cloud. sudo itself is not asked: it reports who may not to whoever looks after the machine."""
+    """Who may start a cloud. sudo itself is not run: it reports a user without the right to the machine's
+    administrator.
+    """
     name = "root"
     if os.geteuid() == 0:
         return Capability(name, True, "this is root")

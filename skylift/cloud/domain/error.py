@@ -12,9 +12,9 @@ from collections.abc import Mapping
 class ServiceError(Exception):
     """An error as AWS words it.
 
-    `code` is AWS's own (`InvalidVpcID.NotFound`), `detail` what S3 puts beside the message (`BucketName`, `Key`).
+    `code` is AWS's own (`InvalidVpcID.NotFound`), `detail` are S3's members besides the message (`BucketName`, `Key`).
     The HTTP status follows from the protocol and the code; `status` overrides it where AWS deviates. `headers` are
-    what S3 answers about an object even when it refuses it.
+    those that S3 answers about an object even when it refuses it.
     """
 
     def __init__(

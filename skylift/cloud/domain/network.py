@@ -271,13 +271,13 @@ Attachment = Literal["detached", "attaching", "attached", "changing", "detaching
 
 @dataclass(frozen=True)
 class NetworkInterface:
-    """A connection to a subnet: a server's (`index` 0 is its `eth0`), a NAT gateway's, or nobody's.
+    """A connection to a subnet: a server's (`index` 0 is its `eth0`), a NAT gateway's, or one that is not attached.
 
     `public_ip` is a loopback address of the host, unique in the cloud, held while the server is not stopped;
-    `wants_public_ip` says that a start has to get a new one. An Elastic IP stands in `public_ip` as long as it is
-    associated, whatever the server does.
+    `wants_public_ip` says that a start has to get a new one. `public_ip` is an Elastic IP as long as one is associated,
+    whatever the server does.
 
-    `attachment` is intent until the loops have seen to it: `attaching` has to be plugged in where the server runs,
+    `attachment` is intent until the loops have carried it out: `attaching` has to be plugged in where the server runs,
     `detaching` unplugged and freed; `changing` is an attached one whose server has not been given its addresses yet.
     """
 

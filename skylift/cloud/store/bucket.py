@@ -201,8 +201,9 @@ def _seek(tx: Tx, select: str, bucket: str, span: _Span, order: str, only: str =
 
 @dataclass(frozen=True)
 class _Walk(Generic[T]):
-    """One page of a listing: steps along the rows, and over whole common prefixes. What a row holds beside its key is
-    not looked at where the key is not listed."""
+    """One page of a listing: steps along the rows, and over whole common prefixes. Only the key of a row is read unless
+    the key is listed.
+    """
 
     rows: Callable[[_Span], Iterator[tuple[str, Callable[[], T]]]]
     prefix: str

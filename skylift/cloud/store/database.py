@@ -84,9 +84,9 @@ def _no_checksum(algorithm: str) -> RunningChecksum:
 class Tx:
     """One transaction. Everything in it sees the same `now` (UTC) and the same snapshot of the state.
 
-    `files` are the bytes of larger S3 objects, beside the database and not part of the transaction: what is done to
-    them says here how it ends. `console` tells what compute observes now: a server's console, None without a server.
-    `checksum` begins one of S3's checksums over bytes that are to be read.
+    `files` are the bytes of larger S3 objects, next to the database and not part of the transaction: each operation on
+    them says here how it ends. `console` reads a server's console as it is now, None without a server. `checksum`
+    begins one of S3's checksums over bytes that are to be read.
     """
 
     def __init__(

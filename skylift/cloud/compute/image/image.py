@@ -93,8 +93,9 @@ def default_image(data: Data, recipe: Recipe | None = None) -> BuiltImage | None
 
 
 def claim_image(data: Data, recipe: Recipe | None = None) -> bool:
-    """Whether the image of this version's recipe is there for all; if so, nobody removes it in the time until this
-    cloud says that it needs it."""
+    """Whether the image of this version's recipe is there for all. If so, no other cloud removes it until this cloud
+    has had time to say that it needs it.
+    """
     try:
         os.utime(data.images / f"{(recipe or read_recipe()).image_id}.json")
     except FileNotFoundError:

@@ -1,9 +1,10 @@
 """What servers inherit from this machine: package indexes, proxies and certificate authorities. Nothing else.
 
-Read with the rights of the calling user, and without running anything: pip's and uv's own settings files and
-environment variables (pip's "Configuration", uv's "Configuration files"), the proxy variables, apt's entries if this
-machine runs the image's Debian, and the bundle of certificate authorities. Constraints, local directories, caches and
-client certificates stay here, and of a bundle everything but the certificates: some hold a private key beside them.
+The settings are read with the rights of the calling user, and without running anything: pip's and uv's own settings
+files and environment variables (pip's "Configuration", uv's "Configuration files"), the proxy variables, apt's entries
+if this machine runs the image's Debian, and the bundle of certificate authorities. Constraints, local directories,
+caches and client certificates stay here. Of a bundle only the certificates go along: some bundles hold a private key
+too.
 """
 
 from __future__ import annotations

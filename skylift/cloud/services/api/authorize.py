@@ -308,7 +308,7 @@ def applies(statement: Statement, action: str, resource: str, keys: Keys) -> boo
     """Whether a statement covers a request by action, resource and conditions; principals are checked elsewhere.
 
     Where tags whose keys differ by case leave several ways to read the request, a Deny applies if it does in one of
-    them, an Allow only if it does in all: nobody gets anywhere by adding a tag.
+    them, an Allow only if it does in all: a further tag never gives more rights.
     """
     if not statement.covers(action):
         return False

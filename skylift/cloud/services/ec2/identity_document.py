@@ -1,6 +1,7 @@
 """Signs instances' identity documents with a key of this cloud's own, which is made when it is first needed.
 
-AWS signs with keys that nobody else has. Whoever checks one of our documents needs our certificate. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-iid.html
+Only AWS has the keys that AWS signs with. A program that checks one of our documents needs our certificate.
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-iid.html
 """
 
 from __future__ import annotations

@@ -74,9 +74,9 @@ def authenticate(
 ) -> Caller:
     """The caller whose signature has been verified. Raises as `secret_for`.
 
-    A request to S3 that nobody signed is an anonymous caller's, whom a bucket's policy may let in; every other service
-    refuses it with MissingAuthenticationToken. Credentials of GetSessionToken are none to IAM without an MFA device's
-    code behind them.
+    A request to S3 without a signature is an anonymous caller's, whom a bucket's policy may let in; every other service
+    refuses it with MissingAuthenticationToken. IAM does not accept credentials of GetSessionToken that were made
+    without an MFA device's code.
     """
     common: Circumstances = {
         "account": account,

@@ -1,4 +1,4 @@
-"""Service-linked roles: those that a service of AWS's acts in, which nobody but the service may change.
+"""Service-linked roles: those that a service of AWS's acts in, which only the service may change.
 
 This cloud knows those of the services around EC2. That of Auto Scaling stays as long as a group acts in it.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/using-service-linked-roles.html
