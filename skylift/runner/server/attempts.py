@@ -163,8 +163,9 @@ class Attempts:
         return self._try("attempt", get)
 
     def _take(self, number: int) -> Stored:
-        """Claim the attempt if nobody has it, and return what is there. When the answer to our write was lost, the
-        instance in the file shows whose it is."""
+        """Claim the attempt if no server has it, and return its content. When the answer to our write was lost, the
+        instance in the file shows whose it is.
+        """
         fields = {"instance": self._aws.instance(), "claimed": now_iso()}
         body = json.dumps(fields).encode()
         etag = self._try("claim", lambda: _put(self._prefix, key_of(number), body, {"if-none-match": "*"}))

@@ -272,7 +272,7 @@ def _parse_watch(order: Dict[str, Any]) -> _Watch:
 
 
 def _parse_usage(order: Dict[str, Any]) -> _Usage:
-    """Likewise."""
+    """Raises an error that ends the connection."""
     return _Usage(_seldom_enough(float(order["usage"])), max(0, int(order.get("times") or 0)))
 
 

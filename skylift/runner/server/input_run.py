@@ -1,8 +1,9 @@
-"""One input of a map on its server: its folder, its process, and what is sent of what it leaves.
+"""One input of a map on its server: its folder, its process, and the results that are sent.
 
-The folder of a run has `work`, in which the job's files are links to files that nobody may change, and `input`, with
-the local file that the input is, if it is one. What the run leaves in `work` are its results. Afterwards the folder is
-removed. What comes of a run is described in runner/map/outcome.py."""
+The folder of a run has `work`, in which the job's files are links to files that no run may change, and `input`, with
+the local file that the input is, if it is one. The files that the run leaves in `work` are its results. Afterwards the
+folder is removed. runner/map/outcome.py describes the outcome of a run.
+"""
 
 from __future__ import annotations
 

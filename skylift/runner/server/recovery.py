@@ -150,7 +150,9 @@ class Recovery:
         return max(0.0, float(said["ended"]) - start.time)
 
     def end_is_known(self) -> bool:
-        """Whether the program's exit code is known or will be. A program of an earlier guardian is nobody's child."""
+        """Whether the program's exit code is known or will be. A program of an earlier guardian has no parent that
+        waits for it.
+        """
         if "end" not in self._said and not is_child_of(os.getppid(), self.pid):
             self._read()
             return "end" in self._said
