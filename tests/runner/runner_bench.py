@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -323,4 +324,4 @@ def boot_arguments(user_data: str) -> tuple[bytes, list[str]]:
     lines = user_data.splitlines()
     argv = next(ast.literal_eval(line.removeprefix("argv = ")) for line in lines if line.startswith("argv = "))
     packed = next(line.split('b85decode("')[1].split('"')[0] for line in lines if "b85decode" in line)
-    return base64.b85decode(packed), argv[2:]
+    return zlib.decompress(base64.b85decode(packed)), argv[2:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
+import zlib
 from pathlib import Path
 
 from skylift.runner.errors import LaunchFailed
@@ -64,7 +65,8 @@ def boot_script(archive: bytes, argv: list[str], deadline: int) -> str:
     survives the OOM killer ending one of its processes. Raises LaunchFailed when the script is larger than user data
     may be.
     """
-    packed = base64.b85encode(archive).decode()
+    # All modules together are a quarter smaller than each by itself.
+    packed = base64.b85encode(zlib.compress(archive, 9)).decode()
     script = f"""#!/bin/sh
 ''':'
 minutes=$((({deadline} - $(date +%s)) / 60))
@@ -72,12 +74,12 @@ minutes=$((({deadline} - $(date +%s)) / 60))
 shutdown -P +$minutes </dev/null &
 SKYLIFT_TIMER={deadline} exec python3 "$0"
 '''
-import base64, os, sys
+import base64, os, sys, zlib
 os.umask(0o077)
 os.makedirs({SUPERVISOR_HOME!r}, exist_ok=True)
 os.chmod({SUPERVISOR_HOME!r}, 0o711)
 with open({BOOT!r}, "wb") as file:
-    file.write(base64.b85decode("{packed}"))
+    file.write(zlib.decompress(base64.b85decode("{packed}")))
 here = os.path.realpath(__file__)
 os.makedirs({PER_BOOT!r}, exist_ok=True)
 with open({PER_BOOT!r} + "/skylift", "w") as file:

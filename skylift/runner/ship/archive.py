@@ -32,7 +32,7 @@ _parsing = threading.Lock()
 
 @functools.lru_cache(maxsize=4)
 def boot_archive(cache: Cache = NOWHERE) -> bytes:
-    """The archive for user data, which must be small."""
+    """The archive for user data, which must be small: not compressed, as the boot script compresses it as a whole."""
     sources = {name: _read(name) for name in (f"server/{each}" for each in _FIRST)}
     return cache.get("boot.zip", _digest(sources), lambda: _pack(sources, compiled=False))
 
@@ -58,14 +58,15 @@ def _digest(sources: dict[str, str]) -> str:
 
 def _pack(modules: dict[str, str], *, compiled: bool) -> bytes:
     whole = io.BytesIO()
-    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    method = zipfile.ZIP_DEFLATED if compiled else zipfile.ZIP_STORED
+    with zipfile.ZipFile(whole, "w", method, compresslevel=9) as archive:
         folders = {"skylift", "skylift/runner", *(f"{_PLACE}{name.rpartition('/')[0]}" for name in modules)}
         texts = {**{f"{each}/__init__.py": "" for each in sorted(folders)}, "__main__.py": _MAIN}
         texts |= {f"{_PLACE}{name}.py": slim(source) for name, source in modules.items()}
         for place, text in texts.items():
-            archive.writestr(zipfile.ZipInfo(place, _EPOCH), text, zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(place, _EPOCH), text, method)
             if compiled:
-                archive.writestr(zipfile.ZipInfo(f"{place}c", _EPOCH), _compile(text, place), zipfile.ZIP_DEFLATED)
+                archive.writestr(zipfile.ZipInfo(f"{place}c", _EPOCH), _compile(text, place), method)
     return whole.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import random
 import subprocess
 import sys
 import time
@@ -109,7 +110,7 @@ def test_user_data_arms_the_timer_before_there_is_any_python(tmp_path: Path, sec
 
 def test_user_data_that_does_not_fit_is_refused() -> None:
     with pytest.raises(LaunchFailed, match="user data may have 16384"):
-        boot_script(bytes(14000), [], 0)
+        boot_script(random.Random(0).randbytes(14000), [], 0)
 
 
 def test_the_whole_supervisor_travels_with_what_this_python_made_of_it() -> None:
