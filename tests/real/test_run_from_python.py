@@ -22,8 +22,8 @@ open("ok.py", "w").write("import sys\\nprint(sys.argv[1:])\\nopen('r', 'w').writ
 open("bad.py", "w").write("open('left', 'w').write('it')\\nraise ValueError('of no use')\\n")
 open("long.py", "w").write('''
 import time
-print("up", flush=True)
 try:
+    print("up", flush=True)
     time.sleep(600)
 except KeyboardInterrupt:
     open("saved", "w").write("in time")

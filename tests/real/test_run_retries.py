@@ -24,7 +24,7 @@ sys.exit(0 if len(times) == 3 else 75)
 
 def test_a_program_that_fails_is_begun_again_on_its_server(cloud: RealCloud, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(THIRD)
-    options = ("--retries", "3", "--retry-on", "75", "--out", "begun", "--json", "--name", "third")
+    options = ("--retries", "3", "--retry-on", "75", "--out", "begun", "--json", "--name", "thrice")
     done = cloud.skylift("run", *options, "job.py", cwd=tmp_path)
     outcome = json.loads(done.stdout)
     assert [each["exit_code"] for each in outcome["tries"]] == [75, 75, 0]
@@ -32,7 +32,7 @@ def test_a_program_that_fails_is_begun_again_on_its_server(cloud: RealCloud, tmp
     assert (tmp_path / "begun").read_text().split() == ["1", "2", "3"]
     # The program's own output of all attempts, which is on standard error with --json.
     assert [line for line in done.stderr.splitlines() if line.startswith("begin")] == ["begin 1", "begin 2", "begin 3"]
-    (listed,) = [each for each in jobs(cloud, "--all") if each["name"] == "third"]
+    (listed,) = [each for each in jobs(cloud, "--all") if each["name"] == "thrice"]
     assert (listed["state"], listed["exit_code"]) == ("succeeded", 0)
 
 

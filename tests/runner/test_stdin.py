@@ -230,10 +230,9 @@ def test_a_program_that_ends_while_nobody_is_there_has_read_what_it_wanted(
     shipped.boot()
     lines = reading(shipped)
     assert next(lines) == b"up"
-    (supervisor,) = machine.supervisors
+    (feed,), (supervisor,) = feeds(machine), machine.supervisors
     os.kill(supervisor, signal.SIGSTOP)
     record.write(b"enough\n")
-    (feed,) = feeds(machine)
     until(lambda: b"feed_stdin" not in cmdline(feed), "the end of who fills the pipe")
     os.kill(supervisor, signal.SIGKILL)
     machine.wait()
