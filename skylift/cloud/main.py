@@ -318,7 +318,7 @@ class Cloud:
         metering = Metering(database, make_meter(network.loopback).read, partial(size_of, settings))
         alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
         # In this order: alarms are evaluated by what has just been measured.
-        ticker.steps = (metering.step, alarms.step)
+        ticker.steps = (metering.step, alarms.step, return_memory)
         groups = make_groups(database, account, self._region, engine.wake_in)
         schedules = make_schedules(database, account, self._region, engine.wake_in)
         # Schedules, alarms, market, fleets and groups first: they say which servers there are to be. Then servers: each
@@ -432,6 +432,17 @@ def share_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 1)
+
+
+def return_memory() -> None:
+    """Give what is free in the heap back to the kernel. glibc by itself gives back only what is free at the heap's end,
+    so that one small piece behind a large answer keeps all of it: a cloud grew with each burst of requests.
+
+    Other C libraries see to it themselves.
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def _refuse(error: Exception, code: int, answer: Callable[[str], None]) -> int:

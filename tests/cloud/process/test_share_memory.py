@@ -40,3 +40,25 @@ def test_all_threads_have_their_memory_from_one_arena(tmp_path: Path) -> None:
 def arenas(told: Path, how: str) -> int:
     subprocess.run([sys.executable, "-c", PROGRAM, str(told), how], check=True)
     return told.read_text().count("<heap nr=")
+
+
+HOLES = """
+from pathlib import Path
+from skylift.cloud.main import return_memory, share_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+share_memory()
+pieces = [bytes(4096) for _ in range(16384)]
+last = pieces.pop()
+pieces.clear()
+before = resident()
+return_memory()
+print(before - resident())
+"""
+
+
+def test_what_is_free_before_something_that_is_in_use_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", HOLES], check=True, capture_output=True, text=True)
+    assert int(done.stdout) > 48 << 20
