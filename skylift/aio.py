@@ -71,7 +71,7 @@ async def submit(
         taken = await work.start_submission(planned, settings, Watcher(), source).awaited()
     # Only who is cancelled interrupts it, and hears of that.
     assert not isinstance(taken, Outcome)
-    return Job(planned.name, _account=taken.account)
+    return Job(taken.job.name, _account=taken.account)
 
 
 for _function in (run, submit):

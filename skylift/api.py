@@ -86,7 +86,7 @@ def submit(
         taken = work.start_submission(planned, settings, Watcher(), source).result()
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt
-    return Job(planned.name, _account=taken.account)
+    return Job(taken.job.name, _account=taken.account)
 
 
 def map(
@@ -132,7 +132,7 @@ def submit_map(
         taken = work.start_submission(plan.planned, plan.settings, Watcher(), None).result()
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt
-    return Job(plan.planned.name, _account=taken.account)
+    return Job(taken.job.name, _account=taken.account)
 
 
 for _function in (run, submit):

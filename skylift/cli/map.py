@@ -138,9 +138,9 @@ def map_inputs(
         name = job.name
         announce(job, screen)
         if detach:
-            return show_detached(*submit(job, settings, screen), screen, quiet=quiet, as_json=as_json)
+            return show_detached(submit(job, settings, screen), screen, quiet=quiet, as_json=as_json)
         reader = MapReader(open_account(settings), job.name, spec)
-        work = Run(job, settings, screen, display.keyboard, monitor=display.monitor)
+        work = Run(job, settings, screen, display.keyboard, monitor=display.monitor, begun=reader.begin)
         outcome = watch_map(reader, work, screen, template, quiet=quiet, as_json=as_json)
     except SkyliftError as error:
         screen.finish()

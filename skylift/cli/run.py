@@ -167,7 +167,7 @@ def run(
         announce(job, screen)
         stdin = Stdin(_INPUT) if job.stdin else None
         if detach:
-            return show_detached(*submit_job(job, settings, screen, stdin), screen, quiet=quiet, as_json=as_json)
+            return show_detached(submit_job(job, settings, screen, stdin), screen, quiet=quiet, as_json=as_json)
         outcome = run_job(job, settings, display, forwards, stdin)
     except SkyliftError as error:
         screen.finish()
@@ -234,23 +234,21 @@ def run_job(
     )
 
 
-def submit_job(
-    job: Job, settings: Settings, screen: Screen, stdin: Stdin | None = None
-) -> tuple[str, Launched | Outcome]:
-    """The job's name, and its server; an outcome when it was interrupted before there was one."""
+def submit_job(job: Job, settings: Settings, screen: Screen, stdin: Stdin | None = None) -> Launched | Outcome:
+    """The job and its server; an outcome when it was interrupted before there was one."""
     from skylift.runner.flow import Submit
     from skylift.runner.steps import Clock
 
-    return job.name, with_interrupts(Submit(job, settings, screen, Clock(screen), detached=True, stdin=stdin))
+    return with_interrupts(Submit(job, settings, screen, Clock(screen), detached=True, stdin=stdin))
 
 
-def show_detached(name: str, taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
+def show_detached(taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
     from skylift.runner.job.outcome import Outcome
 
     screen.finish()
     if isinstance(taken, Outcome):
         raise typer.Exit(taken.exit_code)
-    server = taken.server
+    name, server = taken.job.name, taken.server
     if as_json:
         started = {"name": name, "state": "started", "instance": server.instance, "address": server.address}
         say_json(started, indent=None)

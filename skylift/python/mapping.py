@@ -124,7 +124,7 @@ def _words(inputs: MapInputs) -> InputWords:
 def results(plan: MapPlan, *, ordered: bool) -> Generator[InputResult, None, None]:
     """As they end, or in the order of the inputs. Whoever wants no more ends the map."""
     reader = MapReader(open_account(plan.settings), plan.planned.name, plan.spec)
-    running = work.start_run(plan.planned, plan.settings, Watcher(), Forwards(()), None)
+    running = work.start_run(plan.planned, plan.settings, Watcher(), Forwards(()), None, reader.begin)
     over = False
     waiting: dict[int, InputOutcome] = {}
     order = iter([each.index for each in plan.spec.inputs])

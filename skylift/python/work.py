@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -82,9 +82,15 @@ def read_forwards(ports: Ports) -> Forwards:
 
 
 def start_run(
-    planned: Planned, settings: Settings, watcher: Watcher, forwards: Forwards, stdin: Stdin | None
+    planned: Planned,
+    settings: Settings,
+    watcher: Watcher,
+    forwards: Forwards,
+    stdin: Stdin | None,
+    begun: Callable[[str], object] = lambda _: None,
 ) -> Background[Outcome]:
-    run = Run(planned, settings, watcher, forwards=forwards, stdin=stdin)
+    """`begun` is as in Run."""
+    run = Run(planned, settings, watcher, forwards=forwards, stdin=stdin, begun=begun)
     return Background(run, run.insist)
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 
 from skylift.runner.collect.collecting import Collected, Collecting
 from skylift.runner.collect.watched_outcome import left_outcome, outcome_of
-from skylift.runner.job.job import Job
+from skylift.runner.errors import NameTaken
+from skylift.runner.job.job import Job, new_name
 from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import State
@@ -37,7 +40,8 @@ from skylift.runner.watcher import Keyboard, NoKeyboard, Watcher
 
 
 class Run:
-    """One job, from here to its outcome. `run` may be called once; `interrupt` is Ctrl-C."""
+    """One job, from here to its outcome. `run` may be called once; `interrupt` is Ctrl-C. `begun` is called with the
+    job's name once its server has it: a name that nobody chose may be another one by then."""
 
     def __init__(
         self,
@@ -48,8 +52,10 @@ class Run:
         forwards: Forwards | None = None,
         monitor: Monitor | None = None,
         stdin: Stdin | None = None,
+        begun: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._watcher, self._keyboard, self._monitor, self._stdin = watcher, keyboard, monitor, stdin
+        self._begun = begun
         self._forwards = forwards or Forwards(())
         self._clock = Clock(watcher)
         self._half: Submit | Attach = Submit(job, settings, watcher, self._clock)
@@ -61,6 +67,7 @@ class Run:
             launched = await self._half.run()
             if isinstance(launched, Outcome):
                 return launched
+            self._begun(launched.job.name)
             job = launched_job(launched)
             watching = (self._keyboard, self._forwards, self._monitor, self._stdin)
             self._half = Attach(job, self._watcher, self._clock, *watching)
@@ -129,18 +136,39 @@ class Submit:
             self._task.cancel()
 
     async def _run(self) -> Launched:
+        launched = await self._submit()
+        while launched is None:
+            self._draw_another_name()
+            launched = await self._submit()
+        return launched
+
+    def _draw_another_name(self) -> None:
+        taken, self._job = self._job.name, replace(self._job, name=new_name(self._job.program))
+        self._watcher.note(f"There is a job called {taken} already. This one is called {self._job.name}.")
+
+    async def _submit(self) -> Launched | None:
+        """None when a name that nobody chose is another job's; nothing is left then. Whoever writes the record first
+        has the name, so two clients that have drawn the same one do not share it."""
         with tempfile.TemporaryFile(prefix="skylift-") as archive:
             checked = await check(self._job, self._settings, self._clock, archive)
             shipping = Shipping(checked.account, self._watcher, self._clock, self._stdin)
-            async with Undo(checked.account, self._job.name, self._watcher, lambda: self._interrupted) as undo:
-                try:
-                    launched = await self._take_over(checked, shipping, undo)
-                    if launched is None:
-                        provisioned = await self._provision_and_ship(checked, shipping, undo)
-                        launched = await self._launch(checked, provisioned, undo)
-                finally:
-                    self._instance = undo.instance
-                undo.keep()
+            try:
+                return await self._provision_and_launch(checked, shipping)
+            except NameTaken:
+                if not self._job.name_was_drawn or not await shipping.take_back(self._job.name):
+                    raise
+                return None
+
+    async def _provision_and_launch(self, checked: Checked, shipping: Shipping) -> Launched:
+        async with Undo(checked.account, self._job.name, self._watcher, lambda: self._interrupted) as undo:
+            try:
+                launched = await self._take_over(checked, shipping, undo)
+                if launched is None:
+                    provisioned = await self._provision_and_ship(checked, shipping, undo)
+                    launched = await self._launch(checked, provisioned, undo)
+            finally:
+                self._instance = undo.instance
+            undo.keep()
         return launched
 
     async def _take_over(self, checked: Checked, shipping: Shipping, undo: Undo) -> Launched | None:

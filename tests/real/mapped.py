@@ -25,7 +25,7 @@ from skylift.runner.map.keys import MapKeys
 
 name, blobs, options = sys.argv[1], *map(json.loads, sys.argv[2:])
 
-def send(api, bucket):
+def send(api, bucket, name):
     for digest, path in blobs.items():
         api.put(bucket, MapKeys(name).blob(digest), open(path, "rb").read())
 

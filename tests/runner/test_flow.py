@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import re
 import threading
 import time
 from dataclasses import replace
@@ -156,6 +157,45 @@ def test_name_of_another_job_is_refused_and_that_job_untouched(
     assert api.get(bucket, Prefix("mine").supervisor) is None
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
     assert launch.live_servers(api) == []
+
+
+def test_a_name_that_nobody_chose_is_drawn_again_when_another_job_has_it(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
+) -> None:
+    bucket = bucket_name(str(settings.account), settings.region)
+    job = order(folder, "print('mine')")
+    ensure_bucket(api, bucket)
+    api.put(bucket, Prefix(job.name).record, b"{}")
+    with host(api, machine):
+        outcome = run(job, settings, seen)
+    machine.wait()
+    assert (outcome.exit_code, seen.streams["stdout"]) == (0, b"mine\n")
+    assert outcome.name != job.name
+    assert re.fullmatch(r"job-[2-9a-z]{4}", outcome.name)
+    assert f"There is a job called {job.name} already. This one is called {outcome.name}." in seen.notes
+    assert api.get(bucket, Prefix(job.name).record) == b"{}"
+    assert api.get(bucket, Prefix(job.name).supervisor) is None
+    assert api.get(bucket, Prefix(outcome.name).record) is not None
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+def test_a_drawn_name_whose_role_is_there_leaves_no_record_and_that_role_untouched(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
+) -> None:
+    """Roles are the account's, records a region's."""
+    job = order(folder, "pass")
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    named = {"RoleName": f"skylift-{job.name}", "Path": "/skylift/", "AssumeRolePolicyDocument": trust}
+    api.call("iam", "create_role", **named)
+    with host(api, machine):
+        outcome = run(job, settings, seen)
+    machine.wait()
+    assert outcome.exit_code == 0
+    assert outcome.name != job.name
+    bucket = bucket_name(str(settings.account), settings.region)
+    assert api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"jobs/{job.name}/") == []
+    roles = api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")
+    assert [each["RoleName"] for each in roles] == [f"skylift-{job.name}"]
 
 
 def test_server_that_ends_before_it_takes_the_job(settings: Settings, api: Api, seen: Seen, folder: Path) -> None:

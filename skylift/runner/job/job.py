@@ -115,12 +115,12 @@ class Retry:
 @dataclass(frozen=True)
 class MapPart:
     """What makes a job a map. `spec` is what its coordinator reads, as runner/map/spec.py encodes it. `send_inputs` is
-    called with the API and the bucket's name, and sends local inputs; the job's name is its own by then, and there is
-    no server yet. `program` and `outputs` of such a job are in the spec. `arns` are objects of S3 that its inputs name,
-    as a policy names them, and `buckets` those that have them."""
+    called with the API, the bucket's name and the job's, and sends local inputs; the job has its name by then, and
+    there is no server yet. `program` and `outputs` of such a job are in the spec. `arns` are objects of S3 that its
+    inputs name, as a policy names them, and `buckets` those that have them."""
 
     spec: bytes
-    send_inputs: Callable[[Any, str], None]
+    send_inputs: Callable[[Any, str, str], None]
     arns: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
 
@@ -131,7 +131,7 @@ class Job:
     that set it. `idle` and `sync_every` are 0 when they were not given. With `fresh`, no kept server is taken. `wanted`
     are the requirements for the server, by which `resolve_options` chooses a type when none was given. `notes` are for
     the user, before the job starts. `stdin` is whether the client has standard input for the program. `groups` are
-    security groups that the server is in besides.
+    security groups that the server is in besides. `name_was_drawn` is whether nobody chose the name.
 
     `outputs` are globs relative to the working directory, on the server as here.
     """
@@ -162,10 +162,12 @@ class Job:
     type_was_said: bool = False
     choice: Choice | None = None
     notes: tuple[str, ...] = ()
+    name_was_drawn: bool = False
 
 
 def new_name(program: Program) -> str:
-    """A readable name that is probably unique: `fileprocessor-7k2f`. The record's conditional write decides."""
+    """A readable name that is probably unique: `fileprocessor-7k2f`. The record's conditional write decides; where the
+    name is taken, another one is drawn."""
     base = program.target
     if program.kind == "script":
         base = Path(base).stem

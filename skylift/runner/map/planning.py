@@ -56,11 +56,10 @@ def plan_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) ->
         retries=job.retry.times if job.retry is not None else 0,
         halt=limits.halt,
     )
-    keys = MapKeys(job.name)
     different = list({each.sha256: each for each in contents.values()}.values())
 
-    def send(api: Any, bucket: str) -> None:
-        BlobStore(api, bucket, keys.blob("")).send_all(different, lambda _: None, lambda _: None)
+    def send(api: Any, bucket: str, name: str) -> None:
+        BlobStore(api, bucket, MapKeys(name).blob("")).send_all(different, lambda _: None, lambda _: None)
 
     part = MapPart(encode_spec(spec), send, inputs.arns, inputs.buckets)
     return replace(job, outputs=(), retry=None, map=part, notes=(*job.notes, *inputs.notes)), spec

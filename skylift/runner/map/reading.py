@@ -25,14 +25,19 @@ _LONGEST_KEY = 900
 
 
 class MapReader:
-    """Of one map. `read_on` adds to `outcomes`, which are by index. Raises UsageError for a job that is none."""
+    """Of one map. `read_on` adds to `outcomes`, which are by index. Raises UsageError for a job that is none. With a
+    `spec`, the map is not submitted yet: there is nothing to read until `begin` says which name it has."""
 
     def __init__(self, account: Account, name: str, spec: MapSpec | None = None) -> None:
         self.account, self.name, self._keys, self._log = account, name, MapKeys(name), MapLog()
+        self._is_there = spec is None
         self.spec = spec or self._read_spec()
         self.inputs = {each.index: each for each in self.spec.inputs}
         argv = self.spec.argv
         self._script = argv[1] if self.spec.python and len(argv) == 2 else ""
+
+    def begin(self, name: str) -> None:
+        self.name, self._keys, self._is_there = name, MapKeys(name), True
 
     @property
     def outcomes(self) -> dict[int, InputOutcome]:
@@ -56,7 +61,7 @@ class MapReader:
     def read_on(self) -> list[InputOutcome]:
         """The outcomes that are new. Raises RecordDamaged."""
         fresh: list[InputOutcome] = []
-        while True:
+        while self._is_there:
             key = self._keys.log_entry(self._log.next)
             data = self.account.api.get(self.account.bucket, key, ENTRY_LIMIT)
             if data is None:
@@ -65,10 +70,13 @@ class MapReader:
                 fresh += [each for each in self._log.read([data]) if each.index in self.inputs]
             except Malformed as error:
                 raise RecordDamaged(key, str(error)) from None
+        return fresh
 
     def progress(self) -> Progress | None:
         """As the coordinator has told it last; None before it has, and where what it says cannot be read: it is only
         for display."""
+        if not self._is_there:
+            return None
         found = self.account.api.get(self.account.bucket, self._keys.progress, PROGRESS_LIMIT)
         try:
             return None if found is None else parse_progress(found)

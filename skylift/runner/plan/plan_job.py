@@ -75,6 +75,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
     bundle = plan_bundle(cwd, project, alone, inputs, needs.alone if needs is not None else ())
     return Job(
         name=order.name or new_name(order.program),
+        name_was_drawn=order.name is None,
         program=program,
         bundle=bundle,
         environment=replace(_place_environment(needs, bundle.root, cwd), python=_check_python(order.python)),

@@ -130,7 +130,19 @@ class Shipping:
             api.put(bucket, prefix.s3_inputs, sources)
         if shipment.job.map is not None:
             api.put(bucket, prefix.map, shipment.job.map.spec)
-            shipment.job.map.send_inputs(api, bucket)
+            shipment.job.map.send_inputs(api, bucket, shipment.job.name)
+
+    async def take_back(self, name: str) -> bool:
+        """Remove what has been sent under a name that another job turned out to have: there is a record of ours only
+        when just the name's role was there, of an earlier job or of one in another region. False when standard input
+        was sent, which cannot be read again."""
+        if not self._name_is_ours:
+            return True
+        if self._stdin is not None:
+            return False
+        account, prefix = self._account, Prefix(name)
+        await in_thread(account.api.delete_below, account.bucket, f"{prefix.base}/", last=prefix.record)
+        return True
 
     async def _send_inputs(self, upload: Upload) -> int:
         """Upload inputs that are not in the bucket. Returns the number of bytes sent."""
