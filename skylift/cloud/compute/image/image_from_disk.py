@@ -1,15 +1,21 @@
 """A server's disk as the root directory of a new image: what it wrote, laid over the image that it was started from.
 
+Where both are on one file system, what is the same in both is there once: the new root has hard links to the image's
+files, and only what the server wrote is copied. Both are only ever mounted read-only. Elsewhere all of it is copied.
+
 CaptureFailed   the disk could not be copied; says which step and what the kernel or the program said
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from skylift.cloud.compute.error import ComputeError
@@ -32,6 +38,14 @@ mount -t overlay -o "ro,lowerdir=$1/writes:$1/image" overlay "$1/whole"
 _COPY = r"""
 cp --archive --one-file-system "$1/whole/." "$6"
 sync --file-system "$6"
+"""
+# The server's writes as an image has them, for `Overlay` to lay over the hard links.
+_TAKE = r"""
+set -e
+mount -t tmpfs -o mode=0700 tmpfs "$1"
+mkdir "$1/writes"
+mount --bind -o "$3" "$2" "$1/writes"
+cp --archive --one-file-system "$1/writes" "$4"
 """
 # In MiB: a file system needs a journal and tables of inodes in addition to its files.
 _PACK = r"""
@@ -90,14 +104,17 @@ class Captures:
         """Make the image's root directory. `lower` is the root below the disk; where `held` is given, the server runs
         and is held with it while its writes are copied. Raises CaptureFailed, with nothing left of the attempt."""
         with self._appearing(image_id) as making:
-            writes = disk / "upper"
-            if held is not None:
-                # Only the writes have to be copied in the meantime: they are few, the image is large and never changes.
-                with held():
-                    _run(["cp", "--archive", str(writes), str(making / "writes")])
-                writes = making / "writes"
-            self._apart(_MERGE + _COPY, lower, writes, "ro", stored_from(uid_base), making / "root")
-            shutil.rmtree(making / "writes", ignore_errors=True)
+            writes = making / "writes"
+            # Only the writes have to be copied while the server is held: they are few.
+            with held() if held is not None else nullcontext():
+                self._apart(_TAKE, disk / "upper", stored_from(uid_base), writes)
+            if lower.stat().st_dev == making.stat().st_dev and Overlay(lower, writes, making / "root").merge():
+                _run(["sync", "--file-system", str(making / "root")])
+            else:
+                _delete(making / "root")
+                (making / "root").mkdir()
+                self._apart(_MERGE + _COPY, lower, writes, "ro", "ro", making / "root")
+            _delete(writes)
         return self.root(image_id)
 
     def unpack(self, image_id: str, file: Path) -> Path:
@@ -152,6 +169,113 @@ class Captures:
                 *("sh", "-c", script, "copy", *(str(argument) for argument in (self._scratch, *arguments))),
             ]
         )
+
+
+class Overlay:
+    """The merged tree of an overlay, made of hard links and renamed files. `upper` is used up.
+
+    What is in `upper` may be a hostile server's: its names are taken from the top down, and a directory is entered only
+    where the tree has a directory too, so that no link leads out. A file of `lower` is never written to.
+    """
+
+    def __init__(self, lower: Path, upper: Path, tree: Path) -> None:
+        self._lower, self._upper, self._tree = lower, upper, tree
+
+    def merge(self) -> bool:
+        """False where hard links cannot do it: a file has as many as it may have, or the kernel has noted a directory
+        under another name. `upper` is whole then."""
+        if not self._is_plain():
+            return False
+        linked = subprocess.run(
+            ["cp", "--archive", "--link", "--one-file-system", f"{self._lower}/.", str(self._tree)],
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if linked.returncode != 0:
+            return False
+        self._lay(self._upper, self._tree)
+        return True
+
+    def _is_plain(self) -> bool:
+        """Whether overlayfs finds all of it where its name says, and no deeper than we go."""
+        left = [(self._upper, 0)]
+        while left:
+            folder, depth = left.pop()
+            if depth > _DEEPEST:
+                return False
+            for entry in os.scandir(folder):
+                path = Path(entry.path)
+                if any(_attribute(path, name) is not None for name in ("redirect", "metacopy")):
+                    return False
+                if entry.is_dir(follow_symlinks=False):
+                    left.append((path, depth + 1))
+        return True
+
+    def _lay(self, upper: Path, place: Path) -> None:
+        """Lay one directory over another one that is there."""
+        for above in sorted(upper.iterdir()):
+            below = place / above.name
+            if _is_directory(above):
+                if not _is_directory(below) or _attribute(above, "opaque") is not None:
+                    _remove(below)
+                    below.mkdir()
+                self._lay(above, below)
+            else:
+                _remove(below)
+                if not _is_whiteout(above):
+                    above.rename(below)
+                    _forget_overlay(below)
+        # Last: each name that is made or removed in it changes its times.
+        owner = os.lstat(upper)
+        os.chown(place, owner.st_uid, owner.st_gid)
+        for attribute in os.listxattr(place):
+            os.removexattr(place, attribute)
+        shutil.copystat(upper, place)
+        _forget_overlay(place)
+
+
+_DEEPEST = 200
+_OVERLAY = "trusted.overlay."
+
+
+def _is_whiteout(path: Path) -> bool:
+    found = os.lstat(path)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _attribute(path: Path, name: str) -> bytes | None:
+    try:
+        return os.getxattr(path, _OVERLAY + name, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return None
+        raise
+
+
+def _forget_overlay(path: Path) -> None:
+    for name in os.listxattr(path, follow_symlinks=False):
+        if name.startswith(_OVERLAY):
+            os.removexattr(path, name, follow_symlinks=False)
+
+
+def _remove(path: Path) -> None:
+    if _is_directory(path):
+        _delete(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _delete(directory: Path) -> None:
+    """By a program that does not mind how deep a server's directories are."""
+    _run(["rm", "--recursive", "--force", "--one-file-system", str(directory)])
 
 
 def _run(command: list[str]) -> None:
