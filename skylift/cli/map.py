@@ -216,10 +216,13 @@ def map_results(
 ) -> None:
     """Bring what the inputs of a map have left home, and show what came of each. Also while it runs."""
     from skylift.cli.map_display import show_map
+    from skylift.cli.screen import Outlet, make_screen
     from skylift.runner.map.places import read_template
     from skylift.runner.map.reading import MapReader
     from skylift.runner.remote.account import open_account
 
     template = read_template(into)
     reader = MapReader(open_account(settings_there(on)), name)
-    show_map(reader, template, folder or Path.cwd(), quiet=False, job={"name": name} if as_json else None)
+    home = Path.cwd() / (folder or ".")
+    screen = make_screen(Outlet(2, 2), quiet=False, json=as_json)
+    show_map(reader, template, home, screen, quiet=False, job={"name": name} if as_json else None)

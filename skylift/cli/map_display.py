@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,8 @@ from skylift.cli.watching import show_outcome, with_interrupts
 from skylift.runner.errors import SkyliftError
 from skylift.runner.text.duration import spell_duration
 from skylift.runner.text.money import spell_dollars
+from skylift.runner.text.size import spell_size
+from skylift.runner.text.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +99,8 @@ class MapDisplay:
         servers = len(progress.servers)
         parts.append((3, f"{servers} server{'s' * (servers != 1)}"))
         if progress.rate:
-            parts.append((2, f"{progress.rate:.3g}/s"))
+            rate = progress.rate
+            parts.append((2, f"{rate:,.0f}/s" if rate >= 100 else f"{rate:.2g}/s"))
         if progress.left is not None:
             parts.append((1, f"{spell_whole(progress.left)} left"))
         return parts
@@ -114,21 +118,25 @@ def watch_map(
     """Until its end, or until the user leaves. Then results come home, and what came of each input is told."""
     with MapDisplay(reader, screen, quiet=quiet or as_json):
         outcome = with_interrupts(work)
-    screen.finish()
     if outcome.state == "detached" or outcome.instance is None:
+        screen.finish()
         show_outcome(outcome, Outlet(2, 2), quiet=quiet, as_json=as_json)
         return outcome
-    show_map(reader, template, Path.cwd(), quiet=quiet, job=outcome.as_json() if as_json else None)
+    show_map(reader, template, Path.cwd(), screen, quiet=quiet, job=outcome.as_json() if as_json else None)
     if not quiet and not as_json:
         say(*ending.summary(outcome), to_stderr=True)
     return outcome
 
 
-def show_map(reader: MapReader, template: Template, home: Path, *, quiet: bool, job: dict[str, Any] | None) -> None:
-    """Read the record to its end, bring results home, and tell: as JSON, with what is known of the `job`."""
+def show_map(
+    reader: MapReader, template: Template, home: Path, screen: Screen, *, quiet: bool, job: dict[str, Any] | None
+) -> None:
+    """Read the record to its end, bring results home, and tell: as JSON, with what is known of the `job`. The screen is
+    at its end then."""
     reader.read_on()
     outcomes = dict(sorted(reader.outcomes.items()))
-    places = reader.bring_home(list(outcomes.values()), home, template, lambda _: None)
+    places = _bring_home(reader, list(outcomes.values()), template, home, screen)
+    screen.finish()
     if job is not None:
         say_json({**job, "inputs": as_json(reader.spec, outcomes, places)})
         return
@@ -136,7 +144,28 @@ def show_map(reader: MapReader, template: Template, home: Path, *, quiet: bool, 
         show_end(reader.spec, outcomes, places)
     all_well = len(outcomes) == len(reader.spec.inputs) and all(each.succeeded for each in outcomes.values())
     if not quiet or not all_well:
-        say(*summary(reader.spec, outcomes), to_stderr=True)
+        say(*summary(reader.spec, outcomes), *results(reader.spec, places), to_stderr=True)
+
+
+def _bring_home(
+    reader: MapReader, outcomes: Sequence[InputOutcome], template: Template, home: Path, screen: Screen
+) -> list[tuple[InputOutcome, Path]]:
+    """No step where there is nothing to come."""
+    files = [result for outcome in outcomes for result in outcome.results]
+    if not files:
+        return []
+    total, come, began = sum(each.size for each in files), 0, time.monotonic()
+
+    def tell(more: int) -> None:
+        nonlocal come
+        come += more
+        screen.progress("results", min(come, total), total)
+
+    screen.begin("results")
+    places = reader.bring_home(outcomes, home, template, tell)
+    detail = f"{len(files):,} file{'s' * (len(files) != 1)}, {spell_size(total)}"
+    screen.done("results", detail, time.monotonic() - began)
+    return places
 
 
 def last_line(outcome: InputOutcome) -> str:
@@ -147,7 +176,7 @@ def last_line(outcome: InputOutcome) -> str:
 
 def show_end(spec: MapSpec, outcomes: dict[int, InputOutcome], places: Sequence[tuple[InputOutcome, Path]]) -> None:
     """A table of all inputs, or of those that have failed where there are many; and errors, by what they say."""
-    home = {each.index: str(place) for each, place in places}
+    home = {each.index: _from_here(str(place)) for each, place in places}
     ended = [(each, outcomes.get(each.index)) for each in spec.inputs]
     shown = ended if len(ended) <= _MOST_ROWS else [row for row in ended if row[1] is None or not row[1].succeeded]
     columns = [
@@ -183,6 +212,23 @@ def summary(spec: MapSpec, outcomes: dict[int, InputOutcome]) -> list[str]:
     text += f", {len(failed):,} failed" if failed else ""
     lines = [f"{text}, {left:,} have no outcome." if left else f"{text}."]
     return lines + list(_errors(failed))
+
+
+def results(spec: MapSpec, places: Sequence[tuple[InputOutcome, Path]]) -> list[str]:
+    """Where they are, as a person looks for them: the folder that all of them are in."""
+    if not spec.outputs:
+        return []
+    if not places:
+        return [f"No input has left a result: nothing matched --out {' or '.join(spec.outputs)}."]
+    folders = sorted({str(place) for _, place in places})
+    common = folders[0] if len(folders) == 1 else os.path.commonpath([str(each.parent) for _, each in places])
+    count = len(places)
+    return [f"Results of {count:,} input{'s' * (count != 1)}: {visible(_from_here(common))}{os.sep}"]
+
+
+def _from_here(place: str) -> str:
+    found = os.path.relpath(place)
+    return place if found.startswith("..") else found
 
 
 def _errors(failed: Sequence[InputOutcome]) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from skylift.cli import map as map_command
 from skylift.cli.main import make_app
-from skylift.cli.map_display import summary
+from skylift.cli.map_display import results, summary
 from skylift.runner.map.outcome import InputOutcome, InputState, RunStream
 from skylift.runner.map.spec import MapInput, MapSpec
 
@@ -69,4 +70,17 @@ def test_errors_are_grouped_by_what_they_say() -> None:
         "1 of 6 inputs succeeded, 3 failed, 2 have no outcome.",
         "  2 x ValueError: a (first: input 1)",
         "  1 x ValueError: b (first: input 3)",
+    ]
+
+
+def test_the_end_says_where_results_are(folder: Path) -> None:
+    spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), outputs=("*.json", "x"))
+    ended = [InputOutcome(index, InputState.SUCCEEDED, 0) for index in range(3)]
+    assert results(replace(spec, outputs=()), []) == []
+    assert results(spec, []) == ["No input has left a result: nothing matched --out *.json or x."]
+    assert results(spec, [(ended[0], folder / "out/0")]) == ["Results of 1 input: out/0/"]
+    many = [(each, folder / "sums/2026" / str(each.index)) for each in ended]
+    assert results(spec, many) == ["Results of 3 inputs: sums/2026/"]
+    assert results(spec, [(ended[0], Path("/other/a")), (ended[1], Path("/other/b"))]) == [
+        "Results of 2 inputs: /other/"
     ]

@@ -49,6 +49,7 @@ def test_a_folder_of_csv_is_summed_by_file_and_one_file_fails(cloud: RealCloud, 
     assert "bad.csv" in later.stdout
     assert "3 of 4 inputs succeeded, 1 failed." in later.stderr
     assert "1 x ValueError: 3 rows of no use (first: input 3)" in later.stderr
+    assert "Results of 3 inputs: later/out/\n" in later.stderr
     assert json.loads((tmp_path / "later/out/0/sum.json").read_text()) == sum(range(10))
     logs = cloud.skylift("logs", "sums", "--input", "data/a.csv", cwd=tmp_path)
     assert logs.stdout == "0 of 4 a.csv\n"

@@ -38,8 +38,9 @@ class Collecting:
         manifest = await self._reconnect.until_answered(
             read_manifest, self._api, self._bucket, self._prefix, self._job.outputs, self._job.script
         )
-        if self._streamed.status.started is not None or manifest.results:
-            # A program that was never started has no results, and no step for them.
+        has_step = self._streamed.status.started is not None and not self._job.is_map
+        if has_step or manifest.results:
+            # A program that was never started has no results, and no step for them. Those of a map are its inputs'.
             self._clock.begin("results")
         total = manifest.size
         manifest = await self._reconnect.until_answered(self._download, manifest)

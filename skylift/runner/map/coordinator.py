@@ -94,6 +94,7 @@ class Coordinator:
             self._note_error(had[index])
         self._mean: float | None = None
         self._ends: deque[float] = deque()
+        self._began = clock()
         self._told = -math.inf
         self._stopped = False
         self._program = {
@@ -240,8 +241,8 @@ class Coordinator:
         now = self._clock()
         while self._ends and now - self._ends[0] > _RECENT:
             self._ends.popleft()
-        span = now - self._ends[0] if self._ends else 0.0
-        rate = len(self._ends) / span if span > 0 else None
+        span = min(now - self._began, _RECENT)
+        rate = len(self._ends) / span if self._ends and span > 0 else None
         waiting = len(self._spec.inputs) - len(self._done)
         return Progress(
             epoch=self._log.log.epoch,

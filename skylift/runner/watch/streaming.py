@@ -174,7 +174,7 @@ class Streaming:
             self._keyboard.give_back()
             self._clock.end("environment", "not made")
             self._clock.end("program", f"exit code {status.exit_code}", status.program_seconds)
-            if status.started is not None:
+            if status.started is not None and not self._job.is_map:
                 self._clock.begin("results")
 
     def _see_start(self) -> None:

@@ -42,6 +42,7 @@ class WatchedJob:
     script: str = ""
     deadline: float = FOREVER
     max_time: int = 0
+    is_map: bool = False
 
     def type_of(self, server: Server | None) -> str:
         """The instance type that the job ran on, when `server` was its last one. A spot job's types may differ."""
@@ -68,6 +69,7 @@ def launched_job(launched: Launched) -> WatchedJob:
         script=job.program.target if job.program.kind == "script" else "",
         deadline=launched.deadline,
         max_time=job.max_time,
+        is_map=job.map is not None,
     )
 
 
@@ -89,4 +91,5 @@ def find_job(account: Account, name: str, home: Path) -> WatchedJob:
         script=record.script,
         deadline=record.deadline,
         max_time=record.max_time,
+        is_map=record.is_map,
     )
