@@ -129,7 +129,9 @@ class Verifier:
                 AWSAccessKeyId=signed.access_key_id,
                 StringToSign=to_sign,
                 SignatureProvided=signed.signature,
+                StringToSignBytes=_spaced_hex(to_sign),
                 CanonicalRequest=canonical,
+                CanonicalRequestBytes=_spaced_hex(canonical),
             )
         return key
 
@@ -392,3 +394,8 @@ def _other_mechanism() -> ServiceError:
         "InvalidRequest",
         f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}.",
     )
+
+
+def _spaced_hex(text: str) -> str:
+    """The bytes of a text as S3's errors show them, so that characters that look alike can be told apart."""
+    return text.encode("utf-8", "surrogateescape").hex(" ")

@@ -11,9 +11,14 @@ from email.utils import format_datetime, parsedate_to_datetime
 
 
 def iso_milliseconds(moment: datetime) -> str:
-    """`2026-11-25T08:30:00.000Z`: EC2 and S3 documents."""
+    """`2026-11-25T08:30:00.123Z`: EC2's documents."""
     utc = moment.astimezone(UTC)
     return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+
+
+def iso_whole_seconds(moment: datetime) -> str:
+    """`2026-11-25T08:30:00.000Z`: S3's documents, which have the form with milliseconds and no milliseconds."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def iso_seconds(moment: datetime) -> str:

@@ -340,3 +340,13 @@ def test_version_2_ends_and_covers_what_it_can() -> None:
         verify_old(presigned_v2("/abc/k?renameObject"))
     with pytest.raises(ServiceError, match="Expires"):
         read_v2(Request("GET", "/abc/k?AWSAccessKeyId=a&Signature=b", (), "127.0.0.1"))
+
+
+def test_the_bytes_that_were_to_be_signed_are_told() -> None:
+    """As S3's "REST Error Responses" shows them, so that characters that look alike can be told apart."""
+    request, _ = signed(S3SigV4Auth, service="s3", method="GET", path="/abc/k", body=b"")
+    with pytest.raises(ServiceError) as refused:
+        verify(with_header(request, "Authorization", request.header("authorization")[:-4] + "0000"))
+    detail = refused.value.detail
+    for name in ("StringToSign", "CanonicalRequest"):
+        assert bytes.fromhex(detail[f"{name}Bytes"]).decode() == detail[name]
