@@ -115,10 +115,13 @@ def parts(tx: Tx, upload_id: str, after: int, limit: int) -> list[Part]:
     return tx.select(Part, "WHERE upload_id = ? AND number > ? ORDER BY number LIMIT ?", upload_id, after, limit)
 
 
-def list_objects(tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Listing[Entry]:
+def list_objects(
+    tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int, covers: bool = False
+) -> Listing[Entry]:
     """Objects whose keys begin with `prefix` and follow `after`; those that hold `delimiter` roll up.
 
-    An `after` that is itself a common prefix of this listing covers all the keys in it.
+    An `after` that is itself a common prefix of this listing covers all the keys in it. So does one within a common
+    prefix where `covers` is set.
     """
 
     def rows(span: _Span) -> Iterator[tuple[str, Callable[[], Entry]]]:
@@ -127,7 +130,7 @@ def list_objects(tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str
         for row in _seek(tx, select, bucket, span, "key", only):
             yield row[0], partial(_entry, *row)
 
-    return _Walk(rows, prefix, delimiter, limit).run(after)
+    return _Walk(rows, prefix, delimiter, limit, covers).run(after)
 
 
 def list_versions(
@@ -153,7 +156,7 @@ def list_versions(
             yield from known(tx.execute(rest, bucket, after, older_than))
         yield from known(_seek(tx, select, bucket, span, "key, sequence DESC"))
 
-    return _Walk(rows, prefix, delimiter, limit).run(after)
+    return _Walk(rows, prefix, delimiter, limit, covers=True).run(after)
 
 
 def list_uploads(
@@ -170,7 +173,7 @@ def list_uploads(
             if upload.key != after or upload.id > after_id:
                 yield upload.key, partial(_itself, upload)
 
-    return _Walk(rows, prefix, delimiter, limit).run(after)
+    return _Walk(rows, prefix, delimiter, limit, covers=True).run(after)
 
 
 def _entry(key: str, size: int, etag: str, modified: str, checksums: str, checksum_type: str) -> Entry:
@@ -209,6 +212,8 @@ class _Walk(Generic[T]):
     prefix: str
     delimiter: str
     limit: int
+    covers: bool
+    """Whether a place within a common prefix is past all of that prefix."""
 
     def run(self, after: str) -> Listing[T]:
         items: list[T | str] = []
@@ -232,8 +237,9 @@ class _Walk(Generic[T]):
         ceiling = _successor(self.prefix)
         if not after or after < self.prefix:
             return _Span(self.prefix, inclusive=True, ceiling=ceiling)
-        if after.startswith(self.prefix) and _rolled_up(after, self.prefix, self.delimiter) == after:
-            following = _successor(after)
+        rolled = _rolled_up(after, self.prefix, self.delimiter) if after.startswith(self.prefix) else None
+        if rolled is not None and (rolled == after or self.covers):
+            following = _successor(rolled)
             return None if following is None else _Span(following, inclusive=True, ceiling=ceiling)
         return _Span(after, inclusive=False, ceiling=ceiling)
 

@@ -78,7 +78,7 @@ def list_v1(tx: Tx, caller: Caller, params: s3.ListObjectsRequest) -> s3.ListObj
     encode = encoder(params.get("EncodingType"))
     limit = checked_limit(params.get("MaxKeys"), "max-keys")
     marker = params.get("Marker", "")
-    page = _page(tx, bucket, params, marker, limit)
+    page = _page(tx, bucket, params, marker, limit, covers=True)
     answer: s3.ListObjectsOutput = {
         **_described(bucket, page, params, limit, with_owner=True),
         "Marker": encode(marker),
@@ -114,7 +114,8 @@ def name_of(item: str | Keyed) -> str:
     return item if isinstance(item, str) else item.key
 
 
-def _page(tx: Tx, bucket: Bucket, params: OfList, after: str, limit: int) -> Listing[Entry]:
+def _page(tx: Tx, bucket: Bucket, params: OfList, after: str, limit: int, *, covers: bool = False) -> Listing[Entry]:
+    """A marker of the first version within a common prefix is past all of it; StartAfter of the second is not."""
     if limit == 0:
         return Listing((), truncated=False)
     return list_objects(
@@ -124,6 +125,7 @@ def _page(tx: Tx, bucket: Bucket, params: OfList, after: str, limit: int) -> Lis
         delimiter=params.get("Delimiter", ""),
         after=after,
         limit=limit,
+        covers=covers,
     )
 
 

@@ -27,15 +27,16 @@ def keep(account: Account, bucket: str, keys: Any) -> None:
             tx.add(Object(bucket=bucket, key=key, size=0, etag="e", modified=tx.now, extents=()))
 
 
-def naive(keys: set[str], prefix: str, delimiter: str, after: str) -> list[str]:
-    """The whole listing at once: keys and common prefixes in order of their UTF-8 bytes."""
+def naive(keys: set[str], prefix: str, delimiter: str, after: str, *, covers: bool) -> list[str]:
+    """The whole listing at once: keys and common prefixes in order of their UTF-8 bytes. With `covers` a place within a
+    common prefix is past all of it."""
     items: list[str] = []
     for key in sorted(keys, key=str.encode):
         if not key.startswith(prefix) or (after and key.encode() <= after.encode()):
             continue
         cut = key.find(delimiter, len(prefix)) if delimiter else -1
         item = key if cut < 0 else key[: cut + len(delimiter)]
-        if cut >= 0 and item == after:
+        if cut >= 0 and (item == after or (covers and after.startswith(item))):
             continue
         if item not in items:
             items.append(item)
@@ -71,6 +72,8 @@ def numbered_fixture(account: Account) -> Any:
     version=st.sampled_from([1, 2]),
 )
 @example(keys={"a/b", "a/c", "b"}, prefix="", delimiter="/", after="a/b", size=1, version=2)
+# `list-objects-manual-first-file`, as recorded on AWS in LocalStack's test_s3_list_operations.snapshot.json.
+@example(keys={"a/b", "a/c", "b"}, prefix="", delimiter="/", after="a/b", size=1, version=1)
 @example(keys={"a/b", "a/c", "b"}, prefix="", delimiter="/", after="a/", size=1, version=1)
 @example(keys={"\ud7ff/a", "\ue000/a"}, prefix="", delimiter="/", after="", size=1, version=2)
 @example(keys={"\U0010ffff/a", "\U0010ffffa"}, prefix="\U0010ffff", delimiter="/", after="", size=1, version=2)
@@ -103,7 +106,7 @@ def test_pages_together_are_the_whole_listing(
         else:
             assert ("NextMarker" in answer) == bool(delimiter)
             place = {"Marker": answer.get("NextMarker", page[-1])}
-    assert found == naive(keys, prefix, delimiter, after)
+    assert found == naive(keys, prefix, delimiter, after, covers=version == 1)
 
 
 def test_what_a_listing_says(account: Account) -> None:

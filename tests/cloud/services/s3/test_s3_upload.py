@@ -301,6 +301,9 @@ def test_listing_uploads(account: Account) -> None:
     rolled = account.s3("ListMultipartUploads", Bucket="bucket", Delimiter="/")
     assert rolled["CommonPrefixes"] == [{"Prefix": "a/"}]
     assert [key for key, _ in uploads(rolled)] == ["b", "c"]
+    # `list-multiparts-manual-first-file`, as recorded on AWS in LocalStack's test_s3_list_operations.snapshot.json.
+    within = account.s3("ListMultipartUploads", Bucket="bucket", Delimiter="/", KeyMarker="a/1")
+    assert "CommonPrefixes" not in within and [key for key, _ in uploads(within)] == ["b", "c"]
     assert uploads(account.s3("ListMultipartUploads", Bucket="bucket", Prefix="a/")) == expected[:3]
 
 

@@ -195,6 +195,9 @@ def test_listing_by_prefix_and_delimiter(account: Account) -> None:
     assert (first["NextKeyMarker"], "NextVersionIdMarker" in first) == ("a/", False)
     second = account.s3("ListObjectVersions", Bucket="bucket", Delimiter="/", MaxKeys=1, KeyMarker="a/")
     assert [item["Key"] for item in second["Versions"]] == ["b"]
+    within = account.s3("ListObjectVersions", Bucket="bucket", Delimiter="/", KeyMarker="a/1")
+    assert [item["Key"] for item in within["Versions"]] == ["b", "b"]
+    assert within["CommonPrefixes"] == [{"Prefix": "c/"}]
     assert {key for key, *_ in listed(account, Prefix="a/")} == {"a/1", "a/2"}
     with refused("InvalidArgument", "without a key marker"):
         listed(account, VersionIdMarker="null")
