@@ -317,7 +317,7 @@ def _read(
         )
     bucket = bucket_of(tx, caller, params)
     found = version.find(tx, bucket, params)
-    check_read(params, found)
+    check_read(params, found, tx.now)
     return bucket, found, requested(params, found)
 
 

@@ -43,7 +43,7 @@ def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested |
     check_key(key)
     check_features(bucket, params)
     source = source_of(tx, caller, params)
-    check_source(params, source)
+    check_source(params, source, tx.now)
     directive = _directive(params.get("MetadataDirective"), "x-amz-metadata-directive")
     tagging = _directive(params.get("TaggingDirective"), "x-amz-tagging-directive")
     onto_itself = (source.bucket, source.key, source.latest) == (bucket.name, key, True)
@@ -140,7 +140,7 @@ def check_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Iterable
 def prepare_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Handler:
     """Reads the source where its digests have to be made anew; see Operation.prepare."""
     source = source_of(tx, caller, params)
-    check_source(params, source)
+    check_source(params, source, tx.now)
     if source.size > MAX_PUT or not _has_to_be_read(source, params.get("ChecksumAlgorithm")):
         return copy
     found = digest_bytes(tx, source.extents, _algorithm(source, params.get("ChecksumAlgorithm")))

@@ -28,7 +28,7 @@ def etag_matches(condition: str, etag: str) -> bool:
     return etag in listed
 
 
-def check_read(params: s3.GetObjectRequest | s3.HeadObjectRequest, found: Object) -> None:
+def check_read(params: s3.GetObjectRequest | s3.HeadObjectRequest, found: Object, now: datetime) -> None:
     """A read's conditions: 412 PreconditionFailed, or 304 when the client's copy is still good."""
     if "IfMatch" in params:
         if not etag_matches(params["IfMatch"], found.etag):
@@ -38,11 +38,11 @@ def check_read(params: s3.GetObjectRequest | s3.HeadObjectRequest, found: Object
     if "IfNoneMatch" in params:
         if etag_matches(params["IfNoneMatch"], found.etag):
             raise not_modified(found.etag)
-    elif "IfModifiedSince" in params and not _modified_since(found, params["IfModifiedSince"]):
+    elif "IfModifiedSince" in params and _unmodified_since(found, params["IfModifiedSince"], now):
         raise not_modified(found.etag)
 
 
-def check_source(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest, source: Object) -> None:
+def check_source(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest, source: Object, now: datetime) -> None:
     """A copy's conditions on its source; all failures are 412 PreconditionFailed."""
     if "CopySourceIfMatch" in params:
         if not etag_matches(params["CopySourceIfMatch"], source.etag):
@@ -52,7 +52,7 @@ def check_source(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest, source
     if "CopySourceIfNoneMatch" in params:
         if etag_matches(params["CopySourceIfNoneMatch"], source.etag):
             raise precondition_failed("x-amz-copy-source-If-None-Match")
-    elif "CopySourceIfModifiedSince" in params and not _modified_since(source, params["CopySourceIfModifiedSince"]):
+    elif "CopySourceIfModifiedSince" in params and _unmodified_since(source, params["CopySourceIfModifiedSince"], now):
         raise precondition_failed("x-amz-copy-source-If-Modified-Since")
 
 
@@ -79,3 +79,8 @@ def check_match(condition: str, key: str, existing: Object | None) -> None:
 def _modified_since(found: Object, since: datetime) -> bool:
     """HTTP's dates have whole seconds."""
     return found.modified.replace(microsecond=0) > since
+
+
+def _unmodified_since(found: Object, since: datetime, now: datetime) -> bool:
+    """A date that is still to come says nothing, as RFC 9110 and S3 have it."""
+    return since <= now and not _modified_since(found, since)

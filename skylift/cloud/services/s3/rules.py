@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MAX_KEY = 1024
 MAX_METADATA = 2048
 MAX_PUT = 5 << 30
+_ACCOUNT = re.compile("[0-9]{12}")
 _TAG_TEXT = re.compile("[\\w_.:/=+\\-@ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*")
 """Letters, digits, some marks, and blanks: not the control characters that `\\s` has too."""
 
@@ -78,11 +79,19 @@ ENCRYPTION: Encrypted = {"ServerSideEncryption": "AES256"}
 
 
 def bucket_of(tx: Tx, caller: Caller, params: OfBucket) -> Bucket:
-    """The bucket a request names. Raises NoSuchBucket, AccessDenied when it is not `ExpectedBucketOwner`'s."""
+    """The bucket a request names. Raises InvalidBucketOwnerAWSAccountID for an `ExpectedBucketOwner` that is no
+    account, NoSuchBucket, and AccessDenied when the bucket is not that owner's."""
+    expected = params.get("ExpectedBucketOwner", caller.account)
+    if not _ACCOUNT.fullmatch(expected):
+        raise ServiceError(
+            "InvalidBucketOwnerAWSAccountID",
+            f"The value of the expected bucket owner parameter must be an AWS Account ID... [{expected}]",
+            status=400,
+        )
     bucket = tx.get(Bucket, name=params["Bucket"])
     if bucket is None:
         raise no_such_bucket(params["Bucket"])
-    if params.get("ExpectedBucketOwner", caller.account) != bucket.owner:
+    if expected != bucket.owner:
         raise access_denied()
     return bucket
 

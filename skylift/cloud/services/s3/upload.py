@@ -98,7 +98,7 @@ def copy_part(
     when that was done beforehand."""
     upload, number = upload_of(tx, caller, params), _checked_number(params)
     source = source_of(tx, caller, params)
-    check_source(params, source)
+    check_source(params, source, tx.now)
     piece = _source_range(params, source)
     found = digested(tx, piece, upload.checksum_algorithm, found)
     part = Part(
@@ -122,7 +122,7 @@ def copy_part(
 def prepare_copy_part(tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest) -> Handler:
     """Reads the bytes that are to be copied, for their digests; see Operation.prepare."""
     upload, source = upload_of(tx, caller, params), source_of(tx, caller, params)
-    check_source(params, source)
+    check_source(params, source, tx.now)
     found = digest_bytes(tx, _source_range(params, source), upload.checksum_algorithm)
     return partial(copy_part, found=found)
 

@@ -176,6 +176,14 @@ def test_another_owner_is_expected(account: Account) -> None:
         account.s3("HeadBucket", Bucket="bucket", ExpectedBucketOwner="999999999999")
 
 
+@pytest.mark.parametrize("owner", ["0000", "0000000000020", "abcd", "aa000000000$", "\u0661" * 12])
+def test_an_expected_owner_that_is_no_account(account: Account, owner: str) -> None:
+    """`put-bucket-policy-invalid-bucket-owner`, as recorded on AWS in LocalStack's test_s3.snapshot.json."""
+    make(account)
+    with refused("InvalidBucketOwnerAWSAccountID", f"must be an AWS Account ID... [{owner}]", status=400):
+        account.s3("HeadBucket", Bucket="bucket", ExpectedBucketOwner=owner)
+
+
 def test_tags(account: Account) -> None:
     make(account, CreateBucketConfiguration={"Tags": [{"Key": "job", "Value": "1"}]})
     assert account.s3("GetBucketTagging", Bucket="bucket")["TagSet"] == [{"Key": "job", "Value": "1"}]

@@ -220,7 +220,7 @@ ETAG = f'"{md5(DATA)}"'
         ({"IfNoneMatch": '"other"'}, None),
         ({"IfModifiedSince": BEFORE}, None),
         ({"IfModifiedSince": START.replace(microsecond=0)}, 304),
-        ({"IfModifiedSince": AFTER}, 304),
+        ({"IfModifiedSince": AFTER}, None),  # RFC 9110, 13.1.3: a date that is still to come is ignored
         ({"IfUnmodifiedSince": BEFORE}, 412),
         ({"IfUnmodifiedSince": START.replace(microsecond=0)}, None),
         ({"IfMatch": ETAG, "IfUnmodifiedSince": BEFORE}, None),

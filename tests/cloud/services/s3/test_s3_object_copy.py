@@ -89,10 +89,11 @@ def test_sources_as_clients_write_them(account: Account) -> None:
 def test_conditions(account: Account) -> None:
     etag = f'"{hashlib.md5(b"data").hexdigest()}"'
     copy(account, CopySourceIfMatch=etag, CopySourceIfUnmodifiedSince=START - timedelta(days=1))
+    copy(account, CopySourceIfModifiedSince=START + timedelta(days=1))
     for condition in (
         {"CopySourceIfMatch": '"other"'},
         {"CopySourceIfNoneMatch": etag},
-        {"CopySourceIfModifiedSince": START + timedelta(days=1)},
+        {"CopySourceIfModifiedSince": START},
         {"CopySourceIfUnmodifiedSince": START - timedelta(days=1)},
         {"IfNoneMatch": "*"},
         {"IfMatch": '"other"'},
