@@ -175,6 +175,8 @@ class Upload:
     checksum_algorithm: str | None = None
     checksum_type: str = "FULL_OBJECT"
     tags: dict[str, str] = field(default_factory=dict)
+    key_deleted: bool = False
+    """Whether the key was deleted since the upload was started."""
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,26 @@ def bad_digest(what: str) -> ServiceError:
     return ServiceError("BadDigest", f"The {what} you specified did not match the calculated checksum.", status=400)
 
 
+def conditional_conflict(header: str, key: str) -> ServiceError:
+    return ServiceError(
+        "ConditionalRequestConflict",
+        "The conditional request cannot succeed due to a conflicting operation against this resource.",
+        status=409,
+        Condition=header,
+        Key=key,
+    )
+
+
+def condition_not_implemented(header: str, additional: str) -> ServiceError:
+    return ServiceError(
+        "NotImplemented",
+        "A header you provided implies functionality that is not implemented",
+        status=501,
+        Header=header,
+        additionalMessage=additional,
+    )
+
+
 def not_implemented(parameter: str, value: object) -> ServiceError:
     return ServiceError(
         "NotImplemented",

@@ -14,7 +14,7 @@ from dataclasses import replace
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.domain.bucket import Bucket, Object
+from skylift.cloud.domain.bucket import Bucket, Object, Upload
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.s3.error import invalid_argument, no_such_key
 from skylift.cloud.store.bucket import latest, newest, version_of
@@ -118,10 +118,12 @@ def delete(tx: Tx, bucket: Bucket, key: str, version: str | None) -> s3.DeleteOb
             remove(tx, found)
         is_marker = found is not None and found.delete_marker
         return {"VersionId": version, **({"DeleteMarker": True} if is_marker else {})}
+    found = latest(tx, bucket.name, key)
+    if found is not None:
+        _note_deletion(tx, found)
     if bucket.versioning is not None:
         marker = place(tx, bucket, _marker(tx, bucket, key))
         return {"DeleteMarker": True, "VersionId": marker.version}
-    found = latest(tx, bucket.name, key)
     if found is not None:
         remove(tx, found)
     return {}
@@ -135,6 +137,12 @@ def remove(tx: Tx, found: Object) -> None:
         following = newest(tx, found.bucket, found.key)
         if following is not None:
             tx.save(replace(following, latest=True))
+
+
+def _note_deletion(tx: Tx, found: Object) -> None:
+    """Uploads under way remember it: it is in conflict with their completion where that has conditions."""
+    for upload in tx.find(Upload, bucket=found.bucket, key=found.key):
+        tx.save(replace(upload, key_deleted=True))
 
 
 def described(bucket: Bucket, found: Object) -> Version:

@@ -6,8 +6,15 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.bucket import Object
-from skylift.cloud.services.s3.error import no_such_key, not_implemented, not_modified, precondition_failed
+from skylift.cloud.domain.bucket import Object, Upload
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.services.s3.error import (
+    condition_not_implemented,
+    conditional_conflict,
+    no_such_key,
+    not_modified,
+    precondition_failed,
+)
 
 if TYPE_CHECKING:
     from aws_shapes import s3
@@ -60,13 +67,37 @@ def check_write(
     params: s3.CompleteMultipartUploadRequest | s3.CopyObjectRequest | s3.PutObjectRequest, existing: Object | None
 ) -> None:
     """A write's conditions: `If-None-Match: *` for a key that must be new, `If-Match` for one still unchanged."""
-    if "IfNoneMatch" in params:
-        if params["IfNoneMatch"] != "*":
-            raise not_implemented(_MEMBERS["IfNoneMatch"], params["IfNoneMatch"])
-        if existing is not None:
-            raise precondition_failed(_MEMBERS["IfNoneMatch"])
+    asked = [name for name in ("IfMatch", "IfNoneMatch") if name in params]
+    if len(asked) > 1:
+        headers = ",".join(_MEMBERS[name] for name in asked)
+        raise condition_not_implemented(headers, "Multiple conditional request headers present in the request")
+    if params.get("IfNoneMatch", "*") != "*":
+        raise _no_such_value("IfNoneMatch")
+    if params.get("IfMatch") == "*":
+        raise _no_such_value("IfMatch")
+    if "IfNoneMatch" in params and existing is not None:
+        raise precondition_failed(_MEMBERS["IfNoneMatch"])
     if "IfMatch" in params:
         check_match(params["IfMatch"], params["Key"], existing)
+
+
+def check_completion(params: s3.CompleteMultipartUploadRequest, upload: Upload, existing: Object | None) -> None:
+    """The conditions of a write that began with the upload: what was written to the key since is in conflict with it.
+
+    As recorded on AWS in `test_multipart_if_match_with_put` and its neighbours of LocalStack's
+    tests/aws/services/s3/test_s3_api.snapshot.json.
+    """
+    check_write(params, existing)
+    if "IfMatch" in params and existing is not None and existing.modified > upload.started:
+        raise conditional_conflict(_MEMBERS["IfMatch"], params["Key"])
+    if "IfNoneMatch" in params and upload.key_deleted:
+        raise conditional_conflict(_MEMBERS["IfNoneMatch"], params["Key"])
+
+
+def _no_such_value(member: str) -> ServiceError:
+    return condition_not_implemented(
+        _MEMBERS[member], f"We don't accept the provided value of {_MEMBERS[member]} header for this API"
+    )
 
 
 def check_match(condition: str, key: str, existing: Object | None) -> None:

@@ -22,7 +22,7 @@ from skylift.cloud.services.s3.checksum import (
 from skylift.cloud.services.s3.error import bad_digest, invalid_request, malformed_xml
 from skylift.cloud.services.s3.object import quoted
 from skylift.cloud.services.s3.operation import on_object
-from skylift.cloud.services.s3.precondition import check_write
+from skylift.cloud.services.s3.precondition import check_completion
 from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, ENCRYPTION, bucket_of
 from skylift.cloud.services.s3.upload import upload_of
 from skylift.cloud.store.bucket import completed, current
@@ -54,7 +54,7 @@ def complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) 
             f"computed: {size}"
         )
     checksums, checksum_type = _whole_checksum(params, upload, chosen)
-    check_write(params, current(tx, upload.bucket, upload.key))
+    check_completion(params, upload, current(tx, upload.bucket, upload.key))
     made = Object(
         bucket=upload.bucket,
         key=upload.key,

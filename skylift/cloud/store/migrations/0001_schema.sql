@@ -996,7 +996,8 @@ CREATE TABLE uploads (
     metadata TEXT NOT NULL,
     checksum_algorithm TEXT,
     checksum_type TEXT NOT NULL,
-    tags TEXT NOT NULL
+    tags TEXT NOT NULL,
+    key_deleted INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX uploads_by_key ON uploads (bucket, key, id);
 

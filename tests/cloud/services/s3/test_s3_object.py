@@ -104,6 +104,8 @@ def test_putting_again_replaces_and_removes_the_old_bytes(account: Account) -> N
         ({"StorageClass": "GLACIER"}, "NotImplemented", 501),
         ({"ServerSideEncryption": "aws:kms"}, "NotImplemented", 501),
         ({"IfNoneMatch": '"etag"'}, "NotImplemented", 501),
+        ({"IfMatch": "*"}, "NotImplemented", 501),
+        ({"IfMatch": '"etag"', "IfNoneMatch": "*"}, "NotImplemented", 501),
         ({"IfMatch": '"etag"'}, "NoSuchKey", 404),
     ],
 )

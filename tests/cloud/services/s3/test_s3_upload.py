@@ -100,11 +100,50 @@ def test_one_of_two_completions_that_must_be_first_wins(account: Account) -> Non
     two.complete(second, IfNoneMatch="*")
     with refused("PreconditionFailed", status=412):
         one.complete(first, IfNoneMatch="*")
-    one.complete(first, IfMatch=head(account)["ETag"])
-    assert account.get("bucket", "key") == b"one"
     other = Sender(account, Key="missing")
     with refused("NoSuchKey", status=404):
         other.complete(other.part(1, b"x"), IfMatch='"etag"')
+
+
+def test_a_condition_is_in_conflict_with_what_was_written_during_the_upload(account: Account) -> None:
+    """`test_multipart_if_match_with_put` and `..._put_identical`, as recorded on AWS in LocalStack's
+    test_s3_api.snapshot.json."""
+    before = account.put("bucket", "key", b"before")
+    account.pass_time(seconds=1)
+    sender = Sender(account)
+    part = sender.part(1, b"after")
+    account.pass_time(seconds=1)
+    during = account.put("bucket", "key", b"during")
+    with refused("PreconditionFailed", status=412):
+        sender.complete(part, IfMatch=before["ETag"])
+    with refused("ConditionalRequestConflict", "conflicting operation", status=409):
+        sender.complete(part, IfMatch=during["ETag"])
+    account.put("bucket", "key", b"before")
+    with refused("ConditionalRequestConflict", status=409):
+        sender.complete(part, IfMatch=before["ETag"])
+    account.pass_time(seconds=1)
+    again = Sender(account)
+    again.complete(again.part(1, b"after"), IfMatch=before["ETag"])
+    assert account.get("bucket", "key") == b"after"
+
+
+@pytest.mark.parametrize("versioning", [None, "Enabled"])
+def test_a_condition_is_in_conflict_with_a_deletion_during_the_upload(account: Account, versioning: str | None) -> None:
+    """`test_multipart_if_none_match_with_delete` of the same."""
+    if versioning:
+        account.s3("PutBucketVersioning", Bucket="bucket", VersioningConfiguration={"Status": versioning})
+    account.s3("DeleteObject", Bucket="bucket", Key="key")
+    untouched = Sender(account, Key="other")
+    account.put("bucket", "key", b"before")
+    sender = Sender(account)
+    part = sender.part(1, b"after")
+    account.s3("DeleteObject", Bucket="bucket", Key="key")
+    with refused("ConditionalRequestConflict", status=409):
+        sender.complete(part, IfNoneMatch="*")
+    again = Sender(account)
+    again.complete(again.part(1, b"after"), IfNoneMatch="*")
+    untouched.complete(untouched.part(1, b"other"), IfNoneMatch="*")
+    assert account.get("bucket", "key") == b"after"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

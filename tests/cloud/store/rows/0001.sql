@@ -239,7 +239,7 @@ INSERT INTO objects VALUES (
     'null', 1, 0
 );
 INSERT INTO uploads VALUES (
-    'upload', 'bucket', 'big', '2026-01-01T00:00:00+00:00', 'arn', 'text/csv', '{}', '{}', NULL, 'FULL_OBJECT', '{}'
+    'upload', 'bucket', 'big', '2026-01-01T00:00:00+00:00', 'arn', 'text/csv', '{}', '{}', NULL, 'FULL_OBJECT', '{}', 0
 );
 INSERT INTO parts VALUES (
     'upload', 1, 4, 'md5', '2026-01-01T00:00:00+00:00', '[{"file":"g","offset":0,"length":4}]', '{}'
