@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from skylift.cloud.domain.launch_request import LaunchRequest
+from skylift.cloud.domain.launch_template import TemplateSpec
+
 Market = Literal["on-demand", "spot"]
 MARKETS: tuple[Market, ...] = ("on-demand", "spot")
 
@@ -16,8 +19,35 @@ FleetState = Literal["submitted", "active", "deleted", "failed", "deleted_runnin
 
 
 @dataclass(frozen=True)
+class FleetOverride:
+    """What a fleet asks for other than its launch template does.
+
+    `launch` takes the place of the template's data. `max_price` is in USD an hour, as the request spells it. `weight`
+    is how many units an instance counts for. `requirements` are EC2's InstanceRequirements, in its members: they stand
+    for all types that meet them.
+    """
+
+    launch: LaunchRequest = field(default_factory=LaunchRequest)
+    max_price: str | None = None
+    subnet_ids: tuple[str, ...] = ()
+    zone: str | None = None
+    zone_id: str | None = None
+    weight: float | None = None
+    priority: float | None = None
+    requirements: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class FleetConfig:
+    """A launch template of a fleet, and the overrides that it is launched with in turn."""
+
+    template: TemplateSpec
+    overrides: tuple[FleetOverride, ...] = ()
+
+
+@dataclass(frozen=True)
 class Fleet:
-    """Intent: how many units of which market, from which launch templates (`configs`, as they came), until when.
+    """Intent: how many units of which market, from which launch templates, until when.
 
     `replace_unhealthy` makes no difference: a server that fails is off, and a server that is off is replaced. `errors`
     are those that an instant fleet's answer had in addition to its instances. `trouble` is why the last attempt to
@@ -29,7 +59,7 @@ class Fleet:
     type: FleetType
     state: FleetState
     created: datetime
-    configs: list[dict[str, Any]]
+    configs: list[FleetConfig]
     on_demand_target: int
     spot_target: int
     default_market: Market

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
+
+from skylift.cloud.domain.launch_request import LaunchRequest
 
 Behavior = Literal["terminate", "stop"]
 
@@ -13,7 +15,7 @@ Behavior = Literal["terminate", "stop"]
 class SpotRequest:
     """A wish for one spot instance, and what became of it.
 
-    `launch` is what RunInstances is to be asked, `instance_tags` what the instance has besides, of a launch template
+    `launch` is the instance's, `instance_tags` what the instance has besides, of a launch template
     for example. `max_price` None is what the type costs on demand. A launch that comes to nothing is tried again not
     before `not_before`, later after each of `failures`.
     """
@@ -21,7 +23,7 @@ class SpotRequest:
     id: str
     type: Literal["one-time", "persistent"]
     created: datetime
-    launch: dict[str, Any]
+    launch: LaunchRequest
     instance_type: str
     max_price: float | None
     behavior: Behavior

@@ -45,7 +45,7 @@ LISTS = (
     *(("ec2", f"Describe{what}") for what in ("Vpcs", "Subnets", "RouteTables", "SecurityGroups", "NetworkAcls")),
     *(("ec2", f"Describe{what}") for what in ("Instances", "InstanceStatus", "Volumes", "Images", "KeyPairs", "Tags")),
     *(("ec2", f"Describe{what}") for what in ("NetworkInterfaces", "Addresses", "NatGateways", "LaunchTemplates")),
-    *(("ec2", f"Describe{what}") for what in ("SpotInstanceRequests", "SpotPriceHistory")),
+    *(("ec2", f"Describe{what}") for what in ("SpotInstanceRequests", "SpotPriceHistory", "Fleets")),
     *(("skylift", f"Describe{what}") for what in ("SpotPrices", "Capacity", "Quotas", "Interruptions")),
     *(("iam", f"List{what}") for what in ("Users", "Groups", "Roles", "InstanceProfiles", "Policies")),
     *(("s3", "ListBuckets"), ("ssm", "DescribeParameters")),

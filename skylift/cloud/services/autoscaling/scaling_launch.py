@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest, MarketRequest
 from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion, TemplateSpec
 from skylift.cloud.domain.scaling_group import GROUP_TAG, ScalingGroup, Wanted
 from skylift.cloud.services.api.instance_type import instance_type
@@ -18,14 +18,11 @@ from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2 import launch_check
 from skylift.cloud.services.ec2.image import usable_image
 from skylift.cloud.services.ec2.instance import ending
-from skylift.cloud.services.ec2.launch import refuse_other_architecture, run_instances
+from skylift.cloud.services.ec2.launch import launch as launch_instances
+from skylift.cloud.services.ec2.launch import refuse_other_architecture
 from skylift.cloud.services.ec2.launch_template import template_of, version_of
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.store.database import Tx
-
-if TYPE_CHECKING:
-    from aws_shapes import ec2
-
 
 ROLE = "AWSServiceRoleForAutoScaling"
 SESSION = "AutoScaling"
@@ -56,35 +53,25 @@ def by(account: str, region: str) -> Callable[[Tx, ScalingGroup, Wanted], Instan
 def launch(tx: Tx, caller: Caller, group: ScalingGroup, wanted: Wanted) -> Instance:
     """An instance on its way, with the group's tags. Raises RunInstances' errors; the transaction is then not to be
     committed."""
-    answer = run_instances(tx, caller, request(tx, wanted))
-    instance = tx.get(Instance, id=answer["Instances"][0]["InstanceId"])
-    assert instance is not None
+    (instance,) = launch_instances(tx, caller, request(tx, wanted))
     tags = {tag.key: tag.value for tag in group.tags if tag.propagate}
     tagged = replace(instance, tags={**instance.tags, **tags, GROUP_TAG: group.name})
     tx.save(tagged)
     return tagged
 
 
-def request(tx: Tx, wanted: Wanted) -> ec2.RunInstancesRequest:
-    """RunInstances' parameters. The subnet stands in the template's network interface, where that has one."""
+def request(tx: Tx, wanted: Wanted) -> LaunchRequest:
+    """The launch of one instance. The subnet stands in the template's network interface, where that has one."""
     version = _version(tx, wanted.template)
-    launch: ec2.RunInstancesRequest = {
-        "LaunchTemplate": {"LaunchTemplateId": version.template_id, "Version": str(version.number)},
-        "MinCount": 1,
-        "MaxCount": 1,
-    }
-    if wanted.type:
-        launch["InstanceType"] = wanted.type
-    if wanted.image_id:
-        launch["ImageId"] = wanted.image_id
-    if wanted.market == "spot":
-        spot: ec2.SpotMarketOptions = {"MaxPrice": wanted.max_price} if wanted.max_price else {}
-        launch["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": spot}
-    if version.data.get("NetworkInterfaces"):
-        launch["NetworkInterfaces"] = [{"DeviceIndex": 0, "SubnetId": wanted.subnet_id}]
-    else:
-        launch["SubnetId"] = wanted.subnet_id
-    return launch
+    in_interface = bool(version.data.get("NetworkInterfaces"))
+    return LaunchRequest(
+        template={"LaunchTemplateId": version.template_id, "Version": str(version.number)},
+        type=wanted.type or None,
+        image=wanted.image_id or None,
+        market=MarketRequest("spot", max_price=wanted.max_price or None) if wanted.market == "spot" else None,
+        interfaces=(InterfaceRequest(index=0, subnet_id=wanted.subnet_id),) if in_interface else None,
+        subnet_id=None if in_interface else wanted.subnet_id,
+    )
 
 
 def end(tx: Tx, instance_id: str) -> None:
@@ -116,13 +103,13 @@ def check_template(tx: Tx, caller: Caller, spec: TemplateSpec, kind: str = "", i
     """Raises ValidationError where nothing could be launched from the template as it is."""
     try:
         _version(tx, spec)
-        by_id: ec2.LaunchTemplateSpecification = {
+        by_id: TemplateSpec = {
             "LaunchTemplateId": spec["LaunchTemplateId"],
             "Version": spec.get("Version", DEFAULT_VERSION),
         }
-        data, _ = with_template(tx, {"LaunchTemplate": by_id, "MinCount": 1, "MaxCount": 1})
-        image_id = image_id or data.get("ImageId", "")
-        kind = kind or data.get("InstanceType", "")
+        whole, _ = with_template(tx, LaunchRequest(template=by_id))
+        image_id = image_id or whole.image or ""
+        kind = kind or whole.type or ""
         if not image_id or not kind:
             raise invalid(f"The launch template has no {'InstanceType' if image_id else 'ImageId'}.")
         image = usable_image(tx, image_id_for(tx, caller, image_id))
@@ -139,7 +126,7 @@ def may_launch(tx: Tx, caller: Caller, spec: TemplateSpec, subnet_id: str) -> It
     except ServiceError:
         return
     wanted: TemplateSpec = {"LaunchTemplateId": template.id, "Version": spec.get("Version") or DEFAULT_VERSION}
-    yield from launch_check.checks(tx, caller, request(tx, Wanted(subnet_id, "", wanted)))
+    yield from launch_check.of_launch(tx, caller, request(tx, Wanted(subnet_id, "", wanted)))
 
 
 def _version(tx: Tx, spec: TemplateSpec) -> LaunchTemplateVersion:

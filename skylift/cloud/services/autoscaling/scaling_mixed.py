@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from skylift.catalogue import on_demand
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.launch_request import LaunchRequest
 from skylift.cloud.domain.launch_template import LaunchTemplateVersion, TemplateSpec
 from skylift.cloud.domain.scaling_group import (
     COUNTED,
@@ -108,7 +109,7 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
         room = free_room(tx, kind, place.zone, place.market)
         spot = place.market == "spot"
         offer = Offer(
-            Pool(kind, place.zone, 1, priority, None, {"SubnetId": place.subnet_id, "MinCount": 1, "MaxCount": 1}, {}),
+            Pool(kind, place.zone, 1, priority, None, LaunchRequest(subnet_id=place.subnet_id), {}),
             room=math.inf if room is None else room,
             price=spot_price(tx, kind, place.zone) if spot else on_demand(kind, region),
             units=have[kind, place.zone],

@@ -5,16 +5,18 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concept
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.launch_request import DeviceRequest, VolumeRequest
 from skylift.cloud.domain.volume import BlockDevice, Snapshot
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import missing
+from skylift.cloud.services.api.tag import Tagged
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE, devices_of
 from skylift.cloud.services.ebs.volume_attachment import checked_device
 from skylift.cloud.services.ebs.volume_making import (
@@ -35,113 +37,167 @@ MOST = 28
 """How many volumes an instance may have, the root volume among them."""
 
 
-class Mapped(TypedDict):
-    """The part of a request that maps volumes to an instance."""
+def device_requests(
+    mappings: Iterable[ec2.BlockDeviceMapping | ec2.FleetBlockDeviceMappingRequest],
+) -> tuple[DeviceRequest, ...]:
+    """The BlockDeviceMappings of a request, parsed."""
+    return tuple(
+        DeviceRequest(
+            device=one.get("DeviceName"),
+            virtual_name=one.get("VirtualName"),
+            left_out=True if "NoDevice" in one else None,
+            volume=_volume_request(one["Ebs"]) if "Ebs" in one else None,
+        )
+        for one in mappings
+    )
 
-    BlockDeviceMappings: NotRequired[list[ec2.BlockDeviceMapping]]
+
+def _volume_request(asked: ec2.EbsBlockDevice | ec2.FleetEbsBlockDeviceRequest) -> VolumeRequest:
+    return VolumeRequest(
+        size_gib=asked.get("VolumeSize"),
+        type=asked.get("VolumeType"),
+        iops=asked.get("Iops"),
+        throughput=asked.get("Throughput"),
+        snapshot_id=asked.get("SnapshotId"),
+        delete_on_termination=asked.get("DeleteOnTermination"),
+    )
 
 
-def wanted_devices(tx: Tx, image: Image, mappings: Sequence[ec2.BlockDeviceMapping]) -> list[BlockDevice]:
-    """The root volume first. Raises where a mapping cannot be carried out."""
+def device_mapping(request: DeviceRequest) -> ec2.BlockDeviceMapping:
+    """A request as EC2 answers it: what was asked for, and nothing else."""
+    shown: ec2.BlockDeviceMapping = {}
+    if request.device is not None:
+        shown["DeviceName"] = request.device
+    if request.virtual_name is not None:
+        shown["VirtualName"] = request.virtual_name
+    if request.left_out:
+        shown["NoDevice"] = ""
+    if request.volume is not None:
+        shown["Ebs"] = _volume_view(request.volume)
+    return shown
+
+
+def _volume_view(asked: VolumeRequest) -> ec2.EbsBlockDevice:
+    shown: ec2.EbsBlockDevice = {}
+    if asked.size_gib is not None:
+        shown["VolumeSize"] = asked.size_gib
+    if asked.type is not None:
+        shown["VolumeType"] = asked.type
+    if asked.iops is not None:
+        shown["Iops"] = asked.iops
+    if asked.throughput is not None:
+        shown["Throughput"] = asked.throughput
+    if asked.snapshot_id is not None:
+        shown["SnapshotId"] = asked.snapshot_id
+    if asked.delete_on_termination is not None:
+        shown["DeleteOnTermination"] = asked.delete_on_termination
+    return shown
+
+
+def wanted_devices(tx: Tx, image: Image, requests: Sequence[DeviceRequest]) -> list[BlockDevice]:
+    """The root volume first. Raises where one cannot be carried out."""
     devices = {one.device: one for one in devices_of(image)}
     seen: set[str] = set()
-    for mapping in mappings:
-        name = mapping.get("DeviceName")
+    for request in requests:
+        name = request.device
         if not name:
             raise missing("DeviceName")
         if name in seen:
             raise _wrong(f"Duplicate device name {name}")
         seen.add(name)
-        if "VirtualName" in mapping and "Ebs" not in mapping and "NoDevice" not in mapping:
+        if request.virtual_name is not None and request.volume is None and not request.left_out:
             # With Ebs it has no effect; alone it asks for a disk of the machine itself.
             raise ServiceError(
                 "UnsupportedOperation",
                 "This cloud does not carry out BlockDeviceMappings.VirtualName: its servers have no instance store.",
             )
-        if "NoDevice" in mapping:
+        asked = request.volume or VolumeRequest()
+        if request.left_out:
             if name == ROOT_DEVICE:
                 raise _wrong(f"The root device {ROOT_DEVICE} cannot be left out.")
             devices.pop(name, None)
         elif name == ROOT_DEVICE:
-            devices[name] = _root(image, devices[name], mapping.get("Ebs") or {})
+            devices[name] = _root(image, devices[name], asked)
         else:
-            devices[checked_device(name)] = _data(tx, name, devices.get(name), mapping.get("Ebs") or {})
+            devices[checked_device(name)] = _data(tx, name, devices.get(name), asked)
     if len(devices) > MOST:
         raise ServiceError("AttachmentLimitExceeded", f"An instance has at most {MOST} volumes.")
     return list(devices.values())
 
 
-def checks(tx: Tx, caller: Caller, image: Image | None, zone: str | None, params: Mapped) -> Iterator[Check]:
+def checks(
+    tx: Tx, caller: Caller, image: Image | None, zone: str | None, requests: Sequence[DeviceRequest], tags: Tagged
+) -> Iterator[Check]:
     """The checks of each volume that a launch makes, and of its snapshot."""
-    mappings = {one.get("DeviceName", ""): one for one in params.get("BlockDeviceMappings") or []}
+    named = {one.device or "": one for one in requests}
     devices = {one.device: one for one in devices_of(image)} if image else {}
-    for name in dict.fromkeys((*devices, *mappings)):
-        mapping: ec2.BlockDeviceMapping = mappings.get(name, {})
+    for name in dict.fromkeys((*devices, *named)):
+        request = named.get(name, DeviceRequest())
         device = devices.get(name)
-        if "NoDevice" in mapping:
+        if request.left_out:
             continue
-        asked = mapping.get("Ebs") or {}
-        snapshot_id = asked.get("SnapshotId") or (device.snapshot_id if device else None)
+        asked = request.volume or VolumeRequest()
+        snapshot_id = asked.snapshot_id or (device.snapshot_id if device else None)
         snapshot = tx.get(Snapshot, id=snapshot_id) if snapshot_id else None
         context = condition_keys(
-            kind=asked.get("VolumeType") or (device.type if device else DEFAULT_TYPE),
-            size=asked.get("VolumeSize") or (device.size_gib if device else snapshot.size_gib if snapshot else None),
-            iops=asked.get("Iops"),
-            throughput=asked.get("Throughput"),
+            kind=asked.type or (device.type if device else DEFAULT_TYPE),
+            size=asked.size_gib or (device.size_gib if device else snapshot.size_gib if snapshot else None),
+            iops=asked.iops,
+            throughput=asked.throughput,
             parent=arn_of_snapshot(caller, snapshot_id),
         )
         if zone:
             context["ec2:AvailabilityZone"] = zone
-        yield from making(caller, "RunInstances", "volume", params, more=context)
-        if asked.get("SnapshotId"):
-            yield on_row(tx, caller, "ec2:RunInstances", Snapshot, asked["SnapshotId"])
+        yield from making(caller, "RunInstances", "volume", tags, more=context)
+        if asked.snapshot_id:
+            yield on_row(tx, caller, "ec2:RunInstances", Snapshot, asked.snapshot_id)
 
 
-def _root(image: Image, below: BlockDevice, asked: ec2.EbsBlockDevice) -> BlockDevice:
+def _root(image: Image, below: BlockDevice, asked: VolumeRequest) -> BlockDevice:
     """A launch may change a root volume's size, type and deletion, not its snapshot."""
-    size = asked.get("VolumeSize", below.size_gib)
+    size = below.size_gib if asked.size_gib is None else asked.size_gib
     if size < image.size_gib:
         raise _wrong(f"Volume of size {size}GB is smaller than image '{image.id}', expect size >= {image.size_gib}GB")
-    if asked.get("SnapshotId") not in (None, image.snapshot_id):
+    if asked.snapshot_id not in (None, image.snapshot_id):
         raise _wrong(f"The snapshot of the root device is that of '{image.id}'; it cannot be changed.")
-    kind = asked.get("VolumeType", below.type)
+    kind = below.type if asked.type is None else asked.type
     if kind in ("st1", "sc1"):
         raise _wrong(f"A volume of type {kind} cannot be a root volume.")
     refuse_size(kind, max(size, 4) if kind in ("io1", "io2") else size)
     iops, throughput = _speed(kind, size, below, asked)
-    ends = asked.get("DeleteOnTermination", below.delete_on_termination)
-    bounded = below.bounded or "VolumeSize" in asked
+    ends = below.delete_on_termination if asked.delete_on_termination is None else asked.delete_on_termination
+    bounded = below.bounded or asked.size_gib is not None
     return BlockDevice(ROOT_DEVICE, size, kind, iops, throughput, image.snapshot_id, ends, bounded)
 
 
-def _data(tx: Tx, name: str, below: BlockDevice | None, asked: ec2.EbsBlockDevice) -> BlockDevice:
-    snapshot_id = asked.get("SnapshotId") or (below.snapshot_id if below else None)
+def _data(tx: Tx, name: str, below: BlockDevice | None, asked: VolumeRequest) -> BlockDevice:
+    snapshot_id = asked.snapshot_id or (below.snapshot_id if below else None)
     size = _size(tx, below, asked)
-    kind = asked.get("VolumeType") or (below.type if below else DEFAULT_TYPE)
+    kind = asked.type or (below.type if below else DEFAULT_TYPE)
     refuse_size(kind, size)
     iops, throughput = _speed(kind, size, below, asked)
-    ends = asked.get("DeleteOnTermination", below.delete_on_termination if below else True)
+    ends = asked.delete_on_termination
+    if ends is None:
+        ends = below.delete_on_termination if below else True
     return BlockDevice(name, size, kind, iops, throughput, snapshot_id, ends)
 
 
-def _size(tx: Tx, below: BlockDevice | None, asked: ec2.EbsBlockDevice) -> int:
-    if asked.get("SnapshotId") or below is None or below.snapshot_id is None:
-        return wanted_size(tx, asked.get("SnapshotId"), asked.get("VolumeSize", below.size_gib if below else None))
+def _size(tx: Tx, below: BlockDevice | None, asked: VolumeRequest) -> int:
+    size = below.size_gib if below and asked.size_gib is None else asked.size_gib
+    if asked.snapshot_id or below is None or below.snapshot_id is None or size is None:
+        return wanted_size(tx, asked.snapshot_id, size)
     # Of an image that is being made, the snapshot is not there yet.
-    size = asked.get("VolumeSize", below.size_gib)
     snapshot = tx.get(Snapshot, id=below.snapshot_id)
     refuse_smaller(size, below.snapshot_id, snapshot.size_gib if snapshot else below.size_gib)
     return size
 
 
-def _speed(kind: str, size: int, below: BlockDevice | None, asked: ec2.EbsBlockDevice) -> Speed:
-    same = below is not None and below.type == kind and kind != "gp2"
-    return speed(
-        kind,
-        size,
-        asked.get("Iops", below.iops if below and same else None),
-        asked.get("Throughput", below.throughput if below and same else None),
-    )
+def _speed(kind: str, size: int, below: BlockDevice | None, asked: VolumeRequest) -> Speed:
+    iops, throughput = asked.iops, asked.throughput
+    if below is not None and below.type == kind and kind != "gp2":
+        iops = below.iops if iops is None else iops
+        throughput = below.throughput if throughput is None else throughput
+    return speed(kind, size, iops, throughput)
 
 
 def _wrong(message: str) -> ServiceError:

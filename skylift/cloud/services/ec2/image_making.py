@@ -18,7 +18,7 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import Tags, specified
-from skylift.cloud.services.ebs.block_device import wanted_devices
+from skylift.cloud.services.ebs.block_device import device_requests, wanted_devices
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE, devices_of
 from skylift.cloud.services.ebs.snapshot_making import new_snapshot
 from skylift.cloud.services.ec2.image import existing_image, usable_image
@@ -76,7 +76,7 @@ def create(tx: Tx, _caller: Caller, params: ec2.CreateImageRequest) -> ec2.Creat
     of_device = {one.device: one for one in volumes}
     devices = [
         _captured(tx, device, of_device.get(device.device), image, tags.get("snapshot", {}))
-        for device in wanted_devices(tx, image, params.get("BlockDeviceMappings") or [])
+        for device in wanted_devices(tx, image, device_requests(params.get("BlockDeviceMappings") or []))
     ]
     tx.add(replace(image, snapshot_id=devices[0].snapshot_id, devices=tuple(devices)))
     if instance.state == "running" and not image.no_reboot:

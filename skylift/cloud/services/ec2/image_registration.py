@@ -17,7 +17,7 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id
 from skylift.cloud.services.api.tag import tags_for
-from skylift.cloud.services.ebs.block_device import wanted_devices
+from skylift.cloud.services.ebs.block_device import device_requests, wanted_devices
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.ebs.volume_making import usable_snapshot
 from skylift.cloud.services.ec2.image_making import checked_description, free_name
@@ -59,7 +59,7 @@ def register(tx: Tx, _caller: Caller, params: ec2.RegisterImageRequest) -> ec2.R
         tags=tags_for(params, "image"),
         snapshot_id=snapshot.id,
     )
-    devices = wanted_devices(tx, image, mappings)
+    devices = wanted_devices(tx, image, device_requests(mappings))
     tx.add(replace(image, devices=tuple(devices)))
     return {"ImageId": image.id}
 

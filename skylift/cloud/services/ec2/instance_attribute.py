@@ -24,6 +24,7 @@ from skylift.cloud.services.ec2.instance_type import refuse_unless_offered
 from skylift.cloud.services.ec2.instance_view import InstanceContext, view
 from skylift.cloud.services.ec2.instance_view import metadata_options as shown_options
 from skylift.cloud.services.ec2.launch import metadata_options, refuse_other_architecture, shutdown_behavior, user_data
+from skylift.cloud.services.ec2.launch_request import metadata_request
 from skylift.cloud.services.ec2.legacy_attribute import as_structure
 from skylift.cloud.services.ec2.metadata_defaults import refuse_tokenless
 from skylift.cloud.services.ec2.spot_option import not_protected, not_stopped
@@ -79,7 +80,7 @@ def modify_metadata_options(
         raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
     if not any(name not in ("InstanceId", "DryRun") for name in params):
         raise missing("HttpTokens")
-    changed = replace(instance, metadata=metadata_options(instance.metadata, params))
+    changed = replace(instance, metadata=metadata_options(instance.metadata, metadata_request(params)))
     if "HttpTokens" in params:
         refuse_tokenless(tx, caller.account, changed.metadata)
     if changed.metadata.tags == "enabled":

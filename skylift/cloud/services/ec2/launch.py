@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, InstanceProfile
 from skylift.cloud.domain.instance import Image, Instance, KeyPair, MetadataOptions
+from skylift.cloud.domain.launch_request import LaunchRequest, MetadataRequest
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.domain.volume import BlockDevice, Volume
 from skylift.cloud.services.api.client_token import remember, result_of
@@ -31,7 +32,7 @@ from skylift.cloud.services.ec2.launch_market import Terms, available_count, wit
 from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
 from skylift.cloud.services.ec2.launch_parameter import LAUNCH
 from skylift.cloud.services.ec2.launch_place import LaunchInterface, Place, place
-from skylift.cloud.services.ec2.launch_request import LaunchRequest
+from skylift.cloud.services.ec2.launch_request import launch_request, tagged
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.ec2.metadata_defaults import default_options, refuse_tokenless
 from skylift.cloud.services.ec2.placement_group import Room, refuse_without_room, room_for
@@ -56,22 +57,31 @@ Value = TypeVar("Value", bound=str)
 
 
 def run_instances(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> ec2.Reservation:
-    return _Launch(tx, caller, params).run()
+    made_before = result_of(tx, "RunInstances", params)
+    if made_before:
+        return _answer(tx, caller, _repeated(tx, made_before))
+    refuse_other_values(params, NEUTRAL)
+    instances = launch(tx, caller, launch_request(params))
+    remember(tx, "RunInstances", params, instances[0].reservation_id)
+    return _answer(tx, caller, instances)
+
+
+def launch(tx: Tx, caller: Caller, request: LaunchRequest) -> list[Instance]:
+    """The instances that a request asks for, at least one. Raises RunInstances' errors."""
+    whole, template_tags = with_template(tx, request)
+    wish = market_wish(tx, whole)
+    return _Launch(tx, caller, whole, template_tags=template_tags, wish=wish).make()
 
 
 def refuse_launch(tx: Tx, caller: Caller, request: SpotRequest, *, on_market: bool = True) -> None:
     """Raises what a launch for this request would; without `on_market` whatever price and room are now."""
-    _Launch(tx, caller, _of_one(request), request).plan(on_market=on_market)
+    _Launch(tx, caller, request.launch, spot=request, template_tags=request.instance_tags).plan(on_market=on_market)
 
 
 def launch_for(tx: Tx, caller: Caller, request: SpotRequest) -> Instance:
     """The instance that a request asks for."""
-    (instance,) = _Launch(tx, caller, _of_one(request), request).make()
+    (instance,) = _Launch(tx, caller, request.launch, spot=request, template_tags=request.instance_tags).make()
     return instance
-
-
-def _of_one(request: SpotRequest) -> ec2.RunInstancesRequest:
-    return {**cast("ec2.RunInstancesRequest", request.launch), "MinCount": 1, "MaxCount": 1}
 
 
 @dataclass(frozen=True)
@@ -95,36 +105,29 @@ class _Plan:
 
 
 class _Launch:
-    """One launch, of a request with or without a launch template.
+    """One launch; what its template has is in the request already.
 
-    `spot` is the spot request that this launch is for; one of RunInstances makes a spot request for each instance.
+    `spot` is the spot request that this launch is for. `wish` makes a spot request for each instance.
     """
 
     def __init__(
-        self, tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, spot: SpotRequest | None = None
+        self,
+        tx: Tx,
+        caller: Caller,
+        request: LaunchRequest,
+        *,
+        template_tags: Tags,
+        spot: SpotRequest | None = None,
+        wish: SpotWish | None = None,
     ) -> None:
         self._tx = tx
         self._caller = caller
-        self._params = params
-        self._request = LaunchRequest.of(params)
+        self._request = request
+        self._template_tags = template_tags
         self._spot = spot
-        self._wish: SpotWish | None = None
-        self._terms = Terms("spot", spot.max_price) if spot else Terms()
-        self._template_tags: Tags = spot.instance_tags if spot else {}
-
-    def run(self) -> ec2.Reservation:
-        made_before = result_of(self._tx, "RunInstances", self._params)
-        if made_before:
-            return self._answer(self._repeated(made_before), made_before)
-        whole, self._template_tags = with_template(self._tx, self._params)
-        asked, self._params = self._params, whole
-        self._request = LaunchRequest.of(whole)
-        self._wish = market_wish(self._tx, self._request)
-        if self._wish is not None:
-            self._terms = Terms("spot", self._wish.max_price)
-        instances = self.make()
-        remember(self._tx, "RunInstances", asked, instances[0].reservation_id)
-        return self._answer(instances, instances[0].reservation_id)
+        self._wish = wish
+        on_spot = wish or spot
+        self._terms = Terms("spot", on_spot.max_price) if on_spot else Terms()
 
     def make(self) -> list[Instance]:
         plan, reservation_id = self.plan(), new_id("r")
@@ -135,43 +138,32 @@ class _Launch:
 
     def plan(self, *, on_market: bool = True) -> _Plan:
         """Checks the launch. Nothing is written. Raises RunInstances' errors."""
-        refuse_other_values(self._params, NEUTRAL)
         image = self._image()
         kind = self._type(image)
         self._request = request = with_zone_of_host(self._tx, self._request, kind)
         placed = with_zone(self._tx, request, self._terms) if on_market else request
         where = place(self._tx, self._caller, placed)
         refuse_unless_offered(kind, where.subnet.zone)
-        devices = wanted_devices(self._tx, image, request.devices)
+        devices = wanted_devices(self._tx, image, request.devices or ())
         key = self._key()
         profile = wanted_profile(self._tx, request.profile)
         encoded = user_data(request.user_data)
         behavior = self._shutdown_behavior()
         metadata = self._metadata()
         tags = specified(
-            {"TagSpecifications": list(request.tags)},
+            tagged(request),
             *("instance", "volume", "network-interface"),
             *([REQUEST] if self._wish else []),
         )
         if metadata.tags == "enabled":
             check_metadata_keys(tags.get("instance", {}))
-        room = room_for(self._tx, request.placement, kind, where.subnet.zone)
+        room = room_for(self._tx, request.place, kind, where.subnet.zone)
         spot = self._terms.market == "spot"
-        hosts = host_placement(self._tx, request.placement, kind, where.subnet, spot=spot)
+        hosts = host_placement(self._tx, request.place, kind, where.subnet, spot=spot)
         addresses = self._addresses(kind, where, room, hosts, on_market=on_market)
         return _Plan(
             image, kind, where, devices, key, profile, encoded, behavior, metadata, tags, room, hosts, addresses
         )
-
-    def _repeated(self, reservation_id: str) -> list[Instance]:
-        instances = self._tx.find(Instance, reservation_id=reservation_id)
-        if all(instance.state == "terminated" for instance in instances):
-            raise ServiceError(
-                "IdempotentInstanceTerminated",
-                "The client token you have provided is associated with a terminated instance. "
-                "Please use a different client token.",
-            )
-        return instances
 
     def _image(self) -> Image:
         if not self._request.image:
@@ -194,7 +186,7 @@ class _Launch:
 
     def _metadata(self) -> MetadataOptions:
         defaults = default_options(self._tx, self._caller.account)
-        options = metadata_options(defaults, self._request.metadata)
+        options = metadata_options(defaults, self._request.metadata or MetadataRequest())
         refuse_tokenless(self._tx, self._caller.account, options)
         return options
 
@@ -240,7 +232,7 @@ class _Launch:
     def _make(self, plan: _Plan, reservation_id: str, given: list[tuple[str, ...]], index: int) -> Instance:
         tags, room, subnet = plan.tags, plan.room, plan.where.subnet
         request = self._spot or (
-            self._wish.request(self._tx, self._params, self._template_tags, tags.get(REQUEST, {}))
+            self._wish.request(self._tx, self._request, self._template_tags, tags.get(REQUEST, {}))
             if self._wish
             else None
         )
@@ -260,10 +252,10 @@ class _Launch:
             profile_id=plan.profile.id if plan.profile else None,
             client_token=self._request.client_token,
             shutdown_behavior=plan.shutdown_behavior,
-            termination_protected=self._request.termination_protected,
-            stop_protected=self._request.stop_protected,
+            termination_protected=self._request.termination_protected or False,
+            stop_protected=self._request.stop_protected or False,
             metadata=plan.metadata,
-            detailed_monitoring=self._request.detailed_monitoring,
+            detailed_monitoring=self._request.detailed_monitoring or False,
             placement_group=room.group.name if room else "",
             placement_group_id=room.group.id if room else None,
             partition=next(room.partitions) if room else None,
@@ -329,10 +321,22 @@ class _Launch:
         else:
             self._tx.save(interface)
 
-    def _answer(self, instances: list[Instance], reservation_id: str) -> ec2.Reservation:
-        context = InstanceContext.of(self._tx, self._caller, instances)
-        shown = [view(instance, context) for instance in instances]
-        return reservation(shown, reservation_id, self._caller.account)
+
+def _repeated(tx: Tx, reservation_id: str) -> list[Instance]:
+    instances = tx.find(Instance, reservation_id=reservation_id)
+    if all(instance.state == "terminated" for instance in instances):
+        raise ServiceError(
+            "IdempotentInstanceTerminated",
+            "The client token you have provided is associated with a terminated instance. "
+            "Please use a different client token.",
+        )
+    return instances
+
+
+def _answer(tx: Tx, caller: Caller, instances: list[Instance]) -> ec2.Reservation:
+    context = InstanceContext.of(tx, caller, instances)
+    shown = [view(instance, context) for instance in instances]
+    return reservation(shown, instances[0].reservation_id, caller.account)
 
 
 def refuse_other_architecture(kind: InstanceType, image: Image) -> None:
@@ -358,25 +362,16 @@ def user_data(text: str | None) -> str | None:
     return base64.b64encode(content).decode()
 
 
-class MetadataWish(TypedDict):
-    """The options of an instance's metadata service that launches and changes ask for."""
-
-    HttpTokens: NotRequired[str]
-    HttpEndpoint: NotRequired[str]
-    HttpPutResponseHopLimit: NotRequired[int]
-    InstanceMetadataTags: NotRequired[str]
-
-
-def metadata_options(before: MetadataOptions, asked: MetadataWish) -> MetadataOptions:
+def metadata_options(before: MetadataOptions, asked: MetadataRequest) -> MetadataOptions:
     """The options with those changed that a request names."""
-    hops = asked.get("HttpPutResponseHopLimit", before.hop_limit)
+    hops = before.hop_limit if asked.hop_limit is None else asked.hop_limit
     if not 1 <= hops <= 64:
         raise invalid_value(hops, "HttpPutResponseHopLimit", "It has to be between 1 and 64.")
     return MetadataOptions(
-        tokens=_one_of(asked.get("HttpTokens"), "HttpTokens", TOKENS, before.tokens),
-        endpoint=_one_of(asked.get("HttpEndpoint"), "HttpEndpoint", SWITCH, before.endpoint),
+        tokens=_one_of(asked.tokens, "HttpTokens", TOKENS, before.tokens),
+        endpoint=_one_of(asked.endpoint, "HttpEndpoint", SWITCH, before.endpoint),
         hop_limit=hops,
-        tags=_one_of(asked.get("InstanceMetadataTags"), "InstanceMetadataTags", SWITCH, before.tags),
+        tags=_one_of(asked.tags, "InstanceMetadataTags", SWITCH, before.tags),
     )
 
 

@@ -6,22 +6,23 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest, MetadataRequest
 from skylift.cloud.domain.network import NetworkInterface, SecurityGroup, Subnet, Vpc
 from skylift.cloud.services.api.check import making, on_key, on_row
 from skylift.cloud.services.api.condition_key import Context, of_metadata
-from skylift.cloud.services.api.operation import Check, Params
+from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.parameter_check import on_name
 from skylift.cloud.services.api.public_parameter import image_id_or_none, image_parameter
 from skylift.cloud.services.api.resource import arn
 from skylift.cloud.services.ebs import block_device
 from skylift.cloud.services.ec2.launch_market import terms_of, with_zone
-from skylift.cloud.services.ec2.launch_request import LaunchRequest
+from skylift.cloud.services.ec2.launch_request import launch_request, spot_launch, tagged
 from skylift.cloud.services.ec2.launch_template import check_of
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.ec2.metadata_defaults import default_options
@@ -38,46 +39,50 @@ if TYPE_CHECKING:
 ACTION = "ec2:RunInstances"
 
 _METADATA = {
-    "HttpTokens": "ec2:MetadataHttpTokens",
-    "HttpEndpoint": "ec2:MetadataHttpEndpoint",
-    "HttpPutResponseHopLimit": "ec2:MetadataHttpPutResponseHopLimit",
-    "InstanceMetadataTags": "ec2:InstanceMetadataTags",
+    "tokens": "ec2:MetadataHttpTokens",
+    "endpoint": "ec2:MetadataHttpEndpoint",
+    "hop_limit": "ec2:MetadataHttpPutResponseHopLimit",
+    "tags": "ec2:InstanceMetadataTags",
 }
 
 _NAMED_IN = {
-    "image": ("ImageId",),
+    "image": ("image",),
     "instance": (
-        "DisableApiStop",
-        "DisableApiTermination",
-        "IamInstanceProfile",
-        "InstanceInitiatedShutdownBehavior",
-        "InstanceMarketOptions",
-        "InstanceType",
-        "MetadataOptions",
-        "Placement",
-        "UserData",
+        "stop_protected",
+        "termination_protected",
+        "profile",
+        "shutdown_behavior",
+        "market",
+        "type",
+        "metadata",
+        "placement",
+        "user_data",
     ),
-    "spot-instances-request": ("InstanceMarketOptions",),
-    "volume": ("BlockDeviceMappings",),
-    "network-interface": ("NetworkInterfaces", "PrivateIpAddress"),
-    "subnet": ("SubnetId", "Placement", "NetworkInterfaces.SubnetId"),
-    "security-group": ("SecurityGroupIds", "SecurityGroups", "NetworkInterfaces.Groups"),
-    "key-pair": ("KeyName",),
-    "placement-group": ("Placement",),
+    "spot-instances-request": ("market",),
+    "volume": ("devices",),
+    "network-interface": ("interfaces", "address"),
+    "subnet": ("subnet_id", "placement", "interfaces.subnet_id"),
+    "security-group": ("group_ids", "group_names", "interfaces.group_ids"),
+    "key-pair": ("key_name",),
+    "placement-group": ("placement",),
 }
-"""The parameters that say, for each type of resource, which one is used and how; below the dot one of an interface."""
+"""What says in a LaunchRequest, for each type of resource, which one is used and how; below the dot an interface's."""
 
 
 def checks(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Iterator[Check]:
-    """Includes resources that do not exist: the handler refuses those."""
-    asked = params.get("LaunchTemplate")
-    if not asked:
-        yield from _checks(tx, caller, params)
+    """RunInstances' checks."""
+    yield from of_launch(tx, caller, launch_request(params))
+
+
+def of_launch(tx: Tx, caller: Caller, request: LaunchRequest) -> Iterator[Check]:
+    """The checks of a launch. Includes resources that do not exist: the handler refuses those."""
+    if not request.template:
+        yield from _checks(tx, caller, request)
         return
-    template = check_of(tx, caller, ACTION, asked)
-    whole, _ = with_template(tx, params)
+    template = check_of(tx, caller, ACTION, request.template)
+    whole, _ = with_template(tx, request)
     for check in (template, *_checks(tx, caller, whole)):
-        yield _from_template(check, template.resource, params)
+        yield _from_template(check, template.resource, request)
 
 
 def on_spot_request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> Iterator[Check]:
@@ -86,7 +91,7 @@ def on_spot_request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequ
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
     """
     yield from making(caller, "RequestSpotInstances", REQUEST, params)
-    for check in _checks(tx, caller, _as_launch(params.get("LaunchSpecification") or {})):
+    for check in _checks(tx, caller, spot_launch(params.get("LaunchSpecification") or {})):
         kind = check.resource.rpartition(":")[2].partition("/")[0]
         if check.action != ACTION:
             yield check
@@ -94,28 +99,28 @@ def on_spot_request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequ
             yield replace(check, action="ec2:RequestSpotInstances")
 
 
-def _checks(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Iterator[Check]:
-    request = _in_zone(tx, LaunchRequest.of(params))
-    interfaces = request.interfaces or ({},)
+def _checks(tx: Tx, caller: Caller, launch: LaunchRequest) -> Iterator[Check]:
+    request, tags = _in_zone(tx, launch), tagged(launch)
+    interfaces = request.interfaces or (InterfaceRequest(),)
     subnets = [_subnet(tx, request, asked) for asked in interfaces]
     subnet = subnets[0]
-    parameter = image_parameter(request.image)
+    parameter = image_parameter(request.image or "")
     if parameter is not None:
         yield on_name(tx, caller, "GetParameters", parameter)
     image_id = image_id_or_none(tx, caller, request.image or "*")
     yield on_row(tx, caller, ACTION, Image, image_id or "*", more={"ec2:ImageType": "machine"})
-    yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, caller, request, subnet))
+    yield from making(caller, "RunInstances", "instance", tags, more=_of_instance(tx, caller, request, subnet))
     if _on_spot(request):
-        yield from making(caller, "RunInstances", REQUEST, params)
-    image = tx.get(Image, id=image_id_or_none(tx, caller, request.image))
+        yield from making(caller, "RunInstances", REQUEST, tags)
+    image = tx.get(Image, id=image_id_or_none(tx, caller, request.image or ""))
     zone = subnet.zone if subnet else None
-    yield from block_device.checks(tx, caller, image, zone, params)
+    yield from block_device.checks(tx, caller, image, zone, request.devices or (), tags)
     for asked, place in zip(interfaces, subnets, strict=True):
-        if asked.get("NetworkInterfaceId"):
-            yield on_row(tx, caller, ACTION, NetworkInterface, asked["NetworkInterfaceId"])
+        if asked.existing_id:
+            yield on_row(tx, caller, ACTION, NetworkInterface, asked.existing_id)
         else:
             more = _of_interface(caller, asked, place)
-            yield from making(caller, "RunInstances", "network-interface", params, more=more)
+            yield from making(caller, "RunInstances", "network-interface", tags, more=more)
     for place in {one.id: one for one in subnets if one}.values():
         yield on_row(tx, caller, ACTION, Subnet, place.id)
     if None in subnets:
@@ -127,37 +132,32 @@ def _checks(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Iterator
         yield on_row(tx, caller, ACTION, SecurityGroup, group_id)
     if request.key_name:
         yield from on_key(ACTION)(tx, caller, {"KeyName": request.key_name})
-    yield from on_group_of(tx, caller, ACTION, request.placement)
+    yield from on_group_of(tx, caller, ACTION, request.place.group_name, request.place.group_id)
     profile = find_profile(tx, request.profile)
     yield from check_pass(tx, profile, arn(caller, "instance", "*"))
 
 
-def _from_template(check: Check, template: str, params: ec2.RunInstancesRequest) -> Check:
+def _from_template(check: Check, template: str, request: LaunchRequest) -> Check:
     """Every resource of the launch knows the template, and whether it is used as the template has it.
 
-    Not so what the request itself names a parameter for.
+    Not so what the request itself asks for.
     """
     service, _, rest = check.resource.removeprefix("arn:aws:").partition(":")
     if service != "ec2":
         return check
     kind = rest.split(":")[2].partition("/")[0]
-    request: Params = params
-    interfaces = request.get("NetworkInterfaces") or [{}]
     own = any(
-        any(interface.get(name.partition(".")[2]) for interface in interfaces) if "." in name else request.get(name)
+        any(getattr(one, name.partition(".")[2]) for one in request.interfaces or ())
+        if "." in name
+        else getattr(request, name)
         for name in _NAMED_IN.get(kind, ())
     )
     context: Context = {"ec2:LaunchTemplate": template, "ec2:IsLaunchTemplateResource": "false" if own else "true"}
     return replace(check, context={**(check.context or {}), **context})
 
 
-def _as_launch(specification: ec2.RequestSpotLaunchSpecification) -> ec2.RunInstancesRequest:
-    """A spot request's specification is shaped as a launch is, as far as it goes."""
-    return cast("ec2.RunInstancesRequest", {**specification, "MinCount": 1, "MaxCount": 1})
-
-
 def _on_spot(request: LaunchRequest) -> bool:
-    return request.market.get("MarketType") == "spot"
+    return request.market is not None and request.market.market == "spot"
 
 
 def _in_zone(tx: Tx, request: LaunchRequest) -> LaunchRequest:
@@ -170,11 +170,11 @@ def _in_zone(tx: Tx, request: LaunchRequest) -> LaunchRequest:
 
 def _of_instance(tx: Tx, caller: Caller, request: LaunchRequest, subnet: Subnet | None) -> Context:
     profile = find_profile(tx, request.profile)
-    given: Params = request.metadata
+    given = asdict(request.metadata or MetadataRequest())
     return {
         **of_metadata(default_options(tx, caller.account)),
-        **{key: str(given[name]) for name, key in _METADATA.items() if name in given},
-        "ec2:InstanceType": request.type,
+        **{key: str(given[name]) for name, key in _METADATA.items() if given[name] is not None},
+        "ec2:InstanceType": request.type or "",
         "ec2:InstanceMarketType": "spot" if _on_spot(request) else "on-demand",
         "ec2:RootDeviceType": "ebs",
         "ec2:Tenancy": _tenancy(tx, request, subnet),
@@ -186,14 +186,14 @@ def _of_instance(tx: Tx, caller: Caller, request: LaunchRequest, subnet: Subnet 
 
 def _tenancy(tx: Tx, request: LaunchRequest, subnet: Subnet | None) -> str:
     """What it comes to; an unknown one is the handler's to refuse."""
-    asked = request.placement.get("Tenancy") or "default"
-    return tenancy_of(tx, {"Tenancy": asked}, subnet.vpc_id) if subnet and asked in TENANCIES else asked
+    asked = request.place.tenancy or "default"
+    return tenancy_of(tx, asked, subnet.vpc_id) if subnet and asked in TENANCIES else asked
 
 
-def _of_interface(caller: Caller, asked: ec2.InstanceNetworkInterfaceSpecification, subnet: Subnet | None) -> Context:
+def _of_interface(caller: Caller, asked: InterfaceRequest, subnet: Subnet | None) -> Context:
     if subnet is None:
         return {}
-    wanted = asked.get("AssociatePublicIpAddress")
+    wanted = asked.public_ip
     public = subnet.map_public_ip if wanted is None else wanted
     return {
         "ec2:Subnet": arn(caller, "subnet", subnet.id),
@@ -203,25 +203,23 @@ def _of_interface(caller: Caller, asked: ec2.InstanceNetworkInterfaceSpecificati
     }
 
 
-def _subnet(tx: Tx, request: LaunchRequest, asked: ec2.InstanceNetworkInterfaceSpecification) -> Subnet | None:
+def _subnet(tx: Tx, request: LaunchRequest, asked: InterfaceRequest) -> Subnet | None:
     """The subnet of an interface: that of an existing one, the one that is named, or the default one."""
-    existing = tx.get(NetworkInterface, id=asked["NetworkInterfaceId"]) if asked.get("NetworkInterfaceId") else None
-    named = existing.subnet_id if existing else request.subnet_id or asked.get("SubnetId")
+    existing = tx.get(NetworkInterface, id=asked.existing_id) if asked.existing_id else None
+    named = existing.subnet_id if existing else request.subnet_id or asked.subnet_id
     if named:
         return tx.get(Subnet, id=named)
     vpc = tx.get(Vpc, is_default=True)
     subnets = tx.find(Subnet, vpc_id=vpc.id, default_for_zone=True) if vpc else []
-    zone = request.placement.get("AvailabilityZone")
+    zone = request.place.zone
     return next((one for one in sorted(subnets, key=lambda one: one.zone) if zone in (None, one.zone)), None)
 
 
-def _groups(
-    tx: Tx, request: LaunchRequest, asked: ec2.InstanceNetworkInterfaceSpecification, subnet: Subnet | None
-) -> list[str]:
+def _groups(tx: Tx, request: LaunchRequest, asked: InterfaceRequest, subnet: Subnet | None) -> list[str]:
     """Those of an interface that is made."""
-    if asked.get("NetworkInterfaceId"):
+    if asked.existing_id:
         return []
-    ids = request.group_ids or asked.get("Groups") or []
+    ids = request.group_ids or asked.group_ids or ()
     if subnet is None:
         return list(ids)
     names = request.group_names or ([] if ids else ["default"])

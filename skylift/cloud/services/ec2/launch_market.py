@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.launch_request import LaunchRequest
 from skylift.cloud.domain.market import Market
 from skylift.cloud.domain.network import Subnet
 from skylift.cloud.services.ec2.capacity import check_pool, spot_price
-from skylift.cloud.services.ec2.launch_request import LaunchRequest
 from skylift.cloud.services.ec2.spot_option import market_wish, refuse_price
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
@@ -39,9 +39,10 @@ def with_zone(tx: Tx, request: LaunchRequest, terms: Terms) -> LaunchRequest:
     """A launch that leaves the zone to EC2 goes where there is room for it: first where it is cheapest."""
     if not request.leaves_zone_open:
         return request
+    kind = request.type or ""
     subnets = tx.find(Subnet, vpc_id=default_vpc(tx).id, default_for_zone=True)
-    for zone in sorted({one.zone for one in subnets}, key=lambda zone: (_price(tx, request.type, zone, terms), zone)):
-        if _to_be_had(tx, request.type, zone, terms, request.least):
+    for zone in sorted({one.zone for one in subnets}, key=lambda zone: (_price(tx, kind, zone, terms), zone)):
+        if _to_be_had(tx, kind, zone, terms, request.least):
             return request.in_zone(zone)
     return request
 

@@ -7,15 +7,14 @@ The parameters are in the request itself (`SubnetId`, `SecurityGroupIds`, ...) o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest
 from skylift.cloud.domain.network import NetworkInterface, SecurityGroup, Subnet
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import require, require_all
 from skylift.cloud.services.api.zone import require_zone
-from skylift.cloud.services.ec2.launch_request import LaunchRequest
 from skylift.cloud.services.vpc.interface_attachment import HIGHEST_INDEX, free_interface
 from skylift.cloud.services.vpc.interface_group import groups_in_subnet
 from skylift.cloud.services.vpc.private_address import Slots, slots
@@ -23,20 +22,16 @@ from skylift.cloud.services.vpc.security_group import by_name
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
 
-if TYPE_CHECKING:
-    from aws_shapes import ec2
-
-
-_OF_NEW_ONES = (
-    "AssociatePublicIpAddress",
-    "Description",
-    "Groups",
-    "PrivateIpAddress",
-    "PrivateIpAddresses",
-    "SecondaryPrivateIpAddressCount",
-    "SubnetId",
-)
-"""Parameters that an existing interface does not take."""
+_OF_NEW_ONES = {
+    "public_ip": "AssociatePublicIpAddress",
+    "description": "Description",
+    "group_ids": "Groups",
+    "address": "PrivateIpAddress",
+    "listed_addresses": "PrivateIpAddresses",
+    "more_addresses": "SecondaryPrivateIpAddressCount",
+    "subnet_id": "SubnetId",
+}
+"""What an existing interface does not take, and how requests call it."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +88,12 @@ def default_subnet(tx: Tx, zone: str | None) -> Subnet:
     raise ServiceError("InvalidInput", f"No default subnet for availability zone: '{zone}'.")
 
 
-def _interfaces(request: LaunchRequest) -> list[ec2.InstanceNetworkInterfaceSpecification]:
+def _interfaces(request: LaunchRequest) -> list[InterfaceRequest]:
     """The request's network interfaces. Without any, the same parameters of the request itself make one."""
     interfaces = request.interfaces
     if not interfaces:
         return [
-            {
-                "DeviceIndex": 0,
-                "SubnetId": request.subnet_id,
-                "Groups": list(request.group_ids),
-                "PrivateIpAddress": request.address,
-            }
+            InterfaceRequest(index=0, subnet_id=request.subnet_id, group_ids=request.group_ids, address=request.address)
         ]
     excluded = (
         (request.subnet_id, "subnet ID"),
@@ -115,66 +105,69 @@ def _interfaces(request: LaunchRequest) -> list[ec2.InstanceNetworkInterfaceSpec
             raise combination(
                 f"Network interfaces and an instance-level {words} may not be specified on the same request"
             )
-    indexes = [interface.get("DeviceIndex") for interface in interfaces]
-    for index in indexes:
+    by_index: dict[int, InterfaceRequest] = {}
+    for interface in interfaces:
+        index = interface.index
         if index is None:
             raise missing("NetworkInterfaces.DeviceIndex")
         if not 0 <= index <= HIGHEST_INDEX:
             raise invalid_value(index, "deviceIndex", f"It has to be between 0 and {HIGHEST_INDEX}.")
-    if 0 not in indexes:
-        raise invalid_value(indexes[0], "deviceIndex", "Each launch needs a network interface at device index 0.")
-    if len(set(indexes)) < len(indexes):
+        by_index.setdefault(index, interface)
+    if 0 not in by_index:
+        raise invalid_value(
+            next(iter(by_index)), "deviceIndex", "Each launch needs a network interface at device index 0."
+        )
+    if len(by_index) < len(interfaces):
         raise invalid("Each network interface requires a unique device index.")
-    if len(interfaces) > 1 and any(interface.get("AssociatePublicIpAddress") for interface in interfaces):
+    if len(interfaces) > 1 and any(interface.public_ip for interface in interfaces):
         raise combination(
             "The associatePublicIPAddress parameter cannot be specified when launching with multiple network "
             "interfaces."
         )
-    existing = [interface["NetworkInterfaceId"] for interface in interfaces if interface.get("NetworkInterfaceId")]
+    existing = [interface.existing_id for interface in interfaces if interface.existing_id]
     if len(set(existing)) < len(existing):
         raise invalid("A network interface can be attached at one device index only.")
-    return sorted(interfaces, key=lambda interface: int(interface["DeviceIndex"]))
+    return [by_index[index] for index in sorted(by_index)]
 
 
 def _nic(
     tx: Tx,
     caller: Caller,
     request: LaunchRequest,
-    asked: ec2.InstanceNetworkInterfaceSpecification,
+    asked: InterfaceRequest,
     *,
     alone: bool,
 ) -> LaunchInterface:
-    if asked.get("NetworkInterfaceId"):
-        return _existing(tx, caller, request, asked)
-    subnet = _subnet(tx, caller, request, asked.get("SubnetId"))
-    public = asked.get("AssociatePublicIpAddress")
+    if asked.existing_id:
+        return _existing(tx, caller, request, asked, asked.existing_id)
+    subnet = _subnet(tx, caller, request, asked.subnet_id)
+    public = asked.public_ip
     return LaunchInterface(
-        index=asked["DeviceIndex"],
+        index=asked.index or 0,
         subnet=subnet,
         group_ids=_groups(tx, request, asked, subnet),
-        addresses=slots(asked),
+        addresses=slots(asked.address, asked.listed_addresses, asked.more_addresses),
         public_ip=(subnet.map_public_ip if public is None else public) and alone,
-        description=asked.get("Description", ""),
-        delete_on_termination=asked.get("DeleteOnTermination", True),
+        description=asked.description or "",
+        delete_on_termination=asked.delete_on_termination is not False,
     )
 
 
 def _existing(
-    tx: Tx, caller: Caller, request: LaunchRequest, asked: ec2.InstanceNetworkInterfaceSpecification
+    tx: Tx, caller: Caller, request: LaunchRequest, asked: InterfaceRequest, interface_id: str
 ) -> LaunchInterface:
-    for name in _OF_NEW_ONES:
-        if asked.get(name):
+    for field, name in _OF_NEW_ONES.items():
+        if getattr(asked, field):
             raise combination(f"A network interface ID and {name} may not be specified of the same network interface.")
-    if asked.get("DeleteOnTermination"):
+    if asked.delete_on_termination:
         raise combination("DeleteOnTermination can be true only for a network interface that the launch makes.")
-    interface = free_interface(tx, asked["NetworkInterfaceId"])
+    interface = free_interface(tx, interface_id)
     subnet = _subnet(tx, caller, request, interface.subnet_id)
-    return LaunchInterface(asked["DeviceIndex"], subnet, delete_on_termination=False, existing=interface)
+    return LaunchInterface(asked.index or 0, subnet, delete_on_termination=False, existing=interface)
 
 
 def _subnet(tx: Tx, caller: Caller, request: LaunchRequest, subnet_id: str | None) -> Subnet:
-    placement = request.placement
-    zone = require_zone(caller.region, placement.get("AvailabilityZone"), placement.get("AvailabilityZoneId"))
+    zone = require_zone(caller.region, request.place.zone, request.place.zone_id)
     if not subnet_id:
         return default_subnet(tx, zone)
     subnet = require(tx, Subnet, subnet_id)
@@ -183,11 +176,9 @@ def _subnet(tx: Tx, caller: Caller, request: LaunchRequest, subnet_id: str | Non
     return subnet
 
 
-def _groups(
-    tx: Tx, request: LaunchRequest, asked: ec2.InstanceNetworkInterfaceSpecification, subnet: Subnet
-) -> tuple[str, ...]:
-    names, ids = request.group_names, asked.get("Groups") or []
-    if names and asked.get("SubnetId"):
+def _groups(tx: Tx, request: LaunchRequest, asked: InterfaceRequest, subnet: Subnet) -> tuple[str, ...]:
+    names, ids = request.group_names or (), asked.group_ids or ()
+    if names and asked.subnet_id:
         raise combination("The parameter groupName cannot be used with the parameter subnet")
     wanted = [*require_all(tx, SecurityGroup, ids), *(by_name(tx, name) for name in names)]
     return groups_in_subnet(tx, subnet, wanted)

@@ -1,79 +1,158 @@
-"""RunInstances' request, parsed once: what a launch travels as from there on."""
+"""Requests for launches in EC2's members, parsed into the nouns that they travel as from there on.
+
+Nothing is checked here: a caller's permissions are looked up for requests that cannot be, too.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+
+from skylift.cloud.domain.launch_request import (
+    InterfaceRequest,
+    LaunchRequest,
+    MarketRequest,
+    MetadataRequest,
+    PlacementRequest,
+    ProfileName,
+    TagPair,
+    TagRequest,
+)
+from skylift.cloud.services.api.tag import Tagged
+from skylift.cloud.services.ebs.block_device import device_requests
+from skylift.cloud.services.vpc.private_address import listed_addresses
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
 
-@dataclass(frozen=True)
-class LaunchRequest:
-    """The request's parameters, merged with those of the launch template. A text that is not given is empty.
+class MetadataAsked(TypedDict):
+    """The options of an instance's metadata service, as launches and changes ask for them."""
 
-    Parts that other requests have, too, keep EC2's shape: their nouns parse them (`placement` in tenancy.py and
-    placement_group.py, `interfaces` in launch_place.py, `devices` in block_device.py, `market` in spot_option.py).
-    """
+    HttpTokens: NotRequired[str]
+    HttpEndpoint: NotRequired[str]
+    HttpPutResponseHopLimit: NotRequired[int]
+    InstanceMetadataTags: NotRequired[str]
 
-    image: str
-    type: str
-    least: int
-    most: int
-    key_name: str
-    subnet_id: str
-    address: str
-    group_ids: tuple[str, ...]
-    group_names: tuple[str, ...]
-    user_data: str
-    shutdown_behavior: str | None
-    termination_protected: bool
-    stop_protected: bool
-    detailed_monitoring: bool
-    client_token: str | None
-    placement: ec2.Placement
-    interfaces: tuple[ec2.InstanceNetworkInterfaceSpecification, ...]
-    devices: tuple[ec2.BlockDeviceMapping, ...]
-    profile: ec2.IamInstanceProfileSpecification
-    metadata: ec2.InstanceMetadataOptionsRequest
-    market: ec2.InstanceMarketOptionsRequest
-    tags: tuple[ec2.TagSpecification, ...]
 
-    @classmethod
-    def of(cls, params: ec2.RunInstancesRequest) -> Self:
-        """Nothing is checked here: a caller's permissions are looked up for requests that cannot be, too."""
-        return cls(
-            image=params.get("ImageId") or "",
-            type=params.get("InstanceType") or "",
-            least=params.get("MinCount", 1),
-            most=params.get("MaxCount", 1),
-            key_name=params.get("KeyName") or "",
-            subnet_id=params.get("SubnetId") or "",
-            address=params.get("PrivateIpAddress") or "",
-            group_ids=tuple(params.get("SecurityGroupIds") or ()),
-            group_names=tuple(params.get("SecurityGroups") or ()),
-            user_data=params.get("UserData") or "",
-            shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior"),
-            termination_protected=params.get("DisableApiTermination", False),
-            stop_protected=params.get("DisableApiStop", False),
-            detailed_monitoring=(params.get("Monitoring") or {}).get("Enabled", False),
-            client_token=params.get("ClientToken"),
-            placement=params.get("Placement") or {},
-            interfaces=tuple(params.get("NetworkInterfaces") or ()),
-            devices=tuple(params.get("BlockDeviceMappings") or ()),
-            profile=params.get("IamInstanceProfile") or {},
-            metadata=params.get("MetadataOptions") or {},
-            market=params.get("InstanceMarketOptions") or {},
-            tags=tuple(params.get("TagSpecifications") or ()),
+def launch_request(params: ec2.RunInstancesRequest) -> LaunchRequest:
+    groups, names = params.get("SecurityGroupIds"), params.get("SecurityGroups")
+    interfaces, mappings = params.get("NetworkInterfaces"), params.get("BlockDeviceMappings")
+    tags, metadata = params.get("TagSpecifications"), params.get("MetadataOptions")
+    return LaunchRequest(
+        template=params.get("LaunchTemplate") or None,
+        image=params.get("ImageId"),
+        type=params.get("InstanceType"),
+        least=params.get("MinCount", 1),
+        most=params.get("MaxCount", 1),
+        key_name=params.get("KeyName"),
+        subnet_id=params.get("SubnetId"),
+        address=params.get("PrivateIpAddress"),
+        group_ids=None if groups is None else tuple(groups),
+        group_names=None if names is None else tuple(names),
+        user_data=params.get("UserData"),
+        shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior"),
+        termination_protected=params.get("DisableApiTermination"),
+        stop_protected=params.get("DisableApiStop"),
+        detailed_monitoring=(params.get("Monitoring") or {}).get("Enabled"),
+        client_token=params.get("ClientToken"),
+        placement=placement_request(params.get("Placement")),
+        interfaces=None if interfaces is None else tuple(_interface(one) for one in interfaces),
+        devices=None if mappings is None else device_requests(mappings),
+        profile=profile_name(params.get("IamInstanceProfile")),
+        metadata=metadata_request(metadata) if metadata else None,
+        market=_market(params.get("InstanceMarketOptions")),
+        tags=None if tags is None else tag_requests(tags),
+    )
+
+
+def template_request(data: ec2.ResponseLaunchTemplateData) -> LaunchRequest:
+    """A template's data is shaped as a launch is, member by member."""
+    return launch_request(cast("ec2.RunInstancesRequest", data))
+
+
+def spot_launch(specification: ec2.RequestSpotLaunchSpecification) -> LaunchRequest:
+    """A spot request's specification is shaped as a launch is, as far as it goes."""
+    return launch_request(cast("ec2.RunInstancesRequest", specification))
+
+
+def placement_request(asked: ec2.Placement | None) -> PlacementRequest | None:
+    if not asked:
+        return None
+    return PlacementRequest(
+        zone=asked.get("AvailabilityZone"),
+        zone_id=asked.get("AvailabilityZoneId"),
+        group_name=asked.get("GroupName"),
+        group_id=asked.get("GroupId"),
+        partition=asked.get("PartitionNumber"),
+        tenancy=asked.get("Tenancy"),
+        host_id=asked.get("HostId"),
+        affinity=asked.get("Affinity"),
+    )
+
+
+def profile_name(asked: ec2.IamInstanceProfileSpecification | None) -> ProfileName | None:
+    return ProfileName(asked.get("Name"), asked.get("Arn")) if asked else None
+
+
+def metadata_request(asked: MetadataAsked) -> MetadataRequest:
+    return MetadataRequest(
+        tokens=asked.get("HttpTokens"),
+        endpoint=asked.get("HttpEndpoint"),
+        hop_limit=asked.get("HttpPutResponseHopLimit"),
+        tags=asked.get("InstanceMetadataTags"),
+    )
+
+
+def tag_requests(asked: Iterable[ec2.TagSpecification]) -> tuple[TagRequest, ...]:
+    return tuple(
+        TagRequest(
+            one.get("ResourceType"), tuple(TagPair(tag.get("Key"), tag.get("Value")) for tag in one.get("Tags") or ())
         )
+        for one in asked
+    )
 
-    @property
-    def leaves_zone_open(self) -> bool:
-        """Whether EC2 may choose the zone."""
-        placed = self.placement.get("AvailabilityZone") or self.placement.get("AvailabilityZoneId")
-        named = any(one.get("SubnetId") or one.get("NetworkInterfaceId") for one in self.interfaces)
-        return not (self.subnet_id or placed or named)
 
-    def in_zone(self, zone: str) -> Self:
-        return replace(self, placement={**self.placement, "AvailabilityZone": zone})
+def tagged(request: LaunchRequest) -> Tagged:
+    """The tags of a launch in the members that every request has for them."""
+    return {"TagSpecifications": [_specification(one) for one in request.tags or ()]}
+
+
+def _specification(one: TagRequest) -> ec2.TagSpecification:
+    tags: list[ec2.Tag] = [
+        {
+            **({} if tag.key is None else {"Key": tag.key}),
+            **({} if tag.value is None else {"Value": tag.value}),
+        }
+        for tag in one.tags
+    ]
+    return {**({} if one.resource_type is None else {"ResourceType": one.resource_type}), "Tags": tags}
+
+
+def _interface(asked: ec2.InstanceNetworkInterfaceSpecification) -> InterfaceRequest:
+    groups = asked.get("Groups")
+    return InterfaceRequest(
+        index=asked.get("DeviceIndex"),
+        existing_id=asked.get("NetworkInterfaceId"),
+        subnet_id=asked.get("SubnetId"),
+        group_ids=None if groups is None else tuple(groups),
+        address=asked.get("PrivateIpAddress"),
+        listed_addresses=listed_addresses(asked.get("PrivateIpAddresses")),
+        more_addresses=asked.get("SecondaryPrivateIpAddressCount"),
+        public_ip=asked.get("AssociatePublicIpAddress"),
+        description=asked.get("Description"),
+        delete_on_termination=asked.get("DeleteOnTermination"),
+    )
+
+
+def _market(asked: ec2.InstanceMarketOptionsRequest | None) -> MarketRequest | None:
+    if not asked:
+        return None
+    spot = asked.get("SpotOptions") or {}
+    return MarketRequest(
+        market=asked.get("MarketType"),
+        type=spot.get("SpotInstanceType"),
+        max_price=spot.get("MaxPrice"),
+        behavior=spot.get("InstanceInterruptionBehavior"),
+        valid_until=spot.get("ValidUntil"),
+    )

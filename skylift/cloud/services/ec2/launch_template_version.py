@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_request import LaunchRequest
 from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion
 from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.domain.spot import SpotRequest
@@ -21,6 +22,7 @@ from skylift.cloud.services.api.refusal import combination, invalid, missing, re
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.ec2.launch_parameter import TEMPLATE, TEMPLATE_DATA
+from skylift.cloud.services.ec2.launch_request import template_request
 from skylift.cloud.services.ec2.launch_template import (
     LIMITS,
     data_of,
@@ -50,8 +52,6 @@ FILTERS = {
     "kernel-id": "LaunchTemplateData.KernelId",
     "ram-disk-id": "LaunchTemplateData.RamDiskId",
 }
-
-Item = dict[str, Any]
 
 
 def create(
@@ -206,28 +206,14 @@ def _interface_data(
     }
 
 
-def with_template(tx: Tx, params: ec2.RunInstancesRequest) -> tuple[ec2.RunInstancesRequest, dict[str, str]]:
-    """RunInstances' parameters merged over its launch template's, and the tags that name the template.
-
-    A parameter of the request takes the place of the template's, except in lists whose items have a key (devices,
-    interfaces, tags): there it is item by item.
-    """
-    asked = params.get("LaunchTemplate")
+def with_template(tx: Tx, request: LaunchRequest) -> tuple[LaunchRequest, dict[str, str]]:
+    """A launch with the data of the template that it names, and the tags that name the template."""
+    asked = request.template
     if not asked:
-        return params, {}
+        return request, {}
     template = template_of(tx, asked)
     version = version_of(tx, template, asked.get("Version") or "$Default")
-    below: dict[str, Any] = {**data_of(version)}
-    above: dict[str, Any] = {name: value for name, value in params.items() if name != "LaunchTemplate"}
-    merged = {**below, **above}
-    for name, key in (("BlockDeviceMappings", "DeviceName"), ("NetworkInterfaces", "DeviceIndex")):
-        if name in merged:
-            merged[name] = _laid_over(below.get(name, []), above.get(name, []), key)
-    specified = _tags(below.get("TagSpecifications", []), above.get("TagSpecifications", []))
-    if specified:
-        merged["TagSpecifications"] = specified
-    # A template's data is shaped as a launch is, member by member.
-    return cast("ec2.RunInstancesRequest", merged), {
+    return request.over(template_request(data_of(version))), {
         "aws:ec2launchtemplate:id": template.id,
         "aws:ec2launchtemplate:version": str(version.number),
     }
@@ -271,21 +257,6 @@ def _bound(given: str | None, default: int) -> int:
 
 def _key(item: ec2.LaunchTemplateVersion) -> str:
     return f"{item['LaunchTemplateId']} {item['VersionNumber']:020}"
-
-
-def _laid_over(below: list[Item], above: list[Item], key: str) -> list[Item]:
-    items = {item.get(key): item for item in below}
-    for item in above:
-        items[item.get(key)] = {**items.get(item.get(key), {}), **item}
-    return list(items.values())
-
-
-def _tags(below: list[Item], above: list[Item]) -> list[Item]:
-    types = {one.get("ResourceType"): one for one in below}
-    for one in above:
-        known = types.get(one.get("ResourceType"), {})
-        types[one.get("ResourceType")] = {**one, "Tags": _laid_over(known.get("Tags", []), one.get("Tags", []), "Key")}
-    return list(types.values())
 
 
 OPERATIONS = (

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Literal
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.domain.dedicated_host import DedicatedHost
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_request import PlacementRequest
 from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import reads, writes
@@ -52,13 +53,6 @@ LISTING = Listing(
         "strategy": "Strategy",
     },
 )
-
-
-class _Grouped(TypedDict):
-    """How requests name a group."""
-
-    GroupName: NotRequired[str]
-    GroupId: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -125,26 +119,22 @@ def modify_placement(
     instance = require(tx, Instance, params["InstanceId"])
     if instance.state != "stopped":
         raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is not in the 'stopped' state.")
-    asked: ec2.Placement = {}
-    if "GroupName" in params:
-        asked["GroupName"] = params["GroupName"]
-    if "GroupId" in params:
-        asked["GroupId"] = params["GroupId"]
-    if "PartitionNumber" in params:
-        asked["PartitionNumber"] = params["PartitionNumber"]
+    asked = PlacementRequest(
+        group_name=params.get("GroupName"), group_id=params.get("GroupId"), partition=params.get("PartitionNumber")
+    )
     hosted = any(params.get(name) for name in ("Tenancy", "HostId", "Affinity"))
-    if not asked and not hosted:
+    if asked == PlacementRequest() and not hosted:
         raise missing("groupName, groupId, partitionNumber, tenancy, hostId or affinity")
     if hosted:
         instance = replaced(tx, instance, params)
         tx.save(instance)
-    if not asked:
+    if asked == PlacementRequest():
         return {"Return": True}
-    if asked.get("GroupName") == "" and len(asked) == 1:
+    if asked == PlacementRequest(group_name=""):
         tx.save(replace(instance, placement_group="", placement_group_id=None, partition=None))
         return {"Return": True}
-    if "GroupName" not in asked and "GroupId" not in asked:
-        asked["GroupId"] = instance.placement_group_id or ""
+    if asked.group_name is None and asked.group_id is None:
+        asked = replace(asked, group_id=instance.placement_group_id)
     room = room_for(tx, asked, instance_type(instance.type), instance.zone, but=instance)
     if room is None:
         raise invalid(f"The instance '{instance.id}' is in no placement group.")
@@ -154,15 +144,15 @@ def modify_placement(
 
 
 def room_for(
-    tx: Tx, placement: ec2.Placement, kind: InstanceType, zone: str, *, but: Instance | None = None
+    tx: Tx, placement: PlacementRequest, kind: InstanceType, zone: str, *, but: Instance | None = None
 ) -> Room | None:
     """What the group that a request's `Placement` names has for instances of this kind; None where it names none.
 
     `but` is an instance that does not count among those that are there. Raises where the group cannot have such
     instances, or not one of them.
     """
-    group = wanted_group(tx, placement)
-    partition = placement.get("PartitionNumber")
+    group = wanted_group(tx, placement.group_name, placement.group_id)
+    partition = placement.partition
     if group is None:
         if partition is not None:
             raise combination("The parameter partitionNumber needs a placement group.")
@@ -183,7 +173,7 @@ def room_for(
 
 def room_of(tx: Tx, instance: Instance) -> Room | None:
     """What the group that an instance is in has for it, should it start."""
-    placement: ec2.Placement = {"GroupId": instance.placement_group_id or ""}
+    placement = PlacementRequest(group_id=instance.placement_group_id)
     return room_for(tx, placement, instance_type(instance.type), instance.zone, but=instance)
 
 
@@ -196,8 +186,7 @@ def refuse_without_room(room: Room, count: int) -> None:
         )
 
 
-def wanted_group(tx: Tx, placement: _Grouped) -> PlacementGroup | None:
-    name, group_id = placement.get("GroupName"), placement.get("GroupId")
+def wanted_group(tx: Tx, name: str | None, group_id: str | None) -> PlacementGroup | None:
     if name and group_id:
         raise combination("The parameter groupName cannot be used with the parameter groupId")
     if group_id:
@@ -232,7 +221,7 @@ def check_create(_tx: Tx, caller: Caller, params: ec2.CreatePlacementGroupReques
 
 
 def check_delete(tx: Tx, caller: Caller, params: ec2.DeletePlacementGroupRequest) -> Iterator[Check]:
-    yield from on_group_of(tx, caller, "ec2:DeletePlacementGroup", {"GroupName": params["GroupName"]})
+    yield from on_group_of(tx, caller, "ec2:DeletePlacementGroup", params["GroupName"])
 
 
 def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyInstancePlacementRequest) -> Iterator[Check]:
@@ -240,19 +229,19 @@ def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyInstancePlacementRequ
     yield on_row(tx, caller, action, Instance, params.get("InstanceId") or "*")
     if params.get("HostId"):
         yield on_row(tx, caller, action, DedicatedHost, params["HostId"])
-    yield from on_group_of(tx, caller, action, params)
+    yield from on_group_of(tx, caller, action, params.get("GroupName"), params.get("GroupId"))
 
 
-def on_group_of(tx: Tx, caller: Caller, action: str, placement: _Grouped) -> Iterator[Check]:
+def on_group_of(tx: Tx, caller: Caller, action: str, name: str | None, group_id: str | None = None) -> Iterator[Check]:
     """Groups are named in ARNs, and in requests either named or given by id."""
-    if placement.get("GroupId"):
-        yield on_row(tx, caller, action, PlacementGroup, placement["GroupId"])
-    elif placement.get("GroupName"):
-        found = tx.get(PlacementGroup, name=placement["GroupName"])
+    if group_id:
+        yield on_row(tx, caller, action, PlacementGroup, group_id)
+    elif name:
+        found = tx.get(PlacementGroup, name=name)
         if found is not None:
             yield on_row(tx, caller, action, PlacementGroup, found.id)
         else:
-            resource = arn(caller, "placement-group", placement["GroupName"])
+            resource = arn(caller, "placement-group", name)
             yield Check(action, resource, {"ec2:Region": caller.region})
 
 

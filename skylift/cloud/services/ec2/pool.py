@@ -6,14 +6,15 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-allocation-strateg
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict
 
 from skylift.catalogue import InstanceType
-from skylift.cloud.domain.fleet import MARKETS, Market
+from skylift.cloud.domain.fleet import MARKETS, FleetConfig, FleetOverride, Market
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest, PlacementRequest, over
 from skylift.cloud.domain.launch_template import LaunchTemplateVersion, TemplateSpec
 from skylift.cloud.domain.network import Subnet
 from skylift.cloud.services.api.instance_type import instance_type
@@ -22,33 +23,20 @@ from skylift.cloud.services.api.refusal import combination, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.zone import require_zone
 from skylift.cloud.services.ec2.capacity import on_demand_price, spot_price
+from skylift.cloud.services.ec2.fleet_config import override_view
 from skylift.cloud.services.ec2.instance_requirement import affordable, fitting
-from skylift.cloud.services.ec2.launch_template import template_of, version_of
+from skylift.cloud.services.ec2.launch_request import template_request
+from skylift.cloud.services.ec2.launch_template import data_of, template_of, version_of
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-_SHOWN = (
-    "InstanceType",
-    "MaxPrice",
-    "SubnetId",
-    "AvailabilityZone",
-    "WeightedCapacity",
-    "Priority",
-    "ImageId",
-    "InstanceRequirements",
-)
-"""Overrides that EC2 repeats when it says where an instance came from."""
-
-_PASSED_ON = ("InstanceType", "ImageId", "KeyName", "IamInstanceProfile", "MetadataOptions", "BlockDeviceMappings")
-"""Overrides that RunInstances has a parameter of the same name for."""
-
 
 @dataclass(frozen=True)
 class Pool:
-    """`request` is what RunInstances is asked for, `source` where EC2 says that an instance of the pool came from.
+    """`launch` is one instance's, `source` where EC2 says that an instance of the pool came from.
 
     `markets` are those on which its type is not too dear for what the fleet asks for.
     """
@@ -58,7 +46,7 @@ class Pool:
     weight: float
     priority: float
     max_price: str | None
-    request: ec2.RunInstancesRequest
+    launch: LaunchRequest
     source: ec2.LaunchTemplateAndOverridesResponse
     markets: frozenset[Market] = frozenset(MARKETS)
 
@@ -68,63 +56,52 @@ class Pool:
         return self.type, self.zone
 
 
-def pools_of(tx: Tx, caller: Caller, config: ec2.FleetLaunchTemplateConfigRequest) -> list[Pool]:
+def pools_of(tx: Tx, caller: Caller, config: FleetConfig) -> list[Pool]:
     """The pools of one launch template and its overrides. Raises EC2's errors for missing resources."""
-    asked: ec2.FleetLaunchTemplateSpecificationRequest = config.get("LaunchTemplateSpecification") or {}
-    if not asked.get("Version"):
+    if not config.template.get("Version"):
         raise missing("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
-    template = template_of(tx, asked)
-    version = version_of(tx, template, asked["Version"])
+    template = template_of(tx, config.template)
+    version = version_of(tx, template, config.template["Version"])
     named: TemplateSpec = {"LaunchTemplateId": template.id, "Version": str(version.number)}
-    overrides: list[ec2.FleetLaunchTemplateOverridesRequest] = config.get("Overrides") or [{}]
-    return [pool for override in overrides for pool in _expanded(tx, caller, named, version, override)]
+    return [
+        pool
+        for override in config.overrides or (FleetOverride(),)
+        for pool in _expanded(tx, caller, named, version, override)
+    ]
 
 
 def _expanded(
-    tx: Tx,
-    caller: Caller,
-    named: TemplateSpec,
-    version: LaunchTemplateVersion,
-    override: ec2.FleetLaunchTemplateOverridesRequest,
+    tx: Tx, caller: Caller, named: TemplateSpec, version: LaunchTemplateVersion, override: FleetOverride
 ) -> Iterator[Pool]:
     """One override is a pool for each type that fits and each place that it names."""
-    data = cast("ec2.ResponseLaunchTemplateData", version.data)
-    if data.get("InstanceMarketOptions"):
+    below = template_request(data_of(version))
+    if below.market is not None:
         raise combination("A fleet says on which market it launches: its templates have no InstanceMarketOptions.")
-    nics = data.get("NetworkInterfaces") or []
-    placement = cast("ec2.Placement", {**data.get("Placement", {}), **override.get("Placement", {})})
-    group = override["Placement"].get("GroupName") if "Placement" in override else None
+    nics = below.interfaces or ()
+    placement = over(override.launch.place, below.place)
     for place in _places(tx, caller, override, placement, nics):
-        for name, markets in _types(tx, caller, data, override, place.zone):
-            passed_on = {key: value for key, value in override.items() if key in _PASSED_ON}
-            request: ec2.RunInstancesRequest = {
-                "LaunchTemplate": named,
-                **cast("ec2.RunInstancesRequest", passed_on),
-                "InstanceType": name,
-                "MinCount": 1,
-                "MaxCount": 1,
-                "Placement": {**placement, "AvailabilityZone": place.zone},
-            }
-            request["Placement"].pop("AvailabilityZoneId", None)
-            repeated = {key: value for key, value in override.items() if key in _SHOWN}
-            shown = cast("ec2.FleetLaunchTemplateOverrides", repeated)
+        for name, markets in _types(tx, caller, below, override, place.zone):
+            in_interface = place.subnet_id is not None and bool(nics)
+            first = InterfaceRequest(index=min((nic.index or 0 for nic in nics), default=0), subnet_id=place.subnet_id)
+            launch = replace(
+                override.launch,
+                template=named,
+                type=name,
+                placement=replace(placement, zone=place.zone, zone_id=None),
+                interfaces=(first,) if in_interface else None,
+                subnet_id=None if in_interface else place.subnet_id,
+            )
+            shown = override_view(override)
             shown["InstanceType"], shown["AvailabilityZone"] = name, place.zone
-            if place.subnet_id and nics:
-                first = min(nic.get("DeviceIndex", 0) for nic in nics)
-                request["NetworkInterfaces"] = [{"DeviceIndex": first, "SubnetId": place.subnet_id}]
-            elif place.subnet_id:
-                request["SubnetId"] = place.subnet_id
             if place.subnet_id:
                 shown["SubnetId"] = place.subnet_id
-            if group:
-                shown["Placement"] = {"GroupName": group}
             yield Pool(
                 type=name,
                 zone=place.zone,
-                weight=float(override.get("WeightedCapacity", 1)),
-                priority=float(override.get("Priority", math.inf)),
-                max_price=override.get("MaxPrice"),
-                request=request,
+                weight=1.0 if override.weight is None else float(override.weight),
+                priority=math.inf if override.priority is None else float(override.priority),
+                max_price=override.max_price,
+                launch=launch,
                 source={"LaunchTemplateSpecification": named, "Overrides": shown},
                 markets=markets,
             )
@@ -141,20 +118,15 @@ class _Place:
 def _places(
     tx: Tx,
     caller: Caller,
-    override: ec2.FleetLaunchTemplateOverridesRequest,
-    placement: ec2.Placement,
-    nics: list[ec2.LaunchTemplateInstanceNetworkInterfaceSpecification],
+    override: FleetOverride,
+    placement: PlacementRequest,
+    nics: Sequence[InterfaceRequest],
 ) -> list[_Place]:
     """The subnets that are named; else the template's subnet or zone; else each zone with a default subnet."""
-    zone = require_zone(
-        caller.region,
-        override.get("AvailabilityZone") or placement.get("AvailabilityZone"),
-        override.get("AvailabilityZoneId") or placement.get("AvailabilityZoneId"),
-    )
-    subnet_ids = [one.strip() for one in override.get("SubnetId", "").split(",") if one.strip()]
-    planned = next((nic["SubnetId"] for nic in nics if nic.get("SubnetId")), None)
-    if subnet_ids:
-        places = [_Place(require(tx, Subnet, one).zone, one) for one in dict.fromkeys(subnet_ids)]
+    zone = require_zone(caller.region, override.zone or placement.zone, override.zone_id or placement.zone_id)
+    planned = next((nic.subnet_id for nic in nics if nic.subnet_id), None)
+    if override.subnet_ids:
+        places = [_Place(require(tx, Subnet, one).zone, one) for one in dict.fromkeys(override.subnet_ids)]
     elif planned:
         places = [_Place(require(tx, Subnet, planned).zone)]
     else:
@@ -166,22 +138,18 @@ def _places(
 
 
 def _types(
-    tx: Tx,
-    caller: Caller,
-    data: ec2.ResponseLaunchTemplateData,
-    override: ec2.FleetLaunchTemplateOverridesRequest,
-    zone: str,
+    tx: Tx, caller: Caller, below: LaunchRequest, override: FleetOverride, zone: str
 ) -> list[tuple[str, frozenset[Market]]]:
     """The types that an override asks for by name or by what they have, and on which markets each is taken."""
-    asked = override.get("InstanceRequirements")
-    name = override.get("InstanceType") or (None if asked else data.get("InstanceType"))
+    asked = override.requirements
+    name = override.launch.type or (None if asked else below.type)
     if asked and name:
         raise combination("An override has InstanceType or InstanceRequirements, not both.")
     if not asked:
         if not name:
             raise missing("InstanceType")
         return [(instance_type(name).name, frozenset(MARKETS))]
-    image_id = image_id_or_none(tx, caller, override.get("ImageId") or data.get("ImageId") or "")
+    image_id = image_id_or_none(tx, caller, override.launch.image or below.image or "")
     image = tx.get(Image, id=image_id)
     kinds = fitting(asked, [image.architecture] if image else ["x86_64", "arm64"])
 

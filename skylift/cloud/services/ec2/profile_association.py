@@ -20,6 +20,7 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import missing
 from skylift.cloud.services.api.resource import new_id, require, well_formed
+from skylift.cloud.services.ec2.launch_request import profile_name
 from skylift.cloud.services.ec2.profile import find_profile, wanted_profile
 from skylift.cloud.store.database import Tx
 
@@ -99,7 +100,7 @@ def _checks(
     params: ec2.AssociateIamInstanceProfileRequest | ec2.ReplaceIamInstanceProfileAssociationRequest,
 ) -> Iterator[Check]:
     """Giving an instance a profile passes the profile's role to EC2, which takes iam:PassRole."""
-    profile = find_profile(tx, params.get("IamInstanceProfile") or {})
+    profile = find_profile(tx, profile_name(params.get("IamInstanceProfile")))
     more = {"ec2:NewInstanceProfile": profile.arn} if profile else {}
     on_instance = on_row(tx, caller, f"ec2:{name}", Instance, instance_id, more=more)
     yield on_instance
@@ -109,7 +110,7 @@ def _checks(
 def _profile(
     tx: Tx, params: ec2.AssociateIamInstanceProfileRequest | ec2.ReplaceIamInstanceProfileAssociationRequest
 ) -> InstanceProfile:
-    found = wanted_profile(tx, params.get("IamInstanceProfile") or {})
+    found = wanted_profile(tx, profile_name(params.get("IamInstanceProfile")))
     if found is None:
         raise missing("IamInstanceProfile")
     return found

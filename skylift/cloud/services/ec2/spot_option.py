@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.launch_request import LaunchRequest, PlacementRequest
 from skylift.cloud.domain.spot import Behavior, SpotRequest
-from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.ec2.capacity import on_demand_price, spot_price
-from skylift.cloud.services.ec2.launch_request import LaunchRequest
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ DIGITS = 6
 REQUEST = "spot-instances-request"
 """How tags and ARNs spell a request's type."""
 
-_OF_THE_REQUEST = ("ClientToken", "DryRun", "InstanceMarketOptions", "LaunchTemplate", "MaxCount", "MinCount")
-"""Parameters of RunInstances that its instances do not have each."""
-
 
 @dataclass(frozen=True)
 class SpotWish:
@@ -42,16 +38,17 @@ class SpotWish:
     valid_from: datetime | None = None
     valid_until: datetime | None = None
 
-    def request(self, tx: Tx, launch: Params, instance_tags: dict[str, str], tags: dict[str, str]) -> SpotRequest:
+    def request(
+        self, tx: Tx, launch: LaunchRequest, instance_tags: dict[str, str], tags: dict[str, str]
+    ) -> SpotRequest:
         """One instance's, not looked at yet. The request's tags are not the instance's."""
-        kept = {name: value for name, value in launch.items() if name not in _OF_THE_REQUEST}
-        specified = [one for one in kept.get("TagSpecifications", []) if one.get("ResourceType") != REQUEST]
+        specified = tuple(one for one in launch.tags or () if one.resource_type != REQUEST)
         return SpotRequest(
             id=f"sir-{secrets.token_hex(4)}",
             type=self.type,
             created=tx.now,
-            launch={**kept, "TagSpecifications": specified},
-            instance_type=kept["InstanceType"],
+            launch=replace(launch, least=1, most=1, client_token=None, market=None, tags=specified),
+            instance_type=launch.type or "",
             max_price=self.max_price,
             behavior=self.behavior,
             state="open",
@@ -67,41 +64,37 @@ class SpotWish:
 
 def market_wish(tx: Tx, request: LaunchRequest) -> SpotWish | None:
     """The spot options that InstanceMarketOptions ask for; None is on demand."""
-    options = request.market
-    asked = options.get("SpotOptions") or {}
-    if not options:
+    asked = request.market
+    if asked is None:
         return None
-    market = options.get("MarketType")
-    if not market:
+    if not asked.market:
         raise missing("InstanceMarketOptions.MarketType")
-    if market != "spot":
-        raise ServiceError("UnsupportedOperation", f"This cloud has no market '{market}'; it has spot.")
-    kind = _type(asked.get("SpotInstanceType", "one-time"), "spotInstanceType")
-    behavior = _behavior(asked.get("InstanceInterruptionBehavior", "terminate"), kind)
+    if asked.market != "spot":
+        raise ServiceError("UnsupportedOperation", f"This cloud has no market '{asked.market}'; it has spot.")
+    kind = _type("one-time" if asked.type is None else asked.type, "spotInstanceType")
+    behavior = _behavior("terminate" if asked.behavior is None else asked.behavior, kind)
     if kind == "persistent" and behavior == "terminate":
         raise combination(
             "persistent Spot Instance requests are only supported when the instance interruption behavior is stop."
         )
-    if kind == "one-time" and asked.get("ValidUntil"):
+    if kind == "one-time" and asked.valid_until:
         raise combination("ValidUntil is not supported for one-time Spot Instance requests.")
     if kind == "one-time" and request.shutdown_behavior == "stop":
         raise not_stopped()
     if request.termination_protected:
         raise not_protected()
-    _refuse_group(behavior, request.placement)
-    return SpotWish(
-        kind, max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked.get("ValidUntil"), "validUntil")
-    )
+    _refuse_group(behavior, request.place)
+    return SpotWish(kind, max_price(asked.max_price), behavior, None, _later(tx, asked.valid_until, "validUntil"))
 
 
-def requested(tx: Tx, params: ec2.RequestSpotInstancesRequest) -> SpotWish:
+def requested(tx: Tx, params: ec2.RequestSpotInstancesRequest, launch: LaunchRequest) -> SpotWish:
     """The spot options that RequestSpotInstances asks for."""
     kind = _type(params.get("Type", "one-time"), "type")
     start, end = params.get("ValidFrom"), _later(tx, params.get("ValidUntil"), "validUntil")
     if start and end and end <= start:
         raise invalid_value(end, "validUntil", "It has to be later than validFrom.")
     behavior = _behavior(params.get("InstanceInterruptionBehavior", "terminate"), kind)
-    _refuse_group(behavior, (params.get("LaunchSpecification") or {}).get("Placement") or {})
+    _refuse_group(behavior, launch.place)
     return SpotWish(kind, max_price(params.get("SpotPrice")), behavior, start, end)
 
 
@@ -188,8 +181,8 @@ def _behavior(value: str, kind: str) -> Behavior:
     return "stop"
 
 
-def _refuse_group(behavior: Behavior, placement: ec2.Placement | ec2.SpotPlacement) -> None:
-    if behavior == "stop" and (placement.get("GroupName") or placement.get("GroupId")):
+def _refuse_group(behavior: Behavior, placement: PlacementRequest) -> None:
+    if behavior == "stop" and (placement.group_name or placement.group_id):
         raise combination(
             "The parameter GroupName within placement information cannot be specified when "
             "instanceInterruptionBehavior is set to 'STOP'."

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Literal
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.domain.dedicated_host import DedicatedHost
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_request import LaunchRequest, PlacementRequest
 from skylift.cloud.domain.network import Subnet, Vpc
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.refusal import combination, invalid_value
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ec2.dedicated_host import room_on, takes
-from skylift.cloud.services.ec2.launch_request import LaunchRequest
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ Tenancy = Literal["default", "dedicated", "host"]
 Affinity = Literal["default", "host"]
 
 TENANCIES: dict[str, Tenancy] = {"default": "default", "dedicated": "dedicated", "host": "host"}
-
-
-class _Affine(TypedDict):
-    Affinity: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,9 @@ class HostPlacement:
         )
 
 
-def tenancy_of(tx: Tx, placement: ec2.Placement, vpc_id: str) -> Tenancy:
+def tenancy_of(tx: Tx, asked: str | None, vpc_id: str) -> Tenancy:
     """The tenancy that was asked for; in a VPC of dedicated tenancy no instance shares its hardware."""
-    asked = placement.get("Tenancy") or "default"
+    asked = asked or "default"
     if asked not in TENANCIES:
         raise invalid_value(asked, "tenancy", "It has to be default, dedicated or host.")
     vpc = tx.get(Vpc, id=vpc_id)
@@ -77,22 +73,22 @@ def tenancy_of(tx: Tx, placement: ec2.Placement, vpc_id: str) -> Tenancy:
 
 def with_zone_of_host(tx: Tx, request: LaunchRequest, kind: InstanceType) -> LaunchRequest:
     """Sets the zone of a launch without one: that of its host, or of any host with room."""
-    if request.placement.get("Tenancy") != "host" or not request.leaves_zone_open:
+    if request.place.tenancy != "host" or not request.leaves_zone_open:
         return request
-    named = tx.get(DedicatedHost, id=request.placement.get("HostId"))
+    named = tx.get(DedicatedHost, id=request.place.host_id)
     hosts = [named] if named else [host for host in _candidates(tx, kind) if room_on(tx, host, kind)]
     return request.in_zone(hosts[0].zone) if hosts else request
 
 
 def host_placement(
-    tx: Tx, placement: ec2.Placement, kind: InstanceType, subnet: Subnet, *, spot: bool = False
+    tx: Tx, placement: PlacementRequest, kind: InstanceType, subnet: Subnet, *, spot: bool = False
 ) -> HostPlacement:
     """The placement that a launch's `Placement` asks for. Raises if its parts do not fit together, or do not fit the
     type.
     """
-    tenancy = tenancy_of(tx, placement, subnet.vpc_id)
+    tenancy = tenancy_of(tx, placement.tenancy, subnet.vpc_id)
     zone = subnet.zone
-    affinity, named = _affinity(placement), placement.get("HostId")
+    affinity, named = _affinity(placement.affinity), placement.host_id
     if tenancy != "host":
         if named or affinity == "host":
             raise combination("The parameters hostId and affinity can be used with the tenancy host only.")
@@ -131,7 +127,7 @@ def replaced(tx: Tx, instance: Instance, params: ec2.ModifyInstancePlacementRequ
             "InvalidTenancy",
             f"The tenancy of the instance '{instance.id}' cannot be changed from {instance.tenancy} to {tenancy}.",
         )
-    affinity = _affinity(params) if params.get("Affinity") else instance.affinity
+    affinity = _affinity(params["Affinity"]) if params.get("Affinity") else instance.affinity
     named = params.get("HostId")
     if tenancy != "host":
         if named or params.get("Affinity") == "host":
@@ -168,9 +164,8 @@ def _candidates(tx: Tx, kind: InstanceType, zone: str | None = None) -> list[Ded
     return [host for host in found if zone in (None, host.zone) and takes(host, kind)]
 
 
-def _affinity(placement: _Affine) -> Affinity:
-    value = placement.get("Affinity") or "default"
-    if value == "default":
+def _affinity(value: str | None) -> Affinity:
+    if not value or value == "default":
         return "default"
     if value == "host":
         return "host"

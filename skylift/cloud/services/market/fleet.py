@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetEvent, Market
+from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetConfig, FleetEvent, Market
 from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_request import TagRequest
 from skylift.cloud.services.api import service_role
 from skylift.cloud.services.api.authorize import permits
 from skylift.cloud.services.api.check import making, on_row
@@ -23,9 +24,10 @@ from skylift.cloud.services.api.refusal import combination, invalid
 from skylift.cloud.services.api.resource import require, well_formed
 from skylift.cloud.services.ec2 import instance as instances
 from skylift.cloud.services.ec2 import launch_check
+from skylift.cloud.services.ec2.fleet_config import fleet_configs
 from skylift.cloud.services.ec2.launch_template import check_of
 from skylift.cloud.services.ec2.pool import Pool, pools_of
-from skylift.cloud.services.market.fleet_launch import Filling, error_view, fill, launch_request
+from skylift.cloud.services.market.fleet_launch import Filling, error_view, fill, launch_from
 from skylift.cloud.services.market.fleet_request import (
     CONFIGS,
     ON_DEMAND,
@@ -33,7 +35,6 @@ from skylift.cloud.services.market.fleet_request import (
     TARGET,
     asked_for,
     checked_configs,
-    configs_of,
     excess_policy,
     market_named,
     refuse_too_many,
@@ -90,7 +91,7 @@ def modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> ec2.Modify
             default_market=market_named(asked.get("DefaultTargetCapacityType", fleet.default_market)),
         )
     if "LaunchTemplateConfigs" in params:
-        configs = checked_configs(tx, caller, params["LaunchTemplateConfigs"], instant=False)
+        configs = checked_configs(tx, caller, fleet_configs(params["LaunchTemplateConfigs"]), instant=False)
         changed = replace(changed, configs=configs)
     if "ExcessCapacityTerminationPolicy" in params:
         changed = replace(changed, excess_policy=excess_policy(params))
@@ -137,18 +138,17 @@ def check_create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Iter
     """CreateFleet on the fleet and its templates, and all that it takes to run what they say."""
     yield from making(caller, "CreateFleet", "fleet", params)
     tags = tags_at_launch(params)
-    for config in params.get("LaunchTemplateConfigs") or []:
-        asked = config.get("LaunchTemplateSpecification") or {}
-        yield check_of(tx, caller, "ec2:CreateFleet", asked)
+    for config in fleet_configs(params.get("LaunchTemplateConfigs")):
+        yield check_of(tx, caller, "ec2:CreateFleet", config.template)
         yield from _to_launch(tx, caller, config, _markets(params), tags)
 
 
 def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> Iterator[Check]:
     """Other templates may have another role for the servers: who may not pass it does not get it this way either."""
     yield on_row(tx, caller, "ec2:ModifyFleet", Fleet, params.get("FleetId") or "*")
-    for config in params.get("LaunchTemplateConfigs") or []:
-        yield check_of(tx, caller, "ec2:ModifyFleet", config.get("LaunchTemplateSpecification") or {})
-        launch = _to_launch(tx, caller, config, ["on-demand"], [])
+    for config in fleet_configs(params.get("LaunchTemplateConfigs")):
+        yield check_of(tx, caller, "ec2:ModifyFleet", config.template)
+        launch = _to_launch(tx, caller, config, ["on-demand"], ())
         yield from {check.resource: check for check in launch if check.action == "iam:PassRole"}.values()
 
 
@@ -164,9 +164,9 @@ def check_delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> Ite
 def _to_launch(
     tx: Tx,
     caller: Caller,
-    config: ec2.FleetLaunchTemplateConfigRequest,
+    config: FleetConfig,
     markets: list[Market],
-    tags: list[ec2.TagSpecification],
+    tags: tuple[TagRequest, ...],
 ) -> Iterator[Check]:
     """The permissions that a launch from each pool of one template needs. The handler reports requests that make no
     sense.
@@ -177,10 +177,7 @@ def _to_launch(
         return
     for pool in pools:
         for market in markets:
-            request = launch_request(pool, market)
-            if tags:
-                request["TagSpecifications"] = tags
-            yield from launch_check.checks(tx, caller, request)
+            yield from launch_check.of_launch(tx, caller, launch_from(pool, market, tags))
 
 
 def _markets(params: ec2.CreateFleetRequest) -> list[Market]:
@@ -226,9 +223,9 @@ def _delete(
     return {"FleetId": fleet_id, "CurrentFleetState": after.state, "PreviousFleetState": fleet.state}
 
 
-def _launch_now(tx: Tx, caller: Caller, fleet: Fleet, tags: list[ec2.TagSpecification]) -> Fleet:
+def _launch_now(tx: Tx, caller: Caller, fleet: Fleet, tags: tuple[TagRequest, ...]) -> Fleet:
     """An instant fleet: what can be had is launched, why the rest cannot is its answer."""
-    pools = [pool for config in configs_of(fleet) for pool in pools_of(tx, caller, config)]
+    pools = [pool for config in fleet.configs for pool in pools_of(tx, caller, config)]
     tx.add(fleet)
     errors: list[dict[str, Any]] = []
     for market in MARKETS:
@@ -241,7 +238,7 @@ def _launch_now(tx: Tx, caller: Caller, fleet: Fleet, tags: list[ec2.TagSpecific
 
 
 def _fill_as_one(
-    tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[Pool], tags: list[ec2.TagSpecification]
+    tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[Pool], tags: tuple[TagRequest, ...]
 ) -> Filling:
     """Of a single type or in a single zone, if that is asked for: the first of them that has enough, or else most."""
     options = fleet.spot_options if market == "spot" else fleet.on_demand_options

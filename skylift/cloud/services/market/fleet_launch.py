@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, cast
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember, Market
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_request import LaunchRequest, MarketRequest, TagRequest
 from skylift.cloud.domain.market import ANY_TYPE, Capacity
 from skylift.cloud.services.ec2.capacity import free_room, on_demand_price, spot_price
-from skylift.cloud.services.ec2.launch import run_instances
+from skylift.cloud.services.ec2.launch import launch
 from skylift.cloud.services.ec2.pool import Offer, Pool, Strategy, ranked
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import members_left
@@ -53,7 +53,7 @@ def fill(
     needed: float,
     *,
     most: int | None = None,
-    tags: list[ec2.TagSpecification] | None = None,
+    tags: tuple[TagRequest, ...] = (),
 ) -> Filling:
     """Launch until so many units are there, or no pool has any more; at most so many instances."""
     done = Filling()
@@ -73,7 +73,7 @@ def fill(
         best = ranked(market, options, left, needed - done.units)[0]
         try:
             with tx.attempt():
-                member = _launch(tx, caller, fleet, market, best.pool, tags or [])
+                member = _launch(tx, caller, fleet, market, best.pool, tags)
         except ServiceError as error:
             done.errors.append((best.pool, error))
             left.remove(best)
@@ -83,20 +83,13 @@ def fill(
     return done
 
 
-def launch_request(pool: Pool, market: Market) -> ec2.RunInstancesRequest:
-    """What RunInstances is asked for on this market.
+def launch_from(pool: Pool, market: Market, tags: tuple[TagRequest, ...] = ()) -> LaunchRequest:
+    """The launch of one instance on this market.
 
     A fleet's spot requests are for one time: it is the fleet that asks again.
     """
-    request: ec2.RunInstancesRequest = {**pool.request}
-    if market == "on-demand":
-        return request
-    options: ec2.SpotMarketOptions = {
-        "SpotInstanceType": "one-time",
-        "InstanceInterruptionBehavior": "terminate",
-        **({"MaxPrice": pool.max_price} if pool.max_price else {}),
-    }
-    return {**request, "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
+    spot = MarketRequest("spot", type="one-time", max_price=pool.max_price or None, behavior="terminate")
+    return replace(pool.launch, market=spot if market == "spot" else None, tags=tags or None)
 
 
 def error_view(pool: Pool, market: Market, error: ServiceError) -> ec2.CreateFleetError:
@@ -117,14 +110,9 @@ def _offer(tx: Tx, caller: Caller, market: Market, bounded: Bounds, pool: Pool, 
 
 
 def _launch(
-    tx: Tx, caller: Caller, fleet: Fleet, market: Market, pool: Pool, tags: list[ec2.TagSpecification]
+    tx: Tx, caller: Caller, fleet: Fleet, market: Market, pool: Pool, tags: tuple[TagRequest, ...]
 ) -> FleetMember:
-    request = launch_request(pool, market)
-    if tags:
-        request["TagSpecifications"] = tags
-    (made,) = run_instances(tx, caller, request)["Instances"]
-    instance = tx.get(Instance, id=made["InstanceId"])
-    assert instance is not None, "it was written a moment ago"
+    (instance,) = launch(tx, caller, launch_from(pool, market, tags))
     tx.save(replace(instance, tags={**instance.tags, FLEET_TAG: fleet.id}))
     member = FleetMember(
         instance_id=instance.id,

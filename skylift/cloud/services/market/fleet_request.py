@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, get_args
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.fleet import ExcessPolicy, Fleet, FleetType, Market
+from skylift.cloud.domain.fleet import ExcessPolicy, Fleet, FleetConfig, FleetOverride, FleetType, Market
 from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.launch_request import TagRequest
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.tag import Tagged, specified
+from skylift.cloud.services.ec2.fleet_config import fleet_configs
 from skylift.cloud.services.ec2.instance_requirement import PRICE_TAKES as PRICE_REQUIREMENTS
 from skylift.cloud.services.ec2.instance_requirement import TAKES as REQUIREMENTS
+from skylift.cloud.services.ec2.launch_request import tag_requests
 from skylift.cloud.services.ec2.pool import pools_of
 from skylift.cloud.services.ec2.spot_option import max_price
 from skylift.cloud.store.database import Tx
@@ -30,7 +33,13 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
 }
 """Parameters that can only ask for what is the case anyway."""
 
-_INSTANT_OVERRIDES = ("BlockDeviceMappings", "IamInstanceProfile", "ImageId", "KeyName", "MetadataOptions")
+_INSTANT_OVERRIDES = {
+    "devices": "BlockDeviceMappings",
+    "profile": "IamInstanceProfile",
+    "image": "ImageId",
+    "key_name": "KeyName",
+    "metadata": "MetadataOptions",
+}
 _INSTANT_OPTIONS = ("MinTargetCapacity", "SingleAvailabilityZone", "SingleInstanceType")
 _TAGGED_AT_LAUNCH = ("instance", "network-interface", "volume")
 
@@ -51,7 +60,7 @@ def asked_for(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Fleet:
     on_demand, spot = targets(target, kind)
     default = market_named(target.get("DefaultTargetCapacityType", "spot" if spot else "on-demand"))
     instant = kind == "instant"
-    configs = checked_configs(tx, caller, params["LaunchTemplateConfigs"], instant=instant)
+    configs = checked_configs(tx, caller, fleet_configs(params["LaunchTemplateConfigs"]), instant=instant)
     tags = specified(params, "fleet", *(_TAGGED_AT_LAUNCH if instant else ()))
     valid_from, valid_until = params.get("ValidFrom"), params.get("ValidUntil")
     if instant and (valid_from or valid_until):
@@ -88,8 +97,8 @@ def asked_for(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Fleet:
 
 def refuse_too_many(fleet: Fleet) -> None:
     """Whatever its instances weigh, a fleet has no more of them than one without weights."""
-    overrides = [one for config in fleet.configs for one in config.get("Overrides", [])]
-    least = min((one.get("WeightedCapacity", 1) for one in overrides), default=1)
+    weights = [one.weight for config in fleet.configs for one in config.overrides]
+    least = min((1 if weight is None else weight for weight in weights), default=1)
     if fleet.on_demand_target + fleet.spot_target > least * MOST_UNITS:
         raise invalid_value(
             least, "WeightedCapacity", f"The target capacity could take more than {MOST_UNITS} of such instances."
@@ -119,15 +128,13 @@ def targets(
     return (on_demand, spot + rest) if market_named(market) == "spot" else (on_demand + rest, spot)
 
 
-def checked_configs(
-    tx: Tx, caller: Caller, configs: list[ec2.FleetLaunchTemplateConfigRequest], *, instant: bool
-) -> list[dict[str, Any]]:
-    """Templates and overrides as a fleet keeps them; `configs_of` gives them back."""
+def checked_configs(tx: Tx, caller: Caller, configs: list[FleetConfig], *, instant: bool) -> list[FleetConfig]:
+    """The same; raises EC2's errors for what cannot be launched."""
     if not configs:
         raise missing("LaunchTemplateConfigs")
     if len(configs) > MOST_TEMPLATES:
         raise invalid(f"A fleet has at most {MOST_TEMPLATES} launch templates.")
-    overrides = [one for config in configs for one in config.get("Overrides", [])]
+    overrides = [one for config in configs for one in config.overrides]
     if not instant and len(overrides) > MOST_OVERRIDES:
         raise invalid(f"A fleet of this type has at most {MOST_OVERRIDES} overrides across all launch templates.")
     for override in overrides:
@@ -142,11 +149,7 @@ def checked_configs(
             "InvalidFleetConfig",
             "The fleet configuration contains duplicate instance pools",
         )
-    return [{**config} for config in configs]
-
-
-def configs_of(fleet: Fleet) -> list[ec2.FleetLaunchTemplateConfigRequest]:
-    return cast("list[ec2.FleetLaunchTemplateConfigRequest]", fleet.configs)
+    return configs
 
 
 def excess_policy(params: ec2.CreateFleetRequest | ec2.ModifyFleetRequest) -> ExcessPolicy:
@@ -158,9 +161,10 @@ def excess_policy(params: ec2.CreateFleetRequest | ec2.ModifyFleetRequest) -> Ex
     raise invalid_value(value, "ExcessCapacityTerminationPolicy", "It has to be termination or no-termination.")
 
 
-def tags_at_launch(params: Tagged) -> list[ec2.TagSpecification]:
-    """An instant fleet's tags for what it launches, as RunInstances takes them."""
-    return [one for one in params.get("TagSpecifications", []) if one.get("ResourceType") in _TAGGED_AT_LAUNCH]
+def tags_at_launch(params: Tagged) -> tuple[TagRequest, ...]:
+    """An instant fleet's tags for what it launches."""
+    asked = tag_requests(params.get("TagSpecifications", []))
+    return tuple(one for one in asked if one.resource_type in _TAGGED_AT_LAUNCH)
 
 
 def _kind(value: str) -> FleetType:
@@ -171,20 +175,20 @@ def _kind(value: str) -> FleetType:
     return found
 
 
-def _check_override(override: ec2.FleetLaunchTemplateOverridesRequest, *, instant: bool) -> None:
-    for name in _INSTANT_OVERRIDES:
-        if name in override and not instant:
+def _check_override(override: FleetOverride, *, instant: bool) -> None:
+    for field, name in _INSTANT_OVERRIDES.items():
+        if getattr(override.launch, field) is not None and not instant:
             raise combination(f"The override {name} is for fleets of type instant; say it in the launch template.")
-    if instant and "," in override.get("SubnetId", ""):
-        raise invalid_value(override["SubnetId"], "SubnetId", "A fleet of type instant takes one subnet an override.")
-    if override.get("AvailabilityZone") and override.get("AvailabilityZoneId"):
+    if instant and len(override.subnet_ids) > 1:
+        subnets = ",".join(override.subnet_ids)
+        raise invalid_value(subnets, "SubnetId", "A fleet of type instant takes one subnet an override.")
+    if override.zone and override.zone_id:
         raise combination("An override has AvailabilityZone or AvailabilityZoneId, not both.")
-    weight = override.get("WeightedCapacity", 1)
-    if not 0 < weight <= MOST_UNITS:
-        raise invalid_value(weight, "WeightedCapacity", "It has to be more than 0.")
-    if not override.get("Priority", 0) >= 0:
-        raise invalid_value(override["Priority"], "Priority", "It has to be 0 or more.")
-    max_price(override.get("MaxPrice"), "MaxPrice")
+    if override.weight is not None and not 0 < override.weight <= MOST_UNITS:
+        raise invalid_value(override.weight, "WeightedCapacity", "It has to be more than 0.")
+    if override.priority is not None and not override.priority >= 0:
+        raise invalid_value(override.priority, "Priority", "It has to be 0 or more.")
+    max_price(override.max_price, "MaxPrice")
 
 
 def market_named(value: str) -> Market:

@@ -23,7 +23,6 @@ from skylift.cloud.services.ec2 import instance as instances
 from skylift.cloud.services.ec2.pool import Pool, pools_of
 from skylift.cloud.services.market.fleet import SERVICE
 from skylift.cloud.services.market.fleet_launch import fill
-from skylift.cloud.services.market.fleet_request import configs_of
 from skylift.cloud.services.market.fleet_view import is_there, live_members
 from skylift.cloud.services.market.interruption import give_notice
 from skylift.cloud.store.database import Tx
@@ -219,7 +218,7 @@ class _Look:
         """Those there are by now: a template, or what it names, may have gone."""
         pools: list[Pool] = []
         errors: list[ServiceError] = []
-        for config in configs_of(self._fleet):
+        for config in self._fleet.configs:
             try:
                 pools += pools_of(self._tx, self._caller, config)
             except ServiceError as error:

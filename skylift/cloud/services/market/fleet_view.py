@@ -17,7 +17,7 @@ from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
-from skylift.cloud.services.market.fleet_request import configs_of
+from skylift.cloud.services.ec2.fleet_config import config_view
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import events_since, instances_left, members_left
 
@@ -100,7 +100,7 @@ def view(tx: Tx, fleet: Fleet) -> ec2.FleetData:
         "ExcessCapacityTerminationPolicy": fleet.excess_policy,
         "FulfilledCapacity": sum(there.values()),
         "FulfilledOnDemandCapacity": there["on-demand"],
-        "LaunchTemplateConfigs": [_config(config) for config in configs_of(fleet)],
+        "LaunchTemplateConfigs": [config_view(config) for config in fleet.configs],
         "TargetCapacitySpecification": {
             "TotalTargetCapacity": fleet.on_demand_target + fleet.spot_target,
             "OnDemandTargetCapacity": fleet.on_demand_target,
@@ -202,22 +202,6 @@ def _event(event: FleetEvent) -> ec2.HistoryRecordEntry:
             **({"InstanceId": event.instance_id} if event.instance_id else {}),
         },
     }
-
-
-def _config(config: ec2.FleetLaunchTemplateConfigRequest) -> ec2.FleetLaunchTemplateConfig:
-    """Answers know fewer overrides than requests: of a placement only its group."""
-    overrides: list[ec2.FleetLaunchTemplateOverrides] = []
-    for override in config.get("Overrides", []):
-        kept = {name: value for name, value in override.items() if name not in _NOT_SHOWN}
-        shown = cast("ec2.FleetLaunchTemplateOverrides", kept)
-        group = override["Placement"].get("GroupName") if "Placement" in override else None
-        if group:
-            shown["Placement"] = {"GroupName": group}
-        overrides.append(shown)
-    return {"LaunchTemplateSpecification": config.get("LaunchTemplateSpecification", {}), "Overrides": overrides}
-
-
-_NOT_SHOWN = ("IamInstanceProfile", "KeyName", "MetadataOptions", "Placement")
 
 
 def _refuse_instant(fleet: Fleet, operation: str) -> None:

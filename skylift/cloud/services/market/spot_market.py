@@ -6,7 +6,6 @@ the rest. A launch and the note that its request is fulfilled are one commit.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from typing import Literal
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_request import LaunchRequest
 from skylift.cloud.domain.market import SpotPrice
 from skylift.cloud.domain.spot import SpotNotice, SpotRequest
 from skylift.cloud.services.ec2.capacity import spot_price
@@ -137,10 +137,10 @@ class _Looks:
     def __init__(self, tx: Tx, caller: Caller) -> None:
         self._tx = tx
         self._caller = caller
-        self._known: dict[str, ServiceError | None] = {}
+        self._known: dict[tuple[LaunchRequest, float | None], ServiceError | None] = {}
 
     def refusal(self, request: SpotRequest) -> ServiceError | None:
-        wanted = json.dumps([request.launch, request.max_price], sort_keys=True)
+        wanted = request.launch, request.max_price
         if wanted not in self._known:
             try:
                 refuse_launch(self._tx, self._caller, request)

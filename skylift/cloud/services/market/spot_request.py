@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
-from skylift.cloud.domain.network import SecurityGroup
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
@@ -19,6 +18,8 @@ from skylift.cloud.services.api.zone import zone_id, zones
 from skylift.cloud.services.ec2.capacity import refuse_beyond_quota
 from skylift.cloud.services.ec2.launch import refuse_launch
 from skylift.cloud.services.ec2.launch_check import on_spot_request
+from skylift.cloud.services.ec2.launch_request import spot_launch
+from skylift.cloud.services.ec2.launch_view import launch_specification
 from skylift.cloud.services.ec2.spot_option import REQUEST, limit_of, requested
 from skylift.cloud.services.ec2.spot_status import marked
 from skylift.cloud.services.market.market_setting import spelled
@@ -66,19 +67,6 @@ LISTING = Listing(
     },
 )
 
-_SPECIFIED = (
-    "BlockDeviceMappings",
-    "EbsOptimized",
-    "IamInstanceProfile",
-    "ImageId",
-    "InstanceType",
-    "KeyName",
-    "NetworkInterfaces",
-    "Placement",
-    "SubnetId",
-)
-"""What a request shows of its launch as it came."""
-
 
 def request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> ec2.RequestSpotInstancesResult:
     """All of the requests are right, or none is made. Price and room are the loop's to look at, again and again."""
@@ -94,8 +82,8 @@ def request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> 
     for name in ("ImageId", "InstanceType"):
         if not specification.get(name):
             raise missing(f"LaunchSpecification.{name}")
-    wish, tags = requested(tx, params), tags_for(params, REQUEST)
-    launch = {name: value for name, value in specification.items() if name != "EbsOptimized"}
+    launch = spot_launch(specification)
+    wish, tags = requested(tx, params, launch), tags_for(params, REQUEST)
     made = [wish.request(tx, launch, {}, tags) for _ in range(count)]
     refuse_launch(tx, caller, made[0], on_market=False)
     # What the market gives is waited for; the account's quota is not.
@@ -131,7 +119,7 @@ def cancel(
 
 
 def view(tx: Tx, caller: Caller, row: SpotRequest) -> ec2.SpotInstanceRequest:
-    zone = row.zone or _wanted_zone(row) or zones(caller.region)[0]
+    zone = row.zone or row.launch.place.zone or zones(caller.region)[0]
     limit = limit_of(row.instance_type, zone, row.max_price)
     return {
         "SpotInstanceRequestId": row.id,
@@ -141,7 +129,7 @@ def view(tx: Tx, caller: Caller, row: SpotRequest) -> ec2.SpotInstanceRequest:
         "Status": {"Code": row.status_code, "Message": row.status_message, "UpdateTime": row.status_updated},
         **({"Fault": {"Code": row.status_code, "Message": row.status_message}} if row.state == "failed" else {}),
         "CreateTime": row.created,
-        "LaunchSpecification": _specification(tx, row),
+        "LaunchSpecification": launch_specification(tx, row.launch),
         "ProductDescription": "Linux/UNIX",
         "InstanceInterruptionBehavior": row.behavior,
         **({"InstanceId": row.instance_id} if row.instance_id else {}),
@@ -150,31 +138,6 @@ def view(tx: Tx, caller: Caller, row: SpotRequest) -> ec2.SpotInstanceRequest:
         **({"ValidUntil": row.valid_until} if row.valid_until else {}),
         "Tags": tag_list(row.tags),
     }
-
-
-def _specification(tx: Tx, row: SpotRequest) -> ec2.LaunchSpecification:
-    """Groups are shown with their names, however they were asked for."""
-    asked = cast("ec2.RequestSpotLaunchSpecification", row.launch)
-    shown = cast("ec2.LaunchSpecification", {name: row.launch[name] for name in _SPECIFIED if name in row.launch})
-    placement = {name: value for name, value in asked.get("Placement", {}).items() if name in _PLACEMENT}
-    groups = [tx.get(SecurityGroup, id=group_id) for group_id in asked.get("SecurityGroupIds") or []]
-    named: list[ec2.GroupIdentifier] = [
-        {"GroupId": group.id, "GroupName": group.name} for group in groups if group is not None
-    ]
-    named += [{"GroupName": name} for name in asked.get("SecurityGroups") or []]
-    if placement:
-        shown["Placement"] = cast("ec2.SpotPlacement", placement)
-    shown["SecurityGroups"] = named
-    shown["Monitoring"] = {"Enabled": bool("Monitoring" in asked and asked["Monitoring"].get("Enabled"))}
-    return shown
-
-
-_PLACEMENT = ("AvailabilityZone", "GroupName", "Tenancy")
-
-
-def _wanted_zone(row: SpotRequest) -> str | None:
-    zone: str | None = row.launch.get("Placement", {}).get("AvailabilityZone")
-    return zone
 
 
 _SPECIFICATION = " ".join(

@@ -20,7 +20,7 @@ from skylift.cloud.services.api.resource import arn, new_id, require, require_al
 from skylift.cloud.services.api.tag import Tags, tags_for
 from skylift.cloud.services.vpc.interface import new_mac, shown
 from skylift.cloud.services.vpc.interface_group import groups_in_subnet
-from skylift.cloud.services.vpc.private_address import AddressAllocator, slots, too_few
+from skylift.cloud.services.vpc.private_address import AddressAllocator, listed_addresses, slots, too_few
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import remove_interface
 
@@ -97,7 +97,12 @@ def interface_of(
 def _made(tx: Tx, params: ec2.CreateNetworkInterfaceRequest) -> NetworkInterface:
     subnet = require(tx, Subnet, params["SubnetId"])
     groups = groups_in_subnet(tx, subnet, require_all(tx, SecurityGroup, params.get("Groups") or []))
-    given = AddressAllocator(tx, (subnet, slots(params))).allocate()
+    wanted = slots(
+        params.get("PrivateIpAddress"),
+        listed_addresses(params.get("PrivateIpAddresses")),
+        params.get("SecondaryPrivateIpAddressCount"),
+    )
+    given = AddressAllocator(tx, (subnet, wanted)).allocate()
     if given is None:
         raise too_few(subnet)
     interface = interface_of(

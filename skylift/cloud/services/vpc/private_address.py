@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.launch_request import ListedAddress
 from skylift.cloud.domain.network import Subnet
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value
 from skylift.cloud.services.vpc.subnet import free_addresses, wanted_address
@@ -22,26 +23,24 @@ Slots = tuple[str | None, ...]
 """The addresses of an interface that is to be, its primary one first; None is any that is free."""
 
 
-class Placed(TypedDict):
-    """What requests ask for the private addresses of one interface."""
+def listed_addresses(asked: Iterable[ec2.PrivateIpAddressSpecification] | None) -> tuple[ListedAddress, ...] | None:
+    """The PrivateIpAddresses of a request, parsed."""
+    if asked is None:
+        return None
+    return tuple(ListedAddress(one.get("PrivateIpAddress"), one.get("Primary") or False) for one in asked)
 
-    PrivateIpAddress: NotRequired[str]
-    PrivateIpAddresses: NotRequired[list[ec2.PrivateIpAddressSpecification]]
-    SecondaryPrivateIpAddressCount: NotRequired[int]
 
-
-def slots(asked: Placed) -> Slots:
+def slots(alone: str | None, listed: tuple[ListedAddress, ...] | None, more: int | None) -> Slots:
     """The addresses that `PrivateIpAddress`, `PrivateIpAddresses` and `SecondaryPrivateIpAddressCount` ask for."""
-    alone, listed = asked.get("PrivateIpAddress"), asked.get("PrivateIpAddresses") or []
-    more = asked.get("SecondaryPrivateIpAddressCount") or 0
+    listed, more = listed or (), more or 0
     if listed and more:
         raise combination(
             "The parameter secondaryPrivateIpAddressCount cannot be used with the parameter privateIpAddresses"
         )
-    primaries = [one.get("PrivateIpAddress") for one in listed if one.get("Primary")]
+    primaries = [one.address for one in listed if one.primary]
     if len(primaries) + bool(alone) > 1:
         raise invalid("Only one private IP address of a network interface can be its primary one.")
-    others = tuple(one.get("PrivateIpAddress") for one in listed if not one.get("Primary"))
+    others = tuple(one.address for one in listed if not one.primary)
     if not 0 <= more < MOST:
         raise invalid_value(more, "secondaryPrivateIpAddressCount", f"An interface has at most {MOST} addresses.")
     return (alone or next(iter(primaries), None), *others, *[None] * more)

@@ -279,6 +279,41 @@ def test_an_instant_fleet_answers_what_it_has_and_why_not_the_rest(cloud: Cloud,
 
 
 @pytest.mark.usefixtures("template")
+def test_an_instant_fleet_launches_its_overrides_and_describes_them(cloud: Cloud) -> None:
+    subnet = cloud.default("subnet")
+    override = {
+        "InstanceType": "t3.small",
+        "ImageId": cloud.image_id,
+        "MaxPrice": "0.5",
+        "SubnetId": subnet["SubnetId"],
+        "WeightedCapacity": 2.0,
+        "Priority": 1.0,
+        "BlockDeviceMappings": [
+            {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 9}},
+            {"DeviceName": "/dev/sdg", "NoDevice": ""},
+        ],
+    }
+    unseen = {
+        "KeyName": cloud.call("CreateKeyPair", KeyName="mine")["KeyName"],
+        "MetadataOptions": {"HttpPutResponseHopLimit": 3},
+    }
+    fleet_id = make(cloud, 2, {**override, **unseen}, Type="instant")
+    fleet = described(cloud, fleet_id)
+    assert fleet["LaunchTemplateConfigs"] == [{"LaunchTemplateSpecification": SPEC, "Overrides": [override]}]
+    (instance_id,) = fleet["Instances"][0]["InstanceIds"]
+    instance = cloud.instance(instance_id)
+    assert (instance["InstanceType"], instance["KeyName"], instance["SubnetId"]) == (
+        "t3.small",
+        "mine",
+        subnet["SubnetId"],
+    )
+    assert instance["MetadataOptions"]["HttpPutResponseHopLimit"] == 3
+    source = fleet["Instances"][0]["LaunchTemplateAndOverrides"]["Overrides"]
+    shown = {name: value for name, value in override.items() if name != "BlockDeviceMappings"}
+    assert source == {**shown, "AvailabilityZone": subnet["AvailabilityZone"]}
+
+
+@pytest.mark.usefixtures("template")
 def test_the_same_request_again_is_the_same_fleet(cloud: Cloud) -> None:
     assert make(cloud, ClientToken="t") == make(cloud, ClientToken="t")
     with cloud.database.read() as tx:

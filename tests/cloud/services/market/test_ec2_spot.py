@@ -355,6 +355,40 @@ def test_a_request_that_nothing_can_come_of_fails(scene: Scene) -> None:
     )
 
 
+def test_a_request_shows_its_launch_as_it_was_asked_for_and_is_launched_so(scene: Scene) -> None:
+    cloud = scene.cloud
+    subnet = cloud.default("subnet")
+    address = subnet["CidrBlock"].replace(".0/20", ".77")
+    asked = {
+        "KeyName": cloud.call("CreateKeyPair", KeyName="mine")["KeyName"],
+        "BlockDeviceMappings": [
+            {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 9, "VolumeType": "gp3", "DeleteOnTermination": False}}
+        ],
+        "NetworkInterfaces": [
+            {
+                "DeviceIndex": 0,
+                "SubnetId": subnet["SubnetId"],
+                "PrivateIpAddresses": [
+                    {"PrivateIpAddress": subnet["CidrBlock"].replace(".0/20", ".77"), "Primary": True}
+                ],
+                "SecondaryPrivateIpAddressCount": 0,
+                "AssociatePublicIpAddress": False,
+                "Description": "the only one",
+                "DeleteOnTermination": True,
+            }
+        ],
+        "Placement": {"AvailabilityZone": subnet["AvailabilityZone"]},
+    }
+    (request,) = scene.ask(launch=asked)
+    shown = scene.request(request)["LaunchSpecification"]
+    assert {name: shown[name] for name in asked} == asked
+    scene.settle()
+    instance = cloud.instance(scene.request(request)["InstanceId"])
+    assert (instance["KeyName"], instance["PrivateIpAddress"]) == ("mine", address)
+    assert "PublicIpAddress" not in instance
+    assert 9 in [volume["Size"] for volume in cloud.call("DescribeVolumes")["Volumes"]]
+
+
 def test_what_stops_is_in_no_placement_group(scene: Scene) -> None:
     """Nobody looks whether there is room in it when the market starts the instance again."""
     scene.cloud.call("CreatePlacementGroup", GroupName="apart", Strategy="spread")

@@ -143,14 +143,14 @@ INSERT INTO spot_prices VALUES ('t3.micro', 'us-east-1a', '2026-11-25T12:00:00+0
 INSERT INTO capacities VALUES ('t3.micro', 'us-east-1a', 'any', 2);
 INSERT INTO vcpu_quotas VALUES ('standard', 'spot', 32);
 INSERT INTO spot_requests VALUES (
-    'sir-abcd1234', 'one-time', '2026-11-25T12:00:00+00:00', '{"ImageId":"ami-1","InstanceType":"t3.micro"}',
+    'sir-abcd1234', 'one-time', '2026-11-25T12:00:00+00:00', '{"image":"ami-1","type":"t3.micro","placement":{"zone":"us-east-1a"},"interfaces":[{"index":0,"group_ids":["sg-1"],"listed_addresses":[{"address":"172.31.0.9","primary":true}]}],"devices":[{"device":"/dev/sdf","volume":{"size_gib":8}}],"profile":{"name":"batch"},"tags":[{"resource_type":"instance","tags":[{"key":"team","value":"net"}]}]}',
     't3.micro', 0.0104, 'terminate', 'active', 'fulfilled', 'Your Spot request is fulfilled.',
     '2026-11-25T12:00:00+00:00', NULL, NULL, 'i-1', 'us-east-1a', 0, NULL, '{}', '{}'
 );
 INSERT INTO spot_notices VALUES ('i-1', NULL, '2026-11-25T12:00:00+00:00', '2026-11-25T12:02:00+00:00', 'price');
 INSERT INTO fleets VALUES (
     'fleet-00000000-0000-0000-0000-000000000000', 'maintain', 'active', '2026-01-01T00:00:00+00:00',
-    '[{"LaunchTemplateSpecification":{"LaunchTemplateId":"lt-1","Version":"1"}}]', 1, 0, 'on-demand', '{}', '{}',
+    '[{"template":{"LaunchTemplateId":"lt-1","Version":"1"},"overrides":[{"launch":{"type":"t3.micro"},"subnet_ids":["subnet-1"],"weight":2.0},{"requirements":{"VCpuCount":{"Min":1},"MemoryMiB":{"Min":512}}}]}]', 1, 0, 'on-demand', '{}', '{}',
     'termination', 0, 0, NULL, NULL, NULL, NULL, '{}', '[]', '', 0, NULL, NULL
 );
 INSERT INTO fleet_members VALUES (
