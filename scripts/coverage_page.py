@@ -62,6 +62,11 @@ like all others. `skylift cloud spot-price`, `capacity`, `quota` and `interrupt`
 `skylift/cloud/models/skylift` in the package.
 """,
     "ssm": """\
+`SendCommand` runs AWS-RunShellScript as root on servers whose role lets Systems Manager manage them
+(AmazonSSMManagedInstanceCore), without an agent. There are no other documents: a script whose first line is
+`#!/usr/bin/env python3` is in Python. `{{ssm:NAME}}` inside of commands is refused, and an exit code of 194 (reboot,
+and run again) is a failure. What a script leaves running in the background does not hold up its end.
+
 `SecureString` is refused: there is no KMS here to encrypt with. Labels, policies and `AllowedPattern` are not there.
 
 The public parameters of images are there for the usual names of Amazon Linux 2023 and 2

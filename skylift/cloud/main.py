@@ -52,6 +52,7 @@ from skylift.cloud.loops.ec2.server_spec import CloudSettings, LaunchSpecBuilder
 from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.market.fleet import FleetLoop
 from skylift.cloud.loops.market.spot import SpotLoop
+from skylift.cloud.loops.ssm.command import CommandLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.vpc.network import NetworkLoop
 from skylift.cloud.process.cannot_start import USAGE, CannotStart
@@ -76,6 +77,7 @@ from skylift.cloud.wiring.bootstrap import (
     open_database,
     preferred_net,
 )
+from skylift.cloud.wiring.command import make_commands
 from skylift.cloud.wiring.dispatcher import Dispatcher
 from skylift.cloud.wiring.link_local import LinkLocalServices
 from skylift.cloud.wiring.openings import Openings
@@ -133,6 +135,7 @@ class _Parts:
     volumes: VolumeLoop
     snapshots: SnapshotLoop
     images: ImageLoop
+    commands: CommandLoop
     link_local: LinkLocalServices
 
     def begin_at_once(self) -> None:
@@ -148,7 +151,7 @@ class _Parts:
             await asyncio.wait((adopting,))
         await asyncio.to_thread(self.ticker.stop)
         await asyncio.to_thread(self.engine.stop)
-        for loop in (self.instances, self.volumes, self.snapshots, self.images):
+        for loop in (self.commands, self.instances, self.volumes, self.snapshots, self.images):
             await asyncio.to_thread(loop.close)
         await self.link_local.close()
 
@@ -321,10 +324,12 @@ class Cloud:
         ticker.steps = (metering.step, alarms.step, return_memory)
         groups = make_groups(database, account, self._region, engine.wake_in)
         schedules = make_schedules(database, account, self._region, engine.wake_in)
+        commands = make_commands(database, servers, self._region, engine.wake, engine.wake_in)
         # Schedules, alarms, market, fleets and groups first: they say which servers there are to be. Then servers: each
         # sees to its network itself once it is made, which takes longer than the network.
         wishes = (schedules.step, alarms.act, spot.step, fleets.step, groups.step)
-        engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
+        made = (instances.step, volumes.step, snapshots.step, images.step, networks.step)
+        engine.steps = (*wishes, *made, commands.step)
         engine.chores = (queries.forget, queries.shrink, network.restore_pasta, self._data.seen.touch)
         adoption, first_start = Adoption(), not been_up(network.loopback).exists()
         # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is
@@ -341,7 +346,7 @@ class Cloud:
             ("loops", partial(_each, engine.start, ticker.start, been_up(network.loopback).touch)),
         )
         return _Parts(
-            engine, ticker, adoption, first_start, openings, instances, volumes, snapshots, images, link_local
+            engine, ticker, adoption, first_start, openings, instances, volumes, snapshots, images, commands, link_local
         )
 
     def _console(self, instance_id: str) -> Console | None:

@@ -3,6 +3,7 @@
 from skylift.cloud.store import (
     alarm,
     bucket,
+    command,
     connect,
     dedicated_host,
     facts,
@@ -26,6 +27,7 @@ from skylift.cloud.store import (
 __all__ = [
     "alarm",
     "bucket",
+    "command",
     "connect",
     "dedicated_host",
     "facts",

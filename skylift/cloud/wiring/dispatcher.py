@@ -17,6 +17,8 @@ from skylift.cloud.wire.call import Call
 
 LOOPED = ("autoscaling", "ec2", "scheduler", "skylift")
 """The services whose changes the loops make true."""
+LOOPED_TOO = (("cloudwatch", "SetAlarmState"), ("ssm", "CancelCommand"), ("ssm", "SendCommand"))
+"""Operations of other services that they do."""
 
 
 class Dispatcher:
@@ -59,7 +61,7 @@ class Dispatcher:
             handler = operation.prepared(tx, caller, call.params)
         with self._database.write() as tx:
             result = handler(tx, caller, call.params)
-        if call.service in LOOPED or (call.service, call.operation) == ("cloudwatch", "SetAlarmState"):
+        if call.service in LOOPED or (call.service, call.operation) in LOOPED_TOO:
             # All that the loops make true.
             self._wake()
         return result

@@ -16,6 +16,7 @@ from skylift.cloud.services.market.spot_market import forget_ended as forget_req
 from skylift.cloud.services.vpc.nat_gateway import forget_deleted
 from skylift.cloud.services.vpc.peering import forget_ended
 from skylift.cloud.store.alarm import forget_history
+from skylift.cloud.store.command import forget_commands
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.scaling_group import forget_activities
 from skylift.cloud.store.shrink import shrink
@@ -51,7 +52,7 @@ class Queries:
 
     def forget(self) -> None:
         """Terminated instances and deleted NAT gateways stay described for an hour, what they cost for much longer, and
-        what happened to alarms for a month."""
+        what happened to alarms, and commands, for a month."""
         with self._database.write() as tx:
             forget_terminated(tx)
             forget_deleted(tx)
@@ -61,6 +62,7 @@ class Queries:
             forget_requests(tx)
             fleet_upkeep.forget(tx)
             forget_history(tx)
+            forget_commands(tx)
             forget_usages(tx, tx.now - BILLED)
 
     def shrink(self) -> None:

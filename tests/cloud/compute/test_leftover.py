@@ -64,10 +64,15 @@ def test_a_monitor_is_waited_for_until_its_server_is_made(begin: Begin, tmp_path
     assert over(thread)
 
 
-def test_other_programs_and_other_clouds_are_not_waited_for(begin: Begin, tmp_path: Path) -> None:
+def test_other_programs_and_other_clouds_are_not_waited_for(
+    begin: Begin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     begin("tail", tmp_path / "run/i-1/init.pid")
     begin("runc", "--root", tmp_path / "run2/oci")
+    # Who waits for a script that runs in a server.
+    begin("runc", "--root", tmp_path / "run/oci", "exec", "--cwd", "/", "i-1", "sleep", "3600")
     await_leftovers([tmp_path / "run"])
+    assert not caplog.records
 
 
 def test_one_that_never_ends_is_told_of(

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -226,6 +226,24 @@ class Servers:
     def resume(self, server_id: str) -> None:
         """Let a held server go on; nothing happens to one that is not held."""
         freezer.thaw(self._cgroup(server_id))
+
+    def begin(self, server_id: str, program: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Begin a program in a server as its root, with pipes for its input and output."""
+        command = [self._programs.runtime, "--root", str(self._state), "exec", "--cwd", "/", server_id, *program]
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise RuntimeRefused(f"{self._programs.runtime}: {error}") from error
+
+    def runs(self, server_id: str) -> bool:
+        """Whether the server is on, as the runtime sees it."""
+        return server_id in self.running()
 
     def clear(self, server_id: str) -> None:
         """Take a server that has ended off the host; its disk stays."""

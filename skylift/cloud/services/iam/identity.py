@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import AccessKey, Caller, InstanceProfile, Role, Session, Signature, User
-from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.identity import AccessKey, Caller, Role, Session, Signature, User
+from skylift.cloud.services.api.instance_role import instance_role
 from skylift.cloud.services.api.trust import trust_in_service
 from skylift.cloud.state.home import RootKey
 from skylift.cloud.store.database import Tx
@@ -198,16 +198,6 @@ def open_federated_session(
     )
     tx.add(session)
     return session
-
-
-def instance_role(tx: Tx, instance_id: str) -> Role | None:
-    """The role in the profile of an instance; None without a profile, or with an empty one."""
-    instance = tx.get(Instance, id=instance_id)
-    if instance is None or instance.profile_arn is None:
-        return None
-    # One made again under the old name is another: an instance keeps the one that it was given.
-    profile = tx.get(InstanceProfile, arn=instance.profile_arn, id=instance.profile_id)
-    return tx.get(Role, name=profile.role) if profile and profile.role else None
 
 
 def instance_credentials(tx: Tx, instance_id: str, delivery: str) -> Session | None:

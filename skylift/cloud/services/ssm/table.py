@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from skylift.cloud.services.api.operation import Operation
 from skylift.cloud.services.ssm import (
+    command,
+    command_view,
+    managed_instance,
     parameter,
     parameter_put,
 )
 
 OPERATIONS: tuple[Operation, ...] = (
+    *command.OPERATIONS,
+    *command_view.OPERATIONS,
+    *managed_instance.OPERATIONS,
     *parameter.OPERATIONS,
     *parameter_put.OPERATIONS,
 )

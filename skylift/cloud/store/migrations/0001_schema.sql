@@ -1040,3 +1040,35 @@ CREATE TABLE parameter_versions (
     description TEXT,
     PRIMARY KEY (name, number)
 ) STRICT;
+
+CREATE TABLE commands (
+    id TEXT PRIMARY KEY,
+    document TEXT NOT NULL,
+    document_version TEXT NOT NULL,
+    parameters TEXT NOT NULL,
+    requested TEXT NOT NULL,
+    expires TEXT NOT NULL,
+    timeout INTEGER NOT NULL,
+    comment TEXT NOT NULL,
+    instance_ids TEXT NOT NULL,
+    targets TEXT NOT NULL,
+    bucket TEXT NOT NULL,
+    prefix TEXT NOT NULL,
+    max_concurrency TEXT NOT NULL,
+    max_errors TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE command_invocations (
+    command_id TEXT NOT NULL REFERENCES commands (id) ON DELETE CASCADE,
+    instance_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    details TEXT NOT NULL,
+    code INTEGER NOT NULL,
+    begun TEXT,
+    ended TEXT,
+    stdout TEXT NOT NULL,
+    stderr TEXT NOT NULL,
+    PRIMARY KEY (command_id, instance_id)
+) STRICT;
+-- What is not done yet is looked for with every step of the loops.
+CREATE INDEX command_invocations_by_status ON command_invocations (status);

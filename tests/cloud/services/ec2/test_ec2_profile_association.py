@@ -7,7 +7,7 @@ import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters
 
 from skylift.cloud.domain.identity import InstanceProfile, Role
-from skylift.cloud.services.iam.identity import instance_role
+from skylift.cloud.services.api.instance_role import instance_role
 
 TRUST = json.dumps(
     {"Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]}

@@ -13,9 +13,9 @@ from identity_fixtures import ACCOUNT, Account, allow, deny, policy, refused, tr
 from skylift.cloud.domain.bucket import BucketPolicy
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
+from skylift.cloud.services.api.instance_role import instance_role
 from skylift.cloud.services.iam import role as roles
 from skylift.cloud.services.iam import user as users
-from skylift.cloud.services.iam.identity import instance_role
 
 OBJECTS = "arn:aws:s3:::bucket/*"
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"

@@ -1,0 +1,146 @@
+"""Scripts on servers: begun there, waited for, and ended. Whatever a server says of them is parsed strictly.
+
+ScriptError
++-- ServerOff      the server does not run, or has ended meanwhile
++-- Unanswered     the server runs, and has not said how the script ended
++-- Closing        this process is about to end; the script goes on
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from skylift.cloud.compute.error import ComputeError
+from skylift.cloud.domain.command import STDOUT, Script, ScriptEnd
+
+PROGRAM = (Path(__file__).parent / "run_script.py").read_text()
+"""What a server runs, whatever image it is of: its own Python reads it from the command line."""
+LARGEST_ANSWER = 16 * STDOUT
+"""Bytes: two outputs, with an escape for every character."""
+UPLOADING = 900.0
+"""Seconds that there are after a script's own for its output to be copied."""
+CANCELLING = 60.0
+
+
+class ScriptError(ComputeError):
+    """It is not known how a script ended."""
+
+
+class ServerOff(ScriptError):
+    """The server does not run, or has ended meanwhile."""
+
+
+class Unanswered(ScriptError):
+    """The server runs, and has not said how the script ended, or not so that it could be read."""
+
+
+class Closing(ScriptError):
+    """This process is about to end. The script goes on, and the next process waits for it."""
+
+
+class Scripts:
+    """Runs scripts on servers. `begin(server, arguments)` begins a program there as root, with pipes for its input and
+    output; `runs(server)` says whether a server is on."""
+
+    def __init__(
+        self, begin: Callable[[str, Sequence[str]], subprocess.Popen[bytes]], runs: Callable[[str], bool]
+    ) -> None:
+        self._begin = begin
+        self._runs = runs
+        self._closing, self._close = os.pipe()
+
+    def run(self, server_id: str, script: Script) -> ScriptEnd:
+        """Run the script, or wait for the end of the one that was begun under the same key. Raises ScriptError."""
+        order = {
+            "directory": script.directory,
+            "seconds": script.seconds,
+            "environment": script.environment,
+            "bucket": script.bucket,
+            "prefix": script.prefix,
+        }
+        given = json.dumps(order).encode() + b"\n" + script.text.encode()
+        answer = self._ask(server_id, "run", script.key, given, script.seconds + UPLOADING)
+        end = parse_end(answer)
+        if end is None:
+            raise Unanswered("the server did not say how the script ended")
+        return end
+
+    def cancel(self, server_id: str, key: str) -> None:
+        """End the script, and all that it has begun in its process group."""
+        self._ask(server_id, "cancel", key, b"", CANCELLING)
+
+    def close(self) -> None:
+        """Wait for no script any more."""
+        os.write(self._close, b"x")
+
+    def _ask(self, server_id: str, what: str, key: str, given: bytes, seconds: float) -> bytes:
+        program = ("/usr/bin/python3", "-I", "-c", PROGRAM, what, place(server_id, key))
+        process = self._begin(server_id, program)
+        try:
+            answer = self._answer(process, given, time.monotonic() + seconds)
+        finally:
+            process.kill()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+            process.wait()
+        if not answer and not self._runs(server_id):
+            raise ServerOff(f"{server_id} does not run")
+        return answer
+
+    def _answer(self, process: subprocess.Popen[bytes], given: bytes, deadline: float) -> bytes:
+        """All that it says. What is in the server may hold the streams when the process that began it is gone."""
+        assert process.stdin is not None and process.stdout is not None
+        # It fits into a pipe (services see to that), so that writing waits for nobody.
+        try:
+            process.stdin.write(given)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        said = process.stdout.fileno()
+        poll = select.poll()
+        poll.register(said, select.POLLIN)
+        poll.register(self._closing, select.POLLIN)
+        answer = b""
+        while (left := deadline - time.monotonic()) > 0 and len(answer) <= LARGEST_ANSWER:
+            ready = dict(poll.poll(left * 1000))
+            if self._closing in ready:
+                raise Closing("the cloud is stopping")
+            if said in ready:
+                piece = os.read(said, 1 << 16)
+                if not piece:
+                    return answer
+                answer += piece
+        raise Unanswered("the server did not say in time how the script ended")
+
+
+def place(server_id: str, key: str) -> str:
+    """The directory of a script on its server, where the agent has it on AWS."""
+    return f"/var/lib/amazon/ssm/{server_id}/document/orchestration/{key}/awsrunShellScript/0.awsrunShellScript"
+
+
+def parse_end(answer: bytes) -> ScriptEnd | None:
+    """None for whatever is not an end; a server may say anything."""
+    try:
+        said = json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict):
+        return None
+    how, code, stdout, stderr = (said.get(name) for name in ("how", "code", "stdout", "stderr"))
+    if how not in ("exited", "timed-out", "cancelled", "lost") or type(code) is not int or not -1 <= code <= 255:
+        return None
+    if not isinstance(stdout, str) or not isinstance(stderr, str):
+        return None
+    return ScriptEnd(how, code, _printable(stdout), _printable(stderr))
+
+
+def _printable(text: str) -> str:
+    """What UTF-8 can hold: JSON may name halves of characters."""
+    return text.encode(errors="replace").decode()
