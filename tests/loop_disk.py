@@ -82,7 +82,7 @@ def cloud_on(disk: LoopDisk, image_home: Home) -> Iterator[RealCloud]:
     base.mkdir()
     cloud = RealCloud(base, image_home)
     disk.place = cloud.home.data.path
-    disk.place.mkdir(mode=0o711)
+    disk.place.mkdir(mode=0o711, parents=True)
     disk.mount()
     cloud.guard()
     try:

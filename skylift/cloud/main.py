@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from skylift.catalogue import types
+from skylift.cloud.compute.disk.disk import remove_unfinished
 from skylift.cloud.compute.disk.mount_into import mount_into, unmount_from
 from skylift.cloud.compute.image.image_from_disk import Captures
 from skylift.cloud.compute.leftover import await_leftovers
@@ -172,6 +173,8 @@ class Cloud:
         laps.end("modules")
         with ExitStack() as stack:
             stack.enter_context(hold(self._home))
+            # Before the database, which needs room for its first change.
+            remove_unfinished(self._data.volumes, self._data.snapshots)
             # It is no use without them, and the first steps wait for the disk and the kernel.
             models = asyncio.ensure_future(asyncio.to_thread(load_models, self._data.models))
             listener = stack.enter_context(listen_on_loopback(self._data, self._port))

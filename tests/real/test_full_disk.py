@@ -145,6 +145,20 @@ def test_a_server_that_turns_itself_off_without_room_for_its_root_volume_ends_on
         assert ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["State"] == "available"
 
 
+def test_a_cloud_starts_again_on_a_disk_that_is_full(image_home: Home) -> None:
+    """What it was writing when it was killed may be what fills the disk, and only its start removes that."""
+    with disk(64) as held, cloud_on(held, image_home) as cloud:
+        unfinished = cloud.home.data.volumes / ".making-vol-1.img"
+        with no_room(cloud.home.data.path, but=8 * MIB):
+            cloud.kill()
+            with suppress(OSError), unfinished.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(1024))
+            cloud.up()
+            assert cloud.ec2.describe_vpcs()["Vpcs"]
+            assert not unfinished.exists()
+
+
 def test_a_server_whose_root_volume_finds_no_room_ends_without_it_when_it_is_told_to(image_home: Home) -> None:
     with disk(64) as held, cloud_on(held, image_home) as cloud:
         root = {"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": False}}

@@ -19,7 +19,7 @@ def hold(home: Home) -> Iterator[None]:
     data = home.data
     try:
         data.make()
-        replace_file(data.origin, f"{home.path}\n".encode(), 0o600)
+        _write_origin(home)
     except NotRoots as error:
         raise CannotStart(f"{error}: nobody but root may change what the cloud, which is root, works with.") from error
     except OSError as error:
@@ -37,3 +37,15 @@ def hold(home: Home) -> Iterator[None]:
             raise CannotStart(f"Another process is running the cloud in {home.path}.") from None
         finally:
             os.close(descriptor)
+
+
+def _write_origin(home: Home) -> None:
+    """Where it is written already nothing is: a cloud that was killed while it filled the disk has to start again, since
+    it is the one that makes room."""
+    origin = f"{home.path}\n".encode()
+    try:
+        known = home.data.origin.read_bytes()
+    except FileNotFoundError:
+        known = b""
+    if known != origin:
+        replace_file(home.data.origin, origin, 0o600)

@@ -31,6 +31,8 @@ _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 _FICLONE = 0x40049409
 _CHUNK = 1 << 30
+_MAKING = ".making-"
+"""What the name of a file begins with that is not complete."""
 
 
 _PATIENCE = 2.0
@@ -47,6 +49,13 @@ class DiskRefused(DiskError):
 
 class DiskInUse(DiskError):
     """Programs use the file system."""
+
+
+def remove_unfinished(*directories: Path) -> None:
+    """Remove what a process was writing there when it was killed. It may have filled the disk."""
+    for directory in directories:
+        for file in directory.glob(f"{_MAKING}*"):
+            file.unlink()
 
 
 class Disks:
@@ -135,9 +144,7 @@ class Disks:
                     # Made for a mount that a kill came before; one that has something in it is not of that kind.
                     with suppress(OSError):
                         place.rmdir()
-        for directory in (self._volumes, self._snapshots):
-            for file in directory.glob(".making-*"):
-                file.unlink()
+        remove_unfinished(self._volumes, self._snapshots)
 
     # Mounting on the host.
 
@@ -324,7 +331,7 @@ def _truncate(file: Path, size: int) -> None:
 @contextmanager
 def _appearing(final: Path) -> Iterator[Path]:
     """A name to make a file under, which then is on the disk whole and has its own name."""
-    making = final.with_name(f".making-{final.name}")
+    making = final.with_name(f"{_MAKING}{final.name}")
     making.unlink(missing_ok=True)
     try:
         yield making
