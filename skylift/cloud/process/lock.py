@@ -40,8 +40,8 @@ def hold(home: Home) -> Iterator[None]:
 
 
 def _write_origin(home: Home) -> None:
-    """Where it is written already nothing is: a cloud that was killed while it filled the disk has to start again, since
-    it is the one that makes room."""
+    """Write it unless it is there already: a cloud that was killed while it filled the disk has to start again, since it
+    is the one that makes room."""
     origin = f"{home.path}\n".encode()
     try:
         known = home.data.origin.read_bytes()
