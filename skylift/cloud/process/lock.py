@@ -40,8 +40,9 @@ def hold(home: Home) -> Iterator[None]:
 
 
 def _write_origin(home: Home) -> None:
-    """Write it unless it is there already: a cloud that was killed while it filled the disk has to start again, since it
-    is the one that makes room."""
+    """Write it unless it is there. A cloud that was killed while it filled the disk has to start again: only its start
+    makes room.
+    """
     origin = f"{home.path}\n".encode()
     try:
         known = home.data.origin.read_bytes()
