@@ -67,7 +67,7 @@ like all others. `skylift cloud spot-price`, `capacity`, `quota` and `interrupt`
 `#!/usr/bin/env python3` is in Python. `{{ssm:NAME}}` inside of commands is refused, and an exit code of 194 (reboot,
 and run again) is a failure. What a script leaves running in the background does not hold up its end.
 
-`SecureString` is refused: there is no KMS here to encrypt with. Labels, policies and `AllowedPattern` are not there.
+`SecureString` is refused: there is no KMS here to encrypt with. Policies and `AllowedPattern` are not there.
 
 The public parameters of images are there for the usual names of Amazon Linux 2023 and 2
 (`/aws/service/ami-amazon-linux-latest/...`), Debian 12 and 13 (`/aws/service/debian/release/...`) and Ubuntu 22.04 and

@@ -32,3 +32,4 @@ class ParameterVersion:
     tier: Tier = "Standard"
     data_type: str = "text"
     description: str | None = None
+    labels: tuple[str, ...] = ()

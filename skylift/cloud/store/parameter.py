@@ -23,6 +23,19 @@ def newest(tx: Tx, *, after: str = "", prefix: str = "") -> Iterator[ParameterVe
     return (versions.decode(row) for row in rows)
 
 
+def parameter_named(tx: Tx, name: str) -> Parameter | None:
+    """The parameter of this name. At the root `NAME` and `/NAME` are one: it is found by either."""
+    found = tx.get(Parameter, name=name)
+    if found is None and "/" not in name.removeprefix("/"):
+        found = tx.get(Parameter, name=name.removeprefix("/") if name.startswith("/") else f"/{name}")
+    return found
+
+
+def labelled(tx: Tx, name: str, label: str) -> ParameterVersion | None:
+    """The version of a parameter that has this label; one has it at most."""
+    return next((version for version in tx.find(ParameterVersion, name=name) if label in version.labels), None)
+
+
 def history(tx: Tx, name: str, after: int, limit: int) -> list[ParameterVersion]:
     return tx.select(ParameterVersion, "WHERE name = ? AND number > ? ORDER BY number LIMIT ?", name, after, limit)
 

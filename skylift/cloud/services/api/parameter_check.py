@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.parameter import Parameter
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.parameter_name import Reference, arn, reference
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.parameter import parameter_named
 
 Context = dict[str, str | tuple[str, ...]]
 
@@ -15,7 +15,7 @@ Context = dict[str, str | tuple[str, ...]]
 def on_name(tx: Tx, caller: Caller, action: str, text: str, more: Context | None = None) -> Check:
     """Includes parameters that do not exist: the handler refuses those."""
     wanted = _meant(caller, text)
-    parameter = tx.get(Parameter, name=wanted.name)
+    parameter = parameter_named(tx, wanted.name)
     tags = parameter.tags if parameter else {}
     context: Context = {f"{key}/{name}": value for name, value in tags.items() for key in _TAG_KEYS}
     return Check(f"ssm:{action}", arn(caller, wanted.name), {**context, **(more or {})})

@@ -56,6 +56,8 @@ def reference(caller: Caller, text: str) -> Reference:
         raise invalid(
             "Invalid parameter name. Please use correct syntax for referencing a version/label <name>:<version/label>"
         )
+    if "//" in name or ("/" in name and not name.startswith("/")):
+        raise invalid(_RULES)
     return Reference(name, selector or None)
 
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
-from skylift.cloud.domain.parameter import Parameter, ParameterVersion
+from skylift.cloud.domain.parameter import ParameterVersion
 from skylift.cloud.services.api.parameter_name import Reference, invalid, is_public, not_found, reference
 from skylift.cloud.services.api.refusal import invalid as invalid_value
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.parameter import labelled, parameter_named
 
 AMAZON, DEBIAN, CANONICAL = "/aws/service/ami-amazon-linux-latest", "/aws/service/debian", "/aws/service/canonical"
 ALIAS = "resolve:ssm:"
@@ -68,7 +69,7 @@ def public_parameters(tx: Tx, prefix: str, after: str) -> Iterator[ParameterVers
 
 
 def version_of(tx: Tx, wanted: Reference) -> ParameterVersion:
-    """The version that a reference means: the newest, or the one with that number.
+    """The version that a reference means: the newest, or the one with that number or label.
 
     Raises ParameterNotFound, ParameterVersionNotFound.
     """
@@ -77,23 +78,25 @@ def version_of(tx: Tx, wanted: Reference) -> ParameterVersion:
         raise not_found(wanted.name)
     if wanted.selector in (None, str(found.number)):
         return found
-    return _numbered(tx, wanted)
+    return selected(tx, found.name, wanted.selector or "")
 
 
 def _newest(tx: Tx, name: str) -> ParameterVersion | None:
-    parameter = tx.get(Parameter, name=name)
-    return tx.get(ParameterVersion, name=name, number=parameter.latest) if parameter else None
+    parameter = parameter_named(tx, name)
+    return tx.get(ParameterVersion, name=parameter.name, number=parameter.latest) if parameter else None
 
 
-def _numbered(tx: Tx, wanted: Reference) -> ParameterVersion:
-    selector = wanted.selector or ""
+def selected(tx: Tx, name: str, selector: str) -> ParameterVersion:
+    """The version of a parameter with this number or label. Raises ParameterVersionNotFound."""
     number = int(selector) if selector.isascii() and selector.isdigit() and len(selector) < 19 else None
-    found = tx.get(ParameterVersion, name=wanted.name, number=number) if number is not None else None
+    if number is None:
+        what, found = "label", labelled(tx, name, selector)
+    else:
+        what, found = "version", tx.get(ParameterVersion, name=name, number=number)
     if found is None:
-        what = "label" if number is None else "version"
         raise ServiceError(
             "ParameterVersionNotFound",
-            f"Systems Manager could not find {what} {selector} of {wanted.name}. Verify the {what} and try again.",
+            f"Systems Manager could not find {what} {selector} of {name}. Verify the {what} and try again.",
         )
     return found
 

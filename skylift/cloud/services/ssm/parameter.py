@@ -17,14 +17,14 @@ from skylift.cloud.services.api.iam_rules import request_tags, tag_list
 from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.services.api.page_token import after
 from skylift.cloud.services.api.parameter_check import on_name
-from skylift.cloud.services.api.parameter_name import arn, check_path, invalid, not_found, reference
+from skylift.cloud.services.api.parameter_name import Reference, arn, check_path, invalid, not_found, reference
 from skylift.cloud.services.api.public_parameter import public_parameters, version_of
 from skylift.cloud.services.ssm.operation import FILTERS, PAGES, reads, writes
-from skylift.cloud.services.ssm.parameter_filter import by_path_filters, matches
+from skylift.cloud.services.ssm.parameter_filter import by_path_filters, matches, with_label
 from skylift.cloud.services.ssm.parameter_page import NOT_VALID, page
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.parameter import history as stored_history
-from skylift.cloud.store.parameter import newest
+from skylift.cloud.store.parameter import newest, parameter_named
 
 if TYPE_CHECKING:
     from aws_shapes import ssm
@@ -36,7 +36,7 @@ PAGE = 50
 
 def get(tx: Tx, caller: Caller, params: ssm.GetParameterRequest) -> ssm.GetParameterResult:
     wanted = reference(caller, params["Name"])
-    return {"Parameter": view(caller, version_of(tx, wanted), wanted.selector)}
+    return {"Parameter": view(caller, version_of(tx, wanted), wanted)}
 
 
 def get_many(tx: Tx, caller: Caller, params: ssm.GetParametersRequest) -> ssm.GetParametersResult:
@@ -44,7 +44,7 @@ def get_many(tx: Tx, caller: Caller, params: ssm.GetParametersRequest) -> ssm.Ge
     for name in dict.fromkeys(params["Names"]):
         try:
             wanted = reference(caller, name)
-            found.append(view(caller, version_of(tx, wanted), wanted.selector))
+            found.append(view(caller, version_of(tx, wanted), wanted))
         except ServiceError as error:
             if error.code not in ("ParameterNotFound", "ParameterVersionNotFound"):
                 raise
@@ -61,7 +61,11 @@ def by_path(tx: Tx, caller: Caller, params: ssm.GetParametersByPathRequest) -> s
     found = public_parameters(tx, prefix, start) if prefix.startswith("/aws/") else _below(tx, prefix, start)
     if not params.get("Recursive", False):
         found = (version for version in found if "/" not in version.name.removeprefix(prefix))
-    chosen, token = page(params, (version for version in found if matches(tx, version, filters)), BY_PATH_PAGE)
+    labels = [one for one in filters if one.key == "Label"]
+    if labels:
+        found = (version for newest in found if (version := with_label(tx, newest.name, labels)))
+    others = [one for one in filters if one.key != "Label"]
+    chosen, token = page(params, (version for version in found if matches(tx, version, others)), BY_PATH_PAGE)
     return {"Parameters": [view(caller, version) for version in chosen], **token}
 
 
@@ -89,7 +93,7 @@ def delete(tx: Tx, caller: Caller, params: ssm.DeleteParameterRequest) -> ssm.De
 def delete_many(tx: Tx, caller: Caller, params: ssm.DeleteParametersRequest) -> ssm.DeleteParametersResult:
     deleted, missing = [], []
     for name in dict.fromkeys(params["Names"]):
-        parameter = tx.get(Parameter, name=name)
+        parameter = parameter_named(tx, name)
         if parameter is None:
             missing.append(name)
         else:
@@ -101,7 +105,7 @@ def delete_many(tx: Tx, caller: Caller, params: ssm.DeleteParametersRequest) -> 
 def _required(tx: Tx, caller: Caller, text: str) -> Parameter:
     """The parameter as a whole: a reference to one version of it is none to it."""
     wanted = reference(caller, text)
-    parameter = None if wanted.selector else tx.get(Parameter, name=wanted.name)
+    parameter = None if wanted.selector else parameter_named(tx, wanted.name)
     if parameter is None:
         raise not_found(text)
     return parameter
@@ -134,9 +138,11 @@ def merged(tags: dict[str, str], pairs: list[ssm.Tag]) -> dict[str, str]:
     return result
 
 
-def view(caller: Caller, version: ParameterVersion, selector: str | None = None) -> ssm.Parameter:
+def view(caller: Caller, version: ParameterVersion, asked: Reference | None = None) -> ssm.Parameter:
+    """By the name that was asked for: of a parameter at the root that may be another than it was made by."""
+    selector = asked.selector if asked else None
     return {
-        "Name": version.name,
+        "Name": asked.name if asked else version.name,
         "Type": version.kind,
         "Value": version.value,
         "Version": version.number,
@@ -156,7 +162,7 @@ def _history_view(version: ParameterVersion) -> ssm.ParameterHistory:
         **({"Description": version.description} if version.description else {}),
         "Value": version.value,
         "Version": version.number,
-        "Labels": [],
+        "Labels": list(version.labels),
         "Tier": version.tier,
         "Policies": [],
         "DataType": version.data_type,
@@ -168,7 +174,7 @@ def _tagged(
 ) -> Parameter:
     if params["ResourceType"] != "Parameter":
         raise ServiceError("InvalidResourceType", "This cloud has no resource to tag but parameters: Parameter.")
-    parameter = tx.get(Parameter, name=params["ResourceId"])
+    parameter = parameter_named(tx, params["ResourceId"])
     if parameter is None:
         raise ServiceError("InvalidResourceId", f"There is no parameter {params['ResourceId']}.")
     return parameter

@@ -53,6 +53,14 @@ def matches(tx: Tx, version: ParameterVersion, filters: Iterable[Filter]) -> boo
     return all(_matches(tx, version, one) for one in filters)
 
 
+def with_label(tx: Tx, name: str, labels: Iterable[Filter]) -> ParameterVersion | None:
+    """The version of a parameter whose labels are asked for, the newest of several."""
+    versions = reversed(tx.find(ParameterVersion, name=name))
+    return next(
+        (one for one in versions if all(any(_compares(text, each) for text in one.labels) for each in labels)), None
+    )
+
+
 def _matches(tx: Tx, version: ParameterVersion, wanted: Filter) -> bool:
     match wanted.key:
         case "Path":
@@ -65,8 +73,8 @@ def _matches(tx: Tx, version: ParameterVersion, wanted: Filter) -> bool:
             return _compares(version.tier, wanted)
         case "DataType":
             return _compares(version.data_type, wanted)
-        case "KeyId" | "Label":
-            # Keys are SecureStrings' and labels are not given here: no parameter has either.
+        case "KeyId":
+            # SecureStrings have keys: no parameter here does.
             return False
     parameter = tx.get(Parameter, name=version.name)
     value = parameter.tags.get(wanted.key.removeprefix("tag:")) if parameter else None

@@ -17,11 +17,11 @@ from skylift.cloud.services.api.parameter_name import arn, check_new, invalid, r
 from skylift.cloud.services.api.public_parameter import check_image_value
 from skylift.cloud.services.ssm import parameter
 from skylift.cloud.services.ssm.operation import FILTERS, PAGES, reads, writes
-from skylift.cloud.services.ssm.parameter import PAGE, merged
+from skylift.cloud.services.ssm.parameter import merged
 from skylift.cloud.services.ssm.parameter_filter import describe_filters, matches
 from skylift.cloud.services.ssm.parameter_page import NOT_VALID, page
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.parameter import count, forget_version, newest
+from skylift.cloud.store.parameter import count, forget_version, newest, parameter_named
 
 if TYPE_CHECKING:
     from aws_shapes import ssm
@@ -30,6 +30,7 @@ LONGEST: dict[Tier, int] = {"Standard": 4096, "Advanced": 8192}
 """Bytes that a value may have."""
 MOST: dict[Tier, int] = {"Standard": 10_000, "Advanced": 100_000}
 VERSIONS = 100
+DESCRIBE_PAGE = 10
 DATA_TYPES = ("text", "aws:ec2:image")
 
 
@@ -47,7 +48,7 @@ def put(tx: Tx, caller: Caller, params: ssm.PutParameterRequest) -> ssm.PutParam
             "remove overwrite flag. To update tags for an existing parameter, please use AddTagsToResource or "
             "RemoveTagsFromResource."
         )
-    parameter = tx.get(Parameter, name=name)
+    parameter = parameter_named(tx, name)
     version = _first(tx, caller, params, name) if parameter is None else _next(tx, caller, params, parameter)
     _check_value(tx, version)
     if parameter is None:
@@ -55,14 +56,27 @@ def put(tx: Tx, caller: Caller, params: ssm.PutParameterRequest) -> ssm.PutParam
     else:
         tx.save(replace(parameter, latest=version.number))
     tx.add(version)
-    forget_version(tx, name, version.number - VERSIONS)
+    _forget_oldest(tx, version)
     return {"Version": version.number, "Tier": version.tier}
+
+
+def _forget_oldest(tx: Tx, version: ParameterVersion) -> None:
+    """https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-versions.html"""
+    oldest = tx.get(ParameterVersion, name=version.name, number=version.number - VERSIONS)
+    if oldest is not None and oldest.labels:
+        raise ServiceError(
+            "ParameterMaxVersionLimitExceeded",
+            f"You attempted to create a new version of {version.name} by calling the PutParameter API with the "
+            f"overwrite flag. Version {oldest.number}, the oldest version, can't be deleted because it has a label "
+            "associated with it. Move the label to another version of the parameter, and try again.",
+        )
+    forget_version(tx, version.name, version.number - VERSIONS)
 
 
 def describe(tx: Tx, caller: Caller, params: ssm.DescribeParametersRequest) -> ssm.DescribeParametersResult:
     filters = describe_filters(params)
     found = (version for version in newest(tx, after=after(params, NOT_VALID)) if matches(tx, version, filters))
-    chosen, token = page(params, found, PAGE)
+    chosen, token = page(params, found, DESCRIBE_PAGE)
     return {"Parameters": [_metadata(caller, version) for version in chosen], **token}
 
 
@@ -124,6 +138,7 @@ def _next(tx: Tx, caller: Caller, params: ssm.PutParameterRequest, parameter: Pa
     return replace(
         before,
         number=before.number + 1,
+        labels=(),
         value=params["Value"],
         modified=tx.now,
         modified_by=caller.arn,

@@ -8,6 +8,7 @@ from skylift.cloud.services.ssm import (
     command_view,
     managed_instance,
     parameter,
+    parameter_label,
     parameter_put,
 )
 
@@ -16,5 +17,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *command_view.OPERATIONS,
     *managed_instance.OPERATIONS,
     *parameter.OPERATIONS,
+    *parameter_label.OPERATIONS,
     *parameter_put.OPERATIONS,
 )

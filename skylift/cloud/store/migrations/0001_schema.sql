@@ -1038,6 +1038,7 @@ CREATE TABLE parameter_versions (
     tier TEXT NOT NULL,
     data_type TEXT NOT NULL,
     description TEXT,
+    labels TEXT NOT NULL,
     PRIMARY KEY (name, number)
 ) STRICT;
 

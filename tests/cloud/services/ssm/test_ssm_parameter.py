@@ -355,3 +355,105 @@ def test_what_is_not_carried_out_is_refused_by_name() -> None:
     operations = {operation.name: operation for operation in OPERATIONS}
     params = {"Name": "a", "Value": "v", "KeyId": "k", "AllowedPattern": "x", "Policies": "[]"}
     assert operations["PutParameter"].unsupported(params) == ["KeyId", "AllowedPattern", "Policies"]
+
+
+def test_at_the_root_a_name_has_a_slash_or_none(account: Account) -> None:
+    """LocalStack's test_put_parameters, which was validated against AWS, reads one parameter by both names, and is
+    answered the one that it asked for."""
+    put(account, "plain", "1")
+    put(account, "/rooted", "2")
+    for name, value in (("plain", "1"), ("/plain", "1"), ("rooted", "2"), ("/rooted", "2")):
+        found = account.ssm("GetParameter", Name=name)["Parameter"]
+        assert (found["Name"], found["Value"]) == (name, value)
+        assert account.ssm("GetParameters", Names=[f"{name}:1"])["Parameters"][0]["Name"] == name
+    assert account.ssm("GetParameter", Name=arn("rooted"))["Parameter"]["Value"] == "2"
+    with refused("ParameterAlreadyExists"):
+        put(account, "/plain")
+    assert put(account, "rooted", "3", Overwrite=True)["Version"] == 2
+    assert names(account.ssm("DescribeParameters")) == ["/rooted", "plain"]
+    account.ssm("AddTagsToResource", ResourceType="Parameter", ResourceId="/plain", Tags=[{"Key": "k", "Value": "v"}])
+    assert account.ssm("ListTagsForResource", ResourceType="Parameter", ResourceId="plain")["TagList"]
+    account.ssm("DeleteParameter", Name="/plain")
+    assert account.ssm("DeleteParameters", Names=["rooted"])["DeletedParameters"] == ["rooted"]
+    assert account.ssm("DescribeParameters")["Parameters"] == []
+    put(account, "/deep/name")
+    with refused("ParameterNotFound"):
+        account.ssm("GetParameter", Name="name")
+
+
+@pytest.mark.parametrize("name", ["/a//b//c", "a/b/c"])
+def test_a_path_that_cannot_be_is_refused_in_reading(account: Account, name: str) -> None:
+    """LocalStack's test_hierarchical_parameter, validated against AWS."""
+    put(account, "/a/b/c")
+    for operation, params in (("GetParameter", {"Name": name}), ("GetParameters", {"Names": [name]})):
+        with refused("ValidationException", "sub-paths divided by slash symbol"):
+            account.ssm(operation, **params)
+
+
+def test_labels(account: Account) -> None:
+    put(account, "a", "1")
+    put(account, "a", "2", Overwrite=True)
+    answer = account.ssm("LabelParameterVersion", Name="a", ParameterVersion=1, Labels=["live", "x.y_z-1", "live"])
+    assert answer == {"InvalidLabels": [], "ParameterVersion": 1}
+    # Of those that cannot be: LabelParameterVersion in the API reference.
+    bad = ["1st", "AWS-x", "ssmx", "a b", "a/b"]
+    answer = account.ssm("LabelParameterVersion", Name="a", Labels=[*bad, "next"])
+    assert answer == {"InvalidLabels": bad, "ParameterVersion": 2}
+    found = account.ssm("GetParameter", Name="a:live")["Parameter"]
+    assert (found["Value"], found["Version"], found["Selector"]) == ("1", 1, ":live")
+    account.ssm("LabelParameterVersion", Name="/a", ParameterVersion=2, Labels=["live"])
+    assert account.ssm("GetParameter", Name=f"{arn('a')}:live")["Parameter"]["Value"] == "2"
+    history = account.ssm("GetParameterHistory", Name="a")["Parameters"]
+    assert [one["Labels"] for one in history] == [["x.y_z-1"], ["next", "live"]]
+    put(account, "a", "3", Overwrite=True)
+    assert account.ssm("GetParameterHistory", Name="a")["Parameters"][-1]["Labels"] == []
+    answer = account.ssm("UnlabelParameterVersion", Name="a", ParameterVersion=2, Labels=["live", "x.y_z-1"])
+    assert answer == {"RemovedLabels": ["live"], "InvalidLabels": ["x.y_z-1"]}
+    with refused("ParameterVersionNotFound", "label live of a"):
+        account.ssm("GetParameter", Name="a:live")
+
+
+def test_labels_that_cannot_be_given(account: Account) -> None:
+    put(account, "a")
+    with refused("ParameterNotFound"):
+        account.ssm("LabelParameterVersion", Name="b", Labels=["x"])
+    with refused("ParameterVersionNotFound", "version 7 of a"):
+        account.ssm("LabelParameterVersion", Name="a", ParameterVersion=7, Labels=["x"])
+    account.ssm("LabelParameterVersion", Name="a", Labels=[f"l{number}" for number in range(10)])
+    account.ssm("LabelParameterVersion", Name="a", Labels=["l0"])
+    with refused("ParameterVersionLabelLimitExceeded", "maximum 10"):
+        account.ssm("LabelParameterVersion", Name="a", Labels=["one-more"])
+
+
+def test_the_oldest_version_stays_as_long_as_it_has_a_label(account: Account) -> None:
+    put(account, "a", "1")
+    account.ssm("LabelParameterVersion", Name="a", Labels=["first"])
+    for number in range(2, 101):
+        put(account, "a", str(number), Overwrite=True)
+    with refused("ParameterMaxVersionLimitExceeded", "Version 1, the oldest"):
+        put(account, "a", "101", Overwrite=True)
+    account.ssm("LabelParameterVersion", Name="a", Labels=["first"])
+    assert put(account, "a", "101", Overwrite=True)["Version"] == 101
+
+
+def test_by_path_and_label(account: Account) -> None:
+    """LocalStack's test_get_parameters_by_path_and_filter_by_labels, validated against AWS."""
+    put(account, "/p/a", "1")
+    put(account, "/p/a", "2", Overwrite=True)
+    put(account, "/p/b")
+    account.ssm("LabelParameterVersion", Name="/p/a", ParameterVersion=1, Labels=["latest"])
+
+    def found(**label: Any) -> list[tuple[str, int]]:
+        answer = account.ssm("GetParametersByPath", Path="/p", ParameterFilters=[{"Key": "Label", **label}])
+        return [(one["Name"], one["Version"]) for one in answer["Parameters"]]
+
+    assert found(Values=["latest"]) == found(Option="BeginsWith", Values=["late"]) == [("/p/a", 1)]
+    assert found(Values=["late"]) == []
+
+
+def test_pages_are_as_long_as_on_aws(account: Account) -> None:
+    for number in range(12):
+        put(account, f"/p/{number:02d}")
+    assert len(account.ssm("DescribeParameters")["Parameters"]) == 10
+    assert len(account.ssm("DescribeParameters", MaxResults=50)["Parameters"]) == 12
+    assert len(account.ssm("GetParametersByPath", Path="/p")["Parameters"]) == 10

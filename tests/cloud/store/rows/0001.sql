@@ -247,7 +247,7 @@ INSERT INTO parts VALUES (
 INSERT INTO small_bodies VALUES (1, X'64617461');
 INSERT INTO parameters VALUES ('/a/b', 1, '{}');
 INSERT INTO parameter_versions VALUES (
-    '/a/b', 1, 'String', 'value', '2026-01-01T00:00:00+00:00', 'arn', 'Standard', 'text', NULL
+    '/a/b', 1, 'String', 'value', '2026-01-01T00:00:00+00:00', 'arn', 'Standard', 'text', NULL, '["live"]'
 );
 INSERT INTO schedule_groups VALUES (
     'default', 'arn:aws:scheduler:us-east-1:123456789012:schedule-group/default', '2026-11-25T12:00:00+00:00',
