@@ -99,6 +99,9 @@ def map(
     batch: int | None = None,
     halt: int | str | None = None,
     into: str = "out/{index}",
+    resume: str | None = None,
+    retry_failed: str | None = None,
+    force: bool = False,
     **options: Unpack[RunOptions],
 ) -> Generator[InputResult, None, None]:
     """Run a program once for each of many inputs, and say what came of each: as they end, or with `ordered` in order.
@@ -108,9 +111,12 @@ def map(
     its own folder, `into`, before it is told of. The map is started when the first outcome is asked for, and ended when
     the iterator is closed. An input that fails is no error; a map that ends before its inputs have is: JobFailed.
     `split`, `per_server`, `batch` and `halt` are those of `skylift map`, as are the other options.
+
+    `resume` is the name of a map that has ended, and runs its inputs that have no outcome; `retry_failed` those that
+    have failed. Script and inputs are that map's then. The outcomes that it has are told of first.
     """
     with called("skylift.map()"):
-        limits = MapWords(split, per_server, batch, halt, into)
+        limits = MapWords(split, per_server, batch, halt, into, resume, retry_failed, force)
         plan = mapping.plan("skylift.map()", script, inputs, arguments, options, limits)
     return mapping.results(plan, ordered=ordered)
 
@@ -123,11 +129,14 @@ def submit_map(
     per_server: int | None = None,
     batch: int | None = None,
     halt: int | str | None = None,
+    resume: str | None = None,
+    retry_failed: str | None = None,
+    force: bool = False,
     **options: Unpack[RunOptions],
 ) -> Job:
     """Start a map and leave it there: the job, as soon as its server has it. The options are those of `skylift.map`."""
     with called("skylift.submit_map()"):
-        limits = MapWords(split, per_server, batch, halt)
+        limits = MapWords(split, per_server, batch, halt, resume=resume, retry_failed=retry_failed, force=force)
         plan = mapping.plan("skylift.submit_map()", script, inputs, arguments, options, limits)
         taken = work.start_submission(plan.planned, plan.settings, Watcher(), None).result()
     if isinstance(taken, Outcome):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
 
 import typer
 
+from skylift.cli import complete
 from skylift.cli.consent import require_consent
 from skylift.cli.map_options import DEFAULT, IntoOption
 from skylift.cli.options import spell_out, words_with_values
@@ -22,18 +24,21 @@ from skylift.runner.job.run_options import HEADINGS, MAP_OPTIONS, OPTIONS, RunOp
 if TYPE_CHECKING:
     from skylift.runner.job.job import Job
     from skylift.runner.job.settings import Settings
+    from skylift.runner.map.again import Asked
     from skylift.runner.map.inputs import InputWords
     from skylift.runner.map.places import Template
     from skylift.runner.map.planning import MapLimits
     from skylift.runner.map.spec import MapSpec
     from skylift.runner.remote.api import Api
 
-_OWN = ("--inputs", "--range", "--split", "--per-server", "--batch", "--halt", "--into")
+_OWN = ("--inputs", "--range", "--split", "--resume", "--retry-failed", "--per-server", "--batch", "--halt", "--into")
 _HELP = """Run a program once for each of many inputs, each in a process of its own, and bring all results home.
 
 \b
 skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]
 skylift map [OPTIONS] -m MODULE INPUT... [-- ARGS]
+skylift map [OPTIONS] --resume NAME
+skylift map [OPTIONS] --retry-failed NAME
 
 An INPUT is a file, a glob, or a s3:// place. A file of this machine travels along, and the program gets its path there;
 an object of S3 stays where it is, and the program gets its s3:// name and may read it. `{}` in ARGS becomes the input;
@@ -41,7 +46,8 @@ without one, it comes last. The program finds SKYLIFT_INPUT, SKYLIFT_INDEX (from
 SKYLIFT_ATTEMPT in its environment.
 
 The exit code is 0 when every input has succeeded, and 1 when some have failed. Ctrl-C ends the map early; what has an
-outcome by then keeps it. All inputs run on one server; ask for a type with many processors.
+outcome by then keeps it, and --resume runs the others later, as a new map. All inputs run on one server; ask for a type
+with many processors.
 """
 
 
@@ -49,6 +55,7 @@ class MapCommand(RunCommand):
     values: ClassVar = words_with_values(MAP_OPTIONS) | set(_OWN)
     groups: ClassVar = {
         "Inputs": ("listed", "numbers", "split"),
+        "Going on": ("resume", "retry_failed", "force"),
         **{heading: tuple(each for each in MAP_OPTIONS if OPTIONS[each].heading == heading) for heading in HEADINGS},
         "Output": ("into", "detach", "quiet", "as_json", "help"),
     }
@@ -78,6 +85,21 @@ def map_inputs(
         str | None,
         typer.Option("--split", metavar="SIZE", help="Cut CSV and JSON lines into parts of at most this, like 64MiB."),
     ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="NAME", help="Run what has no outcome in this map.", autocompletion=complete.job_name
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        str | None,
+        typer.Option(
+            "--retry-failed", metavar="NAME", help="Run what has failed in it.", autocompletion=complete.job_name
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on by another script or other arguments than before, too.")
+    ] = False,
     per_server: Annotated[
         int | None,
         typer.Option("--per-server", metavar="K", help="So many at a time; as many as its vCPUs if not said.", min=1),
@@ -106,6 +128,7 @@ def map_inputs(
     from skylift.cli.terminal import open_display
     from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.flow import Run
+    from skylift.runner.map.again import read_asked
     from skylift.runner.map.inputs import InputWords, read_split
     from skylift.runner.map.places import read_template
     from skylift.runner.map.planning import MapLimits, read_halt
@@ -117,24 +140,31 @@ def map_inputs(
     name = options.get("name")
     try:
         require_consent(context, options.get("on"), trusted=bool(options.get("trust_project")))
-        if is_command:
+        again = read_asked(resume, retry_failed, force=force)
+        if is_command and again is None:
             raise UsageError("A map runs a script or a module.", "skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
-        words, arguments = _divide(program or [])
+        words, arguments = ([], program or []) if is_command else _divide(program or [])
         module = options.get("module")
-        script, named = ([], words) if module else (words[:1], words[1:])
-        what = read_program([*script, *arguments], module, is_command=False)
-        asked = InputWords(
-            tuple(named),
-            None if listed is None else _read_list(listed),
-            "--inputs -" if listed == "-" else str(listed),
-            numbers,
-            None if split is None else read_split(split),
-        )
         limits = MapLimits(per_server or 0, batch or 0, None if halt is None else read_halt(halt))
         template = read_template(into)
         display = open_display(screen, interactive=False, hint="~. leaves")
         screen = display.screen
-        job, spec, settings = _plan(options, what, asked, limits, template)
+        if again is not None:
+            if listed is not None or numbers is not None or split is not None:
+                raise UsageError(f"The inputs are those of {again.name}: name no others.")
+            given = arguments if is_command or "--" in (program or []) else None
+            job, spec, settings = _plan_again(options, words, given, again, limits, template, _said(context))
+        else:
+            script, named = ([], words) if module else (words[:1], words[1:])
+            what = read_program([*script, *arguments], module, is_command=False)
+            asked = InputWords(
+                tuple(named),
+                None if listed is None else _read_list(listed),
+                "--inputs -" if listed == "-" else str(listed),
+                numbers,
+                None if split is None else read_split(split),
+            )
+            job, spec, settings = _plan(options, what, asked, limits, template)
         name = job.name
         announce(job, screen)
         if detach:
@@ -203,6 +233,37 @@ def _plan(
     inputs = find_inputs(asked, Path.cwd(), lambda text: find_source(api(), read_s3(text, ""), option=""))
     job, spec = plan_map(job, inputs, limits, template)
     return resolve_options(job, settings()), spec, settings()
+
+
+def _said(context: typer.Context) -> set[str]:
+    """The options that the user has given, here or in a project's tables."""
+    sources = {name: context.get_parameter_source(name) for name in MAP_OPTIONS}
+    return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
+
+
+def _plan_again(
+    options: RunOptions,
+    words: list[str],
+    arguments: list[str] | None,
+    asked: Asked,
+    limits: MapLimits,
+    template: Template,
+    said: set[str],
+) -> tuple[Job, MapSpec, Settings]:
+    from skylift.runner.job.job import Program
+    from skylift.runner.map.again import Again
+    from skylift.runner.plan.plan_job import plan_job
+    from skylift.runner.plan.read_options import read_options
+    from skylift.runner.plan.resolve_options import resolve_options
+    from skylift.runner.remote.account import open_account
+
+    run = read_options(options, Program("script", ""))
+    settings = run.dress(settings_for(run.on, run.access))
+    again = Again(open_account(settings), asked)
+    program = again.program(words, arguments, options.get("module"))
+    job = plan_job(again.order(replace(run.order, program=program), said), Path.cwd(), os.environ)
+    job, spec = again.plan(job, limits, template)
+    return resolve_options(job, settings), spec, settings
 
 
 def map_results(

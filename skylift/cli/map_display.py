@@ -75,7 +75,7 @@ class MapDisplay:
 
     def _tell_line(self) -> None:
         now, done = time.monotonic(), len(self._reader.outcomes)
-        if done != self._told[1] and now - self._told[0] >= _LINE_EVERY:
+        if self._progress is not None and done != self._told[1] and now - self._told[0] >= _LINE_EVERY:
             self._told = now, done
             self._screen.note(", ".join(text for _, text in self._parts()))
 
@@ -137,6 +137,10 @@ def show_map(
     outcomes = dict(sorted(reader.outcomes.items()))
     places = _bring_home(reader, list(outcomes.values()), template, home, screen)
     screen.finish()
+    if reader.gone:
+        say(
+            f"{reader.name} went on from {reader.gone}, which was removed: what ran there is not known.", to_stderr=True
+        )
     if job is not None:
         say_json({**job, "inputs": as_json(reader.spec, outcomes, places)})
         return

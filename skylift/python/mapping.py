@@ -14,15 +14,17 @@ from skylift.python import work
 from skylift.python.watching import Watcher
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.job.job import Job as Planned
+from skylift.runner.job.job import Program
 from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
 from skylift.runner.job.settings import Settings
+from skylift.runner.map.again import Again, Asked, read_asked
 from skylift.runner.map.inputs import InputWords, find_inputs, read_split
 from skylift.runner.map.outcome import InputOutcome
 from skylift.runner.map.places import DEFAULT, Template, read_template
 from skylift.runner.map.planning import MapLimits, plan_map, read_halt
 from skylift.runner.map.reading import MapReader
 from skylift.runner.map.spec import MapSpec
-from skylift.runner.plan.plan_job import read_s3
+from skylift.runner.plan.plan_job import plan_job, read_s3
 from skylift.runner.remote.account import open_account
 from skylift.runner.ship.s3_input import S3Source, find_source
 from skylift.runner.watch.forward import Forwards
@@ -73,6 +75,9 @@ class MapWords:
     batch: int | None = None
     halt: int | str | None = None
     into: str = DEFAULT
+    resume: str | None = None
+    retry_failed: str | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,11 @@ def plan(
     halt = None if asked.halt is None else read_halt(str(asked.halt))
     limits = MapLimits(asked.per_server or 0, asked.batch or 0, halt)
     options = cast(RunOptions, {**options, "args": None})
+    again = read_asked(asked.resume, asked.retry_failed, force=asked.force)
+    if again is not None:
+        if inputs != () or asked.split is not None:
+            raise UsageError(f"The inputs are those of {again.name}: name no others.")
+        return _plan_again(function, script, arguments, options, again, limits, template)
     planned, settings = work.plan(function, script, arguments, options)
     words = replace(_words(inputs), split=None if asked.split is None else read_split(asked.split))
 
@@ -110,6 +120,25 @@ def plan(
     found = find_inputs(words, Path.cwd(), listing)
     planned, spec = plan_map(planned, found, limits, template)
     return MapPlan(planned, settings, spec, template)
+
+
+def _plan_again(
+    function: str,
+    script: work.FilePath | None,
+    arguments: Sequence[work.FilePath],
+    options: RunOptions,
+    asked: Asked,
+    limits: MapLimits,
+    template: Template,
+) -> MapPlan:
+    run, settings = work.read(function, Program("script", ""), options)
+    again = Again(open_account(settings), asked)
+    said = {name for name, value in options.items() if value is not None}
+    words = [] if script is None else [os.fspath(script)]
+    program = again.program(words, [os.fspath(each) for each in arguments] or None, options.get("module"))
+    planned = plan_job(again.order(replace(run.order, program=program), said), Path.cwd(), os.environ)
+    planned, spec = again.plan(planned, limits, template)
+    return MapPlan(work.resolve(planned, settings), settings, spec, template)
 
 
 def _words(inputs: MapInputs) -> InputWords:

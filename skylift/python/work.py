@@ -27,6 +27,7 @@ from skylift.runner.jobs.logs import read_since, show_logs
 from skylift.runner.jobs.wait import collect, wait
 from skylift.runner.launch.stages import Launched
 from skylift.runner.plan.plan_job import plan_job
+from skylift.runner.plan.read_options import Asked as AskedFor
 from skylift.runner.plan.read_options import read_options
 from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.remote.account import Account, open_account
@@ -54,13 +55,25 @@ def plan(
     check_types(function, options)
     asked = read_options(with_environ(options, os.environ), _program(script, arguments, options), Terminal())
     planned = plan_job(replace(asked.order, stdin=stdin is not None), Path.cwd(), os.environ)
+    settings = settings_for(asked.on, asked.access, trusted=asked.trust_project)
+    return resolve(planned, settings), asked.dress(settings)
+
+
+def read(function: str, program: Program, options: RunOptions) -> tuple[AskedFor, Settings]:
+    """The options, and where it is to run, for a job that is planned from what is there."""
+    check_types(function, options)
+    asked = read_options(with_environ(options, os.environ), program)
+    return asked, asked.dress(settings_for(asked.on, asked.access, trusted=asked.trust_project))
+
+
+def resolve(planned: Planned, settings: Settings) -> Planned:
+    """With what depends on where it runs. What there is to say of it is logged."""
     for note in planned.bundle.notes:
         log.warning("%s.", in_python(note))
-    settings = settings_for(asked.on, asked.access, trusted=asked.trust_project)
     planned = resolve_options(planned, settings)
     for note in planned.notes:
         log.info("%s", in_python(note))
-    return planned, asked.dress(settings)
+    return planned
 
 
 def _program(script: FilePath | None, arguments: Sequence[FilePath], options: RunOptions) -> Program:

@@ -97,3 +97,46 @@ def test_a_map_that_is_left_is_come_back_to(cloud: RealCloud, tmp_path: Path) ->
     assert cloud.skylift("logs", "shouts", "--input", "a.txt").stdout == "HELLO\n"
     assert cloud.skylift("logs", "shouts", "--input", "b.txt").stdout == f"BAD\n{'x' * 5000}\n"
     assert json.loads(cloud.skylift("map-results", "shouts", "--json").stdout)["inputs"][1]["attempt"] == 2
+
+
+# Succeeds with all inputs but 2; the first ones wait until somebody has looked.
+MENDED = """
+import os, sys
+number = int(sys.argv[1])
+assert number != 2, "two"
+print(os.environ["SKYLIFT_INDEX"], "of", os.environ["SKYLIFT_COUNT"])
+open("square.txt", "w").write(str(number ** 2))
+"""
+
+
+def test_a_map_goes_on_where_another_one_has_ended(cloud: RealCloud, tmp_path: Path) -> None:
+    """It has no outcome for some inputs, and failed for one, whose program is mended then."""
+    (tmp_path / "square.py").write_text(MENDED)
+    words = ["map", "-d", "--name", "early", "--halt", "1", "--per-server", "1", "--batch", "1", "--out", "*.txt"]
+    cloud.skylift(*words, "--range", "1..5", "square.py", cwd=tmp_path)
+    soon = cloud.skylift("map", "--resume", "early", cwd=tmp_path, check=False)
+    assert (soon.returncode, "The map early has not ended yet" in soon.stderr) == (2, True)
+    assert cloud.skylift("wait", "early", check=False).returncode == 1
+    (tmp_path / "square.py").write_text(MENDED.replace("assert", "assert True or"))
+    other = cloud.skylift("map", "--resume", "early", cwd=tmp_path, check=False)
+    assert (other.returncode, "square.py is another one than early ran." in other.stderr) == (2, True)
+
+    both = ["map", "--resume", "early", "--retry-failed", "early", "--force", "--name", "late", "--json"]
+    done = cloud.skylift(*both, cwd=tmp_path)
+    told = json.loads(done.stdout)
+    servers = [each.pop("server") for each in told["inputs"]]
+    assert [(each["index"], each["state"], each["folder"]) for each in told["inputs"]] == [
+        (index, "succeeded", str(tmp_path / f"out/{index}")) for index in range(5)
+    ]
+    assert len(set(servers)) == 2, "what had succeeded did not run again"
+    assert servers[0] != servers[1]
+    assert set(servers[1:]) == {told["instance"]}
+    assert [int((tmp_path / f"out/{index}/square.txt").read_text()) for index in range(5)] == [1, 4, 9, 16, 25]
+    assert cloud.skylift("logs", "late", "--input", "4").stdout == "4 of 5\n"
+    later = cloud.skylift("map-results", "late", str(tmp_path / "later"))
+    assert "5 of 5 inputs succeeded." in later.stderr
+    assert (tmp_path / "later/out/0/square.txt").read_text() == "1"
+    # There is nothing left, and only one map goes on where another one has ended.
+    for name, why in {"late": "all 5 inputs have succeeded", "early": "late goes on where early has ended"}.items():
+        again = cloud.skylift("map", "--resume", name, cwd=tmp_path, check=False)
+        assert (again.returncode, why in again.stderr) == (2, True)

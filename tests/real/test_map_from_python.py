@@ -16,17 +16,26 @@ pytestmark = pytest.mark.real
 PROGRAM = """
 import json, skylift
 
-found = skylift.map("cube.py", range(6), "-v", "{}", ordered=True, out="*.txt", into="cubes/{name}", halt="50%")
+said = {"out": "*.txt", "into": "cubes/{name}", "halt": "50%", "name": "cubes"}
+found = skylift.map("cube.py", range(6), "-v", "{}", ordered=True, **said)
 told = [[each.index, each.input, each.state, [path.read_text() for path in each.paths]] for each in found]
-failed = next(each for each in skylift.map("cube.py", ["4"], retries=1, name="again"))
+again = list(skylift.map(retry_failed="cubes", retries=1))
+failed = again[-1]
+job = skylift.submit_map("cube.py", [1, 2])
+code = job.wait().exit_code
 errors = []
-for call in (lambda: skylift.map("cube.py", ["cube.py", "gone"]), lambda: skylift.map("cube.py", [1], keep="5m")):
+for call in (
+    lambda: skylift.map("cube.py", ["cube.py", "gone"]),
+    lambda: skylift.map("cube.py", [1], keep="5m"),
+    lambda: skylift.map(resume=job.name),
+    lambda: skylift.map(inputs=[3], resume="cubes"),
+):
     try:
         call()
     except (skylift.UsageError, TypeError) as error:
         errors.append(str(error))
-job = skylift.submit_map("cube.py", [1, 2])
-print(json.dumps([told, failed.attempt, failed.stderr.decode(), errors, job.wait().exit_code]))
+order = [each.index for each in again]
+print(json.dumps([told, order, failed.attempt, failed.stderr.decode(), errors, code, job.name]))
 """
 
 
@@ -39,13 +48,17 @@ def test_a_map_from_python(cloud: RealCloud, tmp_path: Path) -> None:
         [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=cloud.environment, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
-    told, attempt, stderr, errors, code = json.loads(done.stdout)
+    told, order, attempt, stderr, errors, code, name = json.loads(done.stdout)
     expected = [[number, str(number), "succeeded", [str(number**3)]] for number in range(6)]
     expected[4][2:] = ["failed", []]
     assert told == expected
-    assert (attempt, code) == (2, 0)
+    # What the first map has an outcome for is told of at once, with its results; only what had failed ran again.
+    assert (order, attempt, code) == ([0, 1, 2, 3, 5, 4], 2, 0)
+    assert (tmp_path / "out/5/5.txt").read_text() == "125"
     assert stderr.endswith("AssertionError: not four\n")
     assert errors == [
         "inputs: line 2 names no file: gone. Others do, like cube.py.",
         "skylift.map() got an unexpected keyword argument 'keep'",
+        f"Nothing is left of {name}: all 2 inputs have succeeded.",
+        "The inputs are those of cubes: name no others.",
     ]

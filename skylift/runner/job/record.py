@@ -163,7 +163,7 @@ class Record:
     were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
     `choice` is why its server is of its type, if that was chosen; `max_time` the program's cap in seconds, 0 where the
     record has none; `cwd` where in the job's folder the program runs. `is_map` is whether the program is the
-    coordinator of a map."""
+    coordinator of a map, `has_env` whether there were values of --env, which are not in the record."""
 
     created: float
     deadline: float
@@ -178,6 +178,7 @@ class Record:
     inputs: frozenset[str] = frozenset()
     cwd: str = "."
     is_map: bool = False
+    has_env: bool = False
 
     @property
     def script(self) -> str:
@@ -219,6 +220,7 @@ def _record(told: JsonObject) -> Record:
         inputs=frozenset(each for each in inputs if each),
         cwd=told.text("cwd", 4096) or ".",
         is_map=told.inner("map") is not None,
+        has_env=told.flag("has_env"),
     )
 
 

@@ -120,7 +120,7 @@ class Coordinator:
         end = None if self._stopped and self._is_left else self._end(halted=self._is_left)
         self._log.close(end)
         self._tell(self.progress())
-        return 0 if end is not None and not self._failed else FAILED
+        return 0 if end is not None and not self._failed and not self._spec.failed_before else FAILED
 
     @property
     def _is_left(self) -> bool:
@@ -132,6 +132,9 @@ class Coordinator:
             return MapEnd(f"It was ended early: {self._failed} of {total} inputs have failed (--halt).", halted=True)
         if self._failed:
             return MapEnd(f"{self._failed} of {total} inputs have failed.")
+        if self._spec.failed_before:
+            before = f"{self._spec.failed_before} others have failed in {self._spec.resumes}"
+            return MapEnd(f"All {total} inputs have succeeded; {before}.")
         return MapEnd(f"All {total} inputs have succeeded.")
 
     # What is handed out.

@@ -94,6 +94,25 @@ def find_inputs(asked: InputWords, cwd: Path, listing: Listing) -> Inputs:
     return _Search(asked, cwd, listing).run()
 
 
+def permitted(places: Sequence[str], option: str) -> tuple[list[str], list[str]]:
+    """These objects as a role's policy names them, and their buckets. Raises UsageError, which begins with `option`."""
+    keys = defaultdict(list)
+    for each in places:
+        wanted = read_s3(each, option)
+        if not wanted.key:
+            raise UsageError(f"{option}{shown(each)} is a bucket, not an object.")
+        keys[wanted.bucket].append(wanted.key)
+    arns = []
+    for bucket, named in keys.items():
+        if len(named) > _MOST_ARNS:
+            folder = os.path.commonprefix(named).rpartition("/")[0]  # noqa: RUF071 - cut at a slash
+            patterns = [f"{literal(folder)}/*" if folder else "*"]
+        else:
+            patterns = [literal(each) for each in named]
+        arns += [f"arn:aws:s3:::{bucket}/{each}" for each in patterns]
+    return arns, list(keys)
+
+
 def read_split(text: str) -> int:
     """Bytes. Raises UsageError."""
     size = round(read_size(text, "--split", MIB, "256MiB") * (1 << 20))
@@ -192,20 +211,9 @@ class _Search:
 
     def _permit(self, places: Sequence[str]) -> None:
         """Objects that are listed are not looked at one by one here: one that is gone fails by itself."""
-        keys = defaultdict(list)
-        for each in places:
-            wanted = read_s3(each, f"{self._asked.listed_name}: ")
-            if not wanted.key:
-                raise UsageError(f"{self._asked.listed_name}: {shown(each)} is a bucket, not an object.")
-            keys[wanted.bucket].append(wanted.key)
-        for bucket, named in keys.items():
-            if len(named) > _MOST_ARNS:
-                folder = os.path.commonprefix(named).rpartition("/")[0]  # noqa: RUF071 - cut at a slash
-                patterns = [f"{literal(folder)}/*" if folder else "*"]
-            else:
-                patterns = [literal(each) for each in named]
-            self._buckets[bucket] = None
-            self._arns.update(dict.fromkeys(f"arn:aws:s3:::{bucket}/{each}" for each in patterns))
+        arns, buckets = permitted(places, f"{self._asked.listed_name}: ")
+        self._arns.update(dict.fromkeys(arns))
+        self._buckets.update(dict.fromkeys(buckets))
 
     def _take_numbers(self, text: str) -> None:
         found = _RANGE.fullmatch(text)

@@ -25,6 +25,11 @@ class MapKeys:
         return f"{self._base}/in/map/blobs/{sha256}"
 
     @property
+    def resumed(self) -> str:
+        """Which map goes on where this one has ended; the first that writes it does."""
+        return f"{self._base}/in/map/resumed.json"
+
+    @property
     def log(self) -> str:
         """The beginning of the keys of all entries; in their order when they are sorted."""
         return f"{self._base}/server/map/log/"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,6 +57,7 @@ def plan_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) ->
         batch=limits.batch,
         retries=job.retry.times if job.retry is not None else 0,
         halt=limits.halt,
+        script=script_digest(job),
     )
     different = list({each.sha256: each for each in contents.values()}.values())
 
@@ -63,6 +66,20 @@ def plan_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) ->
 
     part = MapPart(encode_spec(spec), send, inputs.arns, inputs.buckets)
     return replace(job, outputs=(), retry=None, map=part, notes=(*job.notes, *inputs.notes)), spec
+
+
+def script_digest(job: Job) -> str:
+    """Of the program's own file, by which a map that goes on later knows it; empty for a module."""
+    if job.program.kind != "script":
+        return ""
+    place = os.path.normpath(f"{job.bundle.cwd}/{job.program.target}")
+    for each in job.bundle.files:
+        if each.place == place:
+            try:
+                return hashlib.sha256(each.path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise UsageError(f"The script {shown(place)} cannot be read: {error.strerror}.") from None
+    return ""
 
 
 def _check(job: Job) -> None:

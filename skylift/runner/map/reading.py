@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from skylift.runner.collect.results import Manifest, bring_home, is_wanted
-from skylift.runner.errors import RecordDamaged, Refused, UsageError
+from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, UsageError
 from skylift.runner.job.outcome import Result
 from skylift.runner.job.record import Prefix
 from skylift.runner.map.keys import MapKeys
@@ -22,26 +22,38 @@ from skylift.runner.text.json_object import Malformed
 
 _LONGEST_KEY = 900
 """Bytes of the longest path that is part of a key, as server/input_run.py has it."""
+_MOST_MAPS = 100
+"""Maps that go on from each other."""
 
 
 class MapReader:
     """Of one map. `read_on` adds to `outcomes`, which are by index. Raises UsageError for a job that is none. With a
-    `spec`, the map is not submitted yet: there is nothing to read until `begin` says which name it has."""
+    `spec`, the map is not submitted yet: there is nothing to read until `begin` says which name it has.
 
-    def __init__(self, account: Account, name: str, spec: MapSpec | None = None) -> None:
+    A map that goes on where another one has ended is read with that one: `spec` has the inputs of both, and an input
+    that runs in the later map has the outcome that it has there. `gone` is the name of an earlier map that was removed;
+    then only what ran in the later one is known."""
+
+    def __init__(self, account: Account, name: str, spec: MapSpec | None = None, *, _later: int = 0) -> None:
         self.account, self.name, self._keys, self._log = account, name, MapKeys(name), MapLog()
         self._is_there = spec is None
-        self.spec = spec or self._read_spec()
+        self.own = own = spec or self._read_spec()
+        self._runs_here = {each.index for each in own.inputs}
+        self._earlier, self.gone = self._read_earlier(_later)
+        self.outcomes: dict[int, InputOutcome] = {}
+        self._carried: list[InputOutcome] = []
+        self.spec = own
+        if self._earlier is not None:
+            inputs = {each.index: each for each in (*self._earlier.spec.inputs, *own.inputs)}
+            self.spec = replace(own, inputs=tuple(inputs[index] for index in sorted(inputs)))
+            earlier = self._earlier.outcomes
+            self._carried = [earlier[index] for index in sorted(earlier) if index not in self._runs_here]
         self.inputs = {each.index: each for each in self.spec.inputs}
-        argv = self.spec.argv
-        self._script = argv[1] if self.spec.python and len(argv) == 2 else ""
+        argv = own.argv
+        self._script = argv[1] if own.python and len(argv) == 2 else ""
 
     def begin(self, name: str) -> None:
         self.name, self._keys, self._is_there = name, MapKeys(name), True
-
-    @property
-    def outcomes(self) -> dict[int, InputOutcome]:
-        return self._log.outcomes
 
     @property
     def ended(self) -> MapEnd | None:
@@ -58,18 +70,33 @@ class MapReader:
         except Malformed as error:
             raise RecordDamaged(self._keys.spec, str(error)) from None
 
+    def _read_earlier(self, later: int) -> tuple[MapReader | None, str]:
+        """To its end: a map that another one goes on from has ended."""
+        name = self.own.resumes
+        if not name:
+            return None, ""
+        if later >= _MOST_MAPS:
+            raise RecordDamaged(self._keys.spec, f"more than {_MOST_MAPS} maps go on from each other")
+        try:
+            earlier = MapReader(self.account, name, _later=later + 1)
+        except JobNotFound:
+            return None, name
+        earlier.read_on()
+        return earlier, earlier.gone
+
     def read_on(self) -> list[InputOutcome]:
-        """The outcomes that are new. Raises RecordDamaged."""
-        fresh: list[InputOutcome] = []
+        """The outcomes that are new; at first those of an earlier map. Raises RecordDamaged."""
+        fresh, self._carried = self._carried, []
         while self._is_there:
             key = self._keys.log_entry(self._log.next)
             data = self.account.api.get(self.account.bucket, key, ENTRY_LIMIT)
             if data is None:
-                return fresh
+                break
             try:
-                fresh += [each for each in self._log.read([data]) if each.index in self.inputs]
+                fresh += [each for each in self._log.read([data]) if each.index in self._runs_here]
             except Malformed as error:
                 raise RecordDamaged(key, str(error)) from None
+        self.outcomes.update((each.index, each) for each in fresh)
         return fresh
 
     def progress(self) -> Progress | None:
@@ -90,7 +117,7 @@ class MapReader:
             target.write(told.content)
             return
         assert outcome.run is not None
-        key = self._keys.run(outcome.index, outcome.run) + name
+        key = self._where(outcome)._keys.run(outcome.index, outcome.run) + name
         try:
             for _ in self.account.api.stream(self.account.bucket, key, target, 0, told.kept):
                 continue
@@ -105,19 +132,29 @@ class MapReader:
         check_places(template, [each.name for each in self.spec.inputs])
         places = []
         for each in outcomes:
-            # Only what the spec asks for: the server that tells of it may have been taken over by a program.
-            wanted = tuple(
-                Result(result.path, result.size, result.sha256)
-                for result in each.results
-                if is_wanted(result.path, self.spec.outputs, self._script)
-            )
+            where = self._where(each)
+            wanted = where._wanted(each)
             if not wanted or each.run is None:
                 continue
             place = home / template.folder(each.index, self.inputs[each.index].name)
-            folder = _RunPrefix(self.name, self._keys.run(each.index, each.run))
+            folder = _RunPrefix(where.name, where._keys.run(each.index, each.run))
             bring_home(self.account.api, self.account.bucket, folder, Manifest(wanted), place, progress)
             places.append((each, place))
         return places
+
+    def _wanted(self, outcome: InputOutcome) -> tuple[Result, ...]:
+        """Only what the spec asks for: the server that tells of it may have been taken over by a program."""
+        return tuple(
+            Result(result.path, result.size, result.sha256)
+            for result in outcome.results
+            if is_wanted(result.path, self.own.outputs, self._script)
+        )
+
+    def _where(self, outcome: InputOutcome) -> MapReader:
+        """The map that it ran in."""
+        if self._earlier is None or outcome.index in self._runs_here:
+            return self
+        return self._earlier._where(outcome)
 
 
 def input_called(spec: MapSpec, text: str) -> MapInput:

@@ -18,6 +18,7 @@ LONGEST_TEXT = 128 << 10
 """Characters of an input's text, which becomes an argument: Linux takes no longer one."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[^/\0]{1,255}")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 PLACE = "{}"
 
 
@@ -65,7 +66,10 @@ class MapSpec:
     `servers` is the most that there are at once, `per_server` how many inputs run on one at the same time (0: as it has
     virtual processors), `batch` how many inputs a server takes in one task (0: as their durations suggest). `retries`
     is how often an input's program is started again when it fails, `losses` how many servers an input may lose before
-    it has failed."""
+    it has failed.
+
+    `script` is the digest of the program's own file, where it is one. A map that goes on where another one has ended
+    names that one, `resumes`, and has the inputs that it runs itself; `failed_before` of the others have failed."""
 
     argv: tuple[str, ...]
     python: bool
@@ -79,6 +83,9 @@ class MapSpec:
     retries: int = 0
     losses: int = 3
     halt: Halt | None = None
+    script: str = ""
+    resumes: str = ""
+    failed_before: int = 0
 
     def argv_for(self, text: str) -> list[str]:
         if any(PLACE in each for each in self.args):
@@ -101,6 +108,8 @@ def encode_spec(spec: MapSpec) -> bytes:
         "retries": spec.retries,
         "losses": spec.losses,
         **({"halt": {name: value for name, value in vars(halt).items() if value is not None}} if halt else {}),
+        **({"script": spec.script} if spec.script else {}),
+        **({"resumes": {"job": spec.resumes, "failed": spec.failed_before}} if spec.resumes else {}),
         "inputs": [_encoded(each) for each in spec.inputs],
     }
     return json.dumps(told).encode()
@@ -126,6 +135,9 @@ def parse_spec(data: bytes) -> MapSpec:
     argv = told.texts("argv", 1000, LONGEST_TEXT)
     if not argv:
         raise Malformed("`argv` is missing")
+    resumes = told.inner("resumes")
+    if resumes is not None:
+        given(resumes.text("job", 40, _NAME), "job")
     return MapSpec(
         argv=argv,
         python=told.flag("python"),
@@ -139,6 +151,9 @@ def parse_spec(data: bytes) -> MapSpec:
         retries=_or(told.integer("retries", 0, 100), 0),
         losses=_or(told.integer("losses", 1, 100), 3),
         halt=_halt(told.inner("halt")),
+        script=told.text("script", 64, _SHA256) or "",
+        resumes=resumes.text("job", 40, _NAME) or "" if resumes is not None else "",
+        failed_before=resumes.integer("failed", 0, MOST_INPUTS) or 0 if resumes is not None else 0,
     )
 
 

@@ -52,6 +52,7 @@ _NOT_KNOWN = {
     "UnrecognizedClientException",
 }
 _IN_ONE = 8 << 20
+_COPIED_IN_ONE = 5 << 30
 _LARGEST = 16 << 20
 """Bytes of an object that is read into memory, by default."""
 _UNSPEAKABLE = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -285,6 +286,16 @@ class Api:
         except Refused as error:
             if not self.is_complete(error, bucket, key, size):
                 raise
+
+    def copy(self, bucket: str, source: str, target: str, size: int) -> None:
+        """Copy an object within a bucket, in parts when it is large. It is S3 that reads and writes it."""
+        if size <= _COPIED_IN_ONE:
+            self.call("s3", "copy_object", Bucket=bucket, Key=target, CopySource={"Bucket": bucket, "Key": source})
+            return
+        from s3transfer.manager import TransferManager  # noqa: PLC0415
+
+        with translated("copy"), TransferManager(self._client("s3")) as manager:
+            manager.copy({"Bucket": bucket, "Key": source}, bucket, target).result()
 
     def is_complete(self, error: Refused, bucket: str, key: str, size: int) -> bool:
         """Whether a multipart upload that S3 does not know has in fact been completed: the answer was lost, and

@@ -1,0 +1,257 @@
+"""A map that goes on where another one has ended: a job of its own, with the inputs that the other one has left.
+
+The earlier map's record stays as it is: what has an outcome there keeps it, and an input that has succeeded is not
+among those of the later map. The later one names the earlier one in its spec; who reads it reads both (reading.py). The
+earlier one's record says who goes on from it, by a conditional write: two clients that resume it at once do not both
+run its inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, UsageError
+from skylift.runner.job.commands import program_argv
+from skylift.runner.job.job import NAME_FORM, Job, MapPart, Program, Retry
+from skylift.runner.job.states import ENDED, State
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.map.inputs import permitted
+from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.places import Template, check_places
+from skylift.runner.map.planning import MapLimits, script_digest
+from skylift.runner.map.reading import MapReader
+from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
+from skylift.runner.plan.plan_job import Order
+from skylift.runner.remote.account import Account
+from skylift.runner.text.json_object import Malformed, parse_object
+
+_AT_A_TIME = 8
+_MARK_LIMIT = 1024
+_TYPE_IS_SAID = frozenset({"type", "cpu", "memory", "arch", "gpu"})
+_CAP_IS_SAID = frozenset({"max_time", "max_cost"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which inputs of the map `name` run: those that have no outcome, those that have failed, or both. With `force`,
+    also by another program than before."""
+
+    name: str
+    unfinished: bool = False
+    failed: bool = False
+    force: bool = False
+
+
+def read_asked(resume: str | None, retry_failed: str | None, *, force: bool) -> Asked | None:
+    """None when neither is asked for. Raises UsageError."""
+    names = {each for each in (resume, retry_failed) if each is not None}
+    if not names:
+        if force:
+            raise UsageError("--force is for --resume and --retry-failed.")
+        return None
+    if len(names) > 1:
+        raise UsageError("--resume and --retry-failed name different maps.", "One map goes on where one has ended.")
+    return Asked(names.pop(), resume is not None, retry_failed is not None, force)
+
+
+class Again:
+    """What is left of a map that has ended. Raises UsageError for a job that is no map, or one that still runs, and for
+    a map that another one goes on from already."""
+
+    def __init__(self, account: Account, asked: Asked) -> None:
+        self._account, self._asked = account, asked
+        self._record = account.record(asked.name)
+        self._reader = MapReader(account, asked.name)
+        self._check_end()
+        later = _goes_on(account, asked.name)
+        if later is not None:
+            raise _taken(asked.name, later)
+        self._reader.read_on()
+        if self._reader.gone:
+            raise UsageError(
+                f"{asked.name} goes on from {self._reader.gone}, which was removed: its inputs are not known any more."
+            )
+        self._spec = self._reader.spec
+
+    def _check_end(self) -> None:
+        name = self._asked.name
+        state = Jobs(self._account.settings, self._account).one(name).state
+        if state not in (*ENDED, State.LOST):
+            raise UsageError(
+                f"The map {name} has not ended yet ({state}).",
+                f"Wait for it: `skylift attach {name}`. Or end it: `skylift cancel {name}`.",
+            )
+
+    def program(self, words: Sequence[str], arguments: Sequence[str] | None, module: str | None) -> Program:
+        """What runs: the map's own program, or the one that is named. Raises UsageError."""
+        if len(words) > 1 or (words and module):
+            raise UsageError(f"The inputs are those of {self._asked.name}: name no others.")
+        argv = self._spec.argv
+        found = Program("module", argv[2]) if argv[1:2] == ("-m",) else Program("script", argv[1])
+        if module is not None:
+            found = Program("module", module)
+        elif words:
+            found = Program("script", words[0])
+        return replace(found, args=self._spec.args if arguments is None else tuple(arguments))
+
+    def order(self, order: Order, said: Collection[str]) -> Order:
+        """With the earlier map's type, cap, results and retries where nothing else was `said`, by options' names."""
+        self._check_env(said)
+        record, spec = self._record, self._spec
+        if not _TYPE_IS_SAID & set(said) and record.instance_type:
+            order = replace(order, instance_type=record.instance_type)
+        if not _CAP_IS_SAID & set(said) and record.max_time:
+            order = replace(order, max_time=record.max_time)
+        if "out" not in said:
+            order = replace(order, outputs=spec.outputs)
+        if "retries" not in said and spec.retries:
+            order = replace(order, retry=Retry(spec.retries))
+        return order
+
+    def _check_env(self, said: Collection[str]) -> None:
+        name = self._asked.name
+        if self._record.has_env and "env" not in said and not self._asked.force:
+            raise UsageError(
+                f"{name} had values of --env, which are not kept.", "Give them again, or --force to run without them."
+            )
+
+    def plan(self, job: Job, limits: MapLimits, template: Template) -> tuple[Job, MapSpec]:
+        """The job that goes on. Raises UsageError where nothing is left, or the program is another one."""
+        earlier = self._spec
+        check_places(template, [each.name for each in earlier.inputs])
+        inputs = self._left()
+        ran = {each.index for each in inputs}
+        failed = sum(not each.succeeded and each.index not in ran for each in self._reader.outcomes.values())
+        spec = replace(
+            earlier,
+            argv=tuple(program_argv(replace(job.program, args=()))),
+            python=True,
+            args=job.program.args,
+            inputs=inputs,
+            outputs=job.outputs,
+            total=earlier.total,
+            per_server=limits.per_server or earlier.per_server,
+            batch=limits.batch or earlier.batch,
+            retries=job.retry.times if job.retry is not None else 0,
+            halt=limits.halt or earlier.halt,
+            script=script_digest(job),
+            resumes=self._asked.name,
+            failed_before=failed,
+        )
+        notes = (*job.notes, *self._told_of_program(spec), self._told_of(inputs))
+        arns, buckets = permitted([each.text for each in inputs if _is_object(each)], "")
+
+        def send(api: Any, bucket: str, name: str) -> None:
+            _copy_blobs(api, bucket, inputs, MapKeys(self._asked.name), MapKeys(name))
+            _mark(self._account, self._asked.name, name)
+
+        part = MapPart(encode_spec(spec), send, tuple(arns), tuple(buckets))
+        return replace(job, outputs=(), retry=None, map=part, notes=notes), spec
+
+    def _left(self) -> tuple[MapInput, ...]:
+        """Raises UsageError where there is none."""
+        asked, outcomes = self._asked, self._reader.outcomes
+        unfinished = [each for each in self._spec.inputs if each.index not in outcomes]
+        ended = [each for each in self._spec.inputs if each.index in outcomes]
+        failed = [each for each in ended if not outcomes[each.index].succeeded]
+        chosen = {each.index for each in (*(unfinished if asked.unfinished else ()), *(failed if asked.failed else ()))}
+        if chosen:
+            return tuple(each for each in self._spec.inputs if each.index in chosen)
+        if not unfinished and not failed:
+            raise UsageError(f"Nothing is left of {asked.name}: all {len(ended)} inputs have succeeded.")
+        if unfinished:
+            raise UsageError(
+                f"No input of {asked.name} has failed; {len(unfinished)} have no outcome.",
+                f"To run these: --resume {asked.name}",
+            )
+        raise UsageError(
+            f"Every input of {asked.name} has an outcome; {len(failed)} have failed.",
+            f"To run these again: --retry-failed {asked.name}",
+        )
+
+    def _told_of_program(self, spec: MapSpec) -> list[str]:
+        """Inputs that have failed are often run again by a program that was mended. That the rest of a map runs by
+        another program than its beginning is more likely a slip. Raises UsageError for that."""
+        name, earlier = self._asked.name, self._spec
+        if spec.argv != earlier.argv:
+            what = f"{name} ran {_spell(earlier)}, not {_spell(spec)}."
+        elif spec.script != earlier.script and earlier.script:
+            what = f"{_spell(spec)} is another one than {name} ran."
+        elif spec.args != earlier.args:
+            what = f"The arguments are other ones than {name} had."
+        else:
+            return []
+        if self._asked.unfinished and not self._asked.force:
+            raise UsageError(what, "With --force, it runs the inputs that are left all the same.")
+        return [what]
+
+    def _told_of(self, inputs: Sequence[MapInput]) -> str:
+        total = len(self._spec.inputs)
+        return f"{len(inputs):,} of the {total:,} inputs of {self._asked.name} run."
+
+
+def _spell(spec: MapSpec) -> str:
+    return " ".join(spec.argv[1:])
+
+
+def _is_object(each: MapInput) -> bool:
+    return each.blob is None and each.text.startswith("s3://")
+
+
+def _copy_blobs(api: Any, bucket: str, inputs: Sequence[MapInput], source: MapKeys, target: MapKeys) -> None:
+    """So that the earlier map may be removed meanwhile."""
+    blobs = {each.blob.sha256: each.blob.size for each in inputs if each.blob is not None}
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        copies = [
+            pool.submit(api.copy, bucket, source.blob(sha256), target.blob(sha256), size)
+            for sha256, size in blobs.items()
+        ]
+        for each in copies:
+            each.result()
+
+
+def _mark(account: Account, earlier: str, name: str) -> None:
+    """Write down that the map `name` goes on where the earlier one has ended. Raises UsageError when another does."""
+    api, bucket, key = account.api, account.bucket, MapKeys(earlier).resumed
+    body = json.dumps({"job": name}).encode()
+    if api.put(bucket, key, body, first=True):
+        return
+    tag = api.call("s3", "head_object", Bucket=bucket, Key=key)["ETag"]
+    later = _goes_on(account, earlier)
+    if later == name:
+        return
+    if later is not None:
+        raise _taken(earlier, later)
+    try:
+        # One that was removed, or did not come to be.
+        api.call("s3", "put_object", Bucket=bucket, Key=key, Body=body, IfMatch=tag)
+    except Refused as error:
+        if error.code not in {"PreconditionFailed", "412", "ConditionalRequestConflict"}:
+            raise
+        raise _taken(earlier, "another map") from None
+
+
+def _goes_on(account: Account, earlier: str) -> str | None:
+    """The map that goes on where this one has ended, if there is one. Raises RecordDamaged."""
+    key = MapKeys(earlier).resumed
+    found = account.api.get(account.bucket, key, _MARK_LIMIT)
+    if found is None:
+        return None
+    try:
+        later = parse_object(found, _MARK_LIMIT).text("job", 40, NAME_FORM)
+    except Malformed as error:
+        raise RecordDamaged(key, str(error)) from None
+    try:
+        if later is None or account.record(later).is_map:
+            return later
+    except JobNotFound:
+        pass
+    return None
+
+
+def _taken(earlier: str, later: str) -> UsageError:
+    advice = f"Go on from that one: --resume {later}" if NAME_FORM.fullmatch(later) else "See `skylift ps --all`."
+    return UsageError(f"{later} goes on where {earlier} has ended.", advice)

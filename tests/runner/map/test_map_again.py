@@ -1,0 +1,271 @@
+"""A map goes on where another one has ended: with what is left of it, by its own program, and once."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from skylift.runner.errors import JobNotFound, RecordDamaged, UsageError
+from skylift.runner.job.job import Job, MapPart, Program
+from skylift.runner.job.record import Prefix, encode_record
+from skylift.runner.job.settings import Settings
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.map.again import Again, Asked, read_asked
+from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.outcome import (
+    InputOutcome,
+    InputState,
+    LogEntry,
+    RunResult,
+    RunStream,
+    encode_entry,
+)
+from skylift.runner.map.places import Template
+from skylift.runner.map.planning import MapLimits, script_digest
+from skylift.runner.map.reading import MapReader
+from skylift.runner.map.spec import Blob, Halt, MapInput, MapSpec, encode_spec
+from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.remote.api import Api
+
+SHA = "ab" * 32
+INPUTS = (
+    MapInput(0, "a.csv", "a.csv", Blob(SHA, 4, "a.csv")),
+    MapInput(1, "s3://theirs/b.csv", "b.csv"),
+    MapInput(2, "c", "c"),
+    MapInput(3, "d", "d"),
+)
+
+
+def ended(index: int, exit_code: int = 0) -> InputOutcome:
+    state = InputState.FAILED if exit_code else InputState.SUCCEEDED
+    run = f"{index}" * 8
+    return InputOutcome(index, state, exit_code, run=run, stdout=RunStream(9, None, 9))
+
+
+class Case:
+    """An account with maps that have ended: `early` has an input that succeeded, one that failed, and two without an
+    outcome."""
+
+    def __init__(self, account: Account, folder: Path) -> None:
+        self.account, self.api, self.bucket, self.folder = account, account.api, account.bucket, folder
+        (folder / "job.py").write_text("print(1)\n")
+        digest = script_digest(self.job("x"))
+        self.spec = MapSpec(
+            ("python", "job.py"), True, ("-v",), INPUTS, outputs=("*.txt",), total=4, per_server=3,
+            halt=Halt(count=2), retries=1, script=digest,
+        )  # fmt: skip
+        self.put("early", self.spec, [ended(0), ended(1, 7)])
+        self.api.put(self.bucket, MapKeys("early").blob(SHA), b"x,y\n")
+
+    def job(self, name: str, **more: object) -> Job:
+        return plan_job(Order(Program("script", "job.py"), name=name, **more), self.folder, {})  # type: ignore[arg-type]
+
+    def put(
+        self, name: str, spec: MapSpec, outcomes: Sequence[InputOutcome], state: str = "failed", **more: object
+    ) -> None:
+        job = replace(
+            self.job(name, instance_type="c7i.large", max_time=7200, **more), map=MapPart(b"", lambda *_: None)
+        )
+        record = encode_record(job, created=1.0, deadline=2, packs=[], tools={})
+        keys = MapKeys(name)
+        status = {"job": name, "state": state, "final": state != "running", "exit_code": 1}
+        written = {
+            Prefix(name).record: record,
+            Prefix(name).status: json.dumps(status).encode(),
+            keys.spec: encode_spec(spec),
+        }
+        written[keys.log_entry(0)] = encode_entry(LogEntry(1, 1.0, "i-0a", tuple(outcomes)))
+        for key, body in written.items():
+            self.api.put(self.bucket, key, body)
+
+    def again(self, **asked: bool) -> Again:
+        return Again(self.account, Asked("early", **asked))
+
+    def plan(
+        self, again: Again, words: Sequence[str] = (), arguments: Sequence[str] | None = None
+    ) -> tuple[Job, MapSpec]:
+        order = again.order(Order(again.program(words, arguments, None)), ())
+        return again.plan(plan_job(order, self.folder, {}), MapLimits(), Template())
+
+    def start(self, name: str, job: Job, spec: MapSpec, outcomes: Sequence[InputOutcome]) -> MapReader:
+        """What a client does for a job that has its name, and what the server writes then."""
+        self.put(name, spec, outcomes)
+        assert job.map is not None
+        job.map.send_inputs(self.api, self.bucket, name)
+        return MapReader(self.account, name)
+
+
+@pytest.fixture
+def case(settings: Settings, api: Api, tmp_path: Path) -> Case:
+    account = open_account(settings, api)
+    ensure_bucket(api, account.bucket)
+    return Case(account, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"),
+    [({"unfinished": True}, [2, 3]), ({"failed": True}, [1]), ({"unfinished": True, "failed": True}, [1, 2, 3])],
+)
+def test_what_is_left_runs_and_what_has_succeeded_never_again(
+    case: Case, asked: dict[str, bool], left: list[int]
+) -> None:
+    job, spec = case.plan(case.again(**asked))
+    assert [each.index for each in spec.inputs] == left
+    assert (spec.total, spec.resumes, spec.argv, spec.args) == (4, "early", ("python", "job.py"), ("-v",))
+    assert (spec.outputs, spec.per_server, spec.halt, spec.retries) == (("*.txt",), 3, Halt(count=2), 1)
+    assert spec.failed_before == (0 if "failed" in asked else 1)
+    assert (job.instance_type, job.max_time, job.retry) == ("c7i.large", 7200, None)
+    assert job.notes == (f"{len(left)} of the 4 inputs of early run.",)
+    assert job.map is not None
+    assert job.map.arns == (("arn:aws:s3:::theirs/b.csv",) if 1 in left else ())
+
+
+def test_what_the_user_says_counts_more_than_what_the_map_had(case: Case) -> None:
+    again = case.again(unfinished=True)
+    said = Order(again.program((), ["-x"], None), instance_type="t3.large", max_time=60, outputs=["*.csv"])
+    order = again.order(said, {"type", "max_time", "out", "retries"})
+    assert order == said
+    assert order.program.args == ("-x",)
+
+
+def test_both_maps_are_read_as_one(case: Case) -> None:
+    job, spec = case.plan(case.again(unfinished=True))
+    for name, index in (("early", 0), ("late", 2)):
+        run = MapKeys(name).run(index, f"{index}" * 8)
+        case.api.put(case.bucket, f"{run}stdout", f"{name:>9}".encode())
+        case.api.put(case.bucket, f"{run}results/r.txt", name.encode())
+    before, after = (
+        replace(ended(index), results=(RunResult("r.txt", len(name), _sha(name)),))
+        for index, name in ((0, "early"), (2, "late"))
+    )
+    case.api.put(
+        case.bucket, MapKeys("early").log_entry(1), encode_entry(LogEntry(1, 2.0, None, (replace(before, index=3),)))
+    )
+    case.put("early", case.spec, [before, ended(1, 7)])
+    # What a map says of an input that is not its own is not taken.
+    reader = case.start("late", job, replace(spec, inputs=INPUTS[2:3]), [after, replace(ended(0, 9))])
+    assert [each.index for each in reader.spec.inputs] == [0, 1, 2, 3]
+    assert [each.index for each in reader.read_on()] == [0, 1, 3, 2]
+    assert {index: each.exit_code for index, each in reader.outcomes.items()} == {0: 0, 1: 7, 2: 0, 3: 0}
+    assert reader.read_on() == []
+    written = io.BytesIO()
+    for outcome in (before, after):
+        reader.write_stream(outcome, "stdout", written)
+    assert written.getvalue() == b"    early     late"
+    places = reader.bring_home([before, after], case.folder, Template(), lambda _: None)
+    assert [(place / "r.txt").read_text() for _, place in places] == ["early", "late"]
+    assert case.api.get(case.bucket, MapKeys("late").blob(SHA)) is None, "input 0 is not run again"
+
+
+def test_local_inputs_are_copied_so_that_the_first_map_may_be_removed(case: Case) -> None:
+    case.put("early", case.spec, [ended(0, 1)])
+    job, spec = case.plan(case.again(failed=True))
+    case.start("late", job, spec, [ended(0)])
+    assert case.api.get(case.bucket, MapKeys("late").blob(SHA)) == b"x,y\n"
+    case.api.delete_below(case.bucket, "jobs/early/")
+    reader = MapReader(case.account, "late")
+    reader.read_on()
+    assert (reader.gone, list(reader.outcomes)) == ("early", [0])
+    with pytest.raises(UsageError, match="goes on from early, which was removed"):
+        Again(case.account, Asked("late", failed=True))
+
+
+def test_one_map_goes_on_and_a_second_one_at_the_same_time_does_not(case: Case) -> None:
+    job, spec = case.plan(case.again(unfinished=True))
+    other, _ = case.plan(case.again(failed=True))
+    case.start("late", job, spec, [])
+    with pytest.raises(UsageError, match="late goes on where early has ended") as caught:
+        case.start("later", other, spec, [])
+    assert "--resume late" in caught.value.advice
+    with pytest.raises(UsageError, match="late goes on where early has ended"):
+        case.again(unfinished=True)
+    # It was removed, or did not come to be: early is free.
+    case.api.delete_below(case.bucket, "jobs/late/")
+    case.start("later", case.plan(case.again(unfinished=True))[0], spec, [])
+    with pytest.raises(UsageError, match="later goes on where early has ended"):
+        case.again(unfinished=True)
+
+
+def other_script(case: Case) -> tuple[Sequence[str], Sequence[str] | None]:
+    (case.folder / "job.py").write_text("print(2)\n")
+    return (), None
+
+
+def another_name(case: Case) -> tuple[Sequence[str], Sequence[str] | None]:
+    (case.folder / "other.py").write_text("print(1)\n")
+    return ("other.py",), None
+
+
+def other_arguments(case: Case) -> tuple[Sequence[str], Sequence[str] | None]:
+    return (), ["-x"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (other_script, "job.py is another one than early ran."),
+        (another_name, "early ran job.py, not other.py."),
+        (other_arguments, "The arguments are other ones than early had."),
+    ],
+)
+def test_another_program_resumes_a_map_only_with_force(
+    case: Case, change: Callable[[Case], tuple[Sequence[str], Sequence[str] | None]], told: str
+) -> None:
+    words = change(case)
+    with pytest.raises(UsageError) as caught:
+        case.plan(case.again(unfinished=True), *words)
+    assert caught.value.message == told
+    assert "--force" in caught.value.advice
+    for asked in ({"unfinished": True, "force": True}, {"failed": True}):
+        assert case.plan(case.again(**asked), *words)[0].notes[0] == told
+
+
+def test_what_cannot_be_resumed_is_told(case: Case) -> None:
+    case.api.put(
+        case.bucket, Prefix("plain").record, encode_record(case.job("plain"), created=1.0, deadline=2, packs=[])
+    )
+    asked = Asked("plain", unfinished=True)
+    with pytest.raises(UsageError, match="The job plain is no map"):
+        Again(case.account, asked)
+    with pytest.raises(JobNotFound):
+        Again(case.account, Asked("none", unfinished=True))
+    case.put("early", case.spec, [ended(index) for index in range(4)])
+    with pytest.raises(UsageError, match="all 4 inputs have succeeded"):
+        case.plan(case.again(unfinished=True, failed=True))
+    case.put("early", case.spec, [ended(0), ended(1)])
+    with pytest.raises(UsageError, match="No input of early has failed; 2 have no outcome"):
+        case.plan(case.again(failed=True))
+    case.put("early", case.spec, [ended(index, index) for index in range(4)])
+    with pytest.raises(UsageError, match="Every input of early has an outcome; 3 have failed"):
+        case.plan(case.again(unfinished=True))
+    case.put("early", case.spec, [], env=["A=b"])
+    with pytest.raises(UsageError, match="--env, which are not kept"):
+        case.plan(case.again(unfinished=True))
+    case.plan(case.again(unfinished=True, force=True))
+    with pytest.raises(UsageError, match="name no others"):
+        case.again(unfinished=True).program(["job.py", "a.csv"], None, None)
+
+
+def test_a_map_that_names_itself_is_damaged(case: Case) -> None:
+    case.put("early", replace(case.spec, resumes="early"), [])
+    with pytest.raises(RecordDamaged, match="go on from each other"):
+        MapReader(case.account, "early")
+
+
+def test_one_map_is_named() -> None:
+    assert read_asked(None, None, force=False) is None
+    assert read_asked("a", "a", force=True) == Asked("a", unfinished=True, failed=True, force=True)
+    for names, force in ((("a", "b"), False), ((None, None), True)):
+        with pytest.raises(UsageError):
+            read_asked(*names, force=force)
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
