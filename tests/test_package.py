@@ -11,6 +11,7 @@ import textwrap
 import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_wheel_has_the_types_the_figures_and_nothing_else(wheel: set[str]) -> No
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
     declared = {
         re.split(r"[<>=]", each)[0].lower()
-        for each in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dask"]]
+        for each in [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
     }
     names = packages_distributions()
     used = {

@@ -15,8 +15,10 @@ MAIN = (PACKAGE / "cloud" / "main.py", PACKAGE / "cloud" / "__main__.py")
 
 MAY_NOT_IMPORT = {
     "skylift.catalogue": ["skylift." + room for room in ("runner", "cloud", "place")],
-    "skylift.runner": ["skylift.cloud", "skylift.place"],
-    "skylift.cloud": ["skylift.runner", "skylift.place"],
+    "skylift.runner": ["skylift.cloud", "skylift.place", "skylift.console"],
+    "skylift.place": ["skylift.console"],
+    "skylift.console": ["skylift.cloud", "skylift.place"],
+    "skylift.cloud": ["skylift.runner", "skylift.place", "skylift.console"],
     "skylift.cloud.wire": ["skylift.cloud." + room for room in ("services", "store", "loops", "compute", "process")],
     "skylift.cloud.services": ["skylift.cloud." + room for room in ("wire", "loops", "compute", "process")]
     + ["botocore"],
@@ -263,6 +265,31 @@ def test_each_library_has_one_importer(half: str) -> None:
         for module in imports(path):
             importers[module.split(".")[0]].add(str(path.relative_to(PACKAGE)))
     assert {library: importers[library] for library in ONE_IMPORTER[half] if len(importers[library]) > 1} == {}
+
+
+def test_only_widgets_and_the_site_know_the_browser() -> None:
+    """A page knows screens: what becomes of a text on its way into the browser is decided in one place."""
+    console = PACKAGE / "console"
+    wrong = [
+        f"{path.relative_to(console)} imports {module}"
+        for path in files("skylift.console")
+        if path.parent.name != "widgets" and path.name not in ("site.py", "main.py")
+        for module in imports(path)
+        if module.split(".")[0] in ("nicegui", "fastapi", "starlette", "uvicorn", "jinja2")
+    ]
+    assert wrong == []
+
+
+def test_pages_of_the_console_reach_the_cloud_by_its_port() -> None:
+    console = PACKAGE / "console"
+    wrong = [
+        f"{path.relative_to(console)} imports {module}"
+        for path in [*(console / "pages").glob("*.py"), *(console / "widgets").glob("*.py")]
+        for module in imports(path)
+        if (within(module, "skylift.runner") and not within(module, "skylift.runner.errors"))
+        or module.split(".")[0] in ("boto3", "botocore")
+    ]
+    assert wrong == []
 
 
 def test_only_the_store_speaks_sql() -> None:

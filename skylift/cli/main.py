@@ -48,6 +48,7 @@ COMMANDS = {
     "cp": "cp",
     "cancel": "cancel",
     "sweep": "sweep",
+    "console": "console",
     "setup": "setup",
     "doctor": "doctor",
     "cloud": "cloud",

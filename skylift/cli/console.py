@@ -1,0 +1,84 @@
+"""`skylift console`: the cloud, or an AWS account, in a browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import webbrowser
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skylift.cli import complete
+from skylift.cli.place import On
+from skylift.cli.say import say
+
+if TYPE_CHECKING:
+    from skylift.runner.job.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command("console")(console)
+
+
+def console(
+    on: On = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="With --on aws: this profile of the AWS CLI's.")
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", metavar="REGION", help="With --on aws: this region.", autocompletion=complete.region),
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the link in a browser.")] = True,
+) -> None:
+    """Show instances, jobs and all else in a browser, until Ctrl-C.
+
+    The link that it prints lets one browser in, and is good for a minute. Run it again for another link.
+    """
+    from skylift.cloud.state.home import default_home
+    from skylift.console.address import find_place, listen
+    from skylift.console.entry import Entry
+    from skylift.runner.errors import UsageError
+
+    _require_extra()
+    if on != "aws" and (profile or region):
+        raise UsageError("--profile and --region go with --on aws.", "A cloud on this machine has one region.")
+
+    def find_settings() -> Settings:
+        return _settings(on, region)
+
+    if profile:
+        os.environ["AWS_PROFILE"] = profile
+    find_settings()
+    place = find_place(default_home().path, on or "local")
+    listener = listen(place)
+    link = f"{place.origin}/enter?token={Entry(place.key).make_token()}"
+    say(link)
+    if browser:
+        webbrowser.open(link)
+    if listener is None:
+        say("The console is up already; this is another link to it.", to_stderr=True)
+        return
+    say("The link lets one browser in, within a minute. Ctrl-C ends the console.", to_stderr=True)
+    from skylift.console.main import serve
+
+    serve(place, listener, find_settings)
+
+
+def _settings(on: str | None, region: str | None) -> Settings:
+    from dataclasses import replace
+
+    from skylift.cli.place import settings_there
+
+    found = settings_there(on)
+    return replace(found, region=region) if region else found
+
+
+def _require_extra() -> None:
+    from skylift.runner.errors import UsageError
+
+    if importlib.util.find_spec("nicegui") is None:
+        raise UsageError(
+            "The console needs NiceGUI, which is not installed.", "Install it: pip install 'skylift[console]'"
+        )

@@ -1,0 +1,102 @@
+"""One API call as a value: it is made, and it is shown as the command of the AWS CLI that does the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_CLI_SERVICES = {"s3": "s3api"}
+_ODD = ("-", "[", "{", "@", "file:", "fileb:", "http:", "https:")
+
+
+@dataclass(frozen=True)
+class Call:
+    """`operation` is boto3's name for it (`stop_instances`), and `params` are boto3's."""
+
+    service: str
+    operation: str
+    params: Mapping[str, Any]
+
+    @property
+    def command(self) -> str:
+        """For a shell. Whatever a value has in it is quoted, and is not taken for an option, a file or an address."""
+        service = _CLI_SERVICES.get(self.service, self.service)
+        words = ["aws", service, self.operation.replace("_", "-")]
+        if any(_is_odd(value) for value in self.params.values()):
+            return shlex.join([*words, "--cli-input-json", json.dumps(self.params)])
+        for name, value in self.params.items():
+            words += _option(name, value)
+        return shlex.join(words)
+
+
+def _is_odd(value: Any) -> bool:
+    """Whether the CLI would take a value of this kind, or a part of it, for something else."""
+    if isinstance(value, str):
+        return value.startswith(_ODD)
+    return isinstance(value, list) and any(isinstance(each, str) and each.startswith(_ODD) for each in value)
+
+
+def _option(name: str, value: Any) -> list[str]:
+    flag = "--" + _WORD.sub("-", name).lower()
+    if isinstance(value, bool):
+        return [flag] if value else [f"--no-{flag.removeprefix('--')}"]
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return [flag, *value]
+    return [flag, json.dumps(value) if isinstance(value, dict | list) else str(value)]
+
+
+def start_instances(ids: Sequence[str]) -> Call:
+    return Call("ec2", "start_instances", {"InstanceIds": list(ids)})
+
+
+def stop_instances(ids: Sequence[str]) -> Call:
+    return Call("ec2", "stop_instances", {"InstanceIds": list(ids)})
+
+
+def reboot_instances(ids: Sequence[str]) -> Call:
+    return Call("ec2", "reboot_instances", {"InstanceIds": list(ids)})
+
+
+def terminate_instances(ids: Sequence[str]) -> Call:
+    return Call("ec2", "terminate_instances", {"InstanceIds": list(ids)})
+
+
+def list_instances() -> Call:
+    return Call("ec2", "describe_instances", {})
+
+
+def describe_instance(instance: str) -> Call:
+    return Call("ec2", "describe_instances", {"InstanceIds": [instance]})
+
+
+def read_console(instance: str) -> Call:
+    return Call("ec2", "get_console_output", {"InstanceId": instance, "Latest": True})
+
+
+def read_user_data(instance: str) -> Call:
+    return Call("ec2", "describe_instance_attribute", {"InstanceId": instance, "Attribute": "userData"})
+
+
+def send_key(instance: str, user: str, public_key: str) -> Call:
+    return Call(
+        "ec2-instance-connect",
+        "send_ssh_public_key",
+        {"InstanceId": instance, "InstanceOSUser": user, "SSHPublicKey": public_key},
+    )
+
+
+def list_key_pairs() -> Call:
+    return Call("ec2", "describe_key_pairs", {})
+
+
+def create_key_pair(name: str, kind: str) -> Call:
+    return Call("ec2", "create_key_pair", {"KeyName": name, "KeyType": kind})
+
+
+def delete_key_pair(name: str) -> Call:
+    return Call("ec2", "delete_key_pair", {"KeyName": name})

@@ -1,0 +1,60 @@
+"""What all pages share: the port, and the lists that are looked at once for all tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from skylift.console.call import Call
+from skylift.console.poller import Topic
+from skylift.console.port import Port
+from skylift.console.rows import InstanceRow, JobRow, KeyPairRow
+from skylift.console.widgets.frame import Found
+
+_HERE, _JOBS_HERE, _RARELY = 0.9, 2.0, 5.0
+"""Seconds between two looks. A machine's own cloud is asked more often than AWS, which counts calls."""
+
+
+@dataclass
+class CloudView:
+    port: Port
+    instances: Topic = field(init=False)
+    jobs: Topic = field(init=False)
+    key_pairs: Topic = field(init=False)
+
+    def __post_init__(self) -> None:
+        here = not self.port.settings.billed
+        self.instances = Topic(self.port.instances, _HERE if here else _RARELY)
+        self.jobs = Topic(self.port.jobs, _JOBS_HERE if here else 2 * _RARELY)
+        self.key_pairs = Topic(self.port.key_pairs, _JOBS_HERE if here else 2 * _RARELY)
+
+    def perform(self, call: Call) -> object:
+        """In a thread. What it changes is looked at soon."""
+        return self.port.perform(call)
+
+    def look_soon(self) -> None:
+        for topic in (self.instances, self.jobs, self.key_pairs):
+            topic.look_soon()
+
+    def find(self, text: str) -> Iterator[Found]:
+        """By id, name or address, in what was last seen: what begins with the text comes first."""
+        wanted = text.casefold()
+        hits = [
+            (min((0 if word.casefold().startswith(wanted) else 1) for word in words if wanted in word.casefold()), hit)
+            for words, hit in self._all()
+            if any(wanted in word.casefold() for word in words)
+        ]
+        return (hit for _, hit in sorted(hits, key=lambda each: each[0]))
+
+    def _all(self) -> Iterator[tuple[tuple[str, ...], Found]]:
+        for row in self.instances.rows:
+            if isinstance(row, InstanceRow):
+                shown = f"{row.name} · {row.id}" if row.name else row.id
+                yield (row.id, row.name, row.public, row.private), Found(shown, row.state, f"/instances/{row.id}")
+        for row in self.jobs.rows:
+            if isinstance(row, JobRow):
+                yield (row.id, row.server), Found(row.id, f"job, {row.state}", f"/jobs/{quote(row.id, safe='')}")
+        for row in self.key_pairs.rows:
+            if isinstance(row, KeyPairRow):
+                yield (row.id, row.name), Found(row.name, "key pair", "/key-pairs")

@@ -1,0 +1,34 @@
+"""The console as a process: everything is put together here."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from functools import partial
+
+import uvicorn
+from fastapi import FastAPI
+
+from skylift.console.address import Place
+from skylift.console.entry import Entry
+from skylift.console.gate import App, Gate
+from skylift.console.peer import is_owner, owners
+from skylift.console.port import Port
+from skylift.console.site import build_site
+from skylift.runner.job.settings import Settings
+
+
+def serve(place: Place, listener: socket.socket, find_settings: Callable[[], Settings]) -> None:
+    """Until SIGINT or SIGTERM. Raises SkyliftError where there is no cloud to show."""
+    site = FastAPI(openapi_url=None)
+    build_site(site, Port(find_settings))
+    app: App = site
+    gate = Gate(app, place, Entry(place.key), partial(_is_ours, console=(place.address, place.port)))
+    config = uvicorn.Config(
+        gate, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="on"
+    )
+    uvicorn.Server(config).run([listener])
+
+
+def _is_ours(peer: tuple[str, int], console: tuple[str, int]) -> bool:
+    return is_owner(peer, console, owners())

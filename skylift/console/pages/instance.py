@@ -1,0 +1,142 @@
+"""One instance, in tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from skylift.console import call as calls
+from skylift.console.cloud_view import CloudView
+from skylift.console.pages.instances import REBOOT, START, STOP, TERMINATE, Action, ask
+from skylift.console.poller import Change
+from skylift.console.port import InstanceDetail
+from skylift.console.widgets.chart import Chart
+from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, table, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.tabs import Tabs, in_thread
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import SkyliftError
+
+_METRICS = (
+    ("CPUUtilization", "Processor", "%"),
+    ("NetworkIn", "Network in", "bytes"),
+    ("NetworkOut", "Network out", "bytes"),
+    ("EBSReadBytes", "Disk read", "bytes"),
+    ("EBSWriteBytes", "Disk written", "bytes"),
+)
+
+
+class InstancePage:
+    def __init__(self, view: CloudView, instance: str) -> None:
+        self._view, self._id = view, instance
+        self._detail: InstanceDetail | None = None
+
+    async def show(self) -> None:
+        place = box("panel")
+        try:
+            self._detail = await in_thread(self._view.port.instance, self._id)
+        except SkyliftError as error:
+            with place:
+                say_trouble(error)
+                tag("a", "All instances", "", href="/instances")
+            return
+        with place:
+            self._build(self._detail)
+        self._view.instances.listen(self._hear)
+
+    def _build(self, detail: InstanceDetail) -> None:
+        with head(detail.row.name or detail.row.id):
+            self._connect = button("Connect", lambda: go_to(f"/connect/{self._id}"))
+            self._buttons: list[tuple[Action, Any]] = [
+                (
+                    action,
+                    button(action.verb, lambda _, action=action: self._ask(action), "danger" if action.danger else ""),
+                )
+                for action in (START, STOP, REBOOT, TERMINATE)
+            ]
+        self._state = tag("span", detail.row.state, f"state state-{detail.row.state}")
+        self._tabs = Tabs(
+            {
+                "Details": lambda: self._facts("details"),
+                "Networking": lambda: self._facts("networking"),
+                "Security": self._security,
+                "Storage": self._storage,
+                "Monitoring": self._monitoring,
+                "Tags": self._tags,
+                "Console output": self._console,
+                "User data": self._user_data,
+            }
+        )
+        with box("commandline"):
+            copyable(calls.describe_instance(self._id).command)
+        self._dress(detail.row.state)
+        self._tabs.begin("Details")
+
+    def _dress(self, state: str) -> None:
+        self._state.set_text(state)
+        self._state.classes(replace=f"state state-{state}")
+        enable(self._connect, state == "running")
+        for action, made in self._buttons:
+            enable(made, action.fits(state))
+
+    def _hear(self, change: Change) -> bool:
+        if self._state.is_deleted:
+            return False
+        for row in (*change.added, *change.updated):
+            if row["id"] == self._id and self._detail is not None and row["state"] != self._state.text:
+                self._dress(row["state"])
+                self._tabs.refresh()
+        return True
+
+    async def _ask(self, action: Action) -> None:
+        detail = await self._look()
+        also: list[str] = [action.consequence]
+        if action is TERMINATE:
+            also += [
+                f"{each.id} ({each.size}) {'is deleted with it' if each.goes else 'stays, and costs'}."
+                for each in detail.volumes
+            ]
+        row = {"id": self._id, "name": detail.row.name, "state": detail.row.state}
+        ask(self._view, action, [row], also)
+
+    async def _look(self) -> InstanceDetail:
+        self._detail = await in_thread(self._view.port.instance, self._id)
+        return self._detail
+
+    async def _facts(self, part: str) -> None:
+        facts(getattr(await self._look(), part))
+
+    async def _security(self) -> None:
+        detail = await self._look()
+        facts(detail.security)
+        table(("Direction", "Ports", "Other end"), detail.rules, "No rules: nothing comes in.")
+
+    async def _storage(self) -> None:
+        rows = tuple(
+            (each.device, each.id, each.size, "deleted with the instance" if each.goes else "stays")
+            for each in (await self._look()).volumes
+        )
+        table(("Device", "Volume", "Size", "At the end"), rows, "It has no volumes.")
+
+    async def _tags(self) -> None:
+        table(("Key", "Value"), (await self._look()).tags, "It has no tags.")
+
+    async def _monitoring(self) -> None:
+        found: list[Sequence[tuple[float, float]]] = [
+            await in_thread(self._view.port.metric, self._id, name) for name, _, _ in _METRICS
+        ]
+        if not any(found):
+            tag("p", "No figures yet. CloudWatch has the first ones some minutes after the start.", "empty-line")
+            return
+        with box("charts"):
+            for (_, title, unit), points in zip(_METRICS, found, strict=True):
+                Chart(title, unit, points)
+
+    async def _console(self) -> None:
+        found = await in_thread(self._view.port.console_output, self._id)
+        tag("pre", found or "Nothing yet.", "output", tabindex="0")
+        copyable(calls.read_console(self._id).command + " --output text --query Output")
+
+    async def _user_data(self) -> None:
+        found = await in_thread(self._view.port.user_data, self._id)
+        tag("pre", found or "It was launched without user data.", "output", tabindex="0")

@@ -1,0 +1,141 @@
+"""Instances: all of them, and what is done with many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from skylift.console import call as calls
+from skylift.console.call import Call
+from skylift.console.cloud_view import CloudView
+from skylift.console.poller import FlatRow
+from skylift.console.widgets.dialog import confirm
+from skylift.console.widgets.element import box, button, copyable, enable, go_to, on_input, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.grid import Column, Grid
+
+COLUMNS = (
+    Column("name", "Name"),
+    Column("id", "Instance ID", 168, leads="/instances/"),
+    Column("state", "State", 112, kind="state"),
+    Column("type", "Type", 92),
+    Column("zone", "Zone", 98),
+    Column("public", "Public IPv4", 112),
+    Column("private", "Private IPv4", 112),
+    Column("key", "Key pair", 96),
+    Column("launched", "Launched", 148),
+    Column("cost", "Cost so far", 96, kind="money"),
+    Column("tags", "Tags"),
+)
+STARTS, STOPS = ("stopped",), ("running", "pending")
+GONE = ("terminated", "shutting-down")
+
+
+class InstancesPage:
+    def __init__(self, view: CloudView) -> None:
+        self._view = view
+        with head("Instances"):
+            self._connect = button("Connect", self._go_connect)
+            self._start = button("Start", lambda: self._ask(START))
+            self._stop = button("Stop", lambda: self._ask(STOP))
+            self._reboot = button("Reboot", lambda: self._ask(REBOOT))
+            self._terminate = button("Terminate", lambda: self._ask(TERMINATE), "danger")
+        with box("bar"):
+            search = tag(
+                "input",
+                type="search",
+                placeholder="Filter by any field or tag",
+                aria_label="Filter",
+                spellcheck="false",
+            )
+            self._count = tag("span", "", "count")
+        self._grid = Grid(
+            view.instances,
+            COLUMNS,
+            label="Instances",
+            empty=_say_empty,
+            on_select=self._selected,
+            on_change=self._changed,
+        )
+        on_input(search, self._grid.filter)
+        with box("commandline"):
+            copyable(calls.list_instances().command)
+        self._selected([])
+
+    def _changed(self, rows: Sequence[FlatRow]) -> None:
+        running = sum(row["state"] == "running" for row in rows)
+        self._count.set_text(f"{len(rows)} {'instance' if len(rows) == 1 else 'instances'}, {running} running")
+        self._selected(self._grid.selected if hasattr(self, "_grid") else [])
+
+    def _selected(self, ids: list[str]) -> None:
+        states = [row["state"] for row in map(self._row, ids) if row is not None]
+        enable(self._connect, len(states) == 1 and states[0] == "running")
+        enable(self._start, any(state in STARTS for state in states))
+        enable(self._stop, any(state in STOPS for state in states))
+        enable(self._reboot, any(state == "running" for state in states))
+        enable(self._terminate, any(state not in GONE for state in states))
+
+    def _row(self, key: str) -> FlatRow | None:
+        return self._grid.row(key) if hasattr(self, "_grid") else None
+
+    def _go_connect(self) -> None:
+        go_to(f"/connect/{self._grid.selected[0]}")
+
+    def _ask(self, action: Action) -> None:
+        rows = [row for row in map(self._row, self._grid.selected) if row is not None and action.fits(row["state"])]
+        if rows:
+            ask(self._view, action, rows)
+
+
+class Action:
+    """Something that is done with instances: the words for it, and the call."""
+
+    def __init__(
+        self, verb: str, call: Callable[[Sequence[str]], Call], consequence: str, states: Sequence[str], *, danger: bool
+    ) -> None:
+        self.verb, self.call, self.consequence, self.danger = verb, call, consequence, danger
+        self._states = states
+
+    def fits(self, state: str) -> bool:
+        return state in self._states
+
+
+START = Action("Start", calls.start_instances, "It gets another public address, and costs again.", STARTS, danger=False)
+STOP = Action("Stop", calls.stop_instances, "Its disk stays and costs; its public address goes.", STOPS, danger=False)
+REBOOT = Action("Reboot", calls.reboot_instances, "It keeps its disk and its addresses.", ("running",), danger=False)
+TERMINATE = Action(
+    "Terminate",
+    calls.terminate_instances,
+    "It cannot be brought back.",
+    ("pending", "running", "stopping", "stopped"),
+    danger=True,
+)
+
+
+def ask(view: CloudView, action: Action, rows: Sequence[FlatRow], also: Sequence[str] = ()) -> None:
+    """Ask before it is done, with the name of each that it is done to."""
+    call = action.call([row["id"] for row in rows])
+    what = "this instance" if len(rows) == 1 else f"these {len(rows)} instances"
+    lines = [
+        f"{row['name']} ({row['id']}), {row['state']}" if row["name"] else f"{row['id']}, {row['state']}"
+        for row in rows
+    ]
+
+    def work() -> None:
+        view.perform(call)
+
+    confirm(
+        f"{action.verb} {what}?",
+        [*lines, *(also or [action.consequence])],
+        call.command,
+        action.verb,
+        work,
+        dangerous=action.danger,
+        done=view.instances.look_soon,
+    )
+
+
+def _say_empty() -> None:
+    tag("h2", "There are no instances yet.")
+    tag("p", "Run a program on a server of its own, or launch one, and it is listed here:")
+    copyable("skylift run job.py")
+    copyable("aws ec2 run-instances --image-id IMAGE --instance-type t3.micro --key-name KEY")

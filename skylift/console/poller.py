@@ -1,0 +1,95 @@
+"""One look at the cloud for all tabs, while there is one that wants it. Only what has changed is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from skylift.console.rows import Row
+from skylift.runner.errors import SkyliftError
+
+Fetch = Callable[[], Sequence[Row]]
+FlatRow = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is different from what this listener was told before. `trouble` is why nothing is known at the moment."""
+
+    added: tuple[FlatRow, ...] = ()
+    updated: tuple[FlatRow, ...] = ()
+    removed: tuple[str, ...] = ()
+    trouble: str = ""
+    advice: str = ""
+
+
+Listener = Callable[[Change], bool]
+"""Returns whether it wants to hear more."""
+
+
+class Topic:
+    """A list that is looked at every `seconds`, while somebody listens."""
+
+    def __init__(self, fetch: Fetch, seconds: float) -> None:
+        self._fetch, self._seconds = fetch, seconds
+        self._known: dict[str, Row] | None = None
+        self._trouble = Change()
+        self._listeners: list[Listener] = []
+        self._soon = asyncio.Event()
+        self.looking: asyncio.Task[None] | None = None
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """As they were at the last look."""
+        return tuple((self._known or {}).values())
+
+    def listen(self, listener: Listener) -> None:
+        """It is told at once what is known, and then of each change."""
+        self._listeners.append(listener)
+        if self._known is not None:
+            listener(Change(added=tuple(asdict(row) for row in self._known.values())))
+        if self._trouble.trouble:
+            listener(self._trouble)
+        if self.looking is None or self.looking.done():
+            self.looking = asyncio.create_task(self._look())
+
+    def look_soon(self) -> None:
+        """After something was done: its consequences are to be seen now."""
+        self._soon.set()
+
+    async def _look(self) -> None:
+        while self._listeners:
+            self._soon.clear()
+            self._tell(await self._find_change())
+            # Unlike wait_for, which in Python 3.11 may lose a cancellation.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await self._soon.wait()
+
+    async def _find_change(self) -> Change | None:
+        try:
+            found = await asyncio.to_thread(self._fetch)
+        except SkyliftError as error:
+            trouble = Change(trouble=error.message, advice=error.advice)
+            if trouble == self._trouble:
+                return None
+            self._trouble = trouble
+            return trouble
+        well, self._trouble = not self._trouble.trouble, Change()
+        before, now = self._known, {row.id: row for row in found}
+        self._known = now
+        known = before or {}
+        change = Change(
+            added=tuple(asdict(row) for key, row in now.items() if key not in known),
+            updated=tuple(asdict(row) for key, row in now.items() if key in known and known[key] != row),
+            removed=tuple(key for key in known if key not in now),
+        )
+        return None if change == Change() and well and before is not None else change
+
+    def _tell(self, change: Change | None) -> None:
+        """Also of nothing: who has gone is found out by that."""
+        told = change or Change()
+        self._listeners = [each for each in self._listeners if each(told)]

@@ -1,0 +1,295 @@
+"""The console's only way out: what there is, in types, and what is done. Behind it are boto3's calls and the runner."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from skylift.console import call as calls
+from skylift.console.call import Call
+from skylift.console.rows import InstanceRow, JobRow, KeyPairRow, as_tags, as_time, spell_tags
+from skylift.runner.errors import Unreachable
+from skylift.runner.job.cache import NOWHERE
+from skylift.runner.job.settings import Settings
+from skylift.runner.jobs.jobs import Jobs, Listed
+from skylift.runner.price.run_price import run_cost
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.remote.api import Api
+from skylift.runner.text.duration import moment
+
+Facts = tuple[tuple[str, str], ...]
+"""Labels and values, to be read by a person."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    id: str
+    device: str
+    size: str
+    goes: bool
+    """Whether it is deleted with the instance."""
+
+
+@dataclass(frozen=True)
+class InstanceDetail:
+    row: InstanceRow
+    details: Facts
+    networking: Facts
+    security: Facts
+    rules: tuple[tuple[str, str, str], ...]
+    volumes: tuple[Volume, ...]
+    tags: Facts
+
+
+class Port:
+    """`find_settings` says where the cloud is now: one that was restarted has another port."""
+
+    def __init__(self, find_settings: Callable[[], Settings]) -> None:
+        self._find_settings = find_settings
+        self._opening = threading.Lock()
+        self._account: Account | None = None
+        self.settings = find_settings()
+
+    @property
+    def place(self) -> str:
+        return self.settings.place
+
+    @property
+    def account(self) -> Account:
+        with self._opening:
+            if self._account is None:
+                self.settings = self._find_settings()
+                # The runner's cache has the calls that it makes itself, and no others.
+                self._account = open_account(self.settings, Api(replace(self.settings, cache=NOWHERE)))
+            return self._account
+
+    def perform(self, call: Call) -> Any:
+        """Make the call. Raises SkyliftError, with what AWS said and what to do."""
+        try:
+            return self.account.api.call(call.service, call.operation, **call.params)
+        except Unreachable:
+            # The next call looks where it is.
+            self._account = None
+            raise
+
+    def _pages(self, call: Call, key: str) -> list[Any]:
+        try:
+            return self.account.api.pages(call.service, call.operation, key, **call.params)
+        except Unreachable:
+            self._account = None
+            raise
+
+    # Instances.
+
+    def instances(self) -> list[InstanceRow]:
+        reservations = self._pages(calls.list_instances(), "Reservations")
+        now = time.time()
+        found = [self._row(each, now) for reservation in reservations for each in reservation["Instances"]]
+        return sorted(found, key=lambda row: (row.launched, row.id), reverse=True)
+
+    def _row(self, described: Any, now: float) -> InstanceRow:
+        tags = as_tags(described)
+        launched, market = described["LaunchTime"], described.get("InstanceLifecycle", "")
+        state = described["State"]["Name"]
+        spent = now - launched.timestamp() if state == "running" else None
+        cost = run_cost(described["InstanceType"], self.settings.region, market or None, spent)
+        return InstanceRow(
+            id=described["InstanceId"],
+            name=tags.get("Name", ""),
+            state=state,
+            type=described["InstanceType"],
+            zone=described.get("Placement", {}).get("AvailabilityZone", ""),
+            public=described.get("PublicIpAddress", ""),
+            private=described.get("PrivateIpAddress", ""),
+            key=described.get("KeyName", ""),
+            launched=as_time(launched),
+            # To a tenth of a cent: a cell that changes each second says nothing more.
+            cost=None if cost is None else round(cost, 3),
+            market=market or "on-demand",
+            vpc=described.get("VpcId", ""),
+            tags=spell_tags(tags),
+        )
+
+    def instance(self, instance: str) -> InstanceDetail:
+        """Raises Refused where there is none of that id."""
+        reservations = self.perform(calls.describe_instance(instance))["Reservations"]
+        described = reservations[0]["Instances"][0]
+        groups = [each["GroupId"] for each in described.get("SecurityGroups", [])]
+        return InstanceDetail(
+            row=self._row(described, time.time()),
+            details=_details(described),
+            networking=_networking(described),
+            security=_security(described),
+            rules=self._rules(groups),
+            volumes=self._volumes(described),
+            tags=tuple(sorted(as_tags(described).items())),
+        )
+
+    def _rules(self, groups: list[str]) -> tuple[tuple[str, str, str], ...]:
+        if not groups:
+            return ()
+        found = self._pages(
+            Call("ec2", "describe_security_group_rules", {"Filters": [{"Name": "group-id", "Values": groups}]}),
+            "SecurityGroupRules",
+        )
+        return tuple(
+            ("out" if each["IsEgress"] else "in", _spell_ports(each), _spell_other(each))
+            for each in sorted(found, key=lambda each: (each["IsEgress"], each.get("FromPort", 0)))
+        )
+
+    def _volumes(self, described: Any) -> tuple[Volume, ...]:
+        mapped = {each["Ebs"]["VolumeId"]: each for each in described.get("BlockDeviceMappings", [])}
+        if not mapped:
+            return ()
+        found = self._pages(Call("ec2", "describe_volumes", {"VolumeIds": sorted(mapped)}), "Volumes")
+        return tuple(
+            Volume(
+                each["VolumeId"],
+                mapped[each["VolumeId"]]["DeviceName"],
+                f"{each['Size']} GiB {each.get('VolumeType', '')}",
+                bool(mapped[each["VolumeId"]]["Ebs"].get("DeleteOnTermination")),
+            )
+            for each in found
+        )
+
+    def console_output(self, instance: str) -> str:
+        return str(self.perform(calls.read_console(instance)).get("Output", ""))
+
+    def user_data(self, instance: str) -> str:
+        found = self.perform(calls.read_user_data(instance)).get("UserData", {}).get("Value", "")
+        return base64.b64decode(found).decode(errors="replace")
+
+    def metric(self, instance: str, name: str, minutes: int = 60) -> list[tuple[float, float]]:
+        """Times in seconds since the epoch, with the average of each minute."""
+        now = datetime.now(UTC)
+        found = self.perform(
+            Call(
+                "cloudwatch",
+                "get_metric_statistics",
+                {
+                    "Namespace": "AWS/EC2",
+                    "MetricName": name,
+                    "Dimensions": [{"Name": "InstanceId", "Value": instance}],
+                    "StartTime": now - timedelta(minutes=minutes),
+                    "EndTime": now,
+                    "Period": 60,
+                    "Statistics": ["Average"],
+                },
+            )
+        )
+        return sorted((each["Timestamp"].timestamp(), float(each["Average"])) for each in found["Datapoints"])
+
+    # Key pairs.
+
+    def key_pairs(self) -> list[KeyPairRow]:
+        found = self.perform(calls.list_key_pairs())["KeyPairs"]
+        return [
+            KeyPairRow(
+                id=each["KeyPairId"],
+                name=each["KeyName"],
+                type=each.get("KeyType", ""),
+                fingerprint=each.get("KeyFingerprint", ""),
+                created=as_time(each.get("CreateTime")),
+                tags=spell_tags(as_tags(each)),
+            )
+            for each in sorted(found, key=lambda each: str(each["KeyName"]))
+        ]
+
+    # Jobs.
+
+    @property
+    def _jobs(self) -> Jobs:
+        account = self.account
+        return Jobs(account.settings, account)
+
+    def jobs(self) -> list[JobRow]:
+        try:
+            return [_job_row(each) for each in self._jobs.listed(ended=True, last=200)]
+        except Unreachable:
+            self._account = None
+            raise
+
+    def job(self, name: str) -> Listed:
+        return self._jobs.one(name)
+
+    def cancel(self, name: str) -> str:
+        """The word for what was done. Raises SkyliftError."""
+        return self._jobs.cancel(name)
+
+
+def _details(described: Any) -> Facts:
+    profile = described.get("IamInstanceProfile", {}).get("Arn", "")
+    reason = described.get("StateReason", {}).get("Message", "") or described.get("StateTransitionReason", "")
+    return (
+        ("Instance ID", described["InstanceId"]),
+        ("State", described["State"]["Name"]),
+        ("Why", reason),
+        ("Type", described["InstanceType"]),
+        ("Image", described.get("ImageId", "")),
+        ("Architecture", described.get("Architecture", "")),
+        ("Launched", as_time(described["LaunchTime"])),
+        ("Purchase", described.get("InstanceLifecycle", "on-demand")),
+        ("Key pair", described.get("KeyName", "")),
+        ("Role", profile.rpartition("/")[2]),
+    )
+
+
+def _networking(described: Any) -> Facts:
+    return (
+        ("Public IPv4 address", described.get("PublicIpAddress", "")),
+        ("Private IPv4 address", described.get("PrivateIpAddress", "")),
+        ("Public DNS name", described.get("PublicDnsName", "")),
+        ("Private DNS name", described.get("PrivateDnsName", "")),
+        ("VPC", described.get("VpcId", "")),
+        ("Subnet", described.get("SubnetId", "")),
+        ("Availability zone", described.get("Placement", {}).get("AvailabilityZone", "")),
+        ("Interfaces", ", ".join(each["NetworkInterfaceId"] for each in described.get("NetworkInterfaces", []))),
+    )
+
+
+def _security(described: Any) -> Facts:
+    groups = ", ".join(f"{each['GroupName']} ({each['GroupId']})" for each in described.get("SecurityGroups", []))
+    return (
+        ("Security groups", groups),
+        ("Role", described.get("IamInstanceProfile", {}).get("Arn", "")),
+        ("Metadata tokens", described.get("MetadataOptions", {}).get("HttpTokens", "")),
+    )
+
+
+def _spell_ports(rule: Any) -> str:
+    protocol, first, last = rule["IpProtocol"], rule.get("FromPort", -1), rule.get("ToPort", -1)
+    if protocol == "-1":
+        return "all traffic"
+    if protocol.startswith("icmp"):
+        return str(protocol)
+    return f"{protocol} {first}" if first == last else f"{protocol} {first}-{last}"
+
+
+def _spell_other(rule: Any) -> str:
+    return str(
+        rule.get("CidrIpv4")
+        or rule.get("CidrIpv6")
+        or rule.get("PrefixListId")
+        or rule.get("ReferencedGroupInfo", {}).get("GroupId", "")
+    )
+
+
+def _job_row(job: Listed) -> JobRow:
+    created = job.created or job.launched
+    return JobRow(
+        id=job.name,
+        state=str(job.state),
+        what=job.program or "",
+        created=as_time(datetime.fromtimestamp(moment(created), UTC)) if created else "",
+        seconds=None if job.seconds is None else round(job.seconds),
+        exit=job.exit_code,
+        cost=None if job.cost_usd is None else round(job.cost_usd, 4),
+        server=(job.instance or "") if job.instance_state else "",
+        type=job.type or "",
+        address=job.address or "",
+    )

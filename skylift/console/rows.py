@@ -1,0 +1,69 @@
+"""What tables show: flat rows, each value a text or a number.
+
+AG Grid takes any key that begins with `:` for JavaScript. So keys are the names of these fields and nothing else, and
+what a user wrote (tags, names) is only ever a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class InstanceRow:
+    id: str
+    name: str
+    state: str
+    type: str
+    zone: str
+    public: str
+    private: str
+    key: str
+    launched: str
+    cost: float | None
+    market: str
+    vpc: str
+    tags: str
+
+
+@dataclass(frozen=True)
+class JobRow:
+    id: str
+    state: str
+    what: str
+    created: str
+    seconds: int | None
+    exit: int | None
+    cost: float | None
+    server: str
+    type: str
+    address: str
+
+
+@dataclass(frozen=True)
+class KeyPairRow:
+    id: str
+    name: str
+    type: str
+    fingerprint: str
+    created: str
+    tags: str
+
+
+Row = InstanceRow | JobRow | KeyPairRow
+
+
+def as_time(when: datetime | None) -> str:
+    """In the machine's own zone, so that it sorts as text."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S") if when else ""
+
+
+def as_tags(described: Mapping[str, Any]) -> dict[str, str]:
+    return {str(tag["Key"]): str(tag["Value"]) for tag in described.get("Tags", [])}
+
+
+def spell_tags(tags: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(tags.items()) if key != "Name")

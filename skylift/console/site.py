@@ -1,0 +1,70 @@
+"""The site: which page is at which path, and what NiceGUI is told. The one file that knows all pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+from fastapi import FastAPI
+from nicegui import app as nicegui_app
+from nicegui import ui
+from nicegui.client import templates
+
+from skylift.console.cloud_view import CloudView
+from skylift.console.pages.instance import InstancePage
+from skylift.console.pages.instances import InstancesPage
+from skylift.console.port import Port
+from skylift.console.widgets.frame import Entry, Frame, follow_path
+
+STATIC = Path(__file__).parent / "static"
+ENTRIES = (Entry("Instances", "/instances", "Servers"),)
+_HEAD = """
+<link rel="stylesheet" href="/console/console.css">
+<script src="/console/console.js"></script>
+"""
+
+
+def build_site(site: FastAPI, port: Port) -> None:
+    view = CloudView(port)
+
+    def root() -> None:
+        ui.add_head_html(_HEAD)
+        frame = Frame(ENTRIES, f"{port.place} · {port.settings.region}", view.find)
+        follow_path(frame.mark)
+        with frame.main:
+            ui.sub_pages(
+                {
+                    "/": lambda: InstancesPage(view),
+                    "/instances": lambda: InstancesPage(view),
+                    "/instances/{instance}": lambda instance: InstancePage(view, instance).show(),
+                }
+            )
+
+    _put_nonces_into_the_template()
+    nicegui_app.add_static_files("/console", STATIC)
+    ui.run_with(
+        site,
+        root=root,
+        title="skylift console",
+        dark=False,
+        tailwind=False,
+        language="en-US",
+        binding_refresh_interval=None,
+        reconnect_timeout=10,
+        show_welcome_message=False,
+    )
+    nicegui_app.config.socket_io_js_transports = ["websocket"]
+
+
+def _put_nonces_into_the_template() -> None:
+    """Each script of NiceGUI's own page gets the nonce that the gate has made for this answer. It is put into the
+    template, not into the answer: what a page shows cannot get one."""
+    environment = templates.env
+    source = environment.loader
+    assert source is not None
+
+    def load(name: str) -> tuple[str, str | None, None]:
+        text, file, _ = source.get_source(environment, name)
+        return text.replace("<script", '<script nonce="{{ request.scope.nonce }}"'), file, None
+
+    environment.loader = jinja2.FunctionLoader(load)

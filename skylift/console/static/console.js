@@ -1,0 +1,81 @@
+// The page's own script: what cannot wait for the server. Values come as arguments and attributes, and are text.
+"use strict";
+
+const darkWished = () => {
+  const chosen = localStorage.getItem("theme");
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+};
+const dress = () => (document.documentElement.dataset.theme = darkWished() ? "dark" : "light");
+dress();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", dress);
+
+const one = (name) => document.querySelector(`[data-search="${name}"]`);
+
+function skyliftTell(text) {
+  let place = document.getElementById("notices");
+  if (!place) {
+    place = document.body.appendChild(document.createElement("div"));
+    place.id = "notices";
+    place.setAttribute("role", "status");
+  }
+  const notice = place.appendChild(document.createElement("div"));
+  notice.textContent = text;
+  setTimeout(() => notice.remove(), 6000);
+}
+
+function skyliftSave(name, text) {
+  const anchor = document.createElement("a");
+  anchor.href = URL.createObjectURL(new Blob([text], { type: "application/octet-stream" }));
+  anchor.download = name;
+  anchor.click();
+  URL.revokeObjectURL(anchor.href);
+}
+
+document.addEventListener("click", (event) => {
+  const copy = event.target.closest("[data-copy]");
+  if (copy) {
+    navigator.clipboard.writeText(copy.dataset.copy).then(
+      () => skyliftTell("Copied."),
+      () => skyliftTell("The browser did not let this page copy. Select the text and press Ctrl-C."),
+    );
+  }
+  if (event.target.closest("[data-theme='toggle']")) {
+    localStorage.setItem("theme", darkWished() ? "light" : "dark");
+    dress();
+  }
+  if (!event.target.closest(".search") || event.target.closest(".hit")) leaveSearch();
+});
+
+function leaveSearch() {
+  const field = one("field");
+  if (field && field.value) {
+    field.value = "";
+    field.dispatchEvent(new Event("input"));
+  }
+}
+
+document.addEventListener("keydown", (event) => {
+  const field = one("field");
+  if ((event.ctrlKey || event.metaKey) && event.key === "k" && field) {
+    event.preventDefault();
+    field.focus();
+    field.select();
+    return;
+  }
+  if (!event.target.closest(".search")) return;
+  const hits = [...document.querySelectorAll(".hit")];
+  const at = hits.indexOf(document.activeElement);
+  if (event.key === "ArrowDown" && hits.length) {
+    event.preventDefault();
+    hits[Math.min(at + 1, hits.length - 1)].focus();
+  } else if (event.key === "ArrowUp" && at >= 0) {
+    event.preventDefault();
+    (hits[at - 1] || field).focus();
+  } else if (event.key === "Enter" && at < 0 && hits.length) {
+    hits[0].click();
+    field.blur();
+  } else if (event.key === "Escape") {
+    leaveSearch();
+    field.blur();
+  }
+});

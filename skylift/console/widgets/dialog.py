@@ -1,0 +1,100 @@
+"""Dialogs: the browser's own, which keep the keyboard inside and close with Escape."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from skylift.console.widgets.element import Element, box, button, copyable, tag
+from skylift.runner.errors import SkyliftError
+
+
+class Dialog:
+    """Use it as a context, which is its content; `open` shows it."""
+
+    def __init__(self, title: str) -> None:
+        self._element = tag("dialog", "", "dialog", aria_label=title)
+        self._element.on("close", self._closed)
+        with self._element:
+            tag("h2", title)
+            self._body = box("dialog-body")
+            self.trouble = box("trouble", role="alert")
+            self.trouble.set_visibility(False)
+            self._buttons = box("dialog-buttons")
+
+    def __enter__(self) -> Element:
+        return self._body.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._body.__exit__(*error)
+
+    def open(self) -> None:
+        self._element.run_method("showModal")
+
+    def close(self) -> None:
+        self._element.run_method("close")
+
+    def _closed(self) -> None:
+        self._element.delete()
+
+    def buttons(
+        self, text: str, work: Callable[[], Any], *, dangerous: bool = False, done: Callable[[], None] = lambda: None
+    ) -> None:
+        """Cancel, and the one that does it: `work` runs in a thread. Then the dialog closes, and `done` is called."""
+
+        async def do() -> None:
+            doing.disable()
+            try:
+                await asyncio.to_thread(work)
+            except SkyliftError as error:
+                self.say_trouble(error)
+                doing.enable()
+            else:
+                self.close()
+                done()
+
+        with self._buttons:
+            button("Cancel", self.close)
+            doing = _Doing(text, do, dangerous=dangerous)
+
+    def say_trouble(self, error: SkyliftError) -> None:
+        self.trouble.set_visibility(True)
+        with self.trouble.clear():
+            tag("strong", error.message)
+            if error.advice:
+                tag("p", error.advice)
+
+
+class _Doing:
+    def __init__(self, text: str, do: Callable[[], Any], *, dangerous: bool) -> None:
+        self._button = button(text, do, "danger" if dangerous else "primary")
+
+    def disable(self) -> None:
+        self._button.props["disabled"] = True
+        self._button.update()
+
+    def enable(self) -> None:
+        self._button.props["disabled"] = False
+        self._button.update()
+
+
+def confirm(
+    title: str,
+    lines: Sequence[str],
+    command: str,
+    text: str,
+    work: Callable[[], Any],
+    *,
+    dangerous: bool,
+    done: Callable[[], None] = lambda: None,
+) -> None:
+    """Ask, with what it is about and the command that does the same."""
+    dialog = Dialog(title)
+    with dialog, tag("ul"):
+        for line in lines:
+            tag("li", line)
+    with dialog:
+        copyable(command)
+    dialog.buttons(text, work, dangerous=dangerous, done=done)
+    dialog.open()

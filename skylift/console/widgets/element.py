@@ -1,0 +1,116 @@
+"""Plain HTML elements. What they show is text, and what their attributes have is a value, never markup or a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
+
+Element = ui.element
+Handler = Callable[..., Any]
+
+
+def tag(name: str, text: str = "", classes: str = "", **attributes: str) -> TextElement:
+    """`classes` and the names of attributes are ours. `_` in a name is a hyphen, at its end nothing."""
+    made = TextElement(tag=name, text=text)
+    made.classes(classes)
+    for key, value in attributes.items():
+        made.props[key.rstrip("_").replace("_", "-")] = value
+    return made
+
+
+def box(classes: str = "", **attributes: str) -> Element:
+    return tag("div", "", classes, **attributes)
+
+
+def link(text: str, target: str, classes: str = "") -> Element:
+    """To another page of the console; `target` begins with a slash."""
+    return tag("a", text, classes, href=target)
+
+
+def button(text: str, on_click: Handler, classes: str = "", **attributes: str) -> TextElement:
+    made = tag("button", text, f"button {classes}", type="button", **attributes)
+    made.on("click", on_click)
+    return made
+
+
+def set_attribute(element: Element, name: str, value: str | bool) -> None:
+    """With False, the attribute goes. What is so already is not sent."""
+    if element.props.get(name, False) != value:
+        element.props[name] = value
+        element.update()
+
+
+def enable(element: Element, enabled: bool) -> None:
+    set_attribute(element, "disabled", not enabled)
+
+
+class Field:
+    """An input with its label. `value` is what was typed."""
+
+    def __init__(self, label: str, name: str = "input", **attributes: str) -> None:
+        self.value = attributes.get("value", "")
+        with tag("label", "", "field"):
+            tag("span", label)
+            self.element = tag(name, "", "", **attributes)
+        on_input(self.element, self._typed)
+
+    def _typed(self, value: str) -> None:
+        self.value = value
+
+
+def value_of(event: Any) -> str:
+    """What an `input` event says the field has."""
+    found = event.args
+    return str(found.get("value", "") if isinstance(found, dict) else found)
+
+
+def on_input(element: Element, handler: Callable[[str], Any]) -> None:
+    element.on("input", lambda event: handler(value_of(event)), js_handler="(e) => emit({value: e.target.value})")
+
+
+def copyable(text: str, label: str = "Copy") -> None:
+    """A command with a button beside it. The page's script copies what the attribute has."""
+    with box("command"):
+        tag("code", text)
+        tag("button", label, "button quiet copy", type="button", data_copy=text, aria_label=f"Copy: {text}")
+
+
+def facts(pairs: tuple[tuple[str, str], ...], links: dict[str, str] | None = None) -> None:
+    """A list of labels and values. A value that is nothing is shown as a dash."""
+    with tag("dl", "", "facts"):
+        for label, value in pairs:
+            tag("dt", label)
+            if value and links and label in links:
+                with tag("dd"):
+                    link(value, links[label])
+            else:
+                tag("dd", value or "–")
+
+
+def table(headings: tuple[str, ...], rows: tuple[tuple[str, ...], ...], empty: str) -> None:
+    """A small table, without AG Grid."""
+    if not rows:
+        tag("p", empty, "empty-line")
+        return
+    with tag("table", "", "small"):
+        with tag("thead"), tag("tr"):
+            for each in headings:
+                tag("th", each, scope="col")
+        with tag("tbody"):
+            for row in rows:
+                with tag("tr"):
+                    for cell in row:
+                        tag("td", cell)
+
+
+def go_to(path: str) -> None:
+    ui.navigate.to(path)
+
+
+def run_script(function: str, *arguments: str) -> None:
+    """Call a function of the page's script. Arguments are given as JSON: they are values there."""
+    ui.run_javascript(f"{function}({', '.join(json.dumps(each) for each in arguments)})")

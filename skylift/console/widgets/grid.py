@@ -1,0 +1,170 @@
+"""Tables of many rows, by AG Grid. Columns are the program's; rows come from the poller and are values only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nicegui import ui
+
+from skylift.console.poller import Change, FlatRow, Topic
+from skylift.console.widgets.element import box, tag
+
+_LINK = """(params) => {
+    if (!params.value) return "";
+    const anchor = document.createElement("a");
+    anchor.textContent = params.value;
+    anchor.href = "%s" + encodeURIComponent(params.value);
+    return anchor;
+}"""
+_STATE = """(params) => {
+    const state = document.createElement("span");
+    state.className = "state state-" + String(params.value).replace(/[^a-z-]/g, "");
+    state.textContent = params.value;
+    return state;
+}"""
+_MONEY = "(params) => params.value == null ? '' : '$' + params.value.toFixed(%d)"
+_SECONDS = """(params) => {
+    const value = params.value;
+    if (value == null) return "";
+    const parts = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
+    const first = parts.findIndex(([size]) => value >= size);
+    if (first < 0) return "0s";
+    const [size, unit] = parts[first];
+    const rest = parts[first + 1];
+    const small = rest ? Math.floor((value % size) / rest[0]) : 0;
+    return Math.floor(value / size) + unit + (small ? " " + small + rest[1] : "");
+}"""
+# What AG Grid calls, as programs of ours: they make text nodes of values.
+
+
+@dataclass(frozen=True)
+class Column:
+    """`kind` is how its values are shown; `leads` is the beginning of the path that a value is a link to."""
+
+    field: str
+    title: str
+    width: int = 0
+    kind: str = "text"
+    leads: str = ""
+
+    def definition(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"field": self.field, "headerName": self.title}
+        found |= {"width": self.width} if self.width else {"flex": 1, "minWidth": 120}
+        if self.leads:
+            found[":cellRenderer"] = _LINK % self.leads
+        elif self.kind == "state":
+            found[":cellRenderer"] = _STATE
+        elif self.kind == "money":
+            found |= {":valueFormatter": _MONEY % 3, "type": "rightAligned"}
+        elif self.kind == "seconds":
+            found |= {":valueFormatter": _SECONDS, "type": "rightAligned"}
+        elif self.kind == "number":
+            found["type"] = "rightAligned"
+        elif self.kind == "code":
+            found["cellClass"] = "code"
+        return found
+
+
+class Grid:
+    """A table that follows a topic. `on_select` gets the ids of the rows that are selected, `empty` fills the place
+    where there are none."""
+
+    def __init__(
+        self,
+        topic: Topic,
+        columns: Sequence[Column],
+        *,
+        label: str,
+        empty: Callable[[], None],
+        on_select: Callable[[list[str]], None] | None = None,
+        on_change: Callable[[Sequence[FlatRow]], None] | None = None,
+    ) -> None:
+        self._topic, self._on_select, self._on_change = topic, on_select, on_change
+        self._rows: dict[str, FlatRow] = {}
+        self.selected: list[str] = []
+        self._last: Change | None = None
+        self._trouble = box("trouble", role="alert")
+        self._trouble.set_visibility(False)
+        self._empty = box("empty")
+        with self._empty:
+            empty()
+        self._empty.set_visibility(False)
+        self._waiting = tag("p", "Looking …", "waiting")
+        options: dict[str, Any] = {
+            "columnDefs": [column.definition() for column in columns],
+            "defaultColDef": {"sortable": True, "resizable": True, "filter": True, "suppressHeaderMenuButton": True},
+            "rowData": [],
+            ":getRowId": "(params) => params.data.id",
+            "rowHeight": 32,
+            "headerHeight": 34,
+            "animateRows": False,
+            "suppressNoRowsOverlay": True,
+            "suppressFieldDotNotation": True,
+            "enableCellTextSelection": True,
+            "ensureDomOrder": True,
+        }
+        if on_select is not None:
+            options["rowSelection"] = {"mode": "multiRow", "enableClickSelection": True, "selectAll": "filtered"}
+        self._grid = ui.aggrid(options, auto_size_columns=False).classes("grid")
+        self._grid.props["aria-label"] = label
+        if on_select is not None:
+            self._grid.on("selectionChanged", self._selection_changed, args=[])
+        topic.listen(self._hear)
+
+    def filter(self, text: str) -> None:
+        self._grid.run_grid_method("setGridOption", "quickFilterText", text)
+
+    def unselect(self) -> None:
+        self._grid.run_grid_method("deselectAll")
+
+    def row(self, key: str) -> FlatRow | None:
+        return self._rows.get(key)
+
+    async def _selection_changed(self) -> None:
+        rows = await self._grid.get_selected_rows()
+        self.selected = [str(row["id"]) for row in rows]
+        if self._on_select is not None:
+            self._on_select(self.selected)
+
+    def _hear(self, change: Change) -> bool:
+        if self._grid.is_deleted:
+            return False
+        if change == self._last:
+            # Nothing, once more: each tab is asked after each look whether it is still there.
+            return True
+        self._last = change
+        self._waiting.set_visibility(False)
+        self._say_trouble(change)
+        if change.trouble:
+            return True
+        for row in (*change.added, *change.updated):
+            self._rows[row["id"]] = row
+        for key in change.removed:
+            self._rows.pop(key, None)
+        if change.added or change.updated or change.removed:
+            transaction = {
+                "add": list(change.added),
+                "update": list(change.updated),
+                "remove": [{"id": key} for key in change.removed],
+                "addIndex": 0,
+            }
+            if len(change.added) == len(self._rows):
+                self._grid.options["rowData"] = list(change.added)
+                self._grid.update()
+            else:
+                self._grid.run_grid_method("applyTransaction", transaction)
+        self._empty.set_visibility(not self._rows)
+        self._grid.set_visibility(bool(self._rows))
+        if self._on_change is not None:
+            self._on_change(tuple(self._rows.values()))
+        return True
+
+    def _say_trouble(self, change: Change) -> None:
+        self._trouble.set_visibility(bool(change.trouble))
+        if change.trouble:
+            with self._trouble.clear():
+                tag("strong", change.trouble)
+                if change.advice:
+                    tag("p", change.advice)

@@ -1,0 +1,64 @@
+"""Tabs of a page. What a tab shows is made when it is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import ParamSpec, TypeVar
+
+from nicegui import background_tasks
+
+from skylift.console.widgets.element import box, set_attribute, tag
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import SkyliftError
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+
+
+class Tabs:
+    """`fills` says for each title what puts the content there."""
+
+    def __init__(self, fills: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        self._fills = fills
+        self._shown = ""
+        self._asked = 0
+        self._buttons = {}
+        with box("tabs", role="tablist"):
+            for title in fills:
+                self._buttons[title] = tag("button", title, "tab", type="button", role="tab")
+                self._buttons[title].on("click", lambda _, title=title: self.show(title))
+        self._panel = box("panel", role="tabpanel")
+
+    def begin(self, title: str) -> None:
+        background_tasks.create(self.show(title))
+
+    def refresh(self) -> None:
+        self.begin(self._shown)
+
+    async def show(self, title: str) -> None:
+        self._shown = title
+        self._asked += 1
+        asked = self._asked
+        for each, element in self._buttons.items():
+            set_attribute(element, "aria-selected", "true" if each == title else "false")
+        with self._panel:
+            made = box("panel")
+        try:
+            with made:
+                await self._fills[title]()
+        except SkyliftError as error:
+            with made:
+                say_trouble(error)
+        # The old content goes when the new one is there. Of two that were asked for, the last one stays.
+        if asked != self._asked:
+            made.delete()
+            return
+        for child in list(self._panel.default_slot.children):
+            if child is not made:
+                child.delete()
+
+
+async def in_thread(work: Callable[Given, Answer], *arguments: Given.args, **named: Given.kwargs) -> Answer:
+    """A call of the cloud's takes its time."""
+    return await asyncio.to_thread(work, *arguments, **named)

@@ -1,0 +1,60 @@
+"""A call and the command that is shown for it are the same thing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import awscli.clidriver
+import pytest
+from awscli.testutils import capture_output
+
+from skylift.console import call as calls
+from skylift.console.call import Call
+
+HOSTILE = ["--output", "file:///etc/passwd", "a b'c", "$(reboot)", "<img src=x onerror=alert(1)>", ":x", "[1]", "ü\n"]
+INSTANCE = "i-0123456789abcdef0"
+
+
+def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The parameters that the AWS CLI makes a call with, given this command."""
+    seen: list[dict[str, Any]] = []
+
+    def note(self: Any, service: str, operation: str, parameters: dict[str, Any], globals_: Any) -> int:
+        seen.append(parameters)
+        return 0
+
+    monkeypatch.setattr("awscli.clidriver.CLIOperationCaller.invoke", note)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    words = shlex.split(command)
+    assert words[0] == "aws"
+    with capture_output() as captured:
+        code = awscli.clidriver.create_clidriver().main(words[1:])
+    assert code == 0, captured.stderr.getvalue()
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        calls.stop_instances([INSTANCE, INSTANCE[:-1] + "1"]),
+        calls.terminate_instances([INSTANCE]),
+        calls.list_instances(),
+        calls.read_console(INSTANCE),
+        calls.read_user_data(INSTANCE),
+        calls.send_key(INSTANCE, "ec2-user", "ssh-ed25519 AAAA"),
+        *(calls.create_key_pair(name, "ed25519") for name in HOSTILE),
+        *(calls.stop_instances([name]) for name in HOSTILE),
+    ],
+    ids=lambda call: call.operation,
+)
+def test_the_cli_makes_the_same_call(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert made_by_the_cli(call.command, monkeypatch) == json.loads(json.dumps(call.params))
+
+
+def test_commands_read_as_a_person_would_write_them() -> None:
+    assert calls.stop_instances([INSTANCE]).command == f"aws ec2 stop-instances --instance-ids {INSTANCE}"
+    assert calls.read_console(INSTANCE).command.endswith("--latest")
+    assert Call("s3", "list_objects_v2", {"Bucket": "b"}).command == "aws s3api list-objects-v2 --bucket b"

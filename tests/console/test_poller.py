@@ -1,0 +1,107 @@
+"""One look for all tabs: who listens is told what is different, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from skylift.console.poller import Change, Topic
+from skylift.console.rows import KeyPairRow, Row
+from skylift.runner.errors import Unreachable
+
+ONE = KeyPairRow("key-1", "one", "ed25519", "aa", "2026-01-01 00:00:00", "")
+TWO = KeyPairRow("key-2", "two", "rsa", "bb", "2026-01-02 00:00:00", ":x=<b>")
+
+
+class Cloud:
+    def __init__(self, *rows: Row) -> None:
+        self.rows: tuple[Row, ...] = rows
+        self.looks = 0
+        self.down = False
+
+    def fetch(self) -> Sequence[Row]:
+        self.looks += 1
+        if self.down:
+            raise Unreachable("The cloud does not answer.", "Start it: skylift cloud up")
+        return self.rows
+
+
+class Tab:
+    def __init__(self) -> None:
+        self.told: list[Change] = []
+        self.open = True
+        self._news = asyncio.Event()
+
+    def hear(self, change: Change) -> bool:
+        if self.open and change != Change():
+            self.told.append(change)
+            self._news.set()
+        return self.open
+
+    async def next(self) -> Change:
+        await asyncio.wait_for(self._news.wait(), 10)
+        self._news.clear()
+        return self.told[-1]
+
+
+async def test_only_differences_are_told() -> None:
+    cloud, tab = Cloud(ONE), Tab()
+    topic = Topic(cloud.fetch, 0.01)
+    topic.listen(tab.hear)
+    assert [row["id"] for row in (await tab.next()).added] == ["key-1"]
+    cloud.rows = (replace(ONE, name="new"), TWO)
+    change = await tab.next()
+    assert [row["name"] for row in change.updated] == ["new"]
+    assert [row["tags"] for row in change.added] == [":x=<b>"]
+    cloud.rows = (TWO,)
+    change = await tab.next()
+    assert change.removed == ("key-1",)
+    assert not change.added and not change.updated
+    tab.open = False
+
+
+async def test_a_second_tab_costs_no_second_look() -> None:
+    cloud, first, second = Cloud(ONE), Tab(), Tab()
+    topic = Topic(cloud.fetch, 3600)
+    topic.listen(first.hear)
+    await first.next()
+    looks = cloud.looks
+    topic.listen(second.hear)
+    assert [row["id"] for row in (await second.next()).added] == ["key-1"]
+    assert cloud.looks == looks
+    first.open = second.open = False
+    topic.look_soon()
+
+
+async def test_nobody_listening_is_nobody_looking() -> None:
+    cloud, tab = Cloud(ONE), Tab()
+    topic = Topic(cloud.fetch, 0.001)
+    topic.listen(tab.hear)
+    await tab.next()
+    tab.open = False
+    looking = topic.looking
+    assert looking is not None
+    await asyncio.wait_for(looking, 10)
+    looks = cloud.looks
+    again = Tab()
+    topic.listen(again.hear)
+    await again.next()
+    cloud.rows = (ONE, TWO)
+    await again.next()
+    assert cloud.looks > looks
+    again.open = False
+
+
+async def test_a_cloud_that_is_down_is_told_once_and_seen_again() -> None:
+    cloud, tab = Cloud(ONE), Tab()
+    topic = Topic(cloud.fetch, 0.005)
+    topic.listen(tab.hear)
+    await tab.next()
+    cloud.down = True
+    trouble = await tab.next()
+    assert (trouble.trouble, trouble.advice) == ("The cloud does not answer.", "Start it: skylift cloud up")
+    cloud.down, cloud.rows = False, (ONE, TWO)
+    assert [row["id"] for row in (await tab.next()).added] == ["key-2"]
+    assert sum(bool(each.trouble) for each in tab.told) == 1
+    tab.open = False

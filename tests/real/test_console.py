@@ -1,0 +1,132 @@
+"""The console in a browser, with a real cloud behind it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+from browser import Tab, chromium
+from playwright.sync_api import Browser, expect
+from real_cloud import RealCloud
+from real_server import Server
+
+from skylift.console.entry import COOKIE
+
+pytestmark = pytest.mark.real
+
+HOSTILE = "<img src=x onerror=window.hacked=1>"
+TAGS = {"Name": HOSTILE, ":x": "window.hacked = 1", "team": "c4t5"}
+
+
+class Console:
+    """`skylift console` of a cloud, as its user starts it."""
+
+    def __init__(self, cloud: RealCloud) -> None:
+        self._cloud = cloud
+        self._process = cloud.popen("console", "--no-browser", cwd=cloud.work, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        self.first_link = self._process.stdout.readline().decode().strip()
+        self.host = urlsplit(self.first_link).netloc
+
+    def link(self) -> str:
+        """Another one, from the console that is up."""
+        return self._cloud.skylift("console", "--no-browser").stdout.strip()
+
+    def ask(self, path: str, **headers: str) -> int:
+        connection = HTTPConnection(self.host, timeout=30)
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+
+    def end(self) -> int:
+        self._process.terminate()
+        return self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def console(cloud: RealCloud) -> Iterator[Console]:
+    made = Console(cloud)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def server(cloud: RealCloud) -> Server:
+    """Not waited for: the console shows how it comes up."""
+    tags = [{"Key": key, "Value": value} for key, value in TAGS.items()]
+    return cloud.start(TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser, console: Console) -> Tab:
+    made = Tab(browser)
+    made.page.goto(console.link())
+    return made
+
+
+@pytest.fixture(autouse=True)
+def nothing_wrong(tab: Tab, console: Console) -> Iterator[None]:
+    """After each test: no script of a tag's ran, nothing failed, and nobody but the console was asked for anything."""
+    yield
+    assert tab.page.evaluate("window.hacked") is None
+    assert tab.wrong == []
+    assert {urlsplit(url).netloc for url in tab.asked if not url.startswith(("data:", "blob:"))} == {console.host}
+
+
+def test_instances_are_listed_stopped_and_looked_at(tab: Tab, cloud: RealCloud, server: Server) -> None:
+    page = tab.page
+    row = page.locator(f".ag-row[row-id='{server.id}']")
+    expect(row.locator(".state")).to_have_text("running")
+    expect(row).to_contain_text(HOSTILE)
+    page.get_by_label("Filter", exact=True).fill("c4t5")
+    expect(page.locator(".ag-center-cols-container .ag-row")).to_have_count(1)
+    row.locator("input[type=checkbox]").click()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text(server.id)
+    expect(question.locator("code")).to_have_text(f"aws ec2 stop-instances --instance-ids {server.id}")
+    question.get_by_role("button", name="Stop", exact=True).click()
+    expect(row.locator(".state")).to_have_text("stopped")
+    assert server.state == "stopped"
+    page.keyboard.press("Control+k")
+    page.keyboard.type(server.id[:12])
+    expect(page.locator(".hit").first).to_contain_text(server.id)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"/instances/{server.id}$"))
+    for name, shown in {"Tags": TAGS[":x"], "Storage": "deleted with the instance", "Details": server.id}.items():
+        page.get_by_role("tab", name=name).click()
+        expect(page.get_by_role("tabpanel")).to_contain_text(shown)
+    # What a bookmark says is found again.
+    page.reload()
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator(".state").first).to_have_text("running")
+
+
+def test_strangers_stay_outside(tab: Tab, console: Console, cloud: RealCloud) -> None:
+    good = next(each["value"] for each in tab.context.cookies() if each["name"] == COOKIE)
+    cookie = f"{COOKIE}={good}"
+    assert console.ask("/", Cookie=cookie) == 200
+    assert console.ask("/") == 401
+    assert console.ask("/", Cookie=cookie, Host="rebound.example:4530") == 403
+    assert console.ask("/", Cookie=cookie, Origin="http://127.0.0.1:8888") == 403
+    used = urlsplit(console.link())
+    assert console.ask(f"{used.path}?{used.query}") == 200
+    assert console.ask(f"{used.path}?{used.query}") == 403
+    assert tab.page.evaluate("document.cookie") == ""
+
+
+def test_a_server_cannot_reach_it(console: Console, cloud: RealCloud, tab: Tab, server: Server) -> None:
+    server.await_ssh()
+    address, _, port = console.host.partition(":")
+    tried = server.ssh(f"timeout 1 bash -c 'echo >/dev/tcp/{address}/{port}' 2>/dev/null && echo open || echo closed")
+    assert tried.stdout.strip() == "closed"
