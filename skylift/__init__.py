@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from skylift.version import __version__
 
 __all__ = [
+    "Cluster",
     "InputResult",
     "Job",
     "JobFailed",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         submit,
         submit_map,
     )
+    from skylift.python.cluster.cluster import Cluster
 
 else:
     # Type checkers do not see it: a name that is not there is an error to them.
@@ -60,4 +62,6 @@ else:
             raise AttributeError(f"module 'skylift' has no attribute {name!r}")
         if name == "aio":
             return import_module("skylift.aio")
+        if name == "Cluster":
+            return import_module("skylift.python.cluster.cluster").Cluster
         return getattr(import_module("skylift.api"), name)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import skylift
-from skylift.python import cluster
 
 
 @pytest.fixture(autouse=True)
@@ -22,17 +21,17 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("servers", [0, -1, (3, 2), (0, 0), (-1, 2), 101, (1, 2, 3), "2", 1.5, True, (True, 2), None])
 def test_a_number_of_servers(servers: Any) -> None:
     with pytest.raises(skylift.UsageError, match="is not a number of servers"):
-        cluster.Cluster(servers)
+        skylift.Cluster(servers)
 
 
 @pytest.mark.parametrize("name", ["Upper", "a" * 34, "-a", "a/b", "a b"])
 def test_a_name_that_leaves_room_for_the_workers(name: str) -> None:
     with pytest.raises(skylift.UsageError, match="cannot be used"):
-        cluster.Cluster(1, name=name)
+        skylift.Cluster(1, name=name)
 
 
 @pytest.mark.parametrize("option", ["keep", "python", "module", "command", "interactive", "private", "checkpoint"])
 def test_an_option_that_is_not_for_a_cluster(option: str) -> None:
     options: Any = {option: "1"}
     with pytest.raises(skylift.UsageError, match=f"{option}= is not for a cluster"):
-        cluster.Cluster(1, **options)
+        skylift.Cluster(1, **options)

@@ -49,3 +49,8 @@ async def main() -> None:
     async for line in mine.logs(follow=True):
         line.upper()
     print(found, await mine.state(), (await mine.wait()).exit_code)
+
+
+with skylift.Cluster((0, 8), memory="16GiB", spot=True) as cluster:
+    cluster.scale(4)
+    cluster.dashboard_link.upper()

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import Nanny, Scheduler
+from distributed.core import Status
 from distributed.security import Security
 from tornado.iostream import SSLIOStream
 
@@ -79,11 +80,12 @@ async def schedule(told: dict[str, Any], stop: asyncio.Event) -> None:
     )
     async with scheduler:
         heard = time.time()
-        while time.time() - heard < told["alone"] and not stop.is_set():
-            await sleep(LOOKING, stop)
+        while time.time() - heard < told["alone"] and not await ends(scheduler, stop):
             heard = max([heard, *(each.last_seen for name, each in scheduler.clients.items() if is_outside(name))])
-    if not stop.is_set():
-        say(f"no client for {told['alone']:g} s: the cluster ends")
+        if scheduler.status != Status.running:
+            say("a client has ended the cluster")
+        elif not stop.is_set():
+            say(f"no client for {told['alone']:g} s: the cluster ends")
 
 
 def is_outside(client: str) -> bool:
@@ -106,12 +108,13 @@ async def work(told: dict[str, Any], stop: asyncio.Event) -> None:
     )
     async with nanny:
         heard = time.time()
-        while time.time() - heard < told["alone"] and not stop.is_set():
-            await sleep(LOOKING, stop)
+        while time.time() - heard < told["alone"] and not await ends(nanny, stop):
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 await asyncio.wait_for(nanny.scheduler.identity(n_workers=0), LOOKING)
                 heard = time.time()
-        if stop.is_set():
+        if nanny.status != Status.running:
+            say("the scheduler has ended this worker")
+        elif stop.is_set():
             await retire(nanny)
         else:
             say("the scheduler is gone: this worker ends")
@@ -125,9 +128,14 @@ async def retire(nanny: Nanny) -> None:
         say("retired")
 
 
-async def sleep(seconds: float, stop: asyncio.Event) -> None:
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+async def ends(server: Scheduler | Nanny, stop: asyncio.Event) -> bool:
+    """Whether this part is to end, or has ended, within the time between two looks."""
+    ended: Any = server.finished
+    waiting = [asyncio.ensure_future(each) for each in (stop.wait(), ended())]
+    done, left = await asyncio.wait(waiting, timeout=LOOKING, return_when=asyncio.FIRST_COMPLETED)
+    for each in left:
+        each.cancel()
+    return bool(done)
 
 
 def say(text: str) -> None:

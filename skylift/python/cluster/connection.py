@@ -1,0 +1,175 @@
+"""The way from here to a cluster's scheduler: a tunnel by SSH, and in it TLS with the cluster's own certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+from distributed.core import rpc
+from distributed.security import Security
+
+from skylift.python import work
+from skylift.python.background import Background, Once
+from skylift.python.cluster.server import DASHBOARD_PORT, SCHEDULER_PORT
+from skylift.python.watching import Watcher, log
+from skylift.runner.dask.authority import Identity
+from skylift.runner.errors import LaunchFailed, UsageError
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.remote.account import Account
+from skylift.runner.text.visible import visible_lines
+from skylift.runner.watch.forward import Forward, Forwards
+
+READY = 600.0
+"""Seconds in which the scheduler must answer: its server boots and makes the environment."""
+_ENDING = 5.0
+"""Seconds for the scheduler to end when it is asked to."""
+_PYTHON = "{}.{}".format(*sys.version_info[:2])
+_PACKAGES = ("distributed", "dask", "cloudpickle")
+"""What must be of the same version here and there."""
+
+
+@dataclass(frozen=True)
+class SeenWorker:
+    """A worker as the scheduler knows it."""
+
+    name: str
+    address: str
+    busy: bool
+
+
+class Connection:
+    """`name` is the scheduler's job, which is followed until it has ended."""
+
+    def __init__(self, account: Account, name: str, identity: Identity, *, dashboard: bool) -> None:
+        self._name = name
+        self.security = Security(
+            require_encryption=True,
+            tls_ca_file=identity.authority,
+            tls_client_cert=identity.certificate,
+            tls_client_key=identity.key,
+        )
+        ports = [Forward(_free_port(), SCHEDULER_PORT)]
+        if dashboard:
+            ports.append(Forward(_free_port(), DASHBOARD_PORT))
+        self._port = ports[0].local
+        self.address = f"tls://127.0.0.1:{self._port}"
+        self.dashboard_link = f"http://127.0.0.1:{ports[-1].local}/status" if dashboard else ""
+        self._watcher = _Quiet()
+        self._following = work.start_attending(account, name, Path.cwd(), self._watcher, Forwards(ports))
+        self._client: Client | None = None
+
+    def open(self, pause: Callable[[float], object]) -> None:
+        """Wait for the scheduler, whose job may end meanwhile. Raises SkyliftError."""
+        until, seconds = time.monotonic() + READY, 0.1
+        # Dask's own attempts are loud, and end at an error that another attempt would not have.
+        while not self._answers():
+            if self._following.done():
+                raise self._did_not_start()
+            if time.monotonic() > until:
+                raise LaunchFailed(f"The scheduler of {self._name} has not answered for {READY:g} s.", "Try again.")
+            pause(seconds)
+            seconds = min(seconds * 1.2, 0.5)
+        self._client = Client(self.address, security=self.security, set_as_default=False, name="skylift")
+        _refuse_differences(self._client.get_versions())
+
+    def _answers(self) -> bool:
+        """Whether a scheduler of this cluster's own authority is at the other end of the tunnel."""
+        context: ssl.SSLContext = self.security.get_connection_args("client")["ssl_context"]
+        try:
+            with socket.create_connection(("127.0.0.1", self._port), 2) as line, context.wrap_socket(line):
+                return True
+        except OSError:
+            return False
+
+    def _did_not_start(self) -> LaunchFailed:
+        said = self._watcher.dress(self.outcome())
+        detail = (said.detail or said.stderr_tail).strip()
+        return LaunchFailed(
+            f"The scheduler's job {self._name} has ended ({said.state}): {said.reason}\n{detail[-2000:]}\n"
+            f"The servers need `distributed` from this folder's project, and Python {_PYTHON}, which runs here."
+        )
+
+    @property
+    def ended(self) -> bool:
+        return self._following.done()
+
+    def outcome(self) -> Outcome:
+        """Waits for the end of the scheduler's job."""
+        return self._following.result()
+
+    def workers(self) -> list[SeenWorker]:
+        assert self._client is not None
+        busy = self._client.processing()
+        info = self._client.scheduler_info(n_workers=-1)["workers"]
+        return [SeenWorker(str(each["name"]), address, bool(busy.get(address))) for address, each in info.items()]
+
+    def target(self) -> int:
+        """How many workers the work that there is could use, as Dask estimates it."""
+        assert self._client is not None
+        scheduler: Any = self._client.scheduler
+        return int(self._client.sync(scheduler.adaptive_target))
+
+    def retire(self, workers: list[SeenWorker]) -> set[str]:
+        """Have what only these have copied to others. The names of those that nobody needs any more: where there is no
+        room for the copies, a worker stays."""
+        assert self._client is not None
+        addresses = [each.address for each in workers]
+        retired: Any = self._client.retire_workers(workers=addresses, close_workers=False, remove=True)
+        return {each.name for each in workers if each.address in retired}
+
+    def close(self) -> None:
+        """End the scheduler, which ends its workers: sooner than their servers' supervisors look for a request."""
+        if self._client is not None:
+            # First: a client that loses its scheduler is loud.
+            self._client.close(timeout=_ENDING)
+            # The scheduler may be gone, or end before it has answered.
+            with suppress(OSError, TimeoutError):
+                Background(Once(self._terminate())).result()
+
+    async def _terminate(self) -> None:
+        scheduler = rpc(self.address, connection_args=self.security.get_connection_args("client"), timeout=_ENDING)
+        try:
+            await asyncio.wait_for(scheduler.terminate(), _ENDING)
+        finally:
+            await scheduler.close_rpc()
+
+
+class _Quiet(Watcher):
+    """How a server is doing is no concern of a program that computes."""
+
+    def note(self, text: str) -> None:
+        log.info("%s", "\n".join(visible_lines(text)))
+
+
+def _refuse_differences(versions: Any) -> None:
+    """Raises UsageError where Dask there is another version than here: computing would fail in ways that nobody
+    understands."""
+    here, there = versions["client"], versions["scheduler"]
+    found = {each: (here["packages"][each], there["packages"][each]) for each in _PACKAGES}
+    found["python"] = (_minor(here), _minor(there))
+    for package, (ours, theirs) in found.items():
+        if ours != theirs:
+            raise UsageError(
+                f"Here is {package} {ours}, and the servers have {theirs}, from the project in this folder.",
+                "Run this in the project's own environment: `uv run ...`, or `uv sync` first.",
+            )
+
+
+def _minor(side: Any) -> str:
+    return ".".join(str(side["packages"]["python"]).split(".")[:2])
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        found: int = listening.getsockname()[1]
+        return found

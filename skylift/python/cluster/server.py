@@ -1,0 +1,97 @@
+"""What starts one server of a cluster, and what ends it. Each is a job with the project of the current folder, which
+runs `node.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skylift.python import work
+from skylift.python.cluster.size import MOST
+from skylift.python.watching import Watcher
+from skylift.runner.dask.authority import Identity
+from skylift.runner.errors import LaunchFailed, UsageError
+from skylift.runner.job.job import NAME_FORM, Bundle, Job, Program, SentFile
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.settings import Secret, Settings
+from skylift.runner.jobs.cluster import worker_name
+from skylift.runner.launch.stages import Launched
+from skylift.runner.remote.account import Account
+
+SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
+"""As in node.py, which is imported on servers only."""
+ALONE = 60
+"""Seconds for which the cluster's parts live without each other, and the scheduler without a client."""
+_NODE = Path(__file__).parents[2] / "runner/dask/node.py"
+_SENT = ".skylift-node.py"
+_FOR_ALL = ("on", "image", "arch", "max_time", "ssh_from", "subnet", "security_group", "env", "in_", "trust_project")
+_FOR_WORKERS = (*_FOR_ALL, "type", "cpu", "memory", "gpu", "spot", "max_price", "or_on_demand")
+_PRIVATE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+
+
+@dataclass(frozen=True)
+class ServerPlans:
+    """The jobs of a cluster, without what only its start brings: certificates, group, addresses."""
+
+    scheduler: Job
+    worker: Job
+    settings: Settings
+
+
+def plan_servers(name: str, options: RunOptions) -> ServerPlans:
+    """Raises UsageError for what cannot be."""
+    unknown = sorted(set(options) - set(_FOR_WORKERS))
+    if unknown:
+        raise UsageError(f"{unknown[0]}= is not for a cluster.", f"There are: {', '.join(sorted(_FOR_WORKERS))}.")
+    if NAME_FORM.fullmatch(worker_name(name, MOST * 100)) is None:
+        raise UsageError(f"name={name!r} cannot be used.", "Lower-case letters, digits and `-`, at most 33 of them.")
+    given: Mapping[str, Any] = options
+    scheduler, settings = _plan(name, {each: given[each] for each in _FOR_ALL if each in given})
+    worker, _ = _plan(worker_name(name, 1), {each: given[each] for each in _FOR_WORKERS if each in given})
+    return ServerPlans(scheduler, worker, settings)
+
+
+def _plan(name: str, options: dict[str, Any]) -> tuple[Job, Settings]:
+    version = "{}.{}".format(*sys.version_info[:2])
+    asked: Any = {**options, "command": [_SENT], "name": name, "python": version, "fresh": True}
+    planned, settings = work.plan("skylift.Cluster()", None, (), asked)
+    if planned.environment.kind == "none":
+        raise UsageError(
+            "The servers of a cluster have the environment of your project, and there is none in this folder.",
+            "Make one whose dependencies have `distributed`: `uv init --bare && uv add distributed`.",
+        )
+    return replace(planned, program=Program("script", _SENT), bundle=_with_node(planned.bundle)), settings
+
+
+def _with_node(bundle: Bundle) -> Bundle:
+    real = _NODE.resolve()
+    found = real.stat()
+    place = os.path.normpath(f"{bundle.cwd}/{_SENT}")
+    node = SentFile(place, real, real, found.st_dev, found.st_ino, found.st_size)
+    files = sorted([*(each for each in bundle.files if each.place != place), node], key=lambda each: each.place)
+    return replace(bundle, files=tuple(files), size=bundle.size + found.st_size)
+
+
+def start_server(job: Job, settings: Settings, group: str, identity: Identity, told: dict[str, Any]) -> Launched:
+    """Start the job of one part and wait until its server has it. `told` is what node.py is to know besides."""
+    secret = Secret(json.dumps({**identity.encode(), "alone": ALONE, **told}))
+    dressed = replace(job, env=(*job.env, ("SKYLIFT_DASK", secret)), groups=(group,))
+    taken = work.start_submission(dressed, settings, Watcher(), None).result()
+    if isinstance(taken, Outcome):
+        raise KeyboardInterrupt
+    return taken
+
+
+def private_address(account: Account, instance: str) -> str:
+    found = account.api.call("ec2", "describe_instances", InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+    address = str(found.get("PrivateIpAddress", ""))
+    if not _PRIVATE.fullmatch(address):
+        raise LaunchFailed(f"The scheduler's server {instance} has no private address.")
+    return address

@@ -1,0 +1,79 @@
+"""A cluster's end: its servers, their jobs and roles, and its security group. See python/cluster for its beginning."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from skylift.runner.errors import JobNotFound, RecordDamaged, SkyliftError
+from skylift.runner.job.record import Prefix
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.launch.job_group import job_groups, remove_job_group
+from skylift.runner.launch.server import live_servers
+from skylift.runner.remote.account import Account
+
+Note = Callable[[str], object]
+_AT_ONCE = 8
+
+
+def worker_name(cluster: str, number: int) -> str:
+    return f"{cluster}-w{number}"
+
+
+def members_of(account: Account, name: str, group: str) -> list[str]:
+    """A cluster's jobs, for who has not made them: those of its names that are younger than its group."""
+    _, made = job_groups(account.api, name).get(group, (name, math.inf))
+    form = re.compile(rf"{re.escape(name)}(-w[0-9]+)?")
+    return [each for each in account.recorded() if form.fullmatch(each) and _created(account, each) >= made]
+
+
+def _created(account: Account, name: str) -> float:
+    try:
+        return account.record(name).created
+    except (JobNotFound, RecordDamaged):
+        return 0.0
+
+
+class TakeDown:
+    """Ends what is of a cluster and removes what was made for it; safe to repeat. `note` is told what could not be."""
+
+    def __init__(self, account: Account, note: Note) -> None:
+        self._account, self._note = account, note
+        self._jobs = Jobs(account.settings, account)
+
+    def whole(self, name: str, group: str, members: Iterable[str]) -> None:
+        """`members` are the cluster's jobs as far as they are known; who has a server in the group is one, too. No
+        other job is touched, whatever its name."""
+        api = self._account.api
+        found = {*members, *(each.job for each in live_servers(api) if group in each.groups)}
+        if name in found:
+            # First, so that workers need not hand anything over to others.
+            self._try(name, lambda: self._jobs.cancel(name))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(self.worker, sorted(found - {name})))
+        if name in found:
+            self._try(name, lambda: self._remove(name))
+        self._try(name, lambda: remove_job_group(api, group))
+
+    def worker(self, name: str) -> None:
+        self._try(name, lambda: self._jobs.cancel(name))
+        self._try(name, lambda: self._remove(name))
+
+    def _remove(self, name: str) -> None:
+        try:
+            self._jobs.remove(name)
+        except JobNotFound:
+            # It was ended before it had a record: what it was ended with is all there is.
+            prefix = Prefix(name)
+            self._account.api.delete_below(self._account.bucket, f"{prefix.base}/", last=prefix.record)
+
+    def _try(self, name: str, step: Callable[[], object]) -> None:
+        """What cannot be taken down must not keep the rest."""
+        try:
+            step()
+        except JobNotFound:
+            return
+        except SkyliftError as error:
+            self._note(f"Not all of {name} could be removed: {error.message} `skylift sweep` finds the rest.")

@@ -1,0 +1,228 @@
+"""`skylift.Cluster` as a program has it: it computes, grows and shrinks, survives a lost server, and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from real_cloud import RealCloud
+from real_server import until
+from shared_images import one_at_a_time
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parents[2]
+UV = [sys.executable, "-m", "uv"]
+DASK = "distributed==2026.8.*"
+SERVERS_PYTHON = "3.13"
+"""As the servers' image has it: others are downloaded, where servers may."""
+
+
+@pytest.fixture(scope="module")
+def python(shared: Path) -> Path:
+    """The Python of a user's project, with skylift and Dask."""
+    place = shared / "cluster-client"
+    with one_at_a_time(place):
+        if not (place / "complete").exists():
+            subprocess.run([*UV, "venv", "--quiet", "--python", SERVERS_PYTHON, str(place)], check=True)
+            into = [*UV, "pip", "install", "--quiet", "--python", str(place / "bin/python")]
+            subprocess.run([*into, "--editable", str(ROOT), DASK], check=True)
+            (place / "complete").touch()
+    return place / "bin/python"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("project")
+    (place / "pyproject.toml").write_text(
+        f'[project]\nname = "project"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["{DASK}"]\n'
+    )
+    (place / "ours.py").write_text("def cube(number):\n    return number ** 3\n")
+    subprocess.run([*UV, "lock", "--quiet"], cwd=place, check=True)
+    return place
+
+
+class Program:
+    """One that is under way, and is told to go on by a line."""
+
+    def __init__(self, cloud: RealCloud, python: Path, folder: Path, text: str) -> None:
+        self._process = subprocess.Popen(
+            [python, "-c", text],
+            cwd=folder,
+            env=cloud.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        cloud.watch(self._process.pid)
+
+    @property
+    def _output(self) -> IO[str]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def says(self) -> Any:
+        line = self._output.readline()
+        assert line, self.end()[1]
+        return json.loads(line)
+
+    def go_on(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+
+    def end(self) -> tuple[int, str]:
+        _, words = self._process.communicate()
+        return self._process.returncode, words
+
+
+@pytest.fixture
+def run(cloud: RealCloud, python: Path, folder: Path) -> Iterator[Any]:
+    started: list[Program] = []
+
+    def start(text: str) -> Program:
+        started.append(Program(cloud, python, folder, text))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        each.end()
+
+
+def left_of(cloud: RealCloud, cluster: str) -> list[str]:
+    """Whatever is there of a cluster: live servers, security groups, roles, records."""
+    states = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
+    tagged = [{"Name": "tag:skylift:job", "Values": [cluster, f"{cluster}-w*"]}]
+    servers = cloud.ec2.describe_instances(Filters=[*states, *tagged])["Reservations"]
+    groups = cloud.ec2.describe_security_groups(Filters=tagged)["SecurityGroups"]
+    roles = cloud.client("iam").list_roles()["Roles"]
+    bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
+    objects = cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"jobs/{cluster}").get("Contents", [])
+    return [
+        *(each["Instances"][0]["InstanceId"] for each in servers),
+        *(each["GroupId"] for each in groups),
+        *(each["RoleName"] for each in roles if each["RoleName"].startswith(f"skylift-{cluster}")),
+        *(each["Key"] for each in objects),
+    ]
+
+
+COMPUTE = """
+import json, socket, sys, time
+import skylift
+import skylift.python.cluster.size
+from distributed import Client
+from ours import cube
+
+skylift.python.cluster.size.IDLE = 1
+
+def tell(what):
+    print(json.dumps(what), flush=True)
+
+def slow(number):
+    time.sleep(0.5)
+    return number
+
+with skylift.Cluster(servers=2, name="crew") as cluster:
+    client = Client(cluster)
+    client.wait_for_workers(2)
+    there = client.run(lambda: (socket.gethostname(), sys.version_info[:2]))
+    tell([sum(client.gather(client.map(cube, range(100)))), sorted(there.values())])
+    # A worker's server is lost in the middle of its work, and what it had computed with it.
+    numbers = client.map(slow, range(24))
+    numbers[0].result()
+    tell("working")
+    sys.stdin.readline()
+    tell(client.submit(sum, numbers).result())
+    # What has nothing to do goes, and comes back with work.
+    del numbers
+    cluster.scale((0, 2))
+    while len(client.scheduler_info(n_workers=-1)["workers"]):
+        time.sleep(0.05)
+    tell(client.submit(cube, 3).result())
+"""
+
+
+def test_a_cluster(cloud: RealCloud, run: Any) -> None:
+    program = run(COMPUTE)
+    total, ((first, version), (second, _)) = program.says()
+    assert total == sum(number**3 for number in range(100))
+    assert first != second
+    assert ".".join(map(str, version)) == SERVERS_PYTHON
+    assert program.says() == "working"
+    worker = [{"Name": "tag:skylift:job", "Values": ["crew-w1"]}]
+    (found,) = cloud.ec2.describe_instances(Filters=worker)["Reservations"]
+    cloud.ec2.terminate_instances(InstanceIds=[found["Instances"][0]["InstanceId"]])
+    program.go_on()
+    assert program.says() == sum(range(24))
+    assert program.says() == 27
+    code, words = program.end()
+    assert code == 0, words
+    assert "Traceback" not in words
+    assert left_of(cloud, "crew") == []
+
+
+KILLED = """
+import skylift.python.cluster.server as server
+from skylift.python.cluster import cluster, guardian
+
+if not GUARDED:
+    server.ALONE = 15
+    # As when the machine loses power: nobody is left who could take anything down.
+    guardian.Guardian.__init__ = lambda *words: None
+    guardian.Guardian.dismiss = lambda *words: None
+made = cluster.Cluster(1, name=NAME)
+from distributed import Client
+Client(made).wait_for_workers(1)
+print("true", flush=True)
+input()
+"""
+
+
+def test_a_client_that_is_killed_leaves_nothing(cloud: RealCloud, run: Any) -> None:
+    program = run(f"NAME, GUARDED = 'killed', True\n{KILLED}")
+    assert program.says()
+    program.kill()
+    until(lambda: left_of(cloud, "killed") == [], "all to be gone", facts=lambda: left_of(cloud, "killed"))
+
+
+@pytest.mark.heavy
+def test_a_client_whose_machine_is_lost_leaves_nothing_that_costs(cloud: RealCloud, run: Any) -> None:
+    program = run(f"NAME, GUARDED = 'dark', False\n{KILLED}")
+    assert program.says()
+    program.kill()
+    tagged = [{"Name": "tag:skylift:job", "Values": ["dark", "dark-w*"]}]
+
+    def states() -> set[str]:
+        found = cloud.ec2.describe_instances(Filters=tagged)["Reservations"]
+        return {each["Instances"][0]["State"]["Name"] for each in found}
+
+    until(lambda: states() == {"terminated"}, "the servers to end by themselves", facts=states)
+    cloud.skylift("sweep")
+    records = [each for each in left_of(cloud, "dark") if not each.startswith("jobs/dark")]
+    assert records == [], "logs stay, as of every job"
+
+
+@pytest.mark.heavy
+def test_another_minor_version_of_python_is_refused(cloud: RealCloud, folder: Path, tmp_path: Path) -> None:
+    """A lambda of one ends a worker of another with a segmentation fault."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "project"\nversion = "1"\nrequires-python = ">=3.13"\ndependencies = ["distributed"]\n'
+    )
+    text = "import skylift; skylift.Cluster(1, name='older')"
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, env=cloud.environment, capture_output=True, text=True, check=False
+    )
+    version = "{}.{}".format(*sys.version_info[:2])
+    assert f"and Python {version}, which runs here." in done.stderr, done.stderr
+    assert left_of(cloud, "older") == []
