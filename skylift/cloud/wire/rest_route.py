@@ -69,7 +69,10 @@ class RestRouter:
     def operation(self, request: Request) -> OperationModel:
         place = self.place(request)
         query = dict(decoded_query(request))
-        routes = self._routes.get((request.method, request.path)) or self._routes.get((request.method, place.template))
+        routes = self._routes.get((request.method, place.template))
+        if self.bucket_in_host(request) is None:
+            # Else `/` is the bucket's own.
+            routes = self._routes.get((request.method, request.path)) or routes
         for candidate in routes or ():
             if candidate.matches(query, request.headers_by_name):
                 return candidate.operation
@@ -77,7 +80,6 @@ class RestRouter:
         raise ServiceError(
             "MethodNotAllowed",
             "The specified method is not allowed against this resource.",
-            Method=request.method,
             ResourceType=resource,
         )
 

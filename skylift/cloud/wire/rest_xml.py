@@ -106,7 +106,8 @@ class RestXmlCodec:
             headers.update({name.replace("_", "-"): value for name, value in error.detail.items()})
         if status == 304 or request.method == "HEAD":
             return Response(status, headers)
-        detail = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in error.detail.items())
+        named = {"Method": request.method} if error.code == "MethodNotAllowed" else {}
+        detail = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in {**named, **error.detail}.items())
         document = (
             f"{XML}<Error><Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>{detail}"
             f"<RequestId>{request_id}</RequestId><HostId>{headers['x-amz-id-2']}</HostId></Error>"

@@ -59,7 +59,7 @@ def by_id(tx: Tx, bucket: Bucket, key: str, version: str | None) -> Object:
         if found.delete_marker:
             raise no_such_key(key, _marker_headers(found))
         return found
-    check_id(version)
+    check_id(version, bucket)
     found = version_of(tx, bucket.name, key, version)
     if found is None:
         raise ServiceError(
@@ -80,10 +80,13 @@ def by_id(tx: Tx, bucket: Bucket, key: str, version: str | None) -> Object:
     return found
 
 
-def check_id(version: str) -> None:
+def check_id(version: str, bucket: Bucket) -> None:
+    """Where a bucket never made ids there is none but `null`, as recorded on AWS in
+    `test_get_object_with_version_unversioned_bucket` of LocalStack's tests/aws/services/s3/test_s3_api.snapshot.json.
+    """
     if not version:
         raise invalid_argument("versionId", version, "Version id cannot be the empty string")
-    if version != NULL and not _ID.fullmatch(version):
+    if version != NULL and (bucket.versioning is None or not _ID.fullmatch(version)):
         raise invalid_argument("versionId", version, "Invalid version id specified")
 
 
@@ -112,7 +115,7 @@ def delete(tx: Tx, bucket: Bucket, key: str, version: str | None) -> s3.DeleteOb
     Deleting a missing object succeeds. Returns what DeleteObject answers.
     """
     if version is not None:
-        check_id(version)
+        check_id(version, bucket)
         found = version_of(tx, bucket.name, key, version)
         if found is not None:
             remove(tx, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from skylift.cloud.domain.bucket import Bucket
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.s3.error import invalid_argument
@@ -25,7 +26,7 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListObjectVersionsRequest) -> s3
     limit = checked_limit(params.get("MaxKeys"), "max-keys")
     prefix, delimiter, marker = params.get("Prefix", ""), params.get("Delimiter", ""), params.get("KeyMarker", "")
     page: Listing[VersionEntry] = Listing((), truncated=False)
-    after, older_than = _place(tx, bucket.name, params)
+    after, older_than = _place(tx, bucket, params)
     if limit:
         page = list_versions(
             tx, bucket.name, prefix=prefix, delimiter=delimiter, after=after, older_than=older_than, limit=limit
@@ -61,7 +62,7 @@ def check_list(_tx: Tx, _caller: Caller, params: s3.ListObjectVersionsRequest) -
     return [Check("s3:ListBucketVersions", bucket_arn(params["Bucket"]), list_context(params))]
 
 
-def _place(tx: Tx, bucket: str, params: s3.ListObjectVersionsRequest) -> tuple[str, int | None]:
+def _place(tx: Tx, bucket: Bucket, params: s3.ListObjectVersionsRequest) -> tuple[str, int | None]:
     """After which key, and which of its versions, to go on."""
     key, version = params.get("KeyMarker", ""), params.get("VersionIdMarker")
     if version is None:
@@ -72,8 +73,8 @@ def _place(tx: Tx, bucket: str, params: s3.ListObjectVersionsRequest) -> tuple[s
         )
     if not version:
         raise invalid_argument("version-id-marker", version, "A version-id marker cannot be empty.")
-    check_id(version)
-    found = version_of(tx, bucket, key, version)
+    check_id(version, bucket)
+    found = version_of(tx, bucket.name, key, version)
     if found is not None:
         return key, found.sequence
     # It was deleted since the last page. What comes after `null` is not known then: all there is left of the key does.

@@ -73,7 +73,7 @@ def test_onto_itself(account: Account) -> None:
         ("bucket", "InvalidArgument"),
         ("/bucket/", "InvalidArgument"),
         ("bucket/a%20b?versionId=v", "InvalidArgument"),
-        ("bucket/a%20b?versionId=" + "v" * 32, "NoSuchVersion"),
+        ("bucket/a%20b?versionId=" + "v" * 32, "InvalidArgument"),
     ],
 )
 def test_sources_that_are_none(account: Account, source: str, code: str) -> None:

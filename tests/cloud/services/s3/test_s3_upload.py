@@ -398,9 +398,13 @@ def test_copying_parts(account: Account) -> None:
     part = copy(1, CopySourceRange="bytes=2-5")
     assert part["ETag"] == f'"{hashlib.md5(b"2345").hexdigest()}"'
     assert part["ChecksumCRC32"] == crc32(b"2345")
-    for asked in ("bytes=2-10", "bytes=2-", "2-5x"):
-        with refused("InvalidArgument", status=400):
+    for asked in ("0-8", "2-5x", "bytes=1-0", "bytes=-1-", "bytes=0-1,3-4,7-9", "bytes=-", "bytes=-2", "bytes=1-"):
+        with refused("InvalidArgument", "must be of the form bytes=first-last", status=400):
             copy(2, CopySourceRange=asked)
+    with refused("InvalidArgument", "not valid for source object of size: 10", status=400):
+        copy(2, CopySourceRange="bytes=2-10")
+    with refused("InvalidRequest", "The specified copy range is invalid for the source object size", status=400):
+        copy(2, CopySourceRange="bytes=10-200")
     sender.complete(part)
     account.s3("DeleteObject", Bucket="bucket", Key="source é")
     assert account.get("bucket", "key") == b"2345"

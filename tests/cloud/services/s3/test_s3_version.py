@@ -82,6 +82,14 @@ def test_each_put_is_a_version(account: Account) -> None:
         account.get("bucket", "key", VersionId="")
 
 
+def test_a_bucket_that_never_made_versions_has_none_but_null(account: Account) -> None:
+    account.put("bucket", "key", b"1")
+    assert account.get("bucket", "key", VersionId="null") == b"1"
+    for call in ("GetObject", "HeadObject", "DeleteObject"):
+        with refused("InvalidArgument", "Invalid version id specified", status=400):
+            account.s3(call, Bucket="bucket", Key="key", VersionId="A" * 32)
+
+
 def test_deleting_puts_a_marker_on_top(account: Account) -> None:
     turn(account, "Enabled")
     version = put(account, b"1")
