@@ -25,6 +25,7 @@ from skylift.cloud.wire.route import ServiceRouter, is_form
 from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wire.signature import UNSIGNED_PAYLOAD, Signed, Verifier, declared_payload, read
 from skylift.cloud.wire.signature_v2 import PresignedV2, read_v2, verify_v2
+from skylift.cloud.wire.signature_v2_form import FormV2, read_form_v2, verify_form_v2, without_signature
 
 log = logging.getLogger("skylift.cloud.wire")
 
@@ -60,7 +61,7 @@ class Exchange:
         self._received = parts.now()
         self._codec: Codec | None = None
         self._operation: OperationModel | None = None
-        self._signed: Signed | PresignedV2 | None = None
+        self._signed: Signed | PresignedV2 | FormV2 | None = None
         self._declared: str | None = None
         self._receiver: Receiver | None = None
         self._call: Call | None = None
@@ -97,7 +98,7 @@ class Exchange:
         payload = self._receiver.finish()
         if self._declared is None:
             self._verify(self._receiver.sha256)
-        payload = self._inflated(payload)
+        payload = self._identified(self._inflated(payload))
         codec, operation = self._resolve(payload)
         params = codec.decode(operation, self._meant, payload)
         self._call = call = Call(
@@ -167,7 +168,8 @@ class Exchange:
             self.request_id = secrets.token_hex(8).upper()
 
     def _verify(self, payload_hash: str) -> ChunkSignatures | None:
-        if self._signed is None:
+        if self._signed is None or isinstance(self._signed, FormV2):
+            # Such a form is verified once all of it is there.
             return None
         if isinstance(self._signed, PresignedV2):
             host = self._codec.router.bucket_in_host(self._request) if isinstance(self._codec, RestXmlCodec) else None
@@ -184,14 +186,29 @@ class Exchange:
             return payload
         return inflated(payload)
 
+    def _identified(self, payload: Payload) -> Payload:
+        """A form without what signature version 2 has put into it, which is verified here: all of it is signed."""
+        if self._signed is not None or self._codec is not None or not isinstance(payload, bytes):
+            return payload
+        signed = read_form_v2(self._request, payload)
+        if signed is None:
+            return payload
+        self._meant, rest = without_signature(self._request, payload)
+        # First: a refusal is in the words of the service that was asked.
+        codec = self._parts.router.by_version(self._meant, rest)
+        self._choose(codec)
+        verify_form_v2(self._request, signed, self._parts.verifier.secret_for, self._received)
+        self._signed = replace(signed, service=codec.service.name)
+        return rest
+
     def _resolve(self, payload: Payload) -> tuple[Codec, OperationModel]:
         """The operation, which for forms only the body tells."""
         if self._operation is None:
             assert isinstance(payload, bytes), "only forms are routed by their body"
             if self._codec is None:
-                self._choose(self._parts.router.by_version(self._request, payload))
+                self._choose(self._parts.router.by_version(self._meant, payload))
             assert self._codec is not None
-            self._operation = self._codec.operation(self._request, payload)
+            self._operation = self._codec.operation(self._meant, payload)
         assert self._codec is not None
         if self._signed is None and self._operation.signed and not self._codec.anonymous:
             raise ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
@@ -214,5 +231,5 @@ class Exchange:
         raise AssertionError("the loop returns or raises")
 
 
-def _declared(request: Request, signed: Signed | PresignedV2) -> str | None:
+def _declared(request: Request, signed: Signed | PresignedV2 | FormV2) -> str | None:
     return declared_payload(request, signed) if isinstance(signed, Signed) else UNSIGNED_PAYLOAD

@@ -23,7 +23,7 @@ from skylift.cloud.wire.unreadable import Unreadable
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
-# Signature version 2 travels in these; AWS has ended it, and ignoring them would leave such a request unsigned.
+# Signature version 2 travels in these (signature_v2_form.py). What is still here was not verified, and is not ignored.
 _VERSION_2 = {"AWSAccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SecurityToken", "Timestamp"}
 
 
@@ -46,7 +46,7 @@ class QueryCodec:
     def operation(self, request: Request, body: bytes) -> OperationModel:
         form = dict(self._fields(request, body))
         if _VERSION_2 & form.keys():
-            raise ServiceError("InvalidRequest", "Signature version 2 is not supported; sign with AWS4-HMAC-SHA256.")
+            raise ServiceError("InvalidRequest", "Sign with one version: AWS4-HMAC-SHA256, or version 2.")
         action = form.get("Action")
         if not action:
             raise ServiceError("MissingAction", "The request must contain the parameter Action")

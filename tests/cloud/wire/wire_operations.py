@@ -292,6 +292,8 @@ def _matching(pattern: str, least: int, most: int) -> str:
         "/",
         "AKIA" + "A" * 16,
         "v1",
+        "1.2.3",
+        "01234567-89ab-cdef-0123-456789abcdef",
         "123456",
         "123456789012",
         "us-east-1a",
