@@ -218,7 +218,11 @@ def _switch_actions(
 def list_tags(
     tx: Tx, caller: Caller, params: cloudwatch.ListTagsForResourceInput
 ) -> cloudwatch.ListTagsForResourceOutput:
-    return {"Tags": tag_list(_by_arn(tx, caller, params["ResourceARN"]).tags)}
+    """An alarm that is gone has no tags, as any that never was."""
+    arn, prefix = params["ResourceARN"], arn_of(caller, "")
+    if arn.startswith(prefix) and tx.get(Alarm, name=arn.removeprefix(prefix)) is None:
+        return {"Tags": []}
+    return {"Tags": tag_list(_by_arn(tx, caller, arn).tags)}
 
 
 def tag(tx: Tx, caller: Caller, params: cloudwatch.TagResourceInput) -> cloudwatch.TagResourceOutput:

@@ -140,15 +140,15 @@ def statistics(
     names = params.get("Statistics", [])
     if not names:
         raise ServiceError("MissingParameter", "The request must contain the parameter Statistics")
-    start, end = _rounded(tx, params["StartTime"], period), _seconds(params["EndTime"])
-    if start >= end:
+    if params["StartTime"] >= params["EndTime"]:
         raise invalid("The parameter StartTime must be less than the parameter EndTime.")
+    start, end = _rounded(tx, params["StartTime"], period), _seconds(params["EndTime"])
     # By the times that were asked for: a day at 60 s is 1,440, wherever in a minute it begins.
     asked = math.ceil((params["EndTime"] - params["StartTime"]).total_seconds() / period)
     if asked > MOST_POINTS:
         raise ServiceError(
             "InvalidParameterCombination",
-            f"You have requested up to {asked:,} datapoints, which exceeds the limit of {MOST_POINTS:,}. "
+            f"You have requested up to {asked} datapoints, which exceeds the limit of {MOST_POINTS}. "
             "You may reduce the datapoints requested by increasing Period, or decreasing the time range.",
         )
     metric = Metric(params["Namespace"], params["MetricName"], dimensions(params, ""))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -42,15 +43,31 @@ def get(tx: Tx, _caller: Caller, params: cloudwatch.GetMetricDataInput) -> cloud
         raise _invalid("The parameter StartTime must be less than the parameter EndTime.")
     descending = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
     results: list[cloudwatch.MetricDataResult] = []
+    apart = _told_apart_by(queries)
     for number, query in enumerate(queries, 1):
-        found = list(_series(tx, query, f"MetricDataQueries.member.{number}", start, end))
+        found = list(_series(tx, query, f"MetricDataQueries.member.{number}", start, end, apart))
         if query.get("ReturnData", True):
             results += [_ordered(series, descending) for series in found]
     return _page(results, params)
 
 
+def _told_apart_by(queries: list[cloudwatch.MetricDataQuery]) -> list[Literal["Stat", "Period"]]:
+    """What a label has beside the name of its metric, where the queries that bring no label are of one metric's name:
+    each of these in which they differ."""
+    asked = [query["MetricStat"] for query in queries if "MetricStat" in query and not query.get("Label")]
+    if len({each["Metric"].get("MetricName") for each in asked}) != 1:
+        return []
+    members: tuple[Literal["Stat", "Period"], ...] = ("Stat", "Period")
+    return [member for member in members if len({each[member] for each in asked}) > 1]
+
+
 def _series(
-    tx: Tx, query: cloudwatch.MetricDataQuery, place: str, start: float, end: float
+    tx: Tx,
+    query: cloudwatch.MetricDataQuery,
+    place: str,
+    start: float,
+    end: float,
+    apart: Iterable[Literal["Stat", "Period"]],
 ) -> list[cloudwatch.MetricDataResult]:
     """What a query finds: a series for each unit that the metric was published in, an empty one for none."""
     if "MetricStat" not in query:
@@ -66,7 +83,7 @@ def _series(
     by_unit: dict[str, list[Point]] = defaultdict(list)
     for point in summaries(tx, Wanted(metric, first, math.ceil(end), period, asked.get("Unit"))):
         by_unit[point.unit].append(point)
-    label = query.get("Label", metric.name)
+    label = query.get("Label") or " ".join([metric.name, *(str(asked[member]) for member in apart)])
     return [
         {
             "Id": query["Id"],

@@ -155,8 +155,12 @@ def test_tags(account: Account) -> None:
     account.cloudwatch("TagResource", ResourceARN=f"{ARN}busy", Tags=[{"Key": "a", "Value": "b"}])
     account.cloudwatch("UntagResource", ResourceARN=f"{ARN}busy", TagKeys=["team"])
     assert account.cloudwatch("ListTagsForResource", ResourceARN=f"{ARN}busy") == {"Tags": [{"Key": "a", "Value": "b"}]}
+    # LocalStack's test_tagging_metric_alarm, recorded on AWS in February 2026 ("list_tags_for_deleted_resource").
+    assert account.cloudwatch("ListTagsForResource", ResourceARN=f"{ARN}none") == {"Tags": []}
     with refused("ResourceNotFoundException", status=404):
-        account.cloudwatch("ListTagsForResource", ResourceARN=f"{ARN}none")
+        account.cloudwatch("TagResource", ResourceARN=f"{ARN}none", Tags=[{"Key": "a", "Value": "b"}])
+    with refused("ResourceNotFoundException", status=404):
+        account.cloudwatch("ListTagsForResource", ResourceARN="arn:aws:s3:::bucket")
     caller = account.role("tagged", allow("cloudwatch:*", Condition={"StringEquals": {"aws:ResourceTag/a": "b"}}))
     account.cloudwatch("DisableAlarmActions", caller=caller, AlarmNames=["busy"])
     with refused("AccessDenied"):

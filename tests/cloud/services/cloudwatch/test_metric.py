@@ -150,6 +150,32 @@ def data(account: Account, *queries: dict[str, Any], **more: Any) -> dict[str, A
     return account.cloudwatch("GetMetricData", MetricDataQueries=list(queries), **params)
 
 
+@pytest.mark.parametrize(
+    ("stats", "periods", "labels"),
+    [
+        (("Sum", "Minimum"), (60, 30), ["Orders Sum 60", "Orders Minimum 30"]),
+        (("Sum", "Minimum"), (60, 60), ["Orders Sum", "Orders Minimum"]),
+        (("Sum", "Sum"), (60, 30), ["Orders 60", "Orders 30"]),
+        (("Sum", "Sum"), (60, 60), ["Orders", "Orders"]),
+    ],
+)
+def test_labels_tell_queries_of_one_metric_apart(
+    account: Account, stats: tuple[str, str], periods: tuple[int, int], labels: list[str]
+) -> None:
+    """LocalStack's test_label_generation, recorded on AWS in September 2025."""
+    queries = [query("a", stats[0]), query("b", stats[1])]
+    for each, period in zip(queries, periods, strict=True):
+        each["MetricStat"]["Period"] = period
+    assert [each["Label"] for each in data(account, *queries)["MetricDataResults"]] == labels
+
+
+def test_metrics_of_other_names_are_told_apart_by_those(account: Account) -> None:
+    """LocalStack's test_get_metric_data_for_multiple_metrics, recorded on AWS in September 2025."""
+    queries = [query("a", "Sum"), query("b", "Average")]
+    queries[1]["MetricStat"]["Metric"]["MetricName"] = "Doors"
+    assert [each["Label"] for each in data(account, *queries)["MetricDataResults"]] == ["Orders", "Doors"]
+
+
 def test_several_series_at_once(account: Account) -> None:
     put(account, 3, 5)
     put(account, 1, ago=60)
@@ -232,7 +258,7 @@ def test_a_day_can_be_asked_for_minute_by_minute(account: Account, second: int) 
     """`The maximum number of data points returned from a single call is 1,440.` (API_GetMetricStatistics)"""
     end = account.now.replace(second=second)
     assert ask(account, "Sum", StartTime=end - timedelta(days=1), EndTime=end) == []
-    with refused("InvalidParameterCombination", "1,441"):
+    with refused("InvalidParameterCombination", "up to 1441 datapoints"):
         ask(account, "Sum", StartTime=end - timedelta(days=1, seconds=60), EndTime=end)
 
 
@@ -240,8 +266,13 @@ def test_a_day_can_be_asked_for_minute_by_minute(account: Account, second: int) 
     ("params", "code", "word"),
     [
         ({"Period": 45}, "InvalidParameterValue", "multiple of 60"),
-        ({"StartTime": NOON - timedelta(days=2)}, "InvalidParameterCombination", "1,440"),
+        ({"StartTime": NOON - timedelta(days=2)}, "InvalidParameterCombination", "limit of 1440."),
         ({"EndTime": NOON - timedelta(days=3)}, "InvalidParameterValue", "StartTime"),
+        (
+            {"StartTime": NOON + timedelta(seconds=40), "EndTime": NOON + timedelta(seconds=20)},
+            "InvalidParameterValue",
+            "The parameter StartTime must be less than the parameter EndTime.",
+        ),
     ],
 )
 def test_questions_that_make_no_sense(account: Account, params: dict[str, Any], code: str, word: str) -> None:
