@@ -124,7 +124,12 @@ def pytest_collection() -> None:
             time.sleep(1.1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "machine" in getattr(item, "fixturenames", ()):
+            item.add_marker("supervisor")
+
     def rank(item: pytest.Item) -> tuple[int, bool]:
         file = item.nodeid.split("::")[0]
         return LONG.index(file) if file in LONG else len(LONG), item.get_closest_marker("real") is None

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.supervisor  # its source, for a good half minute of processor time
+
 HISTORIES = 2000
 COMMAND = Path(__file__).with_name("life_history.py")
 
