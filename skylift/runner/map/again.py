@@ -159,7 +159,7 @@ class Again:
         failed = [each for each in ended if not outcomes[each.index].succeeded]
         chosen = {each.index for each in (*(unfinished if asked.unfinished else ()), *(failed if asked.failed else ()))}
         if chosen:
-            return tuple(each for each in self._spec.inputs if each.index in chosen)
+            return tuple(self._as_left(each) for each in self._spec.inputs if each.index in chosen)
         if not unfinished and not failed:
             raise UsageError(f"Nothing is left of {asked.name}: all {len(ended)} inputs have succeeded.")
         if unfinished:
@@ -171,6 +171,12 @@ class Again:
             f"Every input of {asked.name} has an outcome; {len(failed)} have failed.",
             f"To run these again: --retry-failed {asked.name}",
         )
+
+    def _as_left(self, each: MapInput) -> MapInput:
+        """One that ends its server each time ends that of the next map at the most until it has lost enough. One that
+        has failed begins anew."""
+        lost = 0 if each.index in self._reader.outcomes else self._reader.losses(each.index)
+        return replace(each, losses=lost)
 
     def _told_of_program(self, spec: MapSpec) -> list[str]:
         """Inputs that have failed are often run again by a program that was mended. That the rest of a map runs by

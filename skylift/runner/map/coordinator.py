@@ -80,9 +80,11 @@ class Coordinator:
     ) -> None:
         self._spec, self._log, self._pool, self._tell, self._clock = spec, log, pool, tell, clock
         had = log.log.outcomes
-        self._todo = deque(Waiting(each) for each in spec.inputs if each.index not in had)
+        self._todo: deque[Waiting] = deque()
         self._later: list[tuple[float, int, Waiting]] = []
         self._alone: deque[Waiting] = deque()
+        self._fresh: list[InputOutcome] = []
+        self._begun: list[tuple[int, int]] = []
         self._tasks: dict[int, Task] = {}
         self._numbers = 0
         ours = {each.index for each in spec.inputs}
@@ -97,6 +99,9 @@ class Coordinator:
         self._began = clock()
         self._told = -math.inf
         self._stopped = False
+        for each in spec.inputs:
+            if each.index not in had:
+                self._put_off(self._as_logged(each))
         self._program = {
             "argv": list(spec.argv),
             "python": spec.python,
@@ -112,12 +117,13 @@ class Coordinator:
         """The exit code of the map: 0 when every input has succeeded. Raises Superseded."""
         halt = self._spec.halt.limit(len(self._spec.inputs)) if self._spec.halt is not None else math.inf
         while self._is_left and not self._stopped and self._failed < halt:
-            self._log.check()
             self._hand_out()
+            self._write_down()
             for number, outcomes in self._pool.ended(self._until_next()):
                 self._take(self._tasks.pop(number), outcomes)
             self._tell_sometimes()
         end = None if self._stopped and self._is_left else self._end(halted=self._is_left)
+        self._write_down()
         self._log.close(end)
         self._tell(self.progress())
         return 0 if end is not None and not self._failed and not self._spec.failed_before else FAILED
@@ -136,6 +142,19 @@ class Coordinator:
             before = f"{self._spec.failed_before} others have failed in {self._spec.resumes}"
             return MapEnd(f"All {total} inputs have succeeded; {before}.")
         return MapEnd(f"All {total} inputs have succeeded.")
+
+    def _as_logged(self, each: MapInput) -> Waiting:
+        """As the coordinators before have left it: a server that an input ended with them counts against it."""
+        log = self._log.log
+        return Waiting(each, log.attempts.get(each.index, 1), each.losses + log.losses[each.index])
+
+    def _write_down(self) -> None:
+        """Outcomes and what was handed out after them, in one entry."""
+        if self._fresh or self._begun:
+            self._log.note(self._fresh, self._begun)
+            self._fresh, self._begun = [], []
+        else:
+            self._log.check()
 
     # What is handed out.
 
@@ -165,6 +184,11 @@ class Coordinator:
         return max(1, min(int(SOON / self._mean), MOST_IN_A_BATCH, share))
 
     def _submit(self, batch: list[Waiting]) -> None:
+        self._begun += [(each.input.index, each.attempt) for each in batch]
+        if any(each.losses for each in batch):
+            # One that may take the coordinator along is written down before it begins.
+            self._log.note(self._fresh, self._begun, wait=True)
+            self._fresh, self._begun = [], []
         self._numbers += 1
         self._tasks[self._numbers] = Task(self._numbers, tuple(batch), self._clock())
         self._pool.submit(self._numbers, {"program": self._program, "inputs": [_told(each) for each in batch]})
@@ -179,8 +203,10 @@ class Coordinator:
     def _take(self, task: Task, told: list[Any] | None) -> None:
         outcomes = None if told is None else _parsed(told, task)
         if outcomes is None:
+            self._log.note(self._fresh, self._begun, [each.input.index for each in task.inputs])
+            self._fresh, self._begun = [], []
             for each in task.inputs:
-                self._lose(replace(each, losses=each.losses + 1))
+                self._put_off(replace(each, losses=each.losses + 1))
             return
         now = self._clock()
         each_took = (now - task.begun) / len(task.inputs)
@@ -197,7 +223,8 @@ class Coordinator:
         again = replace(waiting, attempt=waiting.attempt + 1)
         heapq.heappush(self._later, (self._clock() + pause, waiting.input.index, again))
 
-    def _lose(self, waiting: Waiting) -> None:
+    def _put_off(self, waiting: Waiting) -> None:
+        """Until there is a place for one that has lost so many servers."""
         if waiting.losses >= self._spec.losses:
             reason = (
                 f"Its server was lost each of the {waiting.losses} times that it ran, the last time with nothing else."
@@ -220,7 +247,7 @@ class Coordinator:
             self._todo.append(waiting)
 
     def _conclude(self, outcome: InputOutcome) -> None:
-        self._log.add(outcome)
+        self._fresh.append(outcome)
         self._done.add(outcome.index)
         self._failed += not outcome.succeeded
         self._note_error(outcome)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from skylift.runner.map.outcome import (
@@ -41,14 +42,44 @@ def entry_key(number: int) -> str:
     return f"server/map/log/{number:08}"
 
 
+@dataclass
+class _Note:
+    """What goes into the next entry. `written` is set once it is there, or cannot be."""
+
+    outcomes: list[InputOutcome] = field(default_factory=list)
+    begun: dict[int, int] = field(default_factory=dict)
+    lost: list[int] = field(default_factory=list)
+    last: bool = False
+    written: list[threading.Event] = field(default_factory=list)
+
+    def join(self, other: _Note) -> None:
+        """What was begun and is lost by now is only lost: within an entry, `lost` comes before `begun`."""
+        for index in other.lost:
+            self.begun.pop(index, None)
+        self.lost += other.lost
+        self.begun.update(other.begun)
+        self.outcomes += other.outcomes
+        self.written += other.written
+        self.last = other.last
+
+    @property
+    def size(self) -> int:
+        streams = [stream.content or b"" for each in self.outcomes for stream in (each.stdout, each.stderr)]
+        return sum(map(len, streams)) + 100 * sum(len(each.results) for each in self.outcomes)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.outcomes or self.begun or self.lost)
+
+
 class LogWriter:
-    """`begin` first. `add` gives outcomes to a thread that writes them, all that have come meanwhile at once; `close`
-    waits for the last one."""
+    """`begin` first. `add` and `note` give a thread what is to be written, all that has come meanwhile at once; `close`
+    waits for the last entry."""
 
     def __init__(self, store: Store, instance: str, clock: Callable[[], float] = time.time) -> None:
         self._store, self._instance, self._clock = store, instance, clock
         self.log = MapLog()
-        self._waiting: queue.SimpleQueue[InputOutcome | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Note] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
 
@@ -73,49 +104,84 @@ class LogWriter:
 
     def add(self, outcome: InputOutcome) -> None:
         """Raises Superseded when that is known by now, or whatever else the writing has failed with."""
+        self.note([outcome])
+
+    def note(
+        self,
+        outcomes: Sequence[InputOutcome] = (),
+        begun: Sequence[tuple[int, int]] = (),
+        lost: Sequence[int] = (),
+        *,
+        wait: bool = False,
+    ) -> None:
+        """As `add`; what was begun, as [index, attempt], and what was lost, too. With `wait`, it is there then."""
         self.check()
-        self._waiting.put(outcome)
+        note = _Note(list(outcomes), dict(begun), list(lost))
+        if wait:
+            note.written.append(threading.Event())
+        self._waiting.put(note)
+        for event in note.written:
+            event.wait()
+            self.check()
 
     def check(self) -> None:
         if self._failure is not None:
             raise self._failure
 
     def _work(self) -> None:
+        note = _Note()
         try:
-            last = False
-            while not last:
-                gathered, last = self._gather()
-                if gathered:
-                    self._write(LogEntry(self.log.epoch, self._clock(), outcomes=tuple(gathered)))
+            while not note.last:
+                note = self._gather()
+                if not note.is_empty:
+                    self._write(note)
+                _tell(note)
         except Exception as error:  # noqa: BLE001 (raised again for the coordinator)
             self._failure = error
+            _tell(note)
+            # Nobody waits for what is not written any more.
+            while not note.last:
+                note = self._waiting.get()
+                _tell(note)
 
-    def _gather(self) -> tuple[list[InputOutcome], bool]:
-        gathered: list[InputOutcome] = []
-        size = 0
-        each = self._waiting.get()
-        while each is not None:
-            gathered.append(each)
-            size += sum(len(stream.content or b"") for stream in (each.stdout, each.stderr)) + 100 * len(each.results)
-            if len(gathered) >= MOST_IN_AN_ENTRY or size > _MOST_BYTES:
-                return gathered, False
+    def _gather(self) -> _Note:
+        note = self._waiting.get()
+        size = note.size
+        while not note.last and len(note.outcomes) < MOST_IN_AN_ENTRY and size <= _MOST_BYTES:
             try:
-                each = self._waiting.get_nowait()
+                other = self._waiting.get_nowait()
             except queue.Empty:
-                return gathered, False
-        return gathered, True
+                break
+            size += other.size
+            note.join(other)
+        return note
 
-    def _write(self, entry: LogEntry) -> None:
+    def _write(self, note: _Note) -> None:
+        outcomes = note.outcomes
+        # A note may have more than an entry takes.
+        while len(outcomes) > MOST_IN_AN_ENTRY:
+            self._append(LogEntry(self.log.epoch, self._clock(), outcomes=tuple(outcomes[:MOST_IN_AN_ENTRY])))
+            outcomes = outcomes[MOST_IN_AN_ENTRY:]
+        begun = tuple(note.begun.items())
+        entry = LogEntry(self.log.epoch, self._clock(), outcomes=tuple(outcomes), begun=begun, lost=tuple(note.lost))
+        self._append(entry)
+
+    def _append(self, entry: LogEntry) -> None:
         if not self._create(entry):
             raise Superseded(f"epoch {self.log.epoch} is over: entry {self.log.next} is another coordinator's")
 
     def close(self, end: MapEnd | None) -> None:
-        """Write what is left, and the end, if it is one. Raises Superseded."""
-        self._waiting.put(None)
+        """Write what is left, and the end, if it is one. Otherwise the coordinator was told to stop: what it has begun
+        is not lost. Raises Superseded."""
+        self._waiting.put(_Note(last=True))
         self._thread.join()
         self.check()
-        if end is not None:
-            self._write(LogEntry(self.log.epoch, self._clock(), ended=end))
+        self._append(LogEntry(self.log.epoch, self._clock(), ended=end, stopped=end is None))
+
+
+def _tell(note: _Note) -> None:
+    for event in note.written:
+        event.set()
 
 
 __all__ = ["LogWriter", "Malformed", "Store", "Superseded", "entry_key"]

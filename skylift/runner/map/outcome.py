@@ -3,8 +3,14 @@
 An entry of the log is an object with `version`, `epoch`, `written` (seconds since the epoch of 1970), and
 
     began       of the first entry of an epoch: {"instance"}, the coordinator's server
+    lost        inputs whose server was lost under them, by their index
+    begun       inputs that were handed out, [index, attempt] each; together with the outcomes of those before them
     outcomes    of inputs that have ended
     ended       of the last entry of a map: {"reason"} and, if it was ended early, {"halted": true}
+    stopped     of the last entry of a coordinator that was told to stop: true
+
+So the log has the losses of an input also where each one took the coordinator along: what was begun in an epoch that
+neither ended nor stopped, and has no outcome, was lost with it.
 
 What a server says is hostile until it is parsed: every field here has a form, a range or a limit.
 """
@@ -15,6 +21,7 @@ import base64
 import binascii
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -138,12 +145,18 @@ class LogEntry:
     began: str | None = None
     outcomes: tuple[InputOutcome, ...] = ()
     ended: MapEnd | None = None
+    begun: tuple[tuple[int, int], ...] = ()
+    lost: tuple[int, ...] = ()
+    stopped: bool = False
 
 
 def encode_entry(entry: LogEntry) -> bytes:
     told: dict[str, Any] = {"version": VERSION, "epoch": entry.epoch, "written": entry.written}
     if entry.began is not None:
         told["began"] = {"instance": entry.began}
+    for name in ("lost", "begun", "stopped"):
+        if value := getattr(entry, name):
+            told[name] = value
     if entry.outcomes:
         told["outcomes"] = [each.as_told() for each in entry.outcomes]
     if entry.ended is not None:
@@ -172,7 +185,26 @@ def parse_entry(data: bytes) -> LogEntry:
             parse_outcome(as_object(each, "an entry of `outcomes`")) for each in told.list("outcomes", MOST_IN_AN_ENTRY)
         ),
         MapEnd(ended.text("reason", 4096) or "", ended.flag("halted")) if ended is not None else None,
+        tuple(_begun(each) for each in told.list("begun", MOST_INPUTS)),
+        tuple(_index(each, "lost") for each in told.list("lost", MOST_INPUTS)),
+        told.flag("stopped"),
     )
+
+
+def _begun(told: object) -> tuple[int, int]:
+    if not isinstance(told, list) or len(told) != 2:
+        raise Malformed("an entry of `begun` is not [index, attempt]")
+    attempt = JsonObject({"attempt": told[1]}).integer("attempt", 1, 10_000)
+    given(attempt, "attempt")
+    assert attempt is not None
+    return _index(told[0], "begun"), attempt
+
+
+def _index(told: object, name: str) -> int:
+    index = JsonObject({name: told}).integer(name, 0, MOST_INPUTS - 1)
+    given(index, name)
+    assert index is not None
+    return index
 
 
 def parse_outcome(told: JsonObject) -> InputOutcome:
@@ -252,12 +284,19 @@ def is_below(path: str) -> bool:
 
 class MapLog:
     """The entries of a log, read in their order: what is true of a map. An outcome that comes after another one of the
-    same input is not taken, nor an entry of an epoch that is over; no coordinator of ours writes either."""
+    same input is not taken, nor an entry of an epoch that is over; no coordinator of ours writes either.
+
+    `running` has the attempt of each input that was begun and has no outcome, `losses` how many servers, or
+    coordinators, were lost under an input in all."""
 
     def __init__(self) -> None:
         self.next = 0
         self.epoch = 0
         self.outcomes: dict[int, InputOutcome] = {}
+        self.running: dict[int, int] = {}
+        self.attempts: dict[int, int] = {}
+        self.losses: Counter[int] = Counter()
+        self._stopped = False
         self.ended: MapEnd | None = None
         self.began: float | None = None
         self.last: float | None = None
@@ -268,18 +307,32 @@ class MapLog:
         if entry.epoch < self.epoch or (entry.epoch > self.epoch and entry.began is None):
             return []
         if entry.epoch > self.epoch:
-            self.ended = None
+            self.losses = self.losses_so_far()
+            self.running.clear()
+            self.ended, self._stopped = None, False
         self.epoch = entry.epoch
         self.began = entry.written if self.began is None else self.began
         self.last = entry.written
+        for index in entry.lost:
+            self.losses[index] += 1
+            self.running.pop(index, None)
+        self.running.update(entry.begun)
+        self.attempts.update(entry.begun)
         fresh = []
         for each in entry.outcomes:
+            self.running.pop(each.index, None)
             if each.index not in self.outcomes:
                 self.outcomes[each.index] = each
                 fresh.append(each)
         if entry.ended is not None:
             self.ended = entry.ended
+        self._stopped = self._stopped or entry.stopped
         return fresh
+
+    def losses_so_far(self) -> Counter[int]:
+        """Of a log to which nothing comes any more: what still runs in it was lost, unless it ended in order."""
+        gone = [] if self.ended is not None or self._stopped else list(self.running)
+        return self.losses + Counter(gone)
 
     def read(self, entries: Iterable[bytes]) -> list[InputOutcome]:
         """Add the entries that come next. Raises Malformed."""

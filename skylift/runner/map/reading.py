@@ -55,6 +55,11 @@ class MapReader:
     def begin(self, name: str) -> None:
         self.name, self._keys, self._is_there = name, MapKeys(name), True
 
+    def losses(self, index: int) -> int:
+        """Servers that were lost under an input that has no outcome, in a map that has ended."""
+        where = self._where(index)
+        return where.inputs[index].losses + where._log.losses_so_far()[index]
+
     @property
     def ended(self) -> MapEnd | None:
         return self._log.ended
@@ -117,7 +122,7 @@ class MapReader:
             target.write(told.content)
             return
         assert outcome.run is not None
-        key = self._where(outcome)._keys.run(outcome.index, outcome.run) + name
+        key = self._where(outcome.index)._keys.run(outcome.index, outcome.run) + name
         try:
             for _ in self.account.api.stream(self.account.bucket, key, target, 0, told.kept):
                 continue
@@ -132,7 +137,7 @@ class MapReader:
         check_places(template, [each.name for each in self.spec.inputs])
         places = []
         for each in outcomes:
-            where = self._where(each)
+            where = self._where(each.index)
             wanted = where._wanted(each)
             if not wanted or each.run is None:
                 continue
@@ -150,11 +155,11 @@ class MapReader:
             if is_wanted(result.path, self.own.outputs, self._script)
         )
 
-    def _where(self, outcome: InputOutcome) -> MapReader:
-        """The map that it ran in."""
-        if self._earlier is None or outcome.index in self._runs_here:
+    def _where(self, index: int) -> MapReader:
+        """The map that an input ran in last."""
+        if self._earlier is None or index in self._runs_here:
             return self
-        return self._earlier._where(outcome)
+        return self._earlier._where(index)
 
 
 def input_called(spec: MapSpec, text: str) -> MapInput:

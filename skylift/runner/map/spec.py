@@ -35,12 +35,14 @@ class Blob:
 class MapInput:
     """`index` is its own in the map, and stays the same in a map that repeats some inputs. `text` replaces `{}` in the
     arguments; where there is a `blob`, the path of that file on the server does, and `text` is what the user has called
-    it. `name` is for people and for the templates of results."""
+    it. `name` is for people and for the templates of results. `losses` are servers that were lost under it in a map
+    before this one."""
 
     index: int
     text: str
     name: str
     blob: Blob | None = None
+    losses: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ def _encoded(each: MapInput) -> dict[str, Any]:
         told["name"] = each.name
     if each.blob is not None:
         told["blob"] = dict(vars(each.blob))
+    if each.losses:
+        told["losses"] = each.losses
     return told
 
 
@@ -177,7 +181,8 @@ def _input(told: JsonObject) -> MapInput:
     if "\0" in text:
         raise Malformed(f"the text of input {index} has a null character")
     blob = told.inner("blob")
-    return MapInput(index, text, told.text("name", LONGEST_TEXT) or text, None if blob is None else _blob(blob))
+    name, losses = told.text("name", LONGEST_TEXT) or text, told.integer("losses", 0, 10_000) or 0
+    return MapInput(index, text, name, None if blob is None else _blob(blob), losses)
 
 
 def _blob(told: JsonObject) -> Blob:

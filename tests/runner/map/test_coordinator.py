@@ -109,6 +109,72 @@ def test_an_input_that_kills_its_server_fails_by_name_and_the_others_do_not() ->
     assert all(each.losses < 3 for index, each in outcomes.items() if index != 7)
 
 
+def test_an_input_that_takes_each_coordinator_along_fails_by_name_and_the_others_do_not() -> None:
+    """A server takes longer to die than the log to have what was begun."""
+    bucket, lost = Bucket(), 0
+
+    class Dead(Exception):
+        pass
+
+    def die(each: dict[str, Any], now: list[int]) -> int:
+        if each["index"] == 7:
+            while 7 not in bucket.log().running:
+                continue
+            raise Dead
+        return 0
+
+    while True:
+        try:
+            assert Case(die, batch=3, bucket=bucket).run() == 1
+            break
+        except Dead:
+            lost += 1
+    outcomes = bucket.log().outcomes
+    assert lost == 3
+    assert len(outcomes) == 20
+    assert {index for index, each in outcomes.items() if not each.succeeded} == {7}
+    assert (outcomes[7].state, outcomes[7].losses, outcomes[7].exit_code) == (InputState.LOST, 3, 125)
+
+
+def test_a_coordinator_that_is_told_to_stop_loses_nothing() -> None:
+    case = Case(lambda each, now: 0)
+    end = case.pool.ended
+
+    def stopping(timeout: float) -> list[tuple[int, list[Any] | None]]:
+        case.coordinator.stop()
+        return end(timeout)[:1]
+
+    case.pool.ended = stopping
+    case.run()
+    assert len(case.bucket.log().running) == 3
+    assert not case.bucket.log().losses_so_far()
+
+
+def test_what_failed_goes_on_with_its_attempts_under_the_next_coordinator() -> None:
+    first = Case(lambda each, now: 1, count=1, retries=5)
+    end = first.pool.ended
+
+    def stopping(timeout: float) -> list[tuple[int, list[Any] | None]]:
+        if first.pool.ran[-1:] == [(0, 3)]:
+            first.coordinator.stop()
+            return []
+        return end(timeout)
+
+    first.pool.ended = stopping
+    first.run()
+    second = Case(lambda each, now: 1, count=1, retries=5, bucket=first.bucket)
+    second.run()
+    assert [attempt for _, attempt in second.pool.ran] == [3, 4, 5, 6]
+    assert first.bucket.log().outcomes[0].attempt == 6
+
+
+def test_what_is_begun_costs_no_entry_of_its_own() -> None:
+    case = Case(lambda each, now: 0, count=100, batch=5)
+    case.run()
+    # An entry each time that tasks have ended, the first one, that of the epoch, and the end.
+    assert len(case.bucket.objects) <= len(case.pool.seen) + 3
+
+
 def test_servers_that_die_by_themselves_are_no_ones_fault() -> None:
     deaths = iter([True, True, *[False] * 1000])
     case = Case(lambda each, now: None if each["index"] == now[0] and next(deaths) else 0)

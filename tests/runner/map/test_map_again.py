@@ -193,6 +193,18 @@ def test_one_map_goes_on_and_a_second_one_at_the_same_time_does_not(case: Case) 
         case.again(unfinished=True)
 
 
+def test_an_input_that_ends_its_server_is_known_to_the_map_that_goes_on(case: Case) -> None:
+    key = MapKeys("early").log_entry(1)
+    case.api.put(case.bucket, key, encode_entry(LogEntry(1, 2.0, lost=(3,), begun=((2, 1), (3, 1)))))
+    _, spec = case.plan(case.again(unfinished=True, failed=True))
+    assert {each.index: each.losses for each in spec.inputs} == {1: 0, 2: 1, 3: 2}
+    case.put("late", spec, [])
+    case.api.put(case.bucket, MapKeys("late").log_entry(1), encode_entry(LogEntry(1, 2.0, begun=((3, 1),))))
+    reader = MapReader(case.account, "late")
+    reader.read_on()
+    assert [reader.losses(index) for index in (2, 3)] == [1, 3]
+
+
 def other_script(case: Case) -> tuple[Sequence[str], Sequence[str] | None]:
     (case.folder / "job.py").write_text("print(2)\n")
     return (), None

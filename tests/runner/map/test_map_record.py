@@ -73,8 +73,12 @@ PROGRESS = Progress(
 
 
 def test_what_is_written_is_read() -> None:
-    entry = LogEntry(2, 10.0, "i-0abc", (FAILED, ENDED), MapEnd("It was halted.", halted=True))
+    entry = LogEntry(
+        2, 10.0, "i-0abc", (FAILED, ENDED), MapEnd("It was halted.", halted=True), ((5, 1), (3, 2)), (7,), True
+    )
     assert parse_spec(encode_spec(SPEC)) == SPEC
+    again = replace(SPEC, script=SHA, resumes="first", failed_before=3, inputs=(MapInput(3, "a", "a", losses=2),))
+    assert parse_spec(encode_spec(again)) == again
     assert parse_entry(encode_entry(entry)) == entry
     assert parse_progress(encode_progress(PROGRESS)) == PROGRESS
     assert PROGRESS.waiting == 3
@@ -110,6 +114,45 @@ def test_a_map_that_is_resumed_has_not_ended() -> None:
     assert log.ended == MapEnd("Halted.", True)
     log.add(LogEntry(2, 3.0, "i-b"))
     assert log.ended is None
+
+
+def test_what_ran_when_a_coordinator_was_lost_was_lost_with_it() -> None:
+    log = MapLog()
+    log.add(LogEntry(1, 1.0, "i-a"))
+    log.add(LogEntry(1, 2.0, None, (ENDED,), begun=((3, 1), (4, 1), (7, 2))))
+    log.add(LogEntry(1, 3.0, lost=(4,), begun=((4, 1), (5, 1))))
+    assert log.running == {7: 2, 4: 1, 5: 1}
+    assert log.losses_so_far() == {7: 1, 4: 2, 5: 1}
+    log.add(LogEntry(2, 4.0, "i-b"))
+    assert (log.losses, log.running, log.attempts[7]) == ({7: 1, 4: 2, 5: 1}, {}, 2)
+    log.add(LogEntry(2, 5.0, begun=((7, 2),)))
+    log.add(LogEntry(2, 6.0, stopped=True))
+    assert log.losses_so_far()[7] == 1, "it was told to stop"
+    log.add(LogEntry(3, 7.0, "i-c"))
+    log.add(LogEntry(3, 8.0, begun=((7, 2),)))
+    log.add(LogEntry(3, 9.0, ended=MapEnd("Halted.", True)))
+    log.add(LogEntry(4, 9.0, "i-d"))
+    assert log.losses == {7: 1, 4: 2, 5: 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"begun": [[1]]},
+        {"begun": [[1, 0]]},
+        {"begun": [["1", 1]]},
+        {"begun": [[-1, 1]]},
+        {"begun": {"1": 1}},
+        {"begun": [[True, 1]]},
+        {"lost": [1 << 40]},
+        {"lost": [None]},
+        {"lost": 3},
+        {"stopped": "yes"},
+    ],
+)
+def test_an_entry_that_is_none_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(Malformed):
+        parse_entry(json.dumps({**json.loads(encode_entry(LogEntry(1, 1.0))), **change}).encode())
 
 
 def _outcome(**change: object) -> bytes:
@@ -155,6 +198,11 @@ def test_an_outcome_that_is_none_is_refused(change: dict[str, object]) -> None:
         {"argv": []},
         {"servers": 0},
         {"halt": {"share": 2}},
+        {"script": "x"},
+        {"resumes": {"failed": 1}},
+        {"resumes": {"job": "../x"}},
+        {"resumes": {"job": "x", "failed": -1}},
+        {"inputs": [{"index": 1, "text": "a", "losses": -1}]},
         {"inputs": [{"index": 1, "text": "a"}, {"index": 1, "text": "b"}]},
         {"inputs": [{"index": 1, "text": "a\0"}]},
         {"inputs": [{"index": 1}]},
@@ -173,7 +221,7 @@ _JSON = st.recursive(
 )
 _EXAMPLES = [
     encode_spec(SPEC),
-    encode_entry(LogEntry(1, 1.0, "i-a", (FAILED,), MapEnd("x"))),
+    encode_entry(LogEntry(1, 1.0, "i-a", (FAILED,), MapEnd("x"), ((1, 1),), (2,), True)),
     encode_progress(PROGRESS),
 ]
 
