@@ -15,7 +15,7 @@ from skylift.cli.say import say, say_json
 from skylift.cli.screen import Live, Outlet
 from skylift.cli.table import Cell, Column, show_table
 from skylift.cli.watching import show_outcome, with_interrupts
-from skylift.runner.errors import SkyliftError
+from skylift.runner.errors import RunError, SkyliftError
 from skylift.runner.text.duration import spell_duration
 from skylift.runner.text.money import spell_dollars
 from skylift.runner.text.size import spell_size
@@ -116,15 +116,22 @@ def watch_map(
     as_json: bool,
 ) -> Outcome:
     """Until its end, or until the user leaves. Then results come home, and what came of each input is told."""
-    with MapDisplay(reader, screen, quiet=quiet or as_json):
-        outcome = with_interrupts(work)
+    try:
+        with MapDisplay(reader, screen, quiet=quiet or as_json):
+            outcome = with_interrupts(work)
+    except RunError:
+        # Its server was lost, say. What is in the record comes home all the same.
+        if reader.is_there and not as_json:
+            show_map(reader, template, Path.cwd(), screen, quiet=quiet, job=None)
+            say(*going_on(reader), to_stderr=True)
+        raise
     if outcome.state == "detached" or outcome.instance is None:
         screen.finish()
         show_outcome(outcome, Outlet(2, 2), quiet=quiet, as_json=as_json)
         return outcome
     show_map(reader, template, Path.cwd(), screen, quiet=quiet, job=outcome.as_json() if as_json else None)
     if not quiet and not as_json:
-        say(*ending.summary(outcome), to_stderr=True)
+        say(*ending.summary(outcome), *going_on(reader), to_stderr=True)
     return outcome
 
 
@@ -216,6 +223,14 @@ def summary(spec: MapSpec, outcomes: dict[int, InputOutcome]) -> list[str]:
     text += f", {len(failed):,} failed" if failed else ""
     lines = [f"{text}, {left:,} have no outcome." if left else f"{text}."]
     return lines + list(_errors(failed))
+
+
+def going_on(reader: MapReader) -> list[str]:
+    """How to run what has not succeeded, of a map that has ended."""
+    left = len(reader.spec.inputs) - len(reader.outcomes)
+    words = [f"--resume {reader.name}"] if left else []
+    words += [f"--retry-failed {reader.name}"] if any(not each.succeeded for each in reader.outcomes.values()) else []
+    return [f"To run what is left: skylift map {' '.join(words)}"] if words else []
 
 
 def results(spec: MapSpec, places: Sequence[tuple[InputOutcome, Path]]) -> list[str]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from typer.testing import CliRunner
 
 from skylift.cli import map as map_command
 from skylift.cli.main import make_app
-from skylift.cli.map_display import results, summary
+from skylift.cli.map_display import going_on, results, summary
 from skylift.runner.map.outcome import InputOutcome, InputState, RunStream
+from skylift.runner.map.reading import MapReader
 from skylift.runner.map.spec import MapInput, MapSpec
+from skylift.runner.remote.account import Account
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +87,15 @@ def test_the_end_says_where_results_are(folder: Path) -> None:
     assert results(spec, [(ended[0], Path("/other/a")), (ended[1], Path("/other/b"))]) == [
         "Results of 2 inputs: /other/"
     ]
+
+
+def test_it_says_how_to_run_what_is_left() -> None:
+    spec = MapSpec(("python", "job.py"), True, (), tuple(MapInput(n, str(n), str(n)) for n in range(2)))
+    reader = MapReader(cast(Account, None), "sums", spec)
+    assert going_on(reader) == ["To run what is left: skylift map --resume sums"]
+    reader.outcomes[0] = InputOutcome(0, InputState.FAILED, 1)
+    assert going_on(reader) == ["To run what is left: skylift map --resume sums --retry-failed sums"]
+    reader.outcomes[1] = InputOutcome(1, InputState.SUCCEEDED, 0)
+    assert going_on(reader) == ["To run what is left: skylift map --retry-failed sums"]
+    reader.outcomes[0] = InputOutcome(0, InputState.SUCCEEDED, 0)
+    assert going_on(reader) == []

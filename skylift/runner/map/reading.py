@@ -36,7 +36,7 @@ class MapReader:
 
     def __init__(self, account: Account, name: str, spec: MapSpec | None = None, *, _later: int = 0) -> None:
         self.account, self.name, self._keys, self._log = account, name, MapKeys(name), MapLog()
-        self._is_there = spec is None
+        self.is_there = spec is None
         self.own = own = spec or self._read_spec()
         self._runs_here = {each.index for each in own.inputs}
         self._earlier, self.gone = self._read_earlier(_later)
@@ -53,7 +53,7 @@ class MapReader:
         self._script = argv[1] if own.python and len(argv) == 2 else ""
 
     def begin(self, name: str) -> None:
-        self.name, self._keys, self._is_there = name, MapKeys(name), True
+        self.name, self._keys, self.is_there = name, MapKeys(name), True
 
     def losses(self, index: int) -> int:
         """Servers that were lost under an input that has no outcome, in a map that has ended."""
@@ -92,7 +92,7 @@ class MapReader:
     def read_on(self) -> list[InputOutcome]:
         """The outcomes that are new; at first those of an earlier map. Raises RecordDamaged."""
         fresh, self._carried = self._carried, []
-        while self._is_there:
+        while self.is_there:
             key = self._keys.log_entry(self._log.next)
             data = self.account.api.get(self.account.bucket, key, ENTRY_LIMIT)
             if data is None:
@@ -107,7 +107,7 @@ class MapReader:
     def progress(self) -> Progress | None:
         """As the coordinator has told it last; None before it has, and where what it says cannot be read: it is only
         for display."""
-        if not self._is_there:
+        if not self.is_there:
             return None
         found = self.account.api.get(self.account.bucket, self._keys.progress, PROGRESS_LIMIT)
         try:
