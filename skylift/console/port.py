@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.rows import InstanceRow, JobRow, KeyPairRow, as_tags, as_time, spell_tags
-from skylift.runner.errors import Unreachable
+from skylift.runner.collect.results import Manifest, bring_home, read_manifest
+from skylift.runner.errors import RunError, Unreachable
 from skylift.runner.job.cache import NOWHERE
+from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs, Listed
 from skylift.runner.price.run_price import run_cost
@@ -216,6 +220,32 @@ class Port:
 
     def job(self, name: str) -> Listed:
         return self._jobs.one(name)
+
+    def results(self, name: str) -> list[tuple[str, int]]:
+        """Path and size of each, as the job's server has sent them."""
+        return [(each.path, each.size) for each in self._manifest(name).results]
+
+    def result(self, name: str, path: str) -> bytes:
+        """The content of one, checked. Raises SkyliftError."""
+        manifest, account = self._manifest(name), self.account
+        wanted = tuple(each for each in manifest.results if each.path == path)
+        if not wanted:
+            raise RunError(f"{name} has no result {path!r}.")
+        with tempfile.TemporaryDirectory(prefix="skylift-result-") as folder:
+            bring_home(
+                account.api,
+                account.bucket,
+                Prefix(name),
+                replace(manifest, results=wanted),
+                Path(folder),
+                lambda _: None,
+            )
+            return (Path(folder) / path).read_bytes()
+
+    def _manifest(self, name: str) -> Manifest:
+        account = self.account
+        record = account.record(name)
+        return read_manifest(account.api, account.bucket, Prefix(name), record.outputs, record.script)
 
     def cancel(self, name: str) -> str:
         """The word for what was done. Raises SkyliftError."""

@@ -11,13 +11,20 @@ from nicegui import ui
 from nicegui.client import templates
 
 from skylift.console.cloud_view import CloudView
+from skylift.console.pages.connect import ConnectPage
 from skylift.console.pages.instance import InstancePage
 from skylift.console.pages.instances import InstancesPage
+from skylift.console.pages.job import JobPage
+from skylift.console.pages.jobs import JobsPage
 from skylift.console.port import Port
+from skylift.console.shell import Shells
 from skylift.console.widgets.frame import Entry, Frame, follow_path
 
 STATIC = Path(__file__).parent / "static"
-ENTRIES = (Entry("Instances", "/instances", "Servers"),)
+ENTRIES = (
+    Entry("Jobs", "/jobs", "Programs"),
+    Entry("Instances", "/instances", "Servers"),
+)
 _HEAD = """
 <link rel="stylesheet" href="/console/console.css">
 <script src="/console/console.js"></script>
@@ -26,6 +33,7 @@ _HEAD = """
 
 def build_site(site: FastAPI, port: Port) -> None:
     view = CloudView(port)
+    shells = Shells(port)
 
     def root() -> None:
         ui.add_head_html(_HEAD)
@@ -37,10 +45,14 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/": lambda: InstancesPage(view),
                     "/instances": lambda: InstancesPage(view),
                     "/instances/{instance}": lambda instance: InstancePage(view, instance).show(),
+                    "/connect/{instance}": lambda instance: ConnectPage(view, shells, instance).show(),
+                    "/jobs": lambda: JobsPage(view),
+                    "/jobs/{name}": lambda name: JobPage(view, name).show(),
                 }
             )
 
     _put_nonces_into_the_template()
+    nicegui_app.on_shutdown(shells.close_all)
     nicegui_app.add_static_files("/console", STATIC)
     ui.run_with(
         site,

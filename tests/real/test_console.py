@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,6 +21,13 @@ pytestmark = pytest.mark.real
 
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 TAGS = {"Name": HOSTILE, ":x": "window.hacked = 1", "team": "c4t5"}
+
+JOB = """
+import os
+os.makedirs("out")
+open("out/answer.txt", "w").write("42")
+print("größer <b>than</b>")
+"""
 
 
 class Console:
@@ -110,6 +118,39 @@ def test_instances_are_listed_stopped_and_looked_at(tab: Tab, cloud: RealCloud, 
     page.get_by_role("button", name="Start", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Start", exact=True).click()
     expect(page.locator(".state").first).to_have_text("running")
+
+
+def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, server: Server) -> None:
+    page = tab.page
+    server.await_state("running")
+    server.await_ssh()
+    page.goto(f"http://{console.host}/connect/{server.id}")
+    screen = page.locator(".xterm-rows")
+    expect(screen).to_contain_text("ec2-user@")
+    page.keyboard.type("echo $((6 * 7))-$LANG; kept=yes\n")
+    expect(screen).to_contain_text("42-C.UTF-8")
+    page.reload()
+    expect(screen).to_contain_text("42-C.UTF-8")
+    page.keyboard.type("echo still-$kept\n")
+    expect(screen).to_contain_text("still-yes")
+    page.get_by_role("button", name="Close shell").click()
+    expect(page.get_by_text("There is no shell.")).to_be_visible()
+
+
+def test_a_job_is_watched_and_its_result_downloaded(tab: Tab, cloud: RealCloud, tmp_path: Path) -> None:
+    page = tab.page
+    (tmp_path / "job.py").write_text(JOB)
+    cloud.skylift("run", "-d", "--name", "shown", "--out", "out", "job.py", cwd=tmp_path)
+    page.get_by_role("link", name="Jobs").click()
+    row = page.locator(".ag-row[row-id='shown']")
+    expect(row.locator(".state")).to_have_text("succeeded")
+    row.get_by_role("link", name="shown").click()
+    expect(page.locator(".xterm-rows")).to_contain_text("größer <b>than</b>")
+    page.get_by_role("tab", name="Results").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "answer.txt"
+    assert Path(download.value.path()).read_text() == "42"
 
 
 def test_strangers_stay_outside(tab: Tab, console: Console, cloud: RealCloud) -> None:

@@ -79,3 +79,13 @@ document.addEventListener("keydown", (event) => {
     field.blur();
   }
 });
+
+// A terminal has as many rows and columns as there is room for, also later.
+function skyliftFit(id) {
+  const place = getHtmlElement(id);
+  const terminal = getElement(id);
+  if (!place || !terminal) return;
+  new ResizeObserver(() => place.isConnected && terminal.fit()).observe(place);
+  terminal.fit();
+  if (!terminal.terminal.options.disableStdin) terminal.terminal.focus();
+}

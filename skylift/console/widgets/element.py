@@ -114,3 +114,8 @@ def go_to(path: str) -> None:
 def run_script(function: str, *arguments: str) -> None:
     """Call a function of the page's script. Arguments are given as JSON: they are values there."""
     ui.run_javascript(f"{function}({', '.join(json.dumps(each) for each in arguments)})")
+
+
+def save(name: str, data: bytes) -> None:
+    """Give the browser a file. It is kept by the browser, wherever that keeps what it downloads."""
+    ui.download.content(data, name)

@@ -64,7 +64,8 @@ class Frame:
             self.main = tag("main", "", "main")
 
     def mark(self, path: str) -> None:
-        """Say in the navigation where we are."""
+        """Say in the navigation where we are. A shell belongs to its instance."""
+        path = path.replace("/connect/", "/instances/", 1) if path.startswith("/connect/") else path
         for target, element in self._links.items():
             here = path == target or path.startswith((f"{target}/", f"{target}?"))
             set_attribute(element, "aria-current", "page" if here else False)

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from nicegui import background_tasks
 
-from skylift.console.widgets.element import box, set_attribute, tag
+from skylift.console.widgets.element import Element, box, set_attribute, tag
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
 
@@ -62,3 +62,14 @@ class Tabs:
 async def in_thread(work: Callable[Given, Answer], *arguments: Given.args, **named: Given.kwargs) -> Answer:
     """A call of the cloud's takes its time."""
     return await asyncio.to_thread(work, *arguments, **named)
+
+
+def when_gone(element: Element, work: Callable[[], None]) -> None:
+    """Call it once the element is on no page any more."""
+
+    async def wait() -> None:
+        while not element.is_deleted:
+            await asyncio.sleep(1)
+        work()
+
+    background_tasks.create(wait())

@@ -1,8 +1,8 @@
-"""An error, in AWS's words, and what to do about it."""
+"""What there is to say: an error, in AWS's words, with what to do about it; and a word that goes by itself."""
 
 from __future__ import annotations
 
-from skylift.console.widgets.element import box, tag
+from skylift.console.widgets.element import box, run_script, tag
 from skylift.runner.errors import SkyliftError
 
 
@@ -11,3 +11,8 @@ def say_trouble(error: SkyliftError) -> None:
         tag("strong", error.message)
         if error.advice:
             tag("p", error.advice)
+
+
+def tell(text: str) -> None:
+    """At the bottom of the page; a reader of the screen is told, too."""
+    run_script("skyliftTell", text)

@@ -1,0 +1,71 @@
+"""Shells on one instance, side by side, found again after a reload."""
+
+from __future__ import annotations
+
+from skylift.console.cloud_view import CloudView
+from skylift.console.shell import Shell, Shells
+from skylift.console.widgets.element import Field, box, button, copyable, set_attribute, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.terminal import Terminal
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import SkyliftError
+
+
+class ConnectPage:
+    def __init__(self, view: CloudView, shells: Shells, instance: str) -> None:
+        self._shells, self._id = shells, instance
+        self._login = view.port.settings.login_user
+
+    async def show(self) -> None:
+        with head(f"Connect to {self._id}"):
+            self._user = Field("", placeholder="user", value=self._login, aria_label="User", spellcheck="false")
+            button("New shell", self._open, "primary")
+            button("Close shell", self._close)
+            tag("a", "Details", "button", href=f"/instances/{self._id}")
+        self._tabs = box("tabs", role="tablist")
+        self._place = box("panel")
+        with box("commandline"):
+            copyable(f"skylift cloud connect {self._id}", "Copy")
+        self._shown: Shell | None = None
+        found = self._shells.of(self._id)
+        if found:
+            self._look_at(found[-1])
+        else:
+            await self._open()
+
+    async def _open(self) -> None:
+        with self._place.clear():
+            tag("p", "Connecting …", "waiting")
+        try:
+            shell = await self._shells.open(self._id, self._user.value)
+        except SkyliftError as error:
+            with self._place.clear():
+                say_trouble(error)
+            return
+        self._look_at(shell)
+
+    def _close(self) -> None:
+        if self._shown is None:
+            return
+        self._shells.close(self._shown)
+        self._shown = None
+        left = self._shells.of(self._id)
+        if left:
+            self._look_at(left[-1])
+            return
+        self._list([])
+        with self._place.clear():
+            tag("p", "There is no shell. Open one with New shell.", "empty-line")
+
+    def _look_at(self, shell: Shell) -> None:
+        self._shown = shell
+        self._list(self._shells.of(self._id))
+        with self._place.clear():
+            Terminal(shell.text, f"Shell {shell.number}", on_type=shell.write, on_resize=shell.resize)
+
+    def _list(self, shells: list[Shell]) -> None:
+        with self._tabs.clear():
+            for each in shells:
+                made = tag("button", f"{each.target.user} #{each.number}", "tab", type="button", role="tab")
+                set_attribute(made, "aria-selected", "true" if each is self._shown else "false")
+                made.on("click", lambda _, each=each: self._look_at(each))

@@ -1,0 +1,134 @@
+"""One job: its log as it comes, its results, how it went."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from shlex import quote
+
+from skylift.console.cloud_view import CloudView
+from skylift.console.job_log import JobLog
+from skylift.console.poller import Change
+from skylift.console.scrollback import Scrollback
+from skylift.console.widgets.chart import spell
+from skylift.console.widgets.dialog import confirm
+from skylift.console.widgets.element import box, button, copyable, enable, facts, link, on_input, save, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.tabs import Tabs, in_thread, when_gone
+from skylift.console.widgets.terminal import Terminal
+from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.runner.errors import SkyliftError
+
+_LARGEST = 64 << 20
+"""Bytes of a result that is given to the browser. Larger ones are for the command."""
+
+
+class JobPage:
+    def __init__(self, view: CloudView, name: str) -> None:
+        self._view, self._name = view, name
+
+    async def show(self) -> None:
+        place = box("panel")
+        try:
+            job = await in_thread(self._view.port.job, self._name)
+        except SkyliftError as error:
+            with place:
+                say_trouble(error)
+                link("All jobs", "/jobs")
+            return
+        with place:
+            with head(self._name):
+                self._cancel = button("Cancel job", self._ask, "danger")
+            self._state = tag("span", str(job.state), f"state state-{job.state}")
+            self._tabs = Tabs({"Log": self._log, "Results": self._results, "Details": self._details})
+            with box("commandline"):
+                copyable(f"skylift logs -f {quote(self._name)}")
+            enable(self._cancel, not job.is_over)
+            self._tabs.begin("Log")
+        self._view.jobs.listen(self._hear)
+
+    def _hear(self, change: Change) -> bool:
+        if self._state.is_deleted:
+            return False
+        for row in (*change.added, *change.updated):
+            if row["id"] == self._name:
+                self._state.set_text(row["state"])
+                self._state.classes(replace=f"state state-{row['state']}")
+                enable(self._cancel, bool(row["server"]) or row["state"] == "waiting")
+        return True
+
+    def _ask(self) -> None:
+        confirm(
+            "Cancel this job?",
+            [self._name, "Its program gets SIGTERM, its results so far go to S3, and its server is turned off."],
+            f"skylift cancel {quote(self._name)}",
+            "Cancel job",
+            lambda: self._view.port.cancel(self._name),
+            dangerous=True,
+            done=self._view.jobs.look_soon,
+        )
+
+    async def _log(self) -> None:
+        log = JobLog(await in_thread(lambda: self._view.port.account), self._name)
+        with box("bar"):
+            search = tag("input", type="search", placeholder="Show lines with …", aria_label="Search the log")
+            count = tag("span", "Errors are yellow.", "count")
+        terminal = Terminal(log.text, f"Log of {self._name}")
+
+        def look_for(words: str) -> None:
+            if not words:
+                count.set_text("")
+                terminal.show(log.text)
+                return
+            lines = log.text.lines_with(words)
+            found = Scrollback(8 << 20)
+            found.append("\n".join(lines) + "\n")
+            count.set_text(f"{len(lines)} lines")
+            terminal.show(found)
+
+        on_input(search, look_for)
+        log.start()
+        when_gone(search, log.stop)
+
+    async def _results(self) -> None:
+        found = await in_thread(self._view.port.results, self._name)
+        if not found:
+            tag("p", "There are no results yet. They are here when the program has ended.", "empty-line")
+        else:
+            with tag("table", "", "small"), tag("tbody"):
+                for path, size in found:
+                    with tag("tr"):
+                        tag("td", path)
+                        tag("td", spell(size, "bytes"))
+                        with tag("td"):
+                            if size <= _LARGEST:
+                                button("Download", lambda _, path=path: self._download(path), "quiet")
+        copyable(f"skylift results {quote(self._name)}")
+
+    async def _download(self, path: str) -> None:
+        try:
+            data = await in_thread(self._view.port.result, self._name, path)
+        except SkyliftError as error:
+            tell(error.message)
+            return
+        save(PurePosixPath(path).name, data)
+
+    async def _details(self) -> None:
+        job = await in_thread(self._view.port.job, self._name)
+        cost = "" if job.cost_usd is None else f"${job.cost_usd:.4f}" + ("" if job.charged else " on AWS")
+        pairs = (
+            ("Program", job.program or ""),
+            ("State", str(job.state)),
+            ("Why", job.reason or ""),
+            ("Exit code", "" if job.exit_code is None else str(job.exit_code)),
+            ("Submitted", job.created or ""),
+            ("Program started", job.started or ""),
+            ("Ended", job.ended or ""),
+            ("Off at the latest", job.off_by or ""),
+            ("Server", job.instance or ""),
+            ("Type", job.type or ""),
+            ("Address", job.address or ""),
+            ("Attempt", str(job.attempt)),
+            ("Retries", str(job.retries)),
+            ("Cost", cost),
+        )
+        facts(pairs, {"Server": f"/instances/{job.instance}"} if job.instance else None)

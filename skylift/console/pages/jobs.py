@@ -1,0 +1,47 @@
+"""Jobs: what runs, and what has run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from skylift.console.cloud_view import CloudView
+from skylift.console.poller import FlatRow
+from skylift.console.widgets.element import box, copyable, on_input, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.grid import Column, Grid
+
+COLUMNS = (
+    Column("id", "Job", 190, leads="/jobs/"),
+    Column("state", "State", 128, kind="state"),
+    Column("what", "Runs"),
+    Column("created", "Submitted", 150),
+    Column("seconds", "Time", 84, kind="seconds"),
+    Column("exit", "Exit", 64, kind="number"),
+    Column("cost", "Cost", 84, kind="money"),
+    Column("type", "Type", 92),
+    Column("server", "Server", 168, leads="/instances/"),
+    Column("address", "Address", 112),
+)
+
+
+class JobsPage:
+    def __init__(self, view: CloudView) -> None:
+        head("Jobs")
+        with box("bar"):
+            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
+            count = tag("span", "", "count")
+
+        def changed(rows: Sequence[FlatRow]) -> None:
+            running = sum(bool(row["server"]) for row in rows)
+            count.set_text(f"{len(rows)} {'job' if len(rows) == 1 else 'jobs'}, {running} with a server")
+
+        grid = Grid(view.jobs, COLUMNS, label="Jobs", empty=_say_empty, on_change=changed)
+        on_input(search, grid.filter)
+        with box("commandline"):
+            copyable("skylift ps --all")
+
+
+def _say_empty() -> None:
+    tag("h2", "No job has run here yet.")
+    tag("p", "A program runs on a server of its own with one command:")
+    copyable("skylift run job.py")

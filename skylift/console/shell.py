@@ -1,0 +1,188 @@
+"""Shells on servers. They live here, not in a page: a page that is loaded again finds its shells as they were.
+
+As with EC2 Instance Connect, each has a key of its own, which the server takes for a minute. Its private half is in a
+temporary directory of ours until the shell ends, and never in a browser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import tempfile
+import termios
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.console import call as calls
+from skylift.console.port import Port
+from skylift.console.scrollback import Scrollback
+from skylift.runner.errors import RunError, UsageError
+
+_PIECE = 1 << 16
+_USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+_HOST_KEY = re.compile(r"\b((?:ssh-ed25519|ecdsa-sha2-nistp256|ssh-rsa) [A-Za-z0-9+/=]+)")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server as OpenSSH gets at it."""
+
+    instance: str
+    address: str
+    user: str
+    host_keys: tuple[str, ...]
+
+
+def find_target(port: Port, instance: str, user: str) -> Target:
+    """Raises SkyliftError where no shell can be had."""
+    if not _USER.fullmatch(user):
+        raise UsageError(f"{user!r} is not the name of a user.", "A name is like ec2-user, admin or ubuntu.")
+    row = port.instance(instance).row
+    if row.state != "running":
+        raise UsageError(f"{instance} is {row.state}; a shell needs a running instance.", "Start it, and connect then.")
+    if not row.public:
+        raise UsageError(
+            f"{instance} has no public IPv4 address, so it cannot be reached from here.",
+            "Give it an Elastic IP address, or go through an instance of its VPC that has one (ssh -J).",
+        )
+    return Target(instance, row.public, user, host_keys(port.console_output(instance), instance))
+
+
+def host_keys(console: str, instance: str) -> tuple[str, ...]:
+    """The server's SSH host keys, as it has written them on its console. Raises RunError where there are none yet."""
+    shown = console.rpartition("BEGIN SSH HOST KEY KEYS-----")[2].partition("-----END SSH HOST KEY KEYS")[0]
+    found = tuple(_HOST_KEY.findall(shown))
+    if not found:
+        raise RunError(
+            f"{instance} has not written its host keys on its console yet, so that it cannot be told from another one.",
+            "Try again in a moment; on AWS it may take some minutes after a start.",
+        )
+    return found
+
+
+def ssh_command(target: Target, folder: Path) -> list[str]:
+    """OpenSSH's client, with nothing of this user's settings."""
+    settings = {
+        "IdentitiesOnly": "yes",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(folder / "known_hosts"),
+        "ConnectTimeout": "10",
+        "ServerAliveInterval": "15",
+        "SetEnv": "LANG=C.UTF-8",
+    }
+    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    return ["ssh", "-F", "none", "-tt", "-i", str(folder / "key"), *options, "--", f"{target.user}@{target.address}"]
+
+
+class Shell:
+    """OpenSSH on a pseudo terminal."""
+
+    def __init__(self, number: int, target: Target, ended: Callable[[], None]) -> None:
+        self.number, self.target = number, target
+        self.text = Scrollback()
+        self.over = False
+        self._ended = ended
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def start(self, port: Port) -> None:
+        """In a thread. Raises SkyliftError."""
+        self._folder = tempfile.TemporaryDirectory(prefix="skylift-shell-")
+        folder = Path(self._folder.name)
+        made = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "skylift console", "-f", str(folder / "key")]
+        subprocess.run(made, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+        known = "".join(f"{self.target.address} {key}\n" for key in self.target.host_keys)
+        (folder / "known_hosts").write_text(known)
+        public = (folder / "key.pub").read_text().strip()
+        port.perform(calls.send_key(self.target.instance, self.target.user, public))
+        self._terminal, other = pty.openpty()
+        try:
+            self._process = subprocess.Popen(
+                ssh_command(self.target, folder),
+                stdin=other,
+                stdout=other,
+                stderr=other,
+                start_new_session=True,
+                env={**os.environ, "TERM": "xterm-256color"},
+            )
+        finally:
+            os.close(other)
+        os.set_blocking(self._terminal, False)
+
+    def watch(self) -> None:
+        """In the event loop, once it has started."""
+        asyncio.get_running_loop().add_reader(self._terminal, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._terminal, _PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self.text.append(self._decoder.decode(data))
+        else:
+            self.end()
+
+    def write(self, text: str) -> None:
+        """What was typed. A program that reads nothing loses what its terminal has no room for."""
+        if not self.over:
+            with suppress(BlockingIOError, OSError):
+                os.write(self._terminal, text.encode())
+
+    def resize(self, rows: int, columns: int) -> None:
+        if not self.over and 1 <= rows <= 1000 and 1 <= columns <= 1000:
+            fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def end(self) -> None:
+        if self.over:
+            return
+        self.over = True
+        asyncio.get_running_loop().remove_reader(self._terminal)
+        os.close(self._terminal)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGHUP)
+        asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        self._folder.cleanup()
+        self.text.append("\r\n\x1b[2m[The shell has ended.]\x1b[0m\r\n")
+        self._ended()
+
+
+class Shells:
+    """All shells of this console, by instance."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._shells: dict[int, Shell] = {}
+        self._next = 1
+
+    def of(self, instance: str) -> list[Shell]:
+        return [each for each in self._shells.values() if each.target.instance == instance]
+
+    async def open(self, instance: str, user: str) -> Shell:
+        """Raises SkyliftError."""
+        target = await asyncio.to_thread(find_target, self._port, instance, user)
+        number = self._next
+        self._next += 1
+        shell = Shell(number, target, lambda: None)
+        await asyncio.to_thread(shell.start, self._port)
+        shell.watch()
+        self._shells[number] = shell
+        return shell
+
+    def close(self, shell: Shell) -> None:
+        shell.end()
+        self._shells.pop(shell.number, None)
+
+    def close_all(self) -> None:
+        for shell in list(self._shells.values()):
+            self.close(shell)
