@@ -35,6 +35,8 @@ def create(tx: Tx, caller: Caller, params: ec2.CreateVolumeRequest) -> ec2.Volum
     if made_before:
         return view(require(tx, Volume, made_before))
     refuse_other_values(params, NEUTRAL)
+    if not params.get("SnapshotId") and params.get("Size") is None:
+        raise missing("size/snapshot")
     zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
     if zone is None:
         raise missing("AvailabilityZone")

@@ -23,11 +23,12 @@ from skylift.cloud.services.api.tag import check_metadata_keys
 from skylift.cloud.services.ec2.instance_type import refuse_unless_offered
 from skylift.cloud.services.ec2.instance_view import InstanceContext, view
 from skylift.cloud.services.ec2.instance_view import metadata_options as shown_options
-from skylift.cloud.services.ec2.launch import metadata_options, refuse_other_architecture, shutdown_behavior, user_data
+from skylift.cloud.services.ec2.launch import metadata_options, refuse_other_architecture, shutdown_behavior
 from skylift.cloud.services.ec2.launch_request import metadata_request
 from skylift.cloud.services.ec2.legacy_attribute import as_structure
 from skylift.cloud.services.ec2.metadata_defaults import refuse_tokenless
 from skylift.cloud.services.ec2.spot_option import not_protected, not_stopped
+from skylift.cloud.services.ec2.user_data import user_data
 from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
 from skylift.cloud.services.vpc.interface_group import groups_instead
 from skylift.cloud.store.database import Tx

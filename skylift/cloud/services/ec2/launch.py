@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -40,6 +38,7 @@ from skylift.cloud.services.ec2.profile import wanted_profile
 from skylift.cloud.services.ec2.spot_option import REQUEST, SpotWish, market_wish
 from skylift.cloud.services.ec2.spot_status import fulfilled, write_request
 from skylift.cloud.services.ec2.tenancy import HostPlacement, host_placement, with_zone_of_host
+from skylift.cloud.services.ec2.user_data import user_data
 from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
 from skylift.cloud.services.vpc.interface_making import interface_of
 from skylift.cloud.services.vpc.private_address import AddressAllocator
@@ -47,8 +46,6 @@ from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
-
-MAX_USER_DATA = 16384
 
 TOKENS: tuple[Literal["required", "optional"], ...] = ("required", "optional")
 SWITCH: tuple[Literal["enabled", "disabled"], ...] = ("enabled", "disabled")
@@ -347,19 +344,6 @@ def refuse_other_architecture(kind: InstanceType, image: Image) -> None:
             "architectures, and try again. You can use 'describe-instance-types' or 'describe-images' to discover "
             "the architecture of the instance type or AMI."
         )
-
-
-def user_data(text: str | None) -> str | None:
-    """Base64 in its canonical form; raises where it is none, or more than 16 KiB once decoded."""
-    if not text:
-        return None
-    try:
-        content = base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ServiceError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.") from error
-    if len(content) > MAX_USER_DATA:
-        raise invalid(f"User data is limited to {MAX_USER_DATA} bytes")
-    return base64.b64encode(content).decode()
 
 
 def metadata_options(before: MetadataOptions, asked: MetadataRequest) -> MetadataOptions:

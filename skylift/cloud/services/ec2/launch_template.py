@@ -22,6 +22,7 @@ from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
 from skylift.cloud.services.ec2.launch_parameter import TEMPLATE, TEMPLATE_DATA
+from skylift.cloud.services.ec2.user_data import user_data
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -167,14 +168,21 @@ def new_version(
     description = params.get("VersionDescription", "")
     if len(description) > MAX_DESCRIPTION:
         raise invalid(f"The description of a version has at most {MAX_DESCRIPTION} characters.")
-    refuse_other_values(params["LaunchTemplateData"], NEUTRAL)
+    data = params["LaunchTemplateData"]
+    refuse_other_values(data, NEUTRAL)
+    if not data and source is None:
+        raise ServiceError(
+            "MissingParameter",
+            "No launch template data was provided. Launch template data is required to create a launch template.",
+        )
+    user_data(data.get("UserData"))
     return LaunchTemplateVersion(
         template_id=template.id,
         number=number,
         description=description,
         created=tx.now,
         created_by=caller.arn,
-        data={**(source or {}), **params["LaunchTemplateData"]},
+        data={**(source or {}), **data},
     )
 
 

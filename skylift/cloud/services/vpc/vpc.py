@@ -105,7 +105,7 @@ def create(tx: Tx, caller: Caller, params: ec2.CreateVpcRequest) -> ec2.CreateVp
     if not usable_for_vpc(cidr):
         raise ServiceError("InvalidVpc.Range", f"The CIDR '{params['CidrBlock']}' is invalid.")
     vpc = _make(tx, cidr, caller.region, tags_for(params, "vpc"), tenancy=_tenancy(params))
-    return {"Vpc": view(vpc, caller.account) | {"State": "pending"}}
+    return {"Vpc": view(vpc, caller.account) | {"State": "pending", "Ipv6CidrBlockAssociationSet": []}}
 
 
 def _tenancy(params: ec2.CreateVpcRequest) -> Literal["default", "dedicated"]:

@@ -317,3 +317,12 @@ def test_volumes_when_their_instance_has_ended(cloud: Cloud) -> None:
 def test_nothing_is_encrypted_by_default(cloud: Cloud) -> None:
     """API_GetEbsEncryptionByDefault: a flag, and a type of `sse-ebs`, `sse-kms` or `none`."""
     assert cloud.call("GetEbsEncryptionByDefault") == {"EbsEncryptionByDefault": False, "SseType": "none"}
+
+
+def test_a_volume_without_a_size_is_refused_before_its_zone_is_looked_at(cloud: Cloud) -> None:
+    """LocalStack's test_raise_create_volume_without_size, recorded on AWS."""
+    refusal = cloud.refusal("CreateVolume", AvailabilityZone="eu-central-1a")
+    assert (refusal.code, refusal.message) == (
+        "MissingParameter",
+        "The request must contain the parameter size/snapshot",
+    )

@@ -64,6 +64,23 @@ def test_names(cloud: Cloud) -> None:
     assert cloud.code("DeleteLaunchTemplate") == "MissingParameter"
 
 
+def test_a_template_has_data_and_its_user_data_is_base64(cloud: Cloud) -> None:
+    """LocalStack's test_raise_when_launch_template_data_missing, validated against AWS; the sentence is in issue 453 of
+    awsdocs/aws-cloudformation-user-guide."""
+    empty = cloud.refusal("CreateLaunchTemplate", LaunchTemplateName="empty", LaunchTemplateData={})
+    assert (empty.code, empty.message) == (
+        "MissingParameter",
+        "No launch template data was provided. Launch template data is required to create a launch template.",
+    )
+    made = make(cloud, UserData="aGVsbG8=")
+    for bad in ("not base64!", "a"):
+        data = {"LaunchTemplateData": {"UserData": bad}}
+        assert cloud.code("CreateLaunchTemplate", LaunchTemplateName="bad", **data) == "InvalidUserData.Malformed"
+        code = cloud.code("CreateLaunchTemplateVersion", LaunchTemplateId=made, **data)
+        assert code == "InvalidUserData.Malformed"
+    cloud.call("CreateLaunchTemplateVersion", LaunchTemplateId=made, SourceVersion="1", LaunchTemplateData={})
+
+
 def test_what_no_launch_could_have_is_refused_by_name(cloud: Cloud) -> None:
     asked = {"LaunchTemplateName": "web", "LaunchTemplateData": {"CpuOptions": {"CoreCount": 1}}}
     refusal = cloud.refusal("CreateLaunchTemplate", **asked)

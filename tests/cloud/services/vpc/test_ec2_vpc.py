@@ -55,6 +55,8 @@ def test_vpc_lives_and_ends(cloud: Cloud) -> None:
     made = cloud.call("CreateVpc", CidrBlock="10.0.0.18/16", TagSpecifications=tagged("vpc", Name="mine"))["Vpc"]
     assert made["CidrBlock"] == "10.0.0.0/16"
     assert made["State"] == "pending"
+    # LocalStack's test_get_security_groups_for_vpc, recorded on AWS ("create_vpc_response").
+    assert made["Ipv6CidrBlockAssociationSet"] == []
     (shown,) = cloud.call("DescribeVpcs", VpcIds=[made["VpcId"]])["Vpcs"]
     assert shown["State"] == "available"
     assert shown["Tags"] == [{"Key": "Name", "Value": "mine"}]
