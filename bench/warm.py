@@ -3,10 +3,11 @@
     sudo python bench/warm.py [--rounds N] [--plain] [--images-of HOME]
 
 In each round: `cold` starts a server; `warm` has the one that the run before has kept. With packages, `built` makes its
-environment from the package index (for which what the bucket has is removed first), `taken` has it from the bucket on a
-new server, and `kept` finds it on a kept one; with `--plain` these three are left out. Shown are medians of the whole
-command, from outside, and of its steps; and what a fresh server takes of a kept one's time, as the median of the
-rounds' ratios.
+environment from the package index (for which what the bucket has is removed first, and each image of an environment),
+`taken` has it from the bucket on a new server, for which the image is named, `imaged` starts a new server from the
+image that `built` has made (and waited for), and `kept` finds it on a kept one; with `--plain` these four are left out.
+Shown are medians of the whole command, from outside, and of its steps; and what a fresh server takes of a kept one's
+time, as the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -44,13 +45,15 @@ def main() -> None:
         (packages / "job.py").write_text(PROGRAM)
         (packages / "requirements.txt").write_text(PACKAGES)
         run(home, plain, "--fresh")
+        base = client(home, "ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
         for _ in range(chosen.rounds):
             forget_environments(home)
             for title, where, options in (
                 ("hello, cold", plain, ("--fresh",)),
                 ("hello, warm", plain, ()),
                 ("packages, built", packages, ("--fresh",)),
-                ("packages, taken", packages, ("--fresh",)),
+                ("packages, taken", packages, ("--fresh", "--image", base)),
+                ("packages, imaged", packages, ("--fresh",)),
                 ("packages, kept", packages, ()),
             ):
                 if chosen.plain and where is packages:
@@ -63,7 +66,8 @@ def main() -> None:
     for title, times in found.items():
         report(title, times)
     if not chosen.plain:
-        compare(found["packages, taken"], found["packages, kept"])
+        for title in ("packages, imaged", "packages, taken"):
+            compare(title, found[title], found["packages, kept"])
 
 
 def forget_environments(home: Home) -> None:
@@ -71,6 +75,9 @@ def forget_environments(home: Home) -> None:
     (bucket,) = [each["Name"] for each in s3.list_buckets()["Buckets"]]
     for each in s3.list_objects_v2(Bucket=bucket, Prefix="envs/").get("Contents", []):
         s3.delete_object(Bucket=bucket, Key=each["Key"])
+    ec2 = client(home, "ec2")
+    for image in ec2.describe_images(Owners=["self"])["Images"]:
+        ec2.deregister_image(ImageId=image["ImageId"], DeleteAssociatedSnapshots=True)
 
 
 def end_all(home: Home) -> None:
@@ -100,7 +107,7 @@ def report(title: str, times: list[Times]) -> None:
     print(f"{title:18}" + "  ".join(f"{step} {seconds * 1000:.0f}" for step, seconds in steps.items()))
 
 
-def compare(fresh: list[Times], kept: list[Times]) -> None:
+def compare(name: str, fresh: list[Times], kept: list[Times]) -> None:
     """Of the second run of a job with packages: the program, that with its environment, and the whole command."""
     for title, steps in (
         ("program", ("program",)),
@@ -111,7 +118,7 @@ def compare(fresh: list[Times], kept: list[Times]) -> None:
             sum(one[step] for step in steps) / sum(other.get(step, 0) for step in steps)
             for one, other in zip(fresh, kept, strict=True)
         ]
-        print(f"fresh / kept, {title}: {statistics.median(pairs):.2f}")
+        print(f"{name} / kept, {title}: {statistics.median(pairs):.2f}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ _WORDS = {
     "environment": "Environment",
     "program": "Program",
     "results": "Results",
+    "image": "Image",
     "copy": "Copy",
 }
 _SILENCE = 1.0

@@ -34,6 +34,7 @@ def local_settings(showing: Showing = unseen, start: bool = True) -> Settings:
         billed=False,
         cache=Cache(home.path / "cache"),
         machine=this_machine(),
+        environment_images=True,
     )
 
 

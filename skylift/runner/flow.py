@@ -23,6 +23,7 @@ from skylift.runner.job.states import State
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.check import check
+from skylift.runner.launch.image_making import ImageMaking
 from skylift.runner.launch.provision import provision
 from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.start import Start
@@ -58,7 +59,9 @@ class Run:
         self._begun = begun
         self._forwards = forwards or Forwards(())
         self._clock = Clock(watcher)
-        self._half: Submit | Attach = Submit(job, settings, watcher, self._clock)
+        self._submit = Submit(job, settings, watcher, self._clock)
+        self._half: Submit | Attach = self._submit
+        self._making: ImageMaking | None = None
 
     async def run(self) -> Outcome:
         """Raises SkyliftError when the run failed before its program ended; what had been made is then undone."""
@@ -70,13 +73,21 @@ class Run:
             self._begun(launched.job.name)
             job = launched_job(launched)
             watching = (self._keyboard, self._forwards, self._monitor, self._stdin)
+            making = self._making = ImageMaking(self._submit.worth_an_image, self._watcher)
             self._half = Attach(job, self._watcher, self._clock, *watching)
-            return await self._half.run()
+            async with making:
+                outcome = await self._half.run()
+                if outcome.state is not State.DETACHED:
+                    await making.finish()
+            return outcome
         finally:
             await self._forwards.close()
 
     def interrupt(self) -> None:
-        self._half.interrupt()
+        if self._making is not None and self._making.is_awaited:
+            self._making.leave()
+        else:
+            self._half.interrupt()
 
     def insist(self) -> None:
         """For a caller that has interrupted the run and cannot do so again: a program that still runs is cancelled."""
@@ -106,6 +117,8 @@ class Submit:
         self._interrupted = False
         self._instance: str | None = None
         self._task: asyncio.Task[Launched] | None = None
+        self.worth_an_image: Checked | None = None
+        """The job, once it is on a new server that starts from an image without its environment."""
 
     async def run(self) -> Launched | Outcome:
         """An outcome when it was interrupted. Raises SkyliftError when it failed; what had been made is then undone."""
@@ -166,6 +179,7 @@ class Submit:
                 if launched is None:
                     provisioned = await self._provision_and_ship(checked, shipping, undo)
                     launched = await self._launch(checked, provisioned, undo)
+                    self.worth_an_image = checked if checked.may_have_image and checked.image == checked.base else None
             finally:
                 self._instance = undo.instance
             undo.keep()

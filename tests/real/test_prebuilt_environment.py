@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,61 @@ def test_it_is_built_once_and_nobody_can_plant_another(cloud: RealCloud, folder:
     assert taken.stdout == "4.12.1\n"
     assert "as it was built before" in taken.stderr
     cloud.skylift("rm", "builder", "taker")
+
+
+PLANTS = """
+import json, pathlib, subprocess, sys
+pathlib.Path(sys.prefix, "planted").touch()
+subprocess.run(["sudo", "touch", "/etc/planted"], check=True)
+attempt = r'''
+import awscli
+from botocore.exceptions import ClientError
+from botocore.session import Session
+
+ec2, instance = Session().create_client("ec2"), INSTANCE
+for operation, more in (
+    ("create_image", {"InstanceId": instance, "Name": "skylift-environment-" + "a" * 40, "NoReboot": True}),
+    ("create_tags", {"Resources": [instance], "Tags": [{"Key": "skylift:environment", "Value": "a" * 40}]}),
+):
+    try:
+        getattr(ec2, operation)(**more)
+        print("done")
+    except ClientError as error:
+        print(error.response["Error"]["Code"])
+'''
+instance = pathlib.Path("/var/lib/cloud/data/instance-id").read_text().strip()
+subprocess.run(["/usr/bin/python3", "-c", attempt.replace("INSTANCE", repr(instance))], check=True)
+"""
+LOOKS = """
+import pathlib, sys
+from importlib.metadata import version
+print(version("ruff"), pathlib.Path(sys.prefix, "planted").exists(), pathlib.Path("/etc/planted").exists())
+"""
+
+
+def test_a_large_one_is_in_the_image_of_the_next_server(cloud: RealCloud) -> None:
+    """Not as the program left it, but as it was built; and only where all is the same."""
+    s3, folder = cloud.client("s3"), cloud.work / "imaged"
+    folder.mkdir()
+    bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
+
+    def run(name: str, program: str, needs: str) -> tuple[subprocess.CompletedProcess[str], str]:
+        (folder / "job.py").write_text(program)
+        (folder / "requirements.txt").write_text(needs)
+        done = cloud.skylift("run", "--name", name, "job.py", cwd=folder)
+        record = json.load(s3.get_object(Bucket=bucket, Key=f"jobs/{name}/record.json")["Body"])
+        return done, record["image"]
+
+    first, base = run("plants", PLANTS, "ruff==0.14.5\n")
+    assert first.stdout == "UnauthorizedOperation\nUnauthorizedOperation\n"
+    (made,) = cloud.ec2.describe_images(Owners=["self"])["Images"]
+    # Nothing is left of the server that it was made of.
+    assert [each for each in cloud.skylift("ps", "--all").stdout.split() if each.startswith("environment-")] == []
+    second, image = run("looks", LOOKS, "ruff==0.14.5\n")
+    assert (second.stdout, image) == ("0.14.5 False False\n", made["ImageId"])
+    assert "in the server's image" in second.stderr
+    assert "Image" not in second.stderr
+    other, image = run("other", LOOKS.replace("ruff", "humanize"), "humanize==4.12.1\n")
+    assert (other.stdout, image) == ("4.12.1 False False\n", base)
+    cloud.skylift("rm", "plants", "looks", "other")
+    cloud.ec2.deregister_image(ImageId=made["ImageId"], DeleteAssociatedSnapshots=True)

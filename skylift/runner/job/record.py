@@ -123,6 +123,8 @@ def encode_record(
     uv: dict[str, str] | None = None,
     prebuilt: dict[str, Any] | None = None,
     tools: dict[str, Any] | None = None,
+    image: str = "",
+    seal: bool = False,
 ) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
     record: dict[str, Any] = {
@@ -153,6 +155,8 @@ def encode_record(
         **({"uv": uv} if uv is not None else {}),
         **({"prebuilt": prebuilt} if prebuilt is not None else {}),
         **({"map": {"tools": tools}} if job.map is not None else {}),
+        **({"image": image} if image else {}),
+        **({"seal": True} if seal else {}),
     }
     return json.dumps(record, indent=2).encode()
 

@@ -196,7 +196,7 @@ def _status(told: JsonObject) -> Status:
         started=told.moment("started"),
         ended=told.moment("ended"),
         program_seconds=told.number("program_seconds", 0, _LONGEST_RUN),
-        environment=told.one_of("environment", ("kept", "taken", "built")),
+        environment=told.one_of("environment", ("kept", "imaged", "taken", "built")),
         environment_seconds=told.number("environment_seconds", 0, _LONGEST_RUN),
         exit_code=told.integer("exit_code", 0, 255),
         signal=told.text("signal", 16, _SIGNAL),

@@ -126,7 +126,8 @@ class Settings:
     local cloud back that has ended and gives the URL where it is now; None where nothing can. `login_user` is who
     is logged in as where an image has that user; a job's server says who it is there. `billed` is whether servers cost
     money there. `cache` keeps what would take long to make anew. `machine` is None where servers have machines of their
-    own.
+    own. `environment_images` is whether images are made of environments: where snapshots cost nothing, and no image was
+    asked for.
     """
 
     region: str
@@ -143,6 +144,7 @@ class Settings:
     billed: bool = True
     cache: Cache = NOWHERE
     machine: Machine | None = None
+    environment_images: bool = False
 
     def __post_init__(self) -> None:
         if not _REGION_FORM.fullmatch(self.region):

@@ -20,6 +20,7 @@ from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.tags import TAG_JOB, job_of
 from skylift.runner.launch import role
+from skylift.runner.launch.environment_image import environment_images, remove_image, superfluous
 from skylift.runner.launch.fleet import (
     Fleet,
     active_fleets,
@@ -60,6 +61,7 @@ Kind = Literal[
     "uploads",
     "record",
     "environment",
+    "image",
     "input",
     "damaged",
 ]
@@ -150,7 +152,7 @@ class Sweep:
         found += [*self._instances(known, live), *self._roles(known, {each.role for each in live}, roles, profiles)]
         for name in records:
             found += self._objects(known[name])
-        found += [*self._volumes(servers), *self._interfaces(servers), *self._environments()]
+        found += [*self._volumes(servers), *self._interfaces(servers), *self._environments(), *self._images()]
         found += self._groups(known, groups, {group for each in live for group in each.groups})
         found += self._inputs(inputs, uploads, known)
         return [*found, *(damage for each in known.values() for damage in _damages(each))]
@@ -337,6 +339,13 @@ class Sweep:
                 why = "it was built long ago" if place in whole else "it was never whole"
                 remove = partial(self._api.delete_below, bucket, f"{place}/")
                 yield Leftover("environment", place, "-", why, remove=remove)
+
+    def _images(self) -> Iterator[Leftover]:
+        """Images of environments, which belong to no job."""
+        if self._account.settings.environment_images:
+            found = environment_images(self._api, self._account.number)
+            for image, why in superfluous(found, self._now).items():
+                yield Leftover("image", image.id, "-", why, remove=partial(remove_image, self._api, image))
 
     def _price(self, hourly: float | None) -> float | None:
         return hourly if self._account.settings.billed else None

@@ -14,6 +14,7 @@ from skylift.runner.job.job import Job, Spot
 from skylift.runner.job.record import deadline_of
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch import fleet
+from skylift.runner.launch.environment_image import find_environment_image, image_key
 from skylift.runner.launch.image import find_images, pick_image
 from skylift.runner.launch.kept_server import configuration_of, kept_servers
 from skylift.runner.launch.network import find_caller
@@ -68,8 +69,11 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
         fresh = job.fresh or job.map is not None
         compatible = () if fresh else tuple(each for each in kept if each.configuration == configuration)
         tools = await in_thread(_find_tools, account, processor, image) if job.map is not None else None
-        shipment = Shipment(job, deadline, upload, uv, prebuilt, tools.encode() if tools is not None else None)
-        return Checked(account, shipment, image, caller, configuration, compatible, tools)
+        imaged = await in_thread(_find_image, account, job, prebuilt, image, processor)
+        told = tools.encode() if tools is not None else None
+        shipment = Shipment(job, deadline, upload, uv, prebuilt, told, image=imaged or image)
+        more = (configuration, compatible, tools, image)
+        return Checked(account, shipment, imaged or image, caller, *more)
 
 
 def _import_ssh() -> None:
@@ -90,6 +94,16 @@ def _with_types_there(api: Api, spot: Spot | None) -> Spot | None:
 def _find_tools(account: Account, processor: str, image: str) -> Tools:
     uv = None if account.settings.image.has_uv else WHEELS[processor]
     return find_tools(account.api, account.bucket, processor, image, time.time(), uv)
+
+
+def _find_image(
+    account: Account, job: Job, prebuilt: PrebuiltEnvironment | None, base: str, processor: str
+) -> str | None:
+    """The image that has the job's environment. See Checked.may_have_image."""
+    if not account.settings.environment_images or prebuilt is None or not prebuilt.sha256 or job.spot is not None:
+        return None
+    found = find_environment_image(account.api, account.number, image_key(prebuilt, base), processor)
+    return None if found is None else found.id
 
 
 def _find_prebuilt(

@@ -58,10 +58,12 @@ def run_instance(
     image: str,
     user_data: str,
     configuration: str = "",
+    base: str = "",
 ) -> Server:
     """Start the job's server in the first zone that has room. `token` is EC2's client token: a repeated call starts no
     second server. `configuration` is what a later job must have in common with the server to take it over; it is empty
-    for a server that is not kept. Raises LaunchFailed."""
+    for a server that is not kept. `base` is the image that is taken if the other one was removed meanwhile. Raises
+    LaunchFailed."""
     refusal: Refused | None = None
     full: list[str] = []
     for number, (zone, subnet) in enumerate(network.subnets):
@@ -75,6 +77,8 @@ def run_instance(
             if error.code in _NEXT_ZONE:
                 full.append(zone)
                 continue
+            if error.code.startswith("InvalidAMIID.") and base not in ("", image):
+                return run_instance(api, job, f"{token}-base", network, key, role, base, user_data, configuration)
             break
         return parse_server(answer["Instances"][0])
     if refusal is None:

@@ -24,8 +24,10 @@ from skylift.runner.ship.upload import Shipment
 class Checked:
     """A job that may be started. All mistakes that can be found are found by now, and nothing has been made yet.
 
-    `image` is an image's id, and `caller` the IPv4 range that may open SSH. `configuration` is what a kept server must
-    have in common with the job, as one digest. `kept` are the kept servers that have it. `tools` are those of a map.
+    `image` is the id of the image that the job's own server starts from, `base` of the one that was chosen: they differ
+    where there is an image that has the job's environment. `caller` is the IPv4 range that may open SSH.
+    `configuration` is what a kept server must have in common with the job, as one digest.
+    `kept` are the kept servers that have it. `tools` are those of a map.
     """
 
     account: Account
@@ -35,10 +37,18 @@ class Checked:
     configuration: str
     kept: tuple[Server, ...]
     tools: Tools | None = None
+    base: str = ""
 
     @property
     def job(self) -> Job:
         return self.shipment.job
+
+    @property
+    def may_have_image(self) -> bool:
+        """Whether an image may be made of the job's environment. The servers of a spot job start from the image that
+        was chosen: the last of them may be started days later, when another one is gone."""
+        wanted = self.account.settings.environment_images and self.shipment.prebuilt is not None
+        return wanted and self.job.spot is None
 
     @property
     def prefix(self) -> Prefix:

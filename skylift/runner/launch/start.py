@@ -62,6 +62,7 @@ class Start:
             self._checked.image,
             provisioned.user_data,
             self._checked.configuration if self._job.keep else "",
+            self._checked.base,
         )
 
     async def _server_of_fleet(self, provisioned: Provisioned, spot: Spot) -> tuple[Server, str]:

@@ -156,7 +156,8 @@ class Connecting:
 
 def _unshared(shipment: Shipment) -> Shipment:
     """The same shipment, except that a kept server does not share an environment that it builds: other jobs have run
-    on it."""
+    on it. Which image it was started from is not known here."""
+    shipment = replace(shipment, image="")
     prebuilt = shipment.prebuilt
     if prebuilt is None or prebuilt.sha256:
         return shipment

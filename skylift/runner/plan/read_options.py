@@ -30,7 +30,7 @@ class Asked:
     trust_project: bool
 
     def dress(self, settings: Settings) -> Settings:
-        return settings if self.image is None else replace(settings, image=self.image)
+        return settings if self.image is None else replace(settings, image=self.image, environment_images=False)
 
 
 def read_options(options: RunOptions, program: Program, terminal: Terminal | None = None) -> Asked:

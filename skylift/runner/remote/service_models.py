@@ -16,14 +16,14 @@ from skylift.runner.job.cache import Cache
 
 OPERATIONS = {
     "ec2": """
-        AttachInternetGateway AuthorizeSecurityGroupIngress CreateInternetGateway CreateRoute CreateSecurityGroup
-        CreateFleet CreateLaunchTemplate CreateSubnet CreateTags CreateVpc CreateVpcEndpoint DeleteFleets
-        DeleteLaunchTemplate DeleteNetworkInterface DeleteSecurityGroup DeleteVolume DescribeFleetHistory DescribeFleets
-        DescribeLaunchTemplates
-        DescribeAvailabilityZones DescribeImages DescribeInstanceTypes DescribeInstances DescribeInternetGateways
-        DescribeKeyPairs DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets
-        DescribeSpotPriceHistory DescribeVolumes DescribeVpcEndpoints DescribeVpcs GetConsoleOutput ImportKeyPair
-        RunInstances TerminateInstances
+        AttachInternetGateway AuthorizeSecurityGroupIngress CreateFleet CreateImage CreateInternetGateway
+        CreateLaunchTemplate CreateRoute CreateSecurityGroup CreateSubnet CreateTags CreateVpc CreateVpcEndpoint
+        DeleteFleets DeleteLaunchTemplate DeleteNetworkInterface DeleteSecurityGroup DeleteVolume
+        DeregisterImage DescribeAvailabilityZones DescribeFleetHistory DescribeFleets DescribeImages
+        DescribeInstanceTypes DescribeInstances DescribeInternetGateways DescribeKeyPairs
+        DescribeLaunchTemplates DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups
+        DescribeSpotPriceHistory DescribeSubnets DescribeVolumes DescribeVpcEndpoints DescribeVpcs
+        GetConsoleOutput ImportKeyPair RunInstances TerminateInstances
     """.split(),
     "ec2-instance-connect": ["SendSSHPublicKey"],
     "iam": """

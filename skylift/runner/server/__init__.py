@@ -68,6 +68,8 @@ record.json, where what is marked * may be missing:
     map*                                {"tools"} of a map, whose program is our own (map_server.py) and has more in the
                                         prefix (runner/map/__init__.py): where Dask comes from (tool_environment.py)
     keep, instance_type                 seconds that the server stays after the end, and its type
+    image*                              the id of the image that the server was started from
+    seal*                               whether there is no program: the server is for an image (see seal.py)
 
 status.json:
 
@@ -81,7 +83,8 @@ status.json:
                                         of a program that is started again, from the first time to the end of the last
     tries                               with retry: what came of the program each time that it was started, as far as it
                                         has ended (see retries.py)
-    environment, environment_seconds    kept, taken or built, where one was asked for, and how long that took
+    environment, environment_seconds    kept, imaged, taken or built, where one was asked for, and how long
+                                        that took
     exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
                                         environment that could not be made, 122 for a server that was rebooted,
                                         121 for a program that the kernel ended for want of memory,

@@ -1,4 +1,5 @@
-"""The environment that an earlier job has left on a kept server, for a next job that needs the same one.
+"""The environment that an earlier job has left on a kept server, for a next job that needs the same one; or that is in
+the server's image.
 
 A program may change its environment, for example with `pip install`. So the environment is noted before the program
 starts, and the next job uses it only if it was unchanged when the job ended.
@@ -26,7 +27,8 @@ class CachedEnvironment:
         self._lock: Optional[str] = None
 
     def find(self) -> Optional[Dict[str, Any]]:
-        """{"recipe", "lock"} if the environment here is the wanted one. Removes the mark until the job has ended."""
+        """{"recipe", "lock", "imaged"*} if the environment here is the wanted one. Removes the mark until the job has
+        ended."""
         with contextlib.suppress(FileNotFoundError):
             found: Dict[str, Any] = json.loads(self._mark.read_text())
             self._mark.unlink()
@@ -41,6 +43,10 @@ class CachedEnvironment:
             shutil.rmtree(str(self._cache), ignore_errors=True)
         elif self._recipe:
             self._mark.write_text(json.dumps({"recipe": self._recipe, "lock": self._lock}))
+
+    def mark_imaged(self, lock: Optional[str]) -> None:
+        """For the servers that start from an image of this one."""
+        self._mark.write_text(json.dumps({"recipe": self._recipe, "lock": lock, "imaged": True}))
 
     def _look(self) -> str:
         """A digest of the properties of each file that a write would change. Compiled files next to their sources do

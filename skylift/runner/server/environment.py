@@ -24,6 +24,11 @@ FAILED = 123
 """The exit code of a job whose environment could not be made."""
 
 
+def environment_folders(login: Login) -> List[Path]:
+    """The folders of an environment: its own, and that of Pythons which uv has downloaded for it."""
+    return [login.home / ".skylift-venv", login.home / ".local/share/uv/python"]
+
+
 class Environment:
     """`make` builds the environment that the record asks for. `python` and `bin` are its paths."""
 
@@ -41,13 +46,14 @@ class Environment:
 
     @property
     def folders(self) -> List[Path]:
-        """The folders of an environment: its own, and that of Pythons which uv has downloaded for it."""
-        return [self._venv, self._login.home / ".local/share/uv/python"]
+        return environment_folders(self._login)
 
     def make(self, prebuilt: Optional[PrebuiltEnvironment], cached: CachedEnvironment) -> str:
-        """Make the environment. Returns `kept` (left by an earlier job), `taken` (from the bucket) or `built`."""
+        """Make the environment. Returns `kept` (left by an earlier job), `imaged` (in the server's image), `taken`
+        (from the bucket) or `built`."""
         self.enter()
-        how, found = "kept", cached.find()
+        found = cached.find()
+        how = "imaged" if found is not None and found.get("imaged") else "kept"
         if found is None:
             how, found = "taken", prebuilt.take() if prebuilt is not None else None
         if found is None:

@@ -62,6 +62,7 @@ class JobRecord(NamedTuple):
     retry: Optional[RetryPlan]
     tools: Optional[Dict[str, Any]]
     keep: float
+    seal: bool
 
     @classmethod
     def parse(cls, text: bytes) -> JobRecord:
@@ -94,6 +95,7 @@ class JobRecord(NamedTuple):
                 retry=None if retry is None else RetryPlan.parse(retry),
                 tools=found["map"]["tools"] if found.get("map") else None,
                 keep=found["keep"],
+                seal=bool(found.get("seal")),
             )
         except KeyError as error:
             raise Refused(200, "the record has no %s" % error) from None

@@ -31,6 +31,7 @@ from skylift.runner.server.preparation import Preparation, Prepared
 from skylift.runner.server.program import Program
 from skylift.runner.server.recovery import Concluded, Delivered, Recovery
 from skylift.runner.server.running import clear_up, go_on_trying, start_program, take_up
+from skylift.runner.server.seal import seal
 from skylift.runner.server.session import Session
 from skylift.runner.server.spot_notice import how_bought
 from skylift.runner.server.status import State, Status, now_iso
@@ -137,6 +138,9 @@ class Supervisor:
                 found = take_up(session, recovery)
             elif recovery.tries:
                 found = go_on_trying(session, recovery)
+            elif session.record.seal:
+                clear_up(session, recovery)
+                found = seal(session)
             else:
                 clear_up(session, recovery)
                 prepared = Preparation(session).run()

@@ -61,6 +61,15 @@ def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float)
     return PrebuiltEnvironment(base + secrets.token_hex(6))
 
 
+def stored_environment(api: Api, bucket: str, place: str) -> tuple[PrebuiltEnvironment, int] | None:
+    """The environment at a place, and the bytes that its files take; None until it is whole."""
+    objects = api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{place}/")
+    sizes = {str(each["Key"]).removeprefix(f"{place}/"): int(each["Size"]) for each in objects}
+    sha256 = _read_pin(api.get(bucket, f"{place}/pin.json")) if "index.json" in sizes else ""
+    size = sum(size for name, size in sizes.items() if name.startswith("pack-"))
+    return (PrebuiltEnvironment(place, sha256), size) if sha256 else None
+
+
 def _read_pin(content: bytes | None) -> str:
     """The digest of the index; empty when the server has written something else."""
     try:

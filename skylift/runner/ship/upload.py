@@ -57,7 +57,8 @@ class Upload:
 @dataclass(frozen=True)
 class Shipment:
     """Everything that a job's server gets from S3: the inputs, uv if its image has none, and an environment that was
-    built before. `tools` are those of a map, as its record has them. `deadline` is in seconds since the epoch."""
+    built before. `tools` are those of a map, as its record has them. `deadline` is in seconds since the epoch. `image`
+    is what its own server starts from; with `seal`, the server has no program, and an image is made of it."""
 
     job: Job
     deadline: int
@@ -65,6 +66,8 @@ class Shipment:
     uv: Wheel | None
     prebuilt: PrebuiltEnvironment | None
     tools: dict[str, Any] | None = None
+    image: str = ""
+    seal: bool = False
 
     def record(self) -> bytes:
         return encode_record(
@@ -76,6 +79,8 @@ class Shipment:
             uv={"key": self.uv.key, "sha256": self.uv.sha256} if self.uv is not None else None,
             prebuilt=self.prebuilt.encode() if self.prebuilt is not None else None,
             tools=self.tools,
+            image=self.image,
+            seal=self.seal,
         )
 
 

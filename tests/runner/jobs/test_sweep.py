@@ -20,6 +20,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import STARTING, Sweep
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.environment_image import OLDEST, make_request
 from skylift.runner.launch.server import live_servers, terminate
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
@@ -95,6 +96,33 @@ def test_a_stopped_server_of_which_everything_has_come_is_left_over(left: Left) 
         left.status(job, **more)
         left.api.call("ec2", "stop_instances", InstanceIds=[left.server(job)])
     assert left.found() == {("instance", "come", "its job has ended (succeeded)")}
+
+
+def test_images_of_environments_that_are_too_old_or_too_many(left: Left) -> None:
+    """Where no images are made of environments, none is looked for."""
+    made = []
+    for key in ("a" * 40, "b" * 40):
+        request = make_request(left.server("x"), key, "ami-1")
+        # moto gives a snapshot no tags.
+        request["TagSpecifications"] = [
+            each for each in request["TagSpecifications"] if each["ResourceType"] == "image"
+        ]
+        made.append(left.api.call("ec2", "create_image", **request)["ImageId"])
+    left.api.call("ec2", "create_image", InstanceId=left.server("x"), Name="the user's own")
+    left.record("x")
+    long = {("image", "-", "it was made long ago")}
+    assert long.isdisjoint(left.found(OLDEST + 60))
+    settings = replace(left.account.settings, environment_images=True)
+    account = replace(left.account, settings=settings)
+    assert [each for each in Sweep(account).find() if each.kind == "image"] == []
+    found = [each for each in Sweep(account, time.time() + OLDEST + 60).find() if each.kind == "image"]
+    assert {(each.kind, each.job, each.why) for each in found} == long
+    assert sorted(each.id for each in found) == sorted(made)
+    for each in found:
+        each.remove()
+    assert [each["Name"] for each in left.api.call("ec2", "describe_images", Owners=["self"])["Images"]] == [
+        "the user's own"
+    ]
 
 
 def test_inputs_stay_as_long_as_a_job_is_known_that_was_given_them(left: Left) -> None:

@@ -52,6 +52,17 @@ def start(answers: Answers, job: Job) -> launch.Server:
     return launch.run_instance(answers, job, "token", NETWORK, KEY, ROLE, "ami-1", "#!data")  # type: ignore[arg-type]
 
 
+def test_an_image_that_was_removed_meanwhile_is_replaced_by_the_one_below_it(job: Job) -> None:
+    gone = refused("InvalidAMIID.Unavailable")
+    answers = Answers(gone, "i-1")
+    more = (NETWORK, KEY, ROLE, "ami-environment", "#!data", "", "ami-base")
+    assert launch.run_instance(answers, job, "token", *more).instance == "i-1"  # type: ignore[arg-type]
+    assert [each["ImageId"] for each in answers.requests] == ["ami-environment", "ami-base"]
+    assert len({each["ClientToken"] for each in answers.requests}) == 2
+    with pytest.raises(LaunchFailed, match="InvalidAMIID"):
+        launch.run_instance(Answers(gone, gone), job, "token", *more)  # type: ignore[arg-type]
+
+
 def refused(code: str, message: str = "no") -> Refused:
     return Refused(code, message, "run_instances", ADVICE.get(code, ""))
 

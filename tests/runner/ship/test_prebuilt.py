@@ -26,6 +26,24 @@ PLACE = "envs/recipe/ami-1/0001"
 
 
 @pytest.fixture
+def seals(shipped: Shipped, uv: Machine) -> Any:
+    def seal(prebuilt: PrebuiltEnvironment) -> dict[str, Any]:
+        """A server of which an image is made, with nothing of an earlier job but what images have."""
+        uv.kill()
+        for each in ("job", ".skylift-venv"):
+            shutil.rmtree(uv.home / each, ignore_errors=True)
+        shutil.rmtree(uv.root / "var", ignore_errors=True)
+        (uv.home / ".ssh").mkdir(exist_ok=True)
+        (uv.home / ".ssh/authorized_keys").write_text("ssh-ed25519 AAAA of the builder's user")
+        shipped.ship_order(Order(Program("command", "touch", ("ran",))), prebuilt=prebuilt.encode(), seal=True)
+        shipped.boot()
+        uv.wait()
+        return shipped.status()
+
+    return seal
+
+
+@pytest.fixture
 def boots(shipped: Shipped, uv: Machine) -> Any:
     def boot(prebuilt: PrebuiltEnvironment, *, without_uv: bool = False, **order: Any) -> dict[str, Any]:
         """One job after the other on the same machine, each with a home that is new but for its own files."""
@@ -45,6 +63,44 @@ def boots(shipped: Shipped, uv: Machine) -> Any:
 
 def pinned(shipped: Shipped) -> PrebuiltEnvironment:
     return PrebuiltEnvironment(PLACE, json.loads(shipped.read(f"{PLACE}/pin.json") or b"{}")["sha256"])
+
+
+def test_a_sealed_server_has_the_environment_and_no_program_has_run(
+    shipped: Shipped, uv: Machine, boots: Any, seals: Any
+) -> None:
+    """It is as if it were an image: the next job on it, which is not a kept server's, finds what it needs."""
+    (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    (shipped.folder / "job.py").write_text(PROGRAM)
+    assert boots(PrebuiltEnvironment(PLACE))["environment"] == "built"
+    trusted = pinned(shipped)
+    status = seals(trusted)
+    assert (status["state"], status.get("started")) == ("succeeded", None), uv.console()
+    assert not (uv.home / "job").exists()
+    assert not (uv.home / ".ssh/authorized_keys").exists()
+    shipped.put(f"{PLACE}/index.json", b"it is not read again")
+    uv.kill()
+    shipped.ship_order(Order(Program("script", "job.py")), prebuilt=trusted.encode())
+    shipped.boot()
+    uv.wait()
+    assert (shipped.status()["state"], shipped.status()["environment"]) == ("succeeded", "imaged"), uv.console()
+    assert shipped.stream("stdout") == b"1.0 True\n"
+
+
+def test_a_server_is_not_sealed_with_another_environment_than_the_pinned_one(
+    shipped: Shipped, uv: Machine, boots: Any, seals: Any
+) -> None:
+    """Nor is it built there, which would run what packages bring along."""
+    (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    (shipped.folder / "job.py").write_text(PROGRAM)
+    boots(PrebuiltEnvironment(PLACE))
+    trusted = pinned(shipped)
+    pack = shipped.read(f"{PLACE}/pack-00000") or b""
+    shipped.put(f"{PLACE}/pack-00000", pack.replace(b"VERSION = '1.0'", b"VERSION = '6.6'"))
+    status = seals(trusted)
+    assert (status["state"], status["exit_code"]) == ("broken", 125), uv.console()
+    assert "cannot be had" in status["reason"]
+    assert not (uv.home / ".skylift-venv").exists()
+    assert not (uv.root / "var/lib/skylift/environment").exists()
 
 
 HEADER = '# /// script\n# requires-python = ">=3.9"\n# dependencies = ["leaf<2"]\n# ///\n'

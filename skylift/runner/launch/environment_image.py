@@ -1,0 +1,108 @@
+"""Images that have a job's environment, so that its server need not fetch and unpack it.
+
+Such an image is the image that was chosen, with one environment that was built before. It is found by its name, which
+is a digest of everything that is in it; the tag says that skylift has made it. Only who may call CreateImage in this
+account can give an image both: a job's role cannot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.errors import Refused
+from skylift.runner.remote.api import Api
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment
+from skylift.runner.text.duration import moment
+
+TAG_ENVIRONMENT = "skylift:environment"
+MOST = 4
+"""Images in an account and region. Here, each takes the disk of its environment."""
+OLDEST = 30 * 86400
+"""Seconds after which an image is removed. An environment is kept in the bucket as long."""
+
+_LAYOUT = 1
+"""The version of what is in an image. One of another version is not found."""
+_NAME = "skylift-environment-"
+_KEY = re.compile(r"[0-9a-f]{40}")
+_ID = re.compile(r"ami-[0-9a-f]{8,17}")
+
+
+@dataclass(frozen=True)
+class EnvironmentImage:
+    """`key` is the digest of what is in it, `state` is EC2's, `created` in seconds since the epoch."""
+
+    id: str
+    key: str
+    state: str
+    processor: str
+    created: float
+
+
+def image_key(prebuilt: PrebuiltEnvironment, base: str) -> str:
+    """`base` is the image below. The place names the environment's recipe, the digest its files."""
+    parts = json.dumps([_LAYOUT, prebuilt.place.rpartition("/")[0], prebuilt.sha256, base])
+    return hashlib.sha256(parts.encode()).hexdigest()[:40]
+
+
+def find_environment_image(api: Api, account: str, key: str, processor: str) -> EnvironmentImage | None:
+    """The image of this key that servers can start from."""
+    found = [each for each in environment_images(api, account, key) if each.state == "available"]
+    return next((each for each in found if each.processor == processor), None)
+
+
+def environment_images(api: Api, account: str, key: str = "*") -> list[EnvironmentImage]:
+    """All of the account's own, or those of one key, newest first; in any state."""
+    filters = [{"Name": "name", "Values": [f"{_NAME}{key}"]}]
+    answer = api.call("ec2", "describe_images", Owners=["self"], Filters=filters)["Images"]
+    parsed = (_parse(each, account) for each in answer)
+    found = [each for each in parsed if each is not None and key in ("*", each.key)]
+    return sorted(found, key=lambda each: (each.created, each.id), reverse=True)
+
+
+def _parse(found: Mapping[str, Any], account: str) -> EnvironmentImage | None:
+    """None for what is not skylift's: anybody may give an image a name, and a shared one may have any tag."""
+    key = str(found.get("Name", "")).removeprefix(_NAME)
+    tagged = [each.get("Value") for each in found.get("Tags", []) if each.get("Key") == TAG_ENVIRONMENT]
+    image = str(found.get("ImageId", ""))
+    ours = found.get("OwnerId") == account and not found.get("Public") and tagged == [key]
+    if not (ours and _KEY.fullmatch(key) and _ID.fullmatch(image)):
+        return None
+    try:
+        created = moment(str(found.get("CreationDate", "")))
+    except ValueError:
+        return None
+    return EnvironmentImage(image, key, str(found.get("State", "")), str(found.get("Architecture", "")), created)
+
+
+def make_request(instance: str, key: str, base: str) -> dict[str, Any]:
+    """The exact parameters of CreateImage. The server has written all to its disk, and goes on meanwhile."""
+    tags = [{"Key": "Name", "Value": "skylift environment"}, {"Key": TAG_ENVIRONMENT, "Value": key}]
+    return {
+        "InstanceId": instance,
+        "Name": f"{_NAME}{key}",
+        "Description": f"A Python environment of skylift on {base}",
+        "NoReboot": True,
+        "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")],
+    }
+
+
+def superfluous(images: list[EnvironmentImage], now: float) -> dict[EnvironmentImage, str]:
+    """Which of these, newest first, are not kept, and why."""
+    whole = [each for each in images if each.state == "available"]
+    found = {each: "it could not be made" for each in images if each.state in ("failed", "invalid", "error")}
+    found |= {each: "it was made long ago" for each in whole if now - each.created > OLDEST}
+    return found | dict.fromkeys(whole[MOST:], f"there are {MOST} newer ones")
+
+
+def remove_image(api: Api, image: EnvironmentImage) -> None:
+    """With its snapshot. Servers that were started from it are not affected."""
+    try:
+        api.call("ec2", "deregister_image", ImageId=image.id, DeleteAssociatedSnapshots=True)
+    except Refused as error:
+        if not error.code.startswith("InvalidAMIID."):
+            raise

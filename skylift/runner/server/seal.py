@@ -1,0 +1,40 @@
+"""A server that an image is made of: it has one environment, and no program has run on it.
+
+The environment comes from the bucket, where its digest is known, and nothing of it is run here. If it cannot be had,
+there is no image: to build it would run code of packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from skylift.runner.server.cached_environment import CachedEnvironment
+from skylift.runner.server.environment import environment_folders
+from skylift.runner.server.outcome import Ended, Outcome
+from skylift.runner.server.prebuilt import PrebuiltEnvironment
+from skylift.runner.server.recovery import Concluded
+from skylift.runner.server.session import Session
+from skylift.runner.server.status import State
+
+
+def seal(session: Session) -> Concluded:
+    """Raises Ended when the environment cannot be had."""
+    context, login, named = session.context, session.context.login, session.record.prebuilt
+    session.status.set(state=State.ENVIRONMENT)
+    if not named:
+        raise Ended(State.BROKEN, "The record names no environment for the image.")
+    folders, recipe = environment_folders(login), named["place"].rpartition("/")[0]
+    found = PrebuiltEnvironment(context.place(named["place"]), named, login, folders).take()
+    if found is None:
+        raise Ended(State.BROKEN, "The environment for the image cannot be had from the bucket.")
+    mark = context.root / "var/lib/skylift/environment"
+    CachedEnvironment(mark, folders, login.home / ".cache/uv", recipe).mark_imaged(found["lock"])
+    # Whoever may log in here need not be who may log in to a server of the image.
+    for own in (login.home, context.root / "root"):
+        with contextlib.suppress(FileNotFoundError):
+            (own / ".ssh/authorized_keys").unlink()
+    with contextlib.suppress(FileNotFoundError):
+        os.truncate(str(context.root / "etc/machine-id"), 0)
+    os.sync()
+    return Concluded(Outcome(State.SUCCEEDED, "The server has the environment, and nothing else.", 0), {})

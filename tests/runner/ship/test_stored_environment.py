@@ -1,0 +1,28 @@
+"""When an environment in the bucket is whole, and how large it is."""
+
+from __future__ import annotations
+
+import json
+
+from shipped_job import Shipped
+
+from skylift.runner.job.record import bucket_name
+from skylift.runner.job.settings import Settings
+from skylift.runner.remote.api import Api
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment, stored_environment
+
+PLACE = "envs/recipe/ami-1/0001"
+
+
+def test_it_is_whole_with_its_index_and_its_pin(shipped: Shipped, api: Api, settings: Settings) -> None:
+    bucket = bucket_name(str(settings.account), settings.region)
+    shipped.put(f"{PLACE}/pack-00000", bytes(3))
+    shipped.put(f"{PLACE}/pack-00001", bytes(4))
+    shipped.put(f"{PLACE}1/index.json", b"another place")
+    assert stored_environment(api, bucket, PLACE) is None
+    shipped.put(f"{PLACE}/index.json", b"{}")
+    assert stored_environment(api, bucket, PLACE) is None
+    shipped.put(f"{PLACE}/pin.json", b"what a server may write")
+    assert stored_environment(api, bucket, PLACE) is None
+    shipped.put(f"{PLACE}/pin.json", json.dumps({"sha256": "a" * 64}).encode())
+    assert stored_environment(api, bucket, PLACE) == (PrebuiltEnvironment(PLACE, "a" * 64), 7)
