@@ -81,6 +81,12 @@ def departures(value: Any, shape: Shape, path: str) -> Iterator[str]:
             return
         for index, item in enumerate(value):
             yield from departures(item, shape.member, f"{path}[{index}]")
+    elif shape.type_name == "map":
+        if not isinstance(value, dict):
+            yield f"{path} is {value!r}, not a map"
+            return
+        for name, item in value.items():
+            yield from departures(item, shape.value, f"{path}[{name}]")
     elif not isinstance(value, PYTHON_TYPES[shape.type_name]) or (
         isinstance(value, bool) != (shape.type_name == "boolean")
     ):

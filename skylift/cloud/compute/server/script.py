@@ -2,6 +2,7 @@
 
 ScriptError
 +-- ServerOff      the server does not run, or has ended meanwhile
++-- Unheard        the server runs, and said nothing at all: it may be held for a snapshot
 +-- Unanswered     the server runs, and has not said how the script ended
 +-- Closing        this process is about to end; the script goes on
 """
@@ -34,6 +35,10 @@ class ScriptError(ComputeError):
 
 class ServerOff(ScriptError):
     """The server does not run, or has ended meanwhile."""
+
+
+class Unheard(ScriptError):
+    """The server runs, and said nothing at all. One that is held for the moment of a snapshot takes no programs."""
 
 
 class Unanswered(ScriptError):
@@ -90,8 +95,8 @@ class Scripts:
                 if stream is not None:
                     stream.close()
             process.wait()
-        if not answer and not self._runs(server_id):
-            raise ServerOff(f"{server_id} does not run")
+        if not answer and what == "run":
+            raise Unheard("the server said nothing") if self._runs(server_id) else ServerOff("the server does not run")
         return answer
 
     def _answer(self, process: subprocess.Popen[bytes], given: bytes, deadline: float) -> bytes:

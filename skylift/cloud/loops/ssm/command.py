@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from skylift.cloud.compute.error import ComputeError
-from skylift.cloud.compute.server.script import Closing, ServerOff
+from skylift.cloud.compute.server.script import Closing, ServerOff, Unheard
 from skylift.cloud.domain.command import (
     STDERR,
     STDOUT,
@@ -39,7 +39,9 @@ log = logging.getLogger(__name__)
 MARGIN = timedelta(milliseconds=50)
 """So that a time has come when the clock that was set for it goes off."""
 AGAIN = 1.0
-"""Seconds after which a server is asked again whose end is about to be noted."""
+"""Seconds after which a server is asked again whose end is about to be noted, or that is held for a moment."""
+TRIES = 10
+"""How often a server is asked that runs and says nothing."""
 AT_ONCE = 64
 """Scripts that are waited for at the same time, of all commands; each has a thread."""
 STEP_SUCCEEDED = 168
@@ -90,6 +92,8 @@ class CommandLoop:
         self._lock = threading.Lock()
         self._begun: set[str] = set()
         """What a thread of this process is at."""
+        self._unheard: Counter[str] = Counter()
+        """How often in a row a server said nothing."""
 
     def step(self) -> None:
         with self._database.read() as tx:
@@ -186,11 +190,18 @@ class CommandLoop:
                 # Its end is about to be noted, or its start: it is asked again then.
                 self._wake_in(AGAIN)
                 return
+            except Unheard as error:
+                self._unheard[key] += 1
+                if self._unheard[key] < TRIES:
+                    self._wake_in(AGAIN)
+                    return
+                end = ScriptEnd("lost", -1, "", str(error))
             except ComputeError as error:
                 log.error("command %s: %s: %s", command_id, instance_id, error)
                 end = ScriptEnd("lost", -1, "", str(error))
             if end.how == "exited" and end.code == STEP_SUCCEEDED:
                 end = replace(end, stdout=end.stdout + _MARKED, stderr="")
+            del self._unheard[key]
             self._end(each, *_outcome(end), end)
         finally:
             with self._lock:

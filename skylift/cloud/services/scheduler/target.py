@@ -35,6 +35,7 @@ TARGETS = {
     "ec2:stopInstances": ("ec2", "StopInstances"),
     "ec2:terminateInstances": ("ec2", "TerminateInstances"),
     "ssm:putParameter": ("ssm", "PutParameter"),
+    "ssm:sendCommand": ("ssm", "SendCommand"),
 }
 """By how a target's ARN spells them: the service and the operation. All others are refused by name."""
 

@@ -248,6 +248,17 @@ def test_a_schedule_that_is_removed_or_changed_is_not_invoked_for_what_was(scene
     assert scene.pending == []
 
 
+def test_a_schedule_runs_a_command_as_far_as_its_role_may(scene: SchedulerScene) -> None:
+    role = scene.make_role("commands", allow("ssm:SendCommand"))
+    to = [{"Key": "tag:role", "Values": ["web"]}]
+    text = json.dumps({"DocumentName": "AWS-RunShellScript", "Targets": to, "Parameters": {"commands": ["date"]}})
+    arn = "arn:aws:scheduler:::aws-sdk:ssm:sendCommand"
+    scene.create("at(2026-11-25T13:00:00)", Target={"Arn": arn, "RoleArn": role, "Input": text})
+    scene.pass_time(hours=1)
+    (sent,) = scene.ask("ssm", "ListCommands")["Commands"]
+    assert sent["Parameters"] == {"commands": ["date"]}
+
+
 def test_other_operations_are_invoked_too(scene: SchedulerScene) -> None:
     role = scene.make_role("parameters", allow("ssm:PutParameter"))
     text = json.dumps({"Name": "/last", "Value": "<aws.scheduler.schedule-arn>", "Type": "String"})

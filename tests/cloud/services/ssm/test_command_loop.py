@@ -10,9 +10,9 @@ import pytest
 from command_scene import Scene
 from ec2_fixtures import Cloud
 
-from skylift.cloud.compute.server.script import Closing, ServerOff, Unanswered
+from skylift.cloud.compute.server.script import Closing, ServerOff, Unanswered, Unheard
 from skylift.cloud.domain.command import Script, ScriptEnd
-from skylift.cloud.loops.ssm.command import CommandLoop, Rules
+from skylift.cloud.loops.ssm.command import TRIES, CommandLoop, Rules
 from skylift.cloud.services.ssm import document
 from skylift.cloud.store.command import forget_commands
 
@@ -159,6 +159,29 @@ def test_a_server_that_goes_off_meanwhile_is_asked_again(scene: Looped) -> None:
     scene.machines.ends[server] = ScriptEnd("lost", -1, "before", "")
     scene.settle()
     assert scene.invocation(command, server)["Status"] == "Failed"
+
+
+def test_a_server_that_is_held_for_a_moment_is_asked_again(scene: Looped) -> None:
+    """A snapshot of its disk holds it: the runtime begins no program in it then."""
+    server = scene.server()
+    scene.machines.ends[server] = Unheard("nothing")
+    command = scene.send(server)
+    scene.settle()
+    assert scene.invocation(command, server)["Status"] == "InProgress"
+    scene.machines.ends[server] = GOOD
+    scene.settle()
+    assert scene.invocation(command, server)["Status"] == "Success"
+
+
+def test_one_that_never_says_anything_has_failed(scene: Looped) -> None:
+    server = scene.server()
+    scene.machines.ends[server] = Unheard("nothing was said")
+    command = scene.send(server)
+    for _ in range(TRIES):
+        scene.settle()
+    told = scene.invocation(command, server)
+    assert (told["Status"], told["StandardErrorContent"]) == ("Failed", "nothing was said")
+    assert len(scene.machines.asked) == TRIES
 
 
 def test_no_more_at_once_than_was_asked_for(scene: Looped) -> None:
