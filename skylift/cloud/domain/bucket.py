@@ -38,6 +38,9 @@ class Spool:
     md5: str
     checksums: dict[str, str] = field(default_factory=dict)
     data: bytes | None = field(default=None, repr=False)
+    crc64nvme: str = "AAAAAAAAAAA="
+    """In base64. S3 computes it whatever the client sends: where an upload names no algorithm, its object's checksum is
+    made of those of its parts."""
     _taken: Event = field(default_factory=Event, repr=False, compare=False)
 
     def take(self) -> None:

@@ -138,7 +138,7 @@ class Memory:
             raise too_big()
         self._data += data
 
-    def keep(self, size: int, md5: str, checksums: dict[str, str]) -> Payload:
+    def keep(self, size: int, md5: str, checksums: dict[str, str], crc64nvme: str) -> Payload:
         return bytes(self._data)
 
     def discard(self) -> None:
@@ -157,9 +157,9 @@ class SmallBody:
     def write(self, data: memoryview) -> None:
         self._data += data
 
-    def keep(self, size: int, md5: str, checksums: dict[str, str]) -> Payload:
+    def keep(self, size: int, md5: str, checksums: dict[str, str], crc64nvme: str) -> Payload:
         _leave_room(self._directory, size)
-        return Spool("", size, md5, checksums, bytes(self._data))
+        return Spool("", size, md5, checksums, bytes(self._data), crc64nvme)
 
     def discard(self) -> None:
         self._data.clear()
@@ -189,7 +189,7 @@ class SpoolFile:
             except OSError as error:
                 raise _disk_full(error) from error
 
-    def keep(self, size: int, md5: str, checksums: dict[str, str]) -> Payload:
+    def keep(self, size: int, md5: str, checksums: dict[str, str], crc64nvme: str) -> Payload:
         assert self._file is not None, "a body is kept once"
         try:
             os.fsync(self._file)
@@ -198,7 +198,7 @@ class SpoolFile:
         except OSError as error:
             raise _disk_full(error) from error
         self._close()
-        self._kept = Spool(self._path.name, size, md5, checksums)
+        self._kept = Spool(self._path.name, size, md5, checksums, None, crc64nvme)
         return self._kept
 
     def discard(self) -> None:
@@ -235,7 +235,8 @@ class Receiver:
         self._size = 0
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._checksums = {name: checksum.start(name) for name in self._algorithms()}
+        own = [DEFAULT_CHECKSUM] if sink.stored else []
+        self._checksums = {name: checksum.start(name) for name in dict.fromkeys([*self._algorithms(), *own])}
         self._hash_sha256 = announced.sha256 is not None or not sink.stored
         self._hash_md5 = announced.md5 is not None or sink.stored
         self._decoder = self._make_decoder(signatures)
@@ -273,7 +274,8 @@ class Receiver:
             raise ServiceError("BadDigest", "The Content-MD5 you specified did not match what we received.")
         computed = {name: checksum.encoded(running) for name, running in self._checksums.items()}
         self._compare(computed, trailers)
-        return self._sink.keep(self._size, self._md5.hexdigest(), computed)
+        kept = {name: computed[name] for name in self._algorithms()}
+        return self._sink.keep(self._size, self._md5.hexdigest(), kept, computed.get(DEFAULT_CHECKSUM, ""))
 
     def discard(self) -> None:
         self._sink.discard()

@@ -186,11 +186,13 @@ class Account:
     def spool(self, data: bytes, **checksums: str) -> Spool:
         """A request body as wire leaves it: in memory where it is small, else a file."""
         md5 = hashlib.md5(data).hexdigest()
+        own = checksum.start("CRC64NVME")
+        own.update(data)
         if len(data) <= self.largest_in_row:
-            return Spool("", len(data), md5, checksums, data)
+            return Spool("", len(data), md5, checksums, data, checksum.encoded(own))
         name = secrets.token_hex(8)
         (self.directory / "objects" / name).write_bytes(data)
-        return Spool(name, len(data), md5, checksums)
+        return Spool(name, len(data), md5, checksums, None, checksum.encoded(own))
 
     def put(self, bucket: str, key: str, data: bytes = b"", **params: Any) -> dict[str, Any]:
         return self.s3("PutObject", Bucket=bucket, Key=key, Body=self.spool(data), **params)

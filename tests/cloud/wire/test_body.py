@@ -257,7 +257,7 @@ def test_a_file_stays_when_it_was_taken(tmp_path: Path) -> None:
     for take in (False, True):
         sink = SpoolFile(tmp_path)
         sink.write(memoryview(b"x"))
-        body = sink.keep(1, "", {})
+        body = sink.keep(1, "", {}, "")
         assert isinstance(body, Spool)
         if take:
             body.take()

@@ -16,6 +16,8 @@ from skylift.cloud.domain.bucket import Extent
 from skylift.cloud.store.content import read
 from skylift.cloud.store.database import Tx
 
+DEFAULT_ALGORITHM = "CRC64NVME"
+"""What S3 gives an object whose uploader chose nothing."""
 ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5")
 
 

@@ -383,10 +383,10 @@ def _delete(tx: Tx, bucket: Bucket, item: _Named, condition: str | None) -> s3.D
 
 
 def _parts(found: Object, params: s3.GetObjectAttributesRequest) -> s3.GetObjectAttributesParts | None:
-    """S3 counts the parts of every multipart object, and lists them when they have checksums of their own."""
+    """S3 counts the parts of every multipart object, and lists them where the checksum is made of theirs."""
     if not found.parts:
         return None
-    if not found.parts[0].checksums:
+    if not found.parts[0].checksums or found.checksum_type != "COMPOSITE":
         return {"TotalPartsCount": len(found.parts)}
     limit, after = checked_limit(params.get("MaxParts"), "max-parts"), params.get("PartNumberMarker", 0)
     following = [part for part in found.parts if part.number > after]

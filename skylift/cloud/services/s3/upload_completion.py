@@ -13,6 +13,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3.checksum import (
+    DEFAULT_ALGORITHM,
     combined,
     composite,
     described_checksums,
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 SMALLEST_PART = 5 << 20
 _MD5 = re.compile(r"[0-9a-f]{32}")
-DEFAULT_ALGORITHM = "CRC64NVME"
-"""What S3 gives an object whose uploader chose nothing."""
 
 
 def complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) -> s3.CompleteMultipartUploadOutput:
@@ -67,7 +66,9 @@ def complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) 
         metadata=upload.metadata,
         checksums=checksums,
         checksum_type=checksum_type,
-        parts=tuple(ObjectPart(part.number, part.size, part.checksums) for part in chosen),
+        parts=tuple(
+            ObjectPart(part.number, part.size, part.checksums if upload.checksum_algorithm else {}) for part in chosen
+        ),
         tags=upload.tags,
         upload_id=upload.id,
     )
@@ -154,19 +155,14 @@ def _whole_checksum(
     params: s3.CompleteMultipartUploadRequest, upload: Upload, chosen: list[Part]
 ) -> tuple[dict[str, str], str]:
     """The object's checksum, which has to be the one that the request states, if it does."""
-    algorithm, checksum_type = upload.checksum_algorithm, upload.checksum_type
-    if algorithm is None and all(DEFAULT_ALGORITHM in part.checksums for part in chosen):
-        algorithm = DEFAULT_ALGORITHM
-    if params.get("ChecksumType", checksum_type) != checksum_type:
+    algorithm, checksum_type = upload.checksum_algorithm or DEFAULT_ALGORITHM, upload.checksum_type
+    mode = checksum_type if upload.checksum_algorithm else None
+    if "ChecksumType" in params and params["ChecksumType"] != mode:
         raise invalid_request(
-            f"The upload was created using the {checksum_type} checksum mode. The complete request must use the same "
+            f"The upload was created using the {mode or 'null'} checksum mode. The complete request must use the same "
             "checksum mode."
         )
     stated = stated_checksums(params)
-    if algorithm is None:
-        if stated:
-            raise invalid_request("The upload was created without a checksum, and its parts have none to compare with.")
-        return {}, checksum_type
     values = [part.checksums[algorithm] for part in chosen]
     if checksum_type == "COMPOSITE":
         value = composite(algorithm, values)

@@ -146,6 +146,36 @@ def test_a_condition_is_in_conflict_with_a_deletion_during_the_upload(account: A
     assert account.get("bucket", "key") == b"after"
 
 
+def crc64nvme(data: bytes) -> str:
+    return base64.b64encode(digest("CRC64NVME", data)).decode()
+
+
+def test_an_upload_without_an_algorithm_has_the_checksum_that_s3_makes(account: Account) -> None:
+    """`test_complete_multipart_parts_checksum_default`, as recorded on AWS in LocalStack's test_s3.snapshot.json."""
+    account.put("bucket", "source", b"copied")
+    sender = Sender(account)
+    assert not {"ChecksumAlgorithm", "ChecksumType"} & sender.made.keys()
+    first = sender.part(1, LARGE, CRC32="AAAAAA==")
+    assert first["ChecksumCRC32"] == "AAAAAA==", "the answer tells what the request did"
+    copied = account.s3("UploadPartCopy", **sender.place, PartNumber=2, CopySource="bucket/source")["CopyPartResult"]
+    listed = account.s3("ListParts", **sender.place)["Parts"]
+    assert [part.keys() for part in [*listed, copied] if any("Checksum" in name for name in part)] == []
+    parts = [{"PartNumber": 1, "ETag": first["ETag"]}, {"PartNumber": 2, "ETag": copied["ETag"]}]
+    with refused("InvalidPart", status=400):
+        sender.complete(first, parts[1])
+    for kind in ("FULL_OBJECT", "COMPOSITE"):
+        with refused("InvalidRequest", "created using the null checksum mode", status=400):
+            sender.complete(*parts, ChecksumType=kind)
+    with refused("BadDigest", status=400):
+        sender.complete(*parts, ChecksumCRC64NVME=crc64nvme(b"other"))
+    whole = sender.complete(*parts, ChecksumCRC64NVME=crc64nvme(LARGE + b"copied"))
+    assert (whole["ChecksumCRC64NVME"], whole["ChecksumType"]) == (crc64nvme(LARGE + b"copied"), "FULL_OBJECT")
+    asked = ["Checksum", "ObjectParts"]
+    found = account.s3("GetObjectAttributes", Bucket="bucket", Key="key", ObjectAttributes=asked)
+    assert found["ObjectParts"] == {"TotalPartsCount": 2}
+    assert found["Checksum"] == {"ChecksumCRC64NVME": crc64nvme(LARGE + b"copied"), "ChecksumType": "FULL_OBJECT"}
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_copied_parts_have_the_checksum_of_their_upload(account: Account, algorithm: str) -> None:
     account.put("bucket", "source", b"0123456789")
