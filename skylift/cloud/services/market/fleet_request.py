@@ -50,6 +50,13 @@ _SPOT_STRATEGIES = (
     "lowest-price",
     "price-capacity-optimized",
 )
+_OLDER_NAMES = {
+    "".join([first, *(word.title() for word in words)]): "-".join([first, *words])
+    for first, *words in (name.split("-") for name in _SPOT_STRATEGIES)
+    if words
+}
+"""Of strategies (`lowestPrice`), as spot fleets have them to this day. AWS answers a fleet that names none with them:
+awscli/examples/ec2/describe-fleets.rst in aws/aws-cli."""
 
 
 def asked_for(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Fleet:
@@ -205,6 +212,7 @@ def _spot_options(asked: ec2.SpotOptionsRequest, kind: FleetType) -> ec2.SpotOpt
         "InstanceInterruptionBehavior": "terminate",
         **asked,
     }
+    options["AllocationStrategy"] = _OLDER_NAMES.get(options["AllocationStrategy"], options["AllocationStrategy"])
     if options["AllocationStrategy"] not in _SPOT_STRATEGIES:
         raise invalid_value(
             options["AllocationStrategy"], "AllocationStrategy", f"It has to be one of {', '.join(_SPOT_STRATEGIES)}."
@@ -248,6 +256,7 @@ def _check_rebalance(options: ec2.SpotOptionsRequest, kind: FleetType) -> None:
 
 def _on_demand_options(asked: ec2.OnDemandOptionsRequest, kind: FleetType) -> ec2.OnDemandOptionsRequest:
     options: ec2.OnDemandOptionsRequest = {"AllocationStrategy": "lowest-price", **asked}
+    options["AllocationStrategy"] = _OLDER_NAMES.get(options["AllocationStrategy"], options["AllocationStrategy"])
     if options["AllocationStrategy"] not in ("lowest-price", "prioritized"):
         raise invalid_value(
             options["AllocationStrategy"], "AllocationStrategy", "It has to be lowest-price or prioritized."

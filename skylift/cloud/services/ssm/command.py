@@ -104,11 +104,17 @@ def _refuse_twice(ids: list[str]) -> None:
 
 
 def _targets(params: ssm.SendCommandRequest) -> tuple[Target, ...]:
-    targets = tuple(Target(each.get("Key", ""), tuple(each.get("Values", ()))) for each in params.get("Targets") or [])
+    targets = tuple(_target(each) for each in params.get("Targets") or [])
     for target in targets:
         if target.key not in ("InstanceIds", "tag-key") and not target.key.startswith("tag:"):
             raise invalid(f"The target {target.key} is not supported here. There are InstanceIds, tag-key and tag:KEY.")
     return targets
+
+
+def _target(asked: ssm.Target) -> Target:
+    """AWS's own examples spell InstanceIds in lower case: awscli/examples/ssm/send-command.rst in aws/aws-cli."""
+    key = asked.get("Key", "")
+    return Target("InstanceIds" if key.lower() == "instanceids" else key, tuple(asked.get("Values", ())))
 
 
 def _is_meant(instance: Instance, target: Target) -> bool:
@@ -127,7 +133,7 @@ def _is_meant(instance: Instance, target: Target) -> bool:
 def _sends(tx: Tx, caller: Caller, params: ssm.SendCommandRequest) -> Iterator[Check]:
     name = params["DocumentName"].removeprefix(f"arn:aws:ssm:{caller.region}::document/")
     yield Check("ssm:SendCommand", document.arn(caller, name))
-    targets = [Target(each.get("Key", ""), tuple(each.get("Values", ()))) for each in params.get("Targets") or []]
+    targets = [_target(each) for each in params.get("Targets") or []]
     meant = [each for each in tx.find(Instance) if targets and all(_is_meant(each, target) for target in targets)]
     ids = dict.fromkeys([*(params.get("InstanceIds") or []), *(each.id for each in meant)])
     for instance_id in ids:

@@ -78,7 +78,7 @@ def get_invocation(tx: Tx, caller: Caller, params: ssm.GetCommandInvocationReque
         "PluginName": PLUGIN,
         "ResponseCode": each.code,
         "ExecutionStartDateTime": _moment(each.begun),
-        "ExecutionElapsedTime": f"PT{(ended - each.begun).total_seconds():g}S" if each.begun and ended else "",
+        "ExecutionElapsedTime": _elapsed(each.begun, ended),
         "ExecutionEndDateTime": _moment(ended),
         "Status": each.status,
         "StatusDetails": each.details,
@@ -268,6 +268,12 @@ def _urls(caller: Caller, command: Command, each: CommandInvocation) -> tuple[st
 
 def _moment(at: datetime | None) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else ""
+
+
+def _elapsed(begun: datetime | None, ended: datetime | None) -> str:
+    if begun is None or ended is None:
+        return ""
+    return f"PT{(ended - begun).total_seconds():.3f}".rstrip("0").rstrip(".") + "S"
 
 
 def _checks(action: str) -> Checks:

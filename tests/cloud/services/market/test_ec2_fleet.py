@@ -10,6 +10,7 @@ import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 from fleet_scene import SPEC, active, alive, described, history, make, make_template, resize, step
 
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember
 from skylift.cloud.domain.identity import InstanceProfile, Role
 from skylift.cloud.domain.instance import Instance
@@ -318,6 +319,27 @@ def test_the_same_request_again_is_the_same_fleet(cloud: Cloud) -> None:
     assert make(cloud, ClientToken="t") == make(cloud, ClientToken="t")
     with cloud.database.read() as tx:
         assert len(tx.find(Fleet)) == 1
+
+
+@pytest.mark.usefixtures("template")
+@pytest.mark.parametrize(
+    ("older", "name"),
+    [
+        ("lowestPrice", "lowest-price"),
+        ("capacityOptimized", "capacity-optimized"),
+        ("capacityOptimizedPrioritized", "capacity-optimized-prioritized"),
+        ("priceCapacityOptimized", "price-capacity-optimized"),
+    ],
+)
+def test_strategies_have_older_names(cloud: Cloud, older: str, name: str) -> None:
+    """`awscli/examples/ec2/describe-fleets.rst` of aws/aws-cli shows a fleet with `lowestPrice` in both options."""
+    spot = make(cloud, SpotOptions={"AllocationStrategy": older})
+    assert described(cloud, spot)["SpotOptions"]["AllocationStrategy"] == name
+    on_demand = make(cloud, OnDemandOptions={"AllocationStrategy": "lowestPrice"})
+    assert described(cloud, on_demand)["OnDemandOptions"]["AllocationStrategy"] == "lowest-price"
+    other = {"OnDemandOptions": {"AllocationStrategy": "capacityOptimized"}}
+    with pytest.raises(ServiceError, match="lowest-price or prioritized"):
+        make(cloud, **other)
 
 
 @pytest.mark.usefixtures("template")

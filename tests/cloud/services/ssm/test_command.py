@@ -103,7 +103,9 @@ def test_targets(scene: Scene) -> None:
     assert meant(("tag:role", ["web", "db"])) == {web, db}
     assert meant(("tag:stage", ["prod"]), ("tag:role", ["db"])) == {db}
     assert meant(("tag-key", ["stage"])) == {web, db}
-    assert meant(("InstanceIds", [web])) == {web}
+    assert meant(("InstanceIds", [web])) == meant(("instanceids", [web])) == {web}
+    with refused("InvalidInstanceId", "i-0123456789abcdef0"):
+        meant(("instanceids", ["i-0123456789abcdef0"]))
     nobody = scene.send(Targets=[{"Key": "tag:role", "Values": ["none"]}])
     # "No Instances In Tag ... This is a terminal state": API_Command, StatusDetails.
     assert scene.command(nobody)["StatusDetails"] == "NoInstancesInTag"

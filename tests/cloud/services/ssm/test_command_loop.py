@@ -106,6 +106,22 @@ def test_how_scripts_end(scene: Looped, end: ScriptEnd | Exception, status: str,
     assert scene.command(command)["Status"] == status
 
 
+def test_times_are_told_to_the_millisecond(scene: Looped) -> None:
+    """As in awscli/examples/ssm/get-command-invocation.rst of aws/aws-cli ("PT0.541S")."""
+    server = scene.server()
+    command = scene.send(server)
+    scene.loop.step()
+    scene.machines.holding.acquire()
+    scene.cloud.clock.forward(seconds=1.2345678)
+    scene.machines.ends[server] = GOOD
+    scene.machines.let_go.set()
+    scene.settle()
+    told = scene.invocation(command, server)
+    assert told["ExecutionStartDateTime"] == "2026-11-25T12:00:00.000Z"
+    assert told["ExecutionEndDateTime"] == "2026-11-25T12:00:01.234Z"
+    assert told["ExecutionElapsedTime"] == "PT1.235S"
+
+
 def test_long_output_is_cut_as_the_agent_cuts_it(scene: Looped) -> None:
     """StringPrefix in agent/plugins/pluginutil/pluginutil.go: what is as long as can be is cut, too."""
     server = scene.server()
