@@ -11,6 +11,8 @@ from typing import Any
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CLI_SERVICES = {"s3": "s3api"}
+_CLI_NAMES = {"MinCount": "Count", "MaxCount": ""}
+"""What the CLI calls otherwise. Of instances, it is asked for a number."""
 _ODD = ("-", "[", "{", "@", "file:", "fileb:", "http:", "https:")
 
 
@@ -30,7 +32,7 @@ class Call:
         if any(_is_odd(value) for value in self.params.values()):
             return shlex.join([*words, "--cli-input-json", json.dumps(self.params)])
         for name, value in self.params.items():
-            words += _option(name, value)
+            words += _option(_CLI_NAMES.get(name, name), value)
         return shlex.join(words)
 
 
@@ -43,6 +45,8 @@ def _is_odd(value: Any) -> bool:
 
 def _option(name: str, value: Any) -> list[str]:
     flag = "--" + _WORD.sub("-", name).lower()
+    if not name:
+        return []
     if isinstance(value, bool):
         return [flag] if value else [f"--no-{flag.removeprefix('--')}"]
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
@@ -100,3 +104,26 @@ def create_key_pair(name: str, kind: str) -> Call:
 
 def delete_key_pair(name: str) -> Call:
     return Call("ec2", "delete_key_pair", {"KeyName": name})
+
+
+def run_instances(params: Mapping[str, Any]) -> Call:
+    """`MinCount` and `MaxCount` are the same number."""
+    return Call("ec2", "run_instances", params)
+
+
+def list_security_groups() -> Call:
+    return Call("ec2", "describe_security_groups", {})
+
+
+def list_rules(groups: Sequence[str]) -> Call:
+    return Call("ec2", "describe_security_group_rules", {"Filters": [{"Name": "group-id", "Values": list(groups)}]})
+
+
+def authorize_rule(group: str, permission: Mapping[str, Any], *, outbound: bool) -> Call:
+    operation = f"authorize_security_group_{'egress' if outbound else 'ingress'}"
+    return Call("ec2", operation, {"GroupId": group, "IpPermissions": [dict(permission)]})
+
+
+def revoke_rule(group: str, rule: str, *, outbound: bool) -> Call:
+    operation = f"revoke_security_group_{'egress' if outbound else 'ingress'}"
+    return Call("ec2", operation, {"GroupId": group, "SecurityGroupRuleIds": [rule]})

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from skylift.console.call import Call
 from skylift.console.poller import Topic
 from skylift.console.port import Port
-from skylift.console.rows import InstanceRow, JobRow, KeyPairRow
+from skylift.console.rows import InstanceRow, JobRow, KeyPairRow, SecurityGroupRow
 from skylift.console.widgets.frame import Found
 
 _HERE, _JOBS_HERE, _RARELY = 0.9, 2.0, 5.0
@@ -22,20 +22,18 @@ class CloudView:
     instances: Topic = field(init=False)
     jobs: Topic = field(init=False)
     key_pairs: Topic = field(init=False)
+    security_groups: Topic = field(init=False)
 
     def __post_init__(self) -> None:
         here = not self.port.settings.billed
         self.instances = Topic(self.port.instances, _HERE if here else _RARELY)
         self.jobs = Topic(self.port.jobs, _JOBS_HERE if here else 2 * _RARELY)
         self.key_pairs = Topic(self.port.key_pairs, _JOBS_HERE if here else 2 * _RARELY)
+        self.security_groups = Topic(self.port.security_groups, _JOBS_HERE if here else 2 * _RARELY)
 
     def perform(self, call: Call) -> object:
-        """In a thread. What it changes is looked at soon."""
+        """In a thread. Raises SkyliftError."""
         return self.port.perform(call)
-
-    def look_soon(self) -> None:
-        for topic in (self.instances, self.jobs, self.key_pairs):
-            topic.look_soon()
 
     def find(self, text: str) -> Iterator[Found]:
         """By id, name or address, in what was last seen: what begins with the text comes first."""
@@ -58,3 +56,7 @@ class CloudView:
         for row in self.key_pairs.rows:
             if isinstance(row, KeyPairRow):
                 yield (row.id, row.name), Found(row.name, "key pair", "/key-pairs")
+        for row in self.security_groups.rows:
+            if isinstance(row, SecurityGroupRow):
+                shown = f"{row.name} · {row.id}"
+                yield (row.id, row.name), Found(shown, "security group", f"/security-groups/{row.id}")

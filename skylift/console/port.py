@@ -6,21 +6,32 @@ import base64
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from skylift import catalogue
 from skylift.console import call as calls
 from skylift.console.call import Call
-from skylift.console.rows import InstanceRow, JobRow, KeyPairRow, as_tags, as_time, spell_tags
+from skylift.console.rows import (
+    InstanceRow,
+    JobRow,
+    KeyPairRow,
+    RuleRow,
+    SecurityGroupRow,
+    as_tags,
+    as_time,
+    spell_tags,
+)
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError, Unreachable
 from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs, Listed
+from skylift.runner.price.price import stand_in
 from skylift.runner.price.run_price import run_cost
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
@@ -48,6 +59,29 @@ class InstanceDetail:
     rules: tuple[tuple[str, str, str], ...]
     volumes: tuple[Volume, ...]
     tags: Facts
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An instance type with its prices an hour; None where a price is not known."""
+
+    name: str
+    words: str
+    on_demand: float | None
+    spot: float | None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a launch is put together of: values, with the words for them."""
+
+    images: Mapping[str, str]
+    root_devices: Mapping[str, str]
+    kinds: Mapping[str, Kind]
+    keys: tuple[str, ...]
+    subnets: Mapping[str, str]
+    groups: Mapping[str, str]
+    roles: tuple[str, ...]
 
 
 class Port:
@@ -129,22 +163,28 @@ class Port:
             details=_details(described),
             networking=_networking(described),
             security=_security(described),
-            rules=self._rules(groups),
+            rules=tuple((each.direction, each.ports, each.other) for each in self.rules(groups)),
             volumes=self._volumes(described),
             tags=tuple(sorted(as_tags(described).items())),
         )
 
-    def _rules(self, groups: list[str]) -> tuple[tuple[str, str, str], ...]:
+    def rules(self, groups: list[str]) -> list[RuleRow]:
+        """Of these groups, those for what comes in first."""
         if not groups:
-            return ()
-        found = self._pages(
-            Call("ec2", "describe_security_group_rules", {"Filters": [{"Name": "group-id", "Values": groups}]}),
-            "SecurityGroupRules",
-        )
-        return tuple(
-            ("out" if each["IsEgress"] else "in", _spell_ports(each), _spell_other(each))
-            for each in sorted(found, key=lambda each: (each["IsEgress"], each.get("FromPort", 0)))
-        )
+            return []
+        return [
+            RuleRow(
+                each["SecurityGroupRuleId"],
+                "out" if each["IsEgress"] else "in",
+                _spell_ports(each),
+                _spell_other(each),
+                each.get("Description", ""),
+            )
+            for each in sorted(
+                self._pages(calls.list_rules(groups), "SecurityGroupRules"),
+                key=lambda each: (each["IsEgress"], each.get("FromPort", 0)),
+            )
+        ]
 
     def _volumes(self, described: Any) -> tuple[Volume, ...]:
         mapped = {each["Ebs"]["VolumeId"]: each for each in described.get("BlockDeviceMappings", [])}
@@ -204,6 +244,44 @@ class Port:
             for each in sorted(found, key=lambda each: str(each["KeyName"]))
         ]
 
+    def security_groups(self) -> list[SecurityGroupRow]:
+        return [
+            SecurityGroupRow(
+                id=each["GroupId"],
+                name=each["GroupName"],
+                vpc=each.get("VpcId", ""),
+                description=each.get("Description", ""),
+                inbound=len(each.get("IpPermissions", [])),
+                outbound=len(each.get("IpPermissionsEgress", [])),
+                tags=spell_tags(as_tags(each)),
+            )
+            for each in self._pages(calls.list_security_groups(), "SecurityGroups")
+        ]
+
+    # A launch.
+
+    def choices(self) -> Choices:
+        """What there is to choose from."""
+        found = self._pages(Call("ec2", "describe_images", {"Owners": self._owners()}), "Images")
+        images = sorted(found, key=lambda each: str(each.get("CreationDate", "")), reverse=True)
+        named = {each["ImageId"]: f"{each.get('Name', '')} ({each['ImageId']})" for each in images}
+        groups, subnets = self.security_groups(), self._pages(Call("ec2", "describe_subnets", {}), "Subnets")
+        profiles = self._pages(Call("iam", "list_instance_profiles", {}), "InstanceProfiles")
+        region = stand_in(self.settings.region)[0]
+        return Choices(
+            images={**named, **(_PUBLISHED if self.settings.billed else {})},
+            root_devices={each["ImageId"]: each.get("RootDeviceName", "/dev/xvda") for each in images},
+            kinds={name: _kind(kind, region) for name, kind in catalogue.types().items() if kind.current},
+            keys=tuple(each.name for each in self.key_pairs()),
+            subnets={each["SubnetId"]: _spell_subnet(each) for each in subnets},
+            groups={each.id: f"{each.name} ({each.id}, {each.vpc})" for each in groups},
+            roles=tuple(sorted(each["InstanceProfileName"] for each in profiles)),
+        )
+
+    def _owners(self) -> list[str]:
+        """AWS has tens of thousands of its own: there it is the newest ones, by their parameters."""
+        return ["self"] if self.settings.billed else ["self", "amazon"]
+
     # Jobs.
 
     @property
@@ -250,6 +328,26 @@ class Port:
     def cancel(self, name: str) -> str:
         """The word for what was done. Raises SkyliftError."""
         return self._jobs.cancel(name)
+
+
+_PUBLISHED = {
+    "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64": "Amazon Linux 2023 (x86_64)",
+    "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64": "Amazon Linux 2023 (arm64)",
+    "resolve:ssm:/aws/service/debian/release/13/latest/amd64": "Debian 13 (x86_64)",
+}
+
+
+def _kind(kind: catalogue.InstanceType, region: str) -> Kind:
+    price = catalogue.on_demand(kind.name, region)
+    words = f"{kind.name}: {kind.vcpus} vCPU, {kind.memory_mib / 1024:g} GiB"
+    if price is not None:
+        words += f", ${price:.4f} an hour"
+    return Kind(kind.name, words, price, catalogue.spot(kind.name, region))
+
+
+def _spell_subnet(described: Any) -> str:
+    name = as_tags(described).get("Name", "")
+    return f"{name} {described['SubnetId']} ({described['CidrBlock']}, {described['AvailabilityZone']})".strip()
 
 
 def _details(described: Any) -> Facts:

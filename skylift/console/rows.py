@@ -53,7 +53,27 @@ class KeyPairRow:
     tags: str
 
 
-Row = InstanceRow | JobRow | KeyPairRow
+@dataclass(frozen=True)
+class SecurityGroupRow:
+    id: str
+    name: str
+    vpc: str
+    description: str
+    inbound: int
+    outbound: int
+    tags: str
+
+
+@dataclass(frozen=True)
+class RuleRow:
+    id: str
+    direction: str
+    ports: str
+    other: str
+    description: str
+
+
+Row = InstanceRow | JobRow | KeyPairRow | SecurityGroupRow
 
 
 def as_time(when: datetime | None) -> str:

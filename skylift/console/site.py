@@ -16,6 +16,9 @@ from skylift.console.pages.instance import InstancePage
 from skylift.console.pages.instances import InstancesPage
 from skylift.console.pages.job import JobPage
 from skylift.console.pages.jobs import JobsPage
+from skylift.console.pages.key_pairs import KeyPairsPage
+from skylift.console.pages.launch import LaunchPage
+from skylift.console.pages.security_groups import SecurityGroupPage, SecurityGroupsPage
 from skylift.console.port import Port
 from skylift.console.shell import Shells
 from skylift.console.widgets.frame import Entry, Frame, follow_path
@@ -24,6 +27,9 @@ STATIC = Path(__file__).parent / "static"
 ENTRIES = (
     Entry("Jobs", "/jobs", "Programs"),
     Entry("Instances", "/instances", "Servers"),
+    Entry("Launch", "/launch", "Servers"),
+    Entry("Key pairs", "/key-pairs", "Access"),
+    Entry("Security groups", "/security-groups", "Access"),
 )
 _HEAD = """
 <link rel="stylesheet" href="/console/console.css">
@@ -46,6 +52,10 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/instances": lambda: InstancesPage(view),
                     "/instances/{instance}": lambda instance: InstancePage(view, instance).show(),
                     "/connect/{instance}": lambda instance: ConnectPage(view, shells, instance).show(),
+                    "/launch": lambda: LaunchPage(view).show(),
+                    "/key-pairs": lambda: KeyPairsPage(view),
+                    "/security-groups": lambda: SecurityGroupsPage(view),
+                    "/security-groups/{group}": lambda group: SecurityGroupPage(view, group).show(),
                     "/jobs": lambda: JobsPage(view),
                     "/jobs/{name}": lambda name: JobPage(view, name).show(),
                 }

@@ -12,6 +12,7 @@ from awscli.testutils import capture_output
 
 from skylift.console import call as calls
 from skylift.console.call import Call
+from skylift.console.pages.security_groups import read_rule
 
 HOSTILE = ["--output", "file:///etc/passwd", "a b'c", "$(reboot)", "<img src=x onerror=alert(1)>", ":x", "[1]", "ü\n"]
 INSTANCE = "i-0123456789abcdef0"
@@ -45,6 +46,10 @@ def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         calls.read_console(INSTANCE),
         calls.read_user_data(INSTANCE),
         calls.send_key(INSTANCE, "ec2-user", "ssh-ed25519 AAAA"),
+        calls.list_rules(["sg-1"]),
+        read_rule("sg-1", "tcp", "8000-8080", "10.0.0.0/8", outbound=False),
+        read_rule("sg-1", "icmp", "", "sg-2", outbound=True),
+        calls.revoke_rule("sg-1", "sgr-1", outbound=False),
         *(calls.create_key_pair(name, "ed25519") for name in HOSTILE),
         *(calls.stop_instances([name]) for name in HOSTILE),
     ],

@@ -120,6 +120,33 @@ def test_instances_are_listed_stopped_and_looked_at(tab: Tab, cloud: RealCloud, 
     expect(page.locator(".state").first).to_have_text("running")
 
 
+def test_a_key_is_made_and_an_instance_launched_with_it(tab: Tab, cloud: RealCloud) -> None:
+    page = tab.page
+    page.get_by_role("link", name="Key pairs").click()
+    page.get_by_role("button", name="Create key pair").first.click()
+    question = page.get_by_role("dialog")
+    question.get_by_label("Name").fill("of the page")
+    with page.expect_download() as download:
+        question.get_by_role("button", name="Create").click()
+    assert download.value.suggested_filename == "of_the_page.pem"
+    assert "PRIVATE KEY" in Path(download.value.path()).read_text()
+    page.get_by_role("link", name="Launch").click()
+    page.get_by_label("Name", exact=True).fill("from the page")
+    page.get_by_label("Type", exact=True).fill("t3.nothing")
+    expect(page.get_by_text("There is no type 't3.nothing'.")).to_be_visible()
+    page.get_by_label("Type", exact=True).fill("t3.small")
+    page.get_by_label("Key pair", exact=True).select_option("of the page")
+    expect(page.locator(".summary code")).to_contain_text("--instance-type t3.small --count 1 --key-name 'of the page'")
+    expect(page.get_by_label("Type", exact=True)).to_have_value("t3.small")
+    page.get_by_role("button", name="Launch", exact=True).click()
+    expect(page).to_have_url(re.compile("/instances/i-"))
+    expect(page.locator(".state").first).to_have_text("running")
+    page.get_by_role("button", name="Terminate").click()
+    expect(question).to_contain_text("is deleted with it")
+    question.get_by_role("button", name="Terminate", exact=True).click()
+    expect(page.locator(".state").first).to_have_text("terminated")
+
+
 def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, server: Server) -> None:
     page = tab.page
     server.await_state("running")

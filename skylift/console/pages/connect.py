@@ -18,7 +18,7 @@ class ConnectPage:
 
     async def show(self) -> None:
         with head(f"Connect to {self._id}"):
-            self._user = Field("", placeholder="user", value=self._login, aria_label="User", spellcheck="false")
+            self._user = Field("User", value=self._login, spellcheck="false")
             button("New shell", self._open, "primary")
             button("Close shell", self._close)
             tag("a", "Details", "button", href=f"/instances/{self._id}")

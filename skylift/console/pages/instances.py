@@ -34,6 +34,7 @@ class InstancesPage:
     def __init__(self, view: CloudView) -> None:
         self._view = view
         with head("Instances"):
+            button("Launch", lambda: go_to("/launch"), "primary")
             self._connect = button("Connect", self._go_connect)
             self._start = button("Start", lambda: self._ask(START))
             self._stop = button("Stop", lambda: self._ask(STOP))

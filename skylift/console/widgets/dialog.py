@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ class Dialog:
         self._element.delete()
 
     def buttons(
-        self, text: str, work: Callable[[], Any], *, dangerous: bool = False, done: Callable[[], None] = lambda: None
+        self, text: str, work: Callable[[], Any], *, dangerous: bool = False, done: Callable[[], Any] = lambda: None
     ) -> None:
         """Cancel, and the one that does it: `work` runs in a thread. Then the dialog closes, and `done` is called."""
 
@@ -52,7 +53,9 @@ class Dialog:
                 doing.enable()
             else:
                 self.close()
-                done()
+                waiting = done()
+                if inspect.isawaitable(waiting):
+                    await waiting
 
         with self._buttons:
             button("Cancel", self.close)
@@ -87,7 +90,7 @@ def confirm(
     work: Callable[[], Any],
     *,
     dangerous: bool,
-    done: Callable[[], None] = lambda: None,
+    done: Callable[[], Any] = lambda: None,
 ) -> None:
     """Ask, with what it is about and the command that does the same."""
     dialog = Dialog(title)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nicegui import ui
@@ -39,9 +39,13 @@ def button(text: str, on_click: Handler, classes: str = "", **attributes: str) -
 
 def set_attribute(element: Element, name: str, value: str | bool) -> None:
     """With False, the attribute goes. What is so already is not sent."""
-    if element.props.get(name, False) != value:
+    if element.props.get(name, False) == value:
+        return
+    if value is False:
+        del element.props[name]
+    else:
         element.props[name] = value
-        element.update()
+    element.update()
 
 
 def enable(element: Element, enabled: bool) -> None:
@@ -51,15 +55,56 @@ def enable(element: Element, enabled: bool) -> None:
 class Field:
     """An input with its label. `value` is what was typed."""
 
-    def __init__(self, label: str, name: str = "input", **attributes: str) -> None:
-        self.value = attributes.get("value", "")
-        with tag("label", "", "field"):
-            tag("span", label)
+    def __init__(
+        self, label: str, on_change: Callable[[str], Any] | None = None, name: str = "input", **attributes: str
+    ) -> None:
+        self.value = attributes.pop("value", "")
+        self._on_change = on_change
+        with box("field"):
+            named = tag("label", label)
             self.element = tag(name, "", "", **attributes)
+        named.props["for"] = self.element.html_id
+        if self.value:
+            # As an attribute, which is what the field begins with. Vue would set a property anew at each update.
+            self.element.props["^value"] = self.value
         on_input(self.element, self._typed)
 
     def _typed(self, value: str) -> None:
         self.value = value
+        if self._on_change is not None:
+            self._on_change(value)
+
+
+class Select:
+    """One of several: `options` has the words for each value. Without words, the value stands for itself."""
+
+    def __init__(
+        self, label: str, options: Mapping[str, str | None], on_change: Callable[[str], Any] | None = None
+    ) -> None:
+        self._options = options
+        self.value = next(iter(options), "")
+        self._on_change = on_change
+        with box("field"):
+            named = tag("label", label)
+            with tag("select") as self.element:
+                for value, words in options.items():
+                    tag("option", words or value, value=value)
+        named.props["for"] = self.element.html_id
+        on_input(self.element, self._chosen)
+
+    def _chosen(self, value: str) -> None:
+        # A browser could say anything.
+        if value in self._options:
+            self.value = value
+            if self._on_change is not None:
+                self._on_change(value)
+
+
+def suggest(name: str, values: Mapping[str, str]) -> None:
+    """What a field with `list=name` suggests."""
+    with tag("datalist", id=name):
+        for value, words in values.items():
+            tag("option", words, value=value)
 
 
 def value_of(event: Any) -> str:

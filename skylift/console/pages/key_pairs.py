@@ -1,0 +1,89 @@
+"""Key pairs: made here, their private half downloaded once; deleted here."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from skylift.console import call as calls
+from skylift.console.cloud_view import CloudView
+from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, on_input, save, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.grid import Column, Grid
+from skylift.runner.errors import UsageError
+
+COLUMNS = (
+    Column("name", "Name"),
+    Column("id", "ID", 190, kind="code"),
+    Column("type", "Type", 100),
+    Column("created", "Created", 160),
+    Column("fingerprint", "Fingerprint", kind="code"),
+    Column("tags", "Tags"),
+)
+
+
+class KeyPairsPage:
+    def __init__(self, view: CloudView) -> None:
+        self._view = view
+        with head("Key pairs"):
+            button("Create key pair", self._create, "primary")
+            delete = button("Delete", self._delete, "danger")
+        with box("bar"):
+            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
+        self._grid = Grid(
+            view.key_pairs,
+            COLUMNS,
+            label="Key pairs",
+            empty=self._say_empty,
+            on_select=lambda ids: enable(delete, len(ids) == 1),
+        )
+        enable(delete, False)
+        on_input(search, self._grid.filter)
+        with box("commandline"):
+            copyable(calls.list_key_pairs().command)
+
+    def _say_empty(self) -> None:
+        tag("h2", "There are no key pairs yet.")
+        tag("p", "A key pair lets you in by SSH. Its private half is given to you once, when it is made.")
+        button("Create key pair", self._create)
+
+    def _create(self) -> None:
+        create_key_pair(self._view)
+
+    def _delete(self) -> None:
+        row = self._grid.row(self._grid.selected[0]) if self._grid.selected else None
+        if row is None:
+            return
+        call = calls.delete_key_pair(row["name"])
+        confirm(
+            "Delete this key pair?",
+            [row["name"], "Instances that were launched with it go on, and still take its private half."],
+            call.command,
+            "Delete",
+            lambda: self._view.perform(call),
+            dangerous=True,
+            done=self._view.key_pairs.look_soon,
+        )
+
+
+def create_key_pair(view: CloudView) -> None:
+    """Ask for a name, make it, and give the browser the private half."""
+    made: list[Any] = []
+    dialog = Dialog("Create key pair")
+    with dialog:
+        name = Field("Name", placeholder="my-key", spellcheck="false", autofocus="autofocus")
+        kind = Select("Type", {"ed25519": "ED25519", "rsa": "RSA"})
+        tag("p", "The private key is downloaded now. AWS does not keep it: it cannot be had again.", "empty-line")
+
+    def work() -> None:
+        if not name.value.strip():
+            raise UsageError("The key pair needs a name.")
+        made.append(view.perform(calls.create_key_pair(name.value.strip(), kind.value)))
+
+    def done() -> None:
+        save(f"{re.sub('[^A-Za-z0-9._-]', '_', made[-1]['KeyName'])}.pem", made[-1]["KeyMaterial"].encode())
+        view.key_pairs.look_soon()
+
+    dialog.buttons("Create", work, done=done)
+    dialog.open()

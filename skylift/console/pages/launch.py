@@ -1,0 +1,178 @@
+"""Launch, as the chapter walks it: each choice with its price, what is missing, and the command that does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.console import call as calls
+from skylift.console.call import Call
+from skylift.console.cloud_view import CloudView
+from skylift.console.pages.key_pairs import create_key_pair
+from skylift.console.port import Choices, Kind
+from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, facts, go_to, suggest, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import SkyliftError
+
+_DEFAULT = "t3.micro"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was chosen, as it was typed."""
+
+    name: str
+    image: str
+    kind: str
+    key: str
+    subnet: str
+    public: str
+    group: str
+    size: str
+    root_device: str
+    role: str
+    market: str
+    user_data: str
+    number: str
+
+    def missing(self, kinds: Mapping[str, Kind]) -> list[str]:
+        """What has to be mended before it can be launched, in words."""
+        found = []
+        if not self.image:
+            found.append("Choose an image.")
+        if self.kind not in kinds:
+            found.append(f"There is no type {self.kind!r}." if self.kind else "Choose a type.")
+        if not self.number.isdecimal() or not 1 <= int(self.number) <= 100:
+            found.append("The number is from 1 to 100.")
+        if self.size and (not self.size.isdecimal() or not 1 <= int(self.size) <= 16384):
+            found.append("The size of the disk is in GiB, from 1 to 16384.")
+        return found
+
+    def call(self) -> Call:
+        params: dict[str, Any] = {"ImageId": self.image, "InstanceType": self.kind}
+        params |= {"MinCount": int(self.number), "MaxCount": int(self.number)}
+        if self.key:
+            params["KeyName"] = self.key
+        if self.public:
+            interface: dict[str, Any] = {"DeviceIndex": 0, "AssociatePublicIpAddress": self.public == "yes"}
+            interface |= {"SubnetId": self.subnet} if self.subnet else {}
+            interface |= {"Groups": [self.group]} if self.group else {}
+            params["NetworkInterfaces"] = [interface]
+        else:
+            params |= {"SubnetId": self.subnet} if self.subnet else {}
+            params |= {"SecurityGroupIds": [self.group]} if self.group else {}
+        if self.size:
+            disk = {"VolumeSize": int(self.size), "DeleteOnTermination": True}
+            params["BlockDeviceMappings"] = [{"DeviceName": self.root_device, "Ebs": disk}]
+        if self.role:
+            params["IamInstanceProfile"] = {"Name": self.role}
+        if self.market == "spot":
+            params["InstanceMarketOptions"] = {"MarketType": "spot"}
+        if self.user_data:
+            params["UserData"] = self.user_data
+        if self.name:
+            tags = [{"Key": "Name", "Value": self.name}]
+            params["TagSpecifications"] = [{"ResourceType": "instance", "Tags": tags}]
+        return calls.run_instances(params)
+
+
+class LaunchPage:
+    def __init__(self, view: CloudView) -> None:
+        self._view = view
+
+    async def show(self) -> None:
+        place = box("panel")
+        with place:
+            waiting = tag("p", "Looking …", "waiting")
+        try:
+            self._choices = await in_thread(self._view.port.choices)
+        except SkyliftError as error:
+            with place.clear():
+                say_trouble(error)
+            return
+        waiting.delete()
+        with place:
+            self._build(self._choices)
+        self._changed()
+
+    def _build(self, choices: Choices) -> None:
+        head("Launch an instance")
+        with box("launch"):
+            with box("form"):
+                self._name = Field("Name", self._changed, placeholder="web-1")
+                self._image = Select("Image", dict(choices.images), self._changed)
+                self._kind = Field("Type", self._changed, value=_DEFAULT, spellcheck="false", list="types")
+                suggest("types", {kind.name: kind.words for kind in choices.kinds.values()})
+                with box("bar"):
+                    self._key = Select("Key pair", {"": "None", **dict.fromkeys(choices.keys)}, self._changed)
+                    button("New key pair", lambda: create_key_pair(self._view), "quiet")
+                self._subnet = Select("Subnet", {"": "Any of the default VPC", **choices.subnets}, self._changed)
+                public = {"": "As the subnet says", "yes": "Yes", "no": "No"}
+                self._public = Select("Public IPv4 address", public, self._changed)
+                self._group = Select("Security group", {"": "The VPC's default", **choices.groups}, self._changed)
+                self._size = Field("Root disk in GiB", self._changed, placeholder="as the image has it")
+                self._role = Select("Role", {"": "None", **dict.fromkeys(choices.roles)}, self._changed)
+                markets = {"": "On demand", "spot": "Spot: cheaper, may be interrupted"}
+                self._market = Select("Purchase", markets, self._changed)
+                self._number = Field("Number", self._changed, value="1", inputmode="numeric")
+                self._user_data = Field("User data", self._changed, name="textarea", rows="5", spellcheck="false")
+            with box("summary"):
+                tag("h2", "Summary")
+                self._summary = box()
+                self._launch = button("Launch", self._go, "primary")
+                self._trouble = box()
+
+    def _wish(self) -> Wish:
+        return Wish(
+            name=self._name.value.strip(),
+            image=self._image.value,
+            kind=self._kind.value.strip(),
+            key=self._key.value,
+            subnet=self._subnet.value,
+            public=self._public.value,
+            group=self._group.value,
+            size=self._size.value.strip(),
+            root_device=self._choices.root_devices.get(self._image.value, "/dev/xvda"),
+            role=self._role.value,
+            market=self._market.value,
+            user_data=self._user_data.value,
+            number=self._number.value.strip(),
+        )
+
+    def _changed(self, _: str = "") -> None:
+        wish, kinds = self._wish(), self._choices.kinds
+        missing = wish.missing(kinds)
+        enable(self._launch, not missing)
+        with self._summary.clear():
+            if missing:
+                for each in missing:
+                    tag("p", each, "missing")
+                return
+            kind, number = kinds[wish.kind], int(wish.number)
+            hourly = kind.spot if wish.market == "spot" else kind.on_demand
+            facts(
+                (
+                    ("Number", wish.number),
+                    ("Type", kind.words),
+                    ("An hour", "unknown" if hourly is None else f"${hourly * number:.4f}"),
+                    ("A month", "unknown" if hourly is None else f"${hourly * number * 730:.2f}, if it is always on"),
+                )
+            )
+            copyable(wish.call().command)
+
+    async def _go(self) -> None:
+        enable(self._launch, False)
+        self._trouble.clear()
+        try:
+            answer: Any = await in_thread(self._view.perform, self._wish().call())
+        except SkyliftError as error:
+            with self._trouble:
+                say_trouble(error)
+            enable(self._launch, True)
+            return
+        self._view.instances.look_soon()
+        launched = answer["Instances"]
+        go_to(f"/instances/{launched[0]['InstanceId']}" if len(launched) == 1 else "/instances")
