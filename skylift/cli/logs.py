@@ -56,8 +56,10 @@ def logs(
 def _show_input(account: Account, name: str, given_input: str, *, only_stderr: bool, more: bool) -> None:
     import sys
 
+    from skylift.cli.say import say
     from skylift.runner.errors import UsageError
     from skylift.runner.map.reading import MapReader, input_called
+    from skylift.runner.text.size import spell_size
 
     if more:
         raise UsageError("--input shows what an input has written when it has ended: neither -f nor --since.")
@@ -71,6 +73,10 @@ def _show_input(account: Account, name: str, given_input: str, *, only_stderr: b
         reader.write_stream(outcome, "stdout", sys.stdout.buffer)
     reader.write_stream(outcome, "stderr", sys.stdout.buffer if only_stderr else sys.stderr.buffer)
     sys.stdout.buffer.flush()
+    for stream, told in (("standard output", outcome.stdout), ("standard error", outcome.stderr)):
+        if told.kept < told.size and not (only_stderr and told is outcome.stdout):
+            kept, size = spell_size(told.kept), spell_size(told.size)
+            say(f"Its {stream} is cut: the record keeps the first {kept} of {size}.", to_stderr=True)
 
 
 async def while_read(descriptor: int, work: Coroutine[object, object, object]) -> None:

@@ -222,7 +222,16 @@ def summary(spec: MapSpec, outcomes: dict[int, InputOutcome]) -> list[str]:
     text = f"{len(outcomes) - len(failed):,} of {total:,} inputs succeeded"
     text += f", {len(failed):,} failed" if failed else ""
     lines = [f"{text}, {left:,} have no outcome." if left else f"{text}."]
-    return lines + list(_errors(failed))
+    return [*lines, *_errors(failed), *_cut(outcomes)]
+
+
+def _cut(outcomes: dict[int, InputOutcome]) -> Iterable[str]:
+    cut = sorted(
+        index for index, each in outcomes.items() if any(one.kept < one.size for one in (each.stdout, each.stderr))
+    )
+    if cut:
+        kept = max(one.kept for one in (outcomes[cut[0]].stdout, outcomes[cut[0]].stderr))
+        yield f"  {len(cut):,} wrote more than the {spell_size(kept)} of a stream that are kept (first: input {cut[0]})"
 
 
 def going_on(reader: MapReader) -> list[str]:

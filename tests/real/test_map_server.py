@@ -81,7 +81,7 @@ def results(mapped: Mapped, outcome: InputOutcome) -> dict[str, bytes]:
 
 
 # The first time, the sixth input kills the coordinator, and waits for its own end; another one does each time. Programs
-# may not ask for runs.
+# may not ask for runs. One needs more memory than there is.
 KILLS = """
 import os, socket, subprocess, sys, time
 number = int(sys.argv[-1])
@@ -100,6 +100,8 @@ if number == 5 and not os.path.exists("/tmp/killed"):
     end_coordinator()
 if number == 12:
     end_coordinator()
+while number == 8:
+    eaten = [*globals().get("eaten", ()), bytearray(b"x") * (1 << 24)]
 print(number)
 """
 
@@ -115,9 +117,10 @@ def test_a_coordinator_that_is_killed_has_a_successor_and_what_kills_each_one_fa
     # Both may have run when it was killed, or one of them.
     assert log.epoch in (4, 5)
     assert sorted(log.outcomes) == list(range(20))
-    assert sum(int(each.stdout.content or b"0") for each in log.outcomes.values()) == sum(range(20)) - 12
+    assert sum(int(each.stdout.content or b"0") for each in log.outcomes.values()) == sum(range(20)) - 12 - 8
+    assert (log.outcomes[8].state, log.outcomes[8].exit_code) == (InputState.OUT_OF_MEMORY, 121)
     assert (log.outcomes[12].state, log.outcomes[12].losses) == (InputState.LOST, 3)
-    assert log.ended == MapEnd("1 of 20 inputs have failed.")
+    assert log.ended == MapEnd("2 of 20 inputs have failed.")
     cloud.client("ec2").get_waiter("instance_terminated").wait(
         InstanceIds=[mapped.instance], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )

@@ -15,7 +15,8 @@ import pytest
 from kept_prefix import KeptPrefix
 
 from skylift.runner.map.outcome import InputOutcome, InputState, parse_outcome
-from skylift.runner.server.input_run import InputRun, MapPlace, Withheld
+from skylift.runner.server.input_memory import InputMemory
+from skylift.runner.server.input_run import KEPT, InputRun, MapPlace, Withheld
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
@@ -47,7 +48,7 @@ class Case:
         (self.tree / "job.py").write_text(source)
         place = MapPlace(
             cast(Prefix, self.prefix), Here(), self.runs, self.tree, "sub", sys.executable, "i-0", self.down,
-            dict(os.environ),
+            dict(os.environ), InputMemory(),
         )  # fmt: skip
         program = {
             "argv": ["python", "../job.py"], "python": True, "args": [], "outputs": outputs, "total": 1,
@@ -109,3 +110,11 @@ def test_who_is_gone_ends_it(case: Case, tmp_path: Path) -> None:
     while Path("/proc", pid).exists():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_the_beginning_of_a_stream_without_end_is_kept(case: Case) -> None:
+    outcome = case.run("import os\nos.write(1, b'begin')\nos.ftruncate(1, (64 << 20) + 9)\nos.write(2, b'x' * 5000)\n")
+    assert (outcome.stdout.size, outcome.stdout.kept, outcome.stdout.content) == (KEPT + 9, KEPT, None)
+    assert (outcome.stderr.size, outcome.stderr.kept) == (5000, 5000)
+    kept = {key.rpartition("/")[2]: content for key, content in case.prefix.objects.items()}
+    assert (len(kept["stdout"]), kept["stdout"][:6], len(kept["stderr"])) == (KEPT, b"begin\0", 5000)

@@ -24,16 +24,17 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.find_files import files_named, spelled
+from skylift.runner.server.input_memory import InputMemory, Share
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
-from skylift.runner.server.memory import Memory
-from skylift.runner.server.outcome import judge
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.status import State
 from skylift.runner.server.unpack import sha256_of
 
 INLINE = 4096
 """Bytes of a stream that is part of the outcome itself."""
+KEPT = 64 << 20
+"""Bytes of a stream that the record keeps, from its beginning: a program that writes without end costs no fortune."""
 SENDING = 600
 """Seconds in which results and streams must be in S3."""
 _BY_SIGNAL, _BY_ITSELF = 2.0, 0.25
@@ -49,7 +50,7 @@ class Withheld(Exception):
 
 class MapPlace(NamedTuple):
     """Where a server's inputs run. `tree` are the job's files, `cwd` the working directory relative to it, `python` the
-    interpreter of the program, `down` whether the server goes down."""
+    interpreter of the program, `down` whether the server goes down, `memory` what all inputs share."""
 
     prefix: Prefix
     login: Login
@@ -60,6 +61,7 @@ class MapPlace(NamedTuple):
     instance: str
     down: threading.Event
     env: Dict[str, str]
+    memory: InputMemory
 
 
 def make_unchangeable(tree: Path) -> None:
@@ -90,9 +92,9 @@ class InputRun:
                 argv = self._prepare()
             except (Unreachable, Refused, OSError) as error:
                 return self._broken("The input could not be prepared: %s" % error)
-            memory = Memory()
-            ended = self._execute(argv, owner)
-            return self._conclude(ended, memory)
+            with self._place.memory.begin() as share:
+                ended = self._execute(argv, owner)
+                return self._conclude(ended, share)
         finally:
             shutil.rmtree(str(self._folder), ignore_errors=True)
 
@@ -186,7 +188,7 @@ class InputRun:
 
     # What it leaves.
 
-    def _conclude(self, ended: Dict[str, Any], memory: Memory) -> Dict[str, Any]:
+    def _conclude(self, ended: Dict[str, Any], share: Share) -> Dict[str, Any]:
         if "errno" in ended:
             return self._not_started(ended)
         if "code" not in ended:
@@ -197,7 +199,7 @@ class InputRun:
             self._stays(_BY_SIGNAL if code < 0 or code > 128 else _BY_ITSELF)
         elif self._place.down.is_set():
             raise Withheld("the server goes down")
-        found = judge(code, None, {}, memory.kills(), memory.limit())
+        found = share.judge(code)
         told = self._told(str(found.state.value), found.exit_code)
         told.update(started=ended["started"], seconds=round(ended["seconds"], 4))
         if found.state is not State.SUCCEEDED:
@@ -237,9 +239,11 @@ class InputRun:
         for name in ("stdout", "stderr"):
             size = self._stream(name).stat().st_size
             if size > INLINE:
+                kept = min(size, KEPT)
+                os.truncate(str(self._stream(name)), kept)
                 with self._stream(name).open("rb") as file:
-                    self._put("%s" % name, file, size, until)
-                told[name] = {"size": size}
+                    self._put("%s" % name, file, kept, until)
+                told[name] = {"size": size, "kept": kept}
             elif size:
                 told[name] = {"size": size, "content": base64.b64encode(self._stream(name).read_bytes()).decode()}
         if self._program["outputs"]:

@@ -28,6 +28,7 @@ from typing import Any, Dict, List, Optional
 
 from skylift.runner.server.aws import Aws, Metadata, patiently
 from skylift.runner.server.console import say
+from skylift.runner.server.input_memory import InputMemory
 from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_unchangeable, remove_runs
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
@@ -73,6 +74,7 @@ class MapServer:
         self._place = MapPlace(
             Prefix(aws, options.bucket, options.prefix), login, self._folder / "runs", Path(options.tree), options.cwd,
             options.python, instance, self._down, dict(os.environ),
+            InputMemory(),
         )  # fmt: skip
         self._uid = DASK_USER if os.geteuid() == 0 else os.geteuid()
         self._coordinator: Optional[subprocess.Popen[bytes]] = None
