@@ -148,7 +148,7 @@ def make_data(home: Home) -> None:
         data.make()
     except NotRoots as error:
         raise UsageError(
-            f"{error}: nobody but root may change what the cloud, which is root, works with.",
+            f"{error}: only root may change the files of the cloud, which runs as root.",
             "Give it to root, with mode 755; or set SKYLIFT_DATA to a directory that is root's all the way.",
         ) from error
     except OSError as error:

@@ -125,7 +125,7 @@ def test_a_notice_that_is_taken_back_kills_nobody(shipped: Shipped, machine: Mac
     metadata.more[ACTION] = notice(3600)
     until(lambda: b"told to end" in shipped.stream("stdout"), "SIGTERM to be heard")
     del metadata.more[ACTION]
-    until(lambda: "taken back" in machine.console(), "the supervisor to see that")
+    until(lambda: "withdrawn" in machine.console(), "the supervisor to see that")
     shipped.go()
     machine.wait()
     assert shipped.status()["state"] == "succeeded"

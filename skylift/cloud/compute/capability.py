@@ -228,7 +228,7 @@ def _data_directory(home: Home) -> Capability:
             break
         if found.st_uid != 0 or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
             fix = "give it to root, with mode 755; or set SKYLIFT_DATA to a directory that is root's all the way"
-            return Capability("data directory", False, f"others than root can change {place}", fix)
+            return Capability("data directory", False, f"users other than root can change {place}", fix)
     return Capability("data directory", True, str(data))
 
 

@@ -30,7 +30,7 @@ def await_leftovers(places: Collection[Path], stopped: Callable[[], bool] = lamb
     while (left := list(_at_work(places))) and not stopped():
         if time.monotonic() > deadline:
             for _, words in left:
-                log.warning("an earlier process's program is still at work: %s", " ".join(words))
+                log.warning("a program of an earlier process still runs: %s", " ".join(words))
             return
         with ExitStack() as end:
             poll = select.poll()

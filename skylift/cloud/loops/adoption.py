@@ -28,7 +28,7 @@ class Adoption:
         laps = Laps()
         for name, step in self.steps:
             if self.stopped():
-                log.info("broken off before %s was adopted: %s", name, laps)
+                log.info("adoption ended before %s: %s", name, laps)
                 return
             step()
             laps.end(name)

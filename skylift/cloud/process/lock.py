@@ -21,7 +21,7 @@ def hold(home: Home) -> Iterator[None]:
         data.make()
         _write_origin(home)
     except NotRoots as error:
-        raise CannotStart(f"{error}: nobody but root may change what the cloud, which is root, works with.") from error
+        raise CannotStart(f"{error}: only root may change the files of the cloud, which runs as root.") from error
     except OSError as error:
         raise CannotStart(
             f"The data directory {data.path} cannot be written: {error.strerror}. Set SKYLIFT_DATA to another one."

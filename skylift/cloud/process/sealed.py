@@ -63,8 +63,8 @@ class _Guard(MetaPathFinder):
             if _is_roots(spec):
                 log.info("%s is imported late", fullname)
                 return spec
-            log.error("%s is not imported: others than root can change %s", fullname, spec.origin)
-            raise ImportError(f"{fullname}: others than root can change {spec.origin}", name=fullname)
+            log.error("%s is not imported: users other than root can change %s", fullname, spec.origin)
+            raise ImportError(f"{fullname}: users other than root can change {spec.origin}", name=fullname)
         return None
 
 

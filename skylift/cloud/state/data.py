@@ -234,7 +234,7 @@ def _step(above: int, name: str, here: Path, mode: int) -> int:
         return made
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise NotRoots(f"{here} is a link, or no directory") from error
+            raise NotRoots(f"{here} is a link, or not a directory") from error
         raise
 
 
@@ -244,7 +244,7 @@ def _require_root(descriptor: int, here: Path, *, is_last: bool) -> None:
         # Without root there are no servers, and nothing to protect from the user.
         return
     if found.st_uid != os.geteuid():
-        raise NotRoots(f"{here} belongs to another user, by number {found.st_uid}")
+        raise NotRoots(f"{here} belongs to the user with the id {found.st_uid}, not to root")
     if found.st_mode & 0o022:
         raise NotRoots(f"{here} can be written to by others (its mode is {stat.S_IMODE(found.st_mode):o})")
 

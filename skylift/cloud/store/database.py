@@ -399,4 +399,4 @@ class _Snapshots:
             except OSError as error:
                 # A caller must not fail for work that is done for others, least of all when its change is durable by
                 # now.
-                log.error("what nobody sees any more could not be removed: %s", error)
+                log.error("what has been deleted could not be removed from the disk: %s", error)

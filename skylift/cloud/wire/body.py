@@ -115,9 +115,9 @@ def inflated(body: bytes) -> bytes:
     if len(data) > LARGEST_IN_MEMORY:
         raise too_big()
     if not stream.eof:
-        raise ServiceError("SerializationException", "The body ends in the middle of its gzip.")
+        raise ServiceError("SerializationException", "The gzip body ends early.")
     if stream.unused_data:
-        raise ServiceError("SerializationException", "Something follows the gzip of the body.")
+        raise ServiceError("SerializationException", "Bytes follow the end of the gzip body.")
     return data
 
 

@@ -42,7 +42,7 @@ def loads(data: bytes) -> Any:
         decoder.read(1)
     except CBORDecodeEOF:
         return found
-    raise ValueError("something follows the document")
+    raise ValueError("bytes follow the document")
 
 
 def dumps(value: Any) -> bytes:
@@ -70,16 +70,16 @@ class _Tags(Mapping[int, Callable[[Any, bool], datetime]]):
 
 
 def _refuse_tag(value: Any, _immutable: bool) -> NoReturn:
-    raise ValueError(f"a tag that is none of a moment, on {type(value).__name__}")
+    raise ValueError(f"a tag that is not a timestamp's, on {type(value).__name__}")
 
 
 def _read_moment(value: Any, _immutable: bool) -> datetime:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"a moment that is {type(value).__name__}")
+        raise ValueError(f"a timestamp that is {type(value).__name__}")
     try:
         return datetime.fromtimestamp(value, UTC)
     except (OverflowError, OSError, ValueError):
-        raise ValueError("seconds since 1970 that are no date") from None
+        raise ValueError("a timestamp that is not a date") from None
 
 
 def _plain(value: Any) -> Any:
@@ -89,7 +89,7 @@ def _plain(value: Any) -> Any:
     match value:
         case dict():
             if not all(isinstance(key, str) for key in value):
-                raise ValueError("a key that is no text")
+                raise ValueError("a key that is not text")
             return {key: _plain(item) for key, item in value.items()}
         case list():
             return [_plain(item) for item in value]
@@ -98,7 +98,7 @@ def _plain(value: Any) -> Any:
         case _ if value is undefined:
             return None
         case _:
-            raise ValueError("a simple value without a meaning")
+            raise ValueError("a simple value that is not known")
 
 
 def _write_moment(encoder: CBOREncoder, moment: datetime) -> None:

@@ -138,7 +138,7 @@ class ChunkDecoder:
         return data
 
     def _refuse_more(self, data: memoryview) -> memoryview:
-        raise _malformed("something follows the last chunk")
+        raise _malformed("bytes follow the last chunk")
 
     def _end_chunk(self) -> None:
         if self._signatures is not None:

@@ -204,7 +204,7 @@ class _Connection(RequestHandler):
             raise exc
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        log.info("%s sent what is not HTTP: %s", request.remote, exc.message)
+        log.info("a request from %s is not HTTP: %s", request.remote, exc.message)
         answer = HttpResponse(status=status, text=message)
         answer.force_close()
         return answer
@@ -336,7 +336,7 @@ async def _while_it_moves(http: BaseRequest, sending: Coroutine[Any, Any, Sent])
         while not (await asyncio.wait([task], timeout=STALLED))[0]:
             before, taken = taken, _acknowledged(sock)
             if taken == before:
-                raise ConnectionResetError("the client takes nothing")
+                raise ConnectionResetError("the client reads nothing")
         return task.result()
     finally:
         task.cancel()

@@ -26,7 +26,7 @@ def carry_out(tx: Tx, alarm: Alarm, action: DueAction) -> str:
     if is_of_scaling(action.arn):
         policy = tx.get(ScalingPolicy, arn=action.arn)
         if policy is None:
-            raise ServiceError("ValidationError", "The scaling policy is not there any more.")
+            raise ServiceError("ValidationError", "The scaling policy no longer exists.")
         return scaling_policy.alarmed(tx, policy, alarm, action)
     name, instance_id = due_operation(action, alarm)
     _HANDLERS[name](tx, _service(tx), {"InstanceIds": [instance_id]})

@@ -82,12 +82,15 @@ def bootstrap(
     with database.write() as tx:
         known = tx.find(CloudFacts)
         if known and region not in (None, known[0].region):
-            raise CannotStart(f"The cloud in {home.path} is in {known[0].region}; a region is chosen once.")
+            raise CannotStart(
+                f"The cloud in {home.path} has the region {known[0].region}, which cannot be changed. "
+                "Leave out --region, or set another SKYLIFT_HOME."
+            )
         region = known[0].region if known else region or DEFAULT_REGION
         account = known[0].account if known else str(secrets.randbelow(9 * 10**11) + 10**11)
         if known and known[0].loopback_net != loopback.number:
             log.warning(
-                "127.%d.0.0/16 is another cloud's now: all public addresses have moved to %s",
+                "another cloud has 127.%d.0.0/16 now: all public addresses of this one have moved to %s",
                 known[0].loopback_net,
                 loopback.addresses,
             )

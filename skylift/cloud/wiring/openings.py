@@ -125,6 +125,6 @@ class Openings:
             try:
                 self.step()
             except (NetworkError, OSError) as error:
-                log.error("what is closed to servers could not be brought up to date: %s", error)
+                log.error("the addresses that servers may not reach could not be updated: %s", error)
             self._first.set()
             self._stop.wait(EVERY)

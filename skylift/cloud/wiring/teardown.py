@@ -56,7 +56,9 @@ def _erase(data: Data) -> None:
     below = f"{data.path}/"
     mounted = [line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     if inside := [place for place in mounted if place.startswith(below)]:
-        raise CannotStart(f"Something is mounted at {inside[0]}: nothing was erased. Unmount it, and say it again.")
+        raise CannotStart(
+            f"Something is mounted at {inside[0]}: nothing was erased. Unmount it and run this command again."
+        )
     # Half of the data is no cloud: the next run finishes the work after an interruption.
     data.erasing.touch()
     sync_directory(data.path)

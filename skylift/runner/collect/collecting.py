@@ -59,7 +59,7 @@ class Collecting:
         return bring_home(self._api, self._bucket, self._prefix, manifest, self._job.home, progress)
 
     def interrupt(self) -> State:
-        self._watcher.note(f"Stopped bringing results home: `skylift results {self._job.name}` goes on with it.")
+        self._watcher.note(f"Stopped bringing results home: `skylift results {self._job.name}` brings the rest.")
         return State.CANCELLED
 
     def leave(self) -> State:

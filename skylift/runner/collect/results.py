@@ -180,7 +180,9 @@ class _Download:
             except Refused as error:
                 if error.code not in _NOT_THERE:
                     raise
-                raise ResultsDamaged(f"The result {result.path} is not in S3 as its server said.", self._kept) from None
+                raise ResultsDamaged(
+                    f"The result {result.path} is missing in S3, or is not the one that its server sent.", self._kept
+                ) from None
 
     def _fetch_span(self, span: _Span) -> None:
         """Download results that are next to each other in one object."""
@@ -354,7 +356,7 @@ def _alone(file: IO[bytes], result: Result) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunError(
-            f"Another skylift is bringing {result.path} here at this moment.", "Let it finish, or end it."
+            f"Another skylift is downloading {result.path} at this moment.", "Let it finish, or end it."
         ) from None
 
 

@@ -21,13 +21,13 @@ def read_retry(times: int | str | None, on: Codes | None, *, interactive: bool =
     """From --retries and --retry-on. Raises UsageError."""
     often = None if times is None else _read_times(str(times))
     if on and often is None:
-        raise UsageError("--retry-on goes with --retries.", "Say how often, like --retries 3.")
+        raise UsageError("--retry-on goes with --retries.", "Give a number of retries: --retries 3.")
     words = [on] if isinstance(on, int | str) else on or ()
     codes = [_read_code(text) for word in words for text in str(word).split(",", _MOST_CODES)]
     if not often:
         return None
     if interactive:
-        raise UsageError("-it and --retries exclude each other: who sits before a program starts it again.")
+        raise UsageError("-it and --retries exclude each other: at a terminal, you start the program again yourself.")
     return Retry(often, tuple(codes))
 
 

@@ -47,9 +47,7 @@ class RunOptions(TypedDict, total=False):
         Sequence[Path] | None,
         Option(WHAT, "The program's own arguments; they may also follow the script."),
     ]
-    python: Annotated[
-        str | None, Option(WHAT, "The Python that is wanted, like 3.12.", ("--python",), metavar="VERSION")
-    ]
+    python: Annotated[str | None, Option(WHAT, "The version of Python, like 3.12.", ("--python",), metavar="VERSION")]
     env: Annotated[
         Mapping[str, str] | Texts | None,
         Option(WHAT, "An environment variable.", ("--env", "-e"), metavar="NAME[=VALUE]"),
@@ -78,7 +76,7 @@ class RunOptions(TypedDict, total=False):
         str | None,
         Option(
             SERVER,
-            "The instance type; t3.small if nothing is said.",
+            "The instance type; t3.small by default.",
             ("--type", "-t"),
             metavar="TYPE",
             complete="instance_type",
@@ -146,7 +144,7 @@ class RunOptions(TypedDict, total=False):
 
     spot: Annotated[
         bool | None,
-        Option(SPOT, "A server for less, which may be taken away; another one goes on then.", ("--spot",)),
+        Option(SPOT, "A cheaper server, which EC2 may take away; another one then continues the job.", ("--spot",)),
     ]
     max_price: Annotated[
         float | None,
@@ -158,7 +156,7 @@ class RunOptions(TypedDict, total=False):
     ]
     or_on_demand: Annotated[
         bool | None,
-        Option(SPOT, "With --spot: at the full price where no other server can be had.", ("--or-on-demand",)),
+        Option(SPOT, "With --spot: use an on-demand server where no spot server is available.", ("--or-on-demand",)),
     ]
 
     private: Annotated[bool | None, Option(NETWORK, "No public address; output comes through S3.", ("--private",))]

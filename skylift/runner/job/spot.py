@@ -30,7 +30,7 @@ def read_spot(*, spot: bool, max_price: float | None, checkpoint: str | None, or
     if max_price is not None and not 0 < max_price < float("inf"):
         raise UsageError(f"--max-price {max_price:g} is not a price.", "It is in USD an hour, like 0.05.")
     if max_price is not None and max_price <= LEAST_PRICE:
-        raise UsageError(f"--max-price {max_price:g}: EC2 takes none of {LEAST_PRICE:g} USD an hour or less.")
+        raise UsageError(f"--max-price {max_price:g}: EC2 refuses {LEAST_PRICE:g} USD an hour or less.")
     return Spot(max_price, _read_checkpoint(checkpoint), or_on_demand)
 
 
@@ -41,7 +41,7 @@ def _read_checkpoint(text: str | None) -> str:
     if not path.parts or path.is_absolute() or ".." in path.parts or text.startswith("~"):
         raise UsageError(
             f"--checkpoint {text!r} must be a file or a folder below the working directory.",
-            "Have the program write there; it is found there again after an interruption.",
+            "Let the program write there; after an interruption, the next server has it there.",
         )
     return str(path)
 
@@ -51,7 +51,7 @@ def check_company(spot: Spot | None, *, keep: bool, interactive: bool) -> None:
     if spot is None:
         return
     if keep:
-        raise UsageError("--keep and --spot exclude each other: a spot server is not ours to keep.")
+        raise UsageError("--keep and --spot exclude each other: a spot server cannot be kept.")
     if interactive:
         raise UsageError("-it and --spot exclude each other: a terminal does not move to another server.")
 

@@ -75,7 +75,7 @@ class Order:
 def plan_copy(words: Sequence[str], *, recursive: bool) -> Order:
     """Raises UsageError."""
     if len(words) < 2:
-        raise UsageError("What is to be copied, and where to?", "skylift cp NAME:results.csv . (or the other way)")
+        raise UsageError("Name what to copy, and where to.", "skylift cp NAME:results.csv . (or the other way)")
     *sources, target = [read_place(word) for word in words]
     jobs = {each.job for each in (*sources, target) if isinstance(each, There)}
     there = [isinstance(each, There) for each in sources]
@@ -86,9 +86,9 @@ def plan_copy(words: Sequence[str], *, recursive: bool) -> Order:
     paths = [each.path if isinstance(each, There) else each for each in sources]
     place = target.path if isinstance(target, There) else target
     if STANDARD in (*paths, place) and (len(paths) > 1 or recursive):
-        raise UsageError("`-` is one file's: standard output, or standard input.")
+        raise UsageError("`-` stands for one file: standard output, or standard input.")
     if isinstance(target, There) and paths == [STANDARD] and posixpath.basename(place) in ("", ".", ".."):
-        raise UsageError("What comes from standard input needs a name there.", f"skylift cp - {target.job}:NAME")
+        raise UsageError("Standard input needs a file name on the server.", f"skylift cp - {target.job}:NAME")
     return Order(jobs.pop(), tuple(paths), place, bring=not isinstance(target, There), recursive=recursive)
 
 
@@ -209,7 +209,7 @@ class _Bringing(_Copying):
     async def run(self, order: Order) -> None:
         into_folder = Path(order.target).is_dir()
         if len(order.sources) > 1 and not into_folder:
-            raise UsageError(f"{shown(order.target)} is no folder, so it has no room for several files.")
+            raise UsageError(f"{shown(order.target)} is not a folder: several files need one.")
         for source in order.sources:
             found = await self._source(source)
             name = posixpath.basename(posixpath.normpath(source)) if source else "."
@@ -308,7 +308,9 @@ class _Sending(_Copying):
                 self._tally.expect(found.st_size)
                 await self._all([self._sending(path, order.target, target)])
             else:
-                raise UsageError(f"{shown(source)} is no regular file.", "Of a pipe, `-` sends standard input.")
+                raise UsageError(
+                    f"{shown(source)} is no regular file.", "`-` sends standard input, also that of a pipe."
+                )
 
     async def _target(self, path: str, name: str | None, *, several: bool) -> bytes:
         """In the folder that is there; else the name itself. What has no name but `.` is all that is in it."""
@@ -324,7 +326,7 @@ class _Sending(_Copying):
             raise UsageError(f"There is no folder {shown(path)} in {shown(self._base)} on the server.")
         if found.kind == "folder":
             if name is None:
-                raise UsageError(f"{shown(path)} is a folder on the server.", "Say which name is to be made in it.")
+                raise UsageError(f"{shown(path)} is a folder on the server.", "Name a file in it.")
             return place if name in ("", "..") else place + b"/" + os.fsencode(name)
         if several or path.endswith("/"):
             raise UsageError(f"{shown(path)} is no folder on the server.")

@@ -272,7 +272,7 @@ class Jobs:
         try:
             remove_roles(self._account, name, servers)
         except NotPermitted as error:
-            raise RunError(f"The job {name} is ended, but its role stays: {error.message}") from None
+            raise RunError(f"The job {name} has ended, but its role could not be removed: {error.message}") from None
         return "cancelled" if servers or fleets else "had ended already"
 
     def _is_spot(self, name: str) -> bool:

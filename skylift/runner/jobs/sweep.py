@@ -275,7 +275,7 @@ class Sweep:
             key = str(each["Key"])
             if key.removeprefix(INPUTS) not in wanted and self._now - each["LastModified"].timestamp() >= STARTING:
                 remove = partial(self._forget_input, key, set(known))
-                yield Leftover("input", key, "-", "no job that is known was given it", remove=remove)
+                yield Leftover("input", key, "-", "it belongs to no known job", remove=remove)
         for upload in uploads:
             if self._now - upload["Initiated"].timestamp() >= _LONGEST_SENDING:
                 abort = partial(self._abort, upload)

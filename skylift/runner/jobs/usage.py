@@ -90,12 +90,12 @@ class UsageWatch:
                     return self._reading
                 trouble = "The server closed the connection."
             except (Malformed, RecordDamaged) as error:
-                trouble = f"The server sent what no supervisor sends: {error}"
+                trouble = f"The server sent a message that no supervisor sends: {error}"
             except (ConnectionLost, Unreachable) as error:
                 trouble = error.message
             self._tell(usage=None, trouble=trouble)
             if self._times and time.monotonic() > give_up:
-                raise RunError(f"The server of {self._reading.name} cannot be looked at: {trouble}")
+                raise RunError(f"The server of {self._reading.name} cannot be asked for its usage: {trouble}")
             if await self._is_gone():
                 raise RunError(f"The server of {self._reading.name} is gone.", "See `skylift ps --all`.")
             if time.monotonic() - began > 10:

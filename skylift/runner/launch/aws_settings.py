@@ -24,7 +24,7 @@ def aws_settings(key_dir: Path, cache: Cache = NOWHERE, region: str | None = Non
     region = region or default_region()
     if region is None:
         raise UsageError(
-            "No region is chosen, so it is not known where on AWS to run.",
+            "No AWS region is set.",
             "Set AWS_DEFAULT_REGION, or `region` in the profile (`aws configure`).",
         )
     return Settings(
@@ -44,6 +44,6 @@ def public_address() -> str:
             return str(ipaddress.IPv4Address(answer.read(64).decode().strip()))
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
         raise Unreachable(
-            f"The public address of this machine cannot be found out: {_CHECK_IP}: {error}",
-            "Say it with --ssh-from ADDRESS, or use --private with --subnet: output comes through S3 then.",
+            f"The public address of this machine cannot be determined: {_CHECK_IP}: {error}",
+            "Give it with --ssh-from ADDRESS, or use --private with --subnet: output comes through S3 then.",
         ) from None

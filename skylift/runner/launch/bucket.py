@@ -18,8 +18,8 @@ def ensure_bucket(api: Api, name: str) -> None:
             return _make_bucket(api, name)
         if error.code in {"403", "301"}:
             raise RunError(
-                f"The bucket {name} is there but is not ours to use ({error.code}).",
-                "Its name is made of your account and region. Somebody else has it, or your permissions lack it.",
+                f"The bucket {name} exists, but this account may not use it ({error.code}).",
+                "Its name is made of your account and region: another account has it, or your permissions lack it.",
             ) from None
         raise
     return None

@@ -38,7 +38,7 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
     been sent. Raises SkyliftError."""
     deadline = deadline_of(job, time.time())
     if job.terminal is not None and settings.access.private:
-        raise UsageError("-it needs SSH, and --private means that the server is not reached by it.")
+        raise UsageError("-it needs SSH, and a --private server is not reached by SSH.")
     with clock.step("check") as step:
         if not settings.access.private:
             _import_ssh()

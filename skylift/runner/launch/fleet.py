@@ -214,7 +214,7 @@ def await_server(api: Api, fleet: Fleet) -> Server:
         problem, passes = _last_error(api, fleet) if waited > 1 else ("", True)
         if waited > (_CAPACITY_PATIENCE if passes else _TROUBLE_PATIENCE):
             raise LaunchFailed(
-                f"No server could be had: {problem or 'EC2 has found no room for it'}.",
+                f"No server is available: {problem or 'EC2 has no capacity for it'}.",
                 "Try other types (--cpu, --memory instead of --type), a higher --max-price, or --or-on-demand.",
             )
         time.sleep(pause)

@@ -86,7 +86,7 @@ class Start:
                 passes = isinstance(error, LaunchFailed) or fleet.is_refused_for_now(error)
                 if on_demand or not spot.or_on_demand or not passes:
                     raise
-                self._watcher.note(f"{error.message} A server at the full price is taken (--or-on-demand).")
+                self._watcher.note(f"{error.message} An on-demand server is used (--or-on-demand).")
         raise AssertionError("each turn of the loop returns a server or raises")
 
     async def _first_of(self, request: dict[str, Any]) -> Server:

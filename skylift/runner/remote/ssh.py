@@ -308,7 +308,7 @@ def _file_trouble(path: bytes) -> Iterator[None]:
             except asyncssh.SFTPError as error:
                 raise RemoteFileError("other", f"{name} on the server: {shown(error.reason)}.") from None
     except UnicodeError as error:
-        raise ConnectionLost(f"SSH: the server's answer is no text: {error}") from None
+        raise ConnectionLost(f"SSH: the server's answer is not text: {error}") from None
 
 
 def _public_key(line: str) -> asyncssh.SSHKey:
@@ -316,7 +316,7 @@ def _public_key(line: str) -> asyncssh.SSHKey:
     try:
         return asyncssh.import_public_key(line)
     except ValueError as error:
-        raise ConnectionLost(f"The server has published what is no host key: {error}") from None
+        raise ConnectionLost(f"What the server has published is not a host key: {error}") from None
 
 
 def _order(**order: object) -> bytes:

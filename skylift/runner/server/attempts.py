@@ -82,7 +82,7 @@ class Attempt:
             # The answer to our last write was lost, or somebody else has written. Read the version that is there.
             found = _get(self._prefix, self.number)
             if found.over and not self._is_ours:
-                raise Refused(412, "attempt %d was passed on before we took it up" % self.number)
+                raise Refused(412, "another server has taken attempt %d over" % self.number)
             self._etag = found.etag
             raise Unreachable("attempt %d was written meanwhile" % self.number)
         self._etag, self._is_ours = etag, True
@@ -98,7 +98,7 @@ class Attempt:
                         if not self._ended.is_set():
                             self._write(0.0, look())
                 except (Unreachable, Refused) as error:
-                    say("the attempt could not be noted: %s" % error)
+                    say("the attempt could not be recorded: %s" % error)
 
         threading.Thread(target=run, name="attempt", daemon=True).start()
 
@@ -190,7 +190,7 @@ class Attempts:
                     return None
         holder = self._holder_of(number, found)
         if holder:
-            say("nothing was heard of %s for a while, and so its server is ended" % holder)
+            say("%s has not reported for a while, so its server is ended" % holder)
             end_server(self._aws, holder, self._until)
         return self._read(number)
 
@@ -198,7 +198,7 @@ class Attempts:
         """The instance that holds an attempt. When the attempt is damaged, the job's status may have the instance."""
         if found.fields is not None:
             return str(found.fields["instance"])
-        say("%s is no attempt: the job goes on from what was before" % key_of(number))
+        say("%s is not a valid attempt: the job continues from the one before" % key_of(number))
         status = self._try("status", lambda: self._prefix.get("server/status.json"))
         holder = (_object(status) or {}).get("instance") if status is not None else None
         if holder == self._aws.instance():

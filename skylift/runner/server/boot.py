@@ -96,7 +96,7 @@ def give_up(ledger: Ledger, error: Exception, prefix: Prefix, aws: Aws) -> None:
         if prefix.put("server/attempts/1.json", json.dumps(claim).encode(), first=True):
             prefix.put("server/status.json", json.dumps(end).encode())
     except (Unreachable, Refused) as second:
-        say("that cannot be told: %s" % second)
+        say("the failure cannot be reported: %s" % second)
     power_off()
 
 

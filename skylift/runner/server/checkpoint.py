@@ -153,7 +153,7 @@ class Checkpoint:
             words = self._fetch(each, top, until)
             if not words:
                 if number:
-                    say("the job goes on from the checkpoint before: %s" % each.key)
+                    say("the job continues from the checkpoint before: %s" % each.key)
                     self._name(chain[number:], "", until)
                 self._sent = look(self.path)
                 return

@@ -256,7 +256,7 @@ class Unpacking:
             self._kinds[inner] = "link"
         elif entry.islnk():
             if self._kinds.get(entry.linkname) != "file":
-                raise Damaged("%s is another name of what it does not have" % shown(inner))
+                raise Damaged("%s is a link to a file that it does not have" % shown(inner))
             os.link(os.path.join(self._place, entry.linkname), full, follow_symlinks=False)
             self._kinds[inner] = "file"
         elif entry.isreg():
@@ -281,7 +281,7 @@ class Unpacking:
         # A hostile table may have the same bytes any number of times.
         self._left -= sum(size for _, size in spans)
         if self._left < 0 or any(number < 0 for span in spans for number in span):
-            raise Damaged("%s is larger than all of it" % shown(entry.name))
+            raise Damaged("%s is larger than the whole" % shown(entry.name))
         source = tar.extractfile(entry)
         assert source is not None
         with os.fdopen(os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:

@@ -132,7 +132,7 @@ class ControlSocket:
 
     def _obey(self, connection: socket.socket, order: Dict[str, Any]) -> None:
         if not isinstance(order, dict):
-            raise TypeError("an order is an object")
+            raise TypeError("a command must be an object")
         if "stream" in order:
             watch = _parse_watch(order)
             self._begin_to_watch(connection, lambda: self._watch(connection, watch))

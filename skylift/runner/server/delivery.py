@@ -74,7 +74,7 @@ def pass_on(session: Session, outcome: Outcome) -> None:
         spot.attempt.end(until, **session.how_far(), over={"interrupted": now_iso()})
         context.ledger.note(delivered=True)
     except (Unreachable, Refused, OSError) as error:
-        say("the next server will find less than there is: %s" % error)
+        say("the next server will not find everything: %s" % error)
 
 
 def _finish_checkpoint(session: Session, outcome: Outcome, until: float) -> None:

@@ -116,7 +116,7 @@ def _hold_terminal() -> Tuple[int, int]:
     try:
         return os.openpty()
     except OSError as error:
-        say("there is no terminal to be had: %s" % error)
+        say("no terminal is available: %s" % error)
         return -1, -1
 
 

@@ -59,7 +59,7 @@ class Handover:
             # A job has taken this server, so a failed read is repeated.
             found = patiently("next job", lambda: self._prefix.get(NEXT), until)
         except (Unreachable, Refused) as error:
-            say("whether another job comes cannot be known: %s" % error)
+            say("it is not known whether another job comes: %s" % error)
             return None
         return None if found is None or self._over.is_set() else self._expect(_parse(found))
 
@@ -78,7 +78,7 @@ class Handover:
                 return {"job": name, "deadline": float(json.loads(text)["deadline"])}
             self._over.wait(pause)
             pause = min(pause * 1.3, 0.5)
-        say("the job %s was to come, and has not" % name)
+        say("the job %s was announced, and has not come" % name)
         return None
 
 

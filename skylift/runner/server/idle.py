@@ -49,7 +49,7 @@ class Idleness:
         try:
             return work_of(self._uid)
         except OSError as error:  # no descriptor to be had, for one: nothing is known, and the next look may tell
-            say("whether the program works cannot be seen: %s" % error)
+            say("it is not known whether the program works: %s" % error)
             self._touched.set()
             return otherwise
 

@@ -110,7 +110,7 @@ class Inputs:
     def _fetch_span(self, span: _Span) -> None:
         wanted, until = span.wanted, min(self._until, time.time() + _PATIENCE)
         if self._program.ending:
-            raise Ended(self._program.ending, "The job was ended before its inputs had come.", exit_code=143)
+            raise Ended(self._program.ending, "The job was ended before its inputs had arrived.", exit_code=143)
 
         def fetch() -> None:
             with wanted.target.open("r+b") as file:
@@ -120,4 +120,4 @@ class Inputs:
         try:
             patiently(wanted.key, fetch, until)
         except (Unreachable, Refused) as error:
-            raise Ended(State.BROKEN, "The input %s cannot be had: %s" % (wanted.key, error)) from None
+            raise Ended(State.BROKEN, "The input %s cannot be fetched: %s" % (wanted.key, error)) from None

@@ -76,7 +76,7 @@ class Ledger:
         try:
             self._write(fields)
         except OSError as error:
-            say("%s cannot be noted: %s" % (", ".join(fields), error))
+            say("%s cannot be recorded: %s" % (", ".join(fields), error))
 
     def note_for_good(self, **fields: Any) -> None:
         """Note fields and flush them to the disk. Raises OSError."""

@@ -75,7 +75,7 @@ class LeftRunning:
             for pid in stopped:
                 _send(pid, signal.SIGKILL)
             if time.monotonic() > until:
-                return say("of what the program has left running, not all could be ended")
+                return say("some processes that the program left running could not be ended")
 
     def _look(self, number: signal.Signals, told: Set[int]) -> _Look:
         """Find all processes and send each a signal at once, unless it has had that signal. The newest come first: they

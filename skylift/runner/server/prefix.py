@@ -38,7 +38,7 @@ class Prefix:
             headers["if-match"] = etag
         status, _, _ = self._aws.send("s3", "GET", self._url(key), headers, sink=sink)
         if status == 404:
-            raise Refused(404, "it is not there any more")
+            raise Refused(404, "it no longer exists")
         if status == 412:
             raise Refused(412, "it was changed since the job was submitted")
 

@@ -147,7 +147,7 @@ class Preparation:
         except CannotMake as error:
             raise Ended(State.ENVIRONMENT_FAILED, str(error), "", FAILED) from None
         except (Unreachable, Refused) as error:
-            raise Ended(State.BROKEN, "The environment of Dask cannot be had: %s" % error) from None
+            raise Ended(State.BROKEN, "The environment of Dask is not available: %s" % error) from None
         return tools.python
 
     def _fetch_tool(self, key: str, place: Path) -> None:

@@ -269,7 +269,7 @@ class _Sending:
         descriptor = os.open(os.path.join(self._cwd, inner), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(0, "it is no file any more")
+                raise OSError(0, "it is no longer a file")
             inside = os.readlink("/proc/self/fd/%d" % descriptor).startswith(self._inside)
         except BaseException:
             os.close(descriptor)

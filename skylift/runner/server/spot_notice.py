@@ -91,7 +91,7 @@ class Notices:
                 return
             latest = self._latest(notice)
             if latest is None:
-                say("the notice was taken back")
+                say("the notice was withdrawn")
                 self._was_taken_back = True
                 self._moved(None)
                 return
@@ -137,5 +137,5 @@ def _parse(text: str) -> Optional[Notice]:
         when = datetime.datetime.fromisoformat(found["time"].replace("Z", "+00:00"))
         return Notice(found["action"], when.timestamp())
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        say("this is no notice: %r (%r)" % (text, error))
+        say("this is not a notice: %r (%r)" % (text, error))
         return None

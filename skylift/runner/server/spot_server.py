@@ -66,7 +66,7 @@ class SpotServer:
         try:
             self.attempt.note(until, **self._how_far())
         except (Unreachable, Refused) as error:
-            say("a try could not be noted: %s" % error)
+            say("an attempt could not be recorded: %s" % error)
 
     def tell_checkpoint(self) -> None:
         if self.checkpoint is not None:

@@ -264,7 +264,7 @@ class _Chosen:
             largest = max(self._files.values(), key=lambda each: each.size)
             raise UsageError(
                 f"The project {shown(self._root)} has {self._size >> 30} GiB of files, the largest of which is "
-                f"{shown(largest.place)}; at most {_MOST_BYTES >> 30} GiB go along unasked.",
+                f"{shown(largest.place)}; at most {_MOST_BYTES >> 30} GiB are sent without being named.",
                 "Have git ignore what the job does not need (.gitignore); --in sends the rest all the same.",
             )
 

@@ -159,12 +159,12 @@ class Follower:
                 elif frame.kind == "cut":
                     self._jump(*parse_cut(frame.data))
                 elif frame.kind == "usage":
-                    raise Malformed("nobody has asked what is used")
+                    raise Malformed("usage was not asked for")
                 else:
                     await self._deliver(frame.kind, frame.data)
         except (Malformed, RecordDamaged) as error:
             # Use S3 instead: each file there has one writer at a time.
-            raise ConnectionLost(f"The server sent what no supervisor sends: {error}") from None
+            raise ConnectionLost(f"The server sent a message that no supervisor sends: {error}") from None
         finally:
             checking.cancel()
             self._connection = None
@@ -184,7 +184,7 @@ class Follower:
             except SkyliftError as error:
                 # For example expired credentials: the stream goes on, but the results will need new ones.
                 if not refused:
-                    self._watcher.note(f"The cloud does not answer our questions any more: {error.message}")
+                    self._watcher.note(f"The cloud no longer answers: {error.message}")
                 refused = True
 
     async def _from_s3(self) -> Status | None:

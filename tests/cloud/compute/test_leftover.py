@@ -81,7 +81,7 @@ def test_one_that_never_ends_is_told_of(
     monkeypatch.setattr(leftover, "PATIENCE", 0.0)
     begin("mount", tmp_path / "run/i-1/root")
     await_leftovers([tmp_path / "run"])
-    assert "still at work: mount" in caplog.text
+    assert "still runs: mount" in caplog.text
 
 
 def test_who_waits_can_be_told_to_end(begin: Begin, tmp_path: Path) -> None:

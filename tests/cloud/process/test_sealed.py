@@ -49,7 +49,7 @@ def sealed(place: Path) -> str:
 
 
 def test_what_others_could_have_put_there_is_not_imported(theirs: Path) -> None:
-    assert sealed(theirs) == f"planted: others than root can change {theirs}/planted.py\n"
+    assert sealed(theirs) == f"planted: users other than root can change {theirs}/planted.py\n"
 
 
 def test_nor_is_what_was_compiled_by_others(theirs: Path) -> None:
@@ -62,11 +62,11 @@ def test_nor_is_what_was_compiled_by_others(theirs: Path) -> None:
         assert sealed(root) == "run as root\n"
         for place in (compiled.parent, compiled):
             os.chown(place, 54321, 54321)
-            assert "others than root can change" in sealed(root)
+            assert "users other than root can change" in sealed(root)
             os.chown(place, 0, 0)
         compiled.unlink()
         os.chown(compiled.parent, 54321, 54321)
-        assert "others than root can change" in sealed(root)
+        assert "users other than root can change" in sealed(root)
     finally:
         shutil.rmtree(root)
 

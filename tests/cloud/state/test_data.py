@@ -80,7 +80,7 @@ def test_a_directory_that_others_can_change_is_refused(place: Path, depth: int) 
         assert not is_root_path(data.path)
     spoiled.chmod(0o755)
     os.chown(spoiled, SOMEBODY.pw_uid, 0)
-    with pytest.raises(NotRoots, match=f"{spoiled} belongs to another user"):
+    with pytest.raises(NotRoots, match=f"{spoiled} belongs to the user with the id"):
         data.make()
 
 

@@ -198,9 +198,9 @@ def test_several_at_once(both: Both) -> None:
     (both.there / "in").mkdir()
     both.cp("in/a", "in/b", "j:in/")
     assert tree(both.there / "in") == tree(both.here / "in")
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="not a folder"):
         both.cp("j:a", "j:b", "nowhere")
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="folder"):
         both.cp("in/a", "in/b", "j:nowhere")
 
 

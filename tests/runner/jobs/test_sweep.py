@@ -134,7 +134,7 @@ def test_inputs_stay_as_long_as_a_job_is_known_that_was_given_them(left: Left) -
     left.api.put(bucket, Prefix("ended").record, json.dumps(record).encode())
     left.status("ended")
     assert left.found() == set(), "a client may be about to write its record"
-    unknown = ("input", "-", "no job that is known was given it")
+    unknown = ("input", "-", "it belongs to no known job")
     assert left.found(STARTING + 1) == {unknown}
     found = Sweep(left.account, time.time() + STARTING + 1).find()
     # Somebody takes what was to be removed; the other job is forgotten.

@@ -263,5 +263,5 @@ def test_bucket_of_somebody_else(api: Api, monkeypatch: pytest.MonkeyPatch) -> N
         raise Refused("403", "Forbidden", operation)
 
     monkeypatch.setattr(api, "call", call)
-    with pytest.raises(RunError, match="not ours to use"):
+    with pytest.raises(RunError, match="may not use it"):
         ensure_bucket(api, BUCKET)

@@ -213,6 +213,6 @@ def test_an_object_that_changes_under_way_ends_the_job(
         outcome = run(order(folder, "print('never')", inputs=["s3://lake/top.csv"]), settings, seen)
     machine.wait()
     assert (outcome.state, outcome.exit_code) == ("broken", 125)
-    assert "top.csv cannot be had" in outcome.reason
+    assert "top.csv cannot be fetched" in outcome.reason
     assert "changed since" in outcome.reason
     assert json.dumps(outcome.as_json())

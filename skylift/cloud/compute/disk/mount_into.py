@@ -169,4 +169,4 @@ def _in_thread(action: Callable[[], T], pid: int) -> T:
         raise ServerOff(f"process {pid} has ended") from error
     if error.errno == errno.EBUSY:
         raise DiskInUse(f"{error.filename}: programs in the server use it") from error
-    raise PlugRefused(f"put a volume into a server or take it out: {error.strerror}") from error
+    raise PlugRefused(f"mount a volume in a server, or unmount it: {error.strerror}") from error

@@ -70,7 +70,7 @@ def _remove(image: Path) -> bool:
     # First: where it is, all is.
     told.unlink(missing_ok=True)
     shutil.rmtree(image, ignore_errors=True)
-    log.info("image %s is needed by no cloud of this machine any more, and was removed", image.name)
+    log.info("image %s was removed: no cloud of this machine needs it", image.name)
     return True
 
 

@@ -283,7 +283,7 @@ class Network:
 
     def _known(self, vpc_id: str) -> Router:
         if vpc_id in self._behind:
-            raise RouterBehind(f"the router of {vpc_id} is not as its plan has it: {self._behind[vpc_id]}")
+            raise RouterBehind(f"the router of {vpc_id} differs from its plan: {self._behind[vpc_id]}")
         if vpc_id not in self._routers:
             raise UnknownVpc(f"{vpc_id} has no router; it must be in a plan first")
         return self._routers[vpc_id]

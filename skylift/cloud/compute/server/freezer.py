@@ -46,7 +46,7 @@ def freeze(name: str) -> None:
         while files.frozen not in files.answer.read_text().splitlines():
             if time.monotonic() > deadline:
                 files.order.write_text(files.thaw)
-                raise FreezeError(f"{name}: not every process stood still within {PATIENCE:g} s")
+                raise FreezeError(f"{name}: not every process was frozen within {PATIENCE:g} s")
             time.sleep(LOOK)
     except OSError as error:
         raise FreezeError(f"{name}: {error}") from error

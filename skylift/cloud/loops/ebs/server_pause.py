@@ -67,7 +67,7 @@ class ServerPauses:
             self._machines.resume(server_id)
         except ComputeError as error:
             if self.runs(server_id):
-                log.error("instance %s stands still: %s", server_id, error)
+                log.error("instance %s stays paused: %s", server_id, error)
                 timer = threading.Timer(PATIENCE, self._resume_again, (server_id,))
                 timer.daemon = True
                 timer.start()

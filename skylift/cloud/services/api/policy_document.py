@@ -173,7 +173,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
         names = [name for name, _ in pairs]
-        _syntax(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object.")
+        _syntax(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice in one object.")
     return content
 
 

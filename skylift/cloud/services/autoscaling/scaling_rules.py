@@ -84,7 +84,7 @@ def page(
         elif keys == sorted(keys):
             start = bisect(keys, last)
         else:
-            raise ServiceError("InvalidNextToken", "The token is not valid any more")
+            raise ServiceError("InvalidNextToken", "The token is no longer valid")
     chosen = items[start : start + wanted]
     return chosen, leads_to(key(chosen[-1])) if start + wanted < len(items) else {}
 

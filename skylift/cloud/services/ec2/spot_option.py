@@ -104,7 +104,7 @@ def refuse_price(tx: Tx, type_name: str, zone: str, max_price: float | None) -> 
     if price is None:
         raise ServiceError(
             "UnsupportedOperation",
-            f"Nobody knows a Spot price of {type_name} in {zone}. Set one: skylift cloud spot-price {type_name} USD",
+            f"There is no Spot price of {type_name} in {zone}. Set one: skylift cloud spot-price {type_name} USD",
         )
     if price > limit_of(type_name, zone, max_price):
         raise ServiceError(

@@ -185,7 +185,7 @@ def _kind(value: str) -> FleetType:
 def _check_override(override: FleetOverride, *, instant: bool) -> None:
     for field, name in _INSTANT_OVERRIDES.items():
         if getattr(override.launch, field) is not None and not instant:
-            raise combination(f"The override {name} is for fleets of type instant; say it in the launch template.")
+            raise combination(f"The override {name} is for fleets of type instant; set it in the launch template.")
     if instant and len(override.subnet_ids) > 1:
         subnets = ",".join(override.subnet_ids)
         raise invalid_value(subnets, "SubnetId", "A fleet of type instant takes one subnet an override.")
@@ -233,7 +233,9 @@ def _check_behavior(behavior: str) -> None:
     if behavior == "hibernate":
         raise ServiceError("UnsupportedOperation", "This cloud does not hibernate instances.")
     if behavior == "stop":
-        raise ServiceError("UnsupportedOperation", "This cloud's fleets replace what is interrupted, and stop nothing.")
+        raise ServiceError(
+            "UnsupportedOperation", "Fleets of this cloud replace interrupted instances; they do not stop them."
+        )
     if behavior != "terminate":
         raise invalid_value(behavior, "InstanceInterruptionBehavior", "It has to be terminate.")
 

@@ -41,7 +41,7 @@ def put_price(tx: Tx, caller: Caller, params: skylift.PutSpotPriceRequest) -> sk
     since = params.get("EffectiveFrom", tx.now)
     if since < tx.now:
         # Servers have been paid for by it.
-        raise invalid_value(since, "effectiveFrom", "What prices were cannot be changed any more.")
+        raise invalid_value(since, "effectiveFrom", "Prices of the past cannot be changed.")
     made = [SpotPrice(type_name, zone, since, price) for zone in _zones(caller, params)]
     for one in made:
         tx.remove(one)
