@@ -17,6 +17,15 @@ PAGE = Path(__file__).parents[1] / "docs" / "iam.md"
 
 def documented_policies(account: str, region: str) -> list[dict[str, Any]]:
     """What is to be attached: every day's, and that of the first run."""
+    return _policies(account, region)[:2]
+
+
+def schedules_policy(account: str, region: str) -> dict[str, Any]:
+    """What who makes schedules has besides."""
+    return _policies(account, region)[2]
+
+
+def _policies(account: str, region: str) -> list[dict[str, Any]]:
     blocks = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
     return [json.loads(block.replace("123456789012", account).replace("us-east-1", region)) for block in blocks]
 

@@ -51,7 +51,21 @@ FOLDERS_USE = {
 }
 """What each folder of the services may import of the others; `table.py` beside them gathers all."""
 
-RUNNER_ROOMS = ["text", "job", "remote", "price", "ship", "dask", "plan", "launch", "watch", "collect", "jobs", "map"]
+RUNNER_ROOMS = [
+    "text",
+    "job",
+    "remote",
+    "price",
+    "ship",
+    "dask",
+    "plan",
+    "launch",
+    "watch",
+    "collect",
+    "jobs",
+    "map",
+    "schedule",
+]
 """Each imports those before it, and none after it. `server` stands apart: it runs on servers, and imports none."""
 RUNNER_ENDS = {"collect": ["server"], "map": ["server"]}
 """What a room may know of `server` besides: which outputs a manifest may name is decided alike at both ends, and a

@@ -24,6 +24,19 @@ def job_name(ctx: Any, incomplete: str) -> list[str]:
         return []
 
 
+def schedule_name(ctx: Any, incomplete: str) -> list[str]:
+    """Schedules in the place that the command line names."""
+    from skylift.place.settings import standing_settings
+    from skylift.runner.errors import SkyliftError
+    from skylift.runner.remote.account import open_account
+
+    try:
+        settings = standing_settings(ctx.params.get("on"))
+        return [] if settings is None else _beginning(open_account(settings).scheduled(), incomplete)
+    except (SkyliftError, OSError):
+        return []
+
+
 def job_place(ctx: Any, incomplete: str) -> list[str]:
     """A job's name and a colon, or a file of this machine: either side of `skylift cp` may be one."""
     if ":" in incomplete:

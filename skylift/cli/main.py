@@ -35,6 +35,7 @@ COMMANDS = {
     "run": "run",
     "map": "map",
     "map-results": "map",
+    "schedule": "schedule",
     "types": "types",
     "price": "price",
     "ps": "ps",

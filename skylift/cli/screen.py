@@ -29,6 +29,7 @@ _WORDS = {
     "role": "Role",
     "upload": "Upload",
     "server": "Server",
+    "schedule": "Schedule",
     "environment": "Environment",
     "program": "Program",
     "results": "Results",

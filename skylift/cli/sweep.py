@@ -28,8 +28,11 @@ def sweep(
     """
     from skylift.runner.jobs.sweep import Sweep
     from skylift.runner.remote.account import open_account
+    from skylift.runner.schedule.schedules import Schedules
 
-    found = Sweep(open_account(settings_there(on))).find()
+    settings = settings_there(on)
+    account = open_account(settings)
+    found = [*Schedules(settings, account).leftovers(), *Sweep(account).find()]
     failed = [each.id for each in found if each.removable and not dry_run and not _removed(each)]
     if as_json:
         gone = {id(each) for each in found if each.removable and not dry_run and each.id not in failed}

@@ -12,7 +12,7 @@ from skylift.cloud.state.home import default_home
 from skylift.cloud.wire.models import OWN_MODELS
 from skylift.place.local import running_cloud
 from skylift.runner.errors import Refused, UsageError
-from skylift.runner.job.tags import TAG_JOB
+from skylift.runner.job.tags import job_filter
 from skylift.runner.remote.api import translated
 
 _WRONG_VALUES = ("Invalid", "MissingParameter", "ValidationError")
@@ -39,7 +39,7 @@ class Control:
         if name.startswith("i-"):
             return name
         wanted = [
-            {"Name": f"tag:{TAG_JOB}", "Values": [name]},
+            job_filter(name),
             {"Name": "instance-state-name", "Values": ["pending", "running"]},
         ]
         with translated("describe_instances", "ec2"):

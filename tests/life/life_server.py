@@ -393,6 +393,7 @@ class Server:
             root=str(self.root),
             bucket=BUCKET,
             prefix=f"jobs/{self.job.name}",
+            source=f"jobs/{self.job.name}",
             region="us-east-1",
             user="nobody",
             sha256=hashlib.sha256(b"the whole").hexdigest(),

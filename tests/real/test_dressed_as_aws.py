@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from dressed import Somebody, documented_policies, somebody
+from dressed import Somebody, documented_policies, schedules_policy, somebody
 from real_cloud import RealCloud, real_cloud
 from real_server import until
 
@@ -109,6 +109,25 @@ def test_inputs_from_a_bucket_that_somebody_opens_to_jobs_once(first: Somebody, 
         s3.delete_object(Bucket="lake", Key="data/a.csv")
         s3.delete_bucket(Bucket="lake")
     assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+
+
+def test_a_schedule_with_the_permissions_for_schedules(first: Somebody, aws: RealCloud) -> None:
+    every_day, once = documented_policies(aws.endpoint.account, REGION)
+    first.allow(every_day, once, schedules_policy(aws.endpoint.account, REGION))
+    try:
+        made = first.skylift("schedule", "cron(0 2 * * ? *)", "--name", "each-night", "--", "run", "job.py")
+        assert (made.returncode, made.stdout) == (0, "each-night\n"), made.stderr
+        run = first.skylift("schedule", "run", "each-night").stdout.strip()
+        assert first.skylift("wait", run).returncode == 7
+        assert first.skylift("logs", run).stdout == f"{REGION}\n"
+        assert first.skylift("schedule", "pause", "each-night").stdout == "each-night: paused\n"
+        until(lambda: live(aws) == [], "the server to be gone")
+        assert first.skylift("schedule", "rm", "each-night").returncode == 0
+        assert first.skylift("rm", run).returncode == 0
+    finally:
+        first.allow(every_day)
+    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert aws.client("scheduler").list_schedules()["Schedules"] == []
 
 
 def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -70,3 +71,37 @@ def test_what_is_due_while_the_cloud_is_away_is_made_up_for_once(own_cloud: Real
     own_cloud.up()
     assert [one["InstanceId"] for one in servers(own_cloud, "missed")] == [found["InstanceId"]]
     remove(own_cloud, "missed")
+
+
+def test_a_scheduled_run_comes_by_itself_and_is_a_job_like_any_other(own_cloud: RealCloud) -> None:
+    """With the permissions that a schedule's roles give, and no others."""
+    folder = own_cloud.work / "scheduled"
+    folder.mkdir()
+    (folder / "job.py").write_text("import os\nprint(os.environ['WORD'])\nopen('result.txt', 'w').write('42')\n")
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=6)
+    what = ("run", "--env", "WORD=hush", "--out", "result.txt", "job.py")
+    made = own_cloud.skylift("schedule", f"at({due:%Y-%m-%dT%H:%M:%S})", "--name", "report", "--", *what, cwd=folder)
+    assert made.stdout == "report\n"
+
+    def runs() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(own_cloud.skylift("schedule", "history", "report", "--json").stdout)
+        return found
+
+    (run,) = until(runs, "the run of a schedule", facts=own_cloud.facts)
+    name = f"report-{due:%Y%m%d-%H%M}" + (f"{due:%S}" if due.second else "")
+    assert run["name"] == name
+    assert own_cloud.skylift("wait", name).returncode == 0
+    assert own_cloud.skylift("logs", name).stdout == "hush\n"
+    assert own_cloud.skylift("results", name, cwd=folder).stdout == "result.txt\n"
+    assert (folder / "result.txt").read_text() == "42"
+    again = own_cloud.skylift("schedule", "run", "report").stdout.strip()
+    assert own_cloud.skylift("wait", again).returncode == 0
+    assert {each["name"]: each["state"] for each in runs()} == {name: "succeeded", again: "succeeded"}
+    until(lambda: own_cloud.skylift("ps").stdout == "", "the servers to be gone")
+    own_cloud.skylift("schedule", "rm", "report")
+    own_cloud.skylift("rm", name, again)
+    assert json.loads(own_cloud.skylift("schedule", "ls", "--json").stdout) == []
+    iam = own_cloud.client("iam")
+    assert iam.list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"] == []
+    assert own_cloud.ec2.describe_launch_templates()["LaunchTemplates"] == []

@@ -17,6 +17,18 @@ PER_BOOT = "/var/lib/cloud/scripts/per-boot"
 USER_DATA_LIMIT = 16384
 """The most bytes of user data before base64, as RunInstances documents."""
 
+_FIND_DEADLINE = f"""\
+off=$(cat {SUPERVISOR_HOME}/off)
+if [ -z "$off" ]; then
+off=$(($(date +%s) + {{lasts}}))
+mkdir -p -m 711 {SUPERVISOR_HOME}
+echo $off >{SUPERVISOR_HOME}/off
+fi
+"""
+_WITH_DEADLINE = """\
+argv.append("--deadline=" + os.environ["SKYLIFT_TIMER"])
+"""
+
 
 def program_argv(program: Program) -> list[str]:
     """The command that the supervisor starts. It replaces a first word `python` by the environment's interpreter,
@@ -29,9 +41,9 @@ def program_argv(program: Program) -> list[str]:
     return [program.target, *program.args]
 
 
-def boot_argv(bucket: str, prefix: str, region: str, deadline: int, user: str, sha256: str) -> list[str]:
-    """The arguments of the boot program. `deadline` is in seconds since the epoch, `sha256` the digest of the archive
-    that it downloads."""
+def boot_argv(bucket: str, prefix: str, region: str, deadline: int | None, user: str, sha256: str) -> list[str]:
+    """The arguments of the boot program. `deadline` is in seconds since the epoch, None where the boot script finds it;
+    `sha256` is the digest of the archive that it downloads."""
     return [
         "python3",
         BOOT,
@@ -39,7 +51,7 @@ def boot_argv(bucket: str, prefix: str, region: str, deadline: int, user: str, s
         f"--bucket={bucket}",
         f"--prefix={prefix}",
         f"--region={region}",
-        f"--deadline={deadline}",
+        *([f"--deadline={deadline}"] if deadline is not None else []),
         f"--user={user}",
         f"--sha256={sha256}",
     ]
@@ -55,10 +67,11 @@ def socket_path(job: str) -> str:
     return f"/run/skylift/{job}.sock"
 
 
-def boot_script(archive: bytes, argv: list[str], deadline: int) -> str:
+def boot_script(archive: bytes, argv: list[str], deadline: int | None, lasts: int = 0) -> str:
     """User data: a script that sets the server's shutdown timer, writes the boot program to a file and executes it in a
     session of its own. Its first lines are for the shell, which starts in a millisecond, and the rest is Python. So a
-    server turns itself off even if this script is killed after that millisecond.
+    server turns itself off even if this script is killed after that millisecond. Without a `deadline`, it is `lasts`
+    seconds after the server's first boot, and is kept on its disk for later ones.
 
     cloud-init runs the script at each later boot too, but not on another instance with a copy of this disk. Under
     systemd the boot program gets a unit of its own, because cloud-init's children end with cloud-init, and that unit
@@ -67,12 +80,15 @@ def boot_script(archive: bytes, argv: list[str], deadline: int) -> str:
     """
     # All modules together are a quarter smaller than each by itself.
     packed = base64.b85encode(zlib.compress(archive, 9)).decode()
+    find, when, more = "", str(deadline), ""
+    if deadline is None:
+        find, when, more = _FIND_DEADLINE.format(lasts=lasts), "$off", _WITH_DEADLINE
     script = f"""#!/bin/sh
 ''':'
-minutes=$((({deadline} - $(date +%s)) / 60))
+{find}minutes=$((({when} - $(date +%s)) / 60))
 [ $minutes -gt 0 ] || minutes=1
 shutdown -P +$minutes </dev/null &
-SKYLIFT_TIMER={deadline} exec python3 "$0"
+SKYLIFT_TIMER={when} exec python3 "$0"
 '''
 import base64, os, sys, zlib
 os.umask(0o077)
@@ -88,7 +104,7 @@ with open({PER_BOOT!r} + "/skylift", "w") as file:
     file.flush()
     os.fsync(file.fileno())
 argv = {argv!r}
-if os.path.isdir("/run/systemd/system"):
+{more}if os.path.isdir("/run/systemd/system"):
     unit = ["systemd-run", "--quiet", "--unit=skylift-supervisor", "--property=KillMode=process"]
     unit.append("--property=OOMPolicy=continue")
     os.execvp(unit[0], unit + argv)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 
 from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.commands import program_argv
@@ -27,6 +28,26 @@ SETUP_ALLOWANCE = 900
 SPOT_ALLOWANCE = 3600
 """The same for a spot job: each next server has to be found and to boot."""
 
+SCHEDULES = "schedules"
+LATEST_START = 86400
+"""Seconds after its time in which EventBridge Scheduler starts a run that could not be started before."""
+Overlap = Literal["skip", "queue", "allow"]
+OVERLAPS: tuple[Overlap, ...] = ("skip", "queue", "allow")
+
+
+@dataclass(frozen=True)
+class ScheduleTerms:
+    """How the runs of a schedule are. `overlap` is what happens to a run that is due while an earlier one still goes. A
+    run's server turns off `lasts` seconds after its first boot."""
+
+    overlap: Overlap
+    lasts: int
+
+    @classmethod
+    def of(cls, job: Job, overlap: Overlap) -> ScheduleTerms:
+        """A run that waits may do so for as long as a program may run."""
+        return cls(overlap, job.max_time + SETUP_ALLOWANCE + (job.max_time if overlap == "queue" else 0))
+
 
 def bucket_name(account: str, region: str) -> str:
     return f"skylift-{account}-{region}"
@@ -34,13 +55,14 @@ def bucket_name(account: str, region: str) -> str:
 
 @dataclass(frozen=True)
 class Prefix:
-    """The keys of one job's record."""
+    """The keys of one job's record. In the folder SCHEDULES, they are what a schedule has for all of its runs."""
 
     job: str
+    folder: str = "jobs"
 
     @property
     def base(self) -> str:
-        return f"jobs/{self.job}"
+        return f"{self.folder}/{self.job}"
 
     @property
     def record(self) -> str:
@@ -125,6 +147,7 @@ def encode_record(
     tools: dict[str, Any] | None = None,
     image: str = "",
     seal: bool = False,
+    schedule: ScheduleTerms | None = None,
 ) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
     record: dict[str, Any] = {
@@ -157,6 +180,7 @@ def encode_record(
         **({"map": {"tools": tools}} if job.map is not None else {}),
         **({"image": image} if image else {}),
         **({"seal": True} if seal else {}),
+        **({"schedule": vars(schedule)} if schedule is not None else {}),
     }
     return json.dumps(record, indent=2).encode()
 
@@ -167,7 +191,8 @@ class Record:
     were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
     `choice` is why its server is of its type, if that was chosen; `max_time` the program's cap in seconds, 0 where the
     record has none; `cwd` where in the job's folder the program runs. `is_map` is whether the program is the
-    coordinator of a map, `has_env` whether there were values of --env, which are not in the record."""
+    coordinator of a map, `has_env` whether there were values of --env, which are not in the record. `terms` are of a
+    schedule, in its own record and in those of its runs."""
 
     created: float
     deadline: float
@@ -183,6 +208,21 @@ class Record:
     cwd: str = "."
     is_map: bool = False
     has_env: bool = False
+    terms: ScheduleTerms | None = None
+
+    def of_run(self, due: float) -> Record:
+        """Of a schedule's record: that of its run that was due at this time."""
+        assert self.terms is not None
+        return replace(self, created=due, deadline=due + LATEST_START + self.terms.lasts)
+
+    def deadline_on(self, launched: float) -> float:
+        """The deadline on a server that was launched at this time."""
+        return self.deadline if self.terms is None else min(self.deadline, launched + self.terms.lasts)
+
+    @property
+    def program(self) -> str:
+        """The command as a user would type it; only the name and arguments of a script."""
+        return shlex.join(self.argv[1:] if self.script else self.argv)
 
     @property
     def script(self) -> str:
@@ -209,7 +249,7 @@ def _record(told: JsonObject) -> Record:
         for name in ("packs", "large")
         for each in told.list(name, 1_000_000)
     ]
-    choice = told.inner("choice")
+    choice, terms = told.inner("choice"), told.inner("schedule")
     return Record(
         created=created,
         deadline=deadline,
@@ -225,7 +265,15 @@ def _record(told: JsonObject) -> Record:
         cwd=told.text("cwd", 4096) or ".",
         is_map=told.inner("map") is not None,
         has_env=told.flag("has_env"),
+        terms=None if terms is None else _terms(terms),
     )
+
+
+def _terms(told: JsonObject) -> ScheduleTerms:
+    overlap, lasts = told.one_of("overlap", OVERLAPS), told.integer("lasts", 1, 1 << 40)
+    given(overlap, "overlap")
+    given(lasts, "lasts")
+    return ScheduleTerms(cast("Overlap", overlap), lasts or 0)
 
 
 def encode_env(job: Job) -> bytes:

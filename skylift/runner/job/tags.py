@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from skylift.runner.job.job import NAME_FORM
+from skylift.runner.job.scheduled import run_of_tag, tag_values
 
 TAG_JOB = "skylift:job"
 TAG_CONFIGURATION = "skylift:configuration"
@@ -16,7 +18,12 @@ _TAGS: dict[str, Callable[[str], str]] = {"Name": lambda job: f"skylift {job}", 
 def job_of(tags: Iterable[Mapping[str, str]]) -> str:
     """Which job a thing is of, by the tags that EC2 or IAM tell of it; empty for none: a tag may say anything."""
     found = next((tag["Value"] for tag in tags if tag["Key"] == TAG_JOB), "")
-    return found if NAME_FORM.fullmatch(found) else ""
+    return found if NAME_FORM.fullmatch(found) else run_of_tag(found)
+
+
+def job_filter(job: str) -> dict[str, Any]:
+    """EC2's filter for what is of one job."""
+    return {"Name": f"tag:{TAG_JOB}", "Values": tag_values(job)}
 
 
 def job_tags(job: str) -> list[dict[str, str]]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
 import tempfile
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, RunE
 from skylift.runner.job.commands import ssh_argv
 from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix, Record
+from skylift.runner.job.scheduled import parse_run
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import NO_STATUS, Status, encode_status
 from skylift.runner.job.settings import Settings
@@ -30,6 +30,7 @@ from skylift.runner.launch.server import describe, live_servers, terminate
 from skylift.runner.price.price import hourly_cost
 from skylift.runner.price.run_price import run_cost, time_of_server
 from skylift.runner.remote.account import Account, open_account
+from skylift.runner.text.duration import moment
 from skylift.runner.watch.ssh_access import SshAccess
 
 _CANCEL_PATIENCE = 45.0
@@ -116,10 +117,19 @@ class Jobs:
     ) -> list[Listed]:
         """Jobs that have a server, and with `ended` all others too, the newest first. `states` and `like` (a name with
         * and ?) select among them, and `last` is how many of the selected ones to return."""
+        return self._listed_of(lambda name: like is None or fnmatchcase(name, like), ended, last, states)
+
+    def runs(self, schedule: str, last: int | None = None) -> list[Listed]:
+        """The runs of a schedule, the newest first."""
+        return self._listed_of(lambda name: (parse_run(name) or ("",))[0] == schedule, True, last, ())
+
+    def _listed_of(
+        self, chosen: Callable[[str], bool], ended: bool, last: int | None, states: Collection[str]
+    ) -> list[Listed]:
         servers = {server.job: server for server in live_servers(self._api)}
         waiting = {each.job for each in active_fleets(self._api)}
         names: Iterable[str] = set(servers) | waiting | (set(self._account.recorded()) if ended else set())
-        names = [name for name in names if like is None or fnmatchcase(name, like)]
+        names = [name for name in names if chosen(name)]
         with ThreadPoolExecutor(8) as pool:
             all_jobs = list(pool.map(lambda name: self._find(name, servers.get(name), name in waiting), names))
             found = [each for each in all_jobs if not states or each.state in states]
@@ -168,7 +178,7 @@ class Jobs:
             ended=status.ended,
             signal=status.signal,
             reason=found.reason or status.reason,
-            off_by=_off_by(record, status) if stays and found.state != State.DAMAGED else None,
+            off_by=_off_by(record, status, server) if stays and found.state != State.DAMAGED else None,
             attempt=status.attempt,
             retries=status.retries,
             hourly_usd=hourly_cost(server, settings.region) if server and settings.billed else None,
@@ -355,11 +365,12 @@ class Jobs:
         return servers[0]
 
 
-def _off_by(record: Record | None, status: Status) -> str | None:
+def _off_by(record: Record | None, status: Status, server: Server | None) -> str | None:
     """The end of a kept server's wait, or else the deadline at which its operating system turns it off."""
     if record is None:
         return None
-    return _spell(status.until(record.deadline).kept_until or record.deadline)
+    deadline = record.deadline if server is None else record.deadline_on(moment(server.launched))
+    return _spell(status.until(deadline).kept_until or deadline)
 
 
 def _spell(when: float) -> str:
@@ -367,8 +378,7 @@ def _spell(when: float) -> str:
 
 
 def _program(record: Record | None) -> str | None:
-    """The command as a user would type it; only the name and arguments of a script."""
-    return None if record is None else shlex.join(record.argv[1:] if record.script else record.argv)
+    return None if record is None else record.program
 
 
 def _seconds(status: Status, *, alive: bool) -> float | None:

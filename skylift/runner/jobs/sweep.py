@@ -63,6 +63,7 @@ Kind = Literal[
     "environment",
     "image",
     "input",
+    "schedule",
     "damaged",
 ]
 
@@ -154,7 +155,7 @@ class Sweep:
             found += self._objects(known[name])
         found += [*self._volumes(servers), *self._interfaces(servers), *self._environments(), *self._images()]
         found += self._groups(known, groups, {group for each in live for group in each.groups})
-        found += self._inputs(inputs, uploads, known)
+        found += self._inputs(inputs, uploads, known, self._inputs_of_schedules())
         return [*found, *(damage for each in known.values() for damage in _damages(each))]
 
     def _know(self, servers: dict[str, Server], fleets: list[Fleet], name: str) -> _Known:
@@ -267,11 +268,23 @@ class Sweep:
                 return [], []
             raise
 
-    def _inputs(self, stored: list[Any], uploads: list[Any], known: dict[str, _Known]) -> Iterator[Leftover]:
+    def _inputs_of_schedules(self) -> frozenset[str] | None:
+        """The inputs of runs that are to come. None when a schedule's record cannot be read."""
+        try:
+            records = [self._account.schedule(name) for name in self._account.scheduled()]
+        except RecordDamaged:
+            return None
+        return frozenset(digest for each in records if each is not None for digest in each.inputs)
+
+    def _inputs(
+        self, stored: list[Any], uploads: list[Any], known: dict[str, _Known], scheduled: frozenset[str] | None
+    ) -> Iterator[Leftover]:
         """Inputs that no job with a record has. The next run of a job that has one would use its inputs again."""
         wanted = {digest for job in known.values() if job.record is not None for digest in job.record.inputs}
+        wanted |= scheduled or frozenset()
         # An unreadable record may name any of them.
-        for each in stored if not any(job.unreadable for job in known.values()) else ():
+        unreadable = scheduled is None or any(job.unreadable for job in known.values())
+        for each in stored if not unreadable else ():
             key = str(each["Key"])
             if key.removeprefix(INPUTS) not in wanted and self._now - each["LastModified"].timestamp() >= STARTING:
                 remove = partial(self._forget_input, key, set(known))
@@ -286,6 +299,9 @@ class Sweep:
         for job in set(self._account.recorded()) - known:
             if key.removeprefix(INPUTS) in self._account.record(job).inputs:
                 return
+        scheduled = self._inputs_of_schedules()
+        if scheduled is None or key.removeprefix(INPUTS) in scheduled:
+            return
         self._api.call("s3", "delete_object", Bucket=self._account.bucket, Key=key)
 
     def _abort(self, upload: Any) -> None:

@@ -21,8 +21,8 @@ from skylift.runner.steps import Clock, in_thread, together
 async def provision(checked: Checked, undo: Undo, clock: Clock, bucket_ready: asyncio.Future[None]) -> Provisioned:
     """All at the same time. The role is the job's own, so it is removed when the job does not start."""
     network, key, found, script, _ = await together(
-        _network(checked, clock, bucket_ready),
-        _key(checked, clock),
+        provide_network(checked, clock, bucket_ready),
+        provide_key(checked, clock),
         _role(checked, undo, clock),
         in_thread(_boot_script, checked),
         _tools(checked, bucket_ready),
@@ -36,7 +36,7 @@ async def _tools(checked: Checked, bucket_ready: asyncio.Future[None]) -> None:
         await in_thread(send_tools, checked.account.api, checked.account.bucket, checked.tools)
 
 
-async def _network(checked: Checked, clock: Clock, bucket_ready: asyncio.Future[None]) -> Network:
+async def provide_network(checked: Checked, clock: Clock, bucket_ready: asyncio.Future[None]) -> Network:
     account, access = checked.account, checked.account.settings.access
     with clock.step("network") as step:
         network = await in_thread(find_network, account.api, access)
@@ -48,7 +48,7 @@ async def _network(checked: Checked, clock: Clock, bucket_ready: asyncio.Future[
     return replace(network, groups=(*network.groups, *checked.job.groups))
 
 
-async def _key(checked: Checked, clock: Clock) -> KeyPair:
+async def provide_key(checked: Checked, clock: Clock) -> KeyPair:
     account = checked.account
     with clock.step("key") as step:
         key = await in_thread(ensure_key, account.api, account.settings.key_dir, account.number)

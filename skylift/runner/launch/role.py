@@ -16,13 +16,13 @@ from typing import Any
 
 from skylift.runner.errors import NameTaken, Refused
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import Prefix
+from skylift.runner.job.record import SCHEDULES, Prefix
 from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.prebuilt import ENVIRONMENTS, PrebuiltEnvironment, environment_statements
 
 PATH = "/skylift/"
-BOUNDARY = "skylift-boundary-4"
+BOUNDARY = "skylift-boundary-5"
 """The number is the version of the document. A change makes a new policy; a policy that roles use is never changed."""
 
 TRUST = {
@@ -156,7 +156,15 @@ def boundary_policy(account: str, buckets: Sequence[str] = ()) -> dict[str, Any]
                 "Sid": "SharedFiles",
                 "Effect": "Allow",
                 "Action": "s3:GetObject",
-                "Resource": [f"arn:aws:s3:::skylift-{account}-*/{folder}/*" for folder in ("inputs", "tools")],
+                "Resource": [
+                    f"arn:aws:s3:::skylift-{account}-*/{folder}/*" for folder in ("inputs", "tools", SCHEDULES)
+                ],
+            },
+            {
+                "Sid": "TurnsOfSchedules",
+                "Effect": "Allow",
+                "Action": "s3:PutObject",
+                "Resource": f"arn:aws:s3:::skylift-{account}-*/{SCHEDULES}/*/running.json",
             },
             {
                 "Sid": "Environments",
@@ -181,7 +189,11 @@ def boundary_policy(account: str, buckets: Sequence[str] = ()) -> dict[str, Any]
 
 
 def boundary_arn(account: str, buckets: Sequence[str] = ()) -> str:
-    return f"arn:aws:iam::{account}:policy{PATH}{_boundary_name(buckets)}"
+    return policy_arn(account, _boundary_name(buckets))
+
+
+def policy_arn(account: str, name: str) -> str:
+    return f"arn:aws:iam::{account}:policy{PATH}{name}"
 
 
 def _boundary_name(buckets: Sequence[str]) -> str:
@@ -190,25 +202,32 @@ def _boundary_name(buckets: Sequence[str]) -> str:
 
 def ensure_boundary(api: Api, account: str, buckets: Sequence[str] = ()) -> str:
     """The ARN of the boundary for these `buckets`, which are sorted. It is made when there is none."""
-    arn = boundary_arn(account, buckets)
+    return ensure_policy(api, account, _boundary_name(buckets), boundary_policy(account, buckets))
+
+
+def ensure_policy(
+    api: Api, account: str, name: str, document: dict[str, Any], what: str = "server of a skylift job"
+) -> str:
+    """The ARN of a boundary, which is made when there is none. `what` may do the most that it allows."""
+    arn = policy_arn(account, name)
     try:
         api.call("iam", "get_policy", PolicyArn=arn)
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise
-        _make_boundary(api, account, buckets)
+        _make_boundary(api, name, document, what)
     return arn
 
 
-def _make_boundary(api: Api, account: str, buckets: Sequence[str]) -> None:
+def _make_boundary(api: Api, name: str, document: dict[str, Any], what: str) -> None:
     try:
         api.call(
             "iam",
             "create_policy",
-            PolicyName=_boundary_name(buckets),
+            PolicyName=name,
             Path=PATH,
-            PolicyDocument=json.dumps(boundary_policy(account, buckets)),
-            Description="The most that the server of a skylift job may do",
+            PolicyDocument=json.dumps(document),
+            Description=f"The most that the {what} may do",
         )
     except Refused as error:
         if error.code != "EntityAlreadyExists":

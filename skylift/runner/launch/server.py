@@ -11,7 +11,7 @@ from typing import Any
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job.job import Job
 from skylift.runner.job.server import Server, parse_server
-from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB, job_tags
+from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB, job_filter, job_tags
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
@@ -161,7 +161,7 @@ def describe(api: Api, instance: str) -> Server | None:
 def live_servers(api: Api, job: str | None = None) -> list[Server]:
     """The servers of one job, or of all jobs, that have not been terminated."""
     filters = [{"Name": "instance-state-name", "Values": _LIVE}]
-    filters.append({"Name": f"tag:{TAG_JOB}", "Values": [job]} if job else {"Name": "tag-key", "Values": [TAG_JOB]})
+    filters.append(job_filter(job) if job else {"Name": "tag-key", "Values": [TAG_JOB]})
     found = api.pages("ec2", "describe_instances", "Reservations", Filters=filters)
     return _of_jobs(found)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skylift.runner.errors import JobNotFound, Refused
+from skylift.runner.errors import JobNotFound, RecordDamaged, Refused
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import RECORD_LIMIT, Prefix, Record, bucket_name, parse_record
+from skylift.runner.job.record import RECORD_LIMIT, SCHEDULES, Prefix, Record, bucket_name, parse_record
+from skylift.runner.job.scheduled import SCHEDULE_FORM, parse_run
 from skylift.runner.job.server_record import STATUS_LIMIT, Status, parse_status
 from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
@@ -20,24 +21,46 @@ class Account:
     bucket: str
 
     def record(self, job: str) -> Record:
-        """The job's record, as its client has written it. Raises JobNotFound, RecordDamaged."""
+        """The job's record, as its client has written it. That of a schedule's run is the schedule's: servers write no
+        records. Raises JobNotFound, RecordDamaged."""
         found = self.api.get(self.bucket, Prefix(job).record, RECORD_LIMIT) if NAME_FORM.fullmatch(job) else None
-        if found is None:
+        if found is not None:
+            return parse_record(Prefix(job).record, found)
+        run = parse_run(job)
+        of_all = None if run is None else self.schedule(run[0])
+        if run is None or of_all is None:
             raise JobNotFound(f"There is no job called {job!r}.", "See `skylift ps --all`.")
-        return parse_record(Prefix(job).record, found)
+        return of_all.of_run(run[1].timestamp())
+
+    def schedule(self, name: str) -> Record | None:
+        """The record of a schedule, None when there is none. Raises RecordDamaged."""
+        key = Prefix(name, SCHEDULES).record
+        found = self.api.get(self.bucket, key, RECORD_LIMIT)
+        if found is None:
+            return None
+        record = parse_record(key, found)
+        if record.terms is None:
+            raise RecordDamaged(key, "it has no `schedule`")
+        return record
+
+    def scheduled(self) -> list[str]:
+        """The names of all schedules that have anything in the bucket."""
+        return [each for each in self._below(f"{SCHEDULES}/") if SCHEDULE_FORM.fullmatch(each)]
 
     def recorded(self) -> list[str]:
         """The names of all jobs that have a record."""
+        return [each for each in self._below("jobs/") if NAME_FORM.fullmatch(each)]
+
+    def _below(self, folder: str) -> list[str]:
         try:
             found = self.api.pages(
-                "s3", "list_objects_v2", "CommonPrefixes", Bucket=self.bucket, Prefix="jobs/", Delimiter="/"
+                "s3", "list_objects_v2", "CommonPrefixes", Bucket=self.bucket, Prefix=folder, Delimiter="/"
             )
         except Refused as error:
             if error.code == "NoSuchBucket":
                 return []  # nothing ever ran here
             raise
-        names = (str(each["Prefix"]).split("/")[1] for each in found)
-        return [each for each in names if NAME_FORM.fullmatch(each)]
+        return [str(each["Prefix"]).split("/")[1] for each in found]
 
     def status(self, job: str) -> Status | None:
         """The job's status as its server has reported it last; None before the first. Raises RecordDamaged."""

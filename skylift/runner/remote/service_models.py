@@ -36,6 +36,9 @@ OPERATIONS = {
         AbortMultipartUpload CompleteMultipartUpload CreateBucket CreateMultipartUpload CreateSession DeleteObject
         DeleteObjects GetObject HeadBucket HeadObject ListMultipartUploads ListObjectsV2 PutObject UploadPart
     """.split(),
+    "scheduler": """
+        CreateSchedule CreateScheduleGroup DeleteSchedule GetSchedule ListSchedules UpdateSchedule
+    """.split(),
     "ssm": ["GetParameters"],
     "sts": ["AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"],
 }

@@ -26,6 +26,7 @@ from skylift.runner.server.power import RESERVE, arm_timer, power_off
 from skylift.runner.server.prefix import Prefix
 
 WHOLE = "supervisor.pyz"
+TAG = "/latest/meta-data/tags/instance/skylift:job"
 PATIENCE = 900
 """Seconds after the program's end in which the results must be in S3. After that the server stops and keeps its
 disk."""
@@ -38,6 +39,7 @@ def boot(options: argparse.Namespace) -> None:
     for name, value in read_environment(Path(options.root)):
         os.environ.setdefault(name, value)
     rebooted = not boot_mark(Path(options.root)).exists()
+    find_job(options)
     while True:
         folder = Path(options.root) / "var/lib/skylift" / options.prefix.rstrip("/").rsplit("/", 1)[-1]
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -61,11 +63,33 @@ def is_late(deadline: float) -> bool:
     return time.time() > deadline - RESERVE
 
 
+def find_job(options: argparse.Namespace) -> None:
+    """Where the job's record and inputs are (`source`), and where it reports (`prefix`). They differ for a schedule's
+    run. Which run that is, EC2 tells by the server's tag: SCHEDULE/TIME."""
+    options.source = options.prefix
+    folder, _, schedule = options.prefix.partition("/")
+    if folder == "schedules":
+        try:
+            tag = patiently("the tag", lambda: Metadata(options.imds).get(TAG), options.deadline - RESERVE)
+            options.prefix = "jobs/" + run_of(schedule, tag)
+        except (Unreachable, ValueError) as error:
+            say("this server has no job: %s" % error)
+            power_off()
+            sys.exit(1)
+
+
+def run_of(schedule: str, tag: str) -> str:
+    """The name of a run: nightly-20261128-0200, with seconds only where there are any. Raises ValueError."""
+    due = time.strptime(tag, schedule + "/%Y-%m-%dT%H:%M:%SZ")
+    return schedule + time.strftime("-%Y%m%d-%H%M" + ("%S" if due.tm_sec else ""), due)
+
+
 def go_on(options: argparse.Namespace, ledger: Ledger) -> bool:
     """Whether this server has the next job by now, in this boot or since an earlier one."""
     following = ledger.read().get("next")
     if following is not None:
-        options.prefix, options.deadline = "jobs/" + following["job"], following["deadline"]
+        options.prefix = options.source = "jobs/" + following["job"]
+        options.deadline = following["deadline"]
     return following is not None
 
 
@@ -77,7 +101,7 @@ def work(options: argparse.Namespace, ledger: Ledger, handles: Handles) -> None:
     # The client waits for the host keys. It connects by SSH while we load the rest.
     threading.Thread(target=announce, args=shown, daemon=True).start()
     try:
-        archive = fetch_whole(prefix, options)
+        archive = fetch_whole(Prefix(aws, options.bucket, options.source), options)
     except (Unreachable, Refused, OSError) as error:
         return give_up(ledger, error, prefix, aws)
     load(archive).supervise(options, aws, prefix, ledger, handles)
@@ -125,13 +149,13 @@ def is_here(options: argparse.Namespace) -> bool:
     return place.exists() and hashlib.sha256(place.read_bytes()).hexdigest() == str(options.sha256)
 
 
-def fetch_whole(prefix: Prefix, options: argparse.Namespace) -> Path:
+def fetch_whole(source: Prefix, options: argparse.Namespace) -> Path:
     """The path of the archive, which is fetched unless an earlier boot has done so."""
     place = whole_place(options)
     if not is_here(options):
         place.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         part = place.with_suffix(".part")
-        patiently("the supervisor", lambda: prefix.fetch("in/" + WHOLE, part), options.deadline - RESERVE)
+        patiently("the supervisor", lambda: source.fetch("in/" + WHOLE, part), options.deadline - RESERVE)
         if hashlib.sha256(part.read_bytes()).hexdigest() != options.sha256:
             raise Refused(200, "in/%s is not what was sent" % WHOLE)
         part.chmod(0o755)

@@ -23,7 +23,7 @@ class EnvValues:
     def fetch(self) -> Dict[str, str]:
         if not self._has_any:
             return {}
-        found = self._context.retry("environment values", lambda: self._context.prefix.get(KEY))
+        found = self._context.retry("environment values", lambda: self._context.source.get(KEY))
         if found is None:
             raise Ended(State.BROKEN, "The job's --env values are not in its prefix.")
         values: Dict[str, str] = json.loads(found)
@@ -35,5 +35,6 @@ class EnvValues:
             threading.Thread(target=self.remove, daemon=True).start()
 
     def remove(self, until: Optional[float] = None) -> None:
-        if self._has_any:
+        # Those of a schedule are for the next run, too.
+        if self._has_any and not self._context.is_scheduled:
             self._context.retry("removing --env values", lambda: self._context.prefix.delete(KEY), until)

@@ -99,7 +99,7 @@ class Preparation:
         if record.keep:
             inputs.keep_large(record.large)
         if record.has_s3:
-            found = context.retry("inputs in S3", lambda: context.prefix.get("in/s3.json"))
+            found = context.retry("inputs in S3", lambda: context.source.get("in/s3.json"))
             if found is None:
                 raise Ended(State.BROKEN, "What the job reads from S3 is not in its prefix.")
             inputs.fetch_s3(context.aws, json.loads(found))

@@ -88,7 +88,7 @@ class Supervisor:
         self._status.set(**before, instance=instance)
 
     def _read_record(self) -> JobRecord:
-        found = self._context.retry("record", lambda: self._context.prefix.get("record.json"))
+        found = self._context.retry("record", lambda: self._context.source.get("record.json"))
         if found is None:
             raise Refused(404, "the job has no record")
         return JobRecord.parse(found)

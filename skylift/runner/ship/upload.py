@@ -11,7 +11,7 @@ from typing import Any
 
 from skylift.runner.errors import NameTaken
 from skylift.runner.job.job import Job
-from skylift.runner.job.record import Prefix, encode_env, encode_record
+from skylift.runner.job.record import SCHEDULES, Prefix, ScheduleTerms, encode_env, encode_record
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.blob_store import Blob, BlobStore, LargeFile
@@ -58,7 +58,8 @@ class Upload:
 class Shipment:
     """Everything that a job's server gets from S3: the inputs, uv if its image has none, and an environment that was
     built before. `tools` are those of a map, as its record has them. `deadline` is in seconds since the epoch. `image`
-    is what its own server starts from; with `seal`, the server has no program, and an image is made of it."""
+    is what its own server starts from; with `seal`, the server has no program, and an image is made of it. `terms` are
+    of a schedule: the shipment is for all of its runs."""
 
     job: Job
     deadline: int
@@ -68,6 +69,11 @@ class Shipment:
     tools: dict[str, Any] | None = None
     image: str = ""
     seal: bool = False
+    terms: ScheduleTerms | None = None
+
+    @property
+    def prefix(self) -> Prefix:
+        return Prefix(self.job.name) if self.terms is None else Prefix(self.job.name, SCHEDULES)
 
     def record(self) -> bytes:
         return encode_record(
@@ -81,16 +87,19 @@ class Shipment:
             tools=self.tools,
             image=self.image,
             seal=self.seal,
+            schedule=self.terms,
         )
 
 
 class Shipping:
     """Uploads shipments of one job. The first one claims the job's name."""
 
-    def __init__(self, account: Account, watcher: Watcher, clock: Clock, stdin: Stdin | None = None) -> None:
-        """`stdin` is one that is to be sent whole, once."""
+    def __init__(
+        self, account: Account, watcher: Watcher, clock: Clock, stdin: Stdin | None = None, *, claimed: bool = False
+    ) -> None:
+        """`stdin` is one that is to be sent whole, once. With `claimed`, the name is the caller's already."""
         self._account, self._watcher, self._clock, self._stdin = account, watcher, clock, stdin
-        self._name_is_ours = False
+        self._name_is_ours = claimed
 
     async def send(self, shipment: Shipment, bucket_ready: asyncio.Future[None], *, kept: bool = False) -> None:
         """Upload everything once the bucket exists. A `kept` server has the supervisor already. Raises NameTaken."""
@@ -118,14 +127,14 @@ class Shipping:
 
     def _claim_name(self, shipment: Shipment) -> None:
         name = shipment.job.name
-        key, record = Prefix(name).record, shipment.record()
+        key, record = shipment.prefix.record, shipment.record()
         if not self._account.api.put(self._account.bucket, key, record, first=not self._name_is_ours):
             raise NameTaken(name)
         self._name_is_ours = True
 
     def _send_own(self, shipment: Shipment, kept: bool) -> None:
         """Upload what belongs to this job only."""
-        api, bucket, prefix = self._account.api, self._account.bucket, Prefix(shipment.job.name)
+        api, bucket, prefix = self._account.api, self._account.bucket, shipment.prefix
         if not kept:
             api.put(bucket, prefix.supervisor, whole_archive(self._account.settings.cache))
         if shipment.job.env:

@@ -12,6 +12,7 @@ from skylift.runner.launch.server import live_servers
 from skylift.runner.launch.stages import Launched
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
+from skylift.runner.text.duration import moment
 from skylift.runner.text.json_object import FOREVER
 
 
@@ -89,7 +90,7 @@ def find_job(account: Account, name: str, home: Path) -> WatchedJob:
         spot=record.spot,
         outputs=record.outputs,
         script=record.script,
-        deadline=record.deadline,
+        deadline=record.deadline_on(moment(servers[0].launched)) if servers else record.deadline,
         max_time=record.max_time,
         is_map=record.is_map,
     )

@@ -108,6 +108,43 @@ def test_user_data_arms_the_timer_before_there_is_any_python(tmp_path: Path, sec
     assert said.read_text().splitlines() == [f"shutdown -P +{minutes}", f"python3 {script} {deadline}"]
 
 
+def test_user_data_of_a_schedule_fits() -> None:
+    argv = boot_argv(
+        "skylift-123456789012-ap-southeast-2", "schedules/" + "x" * 24, "ap-southeast-2", None, "ec2-user", "f" * 64
+    )
+    script = boot_script(boot_archive(), argv, None, 86400)
+    ast.parse(script, feature_version=(3, 9))
+    assert len(script.encode()) <= USER_DATA_LIMIT
+    assert boot_arguments(script) == (boot_archive(), argv[2:])
+    assert not any(each.startswith("--deadline") for each in argv)
+
+
+def test_a_server_of_a_schedule_keeps_the_deadline_of_its_first_boot(tmp_path: Path) -> None:
+    kept = tmp_path / "lib"
+    script = boot_script(boot_archive(), [], None, 3630).replace("/var/lib/skylift", str(kept))
+    (tmp_path / "user-data").write_text(script)
+    for name in ("shutdown", "python3"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $* $SKYLIFT_TIMER" >>{tmp_path}/said\n')
+        (tmp_path / name).chmod(0o755)
+
+    def boot() -> str:
+        subprocess.run(
+            ["sh", str(tmp_path / "user-data")], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, timeout=120
+        )
+        said = (tmp_path / "said").read_text().splitlines()
+        return next(each for each in reversed(said) if each.startswith("python3")).split()[-1]
+
+    before = int(time.time())
+    first = boot()
+    assert before + 3630 <= int(first) <= time.time() + 3630
+    assert kept.stat().st_mode & 0o777 == 0o711
+    (kept / "off").write_text("1795575707\n")
+    assert boot() == "1795575707"
+    # A server that lost its power while it wrote.
+    (kept / "off").write_text("")
+    assert int(boot()) >= int(first)
+
+
 def test_user_data_that_does_not_fit_is_refused() -> None:
     with pytest.raises(LaunchFailed, match="user data may have 16384"):
         boot_script(random.Random(0).randbytes(14000), [], 0)

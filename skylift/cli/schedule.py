@@ -1,0 +1,317 @@
+"""`skylift schedule`: runs at set times, on servers that exist only while there is work."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
+
+import typer
+from typer.core import TyperGroup
+
+from skylift.cli import complete
+from skylift.cli.consent import require_consent
+from skylift.cli.options import spell_out
+from skylift.cli.place import On, settings_for, settings_there
+from skylift.cli.run import COMMAND_FLAG, RunCommand, read_program
+from skylift.cli.say import say, say_json
+from skylift.cli.watching import ForwardOption, with_interrupts
+from skylift.runner.job.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from skylift.runner.job.job import Job
+    from skylift.runner.job.settings import Settings
+    from skylift.runner.schedule.schedules import Schedules
+
+_HELP = """Run a program at set times, each time on a server of its own. Between runs there is no server.
+
+\b
+skylift schedule WHEN [OPTIONS] -- run [OPTIONS OF RUN] SCRIPT [ARGS...]
+skylift schedule ls | pause | resume | run | history | rm
+
+\b
+WHEN is 'cron(0 2 * * ? *)' (each night at two), 'rate(6 hours)', or 'at(2026-12-24T18:00:00)'.
+
+A run is a job like any other, named NAME-YYYYMMDD-HHMM after the time that was due, in UTC: ps, logs, results, wait,
+cancel and rm take it. What runs is sent now, once: files that change here later do not change it.
+"""
+_INPUT = 0
+_NOT_OF_RUNS = {
+    "name": "--name is the schedule's, and stands before the `--`",
+    "interactive": "-it needs somebody at a terminal",
+    "forward": "--forward is for whoever watches",
+    "keep": "--keep would leave a server between runs",
+    "spot": "--spot needs a fleet, which a schedule does not make",
+    "detach": "-d is for whoever could stay",
+    "quiet": "-q is for whoever watches",
+    "as_json": "--json stands before the `--`",
+}
+"""Options of `run` that a scheduled run cannot have, and why."""
+
+
+_SHOWN = 20
+_STYLES = {"active": "green", "paused": "yellow", "over": "dim"}
+
+ScheduleName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="The schedule, as `skylift schedule ls` shows it.", autocompletion=complete.schedule_name
+    ),
+]
+ScheduleNames = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="Schedules, as `ls` shows them.", autocompletion=complete.schedule_name),
+]
+
+
+class ScheduleGroup(TyperGroup):
+    """`skylift schedule WHEN ...` is `skylift schedule add WHEN ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        # A line that the shell completes is not executed: it may stand at a command's name still.
+        whole = not ctx.resilient_parsing or "(" in first
+        if first and whole and first not in self.commands and first not in ("-h", "--help"):
+            args = ["add", *args]
+        return super().parse_args(ctx, args)
+
+
+def register(app: typer.Typer) -> None:
+    schedule = typer.Typer(cls=ScheduleGroup, help=_HELP, no_args_is_help=True, rich_markup_mode=None)
+    schedule.command("add")(add)
+    schedule.command("ls")(ls)
+    for command in (pause, resume, history, rm):
+        schedule.command()(command)
+    schedule.command("run")(run_now)
+    app.add_typer(schedule, name="schedule")
+
+
+def add(
+    when: Annotated[str, typer.Argument(metavar="WHEN", help="cron(...), rate(...) or at(...).")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="-- run ...", help="What runs, as with `skylift run`.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="The schedule's name; by default the program's.")
+    ] = None,
+    timezone: Annotated[
+        str, typer.Option("--timezone", metavar="ZONE", help="The time zone of WHEN, like Europe/Berlin.")
+    ] = "UTC",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Make a schedule. What runs is checked and sent now."""
+    from skylift.cli.screen import Outlet, make_screen
+    from skylift.runner.schedule.making import MakeSchedule, Order
+    from skylift.runner.schedule.recurrence import read_recurrence
+    from skylift.runner.steps import Clock
+    from skylift.runner.text.duration import spell_duration
+
+    recurrence = read_recurrence(when, timezone, datetime.now(UTC))
+    job, settings = _plan(words or [], name)
+    screen = make_screen(Outlet(1, 2), quiet=as_json, json=as_json)
+    for note in (*(f"{each}." for each in job.bundle.notes), *job.notes):
+        screen.note(note)
+    screen.info(f"Runs of {job.name}: {spell_duration(job.max_time)} each at most ({job.cap}).")
+    order = Order(job, recurrence, "allow", shlex.join(words or []))
+    try:
+        made = with_interrupts(MakeSchedule(order, settings, screen, Clock(screen)))
+    finally:
+        screen.finish()
+    if not made:
+        raise typer.Exit(130)
+    if as_json:
+        say_json({"name": job.name, "when": when, "timezone": timezone}, indent=None)
+        return
+    say(job.name)
+    say(f"Its runs: skylift schedule history {job.name}", to_stderr=True)
+
+
+def ls(
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, with all times absolute.")] = False,
+    on: On = None,
+) -> None:
+    """List the schedules."""
+    from skylift.cli.table import Cell, Column, show_table
+    from skylift.runner.schedule.schedules import Schedules
+
+    found = Schedules(settings_there(on)).listed()
+    if as_json:
+        return say_json([each.as_json() for each in found])
+    if not found:
+        return say("There is no schedule. To make one: skylift schedule --help", to_stderr=True)
+    columns = (
+        Column("NAME", least=12),
+        Column("WHEN", least=12),
+        Column("ZONE", least=3, spare=2),
+        Column("STATE"),
+        Column("RUNS", least=8),
+        Column("OVERLAP", spare=3),
+        Column("TYPE", spare=4),
+        Column("LAST RUN", least=16, spare=1),
+        Column("ITS STATE", least=9),
+    )
+    rows = []
+    for each in found:
+        style = _STYLES.get(each.state, "red")
+        what = (each.when or "", each.timezone or "", Cell(each.state, style), each.program or "")
+        rows.append((each.name, *what, each.overlap or "", each.type or "", each.last or "", each.last_state or ""))
+    return show_table(columns, rows)
+
+
+def pause(names: ScheduleNames, on: On = None) -> None:
+    """Start no runs until `resume`. A run that is going on ends as it would."""
+    _each(names, on, lambda schedules, name: schedules.pause(name))
+
+
+def resume(names: ScheduleNames, on: On = None) -> None:
+    """Go on. What was due meanwhile is not made up for."""
+    _each(names, on, lambda schedules, name: schedules.resume(name))
+
+
+def run_now(
+    name: ScheduleName,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    on: On = None,
+) -> None:
+    """Start a run now, also of a paused schedule, and print the job's name."""
+    from skylift.runner.schedule.schedules import Schedules
+
+    run = Schedules(settings_there(on)).run_now(name)
+    if as_json:
+        return say_json({"name": run, "schedule": name}, indent=None)
+    say(run)
+    return say(f"Look at it with `skylift logs -f {run}` or `skylift attach {run}`.", to_stderr=True)
+
+
+def history(
+    name: ScheduleName,
+    last: Annotated[
+        int | None, typer.Option("--last", "-n", metavar="N", min=1, help=f"The last N; {_SHOWN} if not said.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, as with `skylift ps`; all runs.")] = False,
+    on: On = None,
+) -> None:
+    """List the runs of a schedule, the newest first."""
+    from skylift.cli.ps import show_jobs
+    from skylift.runner.schedule.schedules import Schedules
+
+    most = last if last is not None or as_json else _SHOWN
+    found = Schedules(settings_there(on)).history(name, None if most is None else most + 1)
+    if as_json:
+        return say_json([each.as_json() for each in found[:most]])
+    if not found:
+        return say(f"{name} has not run yet.", to_stderr=True)
+    show_jobs(found[:most])
+    if last is None and len(found) > _SHOWN:
+        say(f"There are older ones: skylift schedule history {name} -n {5 * _SHOWN}", to_stderr=True)
+    return None
+
+
+def rm(names: ScheduleNames, on: On = None) -> None:
+    """Remove schedules. What their runs have left stays, until it is removed by `skylift rm`."""
+    _each(names, on, lambda schedules, name: schedules.remove(name))
+
+
+def _each(names: list[str], on: str | None, act: Callable[[Schedules, str], str]) -> None:
+    from skylift.cli.screen import show_error
+    from skylift.runner.errors import SkyliftError
+    from skylift.runner.schedule.schedules import Schedules
+
+    schedules, code = Schedules(settings_there(on)), 0
+    for name in names:
+        try:
+            say(f"{name}: {act(schedules, name)}")
+        except SkyliftError as error:
+            show_error(error)
+            code = error.exit_code
+    raise typer.Exit(code)
+
+
+def _plan(words: list[str], name: str | None) -> tuple[Job, Settings]:
+    from skylift.runner.errors import UsageError
+
+    advice = "skylift schedule 'cron(0 2 * * ? *)' -- run SCRIPT"
+    if not words:
+        raise UsageError("There is nothing to run.", advice)
+    if words[0] == "map":
+        raise UsageError("A map cannot be scheduled.", "Schedule a run whose program goes through the inputs.")
+    if words[0] != "run":
+        raise UsageError(f"A schedule runs what `skylift run` runs, and {words[0]!r} is not it.", advice)
+    alone = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+    alone.command("run", cls=RunCommand)(_read_run)
+    command: Any = typer.main.get_command(alone)
+    said = command.main(words[1:], prog_name="skylift schedule WHEN -- run", standalone_mode=False)
+    if not isinstance(said, _Said):
+        raise typer.Exit(said or 0)
+    return _plan_run(said, name)
+
+
+def _plan_run(said: _Said, name: str | None) -> tuple[Job, Settings]:
+    from skylift.runner.errors import UsageError
+    from skylift.runner.job.scheduled import SCHEDULE_FORM, default_schedule
+    from skylift.runner.plan.plan_job import plan_job
+    from skylift.runner.plan.read_options import read_options
+    from skylift.runner.plan.resolve_options import resolve_options
+    from skylift.runner.ship.stdin import has_input
+
+    options = said.options
+    require_consent(said.context, options.get("on"), trusted=bool(options.get("trust_project")))
+    _check_run(said)
+    if sys.stdin is not None and has_input(_INPUT):
+        raise UsageError("A scheduled run has no standard input.", "Send a file along with --in, or: </dev/null")
+    what = read_program(said.program, options.get("module"), is_command=said.is_command)
+    name = default_schedule(what) if name is None else name
+    if not SCHEDULE_FORM.fullmatch(name):
+        raise UsageError(f"--name {name!r} cannot be used.", "Lower-case letters, digits and `-`, at most 24.")
+    asked = read_options(options, what)
+    job = plan_job(replace(asked.order, name=name), Path.cwd(), os.environ)
+    if job.s3_inputs:
+        raise UsageError(
+            f"--in {job.s3_inputs[0].text}: a scheduled run reads no inputs from S3.",
+            "They would be those of today. Send files of this machine along.",
+        )
+    settings = asked.dress(settings_for(asked.on, asked.access))
+    return resolve_options(job, settings), settings
+
+
+def _check_run(said: _Said) -> None:
+    from skylift.runner.errors import UsageError
+
+    given: dict[str, Any] = {**said.options, **said.given}
+    for option, why in _NOT_OF_RUNS.items():
+        if given.get(option):
+            raise UsageError(f"A schedule's run cannot have this: {why}.")
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What stands after `-- run`. `given` are the options of `run` that are none of RunOptions."""
+
+    context: Any
+    program: list[str]
+    is_command: bool
+    given: dict[str, Any]
+    options: RunOptions
+
+
+def _read_run(
+    context: typer.Context,
+    program: Annotated[list[str] | None, typer.Argument(metavar="SCRIPT [ARGS]")] = None,
+    forward: ForwardOption = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", hidden=True)] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", hidden=True)] = False,
+    as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
+    is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
+    **options: Unpack[RunOptions],
+) -> _Said:
+    given = {"forward": forward, "detach": detach, "quiet": quiet, "as_json": as_json}
+    return _Said(context, program or [], is_command, given, options)
+
+
+spell_out(_read_run)

@@ -1,0 +1,180 @@
+"""Making a schedule: check, provision, ship, and last the schedule itself. So nothing is due before all is there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from skylift.runner.errors import Refused, UsageError
+from skylift.runner.job import commands
+from skylift.runner.job.job import Job
+from skylift.runner.job.record import SCHEDULES, Overlap, Prefix, ScheduleTerms
+from skylift.runner.job.settings import Settings
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.check import check
+from skylift.runner.launch.provision import provide_key, provide_network
+from skylift.runner.launch.stages import Checked
+from skylift.runner.launch.undo import Undo
+from skylift.runner.remote.api import Api
+from skylift.runner.schedule.recurrence import Recurrence
+from skylift.runner.schedule.requests import GROUP, schedule_request, template_request
+from skylift.runner.schedule.roles import make_scheduler_role, make_server_role, remove_roles
+from skylift.runner.schedule.template import make_template, remove_template
+from skylift.runner.ship.archive import boot_archive, whole_archive
+from skylift.runner.ship.upload import Shipping
+from skylift.runner.steps import Clock, in_thread, together
+from skylift.runner.watcher import Watcher
+
+_SETTLING = 60.0
+"""Seconds in which EventBridge Scheduler must learn of a new role, and of its own new group."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A schedule as it was asked for. `job` is what its runs are like, and has the schedule's name."""
+
+    job: Job
+    recurrence: Recurrence
+    overlap: Overlap
+    what: str
+
+
+class MakeSchedule:
+    """`run` may be called once; `interrupt` is Ctrl-C."""
+
+    def __init__(self, order: Order, settings: Settings, watcher: Watcher, clock: Clock) -> None:
+        self._order, self._settings, self._watcher, self._clock = order, settings, watcher, clock
+        self._task: asyncio.Task[None] | None = None
+        self._interrupted = False
+
+    async def run(self) -> bool:
+        """False when it was interrupted. Raises SkyliftError when it failed. What had been made is then undone."""
+        self._task = asyncio.ensure_future(self._run())
+        if self._interrupted:
+            self._task.cancel()
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                raise
+            return False
+        return True
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        job = self._order.job
+        with tempfile.TemporaryFile(prefix="skylift-") as archive:
+            checked = await check(job, self._settings, self._clock, archive)
+            terms = ScheduleTerms.of(job, self._order.overlap)
+            # Runs make their environment anew: what one run of a role builds, the next one could not replace. An image
+            # with the environment may be gone by then.
+            image = checked.base
+            shipment = replace(checked.shipment, terms=terms, prebuilt=None, image=image)
+            checked = replace(checked, shipment=shipment, image=image)
+            async with Undo(checked.account, job.name, self._watcher, lambda: self._interrupted) as undo:
+                await self._make(checked, terms, undo)
+                undo.keep()
+
+    async def _make(self, checked: Checked, terms: ScheduleTerms, undo: Undo) -> None:
+        """The record comes first and claims the name: what follows is this client's to make and to undo."""
+        account, name, clock = checked.account, self._order.job.name, self._clock
+        api, bucket = account.api, account.bucket
+        bucket_ready = asyncio.ensure_future(in_thread(ensure_bucket, api, bucket))
+        try:
+            await bucket_ready
+            await undo.make(partial(_claim_name, checked), lambda _: _release_name(checked))
+            network, key, _ = await together(
+                provide_network(checked, clock, bucket_ready),
+                provide_key(checked, clock),
+                Shipping(account, self._watcher, clock, claimed=True).send(checked.shipment, bucket_ready),
+            )
+        finally:
+            await asyncio.gather(bucket_ready, return_exceptions=True)
+        with clock.step("schedule") as step:
+            undo.add(partial(remove_roles, api, name))
+            inputs = checked.shipment.upload.arns(bucket)
+            role = await in_thread(make_server_role, api, name, bucket, account.number, inputs)
+            request = template_request(
+                self._order.job, network, key.name, role, checked.image, self._boot_script(checked, terms)
+            )
+            undo.add(partial(remove_template, api, name))
+            template = await in_thread(make_template, api, request)
+            scheduler = await in_thread(make_scheduler_role, api, name, template, account.number)
+            recurrence, overlap = self._order.recurrence, self._order.overlap
+            asked = schedule_request(name, recurrence, template, scheduler, overlap, self._order.what)
+            await undo.make(partial(_create_schedule, api, asked), lambda _: delete_schedule(api, name))
+            step.detail = f"{name}: {recurrence.expression} {recurrence.timezone}"
+
+    def _boot_script(self, checked: Checked, terms: ScheduleTerms) -> str:
+        account, settings = checked.account, checked.account.settings
+        digest = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
+        where = (account.bucket, Prefix(self._order.job.name, SCHEDULES).base, settings.region)
+        argv = commands.boot_argv(*where, None, settings.login_user, digest)
+        return commands.boot_script(boot_archive(settings.cache), argv, None, terms.lasts)
+
+
+def schedule_taken(name: str) -> UsageError:
+    return UsageError(
+        f"There is a schedule called {name} already.",
+        f"Choose another name (--name), or remove that one: skylift schedule rm {name}",
+    )
+
+
+def _claim_name(checked: Checked) -> None:
+    shipment = checked.shipment
+    if not checked.account.api.put(checked.account.bucket, shipment.prefix.record, shipment.record(), first=True):
+        raise schedule_taken(shipment.job.name)
+
+
+def _release_name(checked: Checked) -> None:
+    prefix = checked.shipment.prefix
+    checked.account.api.delete_below(checked.account.bucket, f"{prefix.base}/", last=prefix.record)
+
+
+def _create_schedule(api: Api, request: dict[str, Any]) -> None:
+    """Raises UsageError for a time that EventBridge Scheduler does not take."""
+    _ensure_group(api)
+    until, pause = time.monotonic() + _SETTLING, 0.2
+    while True:
+        try:
+            api.call("scheduler", "create_schedule", **request)
+            return
+        except Refused as error:
+            if error.code == "ConflictException":
+                raise schedule_taken(request["Name"]) from None
+            # It learns of a new role or group within seconds.
+            is_new = "assume the role" in error.reason or error.code == "ResourceNotFoundException"
+            if not is_new or time.monotonic() > until:
+                if error.code == "ValidationException" and "xpression" in error.reason:
+                    raise UsageError(error.reason) from None
+                raise
+        time.sleep(pause)
+        pause = min(pause * 1.6, 5)
+
+
+def delete_schedule(api: Api, name: str) -> bool:
+    """Whether there was one."""
+    try:
+        api.call("scheduler", "delete_schedule", GroupName=GROUP, Name=name)
+    except Refused as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        return False
+    return True
+
+
+def _ensure_group(api: Api) -> None:
+    try:
+        api.call("scheduler", "create_schedule_group", Name=GROUP)
+    except Refused as error:
+        if error.code != "ConflictException":
+            raise

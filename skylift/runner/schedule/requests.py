@@ -1,0 +1,211 @@
+"""What makes a schedule in an account, as values: the exact requests and policies.
+
+A schedule has a launch template, a role of its servers, a role of EventBridge Scheduler, and the schedule itself, which
+calls RunInstances with the template and a tag that says which run it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from skylift.runner.errors import LaunchFailed
+from skylift.runner.job.job import Job
+from skylift.runner.job.record import SCHEDULES, Overlap, Prefix
+from skylift.runner.job.scheduled import RUN_PATTERNS, run_tag
+from skylift.runner.job.tags import TAG_JOB
+from skylift.runner.launch.network import Network
+from skylift.runner.launch.role import JobRole
+from skylift.runner.launch.server import launch_request
+from skylift.runner.schedule.recurrence import Recurrence
+
+GROUP = "skylift"
+"""The group of all schedules in EventBridge Scheduler."""
+TAG_SCHEDULE = "skylift:schedule"
+"""On a schedule's launch template and roles. It is not the tag of jobs: these things are not of one."""
+TARGET = "arn:aws:scheduler:::aws-sdk:ec2:runInstances"
+DUE = "<aws.scheduler.scheduled-time>"
+_VERSION = {"Version": "2012-10-17"}
+
+
+def template_name(schedule: str) -> str:
+    return f"skylift-schedule.{schedule}"
+
+
+def server_role_name(schedule: str) -> str:
+    """A name that no job's role has: a job's name has no dot."""
+    return f"skylift-schedule.{schedule}"
+
+
+def scheduler_role_name(schedule: str) -> str:
+    return f"skylift-scheduler.{schedule}"
+
+
+def schedule_tags(schedule: str) -> list[dict[str, str]]:
+    return [{"Key": "Name", "Value": f"skylift {schedule}"}, {"Key": TAG_SCHEDULE, "Value": schedule}]
+
+
+def run_tags(schedule: str, tag: str) -> list[dict[str, Any]]:
+    """TagSpecifications of RunInstances. `tag` is SCHEDULE/TIME."""
+    tags = [{"Key": "Name", "Value": f"skylift {schedule}"}, {"Key": TAG_JOB, "Value": tag}]
+    return [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume", "network-interface")]
+
+
+def template_request(job: Job, network: Network, key: str, role: JobRole, image: str, user_data: str) -> dict[str, Any]:
+    """CreateLaunchTemplate: all of RunInstances but the tags, which are a run's own. Raises LaunchFailed."""
+    if not network.subnets:
+        raise LaunchFailed(f"skylift's network {network.vpc} has no subnet.")
+    data = launch_request(job, "", network, network.subnets[0][1], key, role, image, user_data)
+    for name in ("MinCount", "MaxCount", "ClientToken", "TagSpecifications"):
+        del data[name]
+    data["UserData"] = base64.b64encode(user_data.encode()).decode()
+    # A server learns from its tags which run it is.
+    data["MetadataOptions"] = {**data["MetadataOptions"], "InstanceMetadataTags": "enabled"}
+    return {
+        "LaunchTemplateName": template_name(job.name),
+        "LaunchTemplateData": data,
+        "TagSpecifications": [{"ResourceType": "launch-template", "Tags": schedule_tags(job.name)}],
+    }
+
+
+def run_request(schedule: str, template: str, token: str, tag: str) -> dict[str, Any]:
+    """RunInstances for one run."""
+    return {
+        "LaunchTemplate": {"LaunchTemplateId": template, "Version": "1"},
+        "MinCount": 1,
+        "MaxCount": 1,
+        "ClientToken": token,
+        "TagSpecifications": run_tags(schedule, tag),
+    }
+
+
+def schedule_request(
+    schedule: str, recurrence: Recurrence, template: str, role: str, overlap: Overlap, what: str
+) -> dict[str, Any]:
+    """CreateSchedule. `role` is an ARN, `what` the words for what runs. A call that is tried again has the same client
+    token, so that a lost answer starts no second server. An earlier schedule of the name had other tokens, as it had
+    another template."""
+    request = run_request(schedule, template, f"{template}-{DUE}", f"{schedule}/{DUE}")
+    return {
+        "GroupName": GROUP,
+        "Name": schedule,
+        "Description": f"skylift: {what} (--overlap {overlap})"[:512],
+        "ScheduleExpression": recurrence.expression,
+        "ScheduleExpressionTimezone": recurrence.timezone,
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Arn": TARGET, "RoleArn": role, "Input": json.dumps(request)},
+    }
+
+
+def run_now_request(schedule: str, template: str, now: datetime) -> dict[str, Any]:
+    return run_request(schedule, template, f"{template}-{now:%Y-%m-%dT%H:%M:%SZ}", run_tag(schedule, now))
+
+
+def scheduler_trust(account: str, region: str) -> dict[str, Any]:
+    """Only EventBridge Scheduler, and only for skylift's schedules of this account."""
+    group = f"arn:aws:scheduler:{region}:{account}:schedule-group/{GROUP}"
+    allowed = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    return {
+        **_VERSION,
+        "Statement": [
+            {**allowed, "Condition": {"StringEquals": {"aws:SourceAccount": account, "aws:SourceArn": group}}}
+        ],
+    }
+
+
+def scheduler_policy(schedule: str, template: str, role: str, account: str, region: str) -> dict[str, Any]:
+    """What EventBridge Scheduler may do: start servers from this template as it is, tagged as this schedule's runs, and
+    pass them their role. `template` is the template's id, `role` the ARN of that role."""
+    ours = f"arn:aws:ec2:{region}:{account}"
+    as_it_is = {
+        "ArnEquals": {"ec2:LaunchTemplate": f"{ours}:launch-template/{template}"},
+        "Bool": {"ec2:IsLaunchTemplateResource": "true"},
+    }
+    made = [f"{ours}:{kind}/*" for kind in ("instance", "volume", "network-interface")]
+    used = [f"{ours}:{kind}/*" for kind in ("subnet", "security-group", "key-pair")]
+    tagged = {"StringLike": {f"aws:RequestTag/{TAG_JOB}": f"{schedule}/*"}}
+    return {
+        **_VERSION,
+        "Statement": [
+            {
+                "Sid": "StartRuns",
+                "Effect": "Allow",
+                "Action": "ec2:RunInstances",
+                "Resource": made,
+                "Condition": {**as_it_is, **tagged},
+            },
+            {
+                "Sid": "FromTheTemplate",
+                "Effect": "Allow",
+                "Action": "ec2:RunInstances",
+                "Resource": [*used, f"arn:aws:ec2:{region}::image/*", f"{ours}:launch-template/{template}"],
+                "Condition": as_it_is,
+            },
+            {
+                "Sid": "TagThem",
+                "Effect": "Allow",
+                "Action": "ec2:CreateTags",
+                "Resource": made,
+                "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
+            },
+            {
+                "Sid": "PassTheirRole",
+                "Effect": "Allow",
+                "Action": "iam:PassRole",
+                "Resource": role,
+                "Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+            },
+        ],
+    }
+
+
+def runs_policy(schedule: str, bucket: str, account: str, region: str, inputs: Sequence[str] = ()) -> dict[str, Any]:
+    """What the servers of a schedule may do: one role for all of its runs. They read what the schedule has, write below
+    `server/` of its runs, and end its servers. `inputs` are the ARNs of further objects that they read."""
+    root = f"arn:aws:s3:::{bucket}"
+    own = f"{root}/{Prefix(schedule, SCHEDULES).base}"
+    runs = [f"{root}/{Prefix(f'{schedule}-{pattern}').base}" for pattern in RUN_PATTERNS]
+    instances = f"arn:aws:ec2:{region}:{account}:instance/*"
+    return {
+        **_VERSION,
+        "Statement": [
+            {
+                "Sid": "ReadInputs",
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "Resource": [
+                    f"{own}/record.json",
+                    f"{own}/in/*",
+                    f"{own}/running.json",
+                    *(f"{run}/{part}/*" for run in runs for part in ("in", "server")),
+                    f"{root}/tools/*",
+                    *inputs,
+                ],
+            },
+            {
+                "Sid": "WriteOutputs",
+                "Effect": "Allow",
+                "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+                "Resource": [f"{own}/running.json", *(f"{run}/server/*" for run in runs)],
+            },
+            {
+                "Sid": "CutLogs",
+                "Effect": "Allow",
+                "Action": "s3:DeleteObject",
+                "Resource": [f"{run}/server/{stream}/*" for run in runs for stream in ("stdout", "stderr")],
+            },
+            {
+                "Sid": "EndRuns",
+                "Effect": "Allow",
+                "Action": ["ec2:StopInstances", "ec2:TerminateInstances"],
+                "Resource": instances,
+                "Condition": {
+                    "StringLike": {f"aws:ResourceTag/{TAG_JOB}": f"{schedule}/*"},
+                    "ArnLike": {"ec2:SourceInstanceARN": instances},
+                },
+            },
+        ],
+    }

@@ -1,0 +1,241 @@
+"""Schedules of an account, later: listed, paused, run now, removed. EventBridge Scheduler says what a schedule is, and
+the records of its runs what they are."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Literal
+
+from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, RunError, UsageError
+from skylift.runner.job.record import RECORD_LIMIT, SCHEDULES, Prefix, Record
+from skylift.runner.job.scheduled import SCHEDULE_FORM, parse_run, run_name
+from skylift.runner.job.settings import Settings
+from skylift.runner.jobs.jobs import Jobs, Listed
+from skylift.runner.jobs.sweep import STARTING, Leftover
+from skylift.runner.launch.server import live_servers
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.schedule.making import delete_schedule
+from skylift.runner.schedule.recurrence import Recurrence
+from skylift.runner.schedule.requests import GROUP, run_now_request
+from skylift.runner.schedule.roles import remove_roles
+from skylift.runner.schedule.template import find_template, remove_template
+
+ScheduleState = Literal["active", "paused", "over", "incomplete", "damaged"]
+
+_KEPT = (
+    "ScheduleExpression",
+    "ScheduleExpressionTimezone",
+    "StartDate",
+    "EndDate",
+    "Description",
+    "Target",
+    "FlexibleTimeWindow",
+    "ActionAfterCompletion",
+)
+"""UpdateSchedule sets everything that it is not told to its default."""
+
+
+@dataclass(frozen=True)
+class ListedSchedule:
+    """A line of `skylift schedule ls`. `state` is `over` when what was to happen once has been due, `incomplete` when
+    its client was killed while it made it or removed it, and `damaged` when its record cannot be read."""
+
+    name: str
+    state: ScheduleState
+    when: str | None
+    timezone: str | None
+    overlap: str | None
+    program: str | None
+    type: str | None
+    created: str | None
+    last: str | None
+    last_state: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class Schedules:
+    """The schedules of one account and region."""
+
+    def __init__(self, settings: Settings, account: Account | None = None) -> None:
+        self._account = account or open_account(settings)
+        self._api, self._bucket = self._account.api, self._account.bucket
+        self._jobs = Jobs(settings, self._account)
+
+    def names(self) -> list[str]:
+        return sorted({*self._account.scheduled(), *_known_there(self._account)})
+
+    def listed(self) -> list[ListedSchedule]:
+        there, names = _known_there(self._account), self.names()
+        runs = self._newest_runs() if names else {}
+        return [self._line(name, runs.get(name), known=name in there) for name in names]
+
+    def history(self, name: str, last: int | None = None) -> list[Listed]:
+        self._require(name)
+        return self._jobs.runs(name, last)
+
+    def pause(self, name: str) -> str:
+        return self._set(name, "DISABLED", "paused")
+
+    def resume(self, name: str) -> str:
+        return self._set(name, "ENABLED", "active")
+
+    def run_now(self, name: str) -> str:
+        """Start a run, also of a paused schedule. Returns its name."""
+        self._require(name)
+        template, now = find_template(self._api, name), datetime.now(UTC)
+        if template is None:
+            raise RunError(f"The schedule {name} is incomplete.", f"Remove it: skylift schedule rm {name}")
+        try:
+            self._api.call("ec2", "run_instances", **run_now_request(name, template, now))
+        except Refused as error:
+            raise LaunchFailed(f"No server could be started: {error.reason} ({error.code})", error.advice) from None
+        return run_name(name, now)
+
+    def remove(self, name: str) -> str:
+        """Remove a schedule; safe to repeat. Its runs stay, with their records, until they are removed as jobs."""
+        self._require(name)
+        # From here on nothing starts: a run that is just due needs the template.
+        delete_schedule(self._api, name)
+        remove_template(self._api, name)
+        alive = [each.job for each in live_servers(self._api) if _is_run(each.job, name)]
+        if alive:
+            raise RunError(
+                f"No run of {name} is started any more, but {alive[0]} still has its server.",
+                f"When it has ended, or after `skylift cancel {alive[0]}`: skylift schedule rm {name}",
+            )
+        count = self._keep_records(name)
+        remove_roles(self._api, name)
+        prefix = Prefix(name, SCHEDULES)
+        self._api.delete_below(self._bucket, f"{prefix.base}/", last=prefix.record)
+        return f"removed; {count} run{'s' * (count != 1)} of it stay{'s' * (count == 1)}" if count else "removed"
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """Schedules that a killed client has left half made or half removed."""
+        names = self._account.scheduled()
+        there = _known_there(self._account) if names else frozenset()
+        for name in names:
+            if name not in there and time.time() - self._written(name) > STARTING:
+                why = "a client was killed while it made or removed it"
+                yield Leftover("schedule", name, "-", why, remove=partial(self.remove, name))
+
+    def _written(self, name: str) -> float:
+        try:
+            record = self._account.schedule(name)
+        except RecordDamaged:
+            return 0.0
+        return record.created if record is not None else 0.0
+
+    def _set(self, name: str, state: Literal["ENABLED", "DISABLED"], word: str) -> str:
+        found = self._described(name) if SCHEDULE_FORM.fullmatch(name) else None
+        if found is None:
+            self._require(name)
+            raise RunError(f"The schedule {name} is incomplete.", f"Remove it: skylift schedule rm {name}")
+        if found["State"] == state:
+            return f"{word} already"
+        kept = {each: found[each] for each in _KEPT if each in found}
+        try:
+            self._api.call("scheduler", "update_schedule", GroupName=GROUP, Name=name, State=state, **kept)
+        except Refused as error:
+            if error.code == "ValidationException":
+                raise UsageError(f"{name}: {error.reason}") from None
+            raise
+        return word
+
+    def _described(self, name: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self._api.call("scheduler", "get_schedule", GroupName=GROUP, Name=name)
+        except Refused as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+            return None
+        return found
+
+    def _require(self, name: str) -> None:
+        """Raises UsageError when there is nothing of such a schedule."""
+        if not SCHEDULE_FORM.fullmatch(name) or name not in self.names():
+            raise UsageError(f"There is no schedule called {name!r}.", "See `skylift schedule ls`.")
+
+    def _newest_runs(self) -> dict[str, str]:
+        """The name of each schedule's newest run."""
+        jobs = {*self._account.recorded(), *(each.job for each in live_servers(self._api))}
+        runs = sorted((run[1], run[0], job) for job in jobs if (run := parse_run(job)) is not None)
+        return {schedule: job for _, schedule, job in runs}
+
+    def _line(self, name: str, last: str | None, *, known: bool) -> ListedSchedule:
+        found = self._described(name) if known else None
+        record, state = None, _state(found)
+        try:
+            record = self._account.schedule(name)
+        except RecordDamaged:
+            state = "damaged"
+        if record is None and state != "damaged":
+            state = "incomplete"
+        return ListedSchedule(
+            name=name,
+            state=state,
+            when=found["ScheduleExpression"] if found else None,
+            timezone=found["ScheduleExpressionTimezone"] if found else None,
+            overlap=record.terms.overlap if record and record.terms else None,
+            program=record.program if record else None,
+            type=record.instance_type if record else None,
+            created=_spell(record.created) if record else None,
+            last=last,
+            last_state=self._jobs.one(last).state if last else None,
+        )
+
+    def _keep_records(self, name: str) -> int:
+        """Write the records of its runs, so that they are whole without the schedule. Returns the number of runs."""
+        runs = [job for job in self._account.recorded() if _is_run(job, name)]
+        template = self._api.get(self._bucket, Prefix(name, SCHEDULES).record, RECORD_LIMIT)
+        try:
+            record = self._account.schedule(name)
+        except RecordDamaged:
+            record = None
+        if template is None or record is None:
+            return len(runs)
+        content = json.loads(template)
+        for job in runs:
+            self._api.put(self._bucket, Prefix(job).record, _own_record(content, record, job), first=True)
+        return len(runs)
+
+
+def _own_record(content: dict[str, Any], record: Record, job: str) -> bytes:
+    run = parse_run(job)
+    assert run is not None
+    own = record.of_run(run[1].timestamp())
+    return json.dumps({**content, "job": job, "created": own.created, "deadline": own.deadline}, indent=2).encode()
+
+
+def _is_run(job: str, schedule: str) -> bool:
+    run = parse_run(job)
+    return run is not None and run[0] == schedule
+
+
+def _known_there(account: Account) -> frozenset[str]:
+    """The names of skylift's schedules in EventBridge Scheduler."""
+    try:
+        found = account.api.pages("scheduler", "list_schedules", "Schedules", GroupName=GROUP)
+    except Refused as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        return frozenset()
+    return frozenset(str(each["Name"]) for each in found if SCHEDULE_FORM.fullmatch(each["Name"]))
+
+
+def _state(found: dict[str, Any] | None) -> ScheduleState:
+    if found is None:
+        return "incomplete"
+    if Recurrence(found["ScheduleExpression"], found["ScheduleExpressionTimezone"]).is_over(datetime.now(UTC)):
+        return "over"
+    return "active" if found["State"] == "ENABLED" else "paused"
+
+
+def _spell(when: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))

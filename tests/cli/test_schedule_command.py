@@ -1,0 +1,88 @@
+"""What is wrong with a schedule is said before anything is started: exit code 2, no traceback, no cloud."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from skylift.cli import schedule
+from skylift.cli.main import make_app
+
+NIGHTLY = "cron(0 2 * * ? *)"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.py").write_text("")
+
+    def no_cloud(*_: object) -> None:
+        raise AssertionError("a cloud was started for what is wrong")
+
+    monkeypatch.setattr(schedule, "settings_for", no_cloud)
+    monkeypatch.setattr(schedule, "_INPUT", os.open(os.devnull, os.O_RDONLY))
+    return tmp_path
+
+
+def refused(*words: str) -> str:
+    done = CliRunner().invoke(make_app("schedule"), ["schedule", *words])
+    code = getattr(done.exception, "exit_code", done.exit_code)
+    assert code == 2, done.output
+    assert "Traceback" not in done.output
+    return f"{done.output} {done.exception} {getattr(done.exception, 'advice', '')}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([NIGHTLY], "There is nothing to run"),
+        ([NIGHTLY, "--"], "There is nothing to run"),
+        ([NIGHTLY, "--", "map", "job.py", "a.csv"], "A map cannot be scheduled"),
+        ([NIGHTLY, "--", "sweep"], "A schedule runs what `skylift run` runs"),
+        ([NIGHTLY, "--", "run"], "There is nothing to run"),
+        ([NIGHTLY, "--", "run", "other.py"], "There is no script other.py"),
+        ([NIGHTLY, "--", "run", "--nosuch", "job.py"], "No such option"),
+        ([NIGHTLY, "run", "--out", "x", "job.py"], "No such option"),
+        (["cron(0 2 * * *)", "--", "run", "job.py"], "does not say when"),
+        (["(", "--", "run", "job.py"], "does not say when"),
+        (["at(2020-01-01T00:00:00)", "--", "run", "job.py"], "in the past"),
+        (["--timezone", "Mars/Olympus", NIGHTLY, "--", "run", "job.py"], "no such time zone"),
+        ([NIGHTLY, "--name", "../x", "--", "run", "job.py"], "cannot be used"),
+        ([NIGHTLY, "--name", "N", "--", "run", "job.py"], "cannot be used"),
+        ([NIGHTLY, "--name", "n" * 25, "--", "run", "job.py"], "at most 24"),
+        ([NIGHTLY, "--name", "", "--", "run", "job.py"], "cannot be used"),
+        ([NIGHTLY, "--", "run", "--name", "x", "job.py"], "--name is the schedule's"),
+        ([NIGHTLY, "--", "run", "-it", "job.py"], "-it needs somebody"),
+        ([NIGHTLY, "--", "run", "--forward", "80", "job.py"], "--forward is for whoever watches"),
+        ([NIGHTLY, "--", "run", "--keep", "5m", "job.py"], "--keep would leave a server"),
+        ([NIGHTLY, "--", "run", "--spot", "job.py"], "--spot needs a fleet"),
+        ([NIGHTLY, "--", "run", "-d", "job.py"], "-d is for whoever"),
+        ([NIGHTLY, "--", "run", "--json", "job.py"], "--json stands before"),
+        ([NIGHTLY, "--", "run", "--in", "s3://bucket/x", "job.py"], "reads no inputs from S3"),
+        (["nosuch"], "does not say when"),
+    ],
+)
+def test_what_is_wrong_is_said_first(words: list[str], message: str) -> None:
+    assert message in " ".join(refused(*words).split())
+
+
+def test_standard_input_has_nobody_to_send_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setattr(schedule, "_INPUT", reading)
+    assert "no standard input" in refused(NIGHTLY, "--", "run", "job.py")
+    os.close(reading)
+    os.close(writing)
+
+
+def test_what_a_project_asks_for_is_asked_of_the_user_here_too(folder: Path) -> None:
+    (folder / "job.py").write_text('# /// script\n# dependencies = []\n# [tool.skylift]\n# env = ["HOME"]\n# ///\n')
+    assert "HOME" in refused(NIGHTLY, "--", "run", "job.py")
+
+
+def test_help_of_what_runs_is_that_of_run() -> None:
+    done = CliRunner().invoke(make_app("schedule"), ["schedule", NIGHTLY, "--", "run", "--help"])
+    assert done.exit_code == 0
+    assert "--max-time" in done.output

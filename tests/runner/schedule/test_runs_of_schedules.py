@@ -1,0 +1,250 @@
+"""Schedules against moto's EventBridge Scheduler: made whole or not at all, and removed without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runner_bench import Machine, Metadata, boot_arguments
+from whole_run import Seen, order
+
+from skylift.runner.errors import JobNotFound, Refused, RunError, UsageError
+from skylift.runner.job.record import SCHEDULES, Prefix
+from skylift.runner.job.settings import Settings
+from skylift.runner.jobs.sweep import STARTING, Sweep
+from skylift.runner.launch.server import live_servers, terminate
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.remote.api import Api
+from skylift.runner.schedule import making
+from skylift.runner.schedule.making import MakeSchedule, Order
+from skylift.runner.schedule.recurrence import Recurrence
+from skylift.runner.schedule.schedules import Schedules
+from skylift.runner.schedule.template import find_template
+from skylift.runner.steps import Clock
+
+SOURCE = "import os\nprint('ran', os.environ['WORD'])\nopen('result.txt', 'w').write('42')\n"
+TAG = "/latest/meta-data/tags/instance/skylift:job"
+
+
+@pytest.fixture
+def account(settings: Settings, api: Api) -> Account:
+    return open_account(settings, api)
+
+
+def make(settings: Settings, folder: Path, seen: Seen, name: str = "nightly", source: str = SOURCE) -> None:
+    job = order(folder, source, name=name, outputs=["result.txt"], env=["WORD=hush"])
+    what = Order(job, Recurrence("cron(0 2 * * ? *)", "Europe/Berlin"), "allow", "run job.py")
+    assert asyncio.run(MakeSchedule(what, settings, seen, Clock(seen)).run())
+
+
+def everything(account: Account) -> dict[str, Any]:
+    """What there is of schedules in the account."""
+    api = account.api
+    return {
+        "schedules": [each["Name"] for each in api.pages("scheduler", "list_schedules", "Schedules")],
+        "roles": [each["RoleName"] for each in api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")],
+        "profiles": api.pages("iam", "list_instance_profiles", "InstanceProfiles", PathPrefix="/skylift/"),
+        "templates": api.pages("ec2", "describe_launch_templates", "LaunchTemplates"),
+        "objects": api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix="schedules/"),
+    }
+
+
+def boot(account: Account, machine: Machine, metadata: Metadata, name: str, tag: str) -> None:
+    """A server, as EC2 would start it from the schedule's template."""
+    template = find_template(account.api, name)
+    (version,) = account.api.call("ec2", "describe_launch_template_versions", LaunchTemplateId=template)[
+        "LaunchTemplateVersions"
+    ]
+    user_data = base64.b64decode(version["LaunchTemplateData"]["UserData"]).decode()
+    program, arguments = boot_arguments(user_data)
+    metadata.more[TAG] = tag.encode()
+    machine.boot([*arguments, f"--deadline={int(time.time()) + 900}"], program=program)
+    machine.wait()
+
+
+def test_a_schedule_and_its_runs(
+    settings: Settings, account: Account, machine: Machine, metadata: Metadata, seen: Seen, folder: Path, endpoint: str
+) -> None:
+    make(settings, folder, seen)
+    schedules = Schedules(settings, account)
+    (listed,) = schedules.listed()
+    assert (listed.name, listed.state, listed.when) == ("nightly", "active", "cron(0 2 * * ? *)")
+    assert (listed.timezone, listed.program, listed.last) == ("Europe/Berlin", "job.py", None)
+    boot(account, machine, metadata, "nightly", "nightly/2026-11-28T01:00:00Z")
+    with Machine(endpoint, metadata) as another:
+        # The values of --env are there for the next run, too.
+        boot(account, another, metadata, "nightly", "nightly/2026-11-29T01:00:00Z")
+    names = ["nightly-20261129-0100", "nightly-20261128-0100"]
+    runs = schedules.history("nightly")
+    assert [(each.name, each.state, each.exit_code) for each in runs] == [(name, "succeeded", 0) for name in names]
+    assert schedules.listed()[0].last == names[0]
+    record = account.record(names[0])
+    assert (record.outputs, record.created) == (("result.txt",), 1795914000.0)
+    # No server has written a record, which would name results and deadline.
+    assert account.api.get(account.bucket, Prefix(names[0]).record) is None
+    assert "removed; 2 runs of it stay" in schedules.remove("nightly")
+    assert not any(everything(account).values())
+    assert account.record(names[0]) == record
+    assert schedules._jobs.remove(names[0]).startswith("removed")
+    with pytest.raises(JobNotFound):
+        account.record(names[0])
+
+
+@pytest.mark.parametrize("tag", ["other/2026-11-28T01:00:00Z", "nightly/../../jobs/x", "nightly-20261128-0100"])
+def test_a_server_with_another_tag_does_nothing(
+    settings: Settings, account: Account, machine: Machine, metadata: Metadata, seen: Seen, folder: Path, tag: str
+) -> None:
+    make(settings, folder, seen)
+    with pytest.raises(AssertionError, match="this server has no job"):
+        boot(account, machine, metadata, "nightly", tag)
+    assert machine.off_commands()[-1] == "shutdown -P now"
+    assert account.recorded() == []
+
+
+def test_a_name_is_taken_once(settings: Settings, account: Account, seen: Seen, folder: Path) -> None:
+    make(settings, folder, seen)
+    before = everything(account)
+    with pytest.raises(UsageError, match="a schedule called nightly already"):
+        make(settings, folder, seen)
+    assert everything(account) == before
+
+
+@pytest.mark.parametrize(
+    "operation", ["create_instance_profile", "create_launch_template", "create_schedule_group", "create_schedule"]
+)
+def test_what_fails_leaves_nothing(
+    settings: Settings, account: Account, seen: Seen, folder: Path, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Api.call
+
+    def call(self: Api, service: str, name: str, **params: Any) -> Any:
+        if name == operation:
+            raise Refused("Broken", "no", name)
+        return whole(self, service, name, **params)
+
+    monkeypatch.setattr(Api, "call", call)
+    with pytest.raises(Refused, match="Broken"):
+        make(settings, folder, seen)
+    assert not any(everything(account).values())
+    monkeypatch.undo()
+    make(settings, folder, seen)
+
+
+def test_an_interrupt_leaves_nothing(
+    settings: Settings, account: Account, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = order(folder, "pass", name="nightly")
+    making_it = MakeSchedule(Order(job, Recurrence("rate(1 day)"), "allow", "run"), settings, seen, Clock(seen))
+    create = making._create_schedule
+
+    async def main() -> bool:
+        loop = asyncio.get_running_loop()
+
+        def interrupted(api: Api, request: dict[str, Any]) -> None:
+            loop.call_soon_threadsafe(making_it.interrupt)
+            create(api, request)
+
+        monkeypatch.setattr(making, "_create_schedule", interrupted)
+        return await making_it.run()
+
+    assert asyncio.run(main()) is False
+    assert not any(everything(account).values())
+
+
+def test_a_role_that_scheduler_does_not_know_yet(
+    settings: Settings, account: Account, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, refusals = Api.call, [1, 1]
+
+    def call(self: Api, service: str, name: str, **params: Any) -> Any:
+        if name == "create_schedule" and refusals:
+            refusals.pop()
+            raise Refused(
+                "ValidationException", "The execution role you provide must allow ... to assume the role.", name
+            )
+        return whole(self, service, name, **params)
+
+    monkeypatch.setattr(Api, "call", call)
+    make(settings, folder, seen)
+    assert everything(account)["schedules"] == ["nightly"]
+
+
+def test_paused_and_resumed_with_all_that_it_was(
+    settings: Settings, account: Account, seen: Seen, folder: Path
+) -> None:
+    make(settings, folder, seen)
+    schedules = Schedules(settings, account)
+    before = account.api.call("scheduler", "get_schedule", GroupName="skylift", Name="nightly")
+    assert [schedules.pause("nightly"), schedules.pause("nightly")] == ["paused", "paused already"]
+    assert schedules.listed()[0].state == "paused"
+    assert schedules.resume("nightly") == "active"
+    after = account.api.call("scheduler", "get_schedule", GroupName="skylift", Name="nightly")
+    for each in ("ScheduleExpression", "ScheduleExpressionTimezone", "Target", "FlexibleTimeWindow", "State"):
+        assert after[each] == before[each]
+
+
+@pytest.mark.parametrize("name", ["nosuch", "../nightly", "", "NIGHTLY", "n" * 25, "\x1b[2J"])
+def test_what_there_is_not(settings: Settings, account: Account, name: str) -> None:
+    schedules = Schedules(settings, account)
+    for act in (schedules.pause, schedules.resume, schedules.run_now, schedules.remove, schedules.history):
+        with pytest.raises(UsageError, match="There is no schedule called") as caught:
+            act(name)
+        assert "\x1b" not in caught.value.message
+
+
+def test_run_now_while_it_is_paused_and_no_removal_under_a_run(
+    settings: Settings, account: Account, seen: Seen, folder: Path
+) -> None:
+    make(settings, folder, seen)
+    schedules = Schedules(settings, account)
+    schedules.pause("nightly")
+    run = schedules.run_now("nightly")
+    (server,) = live_servers(account.api, run)
+    assert server.job == run
+    assert [(each.name, each.state) for each in schedules.history("nightly")] == [(run, "starting")]
+    with pytest.raises(RunError, match="still has its server") as caught:
+        schedules.remove("nightly")
+    assert f"skylift cancel {run}" in caught.value.advice
+    with pytest.raises(RunError, match="incomplete"):
+        schedules.run_now("nightly")
+    assert schedules.listed()[0].state == "incomplete"
+    terminate(account.api, server.instance)
+    schedules.remove("nightly")
+    assert not any(everything(account).values())
+
+
+def test_sweep_leaves_what_a_schedule_needs_and_takes_what_a_killed_client_left(
+    settings: Settings, account: Account, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(settings, folder, seen)
+    later = time.time() + 2 * STARTING
+    assert Sweep(account, later).find() == []
+    schedules = Schedules(settings, account)
+    monkeypatch.setattr("skylift.runner.schedule.schedules.time.time", lambda: later)
+    assert list(schedules.leftovers()) == []
+    account.api.call("scheduler", "delete_schedule", GroupName="skylift", Name="nightly")
+    (left,) = schedules.leftovers()
+    assert (left.kind, left.id) == ("schedule", "nightly")
+    left.remove()
+    assert not any(everything(account).values())
+    assert [each.kind for each in Sweep(account, later).find()] == ["input"]
+
+
+def test_a_damaged_record_is_told_and_can_be_removed(
+    settings: Settings, account: Account, seen: Seen, folder: Path
+) -> None:
+    make(settings, folder, seen)
+    key = Prefix("nightly", SCHEDULES).record
+    record = json.loads(account.api.get(account.bucket, key) or b"")
+    schedules = Schedules(settings, account)
+    for damage in (b"{", b"[]", json.dumps({**record, "schedule": {"overlap": "never", "lasts": 1}}).encode()):
+        account.api.put(account.bucket, key, damage)
+        assert schedules.listed()[0].state == "damaged"
+        assert not [each for each in Sweep(account, time.time() + 2 * STARTING).find() if each.kind == "input"]
+    schedules.remove("nightly")
+    assert not any(everything(account).values())
