@@ -16,6 +16,7 @@ from skylift.cloud.services.s3.byte_range import Slice, cut, requested
 from skylift.cloud.services.s3.checksum import Checksums, described_checksums
 from skylift.cloud.services.s3.condition import with_request
 from skylift.cloud.services.s3.error import invalid_argument, malformed_xml
+from skylift.cloud.services.s3.metadata import described_metadata, parse_metadata
 from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
 from skylift.cloud.services.s3.object_version import OfObject
 from skylift.cloud.services.s3.operation import BODY, CREATED, READ, on_bucket, on_object
@@ -30,7 +31,6 @@ from skylift.cloud.services.s3.rules import (
     check_features,
     check_key,
     checked_limit,
-    checked_metadata,
     content_type,
     described_headers,
     object_arn,
@@ -101,7 +101,7 @@ def put(tx: Tx, caller: Caller, params: s3.PutObjectRequest) -> s3.PutObjectOutp
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
     check_features(bucket, params)
-    metadata, tags = checked_metadata(params), from_header(params)
+    metadata, tags = parse_metadata(params.get("Metadata", {})), from_header(params)
     body = body_of(params)
     if "IfMatch" in params or "IfNoneMatch" in params:
         check_write(params, current(tx, bucket.name, key))
@@ -336,7 +336,7 @@ def _described(found: Object, piece: Slice | None, params: s3.GetObjectRequest |
         "ContentLength": found.size if piece is None else piece.length,
         "ETag": quoted(found.etag),
         "ContentType": found.content_type,
-        "Metadata": dict(found.metadata),
+        "Metadata": described_metadata(found.metadata),
         **described_headers(found.headers),
         **ENCRYPTION,
     }

@@ -14,6 +14,7 @@ from skylift.cloud.services.api.operation import Check, Handler
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes, digested
 from skylift.cloud.services.s3.error import access_denied, invalid_argument, invalid_request, no_such_bucket
+from skylift.cloud.services.s3.metadata import parse_metadata
 from skylift.cloud.services.s3.object import check_put, check_readable, quoted
 from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
 from skylift.cloud.services.s3.operation import CREATED, SOURCE, on_object
@@ -24,7 +25,6 @@ from skylift.cloud.services.s3.rules import (
     bucket_of,
     check_features,
     check_key,
-    checked_metadata,
     content_type,
     object_arn,
     system_headers,
@@ -70,7 +70,7 @@ def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested |
             copied,
             content_type=content_type(params),
             headers=system_headers(params),
-            metadata=checked_metadata(params),
+            metadata=parse_metadata(params.get("Metadata", {})),
         )
     if tagging == "REPLACE":
         copied = replace(copied, tags=from_header(params))

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from aws_shapes import s3
 
 MAX_KEY = 1024
-MAX_METADATA = 2048
 MAX_PUT = 5 << 30
 _ACCOUNT = re.compile("[0-9]{12}")
 _TAG_TEXT = re.compile("[\\w_.:/=+\\-@ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*")
@@ -116,20 +115,6 @@ def check_features(bucket: Bucket, params: Created) -> None:
         raise not_implemented("x-amz-storage-class", params["StorageClass"])
     if params.get("ServerSideEncryption", "AES256") != "AES256":
         raise not_implemented("x-amz-server-side-encryption", params["ServerSideEncryption"])
-
-
-def checked_metadata(params: Created) -> dict[str, str]:
-    metadata = {name.lower(): value for name, value in params.get("Metadata", {}).items()}
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())
-    if size > MAX_METADATA:
-        raise ServiceError(
-            "MetadataTooLarge",
-            "Your metadata headers exceed the maximum allowed metadata size",
-            status=400,
-            Size=str(size),
-            MaxSizeAllowed=str(MAX_METADATA),
-        )
-    return metadata
 
 
 def system_headers(params: SystemHeaders) -> dict[str, str]:

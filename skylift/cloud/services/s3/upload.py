@@ -23,6 +23,7 @@ from skylift.cloud.services.s3.checksum import (
     digested,
 )
 from skylift.cloud.services.s3.error import invalid_argument, invalid_request, no_such_upload
+from skylift.cloud.services.s3.metadata import parse_metadata
 from skylift.cloud.services.s3.object import check_part, check_readable, quoted
 from skylift.cloud.services.s3.object_copy import described_source, source_name, source_of
 from skylift.cloud.services.s3.object_list import Encode, encoder, name_of
@@ -36,10 +37,10 @@ from skylift.cloud.services.s3.rules import (
     body_of,
     bucket_arn,
     bucket_of,
+    canonical_id,
     check_features,
     check_key,
     checked_limit,
-    checked_metadata,
     content_type,
     object_arn,
     owner,
@@ -69,7 +70,7 @@ def create(tx: Tx, caller: Caller, params: s3.CreateMultipartUploadRequest) -> s
         initiator=caller.arn,
         content_type=content_type(params),
         headers=system_headers(params),
-        metadata=checked_metadata(params),
+        metadata=parse_metadata(params.get("Metadata", {})),
         checksum_algorithm=algorithm,
         checksum_type=checksum_type,
         tags=from_header(params),
@@ -159,7 +160,7 @@ def list_parts(tx: Tx, caller: Caller, params: s3.ListPartsRequest) -> s3.ListPa
         "NextPartNumberMarker": page[-1].number if page else 0,
         "MaxParts": limit,
         "IsTruncated": 0 < len(page) < len(found),
-        "Initiator": {"ID": upload.initiator},
+        "Initiator": _initiator(upload),
         "Owner": owner(caller.account),
         "StorageClass": "STANDARD",
         **_checksum_kind(upload),
@@ -271,6 +272,15 @@ def _checksum_choice(params: s3.CreateMultipartUploadRequest) -> tuple[str | Non
     return algorithm, checksum_type or TYPES[algorithm][0]
 
 
+def _initiator(upload: Upload) -> s3.Initiator:
+    """Who began it. The account's own user is named as the owner is."""
+    _, _, _, _, account, resource = upload.initiator.split(":", 5)
+    if resource == "root":
+        return {"ID": canonical_id(account), "DisplayName": account}
+    kind, _, name = resource.partition("/")
+    return {"ID": upload.initiator, "DisplayName": name.rpartition("/")[2] if kind == "user" else name}
+
+
 def _checksum_kind(upload: Upload) -> _ChecksumKind:
     if upload.checksum_algorithm is None:
         return {}
@@ -344,7 +354,7 @@ def _described(upload: Upload, caller: Caller, encode: Encode) -> s3.MultipartUp
         "Initiated": upload.started,
         "StorageClass": "STANDARD",
         "Owner": owner(caller.account),
-        "Initiator": {"ID": upload.initiator},
+        "Initiator": _initiator(upload),
         **_checksum_kind(upload),
     }
 

@@ -63,7 +63,7 @@ def test_an_object_comes_back_as_it_was_put(account: Account) -> None:
         "ContentLength": 1024,
         "ETag": f'"{md5(DATA)}"',
         "ContentType": "text/csv",
-        "Metadata": {"job": "1", "name": "é"},
+        "Metadata": {"job": "1", "name": "=?UTF-8?Q?=C3=A9?="},
         "CacheControl": "no-store",
         "ContentDisposition": "attachment",
         "ContentEncoding": "gzip",

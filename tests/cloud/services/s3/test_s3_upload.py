@@ -346,6 +346,19 @@ def test_listing_parts(account: Account) -> None:
     assert second["IsTruncated"] is False
 
 
+def test_who_began_an_upload(account: Account) -> None:
+    """As in the API reference's examples of ListParts: a user by its ARN and name, the account's own as the owner."""
+    writer = account.role("writer", allow("s3:*", "*"))
+    for caller, named in ((None, "123456789012"), (writer, "writer/test")):
+        params = {} if caller is None else {"caller": caller}
+        account.s3("CreateMultipartUpload", Bucket="bucket", Key=named, **params)
+    listed = account.s3("ListMultipartUploads", Bucket="bucket")["Uploads"]
+    told = {each["Key"]: each["Initiator"] for each in listed}
+    assert {key: each["DisplayName"] for key, each in told.items()} == {key: key for key in told}
+    assert told["123456789012"]["ID"] == listed[0]["Owner"]["ID"]
+    assert told["writer/test"]["ID"].endswith(":assumed-role/writer/test")
+
+
 def uploads(answer: dict[str, Any]) -> list[tuple[str, str]]:
     return [(item["Key"], item["UploadId"]) for item in answer.get("Uploads", [])]
 
