@@ -11,30 +11,33 @@ For asyncio, and what runs on it. The work has a thread of its own, so that a lo
 
 To cancel a task is Ctrl-C. With `run`, that is SIGINT to the program, or everything is taken down where it has not been
 started yet; a program that has not ended 10 s later is cancelled: SIGTERM, and SIGKILL 10 s after that. CancelledError
-comes once all is put away. With `submit`, likewise before its server has the job. `Job.attach`, `wait` and `logs` just
-end, and the job goes on.
+comes once all is put away. With `map`, that ends the map, as closing its iterator does. With `submit` and `submit_map`,
+everything is taken down before the server has the job. `Job.attach`, `wait` and `logs` just end, and the job goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import IO, Unpack
 
-from skylift.python import work
+from skylift.python import mapping, work
+from skylift.python.background import in_threads
 from skylift.python.given_stdin import GivenStdin, open_stdin
 from skylift.python.keywords import spell_out
 from skylift.python.lines import AsyncPieces
+from skylift.python.mapping import InputResult, MapInputs, MapWords
 from skylift.python.watching import Progress, Watcher
 from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
 from skylift.runner.jobs.jobs import Listed
 from skylift.runner.remote.account import Account
 
-__all__ = ["Job", "jobs", "run", "submit"]
+__all__ = ["InputResult", "Job", "jobs", "map", "run", "submit", "submit_map"]
 
 
 async def run(
@@ -74,8 +77,58 @@ async def submit(
     return Job(taken.job.name, _account=taken.account)
 
 
+async def map(
+    script: FilePath | None = None,
+    inputs: MapInputs = (),
+    *arguments: FilePath,
+    ordered: bool = False,
+    split: str | None = None,
+    per_server: int | None = None,
+    batch: int | None = None,
+    halt: int | str | None = None,
+    into: str = "out/{index}",
+    resume: str | None = None,
+    retry_failed: str | None = None,
+    force: bool = False,
+    **options: Unpack[RunOptions],
+) -> AsyncGenerator[InputResult, None]:
+    """As `skylift.map`, for `async for`. What is wrong with it is raised when the first outcome is asked for."""
+    with called("skylift.aio.map()"):
+        limits = MapWords(split, per_server, batch, halt, into, resume, retry_failed, force)
+        given = ("skylift.aio.map()", script, inputs, arguments, options, limits)
+        plan = await asyncio.to_thread(mapping.plan, *given)
+    async with aclosing(in_threads(mapping.results(plan, ordered=ordered))) as found:
+        async for each in found:
+            yield each
+
+
+async def submit_map(
+    script: FilePath | None = None,
+    inputs: MapInputs = (),
+    *arguments: FilePath,
+    split: str | None = None,
+    per_server: int | None = None,
+    batch: int | None = None,
+    halt: int | str | None = None,
+    resume: str | None = None,
+    retry_failed: str | None = None,
+    force: bool = False,
+    **options: Unpack[RunOptions],
+) -> Job:
+    """As `skylift.submit_map`."""
+    with called("skylift.aio.submit_map()"):
+        limits = MapWords(split, per_server, batch, halt, resume=resume, retry_failed=retry_failed, force=force)
+        given = ("skylift.aio.submit_map()", script, inputs, arguments, options, limits)
+        plan = await asyncio.to_thread(mapping.plan, *given)
+        taken = await work.start_submission(plan.planned, plan.settings, Watcher(), None).awaited()
+    assert not isinstance(taken, Outcome)
+    return Job(taken.job.name, _account=taken.account)
+
+
 for _function in (run, submit):
     spell_out(_function)
+for _mapping in (map, submit_map):
+    spell_out(_mapping, MAP_OPTIONS)
 
 
 async def jobs(*, all: bool = False, on: str | None = None) -> list[Listed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
@@ -113,3 +113,29 @@ class Background(Generic[T]):
         # What has ended in this moment needs no word any more.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call)
+
+
+async def in_threads(iterator: Generator[T, None, None]) -> AsyncGenerator[T, None]:
+    """What it yields, each step in a thread. It yields no None. Who is cancelled, or wants no more, goes on when it is
+    closed."""
+    step: asyncio.Future[T | None] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(asyncio.to_thread(next, iterator, None))
+            found = await asyncio.shield(step)
+            if found is None:
+                return
+            yield found
+    finally:
+        if step is not None:
+            await _ended(step)
+        await _ended(asyncio.ensure_future(asyncio.to_thread(iterator.close)))
+
+
+async def _ended(future: asyncio.Future[Any]) -> None:
+    """However often its caller is cancelled meanwhile."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    # Looked at, so that asyncio does not complain of one that nobody took.
+    future.exception()

@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import aclosing
 from functools import partial
 
 import pytest
 
 from skylift.python import background
-from skylift.python.background import Background, Once
+from skylift.python.background import Background, Once, in_threads
 
 
 class Patient:
@@ -158,3 +159,59 @@ async def test_an_error_beside_a_cancel_is_nobodys_trouble(caplog: pytest.LogCap
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert caplog.records == []
+
+
+def stepwise(told: list[str], may_go_on: threading.Event, begun: threading.Event) -> Generator[int, None, None]:
+    """What takes its time, and has something to put away."""
+    try:
+        yield 1
+        begun.set()
+        may_go_on.wait()
+        yield 2
+    finally:
+        told.append("closed")
+
+
+async def test_what_is_yielded_in_threads_comes_in_order_and_is_closed() -> None:
+    told: list[str] = []
+    go, begun = threading.Event(), threading.Event()
+    go.set()
+    assert [each async for each in in_threads(stepwise(told, go, begun))] == [1, 2]
+    assert told == ["closed"]
+    with pytest.raises(ValueError, match="no"):
+        async for each in in_threads(one_and_no_more()):
+            assert each == 1
+
+
+def one_and_no_more() -> Generator[int, None, None]:
+    yield 1
+    raise ValueError("no")
+
+
+async def test_who_wants_no_more_closes_it() -> None:
+    told: list[str] = []
+    found = in_threads(stepwise(told, threading.Event(), threading.Event()))
+    assert await anext(found) == 1
+    await found.aclose()
+    assert told == ["closed"]
+
+
+async def test_who_is_cancelled_in_the_middle_of_a_step_goes_on_when_it_is_closed() -> None:
+    told: list[str] = []
+    go, begun = threading.Event(), threading.Event()
+
+    async def take() -> list[int]:
+        async with aclosing(in_threads(stepwise(told, go, begun))) as found:
+            return [each async for each in found]
+
+    task = asyncio.ensure_future(take())
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told == ["closed"]

@@ -14,12 +14,14 @@ pytestmark = pytest.mark.real
 
 
 PROGRAM = """
-import json, skylift
+import asyncio, json, skylift
 
 said = {"out": "*.txt", "into": "cubes/{name}", "halt": "50%", "name": "cubes"}
 found = skylift.map("cube.py", range(6), "-v", "{}", ordered=True, **said)
 told = [[each.index, each.input, each.state, [path.read_text() for path in each.paths]] for each in found]
-again = list(skylift.map(retry_failed="cubes", retries=1))
+async def retry():
+    return [each async for each in skylift.aio.map(retry_failed="cubes", retries=1)]
+again = asyncio.run(retry())
 failed = again[-1]
 job = skylift.submit_map("cube.py", [1, 2])
 code = job.wait().exit_code
