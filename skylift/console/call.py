@@ -127,3 +127,11 @@ def authorize_rule(group: str, permission: Mapping[str, Any], *, outbound: bool)
 def revoke_rule(group: str, rule: str, *, outbound: bool) -> Call:
     operation = f"revoke_security_group_{'egress' if outbound else 'ingress'}"
     return Call("ec2", operation, {"GroupId": group, "SecurityGroupRuleIds": [rule]})
+
+
+def list_vpcs() -> Call:
+    return Call("ec2", "describe_vpcs", {})
+
+
+def describe_route_tables(vpc: str) -> Call:
+    return Call("ec2", "describe_route_tables", {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]})

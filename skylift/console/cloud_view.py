@@ -9,7 +9,7 @@ from urllib.parse import quote
 from skylift.console.call import Call
 from skylift.console.poller import Topic
 from skylift.console.port import Port
-from skylift.console.rows import InstanceRow, JobRow, KeyPairRow, SecurityGroupRow
+from skylift.console.rows import InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
 from skylift.console.widgets.frame import Found
 
 _HERE, _JOBS_HERE, _RARELY = 0.9, 2.0, 5.0
@@ -23,6 +23,7 @@ class CloudView:
     jobs: Topic = field(init=False)
     key_pairs: Topic = field(init=False)
     security_groups: Topic = field(init=False)
+    vpcs: Topic = field(init=False)
 
     def __post_init__(self) -> None:
         here = not self.port.settings.billed
@@ -30,6 +31,7 @@ class CloudView:
         self.jobs = Topic(self.port.jobs, _JOBS_HERE if here else 2 * _RARELY)
         self.key_pairs = Topic(self.port.key_pairs, _JOBS_HERE if here else 2 * _RARELY)
         self.security_groups = Topic(self.port.security_groups, _JOBS_HERE if here else 2 * _RARELY)
+        self.vpcs = Topic(self.port.vpcs, _JOBS_HERE if here else 2 * _RARELY)
 
     def perform(self, call: Call) -> object:
         """In a thread. Raises SkyliftError."""
@@ -60,3 +62,6 @@ class CloudView:
             if isinstance(row, SecurityGroupRow):
                 shown = f"{row.name} · {row.id}"
                 yield (row.id, row.name), Found(shown, "security group", f"/security-groups/{row.id}")
+        for row in self.vpcs.rows:
+            if isinstance(row, VpcRow):
+                yield (row.id, row.name, row.cidr), Found(row.name or row.id, "VPC", f"/vpcs/{row.id}")

@@ -21,10 +21,12 @@ from skylift.console.rows import (
     KeyPairRow,
     RuleRow,
     SecurityGroupRow,
+    VpcRow,
     as_tags,
     as_time,
     spell_tags,
 )
+from skylift.console.vpc_map import Parts, VpcMap, build_map
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError, Unreachable
 from skylift.runner.job.cache import NOWHERE
@@ -257,6 +259,41 @@ class Port:
             )
             for each in self._pages(calls.list_security_groups(), "SecurityGroups")
         ]
+
+    # Networks.
+
+    def vpcs(self) -> list[VpcRow]:
+        return [
+            VpcRow(
+                id=each["VpcId"],
+                name=as_tags(each).get("Name", ""),
+                cidr=each["CidrBlock"],
+                state=each["State"],
+                default="yes" if each.get("IsDefault") else "",
+                tags=spell_tags(as_tags(each)),
+            )
+            for each in self._pages(calls.list_vpcs(), "Vpcs")
+        ]
+
+    def vpc_map(self, vpc: str) -> VpcMap:
+        """Raises Refused where there is no such VPC."""
+        (found,) = self.perform(Call("ec2", "describe_vpcs", {"VpcIds": [vpc]}))["Vpcs"]
+        within = {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}
+        attached = {"Filters": [{"Name": "attachment.vpc-id", "Values": [vpc]}]}
+        # AWS spells this parameter in the singular.
+        nats = {"Filter": within["Filters"]}
+        reservations = self._pages(Call("ec2", "describe_instances", within), "Reservations")
+        return build_map(
+            Parts(
+                vpc=found,
+                subnets=self._pages(Call("ec2", "describe_subnets", within), "Subnets"),
+                tables=self._pages(calls.describe_route_tables(vpc), "RouteTables"),
+                gateways=self._pages(Call("ec2", "describe_internet_gateways", attached), "InternetGateways"),
+                nats=self._pages(Call("ec2", "describe_nat_gateways", nats), "NatGateways"),
+                endpoints=self._pages(Call("ec2", "describe_vpc_endpoints", within), "VpcEndpoints"),
+                servers=[each for reservation in reservations for each in reservation["Instances"]],
+            )
+        )
 
     # A launch.
 

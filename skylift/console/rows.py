@@ -73,7 +73,17 @@ class RuleRow:
     description: str
 
 
-Row = InstanceRow | JobRow | KeyPairRow | SecurityGroupRow
+@dataclass(frozen=True)
+class VpcRow:
+    id: str
+    name: str
+    cidr: str
+    state: str
+    default: str
+    tags: str
+
+
+Row = InstanceRow | JobRow | KeyPairRow | SecurityGroupRow | VpcRow
 
 
 def as_time(when: datetime | None) -> str:

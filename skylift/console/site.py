@@ -19,6 +19,7 @@ from skylift.console.pages.jobs import JobsPage
 from skylift.console.pages.key_pairs import KeyPairsPage
 from skylift.console.pages.launch import LaunchPage
 from skylift.console.pages.security_groups import SecurityGroupPage, SecurityGroupsPage
+from skylift.console.pages.vpcs import VpcPage, VpcsPage
 from skylift.console.port import Port
 from skylift.console.shell import Shells
 from skylift.console.widgets.frame import Entry, Frame, follow_path
@@ -28,6 +29,7 @@ ENTRIES = (
     Entry("Jobs", "/jobs", "Programs"),
     Entry("Instances", "/instances", "Servers"),
     Entry("Launch", "/launch", "Servers"),
+    Entry("VPCs", "/vpcs", "Network"),
     Entry("Key pairs", "/key-pairs", "Access"),
     Entry("Security groups", "/security-groups", "Access"),
 )
@@ -56,6 +58,8 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/key-pairs": lambda: KeyPairsPage(view),
                     "/security-groups": lambda: SecurityGroupsPage(view),
                     "/security-groups/{group}": lambda group: SecurityGroupPage(view, group).show(),
+                    "/vpcs": lambda: VpcsPage(view),
+                    "/vpcs/{vpc}": lambda vpc: VpcPage(view, vpc).show(),
                     "/jobs": lambda: JobsPage(view),
                     "/jobs/{name}": lambda name: JobPage(view, name).show(),
                 }

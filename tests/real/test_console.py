@@ -147,6 +147,15 @@ def test_a_key_is_made_and_an_instance_launched_with_it(tab: Tab, cloud: RealClo
     expect(page.locator(".state").first).to_have_text("terminated")
 
 
+def test_a_vpc_is_a_map(tab: Tab, cloud: RealCloud) -> None:
+    page = tab.page
+    page.get_by_role("link", name="VPCs").click()
+    page.get_by_role("link", name=cloud.vpc).click()
+    way_out = page.locator(".map-node", has_text="internet gateway")
+    way_out.hover()
+    expect(page.locator(f"[data-node='{cloud.vpc}']")).to_have_class(re.compile("lit"))
+
+
 def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, server: Server) -> None:
     page = tab.page
     server.await_state("running")

@@ -89,3 +89,17 @@ function skyliftFit(id) {
   terminal.fit();
   if (!terminal.terminal.options.disableStdin) terminal.terminal.focus();
 }
+
+// What belongs to a box of a map lights up.
+function light(event) {
+  const node = event.target.closest?.("[data-node]");
+  const map = (node || event.target).closest?.(".map");
+  if (!map) return;
+  const related = new Set(node ? node.dataset.related.split(" ") : []);
+  map.classList.toggle("map-lit", Boolean(node));
+  for (const each of map.querySelectorAll("[data-node]")) each.classList.toggle("lit", related.has(each.dataset.node));
+  for (const each of map.querySelectorAll("[data-start]")) {
+    each.classList.toggle("lit", related.has(each.dataset.start) && related.has(each.dataset.end));
+  }
+}
+for (const kind of ["mouseover", "mouseleave", "focusin", "focusout"]) document.addEventListener(kind, light);

@@ -1,0 +1,125 @@
+"""What a VPC is made of, and what leads where: nodes in columns, and lines between them. Made of what EC2 answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.console.rows import as_tags
+
+COLUMNS = ("VPC", "Subnets", "Route tables", "Ways out")
+
+
+@dataclass(frozen=True)
+class Node:
+    id: str
+    column: int
+    title: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Line:
+    start: str
+    end: str
+
+
+@dataclass(frozen=True)
+class VpcMap:
+    nodes: tuple[Node, ...]
+    lines: tuple[Line, ...]
+
+    def related(self, node: str) -> frozenset[str]:
+        """What can be reached from a node by lines, onwards and backwards, without turning around."""
+        found = {node}
+        for first, second in (("start", "end"), ("end", "start")):
+            todo = [node]
+            while todo:
+                at = todo.pop()
+                for line in self.lines:
+                    there = getattr(line, second)
+                    if getattr(line, first) == at and there not in found:
+                        found.add(there)
+                        todo.append(there)
+        return frozenset(found)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The answers of EC2's describe calls about one VPC."""
+
+    vpc: Any
+    subnets: Sequence[Any]
+    tables: Sequence[Any]
+    gateways: Sequence[Any]
+    nats: Sequence[Any]
+    endpoints: Sequence[Any]
+    servers: Sequence[Any]
+
+
+def build_map(parts: Parts) -> VpcMap:
+    vpc = parts.vpc["VpcId"]
+    main = next((each["RouteTableId"] for each in parts.tables if _is_main(each)), "")
+    own = {
+        link["SubnetId"]: each["RouteTableId"]
+        for each in parts.tables
+        for link in each.get("Associations", [])
+        if link.get("SubnetId")
+    }
+    nodes = [Node(vpc, 0, _name(parts.vpc, vpc), parts.vpc["CidrBlock"])]
+    lines: list[Line] = []
+    for each in sorted(parts.subnets, key=lambda each: (each["AvailabilityZone"], each["CidrBlock"])):
+        subnet = each["SubnetId"]
+        number = sum(server.get("SubnetId") == subnet for server in parts.servers)
+        servers = f"{number} server{'s' * (number != 1)}"
+        nodes.append(
+            Node(subnet, 1, _name(each, subnet), f"{each['AvailabilityZone']}, {each['CidrBlock']}, {servers}")
+        )
+        lines += [Line(vpc, subnet), *([Line(subnet, own.get(subnet, main))] if own.get(subnet, main) else [])]
+    ways = _ways(parts)
+    for each in parts.tables:
+        table = each["RouteTableId"]
+        routes = each.get("Routes", [])
+        kind = "main, " if _is_main(each) else ""
+        nodes.append(Node(table, 2, _name(each, table), f"{kind}{len(routes)} route{'s' * (len(routes) != 1)}"))
+        for target in dict.fromkeys(filter(None, map(_target, routes))):
+            ways.setdefault(target, Node(target, 3, target, _kind(target)))
+            lines.append(Line(table, target))
+    return VpcMap((*nodes, *ways.values()), tuple(lines))
+
+
+def _ways(parts: Parts) -> dict[str, Node]:
+    found = {}
+    for each in parts.gateways:
+        gateway = each["InternetGatewayId"]
+        found[gateway] = Node(gateway, 3, _name(each, gateway), _kind(gateway))
+    for each in parts.nats:
+        nat = each["NatGatewayId"]
+        found[nat] = Node(nat, 3, _name(each, nat), f"{_kind(nat)}, {each['State']}")
+    for each in parts.endpoints:
+        endpoint = each["VpcEndpointId"]
+        found[endpoint] = Node(
+            endpoint, 3, _name(each, endpoint), f"endpoint, {each['ServiceName'].rpartition('.')[2]}"
+        )
+    return found
+
+
+def _is_main(table: Any) -> bool:
+    return any(each.get("Main") for each in table.get("Associations", []))
+
+
+def _target(route: Any) -> str:
+    """What a route leads to, unless that is the VPC itself."""
+    keys = ("GatewayId", "NatGatewayId", "VpcPeeringConnectionId", "TransitGatewayId", "NetworkInterfaceId")
+    found = next((str(route[key]) for key in keys if route.get(key)), "")
+    return "" if found == "local" else found
+
+
+def _kind(target: str) -> str:
+    kinds = {"igw": "internet gateway", "nat": "NAT gateway", "pcx": "peering", "vpce": "endpoint", "eni": "interface"}
+    return kinds.get(target.partition("-")[0], "")
+
+
+def _name(described: Any, otherwise: str) -> str:
+    return as_tags(described).get("Name") or otherwise
