@@ -83,6 +83,7 @@ async def map(
     *arguments: FilePath,
     ordered: bool = False,
     split: str | None = None,
+    servers: int | None = None,
     per_server: int | None = None,
     batch: int | None = None,
     halt: int | str | None = None,
@@ -94,7 +95,7 @@ async def map(
 ) -> AsyncGenerator[InputResult, None]:
     """As `skylift.map`, for `async for`. What is wrong with it is raised when the first outcome is asked for."""
     with called("skylift.aio.map()"):
-        limits = MapWords(split, per_server, batch, halt, into, resume, retry_failed, force)
+        limits = MapWords(split, servers, per_server, batch, halt, into, resume, retry_failed, force)
         given = ("skylift.aio.map()", script, inputs, arguments, options, limits)
         plan = await asyncio.to_thread(mapping.plan, *given)
     async with aclosing(in_threads(mapping.results(plan, ordered=ordered))) as found:
@@ -107,6 +108,7 @@ async def submit_map(
     inputs: MapInputs = (),
     *arguments: FilePath,
     split: str | None = None,
+    servers: int | None = None,
     per_server: int | None = None,
     batch: int | None = None,
     halt: int | str | None = None,
@@ -117,7 +119,9 @@ async def submit_map(
 ) -> Job:
     """As `skylift.submit_map`."""
     with called("skylift.aio.submit_map()"):
-        limits = MapWords(split, per_server, batch, halt, resume=resume, retry_failed=retry_failed, force=force)
+        limits = MapWords(
+            split, servers, per_server, batch, halt, resume=resume, retry_failed=retry_failed, force=force
+        )
         given = ("skylift.aio.submit_map()", script, inputs, arguments, options, limits)
         plan = await asyncio.to_thread(mapping.plan, *given)
         taken = await work.start_submission(plan.planned, plan.settings, Watcher(), None).awaited()

@@ -95,6 +95,7 @@ def map(
     *arguments: FilePath,
     ordered: bool = False,
     split: str | None = None,
+    servers: int | None = None,
     per_server: int | None = None,
     batch: int | None = None,
     halt: int | str | None = None,
@@ -110,13 +111,13 @@ def map(
     all values. In `arguments`, `{}` becomes the input; without one, it comes last. Each input's results are brought to
     its own folder, `into`, before it is told of. The map is started when the first outcome is asked for, and ended when
     the iterator is closed. An input that fails is no error; a map that ends before its inputs have is: JobFailed.
-    `split`, `per_server`, `batch` and `halt` are those of `skylift map`, as are the other options.
+    `split`, `servers`, `per_server`, `batch` and `halt` are those of `skylift map`, as are the other options.
 
     `resume` is the name of a map that has ended, and runs its inputs that have no outcome; `retry_failed` those that
     have failed. Script and inputs are that map's then. The outcomes that it has are told of first.
     """
     with called("skylift.map()"):
-        limits = MapWords(split, per_server, batch, halt, into, resume, retry_failed, force)
+        limits = MapWords(split, servers, per_server, batch, halt, into, resume, retry_failed, force)
         plan = mapping.plan("skylift.map()", script, inputs, arguments, options, limits)
     return mapping.results(plan, ordered=ordered)
 
@@ -126,6 +127,7 @@ def submit_map(
     inputs: MapInputs = (),
     *arguments: FilePath,
     split: str | None = None,
+    servers: int | None = None,
     per_server: int | None = None,
     batch: int | None = None,
     halt: int | str | None = None,
@@ -136,7 +138,9 @@ def submit_map(
 ) -> Job:
     """Start a map and leave it there: the job, as soon as its server has it. The options are those of `skylift.map`."""
     with called("skylift.submit_map()"):
-        limits = MapWords(split, per_server, batch, halt, resume=resume, retry_failed=retry_failed, force=force)
+        limits = MapWords(
+            split, servers, per_server, batch, halt, resume=resume, retry_failed=retry_failed, force=force
+        )
         plan = mapping.plan("skylift.submit_map()", script, inputs, arguments, options, limits)
         taken = work.start_submission(plan.planned, plan.settings, Watcher(), None).result()
     if isinstance(taken, Outcome):

@@ -25,6 +25,11 @@ def schedules_policy(account: str, region: str) -> dict[str, Any]:
     return _policies(account, region)[2]
 
 
+def maps_policy(account: str, region: str) -> dict[str, Any]:
+    """What who runs maps on several servers has besides."""
+    return _policies(account, region)[3]
+
+
 def _policies(account: str, region: str) -> list[dict[str, Any]]:
     blocks = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
     return [json.loads(block.replace("123456789012", account).replace("us-east-1", region)) for block in blocks]

@@ -31,7 +31,18 @@ if TYPE_CHECKING:
     from skylift.runner.map.spec import MapSpec
     from skylift.runner.remote.api import Api
 
-_OWN = ("--inputs", "--range", "--split", "--resume", "--retry-failed", "--per-server", "--batch", "--halt", "--into")
+_OWN = (
+    "--inputs",
+    "--range",
+    "--split",
+    "--resume",
+    "--retry-failed",
+    "--servers",
+    "--per-server",
+    "--batch",
+    "--halt",
+    "--into",
+)
 _HELP = """Run a program once for each of many inputs, each in a process of its own, and bring all results home.
 
 \b
@@ -46,8 +57,8 @@ without one, it comes last. The program finds SKYLIFT_INPUT, SKYLIFT_INDEX (from
 SKYLIFT_ATTEMPT in its environment.
 
 The exit code is 0 when every input has succeeded, and 1 when some have failed. Ctrl-C ends the map early; what has an
-outcome by then keeps it, and --resume runs the others later, as a new map. All inputs run on one server; ask for a type
-with many processors.
+outcome by then keeps it, and --resume runs the others later, as a new map. With --servers N, up to N servers come while
+there is work, and go when there is none.
 """
 
 
@@ -60,7 +71,7 @@ class MapCommand(RunCommand):
         "Output": ("into", "detach", "quiet", "as_json", "help"),
     }
     groups["What runs"] = ("program", *groups["What runs"])
-    groups["Limits"] = ("per_server", "batch", "halt", *groups["Limits"])
+    groups["Limits"] = ("servers", "per_server", "batch", "halt", *groups["Limits"])
 
 
 def register(app: typer.Typer) -> None:
@@ -100,6 +111,10 @@ def map_inputs(
     force: Annotated[
         bool, typer.Option("--force", help="Go on by another script or other arguments than before, too.")
     ] = False,
+    servers: Annotated[
+        int | None,
+        typer.Option("--servers", metavar="N", help="So many servers at most, as the inputs need them; 1 if not said."),
+    ] = None,
     per_server: Annotated[
         int | None,
         typer.Option("--per-server", metavar="K", help="So many at a time; as many as its vCPUs if not said.", min=1),
@@ -131,7 +146,7 @@ def map_inputs(
     from skylift.runner.map.again import read_asked
     from skylift.runner.map.inputs import InputWords, read_split
     from skylift.runner.map.places import read_template
-    from skylift.runner.map.planning import MapLimits, read_halt
+    from skylift.runner.map.planning import MapLimits, check_servers, read_halt
     from skylift.runner.map.reading import MapReader
     from skylift.runner.remote.account import open_account
 
@@ -145,7 +160,9 @@ def map_inputs(
             raise UsageError("A map runs a script or a module.", "skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
         words, arguments = ([], program or []) if is_command else _divide(program or [])
         module = options.get("module")
-        limits = MapLimits(per_server or 0, batch or 0, None if halt is None else read_halt(halt))
+        limits = MapLimits(
+            per_server or 0, batch or 0, None if halt is None else read_halt(halt), check_servers(servers)
+        )
         template = read_template(into)
         display = open_display(screen, interactive=False, hint="~. leaves")
         screen = display.screen
@@ -232,7 +249,7 @@ def _plan(
 
     inputs = find_inputs(asked, Path.cwd(), lambda text: find_source(api(), read_s3(text, ""), option=""))
     job, spec = plan_map(job, inputs, limits, template)
-    return resolve_options(job, settings()), spec, settings()
+    return resolve_options(job, settings(), spec.servers), spec, settings()
 
 
 def _said(context: typer.Context) -> set[str]:
@@ -263,7 +280,7 @@ def _plan_again(
     program = again.program(words, arguments, options.get("module"))
     job = plan_job(again.order(replace(run.order, program=program), said), Path.cwd(), os.environ)
     job, spec = again.plan(job, limits, template)
-    return resolve_options(job, settings), spec, settings
+    return resolve_options(job, settings, spec.servers), spec, settings
 
 
 def map_results(

@@ -27,6 +27,7 @@ _WORDS = {
     "network": "Network",
     "key": "Key pair",
     "role": "Role",
+    "group": "Group",
     "upload": "Upload",
     "server": "Server",
     "schedule": "Schedule",

@@ -21,7 +21,7 @@ from skylift.runner.map.again import Again, Asked, read_asked
 from skylift.runner.map.inputs import InputWords, find_inputs, read_split
 from skylift.runner.map.outcome import InputOutcome
 from skylift.runner.map.places import DEFAULT, Template, read_template
-from skylift.runner.map.planning import MapLimits, plan_map, read_halt
+from skylift.runner.map.planning import MapLimits, check_servers, plan_map, read_halt
 from skylift.runner.map.reading import MapReader
 from skylift.runner.map.spec import MapSpec
 from skylift.runner.plan.plan_job import plan_job, read_s3
@@ -71,6 +71,7 @@ class MapWords:
     """What a map is asked for besides the options of a run."""
 
     split: str | None = None
+    servers: int | None = None
     per_server: int | None = None
     batch: int | None = None
     halt: int | str | None = None
@@ -104,14 +105,14 @@ def plan(
             raise TypeError(f"{function} got an unexpected keyword argument {name!r}")
     template = read_template(asked.into)
     halt = None if asked.halt is None else read_halt(str(asked.halt))
-    limits = MapLimits(asked.per_server or 0, asked.batch or 0, halt)
+    limits = MapLimits(asked.per_server or 0, asked.batch or 0, halt, check_servers(asked.servers))
     options = cast(RunOptions, {**options, "args": None})
     again = read_asked(asked.resume, asked.retry_failed, force=asked.force)
     if again is not None:
         if inputs != () or asked.split is not None:
             raise UsageError(f"The inputs are those of {again.name}: name no others.")
         return _plan_again(function, script, arguments, options, again, limits, template)
-    planned, settings = work.plan(function, script, arguments, options)
+    planned, settings = work.plan(function, script, arguments, options, servers=limits.servers or 1)
     words = replace(_words(inputs), split=None if asked.split is None else read_split(asked.split))
 
     def listing(text: str) -> S3Source:
@@ -138,7 +139,7 @@ def _plan_again(
     program = again.program(words, [os.fspath(each) for each in arguments] or None, options.get("module"))
     planned = plan_job(again.order(replace(run.order, program=program), said), Path.cwd(), os.environ)
     planned, spec = again.plan(planned, limits, template)
-    return MapPlan(work.resolve(planned, settings), settings, spec, template)
+    return MapPlan(work.resolve(planned, settings, spec.servers), settings, spec, template)
 
 
 def _words(inputs: MapInputs) -> InputWords:

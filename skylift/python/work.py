@@ -48,15 +48,17 @@ def plan(
     arguments: Sequence[FilePath],
     options: RunOptions,
     stdin: Stdin | None = None,
+    servers: int = 1,
 ) -> tuple[Planned, Settings]:
-    """What there is to run, and where. A cloud of this machine's that is down is started for it."""
+    """What there is to run, and where, on so many servers at the most. A cloud of this machine's that is down is
+    started for it."""
     if stdin is not None and options.get("interactive"):
         raise UsageError("stdin= and interactive=True exclude each other: a terminal's input is what is typed.")
     check_types(function, options)
     asked = read_options(with_environ(options, os.environ), _program(script, arguments, options), Terminal())
     planned = plan_job(replace(asked.order, stdin=stdin is not None), Path.cwd(), os.environ)
     settings = settings_for(asked.on, asked.access, trusted=asked.trust_project)
-    return resolve(planned, settings), asked.dress(settings)
+    return resolve(planned, settings, servers), asked.dress(settings)
 
 
 def read(function: str, program: Program, options: RunOptions) -> tuple[AskedFor, Settings]:
@@ -66,11 +68,11 @@ def read(function: str, program: Program, options: RunOptions) -> tuple[AskedFor
     return asked, asked.dress(settings_for(asked.on, asked.access, trusted=asked.trust_project))
 
 
-def resolve(planned: Planned, settings: Settings) -> Planned:
+def resolve(planned: Planned, settings: Settings, servers: int = 1) -> Planned:
     """With what depends on where it runs. What there is to say of it is logged."""
     for note in planned.bundle.notes:
         log.warning("%s.", in_python(note))
-    planned = resolve_options(planned, settings)
+    planned = resolve_options(planned, settings, servers)
     for note in planned.notes:
         log.info("%s", in_python(note))
     return planned

@@ -30,6 +30,7 @@ from skylift.runner.launch.start import Start
 from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.turn_off import TurnOff
 from skylift.runner.launch.undo import Undo
+from skylift.runner.launch.worker_group import make_workers
 from skylift.runner.ship.stdin import Stdin
 from skylift.runner.ship.upload import Shipping
 from skylift.runner.steps import Clock, in_thread, together
@@ -202,6 +203,7 @@ class Submit:
         return provisioned
 
     async def _launch(self, checked: Checked, provisioned: Provisioned, undo: Undo) -> Launched:
+        provisioned = await make_workers(checked, provisioned, undo, self._clock)
         return await Start(checked, undo, self._watcher, self._clock, detached=self._detached).run(provisioned)
 
 
@@ -306,4 +308,6 @@ class Attach:
 
     def _turn_off(self) -> TurnOff:
         job = self._job
-        return TurnOff(job.account, job.name, self._streaming.server, self._watcher, spot=job.spot)
+        return TurnOff(
+            job.account, job.name, self._streaming.server, self._watcher, spot=job.spot, workers=job.has_workers
+        )

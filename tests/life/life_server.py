@@ -401,6 +401,7 @@ class Server:
             imds="http://metadata",
             poll=5.0,
             patience=self.life.plan.patience,
+            worker=False,
         )
         keeper = self.spawn("keeper", None, lambda: self._keep_on(python, options))
         if parent is not None:

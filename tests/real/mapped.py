@@ -23,14 +23,14 @@ from skylift.python.watching import Watcher
 from skylift.runner.job.job import MapPart
 from skylift.runner.map.keys import MapKeys
 
-name, blobs, options = sys.argv[1], *map(json.loads, sys.argv[2:])
+name, servers, blobs, options = sys.argv[1], int(sys.argv[2]), *map(json.loads, sys.argv[3:])
 
 def send(api, bucket, name):
     for digest, path in blobs.items():
         api.put(bucket, MapKeys(name).blob(digest), open(path, "rb").read())
 
 planned, settings = work.plan("map", "job.py", (), {"name": name, "in_": "*.py", "max_time": "10m", **options})
-planned = replace(planned, map=MapPart(sys.stdin.buffer.read(), send))
+planned = replace(planned, map=MapPart(sys.stdin.buffer.read(), send, servers=servers))
 with Watcher(None, None, progress=False) as watcher:
     launched = work.start_submission(planned, settings, watcher, None).result()
 print(json.dumps({"bucket": launched.account.bucket, "instance": launched.server.instance}))
@@ -43,7 +43,7 @@ class Mapped:
     ) -> None:
         self._cloud, self.name, self.keys = cloud, name, MapKeys(name)
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, name, json.dumps(blobs), json.dumps(options)],
+            [sys.executable, "-c", PROGRAM, name, str(spec.servers), json.dumps(blobs), json.dumps(options)],
             cwd=folder, env=cloud.environment, input=encode_spec(spec), capture_output=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode()

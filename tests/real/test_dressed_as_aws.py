@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from dressed import Somebody, documented_policies, schedules_policy, somebody
+from dressed import Somebody, documented_policies, maps_policy, schedules_policy, somebody
 from real_cloud import RealCloud, real_cloud
 from real_server import until
 
@@ -128,6 +128,25 @@ def test_a_schedule_with_the_permissions_for_schedules(first: Somebody, aws: Rea
         first.allow(every_day)
     assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
     assert aws.client("scheduler").list_schedules()["Schedules"] == []
+
+
+def test_a_map_on_several_servers_with_the_permissions_for_it(first: Somebody, aws: RealCloud) -> None:
+    """It is ended before its server is ready: what is made for it is made by then."""
+    every_day, _ = documented_policies(aws.endpoint.account, REGION)
+    wanted = ("map", "-d", "--servers", "2", "--name", "spread", "--range", "1..9", "job.py")
+    try:
+        first.allow(every_day, maps_policy(aws.endpoint.account, REGION))
+        assert first.skylift(*wanted).stdout == "spread\n"
+        (group,) = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+        assert (group["AutoScalingGroupName"], group["MaxSize"]) == ("skylift-spread-workers", 1)
+        assert {each["ProcessName"] for each in group["SuspendedProcesses"]} == {"ReplaceUnhealthy", "AZRebalance"}
+        assert first.skylift("cancel", "spread").stdout == "spread: cancelled\n"
+        assert aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"] == []
+    finally:
+        first.allow(every_day)
+    names = [each["GroupName"] for each in aws.client("ec2").describe_security_groups()["SecurityGroups"]]
+    assert "skylift-spread" not in names
+    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
 
 
 def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> None:

@@ -117,12 +117,13 @@ class MapPart:
     """What makes a job a map. `spec` is what its coordinator reads, as runner/map/spec.py encodes it. `send_inputs` is
     called with the API, the bucket's name and the job's, and sends local inputs; the job has its name by then, and
     there is no server yet. `program` and `outputs` of such a job are in the spec. `arns` are objects of S3 that its
-    inputs name, as a policy names them, and `buckets` those that have them."""
+    inputs name, as a policy names them, and `buckets` those that have them. `servers` is the most servers at once."""
 
     spec: bytes
     send_inputs: Callable[[Any, str, str], None]
     arns: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
+    servers: int = 1
 
 
 @dataclass(frozen=True)

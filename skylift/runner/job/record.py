@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.commands import program_argv
-from skylift.runner.job.job import Job
+from skylift.runner.job.job import Job, MapPart
 from skylift.runner.text.json_object import FOREVER, JsonObject, Malformed, as_object, given, parse_object
 
 VERSION = 1
@@ -53,6 +53,11 @@ def bucket_name(account: str, region: str) -> str:
     return f"skylift-{account}-{region}"
 
 
+def workers_name(job: str) -> str:
+    """The Auto Scaling group with a map's other servers, and its launch template."""
+    return f"skylift-{job}-workers"
+
+
 @dataclass(frozen=True)
 class Prefix:
     """The keys of one job's record. In the folder SCHEDULES, they are what a schedule has for all of its runs."""
@@ -83,6 +88,11 @@ class Prefix:
     @property
     def map(self) -> str:
         return f"{self.base}/in/map.json"
+
+    @property
+    def dask(self) -> str:
+        """The keys of a map on several servers; its own server removes them before a program runs."""
+        return f"{self.base}/in/dask.json"
 
     @property
     def fleet(self) -> str:
@@ -177,12 +187,16 @@ def encode_record(
         **({"retry": {"times": job.retry.times, "on": job.retry.on}} if job.retry is not None else {}),
         **({"uv": uv} if uv is not None else {}),
         **({"prebuilt": prebuilt} if prebuilt is not None else {}),
-        **({"map": {"tools": tools}} if job.map is not None else {}),
+        **({"map": _told_of_map(job.map, job.name, tools)} if job.map is not None else {}),
         **({"image": image} if image else {}),
         **({"seal": True} if seal else {}),
         **({"schedule": vars(schedule)} if schedule is not None else {}),
     }
     return json.dumps(record, indent=2).encode()
+
+
+def _told_of_map(part: MapPart, job: str, tools: dict[str, Any] | None) -> dict[str, Any]:
+    return {"tools": tools, **({"group": workers_name(job)} if part.servers > 1 else {})}
 
 
 @dataclass(frozen=True)
@@ -191,8 +205,8 @@ class Record:
     were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
     `choice` is why its server is of its type, if that was chosen; `max_time` the program's cap in seconds, 0 where the
     record has none; `cwd` where in the job's folder the program runs. `is_map` is whether the program is the
-    coordinator of a map, `has_env` whether there were values of --env, which are not in the record. `terms` are of a
-    schedule, in its own record and in those of its runs."""
+    coordinator of a map, `has_workers` whether that may have other servers, and `has_env` whether there were values of
+    --env, which are not in the record. `terms` are of a schedule, in its own record and in those of its runs."""
 
     created: float
     deadline: float
@@ -208,6 +222,7 @@ class Record:
     cwd: str = "."
     is_map: bool = False
     has_env: bool = False
+    has_workers: bool = False
     terms: ScheduleTerms | None = None
 
     def of_run(self, due: float) -> Record:
@@ -249,7 +264,7 @@ def _record(told: JsonObject) -> Record:
         for name in ("packs", "large")
         for each in told.list(name, 1_000_000)
     ]
-    choice, terms = told.inner("choice"), told.inner("schedule")
+    choice, terms, of_map = told.inner("choice"), told.inner("schedule"), told.inner("map")
     return Record(
         created=created,
         deadline=deadline,
@@ -263,7 +278,8 @@ def _record(told: JsonObject) -> Record:
         max_time=told.integer("max_time", 0, 1 << 40) or 0,
         inputs=frozenset(each for each in inputs if each),
         cwd=told.text("cwd", 4096) or ".",
-        is_map=told.inner("map") is not None,
+        is_map=of_map is not None,
+        has_workers=of_map is not None and bool(of_map.text("group", 255)),
         has_env=told.flag("has_env"),
         terms=None if terms is None else _terms(terms),
     )

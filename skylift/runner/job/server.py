@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.runner.job.tags import TAG_CONFIGURATION, job_of
+from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_WORKER, job_of
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Server:
 
     `address` is its public IPv4 address, once it has one, and `role` the role of its instance profile. `configuration`
     is its tag for a server that is kept (see launch/kept_server.py). `parts` are its disks and network interfaces.
+    `worker` is whether it only runs inputs of a map.
     """
 
     instance: str
@@ -29,6 +30,7 @@ class Server:
     role: str = ""
     configuration: str = ""
     parts: tuple[str, ...] = ()
+    worker: bool = False
 
     @property
     def gone(self) -> bool:
@@ -55,4 +57,5 @@ def parse_server(instance: dict[str, Any]) -> Server:
             *(each["Ebs"]["VolumeId"] for each in instance.get("BlockDeviceMappings", [])),
             *(each["NetworkInterfaceId"] for each in instance.get("NetworkInterfaces", [])),
         ),
+        worker=TAG_WORKER in tags,
     )

@@ -27,6 +27,7 @@ from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.kept_server import remove_roles
 from skylift.runner.launch.server import describe, live_servers, terminate
+from skylift.runner.launch.worker_group import remove_workers
 from skylift.runner.price.price import hourly_cost
 from skylift.runner.price.run_price import run_cost, time_of_server
 from skylift.runner.remote.account import Account, open_account
@@ -259,6 +260,9 @@ class Jobs:
         if fleets:
             # The fleet may have started one meanwhile.
             servers = live_servers(self._api, name) or servers
+        workers = self._has_workers(name)
+        if workers:
+            remove_workers(self._api, name)
         if spot:
             remove_template(self._api, name)
         for server in servers:
@@ -283,12 +287,23 @@ class Jobs:
             remove_roles(self._account, name, servers)
         except NotPermitted as error:
             raise RunError(f"The job {name} has ended, but its role could not be removed: {error.message}") from None
+        if workers:
+            remove_job_groups(self._api, name)
         return "cancelled" if servers or fleets else "had ended already"
 
     def _is_spot(self, name: str) -> bool:
         """Whether the job has, or had, a fleet. True when its record is damaged, so that EC2 is asked."""
         try:
             return self._account.record(name).spot
+        except JobNotFound:
+            return False
+        except RecordDamaged:
+            return True
+
+    def _has_workers(self, name: str) -> bool:
+        """Whether the job has, or had, a group of other servers. True when its record is damaged."""
+        try:
+            return self._account.record(name).has_workers
         except JobNotFound:
             return False
         except RecordDamaged:
@@ -323,6 +338,8 @@ class Jobs:
             if active_fleets(self._api, name) and not self._has_ended(name):
                 raise RunError(f"The job {name} waits for another server.", f"End it first: skylift cancel {name}")
             remove_fleet(self._api, name)
+        if self._has_workers(name):
+            remove_workers(self._api, name)
         remove_roles(self._account, name, [])
         remove_job_groups(self._api, name)
         count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/", last=Prefix(name).record)

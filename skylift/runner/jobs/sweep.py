@@ -30,7 +30,8 @@ from skylift.runner.launch.fleet import (
     template_name,
 )
 from skylift.runner.launch.job_group import job_groups, remove_job_group
-from skylift.runner.launch.server import live_servers, terminate
+from skylift.runner.launch.server import live_servers, live_workers, terminate
+from skylift.runner.launch.worker_group import delete_groups, worker_groups
 from skylift.runner.price.price import DISK, hourly_cost
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.blob_store import BLOBS as INPUTS
@@ -51,6 +52,7 @@ _LONGEST_BUILD = 86400
 Kind = Literal[
     "instance",
     "fleet",
+    "auto-scaling-group",
     "launch-template",
     "volume",
     "network-interface",
@@ -136,7 +138,7 @@ class Sweep:
     def find(self) -> list[Leftover]:
         # Before the records: the record of a job is written before its inputs.
         inputs, uploads = self._stored_inputs()
-        live = live_servers(self._api)
+        live, workers = live_servers(self._api), live_workers(self._api)
         servers = {server.job: server for server in live}
         roles = self._made("list_roles", "Roles", "RoleName")
         profiles = self._made("list_instance_profiles", "InstanceProfiles", "InstanceProfileName")
@@ -144,13 +146,15 @@ class Sweep:
         fleets = active_fleets(self._api)
         templates = job_templates(self._api)
         groups = job_groups(self._api)
-        grouped = {job for job, _ in groups.values()}
+        autoscaled = worker_groups(self._api)
+        grouped = {job for job, _ in (*groups.values(), *autoscaled.values())} | {each.job for each in workers}
         names = sorted({*servers, *roles, *profiles, *records, *(each.job for each in fleets), *templates, *grouped})
         with ThreadPoolExecutor(8) as pool:
             known = {each.name: each for each in pool.map(partial(self._know, servers, fleets), names)}
-        # Fleets first: a fleet would replace a server that is ended before it.
-        found = [*self._fleets(known, fleets), *self._templates(known, templates)]
-        found += [*self._instances(known, live), *self._roles(known, {each.role for each in live}, roles, profiles)]
+        # Fleets and groups first: a fleet would replace a server that is ended before it.
+        found = [*self._fleets(known, fleets), *self._worker_groups(known, autoscaled)]
+        found += [*self._templates(known, templates), *self._instances(known, [*live, *workers])]
+        found += [*self._roles(known, {each.role for each in live}, roles, profiles)]
         for name in records:
             found += self._objects(known[name])
         found += [*self._volumes(servers), *self._interfaces(servers), *self._environments(), *self._images()]
@@ -203,6 +207,13 @@ class Sweep:
             if why is not None and self._now >= known[each.job].busy_until():
                 remove = partial(delete_fleets, self._api, [each], servers_too=False)
                 yield Leftover("fleet", each.id, each.job, why, remove=remove)
+
+    def _worker_groups(self, known: dict[str, _Known], groups: dict[str, tuple[str, float]]) -> Iterator[Leftover]:
+        """The group of a map that has ended, with all its servers."""
+        for name, (job, made) in groups.items():
+            why = known[job].death(self._now)
+            if why is not None and self._now - made >= self._grace(known[job]):
+                yield Leftover("auto-scaling-group", name, job, why, remove=partial(delete_groups, self._api, job))
 
     def _templates(self, known: dict[str, _Known], templates: dict[str, float]) -> Iterator[Leftover]:
         for job, created in templates.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +13,8 @@ from skylift.runner.launch.key import KeyPair, ensure_key
 from skylift.runner.launch.network import Network, ensure_network, find_network, open_network
 from skylift.runner.launch.stages import Checked, Provisioned
 from skylift.runner.launch.undo import Undo
-from skylift.runner.ship.archive import boot_archive, whole_archive
+from skylift.runner.launch.worker_group import coordinator_statements
+from skylift.runner.ship.archive import boot_archive
 from skylift.runner.steps import Clock, in_thread, together
 
 
@@ -63,7 +63,9 @@ async def _role(checked: Checked, undo: Undo, clock: Clock) -> role.JobRole:
         make = partial(role.create_role, api, job.name, number, shipment.upload.buckets(bucket))
         await undo.make(make, lambda _: role.remove_role(api, job.name))
         inputs, spot = shipment.upload.arns(bucket), job.spot is not None
-        more = checked.tools.statements(bucket) if checked.tools is not None else ()
+        more = checked.tools.statements(bucket) if checked.tools is not None else []
+        if job.map is not None and job.map.servers > 1:
+            more += coordinator_statements(job.name, bucket, number, api.region)
         given = (api, job.name, bucket, number, shipment.prebuilt, inputs)
         found = await in_thread(role.equip_role, *given, spot=spot, more=more)
         step.detail = found.name
@@ -72,7 +74,7 @@ async def _role(checked: Checked, undo: Undo, clock: Clock) -> role.JobRole:
 
 def _boot_script(checked: Checked) -> str:
     account, settings, deadline = checked.account, checked.account.settings, checked.shipment.deadline
-    digest = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
+    digest = checked.shipment.supervisor(settings.cache)
     argv = commands.boot_argv(
         account.bucket, checked.prefix.base, settings.region, deadline, settings.login_user, digest
     )

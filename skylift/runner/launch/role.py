@@ -43,6 +43,11 @@ def role_name(job: str) -> str:
     return f"skylift-{job}"
 
 
+def worker_of(job: str) -> str:
+    """What the role of a map's other servers is named after."""
+    return f"{job}-w"
+
+
 def job_policy(
     job: str,
     bucket: str,
@@ -121,6 +126,30 @@ def job_policy(
     }
 
 
+SEEING_SERVERS = {
+    "Sid": "SeeServers",
+    "Effect": "Allow",
+    "Action": ["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities"],
+    "Resource": "*",
+}
+"""Looks at groups, which AWS does not restrict to some."""
+
+
+def having_servers(groups: str, instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
+    """To resize Auto Scaling groups, to end their servers, and to delete them, from one of the account's instances."""
+    return {
+        "Sid": "HaveServers",
+        "Effect": "Allow",
+        "Action": [
+            "autoscaling:DeleteAutoScalingGroup",
+            "autoscaling:SetDesiredCapacity",
+            "autoscaling:TerminateInstanceInAutoScalingGroup",
+        ],
+        "Resource": groups,
+        "Condition": {**tagged, "ArnLike": {"ec2:SourceInstanceARN": instances}},
+    }
+
+
 def _ending_fleets(ours: str, tagged: dict[str, Any]) -> dict[str, Any]:
     """`ours` is the beginning of the ARNs of the account's EC2 resources."""
     return {
@@ -183,6 +212,12 @@ def boundary_policy(account: str, buckets: Sequence[str] = ()) -> dict[str, Any]
                 },
             },
             _ending_fleets(f"arn:aws:ec2:*:{account}", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
+            having_servers(
+                f"arn:aws:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/skylift-*",
+                f"arn:aws:ec2:*:{account}:instance/*",
+                {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}},
+            ),
+            SEEING_SERVERS,
             *(opened if buckets else ()),
         ],
     }
@@ -234,35 +269,36 @@ def _make_boundary(api: Api, name: str, document: dict[str, Any], what: str) -> 
             raise
 
 
-def create_role(api: Api, job: str, account: str, buckets: Sequence[str] = ()) -> None:
-    """Make the role, without any permissions, under the boundary for `buckets`. Raises NameTaken when another job has
-    a role of this name. `remove_role` is the undo."""
+def create_role(api: Api, job: str, account: str, buckets: Sequence[str] = (), *, owner: str = "") -> None:
+    """Make the role, without any permissions, under the boundary for `buckets`. `owner` is the job that it belongs to,
+    where it is not named after that. Raises NameTaken when another job has a role of this name. `remove_role` is the
+    undo."""
     with ThreadPoolExecutor(1) as pool:
         # Ensured at the same time: after the first run the boundary always exists, and the role can be made at once.
         boundary = pool.submit(ensure_boundary, api, account, buckets)
         try:
             try:
-                _create(api.undisturbed, job, boundary_arn(account, buckets))
+                _create(api.undisturbed, job, boundary_arn(account, buckets), owner or job)
             except Refused as error:
                 if error.code != "NoSuchEntity":
                     raise
-                _create(api.settled, job, boundary.result())
+                _create(api.settled, job, boundary.result(), owner or job)
         except Refused as error:
             if error.code == "EntityAlreadyExists":
                 raise NameTaken(job) from None
             raise
 
 
-def _create(call: Callable[..., Any], job: str, boundary: str) -> None:
+def _create(call: Callable[..., Any], job: str, boundary: str, owner: str) -> None:
     call(
         "iam",
         "create_role",
         RoleName=role_name(job),
         Path=PATH,
         AssumeRolePolicyDocument=json.dumps(TRUST),
-        Description=f"The server of skylift job {job}",
+        Description=f"The server of skylift job {owner}",
         PermissionsBoundary=boundary,
-        Tags=job_tags(job),
+        Tags=job_tags(owner),
     )
 
 
@@ -278,12 +314,16 @@ def equip_role(
     more: Sequence[dict[str, Any]] = (),
 ) -> JobRole:
     """Give the role its policy, and make its instance profile. `remove_role` is the undo of both."""
-    name = role_name(job)
-    policy = json.dumps(job_policy(job, bucket, account, api.region, prebuilt, inputs, spot=spot, more=more))
+    return equip_with(api, job, job_policy(job, bucket, account, api.region, prebuilt, inputs, spot=spot, more=more))
+
+
+def equip_with(api: Api, job: str, policy: dict[str, Any], *, owner: str = "") -> JobRole:
+    """The same with any policy. `owner` is as in create_role."""
+    name, text = role_name(job), json.dumps(policy)
     with ThreadPoolExecutor(1) as pool:
-        put = pool.submit(api.settled, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
+        put = pool.submit(api.settled, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=text)
         made = api.undisturbed(
-            "iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=job_tags(job)
+            "iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=job_tags(owner or job)
         )
         api.settled("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
         put.result()

@@ -159,7 +159,16 @@ def describe(api: Api, instance: str) -> Server | None:
 
 
 def live_servers(api: Api, job: str | None = None) -> list[Server]:
-    """The servers of one job, or of all jobs, that have not been terminated."""
+    """The servers of one job, or of all jobs, that have not been terminated; of a map, the one that has the job."""
+    return [each for each in _live(api, job) if not each.worker]
+
+
+def live_workers(api: Api, job: str | None = None) -> list[Server]:
+    """The other servers of one map, or of all maps."""
+    return [each for each in _live(api, job) if each.worker]
+
+
+def _live(api: Api, job: str | None) -> list[Server]:
     filters = [{"Name": "instance-state-name", "Values": _LIVE}]
     filters.append(job_filter(job) if job else {"Name": "tag-key", "Values": [TAG_JOB]})
     found = api.pages("ec2", "describe_instances", "Reservations", Filters=filters)

@@ -9,23 +9,35 @@ from functools import partial
 from skylift.runner.errors import SkyliftError, Unreachable
 from skylift.runner.job.server import Server
 from skylift.runner.launch import fleet, role
+from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.kept_server import remove_roles
 from skylift.runner.launch.server import terminate
 from skylift.runner.launch.undo import tell_left_over, write_off
+from skylift.runner.launch.worker_group import remove_workers
 from skylift.runner.remote.account import Account
 from skylift.runner.steps import in_thread
 from skylift.runner.watcher import Watcher
 
 
 class TurnOff:
-    """The end of one job's fleet, server and role. `server` is the job's last one, None when that has gone.
+    """The end of one job's fleet, servers and roles. `server` is the job's last one, None when that has gone.
 
     Not every job is turned off by its client. A kept server still needs its role, and so does one that stopped itself
     with results that nobody has; `skylift cancel` ends both.
     """
 
-    def __init__(self, account: Account, job: str, server: Server | None, watcher: Watcher, *, spot: bool) -> None:
+    def __init__(
+        self,
+        account: Account,
+        job: str,
+        server: Server | None,
+        watcher: Watcher,
+        *,
+        spot: bool,
+        workers: bool = False,
+    ) -> None:
         self._account, self._job, self._server, self._watcher, self._spot = account, job, server, watcher, spot
+        self._workers = workers
         self._begun = self._is_away = False
 
     async def begin(self) -> None:
@@ -54,7 +66,11 @@ class TurnOff:
     def _take_down(self, last: Sequence[Callable[[], object]] = ()) -> list[SkyliftError]:
         """Each step by itself: one that fails does not stand in the way of the others."""
         api = self._account.api
-        first = [partial(fleet.remove_fleet, api, self._job)] if self._spot else []
+        first: list[Callable[[], object]] = [partial(fleet.remove_fleet, api, self._job)] if self._spot else []
+        if self._workers:
+            first.append(partial(remove_workers, api, self._job))
+            # Once all servers have left it.
+            last = [partial(remove_job_groups, api, self._job), *last]
         steps: list[Callable[[], object]] = [self._remove_role]
         if self._server is not None:
             steps.insert(0, partial(terminate, api, self._server.instance))

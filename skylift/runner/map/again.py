@@ -21,7 +21,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.map.inputs import permitted
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.places import Template, check_places
-from skylift.runner.map.planning import MapLimits, script_digest
+from skylift.runner.map.planning import MapLimits, check_name, script_digest
 from skylift.runner.map.reading import MapReader
 from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
 from skylift.runner.plan.plan_job import Order
@@ -121,6 +121,8 @@ class Again:
     def plan(self, job: Job, limits: MapLimits, template: Template) -> tuple[Job, MapSpec]:
         """The job that goes on. Raises UsageError where nothing is left, or the program is another one."""
         earlier = self._spec
+        servers = limits.servers or earlier.servers
+        check_name(job, servers)
         check_places(template, [each.name for each in earlier.inputs])
         inputs = self._left()
         ran = {each.index for each in inputs}
@@ -133,6 +135,7 @@ class Again:
             inputs=inputs,
             outputs=job.outputs,
             total=earlier.total,
+            servers=servers,
             per_server=limits.per_server or earlier.per_server,
             batch=limits.batch or earlier.batch,
             retries=job.retry.times if job.retry is not None else 0,
@@ -148,7 +151,7 @@ class Again:
             _copy_blobs(api, bucket, inputs, MapKeys(self._asked.name), MapKeys(name))
             _mark(self._account, self._asked.name, name)
 
-        part = MapPart(encode_spec(spec), send, tuple(arns), tuple(buckets))
+        part = MapPart(encode_spec(spec), send, tuple(arns), tuple(buckets), servers)
         return replace(job, outputs=(), retry=None, map=part, notes=notes), spec
 
     def _left(self) -> tuple[MapInput, ...]:

@@ -143,6 +143,18 @@ class Coordinator:
             return MapEnd(f"All {total} inputs have succeeded; {before}.")
         return MapEnd(f"All {total} inputs have succeeded.")
 
+    @property
+    def left(self) -> int:
+        """Inputs that have no outcome."""
+        return len(self._spec.inputs) - len(self._done)
+
+    def seconds_left(self) -> float:
+        """How long the servers that there are would take, as far as inputs have shown by now how long they take."""
+        now, tasks = self._clock(), list(self._tasks.values())
+        longest = max((now - each.begun for each in tasks), default=0.0)
+        pace = max(longest / max((len(each.inputs) for each in tasks), default=1), self._mean or 0.0)
+        return self.left * pace / max(self._pool.slots, 1)
+
     def _as_logged(self, each: MapInput) -> Waiting:
         """As the coordinators before have left it: a server that an input ended with them counts against it."""
         log = self._log.log

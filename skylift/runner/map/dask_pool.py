@@ -1,8 +1,8 @@
-"""Dask distributed, as a Pool of the coordinator's. No other module of this folder imports it.
+"""Dask distributed, as a Pool of the coordinator's. Beside this module only cluster_pool.py and worker.py import it.
 
-One process has the scheduler, the client and, for a map on one server, the worker: they speak with each other within
-it, and none of them listens on the network. A worker's threads only wait for programs, which are processes of their
-own. Dask is told to hand out a task once: what a loss means the coordinator decides."""
+One process has the scheduler, the client and a worker. In a map on one server they speak with each other within it, and
+none of them listens on the network. A worker's threads only wait for programs, which are processes of their own. Dask
+is told to hand out a task once: what a loss means the coordinator decides."""
 
 from __future__ import annotations
 
@@ -35,19 +35,26 @@ SETTINGS = {
 class LocalPool:
     """All inputs run on this server, `slots` tasks at a time."""
 
-    def __init__(self, socket: str, instance: str, slots: int, instance_type: str | None = None) -> None:
+    def __init__(
+        self,
+        socket: str,
+        instance: str,
+        slots: int,
+        instance_type: str | None = None,
+        network: dict[str, Any] | None = None,
+    ) -> None:
         os.environ[SOCKET] = socket
-        self.slots, self._instance, self._type = slots, instance, instance_type
+        self._slots, self._instance, self._type = slots, instance, instance_type
         dask.config.set(SETTINGS)
         self._cluster = LocalCluster(
             n_workers=1,
             threads_per_worker=slots,
             processes=False,
-            protocol="inproc://",
             memory_limit=0,
             dashboard_address="127.0.0.1:0",
             worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.WARNING,
+            **(network or {"protocol": "inproc://"}),
         )
         # A task that was withheld is nobody's error.
         logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
@@ -56,6 +63,10 @@ class LocalPool:
         self._sizes: dict[int, int] = {}
         self._done: Counter[str] = Counter()
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    @property
+    def slots(self) -> int:
+        return self._slots
 
     def submit(self, number: int, request: dict[str, Any]) -> None:
         future = self._client.submit(run_inputs, request, key=f"inputs-{number}", pure=False)
@@ -66,12 +77,17 @@ class LocalPool:
         numbers = self._come(timeout)
         futures = {each: self._futures.pop(each) for each in numbers}
         good = [each for each in numbers if futures[each].status == "finished"]
-        results = dict(zip(good, self._client.gather([futures[each] for each in good], errors="skip"), strict=False))
+        results = self._gather({each: futures[each] for each in good})
         for each in numbers:
-            size = self._sizes.pop(each)
-            if each in results:
-                self._done[self._instance] += size
+            self._note_end(self._sizes.pop(each), results.get(each))
         return [(each, results.get(each)) for each in numbers]
+
+    def _gather(self, futures: dict[int, Any]) -> dict[int, Any]:
+        return dict(zip(futures, self._client.gather(list(futures.values()), errors="skip"), strict=False))
+
+    def _note_end(self, size: int, outcomes: list[Any] | None) -> None:
+        if outcomes is not None:
+            self._done[self._instance] += size
 
     def _come(self, timeout: float) -> list[int]:
         until = time.monotonic() + timeout

@@ -7,16 +7,20 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
+from skylift.runner.map.cluster_pool import ClusterPool
 from skylift.runner.map.coordinator import Coordinator
 from skylift.runner.map.dask_pool import LocalPool
 from skylift.runner.map.log_writer import LogWriter, Superseded
 from skylift.runner.map.outcome import MapLog
 from skylift.runner.map.progress import Progress, encode_progress
+from skylift.runner.map.scaling import Scaling
 from skylift.runner.map.spec import MapSpec, parse_spec
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.worker_group import WorkerGroup
 from skylift.runner.text.json_object import Malformed
 
 PATIENCE = 3600.0
@@ -47,7 +51,7 @@ def main() -> None:
     told = json.loads(os.environ.pop("SKYLIFT_MAP"))
     aws = Aws(told["region"], os.environ.get("AWS_ENDPOINT_URL"), Metadata(told["imds"]))
     try:
-        sys.exit(coordinate(told, Prefix(aws, told["bucket"], told["prefix"])))
+        sys.exit(coordinate(told, aws, Prefix(aws, told["bucket"], told["prefix"])))
     except Superseded as error:
         _say(f"Another coordinator goes on with this map: {error}.")
     except (Malformed, Refused, Unreachable) as error:
@@ -55,16 +59,29 @@ def main() -> None:
     sys.exit(BROKEN)
 
 
-def coordinate(told: dict[str, Any], prefix: Prefix) -> int:
-    """`told` is what the server's process knows: "socket", "instance" and "threads"."""
+def coordinate(told: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
+    """`told` is what the server's process knows: "socket", "instance" and "threads"; for a map on several servers also
+    "dask", the identities of its parts, and "group"."""
     spec = _read_spec(prefix)
     log = LogWriter(PrefixStore(prefix), told["instance"])
     log.begin()
-    pool = LocalPool(told["socket"], told["instance"], spec.per_server or told["threads"])
+    here = (told["socket"], told["instance"], spec.per_server or told["threads"])
+    if not told.get("dask"):
+        return _see_through(spec, log, LocalPool(*here), prefix)
+    address = Metadata(told["imds"]).get("/latest/meta-data/local-ipv4").strip()
+    pool = ClusterPool(*here, address, told["dask"])
+    group = WorkerGroup(aws, told["group"])
+    with Scaling(group, pool, prefix, spec, told["dask"]["worker"], Path.home() / "known-servers") as scaling:
+        return _see_through(spec, log, pool, prefix, scaling)
+
+
+def _see_through(spec: MapSpec, log: LogWriter, pool: LocalPool, prefix: Prefix, scaling: Scaling | None = None) -> int:
     try:
         coordinator = Coordinator(spec, log, pool, lambda progress: _tell(prefix, progress))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, frame: coordinator.stop())
+        if scaling is not None:
+            scaling.follow(coordinator)
         code = coordinator.run()
         _sum_up(spec, log.log)
     finally:

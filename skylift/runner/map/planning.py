@@ -22,15 +22,19 @@ from skylift.runner.text.visible import shown
 
 _HALT = re.compile(r"(\d{1,7})(%?)")
 _FILE_NAME = 255
+MOST_SERVERS = 1000
+_LONGEST_NAME = 38
+"""The role of its other servers has a longer name."""
 
 
 @dataclass(frozen=True)
 class MapLimits:
-    """As in a MapSpec; 0 leaves the choice to the coordinator."""
+    """As in a MapSpec; 0 leaves the choice to the coordinator. `servers` is the most that there are at once."""
 
     per_server: int = 0
     batch: int = 0
     halt: Halt | None = None
+    servers: int = 0
 
 
 def read_halt(text: str) -> Halt:
@@ -41,9 +45,20 @@ def read_halt(text: str) -> Halt:
     return Halt(share=int(found[1]) / 100) if found[2] else Halt(count=int(found[1]))
 
 
+def check_servers(number: int | None) -> int:
+    """0 where nothing was said. Raises UsageError."""
+    if number is None:
+        return 0
+    if type(number) is not int or not 1 <= number <= MOST_SERVERS:
+        raise UsageError(f"--servers {number!r} is not a number from 1 to {MOST_SERVERS}.")
+    return number
+
+
 def plan_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) -> tuple[Job, MapSpec]:
     """The job with its inputs, whose files are read for their hashes. Raises UsageError."""
+    servers = limits.servers or 1
     _check(job)
+    check_name(job, servers)
     check_places(template, [each.name for each in inputs.found])
     files = [each for each in inputs.found if each.file is not None]
     contents = dict(zip(map(id, files), blobs_of(files), strict=True))
@@ -53,6 +68,7 @@ def plan_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) ->
         args=job.program.args,
         inputs=tuple(_input(number, each, contents.get(id(each))) for number, each in enumerate(inputs.found)),
         outputs=job.outputs,
+        servers=servers,
         per_server=limits.per_server,
         batch=limits.batch,
         retries=job.retry.times if job.retry is not None else 0,
@@ -64,7 +80,7 @@ def plan_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) ->
     def send(api: Any, bucket: str, name: str) -> None:
         BlobStore(api, bucket, MapKeys(name).blob("")).send_all(different, lambda _: None, lambda _: None)
 
-    part = MapPart(encode_spec(spec), send, inputs.arns, inputs.buckets)
+    part = MapPart(encode_spec(spec), send, inputs.arns, inputs.buckets, servers)
     return replace(job, outputs=(), retry=None, map=part, notes=(*job.notes, *inputs.notes)), spec
 
 
@@ -80,6 +96,14 @@ def script_digest(job: Job) -> str:
             except OSError as error:
                 raise UsageError(f"The script {shown(place)} cannot be read: {error.strerror}.") from None
     return ""
+
+
+def check_name(job: Job, servers: int) -> None:
+    """Raises UsageError."""
+    if servers > 1 and len(job.name) > _LONGEST_NAME:
+        raise UsageError(
+            f"--name {job.name} is too long for a map on several servers.", f"It has {_LONGEST_NAME} letters at most."
+        )
 
 
 def _check(job: Job) -> None:

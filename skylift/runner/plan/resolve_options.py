@@ -21,13 +21,14 @@ _NEXT = 2
 """How many of those that came after the chosen one are told."""
 
 
-def resolve_options(job: Job, settings: Settings) -> Job:
-    """The job with its type and its cap. Raises UsageError where no type fits, or the sum does not pay for a run."""
+def resolve_options(job: Job, settings: Settings, servers: int = 1) -> Job:
+    """The job with its type and its cap, for so many servers at the most. Raises UsageError where no type fits, or the
+    sum does not pay for a run."""
     if job.wanted:
         job = _with_type(job, settings)
     if job.spot is not None:
         job = replace(job, spot=with_types(job.spot, _types_that_do(job, settings)))
-    return job if job.max_cost is None else _with_cap(job, job.max_cost, settings.region)
+    return job if job.max_cost is None else _with_cap(job, job.max_cost, settings.region, servers)
 
 
 def _types_that_do(job: Job, settings: Settings) -> list[tuple[str, float]]:
@@ -150,15 +151,19 @@ def _shared(kind: InstanceType, machine: Machine) -> list[str]:
     return [f"{machine.name[0].upper()}{machine.name[1:]} has {' and '.join(less)}."] if less else []
 
 
-def _with_cap(job: Job, cost: float, region: str) -> Job:
-    """The shorter of both caps. What a server may cost counts from its first to its last moment, so the boot, the
-    results and the time that it is kept are taken off."""
+def _with_cap(job: Job, cost: float, region: str, servers: int) -> Job:
+    """The shorter of both caps. Several servers share the sum. What a server may cost counts from its first to its last
+    moment, so the boot, the results and the time that it is kept are taken off."""
     besides = SETUP_ALLOWANCE + job.keep
-    left = seconds_for(cost, job.instance_type, region) - besides
+    left = seconds_for(cost / servers, job.instance_type, region) - besides
     if left <= 0:
-        least = (hourly_price(job.instance_type, region) or 0) * besides / 3600
+        least = (hourly_price(job.instance_type, region) or 0) * besides * servers / 3600
         raise UsageError(
-            f"--max-cost {cost:g} does not pay for a {job.instance_type} to boot and send its results.",
+            f"--max-cost {cost:g} does not pay for {_named(job.instance_type, servers)} to boot and send results.",
             f"That may cost {least:.4f} USD before the program has run for a second.",
         )
     return replace(job, max_time=left, cap="--max-cost") if left < job.max_time else job
+
+
+def _named(kind: str, servers: int) -> str:
+    return f"a {kind}" if servers == 1 else f"{servers} servers of type {kind}"

@@ -98,11 +98,15 @@ def work(options: argparse.Namespace, ledger: Ledger, handles: Handles) -> None:
     aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
     prefix = Prefix(aws, options.bucket, options.prefix)
     shown = (Path(options.root), options.user, aws, prefix, options.deadline - RESERVE)
-    # The client waits for the host keys. It connects by SSH while we load the rest.
-    threading.Thread(target=announce, args=shown, daemon=True).start()
+    if not options.worker:
+        # The client waits for the host keys. It connects by SSH while we load the rest.
+        threading.Thread(target=announce, args=shown, daemon=True).start()
     try:
         archive = fetch_whole(Prefix(aws, options.bucket, options.source), options)
     except (Unreachable, Refused, OSError) as error:
+        if options.worker:
+            say("the supervisor cannot begin: %s" % error)
+            return power_off()
         return give_up(ledger, error, prefix, aws)
     load(archive).supervise(options, aws, prefix, ledger, handles)
     return None
@@ -172,6 +176,8 @@ def main() -> None:
         first.add_argument("--" + name, required=True)
     first.add_argument("--deadline", type=float, required=True)
     first.add_argument("--imds", default="http://169.254.169.254")
+    # A map's server that only runs inputs.
+    first.add_argument("--worker", action="store_true")
     first.add_argument("--poll", type=float, default=5.0)
     first.add_argument("--patience", type=float, default=PATIENCE)
     attach = verbs.add_parser("attach")

@@ -25,6 +25,7 @@ from skylift.runner.server.session import Session
 from skylift.runner.server.status import State, now_iso
 from skylift.runner.server.stop_instead import ask_to_stop
 from skylift.runner.server.stream import cuts
+from skylift.runner.server.worker_group import release_group
 
 _TRYING = 10.0
 """Seconds in which results are sent before the server asks again to be stopped."""
@@ -114,6 +115,7 @@ class Delivery:
             together(
                 lambda: session.shipper.finish(send_deadline),
                 lambda: session.results.send(send_deadline, final=True),
+                self._release_group,
             )
             until = send_deadline.rest()
             if self._prebuilt is not None:
@@ -138,6 +140,11 @@ class Delivery:
         if session.spot is not None:
             release_fleet(context)
         return kept_until
+
+    def _release_group(self) -> None:
+        """A map's other servers: nothing is to be done there any more."""
+        if self._session.record.group is not None:
+            release_group(self._context.aws, self._session.record.group)
 
     def _end(self, kept_until: float) -> Dict[str, Any]:
         streams, end = self._session.streams, self._outcome.fields()

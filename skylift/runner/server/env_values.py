@@ -1,5 +1,5 @@
 """The user's --env values. They are in the job's prefix until the program has started, or until the job's end when the
-program may start again: on a spot job's next server, or after a failure (--retries)."""
+program may start again: on a spot job's next server, after a failure (--retries), or on other servers of a map."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ KEY = "in/env.json"
 class EnvValues:
     def __init__(self, context: Context, record: JobRecord) -> None:
         self._context, self._has_any = context, record.has_env
-        self._needed_again = record.spot is not None or record.retry is not None
+        # Another server of a map fetches them when it starts.
+        self._needed_again = record.spot is not None or record.retry is not None or record.group is not None
 
     def fetch(self) -> Dict[str, str]:
         if not self._has_any:

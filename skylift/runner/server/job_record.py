@@ -61,6 +61,7 @@ class JobRecord(NamedTuple):
     spot: Optional[SpotPlan]
     retry: Optional[RetryPlan]
     tools: Optional[Dict[str, Any]]
+    group: Optional[str]
     keep: float
     seal: bool
 
@@ -94,6 +95,7 @@ class JobRecord(NamedTuple):
                 spot=None if spot is None else SpotPlan(spot.get("checkpoint") or "", float(spot.get("beat", BEAT))),
                 retry=None if retry is None else RetryPlan.parse(retry),
                 tools=found["map"]["tools"] if found.get("map") else None,
+                group=found["map"].get("group") if found.get("map") else None,
                 keep=found["keep"],
                 seal=bool(found.get("seal")),
             )

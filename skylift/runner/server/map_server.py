@@ -1,4 +1,4 @@
-"""Runs on a map's server: the programs of inputs, and the processes of Dask that hand these out.
+"""Runs on each of a map's servers: the programs of inputs, and the processes of Dask that hand these out.
 
 It is started as the job's program, so the job's caps, its streams and its end are those of any job. It runs as root.
 The programs of inputs belong to it: a worker of Dask asks for one through a socket and waits there. When that
@@ -9,6 +9,14 @@ in their order, {"outcome"}, or {"withheld": reason} instead of all that would f
 
 Dask's processes run as a user of their own. Who may connect to them may execute anything as them; so they have no port
 that a program of an input could use, nor may such a program open the socket.
+
+In a map of several servers they have ports, for whom has a key that the map's own authority has signed. The keys are
+in the prefix for a moment only, because the role of a server is its programs' role too:
+
+    in/dask.json                    {"scheduler", "worker"}, each {"ca", "cert", "key"}: for the coordinator's server,
+                                    which removes it before it runs anything; of a spot job it stays until the end
+    server/map/keys/INSTANCE        {"scheduler": ADDRESS, "ca", "cert", "key"}: written by the coordinator for a new
+                                    server of its group, and removed by that before it runs anything
 """
 
 from __future__ import annotations
@@ -23,10 +31,11 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from skylift.runner.server.aws import Aws, Metadata, patiently
+from skylift.runner.server.aws import Aws, Metadata, Unreachable, patiently
 from skylift.runner.server.console import say
 from skylift.runner.server.input_memory import InputMemory
 from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_unchangeable, remove_runs
@@ -43,16 +52,35 @@ _MOST_STARTS = 8
 """Times that a coordinator is started on one server."""
 _MOST = 64 << 20
 """Bytes of a request."""
+SECRETS = "in/dask.json"
+_KEYS = "server/map/keys/"
+_WELCOME = 120.0
+"""Seconds in which the coordinator must have given a new server its key."""
+_LOOKING = 0.2
+LEFT = 3
+"""The exit code of a worker of Dask's that has not found its scheduler for long enough."""
 
 
 def map_argv(
-    archive: Path, python: str, tools: str, where: Dict[str, str], root: str, login: Login, cwd: str
+    archive: Path,
+    python: str,
+    tools: str,
+    where: Dict[str, str],
+    root: str,
+    login: Login,
+    cwd: str,
+    *,
+    part: str = "coordinator",
+    group: str = "",
+    keeps: bool = False,
 ) -> List[str]:
     """The command that starts this: `python` is the interpreter of the inputs' program, `tools` that of Dask, and `cwd`
-    the working directory in the job's folder."""
+    the working directory in the job's folder. `part` is `coordinator` or `worker`. `group` is the Auto Scaling group of
+    a map with several servers. With `keeps`, its secrets stay in the prefix for another coordinator's server."""
     options = dict(
-        where, root=root, user=login.user.pw_name, python=python, tools=tools, tree=str(login.place), cwd=cwd
-    )
+        where, root=root, user=login.user.pw_name, python=python, tools=tools, tree=str(login.place), cwd=cwd,
+        part=part, group=group, keeps="yes" if keeps else "",
+    )  # fmt: skip
     start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.map_server import main; main()" % str(
         archive
     )
@@ -77,7 +105,8 @@ class MapServer:
             InputMemory(),
         )  # fmt: skip
         self._uid = DASK_USER if os.geteuid() == 0 else os.geteuid()
-        self._coordinator: Optional[subprocess.Popen[bytes]] = None
+        self._dask: Optional[subprocess.Popen[bytes]] = None
+        self._secrets: Dict[str, Any] = {}
         self._starting = threading.Lock()
 
     def run(self) -> int:
@@ -89,8 +118,13 @@ class MapServer:
         self._folder.chmod(0o711)
         make_unchangeable(self._place.tree)
         with self._listen() as listening:
-            threading.Thread(target=self._serve, args=(listening,), name="inputs", daemon=True).start()
-            code = self._see_through(listening.getsockname())
+            threading.Thread(target=self._end_dask, name="end", daemon=True).start()
+            is_worker = self._options.part == "worker"
+            code = LEFT
+            if self._take_worker_key() if is_worker else self._take_secrets():
+                threading.Thread(target=self._serve, args=(listening,), name="inputs", daemon=True).start()
+                path = listening.getsockname()
+                code = self._work(path) if is_worker else self._see_through(path)
         self._spawner.close()
         remove_runs(self._place.runs)
         return 128 + self._signal if self._signal else code
@@ -115,14 +149,50 @@ class MapServer:
         path.chmod(0o600)
         return listening
 
-    # The coordinator.
+    # The keys.
+
+    def _take_secrets(self) -> bool:
+        if self._options.group:
+            prefix = self._place.prefix
+            found = patiently(SECRETS, lambda: prefix.get(SECRETS), float("inf"))
+            self._secrets = {"group": self._options.group, "dask": json.loads(found or b"{}")}
+            if not self._options.keeps:
+                patiently(SECRETS, lambda: prefix.delete(SECRETS), float("inf"))
+        return True
+
+    def _take_worker_key(self) -> bool:
+        """False when there is none in time: nobody wants this server."""
+        prefix, key = self._place.prefix, _KEYS + self._place.instance
+        until = time.monotonic() + _WELCOME
+        found = None
+        while found is None and not self._down.wait(_LOOKING):
+            if time.monotonic() > until:
+                say("no coordinator wants this server")
+                return False
+            # A role that may not list the bucket is denied an object that is not there.
+            with contextlib.suppress(Unreachable):
+                found = prefix.get(key)
+        if found is None:
+            return False
+        self._secrets = {"dask": json.loads(found)}
+        patiently(key, lambda: prefix.delete(key), float("inf"))
+        return True
+
+    # The coordinator, or a worker of Dask's.
+
+    def _work(self, path: str) -> int:
+        """A worker that has lost its scheduler ends. The next one looks for a successor, and leaves if none comes."""
+        code = 0
+        while code != LEFT and not self._down.is_set():
+            code = self._run_dask(path, "worker")
+            self._down.wait(_LOOKING)
+        return code
 
     def _see_through(self, path: str) -> int:
         """A coordinator that is killed has a successor, which reads in the log which inputs have an outcome."""
-        threading.Thread(target=self._end_coordinator, name="end", daemon=True).start()
         pause = 0.1
         for _ in range(_MOST_STARTS):
-            code = self._coordinate(path)
+            code = self._run_dask(path, "main")
             if code >= 0 or self._down.is_set():
                 return code if code >= 0 else 128 - code
             say("the coordinator was ended by signal %d; another one takes its place" % -code)
@@ -130,12 +200,13 @@ class MapServer:
             pause *= 2
         return 125
 
-    def _coordinate(self, path: str) -> int:
+    def _run_dask(self, path: str, module: str) -> int:
         """The exit code as in Popen."""
         options = self._options
         told = {
             "bucket": options.bucket, "prefix": options.prefix, "region": options.region, "imds": options.imds,
             "socket": path, "instance": self._place.instance, "threads": os.cpu_count() or 1,
+            **self._secrets,
         }  # fmt: skip
         home = self._folder / "dask"
         env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
@@ -143,29 +214,30 @@ class MapServer:
             HOME=str(home), TMPDIR=str(home), USER="skylift-dask", LOGNAME="skylift-dask", PYTHONUNBUFFERED="1",
             SKYLIFT_MAP=json.dumps(told),
         )  # fmt: skip
-        start = "import sys; sys.path.insert(0, %r); from skylift.runner.map.main import main; main()" % options.archive
+        start = "import sys; sys.path.insert(0, %r); from skylift.runner.map.%s import main; main()"
         identity: Dict[str, Any] = {}
         if os.geteuid() == 0:
             identity = {"user": self._uid, "group": self._uid, "extra_groups": []}
         with self._starting:
             if self._down.is_set():
                 return -self._signal
-            self._coordinator = subprocess.Popen(
-                [options.tools, "-I", "-c", start], env=env, cwd=str(home), stdin=subprocess.DEVNULL, **identity,
+            argv = [options.tools, "-I", "-c", start % (options.archive, module)]
+            self._dask = subprocess.Popen(
+                argv, env=env, cwd=str(home), stdin=subprocess.DEVNULL, **identity,
             )  # fmt: skip
-        return self._coordinator.wait()
+        return self._dask.wait()
 
-    def _end_coordinator(self) -> None:
+    def _end_dask(self) -> None:
         self._down.wait()
         with self._starting:
-            coordinator = self._coordinator
-        if coordinator is None:
+            dask = self._dask
+        if dask is None:
             return
-        coordinator.send_signal(signal.SIGTERM)
+        dask.send_signal(signal.SIGTERM)
         try:
-            coordinator.wait(_ENDING)
+            dask.wait(_ENDING)
         except subprocess.TimeoutExpired:
-            coordinator.kill()
+            dask.kill()
 
     # The socket.
 
@@ -201,6 +273,9 @@ class MapServer:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="map")
     parser.add_argument("--root", default="/")
+    parser.add_argument("--part", default="coordinator")
+    for name in ("group", "keeps"):
+        parser.add_argument("--" + name, default="")
     for name in ("archive", "bucket", "prefix", "region", "imds", "user", "python", "tools", "tree", "cwd"):
         parser.add_argument("--" + name, required=True)
     options = parser.parse_args()

@@ -6,18 +6,22 @@ import errno
 import json
 import time
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional, Protocol
 
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.cached_environment import CachedEnvironment
 from skylift.runner.server.concurrently import crew
+from skylift.runner.server.context import Context
+from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.environment import FAILED, Environment
 from skylift.runner.server.inputs import SHELF, Inputs
+from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import PrebuiltEnvironment
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.session import Session
-from skylift.runner.server.status import State
+from skylift.runner.server.program import Program
+from skylift.runner.server.spot_server import SpotServer
+from skylift.runner.server.status import State, Status
 from skylift.runner.server.tool_environment import CannotMake, ToolEnvironment
 from skylift.runner.server.unpack import Unpacking, clear_away, make_folder, sha256_of
 from skylift.runner.server.uv import Uv
@@ -36,10 +40,35 @@ class Prepared(NamedTuple):
     tools: str = ""
 
 
+class Prepares(Protocol):
+    """What a preparation is for: a Session, or a map's other server (worker.py)."""
+
+    @property
+    def context(self) -> Context: ...
+
+    @property
+    def record(self) -> JobRecord: ...
+
+    @property
+    def program(self) -> Program: ...
+
+    @property
+    def status(self) -> Status: ...
+
+    @property
+    def cwd(self) -> Path: ...
+
+    @property
+    def env_values(self) -> EnvValues: ...
+
+    @property
+    def spot(self) -> Optional[SpotServer]: ...
+
+
 class Preparation:
     """`run` raises Ended when the job cannot begin."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Prepares) -> None:
         self._session, self._context, self._record = session, session.context, session.record
 
     def run(self) -> Prepared:

@@ -45,7 +45,10 @@ def _start(session: Session, prepared: Prepared) -> None:
 
         context, python, cwd = session.context, prepared.environment.python, session.record.cwd
         archive = context.root / "var/lib/skylift/supervisor.pyz"
-        argv = map_argv(archive, python, prepared.tools, context.where(), str(context.root), context.login, cwd)
+        where, root = context.where(), str(context.root)
+        keeps = session.record.spot is not None
+        group = session.record.group or ""
+        argv = map_argv(archive, python, prepared.tools, where, root, context.login, cwd, group=group, keeps=keeps)
     try:
         if session.terminal is not None:
             _start_on(session.terminal, session, argv, env)

@@ -40,7 +40,12 @@ from skylift.runner.server.staying import leave, stay
 
 def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, handles: Handles) -> None:
     """Called by the boot program when it has loaded the supervisor."""
-    Supervisor(Context(options, aws, prefix, ledger, handles)).run()
+    context = Context(options, aws, prefix, ledger, handles)
+    if options.worker:
+        from skylift.runner.server.worker import Worker  # noqa: PLC0415 (other servers need not wait for it)
+
+        return Worker(context).run()
+    return Supervisor(context).run()
 
 
 class Supervisor:

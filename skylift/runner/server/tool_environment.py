@@ -86,20 +86,8 @@ class ToolEnvironment:
         named, owner = self._named, Owner(self._home, os.geteuid(), os.getegid())
         shelf = self._place(named["place"])
         if not named["shared"] and not named["sha256"]:
-            named["sha256"] = self._follow(shelf)
+            named["sha256"] = follow(shelf, "the tools")
         return PrebuiltEnvironment(shelf, named, owner, [self._venv, self._pythons])
-
-    def _follow(self, shelf: Prefix) -> str:
-        """Wait for the server that builds: its pin comes first, and the index when all files are there. Returns the
-        digest, or nothing when that takes too long."""
-        until = time.time() + FOLLOWING
-        try:
-            pin = patiently("the tools' pin", lambda: _there(shelf, "pin.json"), until)
-            patiently("the tools' index", lambda: _there(shelf, "index.json"), until)
-            return str(json.loads(pin)["sha256"])
-        except (Unreachable, Refused) as error:
-            say("no other server has built the tools: %s" % error)
-            return ""
 
     def _build(self, prebuilt: PrebuiltEnvironment) -> None:
         began = time.monotonic()
@@ -137,6 +125,19 @@ class ToolEnvironment:
         if done.returncode != 0:
             tail = self._log.read_bytes()[-4096:].decode(errors="replace").strip()
             raise CannotMake("The environment of Dask could not be made:\n%s" % tail)
+
+
+def follow(shelf: Prefix, what: str) -> str:
+    """Wait for the server that builds an environment: its pin comes first, and the index when all files are there.
+    Returns the digest, or nothing when that takes too long."""
+    until = time.time() + FOLLOWING
+    try:
+        pin = patiently("the pin of %s" % what, lambda: _there(shelf, "pin.json"), until)
+        patiently("the index of %s" % what, lambda: _there(shelf, "index.json"), until)
+        return str(json.loads(pin)["sha256"])
+    except (Unreachable, Refused) as error:
+        say("no other server has built %s: %s" % (what, error))
+        return ""
 
 
 def _there(shelf: Prefix, key: str) -> bytes:

@@ -20,8 +20,20 @@ _RUNNER = Path(__file__).parents[1]
 _PLACE = "skylift/runner/"
 _FIRST = ("__init__", "aws", "boot", "console", "etc_environment", "announce", "guardian", "ledger", "power", "prefix")
 """The modules that download all the others."""
-_MAP = ("coordinator", "dask_pool", "log_writer", "main", "outcome", "progress", "spec", "task")
-"""The modules of a map's coordinator, which runs on a server too, with Dask."""
+_MAP = (
+    "cluster_pool",
+    "coordinator",
+    "dask_pool",
+    "log_writer",
+    "main",
+    "outcome",
+    "progress",
+    "scaling",
+    "spec",
+    "task",
+    "worker",
+)
+"""The modules of a map's coordinator and of its other servers, which run there with Dask."""
 _MAIN = "from skylift.runner.server.boot import main\n\nmain()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED = 0b01
@@ -41,7 +53,7 @@ def boot_archive(cache: Cache = NOWHERE) -> bytes:
 def whole_archive(cache: Cache = NOWHERE) -> bytes:
     """All modules, with bytecode of this interpreter: a server with the same Python need not compile them."""
     names = [f"server/{path.stem}" for path in sorted((_RUNNER / "server").glob("*.py"))]
-    names += [*(f"map/{each}" for each in _MAP), "text/json_object"]
+    names += [*(f"map/{each}" for each in _MAP), "dask/node", "text/json_object"]
     sources = {name: _read(name) for name in names}
     return cache.get("supervisor.zip", _digest(sources), lambda: _pack(sources, compiled=True))
 

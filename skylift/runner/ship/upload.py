@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import threading
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.runner.errors import NameTaken
+from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import SCHEDULES, Prefix, ScheduleTerms, encode_env, encode_record
 from skylift.runner.remote.account import Account
@@ -74,6 +76,10 @@ class Shipment:
     @property
     def prefix(self) -> Prefix:
         return Prefix(self.job.name) if self.terms is None else Prefix(self.job.name, SCHEDULES)
+
+    def supervisor(self, cache: Cache) -> str:
+        """The digest of the archive that servers get."""
+        return hashlib.sha256(whole_archive(cache)).hexdigest()
 
     def record(self) -> bytes:
         return encode_record(

@@ -24,7 +24,7 @@ class WatchedJob:
     program starts. `home` is the folder that results go to, `connection` an SSH connection that is open already, and
     `choice` the reason for the server's type, if it was chosen. The server of a `spot` job may be followed by others.
     `outputs`, `script` (the program's own file), `deadline` (seconds since the epoch) and `max_time` (seconds) are as
-    in the job's record.
+    in the job's record; `has_workers` is whether it is a map that may have other servers.
     """
 
     account: Account
@@ -44,6 +44,7 @@ class WatchedJob:
     deadline: float = FOREVER
     max_time: int = 0
     is_map: bool = False
+    has_workers: bool = False
 
     def type_of(self, server: Server | None) -> str:
         """The instance type that the job ran on, when `server` was its last one. A spot job's types may differ."""
@@ -71,6 +72,7 @@ def launched_job(launched: Launched) -> WatchedJob:
         deadline=launched.deadline,
         max_time=job.max_time,
         is_map=job.map is not None,
+        has_workers=job.map is not None and job.map.servers > 1,
     )
 
 
@@ -93,4 +95,5 @@ def find_job(account: Account, name: str, home: Path) -> WatchedJob:
         deadline=record.deadline_on(moment(servers[0].launched)) if servers else record.deadline,
         max_time=record.max_time,
         is_map=record.is_map,
+        has_workers=record.has_workers,
     )

@@ -28,9 +28,10 @@ def settled(tmp_path: Path) -> Any:
     (tmp_path / "job.py").touch()
     settings = Settings("us-east-1", tmp_path / "keys", NewestImage("x", ()), caller_address=lambda: "203.0.113.7")
 
-    def settled(region: str = "us-east-1", machine: Machine | None = None, **more: Any) -> Job:
+    def settled(region: str = "us-east-1", machine: Machine | None = None, servers: int = 1, **more: Any) -> Job:
         order = Order(Program("script", "job.py"), **more)
-        return resolve_options(plan_job(order, tmp_path, {}), replace(settings, region=region, machine=machine))
+        where = replace(settings, region=region, machine=machine)
+        return resolve_options(plan_job(order, tmp_path, {}), where, servers)
 
     return settled
 
@@ -138,6 +139,12 @@ def test_cost_is_a_cap_of_time(settled: Any, region: str) -> None:
         settled(region, max_cost=0.005)
     with pytest.raises(UsageError, match="no price for x9"):
         settled(region, max_cost=1, instance_type="x9.large")
+
+
+def test_several_servers_share_what_a_map_may_cost(settled: Any) -> None:
+    assert settled(max_cost=0.08, servers=4).max_time == settled(max_cost=0.02).max_time
+    with pytest.raises(UsageError, match=r"0.02 does not pay for 4 servers of type t3\.small to boot"):
+        settled(max_cost=0.02, servers=4)
 
 
 @pytest.mark.parametrize("cost", [0.0, -1.0, float("nan"), float("inf")])

@@ -1,0 +1,261 @@
+"""The other servers of a map: an Auto Scaling group that the coordinator has grow and shrink.
+
+The client makes the group empty, before the coordinator's server starts; the coordinator may resize it, end its servers
+and delete it, and nothing more. Group, launch template, role and security group carry the job's tags and are found by
+them. ReplaceUnhealthy is suspended: a server comes only because the coordinator has asked for it, so that a group
+without a coordinator does not grow. Protected from scale-in, a server is ended only by name.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from skylift.runner.dask.authority import issue
+from skylift.runner.errors import Refused
+from skylift.runner.job.commands import boot_argv, boot_script
+from skylift.runner.job.job import Job
+from skylift.runner.job.record import Prefix, workers_name
+from skylift.runner.job.tags import TAG_JOB, TAG_WORKER, job_of, job_tags
+from skylift.runner.launch import fleet, role
+from skylift.runner.launch.job_group import make_job_group, remove_job_groups
+from skylift.runner.launch.network import Network
+from skylift.runner.launch.server import is_unknown_profile
+from skylift.runner.launch.stages import Checked, Provisioned
+from skylift.runner.launch.undo import Undo
+from skylift.runner.remote.api import Api
+from skylift.runner.ship.archive import boot_archive
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statements
+from skylift.runner.steps import Clock, in_thread
+
+_SUSPENDED = ["ReplaceUnhealthy", "AZRebalance"]
+_SETTLING = 60.0
+"""Seconds in which Auto Scaling must learn of a new instance profile."""
+
+
+def worker_policy(
+    job: str, bucket: str, inputs: Sequence[str] = (), more: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """What a server that only runs inputs may do: read what the program needs, and write what its runs leave. It reads
+    its key and removes it. It may do nothing to any server; it turns itself off."""
+    objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
+    given = ["supervisor.pyz", "env.json", "s3.json", "map/*"]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "ReadInputs",
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "Resource": [f"{objects}/record.json", *(f"{objects}/in/{each}" for each in given), *inputs],
+            },
+            {
+                "Sid": "ReadTools",
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "Resource": f"arn:aws:s3:::{bucket}/tools/*",
+            },
+            {
+                "Sid": "WriteRuns",
+                "Effect": "Allow",
+                "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+                "Resource": f"{objects}/server/map/runs/*",
+            },
+            {
+                "Sid": "TakeItsKey",
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:DeleteObject"],
+                "Resource": f"{objects}/server/map/keys/*",
+            },
+            *more,
+        ],
+    }
+
+
+def coordinator_statements(job: str, bucket: str, account: str, region: str) -> list[dict[str, Any]]:
+    """What the coordinator's server may do besides: resize its own group, end its servers, and remove its secrets."""
+    group = f"arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{workers_name(job)}"
+    return [
+        role.having_servers(group, f"arn:aws:ec2:{region}:{account}:instance/*", {"StringEquals": _tagged(job)}),
+        role.SEEING_SERVERS,
+        {
+            "Sid": "ForgetKeys",
+            "Effect": "Allow",
+            "Action": "s3:DeleteObject",
+            "Resource": f"arn:aws:s3:::{bucket}/{Prefix(job).dask}",
+        },
+    ]
+
+
+def _tagged(job: str) -> dict[str, str]:
+    return {f"aws:ResourceTag/{TAG_JOB}": job}
+
+
+def template_request(request: dict[str, Any], job: str) -> dict[str, Any]:
+    """The launch template of a map's other servers, from the one that a fleet of the job would have."""
+    data = request["LaunchTemplateData"]
+    mark = {"Key": TAG_WORKER, "Value": "yes"}
+    tags = [
+        {**each, "Tags": [*each["Tags"], mark]} if each["ResourceType"] == "instance" else each
+        for each in data["TagSpecifications"]
+    ]
+    return {
+        **request,
+        "LaunchTemplateName": workers_name(job),
+        "LaunchTemplateData": {**data, "TagSpecifications": tags},
+    }
+
+
+def group_request(job: Job, network: Network, template: str, most: int) -> dict[str, Any]:
+    """The exact parameters of CreateAutoScalingGroup."""
+    name, spec = workers_name(job.name), {"LaunchTemplateId": template, "Version": "1"}
+    launched: dict[str, Any] = {"LaunchTemplate": spec}
+    if job.spot is not None:
+        price = {} if job.spot.max_price is None else {"SpotMaxPrice": f"{job.spot.max_price:.6f}"}
+        launched = {
+            "MixedInstancesPolicy": {
+                "LaunchTemplate": {
+                    "LaunchTemplateSpecification": spec,
+                    "Overrides": [{"InstanceType": each} for each in job.spot.types or (job.instance_type,)],
+                },
+                "InstancesDistribution": {
+                    "OnDemandBaseCapacity": 0,
+                    "OnDemandPercentageAboveBaseCapacity": 0,
+                    "SpotAllocationStrategy": "price-capacity-optimized",
+                    **price,
+                },
+            }
+        }
+    return {
+        "AutoScalingGroupName": name,
+        "MinSize": 0,
+        "MaxSize": most,
+        "DesiredCapacity": 0,
+        "VPCZoneIdentifier": ",".join(subnet for _, subnet in network.subnets),
+        "NewInstancesProtectedFromScaleIn": True,
+        "Tags": [
+            {"ResourceId": name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False, **each}
+            for each in job_tags(job.name)
+        ],
+        **launched,
+    }
+
+
+async def make_workers(checked: Checked, provisioned: Provisioned, undo: Undo, clock: Clock) -> Provisioned:
+    """The group, without servers, for a map that may have several. The coordinator's server is in the same security
+    group as the others. Raises SkyliftError; what had been made is then undone by `undo`."""
+    job, account = checked.job, checked.account
+    if job.map is None or job.map.servers < 2:
+        return provisioned
+    api, name, network = account.api, job.name, provisioned.network
+    with clock.step("group") as step:
+        now = time.time()
+        # The last that can be removed, as servers must have left it.
+        security = await undo.make(
+            partial(make_job_group, api, name, network.vpc, now), lambda _: remove_job_groups(api, name)
+        )
+        network = replace(network, groups=(*network.groups, security))
+        worker = await undo.make(partial(_make_role, checked), lambda _: role.remove_role(api, role.worker_of(name)))
+        await in_thread(_send_keys, checked, now)
+        request = fleet.template_request(job, network, provisioned.key, worker, checked.image, _boot_script(checked))
+        template = await undo.make(
+            partial(fleet.make_template, api, template_request(request, name)),
+            lambda _: fleet.remove_template(api, name),
+        )
+        most = job.map.servers - 1
+        make = partial(_make_group, api, group_request(job, network, template, most))
+        await undo.make(make, lambda _: delete_groups(api, name))
+        step.detail = f"{workers_name(name)}, up to {most} more server{'s' * (most != 1)}"
+    return replace(provisioned, network=network)
+
+
+def _make_role(checked: Checked) -> role.JobRole:
+    account, job, shipment = checked.account, checked.job, checked.shipment
+    api, bucket = account.api, account.bucket
+    tools = checked.tools.followed().statements(bucket) if checked.tools is not None else []
+    more = [*environment_statements(_followed(shipment.prebuilt), bucket), *tools]
+    policy = worker_policy(job.name, bucket, shipment.upload.arns(bucket), more)
+    name = role.worker_of(job.name)
+    role.create_role(api, name, account.number, shipment.upload.buckets(bucket), owner=job.name)
+    return role.equip_with(api, name, policy, owner=job.name)
+
+
+def _followed(prebuilt: PrebuiltEnvironment | None) -> PrebuiltEnvironment | None:
+    """An environment that the coordinator's server builds and shares is taken from there."""
+    if prebuilt is None or prebuilt.sha256 or not prebuilt.shared:
+        return prebuilt
+    return replace(prebuilt, sha256="-")
+
+
+def _send_keys(checked: Checked, now: float) -> None:
+    account, name = checked.account, checked.job.name
+    parts = issue(name, ("scheduler", "worker"), now, checked.shipment.deadline)
+    told = json.dumps({part: identity.encode() for part, identity in parts.items()})
+    account.api.put(account.bucket, Prefix(name).dask, told.encode())
+
+
+def _boot_script(checked: Checked) -> str:
+    account, settings, deadline = checked.account, checked.account.settings, checked.shipment.deadline
+    base, digest = checked.prefix.base, checked.shipment.supervisor(settings.cache)
+    argv = boot_argv(account.bucket, base, settings.region, deadline, settings.login_user, digest)
+    return boot_script(boot_archive(settings.cache), [*argv, "--worker"], deadline)
+
+
+def _make_group(api: Api, request: dict[str, Any]) -> None:
+    """Make the group. One of the same name is left from a job that was removed."""
+    name, until, pause = request["AutoScalingGroupName"], time.monotonic() + _SETTLING, 0.1
+    while True:
+        try:
+            api.call("autoscaling", "create_auto_scaling_group", **request)
+            break
+        except Refused as error:
+            passes = error.code == "AlreadyExists" or _is_unknown_profile(error)
+            if not passes or time.monotonic() + pause > until:
+                raise
+            if error.code == "AlreadyExists":
+                _delete(api, name)
+        time.sleep(pause)
+        pause = min(pause * 1.6, 5)
+    api.settled("autoscaling", "suspend_processes", AutoScalingGroupName=name, ScalingProcesses=_SUSPENDED)
+
+
+def _is_unknown_profile(error: Refused) -> bool:
+    return error.code == "ValidationError" and is_unknown_profile("InvalidParameterValue", error.reason)
+
+
+def worker_groups(api: Api, job: str | None = None) -> dict[str, tuple[str, float]]:
+    """The groups of one job, or of all, by their names: the job, and when it was made, in seconds since the epoch. A
+    tag proves nothing without the name that goes with it."""
+    wanted = {"Name": "tag-key", "Values": [TAG_JOB]} if job is None else {"Name": f"tag:{TAG_JOB}", "Values": [job]}
+    found = {}
+    for each in api.pages("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", Filters=[wanted]):
+        owner = job_of(each.get("Tags", []))
+        if owner and each["AutoScalingGroupName"] == workers_name(owner):
+            found[str(each["AutoScalingGroupName"])] = (owner, each["CreatedTime"].timestamp())
+    return found
+
+
+def delete_groups(api: Api, job: str) -> None:
+    """With all their servers."""
+    for each in worker_groups(api, job):
+        _delete(api, each)
+
+
+def _delete(api: Api, name: str) -> None:
+    try:
+        api.call("autoscaling", "delete_auto_scaling_group", AutoScalingGroupName=name, ForceDelete=True)
+    except Refused as error:
+        gone = "not found" in error.reason or error.code == "ScalingActivityInProgress"
+        if not gone:
+            raise
+
+
+def remove_workers(api: Api, job: str) -> None:
+    """All that was made for a map's other servers, but the security group: group, template and role. Safe to repeat."""
+    delete_groups(api, job)
+    fleet.remove_template(api, job)
+    role.remove_role_of(api, role.role_name(role.worker_of(job)), {job})

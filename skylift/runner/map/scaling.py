@@ -1,0 +1,213 @@
+"""How many servers a map has: as many as the inputs that are left can use, and no more at its end.
+
+Servers of the group get their key here, once each. A server that has nothing to do any more is ended, that very one.
+One that is not well is ended too; its inputs run elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from skylift.runner.map.coordinator import Coordinator
+from skylift.runner.map.spec import MapSpec
+from skylift.runner.server.aws import Refused, Unreachable
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.worker_group import Group
+
+LOOKING = 0.5
+WORTH = 10.0
+"""Seconds of work for the servers that there are, from which on another one is worth its start."""
+FAILURES = 3
+"""Servers in a row that end before they have taken inputs, after which no other one is started."""
+_AGAIN = 60.0
+"""Seconds after which it is said again that there are too few servers."""
+
+
+class Servers(Protocol):
+    """The group that the servers come from: see WorkerGroup."""
+
+    def look(self) -> Group | None: ...
+
+    def resize(self, desired: int) -> None: ...
+
+    def terminate(self, instance: str) -> None: ...
+
+    def why_not(self) -> str: ...
+
+    def delete(self) -> None: ...
+
+
+class Takers(Protocol):
+    """What takes inputs: see ClusterPool."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def slots_of_one(self) -> int: ...
+
+    def others(self) -> dict[str, bool]: ...
+
+    def pause(self, instance: str) -> bool: ...
+
+    def drop(self, instance: str) -> None: ...
+
+
+class Work(Protocol):
+    """What is to be done: see Coordinator."""
+
+    @property
+    def left(self) -> int: ...
+
+    def seconds_left(self) -> float: ...
+
+
+class Scaling:
+    """`follow` begins. At the end of the `with` block the group is deleted with all its servers. `known` is a file with
+    the servers that have had a key: a successor of this process gives none to them, because the programs that run there
+    could read it."""
+
+    def __init__(
+        self,
+        group: Servers,
+        takers: Takers,
+        prefix: Prefix,
+        spec: MapSpec,
+        key: dict[str, str],
+        known: Path,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self._group, self._takers, self._prefix, self._known_file = group, takers, prefix, known
+        self._most, self._per_server = spec.servers - 1, spec.per_server
+        self._told = {"scheduler": takers.address, "slots": spec.per_server, **key}
+        self._say = say or _say
+        self._first = not known.exists()
+        self._known = set(known.read_text().split()) if not self._first else set()
+        self._registered: set[str] = set()
+        self._failures, self._complained = 0, -math.inf
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Scaling:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        try:
+            self._group.delete()
+        except (Unreachable, Refused) as refusal:
+            # The server's own process tries it again.
+            self._say(f"The other servers could not be ended yet: {refusal}")
+        if self._thread is not None:
+            self._thread.join(2)
+
+    def follow(self, work: Coordinator | Work) -> None:
+        self._thread = threading.Thread(target=self._follow, args=(work,), name="servers", daemon=True)
+        self._thread.start()
+
+    def _follow(self, work: Work) -> None:
+        while not self._over.wait(LOOKING):
+            try:
+                self.step(work)
+            except (Unreachable, Refused) as error:
+                self._complain(f"The other servers cannot be looked after: {error}")
+
+    def step(self, work: Work) -> None:
+        """One look."""
+        group = self._group.look()
+        if group is None:
+            return
+        if self._first:
+            self._forget_predecessors(group)
+            return
+        here = self._takers.others()
+        self._registered |= set(here)
+        if here:
+            self._failures = 0
+        alive = {each.instance for each in group.members if each.alive}
+        for each in group.members:
+            if not each.alive:
+                self._lose(each.instance)
+        for gone in set(here) - {each.instance for each in group.members}:
+            self._takers.drop(gone)
+        for fresh in alive - self._known:
+            self._welcome(fresh)
+        self._fit(group, len(alive), here, work)
+
+    def _forget_predecessors(self, group: Group) -> None:
+        """Servers that another coordinator's server has had: they know its address, and not this one."""
+        for each in group.members:
+            self._group.terminate(each.instance)
+        if not group.members:
+            if group.desired:
+                self._group.resize(0)
+            self._note()
+            self._first = False
+
+    def _lose(self, instance: str) -> None:
+        self._takers.drop(instance)
+        self._group.terminate(instance)
+        if instance not in self._registered:
+            self._failures += 1
+            if self._failures == FAILURES:
+                self._say(
+                    f"{FAILURES} servers in a row have ended before they took inputs, the last one was {instance}. "
+                    "No other is started."
+                )
+
+    def _welcome(self, instance: str) -> None:
+        self._known.add(instance)
+        self._note()
+        try:
+            self._prefix.put(f"server/map/keys/{instance}", json.dumps(self._told).encode())
+        except Unreachable:
+            self._known.remove(instance)
+            raise
+
+    def _note(self) -> None:
+        self._known_file.write_text("\n".join(sorted(self._known)))
+
+    def _fit(self, group: Group, alive: int, here: dict[str, bool], work: Work) -> None:
+        wanted = min(self._most, math.ceil(work.left / self._takers.slots_of_one) - 1)
+        if wanted > group.desired:
+            if self._failures < FAILURES and work.seconds_left() > WORTH:
+                self._group.resize(wanted)
+        elif wanted < group.desired:
+            self._shrink(group, wanted, here)
+        if alive < group.desired and (reason := self._group.why_not()):
+            self._complain(f"There {_servers(alive + 1)}, and not {group.desired + 1}: {reason}")
+
+    def _shrink(self, group: Group, wanted: int, here: dict[str, bool]) -> None:
+        """First those that have nothing to do, one that has not come yet among them."""
+        surplus = group.desired - wanted
+        if group.desired > len(group.members):
+            fewer = min(surplus, group.desired - len(group.members))
+            self._group.resize(group.desired - fewer)
+            surplus -= fewer
+        idle = [each.instance for each in group.members if each.alive and not here.get(each.instance, False)]
+        for instance in idle[:surplus]:
+            if self._takers.pause(instance):
+                self._group.terminate(instance)
+
+    def _complain(self, text: str) -> None:
+        if time.monotonic() - self._complained > _AGAIN:
+            self._complained = time.monotonic()
+            self._say(text)
+
+
+def _servers(count: int) -> str:
+    return "is 1 server" if count == 1 else f"are {count} servers"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")

@@ -1,0 +1,117 @@
+"""The Auto Scaling group with the other servers of a map, as the coordinator's server sees it.
+
+Its processes ReplaceUnhealthy and AZRebalance are suspended, so no server comes unless the coordinator asks for it: a
+group whose coordinator is gone grows no more, and its servers end by themselves.
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+from typing import Dict, List, NamedTuple, Optional
+from xml.etree import ElementTree
+
+from skylift.runner.server.aws import Aws, Refused, Unreachable, patiently
+from skylift.runner.server.console import say
+
+_PATIENCE = 60.0
+"""Seconds in which the group must be deleted at the map's end. After that its servers end by themselves."""
+_ENDING = ("Terminating", "Terminated", "Detach")
+_GONE = ("not found", "pending delete")
+
+
+class Member(NamedTuple):
+    """A server of the group. `alive` is whether it is there to stay, as far as EC2 knows."""
+
+    instance: str
+    alive: bool
+
+
+class Group(NamedTuple):
+    desired: int
+    members: List[Member]
+
+
+class WorkerGroup:
+    """Each call raises Unreachable or Refused."""
+
+    def __init__(self, aws: Aws, name: str) -> None:
+        self._aws, self.name = aws, name
+
+    def look(self) -> Optional[Group]:
+        """None when the group is not there any more."""
+        answer = self._send("DescribeAutoScalingGroups", {"AutoScalingGroupNames.member.1": self.name})
+        for group in _lists(answer, "AutoScalingGroups"):
+            members = [
+                Member(_text(each, "InstanceId"), _is_alive(each))
+                for each in _lists(group, "Instances")
+                if not _text(each, "LifecycleState").startswith(_ENDING)
+            ]
+            return Group(int(_text(group, "DesiredCapacity")), members)
+        return None
+
+    def resize(self, desired: int) -> None:
+        named = {"AutoScalingGroupName": self.name}
+        self._send("SetDesiredCapacity", dict(named, DesiredCapacity=str(desired), HonorCooldown="false"))
+
+    def terminate(self, instance: str) -> None:
+        """End this very server, and none in its place."""
+        form = {"InstanceId": instance, "ShouldDecrementDesiredCapacity": "true"}
+        try:
+            self._send("TerminateInstanceInAutoScalingGroup", form)
+        except Refused as error:
+            if error.code not in ("ValidationError", "ScalingActivityInProgress"):
+                raise
+
+    def why_not(self) -> str:
+        """Why the last server could not be had; empty when it could."""
+        form = {"AutoScalingGroupName": self.name, "MaxRecords": "1"}
+        for each in _lists(self._send("DescribeScalingActivities", form), "Activities"):
+            return _text(each, "StatusMessage") if _text(each, "StatusCode") == "Failed" else ""
+        return ""
+
+    def delete(self) -> None:
+        """With all its servers. It may be gone already."""
+        try:
+            self._send("DeleteAutoScalingGroup", {"AutoScalingGroupName": self.name, "ForceDelete": "true"})
+        except Refused as error:
+            if not any(each in str(error) for each in _GONE):
+                raise
+
+    def _send(self, action: str, form: Dict[str, str]) -> ElementTree.Element:
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        body = urllib.parse.urlencode(dict(form, Action=action, Version="2011-01-01")).encode()
+        url = self._aws.url("autoscaling") + "/"
+        _, _, answer = self._aws.send("autoscaling", "POST", url, headers, body)
+        try:
+            return ElementTree.fromstring(answer)  # noqa: S314 (AWS's answer, and what it has of ours are names)
+        except ElementTree.ParseError as error:
+            raise Unreachable("%s: %s" % (action, error)) from None
+
+
+def release_group(aws: Aws, name: str) -> None:
+    """Delete the group before the coordinator's server turns off."""
+    try:
+        patiently("the map's servers", WorkerGroup(aws, name).delete, time.time() + _PATIENCE)
+    except (Unreachable, Refused) as error:
+        say("the map's servers could not be ended; they end by themselves: %s" % error)
+
+
+def _is_alive(member: ElementTree.Element) -> bool:
+    return _text(member, "HealthStatus") == "Healthy"
+
+
+def _lists(answer: ElementTree.Element, name: str) -> List[ElementTree.Element]:
+    """The members of the first list of this name, whatever the namespace."""
+    for each in answer.iter():
+        if _name(each) == name:
+            return list(each)
+    return []
+
+
+def _text(element: ElementTree.Element, name: str) -> str:
+    return next((each.text or "" for each in element if _name(each) == name), "")
+
+
+def _name(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]

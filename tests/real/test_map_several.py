@@ -1,0 +1,101 @@
+"""A map on three servers, to which happens what may: one is terminated, and the scheduler's process is killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mapped import Mapped
+from real_cloud import RealCloud
+
+from skylift.runner.map.outcome import MapEnd
+from skylift.runner.map.spec import MapInput, MapSpec
+
+pytestmark = pytest.mark.real
+
+# Says its number, and which of the map's keys it can read with all that its server may do. The first one on the
+# coordinator's server kills the coordinator, when there are other servers.
+PROGRAM = """
+import os, subprocess, sys, time, urllib.request
+import awscli
+from botocore.exceptions import ClientError
+from botocore.session import Session
+number, bucket = int(sys.argv[1]), sys.argv[2]
+IMDS = "http://169.254.169.254/latest/"
+time.sleep(1.5)
+if number >= 8 and not os.path.exists("/tmp/killed"):
+    open("/tmp/killed", "w").close()
+    if subprocess.run(["sudo", "pkill", "-9", "-f", "[m]ap.main import"]).returncode == 0:
+        time.sleep(600)
+can = []
+if number in (0, 29):
+    session, found = Session(), urllib.request
+    token = found.Request(IMDS + "api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+    header = {"X-aws-ec2-metadata-token": found.urlopen(token).read().decode()}
+    mine = found.urlopen(found.Request(IMDS + "meta-data/instance-id", headers=header)).read().decode()
+    for key in ("in/dask.json", "server/map/keys/" + mine):
+        try:
+            session.create_client("s3").get_object(Bucket=bucket, Key="jobs/several/" + key)
+            can.append(key)
+        except ClientError:
+            pass
+print(number, *can)
+"""
+
+
+def test_each_input_has_one_outcome_whatever_happens_to_servers(cloud: RealCloud, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(PROGRAM)
+    inputs = tuple(MapInput(number, str(number), str(number)) for number in range(30))
+    bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
+    spec = MapSpec(("python", "job.py"), True, ("{}", bucket), inputs, batch=1, servers=3)
+    mapped = Mapped(cloud, tmp_path, "several", spec, {})
+    until(lambda: others(mapped))
+    (first, *_) = others(mapped)
+    cloud.client("ec2").terminate_instances(InstanceIds=[first])
+    assert cloud.skylift("wait", "several", check=False).returncode == 0
+    log = mapped.log()
+    assert log.ended == MapEnd("All 30 inputs have succeeded.")
+    assert log.epoch == 2, "the coordinator has had a successor"
+    assert sorted(log.outcomes) == list(range(30))
+    assert [each.stdout.content for _, each in sorted(log.outcomes.items())] == [b"%d\n" % one for one in range(30)]
+    assert len({each.server for each in log.outcomes.values()}) >= 3
+    # The client has left long ago: the servers have ended by themselves, and the group with them.
+    scaling = cloud.client("autoscaling")
+    until(lambda: not scaling.describe_auto_scaling_groups()["AutoScalingGroups"])
+    until(lambda: not alive(cloud))
+    assert "several: removed" in cloud.skylift("rm", "several").stdout
+    assert left(cloud) == []
+
+
+def others(mapped: Mapped) -> list[str]:
+    """Servers besides the coordinator's that have ended an input."""
+    return [each.server for each in mapped.log().outcomes.values() if each.server not in (None, mapped.instance)]
+
+
+def alive(cloud: RealCloud) -> list[str]:
+    mine: list[Any] = [
+        {"Name": "tag:skylift:job", "Values": ["several"]},
+        {"Name": "instance-state-name", "Values": ["pending", "running", "shutting-down", "stopping", "stopped"]},
+    ]
+    found = cloud.client("ec2").describe_instances(Filters=mine)["Reservations"]
+    return [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
+
+
+def left(cloud: RealCloud) -> list[str]:
+    """What is named after the map."""
+    ec2, iam = cloud.client("ec2"), cloud.client("iam")
+    names = [each["GroupName"] for each in ec2.describe_security_groups()["SecurityGroups"]]
+    names += [each["LaunchTemplateName"] for each in ec2.describe_launch_templates()["LaunchTemplates"]]
+    names += [each["RoleName"] for each in iam.list_roles()["Roles"]]
+    names += [each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]]
+    return [each for each in names if each.startswith("skylift-several")]
+
+
+def until(what: Callable[[], object]) -> None:
+    end = time.monotonic() + 300
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -1,0 +1,166 @@
+"""Dask over several servers: this process is the coordinator, and another one is the worker of another server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skylift.runner.dask.authority import issue
+from skylift.runner.map.cluster_pool import ClusterPool
+from skylift.runner.server.map_server import LEFT
+
+HERE, THERE = "i-0a", "i-0b"
+
+# A worker as its server's process starts it, but for the ports.
+WORKER = """
+import asyncio, json, os, sys
+from skylift.runner.map import worker
+told = json.loads(sys.argv[1])
+os.environ["SKYLIFT_MAP_SOCKET"] = told["socket"]
+sys.exit(asyncio.run(worker.work(told, "127.0.0.1", 0)))
+"""
+
+
+class Programs:
+    """The server's own process, at the other end of the socket. An input that is `held` ends when it is told to."""
+
+    def __init__(self, path: Path, server: str) -> None:
+        self.path, self._server = str(path), server
+        self.held, self.ran = threading.Event(), list[int]()
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(self.path)
+        self._listening.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listening.accept()
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as lines:
+            for each in json.loads(next(lines))["inputs"]:
+                self.ran.append(each["index"])
+                if each["text"] == "held":
+                    self.held.wait()
+                outcome = {"index": each["index"], "state": "succeeded", "exit_code": 0, "server": self._server}
+                connection.sendall(json.dumps({"outcome": outcome}).encode() + b"\n")
+
+
+class Case:
+    def __init__(self, folder: Path) -> None:
+        now = time.time()
+        self.identities = {
+            part: each.encode() for part, each in issue("m", ("scheduler", "worker"), now, now + 600).items()
+        }
+        self.here, self.there = Programs(folder / "here", HERE), Programs(folder / "there", THERE)
+        self.pool = ClusterPool(self.here.path, HERE, 1, "127.0.0.1", self.identities, port=0)
+
+    @contextmanager
+    def worker(self, identity: dict[str, str] | None = None, alone: float = 30) -> Iterator[subprocess.Popen[bytes]]:
+        key = {"scheduler": self.pool.address, **(identity or self.identities["worker"])}
+        told = {"dask": key, "instance": THERE, "slots": 2, "socket": self.there.path, "alone": alone}
+        with subprocess.Popen([sys.executable, "-c", WORKER, json.dumps(told)], stderr=subprocess.PIPE) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def ends(self, *numbers: int) -> dict[int, Any]:
+        found: dict[int, Any] = {}
+        until(lambda: found.update(self.pool.ended(0.1)) or set(numbers) <= set(found))
+        return found
+
+    def submit(self, number: int, text: str = "") -> None:
+        self.pool.submit(number, {"program": {}, "inputs": [{"index": number, "text": text}]})
+
+
+def until(what: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SKYLIFT_MAP_SOCKET", "")
+    made = Case(tmp_path)
+    yield made
+    made.here.held.set()
+    made.pool.close()
+
+
+def test_servers_come_take_their_share_and_are_lost_without_a_verdict(case: Case) -> None:
+    pool = case.pool
+    assert (pool.slots, pool.others()) == (1, {})
+    with case.worker() as process:
+        until(lambda: pool.slots == 3)
+        for number in range(12):
+            case.submit(number)
+        assert all(each is not None for each in case.ends(*range(12)).values())
+        assert case.here.ran and case.there.ran and sorted(case.here.ran + case.there.ran) == list(range(12))
+        for number in range(20, 23):
+            case.submit(number, "held")
+        until(lambda: len(case.here.ran) + len(case.there.ran) == 15)
+        assert {each.instance: each.running for each in pool.servers()} == {HERE: 1, THERE: 2}
+        assert pool.others() == {THERE: True}
+        # One that has something to do gets no more, and may not be ended.
+        assert not pool.pause(THERE)
+        assert pool.slots == 1
+        process.send_signal(signal.SIGKILL)
+        lost = set(case.there.ran) & {20, 21, 22}
+        found = case.ends(*lost)
+        assert [found[number] for number in lost] == [None, None]
+        until(lambda: pool.others() == {})
+    case.here.held.set()
+    (own,) = {20, 21, 22} - lost
+    assert case.ends(own)[own] is not None
+    assert {each.instance: each.done for each in pool.servers()}[HERE] == len(case.here.ran)
+
+
+def test_a_server_that_is_gone_without_a_word_is_dropped(case: Case) -> None:
+    with case.worker() as process:
+        until(lambda: case.pool.slots == 3)
+        assert case.pool.pause(THERE)
+        process.send_signal(signal.SIGSTOP)
+        case.pool.drop(THERE)
+        assert (case.pool.slots, case.pool.others()) == (1, {})
+
+
+def test_nobody_comes_in_without_a_key_of_this_map(case: Case) -> None:
+    now = time.time()
+    other = issue("other", ("worker",), now, now + 600)["worker"].encode()
+    with case.worker(other, alone=1) as process:
+        assert process.wait(60) == LEFT
+        assert case.pool.others() == {}
+    host, port = case.pool.address.removeprefix("tls://").split(":")
+    with socket.create_connection((host, int(port))) as plain:
+        plain.sendall(b"\0" * 64)
+        with pytest.raises(ConnectionResetError):
+            assert plain.recv(1) == b""
+            raise ConnectionResetError
+
+
+def test_a_worker_that_finds_no_coordinator_leaves(case: Case) -> None:
+    address = case.pool.address
+    with case.worker() as process:
+        until(lambda: case.pool.slots == 3)
+        case.pool.drop(THERE)
+        process.wait(60)
+    host, port = address.removeprefix("tls://").split(":")
+    case.identities["worker"]["scheduler"] = f"tls://{host}:{int(port) % 60_000 + 1}"
+    with case.worker(alone=1) as process:
+        assert process.wait(60) == LEFT

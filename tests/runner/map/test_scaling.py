@@ -1,0 +1,205 @@
+"""How many servers a map has, against a group and workers of the test's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from skylift.runner.map.scaling import FAILURES, Scaling
+from skylift.runner.map.spec import MapInput, MapSpec
+from skylift.runner.server.aws import Unreachable
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.worker_group import Group, Member
+
+
+class Servers:
+    """The group: a server that is asked for is there at the next look."""
+
+    def __init__(self) -> None:
+        self.desired, self.there, self.dead = 0, dict[str, bool](), set[str]()
+        self.deleted, self.reason, self.full = False, "", False
+        self._number = 0
+
+    def look(self) -> Group | None:
+        while len(self.there) < self.desired and not self.full:
+            self._number += 1
+            self.there[f"i-{self._number}"] = True
+        return Group(self.desired, [Member(each, each not in self.dead) for each in self.there])
+
+    def resize(self, desired: int) -> None:
+        self.desired = desired
+
+    def terminate(self, instance: str) -> None:
+        self.desired -= self.there.pop(instance)
+
+    def why_not(self) -> str:
+        return self.reason
+
+    def delete(self) -> None:
+        self.deleted, self.there = True, {}
+
+
+class Takers:
+    address, slots_of_one = "tls://10.0.0.1:8786", 2
+
+    def __init__(self) -> None:
+        self.busy: dict[str, bool] = {}
+        self.paused: list[str] = []
+        self.dropped: list[str] = []
+
+    def others(self) -> dict[str, bool]:
+        return dict(self.busy)
+
+    def pause(self, instance: str) -> bool:
+        self.paused.append(instance)
+        return not self.busy.get(instance, False)
+
+    def drop(self, instance: str) -> None:
+        self.dropped.append(instance)
+        self.busy.pop(instance, None)
+
+
+class Work:
+    def __init__(self, left: int, seconds: float = 1000.0) -> None:
+        self.left, self.seconds = left, seconds
+
+    def seconds_left(self) -> float:
+        return self.seconds
+
+
+class Bucket:
+    def __init__(self) -> None:
+        self.objects: dict[str, Any] = {}
+        self.away = False
+
+    def put(self, key: str, body: bytes) -> bool:
+        if self.away:
+            raise Unreachable("it is away")
+        self.objects[key] = json.loads(body)
+        return True
+
+
+class Case:
+    def __init__(self, folder: Path, servers: int = 4) -> None:
+        self.group, self.takers, self.bucket, self.said = Servers(), Takers(), Bucket(), list[str]()
+        self.folder, self.servers = folder, servers
+
+    def scaling(self) -> Scaling:
+        spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), servers=self.servers)
+        key, known = {"ca": "CA", "cert": "C", "key": "K"}, self.folder / "known"
+        prefix = cast(Prefix, self.bucket)
+        return Scaling(self.group, self.takers, prefix, spec, key, known, self.said.append)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(tmp_path)
+
+
+def begun(case: Case) -> Scaling:
+    scaling = case.scaling()
+    scaling.step(Work(0))
+    return scaling
+
+
+def test_there_are_as_many_as_the_inputs_can_use_and_no_more_than_allowed(case: Case) -> None:
+    scaling = begun(case)
+    scaling.step(Work(left=5))
+    assert case.group.desired == 2, "with this one, three servers have six slots"
+    scaling.step(Work(left=100))
+    assert case.group.desired == 3
+
+
+def test_short_work_is_worth_no_other_server(case: Case) -> None:
+    scaling = begun(case)
+    scaling.step(Work(left=100, seconds=3))
+    assert case.group.desired == 0
+
+
+def test_a_new_server_gets_its_key_once_also_from_a_successor(case: Case) -> None:
+    scaling = begun(case)
+    scaling.step(Work(left=4))
+    scaling.step(Work(left=4))
+    told = {"scheduler": "tls://10.0.0.1:8786", "slots": 0, "ca": "CA", "cert": "C", "key": "K"}
+    assert case.bucket.objects == {"server/map/keys/i-1": told}
+    case.bucket.objects.clear()
+    case.scaling().step(Work(left=4))
+    assert case.bucket.objects == {}, "programs run there, which could read it"
+    assert list(case.group.there) == ["i-1"]
+
+
+def test_a_key_that_could_not_be_written_is_written_later(case: Case) -> None:
+    scaling = begun(case)
+    scaling.step(Work(left=4))
+    case.bucket.away = True
+    with pytest.raises(Unreachable):
+        scaling.step(Work(left=4))
+    case.bucket.away = False
+    scaling.step(Work(left=4))
+    assert list(case.bucket.objects) == ["server/map/keys/i-1"]
+
+
+def test_another_coordinators_servers_are_ended_first(case: Case) -> None:
+    case.group.desired = 2
+    scaling = case.scaling()
+    for _ in range(2):
+        scaling.step(Work(left=100))
+    assert (case.group.desired, case.group.there, case.bucket.objects) == (0, {}, {})
+    scaling.step(Work(left=100))
+    assert case.group.desired == 3
+
+
+def test_only_a_server_with_nothing_to_do_is_ended_and_that_very_one(case: Case) -> None:
+    scaling = begun(case)
+    for _ in range(2):
+        scaling.step(Work(left=100))
+    case.takers.busy = {"i-1": True, "i-2": False, "i-3": True}
+    scaling.step(Work(left=2))
+    assert case.takers.paused == ["i-2"]
+    assert (list(case.group.there), case.group.desired) == (["i-1", "i-3"], 2)
+    case.takers.busy = {"i-1": False, "i-3": False}
+    scaling.step(Work(left=2))
+    assert (case.group.there, case.group.desired) == ({}, 0)
+
+
+def test_a_lost_server_has_a_successor_and_its_inputs_are_free_at_once(case: Case) -> None:
+    scaling = begun(case)
+    for _ in range(2):
+        scaling.step(Work(left=4))
+    case.takers.busy = {"i-1": True}
+    scaling.step(Work(left=4))
+    case.group.dead = {"i-1"}
+    for _ in range(3):
+        scaling.step(Work(left=4))
+    assert case.takers.dropped == ["i-1"]
+    assert list(case.group.there) == ["i-2"]
+    assert case.said == []
+
+
+def test_servers_that_end_before_they_take_anything_are_not_replaced_for_ever(case: Case) -> None:
+    scaling = begun(case)
+    for number in range(1, 20):
+        case.group.dead.add(f"i-{number}")
+        scaling.step(Work(left=4))
+    (said,) = case.said
+    assert f"{FAILURES} servers in a row have ended before they took inputs" in said
+    assert len(case.group.there) == 0
+
+
+def test_too_few_servers_are_told_of_once_and_the_map_goes_on(case: Case) -> None:
+    case.group.full, case.group.reason = True, "There is no room."
+    scaling = begun(case)
+    for _ in range(5):
+        scaling.step(Work(left=100))
+    assert case.said == ["There is 1 server, and not 4: There is no room."]
+    scaling.step(Work(left=2))
+    assert case.group.desired == 0, "what has not come need not come any more"
+
+
+def test_at_the_end_the_group_is_deleted(case: Case) -> None:
+    with case.scaling() as scaling:
+        scaling.follow(Work(left=100))
+    assert case.group.deleted
