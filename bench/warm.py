@@ -1,11 +1,13 @@
 """What is saved by what is there already? The smallest job and one with numpy and pandas, from nothing and again.
 
-    sudo python bench/warm.py [--rounds N] [--plain] [--images-of HOME]
+    sudo python bench/warm.py [--rounds N] [--plain | --second] [--images-of HOME]
 
 In each round: `cold` starts a server; `warm` has the one that the run before has kept. With packages, `built` makes its
 environment from the package index (for which what the bucket has is removed first, and each image of an environment),
 `taken` has it from the bucket on a new server, for which the image is named, `imaged` starts a new server from the
-image that `built` has made (and waited for), and `kept` finds it on a kept one; with `--plain` these four are left out.
+image that `built` has made (and waited for), and `kept` finds it on a kept one. With `--plain` these four are left out;
+with `--second` all but the last two are, once the first round has built the environment.
+
 Shown are medians of the whole command, from outside, and of its steps; and what a fresh server takes of a kept one's
 time, as the median of the rounds' ratios.
 """
@@ -27,6 +29,7 @@ from skylift.cloud.state.home import Home
 
 Times = dict[str, float]
 PACKAGES = "numpy==2.2.6\npandas==2.3.3\n"
+SECOND = ("packages, imaged", "packages, kept")
 PROGRAM = "import numpy, pandas\nprint(numpy.__version__, pandas.__version__)\n"
 
 
@@ -34,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--plain", action="store_true", help="only the smallest job")
+    parser.add_argument("--second", action="store_true", help="only second runs of the job with packages")
     add_images_option(parser)
     chosen = parser.parse_args()
     found: dict[str, list[Times]] = {}
@@ -46,8 +50,9 @@ def main() -> None:
         (packages / "requirements.txt").write_text(PACKAGES)
         run(home, plain, "--fresh")
         base = client(home, "ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-        for _ in range(chosen.rounds):
-            forget_environments(home)
+        for number in range(chosen.rounds):
+            if number == 0 or not chosen.second:
+                forget_environments(home)
             for title, where, options in (
                 ("hello, cold", plain, ("--fresh",)),
                 ("hello, warm", plain, ()),
@@ -58,6 +63,9 @@ def main() -> None:
             ):
                 if chosen.plain and where is packages:
                     continue
+                first = number == 0 and title == "packages, built"
+                if chosen.second and not (first or title in SECOND):
+                    continue
                 if "--fresh" in options:
                     # No run has to share the machine with a server that another one has left.
                     end_all(home)
@@ -67,7 +75,8 @@ def main() -> None:
         report(title, times)
     if not chosen.plain:
         for title in ("packages, imaged", "packages, taken"):
-            compare(title, found[title], found["packages, kept"])
+            if title in found:
+                compare(title, found[title], found["packages, kept"])
 
 
 def forget_environments(home: Home) -> None:

@@ -19,7 +19,7 @@ IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",), has_uv=T
 def local_settings(showing: Showing = unseen, start: bool = True) -> Settings:
     """Where jobs run when nothing else is said: this machine's cloud. One that is down is started, or UsageError tells
     what a start would take."""
-    home = default_home()
+    home, environment_images = default_home(), _wants_environment_images()
     endpoint, key = ensure_cloud_up(home, showing) if start or _is_up(home) else _refuse_to_start(home)
     return Settings(
         region=endpoint.region,
@@ -34,8 +34,15 @@ def local_settings(showing: Showing = unseen, start: bool = True) -> Settings:
         billed=False,
         cache=Cache(home.path / "cache"),
         machine=this_machine(),
-        environment_images=True,
+        environment_images=environment_images,
     )
+
+
+def _wants_environment_images() -> bool:
+    chosen = os.environ.get("SKYLIFT_ENVIRONMENT_IMAGES") or "yes"
+    if chosen not in ("yes", "no"):
+        raise UsageError(f"SKYLIFT_ENVIRONMENT_IMAGES={chosen!r} is neither yes nor no.")
+    return chosen == "yes"
 
 
 def this_machine() -> Machine:

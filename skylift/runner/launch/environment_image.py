@@ -29,18 +29,22 @@ _LAYOUT = 1
 """The version of what is in an image. One of another version is not found."""
 _NAME = "skylift-environment-"
 _KEY = re.compile(r"[0-9a-f]{40}")
+_REASON = 500
+"""Characters."""
 _ID = re.compile(r"ami-[0-9a-f]{8,17}")
 
 
 @dataclass(frozen=True)
 class EnvironmentImage:
-    """`key` is the digest of what is in it, `state` is EC2's, `created` in seconds since the epoch."""
+    """`key` is the digest of what is in it, `state` is EC2's and `reason` why it is that, `created` in seconds since
+    the epoch."""
 
     id: str
     key: str
     state: str
     processor: str
     created: float
+    reason: str = ""
 
 
 def image_key(prebuilt: PrebuiltEnvironment, base: str) -> str:
@@ -76,7 +80,8 @@ def _parse(found: Mapping[str, Any], account: str) -> EnvironmentImage | None:
         created = moment(str(found.get("CreationDate", "")))
     except ValueError:
         return None
-    return EnvironmentImage(image, key, str(found.get("State", "")), str(found.get("Architecture", "")), created)
+    state, reason = str(found.get("State", "")), (found.get("StateReason") or {}).get("Message", "")
+    return EnvironmentImage(image, key, state, str(found.get("Architecture", "")), created, str(reason)[:_REASON])
 
 
 def make_request(instance: str, key: str, base: str) -> dict[str, Any]:

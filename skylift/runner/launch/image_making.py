@@ -89,7 +89,7 @@ class ImageMaking:
         await asyncio.wait([self._task], timeout=0.5)
         is_shown, began = self._begun and not self._task.done(), time.monotonic()
         if is_shown:
-            self._watcher.note("The next runs start quicker with an image of the environment. Ctrl-C leaves it out.")
+            self._watcher.note("An image of the environment is made for the next runs. Ctrl-C leaves it out.")
             self._watcher.begin("image")
         await asyncio.wait([self._task], timeout=_PATIENCE)
         if is_shown and self._is_made:
@@ -199,8 +199,9 @@ def _create(builder: Checked, instance: str, key: str) -> None:
 
 
 def _is_made(found: list[EnvironmentImage]) -> bool:
-    if any(each.state in ("failed", "error", "invalid") for each in found):
-        raise LaunchFailed("EC2 could not make it.")
+    for each in found:
+        if each.state in ("failed", "error", "invalid"):
+            raise LaunchFailed(f"EC2 could not make it: {each.reason or 'no reason given'}")
     return any(each.state == "available" for each in found)
 
 

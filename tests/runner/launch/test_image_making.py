@@ -1,0 +1,97 @@
+"""When no image of a job's environment is made. tests/real/test_prebuilt_environment.py makes one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from whole_run import Seen
+
+from skylift.runner.job.job import Program
+from skylift.runner.job.settings import Access, Settings
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.image_making import LEAST, ImageMaking, sealed
+from skylift.runner.launch.server import live_servers
+from skylift.runner.launch.stages import Checked
+from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.remote.account import open_account
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment
+from skylift.runner.ship.upload import Shipment, Upload
+
+PLACE = "envs/recipe/ami-1/0001"
+
+
+@pytest.fixture
+def checked(settings: Settings, folder: Path) -> Checked:
+    account = open_account(replace(settings, environment_images=True))
+    ensure_bucket(account.api, account.bucket)
+    (folder / "job.py").touch()
+    job = plan_job(Order(Program("script", "job.py"), env=["WORD=hush"], outputs=["*"]), folder, os.environ)
+    shipment = Shipment(job, 9_999_999_999, Upload((), (), ()), None, PrebuiltEnvironment(PLACE))
+    return Checked(account, shipment, "ami-1", None, "configuration", (), base="ami-1")
+
+
+def put(checked: Checked, **objects: bytes) -> None:
+    for name, body in objects.items():
+        checked.account.api.put(checked.account.bucket, f"{PLACE}/{name.replace('_', '-')}", body)
+    checked.account.api.put(checked.account.bucket, f"{PLACE}/pin.json", json.dumps({"sha256": "a" * 64}).encode())
+
+
+async def whole(checked: Checked | None, seen: Seen, meanwhile: Callable[[], object] = lambda: None) -> None:
+    async with ImageMaking(checked, seen) as making:
+        meanwhile()
+        await making.finish()
+
+
+def test_none_of_a_small_environment(checked: Checked, seen: Seen) -> None:
+    put(checked, pack_00000=bytes(1000))
+    checked.account.api.put(checked.account.bucket, f"{PLACE}/index.json", b"{}")
+    asyncio.run(whole(checked, seen))
+    assert (live_servers(checked.account.api), seen.notes) == ([], [])
+
+
+def test_none_of_what_is_not_whole_when_the_job_has_ended(checked: Checked, seen: Seen) -> None:
+    put(checked, pack_00000=bytes(LEAST))
+    asyncio.run(whole(checked, seen))
+    assert (live_servers(checked.account.api), seen.notes) == ([], [])
+
+
+def test_none_without_a_job_that_wants_one(seen: Seen) -> None:
+    asyncio.run(whole(None, seen))
+    assert (seen.steps, seen.notes) == ([], [])
+
+
+def test_leaving_ends_the_wait_for_what_never_comes(checked: Checked, seen: Seen) -> None:
+    async def leave() -> None:
+        async with ImageMaking(checked, seen):
+            pass
+
+    asyncio.run(leave())
+    assert seen.notes == []
+
+
+def test_an_error_is_told_and_leaves_nothing(checked: Checked, seen: Seen) -> None:
+    put(checked, pack_00000=bytes(LEAST))
+    api, bucket = checked.account.api, checked.account.bucket
+    api.put(bucket, f"{PLACE}/index.json", b"{}")
+    settings = replace(checked.account.settings, access=Access(subnet="subnet-0123456789abcdef0"))
+    asyncio.run(whole(replace(checked, account=replace(checked.account, settings=settings)), seen))
+    (note,) = [each for each in seen.notes if each.startswith("No image of the environment was made: ")]
+    assert "subnet-0123456789abcdef0" in note
+    assert "image" not in seen.steps
+    assert live_servers(api) == []
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+    assert checked.account.recorded() == []
+
+
+def test_its_server_has_nothing_of_the_job(checked: Checked) -> None:
+    builder = sealed(checked, PrebuiltEnvironment(PLACE, "a" * 64), "environment-1")
+    record = json.loads(builder.shipment.record())
+    assert (record["seal"], record["packs"], record["has_env"], record["outputs"]) == (True, [], False, [])
+    assert record["prebuilt"] == {"place": PLACE, "sha256": "a" * 64, "shared": True}
+    assert (builder.image, builder.configuration, builder.job.name) == ("ami-1", "", "environment-1")
