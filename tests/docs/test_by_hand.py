@@ -176,6 +176,10 @@ def test_the_role_opens_s3_and_nothing_else(walked: Walk) -> None:
     walked.line(r"[-\d]+ [:\d]+ +0 file\.txt")
 
 
+def test_a_command_runs_without_ssh(walked: Walk) -> None:
+    walked.line(r"root of ip-10-20-\d+-\d+\.ec2\.internal")
+
+
 def test_a_public_address_is_new_after_a_stop(walked: Walk) -> None:
     was, now = walked.line(r"was at (\S+), is at (\S+)").groups()
     assert was != now
