@@ -135,3 +135,11 @@ def list_vpcs() -> Call:
 
 def describe_route_tables(vpc: str) -> Call:
     return Call("ec2", "describe_route_tables", {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]})
+
+
+def list_objects(bucket: str, prefix: str) -> Call:
+    return Call("s3", "list_objects_v2", {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"})
+
+
+def delete_object(bucket: str, key: str) -> Call:
+    return Call("s3", "delete_object", {"Bucket": bucket, "Key": key})

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from skylift.console.call import Call
 from skylift.console.poller import Topic
 from skylift.console.port import Port
-from skylift.console.rows import InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
+from skylift.console.rows import BucketRow, InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
 from skylift.console.widgets.frame import Found
 
 _HERE, _JOBS_HERE, _RARELY = 0.9, 2.0, 5.0
@@ -24,6 +24,7 @@ class CloudView:
     key_pairs: Topic = field(init=False)
     security_groups: Topic = field(init=False)
     vpcs: Topic = field(init=False)
+    buckets: Topic = field(init=False)
 
     def __post_init__(self) -> None:
         here = not self.port.settings.billed
@@ -32,6 +33,7 @@ class CloudView:
         self.key_pairs = Topic(self.port.key_pairs, _JOBS_HERE if here else 2 * _RARELY)
         self.security_groups = Topic(self.port.security_groups, _JOBS_HERE if here else 2 * _RARELY)
         self.vpcs = Topic(self.port.vpcs, _JOBS_HERE if here else 2 * _RARELY)
+        self.buckets = Topic(self.port.buckets, _JOBS_HERE if here else 2 * _RARELY)
 
     def perform(self, call: Call) -> object:
         """In a thread. Raises SkyliftError."""
@@ -65,3 +67,6 @@ class CloudView:
         for row in self.vpcs.rows:
             if isinstance(row, VpcRow):
                 yield (row.id, row.name, row.cidr), Found(row.name or row.id, "VPC", f"/vpcs/{row.id}")
+        for row in self.buckets.rows:
+            if isinstance(row, BucketRow):
+                yield (row.id,), Found(row.id, "bucket", f"/s3/{row.id}")

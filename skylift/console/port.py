@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
+import io
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from skylift import catalogue
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.rows import (
+    BucketRow,
     InstanceRow,
     JobRow,
     KeyPairRow,
@@ -71,6 +73,15 @@ class Kind:
     words: str
     on_demand: float | None
     spot: float | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A folder of a bucket: keys with size and time. `more` is whether there are others that are not in it."""
+
+    folders: tuple[str, ...]
+    files: tuple[tuple[str, int, str], ...]
+    more: bool
 
 
 @dataclass(frozen=True)
@@ -294,6 +305,43 @@ class Port:
                 servers=[each for reservation in reservations for each in reservation["Instances"]],
             )
         )
+
+    # S3.
+
+    def buckets(self) -> list[BucketRow]:
+        found = self.perform(Call("s3", "list_buckets", {}))["Buckets"]
+        return [BucketRow(each["Name"], as_time(each.get("CreationDate"))) for each in found]
+
+    def objects(self, bucket: str, prefix: str) -> Listing:
+        """The first thousand of a folder."""
+        found = self.perform(calls.list_objects(bucket, prefix))
+        return Listing(
+            tuple(str(each["Prefix"]) for each in found.get("CommonPrefixes", [])),
+            tuple(
+                (str(each["Key"]), int(each["Size"]), as_time(each["LastModified"]))
+                for each in found.get("Contents", [])
+            ),
+            bool(found.get("IsTruncated")),
+        )
+
+    def beginning(self, bucket: str, key: str, most: int) -> str:
+        """The first bytes of an object, as text."""
+        found = io.BytesIO()
+        for _ in self.account.api.stream(bucket, key, found, most=most):
+            pass
+        return found.getvalue().decode(errors="replace")
+
+    def content(self, bucket: str, key: str) -> tuple[int, Iterator[bytes]]:
+        """The size of an object, and its bytes in pieces. Raises Refused."""
+        found = self.perform(Call("s3", "get_object", {"Bucket": bucket, "Key": key}))
+        return int(found["ContentLength"]), found["Body"].iter_chunks(1 << 18)
+
+    def upload(self, file: IO[bytes], size: int, bucket: str, key: str) -> None:
+        self.account.api.upload(file, size, bucket, key, lambda _: None)
+
+    def presigned(self, bucket: str, key: str, seconds: int) -> str:
+        """A link with which anybody can read the object for so long."""
+        return self.account.api.presigned(bucket, key, seconds)
 
     # A launch.
 

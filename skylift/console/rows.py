@@ -83,7 +83,13 @@ class VpcRow:
     tags: str
 
 
-Row = InstanceRow | JobRow | KeyPairRow | SecurityGroupRow | VpcRow
+@dataclass(frozen=True)
+class BucketRow:
+    id: str
+    created: str
+
+
+Row = InstanceRow | JobRow | KeyPairRow | SecurityGroupRow | VpcRow | BucketRow
 
 
 def as_time(when: datetime | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import jinja2
@@ -11,6 +12,7 @@ from nicegui import ui
 from nicegui.client import templates
 
 from skylift.console.cloud_view import CloudView
+from skylift.console.pages.buckets import BucketPage, BucketsPage
 from skylift.console.pages.connect import ConnectPage
 from skylift.console.pages.instance import InstancePage
 from skylift.console.pages.instances import InstancesPage
@@ -22,6 +24,7 @@ from skylift.console.pages.security_groups import SecurityGroupPage, SecurityGro
 from skylift.console.pages.vpcs import VpcPage, VpcsPage
 from skylift.console.port import Port
 from skylift.console.shell import Shells
+from skylift.console.transfer import add_transfers
 from skylift.console.widgets.frame import Entry, Frame, follow_path
 
 STATIC = Path(__file__).parent / "static"
@@ -29,6 +32,7 @@ ENTRIES = (
     Entry("Jobs", "/jobs", "Programs"),
     Entry("Instances", "/instances", "Servers"),
     Entry("Launch", "/launch", "Servers"),
+    Entry("S3", "/s3", "Storage"),
     Entry("VPCs", "/vpcs", "Network"),
     Entry("Key pairs", "/key-pairs", "Access"),
     Entry("Security groups", "/security-groups", "Access"),
@@ -60,12 +64,15 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/security-groups/{group}": lambda group: SecurityGroupPage(view, group).show(),
                     "/vpcs": lambda: VpcsPage(view),
                     "/vpcs/{vpc}": lambda vpc: VpcPage(view, vpc).show(),
+                    "/s3": lambda: BucketsPage(view),
+                    "/s3/{bucket}": _bucket_page(view),
                     "/jobs": lambda: JobsPage(view),
                     "/jobs/{name}": lambda name: JobPage(view, name).show(),
                 }
             )
 
     _put_nonces_into_the_template()
+    add_transfers(site, port)
     nicegui_app.on_shutdown(shells.close_all)
     nicegui_app.add_static_files("/console", STATIC)
     ui.run_with(
@@ -80,6 +87,13 @@ def build_site(site: FastAPI, port: Port) -> None:
         show_welcome_message=False,
     )
     nicegui_app.config.socket_io_js_transports = ["websocket"]
+
+
+def _bucket_page(view: CloudView) -> Callable[..., Awaitable[None]]:
+    async def show(bucket: str, prefix: str = "") -> None:
+        await BucketPage(view, bucket, prefix).show()
+
+    return show
 
 
 def _put_nonces_into_the_template() -> None:

@@ -189,6 +189,40 @@ def test_a_job_is_watched_and_its_result_downloaded(tab: Tab, cloud: RealCloud, 
     assert Path(download.value.path()).read_text() == "42"
 
 
+DROP = """(place, text) => {
+    const data = new DataTransfer();
+    data.items.add(new File([text], "dropped.csv"));
+    place.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_files_of_s3_are_dropped_in_looked_at_and_fetched(tab: Tab, console: Console, cloud: RealCloud) -> None:
+    page, s3 = tab.page, cloud.client("s3")
+    s3.create_bucket(Bucket="of-the-page")
+    s3.put_object(Bucket="of-the-page", Key=f"in/{HOSTILE}.html", Body=b"<script>window.hacked = 1</script>")
+    page.get_by_role("link", name="S3").click()
+    page.get_by_role("link", name="of-the-page").click()
+    page.get_by_role("link", name="in/").click()
+    files = page.locator("table.small")
+    expect(files).to_contain_text(HOSTILE)
+    page.locator(".drop").evaluate(DROP, "date,rain\n2012-01-01,<b>0.5</b>\n")
+    expect(files).to_contain_text("dropped.csv")
+    assert s3.get_object(Bucket="of-the-page", Key="in/dropped.csv")["Body"].read().startswith(b"date,rain")
+    row = files.locator("tr", has_text="dropped.csv")
+    row.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("dialog").locator("td").last).to_have_text("<b>0.5</b>")
+    page.keyboard.press("Escape")
+    with page.expect_download() as download:
+        files.locator("tr", has_text=".html").get_by_role("link", name="Download").click()
+    assert b"hacked" in Path(download.value.path()).read_bytes()
+    answer = page.context.request.get(f"http://{console.host}/object?bucket=of-the-page&key=in/{HOSTILE}.html")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    expect(files).not_to_contain_text("dropped.csv")
+
+
 def test_strangers_stay_outside(tab: Tab, console: Console, cloud: RealCloud) -> None:
     good = next(each["value"] for each in tab.context.cookies() if each["name"] == COOKIE)
     cookie = f"{COOKIE}={good}"

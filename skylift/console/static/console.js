@@ -103,3 +103,20 @@ function light(event) {
   }
 }
 for (const kind of ["mouseover", "mouseleave", "focusin", "focusout"]) document.addEventListener(kind, light);
+
+// Files that are dropped on a folder of S3 are sent one after the other.
+document.addEventListener("dragover", (event) => {
+  if (event.target.closest?.(".drop")) event.preventDefault();
+});
+document.addEventListener("drop", async (event) => {
+  const place = event.target.closest?.(".drop");
+  if (!place) return;
+  event.preventDefault();
+  for (const file of [...event.dataTransfer.files]) {
+    skyliftTell(`Uploading ${file.name} …`);
+    const query = new URLSearchParams({ bucket: place.dataset.bucket, key: place.dataset.prefix + file.name });
+    const answer = await fetch(`/object?${query}`, { method: "POST", body: file });
+    skyliftTell(answer.ok ? `${file.name} is there.` : `${file.name} was not stored: ${await answer.text()}`);
+  }
+  place.dispatchEvent(new Event("uploaded"));
+});

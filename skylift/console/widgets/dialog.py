@@ -61,6 +61,10 @@ class Dialog:
             button("Cancel", self.close)
             doing = _Doing(text, do, dangerous=dangerous)
 
+    def close_button(self) -> None:
+        with self._buttons:
+            button("Close", self.close)
+
     def say_trouble(self, error: SkyliftError) -> None:
         self.trouble.set_visibility(True)
         with self.trouble.clear():

@@ -52,6 +52,11 @@ def enable(element: Element, enabled: bool) -> None:
     set_attribute(element, "disabled", not enabled)
 
 
+def on_news(element: Element, name: str, handler: Callable[[], Any]) -> None:
+    """When the page's own script says this of the element."""
+    element.on(name, lambda _: handler(), args=[])
+
+
 class Field:
     """An input with its label. `value` is what was typed."""
 

@@ -211,6 +211,12 @@ class Api:
                 target.write(piece)
                 yield len(piece)
 
+    def presigned(self, bucket: str, key: str, seconds: int) -> str:
+        """A URL with which anybody can read an object for so long. No call is made."""
+        with translated("get_object"):
+            params = {"Bucket": bucket, "Key": key}
+            return str(self._client("s3").generate_presigned_url("get_object", Params=params, ExpiresIn=seconds))
+
     def put(self, bucket: str, key: str, body: bytes, *, first: bool = False) -> bool:
         """Write an object. With `first`, only if there is none: False when there is. botocore repeats a call whose
         answer was lost, and finds our own object then. So with `first`, `body` must differ from what any other caller

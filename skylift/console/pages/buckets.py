@@ -1,0 +1,164 @@
+"""S3: buckets, and what is in one, by folder. Files are dropped in, looked at, downloaded, shared and deleted."""
+
+from __future__ import annotations
+
+import csv
+import io
+from urllib.parse import urlencode
+
+from skylift.console import call as calls
+from skylift.console.cloud_view import CloudView
+from skylift.console.port import Listing
+from skylift.console.widgets.chart import spell
+from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.element import box, button, copyable, link, on_input, on_news, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.runner.errors import SkyliftError
+
+COLUMNS = (Column("id", "Bucket", leads="/s3/"), Column("created", "Created", 180))
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+_PREVIEWED = 1 << 16
+_ROWS = 100
+_LINK_SECONDS = 3600
+
+
+class BucketsPage:
+    def __init__(self, view: CloudView) -> None:
+        head("S3 buckets")
+        with box("bar"):
+            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
+        grid = Grid(view.buckets, COLUMNS, label="Buckets", empty=_say_empty)
+        on_input(search, grid.filter)
+        with box("commandline"):
+            copyable("aws s3 ls")
+
+
+def _say_empty() -> None:
+    tag("h2", "There are no buckets yet.")
+    tag("p", "The first job makes one for what it leaves, or make one yourself:")
+    copyable("aws s3 mb s3://NAME")
+
+
+class BucketPage:
+    def __init__(self, view: CloudView, bucket: str, prefix: str) -> None:
+        self._view, self._bucket, self._prefix = view, bucket, prefix
+
+    async def show(self) -> None:
+        head(self._bucket)
+        self._show_path()
+        with box("drop", data_bucket=self._bucket, data_prefix=self._prefix) as drop:
+            tag("p", "Drop files here to upload them into this folder.", "empty-line")
+            self._place = box()
+        on_news(drop, "uploaded", self._list)
+        with box("commandline"):
+            copyable(calls.list_objects(self._bucket, self._prefix).command)
+        await self._list()
+
+    def _show_path(self) -> None:
+        with box("bar crumbs"):
+            link("All buckets", "/s3")
+            whole = ""
+            link(self._bucket, _path(self._bucket, ""))
+            for part in filter(None, self._prefix.split("/")):
+                whole += f"{part}/"
+                link(part, _path(self._bucket, whole))
+
+    async def _list(self) -> None:
+        try:
+            found = await in_thread(self._view.port.objects, self._bucket, self._prefix)
+        except SkyliftError as error:
+            with self._place.clear():
+                say_trouble(error)
+            return
+        with self._place.clear():
+            self._show(found)
+
+    def _show(self, found: Listing) -> None:
+        if not found.folders and not found.files:
+            tag("p", "Nothing is in this folder.", "empty-line")
+            return
+        with tag("table", "", "small"), tag("tbody"):
+            for folder in found.folders:
+                with tag("tr"), tag("td", colspan="4"):
+                    link(f"{folder[len(self._prefix) :]}", _path(self._bucket, folder))
+            for key, size, changed in found.files:
+                with tag("tr"):
+                    tag("td", key[len(self._prefix) :] or key)
+                    tag("td", spell(size, "bytes"))
+                    tag("td", changed)
+                    with tag("td", "", "actions"):
+                        self._actions(key, size)
+        if found.more:
+            tag("p", "There are more: the first 1000 are shown.", "empty-line")
+
+    def _actions(self, key: str, size: int) -> None:
+        name = key.rpartition("/")[2]
+        button("Preview", lambda: self._preview(key), "quiet")
+        tag("a", "Download", "button quiet", href=_content(self._bucket, key), download=name)
+        button("Share", lambda: self._share(key), "quiet")
+        call = calls.delete_object(self._bucket, key)
+        button(
+            "Delete",
+            lambda: confirm(
+                "Delete this object?",
+                [f"{key}, {spell(size, 'bytes')}"],
+                call.command,
+                "Delete",
+                lambda: self._view.perform(call),
+                dangerous=True,
+                done=self._list,
+            ),
+            "quiet",
+        )
+
+    async def _preview(self, key: str) -> None:
+        dialog = Dialog(key)
+        if key.lower().endswith(PICTURES):
+            with dialog:
+                tag("img", "", "picture", src=_content(self._bucket, key), alt=key)
+        else:
+            try:
+                text = await in_thread(self._view.port.beginning, self._bucket, key, _PREVIEWED)
+            except SkyliftError as error:
+                tell(error.message)
+                return
+            with dialog:
+                _show_text(key, text)
+        dialog.close_button()
+        dialog.open()
+
+    async def _share(self, key: str) -> None:
+        try:
+            shared = await in_thread(self._view.port.presigned, self._bucket, key, _LINK_SECONDS)
+        except SkyliftError as error:
+            tell(error.message)
+            return
+        dialog = Dialog("Share for an hour")
+        with dialog:
+            tag("p", f"Whoever has this link can read {key} for an hour.")
+            copyable(shared)
+        dialog.close_button()
+        dialog.open()
+
+
+def _show_text(key: str, text: str) -> None:
+    if key.lower().endswith(".csv"):
+        rows = list(csv.reader(io.StringIO(text)))[:_ROWS]
+        with tag("table", "", "small preview"), tag("tbody"):
+            for row in rows:
+                with tag("tr"):
+                    for cell in row:
+                        tag("td", cell)
+        return
+    tag("pre", text or "It is empty.", "output", tabindex="0")
+
+
+def _path(bucket: str, prefix: str) -> str:
+    return f"/s3/{bucket}" + (f"?{urlencode({'prefix': prefix})}" if prefix else "")
+
+
+def _content(bucket: str, key: str) -> str:
+    return f"/object?{urlencode({'bucket': bucket, 'key': key})}"
