@@ -151,7 +151,13 @@ async def main() -> None:
     await {"scheduler": schedule, "worker": work}[told["part"]](told, stop)
 
 
-if __name__ == "__main__":
+if __name__ == "__mp_main__":
+    # The worker's own process, which its nanny starts: multiprocessing imports this file there under this name.
+    forget_tls_errors()
+    # SIGTERM comes to the whole group: the nanny has its worker hand over what it has, and ends it then. A handler, as
+    # programs that tasks start would inherit that it is ignored.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+elif __name__ == "__main__":
     # Tasks import the project's modules from where it is.
     sys.path[0] = str(Path.cwd())
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH", "")]))
