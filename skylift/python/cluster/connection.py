@@ -78,8 +78,16 @@ class Connection:
                 raise LaunchFailed(f"The scheduler of {self._name} has not answered for {READY:g} s.", "Try again.")
             pause(seconds)
             seconds = min(seconds * 1.2, 0.5)
-        self._client = Client(self.address, security=self.security, set_as_default=False, name="skylift")
-        _refuse_differences(self._client.get_versions())
+        _refuse_differences(self._following_client().get_versions())
+
+    def _following_client(self) -> Client:
+        """The scheduler lives as long as it hears this client. Raises OSError when the line is down."""
+        if self._client is None or self._client.status != "running":
+            if not self._answers():
+                raise ConnectionError(f"the scheduler of {self._name} does not answer")
+            follow: Any = _Follower
+            self._client = follow(self.address, security=self.security, set_as_default=False, name="skylift")
+        return self._client
 
     def _answers(self) -> bool:
         """Whether a scheduler of this cluster's own authority is at the other end of the tunnel."""
@@ -107,31 +115,31 @@ class Connection:
         return self._following.result()
 
     def workers(self) -> list[SeenWorker]:
-        assert self._client is not None
-        busy = self._client.processing()
-        info = self._client.scheduler_info(n_workers=-1)["workers"]
+        client = self._following_client()
+        busy = client.processing()
+        info = client.scheduler_info(n_workers=-1)["workers"]
         return [SeenWorker(str(each["name"]), address, bool(busy.get(address))) for address, each in info.items()]
 
     def target(self) -> int:
         """How many workers the work that there is could use, as Dask estimates it."""
-        assert self._client is not None
-        scheduler: Any = self._client.scheduler
-        return int(self._client.sync(scheduler.adaptive_target))
+        client = self._following_client()
+        scheduler: Any = client.scheduler
+        return int(client.sync(scheduler.adaptive_target))
 
     def retire(self, workers: list[SeenWorker]) -> set[str]:
         """Have what only these have copied to others. The names of those that nobody needs any more: where there is no
         room for the copies, a worker stays."""
-        assert self._client is not None
         addresses = [each.address for each in workers]
-        retired: Any = self._client.retire_workers(workers=addresses, close_workers=False, remove=True)
+        client = self._following_client()
+        retired: Any = client.retire_workers(workers=addresses, close_workers=False, remove=True)
         return {each.name for each in workers if each.address in retired}
 
     def close(self) -> None:
         """End the scheduler, which ends its workers: sooner than their servers' supervisors look for a request."""
         if self._client is not None:
-            # First: a client that loses its scheduler is loud.
-            self._client.close(timeout=_ENDING)
-            # The scheduler may be gone, or end before it has answered.
+            # Where the scheduler is gone, or ends before it has answered, there is nothing to tell it.
+            with suppress(OSError, TimeoutError):
+                self._client.close(timeout=_ENDING)
             with suppress(OSError, TimeoutError):
                 Background(Once(self._terminate())).result()
 
@@ -141,6 +149,14 @@ class Connection:
             await asyncio.wait_for(scheduler.terminate(), _ENDING)
         finally:
             await scheduler.close_rpc()
+
+
+class _Follower(Client):
+    """Ends when its line does, where Dask's own would try to get it back, and be loud about it. Another one takes its
+    place when the scheduler answers again."""
+
+    async def _reconnect(self) -> None:
+        await self._close()
 
 
 class _Quiet(Watcher):
