@@ -52,6 +52,7 @@ COMMANDS = {
     "console": "console",
     "setup": "setup",
     "doctor": "doctor",
+    "cluster": "cluster",
     "cloud": "cloud",
 }
 """Each command and its file, in the order of the help."""

@@ -109,6 +109,8 @@ def test_a_state_directory_where_none_can_be(
         ["cancel", "x"],
         ["rm", "x"],
         ["sweep"],
+        ["cluster", "ls"],
+        ["cluster", "down", "x"],
     ],
 )
 def test_nobody_starts_a_cloud_by_looking(

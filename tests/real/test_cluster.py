@@ -118,7 +118,7 @@ def left_of(cloud: RealCloud, cluster: str) -> list[str]:
 
 
 COMPUTE = """
-import json, socket, sys, time
+import json, os, socket, subprocess, sys, time
 import skylift
 import skylift.python.cluster.size
 from distributed import Client
@@ -138,6 +138,10 @@ with skylift.Cluster(servers=2, name="crew") as cluster:
     client.wait_for_workers(2)
     there = client.run(lambda: (socket.gethostname(), sys.version_info[:2]))
     tell([sum(client.gather(client.map(cube, range(100)))), sorted(there.values())])
+    # Another program finds the cluster by its environment.
+    program = "from distributed import Client; print(Client().submit(sum, [1, 2]).result())"
+    environ = {**os.environ, **cluster.environ("certificates")}
+    tell(subprocess.check_output([sys.executable, "-c", program], env=environ, text=True))
     # A worker's server is lost in the middle of its work, and what it had computed with it.
     numbers = client.map(slow, range(24))
     numbers[0].result()
@@ -159,6 +163,9 @@ def test_a_cluster(cloud: RealCloud, run: Any) -> None:
     assert total == sum(number**3 for number in range(100))
     assert first != second
     assert ".".join(map(str, version)) == SERVERS_PYTHON
+    assert program.says() == "3\n"
+    (listed,) = json.loads(cloud.skylift("cluster", "ls", "--json").stdout)
+    assert (listed["name"], listed["scheduler"], listed["workers"]) == ("crew", True, 2)
     assert program.says() == "working"
     worker = [{"Name": "tag:skylift:job", "Values": ["crew-w1"]}]
     (found,) = cloud.ec2.describe_instances(Filters=worker)["Reservations"]
@@ -170,6 +177,88 @@ def test_a_cluster(cloud: RealCloud, run: Any) -> None:
     assert code == 0, words
     assert "Traceback" not in words
     assert left_of(cloud, "crew") == []
+
+
+@pytest.mark.heavy
+def test_a_cluster_for_the_shell(cloud: RealCloud, python: Path, folder: Path) -> None:
+    def skylift(*words: str) -> str:
+        done = subprocess.run(
+            [python, "-m", "skylift.cli.main", "cluster", *words],
+            cwd=folder,
+            env=cloud.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    words = [python, "-m", "skylift.cli.main", "cluster", "up", "--name", "shell", "-s", "0..1"]
+    up = subprocess.Popen(words, cwd=folder, env=cloud.environment, stderr=subprocess.PIPE, text=True)
+    cloud.watch(up.pid)
+    assert up.stderr is not None
+    assert "is up after" in up.stderr.readline()
+    program = (
+        "from distributed import Client; c = Client(); c.wait_for_workers(2); print(c.submit(sum, [1, 2]).result())"
+    )
+    script = f'eval "$1"; exec "$0" -c "{program}"'
+    skylift("scale", "shell", "2")
+    done = subprocess.run(
+        ["sh", "-c", script, python, skylift("env", "shell")], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "3\n"
+    assert skylift("down", "shell") == "shell: removed\n"
+    assert up.wait() == 0
+    assert up.stderr.read().endswith("The cluster shell has ended.\n")
+    assert left_of(cloud, "shell") == []
+
+
+@pytest.mark.heavy
+def test_a_spot_worker_hands_over_what_it_has_at_a_notice(cloud: RealCloud, run: Any) -> None:
+    program = run(SPOT)
+    assert program.says() == 20
+    spot = [
+        {"Name": "tag:skylift:job", "Values": ["market-w1"]},
+        {"Name": "instance-state-name", "Values": ["running"]},
+    ]
+    (found,) = cloud.ec2.describe_instances(Filters=spot)["Reservations"]
+    cloud.skylift("cloud", "interrupt", found["Instances"][0]["InstanceId"])
+    program.go_on()
+    assert program.says() == [list(range(20)), []], "nothing is computed again"
+    code, words = program.end()
+    assert code == 0, words
+    assert left_of(cloud, "market") == []
+
+
+SPOT = """
+import json, os, sys, time
+import skylift
+from distributed import Client, wait
+
+def once(number):
+    # In the files of the one worker that computes it.
+    path = f"/tmp/computed-{number}"
+    assert not os.path.exists(path)
+    open(path, "w").close()
+    return number
+
+def computed():
+    return sorted(name for name in os.listdir("/tmp") if name.startswith("computed-"))
+
+with skylift.Cluster(servers=2, name="market", spot=True) as cluster:
+    client = Client(cluster)
+    client.wait_for_workers(2)
+    numbers = client.map(once, range(20))
+    wait(numbers)
+    before = client.run(computed)
+    print(len(sum(before.values(), [])), flush=True)
+    sys.stdin.readline()
+    while "market-w1" in {each["name"] for each in client.scheduler_info(n_workers=-1)["workers"].values()}:
+        time.sleep(0.05)
+    found = client.gather(numbers)
+    after = client.run(computed)
+    again = [name for worker, names in after.items() for name in names if name not in before.get(worker, [])]
+    print(json.dumps([found, again]), flush=True)
+"""
 
 
 KILLED = """

@@ -10,16 +10,19 @@ job. So the clients' connection is the lease: it is what the servers work for, a
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from skylift.python.cluster.client_files import write_client_files
 from skylift.python.cluster.guardian import Guardian
 from skylift.python.cluster.server import SCHEDULER_PORT, plan_servers, private_address, start_server
 from skylift.python.cluster.size import Servers, Size, read_limits
@@ -65,7 +68,7 @@ class Cluster:
         self._connection: Connection | None = None
         self._guardian: Guardian | None = None
         self.name = options.pop("name", None) or f"dask-{secrets.token_hex(2)}"
-        with called("skylift.Cluster()"):
+        with self._wording():
             self._size = Size(read_limits(servers))
             _check_dask()
             self._plans = plan_servers(self.name, options)
@@ -86,6 +89,9 @@ class Cluster:
             self.close()
             raise
         threading.Thread(target=self._follow_work, name="skylift-cluster-size", daemon=True).start()
+
+    _wording: Callable[[], AbstractContextManager[None]] = staticmethod(lambda: called("skylift.Cluster()"))
+    """Errors of what was asked for name the options as the caller has them."""
 
     # Its start.
 
@@ -136,7 +142,20 @@ class Cluster:
     def status(self) -> Any:
         from distributed.core import Status  # noqa: PLC0415 (an extra)
 
-        return Status.closed if self._over.is_set() else Status.running
+        return Status.closed if self.ended else Status.running
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has been closed, or its scheduler has ended."""
+        return self._over.is_set() or self._connected.ended
+
+    def environ(self, folder: str | os.PathLike[str]) -> dict[str, str]:
+        """Variables with which another program's `Client()` finds this cluster. The certificates that it needs are
+        written into the folder; whoever can read them can run code on the cluster."""
+        return {
+            "DASK_SCHEDULER_ADDRESS": self.scheduler_address,
+            **write_client_files(Path(folder), self._identities["client"]),
+        }
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Dask's client waits for a cluster's start. This one has started."""
@@ -155,7 +174,7 @@ class Cluster:
         once. Workers that are too many go when they have nothing to do."""
         if self._over.is_set():
             raise RunError(f"The cluster {self.name} is closed.")
-        with called("Cluster.scale()"):
+        with self._wording():
             self._size.limits = read_limits(servers)
         self._workers.forgive()
 

@@ -32,7 +32,7 @@ ALONE = 60
 _NODE = Path(__file__).parents[2] / "runner/dask/node.py"
 _SENT = ".skylift-node.py"
 _FOR_ALL = ("on", "image", "arch", "max_time", "ssh_from", "subnet", "security_group", "env", "in_", "trust_project")
-_FOR_WORKERS = (*_FOR_ALL, "type", "cpu", "memory", "gpu", "spot", "max_price", "or_on_demand")
+FOR_WORKERS = (*_FOR_ALL, "type", "cpu", "memory", "gpu", "spot", "max_price", "or_on_demand")
 _PRIVATE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 
 
@@ -47,14 +47,14 @@ class ServerPlans:
 
 def plan_servers(name: str, options: RunOptions) -> ServerPlans:
     """Raises UsageError for what cannot be."""
-    unknown = sorted(set(options) - set(_FOR_WORKERS))
+    unknown = sorted(set(options) - set(FOR_WORKERS))
     if unknown:
-        raise UsageError(f"{unknown[0]}= is not for a cluster.", f"There are: {', '.join(sorted(_FOR_WORKERS))}.")
+        raise UsageError(f"{unknown[0]}= is not for a cluster.", f"There are: {', '.join(sorted(FOR_WORKERS))}.")
     if NAME_FORM.fullmatch(worker_name(name, MOST * 100)) is None:
         raise UsageError(f"name={name!r} cannot be used.", "Lower-case letters, digits and `-`, at most 33 of them.")
     given: Mapping[str, Any] = options
     scheduler, settings = _plan(name, {each: given[each] for each in _FOR_ALL if each in given})
-    worker, _ = _plan(worker_name(name, 1), {each: given[each] for each in _FOR_WORKERS if each in given})
+    worker, _ = _plan(worker_name(name, 1), {each: given[each] for each in FOR_WORKERS if each in given})
     return ServerPlans(scheduler, worker, settings)
 
 

@@ -1,4 +1,4 @@
-"""A cluster's end: its servers, their jobs and roles, and its security group. See python/cluster for its beginning."""
+"""Clusters that are there, and their end: servers, jobs and roles, and the security group. See also python/cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from skylift.runner.errors import JobNotFound, RecordDamaged, SkyliftError
 from skylift.runner.job.record import Prefix
@@ -20,6 +21,28 @@ _AT_ONCE = 8
 
 def worker_name(cluster: str, number: int) -> str:
     return f"{cluster}-w{number}"
+
+
+@dataclass(frozen=True)
+class FoundCluster:
+    """`made` is in seconds since the epoch; `scheduler` is whether the scheduler has a server, `workers` how many
+    workers have one."""
+
+    name: str
+    group: str
+    made: float
+    scheduler: bool
+    workers: int
+
+
+def clusters(account: Account) -> list[FoundCluster]:
+    """All that have a security group, the newest first."""
+    servers = live_servers(account.api)
+    found = []
+    for group, (name, made) in job_groups(account.api).items():
+        jobs = [each.job for each in servers if group in each.groups]
+        found.append(FoundCluster(name, group, made, name in jobs, len({*jobs} - {name})))
+    return sorted(found, key=lambda each: -each.made)
 
 
 def members_of(account: Account, name: str, group: str) -> list[str]:

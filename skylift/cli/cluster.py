@@ -1,0 +1,210 @@
+"""`skylift cluster`: a Dask cluster for programs of any kind, for as long as `skylift cluster up` runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from contextlib import nullcontext, suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
+
+import typer
+
+from skylift.cli.options import spell_out
+from skylift.cli.place import On, settings_for, settings_there
+from skylift.cli.say import say, say_json
+from skylift.runner.job.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from skylift.python.cluster.cluster import Cluster
+    from skylift.python.cluster.held import Held
+    from skylift.python.cluster.size import Servers
+
+_OPTIONS = [
+    *("name", "type", "cpu", "memory", "gpu", "arch", "image", "on", "max_time", "spot", "max_price", "or_on_demand"),
+    *("env", "in_", "subnet", "security_group", "ssh_from", "trust_project"),
+]
+_SERVERS = re.compile(r"([0-9]{1,4})(?:\.\.([0-9]{1,4}))?")
+_LOOK_EVERY = 0.5
+
+ServersWord = Annotated[
+    str, typer.Argument(metavar="N|A..B", help="A number of workers, or the least and the most.", show_default=False)
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The cluster's name.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    cluster = typer.Typer(
+        help="Servers for programs that compute on Dask.", no_args_is_help=True, rich_markup_mode=None
+    )
+    for command in (up, scale, env, ls, down):
+        cluster.command()(command)
+    app.add_typer(cluster, name="cluster")
+
+
+def up(
+    program: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- COMMAND]", help="A command that finds the cluster.", show_default=False),
+    ] = None,
+    servers: Annotated[
+        str, typer.Option("--servers", "-s", metavar="N|A..B", help="Workers: a number, or the least and the most.")
+    ] = "1",
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Bring Dask's pages to this machine; they need bokeh in your project.")
+    ] = False,
+    **options: Unpack[RunOptions],
+) -> None:
+    """Start a Dask cluster of servers with the project of this folder, and keep it until Ctrl-C.
+
+    With a COMMAND the cluster is there for as long as the command runs: skylift cluster up -s 0..8 -- python train.py
+    In it, `distributed.Client()` finds the cluster. The exit code is the command's.
+    """
+    from skylift.python.cluster.held import hold
+
+    limits = _read_servers(servers)
+    settings_for(options.get("on"))
+    _end_as_by_ctrl_c()
+    started = time.monotonic()
+    with _make(limits, dashboard, options) as cluster, hold(cluster) as held:
+        say(f"The cluster {cluster.name} is up after {time.monotonic() - started:.0f} s.", to_stderr=True)
+        if cluster.dashboard_link:
+            say(f"Dask's pages: {cluster.dashboard_link}", to_stderr=True)
+        if program:
+            raise typer.Exit(_run(program, held.environ))
+        say(f'Elsewhere: eval "$(skylift cluster env {cluster.name})"; Ctrl-C ends the cluster.', to_stderr=True)
+        with suppress(KeyboardInterrupt):
+            _stay(cluster, held)
+    say(f"The cluster {cluster.name} has ended.", to_stderr=True)
+
+
+def _stay(cluster: Cluster, held: Held) -> None:
+    while not cluster.ended:
+        threading.Event().wait(_LOOK_EVERY)
+        wanted = held.wanted()
+        if wanted is not None:
+            cluster.scale(wanted)
+
+
+def _make(limits: Servers, dashboard: bool, options: Any) -> Cluster:
+    from skylift.python.cluster.cluster import Cluster
+
+    class Ours(Cluster):
+        _wording = staticmethod(nullcontext[None])
+
+    given: Any = {name: value for name, value in options.items() if value not in (None, False, [])}
+    return Ours(limits, dashboard=dashboard, **given)
+
+
+def _end_as_by_ctrl_c() -> None:
+    """A terminal that is closed, or `kill`, ends the cluster as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+
+
+def _run(command: list[str], environ: dict[str, str]) -> int:
+    from skylift.runner.errors import UsageError
+
+    try:
+        process = subprocess.Popen(command, env={**os.environ, **environ})
+    except OSError as error:
+        raise UsageError(f"{command[0]} cannot be started: {error.strerror}.") from None
+    while True:
+        # Ctrl-C is the command's, which has it from the terminal.
+        with suppress(KeyboardInterrupt):
+            code = process.wait()
+            return code if code >= 0 else 128 - code
+
+
+def scale(name: Name, servers: ServersWord) -> None:
+    """Have another number of workers from now on, in a cluster that `skylift cluster up` keeps on this machine."""
+    from skylift.python.cluster.held import find_held
+
+    find_held(name).want(_read_servers(servers))
+    say(f"{name}: {servers}")
+
+
+def env(name: Name) -> None:
+    """Print the variables with which programs of this machine find a cluster, for `eval`."""
+    from skylift.python.cluster.held import find_held
+
+    for variable, value in find_held(name).environ.items():
+        say(f"export {variable}={shlex.quote(value)}")
+
+
+def ls(
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    on: On = None,
+) -> None:
+    """List clusters, whoever keeps them."""
+    from skylift.cli.table import Column, show_table
+    from skylift.runner.jobs.cluster import clusters
+    from skylift.runner.remote.account import open_account
+    from skylift.runner.text.duration import spell_duration
+
+    found = clusters(open_account(settings_there(on)))
+    if as_json:
+        say_json([asdict(each) for each in found])
+    elif not found:
+        say("There is no cluster.", to_stderr=True)
+    else:
+        rows = [
+            (each.name, "up" if each.scheduler else "ended", str(each.workers), spell_duration(time.time() - each.made))
+            for each in found
+        ]
+        show_table([Column("NAME"), Column("STATE"), Column("WORKERS", right=True), Column("AGE", right=True)], rows)
+
+
+def down(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Clusters, as `skylift cluster ls` shows them.")
+    ],
+    on: On = None,
+) -> None:
+    """End clusters, whoever keeps them: their servers, roles, records and security groups."""
+    from skylift.cli.say import say_trouble
+    from skylift.runner.errors import UsageError
+    from skylift.runner.jobs.cluster import TakeDown, clusters, members_of
+    from skylift.runner.remote.account import open_account
+
+    account = open_account(settings_there(on))
+    there = {each.name: each for each in clusters(account)}
+    for name in names:
+        if name not in there:
+            raise UsageError(f"There is no cluster {name!r}.", "Those that are there: skylift cluster ls")
+    left = False
+    for name in dict.fromkeys(names):
+        troubles: list[str] = []
+        group = there[name].group
+        TakeDown(account, troubles.append).whole(name, group, members_of(account, name, group))
+        for each in troubles:
+            say_trouble(each)
+        say(f"{name}: {'not all of it is removed' if troubles else 'removed'}")
+        left = left or bool(troubles)
+    raise typer.Exit(125 if left else 0)
+
+
+def _read_servers(text: str) -> Servers:
+    from skylift.python.cluster.size import read_limits
+    from skylift.runner.errors import UsageError
+
+    found = _SERVERS.fullmatch(text)
+    try:
+        if found is None:
+            raise UsageError("")
+        least, most = int(found[1]), int(found[2] or found[1])
+        read_limits((least, most))
+    except UsageError:
+        raise UsageError(
+            f"{text!r} is not a number of servers.",
+            "It is a number, or the least and the most, like 0..8; 100 at most.",
+        ) from None
+    return least, most
+
+
+spell_out(up, _OPTIONS)

@@ -1,0 +1,78 @@
+"""`skylift cluster`: what is refused, and how one process keeps a cluster that others find."""
+
+from __future__ import annotations
+
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skylift.cli.main import perform
+from skylift.python.cluster.client_files import write_client_files
+from skylift.python.cluster.held import Held, find_held, hold
+from skylift.runner.dask.authority import issue
+from skylift.runner.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SKYLIFT_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+class Made:
+    """As much of a cluster as its keeper needs."""
+
+    name = "one"
+
+    def environ(self, folder: Path) -> dict[str, str]:
+        identity = issue(self.name, ("client",), time.time(), time.time() + 60)["client"]
+        return {"DASK_SCHEDULER_ADDRESS": "tls://127.0.0.1:1", **write_client_files(folder, identity)}
+
+
+MADE: Any = Made()
+
+
+@pytest.mark.parametrize("servers", ["", "x", "-1", "0", "3..2", "0..0", "1..101", "1...2", "1,2", "1..", "٣", "1\n"])
+def test_a_number_of_servers_that_is_none(servers: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert perform(["cluster", "up", f"--servers={servers}"]) == 2
+    assert "is not a number of servers." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["one", "../one", "One", "", "a" * 80])
+@pytest.mark.parametrize("words", [("scale", "3"), ("env",)])
+def test_a_cluster_that_nobody_keeps(name: str, words: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
+    assert perform(["cluster", words[0], name, *words[1:]]) == 2
+    assert "is kept on this machine." in capfd.readouterr().err
+
+
+def test_a_kept_cluster_is_found(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with hold(MADE) as held:
+        assert perform(["cluster", "env", "one"]) == 0
+        lines = capfd.readouterr().out.splitlines()
+        assert lines[0] == "export DASK_SCHEDULER_ADDRESS=tls://127.0.0.1:1"
+        keys = {stat.S_IMODE(each.stat().st_mode) for each in (home / "clusters/one").glob("*.pem")}
+        assert keys == {0o600}
+        assert stat.S_IMODE((home / "clusters/one").stat().st_mode) == 0o700
+        assert held.wanted() is None
+        assert perform(["cluster", "scale", "one", "0..8"]) == 0
+        assert held.wanted() == (0, 8)
+        assert held.wanted() is None, "it is asked for once"
+        with pytest.raises(UsageError, match="is kept on this machine"), hold(MADE):
+            pass
+        assert find_held("one").environ == held.environ, "who was refused took nothing with him"
+    with pytest.raises(UsageError):
+        find_held("one")
+    assert list((home / "clusters").iterdir()) == []
+
+
+def test_a_keeper_that_was_killed_keeps_nothing(home: Path) -> None:
+    """Its files are there, and nobody has the lock."""
+    Held("one").keep(MADE).close()
+    Held("one").want(3)
+    with pytest.raises(UsageError, match="is kept on this machine"):
+        find_held("one")
+    with hold(MADE) as held:
+        assert held.wanted() is None, "that was for another cluster of the name"
