@@ -35,7 +35,6 @@ COMMANDS = {
     "run": "run",
     "map": "map",
     "map-results": "map",
-    "schedule": "schedule",
     "types": "types",
     "price": "price",
     "ps": "ps",
@@ -52,6 +51,7 @@ COMMANDS = {
     "console": "console",
     "setup": "setup",
     "doctor": "doctor",
+    "schedule": "schedule",
     "cluster": "cluster",
     "cloud": "cloud",
 }
