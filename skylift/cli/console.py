@@ -55,7 +55,7 @@ def console(
     listener = listen(place)
     link = f"{place.origin}/enter?token={Entry(place.key).make_token()}"
     say(link)
-    if browser:
+    if browser and _has_screen():
         webbrowser.open(link)
     if listener is None:
         say("The console is up already; this is another link to it.", to_stderr=True)
@@ -64,6 +64,11 @@ def console(
     from skylift.console.main import serve
 
     serve(place, listener, find_settings)
+
+
+def _has_screen() -> bool:
+    """Without one, a browser for terminals would take this terminal."""
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME"))
 
 
 def _settings(on: str | None, region: str | None) -> Settings:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -50,3 +52,8 @@ class Tab:
         self.page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("websocket", lambda socket: self.asked.append(socket.url))
+
+    def picture(self, name: str) -> None:
+        """Keep what is seen, where SKYLIFT_PICTURES says so: docs/console.md has the pictures of this walk."""
+        if folder := os.environ.get("SKYLIFT_PICTURES"):
+            self.page.screenshot(path=Path(folder) / f"{name}.png")

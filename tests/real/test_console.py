@@ -138,9 +138,15 @@ def test_a_key_is_made_and_an_instance_launched_with_it(tab: Tab, cloud: RealClo
     page.get_by_label("Key pair", exact=True).select_option("of the page")
     expect(page.locator(".summary code")).to_contain_text("--instance-type t3.small --count 1 --key-name 'of the page'")
     expect(page.get_by_label("Type", exact=True)).to_have_value("t3.small")
+    tab.picture("launch")
     page.get_by_role("button", name="Launch", exact=True).click()
     expect(page).to_have_url(re.compile("/instances/i-"))
     expect(page.locator(".state").first).to_have_text("running")
+    page.get_by_role("link", name="Instances").click()
+    page.get_by_label("Filter", exact=True).fill("from the page")
+    expect(page.locator(".ag-center-cols-container .ag-row")).to_have_count(1)
+    tab.picture("instances")
+    page.locator(".ag-row").get_by_role("link").click()
     page.get_by_role("button", name="Terminate").click()
     expect(question).to_contain_text("is deleted with it")
     question.get_by_role("button", name="Terminate", exact=True).click()
@@ -154,6 +160,7 @@ def test_a_vpc_is_a_map(tab: Tab, cloud: RealCloud) -> None:
     way_out = page.locator(".map-node", has_text="internet gateway")
     way_out.hover()
     expect(page.locator(f"[data-node='{cloud.vpc}']")).to_have_class(re.compile("lit"))
+    tab.picture("vpc")
 
 
 def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, server: Server) -> None:
@@ -165,6 +172,7 @@ def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, s
     expect(screen).to_contain_text("ec2-user@")
     page.keyboard.type("echo $((6 * 7))-$LANG; kept=yes\n")
     expect(screen).to_contain_text("42-C.UTF-8")
+    tab.picture("connect")
     page.reload()
     expect(screen).to_contain_text("42-C.UTF-8")
     page.keyboard.type("echo still-$kept\n")
@@ -182,6 +190,7 @@ def test_a_job_is_watched_and_its_result_downloaded(tab: Tab, cloud: RealCloud, 
     expect(row.locator(".state")).to_have_text("succeeded")
     row.get_by_role("link", name="shown").click()
     expect(page.locator(".xterm-rows")).to_contain_text("größer <b>than</b>")
+    tab.picture("job")
     page.get_by_role("tab", name="Results").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
