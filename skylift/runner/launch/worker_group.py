@@ -161,7 +161,8 @@ async def make_workers(checked: Checked, provisioned: Provisioned, undo: Undo, c
         network = replace(network, groups=(*network.groups, security))
         worker = await undo.make(partial(_make_role, checked), lambda _: role.remove_role(api, role.worker_of(name)))
         await in_thread(_send_keys, checked, now)
-        request = fleet.template_request(job, network, provisioned.key, worker, checked.image, _boot_script(checked))
+        # Servers may be started later, when an image with the environment is gone.
+        request = fleet.template_request(job, network, provisioned.key, worker, checked.base, _boot_script(checked))
         template = await undo.make(
             partial(fleet.make_template, api, template_request(request, name)),
             lambda _: fleet.remove_template(api, name),
