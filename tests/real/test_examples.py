@@ -83,6 +83,20 @@ def test_a_folder_is_summed_up_by_file_and_then_by_all(cloud: RealCloud, example
     assert [line.split() for line in output.splitlines()] == expected
 
 
+def test_seeds_give_the_digits_that_one_machine_gives(cloud: RealCloud, examples: Path) -> None:
+    folder = examples / "examples/montecarlo"
+    (command,) = told("montecarlo", "skylift")
+    (combine,) = told("montecarlo", "python")
+    run(cloud, folder, command)
+    for seed in range(1, 11):
+        here = folder / f"here/{seed}"
+        here.mkdir(parents=True)
+        assert python(cloud, here, f"{folder}/option.py {seed}", cloud.environment).returncode == 0
+    there = python(cloud, folder, combine, cloud.environment).stdout
+    assert there.endswith("by 200000 paths of 10 seeds\n")
+    assert python(cloud, folder, "combine.py here", cloud.environment).stdout == there
+
+
 def test_jobs_at_the_same_time_from_python(cloud: RealCloud, examples: Path) -> None:
     (command,) = told("api", "python")
     done = python(cloud, examples, command, cloud.environment)
