@@ -25,13 +25,13 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 number, bucket = int(sys.argv[1]), sys.argv[2]
 IMDS = "http://169.254.169.254/latest/"
-time.sleep(1.5)
+time.sleep(1.2)
 if number >= 8 and not os.path.exists("/tmp/killed"):
     open("/tmp/killed", "w").close()
     if subprocess.run(["sudo", "pkill", "-9", "-f", "[m]ap.main import"]).returncode == 0:
         time.sleep(600)
 can = []
-if number in (0, 29):
+if number in (0, 23):
     session, found = Session(), urllib.request
     token = found.Request(IMDS + "api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
     header = {"X-aws-ec2-metadata-token": found.urlopen(token).read().decode()}
@@ -48,7 +48,7 @@ print(number, *can)
 
 def test_each_input_has_one_outcome_whatever_happens_to_servers(cloud: RealCloud, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(PROGRAM)
-    inputs = tuple(MapInput(number, str(number), str(number)) for number in range(30))
+    inputs = tuple(MapInput(number, str(number), str(number)) for number in range(24))
     bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
     spec = MapSpec(("python", "job.py"), True, ("{}", bucket), inputs, batch=1, servers=3)
     mapped = Mapped(cloud, tmp_path, "several", spec, {})
@@ -57,11 +57,11 @@ def test_each_input_has_one_outcome_whatever_happens_to_servers(cloud: RealCloud
     cloud.client("ec2").terminate_instances(InstanceIds=[first])
     assert cloud.skylift("wait", "several", check=False).returncode == 0
     log = mapped.log()
-    assert log.ended == MapEnd("All 30 inputs have succeeded.")
+    assert log.ended == MapEnd("All 24 inputs have succeeded.")
     assert log.epoch == 2, "the coordinator has had a successor"
-    assert sorted(log.outcomes) == list(range(30))
-    assert [each.stdout.content for _, each in sorted(log.outcomes.items())] == [b"%d\n" % one for one in range(30)]
-    assert len({each.server for each in log.outcomes.values()}) >= 3
+    assert sorted(log.outcomes) == list(range(24))
+    assert [each.stdout.content for _, each in sorted(log.outcomes.items())] == [b"%d\n" % one for one in range(24)]
+    assert len({each.server for each in log.outcomes.values()}) >= 2
     # The client has left long ago: the servers have ended by themselves, and the group with them.
     scaling = cloud.client("autoscaling")
     until(lambda: not scaling.describe_auto_scaling_groups()["AutoScalingGroups"])

@@ -187,6 +187,7 @@ TYPES: dict[str, tuple[Any, ...]] = {
 MAP_OPTIONS = (
     *("module", "python", "env", "name", "trust_project", "in_", "out"),
     *("type", "cpu", "memory", "arch", "gpu", "image", "on"),
+    *("spot", "max_price", "or_on_demand"),
     *("retries", "max_time", "max_cost", "private", "ssh_from", "subnet", "security_group"),
 )
 """Those that a map has, too: of each input, or of the map as a whole."""

@@ -71,7 +71,8 @@ def coordinate(told: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     address = Metadata(told["imds"]).get("/latest/meta-data/local-ipv4").strip()
     pool = ClusterPool(*here, address, told["dask"])
     group = WorkerGroup(aws, told["group"])
-    with Scaling(group, pool, prefix, spec, told["dask"]["worker"], Path.home() / "known-servers") as scaling:
+    known, key, keeps = Path.home() / "known-servers", told["dask"]["worker"], bool(told.get("keeps"))
+    with Scaling(group, pool, prefix, spec, key, known, keeps=keeps) as scaling:
         return _see_through(spec, log, pool, prefix, scaling)
 
 

@@ -73,7 +73,7 @@ class Work(Protocol):
 class Scaling:
     """`follow` begins. At the end of the `with` block the group is deleted with all its servers. `known` is a file with
     the servers that have had a key: a successor of this process gives none to them, because the programs that run there
-    could read it."""
+    could read it. With `keeps`, a coordinator that is stopped leaves the group to its successor on another server."""
 
     def __init__(
         self,
@@ -84,6 +84,8 @@ class Scaling:
         key: dict[str, str],
         known: Path,
         say: Callable[[str], None] | None = None,
+        *,
+        keeps: bool = False,
     ) -> None:
         self._group, self._takers, self._prefix, self._known_file = group, takers, prefix, known
         self._most, self._per_server = spec.servers - 1, spec.per_server
@@ -93,7 +95,8 @@ class Scaling:
         self._known = set(known.read_text().split()) if not self._first else set()
         self._registered: set[str] = set()
         self._failures, self._complained = 0, -math.inf
-        self._over = threading.Event()
+        self._over, self._keeps = threading.Event(), keeps
+        self._work: Work | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Scaling:
@@ -103,15 +106,17 @@ class Scaling:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        try:
-            self._group.delete()
-        except (Unreachable, Refused) as refusal:
-            # The server's own process tries it again.
-            self._say(f"The other servers could not be ended yet: {refusal}")
+        if not self._keeps or self._work is None or not self._work.left:
+            # Where this fails, the server's own process tries it again.
+            try:
+                self._group.delete()
+            except (Unreachable, Refused) as refusal:
+                self._say(f"The other servers could not be ended yet: {refusal}")
         if self._thread is not None:
             self._thread.join(2)
 
     def follow(self, work: Coordinator | Work) -> None:
+        self._work = work
         self._thread = threading.Thread(target=self._follow, args=(work,), name="servers", daemon=True)
         self._thread.start()
 

@@ -155,7 +155,11 @@ class MapServer:
         if self._options.group:
             prefix = self._place.prefix
             found = patiently(SECRETS, lambda: prefix.get(SECRETS), float("inf"))
-            self._secrets = {"group": self._options.group, "dask": json.loads(found or b"{}")}
+            self._secrets = {
+                "group": self._options.group,
+                "keeps": bool(self._options.keeps),
+                "dask": json.loads(found or b"{}"),
+            }
             if not self._options.keeps:
                 patiently(SECRETS, lambda: prefix.delete(SECRETS), float("inf"))
         return True

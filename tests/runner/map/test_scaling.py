@@ -87,11 +87,11 @@ class Case:
         self.group, self.takers, self.bucket, self.said = Servers(), Takers(), Bucket(), list[str]()
         self.folder, self.servers = folder, servers
 
-    def scaling(self) -> Scaling:
+    def scaling(self, *, keeps: bool = False) -> Scaling:
         spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), servers=self.servers)
         key, known = {"ca": "CA", "cert": "C", "key": "K"}, self.folder / "known"
         prefix = cast(Prefix, self.bucket)
-        return Scaling(self.group, self.takers, prefix, spec, key, known, self.said.append)
+        return Scaling(self.group, self.takers, prefix, spec, key, known, self.said.append, keeps=keeps)
 
 
 @pytest.fixture
@@ -199,7 +199,9 @@ def test_too_few_servers_are_told_of_once_and_the_map_goes_on(case: Case) -> Non
     assert case.group.desired == 0, "what has not come need not come any more"
 
 
-def test_at_the_end_the_group_is_deleted(case: Case) -> None:
-    with case.scaling() as scaling:
-        scaling.follow(Work(left=100))
-    assert case.group.deleted
+@pytest.mark.parametrize(("left", "keeps", "deleted"), [(100, False, True), (0, True, True), (100, True, False)])
+def test_at_the_end_the_group_is_deleted(case: Case, left: int, *, keeps: bool, deleted: bool) -> None:
+    """Unless a coordinator on another server goes on with it."""
+    with case.scaling(keeps=keeps) as scaling:
+        scaling.follow(Work(left=left))
+    assert case.group.deleted == deleted

@@ -1,0 +1,105 @@
+"""The other servers of a map: exactly what is asked of Auto Scaling, and what they and the coordinator may do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skylift.runner.job.job import Job, Program, Spot
+from skylift.runner.launch import fleet
+from skylift.runner.launch.key import KeyPair
+from skylift.runner.launch.network import Network
+from skylift.runner.launch.role import JobRole, boundary_policy
+from skylift.runner.launch.worker_group import (
+    coordinator_statements,
+    group_request,
+    template_request,
+    worker_policy,
+)
+from skylift.runner.plan.plan_job import Order, plan_job
+
+ROLE = JobRole("skylift-x-w", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-x-w")
+KEY = KeyPair("skylift-abc", Path("/nowhere"), "ssh-ed25519 AAAA")
+NETWORK = Network("vpc-1", (("us-east-1a", "subnet-a"), ("us-east-1b", "subnet-b")), ("sg-1", "sg-2"), frozenset())
+TEMPLATE = {"LaunchTemplateId": "lt-1", "Version": "1"}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    (tmp_path / "x.py").touch()
+    return plan_job(Order(Program("script", "x.py"), name="x"), tmp_path, os.environ)
+
+
+def test_a_group_is_made_empty_and_has_the_jobs_tags(job: Job) -> None:
+    found = group_request(job, NETWORK, "lt-1", 7)
+    tags = found.pop("Tags")
+    assert found == {
+        "AutoScalingGroupName": "skylift-x-workers",
+        "MinSize": 0,
+        "MaxSize": 7,
+        "DesiredCapacity": 0,
+        "VPCZoneIdentifier": "subnet-a,subnet-b",
+        "NewInstancesProtectedFromScaleIn": True,
+        "LaunchTemplate": TEMPLATE,
+    }
+    assert ("skylift:job", "x", False) in {(each["Key"], each["Value"], each["PropagateAtLaunch"]) for each in tags}
+
+
+def test_spot_servers_are_of_any_type_that_does_and_of_no_other_kind(job: Job) -> None:
+    spot = replace(job, spot=Spot(0.05, types=("t3.small", "m7i.large")))
+    found = group_request(spot, NETWORK, "lt-1", 7)
+    assert "LaunchTemplate" not in found
+    policy = found["MixedInstancesPolicy"]
+    assert policy["LaunchTemplate"] == {
+        "LaunchTemplateSpecification": TEMPLATE,
+        "Overrides": [{"InstanceType": "t3.small"}, {"InstanceType": "m7i.large"}],
+    }
+    assert policy["InstancesDistribution"] == {
+        "OnDemandBaseCapacity": 0,
+        "OnDemandPercentageAboveBaseCapacity": 0,
+        "SpotAllocationStrategy": "price-capacity-optimized",
+        "SpotMaxPrice": "0.050000",
+    }
+
+
+def test_an_instance_is_marked_as_one_that_only_runs_inputs(job: Job) -> None:
+    plain = fleet.template_request(job, NETWORK, KEY, ROLE, "ami-1", "#!data")
+    found = template_request(plain, "x")
+    assert (plain["LaunchTemplateName"], found["LaunchTemplateName"]) == ("skylift-x", "skylift-x-workers")
+    data = found["LaunchTemplateData"]
+    assert data["NetworkInterfaces"][0]["Groups"] == ["sg-1", "sg-2"]
+    assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
+    marked = {
+        each["ResourceType"]: {tag["Key"] for tag in each["Tags"]} >= {"skylift:worker", "skylift:job"}
+        for each in data["TagSpecifications"]
+    }
+    assert marked == {"instance": True, "volume": False, "network-interface": False}
+
+
+def test_a_server_that_only_runs_inputs_may_do_nothing_to_servers_and_reads_no_secrets() -> None:
+    statements = worker_policy("x", "bucket", ["arn:aws:s3:::bucket/inputs/sha256/1"])["Statement"]
+    assert all(action.startswith("s3:") for each in statements for action in listed(each["Action"]))
+    written = [each["Resource"] for each in statements if "s3:PutObject" in listed(each["Action"])]
+    assert written == ["arn:aws:s3:::bucket/jobs/x/server/map/runs/*"]
+    read = [place for each in statements for place in listed(each["Resource"])]
+    assert not any(place.endswith(("/in/*", "/in/dask.json", "/server/*")) for place in read)
+
+
+def test_the_coordinator_has_its_own_group_and_no_other(job: Job) -> None:
+    own = coordinator_statements("x", "bucket", "123456789012", "eu-west-1")
+    having = own[0]
+    group = "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/skylift-x-workers"
+    assert having["Resource"] == group
+    assert having["Condition"]["StringEquals"] == {"aws:ResourceTag/skylift:job": "x"}
+    allowed = {each["Sid"]: set(listed(each["Action"])) for each in boundary_policy("123456789012")["Statement"]}
+    for sid in ("HaveServers", "SeeServers"):
+        (mine,) = [each for each in own if each["Sid"] == sid]
+        assert set(mine["Action"]) == allowed[sid], "the boundary allows what the role has"
+
+
+def listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
