@@ -76,6 +76,10 @@ def architecture(incomplete: str) -> list[str]:
     return _beginning(("x86_64", "arm64"), incomplete)
 
 
+def overlap(incomplete: str) -> list[str]:
+    return _beginning(("skip", "queue", "allow"), incomplete)
+
+
 def state(incomplete: str) -> list[str]:
     from skylift.runner.job.states import LISTED
 

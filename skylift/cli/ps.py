@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from skylift.runner.jobs.jobs import Listed
 
 _SHOWN = 20
-_STYLES = {"running": "green", "succeeded": "dim", "damaged": "yellow", "stranded": "yellow", "waiting": "yellow"}
+_STYLES = {
+    "running": "green",
+    "succeeded": "dim",
+    "skipped": "yellow",
+    "damaged": "yellow",
+    "stranded": "yellow",
+    "waiting": "yellow",
+}
 _UNDER_WAY = ("starting", "booting", "unpacking", "environment", "uploading", "interrupted")
 
 

@@ -103,22 +103,31 @@ def add(
     timezone: Annotated[
         str, typer.Option("--timezone", metavar="ZONE", help="The time zone of WHEN, like Europe/Berlin.")
     ] = "UTC",
+    overlap: Annotated[
+        str,
+        typer.Option(
+            "--overlap",
+            metavar="skip|queue|allow",
+            help="When a run is due while an earlier one still goes: leave it out, let it wait, or let both go.",
+            autocompletion=complete.overlap,
+        ),
+    ] = "skip",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Make a schedule. What runs is checked and sent now."""
     from skylift.cli.screen import Outlet, make_screen
     from skylift.runner.schedule.making import MakeSchedule, Order
-    from skylift.runner.schedule.recurrence import read_recurrence
+    from skylift.runner.schedule.recurrence import read_overlap, read_recurrence
     from skylift.runner.steps import Clock
     from skylift.runner.text.duration import spell_duration
 
-    recurrence = read_recurrence(when, timezone, datetime.now(UTC))
+    recurrence, policy = read_recurrence(when, timezone, datetime.now(UTC)), read_overlap(overlap)
     job, settings = _plan(words or [], name)
     screen = make_screen(Outlet(1, 2), quiet=as_json, json=as_json)
     for note in (*(f"{each}." for each in job.bundle.notes), *job.notes):
         screen.note(note)
     screen.info(f"Runs of {job.name}: {spell_duration(job.max_time)} each at most ({job.cap}).")
-    order = Order(job, recurrence, "allow", shlex.join(words or []))
+    order = Order(job, recurrence, policy, shlex.join(words or []))
     try:
         made = with_interrupts(MakeSchedule(order, settings, screen, Clock(screen)))
     finally:
@@ -126,7 +135,7 @@ def add(
     if not made:
         raise typer.Exit(130)
     if as_json:
-        say_json({"name": job.name, "when": when, "timezone": timezone}, indent=None)
+        say_json({"name": job.name, "when": when, "timezone": timezone, "overlap": policy}, indent=None)
         return
     say(job.name)
     say(f"Its runs: skylift schedule history {job.name}", to_stderr=True)

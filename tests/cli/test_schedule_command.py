@@ -63,6 +63,8 @@ def refused(*words: str) -> str:
         ([NIGHTLY, "--", "run", "--json", "job.py"], "--json stands before"),
         ([NIGHTLY, "--", "run", "--in", "s3://bucket/x", "job.py"], "reads no inputs from S3"),
         (["nosuch"], "does not say when"),
+        ([NIGHTLY, "--overlap", "never", "--", "run", "job.py"], "is none of skip, queue, allow"),
+        ([NIGHTLY, "--overlap", "\x1b[2J", "--", "run", "job.py"], "is none of skip, queue, allow"),
     ],
 )
 def test_what_is_wrong_is_said_first(words: list[str], message: str) -> None:

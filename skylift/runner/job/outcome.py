@@ -43,16 +43,16 @@ class Missing:
 class Outcome:
     """How a job ended. `exit_code` is skylift's exit code: the program's own, 128+n, or 121 to 125 as documented.
 
-    `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted, environment-failed and
-    broken. `reason` is one sentence. `left_behind` are new files on the server that were not asked for, and
-    `not_written` such files that the server has sent all the same. `missing` are results that are not here, and
-    `changed` results that changed while the server read them. Neither changes the exit code. `seconds` is the job's own
-    time, from when its server had it to the program's end. `watched_seconds` and `steps` (seconds by step name) are the
-    times of the user's own run. The tails are the last 64 KiB of each stream that the run has shown. `home` is the
-    folder with the results, and `choice` why the server has its type, if that was chosen. `market` is how the last
-    server was bought, `spot` or `on-demand`. `booted` is when that server got the job, and `price` what its time costs.
-    `attempts` counts the servers of a spot job. `tries` are the attempts of a program that is started again when it
-    fails (--retries), with what came of each.
+    `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, skipped, rebooted,
+    environment-failed and broken. `reason` is one sentence. `left_behind` are new files on the server that were not
+    asked for, and `not_written` such files that the server has sent all the same. `missing` are results that are not
+    here, and `changed` results that changed while the server read them. Neither changes the exit code. `seconds` is the
+    job's own time, from when its server had it to the program's end. `watched_seconds` and `steps` (seconds by step
+    name) are the times of the user's own run. The tails are the last 64 KiB of each stream that the run has shown.
+    `home` is the folder with the results, and `choice` why the server has its type, if that was chosen. `market` is how
+    the last server was bought, `spot` or `on-demand`. `booted` is when that server got the job, and `price` what its
+    time costs. `attempts` counts the servers of a spot job. `tries` are the attempts of a program that is started again
+    when it fails (--retries), with what came of each.
     """
 
     name: str

@@ -22,6 +22,7 @@ class State(StrEnum):
     TIMED_OUT = "timed-out"
     IDLE = "idle"
     CANCELLED = "cancelled"
+    SKIPPED = "skipped"
     REBOOTED = "rebooted"
     ENVIRONMENT_FAILED = "environment-failed"
     BROKEN = "broken"
@@ -47,6 +48,7 @@ ENDED = (
     State.TIMED_OUT,
     State.IDLE,
     State.CANCELLED,
+    State.SKIPPED,
     State.REBOOTED,
     State.ENVIRONMENT_FAILED,
     State.BROKEN,

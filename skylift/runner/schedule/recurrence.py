@@ -9,6 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from skylift.runner.errors import UsageError
+from skylift.runner.job.record import OVERLAPS, Overlap
 from skylift.runner.text.visible import shown
 
 _AT = re.compile(r"at\(([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\)")
@@ -43,6 +44,14 @@ def read_recurrence(expression: str, timezone: str, now: datetime) -> Recurrence
     if not _RATE.fullmatch(expression):
         _check_cron(expression)
     return Recurrence(expression, timezone)
+
+
+def read_overlap(text: str) -> Overlap:
+    """Raises UsageError."""
+    found = next((each for each in OVERLAPS if each == text), None)
+    if found is None:
+        raise UsageError(f"--overlap {shown(text)} is none of {', '.join(OVERLAPS)}.")
+    return found
 
 
 def _check_cron(expression: str) -> None:

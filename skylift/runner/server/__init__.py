@@ -34,6 +34,9 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     server/files/X          a file whose path cannot be a key, being not UTF-8 or too long: X is the path's SHA-256
     server/manifest.json    those results with sizes and SHA-256, written after the last of them
 
+A schedule has `s3://BUCKET/schedules/NAME/` with a record.json and in/ for all of its runs. A run is a job whose prefix
+has no record.json, and it reads the schedule's. `running.json` there is for --overlap (see turn.py).
+
 Beside it, `s3://BUCKET/inputs/sha256/SHA-256` is what jobs were given, by its content: packs, which hold many files
 each, and large files. The client puts them there, and the record names those that are the job's.
 
@@ -65,6 +68,9 @@ record.json, where what is marked * may be missing:
     retry*                              {"times", "on", "pause"*} of a program that is started again when it fails: how
                                         often at the most, [[LOW, HIGH], ...] exit codes that count (none: all but 0),
                                         and seconds before the first time
+    schedule*                           {"overlap", "lasts", "beat"*} of a schedule's record, which is that of its runs:
+                                        skip, queue or allow; seconds from the first boot until a run's server turns
+                                        off; and seconds between signs of life of the run that has the turn (turn.py)
     map*                                {"tools"} of a map, whose program is our own (map_server.py) and has more in the
                                         prefix (runner/map/__init__.py): where Dask comes from (tool_environment.py)
     keep, instance_type                 seconds that the server stays after the end, and its type
@@ -76,7 +82,7 @@ status.json:
     job, attempt, instance, updated     times are like 2026-01-31T12:00:00.000Z
     state, final                        booting, unpacking, environment, running, uploading, and interrupted, until a
                                         next server of a spot job is booting; then, with final true:
-                                        succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted,
+                                        succeeded, failed, out-of-memory, timed-out, idle, cancelled, skipped, rebooted,
                                         environment-failed, broken
     instance_type, market               of a spot job: what this server is, and whether it is spot or on-demand
     booted, started, ended, program_seconds, pid

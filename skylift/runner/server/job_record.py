@@ -33,6 +33,15 @@ class RetryPlan(NamedTuple):
         return cls(found["times"], [(low, high) for low, high in found["on"]], float(found.get("pause", PAUSE)))
 
 
+class SchedulePlan(NamedTuple):
+    """Of a schedule's run: `overlap` is skip, queue or allow; its server turns off `lasts` seconds after its first
+    boot."""
+
+    overlap: str
+    lasts: float
+    beat: float
+
+
 class TerminalSize(NamedTuple):
     term: str
     rows: int
@@ -60,6 +69,7 @@ class JobRecord(NamedTuple):
     terminal: Optional[TerminalSize]
     spot: Optional[SpotPlan]
     retry: Optional[RetryPlan]
+    schedule: Optional[SchedulePlan]
     tools: Optional[Dict[str, Any]]
     group: Optional[str]
     keep: float
@@ -72,6 +82,7 @@ class JobRecord(NamedTuple):
         if found["version"] != 1:
             raise Refused(200, "the record has version %s, not 1" % found["version"])
         terminal, spot, retry = found.get("terminal"), found.get("spot"), found.get("retry")
+        schedule = found.get("schedule")
         try:
             return cls(
                 argv=found["argv"],
@@ -94,6 +105,9 @@ class JobRecord(NamedTuple):
                 terminal=TerminalSize(terminal["term"], terminal["rows"], terminal["columns"]) if terminal else None,
                 spot=None if spot is None else SpotPlan(spot.get("checkpoint") or "", float(spot.get("beat", BEAT))),
                 retry=None if retry is None else RetryPlan.parse(retry),
+                schedule=None
+                if schedule is None
+                else SchedulePlan(schedule["overlap"], float(schedule["lasts"]), float(schedule.get("beat", BEAT))),
                 tools=found["map"]["tools"] if found.get("map") else None,
                 group=found["map"].get("group") if found.get("map") else None,
                 keep=found["keep"],

@@ -24,6 +24,7 @@ class State(str, Enum):
     TIMED_OUT = "timed-out"
     IDLE = "idle"
     CANCELLED = "cancelled"
+    SKIPPED = "skipped"
     REBOOTED = "rebooted"
     ENVIRONMENT_FAILED = "environment-failed"
     BROKEN = "broken"

@@ -36,6 +36,7 @@ from skylift.runner.server.session import Session
 from skylift.runner.server.spot_notice import how_bought
 from skylift.runner.server.status import State, Status, now_iso
 from skylift.runner.server.staying import leave, stay
+from skylift.runner.server.turn import Turn
 
 
 def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, handles: Handles) -> None:
@@ -138,16 +139,20 @@ class Supervisor:
 
     def _see_through(self, session: Session, recovery: Recovery) -> None:
         prepared: Optional[Prepared] = None
+        turn = Turn(self._context, session.record.schedule, self._program, session.record.max_time)
         try:
             if recovery.may_have_started or recovery.concluded is not None:
+                turn.take_up()
                 found = take_up(session, recovery)
             elif recovery.tries:
+                turn.take_up()
                 found = go_on_trying(session, recovery)
             elif session.record.seal:
                 clear_up(session, recovery)
                 found = seal(session)
             else:
                 clear_up(session, recovery)
+                turn.take()
                 prepared = Preparation(session).run()
                 found = start_program(session, prepared, recovery)
             end = found if isinstance(found, Concluded) else found.wait()
@@ -155,6 +160,7 @@ class Supervisor:
             session.env_values.forget()
             end = Concluded(before_start(error), {})
         outcome = conclude(session, end)
+        turn.leave()
         if outcome.state is State.INTERRUPTED:
             pass_on(session, outcome)
             # Who watches would wait for an end; what comes instead is in the prefix.
