@@ -50,10 +50,10 @@ def _is_plain(attributes: Mapping[str, str]) -> bool:
 
 
 def _add_commitment(found: dict[Kind, dict[str, float]], name: str, term: Any) -> None:
-    said = term["termAttributes"]
-    years = {"1yr": 1, "3yr": 3}.get(said.get("LeaseContractLength", "").replace(" ", ""))
-    payment = said.get("PurchaseOption", "").lower().replace(" ", "-")
-    if years is None or said.get("OfferingClass") != "standard":
+    terms = term["termAttributes"]
+    years = {"1yr": 1, "3yr": 3}.get(terms.get("LeaseContractLength", "").replace(" ", ""))
+    payment = terms.get("PurchaseOption", "").lower().replace(" ", "-")
+    if years is None or terms.get("OfferingClass") != "standard":
         return
     price = _hourly(term, hours=years * HOURS_A_YEAR)
     if price:

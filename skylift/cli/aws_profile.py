@@ -76,7 +76,7 @@ def remove_profiles(home: Home) -> list[str]:
 
 
 def _remove_profiles(home: Home) -> list[str]:
-    said = []
+    notes = []
     for profile in _profiles(home):
         for name, text in ((profile.config, profile.config_text), (profile.credentials, profile.credentials_text)):
             path = Path(name)
@@ -84,9 +84,9 @@ def _remove_profiles(home: Home) -> list[str]:
             if text in content:
                 _write(path, content.replace(text, "", 1))
             elif content:
-                said.append(f"Profile {profile.name} in {path} was changed by somebody; it stays there.")
+                notes.append(f"Profile {profile.name} in {path} was changed by somebody; it stays there.")
     (home.path / "profiles.json").unlink(missing_ok=True)
-    return said
+    return notes
 
 
 def aws_files() -> tuple[Path, Path]:

@@ -57,16 +57,16 @@ def _rich_bar(seen: list[float]) -> Iterator[Progress]:
 
 @contextmanager
 def _lines(seen: list[float]) -> Iterator[Progress]:
-    said, when = "", 0.0
+    shown, when = "", 0.0
 
     def progress(fraction: float, text: str) -> None:
-        nonlocal said, when
+        nonlocal shown, when
         if not seen:
             say("Building the image of servers (Debian 13), once for this version ...", to_stderr=True)
         seen.append(fraction)
         step, now = text.split(maxsplit=1)[0], time.monotonic()
-        if fraction < 1 and (step != said or now - when > _AT_LEAST_EVERY):
-            said, when = step, now
+        if fraction < 1 and (step != shown or now - when > _AT_LEAST_EVERY):
+            shown, when = step, now
             say(f"  {fraction:4.0%}  {text}", to_stderr=True)
 
     yield progress

@@ -59,8 +59,8 @@ def _spell_results(paths: Sequence[str]) -> str:
     named = [f"{folder}/ ({count} {'file' if count == 1 else 'files'})" for folder, count in folders.items()]
     files = [path for path in paths if "/" not in path]
     shown = (named + files)[:_SHOWN]
-    told = sum(list(folders.values())[:_SHOWN]) + max(0, len(shown) - len(named))
-    return ", ".join(shown) + (f" and {len(paths) - told} more" if told < len(paths) else "")
+    counted = sum(list(folders.values())[:_SHOWN]) + max(0, len(shown) - len(named))
+    return ", ".join(shown) + (f" and {len(paths) - counted} more" if counted < len(paths) else "")
 
 
 def _misplaced(arguments: Sequence[str]) -> str:

@@ -49,8 +49,8 @@ def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, 
 
 def overridden(options: Iterable[Any], words: Sequence[str]) -> set[str]:
     """Parameters whose presets these words of the command line override: a type, when they have requirements."""
-    said = {word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")}
-    return {keys_of(options)["type"].name} if _NEEDS & said else set()
+    given = {word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")}
+    return {keys_of(options)["type"].name} if _NEEDS & given else set()
 
 
 def keys_of(options: Iterable[Any]) -> dict[str, Any]:

@@ -185,19 +185,19 @@ def _as_said(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
 
     from skylift.runner.price.purchase import HOURS_A_MONTH
 
-    said = [
+    given = [
         *(["the time of a run"] if seconds is not None else []),
         *(["the hours a month"] if hours is not None else []),
     ]
-    if not said:
+    if not given:
         return basis
-    rest = f"; {basis.text}" if len(said) == 1 else ""
+    rest = f"; {basis.text}" if len(given) == 1 else ""
     return replace(
         basis,
         seconds=basis.seconds if seconds is None else seconds,
         hours=basis.hours if hours is None else hours,
         served=basis.served if hours is None else min(hours, HOURS_A_MONTH),
-        text=f"as said: {' and '.join(said)}{rest}",
+        text=f"as said: {' and '.join(given)}{rest}",
     )
 
 

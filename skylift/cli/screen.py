@@ -191,8 +191,8 @@ class Live:
         if self._steps:
             return self._spell_steps(columns)
         if self._run is not None:
-            if self.instead is not None and (told := self.instead(self._run, columns)):
-                return told
+            if self.instead is not None and (text := self.instead(self._run, columns)):
+                return text
             return spell_run(self._run, self._gauge, self.leave, time.time(), columns)
         return ""
 
@@ -204,12 +204,12 @@ class Live:
         return fit([(0, " · ".join(words)), (1, seconds), (2, self.leave)], columns, before=f"{spin} ")
 
     def _spell_step(self, step: str) -> str:
-        told = self._amounts.get(step, "")
+        text = self._amounts.get(step, "")
         if step == "environment":
-            told = visible(self._gauge.doing)
-        elif step == "results" and not told:
-            told = spell_sent(self._gauge)
-        return f"{_WORDS[step]} {told}".rstrip()
+            text = visible(self._gauge.doing)
+        elif step == "results" and not text:
+            text = spell_sent(self._gauge)
+        return f"{_WORDS[step]} {text}".rstrip()
 
     @contextmanager
     def hidden(self) -> Iterator[None]:

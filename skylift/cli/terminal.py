@@ -214,12 +214,12 @@ class LeaveKeys:
             return
         self._leave = leave
         loop = asyncio.get_running_loop()
-        told = dict.fromkeys((*_ENDS, signal.SIGQUIT), self._end) | {
+        handlers = dict.fromkeys((*_ENDS, signal.SIGQUIT), self._end) | {
             signal.SIGTSTP: self._stop,
             signal.SIGCONT: self._go_on,
         }
         # Signals that are ignored (nohup) stay ignored.
-        self._signals = {each: call for each, call in told.items() if signal.getsignal(each) != signal.SIG_IGN}
+        self._signals = {each: call for each, call in handlers.items() if signal.getsignal(each) != signal.SIG_IGN}
         for number, call in self._signals.items():
             loop.add_signal_handler(number, call, number)
         self._look()

@@ -66,15 +66,15 @@ def _say_reading(reading: Reading) -> None:
     sys.stdout.flush()
 
 
-def _follow(account: Account, name: str | None, told: Callable[[Reading], None], *, once: bool = False) -> None:
+def _follow(account: Account, name: str | None, show: Callable[[Reading], None], *, once: bool = False) -> None:
     """Until there is no more to tell, or Ctrl-C."""
     from skylift.runner.jobs.usage import AllUsage, watch_one
 
     times = 1 if once else 0
     if name is not None:
-        with_interrupts(_Leaving(watch_one(account, name, told, times=times).run))
+        with_interrupts(_Leaving(watch_one(account, name, show, times=times).run))
     else:
-        everything = AllUsage(account, told, times=times)
+        everything = AllUsage(account, show, times=times)
         with_interrupts(_Leaving(everything.once if once else everything.run))
 
 

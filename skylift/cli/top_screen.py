@@ -65,7 +65,7 @@ def describe(reading: Reading, now: float) -> list[str]:
         ("Disk", _used(usage.disk, usage.disk_size), _rate("read", usage.read), _rate("written", usage.written)),
         ("Network", _rate("in", usage.received), _rate("out", usage.sent)),
     ]
-    return [*lines, *(f"{name:11}{'   '.join(filter(None, told)) or 'not told'}" for name, *told in facts)]
+    return [*lines, *(f"{name:11}{'   '.join(filter(None, values)) or 'not values'}" for name, *values in facts)]
 
 
 def process_rows(usage: Usage) -> list[tuple[str | Cell, ...]]:

@@ -120,7 +120,7 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
     ),
     "a program that may have started is started": (
         "recovery",
-        'return start is not None and ("pid" in self._said or start["boot"] != self.boot)',
+        'return start is not None and ("pid" in self._noted or start["boot"] != self.boot)',
         "return False",
         LONG,
         [Blow("kill supervisor", at=20.0)],
@@ -128,7 +128,7 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
     ),
     "a keeper forgets how a program ended": (
         "guardian",
-        'if said.get("pid") == ended.si_pid and said.get("end") is None:',
+        'if noted.get("pid") == ended.si_pid and noted.get("end") is None:',
         "if False:",
         LONG,
         [Blow("kill supervisor", at=20.0)],

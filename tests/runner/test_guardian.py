@@ -60,7 +60,7 @@ def work(kept):
     pid, letting = leave_orphan(7)
     ledger.note(pid=pid)
     os.close(letting)
-    print("told", os.read(kept.told, 20).decode().strip(), flush=True)
+    print("told", os.read(kept.ends_pipe, 20).decode().strip(), flush=True)
 
 guard(pathlib.Path("."), ledger, work, lambda: None)
 print("end", ledger.read()["end"])

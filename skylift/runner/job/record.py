@@ -254,39 +254,39 @@ def parse_record(key: str, data: bytes) -> Record:
         raise RecordDamaged(key, str(error)) from None
 
 
-def _record(told: JsonObject) -> Record:
-    created, deadline = told.number("created", 0, FOREVER), told.number("deadline", 0, FOREVER)
+def _record(stored: JsonObject) -> Record:
+    created, deadline = stored.number("created", 0, FOREVER), stored.number("deadline", 0, FOREVER)
     given(created, "created")
     given(deadline, "deadline")
     assert created is not None and deadline is not None
     inputs = [
         as_object(each, f"an entry of `{name}`").text("sha256", 64, _SHA256)
         for name in ("packs", "large")
-        for each in told.list(name, 1_000_000)
+        for each in stored.list(name, 1_000_000)
     ]
-    choice, terms, of_map = told.inner("choice"), told.inner("schedule"), told.inner("map")
+    choice, terms, of_map = stored.inner("choice"), stored.inner("schedule"), stored.inner("map")
     return Record(
         created=created,
         deadline=deadline,
-        argv=told.texts("argv", 100_000, 1 << 20),
-        outputs=told.texts("outputs", 10_000, 8192),
-        instance_type=told.text("instance_type", 64) or "",
-        keep=told.integer("keep", 0, 1 << 40) or 0,
-        interactive=told.inner("terminal") is not None,
-        spot=told.inner("spot") is not None,
+        argv=stored.texts("argv", 100_000, 1 << 20),
+        outputs=stored.texts("outputs", 10_000, 8192),
+        instance_type=stored.text("instance_type", 64) or "",
+        keep=stored.integer("keep", 0, 1 << 40) or 0,
+        interactive=stored.inner("terminal") is not None,
+        spot=stored.inner("spot") is not None,
         choice=choice.content if choice is not None else None,
-        max_time=told.integer("max_time", 0, 1 << 40) or 0,
+        max_time=stored.integer("max_time", 0, 1 << 40) or 0,
         inputs=frozenset(each for each in inputs if each),
-        cwd=told.text("cwd", 4096) or ".",
+        cwd=stored.text("cwd", 4096) or ".",
         is_map=of_map is not None,
         has_workers=of_map is not None and bool(of_map.text("group", 255)),
-        has_env=told.flag("has_env"),
+        has_env=stored.flag("has_env"),
         terms=None if terms is None else _terms(terms),
     )
 
 
-def _terms(told: JsonObject) -> ScheduleTerms:
-    overlap, lasts = told.one_of("overlap", OVERLAPS), told.integer("lasts", 1, 1 << 40)
+def _terms(stored: JsonObject) -> ScheduleTerms:
+    overlap, lasts = stored.one_of("overlap", OVERLAPS), stored.integer("lasts", 1, 1 << 40)
     given(overlap, "overlap")
     given(lasts, "lasts")
     return ScheduleTerms(cast("Overlap", overlap), lasts or 0)

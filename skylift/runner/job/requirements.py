@@ -65,7 +65,7 @@ class Requirements:
     def spell(self) -> str:
         """As options: `--cpu 4 --memory 16GiB`."""
         gpu = f"{self.gpu}:{self.gpus}" if self.gpu else str(self.gpus)
-        said = [
+        spelled = [
             ("--cpu", str(self.cpu), self.cpu),
             ("--memory", spell_memory(self.memory_mib), self.memory_mib),
             ("--arch", self.arch, self.arch),
@@ -73,7 +73,7 @@ class Requirements:
             ("--disk", f"{self.disk_gb:g}GB", self.disk_gb),
             ("--network", f"{self.network_gbps:g}Gbps", self.network_gbps),
         ]
-        return " ".join([*self.words, *(f"{option} {text}" for option, text, given in said if given)])
+        return " ".join([*self.words, *(f"{option} {text}" for option, text, given in spelled if given)])
 
     def as_json(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if value}

@@ -18,13 +18,18 @@ class RunPrice:
     market: str = "on-demand"
 
     def as_json(self) -> dict[str, Any]:
-        told = self.quote.as_json()
+        quoted = self.quote.as_json()
         kept = ("instance_type", "region", "prices_as_of", "billed_seconds")
         offers = [
             {name: each[name] for name in ("option", "years", "payment", "hourly_usd", "run_usd", "as_of")}
-            for each in told["offers"]
+            for each in quoted["offers"]
         ]
-        return {"charged": self.charged, "market": self.market, **{name: told[name] for name in kept}, "offers": offers}
+        return {
+            "charged": self.charged,
+            "market": self.market,
+            **{name: quoted[name] for name in kept},
+            "offers": offers,
+        }
 
     def in_short(self) -> str:
         """A few words, at the price of how its server was bought; nothing where that is not known. All the rest is told

@@ -177,62 +177,62 @@ def parse_status(key: str, data: bytes) -> Status:
     return _of_file(key, lambda: _status(parse_object(data, STATUS_LIMIT)))
 
 
-def _status(told: JsonObject) -> Status:
-    state, final = told.one_of("state", (*UNDER_WAY, *ENDED)), told.flag("final")
+def _status(reported: JsonObject) -> Status:
+    state, final = reported.one_of("state", (*UNDER_WAY, *ENDED)), reported.flag("final")
     given(state, "state")
     assert state is not None
     if final != (state in ENDED):
         raise Malformed(f"the state {state} is {'not ' if final else ''}the last one")
-    notice, checkpoint, cut = told.inner("notice"), told.inner("checkpoint"), told.inner("cut")
+    notice, checkpoint, cut = reported.inner("notice"), reported.inner("checkpoint"), reported.inner("cut")
     return Status(
         state=State(state),
         final=final,
-        attempt=told.integer("attempt", 1, 1_000_000) or 1,
-        instance=told.text("instance", 64, _INSTANCE),
-        instance_type=told.text("instance_type", 64, _TYPE),
-        market=told.one_of("market", ("spot", "on-demand")),
-        updated=told.moment("updated"),
-        booted=told.moment("booted"),
-        started=told.moment("started"),
-        ended=told.moment("ended"),
-        program_seconds=told.number("program_seconds", 0, _LONGEST_RUN),
-        environment=told.one_of("environment", ("kept", "imaged", "taken", "built")),
-        environment_seconds=told.number("environment_seconds", 0, _LONGEST_RUN),
-        exit_code=told.integer("exit_code", 0, 255),
-        signal=told.text("signal", 16, _SIGNAL),
-        reason=told.text("reason", 65536),
-        detail=told.text("detail", 262144),
-        role=told.text("role", 64, _ROLE),
-        kept_until=told.number("kept_until", 0, FOREVER),
+        attempt=reported.integer("attempt", 1, 1_000_000) or 1,
+        instance=reported.text("instance", 64, _INSTANCE),
+        instance_type=reported.text("instance_type", 64, _TYPE),
+        market=reported.one_of("market", ("spot", "on-demand")),
+        updated=reported.moment("updated"),
+        booted=reported.moment("booted"),
+        started=reported.moment("started"),
+        ended=reported.moment("ended"),
+        program_seconds=reported.number("program_seconds", 0, _LONGEST_RUN),
+        environment=reported.one_of("environment", ("kept", "imaged", "taken", "built")),
+        environment_seconds=reported.number("environment_seconds", 0, _LONGEST_RUN),
+        exit_code=reported.integer("exit_code", 0, 255),
+        signal=reported.text("signal", 16, _SIGNAL),
+        reason=reported.text("reason", 65536),
+        detail=reported.text("detail", 262144),
+        role=reported.text("role", 64, _ROLE),
+        kept_until=reported.number("kept_until", 0, FOREVER),
         notice=_there(notice.number("time", 0, FOREVER), "notice") if notice is not None else None,
         checkpoint=_there(checkpoint.integer("attempt", 1, 1_000_000), "checkpoint") if checkpoint else None,
-        checkpoint_refused=told.text("checkpoint_refused", 16384),
-        sent_streams=told.inner("streams") is not None,
+        checkpoint_refused=reported.text("checkpoint_refused", 16384),
+        sent_streams=reported.inner("streams") is not None,
         tries=tuple(
             _try(as_object(each, "an entry of `tries`"), before)
-            for before, each in enumerate(told.list("tries", MOST_TRIES))
+            for before, each in enumerate(reported.list("tries", MOST_TRIES))
         ),
         cut={name: span for name in STREAMS for span in _span(cut, name)} if cut is not None else {},
     )
 
 
-def _try(told: JsonObject, before: int) -> Try:
+def _try(reported: JsonObject, before: int) -> Try:
     return Try(
-        number=_there(told.integer("attempt", 1, 1_000_000), "attempt") + before,
-        exit_code=_there(told.integer("exit_code", 0, 255), "exit_code"),
-        reason=told.text("reason", 4096) or "",
-        signal=told.text("signal", 16, _SIGNAL),
-        began=told.moment("began"),
-        ended=told.moment("ended"),
-        seconds=told.number("seconds", 0, _LONGEST_RUN),
-        pause=told.number("pause", 0, _LONGEST_RUN),
+        number=_there(reported.integer("attempt", 1, 1_000_000), "attempt") + before,
+        exit_code=_there(reported.integer("exit_code", 0, 255), "exit_code"),
+        reason=reported.text("reason", 4096) or "",
+        signal=reported.text("signal", 16, _SIGNAL),
+        began=reported.moment("began"),
+        ended=reported.moment("ended"),
+        seconds=reported.number("seconds", 0, _LONGEST_RUN),
+        pause=reported.number("pause", 0, _LONGEST_RUN),
     )
 
 
 def _encode_try(each: Try, before: int) -> dict[str, object]:
-    told = {**each.as_json(), "attempt": each.number - before}
-    del told["number"]
-    return told
+    reported = {**each.as_json(), "attempt": each.number - before}
+    del reported["number"]
+    return reported
 
 
 def _there(value: T | None, name: str) -> T:
@@ -257,14 +257,14 @@ def encode_status(status: Status, **more: object) -> dict[str, object]:
     plain = {each.name: getattr(status, each.name) for each in fields(status)}
     for name in ("notice", "checkpoint", "sent_streams", "cut", "tries"):
         del plain[name]
-    told: dict[str, object] = {name: value for name, value in plain.items() if value is not None}
+    reported: dict[str, object] = {name: value for name, value in plain.items() if value is not None}
     if status.cut:
-        told["cut"] = {name: list(span) for name, span in status.cut.items()}
+        reported["cut"] = {name: list(span) for name, span in status.cut.items()}
     if status.sent_streams:
-        told["streams"] = {}
+        reported["streams"] = {}
     if status.tries:
-        told["tries"] = [_encode_try(each, before) for before, each in enumerate(status.tries)]
-    return {**told, **more}
+        reported["tries"] = [_encode_try(each, before) for before, each in enumerate(status.tries)]
+    return {**reported, **more}
 
 
 # server/hostkeys.json
@@ -274,13 +274,13 @@ def parse_host_keys(key: str, data: bytes) -> HostKeys:
     return _of_file(key, lambda: _host_keys(parse_object(data, HOST_KEYS_LIMIT)))
 
 
-def _host_keys(told: JsonObject) -> HostKeys:
-    user = _there(told.text("user", 32, _USER), "user")
-    lines = told.texts("keys", 32, 16384)
+def _host_keys(reported: JsonObject) -> HostKeys:
+    user = _there(reported.text("user", 32, _USER), "user")
+    lines = reported.texts("keys", 32, 16384)
     keys = tuple(found for line in lines for found in _host_key(line))
     if not keys:
         raise Malformed("`keys` has no host key of a known type")
-    return HostKeys(user, keys, told.text("instance", 64, _INSTANCE) or "")
+    return HostKeys(user, keys, reported.text("instance", 64, _INSTANCE) or "")
 
 
 def _host_key(line: str) -> list[str]:
@@ -305,16 +305,16 @@ def parse_manifest(key: str, data: bytes) -> SentFiles:
     return _of_file(key, lambda: _manifest(parse_object(data, MANIFEST_LIMIT)))
 
 
-def _manifest(told: JsonObject) -> SentFiles:
-    files = tuple(_sent(as_object(each, "an entry of `results`")) for each in told.list("results", 1_000_000))
+def _manifest(reported: JsonObject) -> SentFiles:
+    files = tuple(_sent(as_object(each, "an entry of `results`")) for each in reported.list("results", 1_000_000))
     if len({each.path for each in files}) < len(files):
         raise Malformed("`results` names a file twice")
     return SentFiles(
         files,
-        told.texts("unmatched", 10_000, 4096),
-        told.texts("left_behind", 10_000, 8192),
-        tuple(_not_sent(as_object(each, "an entry of `not_sent`")) for each in told.list("not_sent", 10_000)),
-        told.texts("changed", 10_000, 8192),
+        reported.texts("unmatched", 10_000, 4096),
+        reported.texts("left_behind", 10_000, 8192),
+        tuple(_not_sent(as_object(each, "an entry of `not_sent`")) for each in reported.list("not_sent", 10_000)),
+        reported.texts("changed", 10_000, 8192),
     )
 
 
@@ -365,15 +365,15 @@ def parse_times(key: str, text: str) -> tuple[float, tuple[tuple[float, int], ..
     return _of_file(key, lambda: _times(parse_json(text.encode(errors="replace"), HOST_KEYS_LIMIT)))
 
 
-def _times(told: Any) -> tuple[float, tuple[tuple[float, int], ...]]:
-    if not (isinstance(told, list) and len(told) == 2 and isinstance(told[1], list)):
+def _times(reported: Any) -> tuple[float, tuple[tuple[float, int], ...]]:
+    if not (isinstance(reported, list) and len(reported) == 2 and isinstance(reported[1], list)):
         raise Malformed("its times are not [GRAIN, [[TIME, OFFSET], ...]]")
     marks = []
-    for each in told[1]:
+    for each in reported[1]:
         if not (isinstance(each, list) and len(each) == 2):
             raise Malformed("one of its times is not [TIME, OFFSET]")
         marks.append((as_number(each[0], "a time", 0, FOREVER), as_integer(each[1], "an offset", 0, LONGEST_STREAM)))
-    return as_number(told[0], "the grain", 0, _LONGEST_RUN), tuple(marks)
+    return as_number(reported[0], "the grain", 0, _LONGEST_RUN), tuple(marks)
 
 
 def parse_taken(key: str, data: bytes) -> int:
@@ -381,8 +381,8 @@ def parse_taken(key: str, data: bytes) -> int:
     return _of_file(key, lambda: _taken(parse_object(data, HOST_KEYS_LIMIT)))
 
 
-def _taken(told: JsonObject) -> int:
-    return _there(told.integer("taken", 0, LONGEST_STREAM), "taken")
+def _taken(reported: JsonObject) -> int:
+    return _there(reported.integer("taken", 0, LONGEST_STREAM), "taken")
 
 
 # What comes over SSH beside the output.
@@ -405,15 +405,15 @@ class Gauge:
 
 
 def parse_gauge(data: bytes) -> Gauge:
-    told = parse_object(data, HOST_KEYS_LIMIT)
-    sending = told.inner("sending") or JsonObject({})
+    reported = parse_object(data, HOST_KEYS_LIMIT)
+    sending = reported.inner("sending") or JsonObject({})
     counts = {name: sending.integer(name, 0, LONGEST_STREAM) or 0 for name in ("files", "size")}
     sent = {f"{name}_sent": sending.integer(f"{name}_sent", 0, most) or 0 for name, most in counts.items()}
     return Gauge(
-        told.number("processor", 0, 1),
-        told.integer("memory", 0, LONGEST_STREAM),
-        told.integer("memory_limit", 1, LONGEST_STREAM),
-        told.text("doing", 200) or "",
+        reported.number("processor", 0, 1),
+        reported.integer("memory", 0, LONGEST_STREAM),
+        reported.integer("memory_limit", 1, LONGEST_STREAM),
+        reported.text("doing", 200) or "",
         **counts,
         **sent,
     )
@@ -455,39 +455,41 @@ class Usage:
 
 
 def parse_usage(data: bytes) -> Usage:
-    told = parse_object(data, USAGE_LIMIT)
+    reported = parse_object(data, USAGE_LIMIT)
     return Usage(
-        processor=told.number("processor", 0, 1),
-        processors=told.number("processors", 0, _MOST_PROCESSORS),
-        memory_limit=told.integer("memory_limit", 1, LONGEST_STREAM),
-        disk_size=told.integer("disk_size", 0, LONGEST_STREAM),
-        processes=tuple(_process(as_object(each, "an entry of `processes`")) for each in told.list("processes", 100)),
-        processes_count=told.integer("processes_count", 0, 1 << 30) or 0,
+        processor=reported.number("processor", 0, 1),
+        processors=reported.number("processors", 0, _MOST_PROCESSORS),
+        memory_limit=reported.integer("memory_limit", 1, LONGEST_STREAM),
+        disk_size=reported.integer("disk_size", 0, LONGEST_STREAM),
+        processes=tuple(
+            _process(as_object(each, "an entry of `processes`")) for each in reported.list("processes", 100)
+        ),
+        processes_count=reported.integer("processes_count", 0, 1 << 30) or 0,
         **{
-            name: told.integer(name, 0, LONGEST_STREAM)
+            name: reported.integer(name, 0, LONGEST_STREAM)
             for name in ("memory", "disk", "read", "written", "received", "sent")
         },
     )
 
 
-def _process(told: JsonObject) -> Process:
+def _process(reported: JsonObject) -> Process:
     return Process(
-        pid=_there(told.integer("pid", 1, 1 << 30), "pid"),
-        processor=_there(told.number("processor", 0, _MOST_PROCESSORS), "processor"),
-        seconds=told.number("seconds", 0, 1e12) or 0.0,
-        memory=told.integer("memory", 0, LONGEST_STREAM) or 0,
-        command=told.text("command", 200) or "",
+        pid=_there(reported.integer("pid", 1, 1 << 30), "pid"),
+        processor=_there(reported.number("processor", 0, _MOST_PROCESSORS), "processor"),
+        seconds=reported.number("seconds", 0, 1e12) or 0.0,
+        memory=reported.integer("memory", 0, LONGEST_STREAM) or 0,
+        command=reported.text("command", 200) or "",
     )
 
 
 def parse_offsets(data: bytes) -> dict[Literal["stdout", "stderr"], int]:
-    told = parse_object(data, HOST_KEYS_LIMIT)
-    return {name: _there(told.integer(name, 0, LONGEST_STREAM), name) for name in STREAMS}
+    reported = parse_object(data, HOST_KEYS_LIMIT)
+    return {name: _there(reported.integer(name, 0, LONGEST_STREAM), name) for name in STREAMS}
 
 
 def parse_cut(data: bytes) -> tuple[Literal["stdout", "stderr"], int]:
     """The stream, and where it goes on."""
-    told = parse_object(data, HOST_KEYS_LIMIT)
-    name = told.one_of("stream", STREAMS)
+    reported = parse_object(data, HOST_KEYS_LIMIT)
+    name = reported.one_of("stream", STREAMS)
     given(name, "stream")
-    return "stdout" if name == "stdout" else "stderr", _there(told.integer("to", 0, LONGEST_STREAM), "to")
+    return "stdout" if name == "stdout" else "stderr", _there(reported.integer("to", 0, LONGEST_STREAM), "to")

@@ -19,12 +19,12 @@ DEAREST = 2.0
 def read_spot(*, spot: bool, max_price: float | None, checkpoint: str | None, or_on_demand: bool) -> Spot | None:
     """From the texts of --spot, --max-price, --checkpoint and --or-on-demand. Raises UsageError."""
     if not spot:
-        for option, said in (
+        for option, given in (
             ("--max-price", max_price is not None),
             ("--checkpoint", checkpoint is not None),
             ("--or-on-demand", or_on_demand),
         ):
-            if said:
+            if given:
                 raise UsageError(f"{option} goes with --spot.")
         return None
     if max_price is not None and not 0 < max_price < float("inf"):

@@ -57,21 +57,21 @@ class Reading:
 
 
 class UsageWatch:
-    """One job. `told` hears of each measurement, and of what is in the way of it; `times` is how many are wanted, 0 for
-    all until the job's end. `gate` is for connections that are opened beside each other."""
+    """One job. `show` is called with each measurement, and with what prevents one. `times` is how many are wanted, 0
+    for all until the job's end. `gate` is for connections that are opened beside each other."""
 
     def __init__(
         self,
         account: Account,
         server: Server,
-        told: Callable[[Reading], None],
+        show: Callable[[Reading], None],
         *,
         spot: bool = False,
         times: int = 0,
         every: float = EVERY,
         gate: asyncio.Semaphore | None = None,
     ) -> None:
-        self._account, self._told, self._times, self._every = account, told, times, every
+        self._account, self._show, self._times, self._every = account, show, times, every
         self._gate = gate or asyncio.Semaphore(1)
         self._access = SshAccess(account, server.job, server, spot=spot)
         self._reading = Reading(server.job, State.STARTING, time.time(), server.instance, server.type)
@@ -138,10 +138,10 @@ class UsageWatch:
 
     def _tell(self, **more: Any) -> None:
         self._reading = replace(self._reading, when=time.time(), **more)
-        self._told(self._reading)
+        self._show(self._reading)
 
 
-def watch_one(account: Account, name: str, told: Callable[[Reading], None], *, times: int = 0) -> UsageWatch:
+def watch_one(account: Account, name: str, show: Callable[[Reading], None], *, times: int = 0) -> UsageWatch:
     """Raises JobNotFound, and RunError of a job that has ended or has no server yet."""
     servers = live_servers(account.api, name)
     record = account.record(name)
@@ -150,14 +150,14 @@ def watch_one(account: Account, name: str, told: Callable[[Reading], None], *, t
         raise RunError(f"The job {name} has ended ({status.state}).", "What runs: `skylift ps`.")
     if not servers:
         raise RunError(f"The job {name} has no server now.", "See `skylift ps --all`.")
-    return UsageWatch(account, servers[0], told, spot=record.spot, times=times)
+    return UsageWatch(account, servers[0], show, spot=record.spot, times=times)
 
 
 class AllUsage:
     """All jobs that run, as they come and go. `readings` has the last one of each, by its name."""
 
-    def __init__(self, account: Account, told: Callable[[Reading], None], *, times: int = 0) -> None:
-        self._account, self._told, self._times = account, told, times
+    def __init__(self, account: Account, show: Callable[[Reading], None], *, times: int = 0) -> None:
+        self._account, self._show, self._times = account, show, times
         self._gate = asyncio.Semaphore(AT_A_TIME)
         self._watches: dict[str, asyncio.Task[None]] = {}
         self.readings: dict[str, Reading] = {}
@@ -202,4 +202,4 @@ class AllUsage:
 
     def _hear(self, reading: Reading) -> None:
         self.readings[reading.name] = reading
-        self._told(reading)
+        self._show(reading)

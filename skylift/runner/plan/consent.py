@@ -76,8 +76,8 @@ class Ask:
 
     @property
     def digest(self) -> str:
-        told = [str(self.path), self.key, self.value, self.detail]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        parts = [str(self.path), self.key, self.value, self.detail]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def asks_of(table: ToolTable, keys: Collection[str], cwd: Path, *, billed: bool) -> list[Ask]:

@@ -120,8 +120,8 @@ def _plan_script(program: Program, cwd: Path) -> _Plan:
     return found, project, [path], needs
 
 
-def _read_script(path: Path, said: str) -> ScriptHeader | None:
-    name = shown(said)
+def _read_script(path: Path, given: str) -> ScriptHeader | None:
+    name = shown(given)
     if path.is_dir():
         raise UsageError(f"{name} is a folder, not a script.", "Name the script in it, or use `-m MODULE`.")
     try:

@@ -35,42 +35,42 @@ class Asked:
 
 def read_options(options: RunOptions, program: Program, terminal: Terminal | None = None) -> Asked:
     """`terminal` is what an interactive program has. Raises UsageError."""
-    said: Mapping[str, Any] = options
-    cpu, gpu = _text(said, "cpu"), _text(said, "gpu")
+    given: Mapping[str, Any] = options
+    cpu, gpu = _text(given, "cpu"), _text(given, "gpu")
     spot = read_spot(
-        spot=bool(said.get("spot")),
-        max_price=said.get("max_price"),
-        checkpoint=_text(said, "checkpoint"),
-        or_on_demand=bool(said.get("or_on_demand")),
+        spot=bool(given.get("spot")),
+        max_price=given.get("max_price"),
+        checkpoint=_text(given, "checkpoint"),
+        or_on_demand=bool(given.get("or_on_demand")),
     )
     order = Order(
         program=program,
-        inputs=_list(said.get("in_")),
-        outputs=_list(said.get("out")),
-        env=_env(said.get("env")),
-        instance_type=said.get("type"),
-        max_time=_seconds(said, "max_time"),
-        keep=_seconds(said, "keep"),
-        name=said.get("name"),
-        max_cost=said.get("max_cost"),
-        idle=_seconds(said, "idle"),
-        sync_every=_seconds(said, "sync_every"),
-        python=said.get("python"),
-        fresh=bool(said.get("fresh")),
-        terminal=terminal if said.get("interactive") else None,
-        wanted=read_requirements(cpu=cpu, memory=said.get("memory"), arch=said.get("arch"), gpu=gpu),
+        inputs=_list(given.get("in_")),
+        outputs=_list(given.get("out")),
+        env=_env(given.get("env")),
+        instance_type=given.get("type"),
+        max_time=_seconds(given, "max_time"),
+        keep=_seconds(given, "keep"),
+        name=given.get("name"),
+        max_cost=given.get("max_cost"),
+        idle=_seconds(given, "idle"),
+        sync_every=_seconds(given, "sync_every"),
+        python=given.get("python"),
+        fresh=bool(given.get("fresh")),
+        terminal=terminal if given.get("interactive") else None,
+        wanted=read_requirements(cpu=cpu, memory=given.get("memory"), arch=given.get("arch"), gpu=gpu),
         spot=spot,
-        retry=read_retry(said.get("retries"), said.get("retry_on"), interactive=bool(said.get("interactive"))),
+        retry=read_retry(given.get("retries"), given.get("retry_on"), interactive=bool(given.get("interactive"))),
     )
-    groups = tuple(_list(said.get("security_group")))
-    access = Access(bool(said.get("private")), said.get("ssh_from"), said.get("subnet"), groups)
-    image = read_image(said["image"]) if said.get("image") else None
-    return Asked(order, access, said.get("on"), image, bool(said.get("trust_project")))
+    groups = tuple(_list(given.get("security_group")))
+    access = Access(bool(given.get("private")), given.get("ssh_from"), given.get("subnet"), groups)
+    image = read_image(given["image"]) if given.get("image") else None
+    return Asked(order, access, given.get("on"), image, bool(given.get("trust_project")))
 
 
-def _text(said: Mapping[str, Any], name: str) -> str | None:
+def _text(given: Mapping[str, Any], name: str) -> str | None:
     """Of a number or a path, too."""
-    value = said.get(name)
+    value = given.get(name)
     return None if value is None else str(value)
 
 
@@ -84,9 +84,9 @@ def _env(value: Any) -> list[str]:
     return [f"{name}={each}" for name, each in value.items()] if isinstance(value, Mapping) else _list(value)
 
 
-def _seconds(said: Mapping[str, Any], name: str) -> int:
+def _seconds(given: Mapping[str, Any], name: str) -> int:
     """Zero if the option has neither a value nor a default."""
-    value = said.get(name)
+    value = given.get(name)
     if value is None or value == "":
         value = OPTIONS[name].default
     if value is None:

@@ -42,9 +42,9 @@ def project_table(cwd: Path) -> ToolTable | None:
     return _read(text, path, shown(path), shown(path), 1)
 
 
-def script_table(path: Path, said: str) -> ToolTable | None:
+def script_table(path: Path, given: str) -> ToolTable | None:
     """The table in a script's header. Other code reports a script that is missing or is not text."""
-    name = shown(said)
+    name = shown(given)
     try:
         block = find_block(read_text(path, SCRIPT_LIMIT), name)
     except (OSError, UnicodeDecodeError):

@@ -52,16 +52,16 @@ class Refresh:
         """Raises NoCredentials. Any other failure is part of the result for its kind of figures."""
         region = self._settings.region
         known = dict(figures(region))
-        told = [
+        renewed = [
             self._attempt("types", self._renew_types),
             self._attempt("prices", partial(self._take, known, self._products)),
             self._attempt("spot prices", partial(self._take, known, self._spot)),
         ]
-        if not all(each.why_not for each in told[1:]):
+        if not all(each.why_not for each in renewed[1:]):
             with _writing(self._folder):
                 write_prices(self._folder, region, known)
         forget()
-        return told
+        return renewed
 
     def _attempt(self, what: str, renew: Callable[[], int]) -> Renewed:
         """When AWS cannot be reached, only the first attempt waits."""

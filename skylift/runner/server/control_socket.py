@@ -188,20 +188,20 @@ class ControlSocket:
 
     def _tell_usage(self, connection: socket.socket, asked: _Usage) -> None:
         """And each status, up to the final one."""
-        status, told, times = self._status, -1, 0
+        status, sent_version, times = self._status, -1, 0
         try:
             usage = self._usage() if self._usage is not None else None
             due = time.monotonic() + asked.every
             while usage is not None and not (asked.times and times >= asked.times):
                 with status.changed:
                     final, version = status.fields["final"], status.version
-                if version != told:
+                if version != sent_version:
                     _send(connection, b"s", status.encoded())
-                    told = version
+                    sent_version = version
                     if final:
                         break
                 with status.changed:
-                    status.changed.wait_for(lambda: status.version != told, max(0.0, due - time.monotonic()))  # noqa: B023
+                    status.changed.wait_for(lambda: status.version != sent_version, max(0.0, due - time.monotonic()))  # noqa: B023
                 if time.monotonic() >= due:
                     _send(connection, b"u", json.dumps(usage.measure()).encode())
                     times += 1
@@ -234,12 +234,12 @@ class ControlSocket:
 
     def _send_all(self, connection: socket.socket, offsets: Dict[str, int], every: float) -> None:
         """Send streams and statuses as they come, and every `every` seconds a measurement of the server."""
-        status, told = self._status, -1
+        status, sent_version = self._status, -1
         gauge = Gauge() if every else None
         due = time.monotonic() + every
         while True:
             with status.changed:
-                while status.version == told and all(offsets[each.name] >= each.size for each in self._streams):
+                while status.version == sent_version and all(offsets[each.name] >= each.size for each in self._streams):
                     if not status.changed.wait(max(0.0, due - time.monotonic()) if every else None):
                         break
                 final, version = status.fields["final"], status.version
@@ -253,10 +253,10 @@ class ControlSocket:
                     moved = True
             if moved and final:
                 continue
-            if version != told:
+            if version != sent_version:
                 data = status.encoded()
                 _send(connection, b"s", data)
-                told = version
+                sent_version = version
                 if final:
                     return
 

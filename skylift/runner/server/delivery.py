@@ -124,8 +124,8 @@ class Delivery:
             end = self._end(kept_until)
             if session.spot is not None:
                 # The attempt first: a next server must not start a job that has ended.
-                told = json.loads(session.status.encoded(**end))
-                session.spot.attempt.end(until, **session.how_far(), over={"final": told})
+                final = json.loads(session.status.encoded(**end))
+                session.spot.attempt.end(until, **session.how_far(), over={"final": final})
             # They may be there still: removing them when the program had started may have failed. Only after the
             # attempt's end: before that, a next server might need them.
             session.env_values.remove(until)

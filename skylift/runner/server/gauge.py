@@ -23,14 +23,14 @@ class Gauge:
         left out."""
         (then, before), (now, worked) = self._last, self._look()
         self._last = now, worked
-        told: Dict[str, Any] = {}
+        reading: Dict[str, Any] = {}
         if before is not None and worked is not None and now > then:
             share = (worked - before) / ((now - then) * self.processors())
-            told["processor"] = round(min(max(share, 0.0), 1.0), 4)
+            reading["processor"] = round(min(max(share, 0.0), 1.0), 4)
         used, limit = self._memory()
         if used is not None and limit:
-            told.update(memory=min(used, limit), memory_limit=limit)
-        return told
+            reading.update(memory=min(used, limit), memory_limit=limit)
+        return reading
 
     def _look(self) -> Tuple[float, Optional[float]]:
         return time.monotonic(), self._worked()

@@ -29,7 +29,7 @@ class Handles(NamedTuple):
     """The descriptors that each supervisor gets: a pipe on which it learns how a program of an earlier supervisor has
     ended, and both ends of a terminal, for an interactive program. `guardian` is the guardian's pid."""
 
-    told: int
+    ends_pipe: int
     master: int
     slave: int
     guardian: int
@@ -128,8 +128,8 @@ def _watch(child: int, ledger: Ledger, telling: int) -> int:
         assert ended is not None
         code = code_of(ended)
         if ended.si_pid != child:
-            said = ledger.latest("pid", "end")
-            if said.get("pid") == ended.si_pid and said.get("end") is None:
+            noted = ledger.latest("pid", "end")
+            if noted.get("pid") == ended.si_pid and noted.get("end") is None:
                 ledger.note(end=code, ended=time.time(), clock=time.monotonic())
                 # No process reads the pipe when the supervisor has died too. The next one reads the ledger.
                 with contextlib.suppress(BrokenPipeError):

@@ -24,8 +24,8 @@ class GuardianLink:
     That supervisor waits until this process has ended. It cannot learn how the program ends, but it reports that, and
     delivers the results."""
 
-    def __init__(self, told: int, ledger: Ledger) -> None:
-        self._told, self._ledger = told, ledger
+    def __init__(self, ends_pipe: int, ledger: Ledger) -> None:
+        self._ends_pipe, self._ledger = ends_pipe, ledger
         self._ends: SimpleQueue[Optional[int]] = SimpleQueue()
         threading.Thread(target=self._listen, name="guardian", daemon=True).start()
 
@@ -34,7 +34,7 @@ class GuardianLink:
         return self._ends.get()
 
     def _listen(self) -> None:
-        with os.fdopen(self._told) as words:
+        with os.fdopen(self._ends_pipe) as words:
             for word in words:
                 self._ends.put(int(word))
         self._ends.put(None)

@@ -35,12 +35,12 @@ class Idleness:
     def _watch(self) -> None:
         since, work, output = time.monotonic(), self._work(0.0), self._output()
         while not self._over.wait(min(self._seconds / 10, 5)):
-            now, worked, said = time.monotonic(), self._work(work) - work, self._output()
+            now, worked, written = time.monotonic(), self._work(work) - work, self._output()
             # Less than before: a process that has used CPU time has ended.
             busy = worked < 0 or worked > _GRAIN + _SHARE * (now - since)
-            if busy or said != output or self._touched.is_set():
+            if busy or written != output or self._touched.is_set():
                 self._touched.clear()
-                since, work, output = now, work + worked, said
+                since, work, output = now, work + worked, written
             elif now - since >= self._seconds:
                 self._idle()
                 return

@@ -33,7 +33,7 @@ class Ledger:
         down                    when the server began to go down
         stranded                the results could not be delivered, and the server asked to be stopped
         delivered, kept_until   all is in the prefix; until when the server stays
-        notice, told            until when the server was said to stay; the same, once the program has been told
+        notice, passed_on       when the server is taken away, by EC2's notice; the same, once the program knows
         spot                    with delivered: that a fleet is to go before the server
         next                    {"job", "deadline"}: whose this server is from here on
     """
@@ -44,10 +44,10 @@ class Ledger:
         self._seen = 0
 
     def read(self) -> Dict[str, Any]:
-        said: Dict[str, Any] = {}
+        fields: Dict[str, Any] = {}
         for line in self._bytes(0).split(b"\n"):
-            said.update(_parse(line))
-        return {name: each for name, each in said.items() if each is not None}
+            fields.update(_parse(line))
+        return {name: each for name, each in fields.items() if each is not None}
 
     def latest(self, *names: str) -> Dict[str, Any]:
         """The latest values of these names, None for one that was removed. Each call must have the same names: it reads
@@ -57,8 +57,8 @@ class Ledger:
             self._seen += len(whole) + 1
         for line in whole.split(b"\n"):
             if any(b'"%s"' % name.encode() in line for name in names):
-                said = _parse(line)
-                self._latest.update({name: said[name] for name in names if name in said})
+                fields = _parse(line)
+                self._latest.update({name: fields[name] for name in names if name in fields})
         return dict(self._latest)
 
     def _bytes(self, start: int) -> bytes:

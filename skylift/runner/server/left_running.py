@@ -45,14 +45,14 @@ class LeftRunning:
         self._whole_machine = whole_machine and not self._ours
 
     def end(self, grace: float) -> None:
-        told: Set[int] = set()
+        signalled: Set[int] = set()
         until, pause, in_vain = time.monotonic() + grace, 0.005, 0
         while in_vain < _LOOKS:
-            look = self._look(signal.SIGTERM, told)
+            look = self._look(signal.SIGTERM, signalled)
             if not look.found and look.is_sure:
                 return None
             in_vain = 0 if look.found else in_vain + 1
-            told |= look.found
+            signalled |= look.found
             if time.monotonic() > until:
                 return self._kill()
             time.sleep(pause)
@@ -77,14 +77,14 @@ class LeftRunning:
             if time.monotonic() > until:
                 return say("some processes that the program left running could not be ended")
 
-    def _look(self, number: signal.Signals, told: Set[int]) -> _Look:
+    def _look(self, number: signal.Signals, signalled: Set[int]) -> _Look:
         """Find all processes and send each a signal at once, unless it has had that signal. The newest come first: they
         may be replaced in a moment."""
         look = _Look()
         for pid, descends in self._candidates(look):
             if self._is_left(pid, look, descends=descends):
                 look.found.add(pid)
-                if pid not in told:
+                if pid not in signalled:
                     look.new = True
                     _send(pid, number)
         return look

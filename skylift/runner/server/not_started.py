@@ -23,23 +23,25 @@ def why_not_started(argv: List[str], error: OSError, env: Dict[str, str], cwd: s
         if os.path.exists(os.path.join(cwd, name)):
             return "%s could not be started: what its first line names as its interpreter is not on the server." % name
         return "%s is not on the server. What a job needs goes along with --in, relative to where you are." % name
-    told = ["There is no command %s on the server." % name]
+    sentences = ["There is no command %s on the server." % name]
     first = name.split()[0] if name.split() else name
     if first != name:
-        told.append("It was given as one word: %s would be started by the same words without quotes." % first)
-        return " ".join(told)
+        sentences.append("It was given as one word: %s would be started by the same words without quotes." % first)
+        return " ".join(sentences)
     if name in _EDITORS:
         there = [each for each in _EDITORS if shutil.which(each, path=path)]
         if there:
-            told.append("Editors that are there: %s." % ", ".join(there))
+            sentences.append("Editors that are there: %s." % ", ".join(there))
     else:
         near = difflib.get_close_matches(name, _commands(path), n=3, cutoff=0.75)
         if near:
-            told.append("There is %s." % _or(near))
+            sentences.append("There is %s." % _or(near))
     installer = next((each for each in _INSTALLERS if shutil.which(each, path=path)), None)
     if installer is not None and shutil.which("sudo", path=path):
-        told.append("To have it installed first: sh -c '%s && %s ...'" % (_INSTALLERS[installer] % "PACKAGE", name))
-    return " ".join(told)
+        sentences.append(
+            "To have it installed first: sh -c '%s && %s ...'" % (_INSTALLERS[installer] % "PACKAGE", name)
+        )
+    return " ".join(sentences)
 
 
 def _commands(path: str) -> List[str]:

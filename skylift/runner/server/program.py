@@ -29,8 +29,8 @@ _SHUTDOWN = 2.0
 class Program:
     """The user's process and its session; or the process that makes the environment, while it runs."""
 
-    def __init__(self, ledger: Ledger, told: int) -> None:
-        self._ledger, self._guardian = ledger, GuardianLink(told, ledger)
+    def __init__(self, ledger: Ledger, ends_pipe: int) -> None:
+        self._ledger, self._guardian = ledger, GuardianLink(ends_pipe, ledger)
         self._known = True
         self._lock = threading.Lock()
         self._process: Optional[subprocess.Popen[bytes]] = None

@@ -66,74 +66,74 @@ class Recovery:
         self._read()
 
     def _read(self) -> None:
-        self._said: Dict[str, Any] = self._ledger.read()
+        self._noted: Dict[str, Any] = self._ledger.read()
 
     @property
     def delivered(self) -> Optional[Delivered]:
-        said = self._said
-        if not said.get("delivered"):
+        noted = self._noted
+        if not noted.get("delivered"):
             return None
-        return Delivered(said.get("kept_until") or 0.0, bool(said.get("spot")), "next" in said)
+        return Delivered(noted.get("kept_until") or 0.0, bool(noted.get("spot")), "next" in noted)
 
     @property
     def concluded(self) -> Optional[Concluded]:
         """How the job ended, if the earlier supervisor knew that."""
-        found = self._said.get("verdict")
+        found = self._noted.get("verdict")
         return None if found is None else Concluded(Outcome.parse(found["verdict"]), found["more"])
 
     @property
     def start(self) -> Optional[Start]:
-        found = self._said.get("start")
+        found = self._noted.get("start")
         return None if found is None else Start.parse(found)
 
     @property
     def may_have_started(self) -> bool:
         """Whether the program may have run. A job that was only being prepared is prepared again."""
-        start = self._said.get("start")
-        return start is not None and ("pid" in self._said or start["boot"] != self.boot)
+        start = self._noted.get("start")
+        return start is not None and ("pid" in self._noted or start["boot"] != self.boot)
 
     @property
     def pid(self) -> int:
-        return int(self._said["pid"])
+        return int(self._noted["pid"])
 
     @property
     def tries(self) -> Optional[List[Dict[str, Any]]]:
         """The outcome of each time that the program had been started before the last one."""
-        return self._said.get("tries")
+        return self._noted.get("tries")
 
     @property
     def asked(self) -> List[int]:
         """Signals that somebody who watches has sent to it."""
-        return list(self._said.get("asked", []))
+        return list(self._noted.get("asked", []))
 
     @property
     def helper(self) -> Optional[int]:
         """The pid of the process that was making the environment."""
-        return self._said.get("helper")
+        return self._noted.get("helper")
 
     @property
     def exit_code(self) -> Optional[int]:
         """The program's exit code, if it has ended and a guardian has learned it."""
-        return self._said.get("end")
+        return self._noted.get("end")
 
     @property
     def ending(self) -> Optional[State]:
         """Why the program was being ended."""
-        found = self._said.get("ending")
+        found = self._noted.get("ending")
         return State(found) if found else None
 
     @property
-    def told(self) -> Optional[float]:
+    def passed_on(self) -> Optional[float]:
         """The time of the interruption notice that the program has been told of."""
-        found = self._said.get("told")
+        found = self._noted.get("passed_on")
         return None if found is None else float(found)
 
     def rebooted(self, start: Start) -> bool:
         """Whether the program ended with the server. A program that ended before that has ended by itself."""
-        said = self._said
+        noted = self._noted
         if start.boot == self.boot:
             return False
-        return "end" not in said or said["ended"] > said.get("down", said["ended"] + 2 * _SHUTDOWN) - _SHUTDOWN
+        return "end" not in noted or noted["ended"] > noted.get("down", noted["ended"] + 2 * _SHUTDOWN) - _SHUTDOWN
 
     def seconds(self, start: Start) -> float:
         """How long the program has run by now. The monotonic clock starts again at each boot."""
@@ -142,20 +142,20 @@ class Recovery:
 
     def seconds_to_end(self, start: Start) -> Optional[float]:
         """How long the program ran, if it has ended."""
-        said = self._said
-        if "ended" not in said:
+        noted = self._noted
+        if "ended" not in noted:
             return None
-        if start.clock > 0 and "clock" in said:
-            return float(said["clock"]) - start.clock
-        return max(0.0, float(said["ended"]) - start.time)
+        if start.clock > 0 and "clock" in noted:
+            return float(noted["clock"]) - start.clock
+        return max(0.0, float(noted["ended"]) - start.time)
 
     def end_is_known(self) -> bool:
         """Whether the program's exit code is known or will be. A program of an earlier guardian has no parent that
         waits for it.
         """
-        if "end" not in self._said and not is_child_of(os.getppid(), self.pid):
+        if "end" not in self._noted and not is_child_of(os.getppid(), self.pid):
             self._read()
-            return "end" in self._said
+            return "end" in self._noted
         return True
 
 

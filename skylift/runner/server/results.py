@@ -84,10 +84,10 @@ class Results:
     def send(self, until: Until, *, final: bool) -> None:
         """Send all results that are new or have changed, and then the manifest."""
         with self._sending:
-            told = self._send_files(until, final=final)
-            manifest = json.dumps(dict(told, final=final)).encode()
+            sent = self._send_files(until, final=final)
+            manifest = json.dumps(dict(sent, final=final)).encode()
             patiently("manifest", lambda: self._prefix.put("server/manifest.json", manifest), until)
-            self.latest = told["results"]
+            self.latest = sent["results"]
 
     def _send_files(self, until: Until, *, final: bool) -> Dict[str, Any]:
         sending = _Sending(self._prefix, self._cwd, self._journal, until, final=final)

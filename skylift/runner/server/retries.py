@@ -41,10 +41,10 @@ class Retries:
         """Nothing, of a program that is started once in any case."""
         if self.plan is None:
             return
-        told: Try = {"exit_code": outcome.exit_code, "signal": outcome.signal, "reason": outcome.reason}
-        told.update(attempt=attempt, began=began, ended=ended, seconds=round(seconds, 3))
+        entry: Try = {"exit_code": outcome.exit_code, "signal": outcome.signal, "reason": outcome.reason}
+        entry.update(attempt=attempt, began=began, ended=ended, seconds=round(seconds, 3))
         # Not in place: a thread that is writing the list has it as it was.
-        self.tries = [*self.tries, {**told, **({} if pause is None else {"pause": pause})}]
+        self.tries = [*self.tries, {**entry, **({} if pause is None else {"pause": pause})}]
 
     def fields(self) -> Dict[str, Any]:
         return {} if self.plan is None else {"tries": self.tries}

@@ -176,13 +176,13 @@ class Running:
         results."""
         session, kills = self._session, self._memory.before
         if first is None:
-            told = {"state": State.RUNNING, "booted": session.status.fields["booted"], "started": now_iso()}
-            began = told["started"]
+            now_running = {"state": State.RUNNING, "booted": session.status.fields["booted"], "started": now_iso()}
+            began = now_running["started"]
             now, clock = time.time(), time.monotonic()
             if session.spot is not None:
-                begun = session.spot.attempt.fields.setdefault("begun", told["started"])
-                told.update(started=begun)
-            start = Start(self._boot, now, clock, session.results.arrived(), kills, told, began)
+                begun = session.spot.attempt.fields.setdefault("begun", now_running["started"])
+                now_running.update(started=begun)
+            start = Start(self._boot, now, clock, session.results.arrived(), kills, now_running, began)
         else:
             # A reboot between two times leaves the wall clock only.
             clock = first.clock if first.boot == self._boot else 0.0

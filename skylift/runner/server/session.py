@@ -27,7 +27,7 @@ from skylift.runner.server.usage import Usage
 
 
 class Session:
-    """`told` is the time of the interruption notice that the program has already had. `tries` are the attempts under
+    """`passed_on` is the time of the interruption notice that the program already knows. `tries` are the attempts under
     earlier supervisors; those on earlier servers are in the spot attempt.
     """
 
@@ -38,7 +38,7 @@ class Session:
         claim: Claim,
         program: Program,
         status: Status,
-        told: Optional[float],
+        passed_on: Optional[float],
         tries: Optional[List[Dict[str, Any]]] = None,
     ) -> None:
         self.context, self.record, self.program, self.status = context, record, program, status
@@ -83,7 +83,7 @@ class Session:
                 path, spool = self.cwd / record.spot.checkpoint, context.folder / "checkpoint"
                 checkpoint = Checkpoint(path, context.prefix, attempt, context.login.user, spool)
                 self.results.leave_out(path)
-            more = (record.spot, told, self.how_far)
+            more = (record.spot, passed_on, self.how_far)
             self.spot = SpotServer(context, attempt, checkpoint, program, status, *more)
 
     def under_way(self) -> Dict[str, Any]:
@@ -99,11 +99,11 @@ class Session:
 
     def how_far(self) -> Dict[str, Any]:
         """The fields of the attempt that a spot job's next server continues from."""
-        told: Dict[str, Any] = {"shipped": self.shipper.shipped, "cut": cuts(self.streams)}
+        fields: Dict[str, Any] = {"shipped": self.shipper.shipped, "cut": cuts(self.streams)}
         if self.stopwatch.seconds is not None:
-            told.update(running=self.stopwatch.seconds)
-        told.update(results=self.results.latest, **self.retries.fields())
-        return told
+            fields.update(running=self.stopwatch.seconds)
+        fields.update(results=self.results.latest, **self.retries.fields())
+        return fields
 
     @property
     def ran_before(self) -> float:

@@ -19,7 +19,7 @@ from skylift.runner.server.status import Status, now_iso
 
 class SpotServer:
     """From its start on, the attempt is written at each beat with what `how_far` returns, and notices are followed.
-    `told` is the time of the notice that an earlier supervisor has already passed on to the program."""
+    `passed_on` is the time of the notice that an earlier supervisor has already passed on to the program."""
 
     def __init__(
         self,
@@ -29,11 +29,11 @@ class SpotServer:
         program: Program,
         status: Status,
         plan: SpotPlan,
-        told: Optional[float],
+        passed_on: Optional[float],
         how_far: Callable[[], Dict[str, Any]],
     ) -> None:
         self.attempt, self.checkpoint = attempt, checkpoint
-        self._context, self._program, self._status, self._told = context, program, status, told
+        self._context, self._program, self._status, self._passed_on = context, program, status, passed_on
         self._how_far = how_far
         self._notice: Optional[Notice] = None
         attempt.beat(plan.beat, how_far)
@@ -42,12 +42,12 @@ class SpotServer:
 
     def _heed(self, notice: Notice) -> None:
         self._note(notice)
-        if self._told != notice.when:
+        if self._passed_on != notice.when:
             if self.checkpoint is not None:
                 self.checkpoint.mark()
             self._context.ledger.note(notice=notice.when)
             self._program.interrupt()
-            self._context.ledger.note(told=notice.when)
+            self._context.ledger.note(passed_on=notice.when)
 
     def _note(self, notice: Optional[Notice]) -> None:
         """Note a notice, also one with another time, or None when it was withdrawn. The program is not informed."""
@@ -70,15 +70,15 @@ class SpotServer:
 
     def tell_checkpoint(self) -> None:
         if self.checkpoint is not None:
-            told = {"checkpoint": self.attempt.fields.get("checkpoint")}
-            self._status.set(**told, checkpoint_refused=self.checkpoint.refused or None)
+            checkpoint = {"checkpoint": self.attempt.fields.get("checkpoint")}
+            self._status.set(**checkpoint, checkpoint_refused=self.checkpoint.refused or None)
 
     def goes_on_elsewhere(self, code: int) -> bool:
         """Whether the program has ended because it was told of an interruption."""
-        said = self._context.ledger.read()
+        noted = self._context.ledger.read()
         if self._program.ended_as_asked(code):
             return False
-        when, ended = said.get("notice", 0.0), said.get("ended", time.time())
+        when, ended = noted.get("notice", 0.0), noted.get("ended", time.time())
         return is_answer(code, stands=self._notices.stands(), when=when, ended=ended)
 
     def ends_at(self, otherwise: float) -> float:

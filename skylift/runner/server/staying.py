@@ -22,16 +22,16 @@ def leave(context: Context, control: Control, delivered: Delivered) -> None:
     if delivered.has_next:
         return None
     control.listen(context.prefix, context.poll)
-    return stay(context, control, delivered.kept_until, told=delivered.kept_until > 0)
+    return stay(context, control, delivered.kept_until, announced=delivered.kept_until > 0)
 
 
-def stay(context: Context, control: Control, until: float, streams: Sequence[Stream] = (), *, told: bool) -> None:
-    """Wait for the next job, with which the guardian goes on, or turn off. `told` is whether the status said that the
-    server waits; then the end of the waiting is written down too, even when the time is already over. `streams` are
+def stay(context: Context, control: Control, until: float, streams: Sequence[Stream] = (), *, announced: bool) -> None:
+    """Wait for the next job, with which the guardian goes on, or turn off. `announced` is whether the status says that
+    the server waits; then the end of the waiting is written down too, even when the time is already over. `streams` are
     deleted when the next job comes."""
     until = min(until, context.deadline)
     found = None
-    if told or (until > time.time() and not control.cancelled.is_set()):
+    if announced or (until > time.time() and not control.cancelled.is_set()):
         # Set the operating system's timer to the shorter time too, in case this process dies.
         arm_timer(min(context.deadline, until + RESERVE))
         context.handles.prepare()

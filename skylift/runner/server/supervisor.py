@@ -56,7 +56,7 @@ class Supervisor:
         self._context = context
         self._status = Status(context.job, threading.Condition())
         # It learns from the start on how an earlier supervisor's program ends, and when the guardian dies.
-        self._program = Program(context.ledger, context.handles.told)
+        self._program = Program(context.ledger, context.handles.ends_pipe)
         sys.excepthook = CrashReport(context, self._status, None, is_spot=False)
 
     def run(self) -> None:
@@ -68,10 +68,10 @@ class Supervisor:
         if claim is None:
             say("the job has ended, or another server has it; turning off")
             return power_off()
-        told = self._find_told_end(record, claim, recovery)
-        if told is not None:
-            return self._leave(told)
-        before = (recovery.told, recovery.tries)
+        reported = self._find_reported_end(record, claim, recovery)
+        if reported is not None:
+            return self._leave(reported)
+        before = (recovery.passed_on, recovery.tries)
         session = Session(self._context, record, claim, self._program, self._status, *before)
         return self._see_through(session, recovery)
 
@@ -111,26 +111,26 @@ class Supervisor:
                 self._status.set(attempt=claim.attempt.number, checkpoint=checkpoint, **bought)
         return claim
 
-    def _find_told_end(self, record: JobRecord, claim: Claim, recovery: Recovery) -> Optional[Delivered]:
+    def _find_reported_end(self, record: JobRecord, claim: Claim, recovery: Recovery) -> Optional[Delivered]:
         """Whether an earlier supervisor has reported the job's end and was killed before it noted that. That report
         stays, because a client may have read it."""
         if recovery.concluded is None:
             return None
         context = self._context
         over = claim.attempt.fields.get("over") if claim.attempt is not None else None
-        told: Dict[str, Any] = (over or {}).get("final") or {}
-        if told:
+        final: Dict[str, Any] = (over or {}).get("final") or {}
+        if final:
             # The attempt is written before the status, and it may be all that was written.
-            body = json.dumps(told).encode()
+            body = json.dumps(final).encode()
             context.retry("status", lambda: context.prefix.put(STATUS, body))
             EnvValues(context, record).remove()
         # S3 denies reading a missing object. Writing it first shows whether it was missing.
         elif not context.retry("status", lambda: context.prefix.put(STATUS, self._status.encoded(), first=True)):
             found = context.retry("status", lambda: context.prefix.get(STATUS))
-            told = json.loads(found) if found is not None else {}
-        if not told.get("final") or told.get("instance") != context.aws.instance():
+            final = json.loads(found) if found is not None else {}
+        if not final.get("final") or final.get("instance") != context.aws.instance():
             return None
-        kept_until, is_spot = told.get("kept_until"), record.spot is not None
+        kept_until, is_spot = final.get("kept_until"), record.spot is not None
         context.ledger.note(delivered=True, kept_until=kept_until, spot=is_spot)
         return Delivered(kept_until or 0.0, is_spot)
 
@@ -174,4 +174,4 @@ class Supervisor:
             say("job done; the server stays for %d s" % session.record.keep)
             if prepared is not None and prepared.cached is not None:
                 prepared.cached.confirm()
-        stay(self._context, session.control, kept_until, session.streams, told=kept_until > 0)
+        stay(self._context, session.control, kept_until, session.streams, announced=kept_until > 0)

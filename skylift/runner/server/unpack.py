@@ -71,20 +71,20 @@ class Unpacking:
         place.parent.mkdir(parents=True, exist_ok=True)
         make_folder(place, place, user)
 
-    def unpack(self, archive: Path, told: Dict[str, Any]) -> None:
-        """`told` is the pack's entry in the record: `files` and `size`. The archive is removed after that."""
+    def unpack(self, archive: Path, expected: Dict[str, Any]) -> None:
+        """`expected` is the pack's entry in the record: `files` and `size`. The archive is removed after that."""
         files = size = 0
         try:
             # tarfile seeks from entry to entry: in a buffer that costs nothing, in a gzip file each time much.
             with io.BufferedReader(gzip.open(str(archive)), _BUFFER) as packed, tarfile.open(None, "r:", packed) as tar:
                 for entry in tar:
                     files, size = files + 1, size + (entry.size if entry.isreg() else 0)
-                    if files > told["files"] or size > told["size"]:
+                    if files > expected["files"] or size > expected["size"]:
                         raise Ended(State.BROKEN, "The bundle has more in it than its record says: %s" % entry.name)
                     self._take(tar, entry)
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise Ended(State.BROKEN, "The bundle cannot be read: %s" % error) from None
-        if (files, size) != (told["files"], told["size"]):
+        if (files, size) != (expected["files"], expected["size"]):
             raise Ended(State.BROKEN, "The bundle has less in it than its record says.")
         archive.unlink()
 

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from skylift.runner.server.gauge import Gauge
 
 PROCESSES = 10
-"""Those that are told of, the ones that work most."""
+"""The most processes in a report, those that work most."""
 _COMMAND = 200
 """Characters of a command line."""
 _SECTOR = 512
@@ -54,20 +54,20 @@ class Usage:
         """
         before, now = self._last, self._look()
         self._last, seconds = now, max(now.when - before.when, 1e-3)
-        told: Dict[str, Any] = dict(self._gauge.measure(), processors=self._gauge.processors())
+        measured: Dict[str, Any] = dict(self._gauge.measure(), processors=self._gauge.processors())
         with contextlib.suppress(OSError):
             found = os.statvfs(str(self._disk))
-            told.update(
+            measured.update(
                 disk=(found.f_blocks - found.f_bfree) * found.f_frsize, disk_size=found.f_blocks * found.f_frsize
             )
         for name in ("read", "written", "received", "sent"):
             first, last = getattr(before, name), getattr(now, name)
             if first is not None and last is not None:
                 # Less than before: a disk or an interface that is gone.
-                told[name] = round(max(last - first, 0) / seconds)
-        told["processes"] = self._busiest(before, now, seconds)
-        told["processes_count"] = len(now.processes)
-        return told
+                measured[name] = round(max(last - first, 0) / seconds)
+        measured["processes"] = self._busiest(before, now, seconds)
+        measured["processes_count"] = len(now.processes)
+        return measured
 
     def _busiest(self, before: _Look, now: _Look, seconds: float) -> List[Dict[str, Any]]:
         shares = {}
@@ -76,7 +76,7 @@ class Usage:
             # One that has come meanwhile has worked all of it since.
             shares[key] = max(process.worked - (earlier.worked if earlier is not None else 0.0), 0.0) / seconds
         order = sorted(shares, key=lambda key: (-shares[key], -now.processes[key].worked, key))
-        return [_told(now.processes[key], shares[key]) for key in order[:PROCESSES]]
+        return [_shown(now.processes[key], shares[key]) for key in order[:PROCESSES]]
 
     def _look(self) -> _Look:
         return _Look(time.monotonic(), *self._disk_bytes(), *self._network_bytes(), self._processes())
@@ -132,7 +132,7 @@ def _process(entry: Path) -> _Process:
     return _Process(int(entry.name), int(fields[19]), worked, memory, (words or "[%s]" % name)[:_COMMAND])
 
 
-def _told(process: _Process, share: float) -> Dict[str, Any]:
+def _shown(process: _Process, share: float) -> Dict[str, Any]:
     return {
         "pid": process.pid,
         "processor": round(share, 4),

@@ -35,7 +35,7 @@ class Worker:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.status = Status(context.job, threading.Condition())
-        self.program = Program(context.ledger, context.handles.told)
+        self.program = Program(context.ledger, context.handles.ends_pipe)
 
     def run(self) -> None:
         try:

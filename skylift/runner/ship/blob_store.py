@@ -165,7 +165,7 @@ class _Sending:
                 raise RunError("The sending of inputs was interrupted.")
             if self._digest.hexdigest() != self._blob.sha256:
                 raise _changed(self._blob)
-            parts = [{"PartNumber": number, **told} for number, told in sorted(self._sent.items())]
+            parts = [{"PartNumber": number, **part} for number, part in sorted(self._sent.items())]
             try:
                 self._api.call("s3", "complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
             except Refused as error:

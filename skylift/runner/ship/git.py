@@ -74,7 +74,7 @@ def _ask(folder: Path, words: list[str], environment: dict[str, str]) -> bytes:
         start_new_session=True,
     )
     try:
-        answer, said = process.communicate(timeout=_PATIENCE)
+        answer, errors = process.communicate(timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
         raise UsageError(
             f"git did not list the files of {shown(folder)} within {_PATIENCE} seconds.",
@@ -85,7 +85,7 @@ def _ask(folder: Path, words: list[str], environment: dict[str, str]) -> bytes:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if process.returncode != 0:
-        raise _failed(folder, said.decode(errors="replace"))
+        raise _failed(folder, errors.decode(errors="replace"))
     return answer
 
 
@@ -94,11 +94,11 @@ def _environment() -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if not name.startswith("GIT_")}, **_CLOSED}
 
 
-def _failed(folder: Path, said: str) -> UsageError:
-    if any(words in said for words in _NOT_OURS):
+def _failed(folder: Path, errors: str) -> UsageError:
+    if any(words in errors for words in _NOT_OURS):
         return UsageError(
             f"{shown(folder)} is a git repository of another user, whose settings git does not heed.",
             f"If you trust it: git config --global --add safe.directory {shown(folder)}",
         )
-    lines: Iterator[str] = (shown(line) for line in said.strip().splitlines()[:6])
+    lines: Iterator[str] = (shown(line) for line in errors.strip().splitlines()[:6])
     return UsageError(f"git could not list the files of {shown(folder)}: {' '.join(lines)}")

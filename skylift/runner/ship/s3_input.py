@@ -70,7 +70,7 @@ def _folders(place: str) -> Iterator[str]:
 
 def find_source(api: Api, wanted: S3Input, cwd: str = ".", option: str = "--in ") -> S3Source:
     """The objects that one input names. `option` is what it belongs to, for messages. Raises UsageError."""
-    said = f"{option}{wanted.text}"
+    named = f"{option}{wanted.text}"
     try:
         region = api.call("s3", "head_bucket", Bucket=wanted.bucket).get("BucketRegion") or api.region
         found = _Search(api, wanted).run()
@@ -78,11 +78,11 @@ def find_source(api: Api, wanted: S3Input, cwd: str = ".", option: str = "--in "
         raise
     except Refused as error:
         if error.code in {"404", "NoSuchBucket"}:
-            raise UsageError(f"{said}: there is no bucket {wanted.bucket}.") from None
+            raise UsageError(f"{named}: there is no bucket {wanted.bucket}.") from None
         raise
-    objects = tuple(_place(said, each, inner, cwd) for each, inner in found.objects if not each["Key"].endswith("/"))
+    objects = tuple(_place(named, each, inner, cwd) for each, inner in found.objects if not each["Key"].endswith("/"))
     if not objects:
-        raise UsageError(f"{said}: nothing is there.", f"aws s3 ls s3://{wanted.bucket}/ shows what is.")
+        raise UsageError(f"{named}: nothing is there.", f"aws s3 ls s3://{wanted.bucket}/ shows what is.")
     for each, _ in found.objects:
         _check_class(api, wanted.bucket, each)
     return S3Source(wanted.bucket, region, f"arn:aws:s3:::{wanted.bucket}/{found.pattern}", objects)
@@ -148,9 +148,9 @@ def literal(text: str) -> str:
     return re.sub(r"[*?$]", lambda found: "${" + found[0] + "}", text)
 
 
-def _place(said: str, listed: Any, inner: str, cwd: str) -> S3Object:
+def _place(named: str, listed: Any, inner: str, cwd: str) -> S3Object:
     if {"", ".", ".."} & set(inner.split("/")) or "\0" in inner:
-        raise UsageError(f"{said}: {listed['Key']!r} cannot be the name of a file.")
+        raise UsageError(f"{named}: {listed['Key']!r} cannot be the name of a file.")
     place = (PurePosixPath(cwd) / inner).as_posix()
     return S3Object(listed["Key"], listed["ETag"], listed["Size"], place)
 

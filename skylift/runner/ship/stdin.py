@@ -219,7 +219,7 @@ class _Sending:
     # Sending.
 
     def _send(self) -> None:
-        told = False
+        noted = False
         while not self.ended:
             found = self._next()
             if found is None or not self._put(*found):
@@ -227,8 +227,8 @@ class _Sending:
             self.sent += len(found[0])
             self.ended = found[1]
             self._ring()
-            if self.sent > _MUCH and not told:
-                told = True
+            if self.sent > _MUCH and not noted:
+                noted = True
                 self._note(
                     f"Standard input is kept in the job's record, by now {spell_size(self.sent)} of it, for a server "
                     f"that starts the program again. `skylift rm {self._prefix.job}` removes it later."
@@ -255,7 +255,7 @@ class _Sending:
 
     def _put(self, data: bytes, last: bool) -> bool:
         """False when it is over."""
-        pause, told = 0.1, False
+        pause, noted = 0.1, False
         more = {"Metadata": {"last": "1"}} if last else {}
         while not self._over.is_set():
             try:
@@ -267,8 +267,8 @@ class _Sending:
                         self._trouble = error
                     return False
                 # Who watches is told by others that the cloud is away.
-                if not isinstance(error, Unreachable) and not told:
-                    told = True
+                if not isinstance(error, Unreachable) and not noted:
+                    noted = True
                     self._note(f"Standard input is not sent for now; trying again. {error.message}")
                 self._over.wait(pause)
                 pause = min(2 * pause, 5.0)

@@ -106,7 +106,7 @@ def claim_image(data: Data, recipe: Recipe | None = None) -> bool:
 def ensure_image(data: Data, progress: Progress, recipe: Recipe | None = None) -> BuiltImage:
     """The image of this version's recipe, built now if it is not there (about half a minute; needs root)."""
     recipe = recipe or read_recipe()
-    told = data.images / f"{recipe.image_id}.json"
+    manifest = data.images / f"{recipe.image_id}.json"
     if not claim_image(data, recipe):
         data.images.mkdir(parents=True, exist_ok=True)
         # Root builds; users look whether there is one, and no further.
@@ -115,26 +115,26 @@ def ensure_image(data: Data, progress: Progress, recipe: Recipe | None = None) -
             for left in data.images.glob(".building-*"):
                 shutil.rmtree(left)
             if not claim_image(data, recipe):
-                shutil.rmtree(told.with_suffix(""), ignore_errors=True)
+                shutil.rmtree(manifest.with_suffix(""), ignore_errors=True)
                 return _adopt(data, recipe) or Build(data, recipe, progress, lock).run()
-    return _read(told)
+    return _read(manifest)
 
 
 def _adopt(data: Data, recipe: Recipe) -> BuiltImage | None:
     """What an earlier version built for this user, by other names for the same files: servers may stand on it."""
-    told = data.user_images / f"{recipe.image_id}.json"
-    if not told.exists() or not is_root_path(told.with_suffix("")):
+    manifest = data.user_images / f"{recipe.image_id}.json"
+    if not manifest.exists() or not is_root_path(manifest.with_suffix("")):
         return None
     place = data.images / f".building-{recipe.image_id}"
     copied = subprocess.run(
-        ["cp", "--archive", "--link", str(told.with_suffix("")), str(place)], env={"PATH": _PATH}, check=False
+        ["cp", "--archive", "--link", str(manifest.with_suffix("")), str(place)], env={"PATH": _PATH}, check=False
     )
     if copied.returncode != 0:
         shutil.rmtree(place, ignore_errors=True)
         return None
     _sync(place)
     place.rename(data.images / recipe.image_id)
-    replace_file(data.images / told.name, told.read_bytes(), 0o644)
+    replace_file(data.images / manifest.name, manifest.read_bytes(), 0o644)
     return default_image(data, recipe)
 
 

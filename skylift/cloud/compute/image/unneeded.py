@@ -64,11 +64,11 @@ def _needed(cloud: Path) -> set[str]:
 
 
 def _remove(image: Path) -> bool:
-    told = image.with_suffix(".json")
-    if _is_mounted(image) or (told.exists() and time.time() - told.stat().st_mtime < RECENT):
+    manifest = image.with_suffix(".json")
+    if _is_mounted(image) or (manifest.exists() and time.time() - manifest.stat().st_mtime < RECENT):
         return False
     # First: where it is, all is.
-    told.unlink(missing_ok=True)
+    manifest.unlink(missing_ok=True)
     shutil.rmtree(image, ignore_errors=True)
     log.info("image %s was removed: no cloud of this machine needs it", image.name)
     return True
