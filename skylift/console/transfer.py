@@ -7,7 +7,7 @@ import tempfile
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from skylift.console.port import Port
 from skylift.runner.errors import SkyliftError
