@@ -24,7 +24,11 @@ class Change:
     removed: tuple[str, ...] = ()
     trouble: str = ""
     advice: str = ""
+    news: bool = True
+    """False where all is as it was: who listens is asked after each look whether it is still there."""
 
+
+NOTHING = Change(news=False)
 
 Listener = Callable[[Change], bool]
 """Returns whether it wants to hear more."""
@@ -69,13 +73,13 @@ class Topic:
                 async with asyncio.timeout(self._seconds):
                     await self._soon.wait()
 
-    async def _find_change(self) -> Change | None:
+    async def _find_change(self) -> Change:
         try:
             found = await asyncio.to_thread(self._fetch)
         except SkyliftError as error:
             trouble = Change(trouble=error.message, advice=error.advice)
             if trouble == self._trouble:
-                return None
+                return NOTHING
             self._trouble = trouble
             return trouble
         well, self._trouble = not self._trouble.trouble, Change()
@@ -87,9 +91,7 @@ class Topic:
             updated=tuple(asdict(row) for key, row in now.items() if key in known and known[key] != row),
             removed=tuple(key for key in known if key not in now),
         )
-        return None if change == Change() and well and before is not None else change
+        return NOTHING if change == Change() and well and before is not None else change
 
-    def _tell(self, change: Change | None) -> None:
-        """Also of nothing: who has gone is found out by that."""
-        told = change or Change()
-        self._listeners = [each for each in self._listeners if each(told)]
+    def _tell(self, change: Change) -> None:
+        self._listeners = [each for each in self._listeners if each(change)]

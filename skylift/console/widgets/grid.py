@@ -84,7 +84,6 @@ class Grid:
         self._topic, self._on_select, self._on_change = topic, on_select, on_change
         self._rows: dict[str, FlatRow] = {}
         self.selected: list[str] = []
-        self._last: Change | None = None
         self._trouble = box("trouble", role="alert")
         self._trouble.set_visibility(False)
         self._empty = box("empty")
@@ -131,10 +130,8 @@ class Grid:
     def _hear(self, change: Change) -> bool:
         if self._grid.is_deleted:
             return False
-        if change == self._last:
-            # Nothing, once more: each tab is asked after each look whether it is still there.
+        if not change.news:
             return True
-        self._last = change
         self._waiting.set_visibility(False)
         self._say_trouble(change)
         if change.trouble:
