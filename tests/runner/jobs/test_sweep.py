@@ -12,16 +12,17 @@ import pytest
 
 from skylift.cli.main import perform
 from skylift.runner.errors import Unreachable
-from skylift.runner.job.record import Prefix
+from skylift.runner.job.record import Prefix, workers_name
 from skylift.runner.job.settings import Settings
-from skylift.runner.job.tags import job_tags
+from skylift.runner.job.tags import TAG_WORKER, job_tags
 from skylift.runner.jobs import jobs
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import STARTING, Sweep
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.environment_image import OLDEST, make_request
-from skylift.runner.launch.server import live_servers, terminate
+from skylift.runner.launch.server import live_servers, live_workers, terminate
+from skylift.runner.launch.worker_group import worker_groups
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.blob_store import BLOBS
@@ -210,6 +211,57 @@ def test_an_end_that_is_told_while_a_job_is_cancelled_stays(left: Left, monkeypa
     status = left.account.status("slow")
     assert status is not None
     assert (status.state, status.exit_code) == ("succeeded", 0)
+
+
+def test_the_servers_of_a_map_that_has_ended(left: Left) -> None:
+    """Its group goes first, with the servers in it. One of a map that runs stays."""
+    image = left.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
+    subnet = left.api.call("ec2", "describe_subnets")["Subnets"][0]["SubnetId"]
+    for job in ("ended", "runs"):
+        tags = [*job_tags(job), {"Key": TAG_WORKER, "Value": "yes"}]
+        data = {
+            "ImageId": image,
+            "InstanceType": "t3.small",
+            "TagSpecifications": [{"ResourceType": "instance", "Tags": tags}],
+        }
+        request = {
+            "LaunchTemplateName": workers_name(job),
+            "LaunchTemplateData": data,
+            "TagSpecifications": [{"ResourceType": "launch-template", "Tags": job_tags(job)}],
+        }
+        left.api.call("ec2", "create_launch_template", **request)
+        left.api.call(
+            "autoscaling",
+            "create_auto_scaling_group",
+            AutoScalingGroupName=workers_name(job),
+            MinSize=0,
+            MaxSize=1,
+            DesiredCapacity=1,
+            VPCZoneIdentifier=subnet,
+            LaunchTemplate={"LaunchTemplateName": workers_name(job), "Version": "1"},
+            Tags=[
+                {
+                    **each,
+                    "ResourceId": workers_name(job),
+                    "ResourceType": "auto-scaling-group",
+                    "PropagateAtLaunch": False,
+                }
+                for each in job_tags(job)
+            ],
+        )
+        left.record(job, age=2000)
+        left.server(job)
+    left.status("ended")
+    left.status("runs", state="running", final=False)
+    assert not any(each.job == "runs" for each in Sweep(left.account).find())
+    found = [each for each in Sweep(left.account).find() if each.job == "ended"]
+    assert [each.kind for each in found][:1] == ["auto-scaling-group"]
+    assert {each.kind for each in found} >= {"instance", "auto-scaling-group"}
+    for each in found:
+        each.remove()
+    assert list(worker_groups(left.api)) == [workers_name("runs")]
+    assert {each.job for each in live_workers(left.api)} == {"runs"}
+    assert {each.job for each in live_servers(left.api)} == {"runs"}
 
 
 def test_role_without_a_record_may_be_that_of_a_client_that_is_at_work(left: Left) -> None:
