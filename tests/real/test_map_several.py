@@ -66,6 +66,8 @@ def test_each_input_has_one_outcome_whatever_happens_to_servers(cloud: RealCloud
     scaling = cloud.client("autoscaling")
     until(lambda: not scaling.describe_auto_scaling_groups()["AutoScalingGroups"])
     until(lambda: not alive(cloud))
+    keys = cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix="jobs/several/in/dask")
+    assert keys["KeyCount"] == 0
     assert "several: removed" in cloud.skylift("rm", "several").stdout
     assert left(cloud) == []
 

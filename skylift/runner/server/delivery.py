@@ -25,7 +25,7 @@ from skylift.runner.server.session import Session
 from skylift.runner.server.status import State, now_iso
 from skylift.runner.server.stop_instead import ask_to_stop
 from skylift.runner.server.stream import cuts
-from skylift.runner.server.worker_group import release_group
+from skylift.runner.server.worker_group import SECRETS, release_group
 
 _TRYING = 10.0
 """Seconds in which results are sent before the server asks again to be stopped."""
@@ -142,9 +142,15 @@ class Delivery:
         return kept_until
 
     def _release_group(self) -> None:
-        """A map's other servers: nothing is to be done there any more."""
-        if self._session.record.group is not None:
-            release_group(self._context.aws, self._session.record.group)
+        """A map's other servers: nothing is to be done there any more, and nobody needs their keys."""
+        context, group = self._context, self._session.record.group
+        if group is not None:
+            release_group(context.aws, group)
+            try:
+                until = min(context.last, time.time() + _TRYING)
+                context.retry("removing the map's keys", lambda: context.prefix.delete(SECRETS), until)
+            except (Unreachable, Refused) as error:
+                say("the map's keys stay in the prefix: %s" % error)
 
     def _end(self, kept_until: float) -> Dict[str, Any]:
         streams, end = self._session.streams, self._outcome.fields()

@@ -42,6 +42,7 @@ from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_u
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.worker_group import SECRETS
 
 DASK_USER = 61_904
 """The user of Dask's processes: a number that no account has."""
@@ -52,7 +53,6 @@ _MOST_STARTS = 8
 """Times that a coordinator is started on one server."""
 _MOST = 64 << 20
 """Bytes of a request."""
-SECRETS = "in/dask.json"
 _KEYS = "server/map/keys/"
 _WELCOME = 120.0
 """Seconds in which the coordinator must have given a new server its key."""

@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 from skylift.runner.server.aws import Aws, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
 
+SECRETS = "in/dask.json"
+"""The keys of a map's coordinator: see map_server.py."""
 _PATIENCE = 60.0
 """Seconds in which the group must be deleted at the map's end. After that its servers end by themselves."""
 _ENDING = ("Terminating", "Terminated", "Detach")
