@@ -349,6 +349,8 @@ class Port:
         """What there is to choose from."""
         found = self._pages(Call("ec2", "describe_images", {"Owners": self._owners()}), "Images")
         images = sorted(found, key=lambda each: str(each.get("CreationDate", "")), reverse=True)
+        # Those that runs made for themselves are the last that somebody means who launches a server by hand.
+        images.sort(key=lambda each: str(each.get("Name", "")).startswith("skylift-environment-"))
         named = {each["ImageId"]: f"{each.get('Name', '')} ({each['ImageId']})" for each in images}
         groups, subnets = self.security_groups(), self._pages(Call("ec2", "describe_subnets", {}), "Subnets")
         profiles = self._pages(Call("iam", "list_instance_profiles", {}), "InstanceProfiles")

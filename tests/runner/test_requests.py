@@ -180,3 +180,12 @@ def test_a_step_of_the_wall_clock_does_not_change_how_long_a_call_is_repeated(
     with pytest.raises(Unreachable):
         patiently("thing", call, 1060.0)
     assert 45 < calls[-1] - calls[0] <= 60
+
+
+def test_what_aws_refuses_is_told_without_its_xml() -> None:
+    text = (
+        "<Response><Error><Code>AccessDenied</Code><Message>You may not &lt;do&gt; that.</Message></Error></Response>"
+    )
+    error = Refused(400, text)
+    assert (str(error), error.code) == ("HTTP 400: AccessDenied: You may not <do> that.", "AccessDenied")
+    assert str(Refused(400, "no XML")) == "HTTP 400: no XML"

@@ -1,0 +1,17 @@
+"""The boundary of jobs' roles, by its version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from skylift.runner.launch.role import BOUNDARY, boundary_policy
+
+DOCUMENT = "d0e43a4fce627a18a793c6cddec715aa6da748ef00ccee2c39e8119715f2f66c"
+
+
+def test_another_document_has_another_name() -> None:
+    """An account keeps the policy that it has under a name. So whoever changes the document changes the number in
+    BOUNDARY, too, and then writes down here what belongs together."""
+    document = json.dumps([boundary_policy("123456789012"), boundary_policy("123456789012", ["data"])], sort_keys=True)
+    assert (BOUNDARY, hashlib.sha256(document.encode()).hexdigest()) == ("skylift-boundary-5", DOCUMENT)
