@@ -15,6 +15,9 @@ from typing import Any
 from skylift.runner.job.cache import Cache
 
 OPERATIONS = {
+    "autoscaling": """
+        CreateAutoScalingGroup DeleteAutoScalingGroup DescribeAutoScalingGroups SuspendProcesses
+    """.split(),
     "ec2": """
         AttachInternetGateway AuthorizeSecurityGroupIngress CreateFleet CreateImage CreateInternetGateway
         CreateLaunchTemplate CreateRoute CreateSecurityGroup CreateSubnet CreateTags CreateVpc CreateVpcEndpoint
@@ -33,8 +36,9 @@ OPERATIONS = {
     """.split(),
     "pricing": ["GetProducts"],
     "s3": """
-        AbortMultipartUpload CompleteMultipartUpload CreateBucket CreateMultipartUpload CreateSession DeleteObject
-        DeleteObjects GetObject HeadBucket HeadObject ListMultipartUploads ListObjectsV2 PutObject UploadPart
+        AbortMultipartUpload CompleteMultipartUpload CopyObject CreateBucket CreateMultipartUpload CreateSession
+        DeleteObject DeleteObjects GetObject HeadBucket HeadObject ListMultipartUploads ListObjectsV2 PutObject
+        UploadPart
     """.split(),
     "scheduler": """
         CreateSchedule CreateScheduleGroup DeleteSchedule GetSchedule ListSchedules UpdateSchedule
