@@ -36,7 +36,10 @@ skylift schedule WHEN [OPTIONS] -- run [OPTIONS OF RUN] SCRIPT [ARGS...]
 skylift schedule ls | pause | resume | run | history | rm
 
 \b
-WHEN is 'cron(0 2 * * ? *)' (each night at two), 'rate(6 hours)', or 'at(2026-12-24T18:00:00)'.
+WHEN is one of
+  'cron(0 2 * * ? *)'           each night at two
+  'rate(6 hours)'               now, and every six hours
+  'at(2026-12-24T18:00:00)'     once
 
 A run is a job like any other, named NAME-YYYYMMDD-HHMM after the time that was due, in UTC: ps, logs, results, wait,
 cancel and rm take it. What runs is sent now, once: files that change here later do not change it.
@@ -174,12 +177,12 @@ def ls(
 
 
 def pause(names: ScheduleNames, on: On = None) -> None:
-    """Start no runs until `resume`. A run that is going on ends as it would."""
+    """Start no runs of schedules until `resume`. A run that is going on ends as it would."""
     _each(names, on, lambda schedules, name: schedules.pause(name))
 
 
 def resume(names: ScheduleNames, on: On = None) -> None:
-    """Go on. What was due meanwhile is not made up for."""
+    """Go on with paused schedules. What was due meanwhile is not made up for."""
     _each(names, on, lambda schedules, name: schedules.resume(name))
 
 
@@ -188,7 +191,7 @@ def run_now(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     on: On = None,
 ) -> None:
-    """Start a run now, also of a paused schedule, and print the job's name."""
+    """Start a run now and print its name. A paused schedule has runs, too."""
     from skylift.runner.schedule.schedules import Schedules
 
     run = Schedules(settings_there(on)).run_now(name)
