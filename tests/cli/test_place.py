@@ -37,7 +37,7 @@ def test_region_of_the_environment_or_the_profile(here: Path, monkeypatch: pytes
 
 
 def test_no_region(here: Path) -> None:
-    with pytest.raises(UsageError, match="No region") as caught:
+    with pytest.raises(UsageError, match="No AWS region is set") as caught:
         settings_for("aws")
     assert "AWS_DEFAULT_REGION" in caught.value.advice
 
