@@ -71,6 +71,7 @@ def up(
     settings_for(options.get("on"))
     _end_as_by_ctrl_c()
     started = time.monotonic()
+    say("Starting a cluster: its scheduler boots and has the project's environment made ...", to_stderr=True)
     with _make(limits, dashboard, options) as cluster, hold(cluster) as held:
         say(f"The cluster {cluster.name} is up after {time.monotonic() - started:.0f} s.", to_stderr=True)
         if cluster.dashboard_link:

@@ -120,11 +120,8 @@ def left_of(cloud: RealCloud, cluster: str) -> list[str]:
 COMPUTE = """
 import json, os, socket, subprocess, sys, time
 import skylift
-import skylift.python.cluster.size
 from distributed import Client
 from ours import cube
-
-skylift.python.cluster.size.IDLE = 1
 
 def tell(what):
     print(json.dumps(what), flush=True)
@@ -143,17 +140,11 @@ with skylift.Cluster(servers=2, name="crew") as cluster:
     environ = {**os.environ, **cluster.environ("certificates")}
     tell(subprocess.check_output([sys.executable, "-c", program], env=environ, text=True))
     # A worker's server is lost in the middle of its work, and what it had computed with it.
-    numbers = client.map(slow, range(24))
+    numbers = client.map(slow, range(12))
     numbers[0].result()
     tell("working")
     sys.stdin.readline()
     tell(client.submit(sum, numbers).result())
-    # What has nothing to do goes, and comes back with work.
-    del numbers
-    cluster.scale((0, 2))
-    while len(client.scheduler_info(n_workers=-1)["workers"]):
-        time.sleep(0.05)
-    tell(client.submit(cube, 3).result())
 """
 
 
@@ -171,12 +162,39 @@ def test_a_cluster(cloud: RealCloud, run: Any) -> None:
     (found,) = cloud.ec2.describe_instances(Filters=worker)["Reservations"]
     cloud.ec2.terminate_instances(InstanceIds=[found["Instances"][0]["InstanceId"]])
     program.go_on()
-    assert program.says() == sum(range(24))
-    assert program.says() == 27
+    assert program.says() == sum(range(12))
     code, words = program.end()
     assert code == 0, words
     assert "Traceback" not in words
     assert left_of(cloud, "crew") == []
+
+
+SCALED = """
+import json, time
+import skylift
+import skylift.python.cluster.size
+from distributed import Client
+from ours import cube
+
+skylift.python.cluster.size.IDLE = 1
+
+with skylift.Cluster(servers=(0, 2), name="scaled") as cluster:
+    client = Client(cluster)
+    for number in (3, 4):
+        # Without work there is no worker, also when there has been one.
+        while client.scheduler_info(n_workers=-1)["workers"]:
+            time.sleep(0.05)
+        print(client.submit(cube, number).result(), flush=True)
+"""
+
+
+@pytest.mark.heavy
+def test_workers_come_with_work_and_go_without(cloud: RealCloud, run: Any) -> None:
+    program = run(SCALED)
+    assert (program.says(), program.says()) == (27, 64)
+    code, words = program.end()
+    assert code == 0, words
+    assert left_of(cloud, "scaled") == []
 
 
 @pytest.mark.heavy
@@ -196,6 +214,7 @@ def test_a_cluster_for_the_shell(cloud: RealCloud, python: Path, folder: Path) -
     up = subprocess.Popen(words, cwd=folder, env=cloud.environment, stderr=subprocess.PIPE, text=True)
     cloud.watch(up.pid)
     assert up.stderr is not None
+    assert up.stderr.readline().startswith("Starting a cluster")
     assert "is up after" in up.stderr.readline()
     program = (
         "from distributed import Client; c = Client(); c.wait_for_workers(2); print(c.submit(sum, [1, 2]).result())"

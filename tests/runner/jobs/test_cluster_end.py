@@ -10,7 +10,7 @@ import pytest
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import job_tags
-from skylift.runner.jobs.cluster import TakeDown, members_of
+from skylift.runner.jobs.cluster import TakeDown, clusters, members_of
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.job_group import job_groups, make_job_group
 from skylift.runner.launch.network import ensure_network
@@ -69,6 +69,8 @@ def test_all_of_a_cluster_and_nothing_else(account: Account) -> None:
     record(account, "one-w5x", NOW + 1)
     other = group_of(account, "two", NOW)
 
+    seen = {each.name: (each.group, each.scheduler, each.workers) for each in clusters(account)}
+    assert seen == {"one": (group, False, 2), "two": (other, False, 0)}
     members = members_of(account, "one", group)
     assert sorted(members) == ["one-w1", "one-w2"]
     notes: list[str] = []
