@@ -24,7 +24,7 @@ def aws_settings(key_dir: Path, cache: Cache = NOWHERE, region: str | None = Non
     region = region or default_region()
     if region is None:
         raise UsageError(
-            "No AWS region is set.",
+            "No region is set, so it is not known where on AWS to run.",
             "Set AWS_DEFAULT_REGION, or `region` in the profile (`aws configure`).",
         )
     return Settings(
