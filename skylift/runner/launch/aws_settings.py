@@ -24,7 +24,7 @@ def aws_settings(key_dir: Path, cache: Cache = NOWHERE, region: str | None = Non
     region = region or default_region()
     if region is None:
         raise UsageError(
-            "No region is set, so it is not known where on AWS to run.",
+            "No AWS region is set.",
             "Set AWS_DEFAULT_REGION, or `region` in the profile (`aws configure`).",
         )
     return Settings(
