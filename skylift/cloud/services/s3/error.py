@@ -41,6 +41,13 @@ def invalid_request(message: str) -> ServiceError:
     return ServiceError("InvalidRequest", message, status=400)
 
 
+def invalid_storage_class(asked: str) -> ServiceError:
+    """As recorded on AWS: `test_put_object_storage_class_outposts` in LocalStack's test_s3.snapshot.json."""
+    return ServiceError(
+        "InvalidStorageClass", "The storage class you specified is not valid", status=400, StorageClassRequested=asked
+    )
+
+
 def malformed_xml() -> ServiceError:
     return ServiceError(
         "MalformedXML",

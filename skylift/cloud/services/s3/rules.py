@@ -21,6 +21,7 @@ from skylift.cloud.services.s3.error import (
     access_denied,
     bad_digest,
     invalid_argument,
+    invalid_storage_class,
     malformed_xml,
     no_such_bucket,
     not_implemented,
@@ -38,6 +39,13 @@ _TAG_TEXT = re.compile("[\\w_.:/=+\\-@ \u00a0\u1680\u2000-\u200a\u2028\u2029\u20
 
 SYSTEM_HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Expires")
 """Kept with an object and given back as they came."""
+
+STORAGE_CLASSES = frozenset(
+    """
+    DEEP_ARCHIVE GLACIER GLACIER_IR INTELLIGENT_TIERING ONEZONE_IA REDUCED_REDUNDANCY STANDARD STANDARD_IA
+    """.split()
+)
+"""What S3 takes for a bucket of a region. Classes of other stores (OUTPOSTS, EXPRESS_ONEZONE, SNOW) are none here."""
 
 CHECKSUM_MEMBERS = tuple(member(algorithm) for algorithm in ALGORITHMS)
 
@@ -111,8 +119,11 @@ def check_features(bucket: Bucket, params: Created) -> None:
             raise ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
         if acl != "private":
             raise not_implemented("x-amz-acl", acl)
-    if params.get("StorageClass", "STANDARD") != "STANDARD":
-        raise not_implemented("x-amz-storage-class", params["StorageClass"])
+    storage_class = params.get("StorageClass", "STANDARD")
+    if storage_class not in STORAGE_CLASSES:
+        raise invalid_storage_class(storage_class)
+    if storage_class != "STANDARD":
+        raise not_implemented("x-amz-storage-class", storage_class)
     if params.get("ServerSideEncryption", "AES256") != "AES256":
         raise not_implemented("x-amz-server-side-encryption", params["ServerSideEncryption"])
 

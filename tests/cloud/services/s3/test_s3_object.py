@@ -102,6 +102,8 @@ def test_putting_again_replaces_and_removes_the_old_bytes(account: Account) -> N
         ({"Bucket": "absent"}, "NoSuchBucket", 404),
         ({"ACL": "public-read"}, "AccessControlListNotSupported", 400),
         ({"StorageClass": "GLACIER"}, "NotImplemented", 501),
+        ({"StorageClass": "OUTPOSTS"}, "InvalidStorageClass", 400),
+        ({"StorageClass": "Standard"}, "InvalidStorageClass", 400),
         ({"ServerSideEncryption": "aws:kms"}, "NotImplemented", 501),
         ({"IfNoneMatch": '"etag"'}, "NotImplemented", 501),
         ({"IfMatch": "*"}, "NotImplemented", 501),
