@@ -22,12 +22,12 @@ def test_a_document_is_what_it_was() -> None:
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        (b"", "middle"),
+        (b"", "ends early"),
         (b"plain", "not gzip"),
-        (WHOLE[:-1], "middle"),
+        (WHOLE[:-1], "ends early"),
         (WHOLE[:-5] + b"xxxxx", "not gzip"),
-        (WHOLE + b"more", "follows"),
-        (WHOLE + WHOLE, "follows"),
+        (WHOLE + b"more", "follow the end"),
+        (WHOLE + WHOLE, "follow the end"),
     ],
     ids=["nothing", "plain", "cut", "damaged", "more", "twice"],
 )
