@@ -47,6 +47,11 @@ as long as on AWS, two million points of it at most. Alarms may stop, reboot and
 metric, and have scaling policies carried out; there is no SNS to tell somebody by. EC2's metrics are told every five
 minutes, with detailed monitoring every ten seconds; `docs/decisions.md` says how that adds up to AWS's minutes.
 """,
+    "s3": """\
+A form with a file, sent to a bucket by POST (`generate_presigned_post`), is a PutObject too: signed in version 4 or 2,
+or by nobody; with the conditions of its policy, `${filename}`, tags, and the answers that `success_action_status` and
+`success_action_redirect` ask for. Objects are of the storage class STANDARD.
+""",
     "scheduler": """\
 A schedule invokes this cloud's own operations, as universal targets (`arn:aws:scheduler:::aws-sdk:ec2:runInstances`),
 with the permissions of its role; `skylift/cloud/services/scheduler/target.py` lists them, and any other target is

@@ -14,7 +14,7 @@ class Signature:
     `made` is when, which signature version 2 does not tell. `payload` is what the request says its body hashes to.
     """
 
-    auth_type: Literal["REST-HEADER", "REST-QUERY-STRING"]
+    auth_type: Literal["POST", "REST-HEADER", "REST-QUERY-STRING"]
     version: Literal["AWS4-HMAC-SHA256", "AWS"]
     made: datetime | None = None
     payload: str = ""

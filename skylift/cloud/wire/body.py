@@ -91,6 +91,11 @@ def announced(request: Request, declared: str | None, operation: OperationModel 
     return found
 
 
+def announced_in_form(request: Request) -> Announced:
+    """What the fields of a form say of its file. Its length nobody says."""
+    return Announced(md5=_md5(request.header("content-md5")), checksums=_checksums(request))
+
+
 def sink_for(found: Announced, operation: OperationModel | None, directory: Path) -> Sink:
     """Where such a body goes; `directory` is for those that become files."""
     if operation is None or not operation.streamed_input:
@@ -246,7 +251,7 @@ class Receiver:
         """Hex, of what has come in; only meaningful for a body in memory or one whose hash was announced."""
         return self._sha256.hexdigest()
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         if self._decoder is not None:
             self._decoder.feed(memoryview(data))
         else:

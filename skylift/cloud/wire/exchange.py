@@ -12,6 +12,7 @@ from pathlib import Path
 
 from skylift.cloud.domain.bucket import FileBody, Spool
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire import cors
 from skylift.cloud.wire.body import Receiver, announced, inflated, sink_for
 from skylift.cloud.wire.call import Call, Credential, Perform, Request, Response
@@ -19,6 +20,7 @@ from skylift.cloud.wire.chunked import ChunkSignatures
 from skylift.cloud.wire.codec import Codec, Payload
 from skylift.cloud.wire.files import opened
 from skylift.cloud.wire.models import OperationModel
+from skylift.cloud.wire.post_form import OPERATION, PostForm, is_post_form
 from skylift.cloud.wire.rest_request import hoisted
 from skylift.cloud.wire.rest_xml import RestXmlCodec, identity
 from skylift.cloud.wire.route import ServiceRouter, is_form
@@ -64,6 +66,7 @@ class Exchange:
         self._signed: Signed | PresignedV2 | FormV2 | None = None
         self._declared: str | None = None
         self._receiver: Receiver | None = None
+        self._post: PostForm | None = None
         self._call: Call | None = None
         self.seen: object = None
         """The mark of the state that was looked at (see settling.py)."""
@@ -81,6 +84,11 @@ class Exchange:
         elif not form:
             self._choose(self._parts.router.guess(request))
             self._declared = request.header("x-amz-content-sha256") or None
+            if isinstance(self._codec, RestXmlCodec) and is_post_form(request, self._codec.router):
+                self._operation = self._codec.service.operation(OPERATION)
+                parts = self._parts
+                self._post = PostForm(request, self._codec.router, parts.verifier, parts.spool, self._received)
+                return
         if self._codec is not None and not self._codec.routes_by_body:
             self._meant = hoisted(request)
             self._operation = self._codec.operation(self._meant, b"")
@@ -89,33 +97,32 @@ class Exchange:
         self._receiver = Receiver(expected, sink_for(expected, self._operation, self._parts.spool), signatures)
 
     def feed(self, piece: bytes) -> None:
-        assert self._receiver is not None, "admit() comes first"
-        self._receiver.feed(piece)
+        receiver = self._post or self._receiver
+        assert receiver is not None, "admit() comes first"
+        receiver.feed(piece)
 
     def answer(self) -> Response:
         """Finish the body, verify what could only be verified with it, perform, and encode."""
-        assert self._receiver is not None, "admit() comes first"
-        payload = self._receiver.finish()
-        if self._declared is None:
-            self._verify(self._receiver.sha256)
-        payload = self._identified(self._inflated(payload))
+        payload = self._payload()
         codec, operation = self._resolve(payload)
         params = codec.decode(operation, self._meant, payload)
         self._call = call = Call(
             service=codec.service.name,
             operation=operation.name,
             params=params,
-            credential=self._signed.credential if self._signed else Credential(None),
+            credential=self._credential(),
             source_ip=self._request.source_ip,
             request_id=self.request_id,
             user_agent=self._request.header("user-agent"),
             referer=self._request.header("referer"),
             secure=self._request.secure,
             tls_version=self._request.tls_version,
-            signature=self._signed.described(self._declared) if self._signed else None,
+            signature=self._signature(),
             vpc_id=self._request.place,
         )
         response = self._perform(codec, operation, call)
+        if self._post is not None:
+            response = self._post.answer(response)
         log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)
         return response
 
@@ -159,8 +166,9 @@ class Exchange:
         return response
 
     def discard(self) -> None:
-        if self._receiver is not None:
-            self._receiver.discard()
+        for receiver in (self._receiver, self._post):
+            if receiver is not None:
+                receiver.discard()
 
     def _choose(self, codec: Codec) -> None:
         self._codec = codec
@@ -177,6 +185,26 @@ class Exchange:
             return None
         key = self._parts.verifier.verify(self._request, self._signed, payload_hash, self._received)
         return ChunkSignatures(key, self._signed.signature)
+
+    def _payload(self) -> Payload:
+        """The body, when all of it came and is what was signed."""
+        if self._post is not None:
+            self._meant, payload = self._post.finish()
+            return payload
+        assert self._receiver is not None, "admit() comes first"
+        payload = self._receiver.finish()
+        if self._declared is None:
+            self._verify(self._receiver.sha256)
+        return self._identified(self._inflated(payload))
+
+    def _credential(self) -> Credential:
+        signed = self._post.signed if self._post is not None else self._signed
+        return signed.credential if signed is not None else Credential(None)
+
+    def _signature(self) -> Signature | None:
+        if self._post is not None:
+            return self._post.signed.signature if self._post.signed is not None else None
+        return self._signed.described(self._declared) if self._signed is not None else None
 
     def _inflated(self, payload: Payload) -> Payload:
         """A document as it was before its client made it smaller, as clients of CloudWatch do. To S3 a coding is the

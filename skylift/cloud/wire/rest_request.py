@@ -22,7 +22,7 @@ Read = Callable[[str], Any]
 
 # What a presigned URL has in its query string besides the request's own parameters, in both versions of signatures.
 _VERSION_2 = frozenset(("AWSAccessKeyId", "Signature", "Expires", "content-md5", "content-type"))
-_VERSION_4 = frozenset(
+SIGNATURE_HEADERS = frozenset(
     "x-amz-algorithm x-amz-credential x-amz-date x-amz-expires x-amz-signedheaders x-amz-signature "
     "x-amz-security-token x-amz-content-sha256".split()
 )
@@ -36,7 +36,7 @@ def hoisted(request: Request) -> Request:
     headers = tuple(
         (name.lower(), value)
         for name, value in decoded_query(request)
-        if name.lower().startswith("x-amz-") and name.lower() not in _VERSION_4
+        if name.lower().startswith("x-amz-") and name.lower() not in SIGNATURE_HEADERS
     )
     return replace(request, headers=(*request.headers, *headers)) if headers else request
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -59,7 +60,7 @@ class Signed:
         """`payload` is the body's hash as the request declares it."""
         auth_type: Literal["REST-HEADER", "REST-QUERY-STRING"]
         auth_type = "REST-HEADER" if self.lifetime is None else "REST-QUERY-STRING"
-        return Signature(auth_type, ALGORITHM, _moment(self.stamp), payload or "")
+        return Signature(auth_type, ALGORITHM, moment(self.stamp), payload or "")
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,12 @@ class Verifier:
             )
         return key
 
+    def verify_policy(self, signed: Signed, policy: str) -> str:
+        """The signature that a form's policy must have."""
+        self._check_region(signed)
+        secret = self.secret_for(signed.access_key_id, signed.token)
+        return SigningKey(_derive(secret, signed), signed.stamp, signed.scope).sign(policy)
+
     def _check_region(self, signed: Signed) -> None:
         if signed.region in (self._region, _GLOBAL.get(signed.service)):
             return
@@ -144,6 +151,21 @@ class Verifier:
             raise ServiceError("AuthorizationQueryParametersError", message, Region=self._region)
         message = f"The authorization header is malformed; {wrong}"
         raise ServiceError("AuthorizationHeaderMalformed", message, Region=self._region)
+
+
+def read_posted(fields: Mapping[str, str]) -> Signed:
+    """How the policy of a form is signed. `fields` has those of a signature, by small letters."""
+    if fields["x-amz-algorithm"] != ALGORITHM:
+        raise _query_error(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
+    stamp = fields["x-amz-date"]
+    if moment(stamp) is None:
+        raise _query_error("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
+    scope = _credential(fields["x-amz-credential"], "AuthorizationQueryParametersError")
+    if scope.date != stamp[:8] or scope.service != "s3":
+        raise _query_error(
+            f'The X-Amz-Credential of a form must be for "{stamp[:8]}", as its X-Amz-Date is, and for s3.'
+        )
+    return Signed(*scope, stamp, (), fields["x-amz-signature"], session_token(fields.get("x-amz-security-token", "")))
 
 
 def _in_header(request: Request, authorization: str) -> Signed:
@@ -184,7 +206,7 @@ def _presigned(request: Request, parameters: dict[str, str]) -> Signed:
     if parameters["X-Amz-Algorithm"] != ALGORITHM:
         raise _query_error(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
     stamp = parameters["X-Amz-Date"]
-    if _moment(stamp) is None:
+    if moment(stamp) is None:
         raise _query_error("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     scope = _credential(parameters["X-Amz-Credential"], "AuthorizationQueryParametersError")
     if scope.date != stamp[:8]:
@@ -259,7 +281,7 @@ def session_token(text: str) -> str | None:
 def _header_stamp(request: Request) -> str:
     given = request.header("x-amz-date")
     if given:
-        if _moment(given) is not None:
+        if moment(given) is not None:
             return given
         raise ServiceError("IncompleteSignature", f"Date must be in ISO-8601 'basic format'. Got '{given}'.")
     date = request.header("date")
@@ -272,14 +294,14 @@ def _header_stamp(request: Request) -> str:
         stamp = parsedate_to_datetime(date).astimezone(UTC).strftime(_STAMP)
     except (ValueError, OverflowError):
         stamp = ""
-    if _moment(stamp) is None:
+    if moment(stamp) is None:
         # Also dates before the year 1000 or, in UTC, after 9999.
         raise ServiceError("IncompleteSignature", f"Date must be an HTTP date. Got '{date}'.")
     return stamp
 
 
 @lru_cache(maxsize=64)
-def _moment(stamp: str) -> datetime | None:
+def moment(stamp: str) -> datetime | None:
     """Asked for several times in a request, and the same in all requests of a second."""
     try:
         return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
@@ -288,11 +310,11 @@ def _moment(stamp: str) -> datetime | None:
 
 
 def _check_time(signed: Signed, now: datetime) -> None:
-    moment = _moment(signed.stamp)
-    assert moment is not None, "read() lets no other stamp pass"
+    made = moment(signed.stamp)
+    assert made is not None, "read() lets no other stamp pass"
     server_time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     if signed.lifetime is None:
-        if abs(now - moment) > SKEW:
+        if abs(now - made) > SKEW:
             raise ServiceError(
                 "RequestTimeTooSkewed",
                 "The difference between the request time and the current time is too large.",
@@ -301,9 +323,9 @@ def _check_time(signed: Signed, now: datetime) -> None:
                 MaxAllowedSkewMilliseconds=str(int(SKEW.total_seconds() * 1000)),
             )
         return
-    if moment - now > SKEW:
+    if made - now > SKEW:
         raise ServiceError("AccessDenied", "Request is not yet valid", ServerTime=server_time)
-    end = moment + timedelta(seconds=signed.lifetime)
+    end = made + timedelta(seconds=signed.lifetime)
     if now > end:
         detail = {
             "X-Amz-Expires": str(signed.lifetime),
