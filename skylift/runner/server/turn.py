@@ -84,6 +84,8 @@ class Turn:
 
     def leave(self) -> None:
         """The program and all that it left have ended."""
+        if not self._needed:
+            return
         self._ended.set()
         with self._writing:
             if self._etag:
