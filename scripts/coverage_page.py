@@ -51,6 +51,9 @@ minutes, with detailed monitoring every ten seconds; `docs/decisions.md` says ho
 A form with a file, sent to a bucket by POST (`generate_presigned_post`), is a PutObject too: signed in version 4 or 2,
 or by nobody; with the conditions of its policy, `${filename}`, tags, and the answers that `success_action_status` and
 `success_action_redirect` ask for. Objects are of the storage class STANDARD.
+
+Lifecycle rules are carried out each day after midnight UTC, and within a minute of being put: objects, noncurrent
+versions, delete markers that are alone, and uploads in parts. Transitions are refused by name.
 """,
     "scheduler": """\
 A schedule invokes this cloud's own operations, as universal targets (`arn:aws:scheduler:::aws-sdk:ec2:runInstances`),

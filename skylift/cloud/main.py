@@ -53,6 +53,7 @@ from skylift.cloud.loops.ec2.server_spec import CloudSettings, LaunchSpecBuilder
 from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.market.fleet import FleetLoop
 from skylift.cloud.loops.market.spot import SpotLoop
+from skylift.cloud.loops.s3.lifecycle import LifecycleLoop
 from skylift.cloud.loops.ssm.command import CommandLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.vpc.network import NetworkLoop
@@ -65,6 +66,7 @@ from skylift.cloud.process.sealed import root_path, seal
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.services.ec2.identity_document import DocumentSigner
 from skylift.cloud.services.market import fleet_upkeep
+from skylift.cloud.services.s3 import lifecycle_upkeep
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
 from skylift.cloud.store.database import Database, StoreError
@@ -328,11 +330,12 @@ class Cloud:
         groups = make_groups(database, account, self._region, engine.wake_in)
         schedules = make_schedules(database, account, self._region, engine.wake_in)
         commands = make_commands(database, servers, self._region, engine.wake, engine.wake_in)
+        lifecycle = LifecycleLoop(database, lifecycle_upkeep, engine.wake_in)
         # Schedules, alarms, market, fleets and groups first: they say which servers there are to be. Then servers: each
         # sees to its network itself once it is made, which takes longer than the network.
         wishes = (schedules.step, alarms.act, spot.step, fleets.step, groups.step)
         made = (instances.step, volumes.step, snapshots.step, images.step, networks.step)
-        engine.steps = (*wishes, *made, commands.step)
+        engine.steps = (*wishes, *made, commands.step, lifecycle.step)
         engine.chores = (queries.forget, queries.shrink, network.restore_pasta, self._data.seen.touch)
         adoption, first_start = Adoption(), not been_up(network.loopback).exists()
         # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class RunningChecksum(Protocol):
@@ -101,6 +101,39 @@ class CorsRule:
     id: str | None = None
 
 
+FilterForm = Literal["rule", "filter", "and"]
+
+
+@dataclass(frozen=True)
+class LifecycleRule:
+    """What expires when. `form` is how the rule names what it is about: by a prefix of its own, by a filter of at most
+    one condition, or by several.
+
+    `days` or `date` expire the current version, `expire_markers` delete markers that are alone. `noncurrent_days`
+    remove versions that have not been current for so long, except the newest `newer_noncurrent`. `abort_days` end
+    uploads.
+    """
+
+    id: str
+    enabled: bool
+    form: FilterForm = "filter"
+    prefix: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    larger_than: int | None = None
+    smaller_than: int | None = None
+    days: int | None = None
+    date: datetime | None = None
+    expire_markers: bool | None = None
+    noncurrent_days: int | None = None
+    newer_noncurrent: int | None = None
+    abort_days: int | None = None
+
+    @property
+    def filters_content(self) -> bool:
+        """Whether it asks for more than the beginning of a key, which delete markers and uploads do not have."""
+        return bool(self.tags) or self.larger_than is not None or self.smaller_than is not None
+
+
 @dataclass(frozen=True)
 class Bucket:
     """`owner` is the account. `versioning` is None until it was switched on, then `Enabled` or `Suspended`.
@@ -119,6 +152,7 @@ class Bucket:
     public_access: PublicAccess | None = PublicAccess()
     bucket_key: bool = False
     cors: tuple[CorsRule, ...] = ()
+    lifecycle: tuple[LifecycleRule, ...] = ()
 
 
 @dataclass(frozen=True)

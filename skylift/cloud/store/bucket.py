@@ -76,6 +76,23 @@ def buckets(tx: Tx, prefix: str, after: str, limit: int) -> list[Bucket]:
     )
 
 
+def with_lifecycle(tx: Tx) -> list[Bucket]:
+    return tx.select(Bucket, "WHERE lifecycle != '[]' ORDER BY name")
+
+
+def keys_after(tx: Tx, bucket: str, after: str, limit: int) -> list[str]:
+    """Up to `limit` keys that have a version or a delete marker, from the first greater than `after`."""
+    found = tx.execute(
+        "SELECT key FROM objects WHERE bucket = ? AND key > ? AND latest = 1 ORDER BY key LIMIT ?", bucket, after, limit
+    )
+    return [key for (key,) in found]
+
+
+def versions_of(tx: Tx, bucket: str, key: str) -> list[Object]:
+    """All versions of a key, newest first."""
+    return tx.select(Object, "WHERE bucket = ? AND key = ? ORDER BY sequence DESC", bucket, key)
+
+
 def latest(tx: Tx, bucket: str, key: str) -> Object | None:
     """The latest version of a key, which may be a delete marker."""
     found = tx.select(Object, "WHERE bucket = ? AND key = ? AND latest = 1", bucket, key)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +122,9 @@ def test_settings_of_a_bucket(s3: Any) -> None:
     s3.put_bucket_encryption(Bucket="bucket", ServerSideEncryptionConfiguration={"Rules": [rule]})
     assert s3.get_bucket_encryption(Bucket="bucket")["ServerSideEncryptionConfiguration"]["Rules"] == [rule]
     code, status, _ = refusal(
-        s3.put_bucket_lifecycle_configuration,
+        s3.put_bucket_website,
         Bucket="bucket",
-        LifecycleConfiguration={"Rules": [{"Status": "Enabled", "Prefix": "", "Expiration": {"Days": 1}}]},
+        WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}},
     )
     assert (code, status) == ("NotImplemented", 501)
 
@@ -212,3 +213,29 @@ def test_a_large_object_ends_in_a_small_part(cloud: Cloud, s3: Any) -> None:
     assert s3.get_object(**place, PartNumber=2)["Body"].read() == b"34567"
     assert s3.get_object(**place, Range=f"bytes={5 * MIB - 2}-{5 * MIB + 1}")["Body"].read() == first[-2:] + b"34"
     assert len(cloud.bodies()) == 2
+
+
+def test_lifecycle_rules(cloud: Cloud) -> None:
+    client = cloud.client()
+    client.create_bucket(Bucket="bucket")
+    both = {"Prefix": "a", "Tags": [{"Key": "k", "Value": "v"}]}
+    rules: list[Any] = [
+        {"ID": "1", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 7}},
+        {
+            "ID": "2",
+            "Status": "Enabled",
+            "Filter": {"And": both},
+            "Expiration": {"Date": datetime(2030, 1, 1, tzinfo=UTC)},
+        },
+        {"ID": "3", "Status": "Enabled", "Prefix": "", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}},
+        {"ID": "4", "Status": "Enabled", "Filter": {}, "Expiration": {"ExpiredObjectDeleteMarker": True}},
+    ]
+    client.put_bucket_lifecycle_configuration(Bucket="bucket", LifecycleConfiguration={"Rules": rules})
+    assert client.get_bucket_lifecycle_configuration(Bucket="bucket")["Rules"] == rules
+    assert 'rule-id="1"' in client.put_object(Bucket="bucket", Key="b")["Expiration"]
+    moved = {**rules[0], "Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]}
+    with pytest.raises(ClientError, match="Transitions"):
+        client.put_bucket_lifecycle_configuration(Bucket="bucket", LifecycleConfiguration={"Rules": [moved]})
+    client.delete_bucket_lifecycle(Bucket="bucket")
+    with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
+        client.get_bucket_lifecycle_configuration(Bucket="bucket")

@@ -38,12 +38,6 @@ _NO_MORE = {"IsTruncated": False}
 
 ABSENT = (
     Absent("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
-    Absent(
-        "GetBucketLifecycleConfiguration",
-        "GetLifecycleConfiguration",
-        code="NoSuchLifecycleConfiguration",
-        message="The lifecycle configuration does not exist",
-    ),
     Absent("GetBucketLogging", "GetBucketLogging"),
     Absent("GetBucketNotificationConfiguration", "GetBucketNotification"),
     Absent(

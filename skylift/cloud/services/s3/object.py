@@ -16,6 +16,7 @@ from skylift.cloud.services.s3.byte_range import Slice, cut, requested
 from skylift.cloud.services.s3.checksum import Checksums, described_checksums
 from skylift.cloud.services.s3.condition import with_request
 from skylift.cloud.services.s3.error import invalid_argument, malformed_xml
+from skylift.cloud.services.s3.expiration import Expiring, expiring
 from skylift.cloud.services.s3.metadata import described_metadata, parse_metadata
 from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
 from skylift.cloud.services.s3.object_version import OfObject
@@ -123,6 +124,7 @@ def put(tx: Tx, caller: Caller, params: s3.PutObjectRequest) -> s3.PutObjectOutp
         "ETag": quoted(stored.etag),
         **ENCRYPTION,
         **version.described(bucket, stored),
+        **expiring(bucket, stored),
         **described_checksums(stored.checksums),
     }
     if stored.checksums:
@@ -137,6 +139,7 @@ def get(tx: Tx, caller: Caller, params: s3.GetObjectRequest) -> s3.GetObjectOutp
     return {
         **_described(found, piece, params),
         **version.described(bucket, found),
+        **_expiring(bucket, found, params),
         "Body": content(tx, extents),
         **_tag_count(tx, caller, found),
     }
@@ -147,6 +150,7 @@ def head(tx: Tx, caller: Caller, params: s3.HeadObjectRequest) -> s3.HeadObjectO
     return {
         **_described(found, piece, params),
         **version.described(bucket, found),
+        **_expiring(bucket, found, params),
         **_tag_count(tx, caller, found),
     }
 
@@ -319,6 +323,11 @@ def _read(
     found = version.find(tx, bucket, params)
     check_read(params, found, tx.now)
     return bucket, found, requested(params, found)
+
+
+def _expiring(bucket: Bucket, found: Object, params: OfObject) -> Expiring:
+    """Nothing is said where a version is named, even if it is the current one."""
+    return {} if "VersionId" in params else expiring(bucket, found)
 
 
 def _tag_count(tx: Tx, caller: Caller, found: Object) -> _TagCount:

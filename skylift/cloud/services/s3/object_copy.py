@@ -14,6 +14,7 @@ from skylift.cloud.services.api.operation import Check, Handler
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes, digested
 from skylift.cloud.services.s3.error import access_denied, invalid_argument, invalid_request, no_such_bucket
+from skylift.cloud.services.s3.expiration import expiring
 from skylift.cloud.services.s3.metadata import parse_metadata
 from skylift.cloud.services.s3.object import check_put, check_readable, quoted
 from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
@@ -86,6 +87,7 @@ def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested |
         "CopyObjectResult": result,
         **ENCRYPTION,
         **version.described(bucket, copied),
+        **expiring(bucket, copied),
         **described_source(tx, source),
     }
 

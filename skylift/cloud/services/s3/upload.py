@@ -140,10 +140,14 @@ def prepare_copy_part(tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest) 
 
 def abort(tx: Tx, caller: Caller, params: s3.AbortMultipartUploadRequest) -> s3.AbortMultipartUploadOutput:
     upload = upload_of(tx, caller, params)
+    discard_upload(tx, upload)
+    return {}
+
+
+def discard_upload(tx: Tx, upload: Upload) -> None:
     for part in tx.find(Part, upload_id=upload.id):
         discard(tx, part.extents)
     tx.remove(upload)
-    return {}
 
 
 def list_parts(tx: Tx, caller: Caller, params: s3.ListPartsRequest) -> s3.ListPartsOutput:

@@ -21,6 +21,7 @@ from skylift.cloud.services.s3.checksum import (
     stated_checksums,
 )
 from skylift.cloud.services.s3.error import bad_digest, invalid_request, malformed_xml
+from skylift.cloud.services.s3.expiration import expiring
 from skylift.cloud.services.s3.object import quoted
 from skylift.cloud.services.s3.operation import on_object
 from skylift.cloud.services.s3.precondition import check_completion
@@ -88,6 +89,7 @@ def _answer(bucket: Bucket, stored: Object) -> s3.CompleteMultipartUploadOutput:
         "ETag": quoted(stored.etag),
         **ENCRYPTION,
         **version.described(bucket, stored),
+        **expiring(bucket, stored),
         **described_checksums(stored.checksums),
     }
     if stored.checksums:

@@ -952,7 +952,8 @@ CREATE TABLE buckets (
     ownership TEXT,
     public_access TEXT,
     bucket_key INTEGER NOT NULL,
-    cors TEXT NOT NULL
+    cors TEXT NOT NULL,
+    lifecycle TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE bucket_policies (
