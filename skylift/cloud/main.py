@@ -106,13 +106,13 @@ log = logging.getLogger("skylift.cloud")
 
 MOST_FILES = 1 << 20
 M_ARENA_MAX = -8
-"""Of malloc.h."""
+"""The number in malloc.h."""
 
 PATIENCE = 5.0
-"""Seconds that the first start of a machine's boot waits until what ran before it is put away."""
+"""Seconds that the first start after a boot of the machine waits for the end of what ran before it."""
 
 FAILURE = 125
-"""The exit code where skylift or the machine failed."""
+"""The exit code if skylift or the machine failed."""
 
 
 def _each(*acts: Callable[[], None]) -> None:

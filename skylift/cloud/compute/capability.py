@@ -24,7 +24,7 @@ from skylift.cloud.state.home import DEFAULT_PORT, Home
 from skylift.cloud.state.person import Person, calling_user
 
 _SUDOERS = {"admin", "sudo", "wheel"}
-"""Groups whose members may use sudo, on Debian, Ubuntu, Fedora and what is made from them."""
+"""Members of these groups may use sudo on Debian, Ubuntu, Fedora and distributions that are made from them."""
 KERNEL = (5, 19)  # idmapped mounts under overlayfs
 LOCALHOST = "127.0.0.1"
 

@@ -17,7 +17,8 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 PROGRAMS = {"runc", "crun", "conmon", "mount", "umount", "losetup", "e2fsck", "resize2fs"}
-"""Those that change what a next process looks at; what is made under another name first is thrown away."""
+"""Programs that change what the next process looks at. Work under a temporary name needs no wait: it is deleted first.
+"""
 
 PATIENCE = 30.0
 _LOOK_AGAIN = 20

@@ -21,7 +21,7 @@ StartChecksum = Callable[[str], RunningChecksum]
 """A new running checksum of an algorithm as S3 spells it (`CRC64NVME`)."""
 
 LARGEST_IN_ROW = 64 * 1024
-"""A body up to this size is kept in a row: one commit makes it durable, where a file waits for the disk twice more."""
+"""A body up to this size is kept in a row. One commit makes it durable; a file waits for the disk twice more."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class Spool:
     checksums: dict[str, str] = field(default_factory=dict)
     data: bytes | None = field(default=None, repr=False)
     crc64nvme: str = "AAAAAAAAAAA="
-    """In base64. S3 computes it whatever the client sends: where an upload names no algorithm, its object's checksum is
-    made of those of its parts."""
+    """In base64. S3 always computes it: if an upload names no algorithm, its object's checksum is made of those of its
+    parts.
+    """
     _taken: Event = field(default_factory=Event, repr=False, compare=False)
 
     def take(self) -> None:

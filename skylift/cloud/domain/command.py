@@ -10,9 +10,9 @@ Status = Literal["Pending", "InProgress", "Cancelling", "Success", "Failed", "Ti
 UNFINISHED: tuple[Status, ...] = ("Pending", "InProgress", "Cancelling")
 
 STDOUT, STDERR = 24_000, 8_000
-"""How many characters of a script's output an answer has."""
+"""The most characters of a script's two outputs in an answer."""
 TRUNCATED = "--output truncated--"
-"""The end of an output of which there was more."""
+"""This ends an output that was longer."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 Dimensions = tuple[tuple[str, str], ...]
-"""Names and values, in the order of the names."""
+"""Names and values, sorted by name."""
 
 
 @dataclass(frozen=True)

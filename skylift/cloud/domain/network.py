@@ -9,10 +9,10 @@ from hashlib import sha256
 from typing import Literal
 
 SERVICES = "169.254.169.252"
-"""Where servers reach the endpoint of AWS's services."""
+"""Servers reach the endpoint of AWS's services at this address."""
 
 AMAZON_DNS = "AmazonProvidedDNS"
-"""What DHCP options call the name server of a VPC itself."""
+"""DHCP options call a VPC's own name server by this name."""
 
 
 def private_domain(region: str) -> str:
@@ -124,7 +124,7 @@ class ToEndpoint:
 
 
 RouteTarget = ToLocal | ToInternetGateway | ToNatGateway | ToInterface | ToPeering | ToEndpoint
-"""What a route leads to, whether that is there or not. As text it is the id, or `local`."""
+"""The target of a route, which need not exist. As text it is the id, or `local`."""
 
 _TARGETS: dict[str, Callable[[str], RouteTarget]] = {
     "igw": ToInternetGateway,
@@ -237,7 +237,7 @@ class PrefixList:
 
 
 _S3_PREFIX_LISTS = {"us-east-1": "pl-63a5400a", "us-east-2": "pl-7ba54012"}
-"""AWS's own ids, which policies and templates have in them, as far as they are on record."""
+"""AWS's own ids, as far as they are on record: policies and templates contain them."""
 
 
 def services_prefix_list(region: str) -> PrefixList:

@@ -18,7 +18,7 @@ NEVER_OPEN = {
     IPv4Network("224.0.0.0/4"): "multicast",
     IPv4Network("240.0.0.0/4"): "reserved",
 }
-"""Ranges that mean something else in a server, or the machine's own inside: no opening leads there."""
+"""In a server these ranges mean something else, or they are internal to the machine: no opening leads there."""
 
 PROTOCOLS = ("tcp", "udp")
 

@@ -9,7 +9,7 @@ from typing import Literal
 State = Literal["pending-acceptance", "provisioning", "active", "deleting", "deleted", "rejected", "failed", "expired"]
 
 JOINED: tuple[State, ...] = ("provisioning", "active")
-"""States in which the kernel has, or is to have, the connection."""
+"""In these states the kernel has the connection, or is about to have it."""
 
 
 @dataclass(frozen=True)

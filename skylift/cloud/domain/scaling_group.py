@@ -28,7 +28,7 @@ LifecycleState = Literal[
 Market = Literal["on-demand", "spot"]
 
 COUNTED: frozenset[str] = frozenset({"Pending", "Pending:Wait", "Pending:Proceed", "InService"})
-"""The states of instances that make up a group's capacity; the others are on their way out, or aside."""
+"""Instances in these states are a group's capacity; the others are leaving, or in standby."""
 
 TARGETS: dict[str, str] = {
     **dict.fromkeys(COUNTED, "InService"),
@@ -36,7 +36,7 @@ TARGETS: dict[str, str] = {
     **dict.fromkeys(("EnteringStandby", "Standby"), "Standby"),
     "Detaching": "Detached",
 }
-"""What an instance in each state is on its way to, as its metadata service tells it."""
+"""The state that an instance in each state is on its way to, as its metadata service reports it."""
 
 PROCESSES = (
     "AZRebalance",
@@ -64,7 +64,7 @@ METRICS = (
     "GroupAndWarmPoolDesiredCapacity",
     "GroupAndWarmPoolTotalCapacity",
 )
-"""What a group tells CloudWatch of itself, where that is asked for."""
+"""The metrics that a group sends to CloudWatch if they are enabled."""
 LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
 TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
 GROUP_TAG = "aws:autoscaling:groupName"
@@ -131,7 +131,7 @@ class ScalingGroup:
     subnets: tuple[str, ...]
     zones: tuple[str, ...]
     in_default_vpc: bool = False
-    """Whether it was made for zones, not for subnets."""
+    """Whether the group was made for zones, not for subnets."""
     cooldown: int = 300
     grace: int = 0
     warmup: int | None = None
@@ -140,7 +140,7 @@ class ScalingGroup:
     service_role: str = ""
     context: str = ""
     mixed: MixedPolicy = field(default_factory=MixedPolicy)
-    """The MixedInstancesPolicy as it came; `template` is then the one that it names."""
+    """The MixedInstancesPolicy as the request had it; `template` is then the template that it names."""
     capacity_rebalance: bool = False
     tags: tuple[GroupTag, ...] = ()
     suspended: dict[str, str] = field(default_factory=dict)
@@ -152,7 +152,7 @@ class ScalingGroup:
     scaled: datetime | None = None
     scaling: bool = False
     metrics: tuple[str, ...] = ()
-    """Those of METRICS that are told to CloudWatch each minute."""
+    """The ones of METRICS that are sent to CloudWatch each minute."""
 
     def resized(self, desired: int, why: str, now: datetime) -> ScalingGroup:
         """The group with another desired capacity, and who wants it; `why` as `a user request ...`.

@@ -91,7 +91,7 @@ class ScheduleToken:
 
 
 MOST_AGE, MOST_ATTEMPTS = 86400, 185
-"""What AWS takes where a target does not say: a day, and this many retries."""
+"""AWS's defaults if a target has none: a day, and this many retries."""
 
 
 def max_age(target: Target) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from skylift.cloud.loops.guard import guarded, named
 
 TICK = 10
-"""Seconds. It is the shortest period of an alarm that is evaluated, as on AWS."""
+"""Seconds. This is the shortest period of an alarm, as on AWS."""
 
 
 class Ticker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 USAGE = 2
-"""The exit code of what the user can set right: nothing was begun."""
+"""The exit code of an error that the user can correct: nothing was begun."""
 
 
 class CannotStart(Exception):

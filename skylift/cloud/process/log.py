@@ -10,7 +10,7 @@ from pathlib import Path
 from skylift.cloud.state.data import open_for_user
 
 LONGEST = 8 << 20
-"""Bytes after which the log is begun anew; as much again is kept of what went before."""
+"""Bytes after which a new log begins; the one before is kept, which is as long again."""
 
 
 class OneLine(logging.Formatter):

@@ -24,8 +24,9 @@ from skylift.cloud.domain.opening import OpenNow
 from skylift.cloud.state.durable import replace_file
 
 PLACE = Path("/var/lib/skylift")
-"""Each user has a directory in it, named by the user's number, and each cloud one in that. SKYLIFT_DATA names another
-place, on another disk say."""
+"""Each user has a directory here, named by the user's number, with a directory for each cloud. SKYLIFT_DATA names
+another place, on another disk for example.
+"""
 
 
 class NotRoots(Exception):
@@ -44,7 +45,7 @@ class Endpoint:
     loopback: str
     """First address of the cloud's public range: the host's own source address, as its servers see it."""
     tls_url: str = ""
-    """The same endpoint over TLS, where there is a certificate for it."""
+    """The same endpoint over TLS, if there is a certificate for it."""
 
 
 @dataclass(frozen=True)

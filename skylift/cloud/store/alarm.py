@@ -16,10 +16,10 @@ table(HistoryItem, "alarm_history", key=("number",))
 table(DueAction, "alarm_actions", key=("number",))
 
 REMEMBERED = timedelta(days=30)
-"""As long as CloudWatch remembers what happened to an alarm."""
+"""CloudWatch keeps the history of an alarm for this long."""
 MOST_REMEMBERED = 100_000
 LONGEST = 4095
-"""Characters of the data of one history item."""
+"""The most characters of the data of one history item."""
 
 
 def note(tx: Tx, alarm: str, kind: HistoryKind, summary: str, data: str) -> None:

@@ -230,7 +230,7 @@ class _Walk(Generic[T]):
     delimiter: str
     limit: int
     covers: bool
-    """Whether a place within a common prefix is past all of that prefix."""
+    """Whether a place within a common prefix is after all of that prefix."""
 
     def run(self, after: str) -> Listing[T]:
         items: list[T | str] = []

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MOST_TOGETHER = 16
-"""Turns, also of those that fail: under steady load somebody always waits, and the first would never be answered."""
+"""The most writers in one commit, with those that fail: under steady load somebody always waits, and the first writer
+would never be answered.
+"""
 
 
 class CommitFailed(Exception):

@@ -34,13 +34,14 @@ T = TypeVar("T")
 
 ConsoleOf = Callable[[str], Console | None]
 MIGRATIONS = Path(__file__).parent / "migrations"
-"""The first script makes a new state. Each later one changes a state of the version before; none is changed once it is
-released."""
+"""The first script makes a new state. Each later one changes a state of the version before; no script changes once it
+is released.
+"""
 APPLICATION_ID = 0x736B796C
-"""Of every database of this kind (`skyl`); those from before the first release have none."""
+"""The application id of every such database (`skyl`); those from before the first release have none."""
 LEAST_ROOM = 1 << 20
 MOST_READERS = 4
-"""Connections that are kept for the next to read. More read at the same time where they have to."""
+"""The most idle connections that are kept. More are opened when they are needed."""
 PRAGMAS = (
     # So that pages can be given back (shrink.py). It means something for a file that is empty yet: before WAL.
     "auto_vacuum = INCREMENTAL",
@@ -210,7 +211,7 @@ class Database:
         self._snapshots = _Snapshots()
         self._open: set[sqlite3.Connection] = set()
         self._readers: list[sqlite3.Connection] = []
-        """Those that nobody reads with; the last one is taken first, so that what it has in memory is of use."""
+        """The idle connections. The last one is taken first, because its cache is the most recent."""
         self._lock = threading.Lock()
         self._changed: list[Callable[[], None]] = []
         writer = self._connect()

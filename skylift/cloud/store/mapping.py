@@ -15,10 +15,12 @@ T = TypeVar("T")
 
 Reader = Callable[[Any], Any]
 Follow = Callable[[Any, Any, bool], None]
-"""Called in the transaction with each row that was added or saved, and with True as the last of each that is gone."""
+"""Called in the transaction with each row that was added or saved, and with True as the last argument for each deleted
+one.
+"""
 
 TABLES: dict[type, Table[Any]] = {}
-"""Every noun that is kept, by its class."""
+"""The table of every stored noun, by its class."""
 _TEXTS: dict[Any, Reader] = {}
 
 

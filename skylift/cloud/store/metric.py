@@ -13,14 +13,14 @@ from skylift.cloud.store.database import Tx
 
 HOUR, DAY = 3600, 86400
 COARSER = ((3 * HOUR, 60), (15 * DAY, 300), (63 * DAY, HOUR))
-"""How old points have to be to be summed up, and to how many seconds. As CloudWatch does it."""
+"""The age at which points are summed up, and the seconds of a sum, as in CloudWatch."""
 JUST_NOW = 5 * 60
-"""Seconds: as long as summing up may be late."""
+"""The most seconds that summing up may be late."""
 LONGEST = 455 * DAY
 LISTED = 14 * DAY
-"""How long a metric is listed after its last data point."""
+"""A metric is listed for this long after its last data point."""
 MOST = 2_000_000
-"""Points: about a hundred megabytes."""
+"""The most points, which take about a hundred megabytes."""
 
 
 def record(tx: Tx, points: Iterable[Point]) -> None:

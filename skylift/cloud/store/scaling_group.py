@@ -28,7 +28,7 @@ table(LifecycleHook, "lifecycle_hooks", key=("group", "name"))
 table(ScheduledAction, "scheduled_actions", key=("group", "name"))
 
 KEPT = timedelta(days=42)
-"""How long activities are described: six weeks."""
+"""Activities are described for six weeks."""
 
 
 def finish(tx: Tx, activity_id: str, status: str = "Successful", message: str = "") -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from skylift.cloud.store.database import Database
 
 KEPT = 4096
-"""Free pages (of 4 KiB) that stay: what is put next need not make the file longer again."""
+"""Free pages (of 4 KiB) that are kept, so that the next write need not make the file longer."""
 AT_ONCE = 256
-"""Pages in one transaction: it holds up other writers for milliseconds, and its log finds room on a full disk."""
+"""Pages that one transaction frees: it holds up other writers for milliseconds, and its log has room on a full disk."""
 MOST = 64
-"""Transactions in one go: 64 MiB."""
+"""Transactions in one run: 64 MiB."""
 
 
 def shrink(database: Database) -> int:

@@ -32,12 +32,12 @@ LARGEST_IN_MEMORY = 4 * 1024 * 1024
 LARGEST_SPOOLED = 5 * 1024**3
 """S3's limit for one PutObject or UploadPart."""
 KEPT_FREE = 8 * 1024 * 1024
-"""What objects leave to the database, so that deleting some of them is still possible."""
+"""Bytes that objects leave to the database, so that deleting some of them is still possible."""
 WORTH_A_THREAD = 256 * 1024
 WITHOUT_CHECKSUM = frozenset(("PutBucketAcl", "PutBucketVersioning", "PutObjectAcl"))
-"""The model asks for a checksum here and S3 itself does not: s3cmd sends none, and gets its answer."""
+"""The model requires a checksum here and S3 itself does not: s3cmd sends none, and gets an answer."""
 DEFAULT_CHECKSUM = "CRC64NVME"
-"""What S3 computes by itself for an upload that came without a checksum."""
+"""S3 computes this itself for an upload without a checksum."""
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,14 @@ class Call:
     tls_version: str = ""
     signature: Signature | None = None
     vpc_id: str = ""
-    """The VPC whose server sent it; empty for what came from outside."""
+    """The VPC of the server that sent the request; empty for a request from outside."""
 
 
 SecretFor = Callable[[str, str | None], str]
 """(access_key_id, session_token) -> secret key; raises ServiceError (InvalidAccessKeyId, ExpiredToken, ...)."""
 
 Perform = Callable[[Call], Mapping[str, object]]
-"""Carries a call out. Blocking: wire runs it in a worker thread. Raises ServiceError."""
+"""Carries a call out. It blocks: wire runs it in a worker thread. Raises ServiceError."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from cbor2 import CBOREncoder
 
 DEEPEST = 64
-"""Documents of AWS's shapes are a dozen deep; a deeper one is meant to exhaust the stack. How long one may be is said
-where bodies are received; no item gets more room than its bytes take."""
+"""The most levels of a document. AWS's shapes have a dozen; a deeper document is meant to exhaust the stack. The limit
+of its length is where bodies are received; no item gets more room than its bytes take.
+"""
 
 _MOMENT = 1
 """The tag of seconds since 1970."""

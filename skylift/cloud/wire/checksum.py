@@ -49,7 +49,7 @@ HEADER = "x-amz-checksum-"
 """Prefix of the headers and trailers that carry a checksum: `x-amz-checksum-crc32c`."""
 
 NOT_A_CHECKSUM = {"mode", "type", "algorithm"}
-"""What follows the prefix in headers that say something about checksums instead of carrying one."""
+"""The rest of the names of headers that describe checksums and carry none."""
 
 
 def known(algorithm: str) -> bool:

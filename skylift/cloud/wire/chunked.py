@@ -20,7 +20,7 @@ SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 SIGNED_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 WORDS = frozenset({SIGNED, SIGNED_TRAILER, UNSIGNED_TRAILER})
-"""Values of x-amz-content-sha256 that announce this coding."""
+"""The values of x-amz-content-sha256 that announce this coding."""
 
 _LONGEST_LINE = 8192
 _SIGNATURE = b"chunk-signature="

@@ -14,7 +14,7 @@ from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.models import OperationModel, ServiceModel
 
 Payload = bytes | Spool
-"""A request's body as it was received: in memory, or on disk when the operation takes a stream."""
+"""A request's body as it was received: in memory, or on disk if the operation takes a stream."""
 
 
 class Codec(Protocol):
@@ -23,13 +23,13 @@ class Codec(Protocol):
     service: ServiceModel
 
     routes_by_body: bool
-    """True when the operation is named in the body, so that the body has to be read before anything is known."""
+    """True if the body names the operation, so that it is read first."""
 
     anonymous: bool
-    """True when the service itself says what may be asked without a signature; others refuse such requests."""
+    """True if the service itself decides which requests need no signature; others refuse all such requests."""
 
     hex_request_ids: bool
-    """True when the service numbers its requests in sixteen hexadecimal digits; others use UUIDs."""
+    """True if the service's request ids are sixteen hexadecimal digits; others are UUIDs."""
 
     def operation(self, request: Request, body: bytes) -> OperationModel:
         """Which operation is meant. `body` is empty unless `routes_by_body`."""

@@ -12,9 +12,9 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 
 Allowed = Callable[[str, str, str, Sequence[str]], dict[str, str] | None]
-"""(bucket, origin, method, request headers) -> the answer's headers; None when no rule of the bucket allows it.
+"""(bucket, origin, method, request headers) -> the answer's headers; None if no rule of the bucket allows it.
 
-Blocking. Raises ServiceError when the bucket has no rules at all.
+It blocks. Raises ServiceError if the bucket has no rules.
 """
 
 

@@ -20,9 +20,9 @@ from functools import cache
 log = logging.getLogger("skylift.cloud.wire")
 
 AT_A_TIME = 64
-"""Connections that are accepted before requests have their turn again."""
+"""The most connections that are accepted before requests have their turn again."""
 QUIET = 60.0
-"""Seconds between two lines in the log about connections that were refused."""
+"""Seconds between two log lines about refused connections."""
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 

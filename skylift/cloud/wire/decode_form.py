@@ -16,7 +16,7 @@ from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.unreadable import Unreadable
 
 Tree = dict[str, Any]
-"""Branches are Trees, leaves are the text that was sent."""
+"""Branches are Trees, leaves are the text of the request."""
 Read = Callable[[Any], Any]
 
 _MOST_FIELDS = 20_000

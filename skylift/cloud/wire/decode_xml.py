@@ -11,7 +11,7 @@ from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.unreadable import Unreadable
 
 Read = Callable[[list[Element]], Any]
-"""Reads a member from all the elements that have its name."""
+"""Reads a member from all elements of its name."""
 
 
 class _WithoutDoctype(TreeBuilder):

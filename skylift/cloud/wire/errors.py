@@ -169,7 +169,7 @@ _REWORDED: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
 
 
 _WORDS_OF = {"rest-json": "json"}
-"""Protocols that have another's words."""
+"""Protocols that use the words of another one."""
 
 
 def worded(service: ServiceModel, error: ServiceError) -> ServiceError:

@@ -32,7 +32,7 @@ from skylift.cloud.wire.signature_v2_form import FormV2, read_form_v2, verify_fo
 log = logging.getLogger("skylift.cloud.wire")
 
 READ_AGAIN = 3
-"""How often a read is performed anew because the object it found was replaced before its file was opened."""
+"""How often a read is repeated because its object was replaced before the file was opened."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class Exchange:
         self._post: PostForm | None = None
         self._call: Call | None = None
         self.seen: object = None
-        """The mark of the state that was looked at (see settling.py)."""
+        """The mark of the state that the answer was read from (see settling.py)."""
         self.unsettled = False
-        """Whether the answer shows something that is on its way to another state."""
+        """Whether the answer shows a resource that is changing its state."""
 
     def admit(self) -> None:
         """Refuse what can be refused before the body is read; make ready for the body."""

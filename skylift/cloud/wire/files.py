@@ -12,9 +12,9 @@ from typing import BinaryIO
 from skylift.cloud.domain.bucket import Extent, FileBody
 
 IN_ONE_WRITE = 256 * 1024
-"""Bodies up to this size are read at once and leave together with the headers."""
+"""Bodies up to this size are read at once and sent together with the headers."""
 MOST_OPEN = 32
-"""Files opened ahead; an object of many parts has one each, and the process has a limit."""
+"""The most files that are opened ahead. An object of many parts has one each, and the process has a limit."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _JAVA_CLASSES = {
 }
 
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""What XML 1.0 cannot hold, not even as a reference (its production 2, Char)."""
+"""Characters that XML 1.0 cannot contain, not even as a reference (its production 2, Char)."""
 
 
 def unfit(params: Any, path: str = "") -> Iterator[str]:

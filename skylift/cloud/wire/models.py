@@ -34,10 +34,10 @@ class OperationModel:
     input: Structure | None
     output: Structure | None
     signed: bool
-    """False for the few operations that clients call without a signature, like AssumeRoleWithWebIdentity."""
+    """False for the few operations that need no signature, like AssumeRoleWithWebIdentity."""
     deprecated: bool
     checksummed: bool
-    """Whether `x-amz-checksum-*` headers of the request speak of its body; in CompleteMultipartUpload they do not."""
+    """Whether the request's `x-amz-checksum-*` headers describe its body; in CompleteMultipartUpload they do not."""
     checksum_required: bool
 
     @cached_property
@@ -80,11 +80,11 @@ class ServiceModel:
     api_version: str
     namespace: str
     target_prefix: str
-    """What precedes the operation's name in `X-Amz-Target`, and the version of JSON spoken; `json` services only."""
+    """The text before the operation's name in `X-Amz-Target`, and the version of JSON; for `json` services only."""
     json_version: str
     errors: Mapping[str, ModelledError]
     _described: Mapping[str, Any] = field(repr=False, compare=False)
-    """The operations, as the model has them."""
+    """The operations in the model's form."""
     _shapes: Shapes = field(repr=False, compare=False)
     _operations: dict[str, OperationModel] = field(default_factory=dict, repr=False, compare=False)
 
@@ -104,13 +104,13 @@ class ServiceModel:
 
 
 OWN_MODELS = Path(__file__).parent.parent / "models"
-"""Of services that AWS does not have."""
+"""The models of services that AWS does not have."""
 
 _GZIP = 31
-"""For zlib: a header and a checksum of gzip's are around what is packed."""
+"""Tells zlib that the data have a header and a checksum of gzip's."""
 
 _FORMAT = 1
-"""Of what is kept: another number than the file's makes it stale."""
+"""The version of the cached file; a file with another one is not used."""
 
 _OPERATION = ("http", "input", "output", "authtype", "deprecated", "httpChecksum")
 
@@ -233,7 +233,7 @@ def _places() -> Iterator[Path]:
 
 
 _PLACES = tuple(_places())
-"""Looked up as this is imported: a process that is sealed finds no package that others than root could change."""
+"""This is found at import: later, a sealed process finds no package that users other than root could change."""
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -13,15 +13,16 @@ from email.message import Message
 from skylift.cloud.domain.error import ServiceError
 
 MOST_BEFORE_FILE = 20 * 1024
-"""S3's own limit for all that comes before the file."""
+"""S3's own limit of the bytes before the file."""
 LARGEST_PART_HEAD = 4 * 1024
 LONGEST_BOUNDARY = 70
 FILE = "file"
-"""The field's name; what it holds is the file, whether or not it has a file name."""
+"""The name of the field with the file, with or without a file name."""
 
 Take = Callable[[memoryview], None]
 OpenFile = Callable[[dict[str, str], str | None], Take]
-"""(fields by name in small letters, file name) -> what takes the file's bytes. Called once, where the file begins."""
+"""(fields by name in small letters, file name) -> the receiver of the file's bytes. Called once, where the file begins.
+"""
 
 
 def boundary_of(content_type: str) -> bytes | None:

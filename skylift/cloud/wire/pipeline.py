@@ -28,7 +28,7 @@ class Body(Protocol):
     """A request's body as the server hands it over. Reading it is what asks an expecting client to send it."""
 
     length: int | None
-    """Content-Length; None when the body comes in HTTP chunks."""
+    """Content-Length; None if the body comes in HTTP chunks."""
 
     def pieces(self) -> AsyncIterator[bytes]:
         """The body in pieces of about a MiB. ServiceError when it stops coming, Disconnected when the client left."""

@@ -33,7 +33,7 @@ XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _HEADERS = frozenset(
     "cache-control content-disposition content-encoding content-language content-md5 content-type expires".split()
 )
-"""Fields that are the headers of the same name. Besides them, all in `x-amz-` are."""
+"""These fields have the meaning of the headers of the same name. So do all in `x-amz-`."""
 _NAME = re.compile("[a-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -78,7 +78,7 @@ class PostForm:
         self._size = 0
         self._policy: PostPolicy | None = None
         self.signed: PostSignature | None = None
-        """Known where the file begins; None for a form of nobody."""
+        """The signature, which is known where the file begins; None for an unsigned form."""
         self._meant: Request | None = None
         self._wishes: _Wishes | None = None
 

@@ -34,7 +34,7 @@ _LABEL = re.compile(r"\{(\w+)\}")
 class _Route:
     path: re.Pattern[str]
     labels: tuple[str, ...]
-    """Names on the wire, in the path's order."""
+    """The names on the wire, in the path's order."""
 
 
 class RestJsonCodec(DocumentCodec):

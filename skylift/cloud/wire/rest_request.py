@@ -28,7 +28,7 @@ SIGNATURE_HEADERS = frozenset(
 )
 
 _SPOKEN = ("Version", "2006-03-01")
-"""libcloud says with every request which version of the API it means: the one that there is."""
+"""libcloud sends the API's version with every request. Only this one exists."""
 
 
 def hoisted(request: Request) -> Request:

@@ -12,7 +12,7 @@ from skylift.cloud.wire.codec import Codec
 from skylift.cloud.wire.rpc_v2 import PROTOCOL, CborCodec, service_in_path
 
 REST_XML = frozenset({"cloudfront", "route53", "s3", "s3-object-lambda", "s3-outposts", "s3express"})
-"""What services of the protocol rest-xml are signed for; all others that are neither a form nor CBOR speak JSON."""
+"""Clients sign for these services of the protocol rest-xml; all others that are neither a form nor CBOR speak JSON."""
 FORM = "application/x-www-form-urlencoded"
 
 

@@ -35,13 +35,15 @@ log = logging.getLogger("skylift.cloud.wire")
 
 PIECE = 1024 * 1024
 LONGEST_LINE = 64 * 1024
-"""A presigned URL with a session token and metadata takes several KiB; a query API's GET may take more."""
+"""The longest line of a request: a presigned URL with a session token and metadata takes several KiB, and a query API's
+GET may take more.
+"""
 IDLE = 60.0
-"""Seconds in which a client has to send something."""
+"""Seconds in which a client must send something."""
 STALLED = 300.0
-"""Seconds in which a client has to take something, however little: on loopback, a slow one takes 64 KiB at a time."""
+"""Seconds in which a client must take something, however little: on loopback, a slow one takes 64 KiB at a time."""
 KEEP_ALIVE = 75.0
-"""Seconds that a connection may be silent between requests, and that a request's headers may take."""
+"""The most seconds of silence between requests, and the most that a request's headers may take."""
 SENT_AT_ONCE = 4 * 1024 * 1024
 GRACE = 10.0
 
@@ -66,7 +68,7 @@ class HttpServer:
         self._answer = answer
         self._crowd = crowd or everybody()
         self._servers: WeakValueDictionary[str, _Server] = WeakValueDictionary()
-        """By place; each lives as long as a connection of its own does."""
+        """The servers by place; each lives as long as a connection of it."""
         self._listening: set[socket.socket] = set()
         self._arriving: set[asyncio.Task[None]] = set()
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from skylift.cloud.wire.call import Call
 
 PATIENCE = 1.0
-"""Seconds that an answer waits at most; then it shows what there is."""
+"""The most seconds that an answer waits; then it shows the current state."""
 LEAST = 0.02
-"""Seconds between two looks, however much is written meanwhile."""
+"""The least seconds between two looks, however much is written meanwhile."""
 
 Unsettled = Callable[[Call, Mapping[str, object]], bool]
-"""Whether an answer shows something that is on its way. Called in a worker thread."""
+"""Whether an answer shows a resource that is changing its state. Called in a worker thread."""
 
 
 class Settling:
@@ -27,7 +27,7 @@ class Settling:
     def __init__(self, unsettled: Unsettled) -> None:
         self.unsettled = unsettled
         self.mark = object()
-        """Another one after each change. Whoever takes it before looking misses none."""
+        """Each change sets another mark. A reader that takes the mark before it looks misses no change."""
         self._looked_for: set[asyncio.Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False

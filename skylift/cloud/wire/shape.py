@@ -26,7 +26,7 @@ _ON_THE_WIRE = {
 _CONSTRAINTS = ("required", "min", "max", "pattern", "enum", "union", "error", "exception")
 
 SAID = frozenset(("type", "shape", "members", "member", "key", "value", *_ON_THE_WIRE, *_CONSTRAINTS))
-"""The keys of a model's type, or of a reference to one, that are read."""
+"""The keys that are read of a model's type, or of a reference to one."""
 
 _KINDS: dict[str, type[Any] | tuple[type[Any], ...]] = {
     "structure": dict,

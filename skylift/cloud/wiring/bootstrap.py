@@ -35,7 +35,7 @@ log = logging.getLogger("skylift.cloud")
 DEFAULT_REGION = "us-east-1"
 GIB = 1 << 30
 IMAGE_GIB = 8
-"""The size of the images that the provided one stands in for."""
+"""The size of the images that the provided one replaces."""
 
 
 @contextmanager

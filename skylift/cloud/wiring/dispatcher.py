@@ -16,9 +16,9 @@ from skylift.cloud.store.database import Database, DiskFull
 from skylift.cloud.wire.call import Call
 
 LOOPED = ("autoscaling", "ec2", "scheduler", "skylift")
-"""The services whose changes the loops make true."""
+"""The loops carry out the changes of these services."""
 LOOPED_TOO = (("cloudwatch", "SetAlarmState"), ("ssm", "CancelCommand"), ("ssm", "SendCommand"))
-"""Operations of other services that they do."""
+"""The loops also carry out these operations of other services."""
 
 
 class Dispatcher:

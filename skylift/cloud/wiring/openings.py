@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 EVERY = 30.0
 KEPT = 600.0
-"""Seconds that an address stays open after its name was last found to have it: servers keep answers, too."""
+"""Seconds that an address stays open after its name last had it: servers cache answers, too."""
 FIRST_PATIENCE = 5.0
-"""Seconds that the first boots after a start wait for names; servers have none of these until they are known."""
+"""Seconds that the first boots after a start wait for names; until then servers know none of them."""
 
 Resolve = Callable[[str], Sequence[IPv4Address]]
 

@@ -23,7 +23,7 @@ from skylift.cloud.store.shrink import shrink
 from skylift.cloud.store.usage import forget_usages
 
 BILLED = timedelta(days=400)
-"""How long after its end it is still known what ran: thirteen months, as AWS's own cost reports go back."""
+"""The times in which a resource cost money are kept for thirteen months, as in AWS's own cost reports."""
 
 
 class Queries:

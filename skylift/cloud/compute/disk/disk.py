@@ -32,11 +32,11 @@ _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 _FICLONE = 0x40049409
 _CHUNK = 1 << 30
 _MAKING = ".making-"
-"""What the name of a file begins with that is not complete."""
+"""The name of an incomplete file begins with this."""
 
 
 _PATIENCE = 2.0
-"""Seconds for a file system that was used a moment ago to be left."""
+"""Seconds until nothing uses a file system that was in use a moment ago."""
 
 
 class DiskError(ComputeError):

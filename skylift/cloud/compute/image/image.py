@@ -37,7 +37,7 @@ from skylift.cloud.state.durable import make_directory, replace_file
 from skylift.cloud.state.person import calling_user
 
 Progress = Callable[[float, str], None]
-"""Called with how much is done (0 to 1) and what is being done."""
+"""Called with the share that is done (0 to 1) and the step."""
 
 
 class ImageError(Exception):
@@ -149,7 +149,7 @@ class Build:
         self._place = data.images / f".building-{recipe.image_id}"
         self._root = self._place / "root"
         self._log = data.images / f"build-{calling_user().uid}.log"
-        """Each user has one: it may tell of the user's own mirrors and proxies."""
+        """Each user has a log of their own, because it may name the user's mirrors and proxies."""
 
     def run(self) -> BuiltImage:
         self._require_space()

@@ -21,7 +21,7 @@ from skylift.cloud.state.durable import replace_file
 log = logging.getLogger(__name__)
 
 RECENT = 86400
-"""Seconds for which an image stays, whoever needs it, once somebody has looked for it."""
+"""Seconds that an image is kept after the last look for it, even if no cloud needs it."""
 
 
 def name_images(data: Data, needed: Iterable[str]) -> None:

@@ -27,11 +27,12 @@ CLOSED = (
     # A virtual machine's own host, in Azure.
     IPv4Network("168.63.129.16/32"),
 )
-"""Closed wherever this machine is. The ranges of documentation (RFC 5737) are nobody's, and so there is nobody to
-protect; where a machine has a route to one, it is one of its networks and closed as such."""
+"""These ranges are closed on every machine. The ranges of documentation (RFC 5737) are open, because they have no hosts
+to protect; if the machine has a route to one, it is one of its networks and closed as such.
+"""
 
 HALF = 1 << 31
-"""A link that routes lead to half of all addresses by is a way to the internet, not to a network: a VPN's."""
+"""A link whose routes cover half of all addresses leads to the internet (a VPN, for example), not to a network."""
 
 SETS = """\
   set closed {

@@ -21,7 +21,7 @@ from skylift.cloud.compute.network.error import NoRangeFree, NotPermitted
 DIRECTORY = Path("/run/skylift/claims")
 NUMBERS = range(32, 224)
 PASTA_UIDS = "2000000000-2000000255"
-"""Host uids that pasta runs as; no server's range may hold one."""
+"""pasta runs as one of these host uids. No server's range may contain one."""
 
 
 @dataclass(frozen=True)

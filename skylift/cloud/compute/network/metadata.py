@@ -44,7 +44,7 @@ class InterfaceFacts:
     id: str
     mac: str
     addresses: tuple[tuple[str, str | None], ...]
-    """Private ones with the public ones that they have, the primary one first."""
+    """Each private address with its public one; the primary one is first."""
     index: int
     subnet_id: str
     subnet_cidr: str
@@ -52,7 +52,7 @@ class InterfaceFacts:
     vpc_cidr: str
     vpc_cidrs: tuple[str, ...]
     groups: Mapping[str, str]
-    """Names by id."""
+    """The names of the security groups, by id."""
 
     @property
     def private_ip(self) -> str:
@@ -94,22 +94,22 @@ class InstanceFacts:
     credentials: Callable[[str], RoleCredentials | str | None] = lambda _: None
     tags: Mapping[str, str] | None = None
     devices: tuple[str, ...] = ()
-    """Names of the volumes beside the root volume."""
+    """The names of all volumes but the root volume."""
     session_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Public keys, as lines of `authorized_keys`, that EC2 Instance Connect lets in now, by login name."""
+    """Public keys that EC2 Instance Connect accepts now, as lines of `authorized_keys`, by login name."""
     hypervisor: str = "nitro"
-    """What the instance type has on AWS."""
+    """The hypervisor that the instance type has on AWS."""
     scaling_target: str = ""
-    """The lifecycle state that Auto Scaling is bringing it to; empty for an instance of no group."""
+    """The lifecycle state that Auto Scaling is bringing the instance to; empty without a group."""
     placement_group: str = ""
     partition: int | None = None
     host_id: str | None = None
-    """Of the dedicated host that it is on."""
+    """The dedicated host that the instance is on."""
     spot: bool = False
     rebalance: datetime | None = None
-    """Since when rebalancing is recommended."""
+    """The time since which rebalancing is recommended."""
     interruption: tuple[str, datetime] | None = None
-    """What is going to be done to a spot instance (`stop`, `terminate`), and when."""
+    """What EC2 will do to a spot instance (`stop`, `terminate`), and when."""
     detailed_monitoring: bool = False
     tokens_required: bool = True
     enabled: bool = True
@@ -117,7 +117,7 @@ class InstanceFacts:
 
 
 FactsFor = Callable[[str, str], InstanceFacts | None]
-"""(vpc_id, private address of the sender) -> its facts."""
+"""(vpc_id, private address of the sender) -> the facts of the instance."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Answer:
 Form = Literal["signature", "pkcs7", "rsa2048"]
 
 SignDocument = Callable[[Form, bytes], str]
-"""(form, an identity document) -> what shows that it is this cloud's."""
+"""(form, an identity document) -> its signature by this cloud."""
 
 
 class MetadataService:

@@ -41,13 +41,15 @@ class Network:
     def __init__(self, loopback: LoopbackRange, openings: Sequence[Opening] = ()) -> None:
         self.loopback = loopback
         self.pasta_problem: str | None = None
-        """Why servers have no way to the internet; None when they have."""
+        """The reason why servers have no way to the internet; None if they have one."""
         self._lock = threading.RLock()
         self._netlink: Netlink | None = None
         self._uplink: Uplink | None = None
         self._routers: dict[str, Router] = {}
         self._behind: dict[str, NetworkError] = {}
-        """VPCs whose routers are not as the last plans have them, and peering connections without a link, and why."""
+        """The reason for each VPC whose router is not as the last plans ask, and for each peering connection without a
+        link.
+        """
         self._public: dict[str, int] | None = None
         self._openings = tuple(openings)
         self._policy = EgressPolicy()

@@ -27,7 +27,7 @@ PREFIX = 30
 
 HOST_TABLE = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 LINGER = 120
-"""Seconds that a connection stays in the table after its end, at most (nf_conntrack_tcp_timeout_time_wait)."""
+"""The most seconds that a connection stays in the table after its end (nf_conntrack_tcp_timeout_time_wait)."""
 
 # linux/nsfs.h: a descriptor of the user namespace that owns a namespace.
 NS_GET_USERNS = 0xB701

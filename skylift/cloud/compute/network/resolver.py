@@ -24,15 +24,16 @@ TTL = 60
 PORT = 53
 LONGEST_NAME = 255
 LARGEST_DATAGRAM = 512
-"""Of RFC 1035, section 2.3.4, in octets. A larger answer is asked for again by TCP."""
+"""RFC 1035, section 2.3.4, in octets. A client asks for a larger answer again by TCP."""
 # Two rounds end before a client's own five seconds (resolv.conf(5)) do.
 SERVER_PATIENCE = 2.0
 ROUNDS = 2
 IDLE = 10.0
 LIMIT = 256
 CLIENT_LIMIT = 64
-"""Queries and connections of one VPC, and of one server in it, under way at once. Each may hold a socket of the whole
-cloud's. More are dropped, and who asked asks again."""
+"""The most queries and connections under way at once, for a VPC and for one server in it. Each may hold a socket of the
+whole cloud. Further ones are dropped, and the client asks again.
+"""
 
 _HEADER = struct.Struct("!6H")
 _RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSION_DESIRED, _RECURSION_AVAILABLE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080

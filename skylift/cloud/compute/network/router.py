@@ -67,10 +67,11 @@ EVERYTHING = IPv4Network("0.0.0.0/0")
 PEER_LINK = re.compile("p[0-9a-f]{1,14}")
 
 _Belonging = tuple[str, str | None]
-"""An interface, and the public address that a private one of it is translated to."""
+"""An interface, and the public address that one of its private addresses is translated to."""
 
 FALLBACK = 1000
-"""The metric of what is behind a route to a server: without that server's link nothing goes another way."""
+"""The metric of the blackhole behind each route to a server: without the server's link, its traffic goes nowhere else.
+"""
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class Router:
         self._rules: set[MarkRule] | None = None
         self._attached = {link.alias: link.name for link in namespace.netlink.links() if link.alias}
         self._belonged: dict[str, set[_Belonging]] = {}
-        """What private addresses have belonged to since a plan was last applied to its end."""
+        """The interfaces that each private address has belonged to since a plan was last applied completely."""
         self._translated: set[str] = set()
         """Likewise, as which addresses NAT gateways have been seen."""
         self._unforgotten: set[str] = set()

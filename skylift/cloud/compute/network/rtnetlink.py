@@ -65,7 +65,7 @@ RULE = struct.Struct("=BBBBBxxBI")
 """Family, length of the target's prefix, of the source's, TOS, table, action, flags."""
 
 Given = Mapping[int, bytes | str | int | None]
-"""Attributes to be sent, by kind. Text gets a zero byte at its end, a number has 32 bits, None is not sent."""
+"""Attributes to be sent, by kind. Text gets a zero byte at its end, a number has 32 bits, and None is left out."""
 
 _ATTRIBUTE = struct.Struct("=HH")
 _NUMBER = struct.Struct("=I")

@@ -75,7 +75,9 @@ def subnet_mark(subnet: Subnet) -> int:
 
 
 GATEWAY_MARK = 1
-"""Marks what comes in by an internet gateway that has a route table, and numbers that table. No subnet is 0.0.0.1."""
+"""The mark of traffic that comes in by an internet gateway with a route table; its address numbers the table. No subnet
+is 0.0.0.1.
+"""
 
 
 def gateway_table(plan: VpcPlan) -> RouteTable | None:

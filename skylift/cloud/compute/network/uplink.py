@@ -66,7 +66,7 @@ def router_link(vpc_id: str) -> str:
 REFUSAL_SETTINGS = {"ipv4/icmp_ratemask": "6160"}
 
 REFUSE = "reject with icmpx type admin-prohibited"
-"""AWS drops such packets. An error at once, `No route to host`, says the same without a timeout."""
+"""AWS drops such packets. An immediate error, `No route to host`, saves the client a timeout."""
 
 
 def ruleset(loopback: LoopbackRange, connections: int) -> str:

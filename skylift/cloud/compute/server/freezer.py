@@ -14,9 +14,9 @@ from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server import cgroup
 
 PATIENCE = 5.0
-"""Seconds in which every process must stand still. What waits for a device that does not answer never does."""
+"""Seconds in which every process must stand still. A process that waits for a device without an answer never does."""
 LOOK = 0.002
-"""Seconds between two looks: version 1 tells nobody when it is done, and finds out only when it is asked."""
+"""Seconds between two looks: version 1 reports no end, and notices it only when it is read."""
 
 
 class FreezeError(ComputeError):

@@ -29,7 +29,7 @@ from skylift.cloud.state.person import Person, calling_user
 log = logging.getLogger(__name__)
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-"""Where Debian keeps the authorities that it trusts, in one file."""
+"""Debian keeps the authorities that it trusts in this file."""
 
 _SYSTEM_BUNDLES = (BUNDLE, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem")
 _BUNDLE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "AWS_CA_BUNDLE")
@@ -38,7 +38,7 @@ _PACKAGED_AUTHORITIES = Path("/usr/share/ca-certificates")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 
 _LONGEST = 8 << 20
-"""Bytes of a settings file or a bundle."""
+"""The most bytes of a settings file or a bundle."""
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _PIP = {

@@ -21,11 +21,11 @@ from skylift.cloud.compute.server.rootfs import is_mounted
 log = logging.getLogger(__name__)
 
 SHARED = Path("/var/lib/lxcfs")
-"""Where the distribution's service mounts it."""
+"""The distribution's service mounts lxcfs here."""
 
 FUSE = Path("/dev/fuse")
 PATIENCE = 10.0
-"""Seconds for it to end."""
+"""Seconds in which lxcfs must end."""
 
 _MS_NOSUID, _MS_NODEV = 2, 4
 _PID_1 = Path("/proc/1/personality")

@@ -79,7 +79,7 @@ class Meter:
 
 
 _MEMORY = {1: ("memory.usage_in_bytes", "total_inactive_file"), 2: ("memory.current", "inactive_file")}
-"""What a server has in use, and what of it can be had back, by the version of cgroups."""
+"""The files, by the version of cgroups, with the memory in use and with the part of it that can be reclaimed."""
 
 
 def _named(text: str, name: str) -> int:

@@ -13,8 +13,9 @@ CAPABILITIES = tuple(
         "SETGID SETPCAP SETUID SYS_BOOT SYS_CHROOT SYS_NICE SYS_PTRACE"
     ).split()
 )
-"""All of them count only inside the server's own user namespace. Without SYS_ADMIN nothing can be mounted, without
-SYS_MODULE and SYS_RAWIO the host's kernel is out of reach."""
+"""All of these count only in the server's own user namespace. Without SYS_ADMIN nothing can be mounted; without
+SYS_MODULE and SYS_RAWIO the host's kernel is out of reach.
+"""
 
 UIDS = 65536
 _MIB, _PAGE = 1 << 20, 4096
@@ -26,7 +27,7 @@ LXCFS_FILES = (
 _MASKED_PROC = tuple("acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats".split())
 
 OPEN_FILES = 1024, 524_288
-"""How many a program may open at first, and raise that to, as systemd has it on EC2's images."""
+"""A program's first limit of open files, and the most that it can set, as systemd has them on EC2's images."""
 
 
 @dataclass(frozen=True)

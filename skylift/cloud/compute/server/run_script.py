@@ -26,7 +26,7 @@ from typing import Any
 STOPPED = 137
 """The exit code of a script that was stopped: 128 and SIGKILL."""
 MOST = 24_000
-"""Characters of the output that are told."""
+"""The most characters of an output that are reported."""
 ENVIRONMENT, RELEASE = Path("/etc/environment"), Path("/etc/os-release")
 
 

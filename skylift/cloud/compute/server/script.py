@@ -21,11 +21,11 @@ from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.domain.command import STDOUT, Script, ScriptEnd
 
 PROGRAM = (Path(__file__).parent / "run_script.py").read_text()
-"""What a server runs, whatever image it is of: its own Python reads it from the command line."""
+"""Every server runs this program, with any image: its own Python reads it from the command line."""
 LARGEST_ANSWER = 16 * STDOUT
-"""Bytes: two outputs, with an escape for every character."""
+"""The most bytes of an answer: two outputs, with an escape for every character."""
 UPLOADING = 900.0
-"""Seconds that there are after a script's own for its output to be copied."""
+"""Seconds after the script's own time for its output to be copied."""
 CANCELLING = 60.0
 
 

@@ -29,15 +29,17 @@ KERNEL_CALLS = frozenset(
     "lsm_get_self_attr lsm_list_modules lsm_set_self_attr open_by_handle_at perf_event_open quotactl quotactl_fd "
     "request_key syslog userfaultfd".split()
 )
-"""What the distribution's profile may allow, depending on its version, and Docker's does not."""
+"""Calls that the distribution's profile may allow, depending on its version, and that Docker's refuses."""
 
 CLONE_NAMESPACES = tuple(1 << bit for bit in (17, *range(25, 31)))
-"""CLONE_NEWNS, then NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET, in clone(2)'s first argument."""
+"""CLONE_NEWNS, then NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET, in the first argument of clone(2)."""
 
 FAMILIES = tuple(
     int(family) for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET)
 )
-"""The kernel loads modules for any other family that is asked for; AF_VSOCK's sockets reach what runs the host."""
+"""The allowed socket families. For another family, the kernel would load its module; sockets of AF_VSOCK reach the
+program that runs the host.
+"""
 
 _ARCHITECTURES = {"x86_64": ("amd64", "SCMP_ARCH_X86_64"), "aarch64": ("arm64", "SCMP_ARCH_AARCH64")}
 

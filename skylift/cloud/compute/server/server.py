@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 CONSOLE_LIMIT = 1 << 20
 
 Status = Literal["created", "running", "paused"]
-"""The states that the runtime reports of a server that exists."""
+"""The states that the runtime reports of an existing server."""
 
 ASK_AGAIN = 1.0
-"""Seconds after which a server is asked once more to shut down: an init that has only just started does not hear it."""
+"""Seconds until a server is asked again to shut down: an init that has just started misses the first request."""
 
 # What reboot(2) in a pid namespace does to its init tells the host which one was asked for (pid_namespaces(7)).
 EXIT_REBOOT = 128 + 1

@@ -50,10 +50,10 @@ log = logging.getLogger(__name__)
 BALANCING = "an instance was launched to aid in balancing the group's zones"
 
 Pools = Callable[[Tx, ScalingGroup, Sequence[ScalingMember], Wanted], list[Wanted]]
-"""What may be launched in a place, the best first; raises ServiceError where there is no template any more."""
+"""The launches that are possible in a place, the best first. Raises ServiceError if the template no longer exists."""
 
 Launch = Callable[[Tx, ScalingGroup, Wanted], Instance]
-"""An instance on its way; raises ServiceError where EC2 refuses."""
+"""Launches an instance. Raises ServiceError if EC2 refuses."""
 
 
 class ScalingGroupLoop:

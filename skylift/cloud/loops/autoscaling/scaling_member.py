@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 FIRST_RETRY = 5
 LONGEST_RETRY = 300
 SHORT_LIFE = 60
-"""Seconds; an instance that does not live longer than that counts as a launch that failed."""
+"""Seconds. An instance that lives no longer than this counts as a failed launch."""
 
 DEAD = "an EC2 health check indicating it has been terminated or stopped"
 ABANDONED = "a lifecycle action that was abandoned"

@@ -14,7 +14,7 @@ from skylift.cloud.store.database import Tx
 MINUTE = timedelta(minutes=1)
 
 NextTime = Callable[[str, str, datetime], datetime | None]
-"""The first time after a moment at which what a cron expression says, in a time zone, falls."""
+"""(cron expression, time zone, moment) -> the first time after the moment at which the expression is due."""
 
 
 def due(tx: Tx, next_time: NextTime) -> list[ScheduledAction]:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MINUTE = 60
 
 Act = Callable[[Tx, Alarm, DueAction], str]
-"""Carries an action out, and says in words what came of it. Raises ServiceError where nothing can."""
+"""Carries an action out and returns a description of the result. Raises ServiceError if the action is impossible."""
 
 
 class AlarmLoop:

@@ -15,7 +15,7 @@ from skylift.cloud.domain.alarm import Alarm, AlarmState
 from skylift.cloud.domain.metric import Point
 
 FARTHER_BACK = 2
-"""Periods that are looked at beyond those evaluated, in case that some of these have no data."""
+"""The number of periods that are read beyond the evaluated ones, in case some of these have no data."""
 
 COMPARISONS: dict[str, tuple[Callable[[float, float], bool], str]] = {
     "GreaterThanOrEqualToThreshold": (operator.ge, "greater than or equal to"),
@@ -33,7 +33,7 @@ class Verdict:
     reason: str
     data: str
     value: float | None
-    """The newest there is."""
+    """The newest value."""
 
 
 def evaluation_range(alarm: Alarm) -> int:

@@ -20,7 +20,7 @@ from skylift.cloud.store.metric import forget, record, sum_up
 BASIC = 300
 MINUTE = 60
 SHORTEST = TICK / 2
-"""Seconds between two readings that say something."""
+"""The least seconds between two readings that give a rate."""
 FORGET_EACH = 3600
 GROUP_TAG = "aws:autoscaling:groupName"
 CHECKS = ("StatusCheckFailed", "StatusCheckFailed_Instance", "StatusCheckFailed_System")
@@ -55,7 +55,7 @@ class Metering:
         self._size_of = size_of
         self._last: dict[str, Reading] = {}
         self._open: dict[tuple[Metric, int, str], Summary] = {}
-        """Summaries to be published when their five minutes are over, by metric, beginning and unit."""
+        """Summaries by metric, beginning and unit. Each is published when its five minutes are over."""
         self._forgot = 0
         self._minute = 0
 

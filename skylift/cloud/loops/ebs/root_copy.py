@@ -15,7 +15,7 @@ from skylift.cloud.loops.ebs.server_pause import ServerPauses
 from skylift.cloud.store.database import Database
 
 Along = Callable[[], Callable[[], None]]
-"""What is done at the moment that a copy is of; it answers what is left to do after that."""
+"""Work that is done at the moment of the copy; it returns the work that remains after that."""
 
 
 class Captures(Protocol):

@@ -14,7 +14,7 @@ from skylift.cloud.compute.error import ComputeError
 log = logging.getLogger(__name__)
 
 PATIENCE = 1.0
-"""Seconds between two tries to resume a server."""
+"""Seconds between two attempts to resume a server."""
 
 
 class Pausable(Protocol):

@@ -22,7 +22,7 @@ from skylift.cloud.store.volume import unsettled_volumes
 log = logging.getLogger(__name__)
 
 PATIENCE = 1.0
-"""Seconds between two tries to take a volume from programs that use it."""
+"""Seconds between two attempts to take a volume from programs that use it."""
 
 
 class FileSystems(Protocol):

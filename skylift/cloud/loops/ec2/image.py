@@ -17,7 +17,7 @@ from skylift.cloud.store.database import Database, Tx
 log = logging.getLogger(__name__)
 
 _LEFT_OVER = ""
-"""In the place of an image's id: what no image needs any more."""
+"""Stands in the place of an image's id for files that no image needs any more."""
 
 
 class RootDirectories(Protocol):

@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 _UNSETTLED: tuple[State, ...] = ("pending", "stopping", "shutting-down")
 SHUTDOWN_GRACE = 10.0
-"""Seconds that a server has to shut down before its plug is pulled."""
+"""Seconds that a server has to shut down before it is powered off."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds until it is tried again to keep a root volume, which may be gigabytes to copy each time."""
+"""Seconds until the next attempt to keep a root volume, each of which may copy gigabytes."""
 _WAITS = "; it has not ended yet, as its root volume cannot be kept: "
-"""In a state reason, between why a server ends and what holds that up."""
+"""In a state reason, this stands between the cause of a server's end and the cause of its delay."""
 
 
 class Machines(Protocol):
@@ -122,9 +122,9 @@ class InstanceLoop:
         self._ended: dict[str, _End] = {}
         self._timers: dict[str, threading.Timer] = {}
         self._deadlines: dict[str, float] = {}
-        """By when those have to be off that were asked to shut down, on the monotonic clock."""
+        """When servers that were asked to shut down have to be off, on the monotonic clock."""
         self._pauses: dict[str, tuple[float, float]] = {}
-        """Of those whose end is held up: how long they wait, and until when, on that clock."""
+        """For servers whose end is delayed: the pause, and until when, on that clock."""
         self._adopting = False
         self._closed = False
 

@@ -13,7 +13,7 @@ from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.fleet import kept_fleets
 
 MARGIN = timedelta(milliseconds=50)
-"""So that a time has come when the clock that was set for it goes off."""
+"""Timers go off this much late, so that their time has come."""
 
 
 class FleetLoop:

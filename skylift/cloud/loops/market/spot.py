@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 S = TypeVar("S")
 
 MARGIN = timedelta(milliseconds=50)
-"""So that the moment has come when the clock that was set for it goes off."""
+"""Timers go off this much late, so that their time has come."""
 
 
 class SpotMarket(Protocol[S]):

@@ -24,12 +24,12 @@ from skylift.cloud.store.metric import record
 log = logging.getLogger(__name__)
 
 NextTime = Callable[[str, str, datetime, datetime], datetime | None]
-"""(expression, zone, after, anchor) -> when an expression is due after a moment."""
+"""(expression, zone, after, anchor) -> the first time after that moment at which the expression is due."""
 Invoke = Callable[[Tx, Schedule, Invocation], str]
-"""Carries one invocation out, and says in words what that was. Raises ServiceError."""
+"""Carries one invocation out and returns a description of it. Raises ServiceError."""
 
 MARGIN = timedelta(milliseconds=50)
-"""So that the moment has come when the clock that was set for it goes off."""
+"""Timers go off this much late, so that their time has come."""
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=15), timedelta(minutes=8)
 
 NAMESPACE = "AWS/Scheduler"
@@ -52,7 +52,7 @@ PASSING = frozenset(
         "VcpuLimitExceeded",
     }
 )
-"""Refusals that another try may not meet."""
+"""Refusals that may not come again at the next attempt."""
 
 
 @dataclass(frozen=True)

@@ -37,22 +37,23 @@ from skylift.cloud.store.database import Database, Tx
 log = logging.getLogger(__name__)
 
 MARGIN = timedelta(milliseconds=50)
-"""So that a time has come when the clock that was set for it goes off."""
+"""Timers go off this much late, so that their time has come."""
 AGAIN = 1.0
-"""Seconds after which a server is asked again whose end is about to be noted, or that is held for a moment."""
+"""Seconds until the next request to a server whose end is about to be noted, or that is paused for a moment."""
 TRIES = 10
-"""How often a server is asked that runs and says nothing."""
+"""The number of requests to a server that runs and does not answer."""
 AT_ONCE = 64
-"""Scripts that are waited for at the same time, of all commands; each has a thread."""
+"""The most scripts of all commands that are waited for at once; each has a thread."""
 STEP_SUCCEEDED = 168
-"""The exit code by which a script says that it succeeded, and that no further step of the document is to run.
-https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/framework/runpluginutil/runpluginutil.go"""
+"""With this exit code a script succeeds, and no further step of the document runs.
+https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/framework/runpluginutil/runpluginutil.go
+"""
 _MARKED = "\nStep exited with code 168. Therefore, marking step as succeeded. Further document steps will be skipped."
 
 ScriptOf = Callable[[Command, str], Script]
-"""(command, instance id) -> what that server is to run."""
+"""(command, instance id) -> the script that the server runs."""
 Allowance = Callable[[str, int], int]
-"""A number, or a percentage of so many servers, as a number."""
+"""(a number or a percentage, a number of servers) -> the number."""
 
 
 class Scripts(Protocol):
@@ -91,9 +92,9 @@ class CommandLoop:
         self._cancelling = Work("cancelled command", self._cancel, workers=2)
         self._lock = threading.Lock()
         self._begun: set[str] = set()
-        """What a thread of this process is at."""
+        """The invocations that a thread of this process works on."""
         self._unheard: Counter[str] = Counter()
-        """How often in a row a server said nothing."""
+        """How often in a row a server did not answer."""
 
     def step(self) -> None:
         with self._database.read() as tx:

@@ -28,7 +28,7 @@ from skylift.cloud.store.peering import joined
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
-"""Seconds until a VPC that failed is tried again: twice as long each time."""
+"""The most seconds until a VPC that failed is tried again; each pause is twice as long as the last."""
 
 
 class Networks(Protocol):
@@ -59,7 +59,7 @@ class NetworkLoop:
         self._wake_in = wake_in
         self._lock = threading.Lock()
         self._applied: list[VpcPlan] | None = None
-        """None where some of it failed."""
+        """None if a part of it failed."""
         self._pause = FIRST_PAUSE
 
     def step(self) -> None:

@@ -15,7 +15,9 @@ from skylift.cloud.domain.network import PrefixList, Route, RouteTable, Rule, Se
 Lists = Mapping[str, PrefixList]
 
 Members = Callable[[str, str], Iterable[str]]
-"""(peering connection, security group) -> the addresses of that group's interfaces, none once the VPCs are apart."""
+"""(peering connection, security group) -> the addresses of that group's interfaces; none once the VPCs are
+disconnected.
+"""
 
 
 def with_listed_peers(group: SecurityGroup, lists: Lists, members: Members) -> SecurityGroup:

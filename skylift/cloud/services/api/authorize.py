@@ -27,10 +27,10 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import primary_interface
 
 ROOT_ALWAYS = frozenset({"s3:PutBucketPolicy", "s3:GetBucketPolicy", "s3:DeleteBucketPolicy"})
-"""What no bucket policy can take from the account's root, lest the bucket be locked for ever."""
+"""No bucket policy can take these from the account's root; otherwise a bucket could be locked for ever."""
 
 _EVERYTHING = '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
-"""What the account's root may."""
+"""The policy of the account's root."""
 
 _BUCKETS = "arn:aws:s3:::"
 _PRINCIPAL_TYPES = {

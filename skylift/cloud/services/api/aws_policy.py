@@ -41,4 +41,4 @@ def _id(name: str) -> str:
 AWS_POLICIES: dict[str, ManagedPolicy] = {
     policy.arn: policy for policy in map(_policy, json.loads((Path(__file__).parent / "aws_policies.json").read_text()))
 }
-"""By ARN, sorted by name."""
+"""AWS's managed policies by ARN, sorted by name."""

@@ -210,4 +210,4 @@ _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     PlacementGroup: _placement_group,
     VpcEndpoint: _endpoint,
 }
-"""What is not here is described by its tags alone: launch templates, NAT gateways."""
+"""Nouns that are missing here have only their tags as keys: launch templates, NAT gateways."""

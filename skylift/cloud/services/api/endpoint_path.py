@@ -32,7 +32,7 @@ from skylift.cloud.store.network import interface_at, prefix_lists, route_table_
 _SERVICES = IPv4Address(SERVICES)
 
 MOST_HOPS = 4
-"""From a server through NAT gateways and NAT instances; whoever leads in a circle leads nowhere."""
+"""The most hops from a server through NAT gateways and NAT instances; a circle of them leads nowhere."""
 
 
 def by_endpoint_path(tx: Tx, caller: Caller, vpc_id: str, service: str) -> Caller:

@@ -16,7 +16,7 @@ from skylift.cloud.store.network import move_public_ips, public_ips
 UIDS = 65536
 FIRST_UID = 1_000_000_000
 RANGES = (2**32 - 2 - FIRST_UID) // UIDS
-"""How many uid ranges there are; 2**32 - 1 is not a uid, it is chown's "leave it"."""
+"""The number of uid ranges. 2**32 - 1 is no uid: to chown it means "leave it"."""
 
 RANGES_PER_NET = RANGES // 256
 

@@ -34,7 +34,7 @@ class Listing:
     tags: str = "Tags"
     limits: Limits = EC2
     filtered_by: str = "Filters"
-    """The parameter that takes filters: the model spells it `Filter` for a few."""
+    """The parameter with the filters; the model calls it `Filter` in a few operations."""
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self, tx: Tx, params: Mapping[str, object]) -> list[Any]:

@@ -21,7 +21,7 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import bucket_policies_with, endpoints_with, trust_policies_with
 
 Change = Callable[[str], str]
-"""A principal as a policy shows it from now on."""
+"""A principal -> the principal that policies show from now on."""
 
 
 def principal_deleted(tx: Tx, holder: User | Role) -> None:

@@ -10,9 +10,9 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.store.database import Tx
 
 Params = Mapping[str, Any]
-"""A request of any operation, for what reads it by the names of its members."""
+"""A request of any operation, for code that reads it by the names of its members."""
 Answer = Mapping[str, object]
-"""What an operation answers, in the model's member names; each handler says which shape of `aws_shapes` it is."""
+"""The answer of an operation, in the model's member names; each handler names its shape of `aws_shapes`."""
 Handler = Callable[[Tx, Caller, Any], Answer]
 Unsettled = Callable[[Params, Answer], bool]
 Prepare = Callable[[Tx, Caller, Any], Handler]
@@ -32,7 +32,7 @@ class Check:
 
 
 Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
-"""What the caller must be allowed to do for one request."""
+"""The permissions that the caller needs for one request."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 
 LONGEST = 1011
-"""With the ARN before it."""
+"""The most characters of a name, together with the ARN before it."""
 LEVELS = 15
 
 _SYMBOLS = re.compile(r"[A-Za-z0-9_.\-/]+")

@@ -17,7 +17,7 @@ from skylift.cloud.services.api.condition import Condition, bad_value, parse_ope
 from skylift.cloud.services.api.pattern import Pattern, Variable, pattern
 
 Kind = Literal["identity", "trust", "resource"]
-"""What a document is for: what its holder may do, who may assume a role, or who may use the resource it stands on."""
+"""What a document decides: what its holder may do, who may assume a role, or who may use its resource."""
 
 VERSIONS = ("2008-10-17", "2012-10-17")
 MOST_REMEMBERED = 1024
@@ -34,7 +34,9 @@ _STATEMENT_ELEMENTS = {
     "Condition",
 }
 LONGEST_KEPT = 20_480
-"""Characters: no policy in force is longer, and what somebody tries to put is no reason to keep it in memory."""
+"""The most characters of a document that is kept in memory. No policy in force is longer, and a request's text is not
+worth more.
+"""
 _ALLOWED_TEXT = re.compile("[\t\n\r\x20-\xff]+")
 _ACTION = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _STS_ACTION = re.compile(r"sts:[A-Za-z0-9*?]+", re.IGNORECASE)
@@ -43,7 +45,7 @@ _AWS_PRINCIPAL = re.compile(
     r"\*|\d{12}|arn:[a-z-]+:iam::\d{12}:(root|(role|user)/\S+)|arn:[a-z-]+:sts::\d{12}:(assumed-role/\S+/|federated-user/)\S+"
     r"|A(ID|RO)A[A-Z0-9]{16,}(:\S+)?"
 )
-"""The last is the unique id of somebody who is gone: what stands in policies then, and cannot be put into one."""
+"""The last form is the unique id of a deleted principal: stored policies contain it, and requests cannot."""
 _SERVICE_PRINCIPAL = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?")
 
 

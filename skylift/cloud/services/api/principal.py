@@ -14,10 +14,10 @@ from skylift.cloud.services.api.policy_document import Principals, Statement
 from skylift.cloud.store.database import Tx
 
 Reach = Literal["nobody", "account", "limited", "whole"]
-"""`account`: the account as a whole is named, which leaves the decision to the caller's own policies.
+"""`account`: the policy names the account as a whole, and the caller's own policies decide.
 
-`limited`: the caller may, unless a permissions boundary or session policy does not allow it as well; `whole`: nothing
-but an explicit deny takes it away.
+`limited`: the caller may, if permissions boundary and session policy allow it as well. `whole`: only an explicit deny
+prevents it.
 """
 
 _ORDER: tuple[Reach, ...] = ("nobody", "account", "limited", "whole")

@@ -45,7 +45,7 @@ def _names(architecture: str) -> Iterator[str]:
 
 
 ARCHITECTURES = {name: architecture for architecture in _OTHER_NAMES for name in _names(architecture)}
-"""Every public parameter there can be, with the processor that its image is for."""
+"""Every possible public parameter, with the processor of its image."""
 
 
 def public_parameter(tx: Tx, name: str) -> ParameterVersion | None:

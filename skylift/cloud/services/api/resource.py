@@ -178,7 +178,7 @@ _BY_PREFIX = {kind.prefix: kind for kind in KINDS}
 UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 SECURITY_GROUP_RULE = "security-group-rule"
-"""The one taggable type that is not a row of its own: its rows stand inside their group."""
+"""The only taggable type without rows of its own: its rows are part of their group."""
 
 
 def kind_of(noun: type[Any]) -> Kind:

@@ -22,7 +22,7 @@ LONGEST_NAME = 64
 MAX_ROLES = 1000
 
 SERVICE_PATH = "/aws-service-role/"
-"""Where the roles are that AWS's services have made for themselves. Nobody else changes them."""
+"""The path of the roles that AWS's services have made for themselves. Nobody else changes these roles."""
 
 
 def role_arn(caller: Caller, name: str, path: str = "/") -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_TAGS = 50
 RESERVED = "aws:"
-"""Tags that EC2 itself sets; they do not count, and cannot be changed."""
+"""EC2 itself sets tags with this prefix; they do not count against the limit, and users cannot change them."""
 
 _METADATA_KEY = re.compile(r"[0-9a-zA-Z\-_+=,.@:]{1,255}")
 _METADATA_RESERVED = (".", "..", "_index")

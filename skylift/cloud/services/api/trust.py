@@ -18,7 +18,7 @@ from skylift.cloud.store.database import Tx
 MAX_SIZE = 2048
 
 Trust = Literal["no", "denied", "account", "named"]
-"""`account`: the account as a whole is trusted, so that the caller's own policies must allow it as well."""
+"""`account`: the policy trusts the account as a whole, so that the caller's own policies must allow it as well."""
 
 Place = Callable[[Statement], Trust]
 

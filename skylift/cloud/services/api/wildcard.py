@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 Piece = tuple[str, bool]
-"""Text, and whether its `*` and `?` are wild; elsewhere they mean themselves."""
+"""Text, and whether its `*` and `?` are wildcards or literal."""
 
 LONGEST_KEPT = 512
 _ARN_PARTS = 6

@@ -10,7 +10,7 @@ LETTERS = "abc"
 MAX_GROUPS_PER_INTERFACE = 5
 
 MAX_ADDRESSES = 5
-"""How many Elastic IPs an account may have: the quota that an AWS account begins with."""
+"""The most Elastic IPs of an account: the quota that an AWS account begins with."""
 
 
 def zones(region: str) -> tuple[str, ...]:

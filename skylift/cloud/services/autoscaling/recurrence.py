@@ -22,7 +22,7 @@ _FIELDS = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
-"""cronsim takes more than Unix does: seconds, and days such as `L` and `5#2`."""
+"""The fields that Unix's cron knows. cronsim takes more: seconds, and days such as `L` and `5#2`."""
 _LONGEST_STEP = timedelta(hours=2)
 _LONG_NUMBER = re.compile(r"\d{3}", re.ASCII)
 

@@ -62,7 +62,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "InstanceMaintenancePolicy.MinHealthyPercentage": (-1,),
     "MaxInstanceLifetime": (0,),
 }
-"""Parameters that can only ask for what is the case anyway."""
+"""Parameters, with the only values that are accepted: they ask for what is so anyway."""
 
 
 @dataclass(frozen=True)

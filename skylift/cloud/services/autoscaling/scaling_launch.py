@@ -27,7 +27,7 @@ from skylift.cloud.store.database import Tx
 ROLE = "AWSServiceRoleForAutoScaling"
 SESSION = "AutoScaling"
 DEFAULT_VERSION = "$Default"
-"""Of a template that is named without one."""
+"""The version of a template that a request names without one."""
 
 
 def service(account: str, region: str) -> Caller:

@@ -44,7 +44,7 @@ DEFAULTS: Distribution = {
     "SpotAllocationStrategy": "lowest-price",
 }
 POOLS = 2
-"""How many of the cheapest pools the strategy lowest-price divides spot instances among, where nothing is said."""
+"""The default number of cheapest pools among which the strategy lowest-price divides spot instances."""
 MOST_OVERRIDES = 40
 _SPECIFICATION = "LaunchTemplateId LaunchTemplateName Version"
 TAKES = " ".join(

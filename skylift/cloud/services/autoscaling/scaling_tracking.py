@@ -25,7 +25,7 @@ PREDEFINED = {
 }
 HIGH_PERIODS, LOW_PERIODS = 3, 15
 LOW_SHARE = 0.9
-"""Below this share of its target a metric is low: what is in between is near enough."""
+"""A metric below this share of its target is low. Values between are near enough."""
 
 
 @dataclass(frozen=True)

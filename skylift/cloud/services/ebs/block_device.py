@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 MOST = 28
-"""How many volumes an instance may have, the root volume among them."""
+"""The most volumes of an instance, with its root volume."""
 
 
 def device_requests(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 DEFAULT_TYPE = "gp2"
-"""CreateVolume's default; launches take the image's."""
+"""CreateVolume's default. Launches use the image's type."""
 
 NEUTRAL: dict[str, tuple[object, ...]] = {"Encrypted": (False,), "MultiAttachEnabled": (False,)}
 

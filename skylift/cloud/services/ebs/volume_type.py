@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 
 Speed = tuple[int | None, int | None]
-"""IOPS and throughput, None where the type has none to show."""
+"""IOPS and throughput; None if the type shows none."""
 
 
 @dataclass(frozen=True)

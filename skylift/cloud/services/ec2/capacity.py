@@ -21,7 +21,7 @@ from skylift.cloud.store.market import running_types, taken
 STANDARD = "standard"
 
 STAND_IN = 0.4
-"""The share of the price on demand that a Spot price is taken to be where no source has one."""
+"""A Spot price without a source is this share of the price on demand."""
 
 FAMILIES = {
     "dl": "dl",
@@ -37,7 +37,7 @@ FAMILIES = {
     "vt": "g",
     "x": "x",
 }
-"""Quotas of vCPUs by what a type's name begins with; all others (A, C, D, H, I, M, R, T, Z) share one.
+"""Quotas of vCPUs by the beginning of a type's name; all others (A, C, D, H, I, M, R, T, Z) share one.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances-limits.html
 """

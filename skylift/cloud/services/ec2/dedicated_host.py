@@ -35,16 +35,17 @@ if TYPE_CHECKING:
 
 
 REMEMBERED = timedelta(hours=1)
-"""How long a released host is still described."""
+"""DescribeHosts shows a released host for this long."""
 
 MOST_AT_ONCE = 1000
-"""Nobody else writes meanwhile. AWS's own limit is the account's quota of each family."""
+"""The most hosts of one request: nobody else writes meanwhile. AWS's own limit is the account's quota of each family.
+"""
 
 NEUTRAL: dict[str, tuple[object, ...]] = {"HostRecovery": ("off",), "HostMaintenance": ("off",)}
-"""A host that fails is this machine: there is no other one to go to."""
+"""Recovery and maintenance can only be off: the only host is this machine, and there is no other to go to."""
 
 OVERCOMMITTED = {"t3": 192}
-"""vCPUs of hosts that have more of them than their family's largest type."""
+"""The vCPUs of hosts that have more than their family's largest type."""
 
 LISTING = Listing(
     DedicatedHost,

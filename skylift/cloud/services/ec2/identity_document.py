@@ -18,7 +18,7 @@ from skylift.cloud.store.database import Database, Tx
 Form = Literal["signature", "pkcs7", "rsa2048"]
 
 _LINE: dict[Form, int] = {"signature": 76, "pkcs7": 64, "rsa2048": 64}
-"""How long AWS's lines are."""
+"""The length of AWS's lines."""
 
 
 class DocumentSigner:

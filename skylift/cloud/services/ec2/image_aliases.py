@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 AMAZON, CANONICAL, DEBIAN = "137112412989", "099720109477", "136693071363"
 OWNERS = ("amazon", AMAZON, CANONICAL, DEBIAN)
-"""Whose images the provided ones can stand for: accounts that publish for everybody, and the first one's alias."""
+"""The owners whose images the provided ones can replace: public publishers, and the alias of the first."""
 
 _KERNELS = ("6.1", "6.12")
 _UBUNTU = {"jammy-22.04": "hvm-ssd", "noble-24.04": "hvm-ssd-gp3"}

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 REMEMBERED = timedelta(hours=1)
-"""How long a terminated instance is still described."""
+"""DescribeInstances shows a terminated instance for this long."""
 
 LIMITS = Limits(not_with=("InstanceIds", "instancesSet"))
 

@@ -51,7 +51,7 @@ PRICE_TAKES = (
 )
 
 NEUTRAL: dict[str, tuple[object, ...]] = {"RequireHibernateSupport": (False,), "RequireEncryptionInTransit": (False,)}
-"""What no server here can have."""
+"""Requirements that no server here can meet, with the only values that are accepted."""
 
 _MANUFACTURERS = {"AWS": "amazon-web-services"}
 _USUAL_OVER_LOWEST = {"on-demand": 20, "spot": 100}

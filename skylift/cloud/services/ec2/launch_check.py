@@ -66,7 +66,7 @@ _NAMED_IN = {
     "key-pair": ("key_name",),
     "placement-group": ("placement",),
 }
-"""What says in a LaunchRequest, for each type of resource, which one is used and how; below the dot an interface's."""
+"""The fields of a LaunchRequest that name or change each type of resource; those of an interface are below the dot."""
 
 
 def checks(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Iterator[Check]:

@@ -31,7 +31,7 @@ _OF_NEW_ONES = {
     "more_addresses": "SecondaryPrivateIpAddressCount",
     "subnet_id": "SubnetId",
 }
-"""What an existing interface does not take, and how requests call it."""
+"""Fields that an existing interface does not take, with their names in requests."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 MOST_SPREAD = 7
-"""Running instances of a spread group in one zone."""
+"""The most running instances of a spread group in one zone."""
 MOST_PARTITIONS = 7
 FEWEST_PARTITIONS = 2
 

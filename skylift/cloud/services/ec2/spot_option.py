@@ -22,10 +22,10 @@ LEAST_PRICE = 0.001
 MOST_PRICE = 1_000_000
 _SPELLED = re.compile(r"[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 DIGITS = 6
-"""Digits after the point: no price is answered with more."""
+"""Digits after the point: no answer has a price with more."""
 
 REQUEST = "spot-instances-request"
-"""How tags and ARNs spell a request's type."""
+"""The type of a request in tags and ARNs."""
 
 
 @dataclass(frozen=True)

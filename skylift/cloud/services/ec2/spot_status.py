@@ -45,7 +45,7 @@ _REFUSED = {
     "InsufficientAddressCapacity": "constraint-not-fulfillable",
     "UnsupportedOperation": "constraint-not-fulfillable",
 }
-"""What a request waits for, by the error that a launch would end in now. Any other error is the request's own."""
+"""The status of a waiting request, by the error of a launch now. Any other error is the request's own."""
 
 State = Literal["open", "active", "disabled", "closed", "cancelled", "failed"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aws_shapes import iam
 
 VALID = timedelta(hours=4)
-"""How long a report counts; until then asking for another one changes nothing."""
+"""A report is valid for this long; until then a request for another one changes nothing."""
 
 NONE, NOT_HERE = "N/A", "not_supported"
 _KEYS = 2

@@ -23,9 +23,9 @@ from skylift.cloud.store.identity import forget_sessions, newest_session
 INSTANCE_SESSION = timedelta(hours=6)
 RENEWED_BEFORE = timedelta(hours=1)
 REMEMBERED = timedelta(days=1)
-"""How long credentials that have expired are still known as such."""
+"""Expired credentials are still known as such for this long."""
 NOTED_EVERY = timedelta(minutes=1)
-"""How exactly the last use of a key is known: noting each one would make every request a write."""
+"""The last use of a key is recorded this often: recording each use would make every request a write."""
 
 _KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 

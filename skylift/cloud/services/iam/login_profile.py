@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aws_shapes import iam
 
 REMEMBERED = 24
-"""As many as a policy can forbid to use again."""
+"""The number of old passwords that are kept, which is the most that a policy can forbid."""
 
 _TEXT = re.compile(r"[\t\n\r -\xff]{1,128}")
 _COST = 1 << 12

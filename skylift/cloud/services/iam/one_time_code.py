@@ -11,7 +11,7 @@ from datetime import datetime
 
 STEP = 30
 DRIFT = 1
-"""By how many steps a device's clock may be off."""
+"""The most steps that a device's clock may be off."""
 
 
 def new_seed() -> str:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 SYMBOLS = "!@#$%^&*()_+-=[]{}|'"
-"""Those that AWS counts."""
+"""The characters that AWS counts as symbols."""
 
 _LEAST_LENGTH, _LEAST_KINDS = 8, 3
-"""What AWS asks where the account has no policy of its own."""
+"""AWS's requirements if the account has no policy of its own."""
 
 
 def update(tx: Tx, caller: Caller, params: iam.UpdateAccountPasswordPolicyRequest) -> Nothing:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 Key = Callable[[Line], str]
-"""What lines are grouped by."""
+"""The key by which lines are grouped."""
 
 GROUPS = ("instance", "option", "type", "tag")
 

@@ -31,7 +31,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "LaunchTemplateConfigs.Overrides.BlockDeviceMappings.Ebs.Encrypted": (False,),
     "TargetCapacitySpecification.TargetCapacityUnitType": ("units",),
 }
-"""Parameters that can only ask for what is the case anyway."""
+"""Parameters, with the only values that are accepted: they ask for what is so anyway."""
 
 _INSTANT_OVERRIDES = {
     "devices": "BlockDeviceMappings",
@@ -55,8 +55,9 @@ _OLDER_NAMES = {
     for first, *words in (name.split("-") for name in _SPOT_STRATEGIES)
     if words
 }
-"""Of strategies (`lowestPrice`), as spot fleets have them to this day. AWS answers a fleet that names none with them:
-awscli/examples/ec2/describe-fleets.rst in aws/aws-cli."""
+"""Names of strategies (`lowestPrice`) that spot fleets still use. AWS answers with them if a fleet names none:
+awscli/examples/ec2/describe-fleets.rst in aws/aws-cli.
+"""
 
 
 def asked_for(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Fleet:

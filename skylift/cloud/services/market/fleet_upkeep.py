@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 REMEMBERED = timedelta(hours=48)
-"""How long a deleted fleet is still described, and how far back a fleet's history goes."""
+"""DescribeFleets shows a deleted fleet for this long; a fleet's history goes back as far."""
 
 MOST_AT_ONCE = 20
-"""Instances launched in one transaction: nobody else writes meanwhile."""
+"""The most instances that one transaction launches: nobody else writes meanwhile."""
 
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=30)
 SHORT_LIFE = timedelta(seconds=30)
-"""An instance that ends by itself before is as good as not launched: the next one is not launched at once."""
+"""An instance that ends by itself within this time counts as a failed launch: the next one waits."""
 
 _ENDED_BY_ITSELF = ("Client.InstanceInitiatedShutdown", "Server.InternalError", "Server.InsufficientInstanceCapacity")
 
@@ -71,7 +71,7 @@ class _Look:
         self._fleet = fleet
         self._caller = service(tx)
         self._again: list[datetime | None] = []
-        """When there is more to do."""
+        """The times at which there is more to do."""
         self._paused = False
         self._launched = 0
         self._troubles: list[str] = []

@@ -26,7 +26,7 @@ DIGITS = Decimal("0.0000000001")
 Option = Literal["on-demand", "spot", "reserved", "dedicated", "host", "volume", "public-ipv4"]
 
 SpotPrices = Callable[[str, str, datetime], float | None]
-"""Of a type in a zone at a moment."""
+"""(type, zone, moment) -> the spot price."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _spot(span: _Span, spot_price: SpotPrices, period: _Period) -> Iterator[_Pie
 
 
 SPOT_REASONS = ("Server.SpotInstanceTermination", "Server.SpotInstanceShutdown")
-"""State reasons of spot instances that EC2 ended or stopped."""
+"""The state reasons of spot instances that EC2 ended or stopped."""
 
 
 def _others(spans: list[_Span], region: str, period: _Period) -> Iterator[_Piece]:

@@ -40,10 +40,10 @@ PRODUCT = "Linux/UNIX"
 YEAR = 365 * 24 * 3600
 YEARS = (1, 3)
 MOST_AT_ONCE = 20
-"""AWS's own limit: so many purchases of one kind a month, in each zone and in the region."""
+"""AWS's own limit: the most purchases of one kind a month, in each zone and in the region."""
 
 _NAMESPACE = uuid.UUID("5d2d0f0e-7f0c-5d52-9a0a-6f5e0a8e9f10")
-"""Offerings have the same id in every cloud and at any time, as long as they are the same."""
+"""Unchanged offerings have the same id in every cloud and at any time."""
 
 PAYMENTS: dict[Payment, Literal["No Upfront", "Partial Upfront", "All Upfront"]] = {
     "no-upfront": "No Upfront",

@@ -19,7 +19,7 @@ from typing import NamedTuple
 HOUR = 3600
 
 FIXED_SIZES = frozenset("g4ad g4dn g5 g5g g6 g6e g6f gr6 gr6f hpc7a inf1 inf2 p5 u7i-6tb u7i-8tb".split())
-"""Families whose reserved instances hold for their own size only."""
+"""Reserved instances of these families apply to their own size only."""
 
 _SMALL = {"nano": "1/4", "micro": "1/2", "small": "1", "medium": "2", "large": "4", "xlarge": "8"}
 

@@ -36,10 +36,10 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import live_requests, on_spot
 
 REMEMBERED = timedelta(hours=1)
-"""How long a request that has come to its end is still described."""
+"""A request that has ended is described for this long."""
 
 _AGAIN = timedelta(seconds=10)
-"""When a launch is tried again that was refused although nothing had spoken against it."""
+"""The pause after a launch that was refused although no check had found a reason."""
 
 
 @dataclass(frozen=True)

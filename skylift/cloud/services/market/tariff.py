@@ -13,10 +13,10 @@ from skylift import catalogue
 from skylift.cloud.domain.usage import Usage
 
 PUBLIC_ADDRESS = Fraction("0.005")
-"""Of an hour, in every region, idle or not; AWS's announcement of July 2023, in force since 2024-02-01."""
+"""The price of an hour, in every region, idle or not; AWS's announcement of July 2023, in force since 2024-02-01."""
 
 DEDICATED_REGION = Fraction(2)
-"""Of each hour in which a region has a dedicated instance."""
+"""The price of each hour in which a region has a dedicated instance."""
 
 
 @dataclass(frozen=True)

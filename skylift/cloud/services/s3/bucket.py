@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_TAGS = 50
 MOST_BUCKETS = 10_000
-"""Both the quota of general purpose buckets and the largest page of ListBuckets."""
+"""The quota of general purpose buckets, and the largest page of ListBuckets."""
 
 FIRST_REGION = "us-east-1"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

@@ -17,7 +17,7 @@ from skylift.cloud.store.content import read
 from skylift.cloud.store.database import Tx
 
 DEFAULT_ALGORITHM = "CRC64NVME"
-"""What S3 gives an object whose uploader chose nothing."""
+"""S3 uses this for an object whose uploader chose none."""
 ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5")
 
 
@@ -44,7 +44,7 @@ TYPES = {
     "SHA512": ("COMPOSITE",),
     "MD5": ("COMPOSITE",),
 }
-"""What a multipart upload may have, the default first."""
+"""The checksum types of a multipart upload, the default first."""
 
 
 class Checksums(TypedDict):

@@ -15,7 +15,7 @@ from email.header import decode_header
 from skylift.cloud.domain.error import ServiceError
 
 MOST = 2048
-"""Bytes of names and values together."""
+"""The most bytes of names and values together."""
 _AS_THEY_ARE = frozenset(map(chr, range(0x21, 0x7F))) - set("=?_")
 """Characters that need no escape in an encoded word."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aws_shapes import s3
 
 NULL = "null"
-"""The version of what was written while the bucket made no ids."""
+"""The version id of an object that was written while the bucket made no ids."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{32}")
 _SEQUENCE_BYTES = 8

@@ -38,14 +38,15 @@ _TAG_TEXT = re.compile("[\\w_.:/=+\\-@ \u00a0\u1680\u2000-\u200a\u2028\u2029\u20
 """Letters, digits, some marks, and blanks: not the control characters that `\\s` has too."""
 
 SYSTEM_HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Expires")
-"""Kept with an object and given back as they came."""
+"""S3 keeps these with an object and returns them unchanged."""
 
 STORAGE_CLASSES = frozenset(
     """
     DEEP_ARCHIVE GLACIER GLACIER_IR INTELLIGENT_TIERING ONEZONE_IA REDUCED_REDUNDANCY STANDARD STANDARD_IA
     """.split()
 )
-"""What S3 takes for a bucket of a region. Classes of other stores (OUTPOSTS, EXPRESS_ONEZONE, SNOW) are none here."""
+"""The classes that S3 accepts in a bucket of a region, without those of other stores (OUTPOSTS, EXPRESS_ONEZONE, SNOW).
+"""
 
 CHECKSUM_MEMBERS = tuple(member(algorithm) for algorithm in ALGORITHMS)
 
@@ -82,7 +83,7 @@ class Created(SystemHeaders):
 
 
 ENCRYPTION: Encrypted = {"ServerSideEncryption": "AES256"}
-"""S3 encrypts every object and says so in every answer; here the state directory's own disk has to."""
+"""S3 encrypts every object, and every answer states that. Here the encryption is up to the state directory's disk."""
 
 
 def bucket_of(tx: Tx, caller: Caller, params: OfBucket) -> Bucket:

@@ -32,7 +32,7 @@ FIRST_YEAR, LAST_YEAR = 1970, 2199
 LONGEST_RATE = timedelta(days=36500)
 
 Days = Callable[[int, int], set[int]]
-"""The days of a month on which a field says yes: (year, month) -> days of the month."""
+"""(year, month) -> the days of the month that a field allows."""
 
 
 class ExpressionError(ValueError):

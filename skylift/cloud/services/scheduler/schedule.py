@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Request = scheduler.CreateScheduleInput | scheduler.UpdateScheduleInput
 
 MOST_SCHEDULES = 10_000
-"""AWS has a million; each is looked at whenever the loops run."""
+"""AWS's limit is a million. Here each run of the loops reads all schedules."""
 LATE_START = timedelta(minutes=5)
 
 

@@ -37,7 +37,7 @@ TARGETS = {
     "ssm:putParameter": ("ssm", "PutParameter"),
     "ssm:sendCommand": ("ssm", "SendCommand"),
 }
-"""By how a target's ARN spells them: the service and the operation. All others are refused by name."""
+"""The service and the operation, by their spelling in a target's ARN. All others are refused by name."""
 
 
 def operation_of(target: Target) -> tuple[str, str]:

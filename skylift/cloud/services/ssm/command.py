@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aws_shapes import ssm
 
 DELIVERY = 3600
-"""Seconds to reach a server, where a request does not say."""
+"""The default of seconds in which a server must be reached."""
 
 
 def send(tx: Tx, caller: Caller, params: ssm.SendCommandRequest) -> ssm.SendCommandResult:

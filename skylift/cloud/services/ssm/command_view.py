@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 
 PAGE = 50
 LONGEST = 2500
-"""Characters of both outputs together in a list."""
+"""The most characters of both outputs together in a list."""
 _TITLE = "\n----------ERROR-------\n"
 _CUT_OUT, _CUT_ERROR = "\n---Output truncated---", "\n---Error truncated----"
 _FILTERS = "Filters.key Filters.value"

@@ -15,13 +15,13 @@ from skylift.cloud.domain.identity import Caller
 SHELL = "AWS-RunShellScript"
 PLUGIN = "aws:runShellScript"
 STEP = "awsrunShellScript"
-"""The plugin in names of files and objects."""
+"""The plugin's name in the names of files and objects."""
 VERSIONS = ("$DEFAULT", "$LATEST", "1")
 DIRECTORY = "/usr/bin"
-"""Where the agent is at home on AWS (the WorkingDirectory of amazon-ssm-agent.service), and so a script by itself."""
+"""The agent's directory on AWS (the WorkingDirectory of amazon-ssm-agent.service), and so a script's default one."""
 SECONDS = 3600
 LARGEST = 48 << 10
-"""Bytes of a script: it is handed to its server in one pipe, which holds 64 KiB."""
+"""The most bytes of a script: its server gets it in one pipe, which holds 64 KiB."""
 
 _TIME = re.compile(r"[1-9][0-9]{0,4}|1[0-6][0-9]{4}|17[0-1][0-9]{3}|172[0-7][0-9]{2}|172800")
 _TAKES = ("commands", "workingDirectory", "executionTimeout")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PAGE = 50
 _REGISTERS = "ssm:UpdateInstanceInformation"
 _HEARS = ("ssmmessages:CreateControlChannel", "ec2messages:GetMessages")
-"""Either of the two ways by which the agent is told what to do."""
+"""The agent gets its commands by one of these two calls."""
 _KEYS = ("InstanceIds", "PingStatus", "PlatformTypes", "ResourceType", "tag-key")
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aws_shapes import ssm
 
 LONGEST: dict[Tier, int] = {"Standard": 4096, "Advanced": 8192}
-"""Bytes that a value may have."""
+"""The most bytes of a value."""
 MOST: dict[Tier, int] = {"Standard": 10_000, "Advanced": 100_000}
 VERSIONS = 100
 DESCRIBE_PAGE = 10

@@ -9,7 +9,7 @@ from skylift.cloud.services.api.refusal import invalid, invalid_value
 _NEVER_A_VPC = tuple(
     IPv4Network(block) for block in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
 )
-"""Blocks that hosts treat in ways of their own: this network, loopback, link-local, multicast, reserved."""
+"""Blocks that hosts treat specially: this network, loopback, link-local, multicast, reserved."""
 
 
 def block(text: str, parameter: str) -> IPv4Network:

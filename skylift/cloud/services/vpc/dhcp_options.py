@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 NONE = "default"
-"""What AssociateDhcpOptions takes for no options at all."""
+"""AssociateDhcpOptions takes this for no options."""
 
 MAX_NAME_SERVERS = 4
 
 _DOMAIN = re.compile(r"[A-Za-z0-9._-]{1,253}( [A-Za-z0-9._-]{1,253}){0,5}")
 _ELSEWHERE = ("ntp-servers", "netbios-name-servers", "netbios-node-type", "ipv6-address-preferred-lease-time")
-"""Options that DHCP has and that nothing in a server here would follow: its clock is the host's."""
+"""DHCP's options that nothing in a server here would follow: its clock is the host's."""
 
 LISTING = Listing(
     DhcpOptions,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 REMEMBERED = timedelta(hours=1)
-"""How long a deleted gateway is still described."""
+"""DescribeNatGateways shows a deleted gateway for this long."""
 
 LISTING = Listing(
     NatGateway,
@@ -56,7 +56,7 @@ LISTING = Listing(
 NEUTRAL: dict[str, tuple[object, ...]] = {"AvailabilityMode": ("zonal",), "ConnectivityType": ("public", "private")}
 
 MOST_ADDRESSES = 8
-"""That a gateway may have, its primary one among them."""
+"""The most addresses of a gateway, with its primary one."""
 
 
 def view_address(gateway: NatGateway, address: NatAddress) -> ec2.NatGatewayAddress:

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 ALL = "-1"
 HIGHEST_NUMBER = 32766
 LAST = 32767
-"""The number of the rule that denies what no other has decided: there in every ACL, and not to be changed."""
+"""The number of the last rule, which denies the rest. Every ACL has it, and nobody can change it."""
 
 MAX_ENTRIES = 20
-"""The quota in each direction, the last one included."""
+"""The quota of rules in each direction, with the last one."""
 
 NUMBERS = {"tcp": "6", "udp": "17", "icmp": "1", "icmpv6": "58"}
 _NAMES = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6"}

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 OPEN_FOR = timedelta(days=7)
-"""How long a request can be accepted."""
+"""A request can be accepted for this long."""
 REMEMBERED = timedelta(hours=2)
-"""How long one that is over is still described."""
+"""A connection that has ended is described for this long."""
 
 MESSAGES: dict[State, str] = {
     "pending-acceptance": "Pending Acceptance by {account}",

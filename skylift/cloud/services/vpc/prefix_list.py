@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 
 MOST_ENTRIES = 1000
-"""That a list may have room for."""
+"""The largest MaxEntries of a list."""
 MOST_CHANGES = 100
-"""That one request may add, or remove."""
+"""The most entries that one request may add or remove."""
 RESERVED = "com.amazonaws"
 
 LIMITS = Limits(most=100, least=1)

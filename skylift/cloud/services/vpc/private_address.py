@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 MOST = 50
-"""As many addresses as the largest instance types give an interface."""
+"""The most addresses of an interface, as with the largest instance types."""
 
 Slots = tuple[str | None, ...]
-"""The addresses of an interface that is to be, its primary one first; None is any that is free."""
+"""The addresses of a new interface, the primary one first; None is any free address."""
 
 
 def listed_addresses(asked: Iterable[ec2.PrivateIpAddressSpecification] | None) -> tuple[ListedAddress, ...] | None:

@@ -27,7 +27,7 @@ NAMES = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6"}
 HIGHEST_PORT = 65535
 
 TEXT = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
-"""What names and descriptions may consist of."""
+"""The form of names and descriptions."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 RESERVED_FIRST = 4
-"""The network's own address, the router's, DNS's and one kept for later; and the last is broadcast."""
+"""The first reserved addresses: the network's own, the router's, the one of DNS and a spare one. The last is broadcast.
+"""
 
 LISTING = Listing(
     Subnet,
@@ -81,7 +82,7 @@ ATTRIBUTE_NEUTRAL: dict[str, tuple[object, ...]] = {
 }
 
 DEFAULT_BITS = 20
-"""Of a default subnet's range."""
+"""The prefix length of a default subnet's range."""
 
 
 def view(subnet: Subnet, caller: Caller, used: int) -> ec2.Subnet:

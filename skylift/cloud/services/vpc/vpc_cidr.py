@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 MAX_CIDRS = 5
-"""The quota of IPv4 ranges in a VPC, the first one included."""
+"""The quota of IPv4 ranges in a VPC, with the first one."""
 
 
 def associate(tx: Tx, _caller: Caller, params: ec2.AssociateVpcCidrBlockRequest) -> ec2.AssociateVpcCidrBlockResult:

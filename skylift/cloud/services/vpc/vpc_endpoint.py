@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 OPEN = '{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}'
-"""The policy of an endpoint that was given none."""
+"""The default policy of an endpoint."""
 
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "IpAddressType": ("ipv4",),
