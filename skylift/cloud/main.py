@@ -127,7 +127,7 @@ def _seen_as(host_address: str, source: str) -> str:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What runs once a cloud answers, put together and not begun."""
+    """The parts that run once a cloud answers, wired together and not started."""
 
     engine: Engine
     ticker: Ticker
@@ -147,7 +147,7 @@ class _Parts:
         self.instances.wait_until_idle(PATIENCE)
 
     async def stop(self, adopting: asyncio.Task[None] | None) -> None:
-        """In this order: whatever begins something ends before what it begins."""
+        """Stop the parts in this order: each before the parts that it starts."""
         self.adoption.stop()
         await asyncio.to_thread(self.openings.stop)
         if adopting is not None:
@@ -356,7 +356,7 @@ class Cloud:
         )
 
     def _console(self, instance_id: str) -> Console | None:
-        """What a server's console says now; None where there is no server."""
+        """The current console output of a server; None if there is no server."""
         return self._servers.console(instance_id)
 
     def _keep_models(self) -> None:
@@ -428,7 +428,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def open_many_files() -> None:
-    """As many descriptors as this process is allowed: a shell gives 1,024, and each connection takes one."""
+    """Raise the limit of descriptors as far as allowed: a shell gives 1,024, and each connection takes one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

@@ -92,7 +92,7 @@ def _kernel() -> Capability:
 
 
 def _root(home: Home) -> Capability:
-    """Who may start a cloud. sudo itself is not run: it reports a user without the right to the machine's
+    """The users who may start a cloud. sudo itself is not run: it reports a user without the right to the machine's
     administrator.
     """
     name = "root"
@@ -193,7 +193,7 @@ def _uids() -> Capability:
 
 
 def _sizes() -> Capability:
-    """Without it servers are held to their size all the same, but read this machine's."""
+    """lxcfs. Without it servers are limited to their size all the same, but read this machine's."""
     name = "sizes in servers"
     if (SHARED / "proc" / "meminfo").exists():
         return Capability(name, True, f"by the lxcfs at {SHARED}")

@@ -32,7 +32,7 @@ class Part:
 
 
 def find_program(name: str) -> str | None:
-    """Also where a user's own PATH does not lead: administrators' programs are only run as root."""
+    """Find a program, also outside of the user's own PATH: administrators' programs are only run as root."""
     return shutil.which(name) or shutil.which(name, path=_ADMIN_PATH)
 
 

@@ -351,7 +351,7 @@ def new_activity(
 
 
 def spelled(moment: datetime) -> str:
-    """As activities' causes write it."""
+    """The spelling in the causes of activities."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -38,7 +38,7 @@ class ScalingPolicy:
 
     @property
     def target(self) -> float:
-        """Of one that tracks a target."""
+        """The target of a target tracking policy."""
         return float(self.tracking["TargetValue"])
 
     @property

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def guarded(what: str, act: Callable[[], T]) -> T | None:
-    """What `act` returns; None where it failed. The caller tries again with its next step.
+    """The result of `act`; None if it failed. The caller tries again with its next step.
 
     `what` begins the line in the log (`fleet fleet-1`).
     """

@@ -24,7 +24,7 @@ class Laps:
 
 
 def process_began() -> float:
-    """When this process was started, on the monotonic clock, to a hundredth of a second."""
+    """The start of this process on the monotonic clock, to a hundredth of a second."""
     # Field 22, in ticks since the machine's start (proc_pid_stat(5)). A program's name may have blanks in it.
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

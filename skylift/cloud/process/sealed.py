@@ -34,7 +34,8 @@ USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def root_path(path: str) -> str:
-    """Of a PATH those directories that are root's all the way, and the usual ones: programs that root runs by name."""
+    """The directories of a PATH that belong to root all the way, and the usual ones, for programs that root runs by
+    name."""
     entries = [os.path.realpath(entry) for entry in path.split(os.pathsep) if Path(entry).is_absolute()]
     kept = [entry for entry in entries if is_root_path(Path(entry))]
     return os.pathsep.join(dict.fromkeys([*kept, *USUAL_PATH.split(os.pathsep)]))
@@ -48,7 +49,7 @@ def seal() -> None:
 
 
 class _Guard(MetaPathFinder):
-    """In the place of all finders: what they find is looked at first."""
+    """Replaces all finders, and checks what they find."""
 
     def __init__(self, finders: list[Any]) -> None:
         self._finders = finders

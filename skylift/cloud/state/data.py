@@ -35,7 +35,7 @@ class NotRoots(Exception):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What a client needs to find a running cloud; kept in `cloud.json` (no secrets)."""
+    """The data by which a client finds a running cloud; kept in `cloud.json` (no secrets)."""
 
     url: str
     region: str
@@ -71,7 +71,7 @@ class Data:
 
     @property
     def user_images(self) -> Path:
-        """Where an earlier version had those of all clouds of a user."""
+        """The place of an earlier version's images for all clouds of a user."""
         return self.path.parent / "images"
 
     @property
@@ -103,7 +103,7 @@ class Data:
 
     @property
     def certificate(self) -> Path:
-        """What the endpoint shows over TLS, with its private key."""
+        """The endpoint's certificate for TLS, with its private key."""
         return self.path / "tls.pem"
 
     @property
@@ -123,7 +123,7 @@ class Data:
 
     @property
     def models(self) -> Path:
-        """What the cloud needs of AWS's models, for the next start."""
+        """The parts of AWS's models that the cloud needs, for the next start."""
         return self.path / "models.json"
 
     @property
@@ -169,7 +169,7 @@ class Data:
         return None
 
     def endpoint(self) -> Endpoint | None:
-        """What the last cloud to start here wrote; it may have ended since."""
+        """The endpoint that the last cloud here wrote; that cloud may have ended."""
         try:
             return Endpoint(**json.loads((self.path / "cloud.json").read_text()))
         except FileNotFoundError:
@@ -179,7 +179,7 @@ class Data:
         replace_file(self.path / "cloud.json", json.dumps(asdict(endpoint), indent=2).encode(), 0o644)
 
     def open_now(self) -> list[OpenNow] | None:
-        """What the last cloud here had open to its servers; None if it left no note of that."""
+        """The openings of the last cloud here; None if it has not recorded them."""
         try:
             found = json.loads((self.path / "open.json").read_text())
         except FileNotFoundError:

@@ -37,7 +37,7 @@ class Home:
 
     @property
     def owner(self) -> Person:
-        """Who called; for a login of root's, whoever has the directory."""
+        """The calling user; for a login as root, the owner of the directory."""
         caller = calling_user()
         if caller.uid == 0:
             try:
@@ -48,7 +48,7 @@ class Home:
 
     @property
     def data(self) -> Data:
-        """What root has of this cloud."""
+        """Root's data of this cloud."""
         owner = self.owner
         place = Path(os.environ.get("SKYLIFT_DATA") or PLACE).absolute()
         # With the owner's eyes: root may see less than they do of a home that another machine serves.
@@ -74,7 +74,7 @@ class Home:
         return self.data.endpoint()
 
     def root_key(self) -> RootKey | None:
-        """None where there is none that can be read."""
+        """Root's key; None if none can be read."""
         file = self.path / "credentials.json"
         try:
             found = json.loads(self.owner.act(file.read_bytes))

@@ -86,7 +86,8 @@ def person_of(uid: int) -> Person:
 
 
 def _give_up_root(person: Person) -> None:
-    """Of this thread alone: libc's own calls would change every thread of the process, these are the kernel's."""
+    """Give up root in this thread alone: libc's own calls would change every thread of the process, these are the
+    kernel's."""
     libc = ctypes.CDLL(None, use_errno=True)
     groups = person.groups()
     number = _SETGROUPS[os.uname().machine]

@@ -67,7 +67,7 @@ def forget_history(tx: Tx) -> None:
 def history(
     tx: Tx, alarm: str | None, kind: str | None, between: tuple[datetime | None, datetime | None]
 ) -> list[HistoryItem]:
-    """In the order in which it happened."""
+    """The history in order of time."""
     named = {"alarm": alarm, "kind": kind}
     items = tx.find(HistoryItem, **{column: value for column, value in named.items() if value is not None})
     start, end = between

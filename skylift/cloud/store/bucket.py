@@ -250,7 +250,7 @@ class _Walk(Generic[T]):
         return Listing(tuple(items), truncated=False)
 
     def _start(self, after: str) -> _Span | None:
-        """Where to begin; None when nothing can follow."""
+        """The place to begin; None if nothing can follow."""
         ceiling = _successor(self.prefix)
         if not after or after < self.prefix:
             return _Span(self.prefix, inclusive=True, ceiling=ceiling)
@@ -269,7 +269,7 @@ def _rolled_up(key: str, prefix: str, delimiter: str) -> str | None:
 
 
 def _successor(prefix: str) -> str | None:
-    """The least string that is greater than everything beginning with `prefix`; None when there is none."""
+    """The least string that is greater than all strings with this `prefix`; None if there is none."""
     kept = prefix.rstrip(LAST)
     if not kept:
         return None

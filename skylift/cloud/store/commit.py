@@ -35,7 +35,7 @@ class Commits:
 
     @property
     def waiting(self) -> int:
-        """How many threads want to be next."""
+        """The number of threads that wait for a turn."""
         return self._waiting
 
     @contextmanager

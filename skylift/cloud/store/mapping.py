@@ -111,7 +111,7 @@ def to_column(value: Any) -> Any:
 
 
 def column_reader(hint: Any) -> Reader | None:
-    """How a column of this type is read; None where SQLite holds the value itself."""
+    """The reader of a column of this type; None if SQLite holds the value itself."""
     hint = _without_none(hint)
     if hint in (int, float, str, bytes) or typing.get_origin(hint) is Literal:
         return None

@@ -115,7 +115,7 @@ def follow_address(tx: Tx, row: Address, gone: bool) -> None:
 
 
 def follow_interface(tx: Tx, row: NetworkInterface, gone: bool) -> None:
-    """Its public address, unless that is an Elastic IP, which counts by itself."""
+    """Follow an interface's public address, unless that is an Elastic IP, which counts by itself."""
     if gone or row.public_ip is None or tx.get(Address, public_ip=row.public_ip) is not None:
         _end(tx, row.id)
         return

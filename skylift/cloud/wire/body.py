@@ -97,7 +97,7 @@ def announced_in_form(request: Request) -> Announced:
 
 
 def sink_for(found: Announced, operation: OperationModel | None, directory: Path) -> Sink:
-    """Where such a body goes; `directory` is for those that become files."""
+    """The sink of such a body; `directory` is for those that become files."""
     if operation is None or not operation.streamed_input:
         return Memory()
     small = found.length is not None and found.length <= LARGEST_IN_ROW

@@ -58,7 +58,7 @@ def dumps(value: Any) -> bytes:
 
 
 class _Tags(Mapping[int, Callable[[Any, bool], datetime]]):
-    """How each tag is read that there is: all of them but one are refused."""
+    """The reader of every tag: all of them but one are refused."""
 
     def __getitem__(self, tag: int) -> Callable[[Any, bool], datetime]:
         return _read_moment if tag == _MOMENT else _refuse_tag

@@ -19,7 +19,7 @@ It blocks. Raises ServiceError if the bucket has no rules.
 
 
 def nobody(bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
-    """Where no buckets are, nothing is allowed."""
+    """Allow nothing, where there are no buckets."""
     return None
 
 

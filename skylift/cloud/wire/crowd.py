@@ -52,7 +52,7 @@ class Crowd:
         self._spare = _any_descriptor()
 
     def enter(self, who: str) -> Seat | None:
-        """A seat for a connection from there; None where there is none left."""
+        """A seat for a connection from this address; None if none is left."""
         if self._by.total() >= self._most or self._by[who] >= max(1, self._most // 2):
             self._refuse(f"{self._by.total()} are open, {self._by[who]} of them from {who}, of {self._most} at most")
             return None

@@ -165,7 +165,7 @@ def _numbered(node: Any, first: int = 1) -> list[tuple[str, Any]]:
 
 
 def _loosely_numbered(node: Any) -> list[tuple[str, Any]]:
-    """As EC2 does: one item may lack a number, and numbers may begin with 0. Older clients rely on both."""
+    """Read numbers as EC2 does: one item may lack one, and they may begin with 0. Older clients rely on both."""
     if isinstance(node, str) and node:
         return [("1", node)]
     return _numbered(node, first=0)

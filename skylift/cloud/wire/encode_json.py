@@ -62,7 +62,7 @@ class DocumentEncoder:
 
 
 def json_scalar(shape: Shape) -> Write:
-    """What `json.dumps` takes."""
+    """A value that `json.dumps` takes."""
     match shape.type_name:
         case "timestamp":
             return _moment(shape)
@@ -75,7 +75,7 @@ def json_scalar(shape: Shape) -> Write:
 
 
 def cbor_scalar(shape: Shape) -> Write:
-    """What `cbor.dumps` takes: it has bytes, dates and every number of its own."""
+    """A value that `cbor.dumps` takes: it has its own bytes, dates and numbers."""
     return float if shape.type_name in ("float", "double") else _same
 
 

@@ -42,7 +42,7 @@ def load_models(kept: Path) -> None:
 
 
 def keep_models(kept: Path) -> None:
-    """In a file that the next process reads quicker than what botocore has."""
+    """Keep the models in a file that the next process reads faster than botocore's data."""
     keep_all(SERVICES, kept)
 
 

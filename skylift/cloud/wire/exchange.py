@@ -127,7 +127,7 @@ class Exchange:
         return response
 
     def again(self) -> Response:
-        """What there is to answer now."""
+        """The answer as of now."""
         assert self._codec is not None and self._operation is not None and self._call is not None, (
             "answer() comes first"
         )
@@ -230,7 +230,7 @@ class Exchange:
         return rest
 
     def _resolve(self, payload: Payload) -> tuple[Codec, OperationModel]:
-        """The operation, which for forms only the body tells."""
+        """The operation, which for forms only the body names."""
         if self._operation is None:
             assert isinstance(payload, bytes), "only forms are routed by their body"
             if self._codec is None:

@@ -154,7 +154,7 @@ def keep_all(services: Sequence[str], kept: Path) -> None:
 
 
 def _read_kept(services: Sequence[str], kept: Path) -> dict[str, Any]:
-    """By service; nothing where the file is not there, or is not of these models."""
+    """The kept models by service; nothing if the file is missing, or of other models."""
     try:
         stamp, end, models = kept.read_bytes().partition(b"\n")
         return cast("dict[str, Any]", json.loads(models)) if stamp + end == _stamp(services) else {}
@@ -164,7 +164,7 @@ def _read_kept(services: Sequence[str], kept: Path) -> dict[str, Any]:
 
 
 def _stamp(services: Sequence[str]) -> bytes:
-    """A line that tells which models are installed, and how they are kept."""
+    """A line that identifies the installed models and the form in which they are kept."""
     files = [file for service in services for file in _files(service)]
     known = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return json.dumps([_FORMAT, *known]).encode() + b"\n"

@@ -120,12 +120,12 @@ class FormReader:
         return end >= 0
 
     def _over(self) -> bool:
-        """What follows the file, or the last delimiter, is not looked at."""
+        """Ignore what follows the file or the last delimiter."""
         self._buffer.clear()
         return False
 
     def _until_delimiter(self) -> bytes | None:
-        """What stands before the next delimiter, if that has come."""
+        """The bytes before the next delimiter, if that has come."""
         end = self._buffer.find(self._delimiter)
         if end < 0:
             return None

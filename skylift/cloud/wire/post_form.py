@@ -45,7 +45,7 @@ def is_post_form(request: Request, router: RestRouter) -> bool:
 
 @dataclass(frozen=True)
 class _Wishes:
-    """How the form is to be answered."""
+    """The answer that the form asks for."""
 
     location: str
     key: str

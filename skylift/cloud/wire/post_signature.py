@@ -23,7 +23,7 @@ _VERSION_2 = ("AWSAccessKeyId", "Signature")
 
 @dataclass(frozen=True)
 class PostSignature:
-    """Who signed a form's policy, and how."""
+    """The signer of a form's policy, and the signature."""
 
     credential: Credential
     signature: Signature

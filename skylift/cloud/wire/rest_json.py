@@ -45,7 +45,7 @@ class RestJsonCodec(DocumentCodec):
 
     @cached_property
     def _routes(self) -> dict[str, _Route]:
-        """Made with the first request: not every cloud has one."""
+        """The routes, made with the first request: not every cloud needs them."""
         return {operation.name: _route(operation.uri) for operation in self.service.operations()}
 
     def operation(self, request: Request, body: bytes) -> OperationModel:

@@ -43,7 +43,7 @@ def hoisted(request: Request) -> Request:
 
 @dataclass
 class _Plan:
-    """Where one operation's members are, with how to read them."""
+    """The places of one operation's members, with their readers."""
 
     query: dict[str, tuple[str, Read]] = field(default_factory=dict)
     headers: dict[str, tuple[str, Read]] = field(default_factory=dict)

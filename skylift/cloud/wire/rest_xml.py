@@ -171,7 +171,7 @@ def _located(operation: OperationModel) -> list[tuple[str, Shape]]:
 
 
 def _header(member: str, shape: Shape) -> Callable[[Any, dict[str, str]], None]:
-    """How a member becomes a header, several headers, or the status."""
+    """The writer of a member as a header, several headers, or the status."""
     location = shape.serialization["location"]
     if location == "statusCode":
         return lambda value, headers: headers.__setitem__(":status", str(value))

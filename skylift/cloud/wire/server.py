@@ -345,6 +345,6 @@ async def _while_it_moves(http: BaseRequest, sending: Coroutine[Any, Any, Sent])
 
 
 def _acknowledged(sock: socket.socket) -> int:
-    """How many bytes of a connection the other end has (tcpi_bytes_acked of linux/tcp.h)."""
+    """The number of a connection's bytes that the other end has (tcpi_bytes_acked of linux/tcp.h)."""
     found: int = struct.unpack_from("Q", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128), 120)[0]
     return found

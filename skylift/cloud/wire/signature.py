@@ -154,7 +154,7 @@ class Verifier:
 
 
 def read_posted(fields: Mapping[str, str]) -> Signed:
-    """How the policy of a form is signed. `fields` has those of a signature, by small letters."""
+    """The signature of a form's policy. `fields` has those of a signature, by small letters."""
     if fields["x-amz-algorithm"] != ALGORITHM:
         raise _query_error(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
     stamp = fields["x-amz-date"]

@@ -106,7 +106,7 @@ def verify_form_v2(request: Request, signed: FormV2, secret_for: SecretFor, now:
 
 
 def without_signature(request: Request, body: bytes) -> tuple[Request, bytes]:
-    """What was asked for, apart from who asks."""
+    """The request without its caller."""
     in_query, in_body = ([pair for pair in pairs if pair[0] not in _AUTHENTICATION] for pairs in _pairs(request, body))
     target = f"{request.path}?{urlencode(in_query)}" if in_query else request.path
     return replace(request, target=target), urlencode(in_body).encode()

@@ -33,7 +33,7 @@ class Around(Protocol):
 
 
 def resolve(name: str) -> list[IPv4Address]:
-    """As this machine resolves it; none where it does not."""
+    """The addresses that this machine resolves the name to; none if it fails."""
     try:
         found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
     except (OSError, UnicodeError):

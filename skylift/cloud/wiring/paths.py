@@ -44,12 +44,12 @@ def make_disks(data: Data, loopback: LoopbackRange) -> Disks:
 
 
 def volumes_at(loopback: LoopbackRange) -> Path:
-    """Where volumes are mounted on the host."""
+    """The directory on the host in which volumes are mounted."""
     return RUN / str(loopback.number) / "volumes"
 
 
 def lxcfs_at(loopback: LoopbackRange) -> Path:
-    """Where this cloud's own lxcfs is, if it runs one."""
+    """The place of this cloud's own lxcfs, if it runs one."""
     return RUN / str(loopback.number) / "lxcfs"
 
 

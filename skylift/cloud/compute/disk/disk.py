@@ -118,7 +118,7 @@ class Disks:
         return self.volume(volume_id).exists()
 
     def remove(self, volume_id: str) -> None:
-        """Also where it is mounted. What has not been written to the host's disk yet never is."""
+        """Remove a volume, also a mounted one. Data that have not been written to the host's disk never are."""
         if volume_id in self.mounted():
             with _opened(self.place(volume_id)) as descriptor, suppress(OSError):
                 fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
@@ -164,7 +164,7 @@ class Disks:
         return place
 
     def unmount(self, volume_id: str) -> None:
-        """What was written is on the disk then. Raises DiskInUse.
+        """Unmount a volume, with all its data on the disk. Raises DiskInUse.
 
         Not at once: a program that another of our threads is about to start has our descriptors until it has begun.
         """

@@ -108,7 +108,8 @@ def unmount_from(pid: int, source: Path, force: bool) -> None:
 
 
 def _places(pid: int, source: Path) -> list[str]:
-    """Where the server has this file system; by its device number, since a directory above may have been renamed."""
+    """The places where the server has this file system, found by its device number: a directory above may have been
+    renamed."""
     device = source.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:

@@ -121,7 +121,7 @@ def ensure_image(data: Data, progress: Progress, recipe: Recipe | None = None) -
 
 
 def _adopt(data: Data, recipe: Recipe) -> BuiltImage | None:
-    """What an earlier version built for this user, by other names for the same files: servers may stand on it."""
+    """Take over an image that an earlier version built for this user, by hard links: servers may be based on it."""
     manifest = data.user_images / f"{recipe.image_id}.json"
     if not manifest.exists() or not is_root_path(manifest.with_suffix("")):
         return None
@@ -221,7 +221,7 @@ class Build:
             self._give(place)
 
     def _give(self, path: Path) -> None:
-        """What we make in it ourselves is the image's root's as well."""
+        """Give files that we make in the image to the image's root."""
         os.chown(path, STORED, STORED, follow_symlinks=False)
 
     def _finish(self) -> None:
@@ -342,7 +342,7 @@ class Meter:
                 self._tell(doing, self._seen[start])
 
     def _tell(self, doing: str, count: int = 0) -> None:
-        """apt tells beforehand what it will fetch; the lists of packages come before that."""
+        """apt announces what it will fetch; the lists of packages come before that."""
         if doing.startswith("downloading"):
             left = max(self._wanted - self._fetched, 0)
             doing = f"{doing}, {left / 1e6:.1f} MB to go" if self._wanted else "reading package lists"

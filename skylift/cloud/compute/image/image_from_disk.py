@@ -274,7 +274,7 @@ def _remove(path: Path) -> None:
 
 
 def _delete(directory: Path) -> None:
-    """By a program that does not mind how deep a server's directories are."""
+    """Delete a directory with a program that copes with any depth of a server's directories."""
     _run(["rm", "--recursive", "--force", "--one-file-system", str(directory)])
 
 

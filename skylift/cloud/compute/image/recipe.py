@@ -50,7 +50,7 @@ class Recipe:
 
     @property
     def architecture(self) -> Literal["x86_64", "arm64"]:
-        """As EC2 names it."""
+        """EC2's name of the processor."""
         try:
             return _ARCHITECTURES[platform.machine()]
         except KeyError:
@@ -59,7 +59,8 @@ class Recipe:
 
     @cached_property
     def digest(self) -> str:
-        """Of everything that makes the image what it is: each file of the folder, the architecture, and its owner."""
+        """The digest of everything that makes the image what it is: each file of the folder, the architecture, and its
+        owner."""
         total = hashlib.sha256(f"{self.architecture}, {STORED}".encode())
         for file in sorted(self.folder.iterdir()):
             if file.is_file():

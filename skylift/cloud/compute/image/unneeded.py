@@ -49,7 +49,7 @@ def remove_unneeded(data: Data) -> list[str]:
 
 
 def _images(place: Path) -> list[Path]:
-    """Also what is left of one that was being removed."""
+    """All images, with the remains of one whose removal was interrupted."""
     return sorted({each.with_suffix("") for each in place.glob("ami-*")})
 
 

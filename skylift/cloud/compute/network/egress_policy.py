@@ -73,7 +73,8 @@ class EgressPolicy:
         return address in self.own or any(address in network for network in self.closed)
 
     def elements(self) -> Mapping[str, list[str]]:
-        """Of each set. One address at one port is open even if it is the host's own: a proxy or an index on it."""
+        """The elements of each set. One address at one port is open even if it is the host's own: a proxy or an index
+        on it."""
         alone = [one for one in self.openings if one.port is not None and one.network.num_addresses == 1]
         ports = [one for one in self.openings if one.port is not None and one.network.num_addresses > 1]
         whole = [one.network for one in self.openings if one.port is None]
@@ -121,7 +122,7 @@ def current_policy(netlink: Netlink, openings: tuple[Opening, ...] = ()) -> Egre
 
 
 def local_networks(routed: Iterable[tuple[IPv4Network, int]]) -> tuple[IPv4Network, ...]:
-    """What a machine has routes of their own to, each by a link, but for those of a link that leads to most of the
+    """The networks that a machine has specific routes to, each by a link, without links that lead to most of the
     internet."""
     by_link: dict[int, list[IPv4Network]] = {}
     for network, link in routed:

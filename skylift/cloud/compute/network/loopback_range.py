@@ -26,7 +26,7 @@ PASTA_UIDS = "2000000000-2000000255"
 
 @dataclass(frozen=True)
 class LoopbackRange:
-    """What one cloud has of this machine. `owner` is the pid of the process that opened it last; it may have ended."""
+    """One cloud's share of this machine."""
 
     number: int
     home: str
@@ -59,7 +59,7 @@ class LoopbackRange:
 
     @property
     def prefix(self) -> str:
-        """How the names of all its network namespaces begin."""
+        """The prefix of the names of all its network namespaces."""
         return f"skylift-{self.number}-"
 
     @property

@@ -242,7 +242,7 @@ class Netlink:
             raise refused
 
     def link_index(self, name: str) -> int | None:
-        """The index of a link by name; None when there is none."""
+        """The index of a link by name; None if it does not exist."""
         message = _link({rt.IFLA_IFNAME: name, rt.IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS})
         with self._lock:
             self._sequence += 1
@@ -322,7 +322,7 @@ class Netlink:
         return found
 
     def source_rules(self) -> list[SourceRule]:
-        """Those of our own kind: for one address."""
+        """Our own rules, each for one source address."""
         found = []
         for payload in self._dump(rt.RTM_GETRULE, _ALL_RULES):
             given, source_prefix = read_attributes(payload, rt.RULE.size), rt.RULE.unpack_from(payload)[2]

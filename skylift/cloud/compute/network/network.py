@@ -274,7 +274,7 @@ class Network:
                         router.part(link)
 
     def _leading_in(self, plans: Sequence[VpcPlan], uplink: Uplink) -> dict[str, int]:
-        """By public address: the index of the uplink's link to the router of its VPC."""
+        """The index of the uplink's link to the router of each public address's VPC."""
         found: dict[str, int] = {}
         for plan in plans:
             addresses = public_addresses(plan) if plan.internet_gateway is not None else []
@@ -292,7 +292,7 @@ class Network:
 
 
 def public_addresses(plan: VpcPlan) -> list[str]:
-    """Those of servers, and those of NAT gateways."""
+    """The public addresses of servers and of NAT gateways."""
     servers = [address.public_ip for one in plan.interfaces for address in one.addresses if address.public_ip]
     return [*servers, *(at.public_ip for nat in plan.nat_gateways for at in nat.addresses if at.public_ip)]
 

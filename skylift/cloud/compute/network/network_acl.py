@@ -116,7 +116,7 @@ def entry_rules(acl: NetworkAcl, direction: str) -> list[str]:
 
 
 def _entries(acl: NetworkAcl, direction: str) -> list[AclEntry]:
-    """In their order; IPv6 has no packets here."""
+    """The entries in their order; IPv6 has no packets here."""
     found = [one for one in acl.entries if one.egress == (direction == "out") and one.cidr is not None]
     return sorted(found, key=lambda one: one.number)
 

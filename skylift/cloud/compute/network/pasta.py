@@ -64,8 +64,8 @@ def create_uplink_namespace(loopback: LoopbackRange, name: str) -> None:
 
 
 def share_of_connections() -> int:
-    """How many connections pasta may have at once, and how many new ones in LINGER seconds: a quarter each
-    of those that the host's table has room for. Without room in it, the host itself has no new connection."""
+    """The most connections that pasta may have at once, and the most new ones in LINGER seconds: a quarter each of the
+    room in the host's table. If the table is full, the host itself gets no new connection."""
     try:
         room = int(HOST_TABLE.read_text())
     except FileNotFoundError:

@@ -114,14 +114,14 @@ def respond(query: bytes, question: Question | None, code: int, found: Sequence[
 
 
 def truncated(query: bytes, question: Question) -> bytes:
-    """What says that the response is too large for a datagram: none of its records, and the bit that tells so."""
+    """A response without records, and with the bit that marks it as too large for a datagram."""
     response = respond(query, question, NOERROR)
     flags = int.from_bytes(response[2:4], "big") | _TRUNCATED
     return response[:2] + flags.to_bytes(2, "big") + response[4:]
 
 
 class _Watched(Generic[T]):
-    """The content of a file, read again when the file is another one or has changed; empty while there is none."""
+    """The content of a file, read again if the file was replaced or has changed; empty if there is none."""
 
     def __init__(self, path: Path, read: Callable[[str], T]) -> None:
         self._path = path
@@ -262,7 +262,7 @@ def is_private(name: str) -> bool:
 
 
 class Room:
-    """What one VPC's clients have under way, by address: none takes the others' share."""
+    """The requests of one VPC's clients that are under way, by address: no client takes the others' share."""
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()

@@ -139,7 +139,7 @@ def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
 
 
 def _incoming_routes(plan: VpcPlan, interfaces: Mapping[str, NetworkInterface]) -> Iterator[PlannedRoute]:
-    """Where what comes in by the internet gateway goes first. What no route leads elsewhere goes where it is for."""
+    """The first targets of traffic from the internet gateway. Without such a route it goes to its own target."""
     table = gateway_table(plan)
     if table is None:
         return
@@ -157,7 +157,7 @@ def _through(interface: NetworkInterface, table: int, network: IPv4Network) -> P
 
 
 def _beyond(nat: NatGateway, network: IPv4Network, plan: VpcPlan) -> dict[IPv4Network, RouteTarget | None]:
-    """Where a NAT gateway forwards packets for this network, by the route table of the subnet that it is in."""
+    """The way by which a NAT gateway forwards packets for this network, by the route table of its own subnet."""
     subnet = next(subnet for subnet in plan.subnets if subnet.id == nat.subnet_id)
     targets = _targets(_table_of(subnet, plan))
     covering = _longest(network, targets)
@@ -513,7 +513,7 @@ def _private_ips(interface: NetworkInterface) -> set[str]:
 
 
 def _belongings(plan: VpcPlan) -> dict[str, _Belonging]:
-    """By private address: the interface that has it, and the public address that it is translated to."""
+    """For each private address, its interface and the public address that it is translated to."""
     return {at.private_ip: (one.id, at.public_ip) for one in plan.interfaces for at in one.addresses}
 
 

@@ -88,7 +88,7 @@ def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def refusal(payload: bytes) -> int:
-    """The errno that a message of type NLMSG_ERROR tells; 0 is an acknowledgement."""
+    """The errno in a message of type NLMSG_ERROR; 0 is an acknowledgement."""
     return -int(struct.unpack_from("=i", payload)[0])
 
 
@@ -97,7 +97,7 @@ def attributes(given: Given) -> bytes:
 
 
 def read_attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
-    """By kind. Trailing bytes that are no attribute are left out."""
+    """The attributes by kind. Trailing bytes that are no attribute are left out."""
     found: dict[int, bytes] = {}
     while offset + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
@@ -109,7 +109,7 @@ def read_attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
 
 
 def number_in(given: Mapping[int, bytes], kind: int) -> int | None:
-    """Of 32 bits; None where there is no such attribute."""
+    """A number of 32 bits; None without such an attribute."""
     return int(_NUMBER.unpack_from(given[kind])[0]) if kind in given else None
 
 

@@ -198,5 +198,5 @@ class Uplink:
         self.namespace.netlink.do(*map(delete_route, gone), *map(set_route, new))
 
     def router_index(self, vpc_id: str) -> int:
-        """Of the uplink's end of the link to a VPC's router."""
+        """The index of the uplink's end of the link to a VPC's router."""
         return self.namespace.netlink.link(router_link(vpc_id))

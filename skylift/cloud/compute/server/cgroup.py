@@ -39,9 +39,9 @@ def cpusets() -> bool:
 
 
 def tasks() -> int:
-    """How many processes and threads all servers of this machine may have together: half of what it can have.
+    """The most processes and threads of all servers of this machine: half of what it can have.
 
-    That is as many as it has numbers for, or as its own group may have, where it is a container.
+    A machine can have as many as it has numbers for, and a container as many as its own group may have.
     """
     proc = Path("/proc/sys/kernel")
     most = [int((proc / name).read_text()) for name in ("pid_max", "threads-max")]

@@ -50,7 +50,8 @@ _PIP = {
 
 
 def inherited(environment: Mapping[str, str] = os.environ, etc: Path = Path("/etc")) -> Inheritance:
-    """What a server that starts now takes over; `environment` is that of the process which starts the cloud."""
+    """The settings that a server takes over if it starts now; `environment` is that of the process which starts the
+    cloud."""
     caller = calling_user(environment)
     variables, bundle = caller.act(lambda: _settings(environment, caller, etc))
     files: dict[str, bytes] = {}

@@ -24,7 +24,7 @@ class Meter:
         self._places: dict[str, tuple[Path, int]] = {}
 
     def read(self, server_id: str) -> Reading | None:
-        """None where no such server runs."""
+        """Read a server's counters; None if no such server runs."""
         try:
             pid = int((self._run / server_id / "pid").read_text())
             if f"/{self._group}/{server_id}" not in (_PROC / str(pid) / "cgroup").read_text():
@@ -64,8 +64,8 @@ class Meter:
         return int((group / used).read_text()) - _named((group / "memory.stat").read_text(), spare)
 
     def _place(self, first: str, second: str, server_id: str) -> tuple[Path, int] | None:
-        """Where the hierarchy is that has one of these files, and of which version it is; None where a host counts
-        nothing of the kind. Found once, it is there."""
+        """The place and the version of the hierarchy that has one of these files; None if the host counts nothing of
+        the kind. Once found, it stays there."""
         found = self._places.get(first)
         if found is None:
             # The first of them first: version 1 has a cpu.stat of another kind.

@@ -105,7 +105,8 @@ def oci_config(
 
 def _mounts(plan: ServerPlan) -> list[dict[str, Any]]:
     def tmpfs(destination: str, size: int, *options: str) -> dict[str, Any]:
-        """As many files as the kernel gives one of this size by itself, where it has that much memory."""
+        """A file system in memory, with as many files as the kernel's default for this size, on a host with that much
+        memory."""
         bounds = (f"size={size >> 10}k", f"nr_inodes={max(size // _PAGE, 1024)}")
         return {
             "destination": destination,

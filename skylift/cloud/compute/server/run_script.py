@@ -62,7 +62,7 @@ def locked(place: Path) -> int:
 
 
 def detach() -> None:
-    """Outlive whoever began it, and hold none of its streams."""
+    """Outlive the process that began it, and hold none of its streams."""
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
@@ -86,7 +86,7 @@ def supervise(place: Path, order: dict[str, Any], file: Path) -> None:
 def execute(
     place: Path, order: dict[str, Any], file: Path, environment: dict[str, str], streams: tuple[Any, Any]
 ) -> tuple[str, int, str]:
-    """How it ended, its exit code, and what the agent adds to the standard error."""
+    """The script's end, its exit code, and the agent's addition to the standard error."""
     directory = order["directory"]
     try:
         child = subprocess.Popen(
@@ -155,7 +155,8 @@ def assignments(file: Path) -> dict[str, str]:
 
 
 def upload(place: Path, order: dict[str, Any], environment: dict[str, str]) -> None:
-    """With the server's role, whatever root has configured for itself. A failure is in the log only, as the agent's."""
+    """Upload with the server's role, whatever root has configured for itself. A failure is in the log only, as with
+    the agent."""
     own = {**environment, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     # Both in one call: the AWS CLI takes longer to begin than to copy. The agent, too, copies no empty output.
     written = [f"--include={name}" for name in ("stdout", "stderr") if (place / name).stat().st_size]
@@ -170,7 +171,7 @@ def upload(place: Path, order: dict[str, Any], environment: dict[str, str]) -> N
 
 
 def ending(place: Path) -> dict[str, Any]:
-    """Of a script that nothing runs any more."""
+    """The end of a script that no process runs any more."""
     try:
         end = json.loads((place / "end").read_text())
     except (OSError, ValueError):
@@ -179,7 +180,7 @@ def ending(place: Path) -> dict[str, Any]:
 
 
 def beginning(file: Path) -> str:
-    """One character more than is shown tells that there is more."""
+    """Read one character more than is shown, to see whether there is more."""
     try:
         with file.open("rb") as handle:
             return handle.read(4 * (MOST + 1)).decode(errors="replace")[: MOST + 1]

@@ -38,11 +38,11 @@ class ServerOff(ScriptError):
 
 
 class Unheard(ScriptError):
-    """The server runs, and said nothing at all. One that is held for the moment of a snapshot takes no programs."""
+    """The server runs, and did not answer. A server that is paused for a snapshot starts no programs."""
 
 
 class Unanswered(ScriptError):
-    """The server runs, and has not said how the script ended, or not so that it could be read."""
+    """The server runs, and has not reported the script's end, or not in a readable form."""
 
 
 class Closing(ScriptError):
@@ -131,7 +131,7 @@ def place(server_id: str, key: str) -> str:
 
 
 def parse_end(answer: bytes) -> ScriptEnd | None:
-    """None for whatever is not an end; a server may say anything."""
+    """Parse the end of a script; None for anything else, because a server may send anything."""
     try:
         said = json.loads(answer)
     except (ValueError, RecursionError):
@@ -147,5 +147,5 @@ def parse_end(answer: bytes) -> ScriptEnd | None:
 
 
 def _printable(text: str) -> str:
-    """What UTF-8 can hold: JSON may name halves of characters."""
+    """The text without what UTF-8 cannot hold: JSON may contain halves of characters."""
     return text.encode(errors="replace").decode()

@@ -185,7 +185,8 @@ class Servers:
             self._ended(server_id)
 
     def _close(self, server_id: str) -> None:
-        """As `create` leaves it. Its process may have been killed before that, or be of an earlier version."""
+        """Close the directory as `create` leaves it. Its process may have been killed before that, or be of an earlier
+        version."""
         bundle = self._bundle(server_id)
         rootfs = self._rootfs_of(server_id)
         _open_to_its_root(bundle, rootfs.uid_base)
@@ -205,7 +206,7 @@ class Servers:
         return (self._exits / server_id).exists() or not (self._bundle(server_id) / "init.pid").exists()
 
     def ended_at(self, server_id: str) -> datetime | None:
-        """When the server's init ended; None when its end was not observed."""
+        """The time when the server's init ended; None if its end was not observed."""
         try:
             return datetime.fromtimestamp((self._exits / server_id).stat().st_mtime, UTC)
         except FileNotFoundError:

@@ -32,7 +32,7 @@ def on_demand_share(group: ScalingGroup, capacity: int) -> int:
 
 
 def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted]:
-    """Where the next instance may go, the best place first: the zone with fewest, and its subnet with fewest."""
+    """The places for the next instance, the best first: the zone with fewest, and its subnet with fewest."""
     in_zone = Counter(member.zone for member in counted(members))
     in_subnet = Counter(member.subnet_id for member in counted(members))
     order = {subnet: index for index, subnet in enumerate(group.subnets)}
@@ -48,8 +48,8 @@ def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted
 def victim(
     group: ScalingGroup, members: Sequence[ScalingMember], launched: Mapping[str, datetime], now: datetime
 ) -> ScalingMember | None:
-    """Who goes when there are too many: of the zone that has most, by the termination policies; None when all that
-    could go are protected. `launched` is when each instance was."""
+    """The instance to end if there are too many: by the termination policies, in the zone that has most; None if all
+    candidates are protected. `launched` is when each instance was."""
     candidates = [member for member in counted(members) if not member.protected]
     if not candidates:
         return None
@@ -96,7 +96,7 @@ Rank = Callable[[ScalingMember], float]
 
 
 def _ranks(policy: str, group: ScalingGroup, age: Rank) -> list[Rank]:
-    """What a policy looks at, one after another; the lowest goes."""
+    """The ranks by which a policy compares, in order; the lowest goes."""
 
     def outdated(member: ScalingMember) -> float:
         """Orders members: first those of another template, then by the template's version, the oldest first."""

@@ -220,7 +220,7 @@ class ScalingGroupLoop:
         log.info("group %s: launched %s in %s", group.name, instance.id, instance.zone)
 
     def _look_again(self, began: datetime) -> None:
-        """When the next deadline is. One that has passed since this step began was not handled yet."""
+        """The next deadline. One that has passed since this step began was not handled yet."""
         with self._database.read() as tx:
             moments = [wait.deadline for member in tx.find(ScalingMember) for wait in member.waits if not wait.result]
             moments += [group.retry for group in tx.find(ScalingGroup) if group.retry is not None]

@@ -18,8 +18,7 @@ NextTime = Callable[[str, str, datetime], datetime | None]
 
 
 def due(tx: Tx, next_time: NextTime) -> list[ScheduledAction]:
-    """Those that are, in the order of the last time at which each was: a group is then what it would be if none had
-    been missed."""
+    """The due actions, in the order of the last time of each: the group is then as if none had been missed."""
     found: list[tuple[datetime, ScheduledAction]] = []
     for action in tx.find(ScheduledAction):
         if action.due and action.due <= tx.now:

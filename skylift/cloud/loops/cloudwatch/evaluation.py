@@ -37,7 +37,7 @@ class Verdict:
 
 
 def evaluation_range(alarm: Alarm) -> int:
-    """How many periods are looked at."""
+    """The number of periods that are read."""
     return alarm.periods + FARTHER_BACK
 
 

@@ -28,7 +28,7 @@ CHECKS = ("StatusCheckFailed", "StatusCheckFailed_Instance", "StatusCheckFailed_
 
 @dataclass(frozen=True)
 class Size:
-    """What a type may use."""
+    """The resources that a type may use."""
 
     vcpus: int
     memory_mib: int
@@ -36,7 +36,7 @@ class Size:
 
 @dataclass(frozen=True)
 class _Sample:
-    """One value of a metric of one server. EC2 tells one a minute; this one weighs as much of it as it is long."""
+    """One value of a metric of one server. EC2 publishes one a minute; this one weighs its share of the minute."""
 
     namespace: str
     name: str
@@ -102,7 +102,7 @@ class Metering:
         return [Point(metric, begin, self._open.pop((metric, begin, unit)), unit) for metric, begin, unit in over]
 
     def _of_groups(self, minute: int) -> Iterator[Point]:
-        """What Auto Scaling groups tell of themselves, once a minute: of the one that is over."""
+        """The metrics of Auto Scaling groups, once a minute, for the minute that has ended."""
         with self._database.read() as tx:
             for group in tx.find(ScalingGroup):
                 if group.metrics:
@@ -111,7 +111,7 @@ class Metering:
                         yield Point(Metric("AWS/AutoScaling", name, dimensions), minute, Summary.of(value), "None")
 
     def _samples(self, server: Instance) -> Iterator[_Sample]:
-        """What happened since the last look; nothing at the first one of a boot."""
+        """The samples since the last reading; none at the first one of a boot."""
         before, reading = self._last.get(server.id), self._read(server.id)
         if reading is None and server.rebooting:
             return

@@ -125,7 +125,7 @@ class RootCopies:
 
     @contextmanager
     def _disk(self, volume: Volume) -> Iterator[Path]:
-        """Where the writes of a server are."""
+        """The place of a server's writes."""
         assert volume.instance_id is not None
         if not volume.bounded:
             yield self._instances / volume.instance_id

@@ -18,7 +18,7 @@ PATIENCE = 1.0
 
 
 class Pausable(Protocol):
-    """What this needs of compute's servers."""
+    """The part of compute's servers that a pause needs."""
 
     def running(self) -> dict[str, int]: ...
     def pause(self, server_id: str) -> None: ...

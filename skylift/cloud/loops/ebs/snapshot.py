@@ -145,7 +145,7 @@ class SnapshotLoop:
             self._settled(image_id)
 
     def _take(self, rows: list[Snapshot], instance: Instance | None) -> dict[str, Path | Exception | None]:
-        """What became of each: for a root volume the directory that it is, for one that failed why."""
+        """The result of each: a root volume's directory, or the reason of a failure."""
         results: dict[str, Path | Exception | None] = {}
 
         def take(row: Snapshot, act: Callable[[], Path | None]) -> None:
@@ -219,7 +219,7 @@ def _enter(stack: ExitStack, context: AbstractContextManager[None]) -> None:
 
 
 def _set_of(tx: Tx, snapshot_id: str) -> list[Snapshot]:
-    """Those that are to be made together with this one."""
+    """The snapshots of the same set, which are made together."""
     row = tx.get(Snapshot, id=snapshot_id)
     if row is None:
         return []

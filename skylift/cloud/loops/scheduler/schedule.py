@@ -57,7 +57,7 @@ PASSING = frozenset(
 
 @dataclass(frozen=True)
 class _Times:
-    """When a schedule was due last, None where that is too old; when it is next; and in words what was left out."""
+    """A schedule's last due time (None if that is too old), its next one, and a description of what was left out."""
 
     scheduled: datetime | None
     following: datetime | None
@@ -182,7 +182,7 @@ class ScheduleLoop:
 
 
 def _count(tx: Tx, schedule: Schedule, *names: str) -> None:
-    """In AWS's metrics of the schedule's group."""
+    """Count in AWS's metrics of the schedule's group."""
     at, dimensions = int(tx.now.timestamp()), (("ScheduleGroup", schedule.group),)
     record(tx, [Point(Metric(NAMESPACE, name, dimensions), at, Summary.of(1.0), "Count") for name in names])
 

@@ -66,7 +66,7 @@ class Scripts(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """What services know of documents and limits."""
+    """The services' rules of documents and limits."""
 
     script_of: ScriptOf
     allowance: Allowance
@@ -145,7 +145,7 @@ class CommandLoop:
         server: Instance | None,
         now: datetime,
     ) -> tuple[Status, str] | None:
-        """How a command ends on a server without having been run to its end there; None where it has still to be."""
+        """The end of a command on a server where it was not run to its end; None if it still has to run."""
         if server is None or server.state in ("shutting-down", "terminated"):
             return "Failed", "Undeliverable"
         if each.status == "Pending":

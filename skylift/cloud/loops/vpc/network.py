@@ -150,7 +150,7 @@ def _unsettled(tx: Tx) -> list[NatGateway]:
 
 
 def _soonest_release(tx: Tx) -> float | None:
-    """In how many seconds the next address of a NAT gateway goes; None while none is to."""
+    """The seconds until the next address of a NAT gateway is released; None if none will be."""
     times = [at.released for nat in tx.find(NatGateway, state="available") for at in nat.secondary if at.released]
     return (min(times) - tx.now).total_seconds() if times else None
 

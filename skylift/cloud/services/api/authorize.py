@@ -44,10 +44,11 @@ _PRINCIPAL_TYPES = {
 
 @dataclass(frozen=True)
 class Policies:
-    """What bears on one caller. `boundary` None: there is none; `session` None: the session was not narrowed.
+    """All policies that apply to one caller. `boundary` is None without a boundary, `session` None if the session was
+    not narrowed.
 
-    `resource` are the policies of the resource that is asked about, `endpoint` is that of the VPC endpoint which the
-    request came through; both speak of callers by the names in `who`.
+    `resource` are the policies of the resource in question, `endpoint` is that of the VPC endpoint that the request
+    came through; both name callers by the names in `who`.
     """
 
     identity: tuple[PolicyDocument, ...] = ()

@@ -19,7 +19,7 @@ MAX_LENGTH = 64
 
 
 class Repeatable(TypedDict):
-    """What a request has that may come twice and be carried out once."""
+    """The members of a request that may come twice and is carried out once."""
 
     ClientToken: NotRequired[str]
 
@@ -56,6 +56,6 @@ def remember(tx: Tx, operation: str, params: Repeatable, result: str) -> None:
 
 
 def digest_of(params: Mapping[str, object]) -> str:
-    """Of all that a request asks for."""
+    """The digest of all members of a request."""
     asked = {name: value for name, value in params.items() if name not in ("ClientToken", "DryRun")}
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()

@@ -55,7 +55,8 @@ def _items(values: Iterable[Any]) -> dict[str, list[Any]]:
 
 
 def _key(tx: Tx) -> bytes:
-    """Made from the first key of the account's root, which every cloud has and only root knows."""
+    """The key of sealed messages, made from the first key of the account's root, which every cloud has and only root
+    knows."""
     first = min(tx.find(AccessKey, user=None), key=lambda key: (key.created, key.id))
     return hmac.digest(first.secret.encode(), b"authorization messages", "sha256")
 

@@ -13,13 +13,13 @@ class Dimension(TypedDict):
 
 
 class Dimensioned(TypedDict):
-    """What a request has that is about a metric: CloudWatch's dimensions, or Auto Scaling's of the same shape."""
+    """The members of a request about a metric: CloudWatch's dimensions, or Auto Scaling's of the same shape."""
 
     Dimensions: NotRequired[list[Dimension]]
 
 
 def dimensions(params: Dimensioned, place: str) -> tuple[tuple[str, str], ...]:
-    """What identifies a metric in addition to its name, in an order of our own."""
+    """The dimensions that identify a metric besides its name, in an order of our own."""
     given = [(each["Name"], each["Value"]) for each in params.get("Dimensions", [])]
     if len(dict(given)) != len(given):
         where = f"{place}.Dimensions" if place else "Dimensions"

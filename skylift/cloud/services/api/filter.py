@@ -62,7 +62,7 @@ def exact_values(filters: list[ec2.Filter] | None, columns: Mapping[str, str]) -
 
 
 def spelled(value: Any) -> str:
-    """How a filter value has to spell what an answer holds."""
+    """The spelling that a filter value must have for what an answer holds."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):

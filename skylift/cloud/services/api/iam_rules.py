@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 
 class More(TypedDict):
-    """What an answer in pages has that tells whether there is another page."""
+    """The members of an answer in pages that show whether there is another page."""
 
     IsTruncated: bool
     Marker: NotRequired[str]
 
 
 class Extras(TypedDict):
-    """What the description of a user or role has beyond its summary."""
+    """The members that the description of a user or role has beyond its summary."""
 
     PermissionsBoundary: NotRequired[iam.AttachedPermissionsBoundary]
     Tags: NotRequired[list[iam.Tag]]
@@ -239,6 +239,6 @@ def page(params: Params, fetch: Callable[[str, int], list[T]], name: Callable[[T
 
 
 def page_of(params: Params, items: Sequence[T], name: Callable[[T], str]) -> tuple[list[T], More]:
-    """As `page`, of items that are in memory."""
+    """Like `page`, for items that are in memory."""
     ordered = sorted(items, key=name)
     return page(params, lambda after, limit: [item for item in ordered if name(item) > after][:limit], name)

@@ -19,7 +19,7 @@ Prepare = Callable[[Tx, Caller, Any], Handler]
 
 
 class Nothing(TypedDict):
-    """What an operation answers that has nothing to answer."""
+    """The answer of an operation without a result."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Limits:
-    """How many items a page may have, and the parameter (as messages spell it) that rules pages out."""
+    """The limits of a page's items, and the parameter (as messages spell it) that rules pages out."""
 
     most: int = 1000
     least: int = 5

@@ -16,14 +16,14 @@ _MARK = "after:"
 
 
 class Paged(TypedDict):
-    """What a request has that is answered in pages."""
+    """The members of a request that is answered in pages."""
 
     MaxResults: NotRequired[int]
     NextToken: NotRequired[str]
 
 
 class Next(TypedDict):
-    """What an answer has that leads to another page."""
+    """The member of an answer that leads to another page."""
 
     NextToken: NotRequired[str]
 

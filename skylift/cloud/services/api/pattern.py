@@ -45,7 +45,7 @@ class Pattern:
         return filled is not None and wildcard(filled).matches(value)
 
     def matches_arn(self, value: str, resolve: Resolve) -> bool:
-        """As `matches`, with the first five parts of an ARN compared each for itself."""
+        """Like `matches`, but compares each of the first five parts of an ARN by itself."""
         filled = self._fill(resolve)
         return filled is not None and arn_wildcard(filled).matches(value)
 
@@ -82,7 +82,7 @@ def pattern(text: str, *, variables: bool) -> Pattern:
 
 
 def _variable(text: str) -> Variable:
-    """What stands between the braces: a key, perhaps with a default in quotes, or an escaped wildcard."""
+    """The text between the braces: a key, perhaps with a default in quotes, or an escaped wildcard."""
     if text in ("*", "?", "$"):
         return Variable("", text)
     key, _, default = text.partition(",")

@@ -42,7 +42,7 @@ def who_is(tx: Tx, caller: Caller) -> Who:
 
 
 def granted(statement: Statement, who: Who) -> Reach:
-    """How an Allow of this statement names the caller in its principals."""
+    """The way in which an Allow of this statement names the caller in its principals."""
     if statement.principals is not None:
         return _reach(statement.principals, who)
     excepted = statement.not_principals is not None and _reach(statement.not_principals, who) != "nobody"

@@ -62,7 +62,7 @@ def public_parameter(tx: Tx, name: str) -> ParameterVersion | None:
 
 
 def public_parameters(tx: Tx, prefix: str, after: str) -> Iterator[ParameterVersion]:
-    """Those whose names begin with `prefix`, in order."""
+    """The parameters whose names begin with `prefix`, in order."""
     for name in sorted(ARCHITECTURES):
         if name.startswith(prefix) and name > after and (found := public_parameter(tx, name)):
             yield found
@@ -118,7 +118,7 @@ def image_id_for(tx: Tx, caller: Caller, image: str) -> str:
 
 
 def image_id_or_none(tx: Tx, caller: Caller, image: str) -> str | None:
-    """As `image_id_for`, where it is not the time to complain."""
+    """Like `image_id_for`, but None instead of an error."""
     try:
         return image_id_for(tx, caller, image)
     except ServiceError:

@@ -95,7 +95,7 @@ def make(tx: Tx, caller: Caller, params: iam.CreateServiceLinkedRoleRequest) -> 
 
 
 def _name(params: iam.CreateServiceLinkedRoleRequest) -> str:
-    """With the suffix, as AWS joins them: `AWSServiceRoleForAutoScaling_SUFFIX`."""
+    """The name with the suffix, as AWS joins them: `AWSServiceRoleForAutoScaling_SUFFIX`."""
     name, suffix = SERVICES[params["AWSServiceName"]].name, params.get("CustomSuffix")
     return f"{name}_{suffix}" if suffix else name
 

@@ -28,7 +28,7 @@ Tags = dict[str, str]
 
 
 class Tagged(TypedDict):
-    """What a request has that makes something."""
+    """The members of a request that makes something."""
 
     TagSpecifications: NotRequired[list[ec2.TagSpecification]]
 

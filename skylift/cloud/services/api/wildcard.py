@@ -19,9 +19,9 @@ _ARN_PARTS = 6
 
 @dataclass(frozen=True)
 class Segment:
-    """What stands between two stars. It has one length, so that where it fits, it fits in one way.
+    """The text between two stars. It has one length, so that it fits at a place in one way only.
 
-    `expression` is there for a segment with a `?`; other segments are plain text.
+    `expression` is for a segment with a `?`; other segments are plain text.
     """
 
     text: str
@@ -36,7 +36,7 @@ class Segment:
         return self.expression.match(text, len(text) - len(self.text)) is not None
 
     def find(self, text: str, place: int, end: int) -> int:
-        """The leftmost place where it fits between these two; -1 where there is none."""
+        """The leftmost place between these two where it fits; -1 if there is none."""
         if self.expression is None:
             return text.find(self.text, place, end)
         found = self.expression.search(text, place, end)

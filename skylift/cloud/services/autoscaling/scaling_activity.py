@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def describe(tx: Tx, _caller: Caller, params: autoscaling.DescribeScalingActivitiesType) -> autoscaling.ActivitiesType:
-    """Without a group, those of all that are there; of deleted ones when they are asked for."""
+    """The activities of a group, or of all existing groups; those of deleted groups on request."""
     ids, name = params.get("ActivityIds") or [], params.get("AutoScalingGroupName")
     deleted = params.get("IncludeDeletedGroups", False)
     groups = {group.arn for group in tx.find(ScalingGroup)}

@@ -42,7 +42,7 @@ def step_for(policy: ScalingPolicy, distance: float, *, low: bool = False) -> St
 
 
 def tracked(policy: ScalingPolicy, capacity: int, value: float) -> int:
-    """In proportion to how far the metric is from its target; rounded up, so that a way down never overshoots."""
+    """Scale in proportion to the metric's distance from its target, rounded up, so that a scale-in never overshoots."""
     # The quotient of two floats may be a hair above a whole number.
     return math.ceil(round(capacity * value / policy.target, 9))
 

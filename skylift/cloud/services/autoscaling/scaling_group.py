@@ -67,7 +67,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a group's instances are to be: subnets, a zone for each, and whether they are the default ones of zones."""
+    """The places of a group's instances: subnets, a zone for each, and whether they are the default ones of zones."""
 
     subnets: tuple[str, ...]
     zones: tuple[str, ...]
@@ -137,7 +137,7 @@ def update(tx: Tx, caller: Caller, params: autoscaling.UpdateAutoScalingGroupTyp
 
 
 def delete(tx: Tx, _caller: Caller, params: autoscaling.DeleteAutoScalingGroupType) -> Nothing:
-    """With force, its instances end first; the group is there until they have."""
+    """Delete a group. With force, its instances end first, and the group exists until they have."""
     group = require_group(tx, params["AutoScalingGroupName"])
     members = tx.find(ScalingMember, group=group.name)
     if not members:
@@ -320,7 +320,7 @@ def _policies(wanted: list[str]) -> Iterator[str]:
 
 
 def _place(tx: Tx, caller: Caller, params: Settings) -> _Place | None:
-    """Where a request says that instances are to be; None when it does not."""
+    """The places for instances that a request names; None if it names none."""
     zones = [*(params.get("AvailabilityZones") or [])]
     try:
         for zone in zones:
@@ -371,7 +371,7 @@ def _out_of_bounds(desired: int, where: str, bound: int) -> ServiceError:
 
 
 def _processes(params: autoscaling.ScalingProcessQuery) -> list[str]:
-    """Those that are named; all of them when none is."""
+    """The named processes; all of them if none is named."""
     wanted = params.get("ScalingProcesses") or list(PROCESSES)
     for name in wanted:
         if name not in PROCESSES:
@@ -431,7 +431,7 @@ def check_update(tx: Tx, caller: Caller, params: autoscaling.UpdateAutoScalingGr
 
 
 def _check_launch(tx: Tx, caller: Caller, params: Settings) -> Iterator[Check]:
-    """Of every template that is named: an override may have one of its own, with another role."""
+    """Check the launch of every named template: an override may have one of its own, with another role."""
     policy: autoscaling.MixedInstancesPolicy = params.get("MixedInstancesPolicy", {})
     mixed: autoscaling.LaunchTemplate = policy.get("LaunchTemplate", {})
     own = [one.get("LaunchTemplateSpecification") for one in mixed.get("Overrides") or []]

@@ -114,7 +114,7 @@ def complete(
 def _waiting(
     tx: Tx, params: autoscaling.CompleteLifecycleActionType | autoscaling.RecordLifecycleActionHeartbeatType
 ) -> tuple[ScalingMember, HookWait]:
-    """The wait that a token, or the id of an instance, tells."""
+    """The wait that belongs to a token or to an instance's id."""
     group = require_group(tx, params["AutoScalingGroupName"])
     name, token, instance_id = (params.get(key) for key in ("LifecycleHookName", "LifecycleActionToken", "InstanceId"))
     if not token and not instance_id:

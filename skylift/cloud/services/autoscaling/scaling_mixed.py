@@ -95,7 +95,7 @@ def checked_policy(tx: Tx, caller: Caller, asked: autoscaling.MixedInstancesPoli
 
 
 def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: Wanted, *, region: str) -> list[Wanted]:
-    """What may be launched in a place, the best first: one for each type that the group may have."""
+    """The possible launches in a place, the best first: one for each type that the group may have."""
     if not group.mixed:
         return [place]
     distribution = group.mixed["InstancesDistribution"]

@@ -117,7 +117,7 @@ def _checked(params: autoscaling.PutScalingPolicyType) -> PolicyKind:
 
 
 def _steps(params: autoscaling.PutScalingPolicyType) -> list[Step]:
-    """From the lowest to the highest. Raises where two overlap, or something is left out between them."""
+    """The steps from the lowest to the highest. Raises if two overlap, or leave a gap between them."""
     steps = [
         Step(one.get("MetricIntervalLowerBound"), one.get("MetricIntervalUpperBound"), one["ScalingAdjustment"])
         for one in params.get("StepAdjustments", [])
@@ -157,7 +157,7 @@ def describe(tx: Tx, caller: Caller, params: autoscaling.DescribePoliciesType) -
 
 
 def delete(tx: Tx, _caller: Caller, params: autoscaling.DeletePolicyType) -> Nothing:
-    """With the alarms that were made for it; those of the user's stay."""
+    """Delete a policy with the alarms that were made for it; those of the user stay."""
     tx.remove(_required(tx, params))
     return {}
 
@@ -287,7 +287,7 @@ def _adjustment(policy: ScalingPolicy) -> int:
 
 
 def _required(tx: Tx, params: autoscaling.DeletePolicyType | autoscaling.ExecutePolicyType) -> ScalingPolicy:
-    """By name within a group, or by ARN."""
+    """The policy with this name in a group, or with this ARN."""
     name, group = params["PolicyName"], params.get("AutoScalingGroupName")
     if name.startswith("arn:"):
         found = tx.get(ScalingPolicy, arn=name)

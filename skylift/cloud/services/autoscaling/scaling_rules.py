@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Paged(TypedDict):
-    """What a request has that is answered in pages."""
+    """The members of a request that is answered in pages."""
 
     MaxRecords: NotRequired[int]
     NextToken: NotRequired[str]

@@ -30,7 +30,7 @@ LOW_SHARE = 0.9
 
 @dataclass(frozen=True)
 class Measured:
-    """What a policy keeps at its target: a metric, its statistic and unit, and the seconds of a period."""
+    """The metric that a policy keeps at its target, with its statistic and unit, and the seconds of a period."""
 
     metric: Metric
     statistic: str

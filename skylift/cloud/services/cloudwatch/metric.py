@@ -163,7 +163,7 @@ def _datapoint(point: Point, names: Iterable[str]) -> cloudwatch.Datapoint:
 
 
 def _rounded(tx: Tx, start: datetime, period: int) -> int:
-    """Where the first period begins: on a whole minute, and on a coarser boundary for old data."""
+    """The beginning of the first period: on a whole minute, and on a coarser boundary for old data."""
     age = tx.now - start
     coarse = 3600 if age > timedelta(days=63) else 300 if age > timedelta(days=15) else 60
     second = _seconds(start)

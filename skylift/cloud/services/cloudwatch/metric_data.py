@@ -69,7 +69,7 @@ def _series(
     end: float,
     apart: Iterable[Literal["Stat", "Period"]],
 ) -> list[cloudwatch.MetricDataResult]:
-    """What a query finds: a series for each unit that the metric was published in, an empty one for none."""
+    """The result of a query: a series for each unit that the metric was published in, an empty one for none."""
     if "MetricStat" not in query:
         raise _invalid(f"The parameter {place}.MetricStat is required: this cloud evaluates no expressions.")
     asked, place = query["MetricStat"], f"{place}.MetricStat"

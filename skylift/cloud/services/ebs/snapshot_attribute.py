@@ -1,4 +1,4 @@
-"""Who else may make volumes of a snapshot."""
+"""The other accounts that may make volumes of a snapshot."""
 
 from __future__ import annotations
 

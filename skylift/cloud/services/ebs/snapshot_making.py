@@ -38,7 +38,7 @@ def create(tx: Tx, caller: Caller, params: ec2.CreateSnapshotRequest) -> ec2.Sna
 
 
 def create_many(tx: Tx, caller: Caller, params: ec2.CreateSnapshotsRequest) -> ec2.CreateSnapshotsResult:
-    """Of all volumes of an instance at one moment, the root volume first."""
+    """Make snapshots of all volumes of an instance at one moment, the root volume first."""
     refuse_other_values(params, NEUTRAL)
     wanted = params["InstanceSpecification"]
     instance = require(tx, Instance, wanted["InstanceId"])

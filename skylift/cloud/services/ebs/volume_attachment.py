@@ -54,7 +54,7 @@ def attach(tx: Tx, _caller: Caller, params: ec2.AttachVolumeRequest) -> ec2.Volu
 
 
 def detach(tx: Tx, _caller: Caller, params: ec2.DetachVolumeRequest) -> ec2.VolumeAttachment:
-    """Is `busy` until the server's programs have closed its files, unless it is forced."""
+    """Detache a volume. It is `busy` until the server's programs have closed its files, unless it is forced."""
     volume = require(tx, Volume, params["VolumeId"])
     if params.get("InstanceId"):
         require(tx, Instance, params["InstanceId"])

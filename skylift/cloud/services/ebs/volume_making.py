@@ -71,7 +71,7 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteVolumeRequest) -> Nothing:
 
 
 def wanted_size(tx: Tx, snapshot_id: str | None, size: int | None) -> int:
-    """In GiB: the requested size, which is at least the snapshot's."""
+    """The requested size in GiB, which is at least the snapshot's."""
     if not snapshot_id:
         if size is None:
             raise missing("size/snapshot")

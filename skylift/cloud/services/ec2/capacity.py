@@ -78,7 +78,7 @@ def priced(region: str) -> str:
 
 
 def free_room(tx: Tx, type_name: str, zone: str, market: Market) -> int | None:
-    """How many more instances fit; None where there is no bound."""
+    """The number of further instances that fit; None without a limit."""
     left = []
     for bound in ("any", market):
         known = tx.get(Capacity, type=type_name, zone=zone, market=bound)
@@ -96,7 +96,7 @@ def vcpus_in_use(tx: Tx, family: str, market: Market) -> int:
 
 
 def free_quota(tx: Tx, type_name: str, market: Market) -> int | None:
-    """How many more instances the account may have; None where there is no bound."""
+    """The number of further instances that the account may have; None without a limit."""
     family = family_of(type_name)
     quota = tx.get(VcpuQuota, family=family, market=market)
     if quota is None:
@@ -139,7 +139,7 @@ def _beyond_quota(tx: Tx, type_name: str, market: Market) -> ServiceError:
 
 
 def _no_room(tx: Tx, type_name: str, zone: str, market: Market, least: int) -> ServiceError:
-    """As a server fault, status 500, which is what AWS answers."""
+    """A server fault with status 500, as AWS answers."""
     if market == "spot":
         message = "There is no Spot capacity available that matches your request."
     else:

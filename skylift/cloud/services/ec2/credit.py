@@ -28,7 +28,7 @@ LISTING = Listing(
 def describe(
     tx: Tx, _caller: Caller, params: ec2.DescribeInstanceCreditSpecificationsRequest
 ) -> ec2.DescribeInstanceCreditSpecificationsResult:
-    """Without ids, those that are `unlimited` alone."""
+    """The credit settings of these instances; without ids, only the `unlimited` ones."""
     items = [_view(row) for row in LISTING.rows(tx, params)]
     if not params.get("InstanceIds"):
         items = [item for item in items if item["CpuCredits"] == "unlimited"]

@@ -166,7 +166,7 @@ def takes(host: DedicatedHost, kind: InstanceType) -> bool:
 
 
 def room_on(tx: Tx, host: DedicatedHost, kind: InstanceType) -> int:
-    """How many more of these have room."""
+    """The number of further instances of this kind that fit."""
     if host.released or not takes(host, kind):
         return 0
     return max(0, (_total(host) - _used(on_host(tx, host.id))) // kind.vcpus)

@@ -56,7 +56,7 @@ def key_of(tx: Tx, account: str) -> DocumentKey:
 
 
 def signed(key: DocumentKey, form: Form, document: bytes) -> str:
-    """In lines of base64, without the header and footer that PEM has."""
+    """The signature in lines of base64, without the header and footer of PEM."""
     if form == "signature":
         content = key_material.sign(key.private_key, document)
     else:

@@ -122,7 +122,7 @@ def view(image: Image, owner: str, region: str) -> ec2.Image:
 
 
 def mapping_view(device: BlockDevice) -> ec2.BlockDeviceMapping:
-    """As images show it."""
+    """The mapping in the form of images."""
     return {
         "DeviceName": device.device,
         "Ebs": {

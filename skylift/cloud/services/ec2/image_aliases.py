@@ -25,7 +25,7 @@ _OTHER_NAMES = {"x86_64": "amd64", "arm64": "arm64"}
 
 
 def stands_for(image: Image) -> Iterator[str]:
-    """As their publishers spell the names of one day's images."""
+    """The names of one day's images, as their publishers spell them."""
     day, processor = f"{image.created:%Y%m%d}", image.architecture
     other = _OTHER_NAMES[processor]
     for kernel in _KERNELS:

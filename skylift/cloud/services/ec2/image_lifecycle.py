@@ -49,7 +49,8 @@ def deregister(tx: Tx, caller: Caller, params: ec2.DeregisterImageRequest) -> ec
 
 
 def _delete_snapshots(tx: Tx, caller: Caller, image: Image) -> Iterator[ec2.DeleteSnapshotReturnCode]:
-    """Those that another image has as well are left, and those that the caller may not delete."""
+    """Delete an image's snapshots, without those that another image has as well and those that the caller may not
+    delete."""
     others = {
         device.snapshot_id
         for other in tx.find(Image)

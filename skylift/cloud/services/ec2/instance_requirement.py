@@ -83,8 +83,8 @@ def fitting(asked: Item, architectures: Iterable[str]) -> list[InstanceType]:
 def affordable(
     asked: Item, market: str, kinds: list[InstanceType], price: Callable[[str, InstanceType], float | None]
 ) -> list[InstanceType]:
-    """Those that price protection leaves: near the cheapest of the usual families. One without a price is not known to
-    be. `price(market, kind)` is an hour's."""
+    """The types that price protection allows: near the cheapest of the usual families. A type without a price is
+    excluded. `price(market, kind)` is the price of an hour."""
     if not kinds:
         return []
     over = {

@@ -111,7 +111,7 @@ def _blob(public: PublicKey) -> bytes:
 
 
 def _sha256(public: PublicKey) -> str:
-    """As OpenSSH computes it, but with base64's padding and without a prefix: that is what EC2 answers."""
+    """OpenSSH's fingerprint, but with base64's padding and without a prefix, as EC2 answers it."""
     return base64.b64encode(hashlib.sha256(_blob(public)).digest()).decode()
 
 

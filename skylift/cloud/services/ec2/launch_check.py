@@ -161,7 +161,7 @@ def _on_spot(request: LaunchRequest) -> bool:
 
 
 def _in_zone(tx: Tx, request: LaunchRequest) -> LaunchRequest:
-    """With the zone that the launch would go to: its subnet is one that the caller has to be allowed to use."""
+    """The request with the zone that the launch would go to: the caller needs permission for its subnet."""
     try:
         return with_zone(tx, request, terms_of(tx, request))
     except ServiceError:
@@ -216,7 +216,7 @@ def _subnet(tx: Tx, request: LaunchRequest, asked: InterfaceRequest) -> Subnet |
 
 
 def _groups(tx: Tx, request: LaunchRequest, asked: InterfaceRequest, subnet: Subnet | None) -> list[str]:
-    """Those of an interface that is made."""
+    """The groups of a new interface."""
     if asked.existing_id:
         return []
     ids = request.group_ids or asked.group_ids or ()

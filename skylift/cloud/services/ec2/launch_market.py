@@ -23,7 +23,7 @@ class Terms:
 
 
 def terms_of(tx: Tx, request: LaunchRequest) -> Terms:
-    """Those of a launch; raises where it asks the market for what cannot be."""
+    """The market terms of a launch. Raises if it asks for something impossible."""
     wish = market_wish(tx, request)
     return Terms() if wish is None else Terms("spot", wish.max_price)
 

@@ -22,7 +22,7 @@ def find_profile(tx: Tx, asked: ProfileName | None) -> InstanceProfile | None:
 
 
 def wanted_profile(tx: Tx, asked: ProfileName | None) -> InstanceProfile | None:
-    """As `find_profile`; raises where it is not there or has no role to give."""
+    """Like `find_profile`, but raises if the profile does not exist or has no role."""
     found = find_profile(tx, asked)
     if found is not None and found.role is None:
         raise invalid(f'IAM Instance Profile "{found.arn}" has no associated IAM Roles')

@@ -51,5 +51,5 @@ def _string(content: bytes) -> bytes:
 
 
 def _integer(number: int) -> bytes:
-    """With a leading zero where the first bit is set, which would mean a negative number."""
+    """An integer, with a leading zero if its first bit is set, which would mean a negative number."""
     return _string(number.to_bytes(number.bit_length() // 8 + 1, "big"))

@@ -43,7 +43,7 @@ class HostPlacement:
     named: str | None = None
 
     def at_most(self, least: int, most: int) -> int:
-        """How many of so many there is room for; raises where it is not even `least`."""
+        """The number of these instances that there is room for. Raises if it is less than `least`."""
         if self.most is None:
             return most
         if self.most >= least:

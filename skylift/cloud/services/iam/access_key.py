@@ -25,7 +25,7 @@ MAX_KEYS = 2
 
 
 def create(tx: Tx, caller: Caller, params: iam.CreateAccessKeyRequest) -> iam.CreateAccessKeyResponse:
-    """The only answer that ever tells the secret."""
+    """The only answer that ever contains the secret."""
     user = _user(tx, caller, params)
     if len(tx.find(AccessKey, user=user.name)) >= MAX_KEYS:
         raise over_quota("AccessKeysPerUser", MAX_KEYS)

@@ -49,7 +49,7 @@ COLUMNS = (
 
 
 def generate(tx: Tx, caller: Caller, _params: Params) -> iam.GenerateCredentialReportResponse:
-    """Made at once, so that there is no state in between."""
+    """Make the report at once, so that there is no state in between."""
     known = tx.get(CredentialReport, account=caller.account)
     if known is None or _is_old(known, tx):
         if known is not None:

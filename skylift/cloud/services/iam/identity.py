@@ -125,7 +125,7 @@ def authenticate(
 
 
 def use_is_news(tx: Tx, caller: Caller) -> bool:
-    """Whether a request tells something about when its access key was last used; `note_use` writes it down."""
+    """Whether a request changes the record of its access key's last use; `note_use` writes it."""
     key = tx.get(AccessKey, id=caller.access_key_id) if caller.kind == "user" else None
     return key is not None and (key.used is None or tx.now - key.used >= NOTED_EVERY)
 

@@ -45,7 +45,7 @@ _STATUSES = ("Assigned", "Unassigned", "Any")
 
 
 def create(tx: Tx, caller: Caller, params: iam.CreateVirtualMFADeviceRequest) -> iam.CreateVirtualMFADeviceResponse:
-    """The only answer that ever tells the seed."""
+    """The only answer that ever contains the seed."""
     name, path = checked_name(params, "VirtualMFADeviceName", LONGEST_NAME), checked_path(params)
     serial = _arn(caller, name, path)
     if tx.get(MfaDevice, serial=serial) is not None:

@@ -131,7 +131,7 @@ def existing(tx: Tx, name: str) -> Role:
 
 
 def changeable(tx: Tx, name: str) -> Role:
-    """As `existing`; a service's own role is refused."""
+    """Like `existing`, but refuses a service's own role."""
     role = existing(tx, name)
     if role.path.startswith(SERVICE_PATH):
         raise ServiceError(

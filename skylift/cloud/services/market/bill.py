@@ -34,7 +34,7 @@ SECOND = timedelta(seconds=1)
 
 
 def get_bill(tx: Tx, caller: Caller, params: skylift.GetBillRequest) -> skylift.GetBillResult:
-    """From the beginning of the month until now, unless other times are given."""
+    """The bill of these times; by default from the beginning of the month until now."""
     now = _full_second(tx.now)
     start = _full_second(params.get("From") or now.replace(day=1, hour=0, minute=0, second=0))
     # The second that is under way is not left out: what has just ended is on the bill.

@@ -215,7 +215,7 @@ class _Look:
             self._again.append(self._fleet.retry_at)
 
     def _pools(self) -> tuple[list[Pool], list[ServiceError]]:
-        """Those there are by now: a template, or what it names, may have gone."""
+        """The pools that still exist: a template, or what it names, may have been deleted."""
         pools: list[Pool] = []
         errors: list[ServiceError] = []
         for config in self._fleet.configs:

@@ -106,7 +106,7 @@ class _Period:
     end: int
 
     def of(self, start: Fraction, end: Fraction) -> Fraction:
-        """How many of these seconds are in it."""
+        """The number of these seconds within the span."""
         return max(Fraction(0), min(end, Fraction(self.end)) - max(start, Fraction(self.start)))
 
     def holds(self, moment: int) -> bool:
@@ -236,7 +236,7 @@ def _volume(span: _Span, price: Fraction | None, period: _Period) -> _Piece:
 
 
 def _month(second: int) -> tuple[int, int]:
-    """When the calendar month of this second begins, and when the next one does."""
+    """The beginning of this second's calendar month, and of the next one."""
     day = datetime.fromtimestamp(second, UTC)
     first = datetime(day.year, day.month, 1, tzinfo=UTC)
     following = datetime(day.year + day.month // 12, day.month % 12 + 1, 1, tzinfo=UTC)

@@ -21,7 +21,7 @@ T = TypeVar("T", bound=str)
 
 
 class Placed(TypedDict):
-    """What a request has that is about one zone, or about all."""
+    """The members of a request about one zone, or about all."""
 
     AvailabilityZone: NotRequired[str]
 
@@ -92,7 +92,7 @@ def put_capacity(tx: Tx, caller: Caller, params: skylift.PutCapacityRequest) -> 
 
 
 def reset_capacity(tx: Tx, caller: Caller, params: skylift.ResetCapacityRequest) -> Nothing:
-    """Without a market, of all of them."""
+    """Reset the capacity of a market; without one, of all of them."""
     type_name, where = _type_or_any(params), _zones(caller, params)
     for one in tx.find(Capacity, type=type_name):
         if one.zone in where and params.get("MarketType", one.market) == one.market:

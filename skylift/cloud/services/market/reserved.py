@@ -182,7 +182,7 @@ def purchase(
 def describe(
     tx: Tx, _caller: Caller, params: ec2.DescribeReservedInstancesRequest
 ) -> ec2.DescribeReservedInstancesResult:
-    """Also those whose term is over."""
+    """All reserved instances, with those whose term has ended."""
     items = [_bought(tx, row) for row in PURCHASES.rows(tx, params)]
     if params.get("OfferingClass"):
         items = [one for one in items if one["OfferingClass"] == params["OfferingClass"]]

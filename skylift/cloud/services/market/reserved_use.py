@@ -167,7 +167,7 @@ class _Used:
 
 
 def _clipped(start: int, end: int, hour: int) -> tuple[int, int]:
-    """In seconds of the hour that begins at `hour`; the parts outside it are cut off."""
+    """The span in seconds of the hour that begins at `hour`, without the parts outside it."""
     first = min(max(start - hour, 0), HOUR)
     return first, max(first, min(end - hour, HOUR))
 

@@ -83,7 +83,7 @@ def _between(course: list[SpotPrice], start: datetime, end: datetime) -> list[Sp
 
 
 def _of_day(region: str) -> datetime:
-    """When the source of a region's prices was made."""
+    """The date of the source of a region's prices."""
     known = sources()
     source = known.get((region, "spot")) or known[region, "on-demand"]
     return datetime.fromisoformat(source.date).replace(tzinfo=UTC)

@@ -52,7 +52,7 @@ class Step:
     after: SpotRequest | None = None
 
     def __str__(self) -> str:
-        """Without what stands in user data."""
+        """The text without user data."""
         return f"{self.what} {self.id}"
 
 
@@ -105,7 +105,7 @@ def put_off(tx: Tx, step: Step, error: ServiceError) -> None:
 
 
 def next_moment(tx: Tx) -> datetime | None:
-    """When there will be something to do without anybody's doing."""
+    """The next time at which the market has something to do by itself."""
     moments = [one.since for one in tx.find(SpotPrice)]
     moments += [one.due for one in tx.find(SpotNotice) if one.due is not None]
     for request in live_requests(tx):

@@ -21,7 +21,7 @@ DEDICATED_REGION = Fraction(2)
 
 @dataclass(frozen=True)
 class Storage:
-    """Of a month: for each GiB, for each IOPS and each MiB/s beyond those that are free."""
+    """The prices of a month: for each GiB, and for each IOPS and each MiB/s beyond the free ones."""
 
     gib: str
     iops: str | None = None
@@ -60,7 +60,7 @@ def dedicated(instance_type: str, region: str) -> Fraction | None:
 
 
 def storage(volume: Usage, region: str) -> Fraction | None:
-    """Of a month of this volume; None also where what it has beyond the free is not known to cost so and so much."""
+    """The price of a month of this volume; None also if the price of what it has beyond the free part is unknown."""
     price = STORAGE.get((region, volume.type))
     if price is None:
         return None

@@ -152,7 +152,7 @@ def delete_tags(tx: Tx, caller: Caller, params: s3.DeleteBucketTaggingRequest) -
 
 
 def checked_name(name: str) -> str:
-    """By the user guide's "General purpose bucket naming rules"."""
+    """The name, checked by the user guide's "General purpose bucket naming rules"."""
     reserved = name.startswith(_RESERVED_STARTS) or name.endswith(_RESERVED_ENDS)
     if not _NAME.fullmatch(name) or ".." in name or reserved or _is_address(name):
         raise ServiceError("InvalidBucketName", "The specified bucket is not valid.", status=400, BucketName=name)

@@ -51,7 +51,7 @@ def status(tx: Tx, caller: Caller, params: s3.GetBucketPolicyStatusRequest) -> s
 
 
 def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketPolicyRequest) -> Nothing:
-    """Without a policy, succeeds."""
+    """Delete the policy. Succeeds without one."""
     bucket = bucket_of(tx, caller, params)
     policy = tx.get(BucketPolicy, bucket=bucket.name)
     if policy is not None:

@@ -19,7 +19,7 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII)
 
 @dataclass(frozen=True)
 class Slice:
-    """`length` bytes from `start`. `part` tells that it is a whole part, `checksums` are that part's."""
+    """`length` bytes from `start`. `part` is whether it is a whole part; `checksums` are that part's."""
 
     start: int
     length: int

@@ -68,7 +68,7 @@ class _Named(TypedDict):
 
 
 class _Write(TypedDict):
-    """What permissions for making an object are asked by."""
+    """The members by which the permissions for making an object are checked."""
 
     Bucket: str
     Key: str
@@ -331,7 +331,7 @@ def _expiring(bucket: Bucket, found: Object, params: OfObject) -> Expiring:
 
 
 def _tag_count(tx: Tx, caller: Caller, found: Object) -> _TagCount:
-    """How many tags there are, for a caller who may read them."""
+    """The number of tags, for a caller who may read them."""
     if not found.tags:
         return {}
     check = Check("s3:GetObjectTagging", object_arn(found.bucket, found.key), existing_context(found))

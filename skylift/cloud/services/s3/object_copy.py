@@ -166,7 +166,7 @@ def _directive(asked: str | None, header: str) -> str:
 
 
 def _algorithm(source: Object, wanted: str | None) -> str | None:
-    """Of the copy's checksum: the one that is asked for, by default the source's."""
+    """The algorithm of the copy's checksum: the requested one, by default the source's."""
     return wanted or next(iter(source.checksums), None)
 
 

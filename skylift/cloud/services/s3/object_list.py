@@ -24,14 +24,14 @@ Encode = Callable[[str], str]
 
 
 class Keyed(Protocol):
-    """What a listing has an entry for."""
+    """An item of a listing."""
 
     @property
     def key(self) -> str: ...
 
 
 class OfList(TypedDict):
-    """What the requests have that list a bucket's keys."""
+    """The members of the requests that list a bucket's keys."""
 
     Bucket: str
     Prefix: NotRequired[str]
@@ -101,7 +101,7 @@ def list_context(params: OfList) -> dict[str, str]:
 
 
 def encoder(kind: str | None) -> Encode:
-    """How keys are written in the answer: as they are, or for EncodingType=url percent-encoded."""
+    """The spelling of keys in the answer: unchanged, or percent-encoded for EncodingType=url."""
     if kind is None:
         return lambda text: text
     if kind != "url":

@@ -164,7 +164,7 @@ def sequence_of(version: str) -> int | None:
 
 
 def _new_id(sequence: int) -> str:
-    """32 characters. An id tells its place, so that a listing can go on after a version that was deleted meanwhile."""
+    """32 characters. An id contains its place, so that a listing can go on after a deleted version."""
     return base64.urlsafe_b64encode(sequence.to_bytes(_SEQUENCE_BYTES, "big") + secrets.token_bytes(16)).decode()
 
 

@@ -277,7 +277,7 @@ def _checksum_choice(params: s3.CreateMultipartUploadRequest) -> tuple[str | Non
 
 
 def _initiator(upload: Upload) -> s3.Initiator:
-    """Who began it. The account's own user is named as the owner is."""
+    """The initiator of an upload. The account's own user is named like the owner."""
     _, _, _, _, account, resource = upload.initiator.split(":", 5)
     if resource == "root":
         return {"ID": canonical_id(account), "DisplayName": account}

@@ -132,7 +132,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _existing(wall: datetime, zone: ZoneInfo) -> datetime | None:
-    """When a zone's clocks show this for the first time, in UTC; None where they skip it."""
+    """The first time at which a zone's clocks show this, in UTC; None if they skip it."""
     moment = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
     return moment if moment.astimezone(zone).replace(tzinfo=None) == wall else None
 

@@ -83,7 +83,7 @@ def list_groups(
 
 
 def delete(tx: Tx, _caller: Caller, params: scheduler.DeleteScheduleGroupInput) -> Nothing:
-    """With its schedules."""
+    """Delete a group with its schedules."""
 
     def act() -> str:
         if params["Name"] == DEFAULT:

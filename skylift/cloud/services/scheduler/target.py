@@ -92,7 +92,7 @@ def filled_in(text: str, schedule: Schedule, invocation: Invocation) -> str:
 
 
 def view(target: Target) -> scheduler.Target:
-    """With AWS's defaults for values that were not given."""
+    """The target with AWS's defaults for values that were not given."""
     return {
         "Arn": target.arn,
         "RoleArn": target.role_arn,

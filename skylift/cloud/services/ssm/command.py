@@ -64,7 +64,8 @@ def send(tx: Tx, caller: Caller, params: ssm.SendCommandRequest) -> ssm.SendComm
 
 
 def cancel(tx: Tx, _caller: Caller, params: ssm.CancelCommandRequest) -> ssm.CancelCommandResult:
-    """What has not begun never does. What runs is ended by the loop; what is done stays as it is."""
+    """Cancel a command. Scripts that have not begun never do, the loop ends those that run, and ended ones stay
+    unchanged."""
     invocations = tx.find(CommandInvocation, command_id=params["CommandId"])
     if tx.get(Command, id=params["CommandId"]) is None:
         raise ServiceError("InvalidCommandId", f"There is no command {params['CommandId']}.")
@@ -82,7 +83,7 @@ def cancel(tx: Tx, _caller: Caller, params: ssm.CancelCommandRequest) -> ssm.Can
 
 
 def _servers(tx: Tx, caller: Caller, params: ssm.SendCommandRequest) -> list[Instance]:
-    """Those that a request is for. Raises InvalidInstanceId for an id of none that is managed."""
+    """The servers that a request names. Raises InvalidInstanceId for one that is not managed."""
     ids, targets = params.get("InstanceIds") or [], _targets(params)
     if bool(ids) == bool(targets):
         raise invalid("Name the servers of a command: either by InstanceIds, or by Targets.")

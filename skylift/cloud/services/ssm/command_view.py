@@ -121,7 +121,7 @@ def view(tx: Tx, command: Command) -> ssm.Command:
 
 
 def status(command: Command, invocations: list[CommandInvocation]) -> tuple[Status, str]:
-    """Of a command as a whole. A few failures that `max_errors` allows make it `Incomplete`, not `Failed`."""
+    """The status of a command as a whole. Failures within `max_errors` make it `Incomplete`, not `Failed`."""
     if not invocations:
         return "Success", "NoInstancesInTag"
     states = {each.status for each in invocations}

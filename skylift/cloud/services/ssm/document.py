@@ -84,7 +84,7 @@ def _one(name: str, parameters: dict[str, list[str]], key: str, usual: str) -> s
 
 
 def output_prefix(command: Command, instance_id: str) -> str:
-    """Where the output of a command on one server is, in the bucket that it names."""
+    """The prefix of the output of a command on one server, in the bucket that it names."""
     prefix = command.prefix.strip("/")
     return f"{prefix + '/' if prefix else ''}{command.id}/{instance_id}/{STEP}/0.{STEP}"
 

@@ -35,7 +35,7 @@ _KEYS = ("InstanceIds", "PingStatus", "PlatformTypes", "ResourceType", "tag-key"
 
 
 def managed_instances(tx: Tx, caller: Caller) -> list[Instance]:
-    """Those that have been on, and whose role lets them be managed. A server that is off stays known."""
+    """The instances that have run and whose role lets them be managed. A server that is off stays listed."""
     there = [each for each in tx.find(Instance) if each.booted and each.state not in ("shutting-down", "terminated")]
     return [each for each in there if is_managed(tx, caller, each)]
 
@@ -111,7 +111,7 @@ def _ping(instance: Instance) -> Literal["Online", "ConnectionLost"]:
 
 
 def _view(tx: Tx, caller: Caller, instance: Instance) -> ssm.InstanceInformation:
-    """Without the agent's version: there is none."""
+    """The description without a version of the agent, because there is none."""
     interface = primary_interface(tx, instance.id)
     address = interface.private_ip if interface else ""
     return {

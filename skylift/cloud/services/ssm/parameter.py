@@ -139,7 +139,7 @@ def merged(tags: dict[str, str], pairs: list[ssm.Tag]) -> dict[str, str]:
 
 
 def view(caller: Caller, version: ParameterVersion, asked: Reference | None = None) -> ssm.Parameter:
-    """By the name that was asked for: of a parameter at the root that may be another than it was made by."""
+    """The parameter under the requested name, which may differ at the root from the one it was made by."""
     selector = asked.selector if asked else None
     return {
         "Name": asked.name if asked else version.name,

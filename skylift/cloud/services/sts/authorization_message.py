@@ -1,4 +1,4 @@
-"""DecodeAuthorizationMessage: opens what EC2 tells of a denial in a sealed form."""
+"""DecodeAuthorizationMessage: opens the sealed message of a denial by EC2."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ def _session_tags(caller: Caller, params: sts.AssumeRoleRequest) -> tuple[dict[s
 
 
 def _source_identity(caller: Caller, params: sts.AssumeRoleRequest) -> str | None:
-    """Who stands behind the session: set once, it stays for every role that is assumed from there."""
+    """The source identity of the session: set once, it stays for every role that is assumed from there."""
     asked: str | None = params.get("SourceIdentity")
     if asked is None:
         return caller.source_identity
@@ -322,7 +322,7 @@ def _session_policies(tx: Tx, params: sts.AssumeRoleRequest | sts.GetFederationT
 
 
 def _packed_size(params: sts.AssumeRoleRequest | sts.GetFederationTokenRequest) -> int:
-    """In per cent of the 2,048 characters that session policies, the ARNs of managed ones and tags may have."""
+    """The share, in per cent, of the 2,048 characters that session policies, ARNs of managed ones and tags may have."""
     characters = len(params.get("Policy", "")) + sum(len(item.get("arn", "")) for item in params.get("PolicyArns", []))
     characters += sum(len(tag["Key"]) + len(tag["Value"]) for tag in params.get("Tags", []))
     return -(-characters * 100 // MAX_SESSION_POLICY)

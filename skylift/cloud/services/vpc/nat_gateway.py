@@ -103,7 +103,7 @@ def describe(tx: Tx, _caller: Caller, params: ec2.DescribeNatGatewaysRequest) ->
 
 
 def delete(tx: Tx, _caller: Caller, params: ec2.DeleteNatGatewayRequest) -> ec2.DeleteNatGatewayResult:
-    """Its addresses are free once the kernel has removed it; routes to it become blackholes."""
+    """Delete a gateway. Its addresses are free once the kernel has removed it; routes to it become blackholes."""
     gateway = require(tx, NatGateway, params["NatGatewayId"])
     if gateway.state in ("pending", "available"):
         tx.save(replace(gateway, state="deleting", deleted=tx.now))

@@ -32,7 +32,7 @@ class _Named(TypedDict):
 
 
 class _Answer(TypedDict):
-    """What each of these operations answers."""
+    """The answer of each of these operations."""
 
     NatGatewayId: str
     NatGatewayAddresses: list[ec2.NatGatewayAddress]
@@ -137,7 +137,7 @@ def _released(
 
 
 def _answer(gateway: NatGateway, addresses: Iterable[NatAddress]) -> _Answer:
-    """Those that the request is about."""
+    """The addresses that the request names."""
     return {"NatGatewayId": gateway.id, "NatGatewayAddresses": [view_address(gateway, at) for at in addresses]}
 
 

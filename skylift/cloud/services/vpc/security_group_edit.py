@@ -114,7 +114,7 @@ def _described(rule: Rule, texts: dict[str, str]) -> Rule:
 
 
 def _rule_of(group: SecurityGroup, rule_id: str) -> Rule:
-    """In either direction."""
+    """The rule in either direction."""
     egress = any(rule.id == rule_id and rule.egress for rule in group.rules)
     return own_rule(group, rule_id, egress=egress)
 

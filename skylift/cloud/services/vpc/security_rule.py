@@ -41,7 +41,8 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Key:
-    """What makes two rules the same one: direction, traffic and peer, which is one of four kinds."""
+    """The key of a rule. Two rules with the same one are equal: direction, traffic and peer, which is one of four
+    kinds."""
 
     egress: bool
     traffic: Traffic

@@ -151,7 +151,7 @@ def delete(tx: Tx, _caller: Caller, params: ec2.DeleteSubnetRequest) -> Nothing:
 
 
 def create_default(tx: Tx, caller: Caller, params: ec2.CreateDefaultSubnetRequest) -> ec2.CreateDefaultSubnetResult:
-    """In a zone that has none any more, with the first range of the default VPC that is free."""
+    """Make a default subnet in a zone without one, with the first free range of the default VPC."""
     refuse_other_values(params, NEUTRAL)
     zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
     if zone is None:
