@@ -43,7 +43,7 @@ class Condition:
             return found == self.value
         # A list of types is allowed if each of them is.
         listed = found.split(",") if self.about == "content-type" else [found]
-        return all(each.strip().startswith(self.value) for each in listed) or found.startswith(self.value)
+        return all(each.strip().startswith(self.value) for each in listed)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,11 @@ KEY = {"key": "user/a.txt"}
             {"content-type": "text/html,image/a"},
             'Policy Condition failed: ["starts-with", "$Content-Type", "image/"]',
         ),
+        (
+            [KEY, ["starts-with", "$Content-Type", "image/"]],
+            {"content-type": "image/a,text/html"},
+            'Policy Condition failed: ["starts-with", "$Content-Type", "image/"]',
+        ),
         ([KEY], {"acl": "private", "tagging": "x"}, "Extra input fields: acl, tagging"),
         ([["eq", "", ""]], {}, 'Policy Condition failed: ["eq", "", ""]'),
     ],
