@@ -177,7 +177,7 @@ def test_a_cloud_that_waits_for_an_earlier_ones_programs_ends_when_it_is_asked_t
         own_cloud.up()
         with ending(own_cloud.endpoint.pid) as descriptor:
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        assert "was adopted: networks" in said_since(own_cloud, size)
+        assert "adoption ended before disks: networks" in said_since(own_cloud, size)
         assert server.init == init
     own_cloud.up()
     assert server.init == init
