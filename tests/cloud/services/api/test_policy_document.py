@@ -32,7 +32,7 @@ def test_the_policies_of_aws_are_valid(document: str) -> None:
         ('{"Version": "2012-10-17"}', "Statement must be"),
         ('{"Version": "2012-10-18", "Statement": []}', "Version is '2012-10-18'"),
         ('{"Version": NaN}', "NaN is not JSON"),
-        ('{"Statement": [], "Statement": []}', "'Statement' stands twice"),
+        ('{"Statement": [], "Statement": []}', "'Statement' occurs twice in one object"),
         ('{"Statements": []}', "Unknown element 'Statements'"),
         (policy(allow("s3:*", Effect="allow")), "Statement 1 has the Effect 'allow'"),
         (policy(allow("s3:*"), {**allow("s3:*"), "Efect": 1}), "Statement 2 has the unknown element 'Efect'"),
