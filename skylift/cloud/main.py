@@ -409,7 +409,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def answer(line: str) -> None:
         if chosen.ready_fd is not None:
-            # Who started it may have gone: the cloud was asked for all the same.
+            # The process that started the cloud may have ended; the cloud goes on all the same.
             with suppress(BrokenPipeError):
                 os.write(chosen.ready_fd, f"{line}\n".encode())
             os.close(chosen.ready_fd)

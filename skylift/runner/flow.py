@@ -143,7 +143,7 @@ class Submit:
         )
 
     def interrupt(self) -> None:
-        """Also before `run`, while forwarded ports are opened."""
+        """Interrupt the run, also before `run`, while forwarded ports are opened."""
         self._interrupted = True
         self._watcher.note("Interrupted before the program started; taking everything down.")
         if self._task is not None:

@@ -37,7 +37,7 @@ class Engine:
         if due < self._due:
             self._due = due
             if threading.current_thread() is not self._thread:
-                # Who is a step is heard anyway, before the thread goes to rest.
+                # A step in this thread is noticed anyway, before the thread goes to rest.
                 self._wake.set()
 
     def stop(self) -> None:

@@ -25,7 +25,7 @@ _MOMENT = 1
 
 def loads(data: bytes) -> Any:
     """The one item that `data` is. ValueError when it is none, or more than one."""
-    # Only those who speak CBOR need it: the start of the cloud does not.
+    # Only clients that speak CBOR need it; the start of the cloud does not.
     from cbor2 import CBORDecodeEOF, CBORDecodeError, CBORDecoder  # noqa: PLC0415
 
     decoder = CBORDecoder(

@@ -183,7 +183,7 @@ class Ec2Codec(QueryCodec):
         def write(value: Mapping[str, Any], request_id: str) -> str:
             out = [start, request_id, "</requestId>"]
             if content is None:
-                # EC2 answers actions that have nothing to tell with this one element.
+                # EC2 answers actions without a result with this one element.
                 out.append("<return>true</return>")
             else:
                 content(value, out)

@@ -62,7 +62,7 @@ def _erase(data: Data) -> None:
     # Half of the data is no cloud: the next run finishes the work after an interruption.
     data.erasing.touch()
     sync_directory(data.path)
-    # The lock last: who comes meanwhile finds it held.
+    # The lock comes last: another process finds it held until then.
     for entry in data.path.iterdir():
         if entry in (data.lock, data.erasing):
             continue

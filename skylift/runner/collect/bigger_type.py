@@ -13,7 +13,7 @@ from skylift.runner.text.size import spell_size
 
 
 def name_bigger_type(api: Api, outcome: Outcome, instance_type: str) -> Outcome:
-    """The same outcome. When the program ran out of memory, its reason names the next larger type, if EC2 tells it."""
+    """The same outcome. When the program ran out of memory, its reason names the next larger type, if EC2 lists one."""
     if outcome.state != State.OUT_OF_MEMORY:
         return outcome
     try:

@@ -361,7 +361,7 @@ def _alone(file: IO[bytes], result: Result) -> None:
 
 
 class _Both:
-    """What is written to a file goes into a digest too."""
+    """A file that also puts everything written into a digest."""
 
     def __init__(self, file: IO[bytes], digest: hashlib._Hash) -> None:
         self._file, self._digest = file, digest

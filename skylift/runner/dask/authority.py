@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _EARLIER = datetime.timedelta(hours=1)
-"""How much earlier than now a certificate holds from: clocks differ."""
+"""The time before now from which a certificate is valid: clocks differ."""
 _LATER = datetime.timedelta(hours=1)
 
 

@@ -28,11 +28,11 @@ from distributed.security import Security
 from tornado.iostream import SSLIOStream
 
 SCHEDULER, DASHBOARD, WORKER, NANNY = 8786, 8787, 8788, 8789
-"""Ports. The dashboard's pages are for who comes by SSH: they have neither TLS nor a password."""
+"""Ports. The dashboard's pages are for users who come by SSH: they have neither TLS nor a password."""
 LOOKING = 2.0
 """Seconds between two looks at the other part."""
 RETIRING = 60.0
-"""Seconds in which a worker hands over what only it has, when its server is going to be taken away."""
+"""Seconds in which a worker hands over the data that only it has, when its server will be taken away."""
 
 
 def security_of(told: dict[str, Any], part: str) -> Security:

@@ -45,7 +45,7 @@ class Tools:
         return f"tools/{self.sha256}/requirements.txt"
 
     def encode(self) -> dict[str, Any]:
-        """What a server's record says of it (ToolEnvironment in server/tool_environment.py)."""
+        """The form of a server's record (ToolEnvironment in server/tool_environment.py)."""
         told: dict[str, Any] = {
             "lock": {"key": self.key, "sha256": self.sha256},
             "environment": self.prebuilt.encode(),

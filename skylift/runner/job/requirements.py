@@ -41,7 +41,7 @@ CATEGORIES = (
 )
 BURSTABLE = "burstable"
 WORDS = (*CATEGORIES, BURSTABLE)
-"""AWS's words for groups of families, and one that is asked of each type."""
+"""AWS's words for groups of families, and `burstable`, which each type is checked for."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from skylift.runner.job.job import Retry
 from skylift.runner.text.visible import shown
 
 Codes = int | str | Sequence[int | str]
-"""`"1,75,130-140"`, or several of such."""
+"""`"1,75,130-140"`, or several such texts."""
 MOST = 100
 _MOST_CODES = 256
 _NUMBER = re.compile(r"\d{1,3}", re.ASCII)

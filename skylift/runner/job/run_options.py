@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict, get_args, get_origin
 Duration = str | int | float
 """`"1h30m"`, or seconds."""
 Texts = str | Sequence[str]
-"""One, or several."""
+"""One text, or several."""
 Path = str | os.PathLike[str]
 Paths = Path | Sequence[Path]
 
@@ -182,7 +182,7 @@ OPTIONS: dict[str, Option] = {name: each.__metadata__[0] for name, each in RunOp
 TYPES: dict[str, tuple[Any, ...]] = {
     name: get_args(each.__origin__) for name, each in RunOptions.__annotations__.items()
 }
-"""What each may be: one of these. The last is None's."""
+"""The types of each option's value: one of these. The last is None's."""
 
 MAP_OPTIONS = (
     *("module", "python", "env", "name", "trust_project", "in_", "out"),
@@ -190,7 +190,7 @@ MAP_OPTIONS = (
     *("spot", "max_price", "or_on_demand"),
     *("retries", "max_time", "max_cost", "private", "ssh_from", "subnet", "security_group"),
 )
-"""Those that a map has, too: of each input, or of the map as a whole."""
+"""The options that a map has, too: for each input, or for the map as a whole."""
 
 
 def is_list(name: str) -> bool:

@@ -18,7 +18,7 @@ _RUN = re.compile(rf"({SCHEDULE_FORM.pattern})-([0-9]{{8}}-[0-9]{{4}}(?:[0-9]{{2
 _TAG = re.compile(rf"({SCHEDULE_FORM.pattern})/([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}Z)")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 RUN_PATTERNS = ("20??????-????", "20??????-??????")
-"""What follows `SCHEDULE-` in the names of its runs, as a policy says it. A run of SCHEDULE-OTHER matches neither."""
+"""The rest of a run's name after `SCHEDULE-`, in the form of a policy. A run of SCHEDULE-OTHER does not match."""
 
 
 def run_name(schedule: str, due: datetime) -> str:

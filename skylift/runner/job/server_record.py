@@ -34,7 +34,7 @@ from skylift.runner.text.json_object import (
 T = TypeVar("T")
 
 STATUS_LIMIT, HOST_KEYS_LIMIT, MANIFEST_LIMIT = 1 << 20, 1 << 16, 64 << 20
-"""Bytes of each file. A manifest of 64 MiB names some 400,000 results."""
+"""The most bytes of each file. A manifest of 64 MiB names some 400,000 results."""
 STREAMS: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
 USAGE_LIMIT = 1 << 16
 MOST_TRIES = 101
@@ -75,7 +75,7 @@ class Try:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a job is, as its server tells. Times are like 2026-01-31T12:00:00.000Z, or seconds since the epoch.
+    """The progress of a job, by its server. Times are like 2026-01-31T12:00:00.000Z, or seconds since the epoch.
 
     `cut` is what lies between head and tail of a long stream, by its name: [from, to). `sent_streams` is whether all
     output was sent; `checkpoint` the attempt whose checkpoint this one went on from, and `checkpoint_refused` why
@@ -120,7 +120,7 @@ class Status:
 
 
 NO_STATUS = Status(State.BOOTING)
-"""In the place of a status that is not there, or cannot be read."""
+"""Stands in the place of a status that is missing, or cannot be read."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Spot
 
 MOST_TYPES = 10
-"""More types are more chances of room; a fleet takes the best of them each time."""
+"""The most types of a fleet. More types are more chances of room; a fleet takes the best of them each time."""
 LEAST_PRICE = 0.001
-"""USD an hour; EC2 refuses this as a maximum, and what is less."""
+"""USD an hour. EC2 refuses this, and less, as a maximum."""
 DEAREST = 2.0
-"""How many times the cheapest one's price on demand a type may cost that would do as well."""
+"""A type qualifies if its price on demand is at most this many times that of the cheapest one."""
 
 
 def read_spot(*, spot: bool, max_price: float | None, checkpoint: str | None, or_on_demand: bool) -> Spot | None:

@@ -40,7 +40,7 @@ UNDER_WAY = (
     State.UPLOADING,
     State.INTERRUPTED,
 )
-"""What a server says before the job's end."""
+"""The states that a server reports before the job's end."""
 ENDED = (
     State.SUCCEEDED,
     State.FAILED,
@@ -53,7 +53,7 @@ ENDED = (
     State.ENVIRONMENT_FAILED,
     State.BROKEN,
 )
-"""What it says at the end."""
+"""The states that a server reports at the end."""
 LISTED = (State.STARTING, *UNDER_WAY, State.WAITING, *ENDED, State.LOST, State.STRANDED, State.DAMAGED)
 """What `skylift ps` says: `starting` before the server has a word, `waiting` for another server of a spot job, `lost`
 without a server and without an end, `stranded` with results on a stopped server's disk, `damaged` with a record that

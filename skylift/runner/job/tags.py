@@ -10,11 +10,11 @@ from skylift.runner.job.scheduled import run_of_tag, tag_values
 
 TAG_JOB = "skylift:job"
 TAG_CONFIGURATION = "skylift:configuration"
-"""On servers that are kept: what the next job must be like to have it. It stays while the jobs change."""
+"""On kept servers: the next job must have the same value to use the server. It stays while the jobs change."""
 TAG_WORKER = "skylift:worker"
-"""On a map's other servers, which have no record, status or streams of their own."""
+"""This tag is on a map's other servers, which have no record, status or streams of their own."""
 _TAGS: dict[str, Callable[[str], str]] = {"Name": lambda job: f"skylift {job}", TAG_JOB: lambda job: job}
-"""Every tag, and what it says of a job. A tag that is added here is on everything, also on what is kept."""
+"""Every tag, and its value for a job. A tag that is added here is on everything, also on kept servers."""
 
 
 def job_of(tags: Iterable[Mapping[str, str]]) -> str:

@@ -31,15 +31,15 @@ from skylift.runner.text.visible import shown
 from skylift.runner.watcher import Watcher
 
 STANDARD = "-"
-"""Standard input or output in the place of a file."""
+"""Stands for standard input or output in the place of a file."""
 _JOB_FOLDER = "job"
-"""Of a job's files, in the home of the login user (see server/login_user.py)."""
+"""The place of a job's files in the home of the login user (see server/login_user.py)."""
 _AT_A_TIME = 16
 _DEEPEST = 200
-"""Folders in each other: a server can name as many as it likes."""
+"""The most nested folders: a server can name as many as it likes."""
 _PIECE = 1 << 20
 _UNSIZED = 16 << 20
-"""Bytes that are taken of a file that is said to be empty: those of /proc are, and have something in them."""
+"""The most bytes that are read of a file whose size is reported as 0: files of /proc have content all the same."""
 _TELLS_EVERY = 0.05
 _PART = ".skylift-part"
 
@@ -105,7 +105,7 @@ async def copy(account: Account, order: Order, watcher: Watcher, clock: Clock) -
 
 
 async def copy_by(connection: Connection, base: str, order: Order, watcher: Watcher, clock: Clock) -> None:
-    """By a connection that is open; `base` is where relative paths begin, in the login user's home."""
+    """Copy by an open connection; `base` is where relative paths begin, in the login user's home."""
     async with connection.files() as files:
         tally = _Tally(watcher)
         copying = _Bringing(files, base, tally) if order.bring else _Sending(files, base, tally)
@@ -389,7 +389,7 @@ class _Sending(_Copying):
             raise UsageError(f"There is no folder {shown(outer)} on the server.") from None
 
     def _walk(self, top: Path) -> Iterator[tuple[str, Path, bool]]:
-        """As the other way round."""
+        """Walk this machine's folder as the other class walks the server's."""
         waiting = [""]
         while waiting:
             folder = waiting.pop()
@@ -448,7 +448,7 @@ class _Here:
 
     @contextmanager
     def _folder(self, names: Names) -> Iterator[int]:
-        """Made where there is none."""
+        """Make the folder if it is missing."""
         here = os.dup(self._top)
         try:
             for number, name in enumerate(names):
@@ -538,7 +538,7 @@ def _open_here(path: Path) -> int:
 
 
 async def _standard_input() -> AsyncGenerator[bytes, None]:
-    """As it comes; Ctrl-C is heard meanwhile."""
+    """Standard input as it comes. Ctrl-C still works meanwhile."""
     while True:
         await _readable(0)
         data = os.read(0, _PIECE)

@@ -89,7 +89,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class _Findings:
-    """What is known of a job before it is decided whether to read its record too."""
+    """The facts about a job before it is decided whether to read its record too."""
 
     name: str
     state: State

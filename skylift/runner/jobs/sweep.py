@@ -39,7 +39,7 @@ from skylift.runner.ship.prebuilt import ENVIRONMENTS
 from skylift.runner.text.duration import moment
 
 STARTING = SETUP_ALLOWANCE
-"""Seconds that a client may take to start a server. What it has made by then is not left over."""
+"""Seconds that a client may take to start a server. Until then, the things that it has made are not left over."""
 _LONGEST_SENDING = 86400
 """Seconds after which an unfinished multipart upload of an input counts as abandoned."""
 _SLACK = 120
@@ -88,7 +88,7 @@ class Leftover:
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of one job."""
+    """The facts about one job."""
 
     name: str
     record: Record | None

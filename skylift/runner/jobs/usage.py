@@ -24,9 +24,9 @@ from skylift.runner.watch.ssh_access import SshAccess
 EVERY = 2.0
 """Seconds between two measurements."""
 AT_A_TIME = 8
-"""Connections that are being opened."""
+"""The most connections that are being opened at once."""
 _PATIENCE = 10.0
-"""Seconds for a server to be reached by who wants one measurement only."""
+"""Seconds in which a server must be reached if only one measurement is wanted."""
 _LIST_AGAIN = 5.0
 """Seconds between two looks at which jobs there are."""
 
@@ -197,7 +197,7 @@ class AllUsage:
             watch = UsageWatch(self._account, server, self._hear, spot=spot, times=self._times, gate=self._gate)
             await watch.run()
         except SkyliftError as error:
-            # What is wrong with one job does not keep from the others.
+            # An error of one job does not hide the others.
             self._hear(replace(self.readings[server.job], usage=None, trouble=error.message))
 
     def _hear(self, reading: Reading) -> None:

@@ -16,7 +16,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import default_region
 
 _CHECK_IP = "https://checkip.amazonaws.com/"
-"""AWS's own answer to where a call comes from: nobody else is told of it."""
+"""AWS's own service that returns a caller's public address; no other party learns of it."""
 
 
 def aws_settings(key_dir: Path, cache: Cache = NOWHERE, region: str | None = None) -> Settings:

@@ -21,16 +21,16 @@ from skylift.runner.text.duration import moment
 
 TAG_ENVIRONMENT = "skylift:environment"
 MOST = 4
-"""Images in an account and region. Here, each takes the disk of its environment."""
+"""The most images in an account and region. On this machine each takes the disk of its environment."""
 OLDEST = 30 * 86400
 """Seconds after which an image is removed. An environment is kept in the bucket as long."""
 
 _LAYOUT = 1
-"""The version of what is in an image. One of another version is not found."""
+"""The version of an image's content. An image of another version is not found."""
 _NAME = "skylift-environment-"
 _KEY = re.compile(r"[0-9a-f]{40}")
 _REASON = 500
-"""Characters."""
+"""The most characters of an image's reason."""
 _ID = re.compile(r"ami-[0-9a-f]{8,17}")
 
 

@@ -25,7 +25,7 @@ from skylift.runner.launch.server import is_unknown_profile, launch_request, liv
 from skylift.runner.remote.api import Api
 
 LAST = 120
-"""Seconds before the deadline in which the fleet starts no server any more."""
+"""Seconds before the deadline in which the fleet no longer starts a server."""
 _ACTIVE = ("submitted", "active", "modifying")
 _CAPACITY_PATIENCE = 60.0
 """Seconds in which a fleet must find room for its server. AWS's fleets try every few seconds."""

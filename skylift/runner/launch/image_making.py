@@ -40,7 +40,7 @@ from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.watcher import Watcher
 
 LEAST = 32 << 20
-"""Bytes of an environment that is worth an image. A smaller one is fetched in a moment."""
+"""The least bytes of an environment that is worth an image. A smaller one is fetched in a moment."""
 _PATIENCE = 120.0
 """Seconds after the job's end in which the image must be there."""
 _LONGEST = 300

@@ -132,7 +132,7 @@ SEEING_SERVERS = {
     "Action": ["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities"],
     "Resource": "*",
 }
-"""Looks at groups, which AWS does not restrict to some."""
+"""The permission to describe groups, which AWS does not restrict to some."""
 
 
 def having_servers(groups: str, instances: str, tagged: dict[str, Any]) -> dict[str, Any]:

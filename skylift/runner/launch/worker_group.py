@@ -241,7 +241,7 @@ def worker_groups(api: Api, job: str | None = None) -> dict[str, tuple[str, floa
 
 
 def delete_groups(api: Api, job: str) -> None:
-    """With all their servers."""
+    """Delete the groups with all their servers."""
     for each in worker_groups(api, job):
         _delete(api, each)
 

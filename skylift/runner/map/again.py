@@ -46,7 +46,7 @@ class Asked:
 
 
 def read_asked(resume: str | None, retry_failed: str | None, *, force: bool) -> Asked | None:
-    """None when neither is asked for. Raises UsageError."""
+    """The request of --resume or --retry-failed; None without either. Raises UsageError."""
     names = {each for each in (resume, retry_failed) if each is not None}
     if not names:
         if force:
@@ -86,7 +86,7 @@ class Again:
             )
 
     def program(self, words: Sequence[str], arguments: Sequence[str] | None, module: str | None) -> Program:
-        """What runs: the map's own program, or the one that is named. Raises UsageError."""
+        """The program to run: the map's own, or the one that is named. Raises UsageError."""
         if len(words) > 1 or (words and module):
             raise UsageError(f"The inputs are those of {self._asked.name}: name no others.")
         argv = self._spec.argv
@@ -98,7 +98,8 @@ class Again:
         return replace(found, args=self._spec.args if arguments is None else tuple(arguments))
 
     def order(self, order: Order, said: Collection[str]) -> Order:
-        """With the earlier map's type, cap, results and retries where nothing else was `said`, by options' names."""
+        """The order with the earlier map's type, cap, results and retries, unless the user gave others (`said`, by
+        options' names)."""
         self._check_env(said)
         record, spec = self._record, self._spec
         if not _TYPE_IS_SAID & set(said) and record.instance_type:
@@ -211,7 +212,7 @@ def _is_object(each: MapInput) -> bool:
 
 
 def _copy_blobs(api: Any, bucket: str, inputs: Sequence[MapInput], source: MapKeys, target: MapKeys) -> None:
-    """So that the earlier map may be removed meanwhile."""
+    """Copy the blobs, so that the earlier map may be removed meanwhile."""
     blobs = {each.blob.sha256: each.blob.size for each in inputs if each.blob is not None}
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         copies = [

@@ -19,7 +19,7 @@ from skylift.runner.map.dask_pool import LocalPool
 from skylift.runner.map.progress import MapServer
 
 UNHEARD = "30s"
-"""Time after which a worker that is not heard is lost: its server may have gone without a word."""
+"""The time after which a silent worker is lost: its server may have ended without a report."""
 
 
 class ClusterPool(LocalPool):
@@ -54,12 +54,12 @@ class ClusterPool(LocalPool):
 
     @property
     def address(self) -> str:
-        """Where workers find the scheduler."""
+        """The address at which workers find the scheduler."""
         return str(self._cluster.scheduler_address)
 
     @property
     def slots(self) -> int:
-        """Of the servers that take inputs now."""
+        """The slots of the servers that take inputs now."""
         return sum(each.nthreads for each in self._workers() if each.status is Status.running)
 
     @property
@@ -91,7 +91,7 @@ class ClusterPool(LocalPool):
         return True
 
     def drop(self, instance: str) -> None:
-        """That server is lost, whether or not its worker has said so."""
+        """Count a server as lost, whether or not its worker has reported it."""
         self._cluster.sync(self._drop, instance)
 
     async def _drop(self, instance: str) -> None:
@@ -110,7 +110,7 @@ class ClusterPool(LocalPool):
         return {number: own[0] for number, own in each_own.items() if own}
 
     def _note_end(self, size: int, outcomes: list[Any] | None) -> None:
-        """By what the server's own process says of itself."""
+        """Note the end, as the server's own process reports it."""
         for each in outcomes or ():
             if isinstance(each, dict):
                 self._done[str(each.get("server"))] += 1

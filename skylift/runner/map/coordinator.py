@@ -22,16 +22,16 @@ from skylift.runner.map.spec import MapInput, MapSpec
 from skylift.runner.text.json_object import Malformed, as_object
 
 ALONE = 2
-"""Losses after which an input runs when nothing else does."""
+"""The number of losses after which an input runs alone."""
 SOON = 0.25
-"""Seconds that a batch of small inputs is to take."""
+"""Seconds that a batch of small inputs should take."""
 MOST_IN_A_BATCH = 64
 PAUSE = 1.0
 """Seconds before a program is started again for the first time; each later time it is twice as long."""
 _LONGEST_PAUSE = 60.0
 _TELL_EVERY = 1.0
 _RECENT = 20.0
-"""Seconds by which the rate is measured."""
+"""Seconds over which the rate is measured."""
 FAILED = 1
 """The exit code of a map of which some inputs have failed."""
 
@@ -271,7 +271,7 @@ class Coordinator:
             self._errors[line] += 1
             self._first.setdefault(line, outcome.index)
 
-    # What is told.
+    # Reports.
 
     def _tell_sometimes(self) -> None:
         now = self._clock()
@@ -303,7 +303,7 @@ class Coordinator:
 
 
 def last_line(outcome: InputOutcome) -> str:
-    """Of standard error, where it is in the log; or the reason."""
+    """The last line of standard error, if it is in the log; otherwise the reason."""
     lines = (outcome.stderr.content or b"").decode(errors="replace").split("\n")
     said = [each.strip() for each in lines if each.strip()]
     return (said[-1] if said else outcome.reason)[:LONGEST_LINE]
@@ -317,7 +317,7 @@ def _told(waiting: Waiting) -> dict[str, Any]:
 
 
 def _parsed(told: list[Any], task: Task) -> list[InputOutcome] | None:
-    """None when a server has said what cannot be of this task: that is no verdict either."""
+    """The outcome; None if a server's report cannot belong to this task: that is no verdict either."""
     try:
         found = [parse_outcome(as_object(each, "an outcome")) for each in told]
     except Malformed:

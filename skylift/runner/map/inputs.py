@@ -37,7 +37,7 @@ _LEAST_PART = 1 << 10
 _MOST_LISTED = 256 << 20
 _MOST_SHOWN = 3
 _MOST_ARNS = 20
-"""Objects of a bucket that are named each by itself in a role's policy, which has at most 10,240 characters."""
+"""The most objects of a bucket that a role's policy, of at most 10,240 characters, names one by one."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from skylift.runner.map.outcome import (
 from skylift.runner.text.json_object import Malformed
 
 _MOST_BYTES = 8 << 20
-"""Bytes of streams after which an entry is closed."""
+"""The bytes of streams after which an entry is closed."""
 
 
 class Superseded(Exception):
@@ -32,7 +32,7 @@ class Store(Protocol):
     """The part of a job's prefix that a log needs. Both calls are repeated until they are answered."""
 
     def read(self, key: str) -> bytes | None:
-        """None where it is not there, or cannot be known to be there: a role that may not list is denied either way."""
+        """The content; None if nothing shows that the object exists: a role that may not list is denied either way."""
 
     def create(self, key: str, body: bytes) -> bool:
         """Whether it was not there before."""
@@ -114,7 +114,8 @@ class LogWriter:
         *,
         wait: bool = False,
     ) -> None:
-        """As `add`; what was begun, as [index, attempt], and what was lost, too. With `wait`, it is there then."""
+        """Like `add`, for inputs that were begun, as [index, attempt], and lost ones. With `wait`, the entry is written
+        on return."""
         self.check()
         note = _Note(list(outcomes), dict(begun), list(lost))
         if wait:

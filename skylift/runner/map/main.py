@@ -24,7 +24,7 @@ from skylift.runner.server.worker_group import WorkerGroup
 from skylift.runner.text.json_object import Malformed
 
 PATIENCE = 3600.0
-"""Seconds in which S3 must take what is true. A job's cap ends it before, or its server's timer."""
+"""Seconds in which S3 must accept the log. A job's cap, or its server's timer, ends it before."""
 _DENIED = 3.0
 """Seconds for which a denial to read an entry is taken for a role that is not known everywhere yet."""
 BROKEN = 125

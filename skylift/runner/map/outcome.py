@@ -34,7 +34,7 @@ VERSION = 1
 ENTRY_LIMIT = 32 << 20
 MOST_IN_AN_ENTRY = 10_000
 INLINE = 4096
-"""The most bytes of a stream that stand in the log itself."""
+"""The most bytes of a stream that are in the log itself."""
 MOST_RESULTS = 100_000
 _RUN = re.compile(r"[0-9a-f]{8,32}")
 _INSTANCE = re.compile(r"i-[0-9a-z]{1,32}")
@@ -330,7 +330,7 @@ class MapLog:
         return fresh
 
     def losses_so_far(self) -> Counter[int]:
-        """Of a log to which nothing comes any more: what still runs in it was lost, unless it ended in order."""
+        """The losses in a log that has ended: what still runs in it was lost, unless it ended in order."""
         gone = [] if self.ended is not None or self._stopped else list(self.running)
         return self.losses + Counter(gone)
 

@@ -46,7 +46,7 @@ def read_halt(text: str) -> Halt:
 
 
 def check_servers(number: int | None) -> int:
-    """0 where nothing was said. Raises UsageError."""
+    """0 without a value. Raises UsageError."""
     if number is None:
         return 0
     if type(number) is not int or not 1 <= number <= MOST_SERVERS:
@@ -85,7 +85,7 @@ def plan_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) ->
 
 
 def script_digest(job: Job) -> str:
-    """Of the program's own file, by which a map that goes on later knows it; empty for a module."""
+    """The digest of the program's own file, by which a map that is resumed later recognises it; empty for a module."""
     if job.program.kind != "script":
         return ""
     place = os.path.normpath(f"{job.bundle.cwd}/{job.program.target}")

@@ -1,4 +1,4 @@
-"""How far a map is, as its coordinator tells now and then: for display only. What is true is in the log."""
+"""The progress of a map, as its coordinator reports it now and then: for display only. The log is the truth."""
 
 from __future__ import annotations
 

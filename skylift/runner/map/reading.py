@@ -23,7 +23,7 @@ from skylift.runner.text.json_object import Malformed
 _LONGEST_KEY = 900
 """Bytes of the longest path that is part of a key, as server/input_run.py has it."""
 _MOST_MAPS = 100
-"""Maps that go on from each other."""
+"""The most maps that continue one another."""
 
 
 class MapReader:
@@ -105,8 +105,7 @@ class MapReader:
         return fresh
 
     def progress(self) -> Progress | None:
-        """As the coordinator has told it last; None before it has, and where what it says cannot be read: it is only
-        for display."""
+        """The coordinator's last report; None before the first, and if it cannot be read: it is only for display."""
         if not self.is_there:
             return None
         found = self.account.api.get(self.account.bucket, self._keys.progress, PROGRESS_LIMIT)
@@ -116,7 +115,7 @@ class MapReader:
             return None
 
     def write_stream(self, outcome: InputOutcome, name: str, target: IO[bytes]) -> None:
-        """What its run has written to `stdout` or `stderr`. Raises RecordDamaged where it is not there."""
+        """Write an input's `stdout` or `stderr`. Raises RecordDamaged if it is missing."""
         told = outcome.stdout if name == "stdout" else outcome.stderr
         if told.content is not None:
             target.write(told.content)
@@ -163,7 +162,7 @@ class MapReader:
 
 
 def input_called(spec: MapSpec, text: str) -> MapInput:
-    """By its index, or by what the user has called it. Raises UsageError."""
+    """The input with this index, or this text of the user's. Raises UsageError."""
     named = [each for each in spec.inputs if text in (str(each.index), each.text, each.name)]
     exact = [each for each in named if text == str(each.index)] or named
     if len(exact) != 1:

@@ -24,11 +24,11 @@ from skylift.runner.server.worker_group import Group
 
 LOOKING = 0.5
 WORTH = 10.0
-"""Seconds of work for the servers that there are, from which on another one is worth its start."""
+"""Seconds of work for the current servers from which on another server is worth its start."""
 FAILURES = 3
-"""Servers in a row that end before they have taken inputs, after which no other one is started."""
+"""After this many servers in a row that end before they have taken inputs, no other is started."""
 _AGAIN = 60.0
-"""Seconds after which it is said again that there are too few servers."""
+"""Seconds after which the note of too few servers is repeated."""
 
 
 class Servers(Protocol):

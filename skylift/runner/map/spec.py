@@ -15,7 +15,7 @@ VERSION = 1
 SPEC_LIMIT = 256 << 20
 MOST_INPUTS = 1_000_000
 LONGEST_TEXT = 128 << 10
-"""Characters of an input's text, which becomes an argument: Linux takes no longer one."""
+"""The most characters of an input's text, which becomes an argument: Linux takes no longer one."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[^/\0]{1,255}")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -53,7 +53,7 @@ class Halt:
     share: float | None = None
 
     def limit(self, inputs: int) -> int:
-        """How many failures are too many."""
+        """The number of failures that is too many."""
         if self.count is not None:
             return max(self.count, 1)
         return max(math.ceil(round((self.share or 0.0) * inputs, 6)), 1)

@@ -18,7 +18,7 @@ from skylift.runner.errors import UsageError
 from skylift.runner.text.visible import shown
 
 LONGEST_ROW = 16 << 20
-"""Bytes. A longer row is more likely a quote that is never closed."""
+"""The most bytes of a row. A longer one is more likely a quote that is never closed."""
 _READ = 1 << 20
 _PACKED = {
     b"\x1f\x8b": "gzip",

@@ -56,7 +56,7 @@ def main() -> None:
     os.environ[SOCKET] = told["socket"]
     dask.config.set(SETTINGS)
     forget_tls_errors()
-    # A task that was withheld is nobody's error, and that a scheduler is gone is said here.
+    # A task that was withheld is no error, and this process itself reports a lost scheduler.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     address = Metadata(told["imds"]).get("/latest/meta-data/local-ipv4").strip()
     told["slots"] = told["dask"].get("slots") or told["threads"]

@@ -100,7 +100,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
 
 
 _Plan = tuple[Program, Path | None, list[Path], Needs | None]
-"""Program, project that goes along, single files of the program's, and what tells of the environment."""
+"""The program, the project that is sent, single files of the program, and the source of the environment."""
 
 
 def _plan_script(program: Program, cwd: Path) -> _Plan:

@@ -18,7 +18,7 @@ from skylift.runner.price.choice import Price, by_price, cheapest, describe, fit
 from skylift.runner.price.price import dates_of, hourly_price, seconds_for, stand_in
 
 _NEXT = 2
-"""How many of those that came after the chosen one are told."""
+"""The number of runners-up that are shown after the chosen type."""
 
 
 def resolve_options(job: Job, settings: Settings, servers: int = 1) -> Job:

@@ -43,7 +43,7 @@ class History:
     """A warning about records that cannot be read."""
 
     def of(self, argv: Sequence[str]) -> tuple[PastRun, ...]:
-        """Those of one program, whatever its arguments; `argv` is without them."""
+        """The runs of one program, whatever its arguments; `argv` is without them."""
         return tuple(each for each in self.runs if each.argv[: len(argv)] == tuple(argv))
 
     def hours(self, instance_type: str) -> float:

@@ -18,7 +18,7 @@ HOURS_A_MONTH = 730
 LEAST_BILLED = 60
 """Seconds that AWS bills for each start of a Linux server, at the least."""
 _NEAR = 0.25
-"""Of the hours from which a commitment pays: with fewer, nobody needs to hear of it."""
+"""The share of the hours from which a commitment pays. With fewer hours, it is not mentioned."""
 MOST_OFF = 0.72
 """The largest discount of a commitment, by AWS (https://aws.amazon.com/ec2/pricing/)."""
 

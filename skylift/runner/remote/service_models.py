@@ -46,7 +46,7 @@ OPERATIONS = {
     "ssm": ["GetParameters"],
     "sts": ["AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"],
 }
-"""By service, with AWS's names."""
+"""The operations by service, with AWS's names."""
 
 _WORDS = {"documentation": "", "documentationUrl": "", "enum": []}
 """Parts of a model that a client does not use, and what replaces them."""

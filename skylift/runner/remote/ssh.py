@@ -57,12 +57,12 @@ _LIMITS: dict[str, int] = {
 }
 """The most bytes of one frame. A supervisor sends output in pieces of 256 KiB."""
 _ANSWERING = 10.0
-"""Seconds for a supervisor to say the first word of what its server uses. It has one at once."""
+"""Seconds in which a supervisor must send its first measurement. It has one at once."""
 _SILENT = "Its supervisor does not tell what is used: the job may have been started by an earlier skylift."
 _HANDING_OVER = 20.0
 """Seconds for a server to hand over from one job to the next, and for the next job's socket to exist."""
 PART = ".skylift-part"
-"""How the name of a file ends that is not whole yet. None that is called so is ever brought home as a result."""
+"""The end of the name of an incomplete file. No file with such a name comes home as a result."""
 _PIECE = 2 << 20
 """Bytes of a file that are asked for at a time; they travel in many smaller requests beside each other."""
 _WINDOW = 8 << 20

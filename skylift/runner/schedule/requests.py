@@ -25,7 +25,7 @@ from skylift.runner.schedule.recurrence import Recurrence
 GROUP = "skylift"
 """The group of all schedules in EventBridge Scheduler."""
 TAG_SCHEDULE = "skylift:schedule"
-"""On a schedule's launch template and roles. It is not the tag of jobs: these things are not of one."""
+"""This tag is on a schedule's launch template and roles. It is not the tag of jobs: these things belong to none."""
 TARGET = "arn:aws:scheduler:::aws-sdk:ec2:runInstances"
 DUE = "<aws.scheduler.scheduled-time>"
 _VERSION = {"Version": "2012-10-17"}

@@ -37,7 +37,7 @@ _KEPT = (
     "FlexibleTimeWindow",
     "ActionAfterCompletion",
 )
-"""UpdateSchedule sets everything that it is not told to its default."""
+"""UpdateSchedule resets every parameter that is missing to its default."""
 
 
 @dataclass(frozen=True)

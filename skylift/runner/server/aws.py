@@ -25,7 +25,7 @@ Until = Union[float, Callable[[], float]]
 _RENEWABLE = 5.0
 """Seconds for which credentials are not read again: a call that is denied for a while is repeated often."""
 _PIECE = 1 << 20
-"""Bytes that are read at a time."""
+"""The bytes of one read."""
 _IDLE = 4.0
 """Seconds that a connection is kept for the next request: S3 and EC2 keep it longer."""
 _STALE = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "AuthFailure", "InvalidToken"})

@@ -15,9 +15,9 @@ from skylift.runner.server.prefix import Prefix
 PLACE = "in/stdin/"
 TAKEN = "server/stdin.json"
 _TELL = 16 << 20
-"""Bytes between two words of how far the program is; its client stays within reach of them."""
+"""Bytes between two reports of the program's progress; its client stays within reach of them."""
 _FIRST, _LONGEST = 0.05, 2.0
-"""Seconds between two looks for the next piece, where nobody rings."""
+"""Seconds between two looks for the next piece if no message announces one."""
 
 
 def main(where: str) -> None:
@@ -39,7 +39,7 @@ class Feed:
         self._prefix, self._bell, self._pipe = prefix, bell, pipe
         self._waiting = select.poll()
         self._waiting.register(bell, select.POLLIN)
-        # Of a pipe's writing end the kernel tells, unasked, that there are no readers any more.
+        # For a pipe's writing end the kernel always reports when there are no more readers.
         self._waiting.register(pipe, 0)
 
     def run(self) -> None:
@@ -79,7 +79,7 @@ class Feed:
         if status != 200:
             return None
         last = "x-amz-meta-last" in headers
-        # One that says nothing, and is not the last, would be asked for for ever.
+        # An empty piece that is not the last would be requested for ever.
         return (body, last) if body or last else None
 
     def _pass_on(self, data: bytes) -> bool:

@@ -49,7 +49,7 @@ class Gauge:
         return sum(counted) / os.sysconf("SC_CLK_TCK") if counted else None
 
     def processors(self) -> float:
-        """How many there are for all of the server."""
+        """The number of processors of the whole server."""
         quota, period = ([*_text(self._groups / "cpu.max").split(), "", ""])[:2]
         if not quota:
             quota, period = (_text(self._groups / ("cpu/cpu.cfs_%s_us" % name)).strip() for name in ("quota", "period"))

@@ -16,7 +16,7 @@ from skylift.runner.server.status import State
 
 
 class InputMemory:
-    """Of one server."""
+    """The memory that all inputs of one server share."""
 
     def __init__(self, memory: Optional[Memory] = None) -> None:
         self._memory = memory or Memory(before=0)

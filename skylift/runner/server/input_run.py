@@ -170,7 +170,7 @@ class InputRun:
     def _await_end(self, control: socket.socket, owner: socket.socket) -> Dict[str, Any]:
         poll, come = select.poll(), b""
         poll.register(control, select.POLLIN | select.POLLHUP)
-        # Its owner says nothing meanwhile: whatever comes is its end.
+        # The owner sends nothing meanwhile: whatever comes is its end.
         poll.register(owner, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
         while True:
             ready = [number for number, _ in poll.poll()]

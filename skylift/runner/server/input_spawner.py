@@ -176,7 +176,7 @@ def _kill(pid: int) -> None:
 
 
 def children() -> List[int]:
-    """Of this process, which has one thread."""
+    """The children of this process, which has one thread."""
     me = os.getpid()
     try:
         return [int(each) for each in Path("/proc/%d/task/%d/children" % (me, me)).read_text().split()]

@@ -47,12 +47,12 @@ from skylift.runner.server.worker_group import SECRETS
 DASK_USER = 61_904
 """The user of Dask's processes: a number that no account has."""
 _ENDING = 8.0
-"""Seconds that the coordinator has to write down what it knows, before it is killed."""
+"""Seconds that the coordinator has to record its outcomes before it is killed."""
 _PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "NO_PROXY", "no_proxy", "PATH", "LANG")
 _MOST_STARTS = 8
-"""Times that a coordinator is started on one server."""
+"""The most starts of a coordinator on one server."""
 _MOST = 64 << 20
-"""Bytes of a request."""
+"""The most bytes of a request."""
 _KEYS = "server/map/keys/"
 _WELCOME = 120.0
 """Seconds in which the coordinator must have given a new server its key."""

@@ -30,7 +30,7 @@ def seal(session: Session) -> Concluded:
         raise Ended(State.BROKEN, "The environment for the image cannot be had from the bucket.")
     mark = context.root / "var/lib/skylift/environment"
     CachedEnvironment(mark, folders, login.home / ".cache/uv", recipe).mark_imaged(found["lock"])
-    # Whoever may log in here need not be who may log in to a server of the image.
+    # The users of this server need not be those of a server of the image.
     for own in (login.home, context.root / "root"):
         with contextlib.suppress(FileNotFoundError):
             (own / ".ssh/authorized_keys").unlink()

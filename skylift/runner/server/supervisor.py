@@ -163,7 +163,7 @@ class Supervisor:
         turn.leave()
         if outcome.state is State.INTERRUPTED:
             pass_on(session, outcome)
-            # Who watches would wait for an end; what comes instead is in the prefix.
+            # A client that watches would wait for an end; the prefix shows what comes instead.
             return power_off()
         kept_until = Delivery(session, outcome, prepared.prebuilt if prepared is not None else None).run()
         return self._keep(session, prepared, kept_until)

@@ -25,11 +25,11 @@ from skylift.runner.server.uv import Uv
 
 PLACE = "var/lib/skylift/dask"
 PYTHON = ">=3.10"
-"""What the locked packages run on. uv takes the image's own Python where it is of this, and else fetches one."""
+"""The Python of the locked packages. uv uses the image's own if it has this version, and else fetches one."""
 BUILDING = 300.0
 """Seconds after which a step of uv's is given up."""
 FOLLOWING = 60.0
-"""Seconds that a server waits for what another one builds at that time, before it builds for itself."""
+"""Seconds that a server waits while another one builds the environment, before it builds its own."""
 
 
 class CannotMake(Exception):

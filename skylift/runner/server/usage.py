@@ -13,10 +13,10 @@ from skylift.runner.server.gauge import Gauge
 PROCESSES = 10
 """The most processes in a report, those that work most."""
 _COMMAND = 200
-"""Characters of a command line."""
+"""The most characters of a command line."""
 _SECTOR = 512
 _NO_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
-"""What is no disk of its own, or is one that stands among the others as well."""
+"""Devices that are no disk of their own, or that are counted elsewhere as well."""
 
 
 class _Process(NamedTuple):

@@ -73,7 +73,7 @@ class WorkerGroup:
         return ""
 
     def delete(self) -> None:
-        """With all its servers. It may be gone already."""
+        """Delete the group with all its servers. It may be gone already."""
         try:
             self._send("DeleteAutoScalingGroup", {"AutoScalingGroupName": self.name, "ForceDelete": "true"})
         except Refused as error:

@@ -179,7 +179,7 @@ def _absolute(cwd: Path, text: str) -> Path:
 
 
 def no_such(text: str, cwd: Path, option: str = "") -> UsageError:
-    """That a word names nothing. `option` is the one that it belongs to, with a space."""
+    """The error that a word names nothing. `option` is the one that it belongs to, with a space."""
     if glob.has_magic(text):
         return UsageError(f"{option}{shown(text)}: nothing matches.", f"Globs are looked up from {shown(cwd)}.")
     where = f"It was looked for at {shown(_absolute(cwd, text))}."
@@ -469,7 +469,7 @@ def _entry(place: str, kind: bytes, size: int = 0, mode: int = 0o777, linkname: 
 
 
 def _add_file(tar: tarfile.TarFile, sent: SentFile) -> int:
-    """Its size."""
+    """Add a file; return its size."""
     with _opened(sent) as file:
         status = os.fstat(file.fileno())
         entry = _entry(sent.place, tarfile.REGTYPE, size=status.st_size, mode=mode_of(status))

@@ -24,16 +24,16 @@ from skylift.runner.remote.api import Api
 from skylift.runner.text.size import spell_size
 
 PIECE = 4 << 20
-"""Bytes of a piece at most; what comes slowly is sent as it comes."""
+"""The most bytes of a piece. Slow input is sent as it comes."""
 AHEAD = 64 << 20
-"""Bytes that a client sends before the program has taken them."""
+"""The most bytes that a client sends before the program has read them."""
 _MUCH = 1 << 30
-"""Bytes in a job's record of which its user is told."""
+"""From this many bytes in a job's record on, its user sees a note."""
 _BURST = 100
-"""Pieces that cost money and are sent as soon as they are there; then it is one a second."""
+"""The number of pieces that are sent at once although each costs money; after them it is one a second."""
 _WAIT = 2.0
-"""Seconds after which somebody who waits for the end of what goes along hears what for; and for which a last write may
-still be under way when nobody needs it any more."""
+"""Seconds after which a user who waits for the end of the upload is told the reason; a last write may also take this
+long when nobody needs it any more."""
 
 
 def has_input(source: int) -> bool:
@@ -168,7 +168,7 @@ class _Sending:
             raise self._trouble
 
     def stop(self) -> None:
-        """What has not been sent will not be."""
+        """Stop sending: pieces that have not been sent will not be."""
         with self._changed:
             if not self._over.is_set():
                 self._over.set()
@@ -176,7 +176,7 @@ class _Sending:
                 os.close(self._waker)
 
     def join(self, seconds: float) -> None:
-        """Whoever is in the middle of a request is waited for, but not for ever."""
+        """Wait for a request that is under way, but not for ever."""
         self._threads[1].join(seconds)
 
     # Reading.
@@ -266,7 +266,7 @@ class _Sending:
                     with self._changed:
                         self._trouble = error
                     return False
-                # Who watches is told by others that the cloud is away.
+                # If the cloud is away, other code tells the user who watches.
                 if not isinstance(error, Unreachable) and not noted:
                     noted = True
                     self._note(f"Standard input is not sent for now; trying again. {error.message}")
@@ -284,7 +284,7 @@ class _Sending:
             pause = min(1.5 * pause, 2.0)
 
     def _look(self) -> int:
-        """How far the program is, as its server says."""
+        """The program's progress, as its server reports it."""
         key = self._prefix.stdin_taken
         try:
             found = self._api.get(self._bucket, key, HOST_KEYS_LIMIT)

@@ -20,7 +20,7 @@ class Relocation:
         self._attempt, self._left, self._tries = 1, 0, 0
         self._refused = ""
         self._notice: tuple[int, float] | None = None
-        """The attempt, and when its server will be taken away, as of the last note."""
+        """The attempt, and the time when its server will be taken away, as of the last note."""
 
     def see(self, status: Status) -> None:
         attempt, server = status.attempt, status.instance
@@ -44,7 +44,8 @@ class Relocation:
             self._watcher.note(f"Attempt {attempt}, on {server}, {begins}.")
 
     def _tell_tries(self, status: Status) -> None:
-        """Also those that nobody has watched, in their order; what has ended tells them at its end."""
+        """Report the attempts, also those that nobody has watched, in their order; an ended job reports them at its
+        end."""
         if not status.final:
             for each in status.tries[self._tries :]:
                 if each.pause is not None:

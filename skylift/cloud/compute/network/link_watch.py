@@ -74,7 +74,7 @@ class LinkWatch:
 def _settled(data: bytes, index: int) -> bool:
     for kind, _, payload in messages(data):
         if kind == NLMSG_ERROR:
-            # Asked for, and not there.
+            # The link that was asked for does not exist.
             return True
         if kind in (RTM_NEWLINK, RTM_DELLINK):
             _, _, changed, flags, _ = LINK.unpack_from(payload)

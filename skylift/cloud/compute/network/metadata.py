@@ -152,7 +152,7 @@ class MetadataService:
         facts = self._facts_for(vpc_id, source)
         if facts is None or not facts.enabled:
             return _error(403, "Forbidden")
-        # A forwarded request means that somebody outside talks through a proxy on the instance: AWS refuses these.
+        # A forwarded request comes from outside by a proxy on the instance: AWS refuses these.
         if method == "PUT" and "x-forwarded-for" in headers:
             return _error(403, "Forbidden")
         path = path.split("?", 1)[0]

@@ -394,7 +394,7 @@ def _route(route: KernelRoute) -> bytes:
     direct = route.kind == "unicast" and route.via is None
     scope = RT_SCOPE_LINK if direct else RT_SCOPE_UNIVERSE
     flags = RTNH_F_ONLINK if route.via is not None else 0
-    # The table is an attribute: there are more than a byte can tell.
+    # The table is an attribute: there are more tables than a byte can number.
     fixed = rt.ROUTE.pack(
         socket.AF_INET, network.prefixlen, 0, 0, 0, RTPROT_STATIC, scope, ROUTE_TYPES[route.kind], flags
     )

@@ -398,7 +398,7 @@ class Router:
     def _route(self, plan: VpcPlan) -> None:
         netlink = self.namespace.netlink
         outward = self._uplink
-        # A NAT gateway is a second name for the uplink: by the next hop the firewall tells what goes through which.
+        # A NAT gateway is a second name for the uplink: the firewall distinguishes them by the next hop.
         netlink.do(*(set_neighbour(outward, nat.private_ip, uplink.INNER_MAC) for nat in plan.nat_gateways))
         planned = planned_routes(plan)
         links = {
@@ -477,7 +477,7 @@ class Router:
         moved |= self._translated - translated
         if moved:
             forget(self.namespace, moved)
-            # Who gets one of them next begins with none; who has it goes on using it.
+            # The next owner of an address begins without connections; the current one keeps its own.
             self._used -= moved - {
                 address for one in plan.interfaces if one.id in self._attached for address in _private_ips(one)
             }

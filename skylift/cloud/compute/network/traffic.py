@@ -31,7 +31,7 @@ def protocol_match(traffic: Traffic) -> str:
     if traffic.protocol == "-1":
         return ""
     if traffic.protocol == "icmpv6":
-        # It may be asked for with IPv4 addresses, where there is none of it.
+        # A rule may name it with IPv4 addresses, where it does not exist.
         return "meta l4proto 58"
     number = _NUMBERS[traffic.protocol] if traffic.protocol in _NUMBERS else int(traffic.protocol)
     name = _NAMES.get(number)

@@ -84,7 +84,7 @@ def _process(own: Path) -> int | None:
     try:
         pid = int((own / "pid").read_text())
         descriptor = os.pidfd_open(pid)
-        # Looked at after it is held: what has the number now is what the descriptor is of.
+        # The check comes after the descriptor is open: the process with this number is then the one it refers to.
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return None
@@ -107,7 +107,7 @@ def _start(program: str, own: Path) -> Path:
         directory.mkdir(mode=0o755, parents=True)
     device = os.open(FUSE, os.O_RDWR)
     try:
-        # We mount it, so that it is there when this returns: who looks into it waits until lxcfs has begun to answer.
+        # We mount it, so that the mount exists on return: a reader waits until lxcfs has begun to answer.
         _mount_fuse(device, mount)
         command = [program, "--pidfile", str(own / "pid"), "--runtime-dir", str(runtime), f"/dev/fd/{device}"]
         if not _may_read_pid_1():

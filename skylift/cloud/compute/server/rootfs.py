@@ -81,7 +81,7 @@ class Rootfs:
             options = f"nodev,lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
             _mount("-t", "overlay", "-o", options, "overlay", str(self.root))
         else:
-            # Closed for a server that was made and has gone: the next one is to have programs that are set-uid in it.
+            # The mount was closed for a server that has ended: set-uid programs must work in the next one.
             clear_flags(self.root, NOSUID)
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ def seed_files(
     files = [
         _text("/etc/hostname", f"{hostname}\n"),
         _text("/etc/hosts", f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{private_ip} {hostname} {short}\n"),
-        # As a DHCP client does it: what the VPC says by now.
+        # As a DHCP client does it: by the VPC's current options.
         replace(_text("/etc/resolv.conf", _resolv_conf(name_servers, search)), each_boot=True),
         _text("/etc/environment", _environment(region, inheritance.environment)),
         _text("/var/lib/cloud/seed/instance-id", f"{instance_id}\n"),
@@ -78,7 +78,7 @@ def _environment(region: str, inherited: Mapping[str, str]) -> str:
         "AWS_ENDPOINT_URL": f"http://{ENDPOINT_ADDRESS}",
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        # SDKs give the metadata service a second, once: this machine's own may be that busy.
+        # SDKs ask the metadata service once and wait a second: this machine's own may be too busy for that.
         "AWS_METADATA_SERVICE_TIMEOUT": "5",
         "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "3",
         "NO_PROXY": exempt,

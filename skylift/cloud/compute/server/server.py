@@ -133,7 +133,7 @@ class Servers:
         _open_to_its_root(bundle, plan.uid_base)
         rootfs = self._rootfs(plan)
         seeded = plan.disk / "seeded"
-        # First: who clears away after a kill in the middle knows from it that there may be mounts.
+        # This comes first: after a kill in the middle, the clean-up sees by it that there may be mounts.
         _write_private(bundle / ".base", json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
         (bundle / ".base").rename(bundle / "base")
         plan.disk.mkdir(exist_ok=True)

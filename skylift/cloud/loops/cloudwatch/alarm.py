@@ -68,7 +68,7 @@ class AlarmLoop:
                     reported = self._act(tx, alarm, action)
                     _note_action(tx, action, f"Successfully executed action {action.arn}", reported)
         except ServiceError as error:
-            # Nothing of it was done, so that it is still asked for.
+            # Nothing of it was done, so it is still due.
             log.info("alarm %s: %s: %s", action.alarm, action.arn, error)
             with self._database.write() as tx:
                 if _taken(tx, action) is not None:

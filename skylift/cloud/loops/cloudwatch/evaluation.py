@@ -68,11 +68,11 @@ def _state(alarm: Alarm, crossed: Sequence[bool | None], real: Sequence[bool]) -
         case how:
             if not all(real):
                 return "OK"
-            # Nothing but breaches, or nothing at all: too little to say that all is well.
+            # There are only breaches, or no data: too little for the state OK.
             if how == "ignore":
                 return None
             ages = [age for age, one in enumerate(reversed(crossed), 1) if one]
-            # One that has been the last word for so long is taken at it.
+            # An old enough breach counts, although newer data are missing.
             return "ALARM" if ages and max(ages) >= wanted else "INSUFFICIENT_DATA"
 
 

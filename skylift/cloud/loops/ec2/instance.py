@@ -415,7 +415,7 @@ class InstanceLoop:
                 if last_words is not None and target == "terminated":
                     tx.add(last_words)
         if saved.state == "shutting-down":
-            # Somebody has asked for more while it was taken off the host.
+            # A new request came while it was taken off the host.
             return self._finish(saved, "terminated")
         with self._lock:
             self._pauses.pop(row.id, None)
@@ -423,7 +423,7 @@ class InstanceLoop:
         # Some of its volumes end with it.
         self._volumes.step()
         self._changed()
-        # Last: it can fail, and the others are to hear of the end all the same.
+        # This comes last: it can fail, and the others must learn of the end all the same.
         self._network.sync(())
         return saved
 

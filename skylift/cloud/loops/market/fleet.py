@@ -61,7 +61,7 @@ class FleetLoop:
                 now = tx.now
             if due is None or now < due:
                 break
-        # Only now: of a look that failed nothing is known.
+        # Only now: after a look that failed, nothing is known.
         self._seen[fleet_id] = (mark, due)
 
     def _set_alarm(self, now: datetime) -> None:

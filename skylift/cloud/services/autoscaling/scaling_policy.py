@@ -202,7 +202,7 @@ def alarmed(tx: Tx, policy: ScalingPolicy, alarm: Alarm, action: DueAction) -> s
     group = require_group(tx, policy.group)
     if group.deleting or not policy.enabled or not group.runs("AlarmNotification"):
         return f"Policy {policy.name} is not in effect."
-    # One that was set by hand has seen nothing: it is then as near as can be.
+    # An alarm that was set by hand has no value: the threshold itself counts.
     value = alarm.threshold if action.metric_value is None else action.metric_value
     match policy.kind:
         case "SimpleScaling":

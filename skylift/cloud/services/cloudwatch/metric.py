@@ -143,7 +143,7 @@ def statistics(
     if params["StartTime"] >= params["EndTime"]:
         raise invalid("The parameter StartTime must be less than the parameter EndTime.")
     start, end = _rounded(tx, params["StartTime"], period), _seconds(params["EndTime"])
-    # By the times that were asked for: a day at 60 s is 1,440, wherever in a minute it begins.
+    # The requested times count: a day at 60 s is 1,440 points, wherever in a minute it begins.
     asked = math.ceil((params["EndTime"] - params["StartTime"]).total_seconds() / period)
     if asked > MOST_POINTS:
         raise ServiceError(

@@ -139,7 +139,7 @@ def mapping_view(device: BlockDevice) -> ec2.BlockDeviceMapping:
 def describe(tx: Tx, caller: Caller, params: ec2.DescribeImagesRequest) -> ec2.DescribeImagesResult:
     wanted = params.get("ImageIds")
     rows = existing_images(tx, wanted) if wanted else tx.find(Image)
-    # Deprecated ones are the caller's own, who sees them whether they are to be included or not.
+    # The caller's own deprecated images are always included.
     rows = [image for image in rows if image.state != "deregistered"]
     if not params.get("IncludeDisabled"):
         rows = [image for image in rows if image.state != "disabled"]

@@ -129,7 +129,7 @@ def make_certified(name: str, now: datetime) -> tuple[str, str]:
         .issuer_name(subject)
         .public_key(private.public_key())
         .serial_number(x509.random_serial_number())
-        # Clocks of those who look at it may be behind.
+        # The reader's clock may be behind.
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + CERTIFIED)
         .sign(private, hashes.SHA256())

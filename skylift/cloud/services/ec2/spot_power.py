@@ -27,7 +27,7 @@ def refuse_stop(tx: Tx, instance: Instance) -> None:
 def refuse_start(tx: Tx, instance: Instance) -> None:
     """Raises what a start would, for want of room or quota, or because the market stopped it."""
     if instance.tenancy == "host":
-        # The host is the account's: whether it has room is asked of the host itself.
+        # The host is the account's: the host itself knows whether it has room.
         return
     if instance.spot_request_id is None:
         available_count(tx, instance.type, instance.zone, Terms(), 1, 1)

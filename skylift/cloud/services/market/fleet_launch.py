@@ -62,7 +62,7 @@ def fill(
         if member.market == market and not member.leaving:
             units[member.type, member.zone] += member.weight
     options = cast("Strategy", fleet.spot_options if market == "spot" else fleet.on_demand_options)
-    # Asking how much room there is counts all that runs: only where somebody has set it.
+    # The count of the room reads all that runs, so it is made only if a capacity is set.
     bounded = {(capacity.type, capacity.zone) for capacity in tx.find(Capacity)}
     left = [
         _offer(tx, caller, market, bounded, pool, units[pool.type, pool.zone])

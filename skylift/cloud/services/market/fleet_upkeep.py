@@ -111,7 +111,7 @@ class _Look:
             self._tx.save(replace(member, ended=self._tx.now))
             self._event("instance-change", "terminated", row.state_reason if row else "", member.instance_id)
             notice = self._notice(member)
-            # One that heeds a notice may go before its time: that is no fault of its launch.
+            # An instance that heeds a notice may end early: its launch did not fail.
             noticed = notice is not None and notice.due is not None
             if row is not None and not noticed and _failed_early(member, row, self._tx.now):
                 self._pause(row.state_reason or "The instance ended as it began.")

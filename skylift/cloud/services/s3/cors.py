@@ -61,7 +61,7 @@ def allowed(tx: Tx, bucket: str, origin: str, method: str, headers: Sequence[str
     """
     found = tx.get(Bucket, name=bucket)
     if found is None or not found.cors:
-        # Who may know that a bucket exists is not asked here, so that the answer is the same for one that does not.
+        # No permission is checked here, so the answer for a missing bucket is the same.
         raise ServiceError("AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.", status=403)
     for rule in found.cors:
         if _matches(rule, origin, method, headers):

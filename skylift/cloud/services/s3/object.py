@@ -222,7 +222,7 @@ def check_put(_tx: Tx, _caller: Caller, params: _Write) -> Iterable[Check]:
         creates=True,
         tags=from_header(params),
         acl="ACL" in params,
-        # The answer tells something about the object that is there.
+        # The answer reveals something about the existing object.
         reads="IfMatch" in params,
     )
 
@@ -315,7 +315,7 @@ def _read(
     tx: Tx, caller: Caller, params: s3.GetObjectRequest | s3.HeadObjectRequest
 ) -> tuple[Bucket, Object, Slice | None]:
     if caller.kind == "anonymous" and any(name in params for name in _OVERRIDES):
-        # Else anybody could have a page that a bucket shows to all say what its owner never wrote.
+        # Otherwise anybody could change what a public page of a bucket appears to contain.
         raise ServiceError(
             "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests."
         )

@@ -207,7 +207,7 @@ def _require_trust(tx: Tx, caller: Caller, role: Role, check: Check) -> None:
     context = {**caller_context(tx, caller, tx.now), **(check.context or {})}
     trust = trust_in_caller(tx, role, caller, check.action, context)
     if trust in ("named", "account"):
-        # Trust in this very caller is enough within an account, as far as what limits the caller goes.
+        # Within an account, trust in this very caller is enough, within the caller's own limits.
         decision = decide_on(tx, caller, check, (parse_policy(role.trust_policy, "trust"),))
         if not decision.allowed:
             raise denial(caller, check, decision, "sts")
