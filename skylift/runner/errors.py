@@ -73,8 +73,8 @@ class ConnectionLost(RunError):
 
 
 class RemoteFileError(RunError):
-    """`kind` is what can be told from outside: the file is missing, it is not ours to use, the disk is full, or
-    anything else, of which the server's own words are in the message."""
+    """`kind` is what is visible from outside: the file is missing, it is not ours to use, the disk is full, or anything
+    else, of which the server's own words are in the message."""
 
     def __init__(self, kind: Literal["missing", "denied", "full", "other"], message: str, advice: str = "") -> None:
         super().__init__(message, advice)

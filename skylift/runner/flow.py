@@ -1,8 +1,8 @@
 """A run in one sentence: check, provision, ship, launch, stream, collect, turn off.
 
-`Submit` is the first half, until a server has the job. `Attach` is the second half, for whoever watches the job: the
-client that submitted it, or one that comes later. `Run` is both. Each stage has a type that is complete when it exists:
-Checked, Provisioned, Launched, Streamed, Collected.
+`Submit` is the first half, until a server has the job. `Attach` is the second half, for the client that watches the
+job: the one that submitted it, or one that comes later. `Run` is both. Each stage has a type that is complete when it
+exists: Checked, Provisioned, Launched, Streamed, Collected.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ class Submit:
         self._watcher.note(f"There is a job called {taken} already. This one is called {self._job.name}.")
 
     async def _submit(self) -> Launched | None:
-        """None when a name that nobody chose is another job's; nothing is left then. Whoever writes the record first
-        has the name, so two clients that have drawn the same one do not share it."""
+        """None when a name that nobody chose is another job's; nothing is left then. The client that writes the record
+        first has the name, so two clients that have drawn the same one do not share it."""
         with tempfile.TemporaryFile(prefix="skylift-") as archive:
             checked = await check(self._job, self._settings, self._clock, archive)
             shipping = Shipping(checked.account, self._watcher, self._clock, self._stdin)

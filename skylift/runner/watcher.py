@@ -1,4 +1,4 @@
-"""The boundary between a run and whoever shows it: a watcher and a keyboard."""
+"""The boundary between a run and its display: a watcher and a keyboard."""
 
 from __future__ import annotations
 

@@ -35,12 +35,12 @@ class Instance:
     """Intent (`desired`) and what was observed (`state`), in one row.
 
     `desired` is written by services only. Services also write the transitional `state` that AWS answers with
-    (`pending`, `stopping`, `shutting-down`); every state that says what is there is written by loops.
-    `uid_base` is the first host uid of the server's user namespace, and stays with the instance because its disk is
-    written with it. `user_data` is base64, as it came. `ended` is when it became `terminated`.
-    `rebooting` asks for a server that runs to be shut down and started again; `forced` that it is not asked to shut
-    down but switched off. `booted` tells that it has run: its disk is then worth keeping. `association_id` is that
-    of the instance profile. What is protected, the API does not stop or end; its own shutdown does.
+    (`pending`, `stopping`, `shutting-down`); every state that says what is there is written by loops. `uid_base` is the
+    first host uid of the server's user namespace, and stays with the instance because its disk is written with it.
+    `user_data` is base64, as it came. `ended` is when it became `terminated`. `rebooting` asks for a server that runs
+    to be shut down and started again; `forced` that it is not asked to shut down but switched off. `booted` is whether
+    it has run: its disk is then worth keeping. `association_id` is that of the instance profile. What is protected, the
+    API does not stop or end; its own shutdown does.
     """
 
     id: str

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reading:
-    """`boot` tells two runs of a server apart, `at` is on the monotonic clock. All but `memory`, the bytes in use that
-    cannot be had back by forgetting what files contain, is counted since the boot: seconds of processor time, and what
-    has come in and gone out by all interfaces. None is what this host does not count."""
+    """`boot` distinguishes two runs of a server, `at` is on the monotonic clock. All but `memory`, the bytes in use
+    that cannot be had back by forgetting what files contain, is counted since the boot: seconds of processor time, and
+    what has come in and gone out by all interfaces. None is what this host does not count."""
 
     boot: int
     at: float

@@ -149,7 +149,7 @@ class Data:
                 pass
 
     def running_pid(self) -> int | None:
-        """The process that holds the lock: the running cloud, if it is the one that `cloud.json` tells of.
+        """The process that holds the lock: the running cloud, if it is the one that `cloud.json` names.
 
         Asked of the kernel rather than by trying the lock: that takes root, and would be in the way of a cloud that
         starts at this moment.

@@ -81,8 +81,8 @@ def public_ips(tx: Tx) -> set[str]:
 
 
 def move_public_ips(tx: Tx, before: int, now: int) -> None:
-    """The cloud has been given another of the host's loopback networks: who has a public address has the one with the
-    same ending there. Rules that name such addresses, or the host's own, go on to mean whom they meant."""
+    """The cloud has been given another of the host's loopback networks: an owner of a public address has the one with
+    the same ending there. Rules that name such addresses, or the host's own, go on to mean whom they meant."""
     old, new = f"127.{before}.", f"127.{now}."
     for statement in (
         "UPDATE network_interfaces SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",

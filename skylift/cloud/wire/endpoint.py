@@ -98,7 +98,8 @@ class AwsEndpoint:
     async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, vpc_id: str = "") -> None:
         """Serve a bound TCP socket, in whatever network namespace it was made. The endpoint closes it.
 
-        With `vpc_id` it is that VPC's router's: who comes in by it is a server there, known by its private address.
+        With `vpc_id` it is that VPC's router's: a client that comes in by it is a server there, known by its private
+        address.
         """
         await self._running().add_socket(sock, tls, place=vpc_id)
 

@@ -68,7 +68,7 @@ class ServiceModel:
     """One AWS API: its protocol, its operations by name, its errors by code.
 
     `signing_name` is what clients sign for (`monitoring` for `cloudwatch`). `protocols` are all that it speaks, and
-    `protocol` is the one of these that this value is for. `speaks_as_query` tells that its error codes are those of the
+    `protocol` is the one of these that this value is for. `speaks_as_query` is whether its error codes are those of the
     query protocol, which it spoke before.
     """
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 class Unreadable(Exception):
     """A parameter that is not what the model says. `path` is in the names the client used (`Filter.1.Value`).
 
-    `unknown` tells a parameter that the model does not have from one whose value is wrong.
+    `unknown` is whether the model lacks the parameter; otherwise its value is wrong.
     """
 
     def __init__(self, message: str, path: str = "", *, unknown: bool = False) -> None:

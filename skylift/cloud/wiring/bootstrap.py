@@ -121,8 +121,8 @@ def bootstrap(
 
 
 def _provide_images(tx: Tx, data: Data) -> set[str]:
-    """Make this version's image known, and keep those of other versions that something here needs. Who has another
-    version on this machine may have built others."""
+    """Make this version's image known, and keep those of other versions that something here needs. Other versions on
+    this machine may have built others."""
     own = default_image(data)
     needed = {each for each in built_images(data) if each == own or is_named(tx, each.id)}
     for built in needed:

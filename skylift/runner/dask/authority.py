@@ -1,6 +1,6 @@
 """A certificate authority for one cluster, and the certificates of its parts.
 
-Whoever has a key that this authority has signed may run code on every server of the cluster: so each cluster has an
+The owner of a key that this authority has signed may run code on every server of the cluster: so each cluster has an
 authority of its own, whose own key is forgotten as soon as all parts have theirs.
 """
 

@@ -24,9 +24,9 @@ HEADINGS = (WHAT, FILES, SERVER, LIMITS, SPOT, NETWORK)
 
 class Option(NamedTuple):
     """`heading` is what it stands under in the help, `words` are those of the command line, none where it has another
-    way to say it. `help` is as the command line tells it; python/wording.py rewords it. `default` is text, as on the
+    way to say it. `help` is in the command line's words; python/wording.py rewords it. `default` is text, as on the
     command line. `complete` is who knows the words that may be meant (cli/complete.py), `environ` the variable that
-    counts where nothing is said.
+    counts without a value.
     """
 
     heading: str

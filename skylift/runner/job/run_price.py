@@ -32,8 +32,8 @@ class RunPrice:
         }
 
     def in_short(self) -> str:
-        """A few words, at the price of how its server was bought; nothing where that is not known. All the rest is told
-        by `skylift price`."""
+        """A few words, at the price of how its server was bought; nothing where that is not known. `skylift price` has
+        the rest."""
         usual, spot = self._run("on-demand"), self._run("spot")
         place = "" if self.charged else " on AWS"
         if self.market == "spot":

@@ -1,8 +1,8 @@
 """What a job's server has written: parsed here, strictly, and nowhere else.
 
 Everything below `server/` in a job's record can be written by any program of the job: the role's credentials are in the
-metadata service, and each image's login user may become root. So can what comes over SSH. Whoever runs the job's client
-is not to be had by it: bytes become one of the types below, with lengths, forms and ranges checked, or RecordDamaged is
+metadata service, and each image's login user may become root. So can what comes over SSH. It must not harm the user of
+the job's client: bytes become one of the types below, with lengths, forms and ranges checked, or RecordDamaged is
 raised, and nothing else. What is in these types is a claim: of what is done because of it, the limits are in the record
 that the client wrote itself (see record.py).
 """
@@ -253,7 +253,7 @@ def _span(cut: JsonObject, name: str) -> list[tuple[int, int]]:
 
 
 def encode_status(status: Status, **more: object) -> dict[str, object]:
-    """As JSON has it, with other fields beside these or in their place; what nobody has told is left out."""
+    """The status as JSON, with other fields beside these or in their place; unknown ones are left out."""
     plain = {each.name: getattr(status, each.name) for each in fields(status)}
     for name in ("notice", "checkpoint", "sent_streams", "cut", "tries"):
         del plain[name]

@@ -46,7 +46,7 @@ def clusters(account: Account) -> list[FoundCluster]:
 
 
 def members_of(account: Account, name: str, group: str) -> list[str]:
-    """A cluster's jobs, for who has not made them: those of its names that are younger than its group."""
+    """A cluster's jobs, for a client that has not made them: those of its names that are younger than its group."""
     _, made = job_groups(account.api, name).get(group, (name, math.inf))
     form = re.compile(rf"{re.escape(name)}(-w[0-9]+)?")
     return [each for each in account.recorded() if form.fullmatch(each) and _created(account, each) >= made]
@@ -60,7 +60,7 @@ def _created(account: Account, name: str) -> float:
 
 
 class TakeDown:
-    """Ends what is of a cluster and removes what was made for it; safe to repeat. `note` is told what could not be."""
+    """Ends a cluster's jobs and removes what was made for it; safe to repeat. `note` gets what could not be removed."""
 
     def __init__(self, account: Account, note: Note) -> None:
         self._account, self._note = account, note

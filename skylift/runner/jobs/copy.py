@@ -250,8 +250,8 @@ class _Bringing(_Copying):
         await self._all(work)
 
     async def _walk(self, top: bytes) -> AsyncGenerator[tuple[Names, RemoteFile], None]:
-        """Folders before what is in them. Links to files are those files; other links, and what is no file, are told
-        and left out."""
+        """Folders before what is in them. Links to files are those files; other links, and what is no file, are
+        reported and left out."""
         waiting: list[Names] = [()]
         while waiting:
             folder = waiting.pop()

@@ -33,8 +33,8 @@ _LIST_AGAIN = 5.0
 
 @dataclass(frozen=True)
 class Reading:
-    """One job at a time in seconds since the epoch. `usage` is None until its server has told it, and `trouble` why it
-    does not, if it does not."""
+    """One job at a time in seconds since the epoch. `usage` is None until its server has reported it, and `trouble` the
+    reason if it does not."""
 
     name: str
     state: str

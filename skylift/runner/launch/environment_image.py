@@ -1,8 +1,8 @@
 """Images that have a job's environment, so that its server need not fetch and unpack it.
 
 Such an image is the image that was chosen, with one environment that was built before. It is found by its name, which
-is a digest of everything that is in it; the tag says that skylift has made it. Only who may call CreateImage in this
-account can give an image both: a job's role cannot.
+is a digest of everything that is in it; the tag says that skylift has made it. Only a user who may call CreateImage in
+this account can give an image both: a job's role cannot.
 """
 
 from __future__ import annotations

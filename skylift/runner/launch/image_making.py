@@ -50,7 +50,7 @@ _LONGEST = 300
 class ImageMaking:
     """The making of one image, in the background of its block. Leaving the block ends it.
 
-    No error of it is one of the job's: the user is told, and the next job fetches its environment as this one did.
+    No error of it is one of the job's: the user sees a note, and the next job fetches its environment as this one did.
     """
 
     def __init__(self, checked: Checked | None, watcher: Watcher) -> None:

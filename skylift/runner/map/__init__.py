@@ -14,5 +14,5 @@ beside what every job has (see runner/server/__init__.py):
 
 **The log is what is true.** It has one writer at a time. A coordinator begins by reading the log to its end, and its
 first entry there begins its epoch. An entry that is there is never written again (If-None-Match), so a coordinator
-whose next entry is taken has a successor, and stops. So each input has at most one outcome in the log, and whoever
-reads the log knows which inputs have none."""
+whose next entry is taken has a successor, and stops. So each input has at most one outcome in the log, and a reader of
+the log knows which inputs have none."""

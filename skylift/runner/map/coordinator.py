@@ -60,7 +60,7 @@ class Pool(Protocol):
     def submit(self, number: int, request: dict[str, Any]) -> None: ...
 
     def ended(self, timeout: float) -> list[tuple[int, list[Any] | None]]:
-        """Tasks that have ended since it was asked last, and their outcomes as they were told, or None for a loss.
+        """Tasks that have ended since the last call, and their outcomes as they were reported, or None for a loss.
         Waits for the first one up to `timeout` seconds."""
 
     def servers(self) -> Sequence[MapServer]: ...

@@ -172,7 +172,7 @@ class LogWriter:
             raise Superseded(f"epoch {self.log.epoch} is over: entry {self.log.next} is another coordinator's")
 
     def close(self, end: MapEnd | None) -> None:
-        """Write what is left, and the end, if it is one. Otherwise the coordinator was told to stop: what it has begun
+        """Write what is left, and the end, if it is one. Otherwise the coordinator was asked to stop: what it has begun
         is not lost. Raises Superseded."""
         self._waiting.put(_Note(last=True))
         self._thread.join()

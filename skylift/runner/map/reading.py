@@ -147,7 +147,7 @@ class MapReader:
         return places
 
     def _wanted(self, outcome: InputOutcome) -> tuple[Result, ...]:
-        """Only what the spec asks for: the server that tells of it may have been taken over by a program."""
+        """Only what the spec asks for: the server that reports it may have been taken over by a program."""
         return tuple(
             Result(result.path, result.size, result.sha256)
             for result in outcome.results

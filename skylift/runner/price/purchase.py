@@ -2,7 +2,7 @@
 
 A commitment (a reserved instance, a savings plan) is paid for every hour of its term, used or not; so it pays from the
 hours a month on that cost as much on demand: its price x 730 / the price on demand. A dedicated host is paid for as a
-whole, however many of its places are taken. All prices are USD an hour for Linux; what no source tells is None.
+whole, however many of its places are taken. All prices are USD an hour for Linux; a value without a source is None.
 """
 
 from __future__ import annotations

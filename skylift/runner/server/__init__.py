@@ -18,7 +18,7 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
                             digits; the last one has the metadata "last", and may be empty
     in/cancel               its presence asks for the job's end
     server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
-    server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program; of a spot
+    server/attempts/1.json  {"instance", "claimed"}: the server that writes it first runs the program; of a spot
                             job there are more of them, and more in each (see attempts.py)
     server/checkpoint/N-X   what attempt N of a spot job has left to go on from, under a key that is used once; the
                             attempt names the last whole ones (see checkpoint.py)

@@ -65,7 +65,7 @@ def is_late(deadline: float) -> bool:
 
 def find_job(options: argparse.Namespace) -> None:
     """Where the job's record and inputs are (`source`), and where it reports (`prefix`). They differ for a schedule's
-    run. Which run that is, EC2 tells by the server's tag: SCHEDULE/TIME."""
+    run. The server's tag in EC2 names the run: SCHEDULE/TIME."""
     options.source = options.prefix
     folder, _, schedule = options.prefix.partition("/")
     if folder == "schedules":

@@ -1,7 +1,7 @@
 """Which input the kernel's OOM killer has struck: inputs run at the same time, and share one count of its victims.
 
 An input that ran with no other beside it has all that were killed meanwhile. Otherwise only a program that SIGKILL has
-ended is said to be a victim, and each kill is told of one: the kernel chooses programs of inputs first (see
+ended counts as a victim, and each kill is attributed to one: the kernel chooses programs of inputs first (see
 input_spawner.py), and mostly the one that has most."""
 
 from __future__ import annotations

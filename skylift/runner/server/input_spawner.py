@@ -2,8 +2,8 @@
 
 The map's server forks the spawner while it has one thread. The spawner forks a helper for each input, and the helper
 starts the program. The helper is a subreaper: a process that has left the program's session, or has lost its parent, is
-the helper's child before long. When the program has ended, or whoever asked for it is gone, the helper kills all that
-is left below it; only then it answers. When the server is killed, its ends of all sockets are closed.
+the helper's child before long. When the program has ended, or the process that asked for it is gone, the helper kills
+all that is left below it; only then it answers. When the server is killed, its ends of all sockets are closed.
 
 A request is one byte with four descriptors: a file with JSON ({"argv", "env", "cwd", "umask", "identity"}), standard
 output, standard error, and the helper's end of a pair of sockets. The helper writes one line of JSON there: {"pid"}

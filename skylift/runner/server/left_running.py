@@ -3,8 +3,8 @@ a grace period, SIGKILL.
 
 These are all processes of the login user, in any session, however often they have forked. Processes of a user who is
 logged in (`skylift ssh`, `skylift attach`) go on. What a user leaves behind after logging off (nohup, tmux) cannot be
-told from the program's own processes, and ends with them. On a machine that is not all ours, or when this process runs
-as the login user, as in tests, only descendants of the program are ended.
+distinguished from the program's own processes, and ends with them. On a machine that is not all ours, or when this
+process runs as the login user, as in tests, only descendants of the program are ended.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ connection breaks, because the worker is gone, the program is ended; when this p
 The socket takes lines of JSON: {"program", "inputs"}, as input_run.py describes them. It answers a line for each input
 in their order, {"outcome"}, or {"withheld": reason} instead of all that would follow.
 
-Dask's processes run as a user of their own. Who may connect to them may execute anything as them; so they have no port
-that a program of an input could use, nor may such a program open the socket.
+Dask's processes run as a user of their own. A process that may connect to them may execute anything as them; so they
+have no port that a program of an input could use, nor may such a program open the socket.
 
 In a map of several servers they have ports, for whom has a key that the map's own authority has signed. The keys are
 in the prefix for a moment only, because the role of a server is its programs' role too:

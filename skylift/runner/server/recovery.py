@@ -124,7 +124,7 @@ class Recovery:
 
     @property
     def passed_on(self) -> Optional[float]:
-        """The time of the interruption notice that the program has been told of."""
+        """The time of the interruption notice that was passed on to the program."""
         found = self._noted.get("passed_on")
         return None if found is None else float(found)
 

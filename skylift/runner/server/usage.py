@@ -20,7 +20,7 @@ _NO_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
 
 
 class _Process(NamedTuple):
-    """`began` tells it from another one that has had the same pid before; `worked` is in seconds."""
+    """`began` distinguishes it from another one that has had the same pid before; `worked` is in seconds."""
 
     pid: int
     began: int

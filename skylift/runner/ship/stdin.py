@@ -110,7 +110,7 @@ def _in_loop() -> Callable[..., None]:
 
 
 class _Pace:
-    """Each piece is a request that costs money, and so a program that is told a word at a time."""
+    """Each piece is a request that costs money, and so does a program that gets a word at a time."""
 
     def __init__(self) -> None:
         self._left, self._since = float(_BURST), time.monotonic()
@@ -137,7 +137,7 @@ class _Sending:
         *,
         patient: bool = True,
     ) -> None:
-        """A `patient` one tries again what fails, tells of that, and does not run ahead of the program."""
+        """A `patient` one tries again what fails, notes that, and does not run ahead of the program."""
         self._source, self._api, self._prefix, self._bucket = source, api, prefix, bucket
         self._note, self._ring, self._pace, self._patient = note, ring, pace, patient
         self._waiting = bytearray()

@@ -108,8 +108,8 @@ class SshAccess:
         return self._is_gone() and not (self._spot and self._find_next_server())
 
     def _find_next_server(self) -> bool:
-        """Whether the job's fleet has started another server, or still may. Servers are described after the fleet:
-        whoever deletes the fleet has written the job's final status before."""
+        """Whether the job's fleet has started another server, or still may. Servers are described after the fleet: the
+        job's final status is written before the fleet is deleted."""
         more = bool(active_fleets(self._account.api, self._job))
         servers = [each for each in live_servers(self._account.api, self._job) if not each.gone]
         if servers:

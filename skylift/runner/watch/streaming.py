@@ -127,7 +127,8 @@ class Streaming:
 
     def interrupt(self) -> State | None:
         """The first one sends SIGINT to the program, or ends a run whose program has not started. The second one
-        cancels the job. The third one leaves it running. Whoever did not launch the job leaves it at the first."""
+        cancels the job. The third one leaves it running. A client that did not launch the job leaves it at the
+        first."""
         self._interrupts += 1
         if not self._job.launched_here:
             return self.leave()

@@ -1,4 +1,4 @@
-"""A job that its server has, for whoever watches it: the client that launched it, or one that comes later."""
+"""A job that its server has, for the client that watches it: the one that launched it, or one that comes later."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The default image: a Debian root directory, built once on this machine and kept for all of its clouds.
 
 A build happens in a directory of its own that is renamed at the end, under a lock that its processes hold as well: a
-build that was killed leaves a directory that the next one removes, and two never collide. Who comes second waits, and
+build that was killed leaves a directory that the next one removes, and two never collide. A second process waits, and
 finds what the first has built. See unneeded.py for when an image goes.
 
 ImageError
@@ -41,7 +41,7 @@ Progress = Callable[[float, str], None]
 
 
 class ImageError(Exception):
-    """There is no image to start servers from. `log` is the file with everything that the build said, if it began."""
+    """There is no image to start servers from. `log` is the file with all output of the build, if it began."""
 
     def __init__(self, message: str, log: Path | None = None) -> None:
         super().__init__(message)

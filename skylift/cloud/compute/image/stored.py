@@ -19,7 +19,7 @@ STORED_UIDS = f"{STORED}-{STORED + UIDS - 1}"
 
 
 def stored_as(uid_base: int) -> str:
-    """mount(8)'s option for a mount that shows an image to who has its ids from `uid_base` on."""
+    """mount(8)'s option for a mount that shows an image to processes whose ids begin at `uid_base`."""
     return f"X-mount.idmap=b:{STORED}:{uid_base}:{UIDS}"
 
 

@@ -10,8 +10,8 @@ What a packet meets in a VPC's router, in this order:
     border      network ACLs, where it leaves or enters a subnet (see network_acl.py)
     forward     known connections pass; else the groups of the source's interface must let it out, and then,
                 independently, the groups of the target's interface must let it in
-    outbound    to outside, the private source becomes one of the NAT gateway's public addresses, or its own; who has
-                neither does not get out. To a peered VPC it becomes a private NAT gateway's, where one is on the way
+    outbound    to outside, the private source becomes one of the NAT gateway's public addresses, or its own; a server
+                with neither does not get out. To a peered VPC it becomes a private NAT gateway's, if one is on the way
 
 Behaviour follows the Amazon VPC user guide, "Control traffic to your AWS resources using security groups": groups are
 stateful, allow only, and are evaluated as one set of rules; a rule that names a group means the private addresses of

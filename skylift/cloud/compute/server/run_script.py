@@ -1,4 +1,4 @@
-"""Runs one script on a server and tells how it ended, in the place of Systems Manager's agent.
+"""Runs one script on a server and reports how it ended, in the place of Systems Manager's agent.
 
 The host hands the text of this file to the server's own Python: the standard library only.
 
@@ -6,8 +6,8 @@ The host hands the text of this file to the server's own Python: the standard li
                     done before, waits for its end, and prints how it ended
     cancel PLACE    ends the script, also one that is still to begin
 
-The script is in a process of its own, which holds a lock as long as it is at work: whoever asks again, after the host's
-cloud was restarted, waits for the same end. What is done, and in whose words, is the agent's:
+The script is in a process of its own, which holds a lock as long as it is at work: a caller that asks again, after the
+host's cloud was restarted, waits for the same end. What is done, and in whose words, is the agent's:
 https://github.com/aws/amazon-ssm-agent/tree/mainline/agent/plugins/runscript
 """
 

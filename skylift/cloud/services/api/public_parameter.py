@@ -1,7 +1,7 @@
 """The public parameters that name the newest image of a distribution, and images named by a parameter.
 
-On AWS, publishers keep these up to date. Here each is the newest image that the cloud provides for the processor,
-which stands in for the distribution that the name says, and whose description tells what it really is.
+On AWS, publishers keep these up to date. Here each is the newest image that the cloud provides for the processor, which
+stands in for the distribution that the name says, and whose description says what it really is.
 https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters-ami.html
 """
 

@@ -31,7 +31,7 @@ def role_arn(caller: Caller, name: str, path: str = "/") -> str:
 
 @dataclass(frozen=True)
 class ServiceRole:
-    """`policy` is the managed policy below `aws-service-role/`; `suffixes` tells that there may be more than one."""
+    """`policy` is the managed policy below `aws-service-role/`; `suffixes` is whether there may be more than one."""
 
     name: str
     policy: str

@@ -1,6 +1,6 @@
 """EC2 Instance Connect: a public key that opens a server for a minute.
 
-The metadata service tells the server's sshd of it, as on AWS.
+The server's sshd reads it from the metadata service, as on AWS.
 https://docs.aws.amazon.com/ec2-instance-connect/latest/APIReference/API_SendSSHPublicKey.html
 """
 

@@ -23,7 +23,7 @@ LIMITS = Limits(least=1)
 @dataclass(frozen=True)
 class Absent:
     """One such list: the operation, the parameter that takes ids, the member of the answer, the code for an id that is
-    not there. `filters` is how the model spells that parameter; `paged` tells whether it knows pages."""
+    not there. `filters` is how the model spells that parameter; `paged` is whether it has pages."""
 
     operation: str
     ids: str

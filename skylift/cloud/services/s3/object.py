@@ -326,7 +326,7 @@ def _read(
 
 
 def _expiring(bucket: Bucket, found: Object, params: OfObject) -> Expiring:
-    """Nothing is said where a version is named, even if it is the current one."""
+    """A request that names a version gets none, even if it is the current one."""
     return {} if "VersionId" in params else expiring(bucket, found)
 
 
