@@ -169,23 +169,18 @@ def down(
 ) -> None:
     """End clusters, whoever keeps them: their servers, roles, records and security groups."""
     from skylift.cli.say import say_trouble
-    from skylift.runner.errors import UsageError
-    from skylift.runner.jobs.cluster import TakeDown, clusters, members_of
+    from skylift.runner.jobs.cluster import TakeDown, find_clusters, members_of
     from skylift.runner.remote.account import open_account
 
     account = open_account(settings_there(on))
-    there = {each.name: each for each in clusters(account)}
-    for name in names:
-        if name not in there:
-            raise UsageError(f"There is no cluster {name!r}.", "Those that are there: skylift cluster ls")
     left = False
-    for name in dict.fromkeys(names):
+    for found in find_clusters(account, names):
         troubles: list[str] = []
-        group = there[name].group
-        TakeDown(account, troubles.append).whole(name, group, members_of(account, name, group))
+        members = members_of(account, found.name, found.group)
+        TakeDown(account, troubles.append).whole(found.name, found.group, members)
         for each in troubles:
             say_trouble(each)
-        say(f"{name}: {'not all of it is removed' if troubles else 'removed'}")
+        say(f"{found.name}: {'not all of it is removed' if troubles else 'removed'}")
         left = left or bool(troubles)
     raise typer.Exit(125 if left else 0)
 

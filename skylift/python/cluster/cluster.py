@@ -99,7 +99,7 @@ class Cluster:
         api = self._account.api
         ensure_bucket(api, self._account.bucket)
         network = find_network(api, self._plans.settings.access) or ensure_network(api, self._account.bucket)
-        self._group = make_job_group(api, self.name, network.vpc, time.time())
+        self._group = make_job_group(api, self.name, network.vpc, time.time(), "cluster")
         self._guardian = Guardian(self.name, self._group, self._on)
 
     def _start_scheduler(self) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from skylift.runner.errors import JobNotFound, RecordDamaged, SkyliftError
+from skylift.runner.errors import JobNotFound, RecordDamaged, SkyliftError, UsageError
+from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.job_group import job_groups, remove_job_group
@@ -36,13 +37,26 @@ class FoundCluster:
 
 
 def clusters(account: Account) -> list[FoundCluster]:
-    """All that have a security group, the newest first."""
+    """All that have a security group, the newest first. A map's servers have one, too: a map is none of them."""
     servers = live_servers(account.api)
     found = []
-    for group, (name, made) in job_groups(account.api).items():
+    for group, (name, made) in job_groups(account.api, kind="cluster").items():
         jobs = [each.job for each in servers if group in each.groups]
         found.append(FoundCluster(name, group, made, name in jobs, len({*jobs} - {name})))
     return sorted(found, key=lambda each: -each.made)
+
+
+def find_clusters(account: Account, names: Iterable[str]) -> list[FoundCluster]:
+    """Those of these names, each once. Raises UsageError where one is not there."""
+    there = {each.name: each for each in clusters(account)}
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        if name in there:
+            continue
+        if NAME_FORM.fullmatch(name) and job_groups(account.api, name, "map"):
+            raise UsageError(f"{name!r} is a map, and no cluster.", f"To end it: skylift cancel {name}")
+        raise UsageError(f"There is no cluster {name!r}.", "Those that are there: skylift cluster ls")
+    return [there[name] for name in wanted]
 
 
 def members_of(account: Account, name: str, group: str) -> list[str]:

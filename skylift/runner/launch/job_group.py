@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from typing import Any
+from typing import Any, Literal
 
 from skylift.runner.errors import NameTaken, Refused
 from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
@@ -18,6 +18,9 @@ from skylift.runner.remote.api import Api
 PORTS = (8786, 8799)
 """From the first to the last: what Dask's scheduler and workers listen on."""
 TAG_MADE = "skylift:made"
+TAG_KIND = "skylift:kind"
+Kind = Literal["cluster", "map"]
+"""What works together in a group. `skylift cluster down` ends a cluster by its group; a map is ended as a job is."""
 _EMPTYING = 60.0
 """Seconds that the removal waits for the last server to have left the group."""
 _MADE = re.compile(r"[0-9]{1,12}")
@@ -27,15 +30,19 @@ def group_name(job: str) -> str:
     return f"skylift-{job}"
 
 
-def make_job_group(api: Api, job: str, vpc: str, now: float) -> str:
+def make_job_group(api: Api, job: str, vpc: str, now: float, kind: Kind) -> str:
     """Make the group and return its id. Raises NameTaken. `remove_job_group` is the undo."""
-    tags = [*job_tags(job), {"Key": TAG_MADE, "Value": str(math.floor(now))}]
+    tags = [
+        *job_tags(job),
+        {"Key": TAG_MADE, "Value": str(math.floor(now))},
+        {"Key": TAG_KIND, "Value": kind},
+    ]
     try:
         made: str = api.call(
             "ec2",
             "create_security_group",
             GroupName=group_name(job),
-            Description=f"Servers of the skylift cluster {job}: each other only",
+            Description=f"Servers of the skylift {kind} {job}: each other only",
             VpcId=vpc,
             TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}],
         )["GroupId"]
@@ -56,12 +63,14 @@ def ingress(group: str) -> dict[str, Any]:
     }
 
 
-def job_groups(api: Api, job: str | None = None) -> dict[str, tuple[str, float]]:
-    """The groups of one job, or of all, by their ids: the job, and when it was made, in seconds since the epoch. A tag
-    proves nothing without the name that goes with it."""
-    wanted = {"Name": "tag-key", "Values": [TAG_JOB]} if job is None else {"Name": f"tag:{TAG_JOB}", "Values": [job]}
+def job_groups(api: Api, job: str | None = None, kind: Kind | None = None) -> dict[str, tuple[str, float]]:
+    """The groups of one job, or of all, by their ids: the job, and when it was made, in seconds since the epoch. With
+    `kind`, only those of that kind. A tag proves nothing without the name that goes with it."""
+    wanted = [{"Name": "tag-key", "Values": [TAG_JOB]} if job is None else {"Name": f"tag:{TAG_JOB}", "Values": [job]}]
+    if kind is not None:
+        wanted.append({"Name": f"tag:{TAG_KIND}", "Values": [kind]})
     found = {}
-    for each in api.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=[wanted]):
+    for each in api.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=wanted):
         tags = each.get("Tags", [])
         owner = job_of(tags)
         if owner and each["GroupName"] == group_name(owner):

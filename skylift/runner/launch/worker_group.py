@@ -156,7 +156,7 @@ async def make_workers(checked: Checked, provisioned: Provisioned, undo: Undo, c
         now = time.time()
         # The last that can be removed, as servers must have left it.
         security = await undo.make(
-            partial(make_job_group, api, name, network.vpc, now), lambda _: remove_job_groups(api, name)
+            partial(make_job_group, api, name, network.vpc, now, "map"), lambda _: remove_job_groups(api, name)
         )
         network = replace(network, groups=(*network.groups, security))
         worker = await undo.make(partial(_make_role, checked), lambda _: role.remove_role(api, role.worker_of(name)))

@@ -7,12 +7,13 @@ import time
 
 import pytest
 
+from skylift.runner.errors import UsageError
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import job_tags
-from skylift.runner.jobs.cluster import TakeDown, clusters, members_of
+from skylift.runner.jobs.cluster import TakeDown, clusters, find_clusters, members_of
 from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.launch.job_group import job_groups, make_job_group
+from skylift.runner.launch.job_group import Kind, job_groups, make_job_group
 from skylift.runner.launch.network import ensure_network
 from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.account import Account, open_account
@@ -27,9 +28,9 @@ def account(settings: Settings) -> Account:
     return found
 
 
-def group_of(account: Account, cluster: str, made: float) -> str:
+def group_of(account: Account, name: str, made: float, kind: Kind = "cluster") -> str:
     network = ensure_network(account.api, account.bucket)
-    return make_job_group(account.api, cluster, network.vpc, made)
+    return make_job_group(account.api, name, network.vpc, made, kind)
 
 
 def record(account: Account, job: str, created: float) -> None:
@@ -81,6 +82,21 @@ def test_all_of_a_cluster_and_nothing_else(account: Account) -> None:
     assert set(job_groups(account.api)) == {other}
     TakeDown(account, notes.append).whole("one", group, members)
     assert notes == []
+
+
+def test_a_map_is_no_cluster(account: Account) -> None:
+    """Its servers have a group, too. To end it as a cluster would remove its record and its results."""
+    cluster = group_of(account, "one", NOW)
+    several = group_of(account, "two", NOW, "map")
+    assert [each.name for each in clusters(account)] == ["one"]
+    with pytest.raises(UsageError, match="'two' is a map, and no cluster") as refused:
+        find_clusters(account, ["one", "two"])
+    assert refused.value.advice == "To end it: skylift cancel two"
+    for name in ("three", "*", "x" * 80, "", "two\n"):
+        with pytest.raises(UsageError, match="There is no cluster"):
+            find_clusters(account, [name])
+    assert [each.group for each in find_clusters(account, ["one", "one"])] == [cluster]
+    assert set(job_groups(account.api)) == {cluster, several}, "the sweep and a job's end find both"
 
 
 def test_a_group_that_is_gone_has_no_members(account: Account) -> None:
