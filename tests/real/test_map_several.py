@@ -16,8 +16,9 @@ from skylift.runner.map.spec import MapInput, MapSpec
 
 pytestmark = pytest.mark.real
 
-# Says its number, and which of the map's keys it can read with all that its server may do. The first one on the
-# coordinator's server kills the coordinator, when there are other servers.
+# Says its number, and which of the map's keys it can read with all that its server may do. The first one, on the
+# coordinator's server, also puts one for a server as the coordinator does. The first one there that finds other servers
+# kills the coordinator.
 PROGRAM = """
 import os, subprocess, sys, time, urllib.request
 import awscli
@@ -36,9 +37,14 @@ if number in (0, 23):
     token = found.Request(IMDS + "api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
     header = {"X-aws-ec2-metadata-token": found.urlopen(token).read().decode()}
     mine = found.urlopen(found.Request(IMDS + "meta-data/instance-id", headers=header)).read().decode()
-    for key in ("in/dask.json", "server/map/keys/" + mine):
+    s3, others = session.create_client("s3"), "server/map/keys/i-other"
+    keys = ["in/dask.json", "server/map/keys/" + mine]
+    if number == 0:
+        s3.put_object(Bucket=bucket, Key="jobs/several/" + others, Body=b"{}")
+        keys.append(others)
+    for key in keys:
         try:
-            session.create_client("s3").get_object(Bucket=bucket, Key="jobs/several/" + key)
+            s3.get_object(Bucket=bucket, Key="jobs/several/" + key)
             can.append(key)
         except ClientError:
             pass

@@ -77,7 +77,9 @@ def worker_policy(
 
 
 def coordinator_statements(job: str, bucket: str, account: str, region: str) -> list[dict[str, Any]]:
-    """What the coordinator's server may do besides: resize its own group, end its servers, and remove its secrets."""
+    """What the coordinator's server may do besides: resize its own group, end its servers, and remove its secrets. The
+    keys of the other servers are in its prefix while these start. It writes them and never reads one, nor may its
+    programs, which have the same role."""
     group = f"arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{workers_name(job)}"
     return [
         role.having_servers(group, f"arn:aws:ec2:{region}:{account}:instance/*", {"StringEquals": _tagged(job)}),
@@ -87,6 +89,12 @@ def coordinator_statements(job: str, bucket: str, account: str, region: str) -> 
             "Effect": "Allow",
             "Action": "s3:DeleteObject",
             "Resource": f"arn:aws:s3:::{bucket}/{Prefix(job).dask}",
+        },
+        {
+            "Sid": "ReadNoKeyOfOthers",
+            "Effect": "Deny",
+            "Action": "s3:GetObject",
+            "Resource": f"arn:aws:s3:::{bucket}/{Prefix(job).base}/server/map/keys/*",
         },
     ]
 

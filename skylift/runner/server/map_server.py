@@ -16,7 +16,8 @@ in the prefix for a moment only, because the role of a server is its programs' r
     in/dask.json                    {"scheduler", "worker"}, each {"ca", "cert", "key"}: for the coordinator's server,
                                     which removes it before it runs anything; of a spot job it stays until the end
     server/map/keys/INSTANCE        {"scheduler": ADDRESS, "ca", "cert", "key"}: written by the coordinator for a new
-                                    server of its group, and removed by that before it runs anything
+                                    server of its group, which removes it before it runs anything. The coordinator's
+                                    role may not read it
 """
 
 from __future__ import annotations

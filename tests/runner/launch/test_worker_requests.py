@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from skylift.cloud.services.api.authorize import Policies, decide
+from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.runner.job.job import Job, Program, Spot
-from skylift.runner.launch import fleet
+from skylift.runner.launch import fleet, role
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole, boundary_policy
@@ -99,6 +102,21 @@ def test_the_coordinator_has_its_own_group_and_no_other(job: Job) -> None:
     for sid in ("HaveServers", "SeeServers"):
         (mine,) = [each for each in own if each["Sid"] == sid]
         assert set(mine["Action"]) == allowed[sid], "the boundary allows what the role has"
+
+
+def test_the_coordinators_programs_read_what_is_left_on_servers_and_no_key() -> None:
+    """The key of another server is in the prefix while that one starts, and the coordinator puts it there."""
+    bucket = "skylift-123456789012-eu-west-1"
+    where = ("x", bucket, "123456789012", "eu-west-1")
+    policy = parse_policy(json.dumps(role.job_policy(*where, more=coordinator_statements(*where))))
+    held = Policies((policy,), parse_policy(json.dumps(boundary_policy("123456789012"))))
+
+    def allowed(action: str, key: str) -> bool:
+        return decide(held, action, f"arn:aws:s3:::{bucket}/jobs/x/server/map/{key}", {}).allowed
+
+    assert allowed("s3:GetObject", "runs/1/stdout")
+    assert allowed("s3:PutObject", "keys/i-1")
+    assert not allowed("s3:GetObject", "keys/i-1")
 
 
 def listed(value: Any) -> list[str]:
