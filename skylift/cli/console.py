@@ -34,7 +34,8 @@ def console(
 ) -> None:
     """Show instances, jobs and all else in a browser, until Ctrl-C.
 
-    The link that it prints lets one browser in, and is good for a minute. Run it again for another link.
+    The link that it prints lets one browser in, and is good for a minute. Run it again for another link. On AWS, each
+    region and each user or role has a console of its own.
     """
     from skylift.cloud.state.home import default_home
     from skylift.console.address import find_place, listen
@@ -50,8 +51,7 @@ def console(
 
     if profile:
         os.environ["AWS_PROFILE"] = profile
-    find_settings()
-    place = find_place(default_home().path, on or "local")
+    place = find_place(default_home().path, _place_name(find_settings()))
     listener = listen(place)
     link = f"{place.origin}/enter?token={Entry(place.key).make_token()}"
     say(link)
@@ -69,6 +69,14 @@ def console(
 def _has_screen() -> bool:
     """Without one, a browser for terminals would take this terminal."""
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME"))
+
+
+def _place_name(settings: Settings) -> str:
+    from skylift.console.address import LOCAL, aws_name
+    from skylift.runner.remote.account import who_calls
+
+    # The account of a cloud on this machine is known; whose credentials boto3 finds, AWS says.
+    return LOCAL if settings.account is not None else aws_name(who_calls(settings), settings.region)
 
 
 def _settings(on: str | None, region: str | None) -> Settings:

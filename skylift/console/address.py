@@ -7,6 +7,7 @@ servers are 127.32.0.0 to 127.223.255.255 (see loopback ranges of the cloud), so
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -40,6 +41,16 @@ class Place:
     @property
     def origin(self) -> str:
         return f"http://{self.host}"
+
+
+LOCAL = "local"
+"""The name of the place of the console for this machine's cloud."""
+
+
+def aws_name(caller: str, region: str) -> str:
+    """The name of the place of an AWS account's console. A console acts as one caller, in one region: another one has
+    another place, so that nobody who asks for it is led to this one."""
+    return f"aws-{region}-{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
 
 
 def find_place(home: Path, name: str) -> Place:
@@ -81,7 +92,7 @@ def _parse(found: dict[str, object]) -> Place:
 
 
 def listen(place: Place) -> socket.socket | None:
-    """A listening socket; None where the console of this state directory is up already. Raises UsageError."""
+    """A listening socket; None where the console of this place is up already. Raises UsageError."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

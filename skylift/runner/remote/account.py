@@ -73,6 +73,12 @@ class Account:
         self.api.call("s3", "delete_object", Bucket=self.bucket, Key=Prefix(job).env)
 
 
+def who_calls(settings: Settings) -> str:
+    """The ARN of the user or role that these settings' credentials are of. A role's sessions are all the same."""
+    arn = str(Api(settings).call("sts", "get_caller_identity")["Arn"])
+    return arn.rpartition("/")[0] if ":assumed-role/" in arn else arn
+
+
 def open_account(settings: Settings, api: Api | None = None) -> Account:
     """The account of these settings. STS is asked for its number when the settings do not have it."""
     api = api or Api(settings)
