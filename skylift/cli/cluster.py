@@ -31,6 +31,7 @@ _OPTIONS = [
 ]
 _SERVERS = re.compile(r"([0-9]{1,4})(?:\.\.([0-9]{1,4}))?")
 _LOOK_EVERY = 0.5
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 ServersWord = Annotated[
     str, typer.Argument(metavar="N|A..B", help="A number of workers, or the least and the most.", show_default=False)
@@ -104,22 +105,38 @@ def _make(limits: Servers, dashboard: bool, options: Any) -> Cluster:
 
 def _end_as_by_ctrl_c() -> None:
     """A terminal that is closed, or `kill`, ends the cluster as Ctrl-C does."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, signal.default_int_handler)
 
 
 def _run(command: list[str], environ: dict[str, str]) -> int:
+    """The command's exit code. Meanwhile `kill`, or a terminal that is closed, ends the command, as Ctrl-C does."""
     from skylift.runner.errors import UsageError
 
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _: object) -> None:
+        if process is None:
+            early.append(number)
+        else:
+            process.send_signal(number)
+
+    for each in _ENDING:
+        signal.signal(each, pass_on)
     try:
         process = subprocess.Popen(command, env={**os.environ, **environ})
+        for number in early:
+            process.send_signal(number)
+        while True:
+            # Ctrl-C is the command's, which has it from the terminal.
+            with suppress(KeyboardInterrupt):
+                code = process.wait()
+                return code if code >= 0 else 128 - code
     except OSError as error:
         raise UsageError(f"{command[0]} cannot be started: {error.strerror}.") from None
-    while True:
-        # Ctrl-C is the command's, which has it from the terminal.
-        with suppress(KeyboardInterrupt):
-            code = process.wait()
-            return code if code >= 0 else 128 - code
+    finally:
+        _end_as_by_ctrl_c()
 
 
 def scale(name: Name, servers: ServersWord) -> None:

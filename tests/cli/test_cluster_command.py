@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -76,3 +79,47 @@ def test_a_keeper_that_was_killed_keeps_nothing(home: Path) -> None:
         find_held("one")
     with hold(MADE) as held:
         assert held.wanted() is None, "that was for another cluster of the name"
+
+
+UP = """
+import sys
+import skylift.cli.cluster
+from skylift.cli.main import perform
+
+class Made:
+    name, dashboard_link = "one", ""
+    def environ(self, folder):
+        return {"DASK_SCHEDULER_ADDRESS": "tls://127.0.0.1:1"}
+    def __enter__(self):
+        return self
+    def __exit__(self, *error):
+        print("The cluster is taken down.", flush=True)
+
+skylift.cli.cluster._make = lambda *_: Made()
+sys.exit(perform(["cluster", "up", "--on", "aws", "--", sys.executable, "-c", sys.argv[1]]))
+"""
+"""`skylift cluster up` with a cluster that has no servers."""
+WAITING = "import signal, sys; {how}; print('ready', flush=True); signal.pause()"
+CLEANING = "signal.signal({number}, lambda *_: (print('cleaned up', flush=True), sys.exit(7)))"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("cleans", [True, False])
+def test_what_ends_the_keeper_ends_its_command_first(
+    number: signal.Signals, cleans: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command's end is seen, and then the cluster is taken down."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    command = WAITING.format(how=CLEANING.format(number=int(number)) if cleans else "pass")
+    keeper = subprocess.Popen([sys.executable, "-c", UP, command], stdout=subprocess.PIPE, text=True)
+    assert keeper.stdout is not None
+    try:
+        assert keeper.stdout.readline() == "ready\n"
+        keeper.send_signal(number)
+        said = keeper.stdout.read()
+        assert said == "cleaned up\n" * cleans + "The cluster is taken down.\n"
+        assert keeper.wait() == (7 if cleans else 128 + number)
+    finally:
+        keeper.kill()
+        keeper.wait()
+        keeper.stdout.close()
