@@ -94,6 +94,7 @@ class Scaling:
         self._first = not known.exists()
         self._known = set(known.read_text().split()) if not self._first else set()
         self._registered: set[str] = set()
+        self._ended: set[str] = set()
         self._failures, self._complained = 0, -math.inf
         self._over, self._keeps = threading.Event(), keeps
         self._work: Work | None = None
@@ -136,9 +137,9 @@ class Scaling:
             self._forget_predecessors(group)
             return
         here = self._takers.others()
-        self._registered |= set(here)
-        if here:
+        if not self._registered.issuperset(here):
             self._failures = 0
+        self._registered |= set(here)
         alive = {each.instance for each in group.members if each.alive}
         for each in group.members:
             if not each.alive:
@@ -162,7 +163,9 @@ class Scaling:
     def _lose(self, instance: str) -> None:
         self._takers.drop(instance)
         self._group.terminate(instance)
-        if instance not in self._registered:
+        # It stays in the group for several looks.
+        if instance not in self._registered | self._ended:
+            self._ended.add(instance)
             self._failures += 1
             if self._failures == FAILURES:
                 self._say(

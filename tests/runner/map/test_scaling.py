@@ -189,6 +189,40 @@ def test_servers_that_end_before_they_take_anything_are_not_replaced_for_ever(ca
     assert len(case.group.there) == 0
 
 
+def test_nor_while_another_server_works(case: Case) -> None:
+    scaling = begun(case)
+    for _ in range(2):
+        scaling.step(Work(left=4))
+    case.takers.busy = {"i-1": True}
+    for number in range(2, 20):
+        case.group.dead.add(f"i-{number}")
+        scaling.step(Work(left=6))
+    (said,) = case.said
+    assert f"the last one was i-{FAILURES + 1}" in said
+    assert list(case.group.there) == ["i-1"]
+
+
+def test_a_server_that_comes_shows_that_servers_can(case: Case) -> None:
+    scaling = begun(case)
+    for number in range(1, 20):
+        case.group.dead.add(f"i-{number}")
+        # Every third one comes, and ends later on.
+        case.takers.busy = {f"i-{number}": False} if number % 3 == 0 else {}
+        scaling.step(Work(left=4))
+    assert case.said == []
+
+
+def test_a_server_that_has_ended_is_one_however_long_it_is_listed(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaling = begun(case)
+    for _ in range(2):
+        scaling.step(Work(left=4))
+    monkeypatch.setattr(case.group, "terminate", lambda instance: None)
+    case.group.dead = {"i-1"}
+    for _ in range(2 * FAILURES):
+        scaling.step(Work(left=4))
+    assert case.said == []
+
+
 def test_too_few_servers_are_told_of_once_and_the_map_goes_on(case: Case) -> None:
     case.group.full, case.group.reason = True, "There is no room."
     scaling = begun(case)
