@@ -34,7 +34,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from skylift.runner.server.aws import Aws, Metadata, Unreachable, patiently
 from skylift.runner.server.console import say
@@ -54,6 +54,10 @@ _MOST_STARTS = 8
 """The most starts of a coordinator on one server."""
 _MOST = 64 << 20
 """The most bytes of a request."""
+_MOST_FAILURES = 5
+"""Times in a row that a worker of Dask's may fail soon after its start."""
+_SOON = 10.0
+"""Seconds."""
 _KEYS = "server/map/keys/"
 _WELCOME = 120.0
 """Seconds in which the coordinator must have given a new server its key."""
@@ -186,12 +190,7 @@ class MapServer:
     # The coordinator, or a worker of Dask's.
 
     def _work(self, path: str) -> int:
-        """A worker that has lost its scheduler ends. The next one looks for a successor, and leaves if none comes."""
-        code = 0
-        while code != LEFT and not self._down.is_set():
-            code = self._run_dask(path, "worker")
-            self._down.wait(_LOOKING)
-        return code
+        return keep_working(lambda: self._run_dask(path, "worker"), self._down)
 
     def _see_through(self, path: str) -> int:
         """A coordinator that is killed has a successor, which reads in the log which inputs have an outcome."""
@@ -273,6 +272,22 @@ class MapServer:
             connection.sendall(json.dumps(answer).encode() + b"\n")
             if "withheld" in answer:
                 break
+
+
+def keep_working(run: Callable[[], int], down: threading.Event) -> int:
+    """Run workers of Dask's, one after the other; `run` returns the exit code. One that has lost its scheduler ends
+    with 0, and the next one looks for a successor, and leaves if none comes. When several in a row have failed at their
+    start, the next one would, too, and the server is of no use."""
+    code = failures = 0
+    while code != LEFT and failures < _MOST_FAILURES and not down.is_set():
+        began = time.monotonic()
+        code = run()
+        fails = code not in (0, LEFT) and time.monotonic() - began < _SOON
+        failures = failures + 1 if fails else 0
+        down.wait(_LOOKING)
+    if failures == _MOST_FAILURES:
+        say("%d workers of Dask's in a row have failed at their start, the last one with %d" % (failures, code))
+    return code
 
 
 def main() -> None:
