@@ -6,12 +6,13 @@ that is being started has a group before it has a record.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import time
 from typing import Any, Literal
 
-from skylift.runner.errors import NameTaken, Refused
+from skylift.runner.errors import NameTaken, Refused, SkyliftError
 from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
 from skylift.runner.remote.api import Api
 
@@ -31,7 +32,8 @@ def group_name(job: str) -> str:
 
 
 def make_job_group(api: Api, job: str, vpc: str, now: float, kind: Kind) -> str:
-    """Make the group and return its id. Raises NameTaken. `remove_job_group` is the undo."""
+    """Make the group and return its id. Raises NameTaken; no group is left by an error. `remove_job_group` is the
+    undo."""
     tags = [
         *job_tags(job),
         {"Key": TAG_MADE, "Value": str(math.floor(now))},
@@ -50,7 +52,13 @@ def make_job_group(api: Api, job: str, vpc: str, now: float, kind: Kind) -> str:
         if error.code == "InvalidGroup.Duplicate":
             raise NameTaken(job) from None
         raise
-    api.settled("ec2", "authorize_security_group_ingress", GroupId=made, IpPermissions=[ingress(made)])
+    try:
+        api.settled("ec2", "authorize_security_group_ingress", GroupId=made, IpPermissions=[ingress(made)])
+    except BaseException:
+        # The caller does not know of it. What the group cannot be removed for is not what has gone wrong.
+        with contextlib.suppress(SkyliftError):
+            remove_job_group(api, made)
+        raise
     return made
 
 

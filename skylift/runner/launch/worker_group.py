@@ -167,7 +167,9 @@ async def make_workers(checked: Checked, provisioned: Provisioned, undo: Undo, c
             partial(make_job_group, api, name, network.vpc, now, "map"), lambda _: remove_job_groups(api, name)
         )
         network = replace(network, groups=(*network.groups, security))
-        worker = await undo.make(partial(_make_role, checked), lambda _: role.remove_role(api, role.worker_of(name)))
+        make_role = partial(_make_role, checked)
+        await undo.make(make_role, lambda _: role.remove_role(api, role.worker_of(name)))
+        worker = await in_thread(_equip_role, checked)
         await in_thread(_send_keys, checked, now)
         # Servers may be started later, when an image with the environment is gone.
         request = fleet.template_request(job, network, provisioned.key, worker, checked.base, _boot_script(checked))
@@ -178,19 +180,24 @@ async def make_workers(checked: Checked, provisioned: Provisioned, undo: Undo, c
         most = job.map.servers - 1
         make = partial(_make_group, api, group_request(job, network, template, most))
         await undo.make(make, lambda _: delete_groups(api, name))
+        await in_thread(_suspend, api, name)
         step.detail = f"{workers_name(name)}, up to {most} more server{'s' * (most != 1)}"
     return replace(provisioned, network=network)
 
 
-def _make_role(checked: Checked) -> role.JobRole:
+def _make_role(checked: Checked) -> None:
+    account, job = checked.account, checked.job.name
+    buckets = checked.shipment.upload.buckets(account.bucket)
+    role.create_role(account.api, role.worker_of(job), account.number, buckets, owner=job)
+
+
+def _equip_role(checked: Checked) -> role.JobRole:
     account, job, shipment = checked.account, checked.job, checked.shipment
-    api, bucket = account.api, account.bucket
+    bucket = account.bucket
     tools = checked.tools.followed().statements(bucket) if checked.tools is not None else []
     more = [*environment_statements(_followed(shipment.prebuilt), bucket), *tools]
     policy = worker_policy(job.name, bucket, shipment.upload.arns(bucket), more)
-    name = role.worker_of(job.name)
-    role.create_role(api, name, account.number, shipment.upload.buckets(bucket), owner=job.name)
-    return role.equip_with(api, name, policy, owner=job.name)
+    return role.equip_with(account.api, role.worker_of(job.name), policy, owner=job.name)
 
 
 def _followed(prebuilt: PrebuiltEnvironment | None) -> PrebuiltEnvironment | None:
@@ -220,7 +227,7 @@ def _make_group(api: Api, request: dict[str, Any]) -> None:
     while True:
         try:
             api.call("autoscaling", "create_auto_scaling_group", **request)
-            break
+            return
         except Refused as error:
             passes = error.code == "AlreadyExists" or _is_unknown_profile(error)
             if not passes or time.monotonic() + pause > until:
@@ -229,7 +236,11 @@ def _make_group(api: Api, request: dict[str, Any]) -> None:
                 _delete(api, name)
         time.sleep(pause)
         pause = min(pause * 1.6, 5)
-    api.settled("autoscaling", "suspend_processes", AutoScalingGroupName=name, ScalingProcesses=_SUSPENDED)
+
+
+def _suspend(api: Api, job: str) -> None:
+    named = {"AutoScalingGroupName": workers_name(job)}
+    api.settled("autoscaling", "suspend_processes", **named, ScalingProcesses=_SUSPENDED)
 
 
 def _is_unknown_profile(error: Refused) -> bool:

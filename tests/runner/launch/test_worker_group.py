@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from whole_run import Seen
 
+from skylift.runner.errors import NotPermitted
 from skylift.runner.job.job import MapPart, Program
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch import role
@@ -21,13 +23,45 @@ from skylift.runner.launch.stages import Checked, Provisioned
 from skylift.runner.launch.undo import Undo
 from skylift.runner.launch.worker_group import make_workers
 from skylift.runner.plan.plan_job import Order, plan_job
-from skylift.runner.remote.account import open_account
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.remote.api import Api
 from skylift.runner.ship.upload import Shipment, Upload
 from skylift.runner.steps import Clock
 
 
-def test_they_start_from_an_image_that_stays(settings: Settings, folder: Path, seen: Seen) -> None:
-    """They may be started when the image with the environment, which the first server has, is gone."""
+@dataclass
+class Case:
+    account: Account
+    checked: Checked
+    provisioned: Provisioned
+    seen: Seen
+
+    def make(self) -> None:
+        asyncio.run(self._make())
+
+    async def _make(self) -> None:
+        async with Undo(self.account, self.checked.job.name, self.seen, lambda: False) as undo:
+            await make_workers(self.checked, self.provisioned, undo, Clock(self.seen))
+            undo.keep()
+
+    def left(self) -> list[str]:
+        """What is named after the map, besides what its coordinator's server has."""
+        api, job = self.account.api, self.checked.job.name
+        names = [each["GroupName"] for each in api.call("ec2", "describe_security_groups")["SecurityGroups"]]
+        names += [each["RoleName"] for each in api.call("iam", "list_roles")["Roles"]]
+        names += [each["InstanceProfileName"] for each in api.call("iam", "list_instance_profiles")["InstanceProfiles"]]
+        names += [
+            each["LaunchTemplateName"] for each in api.call("ec2", "describe_launch_templates")["LaunchTemplates"]
+        ]
+        groups = api.call("autoscaling", "describe_auto_scaling_groups")["AutoScalingGroups"]
+        names += [each["AutoScalingGroupName"] for each in groups]
+        names.remove(role.role_name(job))
+        names.remove(role.role_name(job))
+        return [each for each in names if each.startswith(f"skylift-{job}")]
+
+
+@pytest.fixture
+def case(settings: Settings, folder: Path, seen: Seen) -> Case:
     account = open_account(settings)
     api, bucket, number = account.api, account.bucket, account.number
     ensure_bucket(api, bucket)
@@ -41,14 +75,13 @@ def test_they_start_from_an_image_that_stays(settings: Settings, folder: Path, s
     found = role.equip_role(api, job.name, bucket, number)
     key = ensure_key(api, settings.key_dir, number)
     provisioned = Provisioned(ensure_network(api, bucket), key, found, "#!/bin/sh")
+    return Case(account, checked, provisioned, seen)
 
-    async def make() -> None:
-        async with Undo(account, job.name, seen, lambda: False) as undo:
-            await make_workers(checked, provisioned, undo, Clock(seen))
-            undo.keep()
 
-    asyncio.run(make())
-    (template,) = api.call("ec2", "describe_launch_templates")["LaunchTemplates"]
+def test_they_start_from_an_image_that_stays(settings: Settings, case: Case) -> None:
+    """They may be started when the image with the environment, which the first server has, is gone."""
+    case.make()
+    (template,) = case.account.api.call("ec2", "describe_launch_templates")["LaunchTemplates"]
     assert settings.credentials is not None
     ec2 = boto3.client(
         "ec2", endpoint_url=settings.endpoint_url, region_name="us-east-1", aws_access_key_id="test",
@@ -56,4 +89,29 @@ def test_they_start_from_an_image_that_stays(settings: Settings, folder: Path, s
     )  # fmt: skip
     asked = {"LaunchTemplateId": template["LaunchTemplateId"], "Versions": ["$Latest"]}
     (version,) = ec2.describe_launch_template_versions(**asked)["LaunchTemplateVersions"]
-    assert version["LaunchTemplateData"]["ImageId"] == base
+    assert version["LaunchTemplateData"]["ImageId"] == case.checked.base
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "authorize_security_group_ingress",
+        "put_role_policy",
+        "create_launch_template",
+        "create_auto_scaling_group",
+        "suspend_processes",
+    ],
+)
+def test_what_was_made_before_a_refusal_is_undone(case: Case, monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    asked = Api.call
+
+    def answer(api: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == refused:
+            raise NotPermitted("AccessDenied", "no", operation)
+        return asked(api, service, operation, **params)
+
+    monkeypatch.setattr(Api, "call", answer)
+    with pytest.raises(NotPermitted):
+        case.make()
+    assert case.left() == []
+    assert case.seen.notes == []
