@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
 import time
-from contextlib import nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
@@ -21,9 +23,10 @@ from skylift.cli.say import say, say_json
 from skylift.runner.job.run_options import RunOptions
 
 if TYPE_CHECKING:
-    from skylift.python.cluster.cluster import Cluster
     from skylift.python.cluster.held import Held
+    from skylift.python.cluster.kept import KeptCluster
     from skylift.python.cluster.size import Servers
+    from skylift.runner.job.outcome import Outcome
 
 _OPTIONS = [
     *("name", "type", "cpu", "memory", "gpu", "arch", "image", "on", "max_time", "spot", "max_price", "or_on_demand"),
@@ -64,16 +67,19 @@ def up(
     """Start a Dask cluster of servers with the project of this folder, and keep it until Ctrl-C.
 
     With a COMMAND the cluster is there for as long as the command runs: skylift cluster up -s 0..8 -- python train.py
-    In it, `distributed.Client()` finds the cluster. The exit code is the command's.
+    In it, `distributed.Client()` finds the cluster. The exit code is the command's. Without a COMMAND it is 0 after
+    Ctrl-C or `skylift cluster down`, 124 after --max-time, and 125 when the scheduler is lost.
     """
     from skylift.python.cluster.held import hold
 
     limits = _read_servers(servers)
+    if program:
+        _require_command(program[0])
+    name = _name_of(options.get("name"))
     settings_for(options.get("on"))
     _end_as_by_ctrl_c()
-    started = time.monotonic()
-    say("Starting a cluster: its scheduler boots and has the project's environment made ...", to_stderr=True)
-    with _make(limits, dashboard, options) as cluster, hold(cluster) as held:
+    started, code = time.monotonic(), 0
+    with hold(name) as held, _make(name, limits, dashboard, options) as cluster, held.shown(cluster):
         say(f"The cluster {cluster.name} is up after {time.monotonic() - started:.0f} s.", to_stderr=True)
         if cluster.dashboard_link:
             say(f"Dask's pages: {cluster.dashboard_link}", to_stderr=True)
@@ -82,10 +88,46 @@ def up(
         say(f'Elsewhere: eval "$(skylift cluster env {cluster.name})"; Ctrl-C ends the cluster.', to_stderr=True)
         with suppress(KeyboardInterrupt):
             _stay(cluster, held)
+            code = _tell_end(name, cluster.outcome)
     say(f"The cluster {cluster.name} has ended.", to_stderr=True)
+    raise typer.Exit(code)
 
 
-def _stay(cluster: Cluster, held: Held) -> None:
+def _require_command(word: str) -> None:
+    """Before there is a server that costs money."""
+    from skylift.runner.errors import UsageError
+
+    if shutil.which(word) is None:
+        raise UsageError(f"There is no command {word!r} that could be run.", "Say it as your shell would find it.")
+
+
+def _name_of(asked: str | None) -> str:
+    from skylift.python.cluster.cluster import draw_name
+    from skylift.python.cluster.server import check_name
+
+    name = asked or draw_name()
+    check_name(name)
+    return name
+
+
+def _tell_end(name: str, outcome: Callable[[], Outcome]) -> int:
+    """The exit code when the scheduler has ended. It was to live as long as its keeper, unless somebody ended it."""
+    from skylift.cli.say import say_trouble
+    from skylift.runner.errors import SKYLIFT_FAILED, JobNotFound
+    from skylift.runner.job.states import State
+
+    try:
+        found = outcome()
+    except JobNotFound:
+        # `skylift cluster down` has removed its record already.
+        return 0
+    if found.state == State.CANCELLED:
+        return 0
+    say_trouble(f"The scheduler of {name} has ended ({found.state}): {found.reason}")
+    return found.exit_code or SKYLIFT_FAILED
+
+
+def _stay(cluster: KeptCluster, held: Held) -> None:
     while not cluster.ended:
         threading.Event().wait(_LOOK_EVERY)
         wanted = held.wanted()
@@ -93,14 +135,12 @@ def _stay(cluster: Cluster, held: Held) -> None:
             cluster.scale(wanted)
 
 
-def _make(limits: Servers, dashboard: bool, options: Any) -> Cluster:
-    from skylift.python.cluster.cluster import Cluster
+def _make(name: str, limits: Servers, dashboard: bool, options: Any) -> KeptCluster:
+    from skylift.python.cluster.kept import KeptCluster
 
-    class Ours(Cluster):
-        _wording = staticmethod(nullcontext[None])
-
-    given: Any = {name: value for name, value in options.items() if value not in (None, False, [])}
-    return Ours(limits, dashboard=dashboard, **given)
+    say("Starting a cluster: its scheduler boots and has the project's environment made ...", to_stderr=True)
+    given: Any = {option: value for option, value in options.items() if value not in (None, False, [])}
+    return KeptCluster(limits, dashboard=dashboard, **{**given, "name": name})
 
 
 def _end_as_by_ctrl_c() -> None:
@@ -111,7 +151,7 @@ def _end_as_by_ctrl_c() -> None:
 
 def _run(command: list[str], environ: dict[str, str]) -> int:
     """The command's exit code. Meanwhile `kill`, or a terminal that is closed, ends the command, as Ctrl-C does."""
-    from skylift.runner.errors import UsageError
+    from skylift.runner.errors import RunError
 
     process: subprocess.Popen[bytes] | None = None
     early: list[int] = []
@@ -134,7 +174,7 @@ def _run(command: list[str], environ: dict[str, str]) -> int:
                 code = process.wait()
                 return code if code >= 0 else 128 - code
     except OSError as error:
-        raise UsageError(f"{command[0]} cannot be started: {error.strerror}.") from None
+        raise RunError(f"{command[0]} cannot be started: {error.strerror}.") from None
     finally:
         _end_as_by_ctrl_c()
 

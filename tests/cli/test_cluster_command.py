@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 
+import skylift.cli.cluster
+from skylift.cli.cluster import _tell_end
 from skylift.cli.main import perform
 from skylift.python.cluster.client_files import write_client_files
 from skylift.python.cluster.held import Held, find_held, hold
 from skylift.runner.dask.authority import issue
-from skylift.runner.errors import UsageError
+from skylift.runner.errors import JobNotFound, RunError, UsageError
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.states import State
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +55,82 @@ def test_a_cluster_that_nobody_keeps(name: str, words: tuple[str, ...], capfd: p
     assert "is kept on this machine." in capfd.readouterr().err
 
 
+def refused(capfd: pytest.CaptureFixture[str], *words: str) -> str:
+    """What `up` says, which has started nothing."""
+    assert perform(["cluster", "up", "--on", "nowhere", *words]) == 2
+    error = capfd.readouterr().err
+    assert "Starting" not in error
+    return error
+
+
+def test_what_is_refused_before_a_cluster_is_started(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Not even the place is asked for: there is none of that name."""
+    for command in ("no-such-command", "./nothing", str(home), ""):
+        assert "There is no command" in refused(capfd, "--", command)
+    for name in ("../one", "Upper", "a" * 34, "/tmp", "."):
+        assert "cannot be used" in refused(capfd, "--name", name)
+    assert not home.exists()
+
+
+def test_a_cluster_that_is_kept_here_already_is_not_started_again(
+    home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(skylift.cli.cluster, "_make", lambda *_: pytest.fail("it was started"))
+    monkeypatch.setattr(skylift.cli.cluster, "_end_as_by_ctrl_c", lambda: None)
+    with hold("one"):
+        assert perform(["cluster", "up", "--on", "aws", "--name", "one"]) == 2
+    assert "is kept on this machine already" in capfd.readouterr().err
+
+
+def test_a_command_that_cannot_be_started_after_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster is there already, so this is no 2."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    broken = tmp_path / "broken"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    text = UP.replace('sys.executable, "-c", sys.argv[1]', "sys.argv[1]")
+    done = subprocess.run([sys.executable, "-c", text, broken], capture_output=True, text=True, check=False)
+    assert done.stdout == "The cluster is taken down.\n"
+    assert done.returncode == 125, done.stderr
+    assert "broken cannot be started: No such file or directory." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "ours"),
+    [
+        (State.CANCELLED, 130, 0),
+        (State.TIMED_OUT, 124, 124),
+        (State.BROKEN, 125, 125),
+        (State.LOST, 125, 125),
+        (State.FAILED, 1, 1),
+        # It has heard no client for a minute.
+        (State.SUCCEEDED, 0, 125),
+    ],
+)
+def test_a_scheduler_that_ends_decides_how_its_keeper_does(
+    state: State, code: int, ours: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    outcome = Outcome("one", state, code, "Its server was terminated.")
+    assert _tell_end("one", lambda: outcome) == ours
+    told = f"The scheduler of one has ended ({state}): Its server was terminated."
+    assert (told in capfd.readouterr().err) == (state != State.CANCELLED)
+
+
+def test_a_cluster_that_was_taken_down_is_no_failure() -> None:
+    def gone() -> Outcome:
+        raise JobNotFound("There is no job called 'one'.")
+
+    def broken() -> Outcome:
+        raise RunError("The API does not answer.")
+
+    assert _tell_end("one", gone) == 0
+    with pytest.raises(RunError):
+        _tell_end("one", broken)
+
+
 def test_a_kept_cluster_is_found(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with hold(MADE) as held:
+    with hold("one") as held, held.shown(MADE):
         assert perform(["cluster", "env", "one"]) == 0
         lines = capfd.readouterr().out.splitlines()
         assert lines[0] == "export DASK_SCHEDULER_ADDRESS=tls://127.0.0.1:1"
@@ -63,7 +141,7 @@ def test_a_kept_cluster_is_found(home: Path, capfd: pytest.CaptureFixture[str]) 
         assert perform(["cluster", "scale", "one", "0..8"]) == 0
         assert held.wanted() == (0, 8)
         assert held.wanted() is None, "it is asked for once"
-        with pytest.raises(UsageError, match="is kept on this machine"), hold(MADE):
+        with pytest.raises(UsageError, match="is kept on this machine already"), hold("one"):
             pass
         assert find_held("one").environ == held.environ, "who was refused took nothing with him"
     with pytest.raises(UsageError):
@@ -73,11 +151,17 @@ def test_a_kept_cluster_is_found(home: Path, capfd: pytest.CaptureFixture[str]) 
 
 def test_a_keeper_that_was_killed_keeps_nothing(home: Path) -> None:
     """Its files are there, and nobody has the lock."""
-    Held("one").keep(MADE).close()
+    lock = Held("one").lock()
+    with Held("one").shown(MADE):
+        left = (home / "clusters/one/environ.json").read_text()
+    (home / "clusters/one/environ.json").write_text(left)
+    lock.close()
     Held("one").want(3)
     with pytest.raises(UsageError, match="is kept on this machine"):
         find_held("one")
-    with hold(MADE) as held:
+    with hold("one") as held:
+        with pytest.raises(UsageError, match="is kept on this machine"):
+            find_held("one")
         assert held.wanted() is None, "that was for another cluster of the name"
 
 

@@ -67,7 +67,7 @@ class Cluster:
         self._group, self._members = "", list[str]()
         self._connection: Connection | None = None
         self._guardian: Guardian | None = None
-        self.name = options.pop("name", None) or f"dask-{secrets.token_hex(2)}"
+        self.name = options.pop("name", None) or draw_name()
         with self._wording():
             self._size = Size(read_limits(servers))
             _check_dask()
@@ -239,6 +239,10 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"<skylift.Cluster {self.name}: {len(self._workers)} of {self._size.limits} servers>"
+
+
+def draw_name() -> str:
+    return f"dask-{secrets.token_hex(2)}"
 
 
 def _check_dask() -> None:

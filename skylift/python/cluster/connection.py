@@ -22,7 +22,7 @@ from skylift.python.background import Background, Once
 from skylift.python.cluster.server import DASHBOARD_PORT, SCHEDULER_PORT
 from skylift.python.watching import Watcher, log
 from skylift.runner.dask.authority import Identity
-from skylift.runner.errors import LaunchFailed, UsageError
+from skylift.runner.errors import LaunchFailed
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.remote.account import Account
 from skylift.runner.text.visible import visible_lines
@@ -167,14 +167,14 @@ class _Quiet(Watcher):
 
 
 def _refuse_differences(versions: Any) -> None:
-    """Raises UsageError where Dask there is another version than here: computing would fail in ways that nobody
+    """Raises LaunchFailed where Dask there is another version than here: computing would fail in ways that nobody
     understands."""
     here, there = versions["client"], versions["scheduler"]
     found = {each: (here["packages"][each], there["packages"][each]) for each in _PACKAGES}
     found["python"] = (_minor(here), _minor(there))
     for package, (ours, theirs) in found.items():
         if ours != theirs:
-            raise UsageError(
+            raise LaunchFailed(
                 f"Here is {package} {ours}, and the servers have {theirs}, from the project in this folder.",
                 "Run this in the project's own environment: `uv run ...`, or `uv sync` first.",
             )

@@ -49,7 +49,7 @@ class Held:
         found = _WANTED.fullmatch(text)
         return (int(found[1]), int(found[2])) if found else None
 
-    def keep(self, cluster: Cluster) -> IO[str]:
+    def lock(self) -> IO[str]:
         """The lock, which is to be closed at the end. Raises UsageError when another process has it."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = self._lock.open("w")
@@ -57,10 +57,24 @@ class Held:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise UsageError(f"A cluster {cluster.name!r} of another place is kept on this machine.") from None
-        self._wanted.unlink(missing_ok=True)
-        _write(self._environ, json.dumps(cluster.environ(self._folder)))
+            name = self._folder.name
+            raise UsageError(
+                f"A cluster {name!r} is kept on this machine already.",
+                f"Choose another name, or end that one: skylift cluster down {name}",
+            ) from None
+        # What is left of a keeper that was killed.
+        for each in (self._wanted, self._environ):
+            each.unlink(missing_ok=True)
         return lock
+
+    @contextmanager
+    def shown(self, cluster: Cluster) -> Iterator[None]:
+        """Let others find the cluster meanwhile."""
+        _write(self._environ, json.dumps(cluster.environ(self._folder)))
+        try:
+            yield
+        finally:
+            self._environ.unlink(missing_ok=True)
 
     @property
     def kept(self) -> bool:
@@ -80,10 +94,10 @@ class Held:
 
 
 @contextmanager
-def hold(cluster: Cluster) -> Iterator[Held]:
-    """Let others find the cluster meanwhile."""
-    held = Held(cluster.name)
-    with held.keep(cluster):
+def hold(name: str) -> Iterator[Held]:
+    """Be the only keeper of a cluster of this name on this machine. Raises UsageError when there is another."""
+    held = Held(name)
+    with held.lock():
         try:
             yield held
         finally:

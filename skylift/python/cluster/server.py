@@ -45,13 +45,19 @@ class ServerPlans:
     settings: Settings
 
 
+def check_name(name: str) -> None:
+    """Raises UsageError for one that leaves no room for the workers' names."""
+    if NAME_FORM.fullmatch(worker_name(name, MOST * 100)) is None:
+        advice = "Lower-case letters, digits and `-`, at most 33 of them."
+        raise UsageError(f"The name {name!r} cannot be used.", advice)
+
+
 def plan_servers(name: str, options: RunOptions) -> ServerPlans:
     """Raises UsageError for what cannot be."""
     unknown = sorted(set(options) - set(FOR_WORKERS))
     if unknown:
         raise UsageError(f"{unknown[0]}= is not for a cluster.", f"There are: {', '.join(sorted(FOR_WORKERS))}.")
-    if NAME_FORM.fullmatch(worker_name(name, MOST * 100)) is None:
-        raise UsageError(f"name={name!r} cannot be used.", "Lower-case letters, digits and `-`, at most 33 of them.")
+    check_name(name)
     given: Mapping[str, Any] = options
     scheduler, settings = _plan(name, {each: given[each] for each in _FOR_ALL if each in given})
     worker, _ = _plan(worker_name(name, 1), {each: given[each] for each in FOR_WORKERS if each in given})
