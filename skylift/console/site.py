@@ -26,6 +26,7 @@ from skylift.console.port import Port
 from skylift.console.shell import Shells
 from skylift.console.transfer import add_transfers
 from skylift.console.widgets.frame import Entry, Frame, follow_path
+from skylift.console.widgets.routes import Routes
 
 STATIC = Path(__file__).parent / "static"
 ENTRIES = (
@@ -52,7 +53,7 @@ def build_site(site: FastAPI, port: Port) -> None:
         frame = Frame(ENTRIES, f"{port.place} · {port.settings.region}", view.find)
         follow_path(frame.mark)
         with frame.main:
-            ui.sub_pages(
+            Routes(
                 {
                     "/": lambda: InstancesPage(view),
                     "/instances": lambda: InstancesPage(view),

@@ -153,6 +153,23 @@ def test_a_key_is_made_and_an_instance_launched_with_it(tab: Tab, cloud: RealClo
     expect(page.locator(".state").first).to_have_text("terminated")
 
 
+def test_each_row_is_dark_in_the_dark(tab: Tab, console: Console) -> None:
+    page = tab.page
+    page.goto(f"http://{console.host}/instances")
+    page.emulate_media(color_scheme="dark")
+    odd = page.locator(".ag-center-cols-container .ag-row-odd").first
+    expect(odd).not_to_have_css("background-color", "rgb(255, 255, 255)")
+    page.emulate_media(color_scheme="light")
+
+
+def test_an_address_that_leads_nowhere_leads_on(tab: Tab, console: Console) -> None:
+    tab.page.goto(f"http://{console.host}/nowhere")
+    expect(tab.page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    (missing,) = tab.wrong
+    assert "404" in missing
+    tab.wrong.clear()
+
+
 def test_a_vpc_is_a_map(tab: Tab, cloud: RealCloud) -> None:
     page = tab.page
     page.get_by_role("link", name="VPCs").click()
