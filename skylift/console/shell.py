@@ -94,11 +94,21 @@ class Shell:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def start(self, port: Port) -> None:
-        """In a thread. Raises SkyliftError."""
-        self._folder = tempfile.TemporaryDirectory(prefix="skylift-shell-")
-        folder = Path(self._folder.name)
-        made = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "skylift console", "-f", str(folder / "key")]
-        subprocess.run(made, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+        """In a thread. Raises SkyliftError; nothing is left of the shell then."""
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="skylift-shell-")
+            try:
+                self._start(port, Path(self._folder.name))
+            except BaseException:
+                self._folder.cleanup()
+                raise
+        except OSError as error:
+            where = f" at {error.filename}" if error.filename else ""
+            advice = "It needs a temporary directory with room in it (TMPDIR), and a pseudo terminal."
+            raise RunError(f"The shell cannot be started on this machine{where}: {error.strerror}.", advice) from None
+
+    def _start(self, port: Port, folder: Path) -> None:
+        _make_key(folder / "key")
         known = "".join(f"{self.target.address} {key}\n" for key in self.target.host_keys)
         (folder / "known_hosts").write_text(known)
         public = (folder / "key.pub").read_text().strip()
@@ -113,6 +123,9 @@ class Shell:
                 start_new_session=True,
                 env={**os.environ, "TERM": "xterm-256color"},
             )
+        except OSError as error:
+            os.close(self._terminal)
+            raise _not_started("ssh", error) from None
         finally:
             os.close(other)
         os.set_blocking(self._terminal, False)
@@ -155,6 +168,24 @@ class Shell:
         self._folder.cleanup()
         self.text.append("\r\n\x1b[2m[The shell has ended.]\x1b[0m\r\n")
         self._ended()
+
+
+def _make_key(file: Path) -> None:
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "skylift console", "-f", str(file)]
+    try:
+        done = subprocess.run(words, check=False, stdin=subprocess.DEVNULL, capture_output=True)
+    except OSError as error:
+        raise _not_started("ssh-keygen", error) from None
+    if done.returncode != 0:
+        told = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise RunError(
+            f"ssh-keygen has made no key for the shell: {told}", "It writes the key to a temporary directory."
+        )
+
+
+def _not_started(program: str, error: OSError) -> RunError:
+    advice = "Install OpenSSH's client on this machine: openssh-client." if isinstance(error, FileNotFoundError) else ""
+    return RunError(f"{program} cannot be started on this machine: {error.strerror}.", advice)
 
 
 class Shells:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +12,7 @@ import pytest
 
 from skylift.console.port import InstanceDetail, Port
 from skylift.console.rows import InstanceRow
-from skylift.console.shell import Target, find_target, host_keys, ssh_command
+from skylift.console.shell import Shells, Target, find_target, host_keys, ssh_command
 from skylift.runner.errors import RunError, UsageError
 
 KEYS = """
@@ -36,6 +39,9 @@ class Described:
 
     def console_output(self, instance: str) -> str:
         return self._console
+
+    def perform(self, call: Any) -> None:
+        """It has the key."""
 
 
 def find(found: InstanceRow, console: str = KEYS, user: str = "ec2-user") -> Target:
@@ -71,3 +77,53 @@ def test_only_what_the_last_boot_has_written_counts_and_only_keys_do() -> None:
     assert host_keys(earlier + KEYS, "i-1")[1] == "ssh-ed25519 AAAAC3Nz"
     hostile = "-----BEGIN SSH HOST KEY KEYS-----\n@cert-authority * ssh-ed25519 AAAA\x1b[2J\n-----END SSH HOST KEY KEYS"
     assert host_keys(hostile, "i-1") == ("ssh-ed25519 AAAA",)
+
+
+KEYGEN = """#!/bin/sh
+for last; do :; done
+echo private > "$last"; echo public > "$last.pub"
+"""
+
+
+@pytest.mark.parametrize(
+    ("programs", "message"),
+    [
+        ({}, "ssh-keygen cannot be started on this machine: No such file or directory."),
+        ({"ssh-keygen": "#!/bin/sh\necho No space left. >&2; exit 1\n"}, "no key for the shell: No space left."),
+        ({"ssh-keygen": "#!/bin/sh\nexit 3\n"}, "no key for the shell: exit code 3"),
+        ({"ssh-keygen": KEYGEN}, "ssh cannot be started on this machine: No such file or directory."),
+    ],
+)
+def test_a_machine_without_openssh_is_told_of(
+    programs: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an error that the page shows. Neither key nor terminal is left."""
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    folders = tmp_path / "folders"
+    folders.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folders))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    shells = Shells(cast(Port, Described(row())))
+    before = terminals()
+    with pytest.raises(RunError, match=message):
+        asyncio.run(shells.open("i-1", "ec2-user"))
+    assert terminals() == before
+    assert list(folders.iterdir()) == []
+    assert shells.of("i-1") == []
+
+
+def terminals() -> int:
+    """How many pseudo terminals this process has."""
+    found = 0
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the list itself
+            found += each.readlink().name == "ptmx"
+    return found
+
+
+def test_a_machine_whose_temporary_directory_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(RunError, match=r"cannot be started on this machine at .*/gone/.*: No such file"):
+        asyncio.run(Shells(cast(Port, Described(row()))).open("i-1", "ec2-user"))
