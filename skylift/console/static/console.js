@@ -23,14 +23,6 @@ function skyliftTell(text) {
   setTimeout(() => notice.remove(), 6000);
 }
 
-function skyliftSave(name, text) {
-  const anchor = document.createElement("a");
-  anchor.href = URL.createObjectURL(new Blob([text], { type: "application/octet-stream" }));
-  anchor.download = name;
-  anchor.click();
-  URL.revokeObjectURL(anchor.href);
-}
-
 document.addEventListener("click", (event) => {
   const copy = event.target.closest("[data-copy]");
   if (copy) {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from nicegui import background_tasks, ui
 
@@ -74,7 +73,3 @@ class Terminal:
             await asyncio.sleep(0)
             return False
         return True
-
-
-def focus(terminal: Terminal) -> Any:
-    return terminal._xterm.run_terminal_method("focus")
