@@ -99,7 +99,7 @@ def left(cloud: RealCloud) -> list[str]:
     names += [each["LaunchTemplateName"] for each in ec2.describe_launch_templates()["LaunchTemplates"]]
     names += [each["RoleName"] for each in iam.list_roles()["Roles"]]
     names += [each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]]
-    return [each for each in names if each.startswith("skylift-several")]
+    return [each for each in names if each.startswith(("skylift-several", "skylift-workers."))]
 
 
 def until(what: Callable[[], object]) -> None:

@@ -54,8 +54,8 @@ def bucket_name(account: str, region: str) -> str:
 
 
 def workers_name(job: str) -> str:
-    """The Auto Scaling group with a map's other servers, and its launch template."""
-    return f"skylift-{job}-workers"
+    """The Auto Scaling group with a map's other servers, and its launch template. No job's own template has a dot."""
+    return f"skylift-workers.{job}"
 
 
 @dataclass(frozen=True)

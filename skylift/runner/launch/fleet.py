@@ -73,22 +73,23 @@ def template_request(
 
 
 def make_template(api: Api, request: dict[str, Any]) -> str:
-    """Make the job's launch template and return its id. A template of the same name is left from a job that was
-    removed, and is replaced."""
+    """Make a job's launch template and return its id. A template of the same name is left from a job that was removed,
+    and is replaced, if it is a job's of the same name."""
     try:
         made = api.call("ec2", "create_launch_template", **request)
     except Refused as error:
         if "AlreadyExists" not in error.code:
             raise
-        remove_template(api, request["LaunchTemplateName"].removeprefix(template_name("")))
+        job = job_of(request["TagSpecifications"][0]["Tags"])
+        remove_template(api, job, {"Name": "launch-template-name", "Values": [request["LaunchTemplateName"]]})
         made = api.call("ec2", "create_launch_template", **request)
     return str(made["LaunchTemplate"]["LaunchTemplateId"])
 
 
-def remove_template(api: Api, job: str) -> None:
-    """Delete the job's launch templates, if there are any. Permissions depend on the tags of a template, so deleting
-    one that does not exist would be denied."""
-    for each in _templates(api, {"Name": f"tag:{TAG_JOB}", "Values": [job]}):
+def remove_template(api: Api, job: str, *only: dict[str, Any]) -> None:
+    """Delete the job's launch templates, if there are any; only those that pass EC2's filters. Permissions depend on
+    the tags of a template, so deleting one that does not exist would be denied."""
+    for each in _templates(api, {"Name": f"tag:{TAG_JOB}", "Values": [job]}, *only):
         try:
             api.call("ec2", "delete_launch_template", LaunchTemplateId=each["LaunchTemplateId"])
         except Refused as error:
@@ -105,8 +106,8 @@ def job_templates(api: Api) -> dict[str, float]:
     }
 
 
-def _templates(api: Api, wanted: dict[str, Any]) -> list[Any]:
-    return api.pages("ec2", "describe_launch_templates", "LaunchTemplates", Filters=[wanted])
+def _templates(api: Api, *wanted: dict[str, Any]) -> list[Any]:
+    return api.pages("ec2", "describe_launch_templates", "LaunchTemplates", Filters=list(wanted))
 
 
 def fleet_request(

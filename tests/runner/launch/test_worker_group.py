@@ -14,9 +14,12 @@ from whole_run import Seen
 
 from skylift.runner.errors import NotPermitted
 from skylift.runner.job.job import MapPart, Program
+from skylift.runner.job.record import workers_name
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.tags import job_tags
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.network import ensure_network
 from skylift.runner.launch.stages import Checked, Provisioned
@@ -90,6 +93,24 @@ def test_they_start_from_an_image_that_stays(settings: Settings, case: Case) -> 
     asked = {"LaunchTemplateId": template["LaunchTemplateId"], "Versions": ["$Latest"]}
     (version,) = ec2.describe_launch_template_versions(**asked)["LaunchTemplateVersions"]
     assert version["LaunchTemplateData"]["ImageId"] == case.checked.base
+
+
+def test_no_other_jobs_template_is_replaced(case: Case) -> None:
+    """Not even that of a job whose name is like the map's, nor the one of the map's own first server."""
+    api, job = case.account.api, case.checked.job.name
+    data = {"ImageId": case.checked.base}
+    for name, owner in ((f"skylift-{job}-workers", f"{job}-workers"), (f"skylift-{job}", job)):
+        tags = [{"ResourceType": "launch-template", "Tags": job_tags(owner)}]
+        api.call(
+            "ec2", "create_launch_template", LaunchTemplateName=name, LaunchTemplateData=data, TagSpecifications=tags
+        )
+    for _ in range(2):
+        # The second time, its own are left from the first one.
+        case.make()
+        remove_job_groups(api, job)
+        role.remove_role(api, role.worker_of(job))
+    left = [each["LaunchTemplateName"] for each in api.call("ec2", "describe_launch_templates")["LaunchTemplates"]]
+    assert sorted(left) == sorted([f"skylift-{job}", f"skylift-{job}-workers", workers_name(job)])
 
 
 @pytest.mark.parametrize(

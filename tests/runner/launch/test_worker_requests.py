@@ -41,7 +41,7 @@ def test_a_group_is_made_empty_and_has_the_jobs_tags(job: Job) -> None:
     found = group_request(job, NETWORK, "lt-1", 7)
     tags = found.pop("Tags")
     assert found == {
-        "AutoScalingGroupName": "skylift-x-workers",
+        "AutoScalingGroupName": "skylift-workers.x",
         "MinSize": 0,
         "MaxSize": 7,
         "DesiredCapacity": 0,
@@ -72,7 +72,7 @@ def test_spot_servers_are_of_any_type_that_does_and_of_no_other_kind(job: Job) -
 def test_an_instance_is_marked_as_one_that_only_runs_inputs(job: Job) -> None:
     plain = fleet.template_request(job, NETWORK, KEY, ROLE, "ami-1", "#!data")
     found = template_request(plain, "x")
-    assert (plain["LaunchTemplateName"], found["LaunchTemplateName"]) == ("skylift-x", "skylift-x-workers")
+    assert (plain["LaunchTemplateName"], found["LaunchTemplateName"]) == ("skylift-x", "skylift-workers.x")
     data = found["LaunchTemplateData"]
     assert data["NetworkInterfaces"][0]["Groups"] == ["sg-1", "sg-2"]
     assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
@@ -95,7 +95,7 @@ def test_a_server_that_only_runs_inputs_may_do_nothing_to_servers_and_reads_no_s
 def test_the_coordinator_has_its_own_group_and_no_other(job: Job) -> None:
     own = coordinator_statements("x", "bucket", "123456789012", "eu-west-1")
     having = own[0]
-    group = "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/skylift-x-workers"
+    group = "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/skylift-workers.x"
     assert having["Resource"] == group
     assert having["Condition"]["StringEquals"] == {"aws:ResourceTag/skylift:job": "x"}
     allowed = {each["Sid"]: set(listed(each["Action"])) for each in boundary_policy("123456789012")["Statement"]}
