@@ -138,7 +138,7 @@ def test_a_map_on_several_servers_with_the_permissions_for_it(first: Somebody, a
         first.allow(every_day, maps_policy(aws.endpoint.account, REGION))
         assert first.skylift(*wanted).stdout == "spread\n"
         (group,) = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
-        assert (group["AutoScalingGroupName"], group["MaxSize"]) == ("skylift-spread-workers", 1)
+        assert (group["AutoScalingGroupName"], group["MaxSize"]) == ("skylift-workers.spread", 1)
         assert {each["ProcessName"] for each in group["SuspendedProcesses"]} == {"ReplaceUnhealthy", "AZRebalance"}
         assert first.skylift("cancel", "spread").stdout == "spread: cancelled\n"
         assert aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"] == []
