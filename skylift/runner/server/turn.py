@@ -30,6 +30,8 @@ KEY = "running.json"
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 _JOB = re.compile(r"[a-z0-9-]{1,40}")
 _BY_SIGTERM = 143
+_LOOKS = 3
+"""How often at most a run looks who has the turn that it gives back: programs of the schedule may write there, too."""
 
 
 class Held(NamedTuple):
@@ -90,9 +92,20 @@ class Turn:
         with self._writing:
             if self._etag:
                 try:
-                    self._context.retry("the turn", lambda: self._put(b"{}", {"if-match": self._etag}))
+                    self._context.retry("the turn", self._give_back)
                 except (Unreachable, Refused) as error:
                     say("the turn could not be given back: %s" % error)
+
+    def _give_back(self) -> None:
+        for _ in range(_LOOKS):
+            if self._put(b"{}", {"if-match": self._etag}) is not None:
+                return
+            # The answer to the last write was lost, or another run has the turn by now.
+            held = self._read()
+            if not self._is_ours(held):
+                return
+            self._etag = held.etag
+        say("the turn could not be given back: somebody else goes on writing there")
 
     @property
     def _beat(self) -> float:
