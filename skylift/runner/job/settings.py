@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from skylift.runner.errors import UsageError
 from skylift.runner.job.cache import NOWHERE, Cache
 
-_REGION_FORM = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d")
+REGION_FORM = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d")
 
 
 class Secret:
@@ -147,7 +147,7 @@ class Settings:
     environment_images: bool = False
 
     def __post_init__(self) -> None:
-        if not _REGION_FORM.fullmatch(self.region):
+        if not REGION_FORM.fullmatch(self.region):
             raise UsageError(f"{self.region!r} is not the name of a region.", "A region is like us-east-1.")
         if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
             raise UsageError(f"The endpoint {self.endpoint_url!r} is not an http or https URL.")

@@ -23,7 +23,16 @@ from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.api import Api
 from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.schedule.requests import GROUP, schedule_request, template_request
-from skylift.runner.schedule.roles import make_scheduler_role, make_server_role, remove_roles
+from skylift.runner.schedule.roles import (
+    equip_scheduler,
+    equip_servers,
+    make_profile,
+    make_scheduler_role,
+    make_server_role,
+    remove_profile,
+    remove_scheduler_role,
+    remove_server_role,
+)
 from skylift.runner.schedule.template import make_template, remove_template
 from skylift.runner.ship.archive import boot_archive, whole_archive
 from skylift.runner.ship.upload import Shipping
@@ -100,15 +109,21 @@ class MakeSchedule:
         finally:
             await asyncio.gather(bucket_ready, return_exceptions=True)
         with clock.step("schedule") as step:
-            undo.add(partial(remove_roles, api, name))
+            await undo.make(
+                partial(make_server_role, api, name, account.number), lambda _: remove_server_role(api, name)
+            )
+            role = await undo.make(partial(make_profile, api, name), lambda _: remove_profile(api, name))
             inputs = checked.shipment.upload.arns(bucket)
-            role = await in_thread(make_server_role, api, name, bucket, account.number, inputs)
+            await in_thread(equip_servers, api, name, bucket, account.number, inputs)
             request = template_request(
                 self._order.job, network, key.name, role, checked.image, self._boot_script(checked, terms)
             )
             undo.add(partial(remove_template, api, name))
             template = await in_thread(make_template, api, request)
-            scheduler = await in_thread(make_scheduler_role, api, name, template, account.number)
+            scheduler = await undo.make(
+                partial(make_scheduler_role, api, name, account.number), lambda _: remove_scheduler_role(api, name)
+            )
+            await in_thread(equip_scheduler, api, name, template, account.number)
             recurrence, overlap = self._order.recurrence, self._order.overlap
             asked = schedule_request(name, recurrence, template, scheduler, overlap, self._order.what)
             await undo.make(partial(_create_schedule, api, asked), lambda _: delete_schedule(api, name))

@@ -26,6 +26,8 @@ GROUP = "skylift"
 """The group of all schedules in EventBridge Scheduler."""
 TAG_SCHEDULE = "skylift:schedule"
 """This tag is on a schedule's launch template and roles. It is not the tag of jobs: these things belong to none."""
+TAG_REGION = "skylift:region"
+"""This tag is on a schedule's roles, which are not in a region as the schedule is."""
 TARGET = "arn:aws:scheduler:::aws-sdk:ec2:runInstances"
 DUE = "<aws.scheduler.scheduled-time>"
 _VERSION = {"Version": "2012-10-17"}
@@ -46,6 +48,10 @@ def scheduler_role_name(schedule: str) -> str:
 
 def schedule_tags(schedule: str) -> list[dict[str, str]]:
     return [{"Key": "Name", "Value": f"skylift {schedule}"}, {"Key": TAG_SCHEDULE, "Value": schedule}]
+
+
+def role_tags(schedule: str, region: str) -> list[dict[str, str]]:
+    return [*schedule_tags(schedule), {"Key": TAG_REGION, "Value": region}]
 
 
 def run_tags(schedule: str, tag: str) -> list[dict[str, Any]]:

@@ -1,21 +1,26 @@
 """The two roles of a schedule: that of its servers, and that of EventBridge Scheduler, which starts them.
 
-Both are under skylift's path and have permissions boundaries, as jobs' roles do (launch/role.py).
+Both are under skylift's path and have permissions boundaries, as jobs' roles do (launch/role.py). IAM has them once
+for an account, and a schedule is in one region: a tag says in which.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
-from skylift.runner.errors import Refused
+from skylift.runner.errors import Refused, UsageError
+from skylift.runner.job.settings import REGION_FORM
 from skylift.runner.job.tags import TAG_JOB
 from skylift.runner.launch.role import PATH, TRUST, JobRole, ensure_boundary, ensure_policy
 from skylift.runner.remote.api import Api
 from skylift.runner.schedule.requests import (
+    TAG_REGION,
+    TAG_SCHEDULE,
+    role_tags,
     runs_policy,
-    schedule_tags,
     scheduler_policy,
     scheduler_role_name,
     scheduler_trust,
@@ -24,6 +29,28 @@ from skylift.runner.schedule.requests import (
 
 SCHEDULER_BOUNDARY = "skylift-boundary-scheduler-1"
 """The number is the version of the document, as with BOUNDARY."""
+_SERVERS_MAY, _SCHEDULER_MAY = "job", "run"
+"""The names of the roles' policies."""
+
+
+class _Kind(NamedTuple):
+    """How IAM calls a kind of thing: its operations, the parameter with its name, the member of an answer."""
+
+    word: str
+    create: str
+    get: str
+    named: str
+    answer: str
+
+
+_ROLE = _Kind("a role", "create_role", "get_role", "RoleName", "Role")
+_PROFILE = _Kind(
+    "an instance profile",
+    "create_instance_profile",
+    "get_instance_profile",
+    "InstanceProfileName",
+    "InstanceProfile",
+)
 
 
 def scheduler_boundary(account: str) -> dict[str, Any]:
@@ -64,58 +91,146 @@ def scheduler_boundary(account: str) -> dict[str, Any]:
     }
 
 
-def make_server_role(api: Api, schedule: str, bucket: str, account: str, inputs: Sequence[str]) -> JobRole:
-    """The role of the servers, with its instance profile. `remove_roles` is the undo."""
-    name, tags = server_role_name(schedule), schedule_tags(schedule)
-    _make_role(api, name, TRUST, ensure_boundary(api, account), f"The servers of skylift schedule {schedule}", tags)
+def make_server_role(api: Api, schedule: str, account: str) -> None:
+    """The role of the servers, without any permissions. Raises UsageError when there is one. `remove_server_role` is
+    the undo."""
+    why = f"The servers of skylift schedule {schedule}"
+    request = _role_request(api, schedule, server_role_name(schedule), TRUST, ensure_boundary(api, account), why)
+
+    def clear() -> None:
+        if _is_own(api, schedule, _PROFILE, server_role_name(schedule)):
+            remove_profile(api, schedule)
+        remove_server_role(api, schedule)
+
+    _make(api, schedule, _ROLE, request, clear)
+
+
+def make_profile(api: Api, schedule: str) -> JobRole:
+    """The instance profile of the servers, without its role. Raises UsageError when there is one. `remove_profile` is
+    the undo."""
+    name = server_role_name(schedule)
+    request = {"InstanceProfileName": name, "Path": PATH, "Tags": role_tags(schedule, api.region)}
+    return JobRole(name, _make(api, schedule, _PROFILE, request, partial(remove_profile, api, schedule)))
+
+
+def equip_servers(api: Api, schedule: str, bucket: str, account: str, inputs: Sequence[str]) -> None:
+    """Give the role of the servers its policy, and their profile this role. The undos of the two undo this, too."""
+    name = server_role_name(schedule)
     policy = json.dumps(runs_policy(schedule, bucket, account, api.region, inputs))
-    api.settled("iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
-    made = api.undisturbed("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)
+    api.settled("iam", "put_role_policy", RoleName=name, PolicyName=_SERVERS_MAY, PolicyDocument=policy)
     api.settled("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
-    return JobRole(name, made["InstanceProfile"]["Arn"])
 
 
-def make_scheduler_role(api: Api, schedule: str, template: str, account: str) -> str:
-    """The role of EventBridge Scheduler for a launch template; its ARN. `remove_roles` is the undo."""
-    name, trust = scheduler_role_name(schedule), scheduler_trust(account, api.region)
+def make_scheduler_role(api: Api, schedule: str, account: str) -> str:
+    """The role of EventBridge Scheduler, without any permissions; its ARN. Raises UsageError when there is one.
+    `remove_scheduler_role` is the undo."""
+    trust = scheduler_trust(account, api.region)
     boundary = ensure_policy(
         api, account, SCHEDULER_BOUNDARY, scheduler_boundary(account), "scheduler of skylift's schedules"
     )
-    why, tags = f"Starts the servers of skylift schedule {schedule}", schedule_tags(schedule)
-    arn = _make_role(api, name, trust, boundary, why, tags)
+    why = f"Starts the servers of skylift schedule {schedule}"
+    request = _role_request(api, schedule, scheduler_role_name(schedule), trust, boundary, why)
+    return _make(api, schedule, _ROLE, request, partial(remove_scheduler_role, api, schedule))
+
+
+def equip_scheduler(api: Api, schedule: str, template: str, account: str) -> None:
+    """Give the role of EventBridge Scheduler its policy, for a launch template. The role's undo undoes this, too."""
     servers = f"arn:aws:iam::{account}:role{PATH}{server_role_name(schedule)}"
     policy = json.dumps(scheduler_policy(schedule, template, servers, account, api.region))
-    api.settled("iam", "put_role_policy", RoleName=name, PolicyName="run", PolicyDocument=policy)
-    return arn
-
-
-def _make_role(api: Api, name: str, trust: dict[str, Any], boundary: str, why: str, tags: list[dict[str, str]]) -> str:
-    made = api.settled(
-        "iam",
-        "create_role",
-        RoleName=name,
-        Path=PATH,
-        AssumeRolePolicyDocument=json.dumps(trust),
-        Description=why,
-        PermissionsBoundary=boundary,
-        Tags=tags,
-    )
-    return str(made["Role"]["Arn"])
+    name = scheduler_role_name(schedule)
+    api.settled("iam", "put_role_policy", RoleName=name, PolicyName=_SCHEDULER_MAY, PolicyDocument=policy)
 
 
 def remove_roles(api: Api, schedule: str) -> None:
-    """Both, and the instance profile, as far as they exist. The names are only skylift's to give."""
-    servers, scheduler = server_role_name(schedule), scheduler_role_name(schedule)
-    for operation, params in (
-        ("remove_role_from_instance_profile", {"InstanceProfileName": servers, "RoleName": servers}),
-        ("delete_instance_profile", {"InstanceProfileName": servers}),
-        ("delete_role_policy", {"RoleName": servers, "PolicyName": "job"}),
-        ("delete_role", {"RoleName": servers}),
-        ("delete_role_policy", {"RoleName": scheduler, "PolicyName": "run"}),
-        ("delete_role", {"RoleName": scheduler}),
+    """Both, and the instance profile, as far as they exist and are of this region's schedule. Their names are the
+    account's: they may be of a schedule in another region."""
+    for kind, name, remove in (
+        (_PROFILE, server_role_name(schedule), remove_profile),
+        (_ROLE, server_role_name(schedule), remove_server_role),
+        (_ROLE, scheduler_role_name(schedule), remove_scheduler_role),
     ):
-        try:
-            api.undisturbed("iam", operation, **params)
-        except Refused as error:
-            if error.code != "NoSuchEntity":
-                raise
+        if _is_own(api, schedule, kind, name):
+            remove(api, schedule)
+
+
+def remove_profile(api: Api, schedule: str) -> None:
+    name = server_role_name(schedule)
+    _unless_gone(api, "remove_role_from_instance_profile", InstanceProfileName=name, RoleName=name)
+    _unless_gone(api, "delete_instance_profile", InstanceProfileName=name)
+
+
+def remove_server_role(api: Api, schedule: str) -> None:
+    _unless_gone(api, "delete_role_policy", RoleName=server_role_name(schedule), PolicyName=_SERVERS_MAY)
+    _unless_gone(api, "delete_role", RoleName=server_role_name(schedule))
+
+
+def remove_scheduler_role(api: Api, schedule: str) -> None:
+    _unless_gone(api, "delete_role_policy", RoleName=scheduler_role_name(schedule), PolicyName=_SCHEDULER_MAY)
+    _unless_gone(api, "delete_role", RoleName=scheduler_role_name(schedule))
+
+
+def _role_request(api: Api, schedule: str, name: str, trust: dict[str, Any], boundary: str, why: str) -> dict[str, Any]:
+    return {
+        "RoleName": name,
+        "Path": PATH,
+        "AssumeRolePolicyDocument": json.dumps(trust),
+        "Description": why,
+        "PermissionsBoundary": boundary,
+        "Tags": role_tags(schedule, api.region),
+    }
+
+
+def _make(api: Api, schedule: str, kind: _Kind, request: dict[str, Any], clear: Callable[[], None]) -> str:
+    """Make a role or profile; its ARN. `clear` removes one that is there already and is of this region: an undo that
+    failed left it, or this call made it and its answer was lost, as this client has claimed the name in the region."""
+    try:
+        made = api.settled("iam", kind.create, **request)
+    except Refused as error:
+        if error.code != "EntityAlreadyExists":
+            raise
+        name = request[kind.named]
+        region = _region(api, schedule, kind, name)
+        if region != api.region:
+            raise _taken(schedule, region, kind, name) from None
+        clear()
+        made = api.settled("iam", kind.create, **request)
+    return str(made[kind.answer]["Arn"])
+
+
+def _taken(schedule: str, region: str, kind: _Kind, name: str) -> UsageError:
+    if not region:
+        return UsageError(
+            f"There is {kind.word} called {name} already, and it is not of a schedule.",
+            "Choose another name (--name).",
+        )
+    return UsageError(
+        f"There is a schedule called {schedule} already, in {region}. An account has each name once.",
+        "Choose another name (--name), or remove that one: "
+        f"AWS_DEFAULT_REGION={region} skylift schedule rm {schedule} --on aws",
+    )
+
+
+def _is_own(api: Api, schedule: str, kind: _Kind, name: str) -> bool:
+    return _region(api, schedule, kind, name) == api.region
+
+
+def _region(api: Api, schedule: str, kind: _Kind, name: str) -> str:
+    """The region of the schedule that a role or profile is of; empty when there is none, or it is no schedule's."""
+    try:
+        found = api.call("iam", kind.get, **{kind.named: name})[kind.answer]
+    except Refused as error:
+        if error.code != "NoSuchEntity":
+            raise
+        return ""
+    tags = {each["Key"]: each["Value"] for each in found.get("Tags", ())}
+    region = tags.get(TAG_REGION, "")
+    own = found["Path"] == PATH and tags.get(TAG_SCHEDULE) == schedule
+    return region if own and REGION_FORM.fullmatch(region) else ""
+
+
+def _unless_gone(api: Api, operation: str, **which: str) -> None:
+    try:
+        api.undisturbed("iam", operation, **which)
+    except Refused as error:
+        if error.code != "NoSuchEntity":
+            raise
