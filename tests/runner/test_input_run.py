@@ -44,14 +44,14 @@ class Case:
         self.spawner = Spawner()
         self.ours, self.theirs = socket.socketpair()
 
-    def run(self, source: str, *, outputs: tuple[str, ...] = ()) -> InputOutcome:
+    def run(self, source: str, *, outputs: tuple[str, ...] = (), args: tuple[str, ...] = ()) -> InputOutcome:
         (self.tree / "job.py").write_text(source)
         place = MapPlace(
             cast(Prefix, self.prefix), Here(), self.runs, self.tree, "sub", sys.executable, "i-0", self.down,
             dict(os.environ), InputMemory(),
         )  # fmt: skip
         program = {
-            "argv": ["python", "../job.py"], "python": True, "args": [], "outputs": outputs, "total": 1,
+            "argv": ["python", "../job.py"], "python": True, "args": args, "outputs": outputs, "total": 1,
         }  # fmt: skip
         wanted = {"index": 3, "text": "it", "attempt": 1}
         told = InputRun(place, self.spawner, program, wanted).run(self.theirs)
@@ -73,6 +73,15 @@ def test_what_it_leaves_is_sent_and_what_it_was_given_is_not(case: Case) -> None
     assert outcome.stdout.content == b"said\n"
     assert [each.path for each in outcome.results] == ["a.txt"]
     assert list(case.prefix.objects.values()) == [b"data"]
+
+
+@pytest.mark.parametrize(
+    ("args", "had"),
+    [((), ["it"]), (("-v",), ["-v", "it"]), (("--file", "{}"), ["--file", "it"]), (("a{}b{}",), ["aitbit"])],
+)
+def test_an_input_takes_the_place_of_braces_or_comes_last(case: Case, args: tuple[str, ...], had: list[str]) -> None:
+    outcome = case.run("import sys\nprint(sys.argv[1:])\n", args=args)
+    assert outcome.stdout.content == f"{had}\n".encode()
 
 
 def test_a_death_by_signal_is_an_outcome_of_a_server_that_stays(case: Case) -> None:

@@ -19,7 +19,6 @@ LONGEST_TEXT = 128 << 10
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[^/\0]{1,255}")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
-PLACE = "{}"
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,6 @@ class MapSpec:
     script: str = ""
     resumes: str = ""
     failed_before: int = 0
-
-    def argv_for(self, text: str) -> list[str]:
-        if any(PLACE in each for each in self.args):
-            return [*self.argv, *(each.replace(PLACE, text) for each in self.args)]
-        return [*self.argv, *self.args, text]
 
 
 def encode_spec(spec: MapSpec) -> bytes:

@@ -84,12 +84,6 @@ def test_what_is_written_is_read() -> None:
     assert PROGRESS.waiting == 3
 
 
-def test_an_input_takes_the_place_of_braces_or_comes_last() -> None:
-    assert SPEC.argv_for("x") == ["python", "job.py", "--file", "x"]
-    assert replace(SPEC, args=("-v",)).argv_for("x{}") == ["python", "job.py", "-v", "x{}"]
-    assert replace(SPEC, args=("a{}b{}",)).argv_for("1") == ["python", "job.py", "a1b1"]
-
-
 @pytest.mark.parametrize(
     ("halt", "limit"), [(Halt(count=3), 3), (Halt(share=0.2), 2), (Halt(share=0.25), 3), (Halt(share=0.0), 1)]
 )
