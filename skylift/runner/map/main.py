@@ -19,6 +19,7 @@ from skylift.runner.map.progress import Progress, encode_progress
 from skylift.runner.map.scaling import Scaling
 from skylift.runner.map.spec import MapSpec, parse_spec
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.runner.server.map_server import OUTCOMES
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.worker_group import WorkerGroup
 from skylift.runner.text.json_object import Malformed
@@ -64,7 +65,7 @@ def coordinate(told: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     "dask", the identities of its parts, and "group"."""
     spec = _read_spec(prefix)
     log = LogWriter(PrefixStore(prefix), told["instance"])
-    log.begin()
+    (Path.home() / OUTCOMES).write_text(str(len(log.begin().outcomes)))
     here = (told["socket"], told["instance"], spec.per_server or told["threads"])
     if not told.get("dask"):
         return _see_through(spec, log, LocalPool(*here), prefix)

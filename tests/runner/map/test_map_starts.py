@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from skylift.runner.server.map_server import LEFT, keep_working
+from skylift.runner.server.map_server import LEFT, keep_working, see_through
 
 
 class Ends:
@@ -36,3 +36,37 @@ def test_a_server_that_turns_off_starts_no_other() -> None:
 
     assert keep_working(end, down) == -15
     assert run.codes == [1]
+
+
+class Kills:
+    """Coordinators that are killed at once, but for the last one. `outcomes` is what each of them finds in the log."""
+
+    def __init__(self, *outcomes: int) -> None:
+        self.outcomes, self.found = list(outcomes), 0
+
+    def __call__(self) -> int:
+        self.found = self.outcomes.pop(0)
+        return -9 if self.outcomes else 0
+
+    def see_through(self) -> int:
+        return see_through(self, lambda: self.found, Impatient())
+
+
+class Impatient(threading.Event):
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None and timeout < 60
+        return False
+
+
+def test_any_number_of_inputs_may_kill_their_coordinators() -> None:
+    assert Kills(*(number // 3 for number in range(60))).see_through() == 0
+
+
+def test_coordinators_that_are_killed_for_nothing_have_an_end() -> None:
+    kills = Kills(*[5] * 20)
+    assert kills.see_through() == 125
+    assert len(kills.outcomes) == 11, "the first one has found something new"
+
+
+def test_what_was_found_before_is_not_found_anew() -> None:
+    assert Kills(*[1, 0] * 20).see_through() == 125
