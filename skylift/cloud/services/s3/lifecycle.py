@@ -210,12 +210,13 @@ def _described_filter(rule: LifecycleRule) -> s3.LifecycleRuleFilter:
 _RULE = "LifecycleConfiguration.Rules"
 
 OPERATIONS = (
-    sets(
+    on_bucket(
         "PutBucketLifecycleConfiguration",
         put,
+        check_bucket("PutLifecycleConfiguration"),
         f"{_RULE}.ID {_RULE}.Status {_RULE}.Prefix {_RULE}.Filter {_RULE}.Expiration "
-        f"{_RULE}.NoncurrentVersionExpiration {_RULE}.AbortIncompleteMultipartUpload",
-        "PutLifecycleConfiguration",
+        f"{_RULE}.NoncurrentVersionExpiration {_RULE}.AbortIncompleteMultipartUpload ChecksumAlgorithm",
+        writes=True,
     ),
     on_bucket("GetBucketLifecycleConfiguration", get, check_bucket("GetLifecycleConfiguration")),
     sets("DeleteBucketLifecycle", delete, "", "PutLifecycleConfiguration"),
