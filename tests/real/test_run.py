@@ -29,7 +29,7 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(cloud: RealCloud) -> Iterator[None]:
-    """After each job its server is gone, and its role with it. Other files' jobs, of the same cloud, may have left some."""
+    """After each job its server is gone, and its role with it. Other files' jobs may have left theirs in this cloud."""
     before = set(live(cloud)), set(roles(cloud))
     yield
     until(lambda: set(live(cloud)) <= before[0], "the servers of jobs to be gone")
