@@ -143,6 +143,12 @@ def test_a_model_is_read_whole_once(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["sts.service-2.json"]
 
 
+@pytest.fixture(autouse=True)
+def no_models_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The AWS CLI, which other tests import, adds its own to this process's environment."""
+    monkeypatch.delenv("AWS_DATA_PATH", raising=False)
+
+
 def settings(tmp_path: Path) -> Settings:
     return Settings(
         region="eu-central-1",
