@@ -38,12 +38,21 @@ class PowerSoak(Soak):
         with ExitStack() as held:
             for worker in self._workers:
                 if isinstance(worker, Keeper):
-                    held.enter_context(worker.writing)
+                    self._wait_for(worker)
+                    held.callback(worker.writing.release)
             self._disk.cut()
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         self._disk.power_on(self._cloud.home)
         self.score.kills += 1
+
+    def _wait_for(self, keeper: Keeper) -> None:
+        """Until it does not write. It may wait for a file system that the cloud has frozen for a snapshot: the cloud goes
+        on until it has thawed that."""
+        if not keeper.writing.acquire(timeout=2):
+            self._process.send_signal(signal.SIGCONT)
+            keeper.writing.acquire()
+            self._process.send_signal(signal.SIGSTOP)
 
     def _verify(self) -> None:
         for worker in self._workers:
