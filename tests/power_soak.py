@@ -47,8 +47,9 @@ class PowerSoak(Soak):
         self.score.kills += 1
 
     def _wait_for(self, keeper: Keeper) -> None:
-        """Until it does not write. It may wait for a file system that the cloud has frozen for a snapshot: the cloud goes
-        on until it has thawed that."""
+        """Until it does not write. It may wait for a file system that the cloud has frozen for a snapshot: the cloud
+        goes on until it has thawed that.
+        """
         if not keeper.writing.acquire(timeout=2):
             self._process.send_signal(signal.SIGCONT)
             keeper.writing.acquire()
