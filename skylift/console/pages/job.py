@@ -13,7 +13,7 @@ from skylift.console.widgets.chart import spell
 from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.element import box, button, copyable, enable, facts, link, on_input, save, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.tabs import Tabs, in_thread, when_gone
+from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
 from skylift.console.widgets.terminal import Terminal
 from skylift.console.widgets.trouble import say_trouble, tell
 from skylift.runner.errors import SkyliftError
@@ -87,7 +87,7 @@ class JobPage:
 
         on_input(search, look_for)
         log.start()
-        when_gone(search, log.stop)
+        WhenGone(log.stop)
 
     async def _results(self) -> None:
         found = await in_thread(self._view.port.results, self._name)

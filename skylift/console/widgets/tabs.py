@@ -64,12 +64,14 @@ async def in_thread(work: Callable[Given, Answer], *arguments: Given.args, **nam
     return await asyncio.to_thread(work, *arguments, **named)
 
 
-def when_gone(element: Element, work: Callable[[], None]) -> None:
-    """Call it once the element is on no page any more."""
+class WhenGone(Element):
+    """Without a look. It calls `work` once what it stands in is on no page any more."""
 
-    async def wait() -> None:
-        while not element.is_deleted:
-            await asyncio.sleep(1)
-        work()
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        super().__init__("span")
+        self.set_visibility(False)
 
-    background_tasks.create(wait())
+    def _handle_delete(self) -> None:
+        self._work()
+        super()._handle_delete()
