@@ -76,7 +76,7 @@ class InstancesPage:
         enable(self._terminate, any(state not in GONE for state in states))
 
     def _row(self, key: str) -> FlatRow | None:
-        return self._grid.row(key) if hasattr(self, "_grid") else None
+        return self._grid.row(key)
 
     def _go_connect(self) -> None:
         go_to(f"/connect/{self._grid.selected[0]}")
