@@ -128,7 +128,8 @@ class Port:
             self._account = None
             raise
 
-    def _pages(self, call: Call, key: str) -> list[Any]:
+    def pages(self, call: Call, key: str) -> list[Any]:
+        """All of a list, whichever page it is on. Raises SkyliftError."""
         try:
             return self.account.api.pages(call.service, call.operation, key, **call.params)
         except Unreachable:
@@ -138,7 +139,7 @@ class Port:
     # Instances.
 
     def instances(self) -> list[InstanceRow]:
-        reservations = self._pages(calls.list_instances(), "Reservations")
+        reservations = self.pages(calls.list_instances(), "Reservations")
         now = time.time()
         found = [self._row(each, now) for reservation in reservations for each in reservation["Instances"]]
         return sorted(found, key=lambda row: (row.launched, row.id), reverse=True)
@@ -194,7 +195,7 @@ class Port:
                 each.get("Description", ""),
             )
             for each in sorted(
-                self._pages(calls.list_rules(groups), "SecurityGroupRules"),
+                self.pages(calls.list_rules(groups), "SecurityGroupRules"),
                 key=lambda each: (each["IsEgress"], each.get("FromPort", 0)),
             )
         ]
@@ -203,7 +204,7 @@ class Port:
         mapped = {each["Ebs"]["VolumeId"]: each for each in described.get("BlockDeviceMappings", [])}
         if not mapped:
             return ()
-        found = self._pages(Call("ec2", "describe_volumes", {"VolumeIds": sorted(mapped)}), "Volumes")
+        found = self.pages(Call("ec2", "describe_volumes", {"VolumeIds": sorted(mapped)}), "Volumes")
         return tuple(
             Volume(
                 each["VolumeId"],
@@ -268,7 +269,7 @@ class Port:
                 outbound=len(each.get("IpPermissionsEgress", [])),
                 tags=spell_tags(as_tags(each)),
             )
-            for each in self._pages(calls.list_security_groups(), "SecurityGroups")
+            for each in self.pages(calls.list_security_groups(), "SecurityGroups")
         ]
 
     # Networks.
@@ -283,7 +284,7 @@ class Port:
                 default="yes" if each.get("IsDefault") else "",
                 tags=spell_tags(as_tags(each)),
             )
-            for each in self._pages(calls.list_vpcs(), "Vpcs")
+            for each in self.pages(calls.list_vpcs(), "Vpcs")
         ]
 
     def vpc_map(self, vpc: str) -> VpcMap:
@@ -293,15 +294,15 @@ class Port:
         attached = {"Filters": [{"Name": "attachment.vpc-id", "Values": [vpc]}]}
         # AWS spells this parameter in the singular.
         nats = {"Filter": within["Filters"]}
-        reservations = self._pages(Call("ec2", "describe_instances", within), "Reservations")
+        reservations = self.pages(Call("ec2", "describe_instances", within), "Reservations")
         return build_map(
             Parts(
                 vpc=found,
-                subnets=self._pages(Call("ec2", "describe_subnets", within), "Subnets"),
-                tables=self._pages(calls.describe_route_tables(vpc), "RouteTables"),
-                gateways=self._pages(Call("ec2", "describe_internet_gateways", attached), "InternetGateways"),
-                nats=self._pages(Call("ec2", "describe_nat_gateways", nats), "NatGateways"),
-                endpoints=self._pages(Call("ec2", "describe_vpc_endpoints", within), "VpcEndpoints"),
+                subnets=self.pages(Call("ec2", "describe_subnets", within), "Subnets"),
+                tables=self.pages(calls.describe_route_tables(vpc), "RouteTables"),
+                gateways=self.pages(Call("ec2", "describe_internet_gateways", attached), "InternetGateways"),
+                nats=self.pages(Call("ec2", "describe_nat_gateways", nats), "NatGateways"),
+                endpoints=self.pages(Call("ec2", "describe_vpc_endpoints", within), "VpcEndpoints"),
                 servers=[each for reservation in reservations for each in reservation["Instances"]],
             )
         )
@@ -347,13 +348,13 @@ class Port:
 
     def choices(self) -> Choices:
         """What there is to choose from."""
-        found = self._pages(Call("ec2", "describe_images", {"Owners": self._owners()}), "Images")
+        found = self.pages(Call("ec2", "describe_images", {"Owners": self._owners()}), "Images")
         images = sorted(found, key=lambda each: str(each.get("CreationDate", "")), reverse=True)
         # Those that runs made for themselves are the last that somebody means who launches a server by hand.
         images.sort(key=lambda each: str(each.get("Name", "")).startswith("skylift-environment-"))
         named = {each["ImageId"]: f"{each.get('Name', '')} ({each['ImageId']})" for each in images}
-        groups, subnets = self.security_groups(), self._pages(Call("ec2", "describe_subnets", {}), "Subnets")
-        profiles = self._pages(Call("iam", "list_instance_profiles", {}), "InstanceProfiles")
+        groups, subnets = self.security_groups(), self.pages(Call("ec2", "describe_subnets", {}), "Subnets")
+        profiles = self.pages(Call("iam", "list_instance_profiles", {}), "InstanceProfiles")
         region = stand_in(self.settings.region)[0]
         return Choices(
             images={**named, **(_PUBLISHED if self.settings.billed else {})},

@@ -13,8 +13,12 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class InstanceRow:
+class Row:
     id: str
+
+
+@dataclass(frozen=True)
+class InstanceRow(Row):
     name: str
     state: str
     type: str
@@ -30,8 +34,7 @@ class InstanceRow:
 
 
 @dataclass(frozen=True)
-class JobRow:
-    id: str
+class JobRow(Row):
     state: str
     what: str
     created: str
@@ -44,8 +47,7 @@ class JobRow:
 
 
 @dataclass(frozen=True)
-class KeyPairRow:
-    id: str
+class KeyPairRow(Row):
     name: str
     type: str
     fingerprint: str
@@ -54,8 +56,7 @@ class KeyPairRow:
 
 
 @dataclass(frozen=True)
-class SecurityGroupRow:
-    id: str
+class SecurityGroupRow(Row):
     name: str
     vpc: str
     description: str
@@ -65,8 +66,7 @@ class SecurityGroupRow:
 
 
 @dataclass(frozen=True)
-class RuleRow:
-    id: str
+class RuleRow(Row):
     direction: str
     ports: str
     other: str
@@ -74,8 +74,7 @@ class RuleRow:
 
 
 @dataclass(frozen=True)
-class VpcRow:
-    id: str
+class VpcRow(Row):
     name: str
     cidr: str
     state: str
@@ -84,12 +83,8 @@ class VpcRow:
 
 
 @dataclass(frozen=True)
-class BucketRow:
-    id: str
+class BucketRow(Row):
     created: str
-
-
-Row = InstanceRow | JobRow | KeyPairRow | SecurityGroupRow | VpcRow | BucketRow
 
 
 def as_time(when: datetime | None) -> str:
