@@ -131,6 +131,8 @@ class LoginProfile:
 
 @dataclass(frozen=True)
 class Role:
+    """`used` is when a session of the role last made a request, give or take some minutes."""
+
     name: str
     id: str
     arn: str
@@ -143,6 +145,8 @@ class Role:
     inline: dict[str, str] = field(default_factory=dict)
     attached: tuple[str, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
+    used: datetime | None = None
+    used_region: str | None = None
 
 
 @dataclass(frozen=True)

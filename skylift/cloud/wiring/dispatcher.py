@@ -72,7 +72,7 @@ class Dispatcher:
         return unsettled is not None and unsettled(call.params, answer)
 
     def _authenticated(self, call: Call) -> Caller:
-        """The caller. The use of a user's key is noted, also where the request is refused."""
+        """The caller. The use of a user's key or of a role is noted, also where the request is refused."""
         with self._database.read() as tx:
             caller = identity.authenticate(
                 tx,

@@ -83,9 +83,11 @@ def test_a_user_with_a_key_and_the_keys_of_a_role(cloud: Cloud, iam: Any) -> Non
         cloud.client_of(hers, "s3").list_buckets()
     answer = cloud.client_of(hers, "sts").assume_role(RoleArn=role.arn, RoleSessionName="reading")
     keys = answer["Credentials"]
+    assert cloud.client("iam").get_role(RoleName="reader")["Role"]["RoleLastUsed"] == {}
     reading = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
     s3 = cloud.client_of(reading, "s3")
     assert s3.list_buckets()["Buckets"] == []
+    assert cloud.client("iam").get_role(RoleName="reader")["Role"]["RoleLastUsed"]["Region"] == "us-east-1"
     with pytest.raises(ClientError, match=r"AccessDenied.*assumed-role/reader/reading is not authorized"):
         s3.create_bucket(Bucket="bucket")
     arn = cloud.client_of(reading, "sts").get_caller_identity()["Arn"]

@@ -91,28 +91,28 @@ def authorization_details(
     chosen, more = page_of(params, found, lambda item: f"{type(item).__name__} {item.arn}")
     attached, bounding = attachments(tx), boundaries(tx)
     return {
-        "UserDetailList": [_user(tx, item) for item in chosen if isinstance(item, User)],
-        "GroupDetailList": [_group(tx, item) for item in chosen if isinstance(item, Group)],
+        "UserDetailList": [_user(item) for item in chosen if isinstance(item, User)],
+        "GroupDetailList": [_group(item) for item in chosen if isinstance(item, Group)],
         "RoleDetailList": [_role(tx, item) for item in chosen if isinstance(item, Role)],
         "Policies": [_policy(item, attached, bounding) for item in chosen if isinstance(item, ManagedPolicy)],
         **more,
     }
 
 
-def _user(tx: Tx, item: User) -> iam.UserDetail:
+def _user(item: User) -> iam.UserDetail:
     return {
         **cast("iam.UserDetail", user.described(item)),
         "UserPolicyList": _inline(item),
         "GroupList": list(item.groups),
-        "AttachedManagedPolicies": _attached(tx, item),
+        "AttachedManagedPolicies": entity_policy.attached_policies(item.attached),
     }
 
 
-def _group(tx: Tx, item: Group) -> iam.GroupDetail:
+def _group(item: Group) -> iam.GroupDetail:
     return {
         **group.described(item),
         "GroupPolicyList": _inline(item),
-        "AttachedManagedPolicies": _attached(tx, item),
+        "AttachedManagedPolicies": entity_policy.attached_policies(item.attached),
     }
 
 
@@ -126,7 +126,8 @@ def _role(tx: Tx, item: Role) -> iam.RoleDetail:
         "AssumeRolePolicyDocument": encoded(item.trust_policy),
         "InstanceProfileList": [profiles.summary(tx, profile) for profile in tx.find(InstanceProfile, role=item.name)],
         "RolePolicyList": _inline(item),
-        "AttachedManagedPolicies": _attached(tx, item),
+        "AttachedManagedPolicies": entity_policy.attached_policies(item.attached),
+        "RoleLastUsed": role.last_used(item),
         "Tags": tag_list(item.tags),
     }
     described = role.described(item)
@@ -149,11 +150,6 @@ def _policy(item: ManagedPolicy, attached: dict[str, int], bounding: dict[str, i
 
 def _inline(item: Entity) -> list[iam.PolicyDetail]:
     return [{"PolicyName": name, "PolicyDocument": encoded(text)} for name, text in sorted(item.inline.items())]
-
-
-def _attached(tx: Tx, item: Entity) -> list[iam.AttachedPolicy]:
-    found = [policy.find(tx, arn) for arn in item.attached]
-    return [entity_policy.attached_summary(one) for one in found if one is not None]
 
 
 OPERATIONS = (

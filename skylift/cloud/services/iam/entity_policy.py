@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import Caller, Group, ManagedPolicy, Role, User
+from skylift.cloud.domain.identity import Caller, Group, Role, User
 from skylift.cloud.services.api.iam_rules import checked_name, checked_prefix, encoded, no_such, over_quota, page_of
 from skylift.cloud.services.api.operation import Answer, Nothing, Params
 from skylift.cloud.services.api.policy_document import document_size, parse_policy
@@ -16,7 +16,7 @@ from skylift.cloud.services.iam import role as roles
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.group import ON_GROUP
 from skylift.cloud.services.iam.operation import PAGES
-from skylift.cloud.services.iam.policy import attachable, checked_arn, find
+from skylift.cloud.services.iam.policy import attachable, checked_arn
 from skylift.cloud.services.iam.role import ON_ROLE
 from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
@@ -111,9 +111,8 @@ class EntityPolicies(Generic[Entity]):
     def list_attached(self, tx: Tx, _caller: Caller, params: ListAttached) -> iam.ListAttachedRolePoliciesResponse:
         entity = self._entity(tx, params)
         prefix = checked_prefix(params)
-        found = _attached(tx, entity.attached, prefix)
-        policies, more = page_of(params, found, _name_and_arn)
-        return {"AttachedPolicies": [attached_summary(policy) for policy in policies], **more}
+        policies, more = page_of(params, attached_policies(entity.attached, prefix), _name_and_arn)
+        return {"AttachedPolicies": policies, **more}
 
     def _entity(self, tx: Tx, params: Params) -> Entity:
         return self.existing(tx, self._name(params))
@@ -154,17 +153,15 @@ def _with(arns: tuple[str, ...], arn: str) -> tuple[str, ...]:
     return (*arns, arn)
 
 
-def _attached(tx: Tx, arns: tuple[str, ...], prefix: str) -> list[ManagedPolicy]:
-    return [policy for arn in arns if (policy := find(tx, arn)) and policy.path.startswith(prefix)]
+def attached_policies(arns: tuple[str, ...], prefix: str = "/") -> list[iam.AttachedPolicy]:
+    """Policies by their ARNs alone: a service-linked role may have one of AWS's whose document this cloud has not."""
+    parts = [(arn, *arn.partition(":policy")[2].rpartition("/")) for arn in arns]
+    return [{"PolicyName": name, "PolicyArn": arn} for arn, path, _, name in parts if f"{path}/".startswith(prefix)]
 
 
-def attached_summary(policy: ManagedPolicy) -> iam.AttachedPolicy:
-    return {"PolicyName": policy.name, "PolicyArn": policy.arn}
-
-
-def _name_and_arn(policy: ManagedPolicy) -> str:
+def _name_and_arn(policy: iam.AttachedPolicy) -> str:
     """A customer's policy may have the name of one of AWS's."""
-    return f"{policy.name} {policy.arn}"
+    return f"{policy['PolicyName']} {policy['PolicyArn']}"
 
 
 MAX_ROLE_INLINE = 10240

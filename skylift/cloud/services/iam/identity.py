@@ -125,12 +125,20 @@ def authenticate(
 
 
 def use_is_news(tx: Tx, caller: Caller) -> bool:
-    """Whether a request changes the record of its access key's last use; `note_use` writes it."""
-    key = tx.get(AccessKey, id=caller.access_key_id) if caller.kind == "user" else None
-    return key is not None and (key.used is None or tx.now - key.used >= NOTED_EVERY)
+    """Whether a request changes the record of the last use of its access key or role; `note_use` writes it."""
+    used: AccessKey | Role | None = None
+    if caller.kind == "user":
+        used = tx.get(AccessKey, id=caller.access_key_id)
+    elif caller.role is not None:
+        used = tx.get(Role, name=caller.role)
+    return used is not None and (used.used is None or tx.now - used.used >= NOTED_EVERY)
 
 
 def note_use(tx: Tx, caller: Caller, service: str) -> None:
+    role = tx.get(Role, name=caller.role) if caller.role is not None else None
+    if role is not None:
+        tx.save(replace(role, used=tx.now, used_region=caller.region))
+        return
     key = tx.get(AccessKey, id=caller.access_key_id)
     if key is not None:
         tx.save(replace(key, used=tx.now, used_service=service, used_region=caller.region))

@@ -1,6 +1,7 @@
 """Service-linked roles: those that a service of AWS's acts in, which only the service may change.
 
-This cloud knows those of the services around EC2. That of Auto Scaling stays as long as a group acts in it.
+This cloud knows their names, of services that it does not have, too: tools make them beside what they need. That of
+Auto Scaling stays as long as a group acts in it.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/using-service-linked-roles.html
 """
 
@@ -19,7 +20,7 @@ from skylift.cloud.services.api.named_principal import principal_deleted
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.service_role import SERVICE_PATH, check_create, make, role_arn
 from skylift.cloud.services.iam.operation import reads, writes
-from skylift.cloud.services.iam.role import ON_ROLE, described, existing, resource
+from skylift.cloud.services.iam.role import ON_ROLE, existing, made, resource
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _TASK = re.compile(r"task(/aws-service-role/[^/]+/)([^/]+)/[0-9a-f-]{36}")
 
 
 def create(tx: Tx, caller: Caller, params: iam.CreateServiceLinkedRoleRequest) -> iam.CreateServiceLinkedRoleResponse:
-    return {"Role": described(make(tx, caller, params))}
+    return {"Role": made(make(tx, caller, params))}
 
 
 def delete(tx: Tx, _caller: Caller, params: iam.DeleteServiceLinkedRoleRequest) -> iam.DeleteServiceLinkedRoleResponse:

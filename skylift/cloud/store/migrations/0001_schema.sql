@@ -113,7 +113,9 @@ CREATE TABLE roles (
     permissions_boundary TEXT,
     inline TEXT NOT NULL,
     attached TEXT NOT NULL,
-    tags TEXT NOT NULL
+    tags TEXT NOT NULL,
+    used TEXT,
+    used_region TEXT
 ) STRICT;
 CREATE UNIQUE INDEX roles_by_name ON roles (name COLLATE NOCASE);
 

@@ -44,9 +44,11 @@ def test_a_role_comes_back_as_it_was_made(account: Account) -> None:
     assert made["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/jobs/reader"
     assert made["RoleId"].startswith("AROA") and len(made["RoleId"]) == 21
     assert made["CreateDate"] == START
-    assert made["MaxSessionDuration"] == 7200
     assert made["PermissionsBoundary"]["PermissionsBoundaryArn"] == S3_READ
-    assert account.iam("GetRole", RoleName="reader")["Role"] == made
+    # https://github.com/localstack/localstack/blob/main/tests/aws/services/iam/test_iam.snapshot.json
+    # (test_create_describe_role): CreateRole does not answer the longest session, GetRole says when it was last used.
+    found = account.iam("GetRole", RoleName="reader")["Role"]
+    assert found == {**made, "MaxSessionDuration": 7200, "RoleLastUsed": {}}
     assert json.loads(unquote(made["AssumeRolePolicyDocument"])) == json.loads(EC2_TRUST)
     assert " " not in made["AssumeRolePolicyDocument"]
 

@@ -31,25 +31,44 @@ def make(account: Account, service: str = SPOT, **params: Any) -> dict[str, Any]
 def test_a_role_with_the_services_name_path_trust_and_policy(account: Account) -> None:
     role = make(account, Description="for spot")
     assert role["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/{SPOT}/{NAME}"
-    assert account.iam("GetRole", RoleName=NAME)["Role"] == role
+    assert "MaxSessionDuration" not in role
+    found = account.iam("GetRole", RoleName=NAME)["Role"]
+    assert found == {**role, "MaxSessionDuration": 3600, "RoleLastUsed": {}}
     (attached,) = account.iam("ListAttachedRolePolicies", RoleName=NAME)["AttachedPolicies"]
     assert attached["PolicyArn"] == SPOT_POLICY
     with refused("InvalidInput", f"Service role name {NAME} has been taken in this account"):
         make(account)
 
 
-def test_every_service_has_the_policy_that_it_names(account: Account) -> None:
+def test_services_that_this_cloud_has_not_have_their_roles_and_policies_too(account: Account) -> None:
+    """By https://github.com/localstack/localstack/blob/main/tests/aws/services/iam/test_iam.snapshot.json
+    (TestIAMServiceRoles): names, policies, and the three services that allow suffixes."""
+    assert len(SERVICES) > 70
     for service, known in SERVICES.items():
-        assert f"arn:aws:iam::aws:policy/aws-service-role/{known.policy}" in AWS_POLICIES
-        make(account, service)
-    with refused("InvalidInput", "rds.amazonaws.com"):
-        make(account, "rds.amazonaws.com")
+        assert make(account, service)["RoleName"] == known.name
+        (attached,) = account.iam("ListAttachedRolePolicies", RoleName=known.name)["AttachedPolicies"]
+        assert attached["PolicyName"] == known.policy
+        assert attached["PolicyArn"] == f"arn:aws:iam::aws:policy/aws-service-role/{known.policy}"
+    assert {service for service, known in SERVICES.items() if known.suffixes} == {
+        "autoscaling.amazonaws.com",
+        "connect.amazonaws.com",
+        "lexv2.amazonaws.com",
+    }
+    with refused("InvalidInput", "knows no service-linked role of nothing.amazonaws.com"):
+        make(account, "nothing.amazonaws.com")
 
 
-def test_suffixes_where_the_service_knows_them(account: Account) -> None:
-    assert make(account, "autoscaling.amazonaws.com", CustomSuffix="web")["RoleName"].endswith("AutoScaling_web")
-    with refused("InvalidInput", "suffix"):
-        make(account, CustomSuffix="web")
+def test_the_policies_of_services_around_ec2_can_be_read(account: Account) -> None:
+    for service in ("autoscaling", "ec2fleet", "elasticloadbalancing", "imagebuilder", "spot", "spotfleet", "ssm"):
+        name = SERVICES[f"{service}.amazonaws.com"].policy
+        assert f"arn:aws:iam::aws:policy/aws-service-role/{name}" in AWS_POLICIES
+
+
+def test_its_policies_are_listed_by_their_path(account: Account) -> None:
+    make(account, "batch.amazonaws.com")
+    asked = {"RoleName": "AWSServiceRoleForBatch"}
+    assert account.iam("ListAttachedRolePolicies", PathPrefix="/aws-service-role/", **asked)["AttachedPolicies"]
+    assert account.iam("ListAttachedRolePolicies", PathPrefix="/other/", **asked)["AttachedPolicies"] == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ INSERT INTO user_groups VALUES (
 );
 INSERT INTO roles VALUES (
     'role', 'AROA1', 'arn:aws:iam::123456789012:role/role', '/', '{"Statement":[]}', '2026-01-01T00:00:00+00:00', '',
-    3600, NULL, '{"inline":"{}"}', '["arn:aws:iam::aws:policy/AmazonS3FullAccess"]', '{}'
+    3600, NULL, '{"inline":"{}"}', '["arn:aws:iam::aws:policy/AmazonS3FullAccess"]', '{}',
+    '2026-11-25T00:00:00+00:00', 'us-east-1'
 );
 INSERT INTO role_deletions VALUES (
     'task/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot/1', '2026-11-25T00:00:00+00:00'
