@@ -15,21 +15,18 @@ import gc
 import importlib
 import os
 import sys
-import traceback
-from typing import cast
+from typing import TYPE_CHECKING
 
-import typer
-
-from skylift.cli.say import say, say_text, say_trouble
+from skylift.cli.early import COMPLETE, early_answer, line_words
+from skylift.cli.say import say, say_text, say_to_shell, say_trouble
 from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError
 from skylift.version import __version__
 
+if TYPE_CHECKING:
+    import typer
+
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
-
-# typer has its own copy of click or click itself, by version, and exports this class of either only by its descendants.
-_ClickException = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
-
 
 COMMANDS = {
     "run": "run",
@@ -57,9 +54,19 @@ COMMANDS = {
 }
 """Each command and its file, in the order of the help."""
 
+_SCRIPTS = ("--show-completion", "--install-completion")
+
 
 def make_app(word: str = "") -> typer.Typer:
-    """With a command's name, all that is needed for this one: the others take longer to import than it takes to run."""
+    """With a command's name, all that is needed for this one: the others take longer to import than it takes to run.
+    For a completion script none is."""
+    import typer
+
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            say(f"skylift {__version__}")
+            raise typer.Exit
+
     app = typer.Typer(
         help="Run any Python program on its own EC2 server with one command, and bring the results home.",
         no_args_is_help=True,
@@ -71,20 +78,15 @@ def make_app(word: str = "") -> typer.Typer:
     @app.callback()
     def skylift(
         version: bool = typer.Option(
-            False, "--version", help="Show the version and exit.", callback=_version, is_eager=True
+            False, "--version", help="Show the version and exit.", callback=show_version, is_eager=True
         ),
     ) -> None:
         pass
 
-    for file in dict.fromkeys([COMMANDS[word]] if word in COMMANDS else COMMANDS.values()):
+    files = [COMMANDS[word]] if word in COMMANDS else [] if word in _SCRIPTS else COMMANDS.values()
+    for file in dict.fromkeys(files):
         importlib.import_module(f"skylift.cli.{file}").register(app)
     return app
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        say(f"skylift {__version__}")
-        raise typer.Exit
 
 
 def main() -> None:
@@ -111,22 +113,38 @@ def perform(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     except Exception as error:  # noqa: BLE001 - the promise about exit codes holds for our own mistakes too
+        import traceback
+
         say_text("".join(traceback.format_exception(error)), to_stderr=True)
         return _tell("this is a mistake in skylift itself; the lines above say where.", "", SKYLIFT_FAILED)
 
 
 def _invoke(arguments: list[str]) -> int:
-    command = typer.main.get_command(make_app(arguments[0] if arguments else ""))
+    if early := early_answer(arguments, os.environ):
+        say_to_shell(early[0])
+        return early[1]
+    import typer
+
+    # typer has its own copy of click or click itself, by version, and exports this class only by its descendants.
+    click_exception: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
+    command = typer.main.get_command(make_app(_first_word(arguments)))
     try:
         code = command.main(arguments, prog_name="skylift", standalone_mode=False)
     except typer.Exit as end:
         return end.exit_code
     except typer.Abort:
         return INTERRUPTED
-    except _ClickException as error:
+    except click_exception as error:
         error.show()
         return USAGE
     return code if isinstance(code, int) else 0
+
+
+def _first_word(arguments: list[str]) -> str:
+    """The command, also that of a line which a shell completes."""
+    asked = os.environ.get(COMPLETE)
+    words = arguments if asked is None else line_words(os.environ) if asked.startswith("complete_") else _SCRIPTS[:1]
+    return words[0] if words else ""
 
 
 def _tell(message: str, advice: str, code: int) -> int:

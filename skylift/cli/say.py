@@ -22,6 +22,11 @@ def say_text(text: str, *, to_stderr: bool = False) -> None:
         print(line, file=sys.stderr if to_stderr else sys.stdout)
 
 
+def say_to_shell(text: str) -> None:
+    """Write words of our own for a shell that completes a line: it needs tabs as they are."""
+    print(text)
+
+
 def say_trouble(message: str, advice: str = "") -> None:
     """Write an error to standard error. Its further lines are indented."""
     for number, line in enumerate([*visible_lines(message), *(visible_lines(advice) if advice else ())]):

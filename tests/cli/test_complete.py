@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from skylift.cli import main
+from skylift.cli.early import SUMMARIES, early_answer
+
 
 def offered(folder: Path, line: str) -> list[str]:
     words = line.split(" ")
@@ -44,6 +47,90 @@ def test_words(tmp_path: Path, line: str, words: set[str]) -> None:
     found = set(offered(tmp_path, line))
     assert found & words, found
     assert all(word.startswith(line.rsplit(" ", maxsplit=1)[-1]) for word in found)
+
+
+def shell_asks(shell: str, typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_SKYLIFT_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", f"skylift {typed}")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    monkeypatch.delenv("COMP_CWORD", raising=False)
+    if shell == "bash":
+        monkeypatch.setenv("COMP_WORDS", f"skylift\n{typed}")
+        monkeypatch.setenv("COMP_CWORD", "1")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("typed", ["", "r", "map", "map-", "nothing"])
+def test_commands_are_offered_as_typer_would(
+    shell: str, typed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell_asks(shell, typed, monkeypatch)
+    if shell != "fish" or typed != "nothing":
+        assert main.perform([]) == 0
+    ours = capsys.readouterr().out
+    monkeypatch.setattr(main, "early_answer", lambda *_: None)
+    with pytest.raises(SystemExit) as end:
+        main.perform([])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.rstrip("\n") == ours.rstrip("\n")
+
+
+@pytest.mark.parametrize("line", ["-", "--ver", "'r", '"', "run ", "run --o", "bogus x"])
+def test_what_is_no_name_of_a_command_is_left_to_typer(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        shell_asks(shell, line, monkeypatch)
+        if shell == "bash":
+            monkeypatch.setenv("COMP_CWORD", str(len(line.split(" "))))
+        assert early_answer([], os.environ) is None
+
+
+@pytest.mark.parametrize("number", ["", "-1", "x", "9" * 9999, "0"])
+def test_a_place_in_the_line_that_is_none_offers_nothing_early(number: str) -> None:
+    environment = {"_SKYLIFT_COMPLETE": "complete_bash", "COMP_WORDS": "skylift r", "COMP_CWORD": number}
+    assert early_answer([], environment) is None
+
+
+def test_every_command_has_its_summary() -> None:
+    assert list(SUMMARIES) == list(main.COMMANDS)
+
+
+@pytest.mark.parametrize(("typed", "answer"), [("skylift --version", "skylift 0"), ("skylift r", "run\nresults\nrm")])
+def test_an_early_answer_does_not_wait_for_typer(typed: str, answer: str) -> None:
+    code = (
+        "import sys; from skylift.cli.main import perform; perform(sys.argv[1:]);"
+        "print(sorted({'typer', 'asyncio', 'dataclasses'} & set(sys.modules)))"
+    )
+    arguments = [each for each in typed.split()[1:] if each.startswith("-")]
+    asks = {} if arguments else {"_SKYLIFT_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, env={**os.environ, **asks}
+    )
+    assert done.stdout.startswith(answer)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_only_the_file_of_the_command_in_the_line_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell_asks("zsh", "ps --sta", monkeypatch)
+    code = (
+        "import sys; from skylift.cli.main import perform\n"
+        "try: perform([])\n"
+        "finally: print(sorted({'skylift.cli.ps', 'skylift.cli.run'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert '"--state"' in done.stdout
+    assert done.stdout.splitlines()[-1] == "['skylift.cli.ps']"
+
+
+def test_a_script_is_written_without_any_command() -> None:
+    code = (
+        "import sys; from skylift.cli.main import perform\n"
+        "try: perform([])\n"
+        "finally: print(sorted({'skylift.cli.ps', 'skylift.cli.run'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "_SKYLIFT_COMPLETE": "source_zsh"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert "#compdef" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_jobs_of_a_cloud_that_is_down_are_none_and_it_stays_down(tmp_path: Path) -> None:
