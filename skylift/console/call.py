@@ -13,7 +13,9 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CLI_SERVICES = {"s3": "s3api"}
 _CLI_NAMES = {"MinCount": "Count", "MaxCount": ""}
 """What the CLI calls otherwise. Of instances, it is asked for a number."""
-_ODD = ("-", "[", "{", "@", "file:", "fileb:", "http:", "https:")
+_ODD = ("-", "@", "file:", "fileb:", "http:", "https:")
+_ODD_IN_LISTS = (*_ODD, "[", "{")
+"""A list that begins like JSON would be read as JSON; a text is a text."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def _is_odd(value: Any) -> bool:
     """Whether the CLI would take a value of this kind, or a part of it, for something else."""
     if isinstance(value, str):
         return value.startswith(_ODD)
-    return isinstance(value, list) and any(isinstance(each, str) and each.startswith(_ODD) for each in value)
+    return isinstance(value, list) and any(isinstance(each, str) and each.startswith(_ODD_IN_LISTS) for each in value)
 
 
 def _option(name: str, value: Any) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from skylift.console.call import Call
+from skylift.console.identity import Identities, RoleRow, UserRow
 from skylift.console.poller import Topic
 from skylift.console.port import Port
 from skylift.console.rows import BucketRow, InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
@@ -25,6 +26,8 @@ class CloudView:
     security_groups: Topic = field(init=False)
     vpcs: Topic = field(init=False)
     buckets: Topic = field(init=False)
+    roles: Topic = field(init=False)
+    users: Topic = field(init=False)
 
     def __post_init__(self) -> None:
         here = not self.port.settings.billed
@@ -34,6 +37,9 @@ class CloudView:
         self.security_groups = Topic(self.port.security_groups, _JOBS_HERE if here else 2 * _RARELY)
         self.vpcs = Topic(self.port.vpcs, _JOBS_HERE if here else 2 * _RARELY)
         self.buckets = Topic(self.port.buckets, _JOBS_HERE if here else 2 * _RARELY)
+        identities = Identities(self.port)
+        self.roles = Topic(identities.roles, _JOBS_HERE if here else 4 * _RARELY)
+        self.users = Topic(identities.users, _JOBS_HERE if here else 4 * _RARELY)
 
     def perform(self, call: Call) -> object:
         """In a thread. Raises SkyliftError."""
@@ -70,3 +76,9 @@ class CloudView:
         for row in self.buckets.rows:
             if isinstance(row, BucketRow):
                 yield (row.id,), Found(row.id, "bucket", f"/s3/{row.id}")
+        for row in self.roles.rows:
+            if isinstance(row, RoleRow):
+                yield (row.id,), Found(row.id, "role", f"/roles/{quote(row.id, safe='')}")
+        for row in self.users.rows:
+            if isinstance(row, UserRow):
+                yield (row.id,), Found(row.id, "user", f"/users/{quote(row.id, safe='')}")

@@ -20,7 +20,10 @@ from skylift.console.pages.job import JobPage
 from skylift.console.pages.jobs import JobsPage
 from skylift.console.pages.key_pairs import KeyPairsPage
 from skylift.console.pages.launch import LaunchPage
+from skylift.console.pages.roles import RolePage, RolesPage
 from skylift.console.pages.security_groups import SecurityGroupPage, SecurityGroupsPage
+from skylift.console.pages.simulator import SimulatorPage
+from skylift.console.pages.users import UserPage, UsersPage
 from skylift.console.pages.vpcs import VpcPage, VpcsPage
 from skylift.console.port import Port
 from skylift.console.shell import Shells
@@ -37,6 +40,9 @@ ENTRIES = (
     Entry("VPCs", "/vpcs", "Network"),
     Entry("Key pairs", "/key-pairs", "Access"),
     Entry("Security groups", "/security-groups", "Access"),
+    Entry("Roles", "/roles", "Access"),
+    Entry("Users", "/users", "Access"),
+    Entry("Policy simulator", "/simulator", "Access"),
 )
 _HEAD = """
 <link rel="stylesheet" href="/console/console.css">
@@ -65,6 +71,11 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/security-groups/{group}": lambda group: SecurityGroupPage(view, group).show(),
                     "/vpcs": lambda: VpcsPage(view),
                     "/vpcs/{vpc}": lambda vpc: VpcPage(view, vpc).show(),
+                    "/roles": lambda: RolesPage(view),
+                    "/roles/{name}": lambda name: RolePage(view, name).show(),
+                    "/users": lambda: UsersPage(view),
+                    "/users/{name}": lambda name: UserPage(view, name).show(),
+                    "/simulator": _simulator_page(view),
                     "/s3": lambda: BucketsPage(view),
                     "/s3/{bucket}": _bucket_page(view),
                     "/jobs": lambda: JobsPage(view),
@@ -93,6 +104,13 @@ def build_site(site: FastAPI, port: Port) -> None:
 def _bucket_page(view: CloudView) -> Callable[..., Awaitable[None]]:
     async def show(bucket: str, prefix: str = "") -> None:
         await BucketPage(view, bucket, prefix).show()
+
+    return show
+
+
+def _simulator_page(view: CloudView) -> Callable[..., Awaitable[None]]:
+    async def show(who: str = "") -> None:
+        await SimulatorPage(view, who).show()
 
     return show
 

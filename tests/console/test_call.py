@@ -11,10 +11,23 @@ import pytest
 from awscli.testutils import capture_output
 
 from skylift.console import call as calls
+from skylift.console import identity
 from skylift.console.call import Call
+from skylift.console.identity import Holder
 from skylift.console.pages.security_groups import read_rule
 
-HOSTILE = ["--output", "file:///etc/passwd", "a b'c", "$(reboot)", "<img src=x onerror=alert(1)>", ":x", "[1]", "ü\n"]
+HOSTILE = [
+    "--output",
+    "file:///etc/passwd",
+    "a b'c",
+    "$(reboot)",
+    "<img src=x onerror=alert(1)>",
+    ":x",
+    "[1]",
+    "{1}",
+    "ü\n",
+]
+DOCUMENT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
 INSTANCE = "i-0123456789abcdef0"
 
 
@@ -50,6 +63,16 @@ def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         read_rule("sg-1", "tcp", "8000-8080", "10.0.0.0/8", outbound=False),
         read_rule("sg-1", "icmp", "", "sg-2", outbound=True),
         calls.revoke_rule("sg-1", "sgr-1", outbound=False),
+        Holder("role", "r").put_policy("p", DOCUMENT),
+        Holder("user", "u").attach("arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"),
+        *identity.create_role("r", "ec2.amazonaws.com"),
+        identity.put_trust("r", identity.trust_of("ec2.amazonaws.com")),
+        identity.set_key("u", "AKIA", active=False),
+        identity.attach_profile(INSTANCE, "p"),
+        identity.attach_profile(INSTANCE, "p", "iip-assoc-1"),
+        identity.simulate("arn:aws:iam::1:role/r", ["s3:GetObject", "s3:PutObject"], ["arn:aws:s3:::b/*"]),
+        *(Holder("role", name).put_policy(name, DOCUMENT) for name in HOSTILE),
+        *(identity.simulate("arn:aws:iam::1:role/r", [name], [name]) for name in HOSTILE),
         *(calls.create_key_pair(name, "ed25519") for name in HOSTILE),
         *(calls.stop_instances([name]) for name in HOSTILE),
     ],

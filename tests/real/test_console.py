@@ -249,6 +249,64 @@ def test_files_of_s3_are_dropped_in_looked_at_and_fetched(tab: Tab, console: Con
     expect(files).not_to_contain_text("dropped.csv")
 
 
+READS = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}'
+
+
+def test_a_role_is_made_asked_about_and_given_to_an_instance(tab: Tab, cloud: RealCloud, server: Server) -> None:
+    page, question = tab.page, tab.page.get_by_role("dialog")
+    page.get_by_role("link", name="Roles", exact=True).click()
+    page.get_by_role("button", name="Create role").first.click()
+    question.get_by_label("Name", exact=True).fill("page+reads")
+    question.get_by_role("button", name="Create", exact=True).click()
+    page.get_by_role("button", name="Write a policy").click()
+    page.get_by_label("Name", exact=True).fill("reads")
+    document = page.get_by_label("Document (JSON)")
+    document.fill(READS.replace("s3:Get*", HOSTILE))
+    expect(page.locator(".complaints")).to_contain_text("is not of the form s3:GetObject")
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    document.fill(READS)
+    expect(page.locator("code").first).to_contain_text("aws iam put-role-policy --role-name page+reads")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("table.small")).to_contain_text("reads")
+    page.get_by_role("tab", name="Simulator").click()
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator("tr", has_text="s3:GetObject")).to_contain_text("role_page+reads_reads")
+    expect(page.locator("tr", has_text="s3:PutObject")).to_contain_text("no policy allows it")
+    tab.picture("role")
+    page.get_by_role("tab", name="Instances").click()
+    page.get_by_label("Instance", exact=True).select_option(server.id)
+    page.get_by_role("button", name="Attach to it").click()
+    question.get_by_role("button", name="Attach", exact=True).click()
+    expect(page.locator("table.small")).to_contain_text(server.id)
+    assert server.describe()["IamInstanceProfile"]["Arn"].endswith("/page+reads")
+    page.get_by_role("button", name="Delete role").click()
+    expect(question).to_contain_text(f"{server.id} loses its permissions.")
+    question.get_by_role("button", name="Delete", exact=True).click()
+    expect(page).to_have_url(re.compile("/roles$"))
+    assert "page+reads" not in {each["RoleName"] for each in cloud.client("iam").list_roles()["Roles"]}
+
+
+def test_a_users_secret_is_shown_once(tab: Tab, cloud: RealCloud) -> None:
+    page, question = tab.page, tab.page.get_by_role("dialog")
+    page.get_by_role("link", name="Users", exact=True).click()
+    page.get_by_role("button", name="Create user").first.click()
+    question.get_by_label("Name", exact=True).fill("ada")
+    question.get_by_role("button", name="Create", exact=True).click()
+    page.get_by_role("button", name="Create key").click()
+    question.get_by_role("button", name="Create", exact=True).click()
+    expect(question).to_contain_text("AWS_SECRET_ACCESS_KEY=")
+    page.keyboard.press("Escape")
+    expect(question).to_have_count(0)
+    (key,) = cloud.client("iam").list_access_keys(UserName="ada")["AccessKeyMetadata"]
+    expect(page.locator("table.small")).to_contain_text(key["AccessKeyId"])
+    assert "AWS_SECRET_ACCESS_KEY" not in page.content()
+    page.get_by_role("button", name="Delete user").click()
+    expect(question).to_contain_text(key["AccessKeyId"])
+    question.get_by_role("button", name="Delete", exact=True).click()
+    expect(page).to_have_url(re.compile("/users$"))
+    assert "ada" not in {each["UserName"] for each in cloud.client("iam").list_users()["Users"]}
+
+
 def test_strangers_stay_outside(tab: Tab, console: Console, cloud: RealCloud) -> None:
     good = next(each["value"] for each in tab.context.cookies() if each["name"] == COOKIE)
     cookie = f"{COOKIE}={good}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from skylift.console import call as calls
 from skylift.console.cloud_view import CloudView
@@ -104,7 +105,15 @@ class InstancePage:
         return self._detail
 
     async def _facts(self, part: str) -> None:
-        facts(getattr(await self._look(), part))
+        detail = await self._look()
+        pairs = dict(getattr(detail, part))
+        links = {"VPC": f"/vpcs/{pairs.get('VPC', '')}", "Key pair": "/key-pairs", "Role": self._role_path(detail)}
+        facts(getattr(detail, part), links)
+
+    def _role_path(self, detail: InstanceDetail) -> str:
+        """An instance names its profile, which mostly is called like the role in it."""
+        role = dict(detail.details)["Role"]
+        return f"/roles/{quote(role, safe='')}" if role else "/roles"
 
     async def _security(self) -> None:
         detail = await self._look()

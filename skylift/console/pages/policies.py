@@ -1,0 +1,163 @@
+"""The policies of a role or a user: inline ones edited in place, managed ones attached and taken away."""
+
+from __future__ import annotations
+
+import re
+
+from skylift.console.cloud_view import CloudView
+from skylift.console.identity import Holder, Identities, spell_document
+from skylift.console.policy_check import check_policy
+from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.editor import Editor
+from skylift.console.widgets.element import Field, box, button, copyable, suggest, tag
+from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.runner.errors import SkyliftError, UsageError
+
+_NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
+_BEGINNING = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": ["arn:aws:s3:::BUCKET*"]}
+    ],
+}
+
+
+class PoliciesTab:
+    def __init__(self, view: CloudView, holder: Holder) -> None:
+        self._view, self._holder = view, holder
+        self._identities = Identities(view.port)
+
+    async def show(self) -> None:
+        self._place = box("panel")
+        await self._fill()
+
+    async def _fill(self) -> None:
+        try:
+            found = await in_thread(self._identities.policies, self._holder)
+        except SkyliftError as error:
+            with self._place.clear():
+                say_trouble(error)
+            return
+        with self._place.clear():
+            with box("buttons-left"):
+                button("Write a policy", lambda: self._edit("", spell_document(_BEGINNING)), "primary")
+                button("Attach a policy", self._attach)
+            if not found.inline and not found.attached:
+                tag("p", f"This {self._holder.kind} has no policies: it may do nothing.", "empty-line")
+            else:
+                with tag("table", "", "small"):
+                    with tag("thead"), tag("tr"):
+                        for each in ("Policy", "Kind", ""):
+                            tag("th", each, scope="col")
+                    with tag("tbody"):
+                        for name, document in found.inline.items():
+                            self._show_inline(name, document)
+                        for name, arn in found.attached.items():
+                            self._show_attached(name, arn)
+            copyable(self._holder.call("list_{}_policies").command)
+            copyable(self._holder.call("list_attached_{}_policies").command)
+
+    def _show_inline(self, name: str, document: str) -> None:
+        with tag("tr"):
+            tag("td", name)
+            tag("td", "inline")
+            with tag("td", "", "actions"):
+                button("Edit", lambda: self._edit(name, document), "quiet", aria_label=f"Edit {name}")
+                call = self._holder.delete_policy(name)
+                button(
+                    "Delete",
+                    lambda: confirm(
+                        "Delete this policy?",
+                        [name, f"The {self._holder.kind} may no longer do what it allows."],
+                        call.command,
+                        "Delete",
+                        lambda: self._view.perform(call),
+                        dangerous=True,
+                        done=self._fill,
+                    ),
+                    "quiet",
+                    aria_label=f"Delete {name}",
+                )
+
+    def _show_attached(self, name: str, arn: str) -> None:
+        with tag("tr"):
+            tag("td", name)
+            tag("td", "AWS's" if arn.startswith("arn:aws:iam::aws:") else "managed")
+            with tag("td", "", "actions"):
+                button("Show", lambda: self._read(name, arn), "quiet", aria_label=f"Show {name}")
+                call = self._holder.detach(arn)
+                button(
+                    "Detach",
+                    lambda: confirm(
+                        "Detach this policy?",
+                        [arn, f"The {self._holder.kind} may no longer do what it allows. The policy stays."],
+                        call.command,
+                        "Detach",
+                        lambda: self._view.perform(call),
+                        dangerous=True,
+                        done=self._fill,
+                    ),
+                    "quiet",
+                    aria_label=f"Detach {name}",
+                )
+
+    async def _read(self, name: str, arn: str) -> None:
+        try:
+            found = await in_thread(self._identities.document, arn)
+        except SkyliftError as error:
+            tell(error.message)
+            return
+        dialog = Dialog(name)
+        with dialog:
+            tag("pre", found, "output", tabindex="0")
+        dialog.close_button()
+        dialog.open()
+
+    def _edit(self, name: str, document: str) -> None:
+        """Without a name, it is a new one."""
+        with self._place.clear():
+            with box("bar"):
+                tag("h2", f"Policy {name}" if name else "A new policy")
+                button("Back", self._fill)
+            with box("form narrow"):
+                field = None if name else Field("Name", placeholder="read-results", spellcheck="false")
+
+            def called() -> str:
+                return name or (field.value.strip() if field else "")
+
+            def save(text: str) -> None:
+                if not _NAME.fullmatch(called()):
+                    raise UsageError("The policy needs a name.", "Letters, digits and +=,.@_- may be in it.")
+                self._view.perform(self._holder.put_policy(called(), text))
+
+            Editor(
+                "Document (JSON)",
+                document,
+                check_policy,
+                save,
+                show=lambda text: copyable(self._holder.put_policy(called() or "NAME", text).command),
+                done=self._fill,
+            )
+
+    async def _attach(self) -> None:
+        try:
+            policies = await in_thread(self._identities.attachable)
+        except SkyliftError as error:
+            tell(error.message)
+            return
+        dialog = Dialog("Attach a policy")
+        with dialog:
+            arn = Field("Policy", placeholder="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", list="policies")
+            suggest("policies", policies)
+            copyable(self._holder.attach("ARN").command)
+
+        def work() -> None:
+            said = arn.value.strip()
+            named = {name: each for each, name in policies.items()}
+            if not said:
+                raise UsageError("Choose a policy.")
+            self._view.perform(self._holder.attach(named.get(said, said)))
+
+        dialog.buttons("Attach", work, done=self._fill)
+        dialog.open()

@@ -1,0 +1,229 @@
+"""Roles: all of them, and one with its policies, who may take it, and the instances that have it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from skylift.console import identity
+from skylift.console.cloud_view import CloudView
+from skylift.console.identity import SERVICES, Holder, Identities, RoleDetail, Use
+from skylift.console.pages.policies import PoliciesTab
+from skylift.console.pages.simulator import Simulator
+from skylift.console.policy_check import check_policy
+from skylift.console.port import Port
+from skylift.console.rows import InstanceRow
+from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.editor import Editor
+from skylift.console.widgets.element import Field, Select, box, button, copyable, facts, go_to, link, on_input, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.tabs import Tabs, in_thread
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import SkyliftError, UsageError
+
+COLUMNS = (
+    Column("id", "Role", leads="/roles/"),
+    Column("trusts", "Who may take it"),
+    Column("path", "Path", 120, kind="code"),
+    Column("created", "Created", 160),
+    Column("description", "Description"),
+)
+
+
+class RolesPage:
+    def __init__(self, view: CloudView) -> None:
+        self._view = view
+        with head("Roles"):
+            button("Create role", self._create, "primary")
+        with box("bar"):
+            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
+        grid = Grid(view.roles, COLUMNS, label="Roles", empty=self._say_empty)
+        on_input(search, grid.filter)
+        with box("commandline"):
+            copyable(identity.list_roles().command)
+
+    def _say_empty(self) -> None:
+        tag("h2", "There are no roles yet.")
+        tag("p", "A role says what a program may do, and servers that have it need no keys. Each job gets one.")
+        button("Create role", self._create)
+
+    def _create(self) -> None:
+        dialog = Dialog("Create role")
+        with dialog:
+            name = Field(
+                "Name", lambda _: show(), placeholder="reads-results", spellcheck="false", autofocus="autofocus"
+            )
+            service = Select("For", dict(SERVICES), lambda _: show())
+            command = box()
+
+        def show() -> None:
+            with command.clear():
+                copyable("\n".join(each.command for each in identity.create_role(name.value or "NAME", service.value)))
+
+        def work() -> None:
+            if not name.value.strip():
+                raise UsageError("The role needs a name.")
+            Identities(self._view.port).perform_all(identity.create_role(name.value.strip(), service.value))
+
+        show()
+        dialog.buttons("Create", work, done=lambda: go_to(f"/roles/{name.value.strip()}"))
+        dialog.open()
+
+
+class RolePage:
+    def __init__(self, view: CloudView, name: str) -> None:
+        self._view, self._holder = view, Holder("role", name)
+        self._identities = Identities(view.port)
+
+    async def show(self) -> None:
+        name = self._holder.name
+        try:
+            role = await in_thread(self._identities.role, name)
+        except SkyliftError as error:
+            say_trouble(error)
+            link("All roles", "/roles")
+            return
+        with head(name):
+            link("All roles", "/roles", "button")
+            button("Delete role", self._delete, "danger")
+        tabs = Tabs(
+            {
+                "Policies": PoliciesTab(self._view, self._holder).show,
+                "Who may take it": self._trust,
+                "Instances": self._instances,
+                "Simulator": partial(self._simulate, role.arn),
+                "Details": self._details,
+            }
+        )
+        with box("commandline"):
+            copyable(self._holder.call("get_{}").command)
+        tabs.begin("Policies")
+
+    async def _details(self) -> None:
+        role = await in_thread(self._identities.role, self._holder.name)
+        facts((*role.details, ("Instance profiles", ", ".join(role.profiles))))
+
+    async def _trust(self) -> None:
+        role = await in_thread(self._identities.role, self._holder.name)
+        Editor(
+            "Trust policy (JSON)",
+            role.trust,
+            partial(check_policy, trust=True),
+            lambda text: self._view.perform(identity.put_trust(self._holder.name, text)),
+            show=lambda text: copyable(identity.put_trust(self._holder.name, text).command),
+        )
+
+    async def _simulate(self, arn: str) -> None:
+        Simulator(self._view, lambda: arn)
+
+    async def _instances(self) -> None:
+        self._place = box("panel")
+        await self._fill()
+
+    async def _fill(self) -> None:
+        try:
+            role, uses, instances = await in_thread(_uses, self._view.port, self._holder.name)
+        except SkyliftError as error:
+            with self._place.clear():
+                say_trouble(error)
+            return
+        with self._place.clear():
+            if not role.profiles:
+                self._say_no_profile()
+                return
+            self._show_uses(role, uses, instances)
+
+    def _say_no_profile(self) -> None:
+        calls = identity.create_profile(self._holder.name)
+        tag("p", "It has no instance profile, by which servers get a role.", "empty-line")
+        button(
+            "Make one",
+            lambda: confirm(
+                "Make an instance profile?",
+                [f"It is called {self._holder.name}, like the role."],
+                "\n".join(each.command for each in calls),
+                "Make",
+                lambda: self._identities.perform_all(calls),
+                dangerous=False,
+                done=self._fill,
+            ),
+            "primary",
+        )
+
+    def _show_uses(self, role: RoleDetail, uses: list[Use], instances: list[InstanceRow]) -> None:
+        there = {each.id: each for each in instances if each.state not in ("terminated", "shutting-down")}
+        if not uses:
+            tag("p", "No instance has this role.", "empty-line")
+        else:
+            with tag("table", "", "small"), tag("tbody"):
+                for use in uses:
+                    with tag("tr"):
+                        with tag("td"):
+                            link(use.instance, f"/instances/{use.instance}")
+                        tag("td", there[use.instance].name if use.instance in there else "")
+                        tag("td", use.state)
+                        with tag("td", "", "actions"):
+                            button("Take away", partial(self._detach, use), "quiet", aria_label=f"From {use.instance}")
+        free = {key: f"{row.name} {key}".strip() for key, row in there.items() if key not in {u.instance for u in uses}}
+        if free:
+            with box("bar rule-form"):
+                chosen = Select("Instance", dict(free))
+                button("Attach to it", lambda: self._attach(chosen.value, role.profiles[0]), "primary")
+        elif not uses:
+            link("Launch an instance", "/launch")
+
+    async def _attach(self, instance: str, profile: str) -> None:
+        has = await in_thread(self._identities.association, instance)
+        call = identity.attach_profile(instance, profile, has)
+        confirm(
+            "Attach the role to this instance?",
+            [
+                instance,
+                "It takes the place of the role that the instance has."
+                if has
+                else "Programs there get its permissions within seconds.",
+            ],
+            call.command,
+            "Attach",
+            lambda: self._view.perform(call),
+            dangerous=bool(has),
+            done=self._fill,
+        )
+
+    def _detach(self, use: Use) -> None:
+        call = identity.detach_profile(use.association)
+        confirm(
+            "Take the role away?",
+            [use.instance, "Programs there may no longer do what it allows."],
+            call.command,
+            "Take away",
+            lambda: self._view.perform(call),
+            dangerous=True,
+            done=self._fill,
+        )
+
+    async def _delete(self) -> None:
+        try:
+            policies = await in_thread(self._identities.policies, self._holder)
+            role, uses, _ = await in_thread(_uses, self._view.port, self._holder.name)
+        except SkyliftError as error:
+            say_trouble(error)
+            return
+        calls = identity.delete_role(self._holder.name, policies, role.profiles)
+        lines = [self._holder.name, *(f"The policy {each} is deleted with it." for each in policies.inline)]
+        lines += [f"{each.instance} loses its permissions." for each in uses]
+        confirm(
+            "Delete this role?",
+            lines,
+            "\n".join(each.command for each in calls),
+            "Delete",
+            lambda: self._identities.perform_all(calls),
+            dangerous=True,
+            done=lambda: go_to("/roles"),
+        )
+
+
+def _uses(port: Port, name: str) -> tuple[RoleDetail, list[Use], list[InstanceRow]]:
+    identities = Identities(port)
+    role = identities.role(name)
+    return role, identities.uses(role.profiles), port.instances()

@@ -1,0 +1,101 @@
+"""May they do that? AWS's policy simulator, asked about a role or a user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from skylift.console import identity
+from skylift.console.cloud_view import CloudView
+from skylift.console.identity import Identities, Verdict
+from skylift.console.widgets.editor import TextArea
+from skylift.console.widgets.element import Select, box, button, copyable, link, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import SkyliftError, UsageError
+
+_DECISIONS = {
+    "allowed": "allowed",
+    "explicitDeny": "denied: a policy says so",
+    "implicitDeny": "not allowed: no policy allows it",
+}
+_WORDS = {"allowed": "succeeded", "explicitDeny": "failed", "implicitDeny": "waiting"}
+_MOST = 100
+
+
+class SimulatorPage:
+    def __init__(self, view: CloudView, who: str) -> None:
+        self._view, self._who = view, who
+
+    async def show(self) -> None:
+        head("Policy simulator")
+        identities = Identities(self._view.port)
+        try:
+            roles = await in_thread(identities.roles)
+            users = await in_thread(identities.users)
+            arns = {each.arn: f"user {each.id}" for each in users}
+        except SkyliftError as error:
+            say_trouble(error)
+            return
+        arns |= {each.arn: f"role {each.id}" for each in roles}
+        if not arns:
+            tag("p", "There are no roles and no users to ask about.", "empty-line")
+            link("Roles", "/roles")
+            return
+        if self._who in arns:
+            arns = {self._who: arns[self._who], **arns}
+        with box("form narrow"):
+            chosen = Select("Who", dict(arns))
+        Simulator(self._view, lambda: chosen.value)
+
+
+class Simulator:
+    """The question and its answer; `who` is an ARN."""
+
+    def __init__(self, view: CloudView, who: Callable[[], str]) -> None:
+        self._view, self._who = view, who
+        with box("form narrow"):
+            self._actions = TextArea("Actions, one a line", "s3:GetObject\ns3:PutObject\nec2:StopInstances", 4)
+            self._resources = TextArea("Resources, one a line; without any it is *", "", 2)
+            with box("buttons-left"):
+                button("Ask", self._ask, "primary")
+        self._answer = box("panel", role="status")
+
+    async def _ask(self) -> None:
+        actions, resources = words(self._actions.value), words(self._resources.value)
+        try:
+            if not actions:
+                raise UsageError("Say which actions.", "They are like s3:GetObject, one a line.")
+            if len(actions) > _MOST or len(resources) > _MOST:
+                raise UsageError(f"These are more than {_MOST} at once.", "Ask about some of them.")
+            found = await in_thread(Identities(self._view.port).simulate, self._who(), actions, resources)
+        except SkyliftError as error:
+            with self._answer.clear():
+                say_trouble(error)
+            return
+        with self._answer.clear():
+            show_verdicts(found)
+            copyable(identity.simulate(self._who(), actions, resources).command)
+
+
+def show_verdicts(found: list[Verdict]) -> None:
+    with tag("table", "", "small"):
+        with tag("thead"), tag("tr"):
+            for each in ("Action", "Resource", "Answer", "By", "Open questions"):
+                tag("th", each, scope="col")
+        with tag("tbody"):
+            for verdict in found:
+                with tag("tr"):
+                    tag("td", verdict.action)
+                    tag("td", verdict.resource)
+                    with tag("td"):
+                        words = _DECISIONS.get(verdict.decision, verdict.decision)
+                        tag("span", words, f"state state-{_WORDS.get(verdict.decision, '')}")
+                    tag("td", verdict.policies or "–")
+                    tag("td", verdict.missing or "–")
+
+
+def words(text: str) -> list[str]:
+    """What stands on lines, or between commas; each once."""
+    return list(dict.fromkeys(filter(None, re.split(r"[\s,]+", text))))

@@ -1,0 +1,209 @@
+"""Users: all of them, and one with its keys, whose secret half is shown once, and its policies."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from skylift.console import identity
+from skylift.console.cloud_view import CloudView
+from skylift.console.identity import AccessKey, Holder, Identities
+from skylift.console.pages.policies import PoliciesTab
+from skylift.console.pages.simulator import Simulator
+from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.element import Field, box, button, copyable, facts, go_to, link, on_input, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.tabs import Tabs, in_thread
+from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.runner.errors import SkyliftError, UsageError
+
+COLUMNS = (
+    Column("id", "User", leads="/users/"),
+    Column("path", "Path", 120, kind="code"),
+    Column("created", "Created", 160),
+    Column("arn", "ARN", kind="code"),
+)
+
+
+class UsersPage:
+    def __init__(self, view: CloudView) -> None:
+        self._view = view
+        with head("Users"):
+            button("Create user", self._create, "primary")
+        with box("bar"):
+            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
+        grid = Grid(view.users, COLUMNS, label="Users", empty=self._say_empty)
+        on_input(search, grid.filter)
+        with box("commandline"):
+            copyable(identity.list_users().command)
+
+    def _say_empty(self) -> None:
+        tag("h2", "There are no users yet.")
+        tag("p", "You are the account's root. A user has keys of its own, and may do what its policies allow.")
+        button("Create user", self._create)
+
+    def _create(self) -> None:
+        dialog = Dialog("Create user")
+        with dialog:
+            name = Field("Name", placeholder="ada", spellcheck="false", autofocus="autofocus")
+            copyable(identity.create_user("NAME").command)
+
+        def work() -> None:
+            if not name.value.strip():
+                raise UsageError("The user needs a name.")
+            self._view.perform(identity.create_user(name.value.strip()))
+
+        dialog.buttons("Create", work, done=lambda: go_to(f"/users/{name.value.strip()}"))
+        dialog.open()
+
+
+class UserPage:
+    def __init__(self, view: CloudView, name: str) -> None:
+        self._view, self._holder = view, Holder("user", name)
+        self._identities = Identities(view.port)
+
+    async def show(self) -> None:
+        name = self._holder.name
+        try:
+            user = await in_thread(self._identities.user, name)
+        except SkyliftError as error:
+            say_trouble(error)
+            link("All users", "/users")
+            return
+        with head(name):
+            link("All users", "/users", "button")
+            button("Delete user", self._delete, "danger")
+        tabs = Tabs(
+            {
+                "Keys": self._keys,
+                "Policies": PoliciesTab(self._view, self._holder).show,
+                "Simulator": partial(self._simulate, user.arn),
+                "Details": self._details,
+            }
+        )
+        with box("commandline"):
+            copyable(self._holder.call("get_{}").command)
+        tabs.begin("Keys")
+
+    async def _details(self) -> None:
+        facts((await in_thread(self._identities.user, self._holder.name)).details)
+
+    async def _simulate(self, arn: str) -> None:
+        Simulator(self._view, lambda: arn)
+
+    async def _keys(self) -> None:
+        self._place = box("panel")
+        with self._place:
+            self._table = box("panel")
+        await self._list()
+
+    async def _list(self) -> None:
+        try:
+            keys = await in_thread(self._identities.keys, self._holder.name)
+        except SkyliftError as error:
+            with self._table.clear():
+                say_trouble(error)
+            return
+        with self._table.clear():
+            with box("buttons-left"):
+                button("Create key", self._create_key, "primary")
+            if not keys:
+                tag("p", "No keys yet. With one, this user calls AWS from anywhere.", "empty-line")
+            else:
+                with tag("table", "", "small"):
+                    with tag("thead"), tag("tr"):
+                        for each in ("Key", "Status", "Created", ""):
+                            tag("th", each, scope="col")
+                    with tag("tbody"):
+                        for key in keys:
+                            self._show_key(key)
+
+    def _show_key(self, key: AccessKey) -> None:
+        active = key.status == "Active"
+        with tag("tr"):
+            tag("td", key.id, "code")
+            with tag("td"):
+                tag("span", key.status.lower(), f"state state-{'active' if active else ''}")
+            tag("td", key.created)
+            with tag("td", "", "actions"):
+                word = "Deactivate" if active else "Activate"
+                button(word, partial(self._switch, key), "quiet", aria_label=f"{word} {key.id}")
+                button("Delete", partial(self._delete_key, key), "quiet", aria_label=f"Delete {key.id}")
+
+    def _switch(self, key: AccessKey) -> None:
+        active = key.status != "Active"
+        call = identity.set_key(self._holder.name, key.id, active=active)
+        confirm(
+            "Activate this key?" if active else "Deactivate this key?",
+            [key.id, "It works again." if active else "Who uses it is refused, until it is activated again."],
+            call.command,
+            "Activate" if active else "Deactivate",
+            lambda: self._view.perform(call),
+            dangerous=not active,
+            done=self._list,
+        )
+
+    def _delete_key(self, key: AccessKey) -> None:
+        call = identity.delete_key(self._holder.name, key.id)
+        confirm(
+            "Delete this key?",
+            [key.id, "Who uses it is refused. It cannot be brought back."],
+            call.command,
+            "Delete",
+            lambda: self._view.perform(call),
+            dangerous=True,
+            done=self._list,
+        )
+
+    def _create_key(self) -> None:
+        call = identity.create_key(self._holder.name)
+        made: list[Any] = []
+
+        async def done() -> None:
+            # Not within the question, which is going.
+            with self._place:
+                _show_secret(made.pop())
+            await self._list()
+
+        confirm(
+            "Create a key?",
+            [self._holder.name, "Its secret half is shown once, and never again."],
+            call.command,
+            "Create",
+            lambda: made.append(self._view.perform(call)),
+            dangerous=False,
+            done=done,
+        )
+
+    async def _delete(self) -> None:
+        name = self._holder.name
+        try:
+            policies = await in_thread(self._identities.policies, self._holder)
+            keys = await in_thread(self._identities.keys, name)
+            user = await in_thread(self._identities.user, name)
+        except SkyliftError as error:
+            tell(error.message)
+            return
+        calls = identity.delete_user(name, policies, keys, user.groups)
+        confirm(
+            "Delete this user?",
+            [name, *(f"The key {each.id} is deleted with it." for each in keys)],
+            "\n".join(each.command for each in calls),
+            "Delete",
+            lambda: self._identities.perform_all(calls),
+            dangerous=True,
+            done=lambda: go_to("/users"),
+        )
+
+
+def _show_secret(made: Any) -> None:
+    """The dialog has the only copy, and nothing of it stays when it is closed."""
+    key = made["AccessKey"]
+    dialog = Dialog("The key's secret half, shown once")
+    with dialog:
+        tag("p", "Keep both now. AWS does not show the second one again.")
+        copyable(f"export AWS_ACCESS_KEY_ID={key['AccessKeyId']}", "Copy the key")
+        copyable(f"export AWS_SECRET_ACCESS_KEY={key['SecretAccessKey']}", "Copy the secret")
+    dialog.close_button()
+    dialog.open()
