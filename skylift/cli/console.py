@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skylift.cli import complete
-from skylift.cli.place import On
+from skylift.cli.place import On, settings_there
 from skylift.cli.say import say
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def console(
         raise UsageError("--profile and --region go with --on aws.", "A cloud on this machine has one region.")
 
     def find_settings() -> Settings:
-        return _settings(on, region)
+        return settings_there(on, region)
 
     if profile:
         os.environ["AWS_PROFILE"] = profile
@@ -77,15 +77,6 @@ def _place_name(settings: Settings) -> str:
 
     # The account of a cloud on this machine is known; whose credentials boto3 finds, AWS says.
     return LOCAL if settings.account is not None else aws_name(who_calls(settings), settings.region)
-
-
-def _settings(on: str | None, region: str | None) -> Settings:
-    from dataclasses import replace
-
-    from skylift.cli.place import settings_there
-
-    found = settings_there(on)
-    return replace(found, region=region) if region else found
 
 
 def _require_extra() -> None:

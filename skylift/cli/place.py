@@ -31,8 +31,8 @@ def settings_for(on: str | None, access: Access | None = None) -> Settings:
     return find(on, access, showing=build_bar)
 
 
-def settings_there(on: str | None) -> Settings:
+def settings_there(on: str | None, region: str | None = None) -> Settings:
     """The same for commands that show or end jobs: they do not start a cloud that is down."""
     from skylift.place.settings import settings_for as find
 
-    return find(on, showing=build_bar, start=False)
+    return find(on, showing=build_bar, start=False, region=region)

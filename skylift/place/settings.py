@@ -22,10 +22,12 @@ def settings_for(
     trusted: bool = False,
     showing: Showing = unseen,
     start: bool = True,
+    region: str | None = None,
 ) -> Settings:
     """The place's settings. What stands in the environment, or in `[tool.skylift]` of the project around, counts where
     nothing was said; of the latter, what was agreed to, unless it is `trusted`. Without `start`, a cloud of this
-    machine's that is down is a UsageError, and stays down."""
+    machine's that is down is a UsageError, and stays down. `region` is one of AWS's, in place of the one that boto3
+    finds."""
     from dataclasses import replace
 
     from skylift.place.figures import use_own_figures
@@ -33,7 +35,7 @@ def settings_for(
 
     use_own_figures()
     chosen = on or _said_otherwise("on", trusted=trusted) or "local"
-    settings = _settings_of(chosen, showing, start=start)
+    settings = _settings_of(chosen, showing, start=start, region=region)
     if access is None:
         ssh_from = _said_otherwise("ssh-from", trusted=trusted)
         access = Access(ssh_from=ssh_from) if ssh_from else None
@@ -57,7 +59,7 @@ def standing_settings(on: str | None) -> Settings | None:
     return settings_for(chosen, Access())
 
 
-def _settings_of(place: str, showing: Showing, *, start: bool) -> Settings:
+def _settings_of(place: str, showing: Showing, *, start: bool, region: str | None) -> Settings:
     if place == "local":
         from skylift.place.local import local_settings
 
@@ -67,7 +69,7 @@ def _settings_of(place: str, showing: Showing, *, start: bool) -> Settings:
         from skylift.runner.launch.aws_settings import aws_settings
 
         home = default_home().path
-        return aws_settings(home / "keys", Cache(home / "cache"))
+        return aws_settings(home / "keys", Cache(home / "cache"), region)
     raise _no_place(place)
 
 

@@ -95,6 +95,14 @@ def test_a_link_leads_to_the_region_that_was_asked_for(up: list[Any], capfd: pyt
     assert len(up) == 2
 
 
+def test_a_region_that_is_named_needs_no_other(
+    up: list[Any], capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.write_text(credentials.read_text().replace("region = eu-west-1", ""))
+    assert link(capfd, "--region", "us-east-1").startswith("http://127.")
+
+
 def test_sessions_of_one_role_have_one_console(up: list[Any], capfd: pytest.CaptureFixture[str]) -> None:
     """And none with whoever else is in the account: he may do other things."""
     user = link(capfd)

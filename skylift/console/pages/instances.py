@@ -33,6 +33,8 @@ GONE = ("terminated", "shutting-down")
 class InstancesPage:
     def __init__(self, view: CloudView) -> None:
         self._view = view
+        self._rows: dict[str, FlatRow] = {}
+        self._chosen: list[str] = []
         with head("Instances"):
             button("Launch", lambda: go_to("/launch"), "primary")
             self._connect = button("Connect", self._go_connect)
@@ -49,7 +51,7 @@ class InstancesPage:
                 spellcheck="false",
             )
             self._count = tag("span", "", "count")
-        self._grid = Grid(
+        grid = Grid(
             view.instances,
             COLUMNS,
             label="Instances",
@@ -57,7 +59,7 @@ class InstancesPage:
             on_select=self._selected,
             on_change=self._changed,
         )
-        on_input(search, self._grid.filter)
+        on_input(search, grid.filter)
         with box("commandline"):
             copyable(calls.list_instances().command)
         self._selected([])
@@ -65,24 +67,26 @@ class InstancesPage:
     def _changed(self, rows: Sequence[FlatRow]) -> None:
         running = sum(row["state"] == "running" for row in rows)
         self._count.set_text(f"{len(rows)} {'instance' if len(rows) == 1 else 'instances'}, {running} running")
-        self._selected(self._grid.selected if hasattr(self, "_grid") else [])
+        self._rows = {row["id"]: row for row in rows}
+        self._selected(self._chosen)
 
     def _selected(self, ids: list[str]) -> None:
-        states = [row["state"] for row in map(self._row, ids) if row is not None]
+        self._chosen = ids
+        states = [row["state"] for row in self._chosen_rows()]
         enable(self._connect, len(states) == 1 and states[0] == "running")
         enable(self._start, any(state in STARTS for state in states))
         enable(self._stop, any(state in STOPS for state in states))
         enable(self._reboot, any(state == "running" for state in states))
         enable(self._terminate, any(state not in GONE for state in states))
 
-    def _row(self, key: str) -> FlatRow | None:
-        return self._grid.row(key)
+    def _chosen_rows(self) -> list[FlatRow]:
+        return [self._rows[each] for each in self._chosen if each in self._rows]
 
     def _go_connect(self) -> None:
-        go_to(f"/connect/{self._grid.selected[0]}")
+        go_to(f"/connect/{self._chosen[0]}")
 
     def _ask(self, action: Action) -> None:
-        rows = [row for row in map(self._row, self._grid.selected) if row is not None and action.fits(row["state"])]
+        rows = [row for row in self._chosen_rows() if action.fits(row["state"])]
         if rows:
             ask(self._view, action, rows)
 
