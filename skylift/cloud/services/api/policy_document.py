@@ -251,8 +251,11 @@ class _Reader:
                 _malformed(f"Missing required field {one}. {self._place} has none.")
 
     def _sid(self, item: dict[str, Any]) -> str:
+        """A resource's own policy may have spaces and marks in it; those of S3's examples do."""
         sid = item.get("Sid", "")
-        if not isinstance(sid, str) or not re.fullmatch(r"[0-9A-Za-z]*", sid):
+        if not isinstance(sid, str):
+            self._syntax("has a Sid that is not a string.")
+        if self._kind != "resource" and not re.fullmatch(r"[0-9A-Za-z]*", sid):
             _malformed(
                 "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression "
                 f"[0-9A-Za-z]*. {self._place} has {sid!r}."

@@ -10,13 +10,14 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Group, Role, User
 from skylift.cloud.services.api.iam_rules import checked_name, checked_prefix, encoded, no_such, over_quota, page_of
 from skylift.cloud.services.api.operation import Answer, Nothing, Params
-from skylift.cloud.services.api.policy_document import document_size, parse_policy
+from skylift.cloud.services.api.policy_check import checked_identity_policy
+from skylift.cloud.services.api.policy_document import document_size
 from skylift.cloud.services.iam import group as groups
 from skylift.cloud.services.iam import role as roles
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.group import ON_GROUP
 from skylift.cloud.services.iam.operation import PAGES
-from skylift.cloud.services.iam.policy import attachable, checked_arn
+from skylift.cloud.services.iam.policy import attachable, parsed_arn
 from skylift.cloud.services.iam.role import ON_ROLE
 from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
@@ -55,7 +56,7 @@ class EntityPolicies(Generic[Entity]):
     def put(self, tx: Tx, _caller: Caller, params: PutPolicy) -> Nothing:
         entity = self.changeable(tx, self._name(params))
         name, text = checked_name(params, "PolicyName", 128), params["PolicyDocument"]
-        parse_policy(text)
+        checked_identity_policy(text)
         inline = {**entity.inline, name: text}
         if sum(map(document_size, inline.values())) > self.max_inline_size:
             raise ServiceError(
@@ -102,7 +103,7 @@ class EntityPolicies(Generic[Entity]):
 
     def detach(self, tx: Tx, _caller: Caller, params: DetachPolicy) -> Nothing:
         entity = self.changeable(tx, self._name(params))
-        arn = checked_arn(params["PolicyArn"])
+        arn = parsed_arn(params["PolicyArn"])
         if arn not in entity.attached:
             raise ServiceError("NoSuchEntity", f"Policy {arn} was not found.", status=404)
         tx.save(replace(entity, attached=tuple(kept for kept in entity.attached if kept != arn)))

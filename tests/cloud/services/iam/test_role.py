@@ -92,7 +92,7 @@ def test_one_of_many_makers_wins(account: Account) -> None:
         ({"AssumeRolePolicyDocument": "{}"}, "MalformedPolicyDocument", "Statement"),
         ({"AssumeRolePolicyDocument": policy(allow("s3:*"))}, "MalformedPolicyDocument", "prohibited field Resource"),
         ({"PermissionsBoundary": "arn:aws:iam::aws:policy/Nothing"}, "NoSuchEntity", "is not attachable"),
-        ({"PermissionsBoundary": "not-an-arn-of-any-policy"}, "InvalidInput", "is not valid"),
+        ({"PermissionsBoundary": "not-an-arn-of-any-policy"}, "ValidationError", "Could not be parsed!"),
         ({"Tags": [{"Key": "aws:x", "Value": ""}]}, "InvalidInput", "reserved"),
         ({"Tags": [{"Key": "x", "Value": ""}, {"Key": "X", "Value": ""}]}, "InvalidInput", "Duplicate tag keys"),
         ({"Tags": [{"Key": "x" * 129, "Value": ""}]}, "ValidationError", "tags.1.member.key"),
