@@ -10,6 +10,8 @@ from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
+from skylift.runner.steps import until_done
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -100,14 +102,9 @@ class Background(Generic[T]):
         """However often the caller is cancelled meanwhile: what has been started must not be left behind."""
         later = asyncio.get_running_loop().call_later(_PATIENCE, self._call, self._insist or (lambda: None))
         try:
-            while not ending.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([ending])
+            await until_done(ending)
         finally:
             later.cancel()
-        if not ending.cancelled():
-            # Looked at, so that asyncio does not complain of one that nobody took.
-            ending.exception()
 
     def _call(self, call: Callable[[], None]) -> None:
         # What has ended in this moment needs no word any more.
@@ -128,14 +125,5 @@ async def in_threads(iterator: Generator[T, None, None]) -> AsyncGenerator[T, No
             yield found
     finally:
         if step is not None:
-            await _ended(step)
-        await _ended(asyncio.ensure_future(asyncio.to_thread(iterator.close)))
-
-
-async def _ended(future: asyncio.Future[Any]) -> None:
-    """However often its caller is cancelled meanwhile."""
-    while not future.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([future])
-    # Looked at, so that asyncio does not complain of one that nobody took.
-    future.exception()
+            await until_done(step)
+        await until_done(asyncio.ensure_future(asyncio.to_thread(iterator.close)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
@@ -66,10 +66,19 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
-        await asyncio.wait([running])
+        await until_done(running)
+        raise
+
+
+async def until_done(running: asyncio.Future[Any]) -> None:
+    """Wait for what must not be left behind, however often the caller is cancelled meanwhile. `together` cancels a step
+    twice when one of its own steps is cancelled first."""
+    while not running.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([running])
+    if not running.cancelled():
         # Retrieve it, so that asyncio does not log an exception that was never retrieved.
         running.exception()
-        raise
 
 
 async def make_with_undo(
@@ -90,7 +99,7 @@ async def make_with_undo(
     try:
         thing = await asyncio.shield(running)
     except asyncio.CancelledError:
-        await asyncio.wait([running])
+        await until_done(running)
         if running.exception() is None:
             undo.push_async_callback(take_back, running.result())
         raise
