@@ -13,7 +13,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from weakref import WeakValueDictionary
 
 # Not `aiohttp.web`, which loads all of its framework of applications: what is here is the server below it.
@@ -307,7 +307,6 @@ async def _stream(
         answer.force_close()
     writer: Any = await answer.prepare(http)
     writer.send_headers()
-    loop = asyncio.get_running_loop()
     for piece in body.pieces():
         if isinstance(piece, bytes):
             await _while_it_moves(http, answer.write(piece))
@@ -317,12 +316,20 @@ async def _stream(
             transport = http.transport
             if transport is None:
                 raise ConnectionResetError("the client went away")
-            sent = await _while_it_moves(http, loop.sendfile(transport, piece.file, position, min(left, SENT_AT_ONCE)))
+            sent = await _while_it_moves(http, _send_file(transport, piece.file, position, min(left, SENT_AT_ONCE)))
             if not sent:
                 raise ConnectionResetError("the file is shorter than the object that it holds")
             position, left = position + sent, left - sent
     await answer.write_eof()
     return answer
+
+
+async def _send_file(transport: asyncio.Transport, file: BinaryIO, offset: int, count: int) -> int:
+    """The number of bytes that were sent. Raises ConnectionResetError when the client has gone."""
+    # A task of its own, which begins a turn of the loop after its caller looked.
+    if transport.is_closing():
+        raise ConnectionResetError("the client went away")
+    return await asyncio.get_running_loop().sendfile(transport, file, offset, count)
 
 
 async def _while_it_moves(http: BaseRequest, sending: Coroutine[Any, Any, Sent]) -> Sent:
