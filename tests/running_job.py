@@ -75,3 +75,12 @@ def ended_job(cloud: RealCloud, name: str) -> tuple[str, int]:
     """State and exit code of a job that may have ended."""
     (found,) = [each for each in jobs(cloud, "--all") if each["name"] == name]
     return found["state"], found["exit_code"]
+
+
+def roles(cloud: RealCloud) -> set[str]:
+    """The names of all roles and instance profiles of jobs. Tests share a cloud: a test compares them with those that
+    were there before it, or looks for its own."""
+    iam = cloud.client("iam")
+    made = {role["RoleName"] for role in iam.list_roles(PathPrefix="/skylift/")["Roles"]}
+    profiles = iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"]
+    return made | {profile["InstanceProfileName"] for profile in profiles}

@@ -11,7 +11,7 @@ import pytest
 from dressed import Somebody, documented_policies, somebody
 from real_cloud import RealCloud
 from real_server import until
-from running_job import WAITS
+from running_job import WAITS, roles
 
 pytestmark = pytest.mark.real
 
@@ -69,5 +69,4 @@ def test_attached_to_finished_and_collected(cloud: RealCloud, homes: tuple[Someb
     removed = second.skylift("rm", "nightly", "unwanted")
     assert removed.returncode == 0, removed.stderr
     assert not {"nightly", "unwanted"} & set(listed(second, "--all"))
-    roles = {each["RoleName"] for each in cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"]}
-    assert not {"skylift-nightly", "skylift-unwanted"} & roles
+    assert not {"skylift-nightly", "skylift-unwanted"} & roles(cloud)

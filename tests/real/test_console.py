@@ -13,7 +13,8 @@ import pytest
 from browser import Tab, chromium
 from playwright.sync_api import Browser, expect
 from real_cloud import RealCloud
-from real_server import Server
+from real_server import Server, until
+from running_job import jobs, roles
 
 from skylift.console.entry import COOKIE
 
@@ -201,11 +202,11 @@ def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, s
 def test_a_job_is_watched_and_its_result_downloaded(tab: Tab, cloud: RealCloud, tmp_path: Path) -> None:
     page = tab.page
     (tmp_path / "job.py").write_text(JOB)
-    cloud.skylift("run", "-d", "--name", "shown", "--out", "out", "job.py", cwd=tmp_path)
+    cloud.skylift("run", "-d", "--name", "of-the-page", "--out", "out", "job.py", cwd=tmp_path)
     page.get_by_role("link", name="Jobs").click()
-    row = page.locator(".ag-row[row-id='shown']")
+    row = page.locator(".ag-row[row-id='of-the-page']")
     expect(row.locator(".state")).to_have_text("succeeded")
-    row.get_by_role("link", name="shown").click()
+    row.get_by_role("link", name="of-the-page").click()
     expect(page.locator(".xterm-rows")).to_contain_text("größer <b>than</b>")
     tab.picture("job")
     page.get_by_role("tab", name="Results").click()
@@ -213,6 +214,9 @@ def test_a_job_is_watched_and_its_result_downloaded(tab: Tab, cloud: RealCloud, 
         page.get_by_role("button", name="Download").click()
     assert download.value.suggested_filename == "answer.txt"
     assert Path(download.value.path()).read_text() == "42"
+    until(lambda: "of-the-page" not in {each["name"] for each in jobs(cloud)}, "the job's server to be gone")
+    cloud.skylift("rm", "of-the-page")
+    assert "skylift-of-the-page" not in roles(cloud)
 
 
 DROP = """(place, text) => {

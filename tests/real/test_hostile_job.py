@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from real_cloud import RealCloud
 from real_server import until
+from running_job import roles
 
 pytestmark = pytest.mark.real
 
@@ -176,7 +177,7 @@ def test_lies(cloud: RealCloud, home: Path, precious: None) -> None:
     assert look(cloud, home, "cancel", "lies")[0] == 0
     until(lambda: json.loads(cloud.skylift("ps", "--json").stdout) == [], "the server to be gone")
     assert look(cloud, home, "rm", "lies")[0] == 0
-    assert cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert "skylift-lies" not in roles(cloud)
     assert untouched(home, "out", "out/a", f"out/{ESCAPES}")
 
 
@@ -193,5 +194,5 @@ def test_rubbish(cloud: RealCloud, home: Path, precious: None) -> None:
     until(lambda: json.loads(cloud.skylift("ps", "--json").stdout) == [], "the server to be gone")
     assert look(cloud, home, "rm", "rubbish")[0] == 0
     assert "rubbish" not in look(cloud, home, "ps", "--all")[1]
-    assert cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert "skylift-rubbish" not in roles(cloud)
     assert untouched(home)

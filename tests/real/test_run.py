@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from real_cloud import RealCloud
 from real_server import Server, until
-from running_job import WAITS, RunningJob, ended_job, jobs
+from running_job import WAITS, RunningJob, ended_job, jobs, roles
 
 pytestmark = pytest.mark.real
 
@@ -30,10 +30,10 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(autouse=True)
 def nothing_is_left(cloud: RealCloud) -> Iterator[None]:
     """After each job its server is gone, and its role with it. Other files' jobs may have left theirs in this cloud."""
-    before = set(live(cloud)), set(roles(cloud))
+    before = set(live(cloud)), roles(cloud)
     yield
     until(lambda: set(live(cloud)) <= before[0], "the servers of jobs to be gone")
-    assert set(roles(cloud)) <= before[1]
+    assert roles(cloud) <= before[1]
 
 
 def live(cloud: RealCloud) -> list[str]:
@@ -42,13 +42,6 @@ def live(cloud: RealCloud) -> list[str]:
     filters = [{"Name": "instance-state-name", "Values": states}, {"Name": "tag-key", "Values": ["skylift:job"]}]
     found = cloud.ec2.describe_instances(Filters=filters)["Reservations"]
     return [instance["InstanceId"] for each in found for instance in each["Instances"]]
-
-
-def roles(cloud: RealCloud) -> list[str]:
-    iam = cloud.client("iam")
-    made = [role["RoleName"] for role in iam.list_roles(PathPrefix="/skylift/")["Roles"]]
-    profiles = iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"]
-    return made + [profile["InstanceProfileName"] for profile in profiles]
 
 
 def skylift(cloud: RealCloud, folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from real_cloud import RealCloud
 from real_server import until
-from running_job import WAITS, ended_job, jobs
+from running_job import WAITS, ended_job, jobs, roles
 
 from skylift.runner.flow import Attach
 from skylift.runner.job.outcome import Outcome
@@ -46,11 +46,10 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
     found = cloud.work / request.node.name
     found.mkdir()
     (found / "job.py").write_text(WAITS)
+    before = roles(cloud)
     yield found
     until(lambda: jobs(cloud) == [], "the servers of jobs to be gone")
-    iam = cloud.client("iam")
-    assert iam.list_roles(PathPrefix="/skylift/")["Roles"] == []
-    assert iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"] == []
+    assert roles(cloud) <= before
 
 
 def elsewhere(cloud: RealCloud, keys: Path) -> Account:

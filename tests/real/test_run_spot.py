@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from real_cloud import RealCloud
 from real_server import until
-from running_job import jobs
+from running_job import jobs, roles
 
 pytestmark = pytest.mark.real
 
@@ -40,6 +40,7 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
     found = cloud.work / request.node.name
     found.mkdir()
     (found / "count.py").write_text(COUNTS)
+    before = roles(cloud)
     yield found
     until(lambda: jobs(cloud) == [], "the servers of jobs to be gone")
     # Other tests have fleets and templates in this cloud, too.
@@ -48,7 +49,7 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
     assert [each for each in fleets if "skylift:job" in {tag["Key"] for tag in each["Tags"]}] == []
     ours = [{"Name": "tag-key", "Values": ["skylift:job"]}]
     assert cloud.ec2.describe_launch_templates(Filters=ours)["LaunchTemplates"] == []
-    assert cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert roles(cloud) <= before
 
 
 def test_a_cancelled_job_takes_its_fleet_with_it(cloud: RealCloud, folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from real_cloud import RealCloud
-from running_job import jobs
+from running_job import jobs, roles
 
 pytestmark = pytest.mark.real
 
@@ -23,11 +23,11 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
     found = cloud.work / request.node.name
     found.mkdir()
     (found / "job.py").write_text(PROGRAM)
+    before = roles(cloud)
     yield found
     for each in jobs(cloud):
         cloud.skylift("cancel", each["name"])
-    roles = cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"]
-    assert [role["RoleName"] for role in roles] == []
+    assert roles(cloud) <= before
 
 
 def run(cloud: RealCloud, folder: Path, *options: str) -> dict[str, Any]:
