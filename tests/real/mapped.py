@@ -50,6 +50,12 @@ class Mapped:
         told: dict[str, Any] = json.loads(done.stdout)
         self.bucket, self.instance = told["bucket"], told["instance"]
 
+    @property
+    def missing(self) -> type[Exception]:
+        """What `read` raises for an object that is not there."""
+        found: type[Exception] = self._cloud.client("s3").exceptions.NoSuchKey
+        return found
+
     def log(self) -> MapLog:
         """What is true by now. Each entry is read as the client reads it."""
         log, s3 = MapLog(), self._cloud.client("s3")

@@ -78,6 +78,11 @@ class ClusterPool(LocalPool):
             if each.address != self._own
         }
 
+    def leaving(self) -> set[str]:
+        """The other servers that take nothing more: EC2 takes them back, or they were to be ended and then had
+        something to do after all."""
+        return {str(each.name) for each in self._workers() if each.status is Status.paused}
+
     def pause(self, instance: str) -> bool:
         """Hand that server nothing more. Returns whether it has nothing to do, and may be ended."""
         found: bool = self._cluster.sync(self._pause, instance)

@@ -1,7 +1,8 @@
 """How many servers a map has: as many as the inputs that are left can use, and no more at its end.
 
 Servers of the group get their key here, once each. A server that has nothing to do any more is ended, that very one.
-One that is not well is ended too; its inputs run elsewhere.
+One that is not well is ended too; its inputs run elsewhere. One that EC2 takes back gets no other inputs, has a
+successor at once where one more is allowed, and is ended when it has nothing to do.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Takers(Protocol):
 
     def others(self) -> dict[str, bool]: ...
 
+    def leaving(self) -> set[str]: ...
+
     def pause(self, instance: str) -> bool: ...
 
     def drop(self, instance: str) -> None: ...
@@ -95,6 +98,7 @@ class Scaling:
         self._known = set(known.read_text().split()) if not self._first else set()
         self._registered: set[str] = set()
         self._ended: set[str] = set()
+        self._paused: set[str] = set()
         self._failures, self._complained = 0, -math.inf
         self._over, self._keeps = threading.Event(), keeps
         self._work: Work | None = None
@@ -148,7 +152,9 @@ class Scaling:
             self._takers.drop(gone)
         for fresh in alive - self._known:
             self._welcome(fresh)
-        self._fit(group, len(alive), here, work)
+        leaving = self._takers.leaving() & alive
+        if not self._end_drained(leaving, here):
+            self._fit(group, len(alive), here, work, len(leaving))
 
     def _forget_predecessors(self, group: Group) -> None:
         """Servers that another coordinator's server has had: they know its address, and not this one."""
@@ -182,11 +188,21 @@ class Scaling:
             self._known.remove(instance)
             raise
 
+    def _end_drained(self, leaving: set[str], here: dict[str, bool]) -> bool:
+        """Whether a server was ended: what the group has is then known at the next look."""
+        for each in sorted(leaving - self._paused):
+            self._say(f"EC2 takes {each} back: it gets no other inputs.")
+        self._paused |= leaving
+        drained = [each for each in leaving if not here.get(each) and self._takers.pause(each)]
+        for each in drained:
+            self._group.terminate(each)
+        return bool(drained)
+
     def _note(self) -> None:
         self._known_file.write_text("\n".join(sorted(self._known)))
 
-    def _fit(self, group: Group, alive: int, here: dict[str, bool], work: Work) -> None:
-        wanted = min(self._most, math.ceil(work.left / self._takers.slots_of_one) - 1)
+    def _fit(self, group: Group, alive: int, here: dict[str, bool], work: Work, leaving: int) -> None:
+        wanted = min(self._most, math.ceil(work.left / self._takers.slots_of_one) - 1 + leaving)
         if wanted > group.desired:
             if self._failures < FAILURES and work.seconds_left() > WORTH:
                 self._group.resize(wanted)
@@ -204,6 +220,7 @@ class Scaling:
             surplus -= fewer
         idle = [each.instance for each in group.members if each.alive and not here.get(each.instance, False)]
         for instance in idle[:surplus]:
+            self._paused.add(instance)
             if self._takers.pause(instance):
                 self._group.terminate(instance)
 

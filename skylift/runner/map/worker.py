@@ -1,6 +1,8 @@
 """A worker of Dask's on a server of a map that only runs inputs. The server's own process starts it (map_server.py).
 
 It ends when it has lost its scheduler, or has not found it for a while: exit code LEFT says that nobody is there.
+When EC2 gives the server a spot notice, the worker has the scheduler hand it nothing more. What runs goes on, as long
+as the server is there.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,16 @@ from skylift.runner.map.dask_pool import SETTINGS
 from skylift.runner.map.task import SOCKET
 from skylift.runner.server.aws import Metadata
 from skylift.runner.server.map_server import LEFT
+from skylift.runner.server.spot_notice import Notices
 
 ALONE = 30.0
 """Seconds in which the scheduler, or its successor, must answer."""
+NOTICED = "skylift-notice"
+LOOKING = 2.0
+"""Seconds between two looks for a spot notice."""
 
 
-async def work(told: dict[str, Any], address: str, port: int = WORKER) -> int:
+async def work(told: dict[str, Any], metadata: Metadata, address: str, port: int = WORKER) -> int:
     """The exit code. `address` is this server's in its network."""
     worker = Worker(
         told["dask"]["scheduler"],
@@ -44,11 +51,35 @@ async def work(told: dict[str, Any], address: str, port: int = WORKER) -> int:
     )
     try:
         async with worker:
-            await worker.finished()
+            notices = _pass_on_notices(worker, metadata, told.get("looking", LOOKING))
+            try:
+                await worker.finished()
+            finally:
+                notices.stop()
     except (TimeoutError, OSError) as error:
         sys.stderr.write(f"The coordinator is not there: {error}\n")
         return LEFT
     return 0
+
+
+def _pass_on_notices(worker: Worker, metadata: Metadata, pause: float) -> Notices:
+    """Only the scheduler learns of it. A worker that knew itself to be paused would not begin a task that it has got
+    already."""
+    loop = asyncio.get_running_loop()
+
+    def report(status: str) -> None:
+        change = {"op": "worker-status-change", "status": status, "stimulus_id": NOTICED}
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(worker.batched_send, change)
+
+    return Notices(
+        metadata,
+        pause,
+        told=lambda notice: report("paused"),
+        moved=lambda notice: report("running" if notice is None else "paused"),
+        late=lambda: None,
+        advised=lambda: None,
+    )
 
 
 def main() -> None:
@@ -58,6 +89,7 @@ def main() -> None:
     forget_tls_errors()
     # A task that was withheld is no error, and this process itself reports a lost scheduler.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    address = Metadata(told["imds"]).get("/latest/meta-data/local-ipv4").strip()
+    metadata = Metadata(told["imds"])
+    address = metadata.get("/latest/meta-data/local-ipv4").strip()
     told["slots"] = told["dask"].get("slots") or told["threads"]
-    sys.exit(asyncio.run(work(told, address)))
+    sys.exit(asyncio.run(work(told, metadata, address)))

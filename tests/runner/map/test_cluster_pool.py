@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runner_bench import Metadata
 
 from skylift.runner.dask.authority import issue
 from skylift.runner.map.cluster_pool import ClusterPool
 from skylift.runner.server.map_server import LEFT
+from skylift.runner.server.spot_notice import ACTION
 
 HERE, THERE = "i-0a", "i-0b"
 
@@ -26,9 +28,10 @@ HERE, THERE = "i-0a", "i-0b"
 WORKER = """
 import asyncio, json, os, sys
 from skylift.runner.map import worker
+from skylift.runner.server.aws import Metadata
 told = json.loads(sys.argv[1])
 os.environ["SKYLIFT_MAP_SOCKET"] = told["socket"]
-sys.exit(asyncio.run(worker.work(told, "127.0.0.1", 0)))
+sys.exit(asyncio.run(worker.work(told, Metadata(told["imds"]), "127.0.0.1", 0)))
 """
 
 
@@ -68,9 +71,12 @@ class Case:
         self.pool = ClusterPool(self.here.path, HERE, 1, "127.0.0.1", self.identities, port=0)
 
     @contextmanager
-    def worker(self, identity: dict[str, str] | None = None, alone: float = 30) -> Iterator[subprocess.Popen[bytes]]:
+    def worker(
+        self, identity: dict[str, str] | None = None, alone: float = 30, imds: str = "http://127.0.0.1:9"
+    ) -> Iterator[subprocess.Popen[bytes]]:
         key = {"scheduler": self.pool.address, **(identity or self.identities["worker"])}
-        told = {"dask": key, "instance": THERE, "slots": 2, "socket": self.there.path, "alone": alone}
+        told = {"dask": key, "instance": THERE, "slots": 2, "socket": self.there.path, "alone": alone, "imds": imds}
+        told["looking"] = 0.05
         with subprocess.Popen([sys.executable, "-c", WORKER, json.dumps(told)], stderr=subprocess.PIPE) as process:
             try:
                 yield process
@@ -129,6 +135,32 @@ def test_servers_come_take_their_share_and_are_lost_without_a_verdict(case: Case
     (own,) = {20, 21, 22} - lost
     assert case.ends(own)[own] is not None
     assert {each.instance: each.done for each in pool.servers()}[HERE] == len(case.here.ran)
+
+
+def test_a_server_with_a_spot_notice_ends_what_it_has_and_gets_nothing_more(case: Case) -> None:
+    pool, later = case.pool, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    with Metadata() as metadata, case.worker(imds=metadata.url):
+        until(lambda: pool.slots == 3)
+        for number in range(3):
+            case.submit(number, "held")
+        until(lambda: len(case.here.ran) + len(case.there.ran) == 3)
+        assert pool.leaving() == set()
+        metadata.more[ACTION] = json.dumps({"action": "terminate", "time": later}).encode()
+        until(lambda: pool.leaving() == {THERE})
+        assert pool.slots == 1
+        assert not pool.pause(THERE), "it has something to do"
+        case.here.held.set()
+        case.there.held.set()
+        assert all(each is not None for each in case.ends(0, 1, 2).values())
+        until(lambda: pool.pause(THERE))
+        there = len(case.there.ran)
+        for number in range(3, 9):
+            case.submit(number)
+        case.ends(*range(3, 9))
+        assert len(case.there.ran) == there
+        # A notice that is withdrawn was none.
+        del metadata.more[ACTION]
+        until(lambda: pool.leaving() == set() and pool.slots == 3)
 
 
 def test_a_server_that_is_gone_without_a_word_is_dropped(case: Case) -> None:

@@ -49,9 +49,13 @@ class Takers:
         self.busy: dict[str, bool] = {}
         self.paused: list[str] = []
         self.dropped: list[str] = []
+        self.noticed: set[str] = set()
 
     def others(self) -> dict[str, bool]:
         return dict(self.busy)
+
+    def leaving(self) -> set[str]:
+        return set(self.noticed)
 
     def pause(self, instance: str) -> bool:
         self.paused.append(instance)
@@ -163,6 +167,38 @@ def test_only_a_server_with_nothing_to_do_is_ended_and_that_very_one(case: Case)
     case.takers.busy = {"i-1": False, "i-3": False}
     scaling.step(Work(left=2))
     assert (case.group.there, case.group.desired) == ({}, 0)
+
+
+def test_a_server_that_ec2_takes_back_is_ended_when_it_has_nothing_to_do(case: Case) -> None:
+    scaling = begun(case)
+    for _ in range(2):
+        scaling.step(Work(left=6))
+    case.takers.busy = {"i-1": True, "i-2": True}
+    case.takers.noticed = {"i-1"}
+    for _ in range(3):
+        scaling.step(Work(left=6))
+    assert (sorted(case.group.there), case.group.desired) == (["i-1", "i-2", "i-3"], 3), "its successor is there"
+    assert case.said == ["EC2 takes i-1 back: it gets no other inputs."]
+    case.takers.busy = {"i-1": False, "i-2": False, "i-3": True}
+    for _ in range(2):
+        scaling.step(Work(left=6))
+    assert (sorted(case.group.there), case.group.desired) == (["i-2", "i-3"], 2), "that very one, and none for it"
+
+
+def test_all_servers_may_be_taken_back_at_once(case: Case) -> None:
+    scaling = begun(case)
+    for _ in range(2):
+        scaling.step(Work(left=100))
+    case.takers.busy = dict.fromkeys(("i-1", "i-2", "i-3"), True)
+    case.takers.noticed = {"i-1", "i-2", "i-3"}
+    scaling.step(Work(left=100))
+    assert case.group.desired == 3, "as many as are allowed"
+    case.takers.busy = dict.fromkeys(case.takers.busy, False)
+    scaling.step(Work(left=100))
+    assert (case.group.there, case.group.desired) == ({}, 0)
+    for _ in range(2):
+        scaling.step(Work(left=100))
+    assert sorted(case.group.there) == ["i-4", "i-5", "i-6"]
 
 
 def test_a_lost_server_has_a_successor_and_its_inputs_are_free_at_once(case: Case) -> None:
