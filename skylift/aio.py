@@ -34,7 +34,7 @@ from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
-from skylift.runner.jobs.jobs import Listed
+from skylift.runner.jobs.listing import Listed
 from skylift.runner.remote.account import Account
 
 __all__ = ["InputResult", "Job", "jobs", "map", "run", "submit", "submit_map"]

@@ -22,7 +22,7 @@ from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.job.outcome import JobFailed, Outcome
 from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
-from skylift.runner.jobs.jobs import Listed
+from skylift.runner.jobs.listing import Listed
 from skylift.runner.remote.account import Account
 
 __all__ = [

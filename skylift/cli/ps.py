@@ -13,7 +13,7 @@ from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
     from skylift.cli.table import Cell
-    from skylift.runner.jobs.jobs import Listed
+    from skylift.runner.jobs.listing import Listed
 
 _SHOWN = 20
 _STYLES = {
@@ -53,13 +53,13 @@ def ps(
     on: On = None,
 ) -> None:
     """List the jobs that have a server, the newest first."""
-    from skylift.runner.jobs.jobs import Jobs
+    from skylift.runner.jobs.listing import Listing
 
     _check_states(state or [])
     ended = everything or last is not None or bool(state) or like is not None
     most = last if last is not None or as_json or not ended else _SHOWN
     # One more shows whether there are more.
-    found = Jobs(settings_there(on)).listed(
+    found = Listing(settings_there(on)).listed(
         ended=ended, last=None if most is None else most + 1, states=state or (), like=like
     )
     listed = found[:most]

@@ -137,8 +137,6 @@ def run(
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
     **options: Unpack[RunOptions],
 ) -> None:
-    import gc
-
     from skylift.cli.screen import Outlet, make_screen, show_error
     from skylift.cli.terminal import open_display, this_terminal
     from skylift.runner.errors import SkyliftError
@@ -179,7 +177,6 @@ def run(
         screen.finish()
         raise typer.Exit(130) from None
     screen.finish()
-    gc.freeze()
     own = job.program.args if job.program.kind != "command" else ()
     show_outcome(outcome, outlet, quiet=quiet, as_json=as_json, arguments=own)
     raise typer.Exit(outcome.exit_code)

@@ -12,7 +12,8 @@ from skylift.cli.say import say
 
 if TYPE_CHECKING:
     from skylift.cloud.state.home import Home
-    from skylift.runner.jobs.jobs import Jobs, Listed
+    from skylift.runner.jobs.jobs import Jobs
+    from skylift.runner.jobs.listing import Listed
 
 _AT_A_TIME = 8
 

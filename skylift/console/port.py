@@ -34,7 +34,8 @@ from skylift.runner.errors import RunError, Unreachable
 from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
-from skylift.runner.jobs.jobs import Jobs, Listed
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.jobs.listing import Listed
 from skylift.runner.price.price import stand_in
 from skylift.runner.price.run_price import run_cost
 from skylift.runner.remote.account import Account, open_account

@@ -22,7 +22,8 @@ from skylift.runner.job.job import Program, Terminal
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.run_options import RunOptions
 from skylift.runner.job.settings import Settings
-from skylift.runner.jobs.jobs import Jobs, Listed
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.jobs.listing import Listed
 from skylift.runner.jobs.logs import read_since, show_logs
 from skylift.runner.jobs.wait import collect, wait
 from skylift.runner.launch.stages import Launched

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -12,7 +14,7 @@ from rich.cells import cell_len
 
 from skylift.cli.main import perform
 from skylift.cli.ps import _spell_time, show_jobs
-from skylift.runner.jobs.jobs import Listed
+from skylift.runner.jobs.listing import Listed
 
 
 def at(ago: float) -> str:
@@ -98,3 +100,12 @@ def test_times(seconds: float | None, shown: str) -> None:
 def test_a_state_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert perform(["ps", "--state", "runing"]) == 2
     assert "running" in capsys.readouterr().err
+
+
+def test_the_list_imports_nothing_that_only_a_run_needs() -> None:
+    code = (
+        "import sys; import skylift.runner.jobs.listing;"
+        "print(sorted({'asyncio', 'asyncssh', 'cryptography', 'skylift.runner.jobs.jobs'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

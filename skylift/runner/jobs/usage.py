@@ -14,7 +14,8 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status, Usage, parse_status, parse_usage
 from skylift.runner.job.states import ENDED, State
-from skylift.runner.jobs.jobs import Jobs, Listed
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.jobs.listing import Listed
 from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.account import Account
 from skylift.runner.steps import in_thread

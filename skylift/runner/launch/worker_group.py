@@ -15,7 +15,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skylift.runner.dask.authority import issue
 from skylift.runner.errors import Refused
 from skylift.runner.job.commands import boot_argv, boot_script
 from skylift.runner.job.job import Job
@@ -209,6 +208,9 @@ def _followed(prebuilt: PrebuiltEnvironment | None) -> PrebuiltEnvironment | Non
 
 def _send_keys(checked: Checked, now: float) -> None:
     account, name = checked.account, checked.job.name
+    # Every run imports this file, and few make a group: importing certificates takes a tenth of a short command.
+    from skylift.runner.dask.authority import issue  # noqa: PLC0415
+
     parts = issue(name, ("scheduler", "worker"), now, checked.shipment.deadline)
     told = json.dumps({part: identity.encode() for part, identity in parts.items()})
     account.api.put(account.bucket, Prefix(name).dask, told.encode())

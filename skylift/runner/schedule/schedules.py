@@ -15,7 +15,8 @@ from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, RunError
 from skylift.runner.job.record import RECORD_LIMIT, SCHEDULES, Prefix, Record
 from skylift.runner.job.scheduled import SCHEDULE_FORM, parse_run, run_name
 from skylift.runner.job.settings import Settings
-from skylift.runner.jobs.jobs import Jobs, Listed
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.jobs.listing import Listed
 from skylift.runner.jobs.sweep import STARTING, Leftover
 from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.account import Account, open_account
