@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Group, Role, User
 from skylift.cloud.services.api.iam_rules import checked_name, checked_prefix, encoded, no_such, over_quota, page_of
+from skylift.cloud.services.api.identity_policy import checked_identity_policy
 from skylift.cloud.services.api.operation import Answer, Nothing, Params
-from skylift.cloud.services.api.policy_check import checked_identity_policy
 from skylift.cloud.services.api.policy_document import document_size
 from skylift.cloud.services.iam import group as groups
 from skylift.cloud.services.iam import role as roles

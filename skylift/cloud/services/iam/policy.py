@@ -28,8 +28,8 @@ from skylift.cloud.services.api.iam_rules import (
     resource_tags,
     tag_list,
 )
+from skylift.cloud.services.api.identity_policy import checked_managed_policy
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
-from skylift.cloud.services.api.policy_check import checked_managed_policy
 from skylift.cloud.services.api.policy_document import document_size
 from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
 from skylift.cloud.services.iam.tagging import Tags

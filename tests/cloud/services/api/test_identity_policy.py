@@ -9,7 +9,7 @@ import pytest
 from identity_fixtures import allow, policy, refused
 
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
-from skylift.cloud.services.api.policy_check import checked_identity_policy, checked_managed_policy
+from skylift.cloud.services.api.identity_policy import checked_identity_policy, checked_managed_policy
 from skylift.cloud.services.api.policy_document import parse_policy
 
 
