@@ -140,7 +140,8 @@ class Bucket:
     """`owner` is the account. `versioning` is None until it was switched on, then `Enabled` or `Suspended`.
 
     `ownership` and `public_access` are None once they were deleted. `bucket_key` says what was asked about KMS bucket
-    keys, which AES256, the only encryption here, has no use for.
+    keys, which AES256, the only encryption here, has no use for. `encryption_put` is whether an encryption was put on
+    the bucket: its objects may then be copied onto themselves.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Bucket:
     ownership: str | None = "BucketOwnerEnforced"
     public_access: PublicAccess | None = PublicAccess()
     bucket_key: bool = False
+    encryption_put: bool = False
     cors: tuple[CorsRule, ...] = ()
     lifecycle: tuple[LifecycleRule, ...] = ()
 

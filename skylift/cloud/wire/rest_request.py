@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from skylift.cloud.domain.bucket import Spool
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.decode_xml import XmlDecoder, document
@@ -32,13 +33,23 @@ _SPOKEN = ("Version", "2006-03-01")
 
 
 def hoisted(request: Request) -> Request:
-    """The request with the headers that a presigned URL carries in its query string, as `x-amz-acl=private`."""
+    """The request with the headers that a presigned URL carries in its query string, as `x-amz-acl=private`.
+
+    S3 ignores a checksum there: SDKs for JavaScript put that of the empty body into each URL that they sign.
+    https://github.com/localstack/localstack/issues/12169, https://github.com/aws/aws-sdk/issues/480
+    """
     headers = tuple(
         (name.lower(), value)
         for name, value in decoded_query(request)
-        if name.lower().startswith("x-amz-") and name.lower() not in SIGNATURE_HEADERS
+        if name.lower().startswith("x-amz-") and name.lower() not in SIGNATURE_HEADERS and not _of_body(name.lower())
     )
     return replace(request, headers=(*request.headers, *headers)) if headers else request
+
+
+def _of_body(name: str) -> bool:
+    """Whether a header says what the body hashes to."""
+    short = name.removeprefix(checksum.HEADER)
+    return name == "x-amz-sdk-checksum-algorithm" or (short != name and short not in checksum.NOT_A_CHECKSUM)
 
 
 @dataclass

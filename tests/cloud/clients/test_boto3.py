@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 from boto3.s3.transfer import TransferConfig
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, WaiterError
-from serverless_cloud import Cloud
+from serverless_cloud import REGION, Cloud
 
 from skylift.cloud.domain.bucket import LARGEST_IN_ROW
 
@@ -139,6 +142,23 @@ def ask(url: str, method: str, data: bytes | None = None, **headers: str) -> tup
     except urllib.error.HTTPError as error:
         with error:
             return error.code, {k.lower(): v for k, v in error.headers.items()}, error.read()
+
+
+def test_a_checksum_in_the_query_of_a_presigned_address_is_not_the_bodys(cloud: Cloud, s3: Any) -> None:
+    """SDKs for JavaScript sign that of the empty body, which S3 ignores.
+
+    https://github.com/localstack/localstack/issues/12169
+    """
+    query = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32&x-id=PutObject"
+    request = AWSRequest(method="PUT", url=f"{cloud.url}/bucket/key?{query}")
+    S3SigV4QueryAuth(Credentials(cloud.key, cloud.secret), "s3", REGION).add_auth(request)
+    assert ask(request.url, "PUT", b"content", Content_Type="text/plain")[0] == 200
+    assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"content"
+    signed = cloud.client(signature_version="s3v4").generate_presigned_url(
+        "put_object", Params={"Bucket": "bucket", "Key": "key", "ChecksumCRC32": "AAAAAA=="}
+    )
+    status, _, body = ask(signed, "PUT", b"else", Content_Type="text/plain", x_amz_checksum_crc32="AAAAAA==")
+    assert (status, b"<Code>BadDigest</Code>" in body) == (400, True)
 
 
 def test_a_page_uploads_to_a_presigned_address(cloud: Cloud, s3: Any) -> None:

@@ -66,7 +66,14 @@ def _points(tx: Tx, namespace: str, number: int, datum: cloudwatch.MetricDatum) 
 
 
 def _summaries(datum: cloudwatch.MetricDatum, place: str) -> list[Summary]:
+    """AWS takes `Values` beside `StatisticValues`; they describe the same data, so that one of them counts.
+
+    https://github.com/localstack/localstack/blob/main/tests/aws/services/cloudwatch/test_cloudwatch.py
+    (test_put_metric_data_validation)
+    """
     given = [name for name in ("Value", "Values", "StatisticValues") if name in datum]
+    if given == ["Values", "StatisticValues"]:
+        del given[0]
     if len(given) > 1:
         raise ServiceError(
             "InvalidParameterCombination",

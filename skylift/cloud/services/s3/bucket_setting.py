@@ -128,7 +128,7 @@ def put_encryption(tx: Tx, caller: Caller, params: s3.PutBucketEncryptionRequest
     default = rules[0].get("ApplyServerSideEncryptionByDefault", {"SSEAlgorithm": "AES256"})
     if default["SSEAlgorithm"] != "AES256":
         raise not_implemented("SSEAlgorithm", default["SSEAlgorithm"])
-    tx.save(replace(bucket, bucket_key=rules[0].get("BucketKeyEnabled", False)))
+    tx.save(replace(bucket, bucket_key=rules[0].get("BucketKeyEnabled", False), encryption_put=True))
     return {}
 
 
@@ -143,7 +143,7 @@ def get_encryption(tx: Tx, caller: Caller, params: s3.GetBucketEncryptionRequest
 
 def delete_encryption(tx: Tx, caller: Caller, params: s3.DeleteBucketEncryptionRequest) -> Nothing:
     """Back to what a new bucket has."""
-    tx.save(replace(bucket_of(tx, caller, params), bucket_key=False))
+    tx.save(replace(bucket_of(tx, caller, params), bucket_key=False, encryption_put=False))
     return {}
 
 

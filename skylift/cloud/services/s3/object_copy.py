@@ -48,7 +48,8 @@ def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested |
     directive = _directive(params.get("MetadataDirective"), "x-amz-metadata-directive")
     tagging = _directive(params.get("TaggingDirective"), "x-amz-tagging-directive")
     onto_itself = (source.bucket, source.key, source.latest) == (bucket.name, key, True)
-    if directive == "COPY" and onto_itself and not params.keys() & {"ServerSideEncryption", "StorageClass"}:
+    changes = bucket.encryption_put or params.keys() & {"ServerSideEncryption", "StorageClass"}
+    if directive == "COPY" and onto_itself and not changes:
         raise invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
             "object's metadata, storage class, website redirect location or encryption attributes."

@@ -954,6 +954,7 @@ CREATE TABLE buckets (
     ownership TEXT,
     public_access TEXT,
     bucket_key INTEGER NOT NULL,
+    encryption_put INTEGER NOT NULL,
     cors TEXT NOT NULL,
     lifecycle TEXT NOT NULL
 ) STRICT;

@@ -246,6 +246,28 @@ def test_what_makes_no_sense_is_refused_whole(account: Account, datum: dict[str,
     assert account.cloudwatch("ListMetrics")["Metrics"] == []
 
 
+def test_values_beside_a_statistic_set_count_once(account: Account) -> None:
+    """AWS takes both: https://github.com/localstack/localstack/blob/main/tests/aws/services/cloudwatch/test_cloudwatch.py
+    (test_put_metric_data_validation)"""
+    both = {
+        "Values": [1.0, 10.0],
+        "StatisticValues": {"SampleCount": 2.0, "Sum": 11.0, "Minimum": 1.0, "Maximum": 10.0},
+    }
+    account.cloudwatch(
+        "PutMetricData", Namespace="Shop", MetricData=[{"MetricName": "Orders", "Timestamp": NOON, **both}]
+    )
+    (point,) = account.cloudwatch(
+        "GetMetricStatistics",
+        Namespace="Shop",
+        MetricName="Orders",
+        StartTime=NOON,
+        EndTime=NOON + timedelta(minutes=1),
+        Period=60,
+        Statistics=["SampleCount", "Sum"],
+    )["Datapoints"]
+    assert (point["SampleCount"], point["Sum"]) == (2.0, 11.0)
+
+
 def test_amazons_namespaces_are_amazons(account: Account) -> None:
     with refused("InvalidParameterValue", "AWS/"):
         account.cloudwatch(

@@ -65,6 +65,17 @@ def test_onto_itself(account: Account) -> None:
     assert len(account.bodies()) == 1
 
 
+def test_onto_itself_where_an_encryption_was_put_on_the_bucket(account: Account) -> None:
+    """https://github.com/localstack/localstack/blob/main/tests/aws/services/s3/test_s3.snapshot.json
+    (test_copy_in_place_with_bucket_encryption)"""
+    rules = [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+    account.s3("PutBucketEncryption", Bucket="bucket", ServerSideEncryptionConfiguration={"Rules": rules})
+    copy(account, Bucket="bucket", key="a b")
+    account.s3("DeleteBucketEncryption", Bucket="bucket")
+    with refused("InvalidRequest", "This copy request is illegal", status=400):
+        copy(account, Bucket="bucket", key="a b")
+
+
 @pytest.mark.parametrize(
     ("source", "code"),
     [
