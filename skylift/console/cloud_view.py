@@ -11,6 +11,7 @@ from skylift.console.identity import Identities, RoleRow, UserRow
 from skylift.console.poller import Topic
 from skylift.console.port import Port
 from skylift.console.rows import BucketRow, InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
+from skylift.console.scaling import GroupRow, Scaling
 from skylift.console.widgets.frame import Found
 
 _HERE, _JOBS_HERE, _RARELY = 0.9, 2.0, 5.0
@@ -28,6 +29,7 @@ class CloudView:
     buckets: Topic = field(init=False)
     roles: Topic = field(init=False)
     users: Topic = field(init=False)
+    scaling_groups: Topic = field(init=False)
 
     def __post_init__(self) -> None:
         here = not self.port.settings.billed
@@ -40,6 +42,7 @@ class CloudView:
         identities = Identities(self.port)
         self.roles = Topic(identities.roles, _JOBS_HERE if here else 4 * _RARELY)
         self.users = Topic(identities.users, _JOBS_HERE if here else 4 * _RARELY)
+        self.scaling_groups = Topic(Scaling(self.port).groups, _HERE if here else _RARELY)
 
     def perform(self, call: Call) -> object:
         """In a thread. Raises SkyliftError."""
@@ -82,3 +85,6 @@ class CloudView:
         for row in self.users.rows:
             if isinstance(row, UserRow):
                 yield (row.id,), Found(row.id, "user", f"/users/{quote(row.id, safe='')}")
+        for row in self.scaling_groups.rows:
+            if isinstance(row, GroupRow):
+                yield (row.id,), Found(row.id, "Auto Scaling group", f"/scaling/{quote(row.id, safe='')}")

@@ -21,6 +21,7 @@ from skylift.console.pages.jobs import JobsPage
 from skylift.console.pages.key_pairs import KeyPairsPage
 from skylift.console.pages.launch import LaunchPage
 from skylift.console.pages.roles import RolePage, RolesPage
+from skylift.console.pages.scaling_groups import ScalingGroupPage, ScalingGroupsPage
 from skylift.console.pages.security_groups import SecurityGroupPage, SecurityGroupsPage
 from skylift.console.pages.simulator import SimulatorPage
 from skylift.console.pages.users import UserPage, UsersPage
@@ -36,6 +37,7 @@ ENTRIES = (
     Entry("Jobs", "/jobs", "Programs"),
     Entry("Instances", "/instances", "Servers"),
     Entry("Launch", "/launch", "Servers"),
+    Entry("Auto Scaling", "/scaling", "Servers"),
     Entry("S3", "/s3", "Storage"),
     Entry("VPCs", "/vpcs", "Network"),
     Entry("Key pairs", "/key-pairs", "Access"),
@@ -71,6 +73,8 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/security-groups/{group}": lambda group: SecurityGroupPage(view, group).show(),
                     "/vpcs": lambda: VpcsPage(view),
                     "/vpcs/{vpc}": lambda vpc: VpcPage(view, vpc).show(),
+                    "/scaling": lambda: ScalingGroupsPage(view),
+                    "/scaling/{name}": lambda name: ScalingGroupPage(view, name).show(),
                     "/roles": lambda: RolesPage(view),
                     "/roles/{name}": lambda name: RolePage(view, name).show(),
                     "/users": lambda: UsersPage(view),

@@ -11,7 +11,7 @@ import pytest
 from awscli.testutils import capture_output
 
 from skylift.console import call as calls
-from skylift.console import identity
+from skylift.console import identity, scaling
 from skylift.console.call import Call
 from skylift.console.identity import Holder
 from skylift.console.pages.security_groups import read_rule
@@ -71,6 +71,13 @@ def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         identity.attach_profile(INSTANCE, "p"),
         identity.attach_profile(INSTANCE, "p", "iip-assoc-1"),
         identity.simulate("arn:aws:iam::1:role/r", ["s3:GetObject", "s3:PutObject"], ["arn:aws:s3:::b/*"]),
+        scaling.read_capacity({"id": "g", "least": 0, "most": 4}, "0", "3", "4"),
+        scaling.read_capacity({"id": "g", "least": 0, "most": 4}, "1", "3", "9"),
+        scaling.read_policy("g", "keep", "ASGAverageCPUUtilization", "60"),
+        scaling.list_activities("g"),
+        scaling.delete_group("g"),
+        *(scaling.delete_group(name) for name in HOSTILE),
+        *(scaling.describe_alarms([name]) for name in HOSTILE),
         *(Holder("role", name).put_policy(name, DOCUMENT) for name in HOSTILE),
         *(identity.simulate("arn:aws:iam::1:role/r", [name], [name]) for name in HOSTILE),
         *(calls.create_key_pair(name, "ed25519") for name in HOSTILE),

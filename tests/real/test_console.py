@@ -311,6 +311,51 @@ def test_a_users_secret_is_shown_once(tab: Tab, cloud: RealCloud) -> None:
     assert "ada" not in {each["UserName"] for each in cloud.client("iam").list_users()["Users"]}
 
 
+GROUP = "50% + <b>more</b>"
+
+
+def test_a_group_is_grown_by_hand_and_its_activity_seen(tab: Tab, cloud: RealCloud) -> None:
+    page, question, scaling = tab.page, tab.page.get_by_role("dialog"), cloud.client("autoscaling")
+    data = {"ImageId": cloud.image, "InstanceType": "t3.micro"}
+    (subnet, *_) = cloud.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [cloud.vpc]}])["Subnets"]
+    cloud.ec2.create_launch_template(LaunchTemplateName="of-the-page", LaunchTemplateData=data)
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName=GROUP,
+        LaunchTemplate={"LaunchTemplateName": "of-the-page"},
+        MinSize=0,
+        MaxSize=2,
+        VPCZoneIdentifier=subnet["SubnetId"],
+    )
+    page.get_by_role("link", name="Auto Scaling").click()
+    page.get_by_role("link", name=GROUP).click()
+    expect(page.get_by_role("heading", name=GROUP)).to_be_visible()
+    page.reload()
+    page.get_by_role("tab", name="Policies").click()
+    page.get_by_role("button", name="Add policy").first.click()
+    question.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("table.small")).to_contain_text("keeps ASGAverageCPUUtilization at 60")
+    expect(page.locator(".alarm").first).to_contain_text("CPUUtilization > 60")
+    page.get_by_role("tab", name="Activity").click()
+    page.get_by_role("button", name="Change capacity").click()
+    question.get_by_label("Desired", exact=True).fill("3")
+    expect(question).to_contain_text("3 is not between 0 and 2.")
+    question.get_by_label("Desired", exact=True).fill("1")
+    expect(question.locator("code")).to_contain_text("aws autoscaling set-desired-capacity")
+    question.get_by_role("button", name="Change", exact=True).click()
+    expect(page.locator(".timeline li").first).to_contain_text("Launching a new EC2 instance")
+    expect(page.locator(".timeline li").first).to_contain_text("Successful")
+    tab.picture("scaling")
+    page.get_by_role("link", name="Show it").first.click()
+    expect(page).to_have_url(re.compile("/instances/i-"))
+    page.go_back()
+    page.get_by_role("button", name="Delete group").click()
+    expect(question).to_contain_text("is terminated with it.")
+    question.get_by_role("button", name="Delete", exact=True).click()
+    expect(page).to_have_url(re.compile("/scaling$"))
+    assert scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])["AutoScalingGroups"] == []
+    cloud.ec2.delete_launch_template(LaunchTemplateName="of-the-page")
+
+
 def test_strangers_stay_outside(tab: Tab, console: Console, cloud: RealCloud) -> None:
     good = next(each["value"] for each in tab.context.cookies() if each["name"] == COOKIE)
     cookie = f"{COOKIE}={good}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from urllib.parse import quote
 
 from skylift.console import identity
 from skylift.console.cloud_view import CloudView
@@ -66,7 +67,7 @@ class RolesPage:
             Identities(self._view.port).perform_all(identity.create_role(name.value.strip(), service.value))
 
         show()
-        dialog.buttons("Create", work, done=lambda: go_to(f"/roles/{name.value.strip()}"))
+        dialog.buttons("Create", work, done=lambda: go_to(f"/roles/{quote(name.value.strip(), safe='')}"))
         dialog.open()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from skylift.console import identity
 from skylift.console.cloud_view import CloudView
@@ -54,7 +55,7 @@ class UsersPage:
                 raise UsageError("The user needs a name.")
             self._view.perform(identity.create_user(name.value.strip()))
 
-        dialog.buttons("Create", work, done=lambda: go_to(f"/users/{name.value.strip()}"))
+        dialog.buttons("Create", work, done=lambda: go_to(f"/users/{quote(name.value.strip(), safe='')}"))
         dialog.open()
 
 

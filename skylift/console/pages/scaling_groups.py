@@ -1,0 +1,288 @@
+"""Auto Scaling groups: all of them, and one with what it did, its capacity, its policies and their alarms."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from skylift.console import scaling
+from skylift.console.call import Call
+from skylift.console.cloud_view import CloudView
+from skylift.console.poller import Change
+from skylift.console.scaling import METRICS, Activity, Alarm, Group, Policy, Scaling
+from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.element import Field, Select, box, button, copyable, facts, go_to, link, on_input, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.plot import Plot, Series
+from skylift.console.widgets.tabs import Tabs, in_thread
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import SkyliftError, UsageError
+
+COLUMNS = (
+    Column("id", "Group", leads="/scaling/"),
+    Column("state", "State", 112, kind="state"),
+    Column("desired", "Desired", 84, kind="number"),
+    Column("running", "In service", 108, kind="number"),
+    Column("least", "Least", 72, kind="number"),
+    Column("most", "Most", 72, kind="number"),
+    Column("template", "Launch template"),
+    Column("zones", "Zones"),
+    Column("tags", "Tags"),
+)
+_INSTANCE = re.compile(r"i-[0-9a-f]{8,17}", re.ASCII)
+_STATUS = {"Successful": "succeeded", "Failed": "failed", "Cancelled": "lost"}
+_ALARM = {"OK": "succeeded", "ALARM": "failed"}
+
+
+class ScalingGroupsPage:
+    def __init__(self, view: CloudView) -> None:
+        head("Auto Scaling groups")
+        with box("bar"):
+            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
+        grid = Grid(view.scaling_groups, COLUMNS, label="Auto Scaling groups", empty=_say_empty)
+        on_input(search, grid.filter)
+        with box("commandline"):
+            copyable(scaling.list_groups().command)
+
+
+def _say_empty() -> None:
+    tag("h2", "There are no Auto Scaling groups yet.")
+    tag("p", "A group keeps as many servers as are wanted, of a launch template, and replaces those that fail:")
+    copyable(
+        "aws ec2 create-launch-template --launch-template-name web --launch-template-data"
+        ' \'{"ImageId": "IMAGE", "InstanceType": "t3.micro"}\''
+    )
+    copyable(
+        "aws autoscaling create-auto-scaling-group --auto-scaling-group-name web"
+        " --launch-template LaunchTemplateName=web --min-size 0 --max-size 4 --desired-capacity 1"
+        " --vpc-zone-identifier SUBNET"
+    )
+
+
+class ScalingGroupPage:
+    def __init__(self, view: CloudView, name: str) -> None:
+        self._view, self._name = view, name
+        self._scaling = Scaling(view.port)
+
+    async def show(self) -> None:
+        try:
+            group = await in_thread(self._scaling.group, self._name)
+        except SkyliftError as error:
+            say_trouble(error)
+            link("All groups", "/scaling")
+            return
+        with head(self._name):
+            link("All groups", "/scaling", "button")
+            button("Change capacity", self._change, "primary")
+            button("Add policy", self._add_policy)
+            button("Delete group", self._delete, "danger")
+        self._place = box("bar")
+        with self._place:
+            self._state = tag("span", "", "state")
+            self._words = tag("span", "", "count-left")
+        self._known = group
+        self._dress(group)
+        self._tabs = Tabs(
+            {
+                "Activity": self._activity,
+                "Instances": self._instances,
+                "Policies and alarms": self._policies,
+                "Details": self._details,
+            }
+        )
+        with box("commandline"):
+            copyable(scaling.describe_group(self._name).command)
+        self._tabs.begin("Activity")
+        self._view.scaling_groups.listen(self._hear)
+
+    def _dress(self, group: Group) -> None:
+        row = group.row
+        self._state.set_text(row.state)
+        self._state.classes(replace=f"state state-{'pending' if row.state == 'changing' else row.state.split()[0]}")
+        self._words.set_text(f"{row.running} in service, {row.desired} desired, from {row.least} to {row.most}")
+
+    def _hear(self, change: Change) -> bool:
+        if self._state.is_deleted:
+            return False
+        if any(row["id"] == self._name for row in change.updated):
+            self._tabs.refresh()
+        if self._name in change.removed:
+            # Nobody has clicked: which tab is meant, its own element says.
+            with self._place:
+                go_to("/scaling")
+        return True
+
+    async def _look(self) -> Group:
+        self._known = await in_thread(self._scaling.group, self._name)
+        self._dress(self._known)
+        return self._known
+
+    async def _activity(self) -> None:
+        await self._look()
+        found = await in_thread(self._scaling.activities, self._name)
+        if not found:
+            tag("p", "It has done nothing yet. Change its capacity, and what it does is seen here.", "empty-line")
+        with tag("ol", "", "timeline", aria_label="Activity, the latest first"):
+            for each in found:
+                _show_activity(each)
+        copyable(scaling.list_activities(self._name).command)
+
+    async def _instances(self) -> None:
+        group = await self._look()
+        if not group.members:
+            tag("p", "It has no instances. Change its capacity to have some.", "empty-line")
+            return
+        with tag("table", "", "small"):
+            with tag("thead"), tag("tr"):
+                for each in ("Instance", "Stage", "Health", "Type", "Zone", "Protected"):
+                    tag("th", each, scope="col")
+            with tag("tbody"):
+                for member in group.members:
+                    with tag("tr"):
+                        with tag("td"):
+                            link(member.id, f"/instances/{member.id}")
+                        with tag("td"):
+                            tag("span", member.stage, f"state state-{_stage(member.stage)}")
+                        for cell in (member.health, member.type, member.zone, "yes" if member.protected else "no"):
+                            tag("td", cell)
+
+    async def _policies(self) -> None:
+        found = await in_thread(self._scaling.policies, self._name)
+        if not found:
+            tag("p", "It has no policies: its capacity changes by hand only.", "empty-line")
+            button("Add policy", self._add_policy)
+            return
+        with tag("table", "", "small"):
+            with tag("thead"), tag("tr"):
+                for each in ("Policy", "What it does", "Kind", "On", ""):
+                    tag("th", each, scope="col")
+            with tag("tbody"):
+                for policy in found:
+                    self._show_policy(policy)
+        copyable(scaling.list_policies(self._name).command)
+        names = list(dict.fromkeys(name for each in found for name in each.alarms))
+        for alarm in await in_thread(self._scaling.alarms, names):
+            show_alarm(alarm)
+        if names:
+            copyable(scaling.describe_alarms(names).command)
+
+    def _show_policy(self, policy: Policy) -> None:
+        with tag("tr"):
+            for cell in (policy.name, policy.does, policy.kind, "yes" if policy.on else "no"):
+                tag("td", cell)
+            with tag("td", "", "actions"):
+                if policy.kind != "TargetTrackingScaling":
+                    call = scaling.execute_policy(self._name, policy.name)
+                    button(
+                        "Execute", partial(self._execute, call, policy), "quiet", aria_label=f"Execute {policy.name}"
+                    )
+                button("Delete", partial(self._delete_policy, policy), "quiet", aria_label=f"Delete {policy.name}")
+
+    def _execute(self, call: Call, policy: Policy) -> None:
+        self._ask("Execute this policy now?", [f"{policy.name}: {policy.does}"], call, "Execute", dangerous=False)
+
+    def _delete_policy(self, policy: Policy) -> None:
+        call = scaling.delete_policy(self._name, policy.name)
+        lines = [policy.name, "The capacity stays as it is. Alarms that AWS made for it go with it."]
+        self._ask("Delete this policy?", lines, call, "Delete", dangerous=True)
+
+    def _ask(self, title: str, lines: list[str], call: Call, word: str, *, dangerous: bool) -> None:
+        def done() -> None:
+            self._view.scaling_groups.look_soon()
+            self._tabs.refresh()
+
+        confirm(title, lines, call.command, word, lambda: self._view.perform(call), dangerous=dangerous, done=done)
+
+    async def _details(self) -> None:
+        facts((await self._look()).details)
+
+    def _change(self) -> None:
+        row = self._known.row
+        shape = {"id": row.id, "least": row.least, "most": row.most}
+        dialog = Dialog("Change capacity")
+        with dialog:
+            desired = Field("Desired", lambda _: show(), value=str(row.desired), inputmode="numeric")
+            least = Field("Least", lambda _: show(), value=str(row.least), inputmode="numeric")
+            most = Field("Most", lambda _: show(), value=str(row.most), inputmode="numeric")
+            command = box(role="status")
+
+        def call() -> Call:
+            return scaling.read_capacity(shape, least.value, desired.value, most.value)
+
+        def show() -> None:
+            with command.clear():
+                try:
+                    copyable(call().command)
+                except UsageError as error:
+                    tag("p", f"{error.message} {error.advice}", "missing")
+
+        show()
+        dialog.buttons("Change", lambda: self._view.perform(call()), done=self._view.scaling_groups.look_soon)
+        dialog.open()
+
+    def _add_policy(self) -> None:
+        dialog = Dialog("Add a policy")
+        with dialog:
+            tag("p", "It keeps a metric at a value, by adding servers and taking some away.", "empty-line")
+            name = Field("Name", lambda _: show(), value="keep-cpu", spellcheck="false")
+            metric = Select("Metric", dict(METRICS), lambda _: show())
+            target = Field("Value", lambda _: show(), value="60", inputmode="decimal")
+            command = box(role="status")
+
+        def call() -> Call:
+            return scaling.read_policy(self._name, name.value, metric.value, target.value)
+
+        def show() -> None:
+            with command.clear():
+                try:
+                    copyable(call().command)
+                except UsageError as error:
+                    tag("p", f"{error.message} {error.advice}", "missing")
+
+        show()
+        dialog.buttons("Add", lambda: self._view.perform(call()), done=lambda: self._tabs.begin("Policies and alarms"))
+        dialog.open()
+
+    def _delete(self) -> None:
+        members = [f"{each.id} is terminated with it." for each in self._known.members]
+        call = scaling.delete_group(self._name)
+        confirm(
+            "Delete this group?",
+            [self._name, *members],
+            call.command,
+            "Delete",
+            lambda: self._view.perform(call),
+            dangerous=True,
+            done=self._view.scaling_groups.look_soon,
+        )
+
+
+def _show_activity(each: Activity) -> None:
+    with tag("li", "", f"state-{_STATUS.get(each.status, 'pending')}"):
+        with box("timeline-head"):
+            tag("span", each.began, "timeline-when")
+            tag("span", each.status, f"state state-{_STATUS.get(each.status, 'pending')}")
+            tag("strong", each.what)
+            for instance in dict.fromkeys(_INSTANCE.findall(each.what)):
+                link("Show it", f"/instances/{instance}")
+        tag("p", each.why + (f" Ended {each.ended}." if each.ended else " It is under way."), "timeline-why")
+
+
+def show_alarm(alarm: Alarm) -> None:
+    with box("alarm"):
+        with box("bar"):
+            tag("strong", alarm.name)
+            tag("span", alarm.state, f"state state-{_ALARM.get(alarm.state, 'pending')}")
+        tag("p", f"{alarm.condition}. {alarm.reason}", "timeline-why")
+        if alarm.points:
+            last = alarm.points[-1][1]
+            label = f"{alarm.metric}, threshold {alarm.threshold:g}, last {last:g}"
+            Plot(label, [Series(alarm.metric, alarm.points)], threshold=alarm.threshold)
+            tag("p", f"Last value {last:g}, threshold {alarm.threshold:g}; three hours.", "chart-words")
+        else:
+            tag("p", "No values yet. CloudWatch has the first ones some minutes after the start.", "empty-line")
+
+
+def _stage(stage: str) -> str:
+    return "running" if stage == "InService" else "pending" if "Pending" in stage else "stopping"
