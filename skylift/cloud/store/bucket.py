@@ -6,7 +6,6 @@ a common prefix it seeks past all of them.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,13 +15,13 @@ from typing import Any, Generic, TypeVar
 
 from skylift.cloud.domain.bucket import Bucket, BucketPolicy, Object, Part, Upload
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.mapping import table
+from skylift.cloud.store.mapping import from_json, table
 
-table(Bucket, "buckets", key=("name",))
+table(Bucket, "buckets", key=("name",), read_often=True)
 table(Object, "objects", key=("bucket", "key", "sequence"))
 table(Upload, "uploads", key=("id",))
 table(Part, "parts", key=("upload_id", "number"))
-table(BucketPolicy, "bucket_policies", key=("bucket",))
+table(BucketPolicy, "bucket_policies", key=("bucket",), read_often=True)
 
 T = TypeVar("T")
 
@@ -194,7 +193,7 @@ def list_uploads(
 
 
 def _entry(key: str, size: int, etag: str, modified: str, checksums: str, checksum_type: str) -> Entry:
-    algorithms = tuple(json.loads(checksums))
+    algorithms = tuple(from_json(checksums))
     return Entry(key, size, etag, datetime.fromisoformat(modified), algorithms, checksum_type)
 
 

@@ -221,12 +221,17 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A snapshot of the state; writing in it is an error."""
-        with self._reader() as connection, self._snapshots.open():
+        connection = self._reader()
+        number = self._snapshots.open()
+        try:
             connection.execute("BEGIN")
             try:
                 yield Tx(connection, self._clock(), self._files, self._console, self._checksum)
             finally:
                 connection.execute("ROLLBACK")
+        finally:
+            self._snapshots.close(number)
+            self._give_back(connection)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -260,8 +265,7 @@ class Database:
             self._open.clear()
             self._readers.clear()
 
-    @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
+    def _reader(self) -> sqlite3.Connection:
         """A connection for one transaction. One for each thread, of which there are dozens, would each come to hold two
         megabytes of the database and every statement that there is."""
         with self._lock:
@@ -270,10 +274,7 @@ class Database:
             connection = self._connect()
             # Once and for all: a pragma has the connection compile every statement anew.
             connection.execute("PRAGMA query_only = 1")
-        try:
-            yield connection
-        finally:
-            self._give_back(connection)
+        return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:
@@ -370,18 +371,20 @@ class _Snapshots:
         self._open: set[int] = set()
         self._waiting: list[tuple[int, Callable[[], None]]] = []
 
-    @contextmanager
-    def open(self) -> Iterator[None]:
+    def open(self) -> int:
+        """The number of a new one."""
         with self._lock:
             number = self._next
             self._next += 1
             self._open.add(number)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open.remove(number)
-            self._run_due()
+        return number
+
+    def close(self, number: int) -> None:
+        with self._lock:
+            self._open.remove(number)
+            if not self._waiting:
+                return
+        self._run_due()
 
     def when_closed(self, acts: list[Callable[[], None]]) -> None:
         """Run these once every snapshot that is open now has been closed."""

@@ -21,15 +21,15 @@ from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import mapped, table, to_column
 
-table(AccessKey, "access_keys", key=("id",))
-table(Session, "sessions", key=("access_key_id",))
+table(AccessKey, "access_keys", key=("id",), read_often=True)
+table(Session, "sessions", key=("access_key_id",), read_often=True)
 table(LoginProfile, "login_profiles", key=("user",))
 table(MfaDevice, "mfa_devices", key=("serial",))
-table(Role, "roles", key=("name",))
+table(Role, "roles", key=("name",), read_often=True)
 table(InstanceProfile, "instance_profiles", key=("name",))
 table(ManagedPolicy, "managed_policies", key=("arn",))
-table(User, "users", key=("name",))
-table(Group, "user_groups", key=("name",))
+table(User, "users", key=("name",), read_often=True)
+table(Group, "user_groups", key=("name",), read_often=True)
 
 T = TypeVar("T", Role, InstanceProfile, ManagedPolicy, User, Group)
 Holder = TypeVar("Holder", Role, User, Group)

@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, Literal, TypeVar
 
 T = TypeVar("T")
@@ -19,14 +19,23 @@ Follow = Callable[[Any, Any, bool], None]
 one.
 """
 
+KEPT = 512
+"""The most nouns of a table that are kept."""
+
 TABLES: dict[type, Table[Any]] = {}
 """The table of every stored noun, by its class."""
 _TEXTS: dict[Any, Reader] = {}
 
 
-def table(noun: type[T], name: str, *, key: tuple[str, ...], follow: Follow | None = None) -> Table[T]:
-    """Declare where a noun is kept. Called once per noun, in the store's own file for it."""
-    return TABLES.setdefault(noun, Table(noun, name, key, follow))
+def table(
+    noun: type[T], name: str, *, key: tuple[str, ...], follow: Follow | None = None, read_often: bool = False
+) -> Table[T]:
+    """Declare where a noun is kept. Called once per noun, in the store's own file for it.
+
+    A noun that is `read_often` is made once of each row: the same row again is the same noun. So no one may change a
+    dictionary or list in it, as no one may change its fields.
+    """
+    return TABLES.setdefault(noun, Table(noun, name, key, follow, read_often))
 
 
 def as_text(kinds: Any, read: Callable[[str], Any]) -> None:
@@ -42,11 +51,17 @@ def mapped(noun: type[T]) -> Table[T]:
 class Table(Generic[T]):
     """The columns and statements of one noun."""
 
-    def __init__(self, noun: type[T], name: str, key: tuple[str, ...], follow: Follow | None = None) -> None:
+    def __init__(
+        self, noun: type[T], name: str, key: tuple[str, ...], follow: Follow | None = None, read_often: bool = False
+    ) -> None:
         self.noun = noun
         self.name = name
         self.key = key
         self.follow = follow
+        self.decode: Callable[[tuple[Any, ...]], T] = (
+            lru_cache(maxsize=KEPT)(self._decode) if read_often else self._decode
+        )
+        """A row's noun. What is kept is found by all that is in the row, so it is never out of date."""
 
     @cached_property
     def columns(self) -> dict[str, Any]:
@@ -90,7 +105,7 @@ class Table(Generic[T]):
             raise KeyError(f"{self.noun.__name__} has no field {column}")
         return to_column(value)
 
-    def decode(self, row: tuple[Any, ...]) -> T:
+    def _decode(self, row: tuple[Any, ...]) -> T:
         values = zip(row, self._readers, strict=True)
         return self.noun(*[_read(read, value) for value, read in values])
 
@@ -110,6 +125,14 @@ def to_column(value: Any) -> Any:
     return json.dumps(_to_json(value), separators=(",", ":"))
 
 
+_scan = json.JSONDecoder().raw_decode
+
+
+def from_json(text: str) -> Any:
+    """What `to_column` has written. `json.loads` looks for white space around it, which takes longer than the rest."""
+    return _scan(text)[0]
+
+
 def column_reader(hint: Any) -> Reader | None:
     """The reader of a column of this type; None if SQLite holds the value itself."""
     hint = _without_none(hint)
@@ -120,7 +143,7 @@ def column_reader(hint: Any) -> Reader | None:
     if hint is datetime:
         return datetime.fromisoformat
     read = _json_reader(hint)
-    return json.loads if read is None else lambda value: read(json.loads(value))
+    return from_json if read is None else lambda value: read(from_json(value))
 
 
 def _to_json(value: Any) -> Any:

@@ -25,12 +25,12 @@ from skylift.cloud.store.mapping import as_text, table
 from skylift.cloud.store.usage import follow_address, follow_interface
 
 as_text(RouteTarget, route_target)
-table(Vpc, "vpcs", key=("id",))
-table(Subnet, "subnets", key=("id",))
+table(Vpc, "vpcs", key=("id",), read_often=True)
+table(Subnet, "subnets", key=("id",), read_often=True)
 table(InternetGateway, "internet_gateways", key=("id",))
 table(RouteTable, "route_tables", key=("id",))
-table(SecurityGroup, "security_groups", key=("id",))
-table(NetworkInterface, "network_interfaces", key=("id",), follow=follow_interface)
+table(SecurityGroup, "security_groups", key=("id",), read_often=True)
+table(NetworkInterface, "network_interfaces", key=("id",), follow=follow_interface, read_often=True)
 table(Address, "addresses", key=("id",), follow=follow_address)
 table(ReleasedAddress, "released_addresses", key=("public_ip",))
 table(NatGateway, "nat_gateways", key=("id",))

@@ -5,4 +5,4 @@ from __future__ import annotations
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.store.mapping import table
 
-table(VpcEndpoint, "vpc_endpoints", key=("id",))
+table(VpcEndpoint, "vpc_endpoints", key=("id",), read_often=True)

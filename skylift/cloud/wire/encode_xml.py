@@ -10,17 +10,16 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from skylift.cloud.wire.limits import UNFIT
 from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.timestamp import FORMATS
 
 Write = Callable[[Any, list[str]], None]
-Members = Mapping[str, Write]
-
-_SPECIAL = re.compile('[&<>"\r\x7f]')
-_NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+_REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#xD;", "\x7f": "&#x7F;"}
+"""The ampersand first: the others have it."""
+_SPECIAL = re.compile(f"[{''.join(_REFERENCES)}]|{UNFIT.pattern}")
 
 
 def escape(text: str) -> str:
@@ -28,9 +27,7 @@ def escape(text: str) -> str:
 
     A carriage return would be read as a line feed, were it not a reference.
     """
-    if UNFIT.search(text):
-        text = UNFIT.sub("\ufffd", text)
-    return _SPECIAL.sub(_reference, text) if _SPECIAL.search(text) else text
+    return text if _SPECIAL.search(text) is None else _with_references(UNFIT.sub("\ufffd", text))
 
 
 def escape_key(text: str) -> str:
@@ -38,16 +35,32 @@ def escape_key(text: str) -> str:
 
     S3 writes keys with such characters so; a client that lists them can ask for `encoding-type=url`.
     """
-    return UNFIT.sub(_reference, _SPECIAL.sub(_reference, text))
+    if _SPECIAL.search(text) is None:
+        return text
+    return UNFIT.sub(lambda found: f"&#x{ord(found.group()):X};", _with_references(text))
 
 
-def _reference(match: re.Match[str]) -> str:
-    character = match.group()
-    return _NAMED.get(character) or f"&#x{ord(character):X};"
+def _with_references(text: str) -> str:
+    for character, reference in _REFERENCES.items():
+        text = text.replace(character, reference)
+    return text
 
 
 class UnknownMember(TypeError):
     """A result has a member that the model's output shape does not: a fault of the service that made it."""
+
+
+class Member(NamedTuple):
+    """How one member of a structure is written: by `write`, or, a scalar, as its text between two tags, without a call
+    more for each of thousands."""
+
+    write: Write | None
+    start: str = ""
+    text: Callable[[Any], str] = str
+    end: str = ""
+
+
+Members = Mapping[str, Member]
 
 
 class XmlEncoder:
@@ -102,13 +115,15 @@ class XmlEncoder:
                 return self._scalar(name, shape)
 
     def _scalar(self, name: str, shape: Shape) -> Write:
-        start, end = f"<{name}{_namespace(shape)}>", f"</{name}>"
-        text = self._text(shape)
+        _, start, text, end = self._tagged(name, shape)
 
         def write(value: Any, out: list[str]) -> None:
             out.append(f"{start}{text(value)}{end}")
 
         return write
+
+    def _tagged(self, name: str, shape: Shape) -> Member:
+        return Member(None, f"<{name}{_namespace(shape)}>", self._text(shape), f"</{name}>")
 
     def _text(self, shape: Shape) -> Callable[[Any], str]:
         if shape.type_name == "timestamp":
@@ -151,11 +166,15 @@ class XmlEncoder:
         members = self._structures.get(shape.name)
         if members is None:
             members = self._structures[shape.name] = {
-                member: self.element(_element_name(member, inner), inner)
+                member: self._member(_element_name(member, inner), inner)
                 for member, inner in shape.members.items()
                 if inner.serialization.get("location") not in self._elsewhere
             }
         return members
+
+    def _member(self, name: str, shape: Shape) -> Member:
+        compound = shape.type_name in ("structure", "list", "map")
+        return Member(self.element(name, shape)) if compound else self._tagged(name, shape)
 
     def _list(self, name: str, shape: ListShape) -> Write:
         if shape.serialization.get("flattened"):
@@ -203,11 +222,16 @@ def _write_members(shape: Structure, members: Members, value: Any, out: list[str
     for key, item in value.items():
         if item is None:
             continue
-        write = members.get(key)
-        if write is not None:
+        member = members.get(key)
+        if member is None:
+            if key not in shape.members:
+                raise UnknownMember(f"{shape.name} has no member {key}")
+            continue
+        write, start, text, end = member
+        if write is None:
+            out.append(f"{start}{text(item)}{end}")
+        else:
             write(item, out)
-        elif key not in shape.members:
-            raise UnknownMember(f"{shape.name} has no member {key}")
 
 
 def _element_name(member: str, shape: Shape) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
 from skylift.cloud.domain.error import ServiceError
@@ -97,15 +98,7 @@ class RestRouter:
 
     def bucket_in_host(self, request: Request) -> str | None:
         """The bucket of a virtual-host style address; None for a path-style one."""
-        name = request.header("host").rpartition("]")[2].partition(":")[0].lower()
-        if not name or _is_address(name):
-            return None
-        for base in self._hosts:
-            if name == base:
-                return None
-            if name.endswith(f".{base}"):
-                return name.removesuffix(f".{base}")
-        return None
+        return _bucket_in(request.header("host"), self._hosts)
 
 
 def decoded_query(request: Request) -> tuple[tuple[str, str], ...]:
@@ -129,6 +122,20 @@ def _candidate(operation: OperationModel, fixed: str) -> _Candidate:
         names("querystring"),
         frozenset(name.lower() for name in names("header")),
     )
+
+
+@lru_cache(maxsize=64)
+def _bucket_in(host: str, bases: tuple[str, ...]) -> str | None:
+    """Asked for several times in a request, and the same in all requests of a client."""
+    name = host.rpartition("]")[2].partition(":")[0].lower()
+    if not name or _is_address(name):
+        return None
+    for base in bases:
+        if name == base:
+            return None
+        if name.endswith(f".{base}"):
+            return name.removesuffix(f".{base}")
+    return None
 
 
 def _is_address(name: str) -> bool:

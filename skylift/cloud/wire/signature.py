@@ -121,7 +121,7 @@ class Verifier:
         secret = self.secret_for(signed.access_key_id, signed.token)
         canonical = _canonical_request(request, signed, payload_hash)
         to_sign = f"{ALGORITHM}\n{signed.stamp}\n{signed.scope}\n{_sha256(canonical)}"
-        key = SigningKey(_derive(secret, signed), signed.stamp, signed.scope)
+        key = SigningKey(_signing_key(secret, signed), signed.stamp, signed.scope)
         if not hmac.compare_digest(key.sign(to_sign).encode(), signed.signature.encode("utf-8", "surrogateescape")):
             raise ServiceError(
                 "SignatureDoesNotMatch",
@@ -140,7 +140,7 @@ class Verifier:
         """The signature that a form's policy must have."""
         self._check_region(signed)
         secret = self.secret_for(signed.access_key_id, signed.token)
-        return SigningKey(_derive(secret, signed), signed.stamp, signed.scope).sign(policy)
+        return SigningKey(_signing_key(secret, signed), signed.stamp, signed.scope).sign(policy)
 
     def _check_region(self, signed: Signed) -> None:
         if signed.region in (self._region, _GLOBAL.get(signed.service)):
@@ -396,9 +396,16 @@ def _query(request: Request) -> tuple[tuple[str, str], ...]:
         raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from None
 
 
-def _derive(secret: str, signed: Signed) -> bytes:
+def _signing_key(secret: str, signed: Signed) -> bytes:
+    return _derived(secret, signed.date, signed.region, signed.service)
+
+
+@lru_cache(maxsize=64)
+def _derived(secret: str, date: str, region: str, service: str) -> bytes:
+    """The same for a client's requests of one day. The secret is read for each request, so a key that was deleted
+    signs nothing."""
     key = f"AWS4{secret}".encode()
-    for part in (signed.date, signed.region, signed.service, TERMINATOR):
+    for part in (date, region, service, TERMINATOR):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
 

@@ -12,18 +12,22 @@ from email.utils import format_datetime, parsedate_to_datetime
 
 def iso_milliseconds(moment: datetime) -> str:
     """`2026-11-25T08:30:00.123Z`: EC2's documents."""
-    utc = moment.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return _iso(moment, "milliseconds") + "Z"
 
 
 def iso_whole_seconds(moment: datetime) -> str:
     """`2026-11-25T08:30:00.000Z`: S3's documents, which have the form with milliseconds and no milliseconds."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000Z"
+    return _iso(moment, "seconds") + ".000Z"
 
 
 def iso_seconds(moment: datetime) -> str:
     """`2026-11-25T08:30:00Z`: IAM and STS."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return _iso(moment, "seconds") + "Z"
+
+
+def _iso(moment: datetime, precision: str) -> str:
+    """In UTC, cut rather than rounded. `strftime` takes four times as long, and a describe call writes hundreds."""
+    return moment.astimezone(UTC).isoformat(timespec=precision).removesuffix("+00:00")
 
 
 def http_date(moment: datetime) -> str:

@@ -9,10 +9,11 @@ from skylift.cloud.domain.error import ServiceError, no_room
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api import endpoint_path
 from skylift.cloud.services.api.authorize import authorize
+from skylift.cloud.services.api.operation import Answer, Handler, Operation
 from skylift.cloud.services.iam import identity
 from skylift.cloud.services.s3 import cors
 from skylift.cloud.services.table import TABLE
-from skylift.cloud.store.database import Database, DiskFull
+from skylift.cloud.store.database import Database, DiskFull, Tx
 from skylift.cloud.wire.call import Call
 
 LOOPED = ("autoscaling", "ec2", "scheduler", "skylift")
@@ -50,17 +51,18 @@ class Dispatcher:
         operation = TABLE.get((call.service, call.operation))
         if operation is None:
             raise _not_here(call, f"The operation {call.operation} is not supported by skylift's embedded EC2.")
-        caller = self._authenticated(call)
         with self._database.read() as tx:
-            if unsupported := operation.unsupported(call.params):
-                names = ", ".join(unsupported)
-                raise _not_here(call, f"{call.operation} in skylift's embedded EC2 does not support: {names}.")
-            authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
-            if not operation.writes:
-                return operation.handler(tx, caller, call.params)
-            handler = operation.prepared(tx, caller, call.params)
+            caller = self._authenticated(tx, call)
+            unnoted = identity.use_is_news(tx, caller)
+            begun = None if unnoted else self._begin(tx, operation, caller, call)
+        if begun is None:
+            self._note_use(caller, call.service)
+            with self._database.read() as tx:
+                begun = self._begin(tx, operation, caller, call)
+        if not callable(begun):
+            return begun
         with self._database.write() as tx:
-            result = handler(tx, caller, call.params)
+            result = begun(tx, caller, call.params)
         if call.service in LOOPED or (call.service, call.operation) in LOOPED_TOO:
             # All that the loops make true.
             self._wake()
@@ -71,32 +73,40 @@ class Dispatcher:
         unsettled = TABLE[call.service, call.operation].unsettled
         return unsettled is not None and unsettled(call.params, answer)
 
-    def _authenticated(self, call: Call) -> Caller:
-        """The caller. The use of a user's key or of a role is noted, also where the request is refused."""
-        with self._database.read() as tx:
-            caller = identity.authenticate(
-                tx,
-                call.credential.access_key_id,
-                call.credential.session_token,
-                service=call.service,
-                source_ip=call.source_ip,
-                request_id=call.request_id,
-                account=self._account,
-                region=self._region,
-                user_agent=call.user_agent,
-                referer=call.referer,
-                secure=call.secure,
-                tls_version=call.tls_version,
-                signature=call.signature,
-            )
-            if call.vpc_id:
-                caller = endpoint_path.by_endpoint_path(tx, caller, call.vpc_id, call.service)
-            unnoted = identity.use_is_news(tx, caller)
-        if unnoted:
-            # On a full disk one can still look.
-            with suppress(DiskFull), self._database.write() as tx:
-                identity.note_use(tx, caller, call.service)
-        return caller
+    def _begin(self, tx: Tx, operation: Operation, caller: Caller, call: Call) -> Answer | Handler:
+        """The answer of an operation that reads, or what one that writes is to do in its own transaction."""
+        if unsupported := operation.unsupported(call.params):
+            names = ", ".join(unsupported)
+            raise _not_here(call, f"{call.operation} in skylift's embedded EC2 does not support: {names}.")
+        authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
+        if not operation.writes:
+            return operation.handler(tx, caller, call.params)
+        return operation.prepared(tx, caller, call.params)
+
+    def _authenticated(self, tx: Tx, call: Call) -> Caller:
+        caller = identity.authenticate(
+            tx,
+            call.credential.access_key_id,
+            call.credential.session_token,
+            service=call.service,
+            source_ip=call.source_ip,
+            request_id=call.request_id,
+            account=self._account,
+            region=self._region,
+            user_agent=call.user_agent,
+            referer=call.referer,
+            secure=call.secure,
+            tls_version=call.tls_version,
+            signature=call.signature,
+        )
+        return endpoint_path.by_endpoint_path(tx, caller, call.vpc_id, call.service) if call.vpc_id else caller
+
+    def _note_use(self, caller: Caller, service: str) -> None:
+        """Note the use of a user's key or of a role, also where the request is refused later. On a full disk one can
+        still look.
+        """
+        with suppress(DiskFull), self._database.write() as tx:
+            identity.note_use(tx, caller, service)
 
 
 def _not_here(call: Call, message: str) -> ServiceError:
