@@ -136,12 +136,20 @@ class LifecycleRule:
 
 
 @dataclass(frozen=True)
+class AclGrant:
+    """`grantee` is an account's canonical id, or a group's URI."""
+
+    grantee: str
+    permission: str
+
+
+@dataclass(frozen=True)
 class Bucket:
     """`owner` is the account. `versioning` is None until it was switched on, then `Enabled` or `Suspended`.
 
     `ownership` and `public_access` are None once they were deleted. `bucket_key` says what was asked about KMS bucket
     keys, which AES256, the only encryption here, has no use for. `encryption_put` is whether an encryption was put on
-    the bucket: its objects may then be copied onto themselves.
+    the bucket: its objects may then be copied onto themselves. `acl` is None where the owner alone has permissions.
     """
 
     name: str
@@ -156,6 +164,7 @@ class Bucket:
     encryption_put: bool = False
     cors: tuple[CorsRule, ...] = ()
     lifecycle: tuple[LifecycleRule, ...] = ()
+    acl: tuple[AclGrant, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +207,7 @@ class Object:
     version: str = "null"
     latest: bool = True
     delete_marker: bool = False
+    acl: tuple[AclGrant, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +227,7 @@ class Upload:
     tags: dict[str, str] = field(default_factory=dict)
     key_deleted: bool = False
     """Whether the key was deleted since the upload was started."""
+    acl: tuple[AclGrant, ...] | None = None
 
 
 @dataclass(frozen=True)

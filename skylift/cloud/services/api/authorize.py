@@ -15,6 +15,7 @@ from skylift.cloud.domain.bucket import Bucket, BucketPolicy
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Group, ManagedPolicy, Role, User
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
+from skylift.cloud.services.api.acl_policy import by_acl
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
 from skylift.cloud.services.api.condition import Context, Keys, normalised, resolver
 from skylift.cloud.services.api.denial_message import sealed
@@ -207,22 +208,25 @@ def boundary_of(tx: Tx, holder: Role | User) -> PolicyDocument | None:
 
 
 def resource_policies(tx: Tx, caller: Caller, check: Check) -> tuple[PolicyDocument, ...]:
-    """The policies that stand on the resource of a check itself: a bucket's, for it and all objects in it.
+    """The policies that stand on the resource of a check itself: a bucket's, for it and all objects in it; and what the
+    ACL of a bucket or object is worth.
 
     Where S3 Block Public Access restricts public buckets, a public policy counts for this account's callers only.
     """
     if not check.resource.startswith(_BUCKETS):
         return ()
-    name = check.resource.removeprefix(_BUCKETS).partition("/")[0]
+    name, _, key = check.resource.removeprefix(_BUCKETS).partition("/")
+    # Root may do all of this anyhow.
+    by_lists = () if caller.kind == "root" else by_acl(tx, caller, check.action, name, key)
     found = tx.get(BucketPolicy, bucket=name)
     if found is None:
-        return ()
+        return by_lists
     document = parse_policy(found.document, "resource")
     if caller.kind == "anonymous" and is_public(document):
         bucket = tx.get(Bucket, name=name)
         if bucket is not None and bucket.public_access is not None and bucket.public_access.restrict_buckets:
-            return ()
-    return (document,)
+            return by_lists
+    return (document, *by_lists)
 
 
 def managed_document(tx: Tx, arn: str) -> str | None:

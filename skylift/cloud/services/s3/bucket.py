@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.bucket import Bucket, Part, Upload
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
+from skylift.cloud.services.api.acl_policy import is_public
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.page_token import read_token, write_token
-from skylift.cloud.services.s3.bucket_setting import ENFORCED, checked_ownership
-from skylift.cloud.services.s3.error import invalid_argument, invalid_token, not_implemented
-from skylift.cloud.services.s3.operation import check_bucket, on_bucket, operation
+from skylift.cloud.services.s3.acl import ENFORCED, HEADERS, Acl, acl_of, acls_disabled
+from skylift.cloud.services.s3.bucket_setting import checked_ownership
+from skylift.cloud.services.s3.error import invalid_argument, invalid_token
+from skylift.cloud.services.s3.operation import GRANTS, check_bucket, on_bucket, operation
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_tags, owner
 from skylift.cloud.store.bucket import buckets, has_objects
 from skylift.cloud.store.content import discard
@@ -39,15 +41,9 @@ def create(tx: Tx, caller: Caller, params: s3.CreateBucketRequest) -> s3.CreateB
     configuration = params.get("CreateBucketConfiguration", {})
     _check_location(caller.region, configuration.get("LocationConstraint"))
     ownership = checked_ownership(params.get("ObjectOwnership", ENFORCED))
-    if params.get("ACL", "private") != "private":
-        if ownership != ENFORCED:
-            raise not_implemented("x-amz-acl", params["ACL"])
-        raise ServiceError(
-            "InvalidBucketAclWithObjectOwnership",
-            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
-            status=400,
-        )
     tags = checked_tags(configuration.get("Tags", []), MAX_TAGS, "Bucket tag count")
+    made = Bucket(name, caller.region, tx.now, caller.account, tags=tags, ownership=ownership)
+    acl = _acl_of_new(caller, made, params)
     answer: s3.CreateBucketOutput = {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
     if tx.get(Bucket, name=name) is not None:
         # Only the first region answers its owner's repeated request as if it were new.
@@ -61,17 +57,29 @@ def create(tx: Tx, caller: Caller, params: s3.CreateBucketRequest) -> s3.CreateB
         )
     if len(buckets(tx, "", "", MOST_BUCKETS)) == MOST_BUCKETS:
         raise ServiceError("TooManyBuckets", "You have attempted to create more buckets than allowed", status=400)
-    tx.add(
-        Bucket(
-            name=name,
-            region=caller.region,
-            created=tx.now,
-            owner=caller.account,
-            tags=tags,
-            ownership=ownership,
-        )
-    )
+    tx.add(replace(made, acl=acl))
     return answer
+
+
+def _acl_of_new(caller: Caller, bucket: Bucket, params: s3.CreateBucketRequest) -> Acl:
+    """A new bucket blocks public ACLs, so that none can come with it."""
+    if _is_private(params):
+        return None
+    if bucket.ownership == ENFORCED:
+        raise acls_disabled()
+    acl = acl_of(caller, replace(bucket, public_access=None), params, new=True)
+    if is_public(acl):
+        raise ServiceError(
+            "InvalidBucketAclWithBlockPublicAccessError",
+            "Bucket cannot have public ACLs set with BlockPublicAccess enabled",
+            status=400,
+        )
+    return acl
+
+
+def _is_private(params: s3.CreateBucketRequest) -> bool:
+    """Whether the request names no ACL but the one that buckets have anyhow."""
+    return params.get("ACL", "private") == "private" and not any(name in params for name in HEADERS)
 
 
 def list_all(tx: Tx, caller: Caller, params: s3.ListBucketsRequest) -> s3.ListBucketsOutput:
@@ -169,7 +177,7 @@ def check_create(_tx: Tx, _caller: Caller, params: s3.CreateBucketRequest) -> It
     arn = bucket_arn(params["Bucket"])
     context = {"s3:locationconstraint": configuration.get("LocationConstraint", FIRST_REGION)}
     yield Check("s3:CreateBucket", arn, context)
-    if params.get("ACL", "private") != "private":
+    if not _is_private(params):
         yield Check("s3:PutBucketAcl", arn)
     if "ObjectOwnership" in params:
         yield Check("s3:PutBucketOwnershipControls", arn)
@@ -217,7 +225,8 @@ OPERATIONS = (
         "CreateBucket",
         create,
         check_create,
-        "Bucket ACL ObjectOwnership CreateBucketConfiguration.LocationConstraint CreateBucketConfiguration.Tags",
+        f"Bucket ACL {GRANTS} GrantWrite ObjectOwnership CreateBucketConfiguration.LocationConstraint "
+        "CreateBucketConfiguration.Tags",
         writes=True,
     ),
     operation(

@@ -1,29 +1,29 @@
 """A bucket's settings: versioning, ownership, public access, encryption; and its owner.
 
 This cloud has one account, so every object is the account's, no matter who writes it. The three kinds of object
-ownership differ only in whether an ACL may be named, and the only ACL there is says that the owner owns everything.
+ownership differ only in whether there may be ACLs.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.bucket import Bucket, PublicAccess
+from skylift.cloud.domain.bucket import PublicAccess
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.s3 import object as objects
-from skylift.cloud.services.s3.error import access_denied, malformed_xml, not_implemented
+from skylift.cloud.services.s3.acl import ENFORCED, acl_of, acls_disabled, shown
+from skylift.cloud.services.s3.error import malformed_xml, not_implemented
 from skylift.cloud.services.s3.object_version import find
-from skylift.cloud.services.s3.operation import check_bucket, on_bucket, on_object, sets
-from skylift.cloud.services.s3.rules import bucket_of, canonical_id, owner
+from skylift.cloud.services.s3.operation import GRANTS, check_bucket, on_bucket, on_object, sets
+from skylift.cloud.services.s3.rules import bucket_of
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
     from aws_shapes import s3
 
-ENFORCED = "BucketOwnerEnforced"
 OWNERSHIPS = (ENFORCED, "BucketOwnerPreferred", "ObjectWriter")
 
 
@@ -51,7 +51,10 @@ def put_ownership(tx: Tx, caller: Caller, params: s3.PutBucketOwnershipControlsR
     rules = params["OwnershipControls"]["Rules"]
     if len(rules) != 1:
         raise malformed_xml()
-    tx.save(replace(bucket, ownership=checked_ownership(rules[0]["ObjectOwnership"])))
+    ownership = checked_ownership(rules[0]["ObjectOwnership"])
+    if ownership == ENFORCED and bucket.acl is not None:
+        raise acls_disabled()
+    tx.save(replace(bucket, ownership=ownership))
     return {}
 
 
@@ -149,58 +152,25 @@ def delete_encryption(tx: Tx, caller: Caller, params: s3.DeleteBucketEncryptionR
 
 def get_acl(tx: Tx, caller: Caller, params: s3.GetBucketAclRequest) -> s3.GetBucketAclOutput:
     bucket = bucket_of(tx, caller, params)
-    return {**_private(bucket.owner)}
+    return {**shown(bucket.owner, bucket.acl)}
 
 
 def get_object_acl(tx: Tx, caller: Caller, params: s3.GetObjectAclRequest) -> s3.GetObjectAclOutput:
     bucket = bucket_of(tx, caller, params)
-    find(tx, bucket, params)
-    return {**_private(bucket.owner)}
+    return {**shown(bucket.owner, find(tx, bucket, params).acl)}
 
 
 def put_acl(tx: Tx, caller: Caller, params: s3.PutBucketAclRequest) -> Nothing:
-    _check_acl(bucket_of(tx, caller, params), params)
+    bucket = bucket_of(tx, caller, params)
+    tx.save(replace(bucket, acl=acl_of(caller, bucket, params, new=False)))
     return {}
 
 
 def put_object_acl(tx: Tx, caller: Caller, params: s3.PutObjectAclRequest) -> s3.PutObjectAclOutput:
     bucket = bucket_of(tx, caller, params)
-    find(tx, bucket, params)
-    _check_acl(bucket, params)
+    found = find(tx, bucket, params)
+    tx.save(replace(found, acl=acl_of(caller, bucket, params, new=False)))
     return {}
-
-
-def _check_acl(bucket: Bucket, params: s3.PutBucketAclRequest | s3.PutObjectAclRequest) -> None:
-    """The one ACL that there is may be put where ACLs may be put at all: it is what holds already."""
-    if bucket.ownership == ENFORCED:
-        raise ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
-    if "ACL" in params and "AccessControlPolicy" in params:
-        raise ServiceError(
-            "UnexpectedContent", "This request contains unsupported content: a canned ACL and a document.", status=400
-        )
-    if "ACL" in params:
-        if params["ACL"] not in ("private", "bucket-owner-full-control"):
-            raise not_implemented("x-amz-acl", params["ACL"])
-        return
-    if "AccessControlPolicy" not in params:
-        raise ServiceError("MissingSecurityHeader", "Your request was missing a required header", status=400)
-    mine = canonical_id(bucket.owner)
-    grants = params["AccessControlPolicy"].get("Grants", [])
-    granted = [(grant.get("Grantee", {}).get("ID"), grant.get("Permission")) for grant in grants]
-    if params["AccessControlPolicy"].get("Owner", {}).get("ID", mine) != mine:
-        raise access_denied()
-    if granted != [(mine, "FULL_CONTROL")]:
-        raise not_implemented("AccessControlPolicy", "other than the owner's FULL_CONTROL")
-
-
-class _Acl(TypedDict):
-    Owner: s3.Owner
-    Grants: list[s3.Grant]
-
-
-def _private(account: str) -> _Acl:
-    grantee: s3.Grantee = {"ID": canonical_id(account), "Type": "CanonicalUser"}
-    return {"Owner": owner(account), "Grants": [{"Grantee": grantee, "Permission": "FULL_CONTROL"}]}
 
 
 OPERATIONS = (
@@ -209,7 +179,7 @@ OPERATIONS = (
         "PutObjectAcl",
         put_object_acl,
         objects.check_acl("Put"),
-        "VersionId ACL AccessControlPolicy ContentMD5 ChecksumAlgorithm",
+        f"VersionId ACL AccessControlPolicy {GRANTS} GrantWrite ContentMD5 ChecksumAlgorithm",
         writes=True,
     ),
     sets("PutBucketVersioning", put_versioning, "VersioningConfiguration.Status"),
@@ -238,6 +208,6 @@ OPERATIONS = (
     ),
     on_bucket("GetBucketEncryption", get_encryption, check_bucket("GetEncryptionConfiguration")),
     sets("DeleteBucketEncryption", delete_encryption, "", "PutEncryptionConfiguration"),
-    sets("PutBucketAcl", put_acl, "ACL AccessControlPolicy"),
+    sets("PutBucketAcl", put_acl, f"ACL AccessControlPolicy {GRANTS} GrantWrite"),
     on_bucket("GetBucketAcl", get_acl, check_bucket("GetBucketAcl")),
 )

@@ -17,6 +17,11 @@ from skylift.cloud.store.database import Tx
 KEYS = {
     "ACL": "s3:x-amz-acl",
     "CopySource": "s3:x-amz-copy-source",
+    "GrantFullControl": "s3:x-amz-grant-full-control",
+    "GrantRead": "s3:x-amz-grant-read",
+    "GrantReadACP": "s3:x-amz-grant-read-acp",
+    "GrantWrite": "s3:x-amz-grant-write",
+    "GrantWriteACP": "s3:x-amz-grant-write-acp",
     "IfMatch": "s3:if-match",
     "IfNoneMatch": "s3:if-none-match",
     "MetadataDirective": "s3:x-amz-metadata-directive",

@@ -12,6 +12,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.authorize import denial, permits
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.s3 import object_version as version
+from skylift.cloud.services.s3.acl import acl_of, asked
 from skylift.cloud.services.s3.byte_range import Slice, cut, requested
 from skylift.cloud.services.s3.checksum import Checksums, described_checksums
 from skylift.cloud.services.s3.condition import with_request
@@ -73,6 +74,10 @@ class _Write(TypedDict):
     Bucket: str
     Key: str
     ACL: NotRequired[str]
+    GrantFullControl: NotRequired[str]
+    GrantRead: NotRequired[str]
+    GrantReadACP: NotRequired[str]
+    GrantWriteACP: NotRequired[str]
     IfMatch: NotRequired[str]
     Tagging: NotRequired[str]
 
@@ -101,7 +106,8 @@ class _Read(SystemHeaders, Encrypted, _Checksums):
 def put(tx: Tx, caller: Caller, params: s3.PutObjectRequest) -> s3.PutObjectOutput:
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
-    check_features(bucket, params)
+    check_features(params)
+    acl = acl_of(caller, bucket, params, new=True)
     metadata, tags = parse_metadata(params.get("Metadata", {})), from_header(params)
     body = body_of(params)
     if "IfMatch" in params or "IfNoneMatch" in params:
@@ -118,6 +124,7 @@ def put(tx: Tx, caller: Caller, params: s3.PutObjectRequest) -> s3.PutObjectOutp
         metadata=metadata,
         checksums=body.checksums,
         tags=tags,
+        acl=acl,
     )
     stored = version.place(tx, bucket, made)
     answer: s3.PutObjectOutput = {
@@ -221,14 +228,14 @@ def check_put(_tx: Tx, _caller: Caller, params: _Write) -> Iterable[Check]:
         params["Key"],
         creates=True,
         tags=from_header(params),
-        acl="ACL" in params,
+        acl=asked(params),
         # The answer reveals something about the existing object.
         reads="IfMatch" in params,
     )
 
 
 def check_create_upload(_tx: Tx, _caller: Caller, params: s3.CreateMultipartUploadRequest) -> Iterable[Check]:
-    return _check_put(params["Bucket"], params["Key"], creates=False, tags=from_header(params), acl="ACL" in params)
+    return _check_put(params["Bucket"], params["Key"], creates=False, tags=from_header(params), acl=asked(params))
 
 
 def check_part(_tx: Tx, _caller: Caller, params: s3.UploadPartRequest | s3.UploadPartCopyRequest) -> Iterable[Check]:

@@ -12,6 +12,7 @@ from skylift.cloud.domain.bucket import Bucket, Object
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Handler
 from skylift.cloud.services.s3 import object_version as version
+from skylift.cloud.services.s3.acl import acl_of
 from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes, digested
 from skylift.cloud.services.s3.error import access_denied, invalid_argument, invalid_request, no_such_bucket
 from skylift.cloud.services.s3.expiration import expiring
@@ -42,7 +43,8 @@ def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested |
     """`found` is what was read of the source beforehand."""
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
-    check_features(bucket, params)
+    check_features(params)
+    acl = acl_of(caller, bucket, params, new=True)
     source = source_of(tx, caller, params)
     check_source(params, source, tx.now)
     directive = _directive(params.get("MetadataDirective"), "x-amz-metadata-directive")
@@ -66,6 +68,7 @@ def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested |
         key=key,
         modified=tx.now,
         extents=share(tx, source.extents),
+        acl=acl,
     )
     if directive == "REPLACE":
         copied = replace(

@@ -13,7 +13,8 @@ from skylift.cloud.store.database import Tx
 OWNER = "ExpectedBucketOwner"
 CHECKSUMS = " ".join(["ChecksumAlgorithm", *CHECKSUM_MEMBERS])
 BODY = f"Body ContentLength ContentMD5 {CHECKSUMS}"
-CREATED = f"Tagging ACL StorageClass ServerSideEncryption ContentType Metadata {' '.join(SYSTEM_HEADERS)}"
+GRANTS = "GrantFullControl GrantRead GrantReadACP GrantWriteACP"
+CREATED = f"Tagging ACL {GRANTS} StorageClass ServerSideEncryption ContentType Metadata {' '.join(SYSTEM_HEADERS)}"
 READ = (
     "VersionId IfMatch IfNoneMatch IfModifiedSince IfUnmodifiedSince Range PartNumber ChecksumMode "
     "ResponseCacheControl ResponseContentDisposition ResponseContentEncoding ResponseContentLanguage "

@@ -112,14 +112,8 @@ def check_key(key: str) -> None:
         )
 
 
-def check_features(bucket: Bucket, params: Created) -> None:
+def check_features(params: Created) -> None:
     """Parameters that this cloud takes for the values only that change nothing."""
-    acl = params.get("ACL")
-    if acl not in (None, "bucket-owner-full-control"):
-        if bucket.ownership == "BucketOwnerEnforced":
-            raise ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
-        if acl != "private":
-            raise not_implemented("x-amz-acl", acl)
     storage_class = params.get("StorageClass", "STANDARD")
     if storage_class not in STORAGE_CLASSES:
         raise invalid_storage_class(storage_class)

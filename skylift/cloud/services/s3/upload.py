@@ -12,6 +12,7 @@ from skylift.cloud.domain.bucket import Extent, Object, Part, Upload
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks, Handler
 from skylift.cloud.services.s3 import object as objects
+from skylift.cloud.services.s3.acl import acl_of
 from skylift.cloud.services.s3.byte_range import cut
 from skylift.cloud.services.s3.checksum import (
     DEFAULT_ALGORITHM,
@@ -60,7 +61,8 @@ _COPY_RANGE = re.compile(r"bytes=(\d{1,19})-(\d{1,19})", re.ASCII)
 def create(tx: Tx, caller: Caller, params: s3.CreateMultipartUploadRequest) -> s3.CreateMultipartUploadOutput:
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
-    check_features(bucket, params)
+    check_features(params)
+    acl = acl_of(caller, bucket, params, new=True)
     algorithm, checksum_type = _checksum_choice(params)
     upload = Upload(
         id=_new_id(tx),
@@ -74,6 +76,7 @@ def create(tx: Tx, caller: Caller, params: s3.CreateMultipartUploadRequest) -> s
         checksum_algorithm=algorithm,
         checksum_type=checksum_type,
         tags=from_header(params),
+        acl=acl,
     )
     tx.add(upload)
     return {"Bucket": bucket.name, "Key": key, "UploadId": upload.id, **ENCRYPTION, **_checksum_kind(upload)}

@@ -71,6 +71,7 @@ def complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) 
             ObjectPart(part.number, part.size, part.checksums if upload.checksum_algorithm else {}) for part in chosen
         ),
         tags=upload.tags,
+        acl=upload.acl,
         upload_id=upload.id,
     )
     stored = version.place(tx, bucket, made)

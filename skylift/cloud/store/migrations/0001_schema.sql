@@ -956,7 +956,8 @@ CREATE TABLE buckets (
     bucket_key INTEGER NOT NULL,
     encryption_put INTEGER NOT NULL,
     cors TEXT NOT NULL,
-    lifecycle TEXT NOT NULL
+    lifecycle TEXT NOT NULL,
+    acl TEXT
 ) STRICT;
 
 CREATE TABLE bucket_policies (
@@ -984,6 +985,7 @@ CREATE TABLE objects (
     version TEXT NOT NULL,
     latest INTEGER NOT NULL,
     delete_marker INTEGER NOT NULL,
+    acl TEXT,
     PRIMARY KEY (bucket, key, sequence DESC)
 ) STRICT;
 -- What ListObjects walks along; it also holds that a key has one latest version.
@@ -1001,7 +1003,8 @@ CREATE TABLE uploads (
     checksum_algorithm TEXT,
     checksum_type TEXT NOT NULL,
     tags TEXT NOT NULL,
-    key_deleted INTEGER NOT NULL
+    key_deleted INTEGER NOT NULL,
+    acl TEXT
 ) STRICT;
 CREATE INDEX uploads_by_key ON uploads (bucket, key, id);
 

@@ -106,7 +106,7 @@ def test_what_is_not_carried_out_is_refused(account: Account) -> None:
     make(account, "plain", ACL="private", ObjectOwnership="BucketOwnerEnforced")
     with refused("InvalidBucketAclWithObjectOwnership", status=400):
         make(account, "public", ACL="public-read")
-    with refused("NotImplemented", "x-amz-acl", "public-read", status=501):
+    with refused("InvalidBucketAclWithBlockPublicAccessError", status=400):
         make(account, "public", ObjectOwnership="ObjectWriter", ACL="public-read")
     assert names(account.s3("ListBuckets")) == ["plain"]
 

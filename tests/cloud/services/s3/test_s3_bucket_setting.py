@@ -53,8 +53,6 @@ def test_ownership(account: Account) -> None:
     ask(account, "PutBucketOwnershipControls", OwnershipControls=rules)
     assert controls() == rules["Rules"]
     account.put("bucket", "key", b"", ACL="private")
-    with refused("NotImplemented", "x-amz-acl", "public-read", status=501):
-        account.put("bucket", "key", b"", ACL="public-read")
     ask(account, "DeleteBucketOwnershipControls")
     with refused("OwnershipControlsNotFoundError", status=404):
         controls()
@@ -90,22 +88,12 @@ def test_access_control_lists_say_that_all_is_the_owners(account: Account) -> No
         ask(account, "GetObjectAcl", Key="missing")
 
 
-def test_the_only_list_may_be_put_where_lists_may_be_put(account: Account) -> None:
+def test_a_new_bucket_has_its_acls_disabled(account: Account) -> None:
     account.put("bucket", "key", b"")
     with refused("AccessControlListNotSupported", status=400):
         ask(account, "PutBucketAcl", ACL="private")
     ask(account, "PutBucketOwnershipControls", OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
-    own = ask(account, "GetBucketAcl")
-    for target in ({}, {"Key": "key"}):
-        operation = "PutObjectAcl" if target else "PutBucketAcl"
-        ask(account, operation, **target, ACL="private")
-        ask(account, operation, **target, AccessControlPolicy=own)
-        with refused("NotImplemented", "public-read", status=501):
-            ask(account, operation, **target, ACL="public-read")
-        with refused("NotImplemented", "AccessControlPolicy", status=501):
-            ask(account, operation, **target, AccessControlPolicy={**own, "Grants": []})
-        with refused("MissingSecurityHeader", status=400):
-            ask(account, operation, **target)
+    ask(account, "PutBucketAcl", ACL="private")
     with refused("NoSuchKey", status=404):
         ask(account, "PutObjectAcl", Key="missing", ACL="private")
 

@@ -227,20 +227,21 @@ INSERT INTO alarm_actions VALUES (
 );
 INSERT INTO buckets VALUES (
     'bucket', 'eu-west-1', '2026-01-01T00:00:00+00:00', '123456789012', '{"a":"b"}', NULL, 'BucketOwnerEnforced',
-    '{"block_acls":true,"ignore_acls":true,"block_policy":true,"restrict_buckets":true}', 0, 0, '[]', '[]'
+    '{"block_acls":true,"ignore_acls":true,"block_policy":true,"restrict_buckets":true}', 0, 0, '[]', '[]', NULL
 );
 INSERT INTO bucket_policies VALUES ('bucket', '{"Statement":[]}');
 INSERT INTO objects VALUES (
     'bucket', 'key', 4, 'etag', '2026-01-02T03:04:05.678000+00:00', '[{"file":"f","offset":0,"length":4}]', 'text/csv',
-    '{}', '{}', '{}', 'FULL_OBJECT', '[]', '{}', NULL, 1767323045000000, 'null', 1, 0
+    '{}', '{}', '{}', 'FULL_OBJECT', '[]', '{}', NULL, 1767323045000000, 'null', 1, 0,
+    '[{"grantee":"http://acs.amazonaws.com/groups/global/AllUsers","permission":"READ"}]'
 );
 INSERT INTO objects VALUES (
     'bucket', 'small', 4, '8d777f385d3dfec8815d20f7496026dc', '2026-11-25T00:00:00+00:00',
     '[{"file":"","offset":0,"length":4,"row":1}]', 'text/plain', '{}', '{}', '{}', 'FULL_OBJECT', '[]', '{}', NULL, 1,
-    'null', 1, 0
+    'null', 1, 0, NULL
 );
 INSERT INTO uploads VALUES (
-    'upload', 'bucket', 'big', '2026-01-01T00:00:00+00:00', 'arn', 'text/csv', '{}', '{}', NULL, 'FULL_OBJECT', '{}', 0
+    'upload', 'bucket', 'big', '2026-01-01T00:00:00+00:00', 'arn', 'text/csv', '{}', '{}', NULL, 'FULL_OBJECT', '{}', 0, NULL
 );
 INSERT INTO parts VALUES (
     'upload', 1, 4, 'md5', '2026-01-01T00:00:00+00:00', '[{"file":"g","offset":0,"length":4}]', '{}'
