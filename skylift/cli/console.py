@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import webbrowser
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,8 @@ from skylift.cli.place import On, settings_there
 from skylift.cli.say import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from skylift.runner.job.settings import Settings
 
 
@@ -51,7 +53,8 @@ def console(
 
     if profile:
         os.environ["AWS_PROFILE"] = profile
-    place = find_place(default_home().path, _place_name(find_settings()))
+    settings = find_settings()
+    place = find_place(default_home().path, _place_name(settings))
     listener = listen(place)
     link = f"{place.origin}/enter?token={Entry(place.key).make_token()}"
     say(link)
@@ -62,8 +65,17 @@ def console(
         return
     say("The link lets one browser in, within a minute. Ctrl-C ends the console.", to_stderr=True)
     from skylift.console.main import serve
+    from skylift.place.figures import use_own_figures
 
-    serve(place, listener, find_settings)
+    use_own_figures()
+    serve(place, listener, find_settings, None if settings.billed else _find_control)
+
+
+def _find_control() -> Callable[..., Any]:
+    """What only a cloud on this machine has: its bill, and interruptions."""
+    from skylift.place.control import Control
+
+    return Control().call
 
 
 def _has_screen() -> bool:

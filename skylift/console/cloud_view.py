@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from skylift.console.call import Call
 from skylift.console.identity import Identities, RoleRow, UserRow
+from skylift.console.market import Market, SpotRow
 from skylift.console.poller import Topic
 from skylift.console.port import Port
 from skylift.console.rows import BucketRow, InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
@@ -30,6 +31,7 @@ class CloudView:
     roles: Topic = field(init=False)
     users: Topic = field(init=False)
     scaling_groups: Topic = field(init=False)
+    spot_requests: Topic = field(init=False)
 
     def __post_init__(self) -> None:
         here = not self.port.settings.billed
@@ -43,6 +45,7 @@ class CloudView:
         self.roles = Topic(identities.roles, _JOBS_HERE if here else 4 * _RARELY)
         self.users = Topic(identities.users, _JOBS_HERE if here else 4 * _RARELY)
         self.scaling_groups = Topic(Scaling(self.port).groups, _HERE if here else _RARELY)
+        self.spot_requests = Topic(Market(self.port).requests, _HERE if here else _RARELY)
 
     def perform(self, call: Call) -> object:
         """In a thread. Raises SkyliftError."""
@@ -88,3 +91,6 @@ class CloudView:
         for row in self.scaling_groups.rows:
             if isinstance(row, GroupRow):
                 yield (row.id,), Found(row.id, "Auto Scaling group", f"/scaling/{quote(row.id, safe='')}")
+        for row in self.spot_requests.rows:
+            if isinstance(row, SpotRow):
+                yield (row.id,), Found(row.id, f"spot request, {row.state}", "/spot")

@@ -13,15 +13,20 @@ from skylift.console.address import Place
 from skylift.console.entry import Entry
 from skylift.console.gate import App, Gate
 from skylift.console.peer import is_owner, owners
-from skylift.console.port import Port
+from skylift.console.port import Control, Port
 from skylift.console.site import build_site
 from skylift.runner.job.settings import Settings
 
 
-def serve(place: Place, listener: socket.socket, find_settings: Callable[[], Settings]) -> None:
+def serve(
+    place: Place,
+    listener: socket.socket,
+    find_settings: Callable[[], Settings],
+    find_control: Callable[[], Control] | None,
+) -> None:
     """Until SIGINT or SIGTERM. Raises SkyliftError where there is no cloud to show."""
     site = FastAPI(openapi_url=None)
-    build_site(site, Port(find_settings))
+    build_site(site, Port(find_settings, find_control))
     app: App = site
     gate = Gate(app, place, Entry(place.key), partial(_is_ours, console=(place.address, place.port)))
     config = uvicorn.Config(

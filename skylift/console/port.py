@@ -98,11 +98,29 @@ class Choices:
     roles: tuple[str, ...]
 
 
-class Port:
-    """`find_settings` says where the cloud is now: one that was restarted has another port."""
+@dataclass(frozen=True)
+class OwnCall:
+    """An operation that only a cloud on this machine has, by its name, and the command that does the same."""
 
-    def __init__(self, find_settings: Callable[[], Settings]) -> None:
+    operation: str
+    params: Mapping[str, Any]
+    command: str
+
+
+Control = Callable[..., Any]
+"""Makes such a call: it takes the operation's name and its parameters."""
+
+
+class Port:
+    """`find_settings` says where the cloud is now: one that was restarted has another port. `find_control` gives what
+    only a cloud on this machine has; AWS has none of it."""
+
+    def __init__(
+        self, find_settings: Callable[[], Settings], find_control: Callable[[], Control] | None = None
+    ) -> None:
         self._find_settings = find_settings
+        self._find_control = find_control
+        self._control: Control | None = None
         self._opening = threading.Lock()
         self._account: Account | None = None
         self.settings = find_settings()
@@ -127,6 +145,22 @@ class Port:
         except Unreachable:
             # The next call looks where it is.
             self._account = None
+            raise
+
+    @property
+    def has_control(self) -> bool:
+        return self._find_control is not None
+
+    def control(self, call: OwnCall) -> Any:
+        """Raises SkyliftError, also where there is no cloud of this machine."""
+        if self._find_control is None:
+            raise RunError("AWS has no such operation.", "It is for a cloud on this machine.")
+        if self._control is None:
+            self._control = self._find_control()
+        try:
+            return self._control(call.operation, **call.params)
+        except Unreachable:
+            self._control = None
             raise
 
     def pages(self, call: Call, key: str) -> list[Any]:

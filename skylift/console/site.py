@@ -20,10 +20,12 @@ from skylift.console.pages.job import JobPage
 from skylift.console.pages.jobs import JobsPage
 from skylift.console.pages.key_pairs import KeyPairsPage
 from skylift.console.pages.launch import LaunchPage
+from skylift.console.pages.prices import PricePage, PricesPage
 from skylift.console.pages.roles import RolePage, RolesPage
 from skylift.console.pages.scaling_groups import ScalingGroupPage, ScalingGroupsPage
 from skylift.console.pages.security_groups import SecurityGroupPage, SecurityGroupsPage
 from skylift.console.pages.simulator import SimulatorPage
+from skylift.console.pages.spot import SpotPage
 from skylift.console.pages.users import UserPage, UsersPage
 from skylift.console.pages.vpcs import VpcPage, VpcsPage
 from skylift.console.port import Port
@@ -38,6 +40,8 @@ ENTRIES = (
     Entry("Instances", "/instances", "Servers"),
     Entry("Launch", "/launch", "Servers"),
     Entry("Auto Scaling", "/scaling", "Servers"),
+    Entry("Spot", "/spot", "Servers"),
+    Entry("Types and prices", "/prices", "Money"),
     Entry("S3", "/s3", "Storage"),
     Entry("VPCs", "/vpcs", "Network"),
     Entry("Key pairs", "/key-pairs", "Access"),
@@ -75,6 +79,9 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/vpcs/{vpc}": lambda vpc: VpcPage(view, vpc).show(),
                     "/scaling": lambda: ScalingGroupsPage(view),
                     "/scaling/{name}": lambda name: ScalingGroupPage(view, name).show(),
+                    "/spot": lambda: SpotPage(view),
+                    "/prices": lambda: PricesPage(view),
+                    "/prices/{kind}": lambda kind: PricePage(view, kind).show(),
                     "/roles": lambda: RolesPage(view),
                     "/roles/{name}": lambda name: RolePage(view, name).show(),
                     "/users": lambda: UsersPage(view),

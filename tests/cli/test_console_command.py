@@ -68,7 +68,9 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def up(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """The consoles that are up: they listen, and show nothing."""
     listeners: list[Any] = []
-    monkeypatch.setattr(skylift.console.main, "serve", lambda place, listener, find: listeners.append(listener))
+    monkeypatch.setattr(
+        skylift.console.main, "serve", lambda place, listener, find, control: listeners.append(listener)
+    )
     yield listeners
     for each in listeners:
         each.close()

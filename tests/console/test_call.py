@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from datetime import UTC, datetime
 from typing import Any
 
 import awscli.clidriver
@@ -11,7 +12,7 @@ import pytest
 from awscli.testutils import capture_output
 
 from skylift.console import call as calls
-from skylift.console import identity, scaling
+from skylift.console import identity, market, scaling
 from skylift.console.call import Call
 from skylift.console.identity import Holder
 from skylift.console.pages.security_groups import read_rule
@@ -75,6 +76,8 @@ def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         scaling.read_capacity({"id": "g", "least": 0, "most": 4}, "1", "3", "9"),
         scaling.read_policy("g", "keep", "ASGAverageCPUUtilization", "60"),
         scaling.list_activities("g"),
+        market.cancel_requests(["sir-1", "sir-2"]),
+        market.price_history("t3.micro", datetime(2026, 11, 21, tzinfo=UTC)),
         scaling.delete_group("g"),
         *(scaling.delete_group(name) for name in HOSTILE),
         *(scaling.describe_alarms([name]) for name in HOSTILE),

@@ -356,6 +356,44 @@ def test_a_group_is_grown_by_hand_and_its_activity_seen(tab: Tab, cloud: RealClo
     cloud.ec2.delete_launch_template(LaunchTemplateName="of-the-page")
 
 
+def test_a_spot_server_is_interrupted_and_its_consequences_seen(tab: Tab, cloud: RealCloud) -> None:
+    page, question = tab.page, tab.page.get_by_role("dialog")
+    spot = cloud.start(InstanceMarketOptions={"MarketType": "spot"})
+    page.get_by_role("link", name="Spot", exact=True).click()
+    row = page.locator(".ag-row", has_text=spot.id)
+    expect(row).to_contain_text("fulfilled")
+    expect(row).to_contain_text("running")
+    row.locator("input[type=checkbox]").click()
+    page.get_by_role("button", name="Interrupt").click()
+    question.get_by_label("Seconds of notice").fill("two")
+    expect(question).to_contain_text("'two' is no number of seconds.")
+    question.get_by_label("Seconds of notice").fill("0")
+    expect(question.locator("code")).to_have_text(f"skylift cloud interrupt {spot.id} --in 0s")
+    question.get_by_role("button", name="Interrupt", exact=True).click()
+    happened = page.get_by_role("list", name="What happens")
+    expect(happened).to_contain_text("status instance-terminated-no-capacity")
+    expect(happened).to_contain_text("the instance is terminated")
+    tab.picture("spot")
+    assert spot.state == "terminated"
+
+
+def test_a_type_is_found_by_need_and_ways_to_buy_it_compared(tab: Tab) -> None:
+    page = tab.page
+    page.get_by_role("link", name="Types and prices").first.click()
+    page.get_by_label("vCPUs").fill("many")
+    expect(page.get_by_role("alert")).to_contain_text("'many' is not a number of vCPUs")
+    page.get_by_label("vCPUs").fill("2")
+    expect(page.locator("code")).to_have_text("skylift types --cpu 2")
+    page.get_by_label("Words").fill("t3.micro")
+    page.get_by_role("link", name="t3.micro").click()
+    page.get_by_label("Hours a month").fill("600")
+    expect(page.locator("code")).to_have_text("skylift price --type t3.micro --hours 600 --time 3600s job.py")
+    expect(page.locator("tr", has_text="reserved, 1 year")).to_contain_text("h a month")
+    expect(page.get_by_role("img", name=re.compile("^A month by hours of use"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Spot price by zone"))).to_be_attached()
+    tab.picture("prices")
+
+
 def test_strangers_stay_outside(tab: Tab, console: Console, cloud: RealCloud) -> None:
     good = next(each["value"] for each in tab.context.cookies() if each["name"] == COOKIE)
     cookie = f"{COOKIE}={good}"

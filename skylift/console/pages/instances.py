@@ -17,7 +17,7 @@ COLUMNS = (
     Column("name", "Name"),
     Column("id", "Instance ID", 168, leads="/instances/"),
     Column("state", "State", 112, kind="state"),
-    Column("type", "Type", 92),
+    Column("type", "Type", 92, leads="/prices/"),
     Column("zone", "Zone", 94),
     Column("public", "Public IPv4", 112),
     Column("private", "Private IPv4", 120),

@@ -33,8 +33,11 @@ class Plot:
         kind: Literal["line", "step", "bar"] = "line",
         threshold: float | None = None,
         categories: Sequence[str] = (),
+        unit: str = "",
+        mark: float | None = None,
     ) -> None:
-        """With `categories`, the points of a bar stand at their numbers."""
+        """With `categories`, the points of a bar stand at their numbers. With a `unit`, points are at so many of it,
+        and not at times. `mark` is a place on that axis."""
         options: dict[str, Any] = {
             "animation": False,
             "color": _COLOURS,
@@ -42,32 +45,47 @@ class Plot:
             # Text, not HTML: names come from the cloud.
             "tooltip": {"trigger": "axis", "renderMode": "richText", "confine": True},
             "legend": {"show": len(series) > 1, "type": "scroll", "top": 0, "left": 0, "icon": "roundRect"},
-            "xAxis": {"type": "category", "data": list(categories)} if categories else {"type": "time"},
+            "xAxis": _axis(series, categories, unit),
             "yAxis": {"type": "value", "scale": kind != "bar", "splitLine": {"lineStyle": {"color": _LINES}}},
-            "series": [_series(each, kind, bool(categories)) for each in series],
+            "series": [_series(each, kind, 1 if unit else 1000, counted=bool(categories)) for each in series],
         }
         options["xAxis"] |= {"axisLine": {"lineStyle": {"color": _LINES}}, "splitLine": {"show": False}}
         if threshold is not None and options["series"]:
-            options["series"][0]["markLine"] = {
-                "symbol": "none",
-                "silent": True,
-                "label": {"show": False},
-                "lineStyle": {"color": "#c85a5a", "type": "dashed"},
-                "data": [{"yAxis": threshold}],
-            }
+            options["series"][0]["markLine"] = _mark_line({"yAxis": threshold}, "#c85a5a")
             # The threshold is seen also where no value has come near it.
             highest = max((value for each in series for _, value in each.points), default=0.0)
             options["yAxis"]["max"] = None if highest > threshold else threshold * 1.1
+        if mark is not None and options["series"]:
+            options["series"][0]["markLine"] = _mark_line({"xAxis": mark}, "#8a949e")
         chart = ui.echart(options, renderer="svg").classes("plot")
         chart.props["role"] = "img"
         chart.props["aria-label"] = label
 
 
-def _series(each: Series, kind: str, counted: bool) -> dict[str, Any]:
+def _axis(series: Sequence[Series], categories: Sequence[str], unit: str) -> dict[str, Any]:
+    if categories:
+        return {"type": "category", "data": list(categories)}
+    if not unit:
+        return {"type": "time"}
+    last = max((where for each in series for where, _ in each.points), default=0.0)
+    return {"type": "value", "max": last, "axisLabel": {"formatter": "{value} " + unit}}
+
+
+def _mark_line(where: dict[str, float], colour: str) -> dict[str, Any]:
+    return {
+        "symbol": "none",
+        "silent": True,
+        "label": {"show": False},
+        "lineStyle": {"color": colour, "type": "dashed"},
+        "data": [where],
+    }
+
+
+def _series(each: Series, kind: str, scale: int, *, counted: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": each.name,
         "type": "bar" if kind == "bar" else "line",
-        "data": [value for _, value in each.points] if counted else [[when * 1000, v] for when, v in each.points],
+        "data": [value for _, value in each.points] if counted else [[x * scale, y] for x, y in each.points],
     }
     if kind == "bar":
         return found | {"stack": "all", "barMaxWidth": 34}

@@ -1,0 +1,312 @@
+"""The market, as the console asks for it: spot requests and their notices, prices, and ways to buy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from shlex import quote as shell_quote
+from typing import Any
+
+from skylift import catalogue
+from skylift.console.call import Call
+from skylift.console.port import OwnCall, Port
+from skylift.console.rows import Row, as_tags, as_time, spell_tags
+from skylift.runner.errors import UsageError
+from skylift.runner.job.quote import Offer
+from skylift.runner.job.requirements import Requirements, check_words, read_requirements, spell_memory
+from skylift.runner.job.tags import job_of
+from skylift.runner.price.choice import by_price, fitting, nothing_fits
+from skylift.runner.price.price import rates_of, stand_in
+from skylift.runner.price.purchase import HOURS_A_MONTH, quote, spell_offer
+from skylift.runner.text.duration import parse_duration
+from skylift.runner.text.money import spell_usd
+
+SORTED = {"price": "Price", "price-per-vcpu": "Price a vCPU", "price-per-gib": "Price a GiB"}
+"""Orders of a list of types, with the words for them."""
+HOURS = HOURS_A_MONTH
+"""In a month, as AWS counts."""
+NOTICE = 120
+"""Seconds of a notice, as AWS gives it."""
+_DAYS = 7
+_SHOWN = 50
+_LONGEST = 86400
+
+
+@dataclass(frozen=True)
+class SpotRow(Row):
+    """A spot request with its instance. `notice` is when that ends, or that it is at risk."""
+
+    state: str
+    status: str
+    type: str
+    zone: str
+    instance: str
+    instance_state: str
+    notice: str
+    job: str
+    most: str
+    created: str
+    tags: str
+
+
+@dataclass(frozen=True)
+class Offered:
+    """An instance type with what it has, and prices an hour; None where no source has one."""
+
+    name: str
+    vcpus: int
+    memory: str
+    architecture: str
+    gpus: str
+    network: str
+    on_demand: float | None
+    spot: float | None
+
+
+@dataclass(frozen=True)
+class Types:
+    offered: tuple[Offered, ...]
+    left_out: int
+    region: str
+    note: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points of a picture: a zone's prices over time, or what a way to buy costs over hours of use."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to buy a type, as a row of a table has it."""
+
+    name: str
+    hourly: str
+    run: str
+    month: str
+    pays_from: str
+    as_of: str
+    is_least: bool
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Those whose price is known; `command` does the same. `lines` cross where a commitment begins to pay."""
+
+    rows: tuple[Way, ...]
+    advice: str
+    hours: float
+    lines: tuple[Line, ...]
+    command: str
+
+
+# Calls.
+
+
+def list_requests() -> Call:
+    return Call("ec2", "describe_spot_instance_requests", {})
+
+
+def cancel_requests(ids: Sequence[str]) -> Call:
+    return Call("ec2", "cancel_spot_instance_requests", {"SpotInstanceRequestIds": list(ids)})
+
+
+def price_history(kind: str, since: datetime) -> Call:
+    params = {"InstanceTypes": [kind], "ProductDescriptions": ["Linux/UNIX"], "StartTime": since.isoformat()}
+    return Call("ec2", "describe_spot_price_history", params)
+
+
+def interrupt(instance: str, seconds: str) -> OwnCall:
+    """A notice of so many seconds, as they were typed. Raises UsageError."""
+    text = seconds.strip()
+    if not (text.isascii() and text.isdecimal() and int(text) <= _LONGEST):
+        raise UsageError(f"{text!r} is no number of seconds.", f"From 0 to {_LONGEST}; AWS gives {NOTICE}.")
+    params = {"InstanceId": instance, "Seconds": int(text)}
+    return OwnCall("interrupt_instance", params, f"skylift cloud interrupt {shell_quote(instance)} --in {int(text)}s")
+
+
+def recommend(instance: str) -> OwnCall:
+    command = f"skylift cloud interrupt {shell_quote(instance)} --rebalance"
+    return OwnCall("recommend_rebalance", {"InstanceId": instance}, command)
+
+
+def withdraw(instance: str) -> OwnCall:
+    command = f"skylift cloud interrupt {shell_quote(instance)} --withdraw"
+    return OwnCall("withdraw_interruption", {"InstanceId": instance}, command)
+
+
+def list_notices() -> OwnCall:
+    return OwnCall("describe_interruptions", {}, "skylift cloud interrupt")
+
+
+# What there is.
+
+
+class Market:
+    """Methods that ask the cloud may raise SkyliftError."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    def requests(self) -> list[SpotRow]:
+        """The latest first."""
+        found = self._port.pages(list_requests(), "SpotInstanceRequests")
+        lifecycle = {"Filters": [{"Name": "instance-lifecycle", "Values": ["spot"]}]}
+        reservations = self._port.pages(Call("ec2", "describe_instances", lifecycle), "Reservations") if found else []
+        servers = {each["InstanceId"]: each for one in reservations for each in one["Instances"]}
+        # On AWS, only the instance itself and the status of its request say of a notice.
+        own = self._port.has_control and bool(found)
+        notices = self._port.control(list_notices())["Interruptions"] if own else []
+        told = {each["InstanceId"]: _spell_notice(each) for each in notices}
+        rows = [_row(each, servers.get(each.get("InstanceId", ""), {}), told) for each in found]
+        return sorted(rows, key=lambda row: (row.created, row.id), reverse=True)
+
+    def types(self, needs: Requirements, order: str, *, spot: bool) -> Types:
+        """The cheapest first. Raises UsageError where nothing fits."""
+        region, note = stand_in(self._port.settings.region)
+        lookup = catalogue.spot if spot else catalogue.on_demand
+        check_words(needs.words, catalogue.types().values())
+        known = [each for each in catalogue.types().values() if each.current or each.family in needs.words]
+
+        def price(name: str) -> float | None:
+            return lookup(name, region)
+
+        found = by_price(fitting(known, needs), price, order)
+        if not found:
+            raise nothing_fits(known, needs, price)
+        command = " ".join(filter(None, ["skylift types", needs.spell(), "--spot" if spot else ""]))
+        command += f" --sort {order}" if order != "price" else ""
+        offered = tuple(_offered(each.kind, region) for each in found[:_SHOWN])
+        return Types(offered, len(found) - len(offered), region, note, command)
+
+    def offered(self, kind: str) -> Offered:
+        """Raises UsageError for a type that is not in the catalogue."""
+        if kind not in catalogue.types():
+            raise UsageError(f"skylift's catalogue has no instance type {kind!r}.", "See the list of types.")
+        return _offered(catalogue.types()[kind], self.region)
+
+    @property
+    def region(self) -> str:
+        return stand_in(self._port.settings.region)[0]
+
+    def history(self, kind: str) -> list[Line]:
+        now = datetime.now(UTC)
+        found: dict[str, list[tuple[float, float]]] = {}
+        call = price_history(kind, now - timedelta(days=_DAYS))
+        for each in self._port.pages(call, "SpotPriceHistory"):
+            points = found.setdefault(each["AvailabilityZone"], [])
+            # What was so before these days is so from their beginning on.
+            since = max(each["Timestamp"].timestamp(), (now - timedelta(days=_DAYS)).timestamp())
+            points.append((since, float(each["SpotPrice"])))
+        return [
+            Line(zone, (*sorted(points), (now.timestamp(), max(points)[1]))) for zone, points in sorted(found.items())
+        ]
+
+    def ways(self, kind: str, hours: str, run: str) -> Ways:
+        """What was typed: hours a month, and the time of one run. Raises UsageError."""
+        try:
+            used = float(hours)
+        except ValueError:
+            used = -1.0
+        if not 0 <= used < float("inf"):
+            raise UsageError(f"{hours.strip()!r} is not a number of hours.", f"A month has {HOURS_A_MONTH}.")
+        seconds = parse_duration(run.strip(), "The time of a run")
+        found = quote(rates_of(kind, self.region), seconds, used)
+        known = [each for each in found.offers if each.hourly is not None]
+        least = min((each.month for each in known if each.month is not None), default=None)
+        rows = tuple(_way(each, is_least=each.month is not None and each.month == least) for each in known)
+        command = f"skylift price --type {shell_quote(kind)} --hours {used:g} --time {seconds}s job.py"
+        return Ways(rows, found.advice, used, break_even(known), command)
+
+
+def break_even(offers: Sequence[Offer]) -> tuple[Line, ...]:
+    """On demand and spot, which cost by the hour, and of each commitment the way to pay that costs least."""
+    found = [
+        Line(spell_offer(each), ((0, 0), (HOURS_A_MONTH, (each.hourly or 0) * HOURS_A_MONTH)))
+        for each in offers
+        if each.name in ("on-demand", "spot")
+    ]
+    for name, years in dict.fromkeys((each.name, each.years) for each in offers if each.years is not None):
+        paid = [each for each in offers if (each.name, each.years) == (name, years)]
+        best = min(paid, key=lambda each: each.hourly or 0)
+        whole = (best.hourly or 0) * HOURS_A_MONTH
+        found.append(Line(spell_offer(best), ((0, whole), (HOURS_A_MONTH, whole))))
+    return tuple(found)
+
+
+def _way(offer: Offer, *, is_least: bool) -> Way:
+    if offer.name == "on-demand":
+        pays = "–"
+    elif offer.pays_from is None:
+        pays = "never"
+    else:
+        pays = f"{offer.pays_from:.0f} h a month" if offer.pays_from else "always"
+    return Way(
+        spell_offer(offer),
+        hourly(offer.hourly),
+        f"${spell_usd(offer.run)}",
+        f"${spell_usd(offer.month)}",
+        pays,
+        offer.as_of or "",
+        is_least,
+    )
+
+
+def hourly(price: float | None) -> str:
+    return "unknown" if price is None else f"${price:.4f}"
+
+
+def read_needs(cpu: str, memory: str, arch: str, gpu: str, words: str) -> Requirements:
+    """What was typed; empty where nothing is asked. Raises UsageError."""
+    return read_requirements(
+        cpu=cpu.strip() or None,
+        memory=memory.strip() or None,
+        arch=arch or None,
+        gpu=gpu.strip() or None,
+        words=words.split(),
+    )
+
+
+def _offered(kind: catalogue.InstanceType, region: str) -> Offered:
+    gpus = f"{kind.accelerators.count} x {kind.accelerators.name}" if kind.accelerators is not None else ""
+    return Offered(
+        kind.name,
+        kind.vcpus,
+        spell_memory(kind.memory_mib),
+        kind.architecture,
+        gpus,
+        kind.network,
+        catalogue.on_demand(kind.name, region),
+        catalogue.spot(kind.name, region),
+    )
+
+
+def _row(described: Any, server: Any, notices: dict[str, str]) -> SpotRow:
+    specification, instance = described.get("LaunchSpecification", {}), described.get("InstanceId", "")
+    most, alive = described.get("SpotPrice", ""), server.get("State", {}).get("Name", "")
+    return SpotRow(
+        id=described["SpotInstanceRequestId"],
+        state=described["State"],
+        status=described.get("Status", {}).get("Code", ""),
+        type=server.get("InstanceType") or specification.get("InstanceType", ""),
+        zone=described.get("LaunchedAvailabilityZone") or server.get("Placement", {}).get("AvailabilityZone", ""),
+        instance=instance,
+        instance_state=alive,
+        notice=notices.get(instance, "") if alive in ("pending", "running") else "",
+        job=job_of(server.get("Tags", [])),
+        most=f"${float(most):.4f}" if most else "",
+        created=as_time(described.get("CreateTime")),
+        tags=spell_tags(as_tags(described)),
+    )
+
+
+def _spell_notice(notice: Any) -> str:
+    if due := notice.get("Time"):
+        word = {"stop": "stops", "hibernate": "hibernates"}.get(notice.get("InstanceAction", ""), "ends")
+        return f"{word} at {as_time(due).partition(' ')[2]}"
+    return "at risk" if notice.get("RebalanceTime") else ""

@@ -1,0 +1,153 @@
+"""Instance types by need, and one of them: its spot price, ways to buy it, and from how many hours on each pays."""
+
+from __future__ import annotations
+
+from skylift.console.cloud_view import CloudView
+from skylift.console.market import HOURS, SORTED, Market, Offered, Types, Ways, hourly, read_needs
+from skylift.console.widgets.element import Element, Field, Select, box, copyable, facts, link, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.plot import Plot, Series
+from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import SkyliftError
+
+
+class PricesPage:
+    def __init__(self, view: CloudView) -> None:
+        self._market = Market(view.port)
+        with head("Types and prices"):
+            link("Spot requests", "/spot", "button")
+        with box("bar rule-form needs", role="search"):
+            self._cpu = Field("vCPUs", self._changed, placeholder="4", inputmode="numeric")
+            self._memory = Field("Memory", self._changed, placeholder="16GiB", spellcheck="false")
+            architectures = {"": "Any", "x86_64": "x86_64", "arm64": "arm64"}
+            self._arch = Select("Architecture", dict(architectures), self._changed)
+            self._gpu = Field("GPU", self._changed, placeholder="T4:2 or 1", spellcheck="false")
+            self._words = Field("Words", self._changed, placeholder="memory-optimized m7i", spellcheck="false")
+            self._kind = Select("Price", {"": "On demand", "spot": "Spot"}, self._changed)
+            self._order = Select("Sorted by", dict(SORTED), self._changed)
+        self._place = box("panel", role="status")
+        self._changed()
+
+    def _changed(self, _: str = "") -> None:
+        """The catalogue is in memory: no call is made."""
+        try:
+            needs = read_needs(
+                self._cpu.value, self._memory.value, self._arch.value, self._gpu.value, self._words.value
+            )
+            found = self._market.types(needs, self._order.value, spot=self._kind.value == "spot")
+        except SkyliftError as error:
+            with self._place.clear():
+                say_trouble(error)
+            return
+        with self._place.clear():
+            _show_types(found)
+
+
+def _show_types(found: Types) -> None:
+    with tag("table", "", "small wide"):
+        with tag("thead"), tag("tr"):
+            for each in ("Type", "vCPU", "Memory", "Architecture", "GPU", "Network", "On demand", "Spot", "Less"):
+                tag("th", each, scope="col")
+        with tag("tbody"):
+            for kind in found.offered:
+                with tag("tr"):
+                    with tag("td"):
+                        link(kind.name, f"/prices/{kind.name}")
+                    cells = (str(kind.vcpus), kind.memory, kind.architecture, kind.gpus or "–", kind.network)
+                    for cell in (*cells, hourly(kind.on_demand), hourly(kind.spot), _less(kind)):
+                        tag("td", cell)
+    rest = f" {found.left_out} more fit." if found.left_out else ""
+    tag("p", f"USD an hour for Linux in {found.region}. {found.note}{rest}", "empty-line")
+    copyable(found.command)
+
+
+def _less(kind: Offered) -> str:
+    if not kind.on_demand or kind.spot is None:
+        return "–"
+    return f"{1 - kind.spot / kind.on_demand:.0%}"
+
+
+class PricePage:
+    def __init__(self, view: CloudView, kind: str) -> None:
+        self._view, self._kind = view, kind
+        self._market = Market(view.port)
+
+    async def show(self) -> None:
+        try:
+            kind = self._market.offered(self._kind)
+        except SkyliftError as error:
+            say_trouble(error)
+            link("All types", "/prices")
+            return
+        with head(self._kind):
+            link("All types", "/prices", "button")
+            link("Launch", "/launch", "button primary")
+        facts(
+            (
+                ("vCPUs", str(kind.vcpus)),
+                ("Memory", kind.memory),
+                ("Architecture", kind.architecture),
+                ("GPU", kind.gpus),
+                ("Network", kind.network),
+                ("An hour", f"{hourly(kind.on_demand)} on demand, {hourly(kind.spot)} spot, {self._market.region}"),
+            )
+        )
+        tag("h2", "Ways to buy it")
+        with box("bar rule-form"):
+            self._hours = Field("Hours a month", self._changed, value="200", inputmode="decimal")
+            self._run = Field("Time of a run", self._changed, value="1h", spellcheck="false")
+        self._offers = box("panel-part", role="status")
+        self._changed()
+        tag("h2", "Spot price of seven days")
+        place = box("panel-part")
+        try:
+            await self._show_history(place, kind)
+        except SkyliftError as error:
+            with place:
+                say_trouble(error)
+
+    def _changed(self, _: str = "") -> None:
+        try:
+            found = self._market.ways(self._kind, self._hours.value, self._run.value)
+        except SkyliftError as error:
+            with self._offers.clear():
+                say_trouble(error)
+            return
+        with self._offers.clear():
+            show_ways(found)
+
+    async def _show_history(self, place: Element, kind: Offered) -> None:
+        found = await in_thread(self._market.history, self._kind)
+        with place:
+            if not found:
+                tag("p", "EC2 has no spot price of it here.", "empty-line")
+                return
+            last = ", ".join(f"{each.name} ${each.points[-1][1]:.4f}" for each in found)
+            Plot(f"Spot price by zone: {last}", [Series(each.name, each.points) for each in found], kind="step")
+            tag("p", f"Now: {last}. On demand: {hourly(kind.on_demand)}.", "empty-line")
+
+
+def show_ways(found: Ways) -> None:
+    if not found.rows:
+        tag("p", "No source has a price of it here.", "empty-line")
+        return
+    with tag("table", "", "small wide"):
+        with tag("thead"), tag("tr"):
+            for each in ("Way to buy", "An hour", "A run", "A month", "Pays from", "Price as of", ""):
+                tag("th", each, scope="col")
+        with tag("tbody"):
+            for way in found.rows:
+                with tag("tr"):
+                    for cell in (way.name, way.hourly, way.run, way.month, way.pays_from, way.as_of):
+                        tag("td", cell)
+                    tag("td", "least" if way.is_least else "")
+    tag("p", found.advice, "advice")
+    Plot(
+        f"A month by hours of use, up to {HOURS}: " + "; ".join(each.name for each in found.lines),
+        [Series(each.name, each.points) for each in found.lines],
+        unit="h",
+        mark=min(found.hours, HOURS),
+    )
+    tag("p", f"USD a month, by hours of use. A commitment is paid for all {HOURS} hours.", "empty-line")
+    copyable(found.command)
