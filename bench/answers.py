@@ -5,7 +5,8 @@
 The endpoint runs with its services and store and nothing behind it (beside_moto.py). `TREE` is another checkout of
 this repository, whose endpoint is asked the same in turns: rounds alternate, and who goes first. The floor is
 stub_server.py, which sends the same answers and looks at nothing. Processor time is that of the server's process with
-all of its threads: it means something on a busy machine, too. Shown are medians, and the medians of the rounds' ratios.
+all of its threads: it means something on a busy machine, too. Other work only adds to either, by waiting and by caches
+that it fills: shown is the first quartile of the rounds, and the ratios of these.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,19 +182,18 @@ def measured(sides: dict[str, Side], ask: Ask, rounds: int) -> list[dict[str, tu
 
 
 def show(name: str, rounds: list[dict[str, tuple[float, float]]]) -> None:
-    def median(of: Callable[[dict[str, tuple[float, float]]], float]) -> float:
-        return statistics.median(map(of, rounds))
-
-    def ratios(side: str, to: str) -> str:
-        processor, taken = (median(lambda each, at=at: each[side][at] / each[to][at]) for at in (0, 1))  # type: ignore[misc]
-        return f"{side}/{to} {processor:.2f} {taken:.2f}"
-
-    figures = (
-        f"{median(lambda each: each[side][0]):8.2f}{median(lambda each: each[side][1]):8.2f}"  # noqa: B023
+    figures = {
+        side: tuple(statistics.quantiles((each[side][at] for each in rounds), n=4)[0] for at in (0, 1))
         for side in rounds[0]
+    }
+    compared = [("this", to) for to in ("floor", "other") if to in figures]
+    ratios = (
+        f"this/{to} "
+        + " ".join(f"{ours / theirs:.2f}" for ours, theirs in zip(figures[side], figures[to], strict=True))
+        for side, to in compared
     )
-    compared = [("this", "floor")] + ([("this", "other")] if "other" in rounds[0] else [])
-    print(f"{name:36}{''.join(figures)}   {', '.join(ratios(*pair) for pair in compared)}", flush=True)
+    shown = "".join(f"{processor:8.2f}{taken:8.2f}" for processor, taken in figures.values())
+    print(f"{name:36}{shown}   {', '.join(ratios)}", flush=True)
 
 
 if __name__ == "__main__":

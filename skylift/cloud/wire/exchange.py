@@ -1,4 +1,6 @@
-"""One request from its headers to its answer: every step blocks, and runs in a worker thread."""
+"""One request from its headers to its answer: every step may block, and runs in a worker thread; those of a request
+that `may_be_brief` may run in the event loop's.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire import cors
 from skylift.cloud.wire.body import Receiver, announced, inflated, sink_for
-from skylift.cloud.wire.call import Call, Credential, Perform, Request, Response
+from skylift.cloud.wire.call import AtOnce, Call, Credential, Perform, Request, Response, nothing_at_once
 from skylift.cloud.wire.chunked import ChunkSignatures
 from skylift.cloud.wire.codec import Codec, Payload
 from skylift.cloud.wire.files import opened
@@ -44,6 +46,7 @@ class Parts:
     perform: Perform
     spool: Path
     objects: Path
+    at_once: AtOnce = nothing_at_once
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     allowed: cors.Allowed = cors.nobody
     settling: Settling | None = None
@@ -103,10 +106,20 @@ class Exchange:
 
     def answer(self) -> Response:
         """Finish the body, verify what could only be verified with it, perform, and encode."""
+        self.understand()
+        return self.carry_out()
+
+    @property
+    def may_be_brief(self) -> bool:
+        """Whether this may be of an operation that is answered at once; known before `admit`."""
+        return self._request.method in ("GET", "HEAD") or is_form(self._request)
+
+    def understand(self) -> None:
+        """Finish the body, verify what could only be verified with it, and decode."""
         payload = self._payload()
         codec, operation = self._resolve(payload)
         params = codec.decode(operation, self._meant, payload)
-        self._call = call = Call(
+        self._call = Call(
             service=codec.service.name,
             operation=operation.name,
             params=params,
@@ -120,18 +133,28 @@ class Exchange:
             signature=self._signature(),
             vpc_id=self._request.place,
         )
-        response = self._perform(codec, operation, call)
+
+    def carry_out(self) -> Response:
+        """Perform and encode what was understood."""
+        response = self.again()
         if self._post is not None:
             response = self._post.answer(response)
-        log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)
-        return response
+        return self._logged(response)
+
+    def answer_briefly(self) -> Response | None:
+        """The same, where it takes a moment only and waits for nobody. Else None, and nothing has happened."""
+        codec, operation, call = self._understood()
+        result = self._parts.at_once(call)
+        if result is None:
+            return None
+        try:
+            return self._logged(self._opened(codec.encode(operation, result, self.request_id)))
+        except FileNotFoundError:
+            return None
 
     def again(self) -> Response:
         """The answer as of now."""
-        assert self._codec is not None and self._operation is not None and self._call is not None, (
-            "answer() comes first"
-        )
-        return self._perform(self._codec, self._operation, self._call)
+        return self._perform(*self._understood())
 
     def preflight(self) -> Response:
         """The answer to a browser that asks whether it may send a request; it is not signed and has no body."""
@@ -248,15 +271,28 @@ class Exchange:
             self.seen = settling.mark if settling is not None else None
             result = self._parts.perform(call)
             self.unsettled = settling is not None and settling.unsettled(call, result)
-            response = codec.encode(operation, result, self.request_id)
-            if not isinstance(response.body, FileBody):
-                return response
             try:
-                return replace(response, body=opened(self._parts.objects, response.body))
+                return self._opened(codec.encode(operation, result, self.request_id))
             except FileNotFoundError:
                 if attempt == READ_AGAIN - 1:
                     raise
         raise AssertionError("the loop returns or raises")
+
+    def _opened(self, response: Response) -> Response:
+        """FileNotFoundError: the object was replaced after the answer was made."""
+        body = response.body
+        return replace(response, body=opened(self._parts.objects, body)) if isinstance(body, FileBody) else response
+
+    def _logged(self, response: Response) -> Response:
+        _, _, call = self._understood()
+        log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)
+        return response
+
+    def _understood(self) -> tuple[Codec, OperationModel, Call]:
+        assert self._codec is not None and self._operation is not None and self._call is not None, (
+            "understand() comes first"
+        )
+        return self._codec, self._operation, self._call
 
 
 def _declared(request: Request, signed: Signed | PresignedV2 | FormV2) -> str | None:

@@ -17,6 +17,8 @@ from skylift.cloud.wire.settling import PATIENCE
 log = logging.getLogger("skylift.cloud.wire")
 
 SMALL = 64 * 1024
+BRIEF = 4 * 1024
+"""The most bytes of a body that are verified and decoded in the event loop's thread."""
 Result = TypeVar("Result")
 
 
@@ -36,7 +38,7 @@ class Body(Protocol):
 
 
 class Pipeline:
-    """Answers requests. The blocking steps run in `workers`, so that a slow one holds up no other connection."""
+    """Answers requests. Steps that may block run in `workers`, so that a slow one holds up no other connection."""
 
     def __init__(self, parts: Parts, workers: Executor) -> None:
         self._parts = parts
@@ -59,7 +61,7 @@ class Pipeline:
             if body.length is not None and body.length <= SMALL:
                 # Also where the client waits for a go-ahead: nothing is saved by refusing so little before it is sent.
                 small = b"".join([piece async for piece in body.pieces()])
-                return await self._settled(exchange, await self._run(_at_once, exchange, small))
+                return await self._settled(exchange, await self._answer_small(exchange, small))
             await self._run(exchange.admit)
             await self._receive(exchange, body)
             return await self._run(exchange.answer)
@@ -73,6 +75,13 @@ class Pipeline:
             return exchange.refuse(_fault(exchange.request_id))
         finally:
             exchange.discard()
+
+    async def _answer_small(self, exchange: Exchange, body: bytes) -> Response:
+        """The way to a worker and back takes longer than many a small question, which is answered right here."""
+        if len(body) > BRIEF or not exchange.may_be_brief:
+            return await self._run(_whole, exchange, body)
+        _understand(exchange, body)
+        return exchange.answer_briefly() or await self._run(exchange.carry_out)
 
     async def _settled(self, exchange: Exchange, response: Response) -> Response:
         """An answer that shows something on its way waits for it, for a moment; see settling.py."""
@@ -104,11 +113,16 @@ class Pipeline:
             raise
 
 
-def _at_once(exchange: Exchange, body: bytes) -> Response:
+def _whole(exchange: Exchange, body: bytes) -> Response:
     """All steps of a request whose body is small, in one visit to a worker."""
+    _understand(exchange, body)
+    return exchange.carry_out()
+
+
+def _understand(exchange: Exchange, body: bytes) -> None:
     exchange.admit()
     exchange.feed(body)
-    return exchange.answer()
+    exchange.understand()
 
 
 def _fault(request_id: str) -> ServiceError:

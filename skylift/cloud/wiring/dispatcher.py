@@ -40,6 +40,19 @@ class Dispatcher:
         with self._database.read() as tx:
             return cors.allowed(tx, bucket, origin, method, headers)
 
+    def at_once(self, call: Call) -> Answer | None:
+        """The answer of a brief operation; None for any other, and where the request has to be noted first."""
+        operation = TABLE.get((call.service, call.operation))
+        if operation is None or not operation.brief:
+            return None
+        with self._database.read() as tx:
+            caller = self._authenticated(tx, call)
+            if identity.use_is_news(tx, caller):
+                return None
+            found = self._begin(tx, operation, caller, call)
+        assert not callable(found), "brief operations read"
+        return found
+
     def perform(self, call: Call) -> Mapping[str, object]:
         try:
             return self._perform(call)

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -92,9 +92,15 @@ def serverless_cloud(tmp_path: Path, performs: Callable[[str], None] = lambda op
         register_image(tx, image)
     dispatcher = Dispatcher(database, ACCOUNT, REGION, lambda: None)
 
-    def perform(call: Call) -> dict[str, Any]:
+    def perform(call: Call) -> Mapping[str, object]:
         performs(call.operation)
         return dispatcher.perform(call)
+
+    def at_once(call: Call) -> Mapping[str, object] | None:
+        answer = dispatcher.at_once(call)
+        if answer is not None:
+            performs(call.operation)
+        return answer
 
     endpoint = AwsEndpoint(
         region=REGION,
@@ -102,6 +108,7 @@ def serverless_cloud(tmp_path: Path, performs: Callable[[str], None] = lambda op
         objects=directory / "objects",
         secret_for=dispatcher.secret_for,
         perform=perform,
+        at_once=at_once,
         cors=dispatcher.cors,
     )
     loop = asyncio.new_event_loop()

@@ -37,3 +37,9 @@ def test_every_operation_stands_once() -> None:
         row for folder in folders for row in import_module(f"skylift.cloud.services.{folder.name}.table").OPERATIONS
     ]
     assert len(gathered) == len(OPERATIONS) == len(TABLE)
+
+
+def test_brief_operations_only_read() -> None:
+    brief = [row for row in OPERATIONS if row.brief]
+    assert brief
+    assert [row.name for row in brief if row.writes or row.prepare is not None or row.unsettled is not None] == []

@@ -44,7 +44,8 @@ class Operation:
     to do; it runs in a read transaction, before `handler`. `writes` decides which kind of transaction `handler` gets.
     `prepare` reads, before the write transaction, what takes long, and returns the handler that has it: the one writer
     is not held up by it. `unsettled` says that something in a Describe's answer moves to another state, where it
-    was asked for by its id: such an answer may wait a moment.
+    was asked for by its id: such an answer may wait a moment. `brief` ones read, take a moment however much is stored,
+    and are answered in the event loop's thread.
     """
 
     service: str
@@ -55,6 +56,7 @@ class Operation:
     writes: bool
     prepare: Prepare | None = None
     unsettled: Unsettled | None = None
+    brief: bool = False
 
     def prepared(self, tx: Tx, caller: Caller, params: Params) -> Handler:
         """The handler, with what `prepare` found for this request; in the transaction of `checks`."""

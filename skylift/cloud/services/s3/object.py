@@ -421,8 +421,8 @@ def _parts(found: Object, params: s3.GetObjectAttributesRequest) -> s3.GetObject
 
 OPERATIONS = (
     on_object("PutObject", put, check_put, f"IfMatch IfNoneMatch {BODY} {CREATED}", writes=True),
-    on_object("GetObject", get, check_get, READ),
-    on_object("HeadObject", head, check_get, READ),
+    on_object("GetObject", get, check_get, READ, brief=True),
+    on_object("HeadObject", head, check_get, READ, brief=True),
     on_object(
         "GetObjectAttributes",
         attributes,

@@ -29,9 +29,17 @@ LISTED = "Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
 
 
 def operation(
-    name: str, handler: Handler, checks: Checks, takes: str, *, writes: bool, prepare: Prepare | None = None
+    name: str,
+    handler: Handler,
+    checks: Checks,
+    takes: str,
+    *,
+    writes: bool,
+    prepare: Prepare | None = None,
+    brief: bool = False,
 ) -> Operation:
-    return Operation("s3", name, handler, frozenset(takes.split()), with_request_keys(checks), writes, prepare)
+    checked = with_request_keys(checks)
+    return Operation("s3", name, handler, frozenset(takes.split()), checked, writes, prepare, brief=brief)
 
 
 def on_bucket(name: str, handler: Handler, checks: Checks, takes: str = "", *, writes: bool = False) -> Operation:
@@ -46,8 +54,9 @@ def on_object(
     *,
     writes: bool = False,
     prepare: Prepare | None = None,
+    brief: bool = False,
 ) -> Operation:
-    return operation(name, handler, checks, f"Bucket Key {OWNER} {takes}", writes=writes, prepare=prepare)
+    return operation(name, handler, checks, f"Bucket Key {OWNER} {takes}", writes=writes, prepare=prepare, brief=brief)
 
 
 def sets(name: str, handler: Handler, takes: str, action: str | None = None) -> Operation:

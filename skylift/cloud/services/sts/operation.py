@@ -5,8 +5,8 @@ from __future__ import annotations
 from skylift.cloud.services.api.operation import Checks, Handler, Operation
 
 
-def reads(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
-    return Operation("sts", name, handler, frozenset(takes.split()), checks, writes=False)
+def reads(name: str, handler: Handler, takes: str, checks: Checks, *, brief: bool = False) -> Operation:
+    return Operation("sts", name, handler, frozenset(takes.split()), checks, writes=False, brief=brief)
 
 
 def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:

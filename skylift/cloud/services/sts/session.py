@@ -329,7 +329,7 @@ def _packed_size(params: sts.AssumeRoleRequest | sts.GetFederationTokenRequest) 
 
 
 OPERATIONS = (
-    reads("GetCallerIdentity", get_caller_identity, "", no_checks),
+    reads("GetCallerIdentity", get_caller_identity, "", no_checks, brief=True),
     writes(
         "AssumeRole",
         assume_role,

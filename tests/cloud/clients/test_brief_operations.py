@@ -1,0 +1,107 @@
+"""Operations that are answered without a worker: as strictly as all others, and also when all workers are busy."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from serverless_cloud import Cloud, serverless_cloud
+
+from skylift.cloud.wire.endpoint import WORKERS
+
+PATIENCE = 60
+
+
+class Hold:
+    """Keeps who lists buckets in its worker."""
+
+    def __init__(self) -> None:
+        self.held = threading.Semaphore(0)
+        self.release = threading.Event()
+
+    def __call__(self, operation: str) -> None:
+        if operation == "ListBuckets":
+            self.held.release()
+            self.release.wait(PATIENCE)
+
+
+@pytest.fixture(name="hold")
+def hold_fixture() -> Hold:
+    return Hold()
+
+
+@pytest.fixture(name="cloud")
+def cloud_fixture(tmp_path: Path, hold: Hold) -> Iterator[Cloud]:
+    with serverless_cloud(tmp_path, hold) as cloud:
+        yield cloud
+
+
+def made_user(cloud: Cloud) -> tuple[str, boto3.Session]:
+    """A user that may read objects: its key, and a session of its own."""
+    iam = cloud.client("iam")
+    iam.create_user(UserName="reader")
+    may_read = {"Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}}
+    iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=json.dumps(may_read))
+    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    return key["AccessKeyId"], boto3.Session(key["AccessKeyId"], key["SecretAccessKey"])
+
+
+def put(cloud: Cloud) -> None:
+    s3 = cloud.client()
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key="small", Body=b"a few bytes")
+
+
+def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
+    return str(error.value.response["Error"]["Code"])
+
+
+def test_they_are_answered_while_all_workers_are_busy(cloud: Cloud, hold: Hold) -> None:
+    put(cloud)
+    s3, sts = cloud.client(max_pool_connections=WORKERS + 1), cloud.client("sts")
+    with ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            busy = [pool.submit(s3.list_buckets) for _ in range(WORKERS)]
+            assert all(hold.held.acquire(timeout=PATIENCE) for _ in range(WORKERS))
+            assert sts.get_caller_identity()["Account"]
+            assert s3.get_object(Bucket="bucket", Key="small")["Body"].read() == b"a few bytes"
+            assert s3.head_object(Bucket="bucket", Key="small")["ContentLength"] == 11
+            assert not any(one.done() for one in busy)
+        finally:
+            hold.release.set()
+        assert [one.result()["Buckets"][0]["Name"] for one in busy] == ["bucket"] * WORKERS
+
+
+def test_the_use_of_a_key_is_noted(cloud: Cloud) -> None:
+    key, session = made_user(cloud)
+    cloud.client_of(session, "sts").get_caller_identity()
+    used = cloud.client("iam").get_access_key_last_used(AccessKeyId=key)["AccessKeyLastUsed"]
+    assert used["ServiceName"] == "sts"
+    assert "LastUsedDate" in used
+
+
+def test_a_right_that_was_taken_away_is_gone_with_the_next_request(cloud: Cloud) -> None:
+    put(cloud)
+    key, session = made_user(cloud)
+    theirs, iam = cloud.client_of(session, "s3"), cloud.client("iam")
+    for _ in range(2):
+        theirs.get_object(Bucket="bucket", Key="small")
+        iam.put_user_policy(
+            UserName="reader",
+            PolicyName="never",
+            PolicyDocument='{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}',
+        )
+        with pytest.raises(ClientError) as refused:
+            theirs.get_object(Bucket="bucket", Key="small")
+        assert code_of(refused) == "AccessDenied"
+        iam.delete_user_policy(UserName="reader", PolicyName="never")
+    iam.delete_access_key(UserName="reader", AccessKeyId=key)
+    with pytest.raises(ClientError) as unknown:
+        theirs.get_object(Bucket="bucket", Key="small")
+    assert code_of(unknown) == "InvalidAccessKeyId"
