@@ -16,6 +16,7 @@ from skylift.cli.screen import Live, Outlet
 from skylift.cli.table import Cell, Column, show_table
 from skylift.cli.watching import show_outcome, with_interrupts
 from skylift.runner.errors import RunError, SkyliftError
+from skylift.runner.price.run_price import cost_of
 from skylift.runner.text.duration import spell_duration
 from skylift.runner.text.money import spell_dollars
 from skylift.runner.text.size import spell_size
@@ -83,8 +84,9 @@ class MapDisplay:
         parts = self._parts()
         if not parts:
             return ""
-        if run.hourly is not None:
-            parts.append((4, f"≈ {spell_dollars(run.cost(time.time()))}{'' if run.charged else ' on AWS'}"))
+        others = cost_of(self._progress.others, self._reader.account.settings.region) if self._progress else 0.0
+        if run.hourly is not None and others is not None:
+            parts.append((4, f"≈ {spell_dollars(run.cost(time.time()) + others)}{'' if run.charged else ' on AWS'}"))
         leave = self._screen.leave if isinstance(self._screen, Live) else ""
         return fit([*parts, (1, leave)], columns, before=" ")
 

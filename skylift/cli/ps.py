@@ -128,11 +128,17 @@ def _row(job: Listed, now: float) -> tuple[str | Cell, ...]:
         _spell_time(job.seconds),
         "" if job.exit_code is None else str(job.exit_code),
         "" if job.cost_usd is None else f"${job.cost_usd:.4f}",
-        (job.instance or "") if job.instance_state else "",
+        _spell_servers(job) if job.instance_state else "",
         job.type or "",
         spell_short(moment(job.off_by) - now) if job.off_by else "",
         job.address or "",
     )
+
+
+def _spell_servers(job: Listed) -> str:
+    """`i-0abc +3`: the one that has the job, and a map's others."""
+    others = f" +{job.servers - 1}" if job.servers > 1 else ""
+    return f"{job.instance or ''}{others}"
 
 
 def _spell_time(seconds: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,12 +44,19 @@ def test_a_server_with_a_notice_loses_nothing_and_is_ended(cloud: RealCloud, tmp
     mapped = Mapped(cloud, tmp_path, "noticed", spec, {}, spot=True)
     until(lambda: len(running(mapped)) == 2)
     (worker,) = set(running(mapped)) - {mapped.instance}
+    (listed,) = json.loads(cloud.skylift("ps", "--name", "noticed", "--json").stdout)
+    assert (listed["servers"], listed["instance"]) == (2, mapped.instance)
     cloud.skylift("cloud", "interrupt", worker, "--in", "1h")
     until(lambda: f"EC2 takes {worker} back" in cloud.skylift("logs", "noticed").stderr)
     put(cloud, mapped, "first")
     until(lambda: state(cloud, worker) in ("shutting-down", "terminated"))
     put(cloud, mapped, "last")
-    assert cloud.skylift("wait", "noticed", check=False).returncode == 0
+    outcome = mapped.wait()
+    assert outcome["exit_code"] == 0
+    others = outcome["price"]["other_servers"]
+    assert (others["servers"], others["seconds"] > 0, others["usd"] > 0) == (1, True, True)
+    (time_of_it,) = parse_progress(mapped.read(mapped.keys.progress)).others
+    assert time_of_it.market == "spot"
     log = mapped.log()
     assert log.ended == MapEnd(f"All {INPUTS} inputs have succeeded.")
     assert {(each.attempt, each.losses) for each in log.outcomes.values()} == {(1, 0)}

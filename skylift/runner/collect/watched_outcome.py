@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from skylift.runner.collect.bigger_type import name_bigger_type
 from skylift.runner.collect.collecting import Collected
+from skylift.runner.collect.other_servers import other_servers
 from skylift.runner.collect.outcome import conclude
 from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.server import Server
@@ -47,4 +48,5 @@ def _with_watch(outcome: Outcome, job: WatchedJob, server: Server | None, clock:
             home=job.home if outcome.results else None,
         ),
         job.account.settings,
+        other_servers(job.account, job.name) if job.has_workers and outcome.ended is not None else (),
     )

@@ -95,6 +95,11 @@ class Prefix:
         return f"{self.base}/in/dask.json"
 
     @property
+    def progress(self) -> str:
+        """What the coordinator of a map reports now and then."""
+        return f"{self.base}/server/map/progress.json"
+
+    @property
     def fleet(self) -> str:
         return f"{self.base}/in/fleet.json"
 

@@ -10,12 +10,23 @@ from skylift.runner.text.money import spell_dollars
 
 
 @dataclass(frozen=True)
+class OtherServers:
+    """A map's servers besides its first one: how many there were, their seconds together, and what these cost."""
+
+    servers: int
+    seconds: float
+    usd: float | None
+
+
+@dataclass(frozen=True)
 class RunPrice:
-    """`charged` is whether the servers of the place cost money at all; `market` is how this one was bought."""
+    """`charged` is whether the servers of the place cost money at all; `market` is how this one was bought. A map on
+    several servers has others besides."""
 
     quote: Quote
     charged: bool
     market: str = "on-demand"
+    others: OtherServers | None = None
 
     def as_json(self) -> dict[str, Any]:
         quoted = self.quote.as_json()
@@ -29,13 +40,23 @@ class RunPrice:
             "market": self.market,
             **{name: quoted[name] for name in kept},
             "offers": offers,
+            "other_servers": None if self.others is None else dict(vars(self.others)),
+            "total_usd": self.total,
         }
+
+    @property
+    def total(self) -> float | None:
+        """USD for all servers as they were bought; None where a price is not known."""
+        own, others = self._run(self.market), 0.0 if self.others is None else self.others.usd
+        return None if own is None or others is None else round(own + others, 8)
 
     def in_short(self) -> str:
         """A few words, at the price of how its server was bought; nothing where that is not known. `skylift price` has
         the rest."""
         usual, spot = self._run("on-demand"), self._run("spot")
         place = "" if self.charged else " on AWS"
+        if self.others is not None:
+            return f"≈ {spell_dollars(self.total)}{place} for all servers" if self.total is not None else ""
         if self.market == "spot":
             if spot is None:
                 return f"{spell_dollars(usual)} at most{place}" if usual is not None else ""

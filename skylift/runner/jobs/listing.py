@@ -4,6 +4,7 @@ changes a job, so that `skylift ps` does not import what ends one."""
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from skylift.runner.collect.other_servers import other_servers
 from skylift.runner.errors import JobNotFound, RecordDamaged
 from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Record
@@ -20,9 +22,9 @@ from skylift.runner.job.server_record import NO_STATUS, Status
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.launch.fleet import active_fleets
-from skylift.runner.launch.server import live_servers
+from skylift.runner.launch.server import all_live, live_servers, live_workers
 from skylift.runner.price.price import hourly_cost
-from skylift.runner.price.run_price import run_cost, time_of_server
+from skylift.runner.price.run_price import cost_of, run_cost, time_of_server
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.text.duration import moment
 
@@ -37,8 +39,9 @@ class Listed:
     why. `instance_state` is EC2's state. `off_by` is when the server, or the next one, is off at the latest, and
     `hourly_usd` what it costs until then. `created` is when the job was submitted, which on a kept server is long after
     `launched`. `attempt` counts the servers of a spot job, `retries` how often the program was started again after a
-    failure. `program` is the command, `seconds` how long it has run, and `cost_usd` what the job's server has cost;
-    without `charged` it is what the server would have cost on AWS.
+    failure. `program` is the command, `seconds` how long it has run, and `cost_usd` what the job's servers have cost;
+    without `charged` it is what they would have cost on AWS. `servers` is how many there are now: a map may have more
+    than one, of which `instance` has the job.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Listed:
     seconds: float | None = None
     cost_usd: float | None = None
     charged: bool = False
+    servers: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -117,18 +121,23 @@ class Listing:
                 pool.submit(active_fleets, self._api),
                 pool.submit(self._account.recorded) if ended else None,
             )
-            servers = {server.job: server for server in live_servers(self._api)}
+            first, others = all_live(self._api)
+            servers = {server.job: server for server in first}
+            more = Counter(each.job for each in others if not each.gone)
             waiting = {each.job for each in fleets.result()}
             names: Iterable[str] = set(servers) | waiting | (set(recorded.result()) if recorded else set())
             names = [name for name in names if chosen(name)]
             all_jobs = list(pool.map(lambda name: self._find(name, servers.get(name), name in waiting), names))
             found = [each for each in all_jobs if not states or each.state in states]
             found.sort(key=lambda each: (each.since, each.name), reverse=True)
-            return list(pool.map(self._line, found[:last]))
+            return list(pool.map(lambda each: self._line(each, more[each.name]), found[:last]))
 
     def one(self, name: str) -> Listed:
         servers = self._servers(name)
-        return self._line(self._find(name, servers[0] if servers else None, bool(active_fleets(self._api, name))))
+        found = self._find(name, servers[0] if servers else None, bool(active_fleets(self._api, name)))
+        is_large = found.record is not None and found.record.has_workers
+        others = live_workers(self._api, name) if is_large else []
+        return self._line(found, sum(not each.gone for each in others))
 
     def _find(self, name: str, server: Server | None, waiting: bool) -> _Findings:
         """Read the status, and the record only if the job is alive: for most jobs that have ended, the status is
@@ -143,14 +152,17 @@ class Listing:
         state = _state(status, server, waiting=waiting)
         return _Findings(name, state, status or NO_STATUS, server, record, waiting=waiting)
 
-    def _line(self, found: _Findings) -> Listed:
+    def _line(self, found: _Findings, more: int) -> Listed:
+        """`more` is how many servers it has besides."""
         record = found.record
         if record is None:
             with suppress(RecordDamaged):
                 record = self._recorded(found.name)
-        return self._listed(found, found.status, found.server, record)
+        return self._listed(found, found.status, found.server, record, more)
 
-    def _listed(self, found: _Findings, status: Status, server: Server | None, record: Record | None) -> Listed:
+    def _listed(
+        self, found: _Findings, status: Status, server: Server | None, record: Record | None, more: int
+    ) -> Listed:
         settings, alive = self._account.settings, server is not None
         kind = server.type if server else status.instance_type or (record.instance_type if record else "")
         stays = alive or (found.waiting and not status.final)
@@ -175,9 +187,17 @@ class Listing:
             program=_program(record),
             created=_spell(record.created) if record else status.booted,
             seconds=_seconds(status, alive=alive),
-            cost_usd=run_cost(kind or "", settings.region, status.market, spent),
+            cost_usd=self._cost(found.name, run_cost(kind or "", settings.region, status.market, spent), record),
             charged=settings.billed,
+            servers=more + (server is not None),
         )
+
+    def _cost(self, name: str, first: float | None, record: Record | None) -> float | None:
+        """With a map's other servers."""
+        if first is None or record is None or not record.has_workers:
+            return first
+        others = cost_of(other_servers(self._account, name), self._account.settings.region)
+        return None if others is None else round(first + others, 8)
 
     def _recorded(self, name: str) -> Record | None:
         """None when the job has been removed meanwhile."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from skylift.runner.collect.bigger_type import name_bigger_type
+from skylift.runner.collect.other_servers import other_servers
 from skylift.runner.collect.outcome import conclude
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError
@@ -49,7 +50,8 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
         await reconnect.until_answered(remove_roles, account, name, servers)
     outcome = conclude(name, status, manifest, servers[0] if servers else None)
     outcome = replace(outcome, instance_type=outcome.instance_type or instance_type, choice=record.choice)
-    outcome = with_price(outcome, account.settings)
+    times = await reconnect.until_answered(other_servers, account, name) if record.has_workers else ()
+    outcome = with_price(outcome, account.settings, times)
     return await in_thread(name_bigger_type, account.api, outcome, instance_type)
 
 

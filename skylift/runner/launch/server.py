@@ -168,6 +168,12 @@ def live_workers(api: Api, job: str | None = None) -> list[Server]:
     return [each for each in _live(api, job) if each.worker]
 
 
+def all_live(api: Api, job: str | None = None) -> tuple[list[Server], list[Server]]:
+    """Both of them, by one request."""
+    found = _live(api, job)
+    return [each for each in found if not each.worker], [each for each in found if each.worker]
+
+
 def _live(api: Api, job: str | None) -> list[Server]:
     filters = [{"Name": "instance-state-name", "Values": _LIVE}]
     filters.append(job_filter(job) if job else {"Name": "tag-key", "Values": [TAG_JOB]})

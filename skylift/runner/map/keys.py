@@ -39,7 +39,7 @@ class MapKeys:
 
     @property
     def progress(self) -> str:
-        return f"{self._base}/server/map/progress.json"
+        return Prefix(self.job).progress
 
     def run(self, index: int, run: str) -> str:
         """The folder of one run, with a slash at its end."""

@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from skylift.runner.job.server_time import ServerTime, read_times
 from skylift.runner.map.cluster_pool import ClusterPool
 from skylift.runner.map.coordinator import Coordinator
 from skylift.runner.map.dask_pool import LocalPool
@@ -29,6 +31,7 @@ PATIENCE = 3600.0
 _DENIED = 3.0
 """Seconds for which a denial to read an entry is taken for a role that is not known everywhere yet."""
 BROKEN = 125
+_PROGRESS = "server/map/progress.json"
 
 
 class PrefixStore:
@@ -73,13 +76,14 @@ def coordinate(told: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     pool = ClusterPool(*here, address, told["dask"])
     group = WorkerGroup(aws, told["group"])
     known, key, keeps = Path.home() / "known-servers", told["dask"]["worker"], bool(told.get("keeps"))
-    with Scaling(group, pool, prefix, spec, key, known, keeps=keeps) as scaling:
+    before = _read_times(prefix) if log.log.epoch > 1 else ()
+    with Scaling(group, pool, prefix, spec, key, known, keeps=keeps, before=before) as scaling:
         return _see_through(spec, log, pool, prefix, scaling)
 
 
 def _see_through(spec: MapSpec, log: LogWriter, pool: LocalPool, prefix: Prefix, scaling: Scaling | None = None) -> int:
     try:
-        coordinator = Coordinator(spec, log, pool, lambda progress: _tell(prefix, progress))
+        coordinator = Coordinator(spec, log, pool, lambda progress: _tell(prefix, progress, scaling))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, frame: coordinator.stop())
         if scaling is not None:
@@ -98,10 +102,17 @@ def _read_spec(prefix: Prefix) -> MapSpec:
     return parse_spec(found)
 
 
-def _tell(prefix: Prefix, progress: Progress) -> None:
+def _read_times(prefix: Prefix) -> tuple[ServerTime, ...]:
+    """The servers' time that the coordinator before has counted; none if it has reported nothing."""
+    return read_times(PrefixStore(prefix).read(_PROGRESS) or b"")
+
+
+def _tell(prefix: Prefix, progress: Progress, scaling: Scaling | None) -> None:
     """Of use to who looks on, and no more: what is true is in the log."""
+    if scaling is not None:
+        progress = replace(progress, others=scaling.times)
     try:
-        prefix.put("server/map/progress.json", encode_progress(progress))
+        prefix.put(_PROGRESS, encode_progress(progress))
     except (Unreachable, Refused) as error:
         _say(f"How far it is cannot be told: {error}")
 

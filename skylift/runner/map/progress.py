@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from skylift.runner.job.server_time import PROGRESS_LIMIT, ServerTime, encode_times, parse_times
 from skylift.runner.map.spec import MOST_INPUTS
 from skylift.runner.text.json_object import FOREVER, JsonObject, as_object, given, parse_object
 
-PROGRESS_LIMIT = 4 << 20
 MOST_SERVERS = 10_000
 MOST_ERRORS = 100
 LONGEST_LINE = 500
@@ -39,7 +39,8 @@ class GroupedError:
 
 @dataclass(frozen=True)
 class Progress:
-    """Counts of inputs; `rate` in inputs a second of late, `left` seconds until the end if it goes on so."""
+    """Counts of inputs; `rate` in inputs a second of late, `left` seconds until the end if it goes on so. `others` are
+    all servers that there have been besides the coordinator's."""
 
     epoch: int
     updated: float
@@ -51,6 +52,7 @@ class Progress:
     left: float | None = None
     servers: tuple[MapServer, ...] = ()
     errors: tuple[GroupedError, ...] = ()
+    others: tuple[ServerTime, ...] = ()
 
     @property
     def waiting(self) -> int:
@@ -61,6 +63,7 @@ def encode_progress(progress: Progress) -> bytes:
     told: dict[str, Any] = {name: value for name, value in vars(progress).items() if value is not None}
     told["servers"] = [{name: value for name, value in vars(each).items() if value} for each in progress.servers]
     told["errors"] = [dict(vars(each)) for each in progress.errors]
+    told["others"] = encode_times(progress.others)
     return json.dumps(told).encode()
 
 
@@ -78,6 +81,7 @@ def parse_progress(data: bytes) -> Progress:
         left=told.number("left", 0, 1e12),
         servers=tuple(_server(as_object(each, "a server")) for each in told.list("servers", MOST_SERVERS)),
         errors=tuple(_error(as_object(each, "an error")) for each in told.list("errors", MOST_ERRORS)),
+        others=parse_times(told),
     )
 
 

@@ -12,10 +12,11 @@ from skylift.runner.collect.results import Manifest, bring_home, is_wanted
 from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, UsageError
 from skylift.runner.job.outcome import Result
 from skylift.runner.job.record import Prefix
+from skylift.runner.job.server_time import PROGRESS_LIMIT
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import ENTRY_LIMIT, InputOutcome, MapEnd, MapLog
 from skylift.runner.map.places import Template, check_places
-from skylift.runner.map.progress import PROGRESS_LIMIT, Progress, parse_progress
+from skylift.runner.map.progress import Progress, parse_progress
 from skylift.runner.map.spec import SPEC_LIMIT, MapInput, MapSpec, parse_spec
 from skylift.runner.remote.account import Account
 from skylift.runner.text.json_object import Malformed

@@ -12,12 +12,14 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from skylift.runner.job.server_time import ServerTime
 from skylift.runner.map.coordinator import Coordinator
+from skylift.runner.map.server_times import ServerTimes
 from skylift.runner.map.spec import MapSpec
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.prefix import Prefix
@@ -76,7 +78,8 @@ class Work(Protocol):
 class Scaling:
     """`follow` begins. At the end of the `with` block the group is deleted with all its servers. `known` is a file with
     the servers that have had a key: a successor of this process gives none to them, because the programs that run there
-    could read it. With `keeps`, a coordinator that is stopped leaves the group to its successor on another server."""
+    could read it. With `keeps`, a coordinator that is stopped leaves the group to its successor on another server.
+    `before` is the time of servers that the coordinators before have counted."""
 
     def __init__(
         self,
@@ -89,7 +92,9 @@ class Scaling:
         say: Callable[[str], None] | None = None,
         *,
         keeps: bool = False,
+        before: Sequence[ServerTime] = (),
     ) -> None:
+        self._times = ServerTimes(before)
         self._group, self._takers, self._prefix, self._known_file = group, takers, prefix, known
         self._most, self._per_server = spec.servers - 1, spec.per_server
         self._told = {"scheduler": takers.address, "slots": spec.per_server, **key}
@@ -103,6 +108,10 @@ class Scaling:
         self._over, self._keeps = threading.Event(), keeps
         self._work: Work | None = None
         self._thread: threading.Thread | None = None
+
+    @property
+    def times(self) -> tuple[ServerTime, ...]:
+        return self._times.times
 
     def __enter__(self) -> Scaling:
         return self
@@ -137,6 +146,7 @@ class Scaling:
         group = self._group.look()
         if group is None:
             return
+        self._times.see(group.members)
         if self._first:
             self._forget_predecessors(group)
             return

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_price import RunPrice
+from skylift.runner.job.run_price import OtherServers, RunPrice
+from skylift.runner.job.server_time import ServerTime
 from skylift.runner.job.settings import Settings
 from skylift.runner.price.price import rates_of, stand_in
-from skylift.runner.price.purchase import billed, quote, server_seconds
+from skylift.runner.price.purchase import LEAST_BILLED, billed, quote, server_seconds
 from skylift.runner.text.duration import moment
 
 
-def with_price(outcome: Outcome, settings: Settings) -> Outcome:
-    """The same outcome, with its price if the server reported its times."""
+def with_price(outcome: Outcome, settings: Settings, times: Sequence[ServerTime] = ()) -> Outcome:
+    """The same outcome, with its price if the server reported its times. `times` are those of a map's other servers."""
     if outcome.booted is None or outcome.ended is None:
         return outcome
     seconds = server_seconds(outcome.booted, outcome.ended, outcome.program_seconds)
     region, _ = stand_in(settings.region)
     found = quote(rates_of(outcome.instance_type, region), seconds, seconds / 3600)
-    return replace(outcome, price=RunPrice(found, settings.billed, outcome.market))
+    others = None
+    if times:
+        count, spent = sum(each.servers for each in times), sum(each.seconds for each in times)
+        others = OtherServers(count, round(spent, 1), cost_of(times, settings.region))
+    return replace(outcome, price=RunPrice(found, settings.billed, outcome.market, others))
+
+
+def cost_of(times: Sequence[ServerTime], region: str) -> float | None:
+    """USD for a map's other servers; None where the price of one is unknown. Each is billed for a minute at least."""
+    costs = [
+        run_cost(each.instance_type, region, each.market, max(each.seconds, LEAST_BILLED * each.servers))
+        for each in times
+    ]
+    known = [each for each in costs if each is not None]
+    return sum(known) if len(known) == len(costs) else None
 
 
 def time_of_server(

@@ -23,10 +23,13 @@ _GONE = ("not found", "pending delete")
 
 
 class Member(NamedTuple):
-    """A server of the group. `alive` is whether it is there to stay, as far as EC2 knows."""
+    """A server of the group. `alive` is whether it is there to stay, as far as EC2 knows. `market` is how it was
+    bought, as in a job's status."""
 
     instance: str
     alive: bool
+    instance_type: str = ""
+    market: str = "on-demand"
 
 
 class Group(NamedTuple):
@@ -44,8 +47,9 @@ class WorkerGroup:
         """None when the group is not there any more."""
         answer = self._send("DescribeAutoScalingGroups", {"AutoScalingGroupNames.member.1": self.name})
         for group in _lists(answer, "AutoScalingGroups"):
+            market = "spot" if _buys_spot(group) else "on-demand"
             members = [
-                Member(_text(each, "InstanceId"), _is_alive(each))
+                Member(_text(each, "InstanceId"), _is_alive(each), _text(each, "InstanceType"), market)
                 for each in _lists(group, "Instances")
                 if not _text(each, "LifecycleState").startswith(_ENDING)
             ]
@@ -97,6 +101,11 @@ def release_group(aws: Aws, name: str) -> None:
         patiently("the map's servers", WorkerGroup(aws, name).delete, time.time() + _PATIENCE)
     except (Unreachable, Refused) as error:
         say("the map's servers could not be ended; they end by themselves: %s" % error)
+
+
+def _buys_spot(group: ElementTree.Element) -> bool:
+    """Only a group that buys on demand has a launch template without a policy."""
+    return any(_name(each) == "MixedInstancesPolicy" for each in group)
 
 
 def _is_alive(member: ElementTree.Element) -> bool:

@@ -29,6 +29,7 @@ _MAP = (
     "outcome",
     "progress",
     "scaling",
+    "server_times",
     "spec",
     "task",
     "worker",
@@ -53,7 +54,7 @@ def boot_archive(cache: Cache = NOWHERE) -> bytes:
 def whole_archive(cache: Cache = NOWHERE) -> bytes:
     """All modules, with bytecode of this interpreter: a server with the same Python need not compile them."""
     names = [f"server/{path.stem}" for path in sorted((_RUNNER / "server").glob("*.py"))]
-    names += [*(f"map/{each}" for each in _MAP), "dask/node", "text/json_object"]
+    names += [*(f"map/{each}" for each in _MAP), "dask/node", "job/server_time", "text/json_object"]
     sources = {name: _read(name) for name in names}
     return cache.get("supervisor.zip", _digest(sources), lambda: _pack(sources, compiled=True))
 

@@ -14,7 +14,7 @@ from skylift.cli.complete import job_name
 from skylift.cli.main import perform
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
-from skylift.runner.job.tags import job_tags
+from skylift.runner.job.tags import TAG_WORKER, job_tags
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.account import Account, open_account
 
@@ -35,16 +35,23 @@ class Past:
     def put(self, key: str, content: dict[str, Any]) -> None:
         self.account.api.put(self.account.bucket, key, json.dumps(content).encode())
 
-    def job(self, name: str, ago: float, state: str = "succeeded", **more: Any) -> None:
-        record = {"created": NOW - ago, "deadline": NOW + 600, "argv": ["python", f"{name}.py", "--all", "a b"]}
+    def job(
+        self, name: str, ago: float, state: str = "succeeded", of_map: dict[str, str] | None = None, **more: Any
+    ) -> None:
+        record = {
+            "map": of_map,
+            "created": NOW - ago,
+            "deadline": NOW + 600,
+            "argv": ["python", f"{name}.py", "--all", "a b"],
+        }
         self.put(Prefix(name).record, {**record, "instance_type": "t3.small", "keep": 0, "outputs": []})
         times = {"booted": iso(NOW - ago + 1), "started": iso(NOW - ago + 2), "ended": iso(NOW - ago + 62)}
         told = {**STATUS, "state": state, "role": None, "kept_until": None, **times, "program_seconds": 60.0, **more}
         self.put(Prefix(name).status, told)
 
-    def server(self, job: str) -> None:
+    def server(self, job: str, *, worker: bool = False) -> None:
         image = self.account.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
-        tags = job_tags(job)
+        tags = [*job_tags(job), *([{"Key": TAG_WORKER, "Value": "yes"}] if worker else [])]
         specified = [{"ResourceType": "instance", "Tags": tags}]
         self.account.api.call(
             "ec2",
@@ -96,6 +103,24 @@ def test_what_is_said_of_one(past: Past, capfd: pytest.CaptureFixture[str]) -> N
     assert found["created"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - 1000))
     assert (found["seconds"], found["type"], found["exit_code"]) == (60.0, "t3.small", 0)
     # 61 seconds of t3.small in us-east-1.
+    assert found["cost_usd"] == pytest.approx(0.0208 * 61 / 3600, rel=0.02)
+
+
+def test_a_map_has_the_servers_and_the_cost_of_all(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
+    past.server("many", worker=True)
+    past.server("many", worker=True)
+    past.server("many")
+    past.job("many", ago=1000, of_map={"group": "skylift-workers.many"}, market=None)
+    hour = {"instance_type": "t3.small", "market": "on-demand", "servers": 3, "seconds": 3600}
+    past.put(Prefix("many").progress, {"others": [hour]})
+    (found,) = listed(capfd)
+    assert found["servers"] == 3
+    assert found["cost_usd"] == pytest.approx(0.0208 * (1 + 61 / 3600), rel=0.01)
+    assert perform(["ps"]) == 0
+    assert f"{found['instance']} +2 " in capfd.readouterr().out
+    # A server writes it: what cannot be is nothing.
+    past.put(Prefix("many").progress, {"others": [{**hour, "seconds": "long"}]})
+    (found,) = listed(capfd)
     assert found["cost_usd"] == pytest.approx(0.0208 * 61 / 3600, rel=0.02)
 
 

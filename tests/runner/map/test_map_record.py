@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skylift.runner.job.server_time import ServerTime, read_times
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import (
     InputOutcome,
@@ -69,7 +70,28 @@ PROGRESS = Progress(
     left=10.0,
     servers=(MapServer("i-1", 2, 5, "t3.small"),),
     errors=(GroupedError("ValueError: x", 1, 7),),
+    others=(ServerTime("t3.small", "spot", 3, 90.5),),
 )
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {},
+        [1],
+        [{}],
+        [{"instance_type": "t3.small", "market": "spot", "servers": 1}],
+        [{"instance_type": "\x1b[2J", "market": "spot", "servers": 1, "seconds": 1}],
+        [{"instance_type": "t3.small", "market": "gift", "servers": 1, "seconds": 1}],
+        [{"instance_type": "t3.small", "market": "spot", "servers": -1, "seconds": 1}],
+        [{"instance_type": "t3.small", "market": "spot", "servers": 1, "seconds": -1e300}],
+    ],
+)
+def test_times_of_servers_that_cannot_be_are_none(others: object) -> None:
+    told = {"epoch": 1, "updated": 1, "total": 1, "succeeded": 0, "failed": 0, "running": 0, "others": others}
+    with pytest.raises(Malformed):
+        parse_progress(json.dumps(told).encode())
+    assert read_times(json.dumps(told).encode()) == ()
 
 
 def test_what_is_written_is_read() -> None:
@@ -81,6 +103,7 @@ def test_what_is_written_is_read() -> None:
     assert parse_spec(encode_spec(again)) == again
     assert parse_entry(encode_entry(entry)) == entry
     assert parse_progress(encode_progress(PROGRESS)) == PROGRESS
+    assert read_times(encode_progress(PROGRESS)) == PROGRESS.others
     assert PROGRESS.waiting == 3
 
 

@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from skylift.runner.job.server_time import ServerTime
 from skylift.runner.map.scaling import FAILURES, Scaling
+from skylift.runner.map.server_times import ServerTimes
 from skylift.runner.map.spec import MapInput, MapSpec
 from skylift.runner.server.aws import Unreachable
 from skylift.runner.server.prefix import Prefix
@@ -199,6 +201,16 @@ def test_all_servers_may_be_taken_back_at_once(case: Case) -> None:
     for _ in range(2):
         scaling.step(Work(left=100))
     assert sorted(case.group.there) == ["i-4", "i-5", "i-6"]
+
+
+def test_servers_count_from_their_first_look_to_their_last() -> None:
+    now = 100.0
+    times = ServerTimes((ServerTime("t3.small", "spot", 2, 60.0),), lambda: now)
+    small, large = Member("i-1", True, "t3.small", "spot"), Member("i-2", False, "t3.large", "on-demand")
+    for members in ([small], [small, large], [large], [large], []):
+        times.see(members)
+        now += 10
+    assert times.times == (ServerTime("t3.small", "spot", 3, 70.0), ServerTime("t3.large", "on-demand", 1, 20.0))
 
 
 def test_a_lost_server_has_a_successor_and_its_inputs_are_free_at_once(case: Case) -> None:

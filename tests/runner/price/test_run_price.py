@@ -9,8 +9,9 @@ import pytest
 
 from skylift import catalogue
 from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.server_time import ServerTime
 from skylift.runner.job.settings import NewestImage, Settings
-from skylift.runner.price.run_price import with_price
+from skylift.runner.price.run_price import cost_of, with_price
 from skylift.runner.text.money import spell_dollars
 
 OUTCOME = Outcome(
@@ -39,6 +40,23 @@ def test_the_words(settings: Settings) -> None:
     assert {each["option"] for each in told["offers"]} == {
         "on-demand", "spot", "reserved", "savings-plan", "dedicated-instance", "dedicated-host",
     }  # fmt: skip
+
+
+def test_a_map_costs_what_all_its_servers_cost(settings: Settings) -> None:
+    hour = ServerTime("t3.small", "on-demand", 2, 3600.0)
+    price = with_price(OUTCOME, settings, [hour]).price
+    assert price is not None
+    assert price.in_short() == "≈ $0.03 for all servers"
+    told = price.as_json()
+    assert told["other_servers"] == {"servers": 2, "seconds": 3600.0, "usd": 0.0208}
+    assert told["total_usd"] == 0.0312
+    # Each of them is billed for a minute.
+    assert cost_of([replace(hour, servers=6, seconds=1.0)], "us-east-1") == pytest.approx(0.0208 / 10)
+    unknown = with_price(OUTCOME, settings, [hour, replace(hour, instance_type="x9.large")]).price
+    assert unknown is not None
+    assert (unknown.in_short(), unknown.total) == ("", None)
+    alone = with_price(OUTCOME, settings).as_json()["price"]
+    assert (alone["other_servers"], alone["total_usd"]) == (None, 0.0104)
 
 
 def test_a_run_on_spot(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,56 @@
+"""How long a map has had other servers than its coordinator's: what these cost is made of it.
+
+The coordinator says so in its progress. It is the word of a server, and only shown: what is charged, EC2 knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.text.json_object import JsonObject, Malformed, as_object, given, parse_object
+
+PROGRESS_LIMIT = 4 << 20
+_MOST_KINDS = 1000
+_MOST_SERVERS = 1_000_000
+_LONGEST = 1e10
+_TYPE = re.compile(r"[a-z0-9-]{1,32}\.[a-z0-9-]{1,32}")
+_MARKETS = ("on-demand", "spot")
+
+
+@dataclass(frozen=True)
+class ServerTime:
+    """The servers of one type that were bought in one way: how many there have been, and their seconds together."""
+
+    instance_type: str
+    market: str
+    servers: int
+    seconds: float
+
+
+def encode_times(times: Sequence[ServerTime]) -> list[dict[str, Any]]:
+    return [{**vars(each), "seconds": round(each.seconds, 1)} for each in times]
+
+
+def parse_times(progress: JsonObject) -> tuple[ServerTime, ...]:
+    """Raises Malformed."""
+    return tuple(_time(as_object(each, "an entry of `others`")) for each in progress.list("others", _MOST_KINDS))
+
+
+def read_times(progress: bytes) -> tuple[ServerTime, ...]:
+    """None of a progress that cannot be read."""
+    try:
+        return parse_times(parse_object(progress, PROGRESS_LIMIT))
+    except Malformed:
+        return ()
+
+
+def _time(told: JsonObject) -> ServerTime:
+    kind, market = told.text("instance_type", 64, _TYPE), told.one_of("market", _MARKETS)
+    servers, seconds = told.integer("servers", 0, _MOST_SERVERS), told.number("seconds", 0, _LONGEST)
+    for value, name in ((kind, "instance_type"), (market, "market"), (servers, "servers"), (seconds, "seconds")):
+        given(value, name)
+    assert kind is not None and market is not None and servers is not None and seconds is not None
+    return ServerTime(kind, market, servers, seconds)
