@@ -77,7 +77,10 @@ class WorkerGroup:
         return ""
 
     def delete(self) -> None:
-        """Delete the group with all its servers. It may be gone already."""
+        """Delete the group with all its servers. It may be gone already. To delete what is not there is denied, as the
+        permission depends on the group's tags, and a denial is worth a retry: so this looks first."""
+        if self.look() is None:
+            return
         try:
             self._send("DeleteAutoScalingGroup", {"AutoScalingGroupName": self.name, "ForceDelete": "true"})
         except Refused as error:
