@@ -72,5 +72,6 @@ class Mapped:
     def wait(self) -> dict[str, Any]:
         """Until the job has ended: what `skylift wait` says of it."""
         done = self._cloud.skylift("wait", self.name, "--json", check=False)
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        (outcome,) = found
+        return outcome

@@ -54,7 +54,8 @@ def test_a_server_with_a_notice_loses_nothing_and_is_ended(cloud: RealCloud, tmp
     outcome = mapped.wait()
     assert outcome["exit_code"] == 0
     others = outcome["price"]["other_servers"]
-    assert (others["servers"], others["seconds"] > 0, others["usd"] > 0) == (1, True, True)
+    assert others["servers"] >= 1
+    assert min(others["seconds"], others["usd"]) > 0
     (time_of_it,) = parse_progress(mapped.read(mapped.keys.progress)).others
     assert time_of_it.market == "spot"
     log = mapped.log()
