@@ -17,10 +17,10 @@ from skylift.runner.map.spec import MapInput, MapSpec
 pytestmark = pytest.mark.real
 
 # Says its number, and which of the map's keys it can read with all that its server may do. The first one, on the
-# coordinator's server, also puts one for a server as the coordinator does. The first one there that finds other servers
-# kills the coordinator.
+# coordinator's server, puts one for another server, as the coordinator does. The first one there that finds other
+# servers kills the coordinator.
 PROGRAM = """
-import os, subprocess, sys, time, urllib.request
+import json, os, subprocess, sys, time, urllib.request
 import awscli
 from botocore.exceptions import ClientError
 from botocore.session import Session
@@ -36,12 +36,13 @@ if number in (0, 23):
     session, found = Session(), urllib.request
     token = found.Request(IMDS + "api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
     header = {"X-aws-ec2-metadata-token": found.urlopen(token).read().decode()}
-    mine = found.urlopen(found.Request(IMDS + "meta-data/instance-id", headers=header)).read().decode()
-    s3, others = session.create_client("s3"), "server/map/keys/i-other"
-    keys = ["in/dask.json", "server/map/keys/" + mine]
+    document = found.Request(IMDS + "dynamic/instance-identity/document", headers=header)
+    of = json.loads(found.urlopen(document).read())
+    instances = "server/map/keys/arn:aws:ec2:%s:%s:instance/" % (of["region"], of["accountId"])
+    s3, others = session.create_client("s3"), instances + "i-other"
+    keys = ["in/dask.json", instances + of["instanceId"], others]
     if number == 0:
         s3.put_object(Bucket=bucket, Key="jobs/several/" + others, Body=b"{}")
-        keys.append(others)
     for key in keys:
         try:
             s3.get_object(Bucket=bucket, Key="jobs/several/" + key)

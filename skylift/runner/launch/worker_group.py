@@ -40,7 +40,7 @@ def worker_policy(
     job: str, bucket: str, inputs: Sequence[str] = (), more: Sequence[dict[str, Any]] = ()
 ) -> dict[str, Any]:
     """What a server that only runs inputs may do: read what the program needs, and write what its runs leave. It reads
-    its key and removes it. It may do nothing to any server; it turns itself off."""
+    its own key, and no other server's, and removes it. It may do nothing to any server; it turns itself off."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
     given = ["supervisor.pyz", "env.json", "s3.json", "map/*"]
     return {
@@ -68,7 +68,8 @@ def worker_policy(
                 "Sid": "TakeItsKey",
                 "Effect": "Allow",
                 "Action": ["s3:GetObject", "s3:DeleteObject"],
-                "Resource": f"{objects}/server/map/keys/*",
+                # The variable is the ARN of the instance whose credentials sign the request.
+                "Resource": f"{objects}/server/map/keys/${{ec2:SourceInstanceARN}}",
             },
             *more,
         ],

@@ -23,7 +23,7 @@ from skylift.runner.map.spec import MapSpec, parse_spec
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.map_server import OUTCOMES
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.worker_group import WorkerGroup
+from skylift.runner.server.worker_group import WorkerGroup, keys_of_servers
 from skylift.runner.text.json_object import Malformed
 
 PATIENCE = 3600.0
@@ -72,12 +72,14 @@ def coordinate(told: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     here = (told["socket"], told["instance"], spec.per_server or told["threads"])
     if not told.get("dask"):
         return _see_through(spec, log, LocalPool(*here), prefix)
-    address = Metadata(told["imds"]).get("/latest/meta-data/local-ipv4").strip()
+    metadata = Metadata(told["imds"])
+    address = metadata.get("/latest/meta-data/local-ipv4").strip()
     pool = ClusterPool(*here, address, told["dask"])
     group = WorkerGroup(aws, told["group"])
     known, key, keeps = Path.home() / "known-servers", told["dask"]["worker"], bool(told.get("keeps"))
+    keys = keys_of_servers(metadata, told["region"])
     before = _read_times(prefix) if log.log.epoch > 1 else ()
-    with Scaling(group, pool, prefix, spec, key, known, keeps=keeps, before=before) as scaling:
+    with Scaling(group, pool, prefix, spec, key, keys, known, keeps=keeps, before=before) as scaling:
         return _see_through(spec, log, pool, prefix, scaling)
 
 

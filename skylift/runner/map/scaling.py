@@ -76,10 +76,11 @@ class Work(Protocol):
 
 
 class Scaling:
-    """`follow` begins. At the end of the `with` block the group is deleted with all its servers. `known` is a file with
-    the servers that have had a key: a successor of this process gives none to them, because the programs that run there
-    could read it. With `keeps`, a coordinator that is stopped leaves the group to its successor on another server.
-    `before` is the time of servers that the coordinators before have counted."""
+    """`follow` begins. At the end of the `with` block the group is deleted with all its servers. `keys` is where
+    servers look for their keys (see keys_of_servers). `known` is a file with the servers that have had one: a successor
+    of this process gives none to them, because the programs that run there could read it. With `keeps`, a coordinator
+    that is stopped leaves the group to its successor on another server. `before` is the time of servers that the
+    coordinators before have counted."""
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class Scaling:
         prefix: Prefix,
         spec: MapSpec,
         key: dict[str, str],
+        keys: str,
         known: Path,
         say: Callable[[str], None] | None = None,
         *,
@@ -96,6 +98,7 @@ class Scaling:
     ) -> None:
         self._times = ServerTimes(before)
         self._group, self._takers, self._prefix, self._known_file = group, takers, prefix, known
+        self._keys = keys
         self._most, self._per_server = spec.servers - 1, spec.per_server
         self._told = {"scheduler": takers.address, "slots": spec.per_server, **key}
         self._say = say or _say
@@ -193,7 +196,7 @@ class Scaling:
         self._known.add(instance)
         self._note()
         try:
-            self._prefix.put(f"server/map/keys/{instance}", json.dumps(self._told).encode())
+            self._prefix.put(self._keys + instance, json.dumps(self._told).encode())
         except Unreachable:
             self._known.remove(instance)
             raise

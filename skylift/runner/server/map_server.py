@@ -15,9 +15,9 @@ in the prefix for a moment only, because the role of a server is its programs' r
 
     in/dask.json                    {"scheduler", "worker"}, each {"ca", "cert", "key"}: for the coordinator's server,
                                     which removes it before it runs anything; of a spot job it stays until the end
-    server/map/keys/INSTANCE        {"scheduler": ADDRESS, "ca", "cert", "key"}: written by the coordinator for a new
-                                    server of its group, which removes it before it runs anything. The coordinator's
-                                    role may not read it
+    server/map/keys/ARN             {"scheduler": ADDRESS, "ca", "cert", "key"}: written by the coordinator for a new
+                                    server of its group, which removes it before it runs anything. No role may read it
+                                    but that server's, from that server
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_u
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.worker_group import SECRETS
+from skylift.runner.server.worker_group import SECRETS, keys_of_servers
 
 DASK_USER = 61_904
 """The user of Dask's processes: a number that no account has."""
@@ -60,7 +60,6 @@ _MOST_FAILURES = 5
 """Times in a row that a worker of Dask's may fail soon after its start."""
 _SOON = 10.0
 """Seconds."""
-_KEYS = "server/map/keys/"
 _WELCOME = 120.0
 """Seconds in which the coordinator must have given a new server its key."""
 _LOOKING = 0.2
@@ -173,7 +172,9 @@ class MapServer:
 
     def _take_worker_key(self) -> bool:
         """False when there is none in time: nobody wants this server."""
-        prefix, key = self._place.prefix, _KEYS + self._place.instance
+        metadata, region, prefix = Metadata(self._options.imds), self._options.region, self._place.prefix
+        place = patiently("identity", lambda: keys_of_servers(metadata, region), float("inf"))
+        key = place + self._place.instance
         until = time.monotonic() + _WELCOME
         found = None
         while found is None and not self._down.wait(_LOOKING):

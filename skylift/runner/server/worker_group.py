@@ -6,12 +6,13 @@ group whose coordinator is gone grows no more, and its servers end by themselves
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.parse
 from typing import Dict, List, NamedTuple, Optional
 from xml.etree import ElementTree
 
-from skylift.runner.server.aws import Aws, Refused, Unreachable, patiently
+from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
 
 SECRETS = "in/dask.json"
@@ -20,6 +21,13 @@ _PATIENCE = 60.0
 """Seconds in which the group must be deleted at the map's end. After that its servers end by themselves."""
 _ENDING = ("Terminating", "Terminated", "Detach")
 _GONE = ("not found", "pending delete")
+
+
+def keys_of_servers(metadata: Metadata, region: str) -> str:
+    """The beginning of the keys under which servers find theirs; the instance's id is the rest. It ends like an ARN of
+    EC2, because the role of these servers lets each of them read only what has the name of its own."""
+    account = json.loads(metadata.get("/latest/dynamic/instance-identity/document"))["accountId"]
+    return "server/map/keys/arn:aws:ec2:%s:%s:instance/" % (region, account)
 
 
 class Member(NamedTuple):

@@ -119,5 +119,23 @@ def test_the_coordinators_programs_read_what_is_left_on_servers_and_no_key() -> 
     assert not allowed("s3:GetObject", "keys/i-1")
 
 
+def test_a_server_that_only_runs_inputs_reads_its_own_key_and_no_other_servers() -> None:
+    bucket = "skylift-123456789012-eu-west-1"
+    policy = parse_policy(json.dumps(worker_policy("x", bucket)))
+    held = Policies((policy,), parse_policy(json.dumps(boundary_policy("123456789012"))))
+    mine, other = (f"arn:aws:ec2:eu-west-1:123456789012:instance/i-{each}" for each in ("a", "b"))
+
+    def allowed(action: str, key: str, source: str | None) -> bool:
+        context = {} if source is None else {"ec2:SourceInstanceARN": source}
+        return decide(held, action, f"arn:aws:s3:::{bucket}/jobs/x/server/map/keys/{key}", context).allowed
+
+    for action in ("s3:GetObject", "s3:DeleteObject"):
+        assert allowed(action, mine, mine)
+        assert not allowed(action, other, mine)
+        assert not allowed(action, f"{mine}0", mine)
+        assert not allowed(action, "*", mine)
+        assert not allowed(action, mine, None), "credentials that are no server's"
+
+
 def listed(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)

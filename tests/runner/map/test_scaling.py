@@ -97,7 +97,7 @@ class Case:
         spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), servers=self.servers)
         key, known = {"ca": "CA", "cert": "C", "key": "K"}, self.folder / "known"
         prefix = cast(Prefix, self.bucket)
-        return Scaling(self.group, self.takers, prefix, spec, key, known, self.said.append, keeps=keeps)
+        return Scaling(self.group, self.takers, prefix, spec, key, "keys/", known, self.said.append, keeps=keeps)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_new_server_gets_its_key_once_also_from_a_successor(case: Case) -> Non
     scaling.step(Work(left=4))
     scaling.step(Work(left=4))
     told = {"scheduler": "tls://10.0.0.1:8786", "slots": 0, "ca": "CA", "cert": "C", "key": "K"}
-    assert case.bucket.objects == {"server/map/keys/i-1": told}
+    assert case.bucket.objects == {"keys/i-1": told}
     case.bucket.objects.clear()
     case.scaling().step(Work(left=4))
     assert case.bucket.objects == {}, "programs run there, which could read it"
@@ -145,7 +145,7 @@ def test_a_key_that_could_not_be_written_is_written_later(case: Case) -> None:
         scaling.step(Work(left=4))
     case.bucket.away = False
     scaling.step(Work(left=4))
-    assert list(case.bucket.objects) == ["server/map/keys/i-1"]
+    assert list(case.bucket.objects) == ["keys/i-1"]
 
 
 def test_another_coordinators_servers_are_ended_first(case: Case) -> None:
