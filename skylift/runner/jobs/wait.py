@@ -14,8 +14,10 @@ from skylift.runner.errors import RunError
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix, Record
 from skylift.runner.launch.fleet import active_fleets, remove_fleet
+from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.kept_server import remove_roles
 from skylift.runner.launch.server import live_servers
+from skylift.runner.launch.worker_group import remove_workers
 from skylift.runner.price.run_price import with_price
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.reconnect import Reconnect
@@ -39,15 +41,21 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
         if status is not None and status.final:
             break
         if (not servers or servers[0].gone) and not (record.spot and await _goes_on(reconnect, account, name)):
-            raise lost_job(name, servers[0] if servers else None)
+            if record.has_workers:
+                await reconnect.until_answered(remove_workers, account.api, name)
+            raise lost_job(name, servers[0] if servers else None, is_map=record.is_map)
         await asyncio.sleep(pause)
         pause = min(pause * 1.3, _LONGEST)
     status = status.until(record.deadline)
     manifest = await reconnect.until_answered(_manifest, account, name, record)
     if record.spot:
         await reconnect.until_answered(remove_fleet, account.api, name)
+    if record.has_workers:
+        await reconnect.until_answered(remove_workers, account.api, name)
     if not status.kept_until:
         await reconnect.until_answered(remove_roles, account, name, servers)
+    if record.has_workers:
+        await reconnect.until_answered(remove_job_groups, account.api, name)
     outcome = conclude(name, status, manifest, servers[0] if servers else None)
     outcome = replace(outcome, instance_type=outcome.instance_type or instance_type, choice=record.choice)
     times = await reconnect.until_answered(other_servers, account, name) if record.has_workers else ()

@@ -6,8 +6,8 @@ from skylift.runner.errors import RunError
 from skylift.runner.job.server import Server
 
 
-def lost_job(name: str, server: Server | None) -> RunError:
-    return RunError(_explain(name, server), _advise(name, server))
+def lost_job(name: str, server: Server | None, *, is_map: bool = False) -> RunError:
+    return RunError(_explain(name, server), _advise(name, server, is_map))
 
 
 def _explain(name: str, server: Server | None) -> str:
@@ -20,8 +20,10 @@ def _explain(name: str, server: Server | None) -> str:
     )
 
 
-def _advise(name: str, server: Server | None) -> str:
+def _advise(name: str, server: Server | None, is_map: bool) -> str:
     if server is None or not server.state.startswith("stop"):
+        if is_map:
+            return f"Outcomes that it had recorded are kept. To run what is left: skylift map --resume {name}"
         return "Output and results that it had sent are kept in the job's prefix."
     return (
         f"It costs its disk as long as it is there. To have it try again: aws ec2 start-instances --instance-ids"

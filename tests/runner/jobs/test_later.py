@@ -25,6 +25,7 @@ from skylift.runner.jobs.wait import collect, wait
 from skylift.runner.launch import role
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.job_group import job_groups, make_job_group
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.steps import Clock
@@ -109,6 +110,32 @@ def test_a_cloud_that_is_away_while_things_are_put_away(
     assert tried == ["skylift-over"] * 2
     assert there.notes == []
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+MAP = {"keep": 0, "instance_type": "t3.small", "created": 1, "deadline": 2, "map": {"group": "skylift-workers.many"}}
+
+
+def test_who_waits_for_a_map_puts_away_what_its_servers_cannot(elsewhere: Account, api: Api) -> None:
+    ensure_bucket(api, elsewhere.bucket)
+    (vpc, *_) = api.pages("ec2", "describe_vpcs", "Vpcs")
+    make_job_group(api, "many", vpc["VpcId"], 1.0, "map")
+    role.create_role(api, role.worker_of("many"), elsewhere.number, owner="many")
+    ended = {"state": "succeeded", "final": True, "exit_code": 0, "reason": "", "streams": {}}
+    manifest = {"results": [], "unmatched": [], "left_behind": [], "final": True}
+    prefix = Prefix("many")
+    for key, body in {prefix.record: MAP, prefix.status: ended, prefix.manifest: manifest}.items():
+        api.put(elsewhere.bucket, key, json.dumps(body).encode())
+    assert asyncio.run(wait(elsewhere, "many", Seen())).exit_code == 0
+    assert job_groups(api) == {}
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+def test_a_map_whose_server_is_gone_is_told_how_to_go_on(elsewhere: Account, api: Api) -> None:
+    ensure_bucket(api, elsewhere.bucket)
+    api.put(elsewhere.bucket, Prefix("many").record, json.dumps(MAP).encode())
+    with pytest.raises(RunError, match="never reported") as caught:
+        asyncio.run(wait(elsewhere, "many", Seen()))
+    assert caught.value.advice.endswith("To run what is left: skylift map --resume many")
 
 
 def test_logs_are_looked_at_while_it_runs_and_after(
