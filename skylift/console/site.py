@@ -14,6 +14,7 @@ from nicegui.client import templates
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.buckets import BucketPage, BucketsPage
 from skylift.console.pages.connect import ConnectPage
+from skylift.console.pages.cost import CostPage
 from skylift.console.pages.instance import InstancePage
 from skylift.console.pages.instances import InstancesPage
 from skylift.console.pages.job import JobPage
@@ -41,6 +42,7 @@ ENTRIES = (
     Entry("Launch", "/launch", "Servers"),
     Entry("Auto Scaling", "/scaling", "Servers"),
     Entry("Spot", "/spot", "Servers"),
+    Entry("Cost", "/cost", "Money"),
     Entry("Types and prices", "/prices", "Money"),
     Entry("S3", "/s3", "Storage"),
     Entry("VPCs", "/vpcs", "Network"),
@@ -80,6 +82,7 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/scaling": lambda: ScalingGroupsPage(view),
                     "/scaling/{name}": lambda name: ScalingGroupPage(view, name).show(),
                     "/spot": lambda: SpotPage(view),
+                    "/cost": lambda: CostPage(view).show(),
                     "/prices": lambda: PricesPage(view),
                     "/prices/{kind}": lambda kind: PricePage(view, kind).show(),
                     "/roles": lambda: RolesPage(view),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -392,6 +393,20 @@ def test_a_type_is_found_by_need_and_ways_to_buy_it_compared(tab: Tab) -> None:
     expect(page.get_by_role("img", name=re.compile("^A month by hours of use"))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^Spot price by zone"))).to_be_attached()
     tab.picture("prices")
+
+
+def test_what_has_run_is_counted_as_the_bill_counts_it(tab: Tab, cloud: RealCloud, server: Server) -> None:
+    page = tab.page
+    page.get_by_role("link", name="Cost").click()
+    page.get_by_label("By", exact=True).select_option("instance")
+    expect(page.get_by_role("link", name=server.id)).to_be_visible()
+    command = page.locator("code")
+    expect(command).to_contain_text("skylift cloud bill --by instance --from")
+    assert server.id in cloud.skylift(*shlex.split(command.inner_text())[1:]).stdout
+    page.get_by_label("By", exact=True).select_option("type")
+    expect(page.locator("table.wide tr", has_text="t3.micro")).to_contain_text("least")
+    expect(page.get_by_role("img", name=re.compile("^USD a day"))).to_be_visible()
+    tab.picture("cost")
 
 
 def test_strangers_stay_outside(tab: Tab, console: Console, cloud: RealCloud) -> None:

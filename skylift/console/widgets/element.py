@@ -74,10 +74,10 @@ class Field:
             self.element.props["^value"] = self.value
         on_input(self.element, self._typed)
 
-    def _typed(self, value: str) -> None:
+    def _typed(self, value: str) -> Any:
+        """What the page's handler answers: it may be awaited."""
         self.value = value
-        if self._on_change is not None:
-            self._on_change(value)
+        return self._on_change(value) if self._on_change is not None else None
 
 
 class Select:
@@ -97,12 +97,12 @@ class Select:
         named.props["for"] = self.element.html_id
         on_input(self.element, self._chosen)
 
-    def _chosen(self, value: str) -> None:
+    def _chosen(self, value: str) -> Any:
         # A browser could say anything.
-        if value in self._options:
-            self.value = value
-            if self._on_change is not None:
-                self._on_change(value)
+        if value not in self._options:
+            return None
+        self.value = value
+        return self._on_change(value) if self._on_change is not None else None
 
 
 def suggest(name: str, values: Mapping[str, str]) -> None:

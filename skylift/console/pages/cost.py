@@ -1,0 +1,120 @@
+"""What has been spent: by day, by job, type, way to buy and instance; and what other ways to buy would have cost."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from skylift.console.cloud_view import CloudView
+from skylift.console.cost import GROUPS, PERIODS, WAYS, Costs, Hours, Spent, job_path
+from skylift.console.widgets.element import Select, box, copyable, link, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.plot import Plot, Series
+from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import SkyliftError
+
+_SHOWN = 200
+
+
+class CostPage:
+    def __init__(self, view: CloudView) -> None:
+        self._view = view
+        self._asked = 0
+
+    async def show(self) -> None:
+        head("Cost")
+        with box("bar rule-form"):
+            self._period = Select("Time", dict(PERIODS), self._changed)
+            self._by = Select("By", dict(GROUPS), self._changed)
+        self._place = box("panel", role="status")
+        await self._changed()
+
+    async def _changed(self, _: str = "") -> None:
+        self._asked += 1
+        asked = self._asked
+        try:
+            found = await in_thread(Costs(self._view.port).spent, self._period.value, self._by.value)
+        except SkyliftError as error:
+            with self._place.clear():
+                say_trouble(error)
+            return
+        # Of two that were asked for, the last one is shown.
+        if asked == self._asked:
+            with self._place.clear():
+                show_spent(found, self._by.value)
+
+
+def show_spent(found: Spent, by: str) -> None:
+    if not found.shares:
+        tag("h2", "Nothing has run in this time.")
+        tag("p", "What a program costs is counted here from its first second:", "empty-line")
+        copyable("skylift run job.py")
+    else:
+        tag("p", f"${found.total:.4f}", "total")
+        days = "; ".join(
+            f"{day} ${sum(each[at] for each in found.by_day.values()):.4f}" for at, day in enumerate(found.days)
+        )
+        Plot(
+            f"USD a day: {days}",
+            [Series(name, tuple(enumerate(amounts))) for name, amounts in found.by_day.items()],
+            kind="bar",
+            categories=found.days,
+        )
+        _show_shares(found, by)
+        if found.hours:
+            tag("h2", "The same hours, bought otherwise")
+            _show_hours(found.hours)
+    for note in found.notes:
+        tag("p", note, "empty-line")
+    for command in found.commands:
+        copyable(command)
+
+
+def _show_shares(found: Spent, by: str) -> None:
+    with tag("table", "", "small"):
+        with tag("thead"), tag("tr"):
+            for each in (GROUPS[by].capitalize(), "USD", "Share"):
+                tag("th", each, scope="col")
+        with tag("tbody"):
+            for share in found.shares[:_SHOWN]:
+                with tag("tr"):
+                    with tag("td"):
+                        path = _path(share.key, by)
+                        if path:
+                            link(share.key, path)
+                        else:
+                            tag("span", share.key or f"without a {GROUPS[by]}")
+                    tag("td", f"{share.usd:.4f}" + ("" if share.whole else " (not all of it has a price)"))
+                    tag("td", f"{share.usd / found.total:.0%}" if found.total else "–")
+    if len(found.shares) > _SHOWN:
+        tag("p", f"The {_SHOWN} largest of {len(found.shares)} are shown.", "empty-line")
+
+
+def _show_hours(hours: tuple[Hours, ...]) -> None:
+    with tag("table", "", "small wide"):
+        with tag("thead"), tag("tr"):
+            for each in ("Type", "Hours", *WAYS):
+                tag("th", each, scope="col")
+        with tag("tbody"):
+            for row in hours:
+                with tag("tr"):
+                    with tag("td"):
+                        link(row.type, f"/prices/{row.type}")
+                    tag("td", f"{row.hours:.2f}")
+                    for usd in row.usd:
+                        least = " least" if usd is not None and usd == row.least else ""
+                        tag("td", "unknown" if usd is None else f"${usd:.4f}{least}")
+    tag(
+        "p",
+        "A commitment is paid for every hour of this time, used or not; its terms are one or three years."
+        " Of the ways to pay for it, the cheapest counts.",
+        "empty-line",
+    )
+
+
+def _path(key: str, by: str) -> str:
+    if by == "job":
+        return job_path(key)
+    if by == "instance" and key.startswith("i-"):
+        return f"/instances/{quote(key, safe='')}"
+    return f"/prices/{quote(key, safe='')}" if by == "type" and "." in key else ""
