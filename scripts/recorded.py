@@ -1,0 +1,375 @@
+#!/usr/bin/env python3
+"""Compares this cloud's answers with answers that were recorded on AWS, and prints what AWS has and we lack.
+
+    python scripts/recorded.py FOLDER...
+
+Each FOLDER is searched for two kinds of files, of which none is part of this project:
+
+- placebo's recordings, a file an answer (`ec2.DescribeInstances_1.json`): cloud-custodian has them in
+  `tests/data/placebo`
+- LocalStack's snapshots (`test_iam.snapshot.json`, below a folder that is named after the service): of these the error
+  codes are taken, as they do not say what was asked
+
+Every recorded operation that only looks is asked of a cloud of our own, without servers, that has one of most things.
+What is compared are the members of the answers (`Reservations[].Instances[].ImageId`), and the codes of errors. What we
+leave out on purpose stands in `scripts/recorded_left_out.toml`, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sys
+import tempfile
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from botocore import xform_name
+from botocore.exceptions import ClientError, ParamValidationError
+
+ROOT = Path(__file__).parent.parent
+LEFT_OUT = ROOT / "scripts" / "recorded_left_out.toml"
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/cloud/clients")]
+
+SERVICES = {"monitoring": "cloudwatch"}
+"""Placebo's names of services, where ours are others."""
+OURS = ("autoscaling", "cloudwatch", "ec2", "iam", "s3", "scheduler", "ssm", "sts")
+LOOKS = ("Describe", "List", "Get", "Head")
+OPTIONAL = {"UserName"}
+"""What IAM does not require, as it takes the caller instead; ours is root."""
+_PLACEBO = re.compile(r"([a-z0-9-]+)\.([A-Z][A-Za-z0-9]+)_\d+\.json")
+_CODE = re.compile(r"[A-Za-z][\w.]+")
+
+
+class UsageError(Exception):
+    """What was asked cannot be done; the text says why."""
+
+
+@dataclass
+class Recorded:
+    """What AWS was recorded with: members by operation, and the services that each code of an error was seen at."""
+
+    members: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    answers: Counter[str] = field(default_factory=Counter)
+    codes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def add_answer(self, operation: str, content: Mapping[str, Any]) -> None:
+        data = content.get("data")
+        if not isinstance(data, dict):
+            return
+        service = operation.partition(".")[0]
+        error = data.get("Error")
+        if isinstance(error, dict) and "Code" in error:
+            self.codes[str(error["Code"])].add(service)
+            return
+        self.answers[operation] += 1
+        self.members[operation].update(members(data))
+
+    def add_errors(self, service: str, content: Any) -> None:
+        if isinstance(content, dict):
+            error = content.get("Error")
+            if isinstance(error, dict) and _CODE.fullmatch(str(error.get("Code", ""))):
+                self.codes[str(error["Code"])].add(service)
+        for each in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+            self.add_errors(service, each)
+
+
+def members(value: Any, place: str = "") -> Iterator[str]:
+    """The places of all members that say something: `Vpcs[].VpcId`. A value of placebo's, as a date, is one member."""
+    if isinstance(value, dict) and "__class__" not in value:
+        for name, inner in value.items():
+            if name.endswith("Document"):
+                # A policy's: what is in it is somebody's own text.
+                yield f"{place}.{name}" if place else name
+            elif name != "ResponseMetadata":
+                yield from members(inner, f"{place}.{name}" if place else name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from members(inner, f"{place}[]")
+    elif place and value is not None:
+        yield place
+
+
+def read(folders: Iterable[Path]) -> Recorded:
+    found = Recorded()
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder. Name folders of recordings.")
+        for path in sorted(folder.rglob("*.json")):
+            _read_file(found, path)
+    if not found.members and not found.codes:
+        raise UsageError("no recordings of placebo's or LocalStack's are in these folders.")
+    return found
+
+
+def _read_file(found: Recorded, path: Path) -> None:
+    named = _PLACEBO.fullmatch(path.name)
+    service = SERVICES.get(named[1], named[1]) if named else path.parent.name
+    if service not in OURS or not (named or path.name.endswith(".snapshot.json")):
+        return
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        print(f"recorded: {path} is not JSON, and is passed over: {error}", file=sys.stderr)
+        return
+    if named and isinstance(content, dict):
+        found.add_answer(f"{service}.{named[2]}", content)
+    elif not named:
+        found.add_errors(service, content)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Members, or codes of errors, that we leave out on purpose. Both may be patterns (`*`)."""
+
+    operation: str
+    members: tuple[str, ...]
+    reason: str
+
+    def has(self, operation: str, member: str) -> bool:
+        return fnmatchcase(operation, self.operation) and any(_like(member, each) for each in self.members)
+
+
+def _like(member: str, wanted: str) -> bool:
+    """`[]` is not a pattern here. Whatever is below a member belongs to it."""
+    written = wanted.replace("[]", "[[]]")
+    return fnmatchcase(member, written) or fnmatchcase(member, f"{written}[.[]*")
+
+
+def left_out(path: Path = LEFT_OUT) -> list[LeftOut]:
+    rows = tomllib.loads(path.read_text())["left_out"]
+    return [LeftOut(row["operation"], tuple(row["members"]), row["reason"]) for row in rows]
+
+
+class OurAnswers:
+    """A cloud with one of most things, which is asked the recorded operations."""
+
+    def __init__(self, cloud: Any) -> None:
+        self._cloud = cloud
+        self._clients: dict[str, Any] = {}
+        self._known = self._made()
+
+    def members(self, operation: str) -> set[str] | str:
+        """The members of our answer, or why there is none."""
+        service, _, name = operation.partition(".")
+        client = self._client(service)
+        model = client.meta.service_model
+        if name not in model.operation_names:
+            return "botocore does not know it any more"
+        if not name.startswith(LOOKS):
+            return "it changes something"
+        shape = model.operation_model(name).input_shape
+        required = shape.required_members if shape is not None else []
+        missing = [member for member in required if (service, member) not in self._known]
+        if missing:
+            return f"the scene has no {', '.join(missing)}"
+        asked = [*required, *(OPTIONAL & set(shape.members) if shape is not None and service == "iam" else ())]
+        try:
+            answer = getattr(client, xform_name(name))(**{member: self._known[service, member] for member in asked})
+        except ClientError as error:
+            return f"{error.response['Error']['Code']}: {error.response['Error'].get('Message')}"
+        except ParamValidationError as error:
+            return str(error).replace("\n", " ")
+        return set(members(answer)) or "the scene has none of these, or AWS has none to begin with"
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = self._cloud.client(service)
+        return self._clients[service]
+
+    def _made(self) -> dict[tuple[str, str], Any]:
+        return {**self._made_of_ec2(), **self._made_of_iam(), **self._made_elsewhere()}
+
+    def _made_of_ec2(self) -> dict[tuple[str, str], Any]:
+        ec2 = self._client("ec2")
+        tags = [{"Key": "Name", "Value": "scene"}]
+        subnet = ec2.describe_subnets()["Subnets"][0]
+        ec2.create_key_pair(KeyName="scene", TagSpecifications=[{"ResourceType": "key-pair", "Tags": tags}])
+        group = ec2.create_security_group(GroupName="scene", Description="of the scene", VpcId=subnet["VpcId"])[
+            "GroupId"
+        ]
+        ec2.authorize_security_group_ingress(
+            GroupId=group, IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="10.0.0.0/8"
+        )
+        launched = ec2.run_instances(
+            ImageId="ami-12345678",
+            InstanceType="t3.micro",
+            MinCount=1,
+            MaxCount=1,
+            KeyName="scene",
+            SubnetId=subnet["SubnetId"],
+            SecurityGroupIds=[group],
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}, {"ResourceType": "volume", "Tags": tags}],
+        )
+        instance = launched["Instances"][0]
+        volume = ec2.create_volume(AvailabilityZone=subnet["AvailabilityZone"], Size=1)["VolumeId"]
+        ec2.create_tags(Resources=[volume, subnet["SubnetId"], subnet["VpcId"], group], Tags=tags)
+        address = ec2.allocate_address(Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": tags}])
+        gateway = ec2.describe_internet_gateways()["InternetGateways"][0]["InternetGatewayId"]
+        options = ec2.describe_dhcp_options()["DhcpOptions"][0]["DhcpOptionsId"]
+        ec2.create_tags(Resources=[gateway, options, *self._of_instance(instance)], Tags=tags)
+        ec2.create_vpc_endpoint(VpcId=subnet["VpcId"], ServiceName="com.amazonaws.us-east-1.s3")
+        ec2.create_nat_gateway(SubnetId=subnet["SubnetId"], AllocationId=address["AllocationId"])
+        data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro"}
+        template = ec2.create_launch_template(LaunchTemplateName="scene", LaunchTemplateData=data)["LaunchTemplate"]
+        found = {
+            "ImageId": "ami-12345678",
+            "InstanceId": instance["InstanceId"],
+            "LaunchTemplateId": template["LaunchTemplateId"],
+            "LaunchTemplateName": "scene",
+            "VolumeId": volume,
+            "VpcId": subnet["VpcId"],
+        }
+        return {("ec2", name): value for name, value in found.items()}
+
+    def _of_instance(self, instance: Mapping[str, Any]) -> list[str]:
+        return [str(one["NetworkInterfaceId"]) for one in instance["NetworkInterfaces"]]
+
+    def _made_of_iam(self) -> dict[tuple[str, str], Any]:
+        iam = self._client("iam")
+        allow = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
+        trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        document, trusting = (json.dumps({"Version": "2012-10-17", "Statement": [one]}) for one in (allow, trust))
+        tags = [{"Key": "Name", "Value": "scene"}]
+        iam.create_user(UserName="scene", Tags=tags)
+        key = iam.create_access_key(UserName="scene")["AccessKey"]
+        iam.create_group(GroupName="scene")
+        iam.add_user_to_group(GroupName="scene", UserName="scene")
+        iam.create_role(RoleName="scene", AssumeRolePolicyDocument=trusting, Tags=tags)
+        iam.create_instance_profile(InstanceProfileName="scene")
+        iam.add_role_to_instance_profile(InstanceProfileName="scene", RoleName="scene")
+        policy = iam.create_policy(PolicyName="scene", PolicyDocument=document)["Policy"]["Arn"]
+        for kind in ("user", "role", "group"):
+            named = {f"{kind.capitalize()}Name": "scene"}
+            getattr(iam, f"attach_{kind}_policy")(PolicyArn=policy, **named)
+            getattr(iam, f"put_{kind}_policy")(PolicyName="scene", PolicyDocument=document, **named)
+        iam.create_login_profile(UserName="scene", Password=secrets.token_urlsafe(16) + "aA1-")
+        iam.create_virtual_mfa_device(VirtualMFADeviceName="scene")
+        iam.generate_credential_report()
+        iam.update_account_password_policy(MinimumPasswordLength=12)
+        names = ("UserName", "GroupName", "RoleName", "InstanceProfileName", "PolicyName")
+        found = {
+            **dict.fromkeys(names, "scene"),
+            "PolicyArn": policy,
+            "VersionId": "v1",
+            "AccessKeyId": key["AccessKeyId"],
+        }
+        return {("iam", name): value for name, value in found.items()}
+
+    def _made_elsewhere(self) -> dict[tuple[str, str], Any]:
+        s3, ssm, groups = self._client("s3"), self._client("ssm"), self._client("autoscaling")
+        s3.create_bucket(Bucket="scene", ObjectOwnership="ObjectWriter")
+        s3.put_object(Bucket="scene", Key="key", Body=b"content", Tagging="a=b")
+        s3.put_bucket_tagging(Bucket="scene", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+        s3.put_bucket_versioning(Bucket="scene", VersioningConfiguration={"Status": "Enabled"})
+        rule = {"ID": "old", "Status": "Enabled", "Filter": {"Prefix": "old/"}, "Expiration": {"Days": 9}}
+        s3.put_bucket_lifecycle_configuration(Bucket="scene", LifecycleConfiguration={"Rules": [rule]})
+        statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteBucket", "Resource": "arn:aws:s3:::scene"}
+        s3.put_bucket_policy(Bucket="scene", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+        ssm.put_parameter(Name="scene", Value="value", Type="String", Description="of the scene")
+        zone = self._client("ec2").describe_subnets()["Subnets"][0]["AvailabilityZone"]
+        groups.create_auto_scaling_group(
+            AutoScalingGroupName="scene",
+            MinSize=0,
+            MaxSize=2,
+            DesiredCapacity=1,
+            AvailabilityZones=[zone],
+            LaunchTemplate={"LaunchTemplateName": "scene", "Version": "$Latest"},
+            Tags=[{"Key": "Name", "Value": "scene", "PropagateAtLaunch": True}],
+        )
+        groups.enable_metrics_collection(AutoScalingGroupName="scene", Granularity="1Minute")
+        tracked = {
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"},
+            "TargetValue": 50,
+        }
+        groups.put_scaling_policy(
+            AutoScalingGroupName="scene",
+            PolicyName="scene",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingConfiguration=tracked,
+        )
+        self._client("cloudwatch").put_metric_alarm(
+            AlarmName="scene",
+            Namespace="AWS/EC2",
+            MetricName="CPUUtilization",
+            Period=300,
+            EvaluationPeriods=1,
+            Threshold=1.0,
+            ComparisonOperator="GreaterThanThreshold",
+            Statistic="Average",
+        )
+        return {
+            ("s3", "Bucket"): "scene",
+            ("s3", "Key"): "key",
+            ("ssm", "Name"): "scene",
+            ("autoscaling", "AutoScalingGroupName"): "scene",
+        }
+
+
+def our_codes() -> str:
+    """The text of all modules that raise errors: a code that stands in none of them is never answered."""
+    return "\n".join(path.read_text() for path in sorted((ROOT / "skylift/cloud").rglob("*.py")))
+
+
+def report(found: Recorded, ours: OurAnswers, out: list[LeftOut]) -> Iterator[str]:
+    """A line for each operation, and the sum of them."""
+    same = lacking = unasked = 0
+    without: dict[str, str] = {}
+    for operation in sorted(found.members):
+        answer = ours.members(operation)
+        if isinstance(answer, str):
+            without[operation] = answer
+            continue
+        theirs = found.members[operation]
+        meant = {member for member in theirs - answer if any(each.has(operation, member) for each in out)}
+        lacks = sorted(theirs - answer - meant)
+        same, lacking, unasked = same + len(theirs & answer), lacking + len(lacks), unasked + len(meant)
+        tail = f"; lacks {', '.join(lacks)}" if lacks else ""
+        there = f"{len(theirs & answer)} of {len(theirs)} members of {found.answers[operation]} answers"
+        yield f"{operation}: {there}{tail}"
+    yield ""
+    for operation, why in without.items():
+        yield f"{operation}: not asked, as {why}"
+    yield ""
+    text = our_codes()
+    codes = {code: services for code, services in sorted(found.codes.items()) if f'"{code}"' not in text}
+    codes = {
+        code: services
+        for code, services in codes.items()
+        if not any(each.has(f"{service}.errors", code) for each in out for service in services)
+    }
+    for code, services in codes.items():
+        yield f"{', '.join(sorted(services))}: the error {code} is never answered"
+    compared = len(found.members) - len(without)
+    yield (
+        f"{compared} operations of {sum(found.answers.values())} recorded answers compared: {same} members are there, "
+        f"{lacking} are lacking, {unasked} are left out on purpose; {len(without)} operations were not asked. "
+        f"{len(found.codes) - len(codes)} of {len(found.codes)} codes of errors are ours, too, or left out on purpose."
+    )
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0 if arguments else 2
+    from serverless_cloud import serverless_cloud  # noqa: PLC0415 - the tests' own, which is no package
+
+    try:
+        found = read([Path(argument) for argument in arguments])
+        with tempfile.TemporaryDirectory() as directory, serverless_cloud(Path(directory)) as cloud:
+            for line in report(found, OurAnswers(cloud), left_out()):
+                print(line)
+    except UsageError as error:
+        print(f"recorded: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

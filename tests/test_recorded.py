@@ -1,0 +1,101 @@
+"""scripts/recorded.py: what AWS was recorded with, compared with our own answers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "scripts/recorded.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("recorded", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["recorded"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def record(folder: Path, name: str, data: Any, status: int = 200) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps({"status_code": status, "data": data}))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
+
+
+def test_members_are_places_whatever_is_there(script: ModuleType) -> None:
+    date = {"__class__": "datetime", "year": 2026}
+    answer = {
+        "Users": [{"UserName": "a", "CreateDate": date}, {"Tags": [{"Key": "k"}]}],
+        "IsTruncated": False,
+        "Nothing": None,
+        "PolicyDocument": {"Statement": []},
+        "ResponseMetadata": {"RequestId": "1"},
+    }
+    assert set(script.members(answer)) == {
+        "Users[].UserName",
+        "Users[].CreateDate",
+        "Users[].Tags[].Key",
+        "IsTruncated",
+        "PolicyDocument",
+    }
+
+
+def test_what_is_left_out_has_a_reason(script: ModuleType) -> None:
+    rows = script.left_out()
+    assert rows and all(row.reason and row.members for row in rows)
+    row = script.LeftOut("ec2.Describe*", ("Vpcs[].Tags", "*KmsKeyId"), "why")
+    assert row.has("ec2.DescribeVpcs", "Vpcs[].Tags[].Key") and row.has("ec2.DescribeVolumes", "Volumes[].KmsKeyId")
+    assert not row.has("ec2.DescribeVpcs", "Vpcs[].TagsOfAnother") and not row.has("iam.ListUsers", "Vpcs[].Tags")
+
+
+def test_what_aws_has_and_we_lack_is_printed(tmp_path: Path) -> None:
+    user = {"UserName": "a", "Path": "/", "Shoe": 42, "PasswordLastUsed": {"__class__": "datetime"}}
+    record(tmp_path / "placebo/one", "iam.ListUsers_1.json", {"Users": [user], "IsTruncated": False})
+    record(tmp_path / "placebo/two", "iam.ListUsers_1.json", {"Users": [{"Arn": "a"}], "IsTruncated": False})
+    record(tmp_path / "placebo/two", "iam.GetRole_1.json", {"Error": {"Code": "NoSuchEntity"}}, 404)
+    record(tmp_path / "placebo/two", "iam.DeleteUser_1.json", {"Deleted": True})
+    record(tmp_path / "placebo/two", "iam.DreamUsers_1.json", {"Users": [user]})
+    record(tmp_path / "placebo/two", "dynamodb.ListTables_1.json", {"TableNames": ["a"]})
+    (tmp_path / "placebo/two/iam.ListRoles_1.json").write_text("{")
+    (tmp_path / "placebo/two/iam.ListGroups_1.json").write_text('["no", "recording"]')
+    (tmp_path / "iam").mkdir()
+    errors = {"test": {"recorded-content": {"first": {"Error": {"Code": "NeverHeardOf", "Message": "m"}}}}}
+    (tmp_path / "iam/test_iam.snapshot.json").write_text(json.dumps(errors))
+    done = run(str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "iam.ListUsers: 4 of 6 members of 2 answers; lacks Users[].Shoe\n" in done.stdout
+    assert "iam.DeleteUser: not asked, as it changes something" in done.stdout
+    assert "iam.DreamUsers: not asked, as botocore does not know it any more" in done.stdout
+    assert "iam: the error NeverHeardOf is never answered" in done.stdout and "NoSuchEntity" not in done.stdout
+    assert "ListTables" not in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(
+        "1 operations of 4 recorded answers compared: 4 members are there, 1 are lacking, 1 are left out"
+    )
+    assert "iam.ListRoles_1.json is not JSON, and is passed over" in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "words"), [((), "FOLDER"), (("missing",), "missing is not a folder")])
+def test_what_cannot_be_asked(arguments: tuple[str, ...], words: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert words in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_folder_without_recordings(tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text("{}")
+    done = run(str(tmp_path))
+    assert (done.returncode, "no recordings" in done.stderr) == (2, True)
