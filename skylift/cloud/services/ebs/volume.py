@@ -104,6 +104,7 @@ def view(volume: Volume) -> ec2.Volume:
         "CreateTime": volume.created,
         "Encrypted": False,
         "MultiAttachEnabled": False,
+        "Operator": {"Managed": False},
         # A volume that is still being made for a launch is attached once it is there.
         "Attachments": [attachment_view(volume)] if volume.instance_id and volume.state == "in-use" else [],
         "Tags": tag_list(volume.tags),

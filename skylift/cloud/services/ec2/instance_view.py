@@ -203,6 +203,9 @@ def view(instance: Instance, context: InstanceContext) -> ec2.Instance:
         "EnaSupport": True,
         "EnclaveOptions": {"Enabled": False},
         "HibernationOptions": {"Configured": False},
+        "MaintenanceOptions": {"AutoRecovery": "default", "RebootMigration": "default"},
+        "NetworkPerformanceOptions": {"BandwidthWeighting": "default"},
+        "Operator": {"Managed": False},
         "PrivateDnsNameOptions": {
             "HostnameType": "ip-name",
             "EnableResourceNameDnsARecord": False,
