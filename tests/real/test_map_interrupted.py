@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,50 +18,69 @@ from skylift.runner.map.spec import MapInput, MapSpec
 pytestmark = pytest.mark.real
 
 INPUTS = 10
+TYPE = "t3a.small"
+"""One that no other test launches: room is set for it, in a cloud that others use."""
 
-# Ends when the test has put the object that its input asks for.
+# Ends when the test has put the object that its server waits for.
 PROGRAM = """
-import sys, time
+import sys, time, urllib.request
 import awscli
 from botocore.exceptions import ClientError
 from botocore.session import Session
-number, bucket = sys.argv[1:]
-s3, gate = Session().create_client("s3"), "last" if number == "9" else "first"
+IMDS, ask = "http://169.254.169.254/latest/", urllib.request.Request
+token = ask(IMDS + "api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+header = {"X-aws-ec2-metadata-token": urllib.request.urlopen(token).read().decode()}
+mine = urllib.request.urlopen(ask(IMDS + "meta-data/instance-id", headers=header)).read().decode()
+s3, gates = Session().create_client("s3"), (mine, "all")
 while True:
-    try:
-        s3.get_object(Bucket=bucket, Key=f"jobs/noticed/in/map/{gate}")
-        break
-    except ClientError:
-        time.sleep(0.2)
+    for gate in gates:
+        try:
+            s3.get_object(Bucket=sys.argv[2], Key=f"jobs/noticed/in/map/{gate}")
+            sys.exit()
+        except ClientError:
+            time.sleep(0.2)
 """
 
 
-def test_a_server_with_a_notice_loses_nothing_and_is_ended(cloud: RealCloud, tmp_path: Path) -> None:
+@pytest.fixture
+def room(cloud: RealCloud) -> Iterator[Callable[[int], object]]:
+    """How many spot servers of the type there may be."""
+    yield lambda servers: cloud.skylift("cloud", "capacity", TYPE, str(servers), "--spot")
+    cloud.skylift("cloud", "capacity", TYPE, "--reset")
+
+
+def test_a_server_with_a_notice_loses_nothing_is_ended_and_has_a_successor(
+    cloud: RealCloud, tmp_path: Path, room: Callable[[int], object]
+) -> None:
+    """There is no room for another spot server: the successor is one on demand."""
     (tmp_path / "job.py").write_text(PROGRAM)
     bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
     inputs = tuple(MapInput(number, str(number), str(number)) for number in range(INPUTS))
     spec = MapSpec(("python", "job.py"), True, ("{}", bucket), inputs, batch=1, per_server=1, servers=2)
-    mapped = Mapped(cloud, tmp_path, "noticed", spec, {}, spot=True)
+    mapped = Mapped(cloud, tmp_path, "noticed", spec, {}, spot=True, or_on_demand=True, type=TYPE)
     until(lambda: len(running(mapped)) == 2)
     (worker,) = set(running(mapped)) - {mapped.instance}
     (listed,) = json.loads(cloud.skylift("ps", "--name", "noticed", "--json").stdout)
     assert (listed["servers"], listed["instance"]) == (2, mapped.instance)
+    room(0)
     cloud.skylift("cloud", "interrupt", worker, "--in", "1h")
     until(lambda: f"EC2 takes {worker} back" in cloud.skylift("logs", "noticed").stderr)
-    put(cloud, mapped, "first")
+    put(cloud, mapped, worker)
     until(lambda: state(cloud, worker) in ("shutting-down", "terminated"))
-    put(cloud, mapped, "last")
+    until(lambda: set(running(mapped)) - {mapped.instance, worker})
+    put(cloud, mapped, "all")
     outcome = mapped.wait()
     assert outcome["exit_code"] == 0
     others = outcome["price"]["other_servers"]
-    assert others["servers"] >= 1
+    assert others["servers"] == 2
     assert min(others["seconds"], others["usd"]) > 0
-    (time_of_it,) = parse_progress(mapped.read(mapped.keys.progress)).others
-    assert time_of_it.market == "spot"
+    times = parse_progress(mapped.read(mapped.keys.progress)).others
+    assert [(each.market, each.servers) for each in times] == [("spot", 1), ("on-demand", 1)]
     log = mapped.log()
     assert log.ended == MapEnd(f"All {INPUTS} inputs have succeeded.")
     assert {(each.attempt, each.losses) for each in log.outcomes.values()} == {(1, 0)}
     assert [each.server for each in log.outcomes.values()].count(worker) == 1
+    assert "Servers on demand are used (--or-on-demand): 1." in cloud.skylift("logs", "noticed").stderr
     assert "noticed: removed" in cloud.skylift("rm", "noticed").stdout
 
 

@@ -58,6 +58,11 @@ def workers_name(job: str) -> str:
     return f"skylift-workers.{job}"
 
 
+def workers_on_demand(job: str) -> str:
+    """The group that has servers on demand where EC2 has no room for spot servers."""
+    return f"{workers_name(job)}.on-demand"
+
+
 @dataclass(frozen=True)
 class Prefix:
     """The keys of one job's record. In the folder SCHEDULES, they are what a schedule has for all of its runs."""

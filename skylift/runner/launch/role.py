@@ -135,7 +135,7 @@ SEEING_SERVERS = {
 """The permission to describe groups, which AWS does not restrict to some."""
 
 
-def having_servers(groups: str, instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
+def having_servers(groups: str | Sequence[str], instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
     """To resize Auto Scaling groups, to end their servers, and to delete them, from one of the account's instances."""
     return {
         "Sid": "HaveServers",

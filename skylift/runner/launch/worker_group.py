@@ -18,7 +18,7 @@ from typing import Any
 from skylift.runner.errors import Refused
 from skylift.runner.job.commands import boot_argv, boot_script
 from skylift.runner.job.job import Job
-from skylift.runner.job.record import Prefix, workers_name
+from skylift.runner.job.record import Prefix, workers_name, workers_on_demand
 from skylift.runner.job.tags import TAG_JOB, TAG_WORKER, job_of, job_tags
 from skylift.runner.launch import fleet, role
 from skylift.runner.launch.job_group import make_job_group, remove_job_groups
@@ -80,9 +80,10 @@ def coordinator_statements(job: str, bucket: str, account: str, region: str) -> 
     """What the coordinator's server may do besides: resize its own group, end its servers, and remove its secrets. The
     keys of the other servers are in its prefix while these start. It writes them and never reads one, nor may its
     programs, which have the same role."""
-    group = f"arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{workers_name(job)}"
+    group = f"arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName"
+    groups = [f"{group}/{each}" for each in (workers_name(job), workers_on_demand(job))]
     return [
-        role.having_servers(group, f"arn:aws:ec2:{region}:{account}:instance/*", {"StringEquals": _tagged(job)}),
+        role.having_servers(groups, f"arn:aws:ec2:{region}:{account}:instance/*", {"StringEquals": _tagged(job)}),
         role.SEEING_SERVERS,
         {
             "Sid": "ForgetKeys",
@@ -118,11 +119,21 @@ def template_request(request: dict[str, Any], job: str) -> dict[str, Any]:
     }
 
 
-def group_request(job: Job, network: Network, template: str, most: int) -> dict[str, Any]:
-    """The exact parameters of CreateAutoScalingGroup."""
-    name, spec = workers_name(job.name), {"LaunchTemplateId": template, "Version": "1"}
+def group_requests(job: Job, network: Network, template: str, most: int) -> list[dict[str, Any]]:
+    """The exact parameters of CreateAutoScalingGroup. A map that may fall back to servers on demand has a group for
+    these besides: to change how one group buys would take the right to pass a role."""
+    found = [_group_request(job, network, template, most, workers_name(job.name), on_demand=job.spot is None)]
+    if job.spot is not None and job.spot.or_on_demand:
+        found.append(_group_request(job, network, template, most, workers_on_demand(job.name), on_demand=True))
+    return found
+
+
+def _group_request(
+    job: Job, network: Network, template: str, most: int, name: str, *, on_demand: bool
+) -> dict[str, Any]:
+    spec = {"LaunchTemplateId": template, "Version": "1"}
     launched: dict[str, Any] = {"LaunchTemplate": spec}
-    if job.spot is not None:
+    if job.spot is not None and not on_demand:
         price = {} if job.spot.max_price is None else {"SpotMaxPrice": f"{job.spot.max_price:.6f}"}
         launched = {
             "MixedInstancesPolicy": {
@@ -178,9 +189,9 @@ async def make_workers(checked: Checked, provisioned: Provisioned, undo: Undo, c
             lambda _: fleet.remove_template(api, name),
         )
         most = job.map.servers - 1
-        make = partial(_make_group, api, group_request(job, network, template, most))
-        await undo.make(make, lambda _: delete_groups(api, name))
-        await in_thread(_suspend, api, name)
+        for request in group_requests(job, network, template, most):
+            await undo.make(partial(_make_group, api, request), lambda _: delete_groups(api, name))
+            await in_thread(_suspend, api, request["AutoScalingGroupName"])
         step.detail = f"{workers_name(name)}, up to {most} more server{'s' * (most != 1)}"
     return replace(provisioned, network=network)
 
@@ -241,8 +252,8 @@ def _make_group(api: Api, request: dict[str, Any]) -> None:
         pause = min(pause * 1.6, 5)
 
 
-def _suspend(api: Api, job: str) -> None:
-    named = {"AutoScalingGroupName": workers_name(job)}
+def _suspend(api: Api, group: str) -> None:
+    named = {"AutoScalingGroupName": group}
     api.settled("autoscaling", "suspend_processes", **named, ScalingProcesses=_SUSPENDED)
 
 
@@ -257,7 +268,7 @@ def worker_groups(api: Api, job: str | None = None) -> dict[str, tuple[str, floa
     found = {}
     for each in api.pages("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", Filters=[wanted]):
         owner = job_of(each.get("Tags", []))
-        if owner and each["AutoScalingGroupName"] == workers_name(owner):
+        if owner and each["AutoScalingGroupName"] in (workers_name(owner), workers_on_demand(owner)):
             found[str(each["AutoScalingGroupName"])] = (owner, each["CreatedTime"].timestamp())
     return found
 

@@ -23,7 +23,7 @@ from skylift.runner.map.spec import MapSpec, parse_spec
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.map_server import OUTCOMES
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.worker_group import WorkerGroup, keys_of_servers
+from skylift.runner.server.worker_group import keys_of_servers, open_group
 from skylift.runner.text.json_object import Malformed
 
 PATIENCE = 3600.0
@@ -75,7 +75,7 @@ def coordinate(told: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     metadata = Metadata(told["imds"])
     address = metadata.get("/latest/meta-data/local-ipv4").strip()
     pool = ClusterPool(*here, address, told["dask"])
-    group = WorkerGroup(aws, told["group"])
+    group = open_group(aws, told["group"], _say)
     known, key, keeps = Path.home() / "known-servers", told["dask"]["worker"], bool(told.get("keeps"))
     keys = keys_of_servers(metadata, told["region"])
     before = _read_times(prefix) if log.log.epoch > 1 else ()

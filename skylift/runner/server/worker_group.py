@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.parse
-from typing import Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 from xml.etree import ElementTree
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
@@ -17,6 +17,8 @@ from skylift.runner.server.console import say
 
 SECRETS = "in/dask.json"
 """The keys of a map's coordinator: see map_server.py."""
+ON_DEMAND = ".on-demand"
+"""The end of the name of the group that has servers on demand in place of spot servers."""
 _PATIENCE = 60.0
 """Seconds in which the group must be deleted at the map's end. After that its servers end by themselves."""
 _ENDING = ("Terminating", "Terminated", "Detach")
@@ -79,10 +81,15 @@ class WorkerGroup:
 
     def why_not(self) -> str:
         """Why the last server could not be had; empty when it could."""
+        return self.failure()[1]
+
+    def failure(self) -> Tuple[str, str]:
+        """The id of the last activity and what has gone wrong in it; both empty when nothing has."""
         form = {"AutoScalingGroupName": self.name, "MaxRecords": "1"}
         for each in _lists(self._send("DescribeScalingActivities", form), "Activities"):
-            return _text(each, "StatusMessage") if _text(each, "StatusCode") == "Failed" else ""
-        return ""
+            if _text(each, "StatusCode") == "Failed":
+                return _text(each, "ActivityId"), _text(each, "StatusMessage") or "EC2 has given no reason."
+        return "", ""
 
     def delete(self) -> None:
         """Delete the group with all its servers. It may be gone already. To delete what is not there is denied, as the
@@ -106,10 +113,69 @@ class WorkerGroup:
             raise Unreachable("%s: %s" % (action, error)) from None
 
 
+class SpotOrOnDemand:
+    """Two groups as one: spot servers, and servers on demand in place of those that EC2 has no room for. `say` is told
+    of each time."""
+
+    def __init__(self, spot: WorkerGroup, on_demand: WorkerGroup, say: Callable[[str], None]) -> None:
+        self._spot, self._on_demand, self._say = spot, on_demand, say
+        self._seen = (Group(0, []), Group(0, []))
+        self._blamed = ""
+
+    def look(self) -> Optional[Group]:
+        spot, on_demand = self._spot.look(), self._on_demand.look()
+        if spot is None or on_demand is None:
+            return None
+        short = spot.desired - len(spot.members)
+        if short > 0:
+            failed, reason = self._spot.failure()
+            if failed and failed != self._blamed:
+                self._blamed = failed
+                spot = spot._replace(desired=len(spot.members))
+                on_demand = on_demand._replace(desired=on_demand.desired + short)
+                self._spot.resize(spot.desired)
+                self._on_demand.resize(on_demand.desired)
+                self._say("%s Servers on demand are used (--or-on-demand): %d." % (reason, short))
+        self._seen = (spot, on_demand)
+        return Group(spot.desired + on_demand.desired, spot.members + on_demand.members)
+
+    def resize(self, desired: int) -> None:
+        """Spot servers are asked for first. Only servers that have not come yet are done without."""
+        spot, on_demand = self._seen
+        fewer = spot.desired + on_demand.desired - desired
+        if fewer < 0:
+            self._spot.resize(spot.desired - fewer)
+            return
+        for group, seen in ((self._on_demand, on_demand), (self._spot, spot)):
+            waits = min(fewer, max(0, seen.desired - len(seen.members)))
+            if waits:
+                group.resize(seen.desired - waits)
+                fewer -= waits
+
+    def terminate(self, instance: str) -> None:
+        self._spot.terminate(instance)
+
+    def why_not(self) -> str:
+        on_demand = self._seen[1]
+        return self._on_demand.why_not() if on_demand.desired > len(on_demand.members) else self._spot.why_not()
+
+    def delete(self) -> None:
+        self._on_demand.delete()
+        self._spot.delete()
+
+
+def open_group(aws: Aws, name: str, say: Callable[[str], None]) -> Union[WorkerGroup, SpotOrOnDemand]:
+    """The group of a map; with --or-on-demand there is a second one."""
+    spot, on_demand = WorkerGroup(aws, name), WorkerGroup(aws, name + ON_DEMAND)
+    there = patiently("the map's servers", on_demand.look, float("inf"))
+    return spot if there is None else SpotOrOnDemand(spot, on_demand, say)
+
+
 def release_group(aws: Aws, name: str) -> None:
-    """Delete the group before the coordinator's server turns off."""
+    """Delete the group, and the second one if there is one, before the coordinator's server turns off."""
     try:
-        patiently("the map's servers", WorkerGroup(aws, name).delete, time.time() + _PATIENCE)
+        for each in (name + ON_DEMAND, name):
+            patiently("the map's servers", WorkerGroup(aws, each).delete, time.time() + _PATIENCE)
     except (Unreachable, Refused) as error:
         say("the map's servers could not be ended; they end by themselves: %s" % error)
 

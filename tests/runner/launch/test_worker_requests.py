@@ -19,11 +19,12 @@ from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole, boundary_policy
 from skylift.runner.launch.worker_group import (
     coordinator_statements,
-    group_request,
+    group_requests,
     template_request,
     worker_policy,
 )
 from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.server.worker_group import ON_DEMAND
 
 ROLE = JobRole("skylift-x-w", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-x-w")
 KEY = KeyPair("skylift-abc", Path("/nowhere"), "ssh-ed25519 AAAA")
@@ -38,7 +39,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def test_a_group_is_made_empty_and_has_the_jobs_tags(job: Job) -> None:
-    found = group_request(job, NETWORK, "lt-1", 7)
+    (found,) = group_requests(job, NETWORK, "lt-1", 7)
     tags = found.pop("Tags")
     assert found == {
         "AutoScalingGroupName": "skylift-workers.x",
@@ -54,7 +55,7 @@ def test_a_group_is_made_empty_and_has_the_jobs_tags(job: Job) -> None:
 
 def test_spot_servers_are_of_any_type_that_does_and_of_no_other_kind(job: Job) -> None:
     spot = replace(job, spot=Spot(0.05, types=("t3.small", "m7i.large")))
-    found = group_request(spot, NETWORK, "lt-1", 7)
+    (found,) = group_requests(spot, NETWORK, "lt-1", 7)
     assert "LaunchTemplate" not in found
     policy = found["MixedInstancesPolicy"]
     assert policy["LaunchTemplate"] == {
@@ -67,6 +68,15 @@ def test_spot_servers_are_of_any_type_that_does_and_of_no_other_kind(job: Job) -
         "SpotAllocationStrategy": "price-capacity-optimized",
         "SpotMaxPrice": "0.050000",
     }
+
+
+def test_servers_on_demand_in_place_of_spot_are_a_second_groups(job: Job) -> None:
+    either = replace(job, spot=Spot(0.05, or_on_demand=True, types=("t3.small", "m7i.large")))
+    spot, on_demand = group_requests(either, NETWORK, "lt-1", 7)
+    assert spot["AutoScalingGroupName"] == "skylift-workers.x"
+    assert "MixedInstancesPolicy" in spot
+    assert on_demand["AutoScalingGroupName"] == spot["AutoScalingGroupName"] + ON_DEMAND
+    assert (on_demand["LaunchTemplate"], on_demand["MaxSize"], on_demand["DesiredCapacity"]) == (TEMPLATE, 7, 0)
 
 
 def test_an_instance_is_marked_as_one_that_only_runs_inputs(job: Job) -> None:
@@ -96,7 +106,7 @@ def test_the_coordinator_has_its_own_group_and_no_other(job: Job) -> None:
     own = coordinator_statements("x", "bucket", "123456789012", "eu-west-1")
     having = own[0]
     group = "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:*:autoScalingGroupName/skylift-workers.x"
-    assert having["Resource"] == group
+    assert having["Resource"] == [group, group + ON_DEMAND]
     assert having["Condition"]["StringEquals"] == {"aws:ResourceTag/skylift:job": "x"}
     allowed = {each["Sid"]: set(listed(each["Action"])) for each in boundary_policy("123456789012")["Statement"]}
     for sid in ("HaveServers", "SeeServers"):

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 from skylift.runner.server import worker_group
 from skylift.runner.server.aws import Aws, Unreachable
-from skylift.runner.server.worker_group import Group, Member, WorkerGroup, release_group
+from skylift.runner.server.worker_group import Group, Member, SpotOrOnDemand, WorkerGroup, release_group
 
 SPACE = 'xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"'
 MEMBER = """
@@ -50,7 +50,74 @@ def test_a_group_that_is_gone_is_not_deleted_for_a_minute(monkeypatch: Any) -> N
     there = Autoscaling(group_of())
     for _ in range(2):
         release_group(cast(Aws, there), "g")
-    assert there.asked == ["DescribeAutoScalingGroups", "DeleteAutoScalingGroup", "DescribeAutoScalingGroups"]
+    looked = "DescribeAutoScalingGroups"
+    assert there.asked == [looked, "DeleteAutoScalingGroup", looked, looked, looked]
+
+
+class Plain:
+    """A group that has as many servers as there is room for."""
+
+    def __init__(self, kind: str, room: int) -> None:
+        self.kind, self.room, self.desired, self.failures, self.deleted = kind, room, 0, 0, False
+
+    def look(self) -> Group | None:
+        if self.deleted:
+            return None
+        members = [Member(f"i-{self.kind}-{number}", True) for number in range(min(self.desired, self.room))]
+        return Group(self.desired, members)
+
+    def resize(self, desired: int) -> None:
+        self.desired = desired
+        self.failures += desired > self.room
+
+    def failure(self) -> tuple[str, str]:
+        return (f"{self.kind}-{self.failures}", f"No {self.kind}.") if self.failures else ("", "")
+
+    def why_not(self) -> str:
+        return self.failure()[1]
+
+    def delete(self) -> None:
+        self.deleted = True
+
+
+class Both:
+    def __init__(self, spot: int, on_demand: int) -> None:
+        self.spot, self.on_demand, self.said = Plain("spot", spot), Plain("on-demand", on_demand), list[str]()
+        groups = cast(WorkerGroup, self.spot), cast(WorkerGroup, self.on_demand)
+        self.group = SpotOrOnDemand(*groups, self.said.append)
+
+    def have(self, desired: int) -> tuple[int, int]:
+        """How many each has after two looks."""
+        assert self.group.look() is not None
+        self.group.resize(desired)
+        found = [self.group.look() for _ in range(2)][1]
+        assert found is not None and found.desired == desired
+        return self.spot.desired, self.on_demand.desired
+
+
+def test_servers_on_demand_come_for_those_that_spot_has_no_room_for() -> None:
+    both = Both(spot=2, on_demand=9)
+    assert both.have(2) == (2, 0)
+    assert both.have(5) == (2, 3)
+    assert both.said == ["No spot. Servers on demand are used (--or-on-demand): 3."]
+    # Spot is asked for again whenever more are wanted.
+    both.spot.room = 4
+    both.spot.failures = 0
+    assert both.have(7) == (4, 3)
+    found = both.group.look()
+    assert found is not None
+    assert [each.instance for each in found.members][3:5] == ["i-spot-3", "i-on-demand-0"]
+    both.group.delete()
+    assert (both.spot.deleted, both.on_demand.deleted, both.group.look()) == (True, True, None)
+
+
+def test_where_neither_has_room_the_reason_is_that_of_servers_on_demand() -> None:
+    both = Both(spot=1, on_demand=1)
+    assert both.have(4) == (1, 3)
+    assert both.group.why_not() == "No on-demand."
+    # What has not come need not come any more.
+    assert both.have(2) == (1, 1)
+    assert len(both.said) == 1
 
 
 def test_what_a_group_has() -> None:
