@@ -81,7 +81,8 @@ class Pipeline:
         if len(body) > BRIEF or not exchange.may_be_brief:
             return await self._run(_whole, exchange, body)
         _understand(exchange, body)
-        return exchange.answer_briefly() or await self._run(exchange.carry_out)
+        response = exchange.answer_briefly()
+        return await self._run(exchange.carry_out) if response is None else response
 
     async def _settled(self, exchange: Exchange, response: Response) -> Response:
         """An answer that shows something on its way waits for it, for a moment; see settling.py."""
