@@ -10,7 +10,7 @@ from typing import Any, Literal
 from skylift.console.call import Call
 from skylift.console.port import Facts, Port
 from skylift.console.rows import Row, as_tags, as_time, spell_tags
-from skylift.runner.errors import Refused
+from skylift.runner.errors import Refused, SkyliftError
 
 SERVICES = {"ec2.amazonaws.com": "Servers (EC2)", "autoscaling.amazonaws.com": "Auto Scaling"}
 """Whom a role may be made for; servers are the first."""
@@ -148,6 +148,17 @@ def create_profile(role: str) -> list[Call]:
         Call("iam", "create_instance_profile", {"InstanceProfileName": role}),
         Call("iam", "add_role_to_instance_profile", {"InstanceProfileName": role, "RoleName": role}),
     ]
+
+
+def _undo(made: Call) -> list[Call]:
+    """What takes away again what a call has made."""
+    if not made.operation.startswith("create_"):
+        return []
+    return [Call("iam", made.operation.replace("create_", "delete_", 1), _only_name(made.params))]
+
+
+def _only_name(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in params.items() if key in ("RoleName", "InstanceProfileName")}
 
 
 def put_trust(role: str, document: str) -> Call:
@@ -317,6 +328,17 @@ class Identities:
         call = Call("ec2", "describe_iam_instance_profile_associations", {})
         found = self._port.pages(call, "IamInstanceProfileAssociations")
         return [each for each in found if each["State"] in ("associating", "associated")]
+
+    def create_role(self, name: str, service: str) -> None:
+        """The role with its instance profile, or neither."""
+        made: list[Call] = []
+        try:
+            for each in create_role(name, service):
+                self._port.perform(each)
+                made.append(each)
+        except SkyliftError:
+            self.perform_all([undone for each in reversed(made) for undone in _undo(each)])
+            raise
 
     def perform_all(self, calls: Sequence[Call]) -> None:
         """One after the other. What is gone already need not be deleted."""

@@ -171,7 +171,9 @@ class Market:
         region, note = stand_in(self._port.settings.region)
         lookup = catalogue.spot if spot else catalogue.on_demand
         check_words(needs.words, catalogue.types().values())
-        known = [each for each in catalogue.types().values() if each.current or each.family in needs.words]
+        known = [
+            each for each in catalogue.types().values() if each.current or {each.family, each.name} & set(needs.words)
+        ]
 
         def price(name: str) -> float | None:
             return lookup(name, region)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from skylift.console.identity import AccessKey, Policies, delete_role, delete_user
+from typing import Any, cast
+
+import pytest
+
+from skylift.console.call import Call
+from skylift.console.identity import AccessKey, Identities, Policies, delete_role, delete_user
 from skylift.console.pages.simulator import words
+from skylift.console.port import Port
+from skylift.runner.errors import Refused
 
 
 def test_all_that_a_role_holds_goes_before_it() -> None:
@@ -28,3 +35,39 @@ def test_a_users_keys_go_first() -> None:
 def test_actions_stand_on_lines_or_between_commas_and_each_counts_once() -> None:
     assert words(" s3:GetObject,\n ec2:*  s3:GetObject\n\n") == ["s3:GetObject", "ec2:*"]
     assert words("\n ,") == []
+
+
+class Account:
+    """A port that refuses one operation, and keeps what was asked of it."""
+
+    def __init__(self, refused: str) -> None:
+        self._refused, self.asked = refused, list[str]()
+
+    def perform(self, call: Call) -> Any:
+        if call.operation == self._refused:
+            raise Refused("EntityAlreadyExists", "there is one of this name", call.operation)
+        self.asked.append(call.operation)
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("refused", "undone"),
+    [
+        ("create_role", []),
+        ("create_instance_profile", ["delete_role"]),
+        ("add_role_to_instance_profile", ["delete_instance_profile", "delete_role"]),
+    ],
+)
+def test_a_role_is_made_with_its_profile_or_not_at_all(refused: str, undone: list[str]) -> None:
+    account = Account(refused)
+    with pytest.raises(Refused, match="there is one of this name"):
+        Identities(cast(Port, account)).create_role("r", "ec2.amazonaws.com")
+    assert account.asked[len(account.asked) - len(undone) :] == undone
+    assert all(each.startswith("create_") for each in account.asked[: len(account.asked) - len(undone)])
+
+
+def test_what_was_there_before_is_not_undone() -> None:
+    account = Account("create_role")
+    with pytest.raises(Refused):
+        Identities(cast(Port, account)).create_role("r", "ec2.amazonaws.com")
+    assert account.asked == []

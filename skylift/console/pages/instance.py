@@ -12,7 +12,7 @@ from skylift.console.pages.instances import REBOOT, START, STOP, TERMINATE, Acti
 from skylift.console.poller import Change
 from skylift.console.port import InstanceDetail
 from skylift.console.widgets.chart import Chart
-from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, table, tag
+from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, link, table, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble
@@ -47,6 +47,8 @@ class InstancePage:
 
     def _build(self, detail: InstanceDetail) -> None:
         with head(detail.row.name or detail.row.id):
+            if detail.row.market == "spot":
+                link("Spot requests", "/spot", "button")
             self._connect = button("Connect", lambda: go_to(f"/connect/{self._id}"))
             self._buttons: list[tuple[Action, Any]] = [
                 (

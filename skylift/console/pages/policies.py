@@ -48,7 +48,7 @@ class PoliciesTab:
             else:
                 with tag("table", "", "small"):
                     with tag("thead"), tag("tr"):
-                        for each in ("Policy", "Kind", ""):
+                        for each in ("Policy", "Kind", "Actions"):
                             tag("th", each, scope="col")
                     with tag("tbody"):
                         for name, document in found.inline.items():

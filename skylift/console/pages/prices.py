@@ -134,14 +134,14 @@ def show_ways(found: Ways) -> None:
         return
     with tag("table", "", "small wide"):
         with tag("thead"), tag("tr"):
-            for each in ("Way to buy", "An hour", "A run", "A month", "Pays from", "Price as of", ""):
+            for each in ("Way to buy", "An hour", "A run", "A month", "Pays from", "Price as of", "Least"):
                 tag("th", each, scope="col")
         with tag("tbody"):
             for way in found.rows:
                 with tag("tr"):
                     for cell in (way.name, way.hourly, way.run, way.month, way.pays_from, way.as_of):
                         tag("td", cell)
-                    tag("td", "least" if way.is_least else "")
+                    tag("td", "yes" if way.is_least else "")
     tag("p", found.advice, "advice")
     Plot(
         f"A month by hours of use, up to {HOURS}: " + "; ".join(each.name for each in found.lines),

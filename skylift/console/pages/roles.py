@@ -25,7 +25,7 @@ from skylift.runner.errors import SkyliftError, UsageError
 COLUMNS = (
     Column("id", "Role", leads="/roles/"),
     Column("trusts", "Who may take it"),
-    Column("path", "Path", 120, kind="code"),
+    Column("path", "Path", 190, kind="code"),
     Column("created", "Created", 160),
     Column("description", "Description"),
 )
@@ -64,7 +64,7 @@ class RolesPage:
         def work() -> None:
             if not name.value.strip():
                 raise UsageError("The role needs a name.")
-            Identities(self._view.port).perform_all(identity.create_role(name.value.strip(), service.value))
+            Identities(self._view.port).create_role(name.value.strip(), service.value)
 
         show()
         dialog.buttons("Create", work, done=lambda: go_to(f"/roles/{quote(name.value.strip(), safe='')}"))

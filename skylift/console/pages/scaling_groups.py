@@ -155,7 +155,7 @@ class ScalingGroupPage:
             return
         with tag("table", "", "small"):
             with tag("thead"), tag("tr"):
-                for each in ("Policy", "What it does", "Kind", "On", ""):
+                for each in ("Policy", "What it does", "Kind", "On", "Actions"):
                     tag("th", each, scope="col")
             with tag("tbody"):
                 for policy in found:

@@ -114,7 +114,7 @@ class UserPage:
             else:
                 with tag("table", "", "small"):
                     with tag("thead"), tag("tr"):
-                        for each in ("Key", "Status", "Created", ""):
+                        for each in ("Key", "Status", "Created", "Actions"):
                             tag("th", each, scope="col")
                     with tag("tbody"):
                         for key in keys:
