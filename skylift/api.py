@@ -1,4 +1,5 @@
-"""The Python API: the words of the command line, with values instead of text. `skylift.aio` has the same for `await`.
+"""The Python API: the words of the command line, with values instead of text. `skylift.aio` has the same for `await`,
+without schedules.
 
 Nothing is printed unless `progress=` says so. The program's bytes go to `stdout` and `stderr` where these are given;
 steps and notes are log records of the logger `skylift`. Errors are raised as `SkyliftError`. A program that fails is
@@ -11,7 +12,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Unpack
 
-from skylift.python import mapping, work
+from skylift.python import mapping, scheduling, work
 from skylift.python.given_stdin import GivenStdin, open_stdin
 from skylift.python.keywords import spell_out
 from skylift.python.lines import Pieces
@@ -24,6 +25,7 @@ from skylift.runner.job.outcome import JobFailed, Outcome
 from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
 from skylift.runner.jobs.listing import Listed
 from skylift.runner.remote.account import Account
+from skylift.runner.schedule.schedules import ListedSchedule
 
 __all__ = [
     "InputResult",
@@ -31,11 +33,14 @@ __all__ = [
     "JobFailed",
     "Outcome",
     "RunOptions",
+    "Schedule",
     "SkyliftError",
     "UsageError",
     "jobs",
     "map",
     "run",
+    "schedule",
+    "schedules",
     "submit",
     "submit_map",
 ]
@@ -148,7 +153,26 @@ def submit_map(
     return Job(taken.job.name, _account=taken.account)
 
 
-for _function in (run, submit):
+def schedule(
+    when: str,
+    script: FilePath | None = None,
+    *arguments: FilePath,
+    timezone: str = "UTC",
+    overlap: str = "skip",
+    progress: Progress = False,
+    **options: Unpack[RunOptions],
+) -> Schedule:
+    """Run a program at set times, each time on a server of its own: as `skylift schedule` does.
+
+    `when` is `cron(...)`, `rate(...)` or `at(...)`, in the time zone `timezone`. `overlap` is what happens when a run
+    is due while an earlier one still goes: `skip`, `queue` or `allow`. What runs is said as for `skylift.run`, and sent
+    now, once. `name` is the schedule's."""
+    with called("skylift.schedule()"), Watcher(progress=progress) as watcher:
+        name, account = scheduling.make(when, script, arguments, options, timezone, overlap, watcher)
+    return Schedule(name, _account=account)
+
+
+for _function in (run, submit, schedule):
     spell_out(_function)
 for _mapping in (map, submit_map):
     spell_out(_mapping, MAP_OPTIONS)
@@ -158,6 +182,44 @@ def jobs(*, all: bool = False, on: str | None = None) -> list[Listed]:
     """What `skylift ps` lists: jobs that have a server, and with `all` those that have ended."""
     with called("skylift.jobs()"):
         return work.listed(on, ended=all)
+
+
+def schedules(*, on: str | None = None) -> list[ListedSchedule]:
+    """What `skylift schedule ls` lists."""
+    with called("skylift.schedules()"):
+        return scheduling.listed(on)
+
+
+class Schedule:
+    """A schedule of this account. Raises UsageError where there is none of that name."""
+
+    def __init__(self, name: str, *, on: str | None = None, _account: Account | None = None) -> None:
+        self.name = name
+        with called("skylift.Schedule()"):
+            self._schedules = scheduling.known(name, on, _account)
+
+    def __repr__(self) -> str:
+        return f"skylift.Schedule({self.name!r})"
+
+    def pause(self) -> None:
+        """Start no runs until `resume`. A run that is going on ends as it would."""
+        self._schedules.pause(self.name)
+
+    def resume(self) -> None:
+        """Go on. What was due meanwhile is not made up for."""
+        self._schedules.resume(self.name)
+
+    def run(self) -> str:
+        """Start a run now, also of a paused schedule. Its name: it is a job once its server has reported."""
+        return self._schedules.run_now(self.name)
+
+    def history(self, last: int | None = None) -> list[Listed]:
+        """Its runs, the newest first."""
+        return self._schedules.history(self.name, last)
+
+    def rm(self) -> None:
+        """Remove it. What its runs have left stays, until it is removed as jobs are."""
+        self._schedules.remove(self.name)
 
 
 class Job:

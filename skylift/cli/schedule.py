@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
@@ -45,17 +43,13 @@ A run is a job like any other, named NAME-YYYYMMDD-HHMM after the time that was 
 cancel and rm take it. What runs is sent now, once: files that change here later do not change it.
 """
 _INPUT = 0
-_NOT_OF_RUNS = {
+_NOT_AFTER_RUN = {
     "name": "--name is the schedule's, and stands before the `--`",
-    "interactive": "-it needs somebody at a terminal",
-    "forward": "--forward is for whoever watches",
-    "keep": "--keep would leave a server between runs",
-    "spot": "--spot needs a fleet, which a schedule does not make",
     "detach": "-d is for whoever could stay",
     "quiet": "-q is for whoever watches",
     "as_json": "--json stands before the `--`",
 }
-"""Options of `run` that a scheduled run cannot have, and why."""
+"""Options that cannot stand after `-- run`, besides those that no scheduled run can have."""
 
 
 _SHOWN = 20
@@ -266,39 +260,21 @@ def _plan(words: list[str], name: str | None) -> tuple[Job, Settings]:
 
 def _plan_run(said: _Said, name: str | None) -> tuple[Job, Settings]:
     from skylift.runner.errors import UsageError
-    from skylift.runner.job.scheduled import SCHEDULE_FORM, default_schedule
-    from skylift.runner.plan.plan_job import plan_job
     from skylift.runner.plan.read_options import read_options
     from skylift.runner.plan.resolve_options import resolve_options
+    from skylift.runner.schedule.planning import NOT_OF_RUNS, check_run, plan_runs
     from skylift.runner.ship.stdin import has_input
 
     options = said.options
     require_consent(said.context, options.get("on"), trusted=bool(options.get("trust_project")))
-    _check_run(said)
+    check_run({**said.options, **said.given}, {**_NOT_AFTER_RUN, **NOT_OF_RUNS})
     if sys.stdin is not None and has_input(_INPUT):
         raise UsageError("A scheduled run has no standard input.", "Send a file along with --in, or: </dev/null")
     what = read_program(said.program, options.get("module"), is_command=said.is_command)
-    name = default_schedule(what) if name is None else name
-    if not SCHEDULE_FORM.fullmatch(name):
-        raise UsageError(f"--name {name!r} cannot be used.", "Lower-case letters, digits and `-`, at most 24.")
     asked = read_options(options, what)
-    job = plan_job(replace(asked.order, name=name), Path.cwd(), os.environ)
-    if job.s3_inputs:
-        raise UsageError(
-            f"--in {job.s3_inputs[0].text}: a scheduled run reads no inputs from S3.",
-            "They would be those of today. Send files of this machine along.",
-        )
+    job = plan_runs(asked, what, name)
     settings = asked.dress(settings_for(asked.on, asked.access))
     return resolve_options(job, settings), settings
-
-
-def _check_run(said: _Said) -> None:
-    from skylift.runner.errors import UsageError
-
-    given: dict[str, Any] = {**said.options, **said.given}
-    for option, why in _NOT_OF_RUNS.items():
-        if given.get(option):
-            raise UsageError(f"A schedule's run cannot have this: {why}.")
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def plan(
     if stdin is not None and options.get("interactive"):
         raise UsageError("stdin= and interactive=True exclude each other: a terminal's input is what is typed.")
     check_types(function, options)
-    asked = read_options(with_environ(options, os.environ), _program(script, arguments, options), Terminal())
+    asked = read_options(with_environ(options, os.environ), read_program(script, arguments, options), Terminal())
     planned = plan_job(replace(asked.order, stdin=stdin is not None), Path.cwd(), os.environ)
     settings = settings_for(asked.on, asked.access, trusted=asked.trust_project)
     return resolve(planned, settings, servers), asked.dress(settings)
@@ -79,7 +79,7 @@ def resolve(planned: Planned, settings: Settings, servers: int = 1) -> Planned:
     return planned
 
 
-def _program(script: FilePath | None, arguments: Sequence[FilePath], options: RunOptions) -> Program:
+def read_program(script: FilePath | None, arguments: Sequence[FilePath], options: RunOptions) -> Program:
     module, command = options.get("module"), options.get("command")
     args = tuple(os.fspath(each) for each in (*arguments, *(options.get("args") or ())))
     if sum(each is not None for each in (script, module, command)) != 1:

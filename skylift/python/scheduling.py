@@ -1,0 +1,70 @@
+"""Schedules, for Python: made, listed, and what is done with one later."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from skylift.place.settings import settings_for
+from skylift.python import work
+from skylift.python.background import Background
+from skylift.python.keywords import check_types, with_environ
+from skylift.python.watching import Watcher
+from skylift.python.work import FilePath
+from skylift.runner.errors import UsageError
+from skylift.runner.job.job import Program
+from skylift.runner.job.run_options import RunOptions
+from skylift.runner.plan.read_options import read_options
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.schedule.making import MakeSchedule, Order
+from skylift.runner.schedule.planning import check_run, plan_runs
+from skylift.runner.schedule.recurrence import read_overlap, read_recurrence
+from skylift.runner.schedule.schedules import ListedSchedule, Schedules
+from skylift.runner.steps import Clock
+
+
+def make(
+    when: str,
+    script: FilePath | None,
+    arguments: Sequence[FilePath],
+    options: RunOptions,
+    timezone: str,
+    overlap: str,
+    watcher: Watcher,
+) -> tuple[str, Account]:
+    """The name of the new schedule. What is wrong with it is said before anything is started."""
+    recurrence, policy = read_recurrence(when, timezone, datetime.now(UTC)), read_overlap(overlap)
+    check_types("skylift.schedule()", options)
+    check_run(options)
+    program = work.read_program(script, arguments, options)
+    asked = read_options(with_environ(options, os.environ), program)
+    job = plan_runs(asked, program, options.get("name"))
+    settings = asked.dress(settings_for(asked.on, asked.access, trusted=asked.trust_project))
+    order = Order(work.resolve(job, settings), recurrence, policy, _words(program))
+    if not Background(MakeSchedule(order, settings, watcher, Clock(watcher))).result():
+        raise KeyboardInterrupt
+    return job.name, open_account(settings)
+
+
+def _words(program: Program) -> str:
+    """What runs, as the command line would say it."""
+    what = ("-m", program.target) if program.kind == "module" else (program.target,)
+    return shlex.join(["run", *(["--"] if program.kind == "command" else []), *what, *program.args])
+
+
+def open_schedules(on: str | None) -> Schedules:
+    return Schedules(settings_for(on, start=False))
+
+
+def known(name: str, on: str | None, account: Account | None) -> Schedules:
+    """Raises UsageError when there is no schedule of that name."""
+    schedules = open_schedules(on) if account is None else Schedules(account.settings, account)
+    if name not in schedules.names():
+        raise UsageError(f"There is no schedule called {name}.", "See `skylift.schedules()`.")
+    return schedules
+
+
+def listed(on: str | None) -> list[ListedSchedule]:
+    return open_schedules(on).listed()

@@ -1,0 +1,77 @@
+"""`skylift.schedule`: the words of `skylift schedule`, with values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import skylift
+from skylift.runner.job.settings import Settings
+from skylift.runner.launch.server import live_servers
+from skylift.runner.remote.api import Api
+
+NIGHTLY = "cron(0 2 * * ? *)"
+
+
+@pytest.fixture
+def here(settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("skylift.python.scheduling.settings_for", lambda on, access=None, **_: settings)
+    (folder / "nightly.py").write_text("print(1)\n")
+    return folder
+
+
+def test_made_paused_run_and_removed(here: Path, api: Api) -> None:
+    nightly = skylift.schedule(NIGHTLY, Path("nightly.py"), "-x", timezone="Europe/Berlin", overlap="queue", out="r")
+    assert repr(nightly) == "skylift.Schedule('nightly')"
+    (listed,) = skylift.schedules()
+    assert (listed.name, listed.when, listed.timezone) == ("nightly", NIGHTLY, "Europe/Berlin")
+    assert (listed.overlap, listed.program) == ("queue", "nightly.py -x")
+    skylift.Schedule("nightly").pause()
+    assert skylift.schedules()[0].state == "paused"
+    nightly.resume()
+    assert skylift.schedules()[0].state == "active"
+    run = nightly.run()
+    (server,) = live_servers(api)
+    assert server.job == run
+    assert nightly.history() == skylift.Schedule("nightly").history()
+    api.call("ec2", "terminate_instances", InstanceIds=[server.instance])
+    nightly.rm()
+    assert skylift.schedules() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "message"),
+    [
+        (("cron(0 2 * * *)", "nightly.py"), {}, r"^skylift\.schedule\(\): .*does not say when|does not say when"),
+        ((NIGHTLY, "nightly.py"), {"timezone": "Mars/Olympus"}, "no such time zone"),
+        ((NIGHTLY, "nightly.py"), {"overlap": "never"}, "is none of skip, queue, allow"),
+        ((NIGHTLY, "nightly.py"), {"name": "../x"}, "name '../x' cannot be used"),
+        ((NIGHTLY, "nightly.py"), {"spot": True}, "spot needs a fleet"),
+        ((NIGHTLY, "nightly.py"), {"keep": "5m"}, "keep would leave a server"),
+        ((NIGHTLY, "nightly.py"), {"in_": "s3://bucket/x"}, "reads no inputs from S3"),
+        ((NIGHTLY, "other.py"), {}, r"no script other\.py"),
+        ((NIGHTLY,), {}, "Say what to run"),
+    ],
+)
+def test_what_is_wrong_is_said_first(
+    here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], options: dict[str, Any], message: str
+) -> None:
+    def no_cloud(*_: object, **__: object) -> None:
+        raise AssertionError("a cloud was started for what is wrong")
+
+    monkeypatch.setattr("skylift.python.scheduling.settings_for", no_cloud)
+    with pytest.raises(skylift.UsageError, match=message):
+        skylift.schedule(*words, **options)
+
+
+def test_an_option_that_there_is_not(here: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sched'"):
+        skylift.schedule(NIGHTLY, "nightly.py", sched=1)  # type: ignore[call-arg]
+
+
+def test_one_that_there_is_not(here: Path) -> None:
+    with pytest.raises(skylift.UsageError, match="There is no schedule called nightly"):
+        skylift.Schedule("nightly")
