@@ -404,6 +404,7 @@ def test_what_has_run_is_counted_as_the_bill_counts_it(tab: Tab, cloud: RealClou
     expect(command).to_contain_text("skylift cloud bill --by instance --from")
     assert server.id in cloud.skylift(*shlex.split(command.inner_text())[1:]).stdout
     page.get_by_label("By", exact=True).select_option("type")
+    expect(command).to_contain_text("--by type")
     expect(page.locator("table.wide tr", has_text="t3.micro")).to_contain_text("least")
     expect(page.get_by_role("img", name=re.compile("^USD a day"))).to_be_visible()
     tab.picture("cost")
