@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import pickle
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.loaders import ExtrasProcessor, JSONFileLoader
+from botocore.loaders import ExtrasProcessor, JSONFileLoader, Loader
 from hypothesis import HealthCheck, settings
 from shared_images import ensure_kept_image, one_at_a_time
 from slowest import Slowest
@@ -37,7 +38,10 @@ def read_model(path: str) -> Any:
     """A user's process reads a model of AWS's once and makes a client or two of it. The tests make thousands, and
     reading EC2's takes a fifth of a second. What S3's clients write into theirs, another path for each operation, they
     write into a copy."""
-    model = _read_model(path)
+    return with_own_operations(_read_model(path))
+
+
+def with_own_operations(model: Any) -> Any:
     if not isinstance(model, dict) or "operations" not in model:
         return model
     operations = {name: {**each, "http": {**each.get("http", {})}} for name, each in model["operations"].items()}
@@ -45,6 +49,32 @@ def read_model(path: str) -> Any:
 
 
 JSONFileLoader.load_file = staticmethod(read_model)
+_list_services = Loader.list_available_services
+_services: dict[tuple[str, ...], list[str]] = {}
+
+
+def list_services(loader: Loader, type_name: str) -> list[str]:
+    """A session looks through botocore's four hundred folders for this. The tests make thousands of sessions."""
+    where = (type_name, *loader.search_paths)
+    if where not in _services:
+        _services[where] = _list_services(loader, type_name)
+    return _services[where]
+
+
+Loader.list_available_services = list_services
+_load_model = Loader.load_service_model
+_merged: dict[tuple[str | None, ...], Any] = {}
+
+
+def load_model(loader: Loader, service_name: str, type_name: str, api_version: str | None = None) -> Any:
+    """The model of a service with what boto3 merges into it, which for S3's is most of what a client costs."""
+    which = (service_name, type_name, api_version, *loader.search_paths)
+    if which not in _merged:
+        _merged[which] = _load_model(loader, service_name, type_name, api_version)
+    return with_own_operations(_merged[which])
+
+
+Loader.load_service_model = load_model
 _merge = ExtrasProcessor._process
 
 
@@ -117,11 +147,21 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_collection() -> None:
+    gc.disable()
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         # This process's alone: what it starts has an order of its own.
         os.environ.pop("PYTHONHASHSEED", None)
         if int(worker.removeprefix("gw")) % 2:
             time.sleep(1.1)
+
+
+def pytest_collection_finish() -> None:
+    """The tests, all that they import and the models that they read stay to the end. A quarter of the processors' time
+    went by looking whether these are garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

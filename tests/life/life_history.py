@@ -342,7 +342,7 @@ class Life:
         return number, found
 
     def object_changed(self, key: str, before: bytes | None, body: bytes | None, server: Server | None) -> None:
-        if key.endswith("/in/env.json") and body is None:
+        if key.endswith("/in/env.json") and before is not None and body is None:
             self._strike_when("forgotten")
         match = re.fullmatch(r"jobs/([^/]+)/server/(attempts|checkpoint|status\.json)(?:/(.+))?", key)
         if match is None:

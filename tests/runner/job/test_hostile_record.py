@@ -158,7 +158,7 @@ def test_any_file_and_every_command(hostile: Hostile, key: str, like: dict[str, 
         lambda: read_history(account),
     ]
 
-    @hypothesis_settings(max_examples=20, suppress_health_check=list(HealthCheck), deadline=None)
+    @hypothesis_settings(max_examples=10, suppress_health_check=list(HealthCheck), deadline=None)
     @given(files(like))
     def holds(data: bytes) -> None:
         hostile.record("x")
