@@ -41,9 +41,9 @@ spawner.close()
 
 
 class Server:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: str = "") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", first + SERVER], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.spawner = self.answer()["spawner"]
 
@@ -151,3 +151,12 @@ def test_signals_of_the_group_are_the_servers_business(server: Server) -> None:
     os.kill(server.spawner, signal.SIGTERM)
     server.python("pass")
     assert server.answer()["code"] == 0
+
+
+def test_a_signal_in_the_moment_in_which_the_spawner_begins(tmp_path: Path) -> None:
+    struck = "import os, signal\nos.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+    server = Server(tmp_path, struck)
+    server.python("pass")
+    assert server.answer()["code"] == 0
+    server.process.kill()
+    server.process.communicate()

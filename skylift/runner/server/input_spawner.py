@@ -28,6 +28,8 @@ from skylift.runner.server.guardian import PR_SET_CHILD_SUBREAPER, code_of
 
 _PR_SET_PDEATHSIG = 1
 _DESCRIPTORS = 4
+_SERVERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""The signals whose meaning is decided by the map's server."""
 
 
 class Spawner:
@@ -35,6 +37,8 @@ class Spawner:
 
     def __init__(self) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # One that comes meanwhile waits until it is ignored.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SERVERS)
         self.pid = os.fork()
         if self.pid == 0:
             self._socket.close()
@@ -42,6 +46,7 @@ class Spawner:
                 _serve(other)
             finally:
                 os._exit(0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SERVERS)
         other.close()
 
     def start(self, what: Dict[str, Any], out: int, err: int) -> socket.socket:
@@ -64,9 +69,9 @@ class Spawner:
 
 
 def _serve(requests: socket.socket) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        # The server of the map decides what a signal means.
+    for number in _SERVERS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SERVERS)
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     helpers: List[int] = []
@@ -110,7 +115,7 @@ def _help(libc: Any, told: int, out: int, err: int, control: int) -> None:
 
     def become() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        for number in _SERVERS:
             signal.signal(number, signal.SIG_DFL)
 
     began, clock = time.time(), time.monotonic()
