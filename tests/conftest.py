@@ -98,6 +98,7 @@ LONG = (
     "tests/real/test_run_undelivered.py",
     "tests/real/test_captured_image.py",
     "tests/real/test_dressed_as_aws.py",
+    "tests/test_package.py",
     "tests/life/test_histories.py",
     "tests/real/test_chaos.py",
     "tests/real/test_soak.py",
