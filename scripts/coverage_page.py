@@ -100,9 +100,9 @@ parameter like `Tags.Key` is the member `Key` of what is in `Tags`; one that sta
 works wherever the model has it.
 
 `scripts/recorded.py FOLDER...` compares this cloud's answers with answers that were recorded on AWS, member by member.
-With cloud-custodian's recordings and LocalStack's snapshots of November 2026, 74 operations were compared. Of the
-members that AWS was recorded with, 626 are there, 62 are left out on purpose, and 141 are lacking in a cloud that has
-one of most things and no servers. 227 operations were not asked, most of them as they change something. All 92 codes of
+With cloud-custodian's recordings and LocalStack's snapshots of November 2026, 78 operations were compared. Of the
+members that AWS was recorded with, 708 are there, 75 are left out on purpose, and 100 are lacking in a cloud that has
+one of most things and no servers. 223 operations were not asked, most of them as they change something. All 92 codes of
 errors are known, or left out on purpose. `scripts/recorded_left_out.toml` has the reasons.
 """
 

@@ -184,7 +184,9 @@ class OurAnswers:
         return self._clients[service]
 
     def _made(self) -> dict[tuple[str, str], Any]:
-        return {**self._made_of_ec2(), **self._made_of_iam(), **self._made_elsewhere()}
+        # EC2 launches with what IAM has.
+        by_iam = self._made_of_iam()
+        return {**by_iam, **self._made_of_ec2(), **self._made_elsewhere()}
 
     def _made_of_ec2(self) -> dict[tuple[str, str], Any]:
         ec2 = self._client("ec2")
@@ -194,9 +196,11 @@ class OurAnswers:
         group = ec2.create_security_group(GroupName="scene", Description="of the scene", VpcId=subnet["VpcId"])[
             "GroupId"
         ]
-        ec2.authorize_security_group_ingress(
-            GroupId=group, IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="10.0.0.0/8"
-        )
+        ports = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22}
+        ranges, pairs = [{"CidrIp": "10.0.0.0/8", "Description": "near"}], [{"GroupId": group}]
+        rule = {**ports, "IpRanges": ranges, "UserIdGroupPairs": pairs}
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+        ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[rule])
         launched = ec2.run_instances(
             ImageId="ami-12345678",
             InstanceType="t3.micro",
@@ -205,6 +209,7 @@ class OurAnswers:
             KeyName="scene",
             SubnetId=subnet["SubnetId"],
             SecurityGroupIds=[group],
+            IamInstanceProfile={"Name": "scene"},
             TagSpecifications=[{"ResourceType": "instance", "Tags": tags}, {"ResourceType": "volume", "Tags": tags}],
         )
         instance = launched["Instances"][0]
@@ -213,9 +218,19 @@ class OurAnswers:
         address = ec2.allocate_address(Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": tags}])
         gateway = ec2.describe_internet_gateways()["InternetGateways"][0]["InternetGatewayId"]
         options = ec2.describe_dhcp_options()["DhcpOptions"][0]["DhcpOptionsId"]
-        ec2.create_tags(Resources=[gateway, options, *self._of_instance(instance)], Tags=tags)
-        ec2.create_vpc_endpoint(VpcId=subnet["VpcId"], ServiceName="com.amazonaws.us-east-1.s3")
-        ec2.create_nat_gateway(SubnetId=subnet["SubnetId"], AllocationId=address["AllocationId"])
+        table = ec2.create_route_table(VpcId=subnet["VpcId"])["RouteTable"]["RouteTableId"]
+        ec2.create_tags(Resources=[gateway, options, table, *self._of_instance(instance)], Tags=tags)
+        s3 = {"ServiceName": "com.amazonaws.us-east-1.s3", "RouteTableIds": [table]}
+        endpoint = [{"ResourceType": "vpc-endpoint", "Tags": tags}]
+        ec2.create_vpc_endpoint(VpcId=subnet["VpcId"], TagSpecifications=endpoint, **s3)
+        other = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+        ec2.create_vpc_peering_connection(VpcId=subnet["VpcId"], PeerVpcId=other)
+        ec2.allocate_hosts(AvailabilityZone=subnet["AvailabilityZone"], InstanceType="m5.large", Quantity=1)
+        ec2.modify_instance_metadata_defaults(HttpTokens="required", HttpPutResponseHopLimit=2)
+        nat = {"SubnetId": subnet["SubnetId"], "AllocationId": address["AllocationId"]}
+        gateway = ec2.create_nat_gateway(TagSpecifications=[{"ResourceType": "natgateway", "Tags": tags}], **nat)
+        to_nat = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": gateway["NatGateway"]["NatGatewayId"]}
+        ec2.create_route(RouteTableId=table, **to_nat)
         data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro"}
         template = ec2.create_launch_template(LaunchTemplateName="scene", LaunchTemplateData=data)["LaunchTemplate"]
         found = {
@@ -241,10 +256,15 @@ class OurAnswers:
         key = iam.create_access_key(UserName="scene")["AccessKey"]
         iam.create_group(GroupName="scene")
         iam.add_user_to_group(GroupName="scene", UserName="scene")
-        iam.create_role(RoleName="scene", AssumeRolePolicyDocument=trusting, Tags=tags)
+        policy = iam.create_policy(PolicyName="scene", PolicyDocument=document, Description="of the scene")["Policy"][
+            "Arn"
+        ]
+        more = {"Description": "of the scene", "PermissionsBoundary": policy, "Tags": tags}
+        iam.create_role(RoleName="scene", AssumeRolePolicyDocument=trusting, **more)
+        iam.put_user_permissions_boundary(UserName="scene", PermissionsBoundary=policy)
+        iam.create_account_alias(AccountAlias="scene")
         iam.create_instance_profile(InstanceProfileName="scene")
         iam.add_role_to_instance_profile(InstanceProfileName="scene", RoleName="scene")
-        policy = iam.create_policy(PolicyName="scene", PolicyDocument=document)["Policy"]["Arn"]
         for kind in ("user", "role", "group"):
             named = {f"{kind.capitalize()}Name": "scene"}
             getattr(iam, f"attach_{kind}_policy")(PolicyArn=policy, **named)
@@ -265,11 +285,22 @@ class OurAnswers:
     def _made_elsewhere(self) -> dict[tuple[str, str], Any]:
         s3, ssm, groups = self._client("s3"), self._client("ssm"), self._client("autoscaling")
         s3.create_bucket(Bucket="scene", ObjectOwnership="ObjectWriter")
+        s3.delete_public_access_block(Bucket="scene")
+        s3.put_bucket_acl(Bucket="scene", ACL="public-read")
+        s3.put_public_access_block(Bucket="scene", PublicAccessBlockConfiguration={"BlockPublicAcls": True})
         s3.put_object(Bucket="scene", Key="key", Body=b"content", Tagging="a=b")
+        s3.create_multipart_upload(Bucket="scene", Key="parts")
         s3.put_bucket_tagging(Bucket="scene", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
         s3.put_bucket_versioning(Bucket="scene", VersioningConfiguration={"Status": "Enabled"})
-        rule = {"ID": "old", "Status": "Enabled", "Filter": {"Prefix": "old/"}, "Expiration": {"Days": 9}}
-        s3.put_bucket_lifecycle_configuration(Bucket="scene", LifecycleConfiguration={"Rules": [rule]})
+        on = {"Status": "Enabled"}
+        rules = [
+            {"ID": "old", "Filter": {"Prefix": "old/"}, "Expiration": {"Days": 9}, **on},
+            {"ID": "tagged", "Filter": {"Tag": {"Key": "a", "Value": "b"}}, "Expiration": {"Days": 9}, **on},
+            {"ID": "begun", "Filter": {}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}, **on},
+            {"ID": "versions", "Filter": {}, "NoncurrentVersionExpiration": {"NoncurrentDays": 1}, **on},
+            {"ID": "markers", "Filter": {}, "Expiration": {"ExpiredObjectDeleteMarker": True}, **on},
+        ]
+        s3.put_bucket_lifecycle_configuration(Bucket="scene", LifecycleConfiguration={"Rules": rules})
         statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteBucket", "Resource": "arn:aws:s3:::scene"}
         s3.put_bucket_policy(Bucket="scene", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
         ssm.put_parameter(Name="scene", Value="value", Type="String", Description="of the scene")
@@ -296,6 +327,9 @@ class OurAnswers:
         )
         self._client("cloudwatch").put_metric_alarm(
             AlarmName="scene",
+            AlarmDescription="of the scene",
+            AlarmActions=["arn:aws:automate:us-east-1:ec2:stop"],
+            Dimensions=[{"Name": "InstanceId", "Value": "i-0123456789abcdef0"}],
             Namespace="AWS/EC2",
             MetricName="CPUUtilization",
             Period=300,
