@@ -297,7 +297,7 @@ class _Reader:
         for kind, shape in (("AWS", _AWS_PRINCIPAL), ("Service", _SERVICE_PRINCIPAL)):
             for name in self._strings(given, kind):
                 if not shape.fullmatch(name):
-                    _malformed(f'Invalid principal in policy: "{kind}":"{name}" ({self._place})')
+                    _malformed(f'Invalid principal in policy: "{kind.upper()}":"{name}" ({self._place})')
         others = (*self._strings(given, "Federated"), *self._strings(given, "CanonicalUser"))
         return Principals(self._strings(given, "AWS"), self._strings(given, "Service"), others)
 

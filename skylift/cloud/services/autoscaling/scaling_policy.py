@@ -324,7 +324,8 @@ def _view(tx: Tx, caller: Caller, policy: ScalingPolicy) -> autoscaling.ScalingP
     if policy.warmup is not None:
         shown["EstimatedInstanceWarmup"] = policy.warmup
     if policy.tracking:
-        shown["TargetTrackingConfiguration"] = cast("autoscaling.TargetTrackingConfiguration", policy.tracking)
+        tracking = {"DisableScaleIn": False, **policy.tracking}
+        shown["TargetTrackingConfiguration"] = cast("autoscaling.TargetTrackingConfiguration", tracking)
     return shown
 
 

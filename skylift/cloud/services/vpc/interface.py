@@ -102,6 +102,7 @@ def of_instance(
         "PrivateIpAddresses": addresses,
         "Ipv6Addresses": [],
         "Groups": groups(interface, names),
+        "Operator": {"Managed": False},
         **({"Association": primary["Association"]} if "Association" in primary else {}),
         **({"Attachment": _attachment(interface)} if interface.attachment_id else {}),
     }
@@ -149,7 +150,6 @@ def view(
         "AvailabilityZone": zone,
         "AvailabilityZoneId": zone_id(zone),
         "RequesterManaged": interface.kind != "interface",
-        "Operator": {"Managed": False},
         "TagSet": tag_list(interface.tags),
     }
     for address in described["PrivateIpAddresses"]:

@@ -72,7 +72,7 @@ def test_what_is_wrong_is_said(text: str, words: str) -> None:
         (policy({"Effect": "Allow", "Action": "sts:AssumeRole"}), "Missing required field Principal"),
         (trust({"Service": "ec2.amazonaws.com"}, Resource="*"), "Has prohibited field Resource"),
         (trust({"Service": "ec2.amazonaws.com"}, Action="s3:GetObject"), "may only specify STS AssumeRole actions"),
-        (trust({"Service": "ec2"}), 'Invalid principal in policy: "Service":"ec2"'),
+        (trust({"Service": "ec2"}), 'Invalid principal in policy: "SERVICE":"ec2"'),
         (trust({"AWS": "ann"}), 'Invalid principal in policy: "AWS":"ann"'),
         (trust({"Servce": "ec2.amazonaws.com"}), "unknown kind of Principal 'Servce'"),
         (trust("ec2.amazonaws.com"), 'neither "*" nor an object'),

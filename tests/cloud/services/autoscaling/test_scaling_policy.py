@@ -171,6 +171,13 @@ def test_target_tracking_makes_two_alarms_and_takes_them_with_it(scene: Watched)
     assert scene.policies() == []
 
 
+def test_a_policy_that_tracks_says_whether_it_scales_in(scene: Watched) -> None:
+    """As recorded on AWS by cloud-custodian: tests/data/placebo/**/autoscaling.DescribePolicies_1.json"""
+    scene.track(CPU)
+    (policy,) = scene.call("DescribePolicies")["ScalingPolicies"]
+    assert policy["TargetTrackingConfiguration"] == {**CPU, "DisableScaleIn": False}
+
+
 def test_a_metric_of_the_users_own_is_tracked(scene: Watched) -> None:
     scene.track(OWN)
     (alarm, _) = scene.cloudwatch("DescribeAlarms")["MetricAlarms"]

@@ -39,6 +39,15 @@ def test_terminating(cloud: Cloud) -> None:
     assert cloud.call("DescribeVolumes")["Volumes"] == []
 
 
+def test_nobody_else_operates_an_instance_or_what_is_its_own(cloud: Cloud) -> None:
+    """As cloud-custodian recorded them on AWS: tests/data/placebo/**/ec2.DescribeInstances_1.json"""
+    shown = cloud.instance(cloud.run()["InstanceId"])
+    assert shown["MaintenanceOptions"] == {"AutoRecovery": "default", "RebootMigration": "default"}
+    assert shown["NetworkPerformanceOptions"] == {"BandwidthWeighting": "default"}
+    own = cloud.call("DescribeNetworkInterfaces")["NetworkInterfaces"] + cloud.call("DescribeVolumes")["Volumes"]
+    assert [one["Operator"] for one in (shown, *shown["NetworkInterfaces"], *own)] == [{"Managed": False}] * 4
+
+
 def test_one_that_is_not_there_ends_none(cloud: Cloud) -> None:
     instance_id = cloud.run()["InstanceId"]
     missing = ["i-00000000000000001", "i-00000000000000002"]
