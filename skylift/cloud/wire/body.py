@@ -241,9 +241,15 @@ class Receiver:
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
         own = [DEFAULT_CHECKSUM] if sink.stored else []
-        self._checksums = {name: checksum.start(name) for name in dict.fromkeys([*self._algorithms(), *own])}
-        self._hash_sha256 = announced.sha256 is not None or not sink.stored
-        self._hash_md5 = announced.md5 is not None or sink.stored
+        # A digest may be wanted twice: the signature's is a checksum, too.
+        shared: dict[str, RunningChecksum] = {"SHA256": self._sha256, "MD5": self._md5}
+        names = dict.fromkeys([*self._algorithms(), *own])
+        self._checksums = {name: shared.get(name) or checksum.start(name) for name in names}
+        if announced.sha256 is not None or not sink.stored:
+            names["SHA256"] = None
+        if announced.md5 is not None or sink.stored:
+            names["MD5"] = None
+        self._digests = [shared.get(name) or self._checksums[name] for name in names]
         self._decoder = self._make_decoder(signatures)
 
     @property
@@ -300,11 +306,7 @@ class Receiver:
                 self._hash(data)
 
     def _hash(self, data: memoryview) -> None:
-        if self._hash_sha256:
-            self._sha256.update(data)
-        if self._hash_md5:
-            self._md5.update(data)
-        for running in self._checksums.values():
+        for running in self._digests:
             running.update(data)
 
     def _algorithms(self) -> list[str]:

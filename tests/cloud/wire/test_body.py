@@ -208,6 +208,16 @@ def test_digests_of_the_whole(tmp_path: Path) -> None:
     assert code_of(tmp_path, wanted, CONTENT + b"x") == "IncompleteBody"
 
 
+def test_a_digest_is_the_signatures_and_a_checksum(tmp_path: Path) -> None:
+    sha256 = hashlib.sha256(CONTENT)
+    stated = base64.b64encode(sha256.digest()).decode()
+    headers = {"content-length": str(len(CONTENT)), "x-amz-checksum-sha256": stated}
+    pieces = split(CONTENT, [1, 70_000])
+    assert receive(tmp_path, put(headers, declared=sha256.hexdigest()), *pieces).checksums == {"SHA256": stated}
+    headers["x-amz-checksum-sha256"] = base64.b64encode(hashlib.sha256(b"").digest()).decode()
+    assert code_of(tmp_path, put(headers, declared=sha256.hexdigest()), *pieces) == "BadDigest"
+
+
 @pytest.mark.parametrize(
     ("headers", "declared", "code"),
     [
