@@ -55,6 +55,7 @@ ASKED = {
     "DescribeInstanceTypes, 100 of them": Ask(
         "ec2", "POST", "/", b"Action=DescribeInstanceTypes&MaxResults=100&Version=2016-11-15", times=4
     ),
+    "PUT of 64 MiB": Ask("s3", "PUT", "/bench/large", SMALL * 65536, times=1),
 }
 
 
