@@ -17,6 +17,7 @@ from skylift.console.rows import JobRow
 from skylift.runner.job.quote import Rates
 from skylift.runner.job.tags import TAG_JOB, job_of
 from skylift.runner.price.price import rates_of, stand_in
+from skylift.runner.text.money import spell_usd
 
 PERIODS = {"month": "This month", "week": "The last 7 days", "day": "The last 24 hours"}
 GROUPS = {"job": "job", "type": "type", "option": "way to buy", "instance": "instance"}
@@ -98,6 +99,11 @@ class Costs:
     def __init__(self, port: Port) -> None:
         self._port = port
 
+    @property
+    def groups(self) -> dict[str, str]:
+        """What it may be grouped by, with the words. Records of jobs know of no disks and no further ways to buy."""
+        return GROUPS if self._port.has_control else {each: GROUPS[each] for each in ("job", "type")}
+
     def spent(self, period: str, by: str) -> Spent:
         """Raises SkyliftError."""
         now = datetime.now(UTC).replace(microsecond=0)
@@ -136,7 +142,7 @@ class Costs:
         hours: dict[str, float] = defaultdict(float)
         for row, day in rows:
             daily[f"{day:%m-%d}"] = daily.get(f"{day:%m-%d}", 0.0) + (row.cost or 0.0)
-            shares[{"job": row.id, "type": row.type, "instance": row.server}.get(by, "jobs")] += row.cost or 0.0
+            shares[row.type if by == "type" else row.id] += row.cost or 0.0
             hours[row.type] += (row.seconds or 0) / 3600
         call = ask_explorer(start.date(), end.date() + timedelta(days=1))
         return Spent(
@@ -203,6 +209,10 @@ def _costs(rates: Rates, used: float, period: float) -> tuple[float | None, ...]
         prices = [each.hourly for each in rates.commitments if (each.kind, each.years) == (kind, years)]
         committed.append(min(prices) * period + beyond if prices and beyond is not None else None)
     return (by_use(rates.on_demand), by_use(rates.spot), *committed)
+
+
+def spell(usd: float | None) -> str:
+    return "unknown" if usd is None else f"${spell_usd(usd)}"
 
 
 def job_path(key: str) -> str:

@@ -100,5 +100,8 @@ def test_of_an_aws_account_its_jobs_are_shown_and_what_is_not_is_said() -> None:
     assert found.total == sum(found.by_day["jobs"]) == 0.25
     assert len(found.by_day["jobs"]) == len(found.days)
     assert [(each.type, each.hours) for each in found.hours] == [("t3.micro", 2.0)]
+    account = Costs(cast(Port, Account(rows)))
+    assert list(account.groups) == ["job", "type"]
+    assert [(each.key, each.usd) for each in account.spent("week", "type").shares] == [("t3.micro", 0.25)]
     assert any("0.01 USD" in each for each in found.notes)
     assert found.commands[-1].startswith("aws ce get-cost-and-usage --time-period")

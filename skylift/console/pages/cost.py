@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from skylift.console.cloud_view import CloudView
-from skylift.console.cost import GROUPS, PERIODS, WAYS, Costs, Hours, Spent, job_path
+from skylift.console.cost import GROUPS, PERIODS, WAYS, Costs, Hours, Spent, job_path, spell
 from skylift.console.widgets.element import Select, box, copyable, link, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.plot import Plot, Series
@@ -25,7 +25,7 @@ class CostPage:
         head("Cost")
         with box("bar rule-form"):
             self._period = Select("Time", dict(PERIODS), self._changed)
-            self._by = Select("By", dict(GROUPS), self._changed)
+            self._by = Select("By", dict(Costs(self._view.port).groups), self._changed)
         self._place = box("panel", role="status")
         await self._changed()
 
@@ -50,9 +50,9 @@ def show_spent(found: Spent, by: str) -> None:
         tag("p", "What a program costs is counted here from its first second:", "empty-line")
         copyable("skylift run job.py")
     else:
-        tag("p", f"${found.total:.4f}", "total")
+        tag("p", spell(found.total), "total")
         days = "; ".join(
-            f"{day} ${sum(each[at] for each in found.by_day.values()):.4f}" for at, day in enumerate(found.days)
+            f"{day} {spell(sum(each[at] for each in found.by_day.values()))}" for at, day in enumerate(found.days)
         )
         Plot(
             f"USD a day: {days}",
@@ -84,7 +84,7 @@ def _show_shares(found: Spent, by: str) -> None:
                             link(share.key, path)
                         else:
                             tag("span", share.key or f"without a {GROUPS[by]}")
-                    tag("td", f"{share.usd:.4f}" + ("" if share.whole else " (not all of it has a price)"))
+                    tag("td", spell(share.usd) + ("" if share.whole else " (not all of it has a price)"))
                     tag("td", f"{share.usd / found.total:.0%}" if found.total else "–")
     if len(found.shares) > _SHOWN:
         tag("p", f"The {_SHOWN} largest of {len(found.shares)} are shown.", "empty-line")
@@ -100,10 +100,10 @@ def _show_hours(hours: tuple[Hours, ...]) -> None:
                 with tag("tr"):
                     with tag("td"):
                         link(row.type, f"/prices/{row.type}")
-                    tag("td", f"{row.hours:.2f}")
+                    tag("td", f"{row.hours:.3g}")
                     for usd in row.usd:
                         least = " least" if usd is not None and usd == row.least else ""
-                        tag("td", "unknown" if usd is None else f"${usd:.4f}{least}")
+                        tag("td", f"{spell(usd)}{least}")
     tag(
         "p",
         "A commitment is paid for every hour of this time, used or not; its terms are one or three years."
