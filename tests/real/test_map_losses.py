@@ -1,0 +1,98 @@
+"""A map whose servers are killed at random all the time: one outcome for each input, the right sum, nothing left."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mapped import Mapped
+from real_cloud import RealCloud
+
+from skylift.runner.map.outcome import MapEnd, MapLog
+from skylift.runner.map.spec import MapInput, MapSpec
+
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
+
+INPUTS, SERVERS, SEED = 500, 4, 15
+PROGRAM = """
+import sys, time
+time.sleep(1)
+print(int(sys.argv[1]) ** 2)
+"""
+
+
+def test_half_of_the_servers_are_killed_at_random(cloud: RealCloud, tmp_path: Path) -> None:
+    """Whatever runs there is lost with it, again and again."""
+    (tmp_path / "job.py").write_text(PROGRAM)
+    inputs = tuple(MapInput(number, str(number), str(number)) for number in range(INPUTS))
+    spec = MapSpec(("python", "job.py"), True, ("{}",), inputs, servers=SERVERS, losses=100)
+    mapped = Mapped(cloud, tmp_path, "losses", spec, {}, max_time="1h")
+    chance, log, killed, seen = random.Random(SEED), MapLog(), list[str](), {mapped.instance}
+    end = time.monotonic() + 1800
+    while log.ended is None:
+        assert time.monotonic() < end, f"{len(log.outcomes)} inputs have an outcome, {len(killed)} servers were killed"
+        read_on(mapped, log)
+        # The fate of a server is decided when it has ended an input.
+        for each in sorted({each.server for each in log.outcomes.values() if each.server} - seen):
+            seen.add(each)
+            if chance.random() < 0.5:
+                cloud.client("ec2").terminate_instances(InstanceIds=[each])
+                killed.append(each)
+        time.sleep(0.5)
+    assert log.ended == MapEnd(f"All {INPUTS} inputs have succeeded.")
+    assert len(killed) >= 2
+    assert sum(int(each.stdout.content or b"0") for each in log.outcomes.values()) == sum(n * n for n in range(INPUTS))
+    assert sorted(log.outcomes) == list(range(INPUTS))
+    assert any(each.losses for each in log.outcomes.values())
+    assert mapped.wait()["exit_code"] == 0
+    until(lambda: not alive(cloud))
+    assert "losses: removed" in cloud.skylift("rm", "losses").stdout
+
+
+def test_all_other_servers_are_taken_back_at_once(cloud: RealCloud, tmp_path: Path) -> None:
+    """Nothing is lost, and others come for them."""
+    (tmp_path / "job.py").write_text(PROGRAM)
+    inputs = tuple(MapInput(number, str(number), str(number)) for number in range(100))
+    spec = MapSpec(("python", "job.py"), True, ("{}",), inputs, servers=3, per_server=1, batch=1)
+    mapped, log = Mapped(cloud, tmp_path, "notices", spec, {}, spot=True, max_time="1h"), MapLog()
+
+    def others() -> set[str]:
+        read_on(mapped, log)
+        return {each.server for each in log.outcomes.values() if each.server} - {mapped.instance}
+
+    until(lambda: len(others()) == 2)
+    first = others()
+    for each in first:
+        cloud.skylift("cloud", "interrupt", each, "--in", "1h")
+    assert mapped.wait()["exit_code"] == 0
+    assert others() > first
+    assert log.ended == MapEnd("All 100 inputs have succeeded.")
+    assert {(each.attempt, each.losses) for each in log.outcomes.values()} == {(1, 0)}
+    assert "notices: removed" in cloud.skylift("rm", "notices").stdout
+
+
+def read_on(mapped: Mapped, log: MapLog) -> None:
+    with suppress(mapped.missing):
+        while True:
+            log.read([mapped.read(mapped.keys.log_entry(log.next))])
+
+
+def alive(cloud: RealCloud) -> list[str]:
+    mine: list[Any] = [
+        {"Name": "tag:skylift:job", "Values": ["losses"]},
+        {"Name": "instance-state-name", "Values": ["pending", "running", "shutting-down", "stopping", "stopped"]},
+    ]
+    found = cloud.client("ec2").describe_instances(Filters=mine)["Reservations"]
+    return [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
+
+
+def until(what: Callable[[], object]) -> None:
+    end = time.monotonic() + 300
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.1)
