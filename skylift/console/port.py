@@ -74,6 +74,12 @@ class Kind:
     words: str
     on_demand: float | None
     spot: float | None
+    vcpus: int
+    memory_gib: float
+    processor: str
+    """As images are built for: x86_64 or arm64, and rarely another."""
+    free_tier: bool
+    burstable: bool
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,8 @@ class Choices:
 
     images: Mapping[str, str]
     root_devices: Mapping[str, str]
+    processors: Mapping[str, str]
+    """What an image is built for, where that is known."""
     kinds: Mapping[str, Kind]
     keys: tuple[str, ...]
     subnets: Mapping[str, str]
@@ -394,6 +402,10 @@ class Port:
         return Choices(
             images={**named, **(_PUBLISHED if self.settings.billed else {})},
             root_devices={each["ImageId"]: each.get("RootDeviceName", "/dev/xvda") for each in images},
+            processors={
+                **{each["ImageId"]: str(each.get("Architecture", "")) for each in images},
+                **{each: "arm64" if each.endswith("arm64") else "x86_64" for each in _PUBLISHED},
+            },
             kinds={name: _kind(kind, region) for name, kind in catalogue.types().items() if kind.current},
             keys=tuple(each.name for each in self.key_pairs()),
             subnets={each["SubnetId"]: _spell_subnet(each) for each in subnets},
@@ -465,7 +477,9 @@ def _kind(kind: catalogue.InstanceType, region: str) -> Kind:
     words = f"{kind.name}: {kind.vcpus} vCPU, {kind.memory_mib / 1024:g} GiB"
     if price is not None:
         words += f", ${price:.4f} an hour"
-    return Kind(kind.name, words, price, catalogue.spot(kind.name, region))
+    spot = catalogue.spot(kind.name, region) if kind.spot else None
+    memory = kind.memory_mib / 1024
+    return Kind(kind.name, words, price, spot, kind.vcpus, memory, kind.architecture, kind.free_tier, kind.burstable)
 
 
 def _spell_subnet(described: Any) -> str:

@@ -9,10 +9,16 @@ from test_call import HOSTILE, made_by_the_cli
 
 from skylift.console.pages.launch import Wish
 from skylift.console.pages.security_groups import read_rule
+from skylift.console.pages.type_picker import Need
 from skylift.console.port import Kind
 from skylift.runner.errors import UsageError
 
-KINDS = {"t3.micro": Kind("t3.micro", "t3.micro: 2 vCPU, 1 GiB", 0.0104, 0.004)}
+KINDS = {
+    "t3.micro": Kind("t3.micro", "t3.micro: 2 vCPU, 1 GiB", 0.0104, 0.004, 2, 1.0, "x86_64", True, True),
+    "t4g.large": Kind("t4g.large", "t4g.large: 2 vCPU, 8 GiB", 0.0672, 0.02, 2, 8.0, "arm64", False, True),
+    "m7i.large": Kind("m7i.large", "m7i.large: 2 vCPU, 8 GiB", 0.1008, 0.015, 2, 8.0, "x86_64", False, False),
+    "u9.huge": Kind("u9.huge", "u9.huge: 96 vCPU, 900 GiB", None, None, 96, 900.0, "x86_64", False, False),
+}
 PLAIN = Wish("", "ami-1", "t3.micro", "", "", "", "", "", "/dev/xvda", "", "", "", "1")
 WHOLE = Wish(
     "web", "ami-1", "t3.micro", "k", "subnet-1", "yes", "sg-1", "20", "/dev/xvda", "r", "spot", "#!/bin/sh\n", "2"
@@ -37,6 +43,32 @@ def test_the_least_is_an_image_and_a_type() -> None:
 def test_what_is_missing_is_said(different: dict[str, str], said: str) -> None:
     (found,) = replace(PLAIN, **different).missing(KINDS)
     assert found.startswith(said)
+
+
+def test_an_image_and_a_type_of_two_processors_do_not_go_together() -> None:
+    assert PLAIN.missing(KINDS, "x86_64") == []
+    (said,) = PLAIN.missing(KINDS, "arm64")
+    assert said == "The image is for arm64, and t3.micro has x86_64."
+
+
+@pytest.mark.parametrize(
+    ("need", "names"),
+    [
+        (Need(), ["t3.micro", "t4g.large", "m7i.large", "u9.huge"]),
+        (Need(memory="7.5"), ["t4g.large", "m7i.large", "u9.huge"]),
+        (Need(memory="8", spot=True), ["m7i.large", "t4g.large"]),
+        (Need(vcpus="2", processor="arm64"), ["t4g.large"]),
+        (Need(free_tier=True), ["t3.micro"]),
+        (Need(vcpus="97"), []),
+    ],
+)
+def test_the_cheapest_types_that_are_enough_come_first(need: Need, names: list[str]) -> None:
+    assert [kind.name for kind in need.fitting(KINDS.values())] == names
+
+
+@pytest.mark.parametrize("need", [Need(vcpus="two"), Need(vcpus="²"), Need(memory="1.x"), Need(memory="-1")])
+def test_a_need_that_is_none_is_said(need: Need) -> None:
+    assert need.missing()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.key_pairs import create_key_pair
+from skylift.console.pages.type_picker import TypePicker, spell_price, spell_spot
 from skylift.console.port import Choices, Kind
 from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, facts, go_to, suggest, tag
 from skylift.console.widgets.frame import head
@@ -38,13 +39,15 @@ class Wish:
     user_data: str
     number: str
 
-    def missing(self, kinds: Mapping[str, Kind]) -> list[str]:
-        """What has to be mended before it can be launched, in words."""
+    def missing(self, kinds: Mapping[str, Kind], processor: str = "") -> list[str]:
+        """What has to be mended before it can be launched, in words. `processor` is what the image is built for."""
         found = []
         if not self.image:
             found.append("Choose an image.")
         if self.kind not in kinds:
             found.append(f"There is no type {self.kind!r}." if self.kind else "Choose a type.")
+        elif processor and kinds[self.kind].processor != processor:
+            found.append(f"The image is for {processor}, and {self.kind} has {kinds[self.kind].processor}.")
         if not self.number.isdecimal() or not 1 <= int(self.number) <= 100:
             found.append("The number is from 1 to 100.")
         if self.size and (not self.size.isdecimal() or not 1 <= int(self.size) <= 16384):
@@ -104,8 +107,11 @@ class LaunchPage:
             with box("form"):
                 self._name = Field("Name", self._changed, placeholder="web-1")
                 self._image = Select("Image", dict(choices.images), self._changed)
-                self._kind = Field("Type", self._changed, value=_DEFAULT, spellcheck="false", list="types")
-                suggest("types", {kind.name: kind.words for kind in choices.kinds.values()})
+                with box("bar"):
+                    self._kind = Field("Type", self._changed, value=_DEFAULT, spellcheck="false", list="types")
+                    button("Choose by need", lambda: TypePicker(choices.kinds, self._processor(), self._take), "quiet")
+                # All of them would be most of the page.
+                suggest("types", {each.name: each.words for each in choices.kinds.values() if each.burstable})
                 with box("bar"):
                     self._key = Select("Key pair", {"": "None", **dict.fromkeys(choices.keys)}, self._changed)
                     button("New key pair", lambda: create_key_pair(self._view), "quiet")
@@ -142,9 +148,16 @@ class LaunchPage:
             number=self._number.value.strip(),
         )
 
+    def _processor(self) -> str:
+        return self._choices.processors.get(self._image.value, "")
+
+    def _take(self, kind: str) -> None:
+        self._kind.set(kind)
+        self._changed()
+
     def _changed(self, _: str = "") -> None:
         wish, kinds = self._wish(), self._choices.kinds
-        missing = wish.missing(kinds)
+        missing = wish.missing(kinds, self._processor())
         enable(self._launch, not missing)
         with self._summary.clear():
             if missing:
@@ -156,7 +169,10 @@ class LaunchPage:
             facts(
                 (
                     ("Number", wish.number),
-                    ("Type", kind.words),
+                    ("Type", f"{kind.name}: {kind.vcpus} vCPU, {kind.memory_gib:g} GiB"),
+                    ("Free tier", "Yes, on AWS in a new account" if kind.free_tier else "No"),
+                    ("On demand", spell_price(kind.on_demand)),
+                    ("Spot", spell_spot(kind)),
                     ("An hour", "unknown" if hourly is None else f"${hourly * number:.4f}"),
                     ("A month", "unknown" if hourly is None else f"${hourly * number * 730:.2f}, if it is always on"),
                 )

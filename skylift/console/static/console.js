@@ -72,6 +72,12 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// A field gets a value that was chosen elsewhere.
+function skyliftFill(id, value) {
+  const field = document.getElementById(id);
+  if (field) field.value = value;
+}
+
 // A terminal has as many rows and columns as there is room for, also later.
 function skyliftFit(id) {
   const place = getHtmlElement(id);

@@ -14,8 +14,8 @@ from skylift.runner.errors import SkyliftError
 class Dialog:
     """Use it as a context, which is its content; `open` shows it."""
 
-    def __init__(self, title: str) -> None:
-        self._element = tag("dialog", "", "dialog", aria_label=title)
+    def __init__(self, title: str, *, wide: bool = False) -> None:
+        self._element = tag("dialog", "", "dialog dialog-wide" if wide else "dialog", aria_label=title)
         self._element.on("close", self._closed)
         with self._element:
             tag("h2", title)

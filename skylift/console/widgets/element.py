@@ -74,6 +74,11 @@ class Field:
             self.element.props["^value"] = self.value
         on_input(self.element, self._typed)
 
+    def set(self, value: str) -> None:
+        """In place of what was typed."""
+        self.value = value
+        run_script("skyliftFill", self.element.html_id, value)
+
     def _typed(self, value: str) -> Any:
         """What the page's handler answers: it may be awaited."""
         self.value = value

@@ -1,0 +1,132 @@
+"""Types by need: the cheapest that have enough, with both prices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from skylift.console.port import Kind
+from skylift.console.widgets.dialog import Dialog
+from skylift.console.widgets.element import Field, Select, box, button, tag
+
+_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Need:
+    """What was chosen, as it was typed. Nothing is any."""
+
+    vcpus: str = ""
+    memory: str = ""
+    processor: str = ""
+    free_tier: bool = False
+    spot: bool = False
+
+    def missing(self) -> list[str]:
+        found = []
+        if self.vcpus and not (self.vcpus.isascii() and self.vcpus.isdecimal()):
+            found.append("vCPUs are a number.")
+        if self.memory and _number(self.memory) is None:
+            found.append("Memory is a number of GiB.")
+        return found
+
+    def fitting(self, kinds: Iterable[Kind]) -> list[Kind]:
+        """The cheapest first; those without a price last."""
+        vcpus, memory = int(self.vcpus or 0), _number(self.memory) or 0.0
+        found = [
+            kind
+            for kind in kinds
+            if kind.vcpus >= vcpus
+            and kind.memory_gib >= memory
+            and self.processor in ("", kind.processor)
+            and (kind.free_tier or not self.free_tier)
+            and (kind.spot is not None or not self.spot)
+        ]
+
+        def price(kind: Kind) -> float:
+            paid = kind.spot if self.spot else kind.on_demand
+            return float("inf") if paid is None else paid
+
+        return sorted(found, key=lambda kind: (price(kind), kind.vcpus, kind.memory_gib, kind.name))
+
+
+class TypePicker:
+    """A dialog. `take` gets the name of the type that was chosen."""
+
+    def __init__(self, kinds: Mapping[str, Kind], processor: str, take: Callable[[str], None]) -> None:
+        self._kinds, self._take = kinds, take
+        self._dialog = Dialog("Choose a type by need", wide=True)
+        with self._dialog:
+            with box("bar rule-form"):
+                self._vcpus = Field("vCPUs, at least", self._changed, inputmode="numeric", placeholder="2")
+                self._memory = Field("GiB, at least", self._changed, inputmode="numeric", placeholder="4")
+                # What the image is built for comes first, and so it is what is chosen.
+                named = {"": "Any", "x86_64": "x86_64", "arm64": "arm64"}
+                first = {processor: named[processor]} if processor in named else {}
+                self._processor = Select("Processor", {**first, **named}, self._changed)
+                self._free = Select("Free tier", {"": "All types", "yes": "Only those in it"}, self._changed)
+                self._market = Select("Cheapest", {"": "On demand", "spot": "On spot"}, self._changed)
+            self._place = box("type-list")
+        self._dialog.close_button()
+        self._changed()
+        self._dialog.open()
+
+    def _changed(self, _: str = "") -> None:
+        need = Need(
+            self._vcpus.value.strip(),
+            self._memory.value.strip(),
+            self._processor.value,
+            bool(self._free.value),
+            bool(self._market.value),
+        )
+        with self._place.clear():
+            missing = need.missing()
+            for each in missing:
+                tag("p", each, "missing")
+            if not missing:
+                self._show(need.fitting(self._kinds.values()))
+
+    def _show(self, found: list[Kind]) -> None:
+        tag(
+            "p", f"{len(found)} types fit" + (f"; the cheapest {_SHOWN}:" if len(found) > _SHOWN else "."), "empty-line"
+        )
+        with tag("table", "", "small", aria_label="Types that fit"):
+            with tag("thead"), tag("tr"):
+                for title in ("Type", "vCPUs", "GiB", "Processor", "On demand", "Spot", "Free tier", ""):
+                    tag("th", title, scope="col")
+            with tag("tbody"):
+                for kind in found[:_SHOWN]:
+                    with tag("tr"):
+                        cells = (kind.name, str(kind.vcpus), f"{kind.memory_gib:g}", kind.processor)
+                        for cell in (*cells, spell_price(kind.on_demand), spell_spot(kind)):
+                            tag("td", cell)
+                        tag("td", "✓" if kind.free_tier else "")
+                        with tag("td", "", "actions"):
+                            button(
+                                "Choose",
+                                lambda _, kind=kind: self._choose(kind.name),
+                                "quiet",
+                                aria_label=f"Choose {kind.name}",
+                            )
+
+    def _choose(self, name: str) -> None:
+        self._dialog.close()
+        self._take(name)
+
+
+def spell_price(hourly: float | None) -> str:
+    return "unknown" if hourly is None else f"${hourly:.4f} an hour"
+
+
+def spell_spot(kind: Kind) -> str:
+    if kind.spot is None:
+        return "unknown"
+    saved = f", {1 - kind.spot / kind.on_demand:.0%} less" if kind.on_demand else ""
+    return f"${kind.spot:.4f}{saved}"
+
+
+def _number(text: str) -> float | None:
+    whole, _, part = text.partition(".")
+    if not text.isascii() or not whole.isdecimal() or (part and not part.isdecimal()):
+        return None
+    return float(text)
