@@ -9,6 +9,7 @@ from urllib.parse import quote
 from skylift.console.call import Call
 from skylift.console.identity import Identities, RoleRow, UserRow
 from skylift.console.market import Market, SpotRow
+from skylift.console.networks import AddressRow, Networks
 from skylift.console.poller import Topic
 from skylift.console.port import Port
 from skylift.console.rows import BucketRow, InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
@@ -32,6 +33,7 @@ class CloudView:
     users: Topic = field(init=False)
     scaling_groups: Topic = field(init=False)
     spot_requests: Topic = field(init=False)
+    addresses: Topic = field(init=False)
 
     def __post_init__(self) -> None:
         here = not self.port.settings.billed
@@ -46,6 +48,7 @@ class CloudView:
         self.users = Topic(identities.users, _JOBS_HERE if here else 4 * _RARELY)
         self.scaling_groups = Topic(Scaling(self.port).groups, _HERE if here else _RARELY)
         self.spot_requests = Topic(Market(self.port).requests, _HERE if here else _RARELY)
+        self.addresses = Topic(Networks(self.port).addresses, _JOBS_HERE if here else 2 * _RARELY)
 
     def perform(self, call: Call) -> object:
         """In a thread. Raises SkyliftError."""
@@ -79,6 +82,9 @@ class CloudView:
         for row in self.vpcs.rows:
             if isinstance(row, VpcRow):
                 yield (row.id, row.name, row.cidr), Found(row.name or row.id, "VPC", f"/vpcs/{row.id}")
+        for row in self.addresses.rows:
+            if isinstance(row, AddressRow):
+                yield (row.id, row.name, row.address), Found(row.address, "Elastic IP", "/addresses")
         for row in self.buckets.rows:
             if isinstance(row, BucketRow):
                 yield (row.id,), Found(row.id, "bucket", f"/s3/{row.id}")

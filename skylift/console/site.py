@@ -12,9 +12,11 @@ from nicegui import ui
 from nicegui.client import templates
 
 from skylift.console.cloud_view import CloudView
+from skylift.console.pages.addresses import AddressesPage
 from skylift.console.pages.buckets import BucketPage, BucketsPage
 from skylift.console.pages.connect import ConnectPage
 from skylift.console.pages.cost import CostPage
+from skylift.console.pages.create_vpc import CreateVpcPage
 from skylift.console.pages.instance import InstancePage
 from skylift.console.pages.instances import InstancesPage
 from skylift.console.pages.job import JobPage
@@ -46,6 +48,7 @@ ENTRIES = (
     Entry("Types and prices", "/prices", "Money"),
     Entry("S3", "/s3", "Storage"),
     Entry("VPCs", "/vpcs", "Network"),
+    Entry("Elastic IPs", "/addresses", "Network"),
     Entry("Key pairs", "/key-pairs", "Access"),
     Entry("Security groups", "/security-groups", "Access"),
     Entry("Roles", "/roles", "Access"),
@@ -78,6 +81,8 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/security-groups": lambda: SecurityGroupsPage(view),
                     "/security-groups/{group}": lambda group: SecurityGroupPage(view, group).show(),
                     "/vpcs": lambda: VpcsPage(view),
+                    "/create-vpc": lambda: CreateVpcPage(view).show(),
+                    "/addresses": lambda: AddressesPage(view),
                     "/vpcs/{vpc}": lambda vpc: VpcPage(view, vpc).show(),
                     "/scaling": lambda: ScalingGroupsPage(view),
                     "/scaling/{name}": lambda name: ScalingGroupPage(view, name).show(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,8 @@ class Parts:
     gateways: Sequence[Any]
     nats: Sequence[Any]
     endpoints: Sequence[Any]
-    servers: Sequence[Any]
+    servers: Sequence[Any] | None
+    """None where the VPC is not made yet."""
 
 
 def build_map(parts: Parts) -> VpcMap:
@@ -69,13 +71,13 @@ def build_map(parts: Parts) -> VpcMap:
     }
     nodes = [Node(vpc, 0, _name(parts.vpc, vpc), parts.vpc["CidrBlock"])]
     lines: list[Line] = []
-    for each in sorted(parts.subnets, key=lambda each: (each["AvailabilityZone"], each["CidrBlock"])):
+    for each in sorted(parts.subnets, key=_place):
         subnet = each["SubnetId"]
-        number = sum(server.get("SubnetId") == subnet for server in parts.servers)
-        servers = f"{number} server{'s' * (number != 1)}"
-        nodes.append(
-            Node(subnet, 1, _name(each, subnet), f"{each['AvailabilityZone']}, {each['CidrBlock']}, {servers}")
-        )
+        detail = f"{each['AvailabilityZone']}, {each['CidrBlock']}"
+        if parts.servers is not None:
+            number = sum(server.get("SubnetId") == subnet for server in parts.servers)
+            detail += f", {number} server{'s' * (number != 1)}"
+        nodes.append(Node(subnet, 1, _name(each, subnet), detail))
         lines += [Line(vpc, subnet), *([Line(subnet, own.get(subnet, main))] if own.get(subnet, main) else [])]
     ways = _ways(parts)
     for each in parts.tables:
@@ -87,6 +89,10 @@ def build_map(parts: Parts) -> VpcMap:
             ways.setdefault(target, Node(target, 3, target, _kind(target)))
             lines.append(Line(table, target))
     return VpcMap((*nodes, *ways.values()), tuple(lines))
+
+
+def _place(subnet: Any) -> tuple[str, ipaddress.IPv4Network]:
+    return subnet["AvailabilityZone"], ipaddress.IPv4Network(subnet["CidrBlock"])
 
 
 def _ways(parts: Parts) -> dict[str, Node]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwright
 
 PATIENCE = 30_000
 """Milliseconds after which a test no longer believes in what it waits for."""
@@ -22,19 +22,33 @@ QUIET = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # It asks its maker for updates and accounts all the same: there is nobody by any name.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.*",
 ]
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright, _launched(playwright.chromium) as browser:
+        yield browser
+
+
+@contextmanager
+def another(browser: Browser, *options: str) -> Iterator[Browser]:
+    """A process of its own, with options of its own. Playwright itself is there once in a thread."""
+    with _launched(browser.browser_type, *options) as opened:
+        yield opened
+
+
+@contextmanager
+def _launched(kind: BrowserType, *options: str) -> Iterator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     assert program, "these tests need Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    browser = kind.launch(executable_path=program, args=[*QUIET, *options])
+    try:
+        yield browser
+    finally:
+        browser.close()
 
 
 class Tab:

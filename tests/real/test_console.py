@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from browser import Tab, chromium
+from axe_playwright_python.sync_playwright import Axe
+from browser import Tab, another, chromium
 from playwright.sync_api import Browser, expect
 from real_cloud import RealCloud
 from real_server import Server, until
@@ -136,7 +138,11 @@ def test_a_key_is_made_and_an_instance_launched_with_it(tab: Tab, cloud: RealClo
     page.get_by_label("Name", exact=True).fill("from the page")
     page.get_by_label("Type", exact=True).fill("t3.nothing")
     expect(page.get_by_text("There is no type 't3.nothing'.")).to_be_visible()
-    page.get_by_label("Type", exact=True).fill("t3.small")
+    page.get_by_role("button", name="Choose by need").click()
+    question.get_by_label("GiB, at least").fill("2")
+    expect(question.get_by_role("button", name="Choose t3.nano")).to_have_count(0)
+    tab.picture("types")
+    question.get_by_role("button", name="Choose t3.small").click()
     page.get_by_label("Key pair", exact=True).select_option("of the page")
     expect(page.locator(".summary code")).to_contain_text("--instance-type t3.small --count 1 --key-name 'of the page'")
     expect(page.get_by_label("Type", exact=True)).to_have_value("t3.small")
@@ -180,6 +186,87 @@ def test_a_vpc_is_a_map(tab: Tab, cloud: RealCloud) -> None:
     way_out.hover()
     expect(page.locator(f"[data-node='{cloud.vpc}']")).to_have_class(re.compile("lit"))
     tab.picture("vpc")
+
+
+@pytest.fixture
+def made_vpc(cloud: RealCloud) -> Iterator[str]:
+    """The name of a VPC that a test makes. It is taken away with what is in it."""
+    yield "walk-vpc"
+    ec2 = cloud.ec2
+    for vpc in ec2.describe_vpcs(Filters=[{"Name": "tag:Name", "Values": ["walk-vpc"]}])["Vpcs"]:
+        within = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+        endpoints = [each["VpcEndpointId"] for each in ec2.describe_vpc_endpoints(Filters=within)["VpcEndpoints"]]
+        ec2.delete_vpc_endpoints(VpcEndpointIds=endpoints)
+        for subnet in ec2.describe_subnets(Filters=within)["Subnets"]:
+            ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+        for table in ec2.describe_route_tables(Filters=within)["RouteTables"]:
+            if not table["Associations"]:
+                ec2.delete_route_table(RouteTableId=table["RouteTableId"])
+        attached = [{"Name": "attachment.vpc-id", "Values": [vpc["VpcId"]]}]
+        for gateway in ec2.describe_internet_gateways(Filters=attached)["InternetGateways"]:
+            ec2.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc["VpcId"])
+            ec2.delete_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"])
+        ec2.delete_vpc(VpcId=vpc["VpcId"])
+
+
+def test_a_vpc_and_more_is_drawn_made_and_given_a_route(tab: Tab, cloud: RealCloud, made_vpc: str) -> None:
+    page = tab.page
+    page.get_by_role("link", name="VPCs", exact=True).click()
+    page.get_by_role("button", name="VPC and more").first.click()
+    page.get_by_label("Name", exact=True).fill("walk")
+    expect(page.locator("[data-node=private-b]")).to_contain_text("walk-private-b")
+    page.get_by_label("IPv4 range").fill("10.9.0.0/8")
+    expect(page.get_by_text("The range is like 10.0.0.0/16.")).to_be_visible()
+    page.get_by_label("IPv4 range").fill("10.9.0.0/16")
+    page.get_by_label("NAT gateway", exact=True).select_option("one")
+    expect(page.locator("[data-node=nat-a]")).to_be_visible()
+    tab.picture("create-vpc")
+    page.get_by_label("NAT gateway", exact=True).select_option("")
+    expect(page.locator("[data-node=nat-a]")).to_have_count(0)
+    page.get_by_role("button", name="Create VPC").click()
+    page.get_by_role("link", name="Open the VPC").click()
+    expect(page.locator(".map-node", has_text="walk-s3")).to_contain_text("endpoint")
+    page.get_by_role("tab", name="Route tables").click()
+    table = page.locator(".part", has=page.get_by_role("heading", name="walk-private"))
+    table.get_by_label("Destination").fill("192.0.2.0/24")
+    expect(table.get_by_label("Target").locator("option:checked")).to_contain_text("walk-igw")
+    table.get_by_role("button", name="Add route").click()
+    expect(table).to_contain_text("192.0.2.0/24")
+    tab.picture("routes")
+    table.get_by_role("button", name="Remove the route to 192.0.2.0/24").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
+    expect(table).not_to_contain_text("192.0.2.0/24")
+    page.get_by_role("tab", name="Network ACLs").click()
+    page.get_by_label("Number", exact=True).fill("90")
+    page.get_by_label("Range", exact=True).fill("203.0.113.0/24")
+    page.get_by_role("combobox", name="Decides").select_option("deny")
+    page.get_by_role("button", name="Add rule").click()
+    expect(page.get_by_role("row", name=re.compile("^90 in"))).to_contain_text("deny")
+    (vpc,) = cloud.ec2.describe_vpcs(Filters=[{"Name": "tag:Name", "Values": [made_vpc]}])["Vpcs"]
+    assert vpc["CidrBlock"] == "10.9.0.0/16"
+
+
+def test_an_address_is_allocated_given_and_taken(tab: Tab, server: Server) -> None:
+    page = tab.page
+    page.get_by_role("link", name="Elastic IPs").click()
+    page.get_by_role("button", name="Allocate").first.click()
+    question = page.get_by_role("dialog")
+    question.get_by_label("Name").fill("of the walk")
+    question.get_by_role("button", name="Allocate", exact=True).click()
+    row = page.locator(".ag-row", has_text="of the walk")
+    row.locator("input[type=checkbox]").click()
+    page.get_by_role("button", name="Associate", exact=True).click()
+    question.get_by_label("Instance", exact=True).select_option(server.id)
+    question.get_by_role("button", name="Associate", exact=True).click()
+    expect(row).to_contain_text(server.id)
+    row.locator("input[type=checkbox]").click()
+    page.get_by_role("button", name="Disassociate", exact=True).click()
+    question.get_by_role("button", name="Disassociate", exact=True).click()
+    expect(row).not_to_contain_text(server.id)
+    row.locator("input[type=checkbox]").click()
+    page.get_by_role("button", name="Release", exact=True).click()
+    question.get_by_role("button", name="Release", exact=True).click()
+    expect(row).to_have_count(0)
 
 
 def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, server: Server) -> None:
@@ -408,6 +495,39 @@ def test_what_has_run_is_counted_as_the_bill_counts_it(tab: Tab, cloud: RealClou
     expect(page.locator("table.wide tr", has_text="t3.micro")).to_contain_text("least")
     expect(page.get_by_role("img", name=re.compile("^USD a day"))).to_be_visible()
     tab.picture("cost")
+
+
+def test_each_screen_is_for_everybody_and_asks_nobody_else(
+    browser: Browser, console: Console, server: Server, tmp_path: Path
+) -> None:
+    """axe finds nothing serious, in the dark or in the light; the browser's own log has the console's address only."""
+    log = tmp_path / "net.json"
+    with another(browser, f"--log-net-log={log}") as logged:
+        tab = Tab(logged)
+        page = tab.page
+        page.goto(console.link())
+        navigation = page.get_by_role("navigation")
+        expect(navigation).to_be_visible()
+        screens = [str(each.get_attribute("href")) for each in navigation.get_by_role("link").all()]
+        assert len(screens) > 10
+        for number, screen in enumerate([*screens, "/create-vpc", f"/instances/{server.id}", f"/connect/{server.id}"]):
+            page.emulate_media(color_scheme="dark" if number % 2 else "light")
+            if screen in screens:
+                navigation.locator(f"a[href='{screen}']").click()
+                expect(navigation.locator(f"a[href='{screen}']")).to_have_attribute("aria-current", "page")
+            else:
+                page.goto(f"http://{console.host}{screen}")
+            expect(page.locator("h1")).to_be_visible()
+            expect(page.locator(".waiting:visible")).to_have_count(0)
+            found = Axe().run(page).response["violations"]
+            serious = [each for each in found if each["impact"] in ("serious", "critical")]
+            assert serious == [], f"{screen}: {serious}"
+    asked = json.loads(log.read_text())
+    names = {number: name for name, number in asked["constants"]["logEventTypes"].items()}
+    told = [(names[each["type"]], each.get("params", {})) for each in asked["events"]]
+    connected = {params["address"] for name, params in told if name == "TCP_CONNECT_ATTEMPT" if "address" in params}
+    assert connected == {console.host}
+    assert {urlsplit(url).netloc for url in tab.asked if not url.startswith(("data:", "blob:"))} == {console.host}
 
 
 def test_strangers_stay_outside(tab: Tab, console: Console, cloud: RealCloud) -> None:

@@ -61,7 +61,8 @@ class Frame:
                     tag("h2", group)
                     for entry in (each for each in entries if each.group == group):
                         self._links[entry.path] = link(entry.title, entry.path)
-            self.main = tag("main", "", "main")
+            # The page around it is the `main` already.
+            self.main = box("main")
 
     def mark(self, path: str) -> None:
         """Say in the navigation where we are. A shell belongs to its instance."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from nicegui import background_tasks
 
@@ -62,6 +62,11 @@ class Tabs:
 async def in_thread(work: Callable[Given, Answer], *arguments: Given.args, **named: Given.kwargs) -> Answer:
     """A call of the cloud's takes its time."""
     return await asyncio.to_thread(work, *arguments, **named)
+
+
+def in_background(work: Coroutine[Any, Any, None]) -> None:
+    """It goes on when its page is gone."""
+    background_tasks.create(work)
 
 
 class WhenGone(Element):

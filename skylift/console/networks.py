@@ -1,0 +1,320 @@
+"""Networks, as the console asks for them and changes them: routes, network ACLs, gateways, Elastic IPs."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.console.call import Call
+from skylift.console.port import Port
+from skylift.console.rows import Row, as_tags, spell_tags
+from skylift.runner.errors import UsageError
+
+_LAST_RULE = 32767
+"""The number of a network ACL's last rule, which refuses what no other has decided on."""
+
+
+@dataclass(frozen=True)
+class AddressRow(Row):
+    """An Elastic IP; `id` is its allocation's."""
+
+    address: str
+    name: str
+    instance: str
+    interface: str
+    private: str
+    association: str
+    tags: str
+
+
+@dataclass(frozen=True)
+class SubnetLine:
+    id: str
+    name: str
+    zone: str
+    cidr: str
+    free: int
+    public: str
+    table: str
+
+
+@dataclass(frozen=True)
+class Route:
+    destination: str
+    target: str
+    state: str
+
+    @property
+    def may_go(self) -> bool:
+        """The VPC's own route stays, and endpoints have theirs."""
+        return self.target != "local" and not self.destination.startswith("pl-")
+
+
+@dataclass(frozen=True)
+class Table:
+    id: str
+    name: str
+    main: bool
+    subnets: tuple[str, ...]
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True)
+class AclRule:
+    number: int
+    outbound: bool
+    protocol: str
+    ports: str
+    cidr: str
+    allows: bool
+
+    @property
+    def may_go(self) -> bool:
+        return self.number != _LAST_RULE
+
+
+@dataclass(frozen=True)
+class Acl:
+    id: str
+    name: str
+    default: bool
+    subnets: tuple[str, ...]
+    rules: tuple[AclRule, ...]
+
+
+class Networks:
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    def _all(self, operation: str, key: str, **params: Any) -> list[Any]:
+        return list(self._port.pages(Call("ec2", operation, params), key))
+
+    def zones(self) -> list[str]:
+        """Of the region; none that is a town's or a network's own."""
+        found = self._port.perform(Call("ec2", "describe_availability_zones", {}))["AvailabilityZones"]
+        return sorted(
+            each["ZoneName"] for each in found if each.get("ZoneType", "availability-zone") == "availability-zone"
+        )
+
+    def addresses(self) -> list[AddressRow]:
+        return [
+            AddressRow(
+                id=each["AllocationId"],
+                address=each["PublicIp"],
+                name=as_tags(each).get("Name", ""),
+                instance=each.get("InstanceId", ""),
+                interface=each.get("NetworkInterfaceId", ""),
+                private=each.get("PrivateIpAddress", ""),
+                association=each.get("AssociationId", ""),
+                tags=spell_tags(as_tags(each)),
+            )
+            for each in self._port.perform(list_addresses())["Addresses"]
+        ]
+
+    def subnets(self, vpc: str) -> list[SubnetLine]:
+        tables = self.tables(vpc)
+        main = next((each.id for each in tables if each.main), "")
+        own = {subnet: each.id for each in tables for subnet in each.subnets}
+        return [
+            SubnetLine(
+                id=each["SubnetId"],
+                name=as_tags(each).get("Name", ""),
+                zone=each["AvailabilityZone"],
+                cidr=each["CidrBlock"],
+                free=each["AvailableIpAddressCount"],
+                public="yes" if each.get("MapPublicIpOnLaunch") else "no",
+                table=own.get(each["SubnetId"], main),
+            )
+            for each in sorted(
+                self._all("describe_subnets", "Subnets", **_within(vpc)),
+                key=lambda each: (each["AvailabilityZone"], ipaddress.ip_network(each["CidrBlock"])),
+            )
+        ]
+
+    def tables(self, vpc: str) -> list[Table]:
+        return [
+            Table(
+                id=each["RouteTableId"],
+                name=as_tags(each).get("Name", ""),
+                main=any(link.get("Main") for link in each.get("Associations", [])),
+                subnets=tuple(link["SubnetId"] for link in each.get("Associations", []) if link.get("SubnetId")),
+                routes=tuple(_route(route) for route in each.get("Routes", [])),
+            )
+            for each in self._all("describe_route_tables", "RouteTables", **_within(vpc))
+        ]
+
+    def targets(self, vpc: str) -> dict[str, str]:
+        """What a route may lead to, with the words for it."""
+        gateways = self._all(
+            "describe_internet_gateways",
+            "InternetGateways",
+            Filters=[{"Name": "attachment.vpc-id", "Values": [vpc]}],
+        )
+        nats = self._all("describe_nat_gateways", "NatGateways", Filter=_within(vpc)["Filters"])
+        peerings = self._all("describe_vpc_peering_connections", "VpcPeeringConnections")
+        return {
+            **{each["InternetGatewayId"]: _named(each, "InternetGatewayId", "internet gateway") for each in gateways},
+            **{
+                each["NatGatewayId"]: _named(each, "NatGatewayId", f"NAT gateway, {each['State']}")
+                for each in nats
+                if each["State"] != "deleted"
+            },
+            **{
+                each["VpcPeeringConnectionId"]: _named(each, "VpcPeeringConnectionId", "peering")
+                for each in peerings
+                if vpc in (each["RequesterVpcInfo"].get("VpcId"), each["AccepterVpcInfo"].get("VpcId"))
+                and each["Status"]["Code"] == "active"
+            },
+        }
+
+    def acls(self, vpc: str) -> list[Acl]:
+        return [
+            Acl(
+                id=each["NetworkAclId"],
+                name=as_tags(each).get("Name", ""),
+                default=bool(each.get("IsDefault")),
+                subnets=tuple(link["SubnetId"] for link in each.get("Associations", [])),
+                rules=tuple(
+                    sorted(
+                        map(_rule, each.get("Entries", [])), key=lambda rule: (rule.outbound, rule.number, rule.cidr)
+                    )
+                ),
+            )
+            for each in self._all("describe_network_acls", "NetworkAcls", **_within(vpc))
+        ]
+
+    def gateways(self, vpc: str) -> list[tuple[str, str, str]]:
+        """Id, what it is, and more about it."""
+        endpoints = self._all("describe_vpc_endpoints", "VpcEndpoints", **_within(vpc))
+        return [
+            *((each, words, "") for each, words in self.targets(vpc).items()),
+            *(
+                (each["VpcEndpointId"], f"{each.get('VpcEndpointType', '')} endpoint".strip(), each["ServiceName"])
+                for each in endpoints
+            ),
+        ]
+
+    def running(self) -> dict[str, str]:
+        """Instances that may have an address, with the words for each."""
+        return {
+            row.id: f"{row.name} {row.id} ({row.private})".strip()
+            for row in self._port.instances()
+            if row.state in ("running", "stopped", "pending")
+        }
+
+
+def list_addresses() -> Call:
+    return Call("ec2", "describe_addresses", {})
+
+
+def allocate_address(name: str) -> Call:
+    tags = [{"ResourceType": "elastic-ip", "Tags": [{"Key": "Name", "Value": name}]}]
+    return Call("ec2", "allocate_address", {"Domain": "vpc", **({"TagSpecifications": tags} if name else {})})
+
+
+def associate_address(allocation: str, instance: str) -> Call:
+    return Call("ec2", "associate_address", {"AllocationId": allocation, "InstanceId": instance})
+
+
+def disassociate_address(association: str) -> Call:
+    return Call("ec2", "disassociate_address", {"AssociationId": association})
+
+
+def release_address(allocation: str) -> Call:
+    return Call("ec2", "release_address", {"AllocationId": allocation})
+
+
+_TARGETS = {"igw": "GatewayId", "nat": "NatGatewayId", "pcx": "VpcPeeringConnectionId", "eni": "NetworkInterfaceId"}
+
+
+def create_route(table: str, destination: str, target: str) -> Call:
+    """Raises UsageError for what is no range."""
+    parameter = _TARGETS.get(target.partition("-")[0])
+    if parameter is None:
+        raise UsageError("Choose where the route leads.", "The VPC needs a gateway first: VPC and more makes one.")
+    return Call("ec2", "create_route", {"RouteTableId": table, **_destination(destination.strip()), parameter: target})
+
+
+def delete_route(table: str, destination: str) -> Call:
+    return Call("ec2", "delete_route", {"RouteTableId": table, **_destination(destination)})
+
+
+def _destination(text: str) -> dict[str, str]:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not a range.", "All addresses are 0.0.0.0/0.") from None
+    return {"DestinationIpv6CidrBlock" if network.version == 6 else "DestinationCidrBlock": text}
+
+
+def create_acl_rule(acl: str, number: str, direction: str, protocol: str, ports: str, cidr: str, action: str) -> Call:
+    """What was typed, as a call. Raises UsageError."""
+    if not (number.isascii() and number.isdecimal()) or not 1 <= int(number) < _LAST_RULE:
+        raise UsageError(f"A rule's number is from 1 to {_LAST_RULE - 1}.", "The lowest number that fits decides.")
+    params: dict[str, Any] = {
+        "NetworkAclId": acl,
+        "RuleNumber": int(number),
+        "Protocol": protocol,
+        "RuleAction": action,
+        "Egress": direction == "out",
+    }
+    try:
+        network = ipaddress.ip_network(cidr.strip())
+    except ValueError:
+        raise UsageError(f"{cidr.strip()!r} is not a range.", "All addresses are 0.0.0.0/0.") from None
+    params["Ipv6CidrBlock" if network.version == 6 else "CidrBlock"] = cidr.strip()
+    if protocol in ("6", "17"):
+        first, _, last = ports.strip().partition("-")
+        if not all(each.isascii() and each.isdecimal() for each in (first, last or first)):
+            raise UsageError(f"{ports.strip()!r} is not a port, nor a range.", "Write it like 22 or 8000-8080.")
+        params["PortRange"] = {"From": int(first), "To": int(last or first)}
+    elif protocol == "1":
+        params["IcmpTypeCode"] = {"Type": -1, "Code": -1}
+    return Call("ec2", "create_network_acl_entry", params)
+
+
+def delete_acl_rule(acl: str, rule: AclRule) -> Call:
+    params = {"NetworkAclId": acl, "RuleNumber": rule.number, "Egress": rule.outbound}
+    return Call("ec2", "delete_network_acl_entry", params)
+
+
+def _within(vpc: str) -> dict[str, Any]:
+    return {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]}
+
+
+def _named(described: Any, key: str, kind: str) -> str:
+    name = as_tags(described).get("Name", "")
+    return f"{name} ({described[key]}), {kind}" if name else f"{described[key]}, {kind}"
+
+
+def _route(described: Any) -> Route:
+    destinations = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
+    targets = ("GatewayId", "NatGatewayId", "VpcPeeringConnectionId", "TransitGatewayId", "NetworkInterfaceId")
+    return Route(
+        next((str(described[key]) for key in destinations if described.get(key)), ""),
+        next((str(described[key]) for key in targets if described.get(key)), ""),
+        described.get("State", ""),
+    )
+
+
+def _rule(described: Any) -> AclRule:
+    number, ports = str(described["Protocol"]), described.get("PortRange", {})
+    first, last = ports.get("From"), ports.get("To")
+    return AclRule(
+        number=described["RuleNumber"],
+        outbound=bool(described["Egress"]),
+        protocol=PROTOCOLS.get(number, number),
+        ports="all" if first is None else str(first) if first == last else f"{first}-{last}",
+        cidr=described.get("CidrBlock") or described.get("Ipv6CidrBlock", ""),
+        allows=described["RuleAction"] == "allow",
+    )
+
+
+PROTOCOLS = {"-1": "All traffic", "6": "TCP", "17": "UDP", "1": "ICMP"}
+"""By IANA's number, which is what an ACL has."""
+
+
+def spell_subnets(subnets: Sequence[str]) -> str:
+    return ", ".join(subnets) or "none of its own"

@@ -1,0 +1,132 @@
+"""Elastic IPs: allocated, given to an instance, taken from it, released."""
+
+from __future__ import annotations
+
+from skylift.console import networks
+from skylift.console.cloud_view import CloudView
+from skylift.console.networks import Networks
+from skylift.console.poller import FlatRow
+from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, on_input, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.trouble import tell
+from skylift.runner.errors import SkyliftError, UsageError
+
+COLUMNS = (
+    Column("address", "Public IPv4", 140, kind="code"),
+    Column("name", "Name"),
+    Column("id", "Allocation ID", 230, kind="code"),
+    Column("instance", "Instance", 190, leads="/instances/"),
+    Column("interface", "Interface", 190, kind="code"),
+    Column("private", "Private IPv4", 130, kind="code"),
+    Column("tags", "Tags"),
+)
+
+
+class AddressesPage:
+    def __init__(self, view: CloudView) -> None:
+        self._view = view
+        with head("Elastic IPs"):
+            button("Allocate", self._allocate, "primary")
+            self._give = button("Associate", self._associate)
+            self._take = button("Disassociate", self._disassociate)
+            self._release = button("Release", self._ask_release, "danger")
+        with box("bar"):
+            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
+        self._grid = Grid(
+            view.addresses, COLUMNS, label="Elastic IPs", empty=self._say_empty, on_select=lambda _: self._dress()
+        )
+        on_input(search, self._grid.filter)
+        with box("commandline"):
+            copyable(networks.list_addresses().command)
+        self._dress()
+
+    def _say_empty(self) -> None:
+        tag("h2", "There are no Elastic IPs yet.")
+        tag("p", "An Elastic IP is a public address that stays yours when its server stops or is replaced.")
+        button("Allocate", self._allocate)
+
+    def _row(self) -> FlatRow | None:
+        return self._grid.row(self._grid.selected[0]) if len(self._grid.selected) == 1 else None
+
+    def _dress(self) -> None:
+        row = self._row()
+        enable(self._give, row is not None and not row["association"])
+        enable(self._take, row is not None and bool(row["association"]))
+        enable(self._release, row is not None and not row["association"])
+
+    def _changed(self) -> None:
+        """What was chosen is another now."""
+        self._grid.unselect()
+        self._view.addresses.look_soon()
+
+    def _allocate(self) -> None:
+        dialog = Dialog("Allocate an Elastic IP")
+        with dialog:
+            name = Field("Name", placeholder="web", spellcheck="false", autofocus="autofocus")
+            tag("p", "On AWS each public IPv4 address costs by the hour, used or not.", "empty-line")
+            copyable(networks.allocate_address("").command)
+        dialog.buttons(
+            "Allocate",
+            lambda: self._view.perform(networks.allocate_address(name.value.strip())),
+            done=self._changed,
+        )
+        dialog.open()
+
+    async def _associate(self) -> None:
+        row = self._row()
+        if row is None:
+            return
+        try:
+            found = await in_thread(Networks(self._view.port).running)
+        except SkyliftError as error:
+            tell(error.message)
+            return
+        dialog = Dialog(f"Associate {row['address']}")
+        with dialog:
+            chosen = Select("Instance", dict(found))
+            tag("p", "It takes the place of the instance's public address.", "empty-line")
+            copyable(networks.associate_address(row["id"], "INSTANCE").command)
+
+        def work() -> None:
+            if not chosen.value:
+                raise UsageError("There is no instance that could have it.", "Launch one first.")
+            self._view.perform(networks.associate_address(row["id"], chosen.value))
+
+        dialog.buttons("Associate", work, done=self._changed)
+        dialog.open()
+
+    def _disassociate(self) -> None:
+        row = self._row()
+        if row is None:
+            return
+        call = networks.disassociate_address(row["association"])
+        confirm(
+            "Take this address from its instance?",
+            [
+                f"{row['address']}, {row['instance'] or row['interface']}",
+                "The address stays yours. The server has another one, or none.",
+            ],
+            call.command,
+            "Disassociate",
+            lambda: self._view.perform(call),
+            dangerous=False,
+            done=self._changed,
+        )
+
+    def _ask_release(self) -> None:
+        row = self._row()
+        if row is None:
+            return
+        call = networks.release_address(row["id"])
+        confirm(
+            "Release this address?",
+            [row["address"], "It cannot be had again."],
+            call.command,
+            "Release",
+            lambda: self._view.perform(call),
+            dangerous=True,
+            done=self._changed,
+        )
