@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -34,8 +35,17 @@ Listener = Callable[[Change], bool]
 """Returns whether it wants to hear more."""
 
 
+_SHARE = 0.1
+"""Of a core, at most, for the looks at one list: a thousand instances take half a second to read."""
+
+
+def pause(seconds: float, spent: float) -> float:
+    """How long to wait after a look that took so much of the processor."""
+    return max(seconds, spent * (1 - _SHARE) / _SHARE)
+
+
 class Topic:
-    """A list that is looked at every `seconds`, while somebody listens."""
+    """A list that is looked at every `seconds`, or more rarely if it is long, while somebody listens."""
 
     def __init__(self, fetch: Fetch, seconds: float) -> None:
         self._fetch, self._seconds = fetch, seconds
@@ -43,6 +53,7 @@ class Topic:
         self._trouble = Change()
         self._listeners: list[Listener] = []
         self._soon = asyncio.Event()
+        self._spent = 0.0
         self.looking: asyncio.Task[None] | None = None
 
     @property
@@ -70,12 +81,12 @@ class Topic:
             self._tell(await self._find_change())
             # Unlike wait_for, which in Python 3.11 may lose a cancellation.
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(pause(self._seconds, self._spent)):
                     await self._soon.wait()
 
     async def _find_change(self) -> Change:
         try:
-            found = await asyncio.to_thread(self._fetch)
+            found = await asyncio.to_thread(self._timed)
         except SkyliftError as error:
             trouble = Change(trouble=error.message, advice=error.advice)
             if trouble == self._trouble:
@@ -92,6 +103,12 @@ class Topic:
             removed=tuple(key for key in known if key not in now),
         )
         return NOTHING if change == Change() and well and before is not None else change
+
+    def _timed(self) -> Sequence[Row]:
+        began = time.thread_time()
+        found = self._fetch()
+        self._spent = time.thread_time() - began
+        return found
 
     def _tell(self, change: Change) -> None:
         self._listeners = [each for each in self._listeners if each(change)]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from skylift.console.poller import Change, Topic
+from skylift.console.poller import Change, Topic, pause
 from skylift.console.rows import KeyPairRow, Row
 from skylift.runner.errors import Unreachable
 
@@ -59,6 +59,11 @@ async def test_only_differences_are_told() -> None:
     assert change.removed == ("key-1",)
     assert not change.added and not change.updated
     tab.open = False
+
+
+def test_a_long_list_is_looked_at_more_rarely() -> None:
+    assert pause(0.9, 0.01) == 0.9
+    assert pause(0.9, 0.5) == 4.5
 
 
 async def test_a_second_tab_costs_no_second_look() -> None:

@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 from urllib.parse import unquote_plus
@@ -34,6 +35,7 @@ from botocore.exceptions import (
 from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
+from botocore.utils import parse_timestamp
 
 from skylift.runner.errors import NoCredentials, NotPermitted, RecordDamaged, Refused, RunError, Unreachable, UsageError
 from skylift.runner.job.cache import NOWHERE
@@ -86,6 +88,7 @@ class Api:
         with _signing_in():
             self._session: Any = Session()
             self._session.lazy_register_component("data_loader", self._loader)
+            self._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_time)
             if keys is not None:
                 self._session.set_credentials(
                     keys.access_key_id, keys.secret_access_key.reveal(), token.reveal() if token else None
@@ -326,6 +329,15 @@ class _Progress:
 
     def on_progress(self, bytes_transferred: int, **_: object) -> None:
         self._progress(bytes_transferred)
+
+
+def read_time(value: Any) -> datetime:
+    """A time of an answer. botocore leaves them to dateutil, which takes half of the time that an answer takes."""
+    if isinstance(value, str) and value[:1].isdigit() and value.endswith("Z"):
+        with suppress(ValueError):
+            return datetime.fromisoformat(value)
+    found: datetime = parse_timestamp(value)
+    return found
 
 
 class _KeptLoader(Loader):
