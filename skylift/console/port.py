@@ -16,6 +16,7 @@ from typing import IO, Any
 from skylift import catalogue
 from skylift.console import call as calls
 from skylift.console.call import Call
+from skylift.console.job_steps import Step, job_steps
 from skylift.console.rows import (
     BucketRow,
     InstanceRow,
@@ -433,6 +434,10 @@ class Port:
 
     def job(self, name: str) -> Listed:
         return self._jobs.one(name)
+
+    def job_steps(self, name: str) -> list[Step]:
+        """What happened to it, in its order. Raises SkyliftError."""
+        return job_steps(self.job(name), self.account.status(name))
 
     def results(self, name: str) -> list[tuple[str, int]]:
         """Path and size of each, as the job's server has sent them."""

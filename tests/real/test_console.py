@@ -297,6 +297,9 @@ def test_a_job_is_watched_and_its_result_downloaded(tab: Tab, cloud: RealCloud, 
     row.get_by_role("link", name="of-the-page").click()
     expect(page.locator(".xterm-rows")).to_contain_text("größer <b>than</b>")
     tab.picture("job")
+    page.get_by_role("tab", name="Steps").click()
+    expect(page.locator(".timeline li").last).to_contain_text("Program ended: succeeded")
+    tab.picture("steps")
     page.get_by_role("tab", name="Results").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()

@@ -39,7 +39,9 @@ class JobPage:
             with head(self._name):
                 self._cancel = button("Cancel job", self._ask, "danger")
             self._state = tag("span", str(job.state), f"state state-{job.state}")
-            self._tabs = Tabs({"Log": self._log, "Results": self._results, "Details": self._details})
+            self._tabs = Tabs(
+                {"Log": self._log, "Steps": self._steps, "Results": self._results, "Details": self._details}
+            )
             with box("commandline"):
                 copyable(f"skylift logs -f {quote(self._name)}")
             enable(self._cancel, not job.is_over)
@@ -88,6 +90,18 @@ class JobPage:
         on_input(search, look_for)
         log.start()
         WhenGone(log.stop)
+
+    async def _steps(self) -> None:
+        found = await in_thread(self._view.port.job_steps, self._name)
+        with tag("ol", "", "timeline", aria_label="Steps, the first one first"):
+            for each in found:
+                with tag("li", "", f"state-{each.state}"):
+                    with box("timeline-head"):
+                        tag("span", each.when, "timeline-when")
+                        tag("strong", each.what)
+                        tag("span", each.after, "timeline-when")
+                    if each.detail:
+                        tag("p", each.detail, "timeline-why")
 
     async def _results(self) -> None:
         found = await in_thread(self._view.port.results, self._name)
