@@ -37,6 +37,7 @@ class Server:
 
     def __init__(self, url: str, key: str, secret: str, pid: int) -> None:
         self._session = Session(key, secret, region_name=REGION)
+        self.address = url, key, secret
         self._url = url
         self._pid = pid
 
