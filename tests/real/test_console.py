@@ -154,7 +154,7 @@ def test_a_key_is_made_and_an_instance_launched_with_it(tab: Tab, cloud: RealClo
     page.get_by_label("Filter", exact=True).fill("from the page")
     expect(page.locator(".ag-center-cols-container .ag-row")).to_have_count(1)
     tab.picture("instances")
-    page.locator(".ag-row").get_by_role("link").click()
+    page.locator(".ag-row").get_by_role("link", name=re.compile("^i-")).click()
     page.get_by_role("button", name="Terminate").click()
     expect(question).to_contain_text("is deleted with it")
     question.get_by_role("button", name="Terminate", exact=True).click()
