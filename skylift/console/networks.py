@@ -196,12 +196,12 @@ class Networks:
             ),
         ]
 
-    def running(self) -> dict[str, str]:
+    def holders(self) -> dict[str, str]:
         """Instances that may have an address, with the words for each."""
         return {
             row.id: f"{row.name} {row.id} ({row.private})".strip()
             for row in self._port.instances()
-            if row.state in ("running", "stopped", "pending")
+            if row.state in ("running", "stopped")
         }
 
 

@@ -248,6 +248,7 @@ def test_a_vpc_and_more_is_drawn_made_and_given_a_route(tab: Tab, cloud: RealClo
 
 def test_an_address_is_allocated_given_and_taken(tab: Tab, server: Server) -> None:
     page = tab.page
+    server.await_state("running")
     page.get_by_role("link", name="Elastic IPs").click()
     page.get_by_role("button", name="Allocate").first.click()
     question = page.get_by_role("dialog")

@@ -80,7 +80,7 @@ class AddressesPage:
         if row is None:
             return
         try:
-            found = await in_thread(Networks(self._view.port).running)
+            found = await in_thread(Networks(self._view.port).holders)
         except SkyliftError as error:
             tell(error.message)
             return
