@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
+from skylift.cloud.domain.instance_requirement import TypeRequirements
 from skylift.cloud.domain.launch_request import LaunchRequest
 from skylift.cloud.domain.launch_template import TemplateSpec
 
@@ -18,13 +19,51 @@ EventType = Literal["instance-change", "fleet-change", "service-error"]
 FleetState = Literal["submitted", "active", "deleted", "failed", "deleted_running", "deleted_terminating", "modifying"]
 
 
+class Rebalance(TypedDict, total=False):
+    """What becomes of an instance that EC2 advises to replace. The delay is in seconds."""
+
+    ReplacementStrategy: str
+    TerminationDelay: int
+
+
+class Maintenance(TypedDict, total=False):
+    CapacityRebalance: Rebalance
+
+
+class ReservationUse(TypedDict, total=False):
+    UsageStrategy: str
+
+
+class SpotOptions(TypedDict, total=False):
+    """How a fleet chooses among its spot pools, and when less is nothing. In the members that EC2 has for it."""
+
+    AllocationStrategy: str
+    MaintenanceStrategies: Maintenance
+    InstanceInterruptionBehavior: str
+    InstancePoolsToUseCount: int
+    SingleInstanceType: bool
+    SingleAvailabilityZone: bool
+    MinTargetCapacity: int
+    MaxTotalPrice: str
+
+
+class OnDemandOptions(TypedDict, total=False):
+    """The same of instances on demand."""
+
+    AllocationStrategy: str
+    CapacityReservationOptions: ReservationUse
+    SingleInstanceType: bool
+    SingleAvailabilityZone: bool
+    MinTargetCapacity: int
+    MaxTotalPrice: str
+
+
 @dataclass(frozen=True)
 class FleetOverride:
     """What a fleet asks for other than its launch template does.
 
     `launch` takes the place of the template's data. `max_price` is in USD an hour, as the request spells it. `weight`
-    is how many units an instance counts for. `requirements` are EC2's InstanceRequirements, in its members: they stand
-    for all types that meet them.
+    is how many units an instance counts for. `requirements` stand for all types that meet them.
     """
 
     launch: LaunchRequest = field(default_factory=LaunchRequest)
@@ -34,7 +73,7 @@ class FleetOverride:
     zone_id: str | None = None
     weight: float | None = None
     priority: float | None = None
-    requirements: dict[str, Any] | None = None
+    requirements: TypeRequirements | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +82,40 @@ class FleetConfig:
 
     template: TemplateSpec
     overrides: tuple[FleetOverride, ...] = ()
+
+
+class GroupName(TypedDict, total=False):
+    GroupName: str
+
+
+class AnsweredOverride(TypedDict, total=False):
+    """An override as EC2 answers it, with the type and the zone that an instance got."""
+
+    InstanceType: str
+    MaxPrice: str
+    SubnetId: str
+    AvailabilityZone: str
+    WeightedCapacity: float
+    Priority: float
+    Placement: GroupName
+    InstanceRequirements: TypeRequirements
+    ImageId: str
+
+
+class Source(TypedDict, total=False):
+    """Where an instance of a fleet came from, in the members that EC2 has for it."""
+
+    LaunchTemplateSpecification: TemplateSpec
+    Overrides: AnsweredOverride
+
+
+class LaunchError(TypedDict, total=False):
+    """Why a pool gave no instance, in the members that EC2 has for it."""
+
+    LaunchTemplateAndOverrides: Source
+    Lifecycle: str
+    ErrorCode: str
+    ErrorMessage: str
 
 
 @dataclass(frozen=True)
@@ -63,8 +136,8 @@ class Fleet:
     on_demand_target: int
     spot_target: int
     default_market: Market
-    spot_options: dict[str, Any] = field(default_factory=dict)
-    on_demand_options: dict[str, Any] = field(default_factory=dict)
+    spot_options: SpotOptions = field(default_factory=SpotOptions)
+    on_demand_options: OnDemandOptions = field(default_factory=OnDemandOptions)
     excess_policy: ExcessPolicy = "termination"
     terminate_with_expiration: bool = False
     replace_unhealthy: bool = False
@@ -73,7 +146,7 @@ class Fleet:
     client_token: str | None = None
     context: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
-    errors: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[LaunchError] = field(default_factory=list)
     trouble: str = ""
     failures: int = 0
     retry_at: datetime | None = None
@@ -97,7 +170,7 @@ class FleetMember:
     weight: float
     type: str
     zone: str
-    source: dict[str, Any]
+    source: Source
     launched: datetime
     leaving: bool = False
     terminate_at: datetime | None = None

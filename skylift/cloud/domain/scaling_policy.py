@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 PolicyKind = Literal["SimpleScaling", "StepScaling", "TargetTrackingScaling"]
 ADJUSTMENTS = ("ChangeInCapacity", "ExactCapacity", "PercentChangeInCapacity")
+
+
+class MetricDimension(TypedDict, total=False):
+    Name: str
+    Value: str
+
+
+class PredefinedMetric(TypedDict, total=False):
+    PredefinedMetricType: str
+    ResourceLabel: str
+
+
+class CustomizedMetric(TypedDict, total=False):
+    MetricName: str
+    Namespace: str
+    Dimensions: list[MetricDimension]
+    Statistic: str
+    Unit: str
+    Period: int
+
+
+class TargetTracking(TypedDict, total=False):
+    """A target tracking configuration, in the members that Auto Scaling has for it: one of the two metrics is there."""
+
+    PredefinedMetricSpecification: PredefinedMetric
+    CustomizedMetricSpecification: CustomizedMetric
+    TargetValue: float
+    DisableScaleIn: bool
 
 
 @dataclass(frozen=True)
@@ -20,7 +48,7 @@ class Step:
 
 @dataclass(frozen=True)
 class ScalingPolicy:
-    """`tracking` is the target tracking configuration as it came. The fields of the other kinds are then not set."""
+    """`tracking` is empty but for target tracking policies, which have none of the fields of the other kinds."""
 
     group: str
     name: str
@@ -34,7 +62,7 @@ class ScalingPolicy:
     steps: tuple[Step, ...] = ()
     aggregation: str | None = None
     warmup: int | None = None
-    tracking: dict[str, Any] = field(default_factory=dict)
+    tracking: TargetTracking = field(default_factory=TargetTracking)
 
     @property
     def target(self) -> float:

@@ -16,7 +16,14 @@ from skylift.cloud.domain.alarm import Alarm, DueAction
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import COUNTED, ScalingGroup, ScalingMember
-from skylift.cloud.domain.scaling_policy import ADJUSTMENTS, PolicyKind, ScalingPolicy, Step
+from skylift.cloud.domain.scaling_policy import (
+    ADJUSTMENTS,
+    CustomizedMetric,
+    PolicyKind,
+    ScalingPolicy,
+    Step,
+    TargetTracking,
+)
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.services.autoscaling import scaling_tracking
@@ -63,7 +70,7 @@ def put(tx: Tx, caller: Caller, params: autoscaling.PutScalingPolicyType) -> aut
         steps=tuple(_steps(params)),
         aggregation=params.get("MetricAggregationType", "Average") if kind == "StepScaling" else None,
         warmup=params.get("EstimatedInstanceWarmup"),
-        tracking={**params.get("TargetTrackingConfiguration", {})},
+        tracking=_tracking(params["TargetTrackingConfiguration"]) if kind == "TargetTrackingScaling" else {},
     )
     if before is None:
         tx.add(policy)
@@ -114,6 +121,29 @@ def _checked(params: autoscaling.PutScalingPolicyType) -> PolicyKind:
     if params.get("MetricAggregationType", "Average") not in AGGREGATIONS:
         raise invalid(f"MetricAggregationType must be one of {', '.join(AGGREGATIONS)}.")
     return kind
+
+
+def _tracking(asked: autoscaling.TargetTrackingConfiguration) -> TargetTracking:
+    tracking: TargetTracking = {"TargetValue": asked["TargetValue"]}
+    if "DisableScaleIn" in asked:
+        tracking["DisableScaleIn"] = asked["DisableScaleIn"]
+    if "PredefinedMetricSpecification" in asked:
+        tracking["PredefinedMetricSpecification"] = asked["PredefinedMetricSpecification"]
+    if "CustomizedMetricSpecification" in asked:
+        own = asked["CustomizedMetricSpecification"]
+        metric: CustomizedMetric = {
+            "MetricName": own["MetricName"],
+            "Namespace": own["Namespace"],
+            "Statistic": own["Statistic"],
+        }
+        if "Dimensions" in own:
+            metric["Dimensions"] = own["Dimensions"]
+        if "Unit" in own:
+            metric["Unit"] = own["Unit"]
+        if "Period" in own:
+            metric["Period"] = own["Period"]
+        tracking["CustomizedMetricSpecification"] = metric
+    return tracking
 
 
 def _steps(params: autoscaling.PutScalingPolicyType) -> list[Step]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
-from skylift.cloud.domain.fleet import FleetConfig, FleetOverride
+from skylift.cloud.domain.fleet import AnsweredOverride, FleetConfig, FleetOverride
 from skylift.cloud.domain.launch_request import LaunchRequest
 from skylift.cloud.domain.launch_template import TemplateSpec
 from skylift.cloud.services.ebs.block_device import device_mapping, device_requests
@@ -28,7 +28,7 @@ def fleet_configs(asked: Iterable[ec2.FleetLaunchTemplateConfigRequest] | None) 
 def config_view(config: FleetConfig) -> ec2.FleetLaunchTemplateConfig:
     overrides: list[ec2.FleetLaunchTemplateOverrides] = []
     for one in config.overrides:
-        shown = override_view(one)
+        shown: ec2.FleetLaunchTemplateOverrides = {**override_view(one)}
         if one.zone_id is not None:
             shown["AvailabilityZoneId"] = one.zone_id
         if one.launch.devices is not None:
@@ -39,9 +39,9 @@ def config_view(config: FleetConfig) -> ec2.FleetLaunchTemplateConfig:
     return {"LaunchTemplateSpecification": {**config.template}, "Overrides": overrides}
 
 
-def override_view(one: FleetOverride) -> ec2.FleetLaunchTemplateOverrides:
+def override_view(one: FleetOverride) -> AnsweredOverride:
     """What EC2 repeats when it says where an instance came from: of a placement only its group."""
-    shown: ec2.FleetLaunchTemplateOverrides = {}
+    shown: AnsweredOverride = {}
     if one.launch.type is not None:
         shown["InstanceType"] = one.launch.type
     if one.launch.image is not None:
@@ -59,7 +59,7 @@ def override_view(one: FleetOverride) -> ec2.FleetLaunchTemplateOverrides:
     if one.priority is not None:
         shown["Priority"] = one.priority
     if one.requirements is not None:
-        shown["InstanceRequirements"] = cast("ec2.InstanceRequirements", one.requirements)
+        shown["InstanceRequirements"] = one.requirements
     return shown
 
 
@@ -92,5 +92,5 @@ def _override(asked: ec2.FleetLaunchTemplateOverridesRequest) -> FleetOverride:
         zone_id=asked.get("AvailabilityZoneId"),
         weight=asked.get("WeightedCapacity"),
         priority=asked.get("Priority"),
-        requirements={**asked["InstanceRequirements"]} if "InstanceRequirements" in asked else None,
+        requirements=asked.get("InstanceRequirements"),
     )

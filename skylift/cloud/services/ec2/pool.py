@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from skylift.catalogue import InstanceType
-from skylift.cloud.domain.fleet import MARKETS, FleetConfig, FleetOverride, Market
+from skylift.cloud.domain.fleet import MARKETS, FleetConfig, FleetOverride, Market, Source
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
 from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest, PlacementRequest, over
@@ -30,9 +30,6 @@ from skylift.cloud.services.ec2.launch_template import data_of, template_of, ver
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
 
-if TYPE_CHECKING:
-    from aws_shapes import ec2
-
 
 @dataclass(frozen=True)
 class Pool:
@@ -47,7 +44,7 @@ class Pool:
     priority: float
     max_price: str | None
     launch: LaunchRequest
-    source: ec2.LaunchTemplateAndOverridesResponse
+    source: Source
     markets: frozenset[Market] = frozenset(MARKETS)
 
     @property

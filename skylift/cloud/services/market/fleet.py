@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetConfig, FleetEvent, Market
+from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetConfig, FleetEvent, LaunchError, Market
 from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.launch_request import TagRequest
@@ -227,11 +227,11 @@ def _launch_now(tx: Tx, caller: Caller, fleet: Fleet, tags: tuple[TagRequest, ..
     """An instant fleet: what can be had is launched, why the rest cannot is its answer."""
     pools = [pool for config in fleet.configs for pool in pools_of(tx, caller, config)]
     tx.add(fleet)
-    errors: list[dict[str, Any]] = []
+    errors: list[LaunchError] = []
     for market in MARKETS:
         if fleet.target(market):
             filling = _fill_as_one(tx, caller, fleet, market, pools, tags)
-            errors += [{**error_view(pool, market, error)} for pool, error in filling.errors]
+            errors += [error_view(pool, market, error) for pool, error in filling.errors]
     placed = replace(fleet, state="active", errors=errors)
     tx.save(placed)
     return placed

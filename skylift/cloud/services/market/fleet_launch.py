@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember, Market
+from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember, LaunchError, Market
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.launch_request import LaunchRequest, MarketRequest, TagRequest
 from skylift.cloud.domain.market import ANY_TYPE, Capacity
@@ -21,10 +20,6 @@ from skylift.cloud.services.ec2.launch import launch
 from skylift.cloud.services.ec2.pool import Offer, Pool, Strategy, ranked
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import members_left
-
-if TYPE_CHECKING:
-    from aws_shapes import ec2
-
 
 FLEET_TAG = "aws:ec2:fleet-id"
 
@@ -61,7 +56,9 @@ def fill(
     for member in members_left(tx, fleet.id):
         if member.market == market and not member.leaving:
             units[member.type, member.zone] += member.weight
-    options = cast("Strategy", fleet.spot_options if market == "spot" else fleet.on_demand_options)
+    options: Strategy = {"AllocationStrategy": fleet.on_demand_options.get("AllocationStrategy", "lowest-price")}
+    if market == "spot":
+        options = fleet.spot_options
     # The count of the room reads all that runs, so it is made only if a capacity is set.
     bounded = {(capacity.type, capacity.zone) for capacity in tx.find(Capacity)}
     left = [
@@ -92,7 +89,7 @@ def launch_from(pool: Pool, market: Market, tags: tuple[TagRequest, ...] = ()) -
     return replace(pool.launch, market=spot if market == "spot" else None, tags=tags or None)
 
 
-def error_view(pool: Pool, market: Market, error: ServiceError) -> ec2.CreateFleetError:
+def error_view(pool: Pool, market: Market, error: ServiceError) -> LaunchError:
     return {
         "LaunchTemplateAndOverrides": pool.source,
         "Lifecycle": market,
@@ -121,7 +118,7 @@ def _launch(
         weight=pool.weight,
         type=instance.type,
         zone=instance.zone,
-        source={**pool.source},
+        source=pool.source,
         launched=tx.now,
     )
     tx.add(member)

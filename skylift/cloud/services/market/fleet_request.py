@@ -6,7 +6,17 @@ import uuid
 from typing import TYPE_CHECKING, get_args
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.fleet import ExcessPolicy, Fleet, FleetConfig, FleetOverride, FleetType, Market
+from skylift.cloud.domain.fleet import (
+    ExcessPolicy,
+    Fleet,
+    FleetConfig,
+    FleetOverride,
+    FleetType,
+    Maintenance,
+    Market,
+    OnDemandOptions,
+    SpotOptions,
+)
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.launch_request import TagRequest
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
@@ -88,8 +98,8 @@ def asked_for(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Fleet:
         on_demand_target=on_demand,
         spot_target=spot,
         default_market=default,
-        spot_options={**_spot_options(params.get("SpotOptions") or {}, kind)},
-        on_demand_options={**_on_demand_options(params.get("OnDemandOptions") or {}, kind)},
+        spot_options=_spot_options(params.get("SpotOptions") or {}, kind),
+        on_demand_options=_on_demand_options(params.get("OnDemandOptions") or {}, kind),
         excess_policy=excess_policy(params),
         terminate_with_expiration=params.get("TerminateInstancesWithExpiration", False),
         replace_unhealthy=params.get("ReplaceUnhealthyInstances", False),
@@ -207,8 +217,8 @@ def market_named(value: str) -> Market:
     raise ServiceError("UnsupportedOperation", f"This cloud has no capacity of the type {value}.")
 
 
-def _spot_options(asked: ec2.SpotOptionsRequest, kind: FleetType) -> ec2.SpotOptionsRequest:
-    options: ec2.SpotOptionsRequest = {
+def _spot_options(asked: ec2.SpotOptionsRequest, kind: FleetType) -> SpotOptions:
+    options: SpotOptions = {
         "AllocationStrategy": "lowest-price",
         "InstanceInterruptionBehavior": "terminate",
         **asked,
@@ -241,8 +251,8 @@ def _check_behavior(behavior: str) -> None:
         raise invalid_value(behavior, "InstanceInterruptionBehavior", "It has to be terminate.")
 
 
-def _check_rebalance(options: ec2.SpotOptionsRequest, kind: FleetType) -> None:
-    strategies: ec2.FleetSpotMaintenanceStrategiesRequest = options.get("MaintenanceStrategies", {})
+def _check_rebalance(options: SpotOptions, kind: FleetType) -> None:
+    strategies: Maintenance = options.get("MaintenanceStrategies", {})
     rebalance = strategies.get("CapacityRebalance")
     if not rebalance:
         return
@@ -257,8 +267,8 @@ def _check_rebalance(options: ec2.SpotOptionsRequest, kind: FleetType) -> None:
         raise invalid_value(delay, "TerminationDelay", "It has to be between 120 and 7200.")
 
 
-def _on_demand_options(asked: ec2.OnDemandOptionsRequest, kind: FleetType) -> ec2.OnDemandOptionsRequest:
-    options: ec2.OnDemandOptionsRequest = {"AllocationStrategy": "lowest-price", **asked}
+def _on_demand_options(asked: ec2.OnDemandOptionsRequest, kind: FleetType) -> OnDemandOptions:
+    options: OnDemandOptions = {"AllocationStrategy": "lowest-price", **asked}
     options["AllocationStrategy"] = _OLDER_NAMES.get(options["AllocationStrategy"], options["AllocationStrategy"])
     if options["AllocationStrategy"] not in ("lowest-price", "prioritized"):
         raise invalid_value(
@@ -268,7 +278,7 @@ def _on_demand_options(asked: ec2.OnDemandOptionsRequest, kind: FleetType) -> ec
     return options
 
 
-def _check_instant_options(options: ec2.SpotOptionsRequest | ec2.OnDemandOptionsRequest, kind: FleetType) -> None:
+def _check_instant_options(options: SpotOptions | OnDemandOptions, kind: FleetType) -> None:
     for name in _INSTANT_OPTIONS:
         if options.get(name) and kind != "instant":
             raise combination(f"{name} is for fleets of type instant.")

@@ -10,11 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.facts import CloudFacts
-from skylift.cloud.domain.fleet import MARKETS, EventType, Fleet, FleetEvent, FleetMember, Market
+from skylift.cloud.domain.fleet import (
+    MARKETS,
+    EventType,
+    Fleet,
+    FleetEvent,
+    FleetMember,
+    Maintenance,
+    Market,
+    Rebalance,
+)
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.spot import SpotNotice
@@ -29,7 +38,7 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import forget_fleets, last_event
 
 if TYPE_CHECKING:
-    from aws_shapes import ec2
+    pass
 
 REMEMBERED = timedelta(hours=48)
 """DescribeFleets shows a deleted fleet for this long; a fleet's history goes back as far."""
@@ -159,9 +168,8 @@ class _Look:
             else:
                 self._again.append(end)
 
-    def _rebalancing(self) -> ec2.FleetSpotCapacityRebalanceRequest:
-        options = cast("ec2.SpotOptionsRequest", self._fleet.spot_options)
-        strategies: ec2.FleetSpotMaintenanceStrategiesRequest = options.get("MaintenanceStrategies", {})
+    def _rebalancing(self) -> Rebalance:
+        strategies: Maintenance = self._fleet.spot_options.get("MaintenanceStrategies", {})
         return strategies.get("CapacityRebalance") or {}
 
     def _notice(self, member: FleetMember) -> SpotNotice | None:
