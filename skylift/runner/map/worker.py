@@ -75,7 +75,7 @@ def _pass_on_notices(worker: Worker, metadata: Metadata, pause: float) -> Notice
     return Notices(
         metadata,
         pause,
-        told=lambda notice: report("paused"),
+        noticed=lambda notice: report("paused"),
         moved=lambda notice: report("running" if notice is None else "paused"),
         late=lambda: None,
         advised=lambda: None,

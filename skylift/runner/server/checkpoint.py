@@ -123,10 +123,13 @@ class Checkpoint:
         named = [each.key for each in chain]
         known = dict.fromkeys([*self._strays(), *(each.key for each in self._chain)])
         strays = [key for key in known if key not in named]
-        told: List[Dict[str, Any]] = [each._asdict() for each in chain]
+        links: List[Dict[str, Any]] = [each._asdict() for each in chain]
         self._next = ""
         self._attempt.note(
-            until, checkpoint=told[0] if told else None, earlier=told[1:], strays=[*strays, *filter(None, [following])]
+            until,
+            checkpoint=links[0] if links else None,
+            earlier=links[1:],
+            strays=[*strays, *filter(None, [following])],
         )
         # Only now: before the answer it is not known which key the attempt names.
         self._next = following
@@ -287,7 +290,7 @@ class Checkpoint:
             digest = self._prefix.put_file(key, file, before.st_size, until)
             if not _is_whole(before, os.fstat(file.fileno())):
                 return None
-            return self._told(key, digest, file.tell(), "file", before)
+            return self._as_sent(key, digest, file.tell(), "file", before)
 
     def _put_folder(self, key: str, seen: Look, until: float) -> Optional[Sent]:
         try:
@@ -298,14 +301,14 @@ class Checkpoint:
                 size = file.tell()
                 file.seek(0)
                 digest = self._prefix.put_file(key, file, size, until)
-            return self._told(key, digest, size, "folder", os.stat(str(self.path)))
+            return self._as_sent(key, digest, size, "folder", os.stat(str(self.path)))
         except Changed:
             return None
         finally:
             with contextlib.suppress(FileNotFoundError):
                 self._spool.unlink()
 
-    def _told(self, key: str, digest: str, size: int, kind: str, found: os.stat_result) -> Sent:
+    def _as_sent(self, key: str, digest: str, size: int, kind: str, found: os.stat_result) -> Sent:
         mode = found.st_mode & 0o777
         return Sent(key, digest, size, kind, mode, self._attempt.number, round(time.time(), 3))
 
@@ -406,6 +409,6 @@ def is_written(path: Path) -> bool:
 
 
 def _is_for_writing(descriptor: Path) -> bool:
-    told = (descriptor.parent.parent / "fdinfo" / descriptor.name).read_text()
-    flags = next(line.split()[1] for line in told.splitlines() if line.startswith("flags:"))
+    shown = (descriptor.parent.parent / "fdinfo" / descriptor.name).read_text()
+    flags = next(line.split()[1] for line in shown.splitlines() if line.startswith("flags:"))
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY

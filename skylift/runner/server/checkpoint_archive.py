@@ -178,14 +178,14 @@ def _sparse_head(entry: tarfile.TarInfo, spans: List[Span]) -> bytes:
     numbers = [len(spans) + 1, *(number for span in spans for number in span), entry.size, 0]
     table = b"".join(b"%d\n" % number for number in numbers)
     table += bytes(-len(table) % _BLOCK)
-    told = {
+    fields = {
         "GNU.sparse.major": "1",
         "GNU.sparse.minor": "0",
         "GNU.sparse.name": entry.name,
         "GNU.sparse.realsize": str(entry.size),
         **entry.pax_headers,
     }
-    records = b"".join(map(_record, told.items()))
+    records = b"".join(map(_record, fields.items()))
     head, data = tarfile.TarInfo("PaxHeader"), tarfile.TarInfo("GNUSparseFile.0")
     head.type, head.size = tarfile.XHDTYPE, len(records)
     data.mode, data.size = entry.mode, len(table) + sum(size for _, size in spans)
@@ -195,9 +195,9 @@ def _sparse_head(entry: tarfile.TarInfo, spans: List[Span]) -> bytes:
     return head.tobuf(tarfile.USTAR_FORMAT) + records + plain + table
 
 
-def _record(told: Tuple[str, str]) -> bytes:
+def _record(field: Tuple[str, str]) -> bytes:
     """ "LENGTH NAME=VALUE\\n". The length includes its own digits."""
-    rest = (" %s=%s\n" % told).encode("utf-8", "surrogateescape")
+    rest = (" %s=%s\n" % field).encode("utf-8", "surrogateescape")
     length = len(rest)
     while len(b"%d" % length) + len(rest) != length:
         length = len(b"%d" % length) + len(rest)

@@ -22,12 +22,12 @@ _FIRST, _LONGEST = 0.05, 2.0
 
 def main(where: str) -> None:
     """`where` is an object of region, bucket, prefix, imds, bell and state. The pipe is our standard output."""
-    told = json.loads(where)
+    given = json.loads(where)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    aws = Aws(told["region"], os.environ.get("AWS_ENDPOINT_URL"), Metadata(told["imds"]))
-    bell = os.open(told["bell"], os.O_RDWR | os.O_NONBLOCK)
-    Feed(Prefix(aws, told["bucket"], told["prefix"]), bell, 1).run()
-    os.write(told["state"], b"over")
+    aws = Aws(given["region"], os.environ.get("AWS_ENDPOINT_URL"), Metadata(given["imds"]))
+    bell = os.open(given["bell"], os.O_RDWR | os.O_NONBLOCK)
+    Feed(Prefix(aws, given["bucket"], given["prefix"]), bell, 1).run()
+    os.write(given["state"], b"over")
     # The program has its end of file with us, and Python's own tidying up takes longer than all the rest.
     os._exit(0)
 
@@ -43,7 +43,7 @@ class Feed:
         self._waiting.register(pipe, 0)
 
     def run(self) -> None:
-        offset = told = 0
+        offset = reported = 0
         last = False
         while not last:
             found = self._await_piece(offset)
@@ -51,8 +51,8 @@ class Feed:
                 return
             last = found[1]
             offset += len(found[0])
-            if offset - told >= _TELL:
-                told = offset
+            if offset - reported >= _TELL:
+                reported = offset
                 self._tell(offset)
 
     def _await_piece(self, offset: int) -> Optional[Tuple[bytes, bool]]:

@@ -200,41 +200,41 @@ class InputRun:
         elif self._place.down.is_set():
             raise Withheld("the server goes down")
         found = share.judge(code)
-        told = self._told(str(found.state.value), found.exit_code)
-        told.update(started=ended["started"], seconds=round(ended["seconds"], 4))
+        report = self._report(str(found.state.value), found.exit_code)
+        report.update(started=ended["started"], seconds=round(ended["seconds"], 4))
         if found.state is not State.SUCCEEDED:
-            told["reason"] = found.reason
+            report["reason"] = found.reason
         if found.signal:
-            told["signal"] = found.signal
+            report["signal"] = found.signal
         try:
-            self._send(told)
+            self._send(report)
         except (Unreachable, Refused) as error:
             return self._broken("What it has left could not be sent: %s" % error)
-        return told
+        return report
 
     def _stays(self, seconds: float) -> None:
         """A failure is an outcome only of a server that stays: a shutdown ends programs before it ends us."""
         if self._place.down.wait(seconds):
             raise Withheld("the server goes down")
 
-    def _told(self, state: str, exit_code: int) -> Dict[str, Any]:
+    def _report(self, state: str, exit_code: int) -> Dict[str, Any]:
         return {
             "index": self._wanted["index"], "state": state, "exit_code": exit_code,
             "attempt": self._wanted["attempt"], "run": self._run, "server": self._place.instance,
         }  # fmt: skip
 
     def _broken(self, reason: str) -> Dict[str, Any]:
-        return dict(self._told("broken", 125), reason=reason[:1000])
+        return dict(self._report("broken", 125), reason=reason[:1000])
 
     def _not_started(self, ended: Dict[str, Any]) -> Dict[str, Any]:
         code = 127 if ended["errno"] == errno.ENOENT else 126
         words = os.strerror(ended["errno"]) if ended["errno"] else "it cannot be started"
         return dict(
-            self._told("failed", code),
+            self._report("failed", code),
             reason=("The program could not be started: %s: %s." % (ended["path"], words))[:1000],
         )
 
-    def _send(self, told: Dict[str, Any]) -> None:
+    def _send(self, report: Dict[str, Any]) -> None:
         until = time.time() + SENDING
         for name in ("stdout", "stderr"):
             size = self._stream(name).stat().st_size
@@ -243,16 +243,16 @@ class InputRun:
                 os.truncate(str(self._stream(name)), kept)
                 with self._stream(name).open("rb") as file:
                     self._put("%s" % name, file, kept, until)
-                told[name] = {"size": size, "kept": kept}
+                report[name] = {"size": size, "kept": kept}
             elif size:
-                told[name] = {"size": size, "content": base64.b64encode(self._stream(name).read_bytes()).decode()}
+                report[name] = {"size": size, "content": base64.b64encode(self._stream(name).read_bytes()).decode()}
         if self._program["outputs"]:
-            self._send_results(told, until)
+            self._send_results(report, until)
 
     def _put(self, name: str, file: Any, size: int, until: float) -> str:
         return self._place.prefix.put_file("server/map/runs/%s/%s" % (self._name, name), file, size, until)
 
-    def _send_results(self, told: Dict[str, Any], until: float) -> None:
+    def _send_results(self, report: Dict[str, Any], until: float) -> None:
         sent: Dict[str, Tuple[int, str]] = {}
         missing: List[str] = []
 
@@ -274,9 +274,9 @@ class InputRun:
                 except OSError as error:
                     missing.append("%s: %s" % (path, error.strerror))
         if sent:
-            told["results"] = [[path, size, digest] for path, (size, digest) in sorted(sent.items())]
+            report["results"] = [[path, size, digest] for path, (size, digest) in sorted(sent.items())]
         if missing:
-            told["missing"] = [each[:1000] for each in missing[:1000]]
+            report["missing"] = [each[:1000] for each in missing[:1000]]
 
 
 def _result_key(path: str) -> str:

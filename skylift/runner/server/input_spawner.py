@@ -52,13 +52,13 @@ class Spawner:
     def start(self, what: Dict[str, Any], out: int, err: int) -> socket.socket:
         """The pair's end on which the helper answers. Closing it ends the program and all that it has started."""
         ours, theirs = socket.socketpair()
-        told = os.memfd_create("input")
+        request = os.memfd_create("input")
         try:
-            os.write(told, json.dumps(what).encode("utf-8", "surrogateescape"))
-            os.lseek(told, 0, os.SEEK_SET)
-            socket.send_fds(self._socket, [b"s"], [told, out, err, theirs.fileno()])
+            os.write(request, json.dumps(what).encode("utf-8", "surrogateescape"))
+            os.lseek(request, 0, os.SEEK_SET)
+            socket.send_fds(self._socket, [b"s"], [request, out, err, theirs.fileno()])
         finally:
-            os.close(told)
+            os.close(request)
             theirs.close()
         return ours
 
@@ -107,10 +107,10 @@ def _reap(helpers: List[int]) -> None:
             _kill(each)
 
 
-def _help(libc: Any, told: int, out: int, err: int, control: int) -> None:
+def _help(libc: Any, request: int, out: int, err: int, control: int) -> None:
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     answers = socket.socket(fileno=control)
-    with os.fdopen(told, "rb") as file:
+    with os.fdopen(request, "rb") as file:
         what = json.loads(file.read().decode("utf-8", "surrogateescape"))
 
     def become() -> None:

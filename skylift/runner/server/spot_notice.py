@@ -39,21 +39,21 @@ class Notice(NamedTuple):
 
 
 class Notices:
-    """Reads the metadata every `pause` seconds. It calls `told` with a notice once, and again with another one after it
-    was withdrawn; `moved` with a changed time, or with None when the notice was withdrawn; `late` when the last moment
-    has come and the notice still stands; and `advised` once when EC2 says that an interruption is more likely."""
+    """Reads the metadata every `pause` seconds. It calls `noticed` with a notice once, and again with another one after
+    it was withdrawn; `moved` with a changed time, or with None when the notice was withdrawn; `late` when the last
+    moment has come and the notice stands; and `advised` once when EC2 says that an interruption is more likely."""
 
     def __init__(
         self,
         metadata: Metadata,
         pause: float,
-        told: Callable[[Notice], Any],
+        noticed: Callable[[Notice], Any],
         moved: Callable[[Optional[Notice]], Any],
         late: Callable[[], Any],
         advised: Callable[[], Any],
     ) -> None:
         self._metadata, self._pause = metadata, pause
-        self._told, self._moved, self._late, self._advised = told, moved, late, advised
+        self._noticed, self._moved, self._late, self._advised = noticed, moved, late, advised
         self._over = threading.Event()
         self._was_advised = False
         self._was_taken_back = self._was_late = False
@@ -85,7 +85,7 @@ class Notices:
     def _heed(self, notice: Notice) -> None:
         last = notice.last_moment(time.time())
         self._was_taken_back = False
-        self._told(notice)
+        self._noticed(notice)
         while time.time() < last:
             if self._over.wait(min(self._pause, max(0.0, last - time.time()))):
                 return

@@ -69,9 +69,9 @@ class _Upload:
     """One multipart upload."""
 
     def __init__(
-        self, prefix: Place, key: str, file: BinaryIO, part: int, until: Until, told: Callable[[int], None]
+        self, prefix: Place, key: str, file: BinaryIO, part: int, until: Until, on_sent: Callable[[int], None]
     ) -> None:
-        self._prefix, self._key, self._until, self._told = prefix, key, until, told
+        self._prefix, self._key, self._until, self._on_sent = prefix, key, until, on_sent
         self._file, self._part, self._digest = file, part, hashlib.sha256()
         self._mark = secrets.token_hex(16)
         self._reading = threading.Lock()
@@ -116,7 +116,7 @@ class _Upload:
             number, body = self._next()
             if body:
                 self._sent[number] = patiently(self._key, lambda: self._send_part(number, body), self._until)
-                self._told(len(body))
+                self._on_sent(len(body))
             return bool(body)
 
     def _next(self) -> Tuple[int, bytes]:
