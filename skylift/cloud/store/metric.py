@@ -28,8 +28,8 @@ def record(tx: Tx, points: Iterable[Point]) -> None:
     now = int(tx.now.timestamp())
     for point in points:
         (metric,) = tx.execute(
-            "INSERT INTO metrics (namespace, name, dimensions, unit, told) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET told = excluded.told RETURNING id",
+            "INSERT INTO metrics (namespace, name, dimensions, unit, reported) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET reported = excluded.reported RETURNING id",
             *_key(point.metric),
             point.unit,
             now,
@@ -67,7 +67,7 @@ def metrics(tx: Tx, wanted: Filter, since: int, after: str = "") -> Iterator[tup
     conditions = "".join(f" AND {column} = ?" for column, value in named if value is not None)
     rows = tx.execute(
         "SELECT DISTINCT namespace, name, dimensions, json_array(namespace, name, dimensions) AS place "  # noqa: S608
-        f"FROM metrics WHERE told >= ? AND place > ? {conditions} ORDER BY place",
+        f"FROM metrics WHERE reported >= ? AND place > ? {conditions} ORDER BY place",
         *(since, after),
         *(value for _, value in named if value is not None),
     )
@@ -95,7 +95,7 @@ def forget(tx: Tx) -> None:
         (oldest,) = tx.execute("SELECT at FROM metric_points ORDER BY at LIMIT 1 OFFSET ?", count - MOST).fetchone()
         tx.execute("DELETE FROM metric_points WHERE at < ?", oldest)
     tx.execute(
-        "DELETE FROM metrics WHERE told < ? AND NOT EXISTS (SELECT 1 FROM metric_points WHERE metric = metrics.id)",
+        "DELETE FROM metrics WHERE reported < ? AND NOT EXISTS (SELECT 1 FROM metric_points WHERE metric = metrics.id)",
         now - LISTED,
     )
 

@@ -825,7 +825,7 @@ CREATE TABLE metrics (
     name TEXT NOT NULL,
     dimensions TEXT NOT NULL,
     unit TEXT NOT NULL,
-    told INTEGER NOT NULL,
+    reported INTEGER NOT NULL,
     UNIQUE (namespace, name, dimensions, unit)
 ) STRICT;
 
