@@ -20,7 +20,7 @@ from skylift.cloud.services.ec2.image import usable_image
 from skylift.cloud.services.ec2.instance import ending
 from skylift.cloud.services.ec2.launch import launch as launch_instances
 from skylift.cloud.services.ec2.launch import refuse_other_architecture
-from skylift.cloud.services.ec2.launch_template import template_of, version_of
+from skylift.cloud.services.ec2.launch_template import data_of, template_of, version_of
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.store.database import Tx
 
@@ -63,7 +63,7 @@ def launch(tx: Tx, caller: Caller, group: ScalingGroup, wanted: Wanted) -> Insta
 def request(tx: Tx, wanted: Wanted) -> LaunchRequest:
     """The launch of one instance. The subnet stands in the template's network interface, where that has one."""
     version = _version(tx, wanted.template)
-    in_interface = bool(version.data.get("NetworkInterfaces"))
+    in_interface = bool(data_of(version).get("NetworkInterfaces"))
     return LaunchRequest(
         template={"LaunchTemplateId": version.template_id, "Version": str(version.number)},
         type=wanted.type or None,

@@ -28,7 +28,7 @@ from skylift.cloud.domain.scaling_group import (
 from skylift.cloud.services.autoscaling.scaling_launch import DEFAULT_VERSION, check_template, named
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2.capacity import free_room, spot_price
-from skylift.cloud.services.ec2.launch_template import template_of, version_of
+from skylift.cloud.services.ec2.launch_template import data_of, template_of, version_of
 from skylift.cloud.services.ec2.pool import Offer, Pool, Strategy, ranked
 from skylift.cloud.store.database import Tx
 
@@ -105,7 +105,7 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
     wanted: dict[int, Wanted] = {}
     for priority, override in enumerate(overrides):
         template = override.get("LaunchTemplateSpecification") or place.template
-        kind = override.get("InstanceType") or _version(tx, template).data.get("InstanceType", "")
+        kind = override.get("InstanceType") or data_of(_version(tx, template)).get("InstanceType", "")
         room = free_room(tx, kind, place.zone, place.market)
         spot = place.market == "spot"
         offer = Offer(
@@ -148,7 +148,7 @@ def _checked_override(
 def _refuse_spot_template(tx: Tx, spec: TemplateSpec) -> None:
     """What it launches is on the spot market, whatever the policy's shares say."""
     try:
-        asks = "InstanceMarketOptions" in _version(tx, spec).data
+        asks = "InstanceMarketOptions" in data_of(_version(tx, spec))
     except ServiceError:
         # Its own check reports its errors.
         return
