@@ -309,5 +309,11 @@ class Attach:
     def _turn_off(self) -> TurnOff:
         job = self._job
         return TurnOff(
-            job.account, job.name, self._streaming.server, self._watcher, spot=job.spot, workers=job.has_workers
+            job.account,
+            job.name,
+            self._streaming.server,
+            self._watcher,
+            spot=job.spot,
+            workers=job.has_workers,
+            launched_here=job.launched_here,
         )

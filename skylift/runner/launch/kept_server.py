@@ -123,15 +123,21 @@ def tag_server(api: Api, server: Server, job: str) -> bool:
     """Tag a server with a job, and its disks, interfaces and role too. False when any of them has gone."""
     tags = job_tags(job)
     try:
-        api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
-        if server.role:
-            api.undisturbed("iam", "tag_role", RoleName=server.role, Tags=tags)
-            api.undisturbed("iam", "tag_instance_profile", InstanceProfileName=server.role, Tags=tags)
+        with ThreadPoolExecutor(1) as pool:
+            of_role = pool.submit(_tag_role, api, server.role, tags)
+            api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
+            of_role.result()
     except Refused as error:
         if not error.code.endswith(".NotFound") and error.code != "NoSuchEntity":
             raise
         return False
     return True
+
+
+def _tag_role(api: Api, name: str, tags: list[dict[str, str]]) -> None:
+    if name:
+        api.undisturbed("iam", "tag_role", RoleName=name, Tags=tags)
+        api.undisturbed("iam", "tag_instance_profile", InstanceProfileName=name, Tags=tags)
 
 
 def remove_roles(account: Account, job: str, servers: Sequence[Server]) -> None:

@@ -23,7 +23,8 @@ class TurnOff:
     """The end of one job's fleet, servers and roles. `server` is the job's last one, None when that has gone.
 
     Not every job is turned off by its client. A kept server still needs its role, and so does one that stopped itself
-    with results that nobody has; `skylift cancel` ends both.
+    with results that nobody has; `skylift cancel` ends both. `launched_here` is whether this client has made the role,
+    unless the server was kept after another job and has that job's.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class TurnOff:
         *,
         spot: bool,
         workers: bool = False,
+        launched_here: bool = False,
     ) -> None:
         self._account, self._job, self._server, self._watcher, self._spot = account, job, server, watcher, spot
-        self._workers = workers
+        self._workers, self._launched_here = workers, launched_here
         self._begun = self._is_away = False
 
     async def begin(self) -> None:
@@ -80,7 +82,10 @@ class TurnOff:
 
     def _remove_role(self) -> None:
         """The role of the server that ends now. A server that another job has taken over has kept its role."""
-        if self._server is not None and self._server.role:
+        if self._launched_here and self._server is not None and self._server.role == role.role_name(self._job):
+            # It is this client's own, so IAM need not be asked whose it is.
+            role.remove_role(self._account.api, self._job)
+        elif self._server is not None and self._server.role:
             role.remove_role_of(self._account.api, self._server.role, {self._job})
         else:
             remove_roles(self._account, self._job, [])

@@ -112,7 +112,8 @@ class Shipping:
         await together(self._upload(shipment, bucket_ready, kept), self._tools(shipment, bucket_ready))
 
     async def _upload(self, shipment: Shipment, bucket_ready: asyncio.Future[None], kept: bool) -> None:
-        """Upload the record first: its conditional write claims the job's name, so that no other job is touched."""
+        """Upload the record first: its conditional write claims the job's name, so that no other job is touched. Inputs
+        are looked for only after that, because `sweep` deletes an old one unless a record names it."""
         await asyncio.shield(bucket_ready)
         upload, count = shipment.upload, len(shipment.job.bundle.files)
         with self._clock.step("upload") as step:
