@@ -148,6 +148,23 @@ class Role:
     used: datetime | None = None
     used_region: str | None = None
 
+    def in_session(
+        self, session: str, *, account: str, region: str, source_ip: str, request_id: str, now: datetime
+    ) -> Caller:
+        """The caller in a session of the role that was made for one request, and has no keys."""
+        return Caller(
+            kind="role",
+            account=account,
+            region=region,
+            arn=f"arn:aws:sts::{account}:assumed-role/{self.name}/{session}",
+            user_id=f"{self.id}:{session}",
+            access_key_id="",
+            source_ip=source_ip,
+            request_id=request_id,
+            role=self.name,
+            issued=now,
+        )
+
 
 @dataclass(frozen=True)
 class User:

@@ -45,17 +45,13 @@ class Invoker:
         group = tx.get(ScheduleGroup, name=schedule.group)
         if role is None or group is None or not target.trusts_scheduler(role, self._account, group.arn):
             raise ServiceError("AccessDenied", f"{target.PRINCIPAL} may not assume {schedule.target.role_arn}.")
-        return Caller(
-            kind="role",
+        return role.in_session(
+            invocation.id,
             account=self._account,
             region=self._region,
-            arn=f"arn:aws:sts::{self._account}:assumed-role/{role.name}/{invocation.id}",
-            user_id=f"{role.id}:{invocation.id}",
-            access_key_id="",
             source_ip=target.PRINCIPAL,
             request_id=invocation.id,
-            role=role.name,
-            issued=tx.now,
+            now=tx.now,
         )
 
 

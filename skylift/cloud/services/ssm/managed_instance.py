@@ -44,17 +44,13 @@ def is_managed(tx: Tx, caller: Caller, instance: Instance) -> bool:
     role = instance_role(tx, instance.id)
     if role is None or not trust_in_service(role, "ec2.amazonaws.com"):
         return False
-    agent = Caller(
-        kind="role",
+    agent = role.in_session(
+        instance.id,
         account=caller.account,
         region=caller.region,
-        arn=f"arn:aws:sts::{caller.account}:assumed-role/{role.name}/{instance.id}",
-        user_id=f"{role.id}:{instance.id}",
-        access_key_id="",
         source_ip=caller.source_ip,
         request_id=caller.request_id,
-        role=role.name,
-        issued=tx.now,
+        now=tx.now,
     )
     if not permits(tx, agent, Check(_REGISTERS, arn(caller, instance.id))).allowed:
         return False
