@@ -182,11 +182,15 @@ def measured(sides: dict[str, Side], ask: Ask, rounds: int) -> list[dict[str, tu
     return found[1:]
 
 
-def show(name: str, rounds: list[dict[str, tuple[float, float]]]) -> None:
-    figures = {
-        side: tuple(statistics.quantiles((each[side][at] for each in rounds), n=4)[0] for at in (0, 1))
-        for side in rounds[0]
+def quartiles(rounds: list[dict[str, tuple[float, float]]]) -> dict[str, list[float]]:
+    """The first quartiles of processor time and time, by side."""
+    return {
+        side: [statistics.quantiles((each[side][at] for each in rounds), n=4)[0] for at in (0, 1)] for side in rounds[0]
     }
+
+
+def show(name: str, rounds: list[dict[str, tuple[float, float]]]) -> None:
+    figures = quartiles(rounds)
     compared = [("this", to) for to in ("floor", "other") if to in figures]
     ratios = (
         f"this/{to} "

@@ -38,8 +38,7 @@ class Server:
     def __init__(self, url: str, key: str, secret: str, pid: int) -> None:
         self._session = Session(key, secret, region_name=REGION)
         self.address = url, key, secret
-        self._url = url
-        self._pid = pid
+        self.pid = pid
 
     def client(self, service: str) -> Any:
         config = Config(
@@ -48,7 +47,7 @@ class Server:
             retries={"total_max_attempts": 1},
             s3={"addressing_style": "path"},
         )
-        return self._session.client(service, endpoint_url=self._url, config=config)
+        return self._session.client(service, endpoint_url=self.address[0], config=config)
 
     @cached_property
     def ec2(self) -> Any:
@@ -60,7 +59,7 @@ class Server:
 
     def memory(self) -> float:
         """MiB that the process has in memory."""
-        status = Path(f"/proc/{self._pid}/status").read_text()
+        status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 

@@ -26,6 +26,12 @@ def test_columns_are_the_fields_of_the_noun(file: Path, table: Table[object]) ->
     assert {name for _, name, *_, key in columns if key} == set(table.key)
 
 
+def test_instances_of_a_state_are_found_without_a_look_at_the_others(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        plan = connection.execute("EXPLAIN QUERY PLAN SELECT * FROM instances WHERE state IN (?, ?)", ("a", "b"))
+        assert [step[3].split()[:2] for step in plan] == [["SEARCH", "instances"]]
+
+
 def test_a_newer_state_is_left_alone(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA user_version = 999")
