@@ -11,6 +11,8 @@ import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle
@@ -500,3 +502,46 @@ def test_a_folder_that_everybody_writes_to_is_nobodys_project(tmp_path: Path) ->
     assert find_project(tmp_path) is None
     tmp_path.chmod(0o755)
     assert find_project(tmp_path / "mine") == tmp_path
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=120),
+    st.integers(0, 1 << 34),
+    st.sampled_from([0o644, 0o755]),
+)
+@example("a" * 100, (8 << 30) - 1, 0o644)
+@example("a" * 100, 8 << 30, 0o755)
+def test_a_file_has_the_header_that_tarfile_gives_it(place: str, size: int, mode: int) -> None:
+    entry = tarfile.TarInfo(place)
+    entry.size, entry.mode = size, mode
+    assert bundling.file_entry(place, size, mode) == entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("kind", ["noise", "text"])
+def test_many_small_files_are_what_tar_reads(tmp_path: Path, kind: str) -> None:
+    """Of each kind enough that it is decided how they are compressed."""
+    files = {
+        f"many/{number}": os.urandom(2048) if kind == "noise" else b"%d words, " % number * 200 for number in range(300)
+    }
+    for place, data in files.items():
+        write(tmp_path, place)
+        (tmp_path / place).write_bytes(data)
+    archive = packed(plan_bundle(tmp_path, None, [], ["many"]))
+    (tmp_path / "there").mkdir()
+    subprocess.run(["tar", "xzf", "-", "-C", str(tmp_path / "there")], input=archive, check=True)
+    assert {place: (tmp_path / "there" / place).read_bytes() for place in files} == files
+
+
+def test_a_folder_that_is_replaced_between_two_files_of_it(foreign: Path) -> None:
+    """What was looked at goes, or nothing: never what stands there now."""
+    write(foreign, "many/a", "many/b", text="before")
+    bundle = plan_bundle(foreign, None, [], ["many"])
+    first, second = bundle.files
+    with bundling.Opener() as opener:
+        os.close(opener.open(first))
+        (foreign / "many").rename(foreign / "moved")
+        write(foreign, "many/a", "many/b", text="after")
+        with os.fdopen(opener.open(second)) as file:
+            assert file.read() == "before"
+    with bundling.Opener() as opener, pytest.raises(OSError, match="not the file that it was"):
+        opener.open(second)
