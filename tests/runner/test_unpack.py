@@ -130,3 +130,40 @@ def test_an_archive_that_is_cut_off_or_none_is_told(packed: Packed) -> None:
             packed.unpack_bytes(data, 2, 200_000)
         for each in packed.place.iterdir():
             each.unlink()
+
+
+def sizes_that_lie() -> list[bytes]:
+    """Headers of a regular file whose size is no number of bytes: signs, spaces and words, and a negative number in
+    base 256."""
+    headers = []
+    for size in (b"-0000000001", b"+0000000001", b"0_000000001", b"          -", b"\xff" * 11, b"99999999999"):
+        header = bytearray(tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT))
+        header[124:135] = size
+        header[148:156] = b"%06o\0 " % (sum(header[:148]) + 256 + sum(header[156:]))
+        headers.append(bytes(header))
+    return headers
+
+
+@pytest.mark.parametrize("header", sizes_that_lie())
+def test_a_size_that_is_none_ends_the_job(packed: Packed, header: bytes) -> None:
+    with pytest.raises(Ended):
+        packed.unpack_bytes(gzip.compress(header + b"y" * 4096), 1, 4096)
+    assert sum(each.stat().st_size for each in packed.place.iterdir()) < 4096
+
+
+def test_a_file_with_holes_is_refused(packed: Packed) -> None:
+    with pytest.raises(Ended, match="neither a file nor a link"):
+        packed.unpack(special("x", tarfile.GNUTYPE_SPARSE))
+
+
+def test_a_pack_that_ends_within_a_file_ends_the_job(packed: Packed) -> None:
+    entry = tarfile.TarInfo("big")
+    entry.size = 5000
+    with pytest.raises(Ended, match="cannot be read"):
+        packed.unpack_bytes(gzip.compress(entry.tobuf() + b"y" * 4096), 1, 5000)
+
+
+def test_names_of_every_length_and_alphabet_arrive_as_they_are(packed: Packed) -> None:
+    names = ["a" * 99, "b" * 100, "c" * 101, "d/" * 60 + "e", "ü", "two words", "folder/ü", "folder/plain", "-", "a\nb"]
+    place = packed.unpack(*((name, name.encode()) for name in names))
+    assert {name: (place / name).read_bytes() for name in names} == {name: name.encode() for name in names}
