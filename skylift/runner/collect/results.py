@@ -171,7 +171,8 @@ class _Download:
             self._troubles.append(ResultsDamaged(reason, self._kept))
 
     def _fetch(self, result: Result) -> None:
-        with self._each(result), self._place(result) as (folder, name):
+        with self._each(result), _Folders(self._top, self._kept) as folders:
+            folder, name = folders.place(result)
             if _is_here(folder, name, result):
                 self._progress(result.size)
                 return
@@ -186,7 +187,11 @@ class _Download:
 
     def _fetch_span(self, span: _Span) -> None:
         """Download results that are next to each other in one object."""
-        wanted = [result for result in span.results if not self._was_here(result)]
+        with _Folders(self._top, self._kept) as folders:
+            self._fetch_missing(span, folders)
+
+    def _fetch_missing(self, span: _Span, folders: _Folders) -> None:
+        wanted = [result for result in span.results if not self._was_here(result, folders)]
         if not wanted:
             return
         content, size = io.BytesIO(), span.end - span.start
@@ -200,17 +205,19 @@ class _Download:
         whole = content.getbuffer()
         for result in wanted:
             offset = self._manifest.places[result.path][1] - span.start
-            self._take(result, whole[offset : offset + result.size])
+            self._take(result, folders, whole[offset : offset + result.size])
 
-    def _was_here(self, result: Result) -> bool:
-        with self._each(result), self._place(result) as (folder, name):
+    def _was_here(self, result: Result, folders: _Folders) -> bool:
+        with self._each(result):
+            folder, name = folders.place(result)
             if not _is_here(folder, name, result):
                 return False
         self._progress(result.size)
         return True
 
-    def _take(self, result: Result, data: memoryview) -> None:
-        with self._each(result), self._place(result) as (folder, name):
+    def _take(self, result: Result, folders: _Folders, data: memoryview) -> None:
+        with self._each(result):
+            folder, name = folders.place(result)
             if len(data) != result.size or hashlib.sha256(data).hexdigest() != result.sha256:
                 raise ResultsDamaged(f"The result {result.path} arrived damaged.", self._kept)
 
@@ -222,12 +229,6 @@ class _Download:
 
             self._write(folder, name, result, fill)
             self._progress(result.size)
-
-    @contextmanager
-    def _place(self, result: Result) -> Iterator[tuple[int, bytes]]:
-        *folders, name = result.path.encode("utf-8", "surrogateescape").split(b"/")
-        with _folder(self._top, folders, self._kept) as folder:
-            yield folder, name
 
     def _write(self, folder: int, name: bytes, result: Result, fill: Callable[[IO[bytes]], str]) -> None:
         # Named by path and content: a part that a killed client has left is the beginning of the same file.
@@ -291,29 +292,55 @@ def _spans(manifest: Manifest, results: Iterable[Result]) -> Iterator[_Span]:
         yield span
 
 
-@contextmanager
-def _folder(top: int, names: Sequence[bytes], kept: str) -> Iterator[int]:
-    """A descriptor of the folder below `top`. Missing folders are made."""
-    here = os.dup(top)
-    try:
-        for number, name in enumerate(names):
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=here)
-            try:
-                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-            except OSError as error:
-                if stat.S_ISLNK(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
-                    place = b"/".join(names[: number + 1]).decode("utf-8", "surrogateescape")
-                    raise ResultsDamaged(
-                        f"{place} is a symbolic link here, and results are not written through one.",
-                        f"{kept} Have them brought elsewhere: skylift results NAME DIR",
-                    ) from None
-                raise error
+class _Folders:
+    """The folders of results, below `top`. The last one stays open: the next result is mostly in it too."""
+
+    def __init__(self, top: int, kept: str) -> None:
+        self._top, self._kept = top, kept
+        self._names: list[bytes] = []
+        self._last = -1
+
+    def __enter__(self) -> _Folders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def place(self, result: Result) -> tuple[int, bytes]:
+        """A descriptor of the result's folder, until the next call, and its name there. Missing folders are made."""
+        *names, name = result.path.encode("utf-8", "surrogateescape").split(b"/")
+        if self._last < 0 or names != self._names:
+            self._leave()
+            self._last, self._names = self._opened(names), names
+        return self._last, name
+
+    def _opened(self, names: Sequence[bytes]) -> int:
+        here = os.dup(self._top)
+        try:
+            for number, name in enumerate(names):
+                with suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=here)
+                try:
+                    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+                except OSError as error:
+                    if stat.S_ISLNK(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
+                        place = b"/".join(names[: number + 1]).decode("utf-8", "surrogateescape")
+                        raise ResultsDamaged(
+                            f"{place} is a symbolic link here, and results are not written through one.",
+                            f"{self._kept} Have them brought elsewhere: skylift results NAME DIR",
+                        ) from None
+                    raise error
+                os.close(here)
+                here = inner
+        except BaseException:
             os.close(here)
-            here = inner
-        yield here
-    finally:
-        os.close(here)
+            raise
+        return here
+
+    def _leave(self) -> None:
+        if self._last >= 0:
+            os.close(self._last)
+            self._last = -1
 
 
 def _is_here(folder: int, name: bytes, result: Result) -> bool:
@@ -335,6 +362,8 @@ def _open_part(folder: int, name: str) -> IO[bytes]:
     """Open a partial file. One that exists is continued if it must be ours: a regular file with one name, owned by this
     user. Anything else of that name is removed."""
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with suppress(FileExistsError):
+        return _new_part(folder, name, flags)
     try:
         part = os.open(name, flags, dir_fd=folder)
     except OSError as error:
@@ -347,6 +376,10 @@ def _open_part(folder: int, name: str) -> IO[bytes]:
         os.close(part)
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
+    return _new_part(folder, name, flags)
+
+
+def _new_part(folder: int, name: str, flags: int) -> IO[bytes]:
     return os.fdopen(os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder), "a+b")
 
 

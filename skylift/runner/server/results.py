@@ -124,7 +124,7 @@ class Results:
                 continue
             if any(inner == each or inner.startswith(each + "/") for each in self._left_out):
                 continue
-            from_cwd = spelled(os.path.relpath(inner, self._base))
+            from_cwd = spelled(inner if self._base == "." else os.path.relpath(inner, self._base))
             if from_cwd not in dealt_with:
                 yield from_cwd
 
@@ -217,6 +217,11 @@ class _Sending:
         self._journal.note([(known, stamp, now)], still=self._final)
 
     def _send_pack(self, files: List[Found]) -> None:
+        # Only those who have many files need tarfile.
+        from tarfile import GNU_FORMAT  # noqa: PLC0415
+
+        from skylift.runner.server.tar_header import file_header  # noqa: PLC0415
+
         with IN_HAND:
             whole = bytearray()
             entries: List[Tuple[Entry, Stamp, float]] = []
@@ -233,7 +238,7 @@ class _Sending:
                     if known is not None and known["sha256"] == digest:
                         self._keep(known, stamp, now)
                         continue
-                    whole += _tar_header(spelled(found.inner), len(data), stamp)
+                    whole += file_header(spelled(found.inner), len(data), 0o644, stamp[1] // 10**9, GNU_FORMAT)
                     entry: Entry = {"path": spelled(found.inner), "size": len(data), "sha256": digest}
                     entry["at"] = ["", len(whole)]
                     entries.append((entry, stamp, now))
@@ -256,7 +261,8 @@ class _Sending:
                 if file is None:
                     return None
                 before, now = os.fstat(file.fileno()), time.time()
-                data = file.read(PIECE)
+                # Not more: a buffer of its own for each of thousands of files takes longer than reading them.
+                data = file.read(min(before.st_size + 1, PIECE))
                 if stamp_of(os.fstat(file.fileno())) == stamp_of(before) and len(data) == before.st_size:
                     return data, stamp_of(before), now
         self.changed.append(spelled(inner))
@@ -368,11 +374,3 @@ def _is_key(path: str) -> bool:
         return len(path.encode()) <= _LONGEST_KEY
     except UnicodeEncodeError:
         return False
-
-
-def _tar_header(path: str, size: int, stamp: Stamp) -> bytes:
-    import tarfile  # noqa: PLC0415 (only those who have many files need it)
-
-    entry = tarfile.TarInfo(path)
-    entry.size, entry.mtime = size, int(stamp[1] // 10**9)
-    return entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")

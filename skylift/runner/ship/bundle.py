@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import fnmatch
-import functools
 import glob
 import io
 import os
@@ -28,6 +27,7 @@ from typing import IO
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
+from skylift.runner.server.tar_header import file_header
 from skylift.runner.ship.git import has_git, list_repository, list_unversioned
 from skylift.runner.text.visible import shown
 
@@ -37,8 +37,6 @@ _SAMPLE = 1 << 18
 _LITTLE = 0.9
 """The part of its size that data must get below by compressing, for that to be worth the time."""
 _PIECE = 1 << 20
-_LARGEST_PLAIN = (8 << 30) - 1
-"""The largest size that a tar header says in plain digits."""
 _LARGE = 8 << 20
 """The size in bytes from which a file is uploaded by itself."""
 _MOST_LARGE = 32
@@ -437,7 +435,7 @@ class Archiver:
             packed = _Gzip(target, _level(files))
             for each in files:
                 if each.link and _link_is_sent(each, self._sent):
-                    packed.write(_entry(each.place, tarfile.SYMTYPE, linkname=each.link))
+                    packed.write(_link_entry(each.place, each.link))
                 elif each.is_folder:
                     continue
                 else:
@@ -504,30 +502,10 @@ def _link_is_sent(file: SentFile, sent: set[str]) -> bool:
     return not file.link.startswith("/") and os.path.normpath(Path(file.place).parent / file.link) in sent
 
 
-def _entry(place: str, kind: bytes, size: int = 0, mode: int = 0o777, linkname: str = "") -> bytes:
-    """The header of an entry."""
+def _link_entry(place: str, link: str) -> bytes:
     entry = tarfile.TarInfo(place)
-    entry.type, entry.size, entry.mode, entry.linkname = kind, size, mode, linkname
+    entry.type, entry.mode, entry.linkname = tarfile.SYMTYPE, 0o777, link
     return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
-def file_entry(place: str, size: int, mode: int) -> bytes:
-    """The header of a regular file. Most differ in three fields only: making them anew takes as long as reading a small
-    file."""
-    name = os.fsencode(place)
-    if len(name) > tarfile.LENGTH_NAME or not name.isascii() or size > _LARGEST_PLAIN:
-        return _entry(place, tarfile.REGTYPE, size, mode)
-    header = bytearray(_blank(mode))
-    header[: len(name)] = name
-    header[124:136] = b"%011o\0" % size
-    # In the sum, its own field counts as eight spaces.
-    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * ord(" ") + sum(header[156:]))
-    return bytes(header)
-
-
-@functools.cache
-def _blank(mode: int) -> bytes:
-    return _entry("", tarfile.REGTYPE, mode=mode)
 
 
 def _add_file(packed: _Gzip, opener: Opener, sent: SentFile) -> int:
@@ -536,7 +514,7 @@ def _add_file(packed: _Gzip, opener: Opener, sent: SentFile) -> int:
         file = opener.open(sent)
         try:
             status = os.fstat(file)
-            packed.write(file_entry(sent.place, status.st_size, mode_of(status)))
+            packed.write(file_header(sent.place, status.st_size, mode_of(status)))
             left = status.st_size
             while left:
                 data = os.read(file, min(left, _PIECE))

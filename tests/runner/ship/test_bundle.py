@@ -11,8 +11,6 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle
@@ -502,19 +500,6 @@ def test_a_folder_that_everybody_writes_to_is_nobodys_project(tmp_path: Path) ->
     assert find_project(tmp_path) is None
     tmp_path.chmod(0o755)
     assert find_project(tmp_path / "mine") == tmp_path
-
-
-@given(
-    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=120),
-    st.integers(0, 1 << 34),
-    st.sampled_from([0o644, 0o755]),
-)
-@example("a" * 100, (8 << 30) - 1, 0o644)
-@example("a" * 100, 8 << 30, 0o755)
-def test_a_file_has_the_header_that_tarfile_gives_it(place: str, size: int, mode: int) -> None:
-    entry = tarfile.TarInfo(place)
-    entry.size, entry.mode = size, mode
-    assert bundling.file_entry(place, size, mode) == entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 @pytest.mark.parametrize("kind", ["noise", "text"])
