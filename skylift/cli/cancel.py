@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import typer
 
 from skylift.cli.place import JobNames, On, settings_there
@@ -26,7 +28,7 @@ def cancel(
         jobs = Jobs(settings_there(on))
         for name in names:
             try:
-                say(f"{name}: {jobs.cancel(name)}")
+                say(f"{name}: {jobs.cancel(name, partial(_tell, name))}")
             except SkyliftError as error:
                 show_error(error)
                 code = error.exit_code
@@ -34,3 +36,7 @@ def cancel(
         show_error(error)
         code = error.exit_code
     raise typer.Exit(code)
+
+
+def _tell(name: str, words: str) -> None:
+    say(f"{name}: {words}", to_stderr=True)

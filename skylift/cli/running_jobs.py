@@ -81,6 +81,7 @@ class RunningJobs:
 
         assert self._jobs is not None
         try:
-            return f"{job.name}: {self._jobs.cancel(job.name)}"
+            tell = lambda words: say(f"{job.name}: {words}", to_stderr=True)  # noqa: E731
+            return f"{job.name}: {self._jobs.cancel(job.name, tell)}"
         except SkyliftError as error:
             return f"{job.name}: {error.message}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +23,13 @@ from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.kept_server import remove_roles
 from skylift.runner.launch.server import describe, live_servers, terminate
 from skylift.runner.launch.worker_group import remove_workers
+from skylift.runner.text.duration import moment
 from skylift.runner.watch.ssh_access import SshAccess
 
 _CANCEL_PATIENCE = 45.0
-"""Seconds for the supervisor to see the request (it looks every 5), to end the program, and to send results."""
+"""Seconds for the supervisor to see the request (it looks every 5), and to end the program."""
+_SILENCE = 2.0
+"""Seconds of waiting that nobody needs to be told of."""
 _KEYS_PATIENCE = 20.0
 """Seconds for a server to publish its host keys."""
 _OFF_PATIENCE = 60.0
@@ -76,11 +80,12 @@ class Jobs(Listing):
             file.write(lines)
         return Path(file.name).rename(folder / name)
 
-    def cancel(self, name: str) -> str:
+    def cancel(self, name: str, tell: Callable[[str], object] = lambda words: None) -> str:
         """End a job, its server and its role; safe to repeat. Returns the word for what was done.
 
         The request is an object in the job's prefix, which the supervisor looks for. So it needs no SSH, and
-        results still come to S3. A server that does not end by itself is terminated.
+        results still come to S3. A server that does not end by itself is terminated. `tell` is called with words for
+        what is waited for, when that takes a while.
         """
         servers = self._servers(name)
         spot = self._is_spot(name)
@@ -93,7 +98,7 @@ class Jobs(Listing):
             # Also for a server that may start yet although its fleet is deleted.
             self._api.put(self._bucket, Prefix(name).cancel, b"")
         if servers and status is not None and not ended:
-            status = self._await_end(name, servers[0])
+            status = self._await_end(name, servers[0], tell)
             ended = status is not None and status.final
         if fleets:
             # The fleet may have started one meanwhile.
@@ -194,16 +199,38 @@ class Jobs(Listing):
         status = self._readable_status(name)
         return status is not None and status.final
 
-    def _await_end(self, name: str, server: Server) -> Status | None:
-        until, pause, status = time.monotonic() + _CANCEL_PATIENCE, 0.1, self._readable_status(name)
-        while (status is None or not status.final) and time.monotonic() < until:
-            found = describe(self._api, server.instance)
+    def _await_end(self, name: str, server: Server, tell: Callable[[str], object]) -> Status | None:
+        """Until the job has ended. As long as its results are sent, there is no limit but the time at which the server
+        turns itself off: ended before that, it would lose them."""
+        began, pause, told = time.monotonic(), 0.1, ""
+        status = self._readable_status(name)
+        while status is None or not status.final:
+            found, waited = describe(self._api, server.instance), time.monotonic() - began
             if found is None or found.gone:
                 break
+            if status is not None and status.state is State.UPLOADING:
+                if time.time() > self._last(name, server):
+                    break
+                words = "its program has ended; waiting until its results are in S3"
+            elif waited > _CANCEL_PATIENCE:
+                tell(f"it has not answered for {_CANCEL_PATIENCE:.0f} s; its server is terminated")
+                break
+            else:
+                words = "waiting until its program has ended"
+            if waited > _SILENCE and words != told:
+                tell(words)
+                told = words
             time.sleep(pause)
             pause = min(pause * 1.5, 2)
             status = self._readable_status(name)
         return status
+
+    def _last(self, name: str, server: Server) -> float:
+        """When the server turns itself off; 0 when only the server itself could say so."""
+        try:
+            return self._account.record(name).deadline_on(moment(server.launched))
+        except (JobNotFound, RecordDamaged):
+            return 0.0
 
     def _server(self, name: str) -> Server:
         servers = live_servers(self._api, name) if NAME_FORM.fullmatch(name) else []

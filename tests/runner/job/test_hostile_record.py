@@ -238,6 +238,42 @@ def test_a_job_that_runs_with_a_damaged_record_can_be_ended(hostile: Hostile) ->
     assert perform(["rm", "x"]) == 0
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_results_are_waited_for_until_the_server_must_be_off(
+    hostile: Hostile, monkeypatch: pytest.MonkeyPatch, comes: bool
+) -> None:
+    """Longer than for an answer; but a server may say for ever that it sends results."""
+    monkeypatch.setattr("skylift.runner.jobs.jobs._CANCEL_PATIENCE", 0.0)
+    monkeypatch.setattr("skylift.runner.jobs.jobs._SILENCE", 0.0)
+    hostile.record("x", deadline=time.time() + 600)
+    hostile.status("x", state="uploading", updated="9999-01-01T00:00:00.000Z", final=False)
+    server, told = hostile.server("x"), list[str]()
+
+    def tell(words: str) -> None:
+        told.append(words)
+        if comes:
+            hostile.status("x", state="failed", exit_code=7)
+        else:
+            hostile.record("x", deadline=time.time() - 1)
+
+    assert Jobs(hostile.account.settings).cancel("x", tell) == "cancelled"
+    assert told == ["its program has ended; waiting until its results are in S3"]
+    (found,) = hostile.api.call("ec2", "describe_instances", InstanceIds=[server])["Reservations"][0]["Instances"]
+    assert found["State"]["Name"] in ("shutting-down", "terminated")
+    (listed,) = Jobs(hostile.account.settings).listed(ended=True)
+    assert (listed.state, listed.exit_code) == (("failed", 7) if comes else ("cancelled", 137))
+
+
+def test_a_server_that_does_not_answer_is_terminated_and_that_is_told(
+    hostile: Hostile, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hostile.status("x", state="running", final=False)
+    hostile.server("x")
+    assert perform(["cancel", "x"]) == 0
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("x: cancelled\n", "x: it has not answered for 0 s; its server is terminated\n")
+
+
 def test_no_server_is_kept_because_it_says_so(hostile: Hostile) -> None:
     """Its record says until when it may be there."""
     hostile.record("x", deadline=time.time() - 1000)

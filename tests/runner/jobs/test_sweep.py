@@ -196,9 +196,9 @@ def test_each_with_its_reason(left: Left) -> None:
 
 
 def test_an_end_that_is_told_while_a_job_is_cancelled_stays(left: Left, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SendDeadline is over, and the server delivers in the moment in which it is ended."""
+    """The patience is over, and the server delivers in the moment in which it is ended."""
     left.record("slow")
-    left.status("slow", state="uploading", final=False)
+    left.status("slow", state="running", final=False)
     left.server("slow")
 
     def deliver_and_end(api: Api, instance: str) -> None:
