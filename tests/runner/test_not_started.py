@@ -10,7 +10,7 @@ from shipped_job import Shipped
 
 from skylift.runner.job.job import Program
 from skylift.runner.plan.plan_job import Order
-from skylift.runner.server.not_started import why_not_started
+from skylift.runner.server.not_started import how_to_install, why_not_started
 
 
 @pytest.fixture
@@ -26,18 +26,19 @@ def why(name: str, folder: Path, error: OSError | None = None) -> str:
     return why_not_started([name], missing, {"PATH": str(folder)}, str(folder))
 
 
-APT = " To have it installed first: sh -c 'sudo apt-get update && sudo apt-get install -y PACKAGE && {} ...'"
+def how(name: str, folder: Path) -> str:
+    return how_to_install([name], FileNotFoundError(2, "No such file"), {"PATH": str(folder)})
 
 
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("nosuchcmd", "There is no command nosuchcmd on the server." + APT.format("nosuchcmd")),
+        ("nosuchcmd", "There is no command nosuchcmd on the server."),
         (
             "vim",
-            "There is no command vim on the server. Editors that are there: nano, vi." + APT.format("vim"),
+            "There is no command vim on the server. Editors that are there: nano, vi.",
         ),
-        ("pyton3", "There is no command pyton3 on the server. There is python3." + APT.format("pyton3")),
+        ("pyton3", "There is no command pyton3 on the server. There is python3."),
         (
             "ls -la",
             "There is no command ls -la on the server. It was given as one word: ls would be started by the same words"
@@ -62,13 +63,28 @@ def test_what_is_there_and_cannot_be_started(commands: Path) -> None:
     assert why("./tool", commands, error=refused) == "./tool could not be started: Permission denied."
 
 
+@pytest.mark.parametrize("name", ["vim", "a-command-with-a-name-that-is-rather-long"])
+def test_how_it_is_installed_fits_a_narrow_terminal(commands: Path, name: str) -> None:
+    told = how(name, commands)
+    assert told.splitlines()[1:] == [
+        "  sh -c 'sudo apt-get update && sudo apt-get install -y PACKAGE &&",
+        f"    {name} ...'",
+    ]
+    assert max(len(f"skylift: {line}") for line in told.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("name", ["ls -la", "./tool", "", "it's", "$(id)"])
+def test_what_no_package_has_is_not_installed(commands: Path, name: str) -> None:
+    assert how(name, commands) == ""
+
+
 def test_an_image_without_a_way_to_install(tmp_path: Path) -> None:
-    assert why("vim", tmp_path) == "There is no command vim on the server."
+    assert (why("vim", tmp_path), how("vim", tmp_path)) == ("There is no command vim on the server.", "")
     (tmp_path / "dnf").write_text("#!/bin/sh\n")
     (tmp_path / "sudo").write_text("#!/bin/sh\n")
     for name in ("dnf", "sudo"):
         (tmp_path / name).chmod(0o755)
-    assert "sudo dnf install -y PACKAGE && vim ..." in why("vim", tmp_path)
+    assert "sudo dnf install -y PACKAGE &&" in how("vim", tmp_path)
 
 
 def test_the_server_says_so(shipped: Shipped, machine: Machine) -> None:

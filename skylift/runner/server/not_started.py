@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import shutil
 from typing import Dict, List
 
@@ -36,12 +37,20 @@ def why_not_started(argv: List[str], error: OSError, env: Dict[str, str], cwd: s
         near = difflib.get_close_matches(name, _commands(path), n=3, cutoff=0.75)
         if near:
             sentences.append("There is %s." % _or(near))
-    installer = next((each for each in _INSTALLERS if shutil.which(each, path=path)), None)
-    if installer is not None and shutil.which("sudo", path=path):
-        sentences.append(
-            "To have it installed first: sh -c '%s && %s ...'" % (_INSTALLERS[installer] % "PACKAGE", name)
-        )
     return " ".join(sentences)
+
+
+def how_to_install(argv: List[str], error: OSError, env: Dict[str, str]) -> str:
+    """Lines for the job's outcome: a command that installs what is missing first. Empty where nothing can be installed,
+    or where that is not what is missing. Each line leaves room in 80 columns for who says it."""
+    name, path = argv[0], env.get("PATH", os.defpath)
+    if not isinstance(error, FileNotFoundError) or not re.fullmatch(r"[\w.+-]+", name):
+        return ""
+    installer = next((each for each in _INSTALLERS if shutil.which(each, path=path)), None)
+    if installer is None or not shutil.which("sudo", path=path):
+        return ""
+    words = _INSTALLERS[installer] % "PACKAGE", name
+    return "To have it installed first:\n  sh -c '%s &&\n    %s ...'" % words
 
 
 def _commands(path: str) -> List[str]:

@@ -13,7 +13,7 @@ from skylift.runner.server.console import say
 from skylift.runner.server.delivery import end_what_is_left
 from skylift.runner.server.idle import Idleness
 from skylift.runner.server.memory import Memory
-from skylift.runner.server.not_started import why_not_started
+from skylift.runner.server.not_started import how_to_install, why_not_started
 from skylift.runner.server.outcome import BY_SIGTERM, REBOOTED, Ended, Outcome, judge
 from skylift.runner.server.power import RESERVE
 from skylift.runner.server.preparation import Preparation, Prepared
@@ -57,7 +57,7 @@ def _start(session: Session, prepared: Prepared) -> None:
     except OSError as error:
         code = 127 if isinstance(error, FileNotFoundError) else 126
         why = why_not_started(argv, error, env, str(session.cwd))
-        raise Ended(State.FAILED, why, exit_code=code) from None
+        raise Ended(State.FAILED, why, how_to_install(argv, error, env), code) from None
 
 
 def _environment(session: Session, prepared: Prepared) -> Dict[str, str]:
