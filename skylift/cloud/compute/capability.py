@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def assess(home: Home, port: int | None = None) -> list[Capability]:
         _data_directory(home),
         _disk_space(home),
         _image(home),
+        *_captures(home),
         _port(home, port),
         *_open_to_servers(home),
     ]
@@ -253,6 +255,34 @@ def _image(home: Home) -> Capability:
     tini = os.geteuid() != 0 or (image.root / "usr/bin/tini").exists()
     fix = "" if tini else f"remove {image.root.parent}, then skylift setup"
     return Capability("image, with tini", tini, f"{image.name}, {image.size >> 20} MiB", fix)
+
+
+def _captures(home: Home) -> list[Capability]:
+    """The images that were made of servers: their number, and what removing them would give back. They share most files
+    with the image below them."""
+    name = "images of servers"
+    try:
+        found = [each for each in home.data.captures.iterdir() if each.name.startswith("ami-")]
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        return [Capability(name, True, "root sees how many there are, and how large")]
+    if not found:
+        return []
+    own = sum(map(_own_bytes, found)) >> 20
+    advice = "`skylift sweep` removes old environments, `aws ec2 deregister-image` any"
+    return [Capability(name, True, f"{len(found)}, {own} MiB; {advice}")]
+
+
+def _own_bytes(top: Path) -> int:
+    """The bytes on the disk of files that stand nowhere else. What is removed meanwhile does not count."""
+    total = 0
+    for folder, _, files in os.walk(top):
+        for each in files:
+            with suppress(FileNotFoundError):
+                status = os.lstat(os.path.join(folder, each))  # noqa: PTH118
+                total += status.st_blocks * 512 if status.st_nlink == 1 else 0
+    return total
 
 
 def _built(home: Home) -> bool:

@@ -43,6 +43,19 @@ def test_an_image_that_is_not_built_is_missing(home: Home) -> None:
     assert (image.ok, image.fix) == (False, "skylift setup")
 
 
+def test_images_of_servers_are_counted_with_what_is_only_theirs(home: Home) -> None:
+    assert "images of servers" not in found(home)
+    below, captures = home.data.path / "below", home.data.captures
+    below.mkdir(parents=True)
+    (below / "libc").write_bytes(bytes(4 << 20))
+    for name in ("ami-1", "ami-2", ".half-done"):
+        (captures / name / "root").mkdir(parents=True)
+        os.link(below / "libc", captures / name / "root/libc")
+        (captures / name / "root/numpy").write_bytes(os.urandom(3 << 20))
+    images = found(home)["images of servers"]
+    assert (images.ok, images.found.partition(";")[0]) == (True, "2, 6 MiB")
+
+
 def test_a_missing_program_names_its_package(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capability, "PARTS", (Part("x", "the-package", programs=("no-such-program",)),))
     missing = found(home)["x"]
