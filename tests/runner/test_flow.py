@@ -16,7 +16,7 @@ import pytest
 from runner_bench import Machine, Metadata, until
 from whole_run import Seen, host, order, run
 
-from skylift.runner.errors import LaunchFailed, NameTaken, RunError, UsageError
+from skylift.runner.errors import LaunchFailed, NameTaken, Refused, RunError, UsageError
 from skylift.runner.flow import Run
 from skylift.runner.job.job import Program
 from skylift.runner.job.outcome import Outcome
@@ -143,6 +143,27 @@ def test_missing_image_is_told_before_anything_is_made(settings: Settings, api: 
     with pytest.raises(LaunchFailed, match="no-such-image"):
         run(order(folder, "pass"), nowhere, seen)
     assert api.pages("iam", "list_roles", "Roles") == []
+
+
+def test_a_record_names_the_image_that_its_server_has(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image of its environment is removed between the look and the launch."""
+    monkeypatch.setattr("skylift.runner.launch.check._find_image", lambda *_: "ami-0123456789abcdef0")
+    call = Api.call
+
+    def removed(self: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == "run_instances" and params["ImageId"] == "ami-0123456789abcdef0":
+            raise Refused("InvalidAMIID.NotFound", "It is not there.", operation)
+        return call(self, service, operation, **params)
+
+    monkeypatch.setattr(Api, "call", removed)
+    job = order(folder, "print('done')", keep=600)
+    with host(api, machine):
+        assert run(job, settings, seen).exit_code == 0
+    (server,) = launch.live_servers(api)
+    record = api.get(bucket_name(str(settings.account), settings.region), Prefix(job.name).record)
+    assert json.loads(record or b"")["image"] == server.image != "ami-0123456789abcdef0"
 
 
 def test_name_of_another_job_is_refused_and_that_job_untouched(

@@ -31,6 +31,7 @@ class Server:
     configuration: str = ""
     parts: tuple[str, ...] = ()
     worker: bool = False
+    image: str = ""
 
     @property
     def gone(self) -> bool:
@@ -58,4 +59,5 @@ def parse_server(instance: dict[str, Any]) -> Server:
             *(each["NetworkInterfaceId"] for each in instance.get("NetworkInterfaces", [])),
         ),
         worker=TAG_WORKER in tags,
+        image=str(instance.get("ImageId", "")),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import secrets
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -49,7 +50,14 @@ class Start:
         server, _ = await together(
             self._undo.make(partial(self._run_instance, provisioned), self._undo.end_server), _ssh_is_imported()
         )
+        if server.image != self._checked.image:
+            await in_thread(self._correct_record, server.image)
         return server, ""
+
+    def _correct_record(self, image: str) -> None:
+        """The record, sent before the launch, names an image that has been removed meanwhile."""
+        shipment = replace(self._checked.shipment, image=image)
+        self._api.put(self._checked.account.bucket, shipment.prefix.record, shipment.record())
 
     def _run_instance(self, provisioned: Provisioned) -> Server:
         return run_instance(
