@@ -62,6 +62,7 @@ def test_every_key_is_decided_on() -> None:
         'cpu = "4"\nmemory = "16GiB"',
         "spot = true",
         "keep = false",
+        "plain-image = true",
         'on = "local"',
         'env = ["MODE=fast", "EMPTY="]',
         'in = ["data", "data/*.csv", "./more"]',

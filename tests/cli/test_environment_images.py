@@ -1,4 +1,4 @@
-"""SKYLIFT_ENVIRONMENT_IMAGES: whether this machine's cloud gets images of environments."""
+"""SKYLIFT_ENVIRONMENT_IMAGES and --plain-image: whether this machine's cloud gets images of environments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 from skylift.cli.main import perform
+from skylift.place.local import IMAGES
+from skylift.runner.job.job import Program
+from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.settings import Settings
+from skylift.runner.plan.read_options import read_options
 
 
 def test_a_word_that_is_neither_is_told_before_anything_is_started(
@@ -19,3 +24,12 @@ def test_a_word_that_is_neither_is_told_before_anything_is_started(
     assert perform(["run", "job.py"]) == 2
     assert "SKYLIFT_ENVIRONMENT_IMAGES='perhaps' is neither yes nor no." in capsys.readouterr().err
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"), [({}, True), ({"plain_image": True}, False), ({"image": "ami-01234567"}, False)]
+)
+def test_a_run_may_want_none(options: RunOptions, wanted: bool) -> None:
+    settings = Settings("us-east-1", Path("/nowhere"), IMAGES, lambda: "", environment_images=True)
+    asked = read_options(options, Program("script", "job.py"))
+    assert asked.dress(settings).environment_images is wanted

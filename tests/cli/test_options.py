@@ -59,6 +59,7 @@ def test_every_option_of_a_run_reaches_its_order() -> None:
         "arch": "arm64",
         "gpu": "T4:2",
         "image": "debian-12",
+        "plain_image": True,
         "keep": 60.0,
         "fresh": True,
         "on": "aws",

@@ -100,6 +100,10 @@ class RunOptions(TypedDict, total=False):
             complete="image",
         ),
     ]
+    plain_image: Annotated[
+        bool | None,
+        Option(SERVER, "Neither use nor make an image that has the environment.", ("--plain-image",)),
+    ]
     keep: Annotated[
         Duration | None, Option(SERVER, "Keep the server this long, for the next run.", ("--keep",), "DURATION")
     ]

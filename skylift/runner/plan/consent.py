@@ -24,7 +24,7 @@ from skylift.runner.text.visible import shown
 FREE = frozenset(
     {
         # about the program, on its own server
-        *("python", "checkpoint", "sync-every", "fresh", "name", "private", "retries", "retry-on"),
+        *("python", "checkpoint", "sync-every", "fresh", "plain-image", "name", "private", "retries", "retry-on"),
         # only ever less
         *("max-cost", "idle"),
         # how a run is shown

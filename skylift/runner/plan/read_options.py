@@ -21,16 +21,20 @@ from skylift.runner.text.duration import parse_duration
 
 @dataclass(frozen=True)
 class Asked:
-    """What to run, and where: `on` is the place, `image` the image of its servers; None if not given."""
+    """What to run, and where: `on` is the place, `image` the image of its servers; None if not given. With
+    `plain_image`, servers start from that image, not from one that has the environment."""
 
     order: Order
     access: Access
     on: str | None
     image: ImageChoice | None
     trust_project: bool
+    plain_image: bool = False
 
     def dress(self, settings: Settings) -> Settings:
-        return settings if self.image is None else replace(settings, image=self.image, environment_images=False)
+        chosen = settings if self.image is None else replace(settings, image=self.image)
+        plain = self.plain_image or self.image is not None
+        return replace(chosen, environment_images=False) if plain else chosen
 
 
 def read_options(options: RunOptions, program: Program, terminal: Terminal | None = None) -> Asked:
@@ -65,7 +69,8 @@ def read_options(options: RunOptions, program: Program, terminal: Terminal | Non
     groups = tuple(_list(given.get("security_group")))
     access = Access(bool(given.get("private")), given.get("ssh_from"), given.get("subnet"), groups)
     image = read_image(given["image"]) if given.get("image") else None
-    return Asked(order, access, given.get("on"), image, bool(given.get("trust_project")))
+    flags = (bool(given.get("trust_project")), bool(given.get("plain_image")))
+    return Asked(order, access, given.get("on"), image, *flags)
 
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:
