@@ -51,7 +51,7 @@ class KeptPrefix:
         self.fault("done", "put", key)
         return True
 
-    def ask(
+    def request(
         self, method: str, key: str, query: str = "", body: bytes = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """GET, and a PUT with its condition."""

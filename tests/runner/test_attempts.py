@@ -131,7 +131,7 @@ def test_a_write_that_comes_late_does_not_go_over_a_later_word() -> None:
     dead = claims(prefix, ec2).claim()
     assert dead is not None
     late: list[Any] = []
-    send = prefix.ask
+    send = prefix.request
 
     def hold_back(*request: Any) -> Any:
         if request[0] == "PUT":
@@ -139,10 +139,10 @@ def test_a_write_that_comes_late_does_not_go_over_a_later_word() -> None:
             raise Unreachable("no answer")
         return send(*request)
 
-    prefix.ask = hold_back  # type: ignore[method-assign]
+    prefix.request = hold_back  # type: ignore[method-assign]
     with pytest.raises(Unreachable):
         dead.note(0.0, ran=1.0)
-    prefix.ask = send  # type: ignore[method-assign]
+    prefix.request = send  # type: ignore[method-assign]
     heir = claims(prefix, ec2).claim()
     assert heir is not None
     heir.end(0.0, over={"final": {"state": "succeeded"}})

@@ -56,7 +56,7 @@ def test_output_is_shipped_once_there_are_descriptors_again(tmp_path: Path, capf
     def has_said() -> bool:
         nonlocal said
         said += capfd.readouterr().out
-        return "output stays here" in said
+        return "output cannot be uploaded yet" in said
 
     status = Status("job", threading.Condition())
     streams = [Stream(name, tmp_path, status.changed, (os.geteuid(), os.getegid())) for name in ("stdout", "stderr")]

@@ -335,7 +335,10 @@ def test_an_outage_of_s3_shorter_than_patience_costs_nothing(shipped: Shipped, m
     until(lambda: shipped.stream("stdout") == b"up\n", "the program's first line in S3")
     gate.shut = True
     go(machine)
-    until(lambda: "output stays here" in machine.console() or "trying again" in machine.console(), "a failed try")
+    until(
+        lambda: "output cannot be uploaded yet" in machine.console() or "trying again" in machine.console(),
+        "a failed try",
+    )
     gate.shut = False
     machine.wait()
     assert shipped.status()["state"] == "succeeded"

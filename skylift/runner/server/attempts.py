@@ -254,7 +254,7 @@ class Attempts:
 
 
 def _get(prefix: Prefix, number: int) -> Stored:
-    status, headers, body = prefix.ask("GET", key_of(number))
+    status, headers, body = prefix.request("GET", key_of(number))
     if status == 404:
         raise Refused(404, "attempt %d is gone" % number)
     return Stored(parse(body), headers.get("etag", ""))
@@ -262,7 +262,7 @@ def _get(prefix: Prefix, number: int) -> Stored:
 
 def _put(prefix: Prefix, key: str, body: bytes, condition: Dict[str, str]) -> Optional[str]:
     """The ETag of the new object; None when the condition does not hold."""
-    status, headers, answer = prefix.ask("PUT", key, "", body, condition)
+    status, headers, answer = prefix.request("PUT", key, "", body, condition)
     if status == 412:
         return None
     if status == 404:

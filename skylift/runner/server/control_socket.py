@@ -24,24 +24,24 @@ from skylift.runner.server.usage import Usage
 _CONNECTIONS = 64
 """The most connections at a time. One more closes the oldest, whose client connects again by itself."""
 _LINE = 2 << 20
-"""The most bytes of one order, which may have a megabyte of typed input."""
+"""The most bytes of one command, which may have a megabyte of typed input."""
 _PAUSE = 0.2
 """Seconds until accepting is tried again, after all file descriptors were in use."""
 _OFTEN, _SELDOM = 0.5, 3600.0
 """The least and the most seconds between two measurements of the server."""
 
 
-class _Usage(NamedTuple):
-    """How many seconds lie between two measurements, and of how many somebody wants to hear; 0 for all of them."""
+class _UsageRequest(NamedTuple):
+    """A client wants a measurement each `every` seconds, `times` of them; 0 means until the job ends."""
 
     every: float
     times: int
 
 
-class _Watch(NamedTuple):
-    """The offsets from which a client wants the streams. With `since`, only what was written from that time on. With
-    `once`, only what there is now. `gauge` is the number of seconds between two measurements of the server, 0 for
-    none."""
+class _WatchRequest(NamedTuple):
+    """A client wants the streams from these offsets on. With `since`, only what was written from that time on. With
+    `once`, only what has been written by now. `gauge` is the number of seconds between two measurements of the server,
+    0 for none."""
 
     offsets: Dict[str, int]
     since: Optional[float]
@@ -88,13 +88,13 @@ class ControlSocket:
                 time.sleep(_PAUSE)
                 continue
             try:
-                self._take(connection)
+                self._start_thread(connection)
             except RuntimeError as error:  # no thread to be had
                 say("a connection to the socket cannot be served: %s" % error)
                 self._forget(connection)
                 connection.close()
 
-    def _take(self, connection: socket.socket) -> None:
+    def _start_thread(self, connection: socket.socket) -> None:
         thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
         with self._changing:
             self._open[connection] = thread
@@ -124,34 +124,34 @@ class ControlSocket:
         with connection, connection.makefile("rb") as lines:
             try:
                 for line in iter(lambda: lines.readline(_LINE), b""):
-                    self._obey(connection, json.loads(line))
+                    self._execute(connection, json.loads(line))
             except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError, struct.error) as error:
                 say("a client of the socket went away: %r" % error)
             finally:
                 self._forget(connection)
 
-    def _obey(self, connection: socket.socket, order: Dict[str, Any]) -> None:
-        if not isinstance(order, dict):
+    def _execute(self, connection: socket.socket, command: Dict[str, Any]) -> None:
+        if not isinstance(command, dict):
             raise TypeError("a command must be an object")
-        if "stream" in order:
-            watch = _parse_watch(order)
+        if "stream" in command:
+            watch = _parse_watch(command)
             self._begin_to_watch(connection, lambda: self._watch(connection, watch))
-        if "usage" in order:
-            usage = _parse_usage(order)
-            self._begin_to_watch(connection, lambda: self._tell_usage(connection, usage))
-        if "signal" in order:
-            self._control.signal(signal.Signals["SIG" + order["signal"]])
-        if "next" in order:
+        if "usage" in command:
+            usage = _parse_usage(command)
+            self._begin_to_watch(connection, lambda: self._send_usage(connection, usage))
+        if "signal" in command:
+            self._control.signal(signal.Signals["SIG" + command["signal"]])
+        if "next" in command:
             self._control.look_for_next()
         terminal = self._control.terminal
-        if "input" in order and terminal is not None:
-            terminal.type(base64.b64decode(order["input"]))
-        if "resize" in order and terminal is not None:
-            rows, columns = order["resize"]
+        if "input" in command and terminal is not None:
+            terminal.type(base64.b64decode(command["input"]))
+        if "resize" in command and terminal is not None:
+            rows, columns = command["resize"]
             terminal.resize(int(rows), int(columns))
-        if "stdin" in order and self._control.stdin is not None:
+        if "stdin" in command and self._control.stdin is not None:
             self._control.stdin.ring()
-        if "cancel" in order:
+        if "cancel" in command:
             self._control.cancel()
 
     def _begin_to_watch(self, connection: socket.socket, work: Callable[[], None]) -> None:
@@ -164,7 +164,7 @@ class ControlSocket:
         except RuntimeError as error:
             raise OSError(str(error)) from None
 
-    def _watch(self, connection: socket.socket, watch: _Watch) -> None:
+    def _watch(self, connection: socket.socket, watch: _WatchRequest) -> None:
         offsets = watch.offsets
         try:
             if watch.since is not None:
@@ -175,7 +175,7 @@ class ControlSocket:
             if watch.since is not None:
                 _send(connection, b"b", json.dumps(offsets).encode())
             if watch.once:
-                self._send_what_there_is(connection, offsets)
+                self._send_present(connection, offsets)
             else:
                 self._send_all(connection, offsets, watch.gauge)
             return connection.shutdown(socket.SHUT_WR)
@@ -186,13 +186,13 @@ class ControlSocket:
                 connection.shutdown(socket.SHUT_RDWR)
             return None
 
-    def _tell_usage(self, connection: socket.socket, asked: _Usage) -> None:
-        """And each status, up to the final one."""
+    def _send_usage(self, connection: socket.socket, request: _UsageRequest) -> None:
+        """Send measurements, and each status up to the final one."""
         status, sent_version, times = self._status, -1, 0
         try:
             usage = self._usage() if self._usage is not None else None
-            due = time.monotonic() + asked.every
-            while usage is not None and not (asked.times and times >= asked.times):
+            due = time.monotonic() + request.every
+            while usage is not None and not (request.times and times >= request.times):
                 with status.changed:
                     final, version = status.fields["final"], status.version
                 if version != sent_version:
@@ -205,7 +205,7 @@ class ControlSocket:
                 if time.monotonic() >= due:
                     _send(connection, b"u", json.dumps(usage.measure()).encode())
                     times += 1
-                    due = time.monotonic() + asked.every
+                    due = time.monotonic() + request.every
             connection.shutdown(socket.SHUT_WR)
         except OSError as error:
             say("a client of the socket is not served any further: %s" % error)
@@ -218,7 +218,7 @@ class ControlSocket:
             if since is not None:
                 offsets[stream.name] = max(offsets[stream.name], since)
 
-    def _send_what_there_is(self, connection: socket.socket, offsets: Dict[str, int]) -> None:
+    def _send_present(self, connection: socket.socket, offsets: Dict[str, int]) -> None:
         for stream in self._streams:
             size = stream.size
             while offsets[stream.name] < size:
@@ -261,19 +261,19 @@ class ControlSocket:
                     return
 
 
-def _parse_watch(order: Dict[str, Any]) -> _Watch:
+def _parse_watch(command: Dict[str, Any]) -> _WatchRequest:
     """Raises an error that ends the connection."""
-    offsets = {name: int(order["stream"][name]) for name in ("stdout", "stderr")}
+    offsets = {name: int(command["stream"][name]) for name in ("stdout", "stderr")}
     if min(offsets.values()) < 0:
         raise ValueError("a stream begins at 0")
-    since, gauge = order.get("since"), float(order.get("gauge") or 0)
+    since, gauge = command.get("since"), float(command.get("gauge") or 0)
     gauge = _seldom_enough(gauge) if gauge else 0.0
-    return _Watch(offsets, None if since is None else float(since), bool(order.get("once")), gauge)
+    return _WatchRequest(offsets, None if since is None else float(since), bool(command.get("once")), gauge)
 
 
-def _parse_usage(order: Dict[str, Any]) -> _Usage:
+def _parse_usage(command: Dict[str, Any]) -> _UsageRequest:
     """Raises an error that ends the connection."""
-    return _Usage(_seldom_enough(float(order["usage"])), max(0, int(order.get("times") or 0)))
+    return _UsageRequest(_seldom_enough(float(command["usage"])), max(0, int(command.get("times") or 0)))
 
 
 def _seldom_enough(seconds: float) -> float:

@@ -73,7 +73,7 @@ class Feed:
     def _fetch(self, offset: int) -> Optional[Tuple[bytes, bool]]:
         """A server that may not list its prefix is refused a piece that is missing."""
         try:
-            status, headers, body = self._prefix.ask("GET", "%s%020d" % (PLACE, offset))
+            status, headers, body = self._prefix.request("GET", "%s%020d" % (PLACE, offset))
         except (Unreachable, Refused):
             return None
         if status != 200:

@@ -1,8 +1,8 @@
-"""Which input the kernel's OOM killer has struck: inputs run at the same time, and share one count of its victims.
+"""Decides which input the kernel's OOM killer has ended. The kernel has one count of its kills for all inputs.
 
-An input that ran with no other beside it has all that were killed meanwhile. Otherwise only a program that SIGKILL has
-ended counts as a victim, and each kill is attributed to one: the kernel chooses programs of inputs first (see
-input_spawner.py), and mostly the one that has most."""
+When an input ran alone, all kills meanwhile are its own. When several ran at once, only an input whose program ended by
+SIGKILL was killed, and each kill is attributed to one input: the kernel chooses programs of inputs first (see
+input_spawner.py), and mostly the one that uses most memory."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class InputMemory:
         self._memory = memory or Memory(before=0)
         self._lock = threading.Lock()
         self._running: List[Share] = []
-        self._told = 0
+        self._attributed = 0
 
     def begin(self) -> Share:
-        """For an input that begins; to be ended."""
+        """Register an input that begins. Its share must be ended."""
         with self._lock:
             share = Share(self, self._memory.kills(), alone=not self._running)
             for each in self._running:
@@ -38,7 +38,7 @@ class InputMemory:
             self._running.remove(share)
 
     def judge(self, share: Share, code: int) -> Outcome:
-        """What the end of a program means; `code` is as in Popen."""
+        """The outcome of an input whose program has ended; `code` is as in Popen."""
         limit = self._memory.limit()
         found = judge(code, None, {}, self._kills(share, code), limit)
         if found.state is State.OUT_OF_MEMORY and not share.alone:
@@ -51,18 +51,19 @@ class InputMemory:
         with self._lock:
             now = self._memory.kills()
             if share.alone:
-                self._told = max(self._told, now)
+                self._attributed = max(self._attributed, now)
                 return now - share.before
-            # A kill from before it began was another one's.
-            told = max(self._told, share.before)
-            if code != -signal.SIGKILL or now <= told:
+            # A kill from before this input began was another input's.
+            attributed = max(self._attributed, share.before)
+            if code != -signal.SIGKILL or now <= attributed:
                 return 0
-            self._told = told + 1
+            self._attributed = attributed + 1
             return 1
 
 
 class Share:
-    """One input's. `before` is how many were killed before it began; `alone` whether no other has run beside it."""
+    """The share of one input. `before` is the count of kills when it began; `alone` is whether no other has run at the
+    same time."""
 
     def __init__(self, memory: InputMemory, before: int, *, alone: bool) -> None:
         self._memory, self.before, self.alone = memory, before, alone

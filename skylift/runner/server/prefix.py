@@ -12,7 +12,7 @@ Answer = Tuple[int, Dict[str, str], bytes]
 
 
 class Prefix:
-    """A job's prefix in S3; or another one, even a whole bucket."""
+    """A job's prefix in S3, or another prefix, or a whole bucket (an empty prefix)."""
 
     def __init__(self, aws: Aws, bucket: str, prefix: str = "") -> None:
         self._aws = aws
@@ -57,10 +57,10 @@ class Prefix:
     def delete(self, key: str) -> None:
         self._aws.send("s3", "DELETE", self._url(key), {})
 
-    def ask(
+    def request(
         self, method: str, key: str, query: str = "", body: bytes = b"", headers: Optional[Dict[str, str]] = None
     ) -> Answer:
-        """Any request for an object. The answers are those of Aws.send."""
+        """Send any request for an object. Returns what Aws.send returns."""
         return self._aws.send("s3", method, self._url(key, query), headers or {}, body)
 
     def put_file(

@@ -25,13 +25,13 @@ class Shipper:
         self._sent = {stream.name: stream.base for stream in streams}
         self._pieces: Dict[str, List[int]] = {stream.name: [] for stream in streams}
         self._shipped = folder / "shipped"
-        self._recall()
-        self._told = -1
+        self._read_uploaded()
+        self._sent_version = -1
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
         self._thread.start()
 
-    def _recall(self) -> None:
+    def _read_uploaded(self) -> None:
         """Read how far an earlier supervisor has uploaded. Parts that it did not note are uploaded again."""
         for line in self._shipped.read_text(errors="replace").splitlines() if self._shipped.exists() else ():
             # The line is incomplete when its writer was killed, or the disk was full.
@@ -49,12 +49,12 @@ class Shipper:
         while not self._over.is_set():
             try:
                 self._ship(0)
-                self._forget_what_was_cut()
-                if self._status.version != self._told:
-                    self._told = self._status.version
+                self._delete_cut_pieces()
+                if self._status.version != self._sent_version:
+                    self._sent_version = self._status.version
                     self._prefix.put("server/status.json", self._status.encoded(cut=cuts(self._streams)))
             except (Unreachable, Refused, OSError) as error:
-                say("output stays here for now: %s" % error)
+                say("output cannot be uploaded yet: %s" % error)
             self._over.wait(pause)
             pause = min(pause * 1.3, 30)
 
@@ -68,7 +68,7 @@ class Shipper:
         self._over.set()
         self._thread.join()
         together(*(partial(self._ship_stream, stream, until) for stream in self._streams))
-        self._forget_what_was_cut()
+        self._delete_cut_pieces()
 
     def _ship(self, until: float) -> None:
         for stream in self._streams:
@@ -85,7 +85,7 @@ class Shipper:
             self._note(stream, start, end)
             stream.forget_times(end)
 
-    def _forget_what_was_cut(self) -> None:
+    def _delete_cut_pieces(self) -> None:
         """Delete the uploaded pieces between head and tail. No piece crosses the end of a segment."""
         for stream in self._streams:
             if stream.cut is None:

@@ -154,12 +154,12 @@ class Turn:
 
     def _body(self) -> bytes:
         self._beats += 1
-        told = {"job": self._context.job, "instance": self._context.aws.instance(), "beat": self._beats}
-        return json.dumps(told).encode()
+        fields = {"job": self._context.job, "instance": self._context.aws.instance(), "beat": self._beats}
+        return json.dumps(fields).encode()
 
     def _put(self, body: bytes, condition: Dict[str, str]) -> Optional[str]:
         """The ETag of the new version; None when the condition does not hold."""
-        status, headers, answer = self._context.source.ask("PUT", KEY, "", body, condition)
+        status, headers, answer = self._context.source.request("PUT", KEY, "", body, condition)
         if status in (404, 412):
             return None
         if status >= 300:
@@ -168,7 +168,7 @@ class Turn:
 
     def _read(self) -> Held:
         def get() -> Held:
-            status, headers, body = self._context.source.ask("GET", KEY)
+            status, headers, body = self._context.source.request("GET", KEY)
             return Held("", "", "", False) if status == 404 else parse(body, headers.get("etag", ""))
 
         return self._context.retry("the turn", get)
@@ -185,8 +185,8 @@ def parse(body: bytes, etag: str) -> Held:
         found = None
     if found == {}:
         return Held("", "", etag, True)
-    told = found if isinstance(found, dict) else {}
-    job, instance = told.get("job"), told.get("instance")
+    fields = found if isinstance(found, dict) else {}
+    job, instance = fields.get("job"), fields.get("instance")
     if isinstance(job, str) and isinstance(instance, str) and _JOB.fullmatch(job) and _INSTANCE.fullmatch(instance):
         return Held(job, instance, etag, False)
     return Held("another run", "", etag, False)

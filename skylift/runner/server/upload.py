@@ -32,7 +32,7 @@ class Place(Protocol):
 
     def put(self, key: str, body: bytes) -> bool: ...
 
-    def ask(
+    def request(
         self, method: str, key: str, query: str = "", body: bytes = b"", headers: Optional[Dict[str, str]] = None
     ) -> Tuple[int, Dict[str, str], bytes]: ...
 
@@ -87,13 +87,13 @@ class _Upload:
         except OSError:
             # The file cannot be read. Parts that are left would cost money.
             with contextlib.suppress(Unreachable, Refused):
-                self._prefix.ask("DELETE", self._key, "uploadId=" + self._id)
+                self._prefix.request("DELETE", self._key, "uploadId=" + self._id)
             raise
         patiently(self._key, self._complete, self._until)
         return self._digest.hexdigest()
 
     def _begin(self) -> str:
-        status, _, answer = self._prefix.ask("POST", self._key, "uploads=", headers={_MARK: self._mark})
+        status, _, answer = self._prefix.request("POST", self._key, "uploads=", headers={_MARK: self._mark})
         text = answer.decode(errors="replace")
         found = text.partition("<UploadId>")[2].partition("</UploadId>")[0]
         if status >= 300:
@@ -131,7 +131,7 @@ class _Upload:
 
     def _send_part(self, number: int, body: bytes) -> str:
         query = "partNumber=%d&uploadId=%s" % (number, self._id)
-        status, headers, answer = self._prefix.ask("PUT", self._key, query, body)
+        status, headers, answer = self._prefix.request("PUT", self._key, query, body)
         if status == 404:
             raise _Gone("%s: %s" % (self._key, answer[:300].decode(errors="replace")))
         if status >= 300 or "etag" not in headers:
@@ -142,7 +142,7 @@ class _Upload:
         tags = ["<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>" % sent for sent in sorted(self._sent.items())]
         whole = ("<CompleteMultipartUpload>%s</CompleteMultipartUpload>" % "".join(tags)).encode()
         try:
-            status, _, answer = self._prefix.ask("POST", self._key, "uploadId=" + self._id, whole)
+            status, _, answer = self._prefix.request("POST", self._key, "uploadId=" + self._id, whole)
         except Refused as error:
             if error.code != "InvalidPart":
                 raise
@@ -159,7 +159,7 @@ class _Upload:
     def _is_there(self) -> bool:
         """Whether the object is the one of this upload. False when that is not known: the file is sent again."""
         try:
-            status, headers, _ = self._prefix.ask("HEAD", self._key)
+            status, headers, _ = self._prefix.request("HEAD", self._key)
         except (Unreachable, Refused):
             return False
         return status < 300 and headers.get(_MARK) == self._mark

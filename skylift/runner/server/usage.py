@@ -1,4 +1,4 @@
-"""The use of a server at the moment, and by which of the user's processes, for `skylift top`."""
+"""What a server uses at the moment, and which of the user's processes use most, for `skylift top`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _NO_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
 
 
 class _Process(NamedTuple):
-    """`began` distinguishes it from another one that has had the same pid before; `worked` is in seconds."""
+    """`began` distinguishes it from an earlier process with the same pid."""
 
     pid: int
     began: int
-    worked: float
+    cpu_seconds: float
     memory: int
     command: str
 
 
-class _Look(NamedTuple):
+class _Sample(NamedTuple):
     when: float
     read: Optional[int]
     written: Optional[int]
@@ -39,20 +39,20 @@ class _Look(NamedTuple):
 
 
 class Usage:
-    """`root` is where /proc and /sys are, `disk` a folder on the disk that is looked at, `uid` whose the job's
-    processes are."""
+    """`uid` is the user of the job's processes, `disk` a folder on the disk that is measured. /proc and /sys are below
+    `root`."""
 
     def __init__(self, uid: int, disk: Path, root: Path = Path("/")) -> None:
         self._uid, self._disk = uid, disk
         self._proc, self._groups = root / "proc", root / "sys/fs/cgroup"
         self._gauge = Gauge(root)
-        self._last = self._look()
+        self._last = self._sample()
 
     def measure(self) -> Dict[str, Any]:
-        """Bytes, and bytes a second and shares of one processor since the last call; values that the kernel does not
-        give are left out.
+        """Returns bytes, and bytes a second and shares of one processor since the last call. A value that the kernel
+        does not give is left out.
         """
-        before, now = self._last, self._look()
+        before, now = self._last, self._sample()
         self._last, seconds = now, max(now.when - before.when, 1e-3)
         measured: Dict[str, Any] = dict(self._gauge.measure(), processors=self._gauge.processors())
         with contextlib.suppress(OSError):
@@ -69,21 +69,23 @@ class Usage:
         measured["processes_count"] = len(now.processes)
         return measured
 
-    def _busiest(self, before: _Look, now: _Look, seconds: float) -> List[Dict[str, Any]]:
+    def _busiest(self, before: _Sample, now: _Sample, seconds: float) -> List[Dict[str, Any]]:
         shares = {}
         for key, process in now.processes.items():
             earlier = before.processes.get(key)
-            # One that has come meanwhile has worked all of it since.
-            shares[key] = max(process.worked - (earlier.worked if earlier is not None else 0.0), 0.0) / seconds
-        order = sorted(shares, key=lambda key: (-shares[key], -now.processes[key].worked, key))
-        return [_shown(now.processes[key], shares[key]) for key in order[:PROCESSES]]
+            # A process that began since then has used all of its processor time since.
+            shares[key] = (
+                max(process.cpu_seconds - (earlier.cpu_seconds if earlier is not None else 0.0), 0.0) / seconds
+            )
+        order = sorted(shares, key=lambda key: (-shares[key], -now.processes[key].cpu_seconds, key))
+        return [_as_report(now.processes[key], shares[key]) for key in order[:PROCESSES]]
 
-    def _look(self) -> _Look:
-        return _Look(time.monotonic(), *self._disk_bytes(), *self._network_bytes(), self._processes())
+    def _sample(self) -> _Sample:
+        return _Sample(time.monotonic(), *self._disk_bytes(), *self._network_bytes(), self._processes())
 
     def _disk_bytes(self) -> Tuple[Optional[int], Optional[int]]:
-        """That were read and written: by the control group that is all of a container, of either version, else by the
-        whole machine's disks."""
+        """The bytes read and written: by the container's control group (version 1 or 2), else by all disks of the
+        machine."""
         text = _text(self._groups / "io.stat")
         if text is not None:
             return _sum(text, "rbytes="), _sum(text, "wbytes=")
@@ -100,7 +102,7 @@ class Usage:
         ]
         if not whole:
             return None, None
-        return tuple(sum(_whole(row[place]) for row in whole) * _SECTOR for place in (5, 9))  # type: ignore[return-value]
+        return tuple(sum(_integer(row[place]) for row in whole) * _SECTOR for place in (5, 9))  # type: ignore[return-value]
 
     def _network_bytes(self) -> Tuple[Optional[int], Optional[int]]:
         text = _text(self._proc / "net/dev")
@@ -109,7 +111,7 @@ class Usage:
         rows = [line.partition(":") for line in text.splitlines() if ":" in line]
         fields = [found.split() for name, _, found in rows if name.strip() != "lo"]
         fields = [each for each in fields if len(each) > 8]
-        return sum(_whole(each[0]) for each in fields), sum(_whole(each[8]) for each in fields)
+        return sum(_integer(each[0]) for each in fields), sum(_integer(each[8]) for each in fields)
 
     def _processes(self) -> Dict[Tuple[int, int], _Process]:
         found: Dict[Tuple[int, int], _Process] = {}
@@ -128,15 +130,15 @@ def _process(entry: Path) -> _Process:
     ticks, pages = int(fields[11]) + int(fields[12]), int(fields[21])
     with (entry / "cmdline").open("rb") as file:
         words = file.read(4 * _COMMAND).rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-    worked, memory = ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
-    return _Process(int(entry.name), int(fields[19]), worked, memory, (words or "[%s]" % name)[:_COMMAND])
+    cpu_seconds, memory = ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
+    return _Process(int(entry.name), int(fields[19]), cpu_seconds, memory, (words or "[%s]" % name)[:_COMMAND])
 
 
-def _shown(process: _Process, share: float) -> Dict[str, Any]:
+def _as_report(process: _Process, share: float) -> Dict[str, Any]:
     return {
         "pid": process.pid,
         "processor": round(share, 4),
-        "seconds": round(process.worked, 2),
+        "seconds": round(process.cpu_seconds, 2),
         "memory": process.memory,
         "command": process.command,
     }
@@ -144,10 +146,10 @@ def _shown(process: _Process, share: float) -> Dict[str, Any]:
 
 def _sum(text: str, mark: str) -> int:
     """The sum of all numbers that follow a mark."""
-    return sum(_whole(rest.split(None, 1)[0] if rest.split() else "") for rest in text.split(mark)[1:])
+    return sum(_integer(rest.split(None, 1)[0] if rest.split() else "") for rest in text.split(mark)[1:])
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
