@@ -97,6 +97,14 @@ def test_what_is_not_supported_is_named(tmp_path: Path) -> None:
         ("write_files: [{path: /x, source: {uri: 'http://x'}}]\n", "source: not supported"),
         ("write_files: [{path: PLACE/x, content: '%', encoding: b64}]\n", "content is not b64"),
         ("users: [{name: bob, passwd: x}]\n", "passwd: not supported"),
+        ("users: [{name: bob, plain-text-passwd: x}]\n", "plain_text_passwd: not supported"),
+        ("users: [{name: bob, lock-passwd: false}]\n", "lock_passwd: false is not supported"),
+        ("users: [{ssh-authorized-keys: [x]}]\n", "no name in {'ssh_authorized_keys': ['x']}"),
+        ("users: [[bob]]\n", "a mapping is expected, not ['bob']"),
+        ("users: [{1: x}]\n", "1: not supported"),
+        ("write-files: []\n", "write-files: [] is not supported"),
+        ("power-state: {mode: poweroff}\n", "power-state: {'mode': 'poweroff'} is not supported"),
+        ("write_files: [{path: /x, 'de-fer': true}]\n", "de-fer: not supported"),
         ("power_state: {mode: sleep}\n", "mode 'sleep' is none of"),
     ],
 )
@@ -118,3 +126,14 @@ def test_files_are_written_with_mode_and_encoding(tmp_path: Path) -> None:
     assert run(config.encode(), tmp_path) == (0, "")
     assert (tmp_path / "deep/a").read_text() == "hi!"
     assert (tmp_path / "deep/a").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_user_key_in_both_spellings_is_told_and_the_last_one_is_taken(tmp_path: Path) -> None:
+    """As cloud-init takes them: https://github.com/canonical/cloud-init/blob/main/cloudinit/distros/ug_util.py"""
+    entry = "{name: bob, lock_passwd: true, lock-passwd: false}"
+    code, output = run(f"#cloud-config\nusers: [{entry}]\n".encode(), tmp_path)
+    assert code == 1
+    assert output.splitlines() == [
+        "cloud-config: users: lock_passwd: written with hyphens and with underscores; the last one is taken",
+        "cloud-config: users: lock_passwd: false is not supported: there is no login by password",
+    ]

@@ -114,12 +114,15 @@ def _mode(value: Any) -> int:
 
 
 def add_users(users: Any) -> None:
-    """`default` is the image's own login user, who is there already."""
+    """`default` is the image's own login user, who is there already.
+
+    In an entry, and nowhere else, a key may have hyphens for underscores: cloud-init's `ug_util` reads entries so.
+    """
     for user in _list(users):
         if user == "default":
             continue
         entry = _mapping(
-            {"name": user} if isinstance(user, str) else user,
+            {"name": user} if isinstance(user, str) else _with_underscores(user),
             "name gecos homedir groups no_create_home primary_group shell ssh_authorized_keys sudo system uid "
             "lock_passwd",
         )
@@ -128,6 +131,16 @@ def add_users(users: Any) -> None:
         if "name" not in entry:
             raise Refused(f"no name in {entry!r}")
         _add_user(str(entry["name"]), entry)
+
+
+def _with_underscores(entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    keys = [str(key).replace("-", "_") for key in entry]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        say(f"users: {', '.join(twice)}: written with hyphens and with underscores; the last one is taken")
+    return dict(zip(keys, entry.values(), strict=True))
 
 
 def _add_user(name: str, entry: dict[str, Any]) -> None:
