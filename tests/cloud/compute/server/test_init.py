@@ -260,7 +260,7 @@ def test_cloud_config_makes_users_files_and_runs_commands(boot: Boot) -> None:
         users:
           - default
           - {name: ada, groups: [adm], sudo: 'ALL=(ALL) NOPASSWD:ALL', ssh_authorized_keys: [ssh-ed25519 AAAAada]}
-          - {name: bob, primary-group: ada, ssh-authorized-keys: [ssh-ed25519 AAAAbob]}
+          - {name: bob, primary-group: crew, ssh-authorized-keys: [ssh-ed25519 AAAAbob]}
         write_files:
           - {path: /opt/a, content: "hi\\n", owner: 'ada:ada', permissions: '0600', defer: true}
         runcmd: ['sudo -u ada sudo id -un', [cat, /opt/a]]
@@ -271,7 +271,7 @@ def test_cloud_config_makes_users_files_and_runs_commands(boot: Boot) -> None:
     log = server.said("cat /var/log/cloud-init-output.log").splitlines()
     assert log == ["cloud-config: mounts: [] is not supported; it was ignored", "root", "hi"]
     assert server.said("sudo stat -c '%U %a' /opt/a /home/ada/.ssh/authorized_keys") == "ada 600\nada 600\n"
-    assert server.said("sudo stat -c '%U %G' /home/bob/.ssh/authorized_keys") == "bob ada\n"
+    assert server.said("sudo stat -c '%U %G' /home/bob/.ssh/authorized_keys") == "bob crew\n"
     assert server.said("sudo cat /home/bob/.ssh/authorized_keys") == "ssh-ed25519 AAAAbob\n"
 
 

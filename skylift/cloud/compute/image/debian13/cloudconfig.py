@@ -145,13 +145,16 @@ def _with_underscores(entry: Any) -> Any:
 
 def _add_user(name: str, entry: dict[str, Any]) -> None:
     if not _exists(name):
+        own = str(entry.get("primary_group") or "")
+        if own and not own.isdigit():
+            _run(["groupadd", "--force", "--", own])
         command = ["useradd", "--shell", str(entry.get("shell", "/bin/bash"))]
         command += ["--no-create-home" if entry.get("no_create_home") else "--create-home"]
         for option, key in (("--comment", "gecos"), ("--home-dir", "homedir"), ("--uid", "uid")):
             if key in entry:
                 command += [option, str(entry[key])]
-        if entry.get("primary_group"):
-            command += ["--gid", str(entry["primary_group"])]
+        if own:
+            command += ["--gid", own]
         if entry.get("system"):
             command.append("--system")
         _run([*command, "--", name])
