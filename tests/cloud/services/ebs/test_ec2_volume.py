@@ -217,7 +217,10 @@ def test_mappings_that_cannot_be(cloud: Cloud, mapping: dict[str, Any], code: st
 
 def test_a_mapping_as_dask_sends_it_makes_a_volume_beside_the_root(cloud: Cloud) -> None:
     """dask-cloudprovider's EC2Cluster always maps /dev/sda1. Where the root is /dev/xvda, as of Amazon Linux, AWS makes
-    one volume more; and a VirtualName beside Ebs says nothing."""
+    one volume more; and a VirtualName beside Ebs says nothing.
+
+    https://github.com/loft-sh/devpod-provider-aws/issues/25 saw it there.
+    """
     mapping = {"DeviceName": "/dev/sda1", "VirtualName": "sda1", "Ebs": {"VolumeSize": 40, "VolumeType": "gp2"}}
     instance = cloud.run(BlockDeviceMappings=[mapping])
     with cloud.database.read() as tx:
