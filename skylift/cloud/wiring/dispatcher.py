@@ -71,6 +71,8 @@ class Dispatcher:
         if begun is None:
             self._note_use(caller, call.service)
             with self._database.read() as tx:
+                # Anew: the key may have been deleted while its use was written.
+                caller = self._authenticated(tx, call)
                 begun = self._begin(tx, operation, caller, call)
         if not callable(begun):
             return begun
