@@ -112,6 +112,9 @@ class Exchange:
     @property
     def may_be_brief(self) -> bool:
         """Whether this may be of an operation that is answered at once; known before `admit`."""
+        # Decoded, a body may be a thousand times as long.
+        if self._request.header("content-encoding"):
+            return False
         return self._request.method in ("GET", "HEAD") or is_form(self._request)
 
     def understand(self) -> None:
@@ -231,10 +234,12 @@ class Exchange:
 
     def _inflated(self, payload: Payload) -> Payload:
         """A document as it was before its client made it smaller, as clients of CloudWatch do. To S3 a coding is the
-        object's own."""
+        object's own. A stranger's is refused as it is: no client compresses the few requests that need no signature."""
         compressed = self._request.header("content-encoding").strip().lower() == "gzip"
         if not compressed or isinstance(payload, Spool) or isinstance(self._codec, RestXmlCodec):
             return payload
+        if self._signed is None:
+            raise _unsigned()
         return inflated(payload)
 
     def _identified(self, payload: Payload) -> Payload:
@@ -262,7 +267,7 @@ class Exchange:
             self._operation = self._codec.operation(self._meant, payload)
         assert self._codec is not None
         if self._signed is None and self._operation.signed and not self._codec.anonymous:
-            raise ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
+            raise _unsigned()
         return self._codec, self._operation
 
     def _perform(self, codec: Codec, operation: OperationModel, call: Call) -> Response:
@@ -293,6 +298,10 @@ class Exchange:
             "understand() comes first"
         )
         return self._codec, self._operation, self._call
+
+
+def _unsigned() -> ServiceError:
+    return ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
 
 
 def _declared(request: Request, signed: Signed | PresignedV2 | FormV2) -> str | None:

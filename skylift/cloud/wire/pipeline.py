@@ -18,7 +18,7 @@ log = logging.getLogger("skylift.cloud.wire")
 
 SMALL = 64 * 1024
 BRIEF = 4 * 1024
-"""The most bytes of a body that are verified and decoded in the event loop's thread."""
+"""The most bytes of a body, which is not encoded, that are verified and decoded in the event loop's thread."""
 Result = TypeVar("Result")
 
 

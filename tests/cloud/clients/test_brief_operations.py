@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
+import urllib.error
+import urllib.request
+from asyncio import events
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from serverless_cloud import Cloud, serverless_cloud
+from serverless_cloud import REGION, Cloud, serverless_cloud
 
+from skylift.cloud.wire import exchange
+from skylift.cloud.wire.body import inflated
 from skylift.cloud.wire.endpoint import WORKERS
 
 PATIENCE = 60
+FORM = b"Action=GetCallerIdentity&Version=2011-06-15"
 
 
 class Hold:
-    """Keeps who lists buckets in its worker."""
+    """Keeps who lists buckets in its worker, and knows which operations were carried out in the event loop's thread."""
 
     def __init__(self) -> None:
         self.held = threading.Semaphore(0)
         self.release = threading.Event()
+        self.in_loop: list[tuple[str, bool]] = []
 
     def __call__(self, operation: str) -> None:
+        self.in_loop.append((operation, in_loop()))
         if operation == "ListBuckets":
             self.held.release()
             self.release.wait(PATIENCE)
@@ -40,6 +52,28 @@ def hold_fixture() -> Hold:
 def cloud_fixture(tmp_path: Path, hold: Hold) -> Iterator[Cloud]:
     with serverless_cloud(tmp_path, hold) as cloud:
         yield cloud
+
+
+def in_loop() -> bool:
+    """Whether this is the event loop's thread."""
+    return events._get_running_loop() is not None
+
+
+def asked(cloud: Cloud, body: bytes, *, signed: bool, **headers: str) -> tuple[int, bytes]:
+    """The answer to a form with this body, as it is."""
+    named = {"Content-Type": "application/x-www-form-urlencoded"}
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}
+    request = AWSRequest("POST", f"{cloud.url}/", named, body)
+    if signed:
+        SigV4Auth(Credentials(cloud.key, cloud.secret), "sts", REGION).add_auth(request)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    sent = urllib.request.Request(request.url, body, dict(request.headers), method="POST")
+    try:
+        with opener.open(sent, timeout=PATIENCE) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
 
 
 def made_user(cloud: Cloud) -> tuple[str, boto3.Session]:
@@ -105,3 +139,30 @@ def test_a_right_that_was_taken_away_is_gone_with_the_next_request(cloud: Cloud)
     with pytest.raises(ClientError) as unknown:
         theirs.get_object(Bucket="bucket", Key="small")
     assert code_of(unknown) == "InvalidAccessKeyId"
+
+
+@pytest.fixture(name="inflating")
+def inflating_fixture(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each body that is decompressed, whether it happens in the event loop's thread."""
+    seen: list[bool] = []
+    def watched(body: bytes) -> bytes:
+        seen.append(in_loop())
+        return inflated(body)
+
+    monkeypatch.setattr(exchange, "inflated", watched)
+    return seen
+
+
+def test_a_compressed_form_is_decoded_by_a_worker(cloud: Cloud, hold: Hold, inflating: list[bool]) -> None:
+    assert asked(cloud, FORM, signed=True)[0] == 200
+    status, answer = asked(cloud, gzip.compress(FORM), signed=True, Content_Encoding="gzip")
+    assert (status, b"<Account>" in answer) == (200, True)
+    assert inflating == [False]
+    assert hold.in_loop == [("GetCallerIdentity", True), ("GetCallerIdentity", False)]
+
+
+def test_a_strangers_compressed_form_is_refused_as_it_is(cloud: Cloud, inflating: list[bool]) -> None:
+    body = gzip.compress(FORM + b"&x=" + b"%41" * 1_000_000)
+    status, answer = asked(cloud, body, signed=False, Content_Encoding="gzip")
+    assert (status, b"MissingAuthenticationToken" in answer) == (403, True)
+    assert inflating == []
