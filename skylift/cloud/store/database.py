@@ -17,7 +17,8 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -219,8 +220,9 @@ class Database:
         self._commits = Commits(writer)
 
     @contextmanager
-    def read(self) -> Iterator[Tx]:
-        """A snapshot of the state; writing in it is an error."""
+    def read(self, *, brief: bool = False) -> Iterator[Tx]:
+        """A snapshot of the state; writing in it is an error. After a `brief` one, what waited for its end is done in a
+        thread of its own: its caller removes no file of gigabytes."""
         connection = self._reader()
         number = self._snapshots.open()
         try:
@@ -230,7 +232,7 @@ class Database:
             finally:
                 connection.execute("ROLLBACK")
         finally:
-            self._snapshots.close(number)
+            self._snapshots.close(number, brief)
             self._give_back(connection)
 
     @contextmanager
@@ -259,6 +261,7 @@ class Database:
         self._changed.append(tell)
 
     def close(self) -> None:
+        self._snapshots.finish()
         with self._lock:
             for connection in self._open:
                 connection.close()
@@ -370,6 +373,8 @@ class _Snapshots:
         self._next = 0
         self._open: set[int] = set()
         self._waiting: list[tuple[int, Callable[[], None]]] = []
+        self._elsewhere = ThreadPoolExecutor(1, thread_name_prefix="store-unseen")
+        """For what a brief one leaves to do; its thread begins with the first of these."""
 
     def open(self) -> int:
         """The number of a new one."""
@@ -379,28 +384,41 @@ class _Snapshots:
             self._open.add(number)
         return number
 
-    def close(self, number: int) -> None:
+    def close(self, number: int, brief: bool) -> None:
         with self._lock:
             self._open.remove(number)
             if not self._waiting:
                 return
-        self._run_due()
+        due = self._due()
+        if due and brief:
+            with suppress(RuntimeError):  # the database is closed; a start sweeps what is left over
+                self._elsewhere.submit(_run, due)
+        else:
+            _run(due)
 
     def when_closed(self, acts: list[Callable[[], None]]) -> None:
         """Run these once every snapshot that is open now has been closed."""
         with self._lock:
             self._waiting += [(self._next, act) for act in acts]
-        self._run_due()
+        _run(self._due())
 
-    def _run_due(self) -> None:
+    def finish(self) -> None:
+        """Wait for what brief ones have left to do."""
+        self._elsewhere.shutdown()
+
+    def _due(self) -> list[Callable[[], None]]:
+        """What waits for no snapshot any more: it is the caller's to do."""
         with self._lock:
             oldest = min(self._open, default=self._next)
             due = [act for before, act in self._waiting if before <= oldest]
             self._waiting = [(before, act) for before, act in self._waiting if before > oldest]
-        for act in due:
-            try:
-                act()
-            except OSError as error:
-                # A caller must not fail for work that is done for others, least of all when its change is durable by
-                # now.
-                log.error("what has been deleted could not be removed from the disk: %s", error)
+        return due
+
+
+def _run(due: list[Callable[[], None]]) -> None:
+    for act in due:
+        try:
+            act()
+        except OSError as error:
+            # A caller must not fail for work that is done for others, least of all when its change is durable by now.
+            log.error("what has been deleted could not be removed from the disk: %s", error)

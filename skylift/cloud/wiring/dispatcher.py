@@ -32,7 +32,7 @@ class Dispatcher:
         self._wake = wake
 
     def secret_for(self, access_key_id: str, session_token: str | None) -> str:
-        with self._database.read() as tx:
+        with self._database.read(brief=True) as tx:
             return identity.secret_for(tx, access_key_id, session_token)
 
     def cors(self, bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
@@ -45,7 +45,7 @@ class Dispatcher:
         operation = TABLE.get((call.service, call.operation))
         if operation is None or not operation.brief:
             return None
-        with self._database.read() as tx:
+        with self._database.read(brief=True) as tx:
             caller = self._authenticated(tx, call)
             if identity.use_is_news(tx, caller):
                 return None

@@ -1,8 +1,9 @@
-"""Who may act, when the state changes while a request is under way."""
+"""What happens when the state changes while a request is under way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from fresh_state import fresh_state
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Group, User
-from skylift.cloud.services.iam.identity import make_user_key
+from skylift.cloud.services.iam.identity import make_root_key, make_user_key
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire.call import Call, Credential
 from skylift.cloud.wiring.dispatcher import Dispatcher
@@ -56,3 +57,42 @@ def test_a_key_that_is_deleted_while_its_use_is_noted_does_not_act(database: Dat
     with database.read() as tx:
         assert tx.get(AccessKey, id=key.id) is None
         assert tx.find(Group) == []
+
+
+class Meanwhile:
+    """A clock by which something happens, in a thread of its own, in the first snapshot after it was armed."""
+
+    def __init__(self) -> None:
+        self.happens: Callable[[], None] | None = None
+
+    def __call__(self) -> datetime:
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            thread = threading.Thread(target=happens)
+            thread.start()
+            thread.join()
+        return NOW
+
+
+@pytest.mark.parametrize("by", ["secret_for", "at_once"])
+def test_files_are_not_removed_by_who_answers_in_the_event_loop(tmp_path: Path, by: str) -> None:
+    meanwhile = Meanwhile()
+    database = Database(fresh_state(tmp_path), clock=meanwhile)
+    with database.write() as tx:
+        root = make_root_key(tx)
+    dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
+    removers: list[threading.Thread] = []
+
+    def delete() -> None:
+        with database.write() as tx:
+            tx.when_unseen(lambda: removers.append(threading.current_thread()))
+
+    meanwhile.happens = delete
+    if by == "secret_for":
+        dispatcher.secret_for(root.access_key_id, None)
+    else:
+        identity = Call("sts", "GetCallerIdentity", {}, Credential(root.access_key_id), "127.0.0.1", "request")
+        assert dispatcher.at_once(identity) is not None
+    database.close()
+    assert len(removers) == 1
+    assert removers[0] is not threading.current_thread()
