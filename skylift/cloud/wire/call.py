@@ -52,8 +52,8 @@ Perform = Callable[[Call], Mapping[str, object]]
 """Carries a call out. It blocks: wire runs it in a worker thread. Raises ServiceError."""
 
 AtOnce = Callable[[Call], Mapping[str, object] | None]
-"""The same for a call that takes a moment only and waits for nobody: wire calls it in the event loop's thread. None for
-every other call, of which nothing has been done."""
+"""The same for a call that takes a moment only, waits for nobody and needs no file: wire calls it in the event loop's
+thread. None for every other call, of which nothing has been done."""
 
 
 def nothing_at_once(call: Call) -> None:

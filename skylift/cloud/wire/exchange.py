@@ -150,10 +150,7 @@ class Exchange:
         result = self._parts.at_once(call)
         if result is None:
             return None
-        try:
-            return self._logged(self._opened(codec.encode(operation, result, self.request_id)))
-        except FileNotFoundError:
-            return None
+        return self._logged(self._opened(codec.encode(operation, result, self.request_id)))
 
     def again(self) -> Response:
         """The answer as of now."""

@@ -41,13 +41,13 @@ class Dispatcher:
             return cors.allowed(tx, bucket, origin, method, headers)
 
     def at_once(self, call: Call) -> Answer | None:
-        """The answer of a brief operation; None for any other, and where the request has to be noted first."""
+        """The answer where it is brief; None for any other request, and for one that has to be noted first."""
         operation = TABLE.get((call.service, call.operation))
-        if operation is None or not operation.brief:
+        if operation is None or operation.brief is None:
             return None
         with self._database.read(brief=True) as tx:
             caller = self._authenticated(tx, call)
-            if identity.use_is_news(tx, caller):
+            if identity.use_is_news(tx, caller) or not operation.brief(tx, call.params):
                 return None
             found = self._begin(tx, operation, caller, call)
         assert not callable(found), "brief operations read"

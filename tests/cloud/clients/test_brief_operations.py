@@ -20,6 +20,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from serverless_cloud import REGION, Cloud, serverless_cloud
 
+from skylift.cloud.domain.bucket import LARGEST_IN_ROW
+from skylift.cloud.services.s3 import upload_completion
 from skylift.cloud.wire import exchange
 from skylift.cloud.wire.body import inflated
 from skylift.cloud.wire.endpoint import WORKERS
@@ -145,6 +147,7 @@ def test_a_right_that_was_taken_away_is_gone_with_the_next_request(cloud: Cloud)
 def inflating_fixture(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each body that is decompressed, whether it happens in the event loop's thread."""
     seen: list[bool] = []
+
     def watched(body: bytes) -> bytes:
         seen.append(in_loop())
         return inflated(body)
@@ -166,3 +169,56 @@ def test_a_strangers_compressed_form_is_refused_as_it_is(cloud: Cloud, inflating
     status, answer = asked(cloud, body, signed=False, Content_Encoding="gzip")
     assert (status, b"MissingAuthenticationToken" in answer) == (403, True)
     assert inflating == []
+
+
+def test_a_body_in_a_file_is_opened_by_a_worker(cloud: Cloud, hold: Hold) -> None:
+    put(cloud)
+    s3 = cloud.client()
+    s3.put_object(Bucket="bucket", Key="large", Body=bytes(LARGEST_IN_ROW + 1))
+    hold.in_loop.clear()
+    for key in ("small", "large"):
+        s3.head_object(Bucket="bucket", Key=key)
+        s3.get_object(Bucket="bucket", Key=key)["Body"].read()
+    assert s3.get_object(Bucket="bucket", Key="large", Range="bytes=0-0")["Body"].read() == b"\0"
+    assert hold.in_loop == [
+        ("HeadObject", True),
+        ("GetObject", True),
+        ("HeadObject", True),
+        ("GetObject", False),
+        ("GetObject", False),
+    ]
+
+
+def test_an_object_of_many_parts_is_read_by_a_worker(cloud: Cloud, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_completion, "SMALLEST_PART", 1)
+    put(cloud)
+    s3 = cloud.client()
+    named = {"Bucket": "bucket", "Key": "parts"}
+    named["UploadId"] = s3.create_multipart_upload(**named)["UploadId"]
+    parts = [
+        {"PartNumber": number, "ETag": s3.upload_part(**named, PartNumber=number, Body=b"x")["ETag"]}
+        for number in range(1, 101)
+    ]
+    s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
+    hold.in_loop.clear()
+    assert s3.head_object(Bucket="bucket", Key="parts")["ContentLength"] == 100
+    assert s3.get_object(Bucket="bucket", Key="parts")["Body"].read() == b"x" * 100
+    assert hold.in_loop == [("HeadObject", False), ("GetObject", False)]
+
+
+def test_a_version_that_is_named_is_found_by_a_worker(cloud: Cloud, hold: Hold) -> None:
+    put(cloud)
+    s3 = cloud.client()
+    s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    hold.in_loop.clear()
+    assert s3.head_object(Bucket="bucket", Key="small", VersionId="null")["ContentLength"] == 11
+    assert s3.get_object(Bucket="bucket", Key="small", VersionId="null")["Body"].read() == b"a few bytes"
+    assert hold.in_loop == [("HeadObject", False), ("GetObject", False)]
+
+
+def test_a_use_of_a_key_that_is_written_down_is_so_by_a_worker(cloud: Cloud, hold: Hold) -> None:
+    put(cloud)
+    _, session = made_user(cloud)
+    hold.in_loop.clear()
+    cloud.client_of(session, "s3").get_object(Bucket="bucket", Key="small")
+    assert hold.in_loop == [("GetObject", False)]

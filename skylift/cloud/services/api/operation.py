@@ -16,6 +16,8 @@ Answer = Mapping[str, object]
 Handler = Callable[[Tx, Caller, Any], Answer]
 Unsettled = Callable[[Params, Answer], bool]
 Prepare = Callable[[Tx, Caller, Any], Handler]
+Brief = Callable[[Tx, Any], bool]
+"""Whether the answer to a request takes a moment only. To find out takes less, however much is stored."""
 
 
 class Nothing(TypedDict):
@@ -44,8 +46,8 @@ class Operation:
     to do; it runs in a read transaction, before `handler`. `writes` decides which kind of transaction `handler` gets.
     `prepare` reads, before the write transaction, what takes long, and returns the handler that has it: the one writer
     is not held up by it. `unsettled` says that something in a Describe's answer moves to another state, where it
-    was asked for by its id: such an answer may wait a moment. `brief` ones read, take a moment however much is stored,
-    and are answered in the event loop's thread.
+    was asked for by its id: such an answer may wait a moment. A request that `brief` agrees to is
+    answered in the event loop's thread: the operation reads, and neither decodes a large row nor opens a file.
     """
 
     service: str
@@ -56,7 +58,7 @@ class Operation:
     writes: bool
     prepare: Prepare | None = None
     unsettled: Unsettled | None = None
-    brief: bool = False
+    brief: Brief | None = None
 
     def prepared(self, tx: Tx, caller: Caller, params: Params) -> Handler:
         """The handler, with what `prepare` found for this request; in the transaction of `checks`."""

@@ -37,6 +37,11 @@ LONGEST_KEPT = 20_480
 """The most characters of a document that is kept in memory. No policy in force is longer, and a request's text is not
 worth more.
 """
+LONGEST_SHORT = 1024
+MOST_SHORT, MOST_LONG = 1024, 256
+"""The most documents that are kept: more than one caller may have. A user has ten managed policies and is in ten groups
+that have ten each. Inline ones may be many where they are short: 5,120 characters for each group.
+"""
 _ALLOWED_TEXT = re.compile("[\t\n\r\x20-\xff]+")
 _ACTION = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _STS_ACTION = re.compile(r"sts:[A-Za-z0-9*?]+", re.IGNORECASE)
@@ -108,12 +113,19 @@ class PolicyDocument:
 
 def parse_policy(text: str, kind: Kind = "identity") -> PolicyDocument:
     """The document, or ServiceError MalformedPolicyDocument. Without a `Version` it is of 2008-10-17, as on AWS."""
-    return _parsed(text, kind) if len(text) <= LONGEST_KEPT else _parse(text, kind)
+    if len(text) <= LONGEST_SHORT:
+        return _parsed_short(text, kind)
+    return _parsed_long(text, kind) if len(text) <= LONGEST_KEPT else _parse(text, kind)
 
 
-@lru_cache(maxsize=64)
-def _parsed(text: str, kind: Kind) -> PolicyDocument:
+@lru_cache(maxsize=MOST_SHORT)
+def _parsed_short(text: str, kind: Kind) -> PolicyDocument:
     """Parsed once for all requests that it decides about."""
+    return _parse(text, kind)
+
+
+@lru_cache(maxsize=MOST_LONG)
+def _parsed_long(text: str, kind: Kind) -> PolicyDocument:
     return _parse(text, kind)
 
 

@@ -38,7 +38,7 @@ from skylift.cloud.services.s3.rules import (
     object_arn,
     system_headers,
 )
-from skylift.cloud.store.bucket import current, version_of
+from skylift.cloud.store.bucket import current, reads_quickly, version_of
 from skylift.cloud.store.content import body as content
 from skylift.cloud.store.content import keep
 from skylift.cloud.store.database import Tx
@@ -300,6 +300,15 @@ def check_delete_many(_tx: Tx, _caller: Caller, _params: object) -> Iterable[Che
     return ()
 
 
+def brief_get(tx: Tx, params: s3.GetObjectRequest) -> bool:
+    """A version that is named is searched for among all of its key."""
+    return "VersionId" not in params and reads_quickly(tx, params["Bucket"], params["Key"], body=True)
+
+
+def brief_head(tx: Tx, params: s3.HeadObjectRequest) -> bool:
+    return "VersionId" not in params and reads_quickly(tx, params["Bucket"], params["Key"], body=False)
+
+
 def _check_put(
     bucket: str, key: str, *, creates: bool, tags: Mapping[str, str] = NO_TAGS, acl: bool = False, reads: bool = False
 ) -> Iterable[Check]:
@@ -421,8 +430,8 @@ def _parts(found: Object, params: s3.GetObjectAttributesRequest) -> s3.GetObject
 
 OPERATIONS = (
     on_object("PutObject", put, check_put, f"IfMatch IfNoneMatch {BODY} {CREATED}", writes=True),
-    on_object("GetObject", get, check_get, READ, brief=True),
-    on_object("HeadObject", head, check_get, READ, brief=True),
+    on_object("GetObject", get, check_get, READ, brief=brief_get),
+    on_object("HeadObject", head, check_get, READ, brief=brief_head),
     on_object(
         "GetObjectAttributes",
         attributes,

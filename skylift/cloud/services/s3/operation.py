@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Prepare
+from skylift.cloud.services.api.operation import Brief, Check, Checks, Handler, Operation, Prepare
 from skylift.cloud.services.s3.condition import with_request_keys
 from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS, OfBucket, bucket_arn
 from skylift.cloud.store.database import Tx
@@ -36,7 +36,7 @@ def operation(
     *,
     writes: bool,
     prepare: Prepare | None = None,
-    brief: bool = False,
+    brief: Brief | None = None,
 ) -> Operation:
     checked = with_request_keys(checks)
     return Operation("s3", name, handler, frozenset(takes.split()), checked, writes, prepare, brief=brief)
@@ -54,7 +54,7 @@ def on_object(
     *,
     writes: bool = False,
     prepare: Prepare | None = None,
-    brief: bool = False,
+    brief: Brief | None = None,
 ) -> Operation:
     return operation(name, handler, checks, f"Bucket Key {OWNER} {takes}", writes=writes, prepare=prepare, brief=brief)
 

@@ -16,6 +16,15 @@ def test_one_statement_may_stand_without_a_list() -> None:
     assert len(document.statements) == 1
 
 
+@pytest.mark.parametrize(
+    ("count", "length"), [(10 + 10 * 10, 6144), (10 * 5120 // 60, 60)], ids=["managed policies", "inline policies"]
+)
+def test_the_policies_of_a_user_in_ten_groups_are_parsed_once(count: int, length: int) -> None:
+    texts = [policy(allow("s3:*", f"arn:aws:s3:::{number}")).ljust(length) for number in range(count)]
+    first = [parse_policy(text) for text in texts]
+    assert [one for one, text in zip(first, texts, strict=True) if parse_policy(text) is not one] == []
+
+
 @pytest.mark.parametrize("document", [one.versions[one.default_version].document for one in AWS_POLICIES.values()])
 def test_the_policies_of_aws_are_valid(document: str) -> None:
     assert parse_policy(document).version == "2012-10-17"
