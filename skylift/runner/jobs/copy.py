@@ -1,8 +1,8 @@
-"""Files to and from the folder of a job that has a server still, while its program runs or after it.
+"""Copies files to and from the folder of a job whose server still exists, while its program runs or after it.
 
-What a server says of its files is hostile: a name is one of a file below the folder that was asked for, or nothing is
-written for it; local folders are walked by descriptors, and no link is followed below the one that the user named. A
-file is whole where it stands, at both ends: it is written beside its place and moved there.
+Names and types of files that a server reports are hostile. A file is written only below the folder that the user named:
+local folders are walked by descriptors, and no link below that folder is followed. At both ends a file is written under
+another name and then renamed, so that it appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from skylift.runner.text.visible import shown
 from skylift.runner.watcher import Watcher
 
 STANDARD = "-"
-"""Stands for standard input or output in the place of a file."""
+"""In the place of a file: standard input or output."""
 _JOB_FOLDER = "job"
-"""The place of a job's files in the home of the login user (see server/login_user.py)."""
+"""The folder of a job's files in the home of the login user (see server/login_user.py)."""
 _AT_A_TIME = 16
 _DEEPEST = 200
 """The most nested folders: a server can name as many as it likes."""
 _PIECE = 1 << 20
 _UNSIZED = 16 << 20
 """The most bytes that are read of a file whose size is reported as 0: files of /proc have content all the same."""
-_TELLS_EVERY = 0.05
+_REPORT_EVERY = 0.05
 _PART = ".skylift-part"
 
 
 @dataclass(frozen=True)
-class There:
+class RemotePath:
     """A path on a job's server; one that is not absolute is relative to where the program runs."""
 
     job: str
@@ -55,20 +55,20 @@ class There:
         return f"{self.job}:{self.path}"
 
 
-def read_place(text: str) -> There | str:
-    """`NAME:PATH`, or a path of this machine, which may have a colon behind a slash (`./a:b`)."""
+def parse_path(text: str) -> RemotePath | str:
+    """`NAME:PATH` is a path on a job's server; anything else is one of this machine, as is `./a:b`."""
     name, colon, path = text.partition(":")
-    return There(name, path) if colon and NAME_FORM.fullmatch(name) else text
+    return RemotePath(name, path) if colon and NAME_FORM.fullmatch(name) else text
 
 
 @dataclass(frozen=True)
 class Order:
-    """What `skylift cp` is to do: everything from a job to this machine, or from here to a job."""
+    """What `skylift cp` does: copy from a job to this machine (`download`), or from this machine to a job."""
 
     job: str
     sources: tuple[str, ...]
     target: str
-    bring: bool
+    download: bool
     recursive: bool
 
 
@@ -76,20 +76,20 @@ def plan_copy(words: Sequence[str], *, recursive: bool) -> Order:
     """Raises UsageError."""
     if len(words) < 2:
         raise UsageError("Name what to copy, and where to.", "skylift cp NAME:results.csv . (or the other way)")
-    *sources, target = [read_place(word) for word in words]
-    jobs = {each.job for each in (*sources, target) if isinstance(each, There)}
-    there = [isinstance(each, There) for each in sources]
+    *sources, target = [parse_path(word) for word in words]
+    jobs = {each.job for each in (*sources, target) if isinstance(each, RemotePath)}
+    remote = [isinstance(each, RemotePath) for each in sources]
     if not jobs:
         raise UsageError("Neither place is a job's.", "A place on a job's server is written NAME:PATH.")
-    if (isinstance(target, There) and any(there)) or any(there) != all(there) or len(jobs) > 1:
+    if (isinstance(target, RemotePath) and any(remote)) or any(remote) != all(remote) or len(jobs) > 1:
         raise UsageError("Files go from one job's server to this machine, or from here to one.", "Copy in two steps.")
-    paths = [each.path if isinstance(each, There) else each for each in sources]
-    place = target.path if isinstance(target, There) else target
+    paths = [each.path if isinstance(each, RemotePath) else each for each in sources]
+    place = target.path if isinstance(target, RemotePath) else target
     if STANDARD in (*paths, place) and (len(paths) > 1 or recursive):
         raise UsageError("`-` stands for one file: standard output, or standard input.")
-    if isinstance(target, There) and paths == [STANDARD] and posixpath.basename(place) in ("", ".", ".."):
+    if isinstance(target, RemotePath) and paths == [STANDARD] and posixpath.basename(place) in ("", ".", ".."):
         raise UsageError("Standard input needs a file name on the server.", f"skylift cp - {target.job}:NAME")
-    return Order(jobs.pop(), tuple(paths), place, bring=not isinstance(target, There), recursive=recursive)
+    return Order(jobs.pop(), tuple(paths), place, download=not isinstance(target, RemotePath), recursive=recursive)
 
 
 async def copy(account: Account, order: Order, watcher: Watcher, clock: Clock) -> None:
@@ -108,37 +108,37 @@ async def copy_by(connection: Connection, base: str, order: Order, watcher: Watc
     """Copy by an open connection; `base` is where relative paths begin, in the login user's home."""
     async with connection.files() as files:
         tally = _Tally(watcher)
-        copying = _Bringing(files, base, tally) if order.bring else _Sending(files, base, tally)
+        transfer = _Download(files, base, tally) if order.download else _Upload(files, base, tally)
         if STANDARD in (order.target, *order.sources):
-            await copying.stream(order.sources[0], order.target)
+            await transfer.stream(order.sources[0], order.target)
             return
         with clock.step("copy") as step:
-            await copying.run(order)
+            await transfer.run(order)
             step.detail = f"{tally.files} file{'s' * (tally.files != 1)}, {spell_size(tally.done)}"
 
 
 @dataclass
 class _Tally:
-    """What has been copied of what is to be. `troubles` are those of one file each."""
+    """What is to be copied, and what has been. `errors` are of one file each."""
 
     watcher: Watcher
     total: int = 0
     count: int = 0
     done: int = 0
     files: int = 0
-    troubles: list[SkyliftError] = field(default_factory=list)
-    _told: float = 0.0
+    errors: list[SkyliftError] = field(default_factory=list)
+    _reported: float = 0.0
 
     def expect(self, size: int) -> None:
         self.total += size
         self.count += 1
 
-    def come(self, size: int, files: int = 0) -> None:
+    def advance(self, size: int, files: int = 0) -> None:
         self.done += size
         self.files += files
         now = time.monotonic()
-        if now - self._told > _TELLS_EVERY or self.files == self.count:
-            self._told = now
+        if now - self._reported > _REPORT_EVERY or self.files == self.count:
+            self._reported = now
             self.watcher.progress("copy", self.done, max(self.done, self.total), (self.files, self.count))
 
     def skip(self, place: str, why: str) -> None:
@@ -146,26 +146,26 @@ class _Tally:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """What is wrong with one file of a folder, in which a program may be at work, holds up no other."""
+        """Keep the error of one file, so that the others are copied: the program may be changing the folder."""
         try:
             yield
-        except RemoteFileError as trouble:
-            if trouble.kind == "full":
+        except RemoteFileError as error:
+            if error.kind == "full":
                 raise
-            self.troubles.append(trouble)
+            self.errors.append(error)
 
     def check(self) -> None:
-        if self.troubles:
-            first, more = self.troubles[0], len(self.troubles) - 1
+        if self.errors:
+            first, more = self.errors[0], len(self.errors) - 1
             others = f" So it is with {more} more; all else is copied." if more else ""
             raise RunError(first.message + others, first.advice)
 
 
-class _Copying(ABC):
+class _Copy(ABC):
     def __init__(self, files: RemoteFiles, base: str, tally: _Tally) -> None:
         self._files, self._base, self._tally = files, base, tally
 
-    def _there(self, path: str) -> bytes:
+    def _remote_path(self, path: str) -> bytes:
         return os.fsencode(posixpath.normpath(posixpath.join(self._base, path)))
 
     @abstractmethod
@@ -177,14 +177,14 @@ class _Copying(ABC):
     async def _source(self, path: str) -> RemoteFile:
         """Raises UsageError where there is none."""
         try:
-            return await self._files.look(self._there(path))
+            return await self._files.look(self._remote_path(path))
         except RemoteFileError as error:
             if error.kind == "missing":
                 raise _missing(path, self._base) from None
             raise
 
     async def _all(self, work: Sequence[Callable[[], Awaitable[None]]]) -> None:
-        """Several at a time; the first trouble that is not one file's alone ends all."""
+        """Run several at a time. An error of one file is kept until the end; the first other error ends all."""
         waiting = iter(work)
 
         async def worker() -> None:
@@ -196,13 +196,13 @@ class _Copying(ABC):
         self._tally.check()
 
 
-class _Bringing(_Copying):
+class _Download(_Copy):
     """From the server to this machine."""
 
     async def stream(self, source: str, target: str) -> None:
         found = await self._source(source)
         _check_file(found, source)
-        async with aclosing(self._files.read(self._there(source), found.size or _UNSIZED)) as pieces:
+        async with aclosing(self._files.read(self._remote_path(source), found.size or _UNSIZED)) as pieces:
             async for piece in pieces:
                 _write_whole(1, piece)
 
@@ -218,35 +218,37 @@ class _Bringing(_Copying):
             if found.kind != "folder":
                 _check_file(found, source)
             top, names = _local_place(order.target, name, into_folder=into_folder)
-            with _opened(top) as here:
+            with _opened(top) as folder:
                 if found.kind == "folder":
-                    await self._bring_folder(here, names, source)
+                    await self._download_folder(folder, names, source)
                 else:
                     self._tally.expect(found.size)
-                    await self._all([self._bringing(here, names, self._there(source), found)])
+                    await self._all([self._download(folder, names, self._remote_path(source), found)])
 
-    def _bringing(self, here: _Here, names: Names, path: bytes, found: RemoteFile) -> Callable[[], Awaitable[None]]:
-        async def bring() -> None:
-            with here.written(names, executable=found.executable) as file:
+    def _download(
+        self, folder: _LocalFolder, names: Names, path: bytes, found: RemoteFile
+    ) -> Callable[[], Awaitable[None]]:
+        async def download() -> None:
+            with folder.written(names, executable=found.executable) as file:
                 async with aclosing(self._files.read(path, found.size or _UNSIZED)) as pieces:
                     async for piece in pieces:
                         file.write(piece)
-                        self._tally.come(len(piece))
-            self._tally.come(0, files=1)
+                        self._tally.advance(len(piece))
+            self._tally.advance(0, files=1)
 
-        return bring
+        return download
 
-    async def _bring_folder(self, here: _Here, names: Names, source: str) -> None:
+    async def _download_folder(self, folder: _LocalFolder, names: Names, source: str) -> None:
         work = []
-        here.make(names)
-        async with aclosing(self._walk(self._there(source))) as found:
+        folder.make(names)
+        async with aclosing(self._walk(self._remote_path(source))) as found:
             async for inner, file in found:
                 place = (*names, *inner)
                 if file.kind == "folder":
-                    here.make(place)
+                    folder.make(place)
                     continue
                 self._tally.expect(file.size)
-                work.append(self._bringing(here, place, b"/".join((self._there(source), *inner)), file))
+                work.append(self._download(folder, place, b"/".join((self._remote_path(source), *inner)), file))
         await self._all(work)
 
     async def _walk(self, top: bytes) -> AsyncGenerator[tuple[Names, RemoteFile], None]:
@@ -262,7 +264,7 @@ class _Bringing(_Copying):
             for name, listed in sorted(entries, key=lambda each: each[0]):
                 if not _is_name(name):
                     raise RunError(f"The server names a file that no folder can hold: {shown(os.fsdecode(name))}.")
-                inner, file = (*folder, name), await self._behind(b"/".join((path, name)), listed)
+                inner, file = (*folder, name), await self._resolve_link(b"/".join((path, name)), listed)
                 if file is None:
                     continue
                 if file.kind == "folder":
@@ -271,7 +273,7 @@ class _Bringing(_Copying):
                     waiting.append(inner)
                 yield inner, file
 
-    async def _behind(self, path: bytes, listed: RemoteFile) -> RemoteFile | None:
+    async def _resolve_link(self, path: bytes, listed: RemoteFile) -> RemoteFile | None:
         name, file = os.fsdecode(path), listed
         if listed.kind == "link":
             try:
@@ -288,7 +290,7 @@ class _Bringing(_Copying):
         return file
 
 
-class _Sending(_Copying):
+class _Upload(_Copy):
     """From this machine to the server."""
 
     async def stream(self, source: str, target: str) -> None:
@@ -297,24 +299,25 @@ class _Sending(_Copying):
     async def run(self, order: Order) -> None:
         for source in order.sources:
             path = Path(source)
-            found = _look_here(path)
+            found = _stat_local(path)
             if stat.S_ISDIR(found.st_mode) and not order.recursive:
                 raise UsageError(f"{shown(source)} is a folder.", "-r copies it with all that is in it.")
             name = Path(os.path.normpath(source)).name
             target = await self._target(order.target, name, several=len(order.sources) > 1)
             if stat.S_ISDIR(found.st_mode):
-                await self._send_folder(path, order.target, target)
+                await self._upload_folder(path, order.target, target)
             elif stat.S_ISREG(found.st_mode):
                 self._tally.expect(found.st_size)
-                await self._all([self._sending(path, order.target, target)])
+                await self._all([self._upload(path, order.target, target)])
             else:
                 raise UsageError(
                     f"{shown(source)} is no regular file.", "`-` sends standard input, also that of a pipe."
                 )
 
     async def _target(self, path: str, name: str | None, *, several: bool) -> bytes:
-        """In the folder that is there; else the name itself. What has no name but `.` is all that is in it."""
-        place, found = self._there(path), None
+        """The place on the server: in `path` if that is a folder, else `path` itself. A source `.` has no name:
+        what it holds goes into the folder."""
+        place, found = self._remote_path(path), None
         try:
             found = await self._files.look(place)
         except RemoteFileError as error:
@@ -332,17 +335,17 @@ class _Sending(_Copying):
             raise UsageError(f"{shown(path)} is no folder on the server.")
         return place
 
-    def _sending(self, path: Path, target: str, place: bytes) -> Callable[[], Awaitable[None]]:
-        async def send() -> None:
-            file = _open_here(path)
+    def _upload(self, path: Path, target: str, place: bytes) -> Callable[[], Awaitable[None]]:
+        async def upload() -> None:
+            file = _open_local(path)
             try:
                 executable = bool(os.fstat(file).st_mode & 0o100)
                 await self._write(target, place, self._pieces(path, file), executable=executable)
             finally:
                 os.close(file)
-            self._tally.come(0, files=1)
+            self._tally.advance(0, files=1)
 
-        return send
+        return upload
 
     async def _write(self, target: str, place: bytes, pieces: AsyncGenerator[bytes, None], *, executable: bool) -> None:
         try:
@@ -365,18 +368,18 @@ class _Sending(_Copying):
             if not data:
                 return
             yield data
-            self._tally.come(len(data))
+            self._tally.advance(len(data))
 
-    async def _send_folder(self, top: Path, target: str, place: bytes) -> None:
+    async def _upload_folder(self, top: Path, target: str, place: bytes) -> None:
         work = []
         await self._make(place)
         for inner, path, is_folder in self._walk(top):
-            there = place + b"/" + os.fsencode(inner)
+            remote = place + b"/" + os.fsencode(inner)
             if is_folder:
-                await self._make(there)
+                await self._make(remote)
                 continue
             self._tally.expect(path.stat().st_size)
-            work.append(self._sending(path, target, there))
+            work.append(self._upload(path, target, remote))
         await self._all(work)
 
     async def _make(self, folder: bytes) -> None:
@@ -413,11 +416,11 @@ class _Sending(_Copying):
 # This machine's files.
 
 Names = tuple[bytes, ...]
-"""The way from a folder that is open to a file below it."""
+"""The names from an open folder down to a file below it."""
 
 
-class _Here:
-    """A folder that the user named, open; below it no link is followed."""
+class _LocalFolder:
+    """An open folder that the user named. No link below it is followed."""
 
     def __init__(self, path: Path, top: int) -> None:
         self._path, self._top = path, top
@@ -428,10 +431,10 @@ class _Here:
 
     @contextmanager
     def written(self, names: Names, *, executable: bool) -> Iterator[_Part]:
-        """A new file, which takes its place when it is whole. What is there already makes way if it is a file."""
+        """Write a new file, and rename it when it is whole. It replaces a file or a link, and nothing else."""
         *outer, name = names
-        with self._folder(tuple(outer)) as folder, _local_trouble(self._spell(names)):
-            _check_in_the_way(folder, name, self._spell(names))
+        with self._folder(tuple(outer)) as folder, _local_errors(self._show(names)):
+            _check_in_the_way(folder, name, self._show(names))
             part = f".{secrets.token_hex(8)}{_PART}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             file = os.open(part, flags, 0o777 if executable else 0o666, dir_fd=folder)
@@ -449,20 +452,20 @@ class _Here:
     @contextmanager
     def _folder(self, names: Names) -> Iterator[int]:
         """Make the folder if it is missing."""
-        here = os.dup(self._top)
+        folder = os.dup(self._top)
         try:
             for number, name in enumerate(names):
-                with _local_trouble(self._spell(names[: number + 1])):
+                with _local_errors(self._show(names[: number + 1])):
                     with suppress(FileExistsError):
-                        os.mkdir(name, dir_fd=here)
-                    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-                os.close(here)
-                here = inner
-            yield here
+                        os.mkdir(name, dir_fd=folder)
+                    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                os.close(folder)
+                folder = inner
+            yield folder
         finally:
-            os.close(here)
+            os.close(folder)
 
-    def _spell(self, names: Names) -> str:
+    def _show(self, names: Names) -> str:
         return shown(self._path.joinpath(*map(os.fsdecode, names)))
 
 
@@ -481,35 +484,35 @@ def _write_whole(file: int, data: bytes) -> None:
 
 
 @contextmanager
-def _opened(top: Path) -> Iterator[_Here]:
-    with _local_trouble(shown(top)):
+def _opened(top: Path) -> Iterator[_LocalFolder]:
+    with _local_errors(shown(top)):
         folder = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield _Here(top, folder)
+        yield _LocalFolder(top, folder)
     finally:
         os.close(folder)
 
 
-def _check_in_the_way(folder: int, name: bytes, spelt: str) -> None:
+def _check_in_the_way(folder: int, name: bytes, path_shown: str) -> None:
     with suppress(FileNotFoundError):
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
             what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-            raise UsageError(f"{spelt} is {what} here, and stays as it is.")
+            raise UsageError(f"{path_shown} is {what} here, and stays as it is.")
 
 
 @contextmanager
-def _local_trouble(spelt: str) -> Iterator[None]:
+def _local_errors(path_shown: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise UsageError(f"{spelt} is a link or a file here, and nothing is written through it.") from None
-        raise RunError(f"{spelt} cannot be written here: {error.strerror}.") from None
+            raise UsageError(f"{path_shown} is a link or a file here, and nothing is written through it.") from None
+        raise RunError(f"{path_shown} cannot be written here: {error.strerror}.") from None
 
 
 def _local_place(target: str, name: str, *, into_folder: bool) -> tuple[Path, Names]:
-    """The folder that is there, and the way on from it: the same name in a folder, or the name that was given."""
+    """The existing folder, and the names below it: the source's name in a folder, or the name that the user gave."""
     if into_folder:
         return Path(target), () if name in ("", ".", "..", "/") else (os.fsencode(name),)
     place = Path(target)
@@ -519,14 +522,14 @@ def _local_place(target: str, name: str, *, into_folder: bool) -> tuple[Path, Na
     return place.parent, (os.fsencode(place.name),)
 
 
-def _look_here(path: Path) -> os.stat_result:
+def _stat_local(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except OSError as error:
         raise UsageError(f"{shown(path)} cannot be read: {error.strerror}.") from None
 
 
-def _open_here(path: Path) -> int:
+def _open_local(path: Path) -> int:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -552,7 +555,7 @@ async def _readable(file: int) -> None:
     try:
         loop.add_reader(file, ready.set)
     except PermissionError:
-        return  # a plain file, which keeps nobody waiting
+        return  # a plain file, which is always readable
     try:
         await ready.wait()
     finally:

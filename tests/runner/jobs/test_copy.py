@@ -15,7 +15,7 @@ import pytest
 from whole_run import Seen
 
 from skylift.runner.errors import ConnectionLost, RunError, SkyliftError, UsageError
-from skylift.runner.jobs.copy import Order, There, copy_by, plan_copy, read_place
+from skylift.runner.jobs.copy import Order, RemotePath, copy_by, parse_path, plan_copy
 from skylift.runner.launch.key import ensure_key_file
 from skylift.runner.remote.ssh import connect
 from skylift.runner.steps import Clock
@@ -121,16 +121,16 @@ def fill(top: Path, count: int = 60) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("job-1:out/a.csv", There("job-1", "out/a.csv")),
-        ("job:", There("job", "")),
+        ("job-1:out/a.csv", RemotePath("job-1", "out/a.csv")),
+        ("job:", RemotePath("job", "")),
         ("./job:a", "./job:a"),
         ("Not_A_Job:a", "Not_A_Job:a"),
         ("/abs/a:b", "/abs/a:b"),
         ("-", "-"),
     ],
 )
-def test_a_place_is_a_jobs_or_this_machines(text: str, place: There | str) -> None:
-    assert read_place(text) == place
+def test_a_place_is_a_jobs_or_this_machines(text: str, place: RemotePath | str) -> None:
+    assert parse_path(text) == place
 
 
 @pytest.mark.parametrize(
