@@ -24,7 +24,7 @@ from skylift.runner.job.run_options import HEADINGS, MAP_OPTIONS, OPTIONS, RunOp
 if TYPE_CHECKING:
     from skylift.runner.job.job import Job
     from skylift.runner.job.settings import Settings
-    from skylift.runner.map.again import Asked
+    from skylift.runner.map.again import Continuation
     from skylift.runner.map.inputs import InputWords
     from skylift.runner.map.places import Template
     from skylift.runner.map.planning import MapLimits
@@ -143,7 +143,7 @@ def map_inputs(
     from skylift.cli.terminal import open_display
     from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.flow import Run
-    from skylift.runner.map.again import read_asked
+    from skylift.runner.map.again import read_continuation
     from skylift.runner.map.inputs import InputWords, read_split
     from skylift.runner.map.places import read_template
     from skylift.runner.map.planning import MapLimits, check_servers, read_halt
@@ -155,7 +155,7 @@ def map_inputs(
     name = options.get("name")
     try:
         require_consent(context, options.get("on"), trusted=bool(options.get("trust_project")))
-        again = read_asked(resume, retry_failed, force=force)
+        again = read_continuation(resume, retry_failed, force=force)
         if is_command and again is None:
             raise UsageError("A map runs a script or a module.", "skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
         words, arguments = ([], program or []) if is_command else _divide(program or [])
@@ -262,7 +262,7 @@ def _plan_again(
     options: RunOptions,
     words: list[str],
     arguments: list[str] | None,
-    asked: Asked,
+    asked: Continuation,
     limits: MapLimits,
     template: Template,
     said: set[str],

@@ -17,7 +17,7 @@ from skylift.runner.job.job import Job as Planned
 from skylift.runner.job.job import Program
 from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
 from skylift.runner.job.settings import Settings
-from skylift.runner.map.again import Again, Asked, read_asked
+from skylift.runner.map.again import Again, Continuation, read_continuation
 from skylift.runner.map.inputs import InputWords, find_inputs, read_split
 from skylift.runner.map.outcome import InputOutcome
 from skylift.runner.map.places import DEFAULT, Template, read_template
@@ -107,7 +107,7 @@ def plan(
     halt = None if asked.halt is None else read_halt(str(asked.halt))
     limits = MapLimits(asked.per_server or 0, asked.batch or 0, halt, check_servers(asked.servers))
     options = cast(RunOptions, {**options, "args": None})
-    again = read_asked(asked.resume, asked.retry_failed, force=asked.force)
+    again = read_continuation(asked.resume, asked.retry_failed, force=asked.force)
     if again is not None:
         if inputs != () or asked.split is not None:
             raise UsageError(f"The inputs are those of {again.name}: name no others.")
@@ -128,7 +128,7 @@ def _plan_again(
     script: work.FilePath | None,
     arguments: Sequence[work.FilePath],
     options: RunOptions,
-    asked: Asked,
+    asked: Continuation,
     limits: MapLimits,
     template: Template,
 ) -> MapPlan:

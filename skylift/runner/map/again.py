@@ -1,9 +1,8 @@
-"""A map that goes on where another one has ended: a job of its own, with the inputs that the other one has left.
+"""Continues a map that has ended: a new job runs the inputs that the earlier map has left.
 
-The earlier map's record stays as it is: what has an outcome there keeps it, and an input that has succeeded is not
-among those of the later map. The later one names the earlier one in its spec; who reads it reads both (reading.py). The
-earlier one's record says who goes on from it, by a conditional write: two clients that resume it at once do not both
-run its inputs."""
+The earlier map's record stays as it is. An input keeps the outcome that it has there, and an input that has succeeded
+is not run again. The spec of the later map names the earlier one, and a reader reads both (reading.py). The record of
+the earlier map names its continuation, by a conditional write: when two clients resume it at once, one is refused."""
 
 from __future__ import annotations
 
@@ -30,12 +29,12 @@ from skylift.runner.text.json_object import Malformed, parse_object
 
 _AT_A_TIME = 8
 _MARK_LIMIT = 1024
-_TYPE_IS_SAID = frozenset({"type", "cpu", "memory", "arch", "gpu"})
-_CAP_IS_SAID = frozenset({"max_time", "max_cost"})
+_TYPE_OPTIONS = frozenset({"type", "cpu", "memory", "arch", "gpu"})
+_CAP_OPTIONS = frozenset({"max_time", "max_cost"})
 
 
 @dataclass(frozen=True)
-class Asked:
+class Continuation:
     """Which inputs of the map `name` run: those that have no outcome, those that have failed, or both. With `force`,
     also by another program than before."""
 
@@ -45,7 +44,7 @@ class Asked:
     force: bool = False
 
 
-def read_asked(resume: str | None, retry_failed: str | None, *, force: bool) -> Asked | None:
+def read_continuation(resume: str | None, retry_failed: str | None, *, force: bool) -> Continuation | None:
     """The request of --resume or --retry-failed; None without either. Raises UsageError."""
     names = {each for each in (resume, retry_failed) if each is not None}
     if not names:
@@ -54,30 +53,31 @@ def read_asked(resume: str | None, retry_failed: str | None, *, force: bool) -> 
         return None
     if len(names) > 1:
         raise UsageError("--resume and --retry-failed name different maps.", "One map goes on where one has ended.")
-    return Asked(names.pop(), resume is not None, retry_failed is not None, force)
+    return Continuation(names.pop(), resume is not None, retry_failed is not None, force)
 
 
 class Again:
     """What is left of a map that has ended. Raises UsageError for a job that is no map, or one that still runs, and for
     a map that another one goes on from already."""
 
-    def __init__(self, account: Account, asked: Asked) -> None:
-        self._account, self._asked = account, asked
-        self._record = account.record(asked.name)
-        self._reader = MapReader(account, asked.name)
+    def __init__(self, account: Account, continuation: Continuation) -> None:
+        self._account, self._continuation = account, continuation
+        self._record = account.record(continuation.name)
+        self._reader = MapReader(account, continuation.name)
         self._check_end()
-        later = _goes_on(account, asked.name)
+        later = _goes_on(account, continuation.name)
         if later is not None:
-            raise _taken(asked.name, later)
+            raise _already_continued(continuation.name, later)
         self._reader.read_on()
         if self._reader.gone:
             raise UsageError(
-                f"{asked.name} goes on from {self._reader.gone}, which was removed: its inputs are not known any more."
+                f"{continuation.name} goes on from {self._reader.gone}, which was removed: "
+                "its inputs are not known any more."
             )
         self._spec = self._reader.spec
 
     def _check_end(self) -> None:
-        name = self._asked.name
+        name = self._continuation.name
         state = Jobs(self._account.settings, self._account).one(name).state
         if state not in (*ENDED, State.LOST):
             raise UsageError(
@@ -88,7 +88,7 @@ class Again:
     def program(self, words: Sequence[str], arguments: Sequence[str] | None, module: str | None) -> Program:
         """The program to run: the map's own, or the one that is named. Raises UsageError."""
         if len(words) > 1 or (words and module):
-            raise UsageError(f"The inputs are those of {self._asked.name}: name no others.")
+            raise UsageError(f"The inputs are those of {self._continuation.name}: name no others.")
         argv = self._spec.argv
         found = Program("module", argv[2]) if argv[1:2] == ("-m",) else Program("script", argv[1])
         if module is not None:
@@ -97,24 +97,24 @@ class Again:
             found = Program("script", words[0])
         return replace(found, args=self._spec.args if arguments is None else tuple(arguments))
 
-    def order(self, order: Order, said: Collection[str]) -> Order:
-        """The order with the earlier map's type, cap, results and retries, unless the user gave others (`said`, by
+    def order(self, order: Order, given: Collection[str]) -> Order:
+        """The order with the earlier map's type, cap, results and retries, unless the user gave others (`given`, by
         options' names)."""
-        self._check_env(said)
+        self._check_env(given)
         record, spec = self._record, self._spec
-        if not _TYPE_IS_SAID & set(said) and record.instance_type:
+        if not _TYPE_OPTIONS & set(given) and record.instance_type:
             order = replace(order, instance_type=record.instance_type)
-        if not _CAP_IS_SAID & set(said) and record.max_time:
+        if not _CAP_OPTIONS & set(given) and record.max_time:
             order = replace(order, max_time=record.max_time)
-        if "out" not in said:
+        if "out" not in given:
             order = replace(order, outputs=spec.outputs)
-        if "retries" not in said and spec.retries:
+        if "retries" not in given and spec.retries:
             order = replace(order, retry=Retry(spec.retries))
         return order
 
-    def _check_env(self, said: Collection[str]) -> None:
-        name = self._asked.name
-        if self._record.has_env and "env" not in said and not self._asked.force:
+    def _check_env(self, given: Collection[str]) -> None:
+        name = self._continuation.name
+        if self._record.has_env and "env" not in given and not self._continuation.force:
             raise UsageError(
                 f"{name} had values of --env, which are not kept.", "Give them again, or --force to run without them."
             )
@@ -142,68 +142,71 @@ class Again:
             retries=job.retry.times if job.retry is not None else 0,
             halt=limits.halt or earlier.halt,
             script=script_digest(job),
-            resumes=self._asked.name,
+            resumes=self._continuation.name,
             failed_before=failed,
         )
-        notes = (*job.notes, *self._told_of_program(spec), self._told_of(inputs))
+        notes = (*job.notes, *self._program_notes(spec), self._inputs_note(inputs))
         arns, buckets = permitted([each.text for each in inputs if _is_object(each)], "")
 
         def send(api: Any, bucket: str, name: str) -> None:
-            _copy_blobs(api, bucket, inputs, MapKeys(self._asked.name), MapKeys(name))
-            _mark(self._account, self._asked.name, name)
+            _copy_blobs(api, bucket, inputs, MapKeys(self._continuation.name), MapKeys(name))
+            _mark(self._account, self._continuation.name, name)
 
         part = MapPart(encode_spec(spec), send, tuple(arns), tuple(buckets), servers)
         return replace(job, outputs=(), retry=None, map=part, notes=notes), spec
 
     def _left(self) -> tuple[MapInput, ...]:
         """Raises UsageError where there is none."""
-        asked, outcomes = self._asked, self._reader.outcomes
+        continuation, outcomes = self._continuation, self._reader.outcomes
         unfinished = [each for each in self._spec.inputs if each.index not in outcomes]
         ended = [each for each in self._spec.inputs if each.index in outcomes]
         failed = [each for each in ended if not outcomes[each.index].succeeded]
-        chosen = {each.index for each in (*(unfinished if asked.unfinished else ()), *(failed if asked.failed else ()))}
+        chosen = {
+            each.index
+            for each in (*(unfinished if continuation.unfinished else ()), *(failed if continuation.failed else ()))
+        }
         if chosen:
-            return tuple(self._as_left(each) for each in self._spec.inputs if each.index in chosen)
+            return tuple(self._with_losses(each) for each in self._spec.inputs if each.index in chosen)
         if not unfinished and not failed:
-            raise UsageError(f"Nothing is left of {asked.name}: all {len(ended)} inputs have succeeded.")
+            raise UsageError(f"Nothing is left of {continuation.name}: all {len(ended)} inputs have succeeded.")
         if unfinished:
             raise UsageError(
-                f"No input of {asked.name} has failed; {len(unfinished)} have no outcome.",
-                f"To run these: --resume {asked.name}",
+                f"No input of {continuation.name} has failed; {len(unfinished)} have no outcome.",
+                f"To run these: --resume {continuation.name}",
             )
         raise UsageError(
-            f"Every input of {asked.name} has an outcome; {len(failed)} have failed.",
-            f"To run these again: --retry-failed {asked.name}",
+            f"Every input of {continuation.name} has an outcome; {len(failed)} have failed.",
+            f"To run these again: --retry-failed {continuation.name}",
         )
 
-    def _as_left(self, each: MapInput) -> MapInput:
+    def _with_losses(self, each: MapInput) -> MapInput:
         """One that ends its server each time ends that of the next map at the most until it has lost enough. One that
         has failed begins anew."""
         lost = 0 if each.index in self._reader.outcomes else self._reader.losses(each.index)
         return replace(each, losses=lost)
 
-    def _told_of_program(self, spec: MapSpec) -> list[str]:
+    def _program_notes(self, spec: MapSpec) -> list[str]:
         """Inputs that have failed are often run again by a program that was mended. That the rest of a map runs by
         another program than its beginning is more likely a slip. Raises UsageError for that."""
-        name, earlier = self._asked.name, self._spec
+        name, earlier = self._continuation.name, self._spec
         if spec.argv != earlier.argv:
-            what = f"{name} ran {_spell(earlier)}, not {_spell(spec)}."
+            what = f"{name} ran {_command_line(earlier)}, not {_command_line(spec)}."
         elif spec.script != earlier.script and earlier.script:
-            what = f"{_spell(spec)} is another one than {name} ran."
+            what = f"{_command_line(spec)} is another one than {name} ran."
         elif spec.args != earlier.args:
             what = f"The arguments are other ones than {name} had."
         else:
             return []
-        if self._asked.unfinished and not self._asked.force:
+        if self._continuation.unfinished and not self._continuation.force:
             raise UsageError(what, "With --force, it runs the inputs that are left all the same.")
         return [what]
 
-    def _told_of(self, inputs: Sequence[MapInput]) -> str:
+    def _inputs_note(self, inputs: Sequence[MapInput]) -> str:
         total = len(self._spec.inputs)
-        return f"{len(inputs):,} of the {total:,} inputs of {self._asked.name} run."
+        return f"{len(inputs):,} of the {total:,} inputs of {self._continuation.name} run."
 
 
-def _spell(spec: MapSpec) -> str:
+def _command_line(spec: MapSpec) -> str:
     return " ".join(spec.argv[1:])
 
 
@@ -234,14 +237,14 @@ def _mark(account: Account, earlier: str, name: str) -> None:
     if later == name:
         return
     if later is not None:
-        raise _taken(earlier, later)
+        raise _already_continued(earlier, later)
     try:
         # One that was removed, or did not come to be.
         api.call("s3", "put_object", Bucket=bucket, Key=key, Body=body, IfMatch=tag)
     except Refused as error:
         if error.code not in {"PreconditionFailed", "412", "ConditionalRequestConflict"}:
             raise
-        raise _taken(earlier, "another map") from None
+        raise _already_continued(earlier, "another map") from None
 
 
 def _goes_on(account: Account, earlier: str) -> str | None:
@@ -262,6 +265,6 @@ def _goes_on(account: Account, earlier: str) -> str | None:
     return None
 
 
-def _taken(earlier: str, later: str) -> UsageError:
+def _already_continued(earlier: str, later: str) -> UsageError:
     advice = f"Go on from that one: --resume {later}" if NAME_FORM.fullmatch(later) else "See `skylift ps --all`."
     return UsageError(f"{later} goes on where {earlier} has ended.", advice)

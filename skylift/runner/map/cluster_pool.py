@@ -1,7 +1,7 @@
-"""Dask distributed over several servers, as a Pool of the coordinator's.
+"""A Pool of the coordinator on several servers, by Dask distributed.
 
-The coordinator's own server takes inputs as well. The others come and go: how many there are decides scaling.py.
-Between them all is TLS, with certificates of the map's own authority.
+The coordinator's own server runs inputs as well. scaling.py decides how many other servers there are. They speak TLS
+with each other, with certificates of the map's own authority.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The coordinator's mind: which input is handed out when, what its end means, and when the map has ended.
+"""Decides when each input is handed out, what its end means, and when the map has ended.
 
-It knows nothing of Dask. A `Pool` runs tasks, each of some inputs, and says what came of them: outcomes, or nothing
-when the server was lost under it. A loss is no verdict. An input that has lost a server once is in a task of its own;
-one that has lost two runs when nothing else does, so that it can blame nobody, and nobody it; and one that has lost as
-many as may be has an outcome of ours."""
+The coordinator knows nothing of Dask. A `Pool` runs tasks of one or more inputs, and reports their outcomes, or a loss
+when the server was lost under a task. A loss is no outcome: the inputs are handed out again. An input that has lost one
+server gets a task of its own. One that has lost two runs alone, so that it is certain which input ends its servers. One
+that has lost as many as are allowed gets the outcome `lost`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_IN_A_BATCH = 64
 PAUSE = 1.0
 """Seconds before a program is started again for the first time; each later time it is twice as long."""
 _LONGEST_PAUSE = 60.0
-_TELL_EVERY = 1.0
+_REPORT_EVERY = 1.0
 _RECENT = 20.0
 """Seconds over which the rate is measured."""
 FAILED = 1
@@ -67,18 +67,18 @@ class Pool(Protocol):
 
 
 class Coordinator:
-    """`tell` is given how far the map is, now and then. `stop` ends it early without a word of an end: it is to go on
-    elsewhere, or not at all."""
+    """`report` is called with the progress of the map now and then. `stop` ends the coordinator without an end in the
+    log: the map may go on elsewhere."""
 
     def __init__(
         self,
         spec: MapSpec,
         log: LogWriter,
         pool: Pool,
-        tell: Callable[[Progress], None],
+        report: Callable[[Progress], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._spec, self._log, self._pool, self._tell, self._clock = spec, log, pool, tell, clock
+        self._spec, self._log, self._pool, self._report, self._clock = spec, log, pool, report, clock
         had = log.log.outcomes
         self._todo: deque[Waiting] = deque()
         self._later: list[tuple[float, int, Waiting]] = []
@@ -97,7 +97,7 @@ class Coordinator:
         self._mean: float | None = None
         self._ends: deque[float] = deque()
         self._began = clock()
-        self._told = -math.inf
+        self._reported_at = -math.inf
         self._stopped = False
         for each in spec.inputs:
             if each.index not in had:
@@ -121,11 +121,11 @@ class Coordinator:
             self._write_down()
             for number, outcomes in self._pool.ended(self._until_next()):
                 self._take(self._tasks.pop(number), outcomes)
-            self._tell_sometimes()
+            self._report_sometimes()
         end = None if self._stopped and self._is_left else self._end(halted=self._is_left)
         self._write_down()
         self._log.close(end)
-        self._tell(self.progress())
+        self._report(self.progress())
         return 0 if end is not None and not self._failed and not self._spec.failed_before else FAILED
 
     @property
@@ -203,17 +203,17 @@ class Coordinator:
             self._fresh, self._begun = [], []
         self._numbers += 1
         self._tasks[self._numbers] = Task(self._numbers, tuple(batch), self._clock())
-        self._pool.submit(self._numbers, {"program": self._program, "inputs": [_told(each) for each in batch]})
+        self._pool.submit(self._numbers, {"program": self._program, "inputs": [_input_fields(each) for each in batch]})
 
     def _until_next(self) -> float:
         if not self._later:
-            return _TELL_EVERY
-        return max(0.0, min(self._later[0][0] - self._clock(), _TELL_EVERY))
+            return _REPORT_EVERY
+        return max(0.0, min(self._later[0][0] - self._clock(), _REPORT_EVERY))
 
     # What has ended.
 
-    def _take(self, task: Task, told: list[Any] | None) -> None:
-        outcomes = None if told is None else _parsed(told, task)
+    def _take(self, task: Task, reports: list[Any] | None) -> None:
+        outcomes = None if reports is None else _parsed(reports, task)
         if outcomes is None:
             self._log.note(self._fresh, self._begun, [each.input.index for each in task.inputs])
             self._fresh, self._begun = [], []
@@ -273,11 +273,11 @@ class Coordinator:
 
     # Reports.
 
-    def _tell_sometimes(self) -> None:
+    def _report_sometimes(self) -> None:
         now = self._clock()
-        if now - self._told >= _TELL_EVERY:
-            self._told = now
-            self._tell(self.progress())
+        if now - self._reported_at >= _REPORT_EVERY:
+            self._reported_at = now
+            self._report(self.progress())
 
     def progress(self) -> Progress:
         now = self._clock()
@@ -305,21 +305,21 @@ class Coordinator:
 def last_line(outcome: InputOutcome) -> str:
     """The last line of standard error, if it is in the log; otherwise the reason."""
     lines = (outcome.stderr.content or b"").decode(errors="replace").split("\n")
-    said = [each.strip() for each in lines if each.strip()]
-    return (said[-1] if said else outcome.reason)[:LONGEST_LINE]
+    lines_with_text = [each.strip() for each in lines if each.strip()]
+    return (lines_with_text[-1] if lines_with_text else outcome.reason)[:LONGEST_LINE]
 
 
-def _told(waiting: Waiting) -> dict[str, Any]:
-    told: dict[str, Any] = {"index": waiting.input.index, "text": waiting.input.text, "attempt": waiting.attempt}
+def _input_fields(waiting: Waiting) -> dict[str, Any]:
+    fields: dict[str, Any] = {"index": waiting.input.index, "text": waiting.input.text, "attempt": waiting.attempt}
     if waiting.input.blob is not None:
-        told["blob"] = {"sha256": waiting.input.blob.sha256, "name": waiting.input.blob.name}
-    return told
+        fields["blob"] = {"sha256": waiting.input.blob.sha256, "name": waiting.input.blob.name}
+    return fields
 
 
-def _parsed(told: list[Any], task: Task) -> list[InputOutcome] | None:
+def _parsed(reports: list[Any], task: Task) -> list[InputOutcome] | None:
     """The outcome; None if a server's report cannot belong to this task: that is no verdict either."""
     try:
-        found = [parse_outcome(as_object(each, "an outcome")) for each in told]
+        found = [parse_outcome(as_object(each, "an outcome")) for each in reports]
     except Malformed:
         return None
     return found if [each.index for each in found] == [each.input.index for each in task.inputs] else None

@@ -1,8 +1,9 @@
-"""Dask distributed, as a Pool of the coordinator's. Beside this module only cluster_pool.py and worker.py import it.
+"""A Pool of the coordinator on one server, by Dask distributed. Only this module, cluster_pool.py and worker.py import
+Dask.
 
-One process has the scheduler, the client and a worker. In a map on one server they speak with each other within it, and
-none of them listens on the network. A worker's threads only wait for programs, which are processes of their own. Dask
-is told to hand out a task once: what a loss means the coordinator decides."""
+One process has the scheduler, the client and a worker. In a map on one server they speak with each other within the
+process, and none listens on the network. A worker's threads only wait for programs, which are processes of their own.
+Dask hands out a task once: the coordinator decides what follows from a loss."""
 
 from __future__ import annotations
 

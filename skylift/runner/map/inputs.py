@@ -1,4 +1,4 @@
-"""What a map runs its program on: files of this machine, objects of S3, or values, as the user names them.
+"""Finds the inputs of a map as the user names them: files of this machine, objects of S3, or values.
 
     INPUT...           files, globs and s3:// places
     --inputs FILE      one a line: all of them files or s3:// objects that are there, or else all of them values

@@ -1,4 +1,4 @@
-"""The coordinator's end of the log: it begins an epoch, and writes outcomes down as they come."""
+"""Writes the log for the coordinator: begins an epoch, and appends outcomes as they come."""
 
 from __future__ import annotations
 
@@ -136,14 +136,14 @@ class LogWriter:
                 note = self._gather()
                 if not note.is_empty:
                     self._write(note)
-                _tell(note)
+                _release(note)
         except Exception as error:  # noqa: BLE001 (raised again for the coordinator)
             self._failure = error
-            _tell(note)
+            _release(note)
             # Nobody waits for what is not written any more.
             while not note.last:
                 note = self._waiting.get()
-                _tell(note)
+                _release(note)
 
     def _gather(self) -> _Note:
         note = self._waiting.get()
@@ -180,7 +180,7 @@ class LogWriter:
         self._append(LogEntry(self.log.epoch, self._clock(), ended=end, stopped=end is None))
 
 
-def _tell(note: _Note) -> None:
+def _release(note: _Note) -> None:
     for event in note.written:
         event.set()
 

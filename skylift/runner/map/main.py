@@ -1,4 +1,4 @@
-"""The coordinator's process, which the server of a map starts (see server/map_server.py)."""
+"""The entry point of the coordinator's process, which a map's server starts (see server/map_server.py)."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class PrefixStore:
 
 
 def main() -> None:
-    told = json.loads(os.environ.pop("SKYLIFT_MAP"))
-    aws = Aws(told["region"], os.environ.get("AWS_ENDPOINT_URL"), Metadata(told["imds"]))
+    settings = json.loads(os.environ.pop("SKYLIFT_MAP"))
+    aws = Aws(settings["region"], os.environ.get("AWS_ENDPOINT_URL"), Metadata(settings["imds"]))
     try:
-        sys.exit(coordinate(told, aws, Prefix(aws, told["bucket"], told["prefix"])))
+        sys.exit(coordinate(settings, aws, Prefix(aws, settings["bucket"], settings["prefix"])))
     except Superseded as error:
         _say(f"Another coordinator goes on with this map: {error}.")
     except (Malformed, Refused, Unreachable) as error:
@@ -63,21 +63,21 @@ def main() -> None:
     sys.exit(BROKEN)
 
 
-def coordinate(told: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
-    """`told` is what the server's process knows: "socket", "instance" and "threads"; for a map on several servers also
-    "dask", the identities of its parts, and "group"."""
+def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
+    """`settings` is what the server's process knows: "socket", "instance" and "threads"; for a map on several servers
+    also "dask", the identities of its parts, and "group"."""
     spec = _read_spec(prefix)
-    log = LogWriter(PrefixStore(prefix), told["instance"])
+    log = LogWriter(PrefixStore(prefix), settings["instance"])
     (Path.home() / OUTCOMES).write_text(str(len(log.begin().outcomes)))
-    here = (told["socket"], told["instance"], spec.per_server or told["threads"])
-    if not told.get("dask"):
+    here = (settings["socket"], settings["instance"], spec.per_server or settings["threads"])
+    if not settings.get("dask"):
         return _see_through(spec, log, LocalPool(*here), prefix)
-    metadata = Metadata(told["imds"])
+    metadata = Metadata(settings["imds"])
     address = metadata.get("/latest/meta-data/local-ipv4").strip()
-    pool = ClusterPool(*here, address, told["dask"])
-    group = open_group(aws, told["group"], _say)
-    known, key, keeps = Path.home() / "known-servers", told["dask"]["worker"], bool(told.get("keeps"))
-    keys = keys_of_servers(metadata, told["region"])
+    pool = ClusterPool(*here, address, settings["dask"])
+    group = open_group(aws, settings["group"], _say)
+    known, key, keeps = Path.home() / "known-servers", settings["dask"]["worker"], bool(settings.get("keeps"))
+    keys = keys_of_servers(metadata, settings["region"])
     before = _read_times(prefix) if log.log.epoch > 1 else ()
     with Scaling(group, pool, prefix, spec, key, keys, known, keeps=keeps, before=before) as scaling:
         return _see_through(spec, log, pool, prefix, scaling)
@@ -85,7 +85,7 @@ def coordinate(told: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
 
 def _see_through(spec: MapSpec, log: LogWriter, pool: LocalPool, prefix: Prefix, scaling: Scaling | None = None) -> int:
     try:
-        coordinator = Coordinator(spec, log, pool, lambda progress: _tell(prefix, progress, scaling))
+        coordinator = Coordinator(spec, log, pool, lambda progress: _write_progress(prefix, progress, scaling))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, frame: coordinator.stop())
         if scaling is not None:
@@ -109,14 +109,14 @@ def _read_times(prefix: Prefix) -> tuple[ServerTime, ...]:
     return read_times(PrefixStore(prefix).read(_PROGRESS) or b"")
 
 
-def _tell(prefix: Prefix, progress: Progress, scaling: Scaling | None) -> None:
-    """Of use to who looks on, and no more: what is true is in the log."""
+def _write_progress(prefix: Prefix, progress: Progress, scaling: Scaling | None) -> None:
+    """Only for display: the log is the truth."""
     if scaling is not None:
         progress = replace(progress, others=scaling.times)
     try:
         prefix.put(_PROGRESS, encode_progress(progress))
     except (Unreachable, Refused) as error:
-        _say(f"How far it is cannot be told: {error}")
+        _say(f"The progress cannot be written: {error}")
 
 
 def _sum_up(spec: MapSpec, log: MapLog) -> None:

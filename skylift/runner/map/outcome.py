@@ -1,4 +1,4 @@
-"""Outcomes of inputs, and the log that they stand in.
+"""Outcomes of inputs, and the log that holds them.
 
 An entry of the log is an object with `version`, `epoch`, `written` (seconds since the epoch of 1970), and
 
@@ -7,12 +7,12 @@ An entry of the log is an object with `version`, `epoch`, `written` (seconds sin
     begun       inputs that were handed out, [index, attempt] each; together with the outcomes of those before them
     outcomes    of inputs that have ended
     ended       of the last entry of a map: {"reason"} and, if it was ended early, {"halted": true}
-    stopped     of the last entry of a coordinator that was told to stop: true
+    stopped     of the last entry of a coordinator that was stopped: true
 
-So the log has the losses of an input also where each one took the coordinator along: what was begun in an epoch that
-neither ended nor stopped, and has no outcome, was lost with it.
+So the log has the losses of an input even where the coordinator was lost each time: what was begun in an epoch that has
+neither `ended` nor `stopped`, and has no outcome, was lost with its coordinator.
 
-What a server says is hostile until it is parsed: every field here has a form, a range or a limit.
+What a server writes is hostile until it is parsed: every field has a form, a range or a limit.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class InputState(str, Enum):  # noqa: UP042 (Dask's environment may have Python 3.10)
-    """How an input has ended. `lost`: as many servers as may be were lost under it; no verdict of the program."""
+    """How an input has ended. `lost`: it has lost as many servers as are allowed; nothing is known of the program."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -57,8 +57,8 @@ class InputState(str, Enum):  # noqa: UP042 (Dask's environment may have Python 
 
 @dataclass(frozen=True)
 class RunStream:
-    """Of one stream: its bytes in all, and these themselves where they are few; otherwise they are in the run's folder.
-    `kept` are the bytes that are there, from the beginning, of a stream that was too long."""
+    """One stream of a run: its size in bytes, and its content if that is short; longer content is an object in the
+    run's folder. `kept` is the number of bytes kept there, from the beginning, of a stream that was too long."""
 
     size: int = 0
     content: bytes | None = b""
@@ -80,9 +80,9 @@ class RunResult:
 
 @dataclass(frozen=True)
 class InputOutcome:
-    """What came of an input. `attempt` counts from 1 how often its program was started to this end, `losses` how many
-    servers were lost under it. `run` names the folder with what this run has left. `server` is the instance, `started`
-    in seconds since the epoch, `seconds` the program's own time. `exit_code` is the program's, 128+n for signal n,
+    """The outcome of an input. `attempt` is the number of the attempt that led to it, from 1; `losses` is how many
+    servers were lost under it. `run` names the folder of this run. `server` is the instance, `started` is in seconds
+    since the epoch, `seconds` is the program's own time. `exit_code` is the program's, 128+n for signal n,
     and 125 where it has none. `reason` is one sentence, empty for success. `missing` are results that could not be
     sent."""
 
@@ -106,25 +106,25 @@ class InputOutcome:
     def succeeded(self) -> bool:
         return self.state is InputState.SUCCEEDED
 
-    def as_told(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"index": self.index, "state": str(self.state), "exit_code": self.exit_code}
+    def as_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {"index": self.index, "state": str(self.state), "exit_code": self.exit_code}
         if self.attempt != 1:
-            told["attempt"] = self.attempt
+            fields["attempt"] = self.attempt
         for name in ("losses", "signal", "run", "server", "started", "reason"):
             if (value := getattr(self, name)) not in (None, 0, ""):
-                told[name] = value
-        told["seconds"] = round(self.seconds, 4)
+                fields[name] = value
+        fields["seconds"] = round(self.seconds, 4)
         for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
             if stream.size:
-                told[name] = _told_stream(stream)
+                fields[name] = _stream_fields(stream)
         if self.results:
-            told["results"] = [[each.path, each.size, each.sha256] for each in self.results]
+            fields["results"] = [[each.path, each.size, each.sha256] for each in self.results]
         if self.missing:
-            told["missing"] = list(self.missing)
-        return told
+            fields["missing"] = list(self.missing)
+        return fields
 
 
-def _told_stream(stream: RunStream) -> dict[str, Any]:
+def _stream_fields(stream: RunStream) -> dict[str, Any]:
     if stream.content is not None:
         return {"size": stream.size, "content": base64.b64encode(stream.content).decode()}
     return {"size": stream.size, "kept": stream.kept}
@@ -151,30 +151,30 @@ class LogEntry:
 
 
 def encode_entry(entry: LogEntry) -> bytes:
-    told: dict[str, Any] = {"version": VERSION, "epoch": entry.epoch, "written": entry.written}
+    fields: dict[str, Any] = {"version": VERSION, "epoch": entry.epoch, "written": entry.written}
     if entry.began is not None:
-        told["began"] = {"instance": entry.began}
+        fields["began"] = {"instance": entry.began}
     for name in ("lost", "begun", "stopped"):
         if value := getattr(entry, name):
-            told[name] = value
+            fields[name] = value
     if entry.outcomes:
-        told["outcomes"] = [each.as_told() for each in entry.outcomes]
+        fields["outcomes"] = [each.as_fields() for each in entry.outcomes]
     if entry.ended is not None:
-        told["ended"] = {"reason": entry.ended.reason, **({"halted": True} if entry.ended.halted else {})}
-    return json.dumps(told).encode()
+        fields["ended"] = {"reason": entry.ended.reason, **({"halted": True} if entry.ended.halted else {})}
+    return json.dumps(fields).encode()
 
 
 def parse_entry(data: bytes) -> LogEntry:
     """Raises Malformed."""
-    told = parse_object(data, ENTRY_LIMIT)
-    version = told.integer("version", 0, 1 << 31)
+    fields = parse_object(data, ENTRY_LIMIT)
+    version = fields.integer("version", 0, 1 << 31)
     if version != VERSION:
         raise Malformed(f"it has version {version}, not {VERSION}")
-    epoch, written = told.integer("epoch", 1, 1 << 31), told.number("written", 0, FOREVER)
+    epoch, written = fields.integer("epoch", 1, 1 << 31), fields.number("written", 0, FOREVER)
     given(epoch, "epoch")
     given(written, "written")
     assert epoch is not None and written is not None
-    began, ended = told.inner("began"), told.inner("ended")
+    began, ended = fields.inner("began"), fields.inner("ended")
     if began is not None:
         given(began.text("instance", 40, _INSTANCE), "instance")
     return LogEntry(
@@ -182,43 +182,47 @@ def parse_entry(data: bytes) -> LogEntry:
         written,
         began.text("instance", 40, _INSTANCE) if began is not None else None,
         tuple(
-            parse_outcome(as_object(each, "an entry of `outcomes`")) for each in told.list("outcomes", MOST_IN_AN_ENTRY)
+            parse_outcome(as_object(each, "an entry of `outcomes`"))
+            for each in fields.list("outcomes", MOST_IN_AN_ENTRY)
         ),
         MapEnd(ended.text("reason", 4096) or "", ended.flag("halted")) if ended is not None else None,
-        tuple(_begun(each) for each in told.list("begun", MOST_INPUTS)),
-        tuple(_index(each, "lost") for each in told.list("lost", MOST_INPUTS)),
-        told.flag("stopped"),
+        tuple(_begun(each) for each in fields.list("begun", MOST_INPUTS)),
+        tuple(_index(each, "lost") for each in fields.list("lost", MOST_INPUTS)),
+        fields.flag("stopped"),
     )
 
 
-def _begun(told: object) -> tuple[int, int]:
-    if not isinstance(told, list) or len(told) != 2:
+def _begun(fields: object) -> tuple[int, int]:
+    if not isinstance(fields, list) or len(fields) != 2:
         raise Malformed("an entry of `begun` is not [index, attempt]")
-    attempt = JsonObject({"attempt": told[1]}).integer("attempt", 1, 10_000)
+    attempt = JsonObject({"attempt": fields[1]}).integer("attempt", 1, 10_000)
     given(attempt, "attempt")
     assert attempt is not None
-    return _index(told[0], "begun"), attempt
+    return _index(fields[0], "begun"), attempt
 
 
-def _index(told: object, name: str) -> int:
-    index = JsonObject({name: told}).integer(name, 0, MOST_INPUTS - 1)
+def _index(fields: object, name: str) -> int:
+    index = JsonObject({name: fields}).integer(name, 0, MOST_INPUTS - 1)
     given(index, name)
     assert index is not None
     return index
 
 
-def parse_outcome(told: JsonObject) -> InputOutcome:
+def parse_outcome(fields: JsonObject) -> InputOutcome:
     """Raises Malformed."""
-    index, state = told.integer("index", 0, MOST_INPUTS - 1), told.one_of("state", [str(each) for each in InputState])
-    exit_code = told.integer("exit_code", 0, 255)
+    index, state = (
+        fields.integer("index", 0, MOST_INPUTS - 1),
+        fields.one_of("state", [str(each) for each in InputState]),
+    )
+    exit_code = fields.integer("exit_code", 0, 255)
     for value, name in ((index, "index"), (state, "state"), (exit_code, "exit_code")):
         given(value, name)
     assert index is not None and state is not None and exit_code is not None
     if (state == InputState.SUCCEEDED) != (exit_code == 0):
         raise Malformed(f"`exit_code` {exit_code} is not that of an input that has {state}")
-    run = told.text("run", 32, _RUN)
-    streams = [_stream(told.inner(name), name) for name in ("stdout", "stderr")]
-    results = tuple(_result(each) for each in told.list("results", MOST_RESULTS))
+    run = fields.text("run", 32, _RUN)
+    streams = [_stream(fields.inner(name), name) for name in ("stdout", "stderr")]
+    results = tuple(_result(each) for each in fields.list("results", MOST_RESULTS))
     if run is None and (results or not all(each.is_inline for each in streams)):
         raise Malformed("`run` is missing")
     if len({each.path for each in results}) < len(results):
@@ -227,30 +231,30 @@ def parse_outcome(told: JsonObject) -> InputOutcome:
         index=index,
         state=InputState(state),
         exit_code=exit_code,
-        attempt=told.integer("attempt", 1, 10_000) or 1,
-        losses=told.integer("losses", 0, 10_000) or 0,
-        signal=told.text("signal", 16, _SIGNAL),
+        attempt=fields.integer("attempt", 1, 10_000) or 1,
+        losses=fields.integer("losses", 0, 10_000) or 0,
+        signal=fields.text("signal", 16, _SIGNAL),
         run=run,
-        server=told.text("server", 40, _INSTANCE),
-        started=told.number("started", 0, FOREVER),
-        seconds=told.number("seconds", 0, 1e9) or 0.0,
-        reason=told.text("reason", 4096) or "",
+        server=fields.text("server", 40, _INSTANCE),
+        started=fields.number("started", 0, FOREVER),
+        seconds=fields.number("seconds", 0, 1e9) or 0.0,
+        reason=fields.text("reason", 4096) or "",
         stdout=streams[0],
         stderr=streams[1],
         results=results,
-        missing=told.texts("missing", MOST_RESULTS, 8192),
+        missing=fields.texts("missing", MOST_RESULTS, 8192),
     )
 
 
-def _stream(told: JsonObject | None, name: str) -> RunStream:
-    if told is None:
+def _stream(fields: JsonObject | None, name: str) -> RunStream:
+    if fields is None:
         return RunStream()
-    size = told.integer("size", 0, 1 << 62)
+    size = fields.integer("size", 0, 1 << 62)
     given(size, "size")
     assert size is not None
-    text = told.text("content", INLINE * 4 // 3 + 4)
+    text = fields.text("content", INLINE * 4 // 3 + 4)
     if text is None:
-        kept = told.integer("kept", 0, size)
+        kept = fields.integer("kept", 0, size)
         return RunStream(size, None, size if kept is None else kept)
     try:
         content = base64.b64decode(text, validate=True)
@@ -261,10 +265,10 @@ def _stream(told: JsonObject | None, name: str) -> RunStream:
     return RunStream(size, content, size)
 
 
-def _result(told: object) -> RunResult:
-    if not isinstance(told, list) or len(told) != 3:
+def _result(fields: object) -> RunResult:
+    if not isinstance(fields, list) or len(fields) != 3:
         raise Malformed("an entry of `results` is not [path, size, sha256]")
-    entry = JsonObject({"path": told[0], "size": told[1], "sha256": told[2]})
+    entry = JsonObject({"path": fields[0], "size": fields[1], "sha256": fields[2]})
     path, size, sha256 = entry.text("path", 4096), entry.integer("size", 0, 1 << 50), entry.text("sha256", 64, _SHA256)
     if path is None or size is None or sha256 is None:
         raise Malformed("an entry of `results` is not [path, size, sha256]")
@@ -283,8 +287,8 @@ def is_below(path: str) -> bool:
 
 
 class MapLog:
-    """The entries of a log, read in their order: what is true of a map. An outcome that comes after another one of the
-    same input is not taken, nor an entry of an epoch that is over; no coordinator of ours writes either.
+    """The state of a map, from the entries of its log in their order. A second outcome of an input is ignored, as is an
+    entry of an epoch that is over; no coordinator writes either.
 
     `running` has the attempt of each input that was begun and has no outcome, `losses` how many servers, or
     coordinators, were lost under an input in all."""

@@ -1,7 +1,7 @@
-"""Where the results of each input come to at home: `out/INDEX`, or by a template like `summaries/{stem}`.
+"""The local folder for the results of each input: `out/INDEX`, or by a template like `summaries/{stem}`.
 
-Names of inputs come from files, from S3 and from lists, so they are checked for what a folder's name can be, and no two
-inputs share a folder.
+Names of inputs come from files, from S3 and from lists. Each must be a valid folder name, and no two inputs share a
+folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From what the user asked for to a job that is a map."""
+"""Plans a map: makes a job from the options and inputs that the user gave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The progress of a map, as its coordinator reports it now and then: for display only. The log is the truth."""
+"""The progress of a map, as its coordinator reports it now and then. It is only for display: the log is the truth."""
 
 from __future__ import annotations
 
@@ -60,55 +60,55 @@ class Progress:
 
 
 def encode_progress(progress: Progress) -> bytes:
-    told: dict[str, Any] = {name: value for name, value in vars(progress).items() if value is not None}
-    told["servers"] = [{name: value for name, value in vars(each).items() if value} for each in progress.servers]
-    told["errors"] = [dict(vars(each)) for each in progress.errors]
-    told["others"] = encode_times(progress.others)
-    return json.dumps(told).encode()
+    fields: dict[str, Any] = {name: value for name, value in vars(progress).items() if value is not None}
+    fields["servers"] = [{name: value for name, value in vars(each).items() if value} for each in progress.servers]
+    fields["errors"] = [dict(vars(each)) for each in progress.errors]
+    fields["others"] = encode_times(progress.others)
+    return json.dumps(fields).encode()
 
 
 def parse_progress(data: bytes) -> Progress:
     """Raises Malformed."""
-    told = parse_object(data, PROGRESS_LIMIT)
+    fields = parse_object(data, PROGRESS_LIMIT)
     return Progress(
-        epoch=_whole(told, "epoch", 1 << 31),
-        updated=_number(told, "updated", FOREVER),
-        total=_whole(told, "total", MOST_INPUTS),
-        succeeded=_whole(told, "succeeded", MOST_INPUTS),
-        failed=_whole(told, "failed", MOST_INPUTS),
-        running=_whole(told, "running", MOST_INPUTS),
-        rate=told.number("rate", 0, 1e9),
-        left=told.number("left", 0, 1e12),
-        servers=tuple(_server(as_object(each, "a server")) for each in told.list("servers", MOST_SERVERS)),
-        errors=tuple(_error(as_object(each, "an error")) for each in told.list("errors", MOST_ERRORS)),
-        others=parse_times(told),
+        epoch=_whole(fields, "epoch", 1 << 31),
+        updated=_number(fields, "updated", FOREVER),
+        total=_whole(fields, "total", MOST_INPUTS),
+        succeeded=_whole(fields, "succeeded", MOST_INPUTS),
+        failed=_whole(fields, "failed", MOST_INPUTS),
+        running=_whole(fields, "running", MOST_INPUTS),
+        rate=fields.number("rate", 0, 1e9),
+        left=fields.number("left", 0, 1e12),
+        servers=tuple(_server(as_object(each, "a server")) for each in fields.list("servers", MOST_SERVERS)),
+        errors=tuple(_error(as_object(each, "an error")) for each in fields.list("errors", MOST_ERRORS)),
+        others=parse_times(fields),
     )
 
 
-def _whole(told: JsonObject, name: str, most: int) -> int:
-    value = told.integer(name, 0, most)
+def _whole(fields: JsonObject, name: str, most: int) -> int:
+    value = fields.integer(name, 0, most)
     given(value, name)
     assert value is not None
     return value
 
 
-def _number(told: JsonObject, name: str, most: float) -> float:
-    value = told.number(name, 0, most)
+def _number(fields: JsonObject, name: str, most: float) -> float:
+    value = fields.number(name, 0, most)
     given(value, name)
     assert value is not None
     return value
 
 
-def _server(told: JsonObject) -> MapServer:
-    instance = told.text("instance", 40, _INSTANCE)
+def _server(fields: JsonObject) -> MapServer:
+    instance = fields.text("instance", 40, _INSTANCE)
     given(instance, "instance")
     assert instance is not None
-    running, done = told.integer("running", 0, MOST_INPUTS) or 0, told.integer("done", 0, MOST_INPUTS) or 0
-    return MapServer(instance, running, done, told.text("instance_type", 64, _TYPE))
+    running, done = fields.integer("running", 0, MOST_INPUTS) or 0, fields.integer("done", 0, MOST_INPUTS) or 0
+    return MapServer(instance, running, done, fields.text("instance_type", 64, _TYPE))
 
 
-def _error(told: JsonObject) -> GroupedError:
-    line = told.text("line", LONGEST_LINE)
+def _error(fields: JsonObject) -> GroupedError:
+    line = fields.text("line", LONGEST_LINE)
     given(line, "line")
     assert line is not None
-    return GroupedError(line, _whole(told, "count", MOST_INPUTS), _whole(told, "index", MOST_INPUTS))
+    return GroupedError(line, _whole(fields, "count", MOST_INPUTS), _whole(fields, "index", MOST_INPUTS))

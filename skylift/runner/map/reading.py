@@ -1,4 +1,4 @@
-"""A map's record, read as it grows: what is to be done, what has come of each input, how far it is."""
+"""Reads a map's record as it grows: its spec, the outcome of each input, and its progress."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ class MapReader:
 
     def write_stream(self, outcome: InputOutcome, name: str, target: IO[bytes]) -> None:
         """Write an input's `stdout` or `stderr`. Raises RecordDamaged if it is missing."""
-        told = outcome.stdout if name == "stdout" else outcome.stderr
-        if told.content is not None:
-            target.write(told.content)
+        stream = outcome.stdout if name == "stdout" else outcome.stderr
+        if stream.content is not None:
+            target.write(stream.content)
             return
         assert outcome.run is not None
         key = self._where(outcome.index)._keys.run(outcome.index, outcome.run) + name
         try:
-            for _ in self.account.api.stream(self.account.bucket, key, target, 0, told.kept):
+            for _ in self.account.api.stream(self.account.bucket, key, target, 0, stream.kept):
                 continue
         except Refused as error:
             raise RecordDamaged(key, f"it is missing ({error.code})") from None

@@ -1,8 +1,8 @@
-"""How many servers a map has: as many as the inputs that are left can use, and no more at its end.
+"""Decides how many servers a map has: as many as the inputs that are left can use.
 
-Servers of the group get their key here, once each. A server that has nothing to do any more is ended, that very one.
-One that is not well is ended too; its inputs run elsewhere. One that EC2 takes back gets no other inputs, has a
-successor at once where one more is allowed, and is ended when it has nothing to do.
+Each server of the group gets its key here, once. A server that has nothing more to do is ended. An unhealthy one is
+ended too, and its inputs run elsewhere. One that EC2 takes back gets no other inputs and is ended when it has finished;
+it is replaced at once if the limit allows one more.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Scaling:
         self._group, self._takers, self._prefix, self._known_file = group, takers, prefix, known
         self._keys = keys
         self._most, self._per_server = spec.servers - 1, spec.per_server
-        self._told = {"scheduler": takers.address, "slots": spec.per_server, **key}
+        self._connect_fields = {"scheduler": takers.address, "slots": spec.per_server, **key}
         self._say = say or _say
         self._first = not known.exists()
         self._known = set(known.read_text().split()) if not self._first else set()
@@ -196,7 +196,7 @@ class Scaling:
         self._known.add(instance)
         self._note()
         try:
-            self._prefix.put(self._keys + instance, json.dumps(self._told).encode())
+            self._prefix.put(self._keys + instance, json.dumps(self._connect_fields).encode())
         except Unreachable:
             self._known.remove(instance)
             raise

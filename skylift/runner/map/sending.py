@@ -1,4 +1,4 @@
-"""How local inputs travel: as blobs by their content, beside those that jobs have sent."""
+"""Sends local inputs, as blobs by their content, beside those that jobs have sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a map has had each of its other servers, as its coordinator sees them come and go."""
+"""How long a map has had each server but the coordinator's own, as the coordinator sees them come and go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a map is to do, as the client has written it for the server: in/map.json."""
+"""The spec of a map, in/map.json: the client writes it, and the server runs it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class MapSpec:
 
 def encode_spec(spec: MapSpec) -> bytes:
     halt = spec.halt
-    told = {
+    fields = {
         "version": VERSION,
         "argv": spec.argv,
         "python": spec.python,
@@ -106,50 +106,50 @@ def encode_spec(spec: MapSpec) -> bytes:
         **({"halt": {name: value for name, value in vars(halt).items() if value is not None}} if halt else {}),
         **({"script": spec.script} if spec.script else {}),
         **({"resumes": {"job": spec.resumes, "failed": spec.failed_before}} if spec.resumes else {}),
-        "inputs": [_encoded(each) for each in spec.inputs],
+        "inputs": [_input_fields(each) for each in spec.inputs],
     }
-    return json.dumps(told).encode()
+    return json.dumps(fields).encode()
 
 
-def _encoded(each: MapInput) -> dict[str, Any]:
-    told: dict[str, Any] = {"index": each.index, "text": each.text}
+def _input_fields(each: MapInput) -> dict[str, Any]:
+    fields: dict[str, Any] = {"index": each.index, "text": each.text}
     if each.name != each.text:
-        told["name"] = each.name
+        fields["name"] = each.name
     if each.blob is not None:
-        told["blob"] = dict(vars(each.blob))
+        fields["blob"] = dict(vars(each.blob))
     if each.losses:
-        told["losses"] = each.losses
-    return told
+        fields["losses"] = each.losses
+    return fields
 
 
 def parse_spec(data: bytes) -> MapSpec:
     """Raises Malformed."""
-    told = parse_object(data, SPEC_LIMIT)
-    version = told.integer("version", 0, 1 << 31)
+    fields = parse_object(data, SPEC_LIMIT)
+    version = fields.integer("version", 0, 1 << 31)
     if version != VERSION:
         raise Malformed(f"it has version {version}, not {VERSION}")
-    inputs = tuple(_input(as_object(each, "an entry of `inputs`")) for each in told.list("inputs", MOST_INPUTS))
+    inputs = tuple(_input(as_object(each, "an entry of `inputs`")) for each in fields.list("inputs", MOST_INPUTS))
     _refuse_repeated(each.index for each in inputs)
-    argv = told.texts("argv", 1000, LONGEST_TEXT)
+    argv = fields.texts("argv", 1000, LONGEST_TEXT)
     if not argv:
         raise Malformed("`argv` is missing")
-    resumes = told.inner("resumes")
+    resumes = fields.inner("resumes")
     if resumes is not None:
         given(resumes.text("job", 40, _NAME), "job")
     return MapSpec(
         argv=argv,
-        python=told.flag("python"),
-        args=told.texts("args", 10_000, LONGEST_TEXT),
+        python=fields.flag("python"),
+        args=fields.texts("args", 10_000, LONGEST_TEXT),
         inputs=inputs,
-        outputs=told.texts("outputs", 10_000, 8192),
-        total=max(told.integer("total", 0, MOST_INPUTS) or 0, len(inputs)),
-        servers=_or(told.integer("servers", 1, 10_000), 1),
-        per_server=_or(told.integer("per_server", 0, 10_000), 0),
-        batch=_or(told.integer("batch", 0, MOST_INPUTS), 0),
-        retries=_or(told.integer("retries", 0, 100), 0),
-        losses=_or(told.integer("losses", 1, 100), 3),
-        halt=_halt(told.inner("halt")),
-        script=told.text("script", 64, _SHA256) or "",
+        outputs=fields.texts("outputs", 10_000, 8192),
+        total=max(fields.integer("total", 0, MOST_INPUTS) or 0, len(inputs)),
+        servers=_or(fields.integer("servers", 1, 10_000), 1),
+        per_server=_or(fields.integer("per_server", 0, 10_000), 0),
+        batch=_or(fields.integer("batch", 0, MOST_INPUTS), 0),
+        retries=_or(fields.integer("retries", 0, 100), 0),
+        losses=_or(fields.integer("losses", 1, 100), 3),
+        halt=_halt(fields.inner("halt")),
+        script=fields.text("script", 64, _SHA256) or "",
         resumes=resumes.text("job", 40, _NAME) or "" if resumes is not None else "",
         failed_before=resumes.integer("failed", 0, MOST_INPUTS) or 0 if resumes is not None else 0,
     )
@@ -167,20 +167,24 @@ def _refuse_repeated(indexes: Iterable[int]) -> None:
         seen.add(each)
 
 
-def _input(told: JsonObject) -> MapInput:
-    index, text = told.integer("index", 0, MOST_INPUTS - 1), told.text("text", LONGEST_TEXT)
+def _input(fields: JsonObject) -> MapInput:
+    index, text = fields.integer("index", 0, MOST_INPUTS - 1), fields.text("text", LONGEST_TEXT)
     given(index, "index")
     given(text, "text")
     assert index is not None and text is not None
     if "\0" in text:
         raise Malformed(f"the text of input {index} has a null character")
-    blob = told.inner("blob")
-    name, losses = told.text("name", LONGEST_TEXT) or text, told.integer("losses", 0, 10_000) or 0
+    blob = fields.inner("blob")
+    name, losses = fields.text("name", LONGEST_TEXT) or text, fields.integer("losses", 0, 10_000) or 0
     return MapInput(index, text, name, None if blob is None else _blob(blob), losses)
 
 
-def _blob(told: JsonObject) -> Blob:
-    sha256, size, name = told.text("sha256", 64, _SHA256), told.integer("size", 0, 1 << 50), told.text("name", 255)
+def _blob(fields: JsonObject) -> Blob:
+    sha256, size, name = (
+        fields.text("sha256", 64, _SHA256),
+        fields.integer("size", 0, 1 << 50),
+        fields.text("name", 255),
+    )
     for value, field in ((sha256, "sha256"), (size, "size"), (name, "name")):
         given(value, field)
     assert sha256 is not None and size is not None and name is not None
@@ -189,7 +193,7 @@ def _blob(told: JsonObject) -> Blob:
     return Blob(sha256, size, name)
 
 
-def _halt(told: JsonObject | None) -> Halt | None:
-    if told is None:
+def _halt(fields: JsonObject | None) -> Halt | None:
+    if fields is None:
         return None
-    return Halt(told.integer("count", 1, MOST_INPUTS), told.number("share", 0, 1))
+    return Halt(fields.integer("count", 1, MOST_INPUTS), fields.number("share", 0, 1))

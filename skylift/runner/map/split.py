@@ -1,7 +1,7 @@
-"""Cutting large files into parts between two rows: CSV, whose header each part repeats, and JSON lines.
+"""Cuts large files into parts between two rows: CSV, whose header each part repeats, and JSON lines.
 
-Where a row ends is known for certain, or the file is refused: a cut inside of a quoted text would change what a program
-reads, and nobody would notice. So quotes must stand as RFC 4180 has them, around a whole field.
+A file is refused unless it is certain where its rows end: a cut within a quoted text would change what the program
+reads, and nobody would notice. So quotes must stand around a whole field, as RFC 4180 has them.
 """
 
 from __future__ import annotations

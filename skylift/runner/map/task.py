@@ -1,6 +1,6 @@
-"""A task, as a worker of Dask runs it: it has the server's own process run some inputs, and waits.
+"""A task as a Dask worker runs it: the server's own process runs the inputs, and the task waits for it.
 
-The scheduler gets a reference to `run_inputs`, never code. What it returns is JSON's types only.
+The scheduler gets a reference to `run_inputs`, never code. `run_inputs` returns only JSON types.
 """
 
 from __future__ import annotations

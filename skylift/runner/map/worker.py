@@ -1,8 +1,7 @@
-"""A worker of Dask's on a server of a map that only runs inputs. The server's own process starts it (map_server.py).
+"""The Dask worker on a server that only runs inputs. The server's own process starts it (map_server.py).
 
-It ends when it has lost its scheduler, or has not found it for a while: exit code LEFT says that nobody is there.
-When EC2 gives the server a spot notice, the worker has the scheduler hand it nothing more. What runs goes on, as long
-as the server is there.
+The worker ends with exit code LEFT when it has lost its scheduler, or has not found it for a while. When EC2 gives the
+server a spot notice, the scheduler hands the worker nothing more. What runs goes on while the server exists.
 """
 
 from __future__ import annotations
@@ -33,25 +32,25 @@ LOOKING = 2.0
 """Seconds between two looks for a spot notice."""
 
 
-async def work(told: dict[str, Any], metadata: Metadata, address: str, port: int = WORKER) -> int:
+async def work(settings: dict[str, Any], metadata: Metadata, address: str, port: int = WORKER) -> int:
     """The exit code. `address` is this server's in its network."""
     worker = Worker(
-        told["dask"]["scheduler"],
-        name=told["instance"],
-        nthreads=told["slots"],
+        settings["dask"]["scheduler"],
+        name=settings["instance"],
+        nthreads=settings["slots"],
         host=address,
         port=port,
         protocol="tls://",
-        security=security_of(told["dask"], "worker"),
+        security=security_of(settings["dask"], "worker"),
         memory_limit=0,
-        death_timeout=told.get("alone", ALONE),
+        death_timeout=settings.get("alone", ALONE),
         dashboard=False,
         dashboard_address="127.0.0.1:0",
         local_directory=str(Path.home()),
     )
     try:
         async with worker:
-            notices = _pass_on_notices(worker, metadata, told.get("looking", LOOKING))
+            notices = _pass_on_notices(worker, metadata, settings.get("looking", LOOKING))
             try:
                 await worker.finished()
             finally:
@@ -83,13 +82,13 @@ def _pass_on_notices(worker: Worker, metadata: Metadata, pause: float) -> Notice
 
 
 def main() -> None:
-    told = json.loads(os.environ.pop("SKYLIFT_MAP"))
-    os.environ[SOCKET] = told["socket"]
+    settings = json.loads(os.environ.pop("SKYLIFT_MAP"))
+    os.environ[SOCKET] = settings["socket"]
     dask.config.set(SETTINGS)
     forget_tls_errors()
     # A task that was withheld is no error, and this process itself reports a lost scheduler.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    metadata = Metadata(told["imds"])
+    metadata = Metadata(settings["imds"])
     address = metadata.get("/latest/meta-data/local-ipv4").strip()
-    told["slots"] = told["dask"].get("slots") or told["threads"]
-    sys.exit(asyncio.run(work(told, metadata, address)))
+    settings["slots"] = settings["dask"].get("slots") or settings["threads"]
+    sys.exit(asyncio.run(work(settings, metadata, address)))

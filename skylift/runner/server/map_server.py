@@ -208,7 +208,7 @@ class MapServer:
     def _run_dask(self, path: str, module: str) -> int:
         """The exit code as in Popen."""
         options = self._options
-        told = {
+        fields = {
             "bucket": options.bucket, "prefix": options.prefix, "region": options.region, "imds": options.imds,
             "socket": path, "instance": self._place.instance, "threads": os.cpu_count() or 1,
             **self._secrets,
@@ -217,7 +217,7 @@ class MapServer:
         env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         env.update(
             HOME=str(home), TMPDIR=str(home), USER="skylift-dask", LOGNAME="skylift-dask", PYTHONUNBUFFERED="1",
-            SKYLIFT_MAP=json.dumps(told),
+            SKYLIFT_MAP=json.dumps(fields),
         )  # fmt: skip
         start = "import sys; sys.path.insert(0, %r); from skylift.runner.map.%s import main; main()"
         identity: Dict[str, Any] = {}

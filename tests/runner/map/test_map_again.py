@@ -16,7 +16,7 @@ from skylift.runner.job.job import Job, MapPart, Program
 from skylift.runner.job.record import Prefix, encode_record
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.map.again import Again, Asked, read_asked
+from skylift.runner.map.again import Again, Continuation, read_continuation
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import (
     InputOutcome,
@@ -86,7 +86,7 @@ class Case:
             self.api.put(self.bucket, key, body)
 
     def again(self, **asked: bool) -> Again:
-        return Again(self.account, Asked("early", **asked))
+        return Again(self.account, Continuation("early", **asked))
 
     def plan(
         self, again: Again, words: Sequence[str] = (), arguments: Sequence[str] | None = None
@@ -174,7 +174,7 @@ def test_local_inputs_are_copied_so_that_the_first_map_may_be_removed(case: Case
     reader.read_on()
     assert (reader.gone, list(reader.outcomes)) == ("early", [0])
     with pytest.raises(UsageError, match="goes on from early, which was removed"):
-        Again(case.account, Asked("late", failed=True))
+        Again(case.account, Continuation("late", failed=True))
 
 
 def test_one_map_goes_on_and_a_second_one_at_the_same_time_does_not(case: Case) -> None:
@@ -243,11 +243,11 @@ def test_what_cannot_be_resumed_is_told(case: Case) -> None:
     case.api.put(
         case.bucket, Prefix("plain").record, encode_record(case.job("plain"), created=1.0, deadline=2, packs=[])
     )
-    asked = Asked("plain", unfinished=True)
+    asked = Continuation("plain", unfinished=True)
     with pytest.raises(UsageError, match="The job plain is no map"):
         Again(case.account, asked)
     with pytest.raises(JobNotFound):
-        Again(case.account, Asked("none", unfinished=True))
+        Again(case.account, Continuation("none", unfinished=True))
     case.put("early", case.spec, [ended(index) for index in range(4)])
     with pytest.raises(UsageError, match="all 4 inputs have succeeded"):
         case.plan(case.again(unfinished=True, failed=True))
@@ -272,11 +272,11 @@ def test_a_map_that_names_itself_is_damaged(case: Case) -> None:
 
 
 def test_one_map_is_named() -> None:
-    assert read_asked(None, None, force=False) is None
-    assert read_asked("a", "a", force=True) == Asked("a", unfinished=True, failed=True, force=True)
+    assert read_continuation(None, None, force=False) is None
+    assert read_continuation("a", "a", force=True) == Continuation("a", unfinished=True, failed=True, force=True)
     for names, force in ((("a", "b"), False), ((None, None), True)):
         with pytest.raises(UsageError):
-            read_asked(*names, force=force)
+            read_continuation(*names, force=force)
 
 
 def _sha(text: str) -> str:
