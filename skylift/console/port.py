@@ -17,6 +17,7 @@ from skylift import catalogue
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.job_steps import Step, job_steps
+from skylift.console.job_wish import JobSpec
 from skylift.console.rows import (
     BucketRow,
     InstanceRow,
@@ -29,6 +30,7 @@ from skylift.console.rows import (
     as_time,
     spell_tags,
 )
+from skylift.console.submission import submit_script
 from skylift.console.vpc_map import Parts, VpcMap, build_map
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError, Unreachable
@@ -399,7 +401,6 @@ class Port:
         named = {each["ImageId"]: f"{each.get('Name', '')} ({each['ImageId']})" for each in images}
         groups, subnets = self.security_groups(), self.pages(Call("ec2", "describe_subnets", {}), "Subnets")
         profiles = self.pages(Call("iam", "list_instance_profiles", {}), "InstanceProfiles")
-        region = stand_in(self.settings.region)[0]
         return Choices(
             images={**named, **(_PUBLISHED if self.settings.billed else {})},
             root_devices={each["ImageId"]: each.get("RootDeviceName", "/dev/xvda") for each in images},
@@ -407,12 +408,17 @@ class Port:
                 **{each["ImageId"]: str(each.get("Architecture", "")) for each in images},
                 **{each: "arm64" if each.endswith("arm64") else "x86_64" for each in _PUBLISHED},
             },
-            kinds={name: _kind(kind, region) for name, kind in catalogue.types().items() if kind.current},
+            kinds=self.kinds(),
             keys=tuple(each.name for each in self.key_pairs()),
             subnets={each["SubnetId"]: _spell_subnet(each) for each in subnets},
             groups={each.id: f"{each.name} ({each.id}, {each.vpc})" for each in groups},
             roles=tuple(sorted(each["InstanceProfileName"] for each in profiles)),
         )
+
+    def kinds(self) -> dict[str, Kind]:
+        """No call is made for them."""
+        region = stand_in(self.settings.region)[0]
+        return {name: _kind(kind, region) for name, kind in catalogue.types().items() if kind.current}
 
     def _owners(self) -> list[str]:
         """AWS has tens of thousands of its own: there it is the newest ones, by their parameters."""
@@ -468,6 +474,14 @@ class Port:
     def cancel(self, name: str) -> str:
         """The word for what was done. Raises SkyliftError."""
         return self._jobs.cancel(name)
+
+    def submit_script(self, spec: JobSpec, text: str) -> str:
+        """The new job's name, once its server has it. Raises SkyliftError."""
+        try:
+            return submit_script(spec, text, self.account.settings)
+        except Unreachable:
+            self._account = None
+            raise
 
 
 _PUBLISHED = {

@@ -23,6 +23,7 @@ from skylift.console.pages.job import JobPage
 from skylift.console.pages.jobs import JobsPage
 from skylift.console.pages.key_pairs import KeyPairsPage
 from skylift.console.pages.launch import LaunchPage
+from skylift.console.pages.new_job import NewJobPage
 from skylift.console.pages.prices import PricePage, PricesPage
 from skylift.console.pages.roles import RolePage, RolesPage
 from skylift.console.pages.scaling_groups import ScalingGroupPage, ScalingGroupsPage
@@ -98,6 +99,7 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/s3": lambda: BucketsPage(view),
                     "/s3/{bucket}": _bucket_page(view),
                     "/jobs": lambda: JobsPage(view),
+                    "/new-job": lambda: NewJobPage(view),
                     "/jobs/{name}": lambda name: JobPage(view, name).show(),
                 }
             )

@@ -288,10 +288,27 @@ def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, s
     expect(page.get_by_text("There is no shell.")).to_be_visible()
 
 
-def test_a_job_is_watched_and_its_result_downloaded(tab: Tab, cloud: RealCloud, tmp_path: Path) -> None:
+DROP = """(place, [name, text]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([text], name));
+    place.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_a_dropped_script_is_a_job_whose_result_is_downloaded(tab: Tab, cloud: RealCloud, tmp_path: Path) -> None:
     page = tab.page
-    (tmp_path / "job.py").write_text(JOB)
-    cloud.skylift("run", "-d", "--name", "of-the-page", "--out", "out", "job.py", cwd=tmp_path)
+    page.get_by_role("link", name="Jobs").click()
+    page.get_by_role("button", name="New job").click()
+    page.locator(".script-drop").evaluate(DROP, ["<i>.py", "#"])
+    expect(page.locator(".summary")).to_contain_text("The file's name is like job.py")
+    (tmp_path / "dropped.py").write_text(JOB)
+    page.get_by_label("Choose a script").set_input_files(tmp_path / "dropped.py")
+    page.get_by_label("Results").fill("out")
+    page.get_by_label("Job name").fill("of-the-page")
+    expect(page.locator(".summary code")).to_have_text("skylift run -d --name of-the-page --out out dropped.py")
+    tab.picture("new-job")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("heading", name="of-the-page")).to_be_visible()
     page.get_by_role("link", name="Jobs").click()
     row = page.locator(".ag-row[row-id='of-the-page']")
     expect(row.locator(".state")).to_have_text("succeeded")
@@ -311,13 +328,6 @@ def test_a_job_is_watched_and_its_result_downloaded(tab: Tab, cloud: RealCloud, 
     assert "skylift-of-the-page" not in roles(cloud)
 
 
-DROP = """(place, text) => {
-    const data = new DataTransfer();
-    data.items.add(new File([text], "dropped.csv"));
-    place.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
-}"""
-
-
 def test_files_of_s3_are_dropped_in_looked_at_and_fetched(tab: Tab, console: Console, cloud: RealCloud) -> None:
     page, s3 = tab.page, cloud.client("s3")
     s3.create_bucket(Bucket="of-the-page")
@@ -327,7 +337,7 @@ def test_files_of_s3_are_dropped_in_looked_at_and_fetched(tab: Tab, console: Con
     page.get_by_role("link", name="in/").click()
     files = page.locator("table.small")
     expect(files).to_contain_text(HOSTILE)
-    page.locator(".drop").evaluate(DROP, "date,rain\n2012-01-01,<b>0.5</b>\n")
+    page.locator(".drop").evaluate(DROP, ["dropped.csv", "date,rain\n2012-01-01,<b>0.5</b>\n"])
     expect(files).to_contain_text("dropped.csv")
     assert s3.get_object(Bucket="of-the-page", Key="in/dropped.csv")["Body"].read().startswith(b"date,rain")
     row = files.locator("tr", has_text="dropped.csv")
@@ -514,7 +524,9 @@ def test_each_screen_is_for_everybody_and_asks_nobody_else(
         expect(navigation).to_be_visible()
         screens = [str(each.get_attribute("href")) for each in navigation.get_by_role("link").all()]
         assert len(screens) > 10
-        for number, screen in enumerate([*screens, "/create-vpc", f"/instances/{server.id}", f"/connect/{server.id}"]):
+        for number, screen in enumerate(
+            [*screens, "/create-vpc", "/new-job", f"/instances/{server.id}", f"/connect/{server.id}"]
+        ):
             page.emulate_media(color_scheme="dark" if number % 2 else "light")
             if screen in screens:
                 navigation.locator(f"a[href='{screen}']").click()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.poller import FlatRow
-from skylift.console.widgets.element import box, copyable, on_input, tag
+from skylift.console.widgets.element import box, button, copyable, go_to, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 
@@ -26,7 +26,8 @@ COLUMNS = (
 
 class JobsPage:
     def __init__(self, view: CloudView) -> None:
-        head("Jobs")
+        with head("Jobs"):
+            button("New job", lambda: go_to("/new-job"), "primary")
         with box("bar"):
             search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
             count = tag("span", "", "count")
@@ -45,3 +46,4 @@ def _say_empty() -> None:
     tag("h2", "No job has run here yet.")
     tag("p", "A program runs on a server of its own with one command:")
     copyable("skylift run job.py")
+    link("Or drop a script here", "/new-job")

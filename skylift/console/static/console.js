@@ -118,3 +118,34 @@ document.addEventListener("drop", async (event) => {
   }
   place.dispatchEvent(new Event("uploaded"));
 });
+
+// A script that is dropped or chosen is put into the fields of the form, whose ids the place has. Nothing is sent yet.
+async function takeScript(place, files) {
+  const [file] = files;
+  if (!file) return;
+  if (files.length > 1) return skyliftTell("One script at a time.");
+  if (file.size > Number(place.dataset.most)) return skyliftTell(`${file.name} is too large for this page.`);
+  let text;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+  } catch {
+    return skyliftTell(`${file.name} is not UTF-8 text.`);
+  }
+  for (const [id, value] of [[place.dataset.name, file.name], [place.dataset.text, text]]) {
+    skyliftFill(id, value);
+    document.getElementById(id)?.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+}
+document.addEventListener("dragover", (event) => {
+  if (event.target.closest?.(".script-drop")) event.preventDefault();
+});
+document.addEventListener("drop", (event) => {
+  const place = event.target.closest?.(".script-drop");
+  if (!place) return;
+  event.preventDefault();
+  takeScript(place, [...event.dataTransfer.files]);
+});
+document.addEventListener("change", (event) => {
+  const place = event.target.type === "file" ? event.target.closest(".script-drop") : null;
+  if (place) takeScript(place, [...event.target.files]);
+});
