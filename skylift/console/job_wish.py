@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import NAME_FORM, Program
+from skylift.runner.job.repeat import Repeat
 from skylift.runner.job.run_options import OPTIONS, RunOptions, is_flag
 from skylift.runner.plan.read_options import read_options
 
@@ -129,3 +130,19 @@ def _words(name: str, value: Any) -> list[str]:
 
 def script_spec(file_name: str, wish: JobWish) -> JobSpec:
     return wish.of(Program("script", file_name), {})
+
+
+def wish_again(repeat: Repeat) -> JobWish:
+    """What the form begins with. The name is another job's, and values of variables are in no record."""
+    seconds = repeat.options.get("max_time")
+    return JobWish(
+        arguments=shlex.join(repeat.program.args),
+        kind=repeat.instance_type,
+        outputs=shlex.join(repeat.outputs),
+        max_time=f"{seconds}s" if seconds else "",
+    )
+
+
+def again_spec(repeat: Repeat, wish: JobWish) -> JobSpec:
+    others = {name: value for name, value in repeat.options.items() if name != "max_time"}
+    return wish.of(repeat.program, cast(RunOptions, others))

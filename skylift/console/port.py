@@ -30,12 +30,13 @@ from skylift.console.rows import (
     as_time,
     spell_tags,
 )
-from skylift.console.submission import submit_script
+from skylift.console.submission import submit_again, submit_script
 from skylift.console.vpc_map import Parts, VpcMap, build_map
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError, Unreachable
 from skylift.runner.job.cache import NOWHERE
-from skylift.runner.job.record import Prefix
+from skylift.runner.job.record import RECORD_LIMIT, Prefix
+from skylift.runner.job.repeat import Repeat, parse_repeat
 from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed
@@ -482,6 +483,19 @@ class Port:
         except Unreachable:
             self._account = None
             raise
+
+    def repeat(self, name: str) -> Repeat:
+        """What its record tells of running it again. Raises SkyliftError."""
+        account, key = self.account, Prefix(name).record
+        account.record(name)
+        found = account.api.get(account.bucket, key, RECORD_LIMIT)
+        if found is None:
+            raise RunError("It is a run of a schedule.", "`skylift schedule run` starts one now.")
+        return parse_repeat(key, found)
+
+    def submit_again(self, repeat: Repeat, spec: JobSpec) -> str:
+        """The new job's name, once its server has it. Raises SkyliftError."""
+        return submit_again(repeat, spec, self.account)
 
 
 _PUBLISHED = {

@@ -26,6 +26,7 @@ from skylift.console.pages.launch import LaunchPage
 from skylift.console.pages.new_job import NewJobPage
 from skylift.console.pages.prices import PricePage, PricesPage
 from skylift.console.pages.roles import RolePage, RolesPage
+from skylift.console.pages.run_again import RunAgainPage
 from skylift.console.pages.scaling_groups import ScalingGroupPage, ScalingGroupsPage
 from skylift.console.pages.security_groups import SecurityGroupPage, SecurityGroupsPage
 from skylift.console.pages.simulator import SimulatorPage
@@ -99,6 +100,7 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/s3": lambda: BucketsPage(view),
                     "/s3/{bucket}": _bucket_page(view),
                     "/jobs": lambda: JobsPage(view),
+                    "/run-again/{name}": lambda name: RunAgainPage(view, name).show(),
                     "/new-job": lambda: NewJobPage(view),
                     "/jobs/{name}": lambda name: JobPage(view, name).show(),
                 }

@@ -5,20 +5,33 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from skylift.console.earlier_files import fetch_files
 from skylift.console.job_wish import JobSpec, script_missing
 from skylift.python.background import Background
 from skylift.python.watching import Watcher
 from skylift.runner.errors import RunError, UsageError
 from skylift.runner.flow import Submit
+from skylift.runner.job.job import Environment, Job
 from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.repeat import Repeat
 from skylift.runner.job.settings import Settings
 from skylift.runner.plan.plan_job import plan_job
-from skylift.runner.plan.read_options import read_options
+from skylift.runner.plan.read_options import Asked, read_options
 from skylift.runner.plan.resolve_options import resolve_options
-from skylift.runner.ship.bundle import find_project
+from skylift.runner.remote.account import Account
+from skylift.runner.ship.bundle import find_project, plan_bundle
 from skylift.runner.steps import Clock
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A folder that is sent as it is, and the environment that its program has."""
+
+    folder: Path
+    environment: Environment
 
 
 def submit_script(spec: JobSpec, text: str, settings: Settings) -> str:
@@ -41,11 +54,25 @@ def submit_script(spec: JobSpec, text: str, settings: Settings) -> str:
         return submit_from(folder, spec, settings)
 
 
-def submit_from(cwd: Path, spec: JobSpec, settings: Settings) -> str:
+def submit_again(repeat: Repeat, spec: JobSpec, account: Account) -> str:
+    """The new job's name, once its server has it. Its files are those of the earlier one. Raises SkyliftError."""
+    if repeat.obstacles:
+        raise UsageError(repeat.obstacles[0], "Run it from its own folder.")
+    with tempfile.TemporaryDirectory(prefix="skylift-again-") as made:
+        folder = Path(made).resolve()
+        fetch_files(account, repeat.packs, folder)
+        cwd = folder / repeat.cwd
+        # A folder in which there were no files is in no archive.
+        try:
+            cwd.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"The working directory of this job cannot be made: {error.strerror}.") from None
+        return submit_from(cwd, spec, account.settings, Whole(folder, repeat.environment))
+
+
+def submit_from(cwd: Path, spec: JobSpec, settings: Settings, whole: Whole | None = None) -> str:
     """The job's name, once its server has it: no file of `cwd` is needed any more. Raises SkyliftError."""
-    asked = read_options(spec.options, spec.program)
-    # No variable of the console's own is ever sent.
-    planned = plan_job(asked.order, cwd, {})
+    asked, planned = plan(cwd, spec, whole)
     settings = asked.dress(settings)
     watcher = Watcher()
     submission = Submit(resolve_options(planned, settings), settings, watcher, Clock(watcher), detached=True)
@@ -53,3 +80,15 @@ def submit_from(cwd: Path, spec: JobSpec, settings: Settings) -> str:
     if isinstance(taken, Outcome):
         raise RunError("The submission was interrupted.", "Nothing of it is left. Submit it again.")
     return taken.job.name
+
+
+def plan(cwd: Path, spec: JobSpec, whole: Whole | None = None) -> tuple[Asked, Job]:
+    """No variable of the console's own is ever sent. Raises UsageError."""
+    asked = read_options(spec.options, spec.program)
+    planned = plan_job(asked.order, cwd, {})
+    if whole is None:
+        return asked, planned
+    # What was a project there is none here, without its .git: what was sent is known, and is sent again.
+    bundle = plan_bundle(cwd, whole.folder, (), sorted(str(each) for each in whole.folder.iterdir()))
+    environment = replace(whole.environment, python=planned.environment.python)
+    return asked, replace(planned, program=spec.program, bundle=bundle, environment=environment)

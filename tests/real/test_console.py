@@ -27,10 +27,10 @@ HOSTILE = "<img src=x onerror=window.hacked=1>"
 TAGS = {"Name": HOSTILE, ":x": "window.hacked = 1", "team": "c4t5"}
 
 JOB = """
-import os
+import os, sys
 os.makedirs("out")
 open("out/answer.txt", "w").write("42")
-print("größer <b>than</b>")
+print("größer <b>than</b>", *sys.argv[1:])
 """
 
 
@@ -323,9 +323,20 @@ def test_a_dropped_script_is_a_job_whose_result_is_downloaded(tab: Tab, cloud: R
         page.get_by_role("button", name="Download").click()
     assert download.value.suggested_filename == "answer.txt"
     assert Path(download.value.path()).read_text() == "42"
-    until(lambda: "of-the-page" not in {each["name"] for each in jobs(cloud)}, "the job's server to be gone")
-    cloud.skylift("rm", "of-the-page")
-    assert "skylift-of-the-page" not in roles(cloud)
+    page.get_by_role("link", name="Run again").click()
+    command = page.locator(".summary code")
+    expect(command).to_have_text("skylift run -d --out out --type t3.small --max-time 3600s dropped.py")
+    page.get_by_label("Arguments").fill("once 'more'")
+    page.get_by_label("Job name").fill("of-the-page-again")
+    expect(command).to_contain_text("--name of-the-page-again --out out")
+    tab.picture("run-again")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("heading", name="of-the-page-again", exact=True)).to_be_visible()
+    expect(page.locator(".xterm-rows")).to_contain_text("than</b> once more")
+    for name in ("of-the-page", "of-the-page-again"):
+        until(lambda name=name: name not in {each["name"] for each in jobs(cloud)}, "the job's server to be gone")
+        cloud.skylift("rm", name)
+        assert f"skylift-{name}" not in roles(cloud)
 
 
 def test_files_of_s3_are_dropped_in_looked_at_and_fetched(tab: Tab, console: Console, cloud: RealCloud) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 from shlex import quote
+from urllib.parse import quote as encoded
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.job_log import JobLog
@@ -37,6 +38,7 @@ class JobPage:
             return
         with place:
             with head(self._name):
+                link("Run again", f"/run-again/{encoded(self._name, safe='')}", "button")
                 self._cancel = button("Cancel job", self._ask, "danger")
             self._state = tag("span", str(job.state), f"state state-{job.state}")
             self._tabs = Tabs(

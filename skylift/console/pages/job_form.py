@@ -55,11 +55,12 @@ class JobForm:
 def show_job(spec: JobSpec, kinds: Mapping[str, Kind], note: str) -> None:
     """What it costs, and the command that does the same; `note` is where that is to be typed."""
     kind = kinds[spec.options.get("type") or DEFAULT_TYPE]
+    keep = spec.options.get("keep")
     facts(
         (
             ("Type", f"{kind.name}: {kind.vcpus} vCPU, {kind.memory_gib:g} GiB"),
             ("On demand", spell_price(kind.on_demand)),
-            ("Off", "when the program has ended"),
+            ("Off", "some time after the program has ended (--keep)" if keep else "when the program has ended"),
         )
     )
     copyable(spec.command)
