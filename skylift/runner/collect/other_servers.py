@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_time import PROGRESS_LIMIT, ServerTime, read_times
 from skylift.runner.remote.account import Account
 
 
 def other_servers(account: Account, name: str) -> tuple[ServerTime, ...]:
-    found = account.api.get(account.bucket, Prefix(name).progress, PROGRESS_LIMIT)
+    """None of a report that cannot be read: it is only shown, and a program of the job may have written it."""
+    try:
+        found = account.api.get(account.bucket, Prefix(name).progress, PROGRESS_LIMIT)
+    except RecordDamaged:
+        return ()
     return () if found is None else read_times(found)

@@ -109,10 +109,10 @@ class MapReader:
         """The coordinator's last report; None before the first, and if it cannot be read: it is only for display."""
         if not self.is_there:
             return None
-        found = self.account.api.get(self.account.bucket, self._keys.progress, PROGRESS_LIMIT)
         try:
+            found = self.account.api.get(self.account.bucket, self._keys.progress, PROGRESS_LIMIT)
             return None if found is None else parse_progress(found)
-        except Malformed:
+        except (Malformed, RecordDamaged):
             return None
 
     def write_stream(self, outcome: InputOutcome, name: str, target: IO[bytes]) -> None:

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 from hostile_json import HOST_KEYS, MANIFEST, STATUS, files
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from whole_run import Seen
 
 from skylift.cli.main import perform
 from skylift.runner.errors import RecordDamaged, Refused, SkyliftError
 from skylift.runner.job.record import Prefix
+from skylift.runner.job.server_record import HOST_KEYS_LIMIT, STATUS_LIMIT
+from skylift.runner.job.server_time import PROGRESS_LIMIT
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import job_tags
 from skylift.runner.jobs.jobs import Jobs
@@ -139,12 +141,19 @@ def test_a_role_of_this_name_that_is_somebody_elses(hostile: Hostile) -> None:
     assert hostile.roles() == {"skylift-x"}
 
 
-@pytest.mark.parametrize(
-    ("key", "like"),
-    [(Prefix("x").status, STATUS), (Prefix("x").manifest, MANIFEST), (Prefix("x").host_keys, HOST_KEYS)],
-    ids=["status", "manifest", "host-keys"],
-)
-def test_any_file_and_every_command(hostile: Hostile, key: str, like: dict[str, Any], folder: Path) -> None:
+PROGRESS = {"others": [{"instance_type": "t3.small", "market": "spot", "servers": 2, "seconds": 60.0}]}
+FILES: dict[str, tuple[str, dict[str, Any], int, dict[str, Any]]] = {
+    "status": (Prefix("x").status, STATUS, STATUS_LIMIT, {}),
+    "manifest": (Prefix("x").manifest, MANIFEST, STATUS_LIMIT, {}),
+    "host-keys": (Prefix("x").host_keys, HOST_KEYS, HOST_KEYS_LIMIT, {}),
+    "progress": (Prefix("x").progress, PROGRESS, PROGRESS_LIMIT, {"map": {"group": "skylift-workers.x"}}),
+}
+
+
+@pytest.mark.parametrize(("key", "like", "limit", "more"), FILES.values(), ids=FILES)
+def test_any_file_and_every_command(
+    hostile: Hostile, key: str, like: dict[str, Any], limit: int, more: dict[str, Any], folder: Path
+) -> None:
     """What is wrong is told by an error that is meant for users, or as a row; nothing comes into the folder but what
     was asked for, and the job can be forgotten."""
 
@@ -160,8 +169,9 @@ def test_any_file_and_every_command(hostile: Hostile, key: str, like: dict[str, 
 
     @hypothesis_settings(max_examples=10, suppress_health_check=list(HealthCheck), deadline=None)
     @given(files(like))
+    @example(b" " * (limit + 1))
     def holds(data: bytes) -> None:
-        hostile.record("x")
+        hostile.record("x", **more)
         hostile.status("x", streams={})
         hostile.put(key, data)
         for command in commands:
@@ -184,6 +194,21 @@ DAMAGE = {
     "deep": b"[" * 100_000,
     "huge": b" " * (2 << 20),
 }
+
+
+@pytest.mark.parametrize("data", [b" " * (PROGRESS_LIMIT + 1), b"[1,2]"], ids=["too-large", "list"])
+def test_a_progress_that_cannot_be_read_hides_no_job_and_no_outcome(
+    hostile: Hostile, capfd: pytest.CaptureFixture[str], data: bytes
+) -> None:
+    hostile.record("x", map={"group": "skylift-workers.x"})
+    hostile.status("x", streams={})
+    hostile.put(Prefix("x").progress, data)
+    hostile.put(Prefix("x").manifest, {"results": [], "unmatched": [], "left_behind": [], "final": True})
+    assert perform(["ps", "--all", "--json"]) == 0
+    assert [(each["name"], each["state"]) for each in json.loads(capfd.readouterr().out)] == [("x", "succeeded")]
+    assert perform(["wait", "x"]) == 0
+    assert perform(["rm", "--ended", "--yes"]) == 0
+    assert hostile.account.recorded() == []
 
 
 def test_one_bad_record_is_one_row(hostile: Hostile, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from skylift.runner.errors import JobNotFound, RecordDamaged, UsageError
 from skylift.runner.job.job import Job, MapPart, Program
 from skylift.runner.job.record import Prefix, encode_record
+from skylift.runner.job.server_time import PROGRESS_LIMIT
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.map.again import Again, Continuation, read_continuation
@@ -175,6 +176,16 @@ def test_local_inputs_are_copied_so_that_the_first_map_may_be_removed(case: Case
     assert (reader.gone, list(reader.outcomes)) == ("early", [0])
     with pytest.raises(UsageError, match="goes on from early, which was removed"):
         Again(case.account, Continuation("late", failed=True))
+
+
+@pytest.mark.parametrize("data", [b" " * (PROGRESS_LIMIT + 1), b"[1,2]"], ids=["too-large", "list"])
+def test_a_progress_that_cannot_be_read_is_none(case: Case, data: bytes) -> None:
+    """It is only for display, and the outcomes are read all the same."""
+    case.put("early", case.spec, [ended(0)])
+    case.api.put(case.bucket, MapKeys("early").progress, data)
+    reader = MapReader(case.account, "early")
+    assert reader.progress() is None
+    assert [each.index for each in reader.read_on()] == [0]
 
 
 def test_one_map_goes_on_and_a_second_one_at_the_same_time_does_not(case: Case) -> None:
