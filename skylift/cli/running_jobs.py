@@ -19,11 +19,13 @@ _AT_A_TIME = 8
 
 
 class RunningJobs:
-    """The jobs that a cloud has now; none when it does not run or does not answer."""
+    """The jobs that a cloud has now; none when it does not run. Where they cannot be listed, there may be some."""
 
     def __init__(self, home: Home) -> None:
         self._jobs: Jobs | None = None
         self._found: list[Listed] = []
+        self._unlisted = ""
+        """Why they cannot be listed."""
         if home.running_pid() is not None:
             self._look()
 
@@ -37,19 +39,21 @@ class RunningJobs:
             self._jobs = Jobs(local_settings(start=False))
             listed = self._jobs.listed()
         except SkyliftError as error:
-            # The cloud is stopped all the same.
-            say(f"Its jobs cannot be looked at: {error.message}", to_stderr=True)
+            self._unlisted = f"The jobs of this cloud cannot be listed: {error.message}"
             return
         gone = (*ENDED, "stranded", "waiting")
         self._found = [each for each in listed if each.instance_state and each.state not in gone]
 
     def __bool__(self) -> bool:
-        return bool(self._found)
+        return bool(self._found or self._unlisted)
 
     def agree(self) -> None:
         """List the jobs and ask for consent. Raises UsageError without it."""
         from skylift.runner.errors import UsageError
 
+        if self._unlisted:
+            self._agree_unlisted()
+            return
         names = [each.name for each in self._found]
         count = f"{len(names)} job{'s' * (len(names) != 1)}"
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -65,6 +69,19 @@ class RunningJobs:
         ):
             raise UsageError("The cloud stays up, and its jobs run.")
 
+    def _agree_unlisted(self) -> None:
+        from skylift.runner.errors import UsageError
+
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(
+                self._unlisted,
+                "Jobs that run would end without their results. To take the cloud down all the same:"
+                " skylift cloud down --force",
+            )
+        say(self._unlisted, to_stderr=True)
+        if not typer.confirm("Take the cloud down? Jobs that run end without their results.", default=False, err=True):
+            raise UsageError("The cloud stays up, and its jobs run.")
+
     def _show(self) -> None:
         from skylift.cli.ps import show_jobs
 
@@ -72,6 +89,8 @@ class RunningJobs:
 
     def end(self) -> None:
         """End all jobs at the same time: SIGTERM, SIGKILL after the grace period, results to S3, server off."""
+        if self._unlisted:
+            say(self._unlisted, to_stderr=True)
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             for line in pool.map(self._end, self._found):
                 say(line, to_stderr=True)
