@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from skylift.runner.collect.bigger_type import name_bigger_type
 from skylift.runner.collect.other_servers import other_servers
 from skylift.runner.collect.outcome import conclude
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
-from skylift.runner.errors import RunError
+from skylift.runner.errors import JobNotFound, RunError, SkyliftError
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.record import Prefix, Record
+from skylift.runner.job.record import SETUP_ALLOWANCE, Prefix, Record
+from skylift.runner.job.server import Server
+from skylift.runner.job.server_record import Status
+from skylift.runner.job.server_time import ServerTime
 from skylift.runner.launch.fleet import active_fleets, remove_fleet
 from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.kept_server import remove_roles
 from skylift.runner.launch.server import live_servers
+from skylift.runner.launch.undo import tell_left_over
 from skylift.runner.launch.worker_group import remove_workers
 from skylift.runner.price.run_price import with_price
 from skylift.runner.remote.account import Account
@@ -30,46 +37,100 @@ _SHORTEST, _LONGEST = 0.1, 5.0
 
 async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     """Wait until the job has ended: how it did. Raises RunError when its server has gone without a final status."""
-    record = account.record(name)
-    instance_type = record.instance_type
-    reconnect = Reconnect(account.api, watcher, account.settings.revive)
-    pause = _SHORTEST
-    while True:
-        # Before the status: a server ends only after it has written its final one.
-        servers = await reconnect.until_answered(live_servers, account.api, name)
-        status = await reconnect.until_answered(account.status, name)
-        if status is not None and status.final:
-            break
-        if (not servers or servers[0].gone) and not (record.spot and await _goes_on(reconnect, account, name)):
-            if record.has_workers:
-                await reconnect.until_answered(remove_workers, account.api, name)
-            raise lost_job(name, servers[0] if servers else None, is_map=record.is_map)
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.3, _LONGEST)
-    status = status.until(record.deadline)
-    manifest = await reconnect.until_answered(_manifest, account, name, record)
-    if record.spot:
-        await reconnect.until_answered(remove_fleet, account.api, name)
-    if record.has_workers:
-        await reconnect.until_answered(remove_workers, account.api, name)
-    if not status.kept_until:
-        await reconnect.until_answered(remove_roles, account, name, servers)
-    if record.has_workers:
-        await reconnect.until_answered(remove_job_groups, account.api, name)
-    outcome = conclude(name, status, manifest, servers[0] if servers else None)
-    outcome = replace(outcome, instance_type=outcome.instance_type or instance_type, choice=record.choice)
-    times = await reconnect.until_answered(other_servers, account, name) if record.has_workers else ()
-    outcome = with_price(outcome, account.settings, times)
-    return await in_thread(name_bigger_type, account.api, outcome, instance_type)
+    return await _Wait(account, name, watcher).run()
 
 
-async def _goes_on(reconnect: Reconnect, account: Account, name: str) -> bool:
-    """Whether the job's fleet may start another server, or has started one meanwhile."""
-    if await reconnect.until_answered(active_fleets, account.api, name):
-        return True
-    return bool(await reconnect.until_answered(live_servers, account.api, name)) or bool(
-        (status := await reconnect.until_answered(account.status, name)) and status.final
-    )
+class _Wait:
+    def __init__(self, account: Account, name: str, watcher: Watcher) -> None:
+        self._account, self._api, self._name, self._watcher = account, account.api, name, watcher
+        self._record = account.record(name)
+        self._reconnect = Reconnect(account.api, watcher, account.settings.revive)
+        self._servers: list[Server] = []
+
+    async def run(self) -> Outcome:
+        status = await self._await_end()
+        if status is None:
+            await self._put_away(self._of_workers())
+            raise lost_job(self._name, self._server, is_map=self._record.is_map)
+        status = status.until(self._record.deadline)
+        outcome = await self._conclude(status)
+        await self._put_away(self._of_job(kept=status.kept_until is not None))
+        return outcome
+
+    @property
+    def _server(self) -> Server | None:
+        return self._servers[0] if self._servers else None
+
+    async def _await_end(self) -> Status | None:
+        """The job's final status. None when its server has gone without one."""
+        pause, has_started, told = _SHORTEST, False, False
+        while True:
+            # Before the status: a server ends only after it has written its final one.
+            self._servers = await self._reconnect.until_answered(live_servers, self._api, self._name)
+            status = await self._reconnect.until_answered(self._account.status, self._name)
+            if status is not None and status.final:
+                return status
+            has_started = has_started or status is not None or bool(self._servers)
+            if (self._server is None or self._server.gone) and not await self._goes_on():
+                if has_started or not await self._may_start():
+                    return None
+                if not told:
+                    self._watcher.note(f"{self._name} has no server yet. Waiting until its client has started one.")
+                    told = True
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, _LONGEST)
+
+    async def _goes_on(self) -> bool:
+        """Whether the job's fleet may start another server, or has started one meanwhile."""
+        if not self._record.spot:
+            return False
+        if await self._reconnect.until_answered(active_fleets, self._api, self._name):
+            return True
+        return bool(await self._reconnect.until_answered(live_servers, self._api, self._name)) or bool(
+            (status := await self._reconnect.until_answered(self._account.status, self._name)) and status.final
+        )
+
+    async def _may_start(self) -> bool:
+        """Whether a client may be about to start the job's first server: the record is there before it. Another
+        machine's clock may be behind that of the client."""
+        try:
+            self._record = await self._reconnect.until_answered(self._account.record, self._name)
+        except JobNotFound:
+            return False
+        return abs(time.time() - self._record.created) < SETUP_ALLOWANCE
+
+    async def _conclude(self, status: Status) -> Outcome:
+        record, instance_type = self._record, self._record.instance_type
+        manifest = await self._reconnect.until_answered(_manifest, self._account, self._name, record)
+        outcome = conclude(self._name, status, manifest, self._server)
+        outcome = replace(outcome, instance_type=outcome.instance_type or instance_type, choice=record.choice)
+        times: tuple[ServerTime, ...] = ()
+        if record.has_workers:
+            times = await self._reconnect.until_answered(other_servers, self._account, self._name)
+        outcome = with_price(outcome, self._account.settings, times)
+        return await in_thread(name_bigger_type, self._api, outcome, instance_type)
+
+    def _of_job(self, *, kept: bool) -> Iterator[Callable[[], object]]:
+        """What the server of a job that has ended cannot take down itself."""
+        if self._record.spot:
+            yield partial(remove_fleet, self._api, self._name)
+        yield from self._of_workers()
+        if not kept:
+            yield partial(remove_roles, self._account, self._name, self._servers)
+        if self._record.has_workers:
+            yield partial(remove_job_groups, self._api, self._name)
+
+    def _of_workers(self) -> Iterator[Callable[[], object]]:
+        if self._record.has_workers:
+            yield partial(remove_workers, self._api, self._name)
+
+    async def _put_away(self, steps: Iterable[Callable[[], object]]) -> None:
+        """Each step by itself: one that fails is told, and changes nothing of how the job has ended."""
+        for step in steps:
+            try:
+                await self._reconnect.until_answered(step)
+            except SkyliftError as error:
+                tell_left_over(self._watcher, self._name, error)
 
 
 def _manifest(account: Account, name: str, record: Record) -> Manifest:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runner_bench import Machine, until
@@ -14,7 +16,7 @@ from waiting_job import WAITS, WaitingJob, go, submit
 from whole_run import Seen, host, order
 
 from skylift.cli.main import perform
-from skylift.runner.errors import JobNotFound, RunError, Unreachable
+from skylift.runner.errors import JobNotFound, NotPermitted, RunError, Unreachable
 from skylift.runner.flow import Attach
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix
@@ -112,6 +114,8 @@ def test_a_cloud_that_is_away_while_things_are_put_away(
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
 
 
+SUCCEEDED = {"state": "succeeded", "final": True, "exit_code": 0, "reason": "", "streams": {}}
+NO_RESULTS = {"results": [], "unmatched": [], "left_behind": [], "final": True}
 MAP = {"keep": 0, "instance_type": "t3.small", "created": 1, "deadline": 2, "map": {"group": "skylift-workers.many"}}
 
 
@@ -280,3 +284,67 @@ def test_job_that_is_not_there(
     monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
     assert perform([command, "--", name]) == 2
     assert name in capfd.readouterr().err
+
+
+def test_who_waits_for_a_job_that_is_being_started_leaves_it_alone(elsewhere: Account, api: Api) -> None:
+    """The record is there before the server: what its client has made by then is not left over."""
+    ensure_bucket(api, elsewhere.bucket)
+    (vpc, *_) = api.pages("ec2", "describe_vpcs", "Vpcs")
+    make_job_group(api, "many", vpc["VpcId"], 1.0, "map")
+    role.create_role(api, role.worker_of("many"), elsewhere.number, owner="many")
+    prefix = Prefix("many")
+    api.put(elsewhere.bucket, prefix.record, json.dumps({**MAP, "created": time.time()}).encode())
+    seen, made = Seen(), (job_groups(api), api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/"))
+
+    async def main() -> Outcome:
+        waiting = asyncio.ensure_future(wait(elsewhere, "many", seen))
+        while not seen.notes and not waiting.done():
+            await asyncio.sleep(0.01)
+        assert seen.notes == ["many has no server yet. Waiting until its client has started one."]
+        assert (job_groups(api), api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")) == made
+        api.put(elsewhere.bucket, prefix.manifest, json.dumps(NO_RESULTS).encode())
+        api.put(elsewhere.bucket, prefix.status, json.dumps(SUCCEEDED).encode())
+        return await waiting
+
+    assert asyncio.run(main()).exit_code == 0
+    assert job_groups(api) == {}
+
+
+def test_a_job_that_is_removed_before_it_has_a_server_is_not_waited_for(elsewhere: Account, api: Api) -> None:
+    ensure_bucket(api, elsewhere.bucket)
+    record = Prefix("gone").record
+    api.put(elsewhere.bucket, record, json.dumps({**MAP, "created": time.time()}).encode())
+    seen = Seen()
+
+    async def main() -> None:
+        waiting = asyncio.ensure_future(wait(elsewhere, "gone", seen))
+        while not seen.notes and not waiting.done():
+            await asyncio.sleep(0.01)
+        api.delete_below(elsewhere.bucket, "jobs/gone/", last=record)
+        await waiting
+
+    with pytest.raises(RunError, match="never reported"):
+        asyncio.run(main())
+
+
+def test_what_cannot_be_put_away_changes_no_outcome(
+    elsewhere: Account, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_bucket(api, elsewhere.bucket)
+    (vpc, *_) = api.pages("ec2", "describe_vpcs", "Vpcs")
+    make_job_group(api, "many", vpc["VpcId"], 1.0, "map")
+    prefix, failed = Prefix("many"), {**SUCCEEDED, "state": "failed", "exit_code": 7}
+    for key, body in {prefix.record: MAP, prefix.status: failed, prefix.manifest: NO_RESULTS}.items():
+        api.put(elsewhere.bucket, key, json.dumps(body).encode())
+    call = api.call
+
+    def refuse(service: str, operation: str, **what: Any) -> Any:
+        if service in ("iam", "autoscaling"):
+            raise NotPermitted("AccessDenied", "you may not", operation)
+        return call(service, operation, **what)
+
+    monkeypatch.setattr(Api, "call", lambda _, *args, **what: refuse(*args, **what))
+    seen = Seen()
+    assert asyncio.run(wait(elsewhere, "many", seen)).exit_code == 7
+    assert seen.notes[0].startswith("Not everything could be taken down: ")
+    assert job_groups(api) == {}
