@@ -24,6 +24,13 @@ def check_types(function: str, options: Mapping[str, Any]) -> None:
             raise TypeError(f"{function}: {name} must be {kinds}, not {_of(value)}")
 
 
+def check_texts(function: str, **values: object) -> None:
+    """Raises TypeError for a parameter that is no str."""
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{function}: {name} must be str, not {_of(value)}")
+
+
 def with_environ(options: RunOptions, environ: Mapping[str, str]) -> RunOptions:
     """With what stands in variables, where nothing else is said."""
     found = {name: environ.get(each.environ) for name, each in OPTIONS.items() if each.environ is not None}

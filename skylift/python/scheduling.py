@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from skylift.place.settings import settings_for
 from skylift.python import work
 from skylift.python.background import Background
-from skylift.python.keywords import check_types, with_environ
+from skylift.python.keywords import check_texts, check_types, with_environ
 from skylift.python.watching import Watcher
 from skylift.python.work import FilePath
 from skylift.runner.errors import UsageError
@@ -35,6 +35,7 @@ def make(
     watcher: Watcher,
 ) -> tuple[str, Account]:
     """The name of the new schedule. What is wrong with it is said before anything is started."""
+    check_texts("skylift.schedule()", when=when, timezone=timezone, overlap=overlap)
     recurrence, policy = read_recurrence(when, timezone, datetime.now(UTC)), read_overlap(overlap)
     check_types("skylift.schedule()", options)
     check_run(options)
