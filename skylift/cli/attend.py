@@ -35,7 +35,7 @@ def attach(
     into: IntoOption = DEFAULT,
     on: On = None,
 ) -> None:
-    """Watch a job as `skylift run` does, from its first line on, and bring its results here.
+    """Watch a job from its first line, and bring its results here.
 
     Ctrl-C leaves it running, as does `~.` at the beginning of a line; `skylift cancel` ends it. Before a job that was
     started with -it, all keys are the program's but for `~.`. Standard input comes from `skylift run` alone.

@@ -18,7 +18,10 @@ def cancel(
     names: JobNames,
     on: On = None,
 ) -> None:
-    """End jobs: SIGTERM, SIGKILL after 10 s, results to S3, then the server off."""
+    """End jobs, keep their results, and turn their servers off.
+
+    The program gets SIGTERM, and SIGKILL after 10 s. Results go to S3 before the server is turned off.
+    """
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError
     from skylift.runner.jobs.jobs import Jobs

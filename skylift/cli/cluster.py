@@ -44,7 +44,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The cluster's name.",
 
 def register(app: typer.Typer) -> None:
     cluster = typer.Typer(
-        help="Servers for programs that compute on Dask.", no_args_is_help=True, rich_markup_mode=None
+        help="Run Dask clusters on EC2 servers, for programs that use Dask.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
     )
     for command in (up, scale, env, ls, down):
         cluster.command()(command)
@@ -64,7 +66,7 @@ def up(
     ] = False,
     **options: Unpack[RunOptions],
 ) -> None:
-    """Start a Dask cluster of servers with the project of this folder, and keep it until Ctrl-C.
+    """Start a Dask cluster and keep it until Ctrl-C. Its servers have the project of this folder.
 
     With a COMMAND the cluster is there for as long as the command runs: skylift cluster up -s 0..8 -- python train.py
     In it, `distributed.Client()` finds the cluster. The exit code is the command's. Without a COMMAND it is 0 after
@@ -180,7 +182,7 @@ def _run(command: list[str], environ: dict[str, str]) -> int:
 
 
 def scale(name: Name, servers: ServersWord) -> None:
-    """Have another number of workers from now on, in a cluster that `skylift cluster up` keeps on this machine."""
+    """Change the number of workers of a cluster. `skylift cluster up` must keep it on this machine."""
     from skylift.python.cluster.held import find_held
 
     find_held(name).want(_read_servers(servers))
@@ -188,7 +190,7 @@ def scale(name: Name, servers: ServersWord) -> None:
 
 
 def env(name: Name) -> None:
-    """Print the variables with which programs of this machine find a cluster, for `eval`."""
+    """Print the environment of a cluster, for `eval`. Programs of this machine find the cluster with it."""
     from skylift.python.cluster.held import find_held
 
     for variable, value in find_held(name).environ.items():
@@ -199,7 +201,7 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
     on: On = None,
 ) -> None:
-    """List clusters, whoever keeps them."""
+    """List all clusters of the account."""
     from skylift.cli.table import Column, show_table
     from skylift.runner.jobs.cluster import clusters
     from skylift.runner.remote.account import open_account
@@ -224,7 +226,7 @@ def down(
     ],
     on: On = None,
 ) -> None:
-    """End clusters, whoever keeps them: their servers, roles, records and security groups."""
+    """End clusters of the account. Their servers, roles, records and security groups are removed."""
     from skylift.cli.say import say_trouble
     from skylift.runner.jobs.cluster import TakeDown, find_clusters, members_of
     from skylift.runner.remote.account import open_account

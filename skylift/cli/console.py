@@ -26,18 +26,18 @@ def register(app: typer.Typer) -> None:
 def console(
     on: On = None,
     profile: Annotated[
-        str | None, typer.Option("--profile", metavar="NAME", help="With --on aws: this profile of the AWS CLI's.")
+        str | None, typer.Option("--profile", metavar="NAME", help="With --on aws: a profile of the AWS CLI.")
     ] = None,
     region: Annotated[
         str | None,
-        typer.Option("--region", metavar="REGION", help="With --on aws: this region.", autocompletion=complete.region),
+        typer.Option("--region", metavar="REGION", help="With --on aws: the region.", autocompletion=complete.region),
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the link in a browser.")] = True,
 ) -> None:
-    """Show instances, jobs and all else in a browser, until Ctrl-C.
+    """Show instances, jobs and more in a browser, until Ctrl-C.
 
-    The link that it prints lets one browser in, and is good for a minute. Run it again for another link. On AWS, each
-    region and each user or role has a console of its own.
+    The link that it prints works for one browser and for one minute. Run the command again for another link. On AWS,
+    each region and each user or role has a console of its own.
     """
     from skylift.cloud.state.home import default_home
     from skylift.console.address import find_place, listen

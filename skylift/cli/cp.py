@@ -29,10 +29,12 @@ def cp(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless something failed.")] = False,
     on: On = None,
 ) -> None:
-    """Copy files from or to the server of a job that runs, or of one that was kept.
+    """Copy files from or to a job's server.
 
-    skylift cp NAME:log.csv . brings a file, skylift cp -r data NAME: sends a folder. As with cp and scp, what is there
-    already is replaced. A file is there whole or not at all; links to folders are left out.
+    The server must still exist: the job runs, or its server is kept.
+
+    skylift cp NAME:log.csv . brings a file, skylift cp -r data NAME: sends a folder. As with cp and scp, existing files
+    are replaced. A file is copied whole or not at all; links to folders are left out.
     """
     import asyncio
 

@@ -27,7 +27,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as a JSON list.")] = False,
 ) -> None:
-    """Check whether this machine can run servers, and show how to fix what is missing.
+    """Check whether this machine can run servers. What is missing is shown with its fix.
 
     Exits with 1 when something is missing. Some checks need root.
     """

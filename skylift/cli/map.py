@@ -43,7 +43,7 @@ _OWN = (
     "--halt",
     "--into",
 )
-_HELP = """Run a program once for each of many inputs, each in a process of its own, and bring all results home.
+_HELP = """Run a program once for each of many inputs. Each run is a process of its own, and all results come home.
 
 \b
 skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]
@@ -51,14 +51,14 @@ skylift map [OPTIONS] -m MODULE INPUT... [-- ARGS]
 skylift map [OPTIONS] --resume NAME
 skylift map [OPTIONS] --retry-failed NAME
 
-An INPUT is a file, a glob, or a s3:// place. A file of this machine travels along, and the program gets its path there;
-an object of S3 stays where it is, and the program gets its s3:// name and may read it. `{}` in ARGS becomes the input;
-without one, it comes last. The program finds SKYLIFT_INPUT, SKYLIFT_INDEX (from 0 on), SKYLIFT_COUNT and
-SKYLIFT_ATTEMPT in its environment.
+An INPUT is a file, a glob, or an s3:// place. A local file is sent to the server, and the program gets its path there.
+An object in S3 stays there; the program gets its s3:// name and may read it. `{}` in ARGS becomes the input; without
+`{}`, the input is the last argument. The environment has SKYLIFT_INPUT, SKYLIFT_INDEX (from 0), SKYLIFT_COUNT and
+SKYLIFT_ATTEMPT.
 
-The exit code is 0 when every input has succeeded, and 1 when some have failed. Ctrl-C ends the map early; what has an
-outcome by then keeps it, and --resume runs the others later, as a new map. With --servers N, up to N servers come while
-there is work, and go when there is none.
+The exit code is 0 when every input has succeeded, and 1 when some have failed. Ctrl-C ends the map early. An input that
+has ended keeps its outcome; --resume runs the others later, as a new map. With --servers N, up to N servers run while
+there is work for them.
 """
 
 
@@ -90,7 +90,7 @@ def map_inputs(
         typer.Option("--inputs", metavar="FILE", help="A file with an input a line; - is standard input."),
     ] = None,
     numbers: Annotated[
-        str | None, typer.Option("--range", metavar="A..B", help="The numbers from A to B, both among them.")
+        str | None, typer.Option("--range", metavar="A..B", help="The numbers from A to B, including both.")
     ] = None,
     split: Annotated[
         str | None,
@@ -99,41 +99,52 @@ def map_inputs(
     resume: Annotated[
         str | None,
         typer.Option(
-            "--resume", metavar="NAME", help="Run what has no outcome in this map.", autocompletion=complete.job_name
+            "--resume",
+            metavar="NAME",
+            help="Run the inputs that have no outcome in this map.",
+            autocompletion=complete.job_name,
         ),
     ] = None,
     retry_failed: Annotated[
         str | None,
         typer.Option(
-            "--retry-failed", metavar="NAME", help="Run what has failed in it.", autocompletion=complete.job_name
+            "--retry-failed",
+            metavar="NAME",
+            help="Run the inputs that have failed in this map.",
+            autocompletion=complete.job_name,
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Go on by another script or other arguments than before, too.")
+        bool, typer.Option("--force", help="With --resume or --retry-failed: allow another script or other arguments.")
     ] = False,
     servers: Annotated[
         int | None,
-        typer.Option("--servers", metavar="N", help="So many servers at most, as the inputs need them; 1 if not said."),
+        typer.Option(
+            "--servers", metavar="N", help="The most servers; they start as the inputs need them. 1 by default."
+        ),
     ] = None,
     per_server: Annotated[
         int | None,
-        typer.Option("--per-server", metavar="K", help="So many at a time; as many as its vCPUs if not said.", min=1),
+        typer.Option(
+            "--per-server",
+            metavar="K",
+            help="Inputs that run at once on a server; its number of vCPUs by default.",
+            min=1,
+        ),
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(
-            "--batch", metavar="N", help="Hand out so many inputs at a time; by durations if not said.", min=1
-        ),
+        typer.Option("--batch", metavar="N", help="Inputs handed out at once; by their durations by default.", min=1),
     ] = None,
     halt: Annotated[
         str | None,
-        typer.Option("--halt", metavar="N|P%", help="End early when so many, or such a share, have failed."),
+        typer.Option("--halt", metavar="N|P%", help="End early when N inputs, or P percent, have failed."),
     ] = None,
     into: IntoOption = DEFAULT,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave as soon as the server has the map; print its name.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what failed.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only what failed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")] = False,
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
     **options: Unpack[RunOptions],
@@ -292,7 +303,7 @@ def map_results(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: a list of the inputs.")] = False,
     on: On = None,
 ) -> None:
-    """Bring what the inputs of a map have left home, and show what came of each. Also while it runs."""
+    """Bring the results of a map home, and show each input's outcome. This works while the map runs, too."""
     from skylift.cli.map_display import show_map
     from skylift.cli.screen import Outlet, make_screen
     from skylift.runner.map.places import read_template

@@ -10,6 +10,8 @@ DEFAULT = "out/{index}"
 IntoOption = Annotated[
     str,
     typer.Option(
-        "--into", metavar="TEMPLATE", help="Of a map: where each input's results come to; {index}, {name} or {stem}."
+        "--into",
+        metavar="TEMPLATE",
+        help="Of a map: the folder for each input's results, with {index}, {name} or {stem} of the input.",
     ),
 ]

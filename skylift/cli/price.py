@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _VALUES = {"--type", "-t", "--cpu", "--memory", "--arch", "--gpu", "--time", "--hours", "--region", "--on"}
 _DEFAULT_TIME = "1h"
 
-_HELP = """Compare what a program costs on-demand, spot, with commitments and dedicated.
+_HELP = """Compare what a program costs, by purchase option.
+
+These are on-demand, spot, commitments and dedicated.
 
 \b
 skylift price [OPTIONS] SCRIPT [ARGS...]

@@ -62,7 +62,7 @@ def rm(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --ended: without asking.")] = False,
     on: On = None,
 ) -> None:
-    """Forget jobs that have ended: their logs and results in S3, and their roles."""
+    """Remove the logs, results and roles of jobs that have ended."""
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.jobs.jobs import Jobs

@@ -36,21 +36,30 @@ COMMAND_FLAG = "--program-is-a-command"
 _VALUES = words_with_values() | {"--forward"}
 _MODULE = {"-m", "--module"}
 
-_HELP = """Run a program on a server of its own, and bring its results home.
+_HELP = """Run a program on its own server and bring its results home.
 
 \b
 skylift run [OPTIONS] SCRIPT [ARGS...]
 skylift run [OPTIONS] -m MODULE [ARGS...]
 skylift run [OPTIONS] -- COMMAND [ARGS...]
 
-Options stand before SCRIPT; what follows it belongs to the program. Its exit code is skylift's: 128+n when signal n
-ended it, 124 when a cap did, 123 when its environment could not be made, 122 when its server was rebooted under it, 121
-when it ran out of memory. 125 means that skylift itself failed, 2 that something was wrong before anything was started.
-Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running, as does `~.` at the beginning
-of a line.
+Options stand before SCRIPT; what follows it belongs to the program.
 
-A pipe or a file on standard input is the program's, to its end, and kept in the job's record; with -d it is sent along
-first. A terminal's keys are not the program's without -it: it has an empty standard input then.
+Ctrl-C sends SIGINT to the program. A second Ctrl-C cancels the job. A third one leaves the job running, as does `~.` at
+the beginning of a line.
+
+The program reads a pipe or a file on standard input to its end; it is kept in the job's record. With -d it is sent
+before the program starts. A terminal's keys reach the program only with -it; without it, standard input is empty.
+
+\b
+The exit code is the program's own, or
+  128+n  signal n ended the program
+  125    skylift itself failed
+  124    a limit ended the program (--max-time, --max-cost, --idle)
+  123    the program's environment could not be made
+  122    the server was rebooted while the program ran
+  121    the program ran out of memory
+  2      something was wrong before anything was started
 """
 
 

@@ -39,8 +39,8 @@ WHEN is one of
   'rate(6 hours)'               now, and every six hours
   'at(2026-12-24T18:00:00)'     once
 
-A run is a job like any other, named NAME-YYYYMMDD-HHMM after the time that was due, in UTC: ps, logs, results, wait,
-cancel and rm take it. What runs is sent now, once: files that change here later do not change it.
+A run is a job like any other. Its name is NAME-YYYYMMDD-HHMM, by the time it was due, in UTC. ps, logs, results, wait,
+cancel and rm take it. The program and its files are sent now, once: later changes here do not reach the schedule.
 """
 _INPUT = 0
 _NOT_AFTER_RUN = {
@@ -198,7 +198,7 @@ def run_now(
 def history(
     name: ScheduleName,
     last: Annotated[
-        int | None, typer.Option("--last", "-n", metavar="N", min=1, help=f"The last N; {_SHOWN} if not said.")
+        int | None, typer.Option("--last", "-n", metavar="N", min=1, help=f"The last N; {_SHOWN} by default.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects, as with `skylift ps`; all runs.")] = False,
     on: On = None,

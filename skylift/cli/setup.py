@@ -27,7 +27,10 @@ def setup(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Install packages without asking.")] = False,
     packages_only: Annotated[bool, typer.Option(help="Only what apt installs: no image, no start.")] = False,
 ) -> None:
-    """Install what servers need, build their image and start the embedded EC2. Safe to repeat."""
+    """Prepare this machine for servers, and start the embedded EC2.
+
+    Install what servers need, and build their image. The command is safe to repeat.
+    """
     Setup(default_home(), yes=yes, packages_only=packages_only).run()
 
 

@@ -26,7 +26,10 @@ def ssh(
     ] = False,
     on: On = None,
 ) -> None:
-    """Open a shell on a job's server, or run a command there and have its exit code; the host key is pinned."""
+    """Open a shell on a job's server, or run a command there.
+
+    The exit code is the command's. The host key is pinned.
+    """
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.jobs.jobs import Jobs

@@ -22,9 +22,10 @@ def sweep(
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects: kind, id, job, why, removed.")] = False,
     on: On = None,
 ) -> None:
-    """Remove what belongs to no live job: servers, disks, roles, secrets, inputs, half-made uploads.
+    """Remove what belongs to no live job.
 
-    Logs and results stay, and inputs as long as a job is known that was given them.
+    This is servers, disks, roles, secrets, inputs and incomplete uploads. Logs and results stay, and inputs while a
+    job that has them is known.
     """
     from skylift.runner.jobs.sweep import Sweep
     from skylift.runner.remote.account import open_account

@@ -46,7 +46,9 @@ def top(
     ] = False,
     on: On = None,
 ) -> None:
-    """Show processor, memory, disk, network and the busiest processes of a job's server, as its kernel tells them.
+    """Show what a job's server uses, and its busiest processes.
+
+    These are processor, memory, disk and network, as the server's kernel reports them.
 
     Ctrl-C or q leaves; the job is not touched.
     """

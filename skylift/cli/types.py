@@ -23,7 +23,9 @@ _SPARE = {"NETWORK": 3, "DISK": 2, "ARCH": 1}
 _WORDS = ("TYPE", "ARCH", "GPU")
 """Words stand left, figures right."""
 
-_HELP = """List instance types of the current generation with their prices, the cheapest first.
+_HELP = """List instance types with their prices, the cheapest first.
+
+These are the types of the current generation.
 
 WORDS select kinds and families: general-purpose, compute-optimized, memory-optimized,
 storage-optimized, accelerated, high-performance-computing, or a family like m7i. Types of any of them

@@ -56,7 +56,9 @@ class RunOptions(TypedDict, total=False):
         bool | None,
         Option(WHAT, "The program has a terminal, and your keys are its own.", ("--interactive", "-it")),
     ]
-    name: Annotated[str | None, Option(WHAT, "The job's name, instead of one made up.", ("--name",), "NAME")]
+    name: Annotated[
+        str | None, Option(WHAT, "The job's name; made of the program's name by default.", ("--name",), "NAME")
+    ]
     trust_project: Annotated[
         bool | None,
         Option(WHAT, "Agree to all that [tool.skylift] asks for, for this run.", ("--trust-project",)),
@@ -82,8 +84,8 @@ class RunOptions(TypedDict, total=False):
             complete="instance_type",
         ),
     ]
-    cpu: Annotated[int | str | None, Option(SERVER, "At least so many vCPUs.", ("--cpu",), "N")]
-    memory: Annotated[str | None, Option(SERVER, "At least so much, like 16GiB.", ("--memory",), "SIZE")]
+    cpu: Annotated[int | str | None, Option(SERVER, "The least number of vCPUs.", ("--cpu",), "N")]
+    memory: Annotated[str | None, Option(SERVER, "The least memory, like 16GiB.", ("--memory",), "SIZE")]
     arch: Annotated[
         str | None, Option(SERVER, "x86_64 or arm64.", ("--arch",), metavar="ARCH", complete="architecture")
     ]
@@ -94,7 +96,7 @@ class RunOptions(TypedDict, total=False):
         str | None,
         Option(
             SERVER,
-            "debian-13, an ami- id, or a parameter; see README.",
+            "debian-13, an AMI's id, or an SSM parameter; see README.",
             ("--image",),
             metavar="IMAGE",
             complete="image",
@@ -105,11 +107,10 @@ class RunOptions(TypedDict, total=False):
         Option(SERVER, "Neither use nor make an image that has the environment.", ("--plain-image",)),
     ]
     keep: Annotated[
-        Duration | None, Option(SERVER, "Keep the server this long, for the next run.", ("--keep",), "DURATION")
+        Duration | None,
+        Option(SERVER, "Keep the server this long after the run, for the next one.", ("--keep",), "DURATION"),
     ]
-    fresh: Annotated[
-        bool | None, Option(SERVER, "Start a new server, even where one is kept that would do.", ("--fresh",))
-    ]
+    fresh: Annotated[bool | None, Option(SERVER, "Start a new server, even if a kept one could be used.", ("--fresh",))]
     on: Annotated[
         str | None,
         Option(
@@ -124,20 +125,22 @@ class RunOptions(TypedDict, total=False):
 
     max_time: Annotated[
         Duration | None,
-        Option(LIMITS, "The program is ended after this long.", ("--max-time",), metavar="DURATION", default="1h"),
+        Option(LIMITS, "End the program after this long.", ("--max-time",), metavar="DURATION", default="1h"),
     ]
     max_cost: Annotated[
         float | None,
-        Option(LIMITS, "Likewise, when the server would have cost this much.", ("--max-cost",), metavar="USD"),
+        Option(LIMITS, "End it when the server would have cost this much.", ("--max-cost",), metavar="USD"),
     ]
     idle: Annotated[
         Duration | None,
-        Option(LIMITS, "Likewise, after this long without output and without work.", ("--idle",), metavar="DURATION"),
+        Option(LIMITS, "End it after this long without output and without work.", ("--idle",), metavar="DURATION"),
     ]
 
     retries: Annotated[
         int | str | None,
-        Option(LIMITS, "Start a program that fails again, up to N times, on its server.", ("--retries",), metavar="N"),
+        Option(
+            LIMITS, "If the program fails, start it again on its server, up to N times.", ("--retries",), metavar="N"
+        ),
     ]
     retry_on: Annotated[
         int | str | Sequence[int | str] | None,
@@ -148,37 +151,45 @@ class RunOptions(TypedDict, total=False):
 
     spot: Annotated[
         bool | None,
-        Option(SPOT, "A cheaper server, which EC2 may take away; another one then continues the job.", ("--spot",)),
+        Option(SPOT, "Use a cheaper server, which EC2 may take back; another one then continues the job.", ("--spot",)),
     ]
     max_price: Annotated[
         float | None,
-        Option(SPOT, "With --spot: the most that an hour of a server may cost.", ("--max-price",), metavar="USD"),
+        Option(SPOT, "With --spot: the highest hourly price of a server.", ("--max-price",), metavar="USD"),
     ]
     checkpoint: Annotated[
         Path | None,
-        Option(SPOT, "With --spot: the file or folder that the program goes on from.", ("--checkpoint",), "PATH"),
+        Option(
+            SPOT,
+            "With --spot: the file or folder from which the program resumes on another server.",
+            ("--checkpoint",),
+            "PATH",
+        ),
     ]
     or_on_demand: Annotated[
         bool | None,
-        Option(SPOT, "With --spot: use an on-demand server where no spot server is available.", ("--or-on-demand",)),
+        Option(SPOT, "With --spot: use an on-demand server if no spot server is available.", ("--or-on-demand",)),
     ]
 
-    private: Annotated[bool | None, Option(NETWORK, "No public address; output comes through S3.", ("--private",))]
+    private: Annotated[
+        bool | None, Option(NETWORK, "Give the server no public address; output comes through S3.", ("--private",))
+    ]
     ssh_from: Annotated[
         str | None,
         Option(
             NETWORK,
-            "Who may open SSH, if not this machine.",
+            "The address that may connect by SSH, instead of this machine's.",
             ("--ssh-from",),
             metavar="ADDRESS",
             environ="SKYLIFT_SSH_FROM",
         ),
     ]
     subnet: Annotated[
-        str | None, Option(NETWORK, "A subnet of yours, instead of skylift's network.", ("--subnet",), metavar="ID")
+        str | None, Option(NETWORK, "One of your subnets, instead of skylift's network.", ("--subnet",), metavar="ID")
     ]
     security_group: Annotated[
-        Texts | None, Option(NETWORK, "A group of yours, with --subnet.", ("--security-group",), metavar="ID")
+        Texts | None,
+        Option(NETWORK, "With --subnet: one of your security groups.", ("--security-group",), metavar="ID"),
     ]
 
 
