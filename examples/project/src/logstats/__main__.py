@@ -25,7 +25,7 @@ def main(log: Path) -> int:
     for status in sorted(requests):
         print(f"{status}: {humanize.intcomma(requests[status])} requests, {humanize.naturalsize(sizes[status])}")
     if unread:
-        print(f"{unread} lines are not in the common log format.", file=sys.stderr)
+        print(f"Lines that are not in the common log format: {unread}", file=sys.stderr)
     Path("report.json").write_text(json.dumps({"requests": requests, "bytes": sizes, "unread": unread}, indent=1))
     return 0
 
