@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 from skylift.console.scrollback import Scrollback
@@ -38,7 +39,9 @@ class JobLog:
     def stop(self) -> None:
         self._stopped = True
         if self._loop is not None and self._reading is not None:
-            self._loop.call_soon_threadsafe(self._reading.cancel)
+            # The log of a job that has ended has been read: its loop is closed.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._reading.cancel)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:

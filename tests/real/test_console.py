@@ -337,6 +337,9 @@ def test_a_dropped_script_is_a_job_whose_result_is_downloaded(tab: Tab, cloud: R
         until(lambda name=name: name not in {each["name"] for each in jobs(cloud)}, "the job's server to be gone")
         cloud.skylift("rm", name)
         assert f"skylift-{name}" not in roles(cloud)
+    # Its log has ended; whoever leaves it is on the next page.
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
 
 
 def test_files_of_s3_are_dropped_in_looked_at_and_fetched(tab: Tab, console: Console, cloud: RealCloud) -> None:
