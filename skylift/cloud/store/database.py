@@ -2,7 +2,7 @@
 
 StoreError
 +-- StateTooNew      the database was written by a newer skylift
-+-- StateTooOld      the database is from before the first release, or is no skylift's
++-- StateTooOld      the database is of another schema from before the first release, or is no skylift's
 +-- StateUnreadable  the database cannot be opened or is damaged
 +-- DiskFull         there is no room for what was to be written
 +-- Duplicate        a row with this key or unique name is there already
@@ -11,6 +11,7 @@ StoreError
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import shlex
 import shutil
@@ -38,8 +39,6 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 """The first script makes a new state. Each later one changes a state of the version before; no script changes once it
 is released.
 """
-APPLICATION_ID = 0x736B796C
-"""The application id of every such database (`skyl`); those from before the first release have none."""
 LEAST_ROOM = 1 << 20
 MOST_READERS = 4
 """The most idle connections that are kept. More are opened when they are needed."""
@@ -64,7 +63,7 @@ class StateTooNew(StoreError):
 
 
 class StateTooOld(StoreError):
-    """The database is from before the first release, or was not made by skylift."""
+    """The database is of another schema from before the first release, or was not made by skylift."""
 
 
 class StateUnreadable(StoreError):
@@ -77,6 +76,15 @@ class DiskFull(StoreError):
 
 class Duplicate(StoreError):
     """A row with the same key, or the same unique name, is there already."""
+
+
+def application_id(first_script: str) -> int:
+    """SQLite's application id of the databases that began with this script: a digest of it.
+
+    A script that is released does not change, and neither does this number. Before the first release, each change of
+    the script makes another number, and what was made before is refused rather than read with columns that it lacks.
+    """
+    return int.from_bytes(hashlib.sha256(first_script.encode()).digest()[:4], "big", signed=True)
 
 
 def _no_checksum(algorithm: str) -> RunningChecksum:
@@ -320,7 +328,8 @@ class Database:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         scripts = sorted(MIGRATIONS.glob("*.sql"))
-        self._require_own(connection)
+        own = application_id(scripts[0].read_text())
+        self._require_own(connection, own)
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > len(scripts):
             raise StateTooNew(
@@ -330,7 +339,7 @@ class Database:
         if version == len(scripts):
             return
         # One transaction, as a commit waits for the disk.
-        steps = [f"PRAGMA application_id = {APPLICATION_ID};"]
+        steps = [f"PRAGMA application_id = {own};"]
         steps += [
             f"{script.read_text()}; PRAGMA user_version = {number};"
             for number, script in enumerate(scripts[version:], start=version + 1)
@@ -346,10 +355,10 @@ class Database:
             script = scripts[min(reached, len(scripts) - 1)]
             raise StateUnreadable(f"{self._path}: {script.name}: {error}") from error
 
-    def _require_own(self, connection: sqlite3.Connection) -> None:
+    def _require_own(self, connection: sqlite3.Connection, expected: int) -> None:
         """Raises StateTooOld, and StateUnreadable for a file that is no database."""
         try:
-            own = connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+            own = connection.execute("PRAGMA application_id").fetchone() == (expected,)
             empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
         except sqlite3.Error as error:
             raise StateUnreadable(f"{self._path}: {error}") from error
@@ -358,8 +367,8 @@ class Database:
         self.close()
         where = self._path.parent
         raise StateTooOld(
-            f"{self._path} was written by a skylift from before the first release, and this one does not read it. "
-            "Nothing was changed. To begin anew and keep it: "
+            f"{self._path} was written by another skylift from before the first release, and this one does not "
+            "read it. Nothing was changed. To begin anew and keep it: "
             f"skylift cloud down; sudo mv {shlex.quote(str(where))} {shlex.quote(f'{where}-old')}. "
             "To begin anew without it: skylift cloud down --erase."
         )

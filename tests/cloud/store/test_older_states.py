@@ -8,6 +8,7 @@ as they are: what a row looked like then does not change any more.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from skylift.cloud.services.table import TABLE
 from skylift.cloud.state.data import Data
 from skylift.cloud.store import database as store
 from skylift.cloud.store.content import sweep_files
-from skylift.cloud.store.database import APPLICATION_ID, MIGRATIONS, Database, StateUnreadable
+from skylift.cloud.store.database import MIGRATIONS, Database, StateTooOld, StateUnreadable, application_id
 from skylift.cloud.store.mapping import TABLES
 from skylift.cloud.wiring.bootstrap import open_database
 
@@ -63,7 +64,7 @@ def state_of(version: str, directory: Path) -> Path:
             rows = ROWS / f"{script.name[:4]}.sql"
             if rows.exists():
                 old.executescript(f"BEGIN; {rows.read_text()}; COMMIT;")
-        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        old.execute(f"PRAGMA application_id = {application_id(SCRIPTS[0].read_text())}")
         old.execute(f"PRAGMA user_version = {VERSIONS.index(version) + 1}")
         old.commit()
     return path
@@ -165,11 +166,46 @@ def test_a_state_from_before_the_first_release_is_refused(tmp_path: Path) -> Non
         pass
     assert refused.value.code == USAGE
     assert str(refused.value) == (
-        f"{data.database} was written by a skylift from before the first release, and this one does not read it. "
+        f"{data.database} was written by another skylift from before the first release, and this one does not read it. "
         f"Nothing was changed. To begin anew and keep it: skylift cloud down; sudo mv '{data.path}' '{data.path}-old'. "
         "To begin anew without it: skylift cloud down --erase."
     )
     assert data.database.read_bytes() == before
+
+
+SKYL = 0x736B796C
+"""The application id of all databases before the id said of which schema they are."""
+
+
+def with_another_column(path: Path) -> None:
+    """As a change of the schema before the first release leaves what was made before it."""
+    earlier = SCRIPTS[0].read_text().replace("encryption_put", "encryption_asked")
+    assert earlier != SCRIPTS[0].read_text()
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(f"PRAGMA journal_mode = WAL; {earlier}; PRAGMA user_version = 1;")
+        old.execute(f"PRAGMA application_id = {application_id(earlier)}")
+
+
+def without_digest(path: Path) -> None:
+    Database(path).close()
+    with closing(sqlite3.connect(path)) as old:
+        old.execute(f"PRAGMA application_id = {SKYL}")
+
+
+def content(path: Path) -> list[object]:
+    with closing(sqlite3.connect(path)) as connection:
+        heads = [connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")]
+        return [*heads, *connection.iterdump()]
+
+
+@pytest.mark.parametrize("make", [with_another_column, without_digest])
+def test_a_state_of_another_schema_is_refused(make: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    make(path)
+    before = content(path)
+    with pytest.raises(StateTooOld, match=r"another skylift from before the first release.*cloud down --erase"):
+        Database(path)
+    assert content(path) == before
 
 
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
