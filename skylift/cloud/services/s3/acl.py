@@ -57,9 +57,10 @@ class Shown(TypedDict):
     Grants: list[s3.Grant]
 
 
-def shown(account: str, acl: Acl) -> Shown:
-    grants = (_own(account),) if acl is None else acl
-    return {"Owner": owner(account), "Grants": [_shown(grant) for grant in grants]}
+def shown(bucket: Bucket, acl: Acl) -> Shown:
+    """The ACL of the bucket or of an object in it. Where ACLs are disabled, an older one is kept and does not count."""
+    grants = (_own(bucket.owner),) if acl is None or bucket.ownership == ENFORCED else acl
+    return {"Owner": owner(bucket.owner), "Grants": [_shown(grant) for grant in grants]}
 
 
 def asked(params: Mapping[str, Any]) -> bool:

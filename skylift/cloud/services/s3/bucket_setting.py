@@ -152,12 +152,12 @@ def delete_encryption(tx: Tx, caller: Caller, params: s3.DeleteBucketEncryptionR
 
 def get_acl(tx: Tx, caller: Caller, params: s3.GetBucketAclRequest) -> s3.GetBucketAclOutput:
     bucket = bucket_of(tx, caller, params)
-    return {**shown(bucket.owner, bucket.acl)}
+    return {**shown(bucket, bucket.acl)}
 
 
 def get_object_acl(tx: Tx, caller: Caller, params: s3.GetObjectAclRequest) -> s3.GetObjectAclOutput:
     bucket = bucket_of(tx, caller, params)
-    return {**shown(bucket.owner, find(tx, bucket, params).acl)}
+    return {**shown(bucket, find(tx, bucket, params).acl)}
 
 
 def put_acl(tx: Tx, caller: Caller, params: s3.PutBucketAclRequest) -> Nothing:

@@ -205,6 +205,8 @@ def test_a_bucket_without_acls(account: Account) -> None:
     ask(account, "PutObjectAcl", Key="key", ACL="public-read")
     ask(account, "PutBucketOwnershipControls", OwnershipControls=rules)
     assert not may(account, account.anonymous, "GetObject", Key="key"), "what an object had before counts no more"
+    for get, target in (("GetObjectAcl", {"Key": "key"}), ("GetBucketAcl", {})):
+        assert grants(account, get, **target) == [("owner", "FULL_CONTROL")]
     for params in ({"ACL": "private"}, {"GrantRead": f"uri={ALL}"}):
         with refused("AccessControlListNotSupported", status=400):
             account.put("bucket", "other", b"", **params)
