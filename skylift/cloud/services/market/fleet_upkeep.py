@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.facts import CloudFacts
@@ -36,9 +35,6 @@ from skylift.cloud.services.market.fleet_view import is_there, live_members
 from skylift.cloud.services.market.interruption import give_notice
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import forget_fleets, last_event
-
-if TYPE_CHECKING:
-    pass
 
 REMEMBERED = timedelta(hours=48)
 """DescribeFleets shows a deleted fleet for this long; a fleet's history goes back as far."""
