@@ -169,15 +169,17 @@ def main() -> None:
         print(f"{'':36}{''.join(f'{name:>16}' for name in ('floor', *sides))}   ratios")
         for name, ask in ((name, ask) for name, ask in ASKED.items() if chosen.only in name):
             with floor_of(ask, sides["this"].answer(ask)) as floor:
-                show(name, measured({"floor": floor, **sides}, ask, chosen.rounds))
+                asked = {side: (one, ask) for side, one in {"floor": floor, **sides}.items()}
+                show(name, measured(asked, chosen.rounds))
     print(f"load {os.getloadavg()[0]:.1f}")
 
 
-def measured(sides: dict[str, Side], ask: Ask, rounds: int) -> list[dict[str, tuple[float, float]]]:
+def measured(sides: dict[str, tuple[Side, Ask]], rounds: int) -> list[dict[str, tuple[float, float]]]:
+    """What each side needed for its question, by rounds that alternate who goes first."""
     found = []
     for number in range(rounds + 1):
         order = list(sides) if number % 2 else list(sides)[::-1]
-        found.append({name: sides[name].measure(ask) for name in order})
+        found.append({name: side.measure(ask) for name, (side, ask) in ((name, sides[name]) for name in order)})
     # Without the first, in which some things are done only once.
     return found[1:]
 

@@ -3,8 +3,8 @@
     python bench/curves.py [--rounds N] [--instances N] [--keys N]
 
 Two endpoints with nothing behind them (beside_moto.py): one has ten instances and a thousand objects, the other has
-terminated instances and more objects besides. Rounds alternate. Shown are milliseconds of the server's processor, first
-quartiles, and their ratio: 1.0 means that what is stored costs nothing.
+terminated instances and more objects besides. Rounds alternate, and who goes first. Shown are milliseconds of the
+server's processor, first quartiles, and their ratio: 1.0 means that what is stored costs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from answers import ASKED, SERVERS, Ask, Side, fill, quartiles
+from answers import ASKED, SERVERS, Ask, Side, fill, measured, quartiles
 from beside_moto import skylift
 from botocore.credentials import Credentials
 
@@ -66,11 +66,9 @@ def main() -> None:
         full, same = stack.enter_context(endpoint_with(chosen.instances, chosen.keys))
         print(f"{'':40}{'small':>8}{'full':>8}{'ratio':>8}")
         for name, question in questions.items():
-            rounds = [
-                {"small": small.measure(question), "full": full.measure(same[name])} for _ in range(chosen.rounds + 1)
-            ]
-            # Without the first, in which some things are done only once.
-            (few, _), (many, _) = quartiles(rounds[1:]).values()
+            rounds = measured({"small": (small, question), "full": (full, same[name])}, chosen.rounds)
+            figures = quartiles(rounds)
+            few, many = figures["small"][0], figures["full"][0]
             print(f"{name:40}{few:8.2f}{many:8.2f}{many / few:7.2f}x", flush=True)
     print(f"load {os.getloadavg()[0]:.1f}")
 
