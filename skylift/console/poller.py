@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,6 +12,8 @@ from typing import Any
 
 from skylift.console.rows import Row
 from skylift.runner.errors import SkyliftError
+
+log = logging.getLogger(__name__)
 
 Fetch = Callable[[], Sequence[Row]]
 FlatRow = dict[str, Any]
@@ -111,4 +114,13 @@ class Topic:
         return found
 
     def _tell(self, change: Change) -> None:
-        self._listeners = [each for each in self._listeners if each(change)]
+        self._listeners = [each for each in self._listeners if _wants_more(each, change)]
+
+
+def _wants_more(listener: Listener, change: Change) -> bool:
+    try:
+        return listener(change)
+    except Exception:
+        # A page of one tab. The others are told, and so is this one of what comes next.
+        log.exception("a page of the console failed at what is new")
+        return True

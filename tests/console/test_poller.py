@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from skylift.console.poller import Change, Topic, pause
 from skylift.console.rows import KeyPairRow, Row
 from skylift.runner.errors import Unreachable
@@ -96,6 +98,29 @@ async def test_nobody_listening_is_nobody_looking() -> None:
     await again.next()
     assert cloud.looks > looks
     again.open = False
+
+
+async def test_a_tab_that_fails_keeps_no_other_from_its_news(caplog: pytest.LogCaptureFixture) -> None:
+    cloud, tab = Cloud(ONE), Tab()
+    topic = Topic(cloud.fetch, 0.005)
+    failed: list[Change] = []
+
+    def fails(change: Change) -> bool:
+        if not change.news:
+            return True
+        failed.append(change)
+        raise RuntimeError("the page is half made")
+
+    topic.listen(fails)
+    topic.listen(tab.hear)
+    assert [row["id"] for row in (await tab.next()).added] == ["key-1"]
+    cloud.rows = (ONE, TWO)
+    assert [row["id"] for row in (await tab.next()).added] == ["key-2"]
+    assert len(failed) == 2, "it is told of what comes next, too"
+    assert [str(each.exc_info[1]) for each in caplog.records if each.exc_info] == ["the page is half made"] * 2
+    assert topic.looking is not None and not topic.looking.done()
+    tab.open = False
+    topic.looking.cancel()
 
 
 async def test_a_cloud_that_is_down_is_told_once_and_seen_again() -> None:
