@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import io
 import logging
 import shutil
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,8 @@ from runner_bench import Machine, Metadata
 from shipped_job import Shipped
 from whole_run import Seen
 
-from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.api import Api
-from skylift.runner.ship.archive import boot_archive, whole_archive
 
 ACCOUNT = "123456789012"
 
@@ -33,17 +33,29 @@ few_images()
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    # werkzeug makes syntax trees of its routes in threads of this process, and CPython 3.11 has them count their depth
-    # together with ours, which fails: https://github.com/python/cpython/issues/106905
-    boot_archive(NOWHERE)
-    whole_archive(NOWHERE)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    assert server._server is not None
-    server._server.app = one_by_one(server._server.app)
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ast, "parse", one_at_a_time(ast.parse))
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        assert server._server is not None
+        server._server.app = one_by_one(server._server.app)
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
+
+
+def one_at_a_time(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """werkzeug parses its routes in threads of this process, and tests and ours parse beside them. CPython 3.11 (before
+    3.11.8) has all threads count their depth together, which fails: https://github.com/python/cpython/issues/106905"""
+    # A finalizer that runs in between may parse, too.
+    lock = threading.RLock()
+
+    @functools.wraps(parse)
+    def locked(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            return parse(*arguments, **options)
+
+    return locked
 
 
 def one_by_one(app: Any) -> Any:

@@ -40,7 +40,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED = 0b01
 """The flag of a hash-based .pyc whose hash Python does not check."""
 _parsing = threading.Lock()
-"""CPython 3.11 counts the depth of all threads' syntax trees together, and fails when two threads parse at a time."""
+"""CPython 3.11 (before 3.11.8) counts the depth of all threads' syntax trees together, and fails when two threads parse
+at a time: https://github.com/python/cpython/issues/106905
+"""
 
 
 @functools.lru_cache(maxsize=4)
@@ -89,8 +91,13 @@ def _compile(text: str, place: str) -> bytes:
     return b"".join([importlib.util.MAGIC_NUMBER, _UNCHECKED.to_bytes(4, "little"), bytes(8), marshal.dumps(code)])
 
 
+@functools.lru_cache(maxsize=128)
 def slim(source: str) -> str:
-    """The same program without comments, docstrings and type annotations, for which user data has no room."""
+    """The same program without comments, docstrings and type annotations, for which user data has no room.
+
+    It is remembered, so that a process parses each module once, whatever archives it makes: threads of a library may
+    parse something of their own, and they do not know our lock.
+    """
     with _parsing:
         tree = ast.parse(source)
     for node in ast.walk(tree):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import marshal
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +93,24 @@ def test_a_supervisor_from_the_cache_is_the_one_that_would_be_made(tmp_path: Pat
         assert content(whole_archive(Cache(tmp_path))) == content(whole_archive())
         assert boot_archive(Cache(tmp_path)) == boot_archive()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["boot.zip", "supervisor.zip"]
+
+
+def test_a_process_parses_each_module_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever parses in another thread at the same time fails, or makes us fail (CPython 3.11)."""
+    boot_archive(NOWHERE)
+    whole_archive(NOWHERE)
+    parsed: list[str] = []
+    parse = ast.parse
+
+    def counted(source: str, *arguments: Any, **options: Any) -> Any:
+        parsed.append(source)
+        return parse(source, *arguments, **options)
+
+    monkeypatch.setattr(ast, "parse", counted)
+    for number in range(5):
+        boot_archive(Cache(tmp_path / str(number)))
+        whole_archive(Cache(tmp_path / str(number)))
+    assert not parsed
 
 
 def test_a_program_that_runs_many_jobs_has_not_as_many_archives(tmp_path: Path) -> None:
