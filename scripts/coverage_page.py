@@ -102,8 +102,9 @@ works wherever the model has it.
 `scripts/recorded.py FOLDER...` compares this cloud's answers with answers that were recorded on AWS, member by member.
 With cloud-custodian's recordings and LocalStack's snapshots of November 2026, 78 operations were compared. Of the
 members that AWS was recorded with, 708 are there, 75 are left out on purpose, and 100 are lacking in a cloud that has
-one of most things and no servers. 223 operations were not asked, most of them as they change something. All 92 codes of
-errors are known, or left out on purpose. `scripts/recorded_left_out.toml` has the reasons.
+one of most things and no servers. 223 operations were not asked, most of them as they change something. Of 94 codes of
+errors, each is one that an error here is made with, or is left out on purpose. `scripts/recorded_left_out.toml`
+has the reasons.
 """
 
 

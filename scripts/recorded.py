@@ -17,6 +17,7 @@ leave out on purpose stands in `scripts/recorded_left_out.toml`, with the reason
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import secrets
@@ -44,7 +45,10 @@ LOOKS = ("Describe", "List", "Get", "Head")
 OPTIONAL = {"UserName"}
 """What IAM does not require, as it takes the caller instead; ours is root."""
 _PLACEBO = re.compile(r"([a-z0-9-]+)\.([A-Z][A-Za-z0-9]+)_\d+\.json")
-_CODE = re.compile(r"[A-Za-z][\w.]+")
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{1,99}")
+_CODES = {"code", "not_found", "malformed"}
+"""What a parameter or field is called that holds an error's code."""
+_MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 
 
 class UsageError(Exception):
@@ -58,6 +62,8 @@ class Recorded:
     members: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     answers: Counter[str] = field(default_factory=Counter)
     codes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    passed_over: int = 0
+    """Files that could not be read."""
 
     def add_answer(self, operation: str, content: Mapping[str, Any]) -> None:
         data = content.get("data")
@@ -66,24 +72,35 @@ class Recorded:
         service = operation.partition(".")[0]
         error = data.get("Error")
         if isinstance(error, dict) and "Code" in error:
-            self.codes[str(error["Code"])].add(service)
+            self._add_code(service, error)
             return
+        found = set(members(data))
         self.answers[operation] += 1
-        self.members[operation].update(members(data))
+        self.members[operation].update(found)
 
     def add_errors(self, service: str, content: Any) -> None:
         if isinstance(content, dict):
             error = content.get("Error")
-            if isinstance(error, dict) and _CODE.fullmatch(str(error.get("Code", ""))):
-                self.codes[str(error["Code"])].add(service)
+            if isinstance(error, dict):
+                self._add_code(service, error)
         for each in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
             self.add_errors(service, each)
 
+    def _add_code(self, service: str, error: Mapping[str, Any]) -> None:
+        code = error.get("Code")
+        if isinstance(code, str) and _CODE.fullmatch(code):
+            self.codes[code].add(service)
+
 
 def members(value: Any, place: str = "") -> Iterator[str]:
-    """The places of all members that say something: `Vpcs[].VpcId`. A value of placebo's, as a date, is one member."""
+    """The places of all members that say something: `Vpcs[].VpcId`. A value of placebo's, as a date, is one member.
+
+    What cannot be a member's name is none, such as a key of somebody's own.
+    """
     if isinstance(value, dict) and "__class__" not in value:
         for name, inner in value.items():
+            if not _MEMBER.fullmatch(name):
+                continue
             if name.endswith("Document"):
                 # A policy's: what is in it is somebody's own text.
                 yield f"{place}.{name}" if place else name
@@ -115,13 +132,14 @@ def _read_file(found: Recorded, path: Path) -> None:
         return
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
-        print(f"recorded: {path} is not JSON, and is passed over: {error}", file=sys.stderr)
-        return
-    if named and isinstance(content, dict):
-        found.add_answer(f"{service}.{named[2]}", content)
-    elif not named:
-        found.add_errors(service, content)
+        if named and isinstance(content, dict):
+            found.add_answer(f"{service}.{named[2]}", content)
+        elif not named:
+            found.add_errors(service, content)
+    except (ValueError, OSError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        print(f"recorded: {str(path)!r} is passed over: {why}", file=sys.stderr)
+        found.passed_over += 1
 
 
 @dataclass(frozen=True)
@@ -346,9 +364,62 @@ class OurAnswers:
         }
 
 
-def our_codes() -> str:
-    """The text of all modules that raise errors: a code that stands in none of them is never answered."""
-    return "\n".join(path.read_text() for path in sorted((ROOT / "skylift/cloud").rglob("*.py")))
+def our_codes(folder: Path = ROOT / "skylift/cloud") -> set[str]:
+    """What errors are made with: the codes in arguments of ServiceError, and of functions and rows that take a code.
+
+    A name among these arguments counts with all that its module assigns to it, or answers by it.
+    """
+    modules = [ast.parse(path.read_text()) for path in sorted(folder.rglob("*.py"))]
+    makers = {"ServiceError": {0: "code"}}
+    for node in (node for module in modules for node in ast.walk(module)):
+        names = _parameters(node)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and (its := {at: n for at, n in names if n in _CODES}):
+            makers.setdefault(node.name, {}).update(its)
+    return {code for module in modules for code in _codes_of(module, makers)}
+
+
+def _parameters(node: ast.AST) -> list[tuple[int, str]]:
+    """A function's parameters, and a row's fields, by their places in a call."""
+    if isinstance(node, ast.FunctionDef):
+        names = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        return list(enumerate(name for name in names if name != "self"))
+    if isinstance(node, ast.ClassDef):
+        fields = (each.target for each in node.body if isinstance(each, ast.AnnAssign))
+        return list(enumerate(each.id for each in fields if isinstance(each, ast.Name)))
+    return []
+
+
+def _codes_of(module: ast.Module, makers: Mapping[str, Mapping[int, str]]) -> Iterator[str]:
+    known: dict[str, list[ast.AST]] = defaultdict(list)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Assign):
+            for name in (each for target in node.targets for each in ast.walk(target)):
+                if isinstance(name, ast.Name):
+                    known[name.id].append(node.value)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            known[node.target.id].append(node.value)
+        elif isinstance(node, ast.FunctionDef):
+            known[node.name] += [each for each in ast.walk(node) if isinstance(each, ast.Return)]
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call):
+            maker = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            wanted = makers.get(maker, {})
+            given = [each for at, each in enumerate(node.args) if at in wanted]
+            given += [each.value for each in node.keywords if each.arg in wanted.values()]
+            yield from _texts(given, known)
+
+
+def _texts(nodes: Iterable[ast.AST], known: Mapping[str, list[ast.AST]]) -> Iterator[str]:
+    """All codes that these expressions may be."""
+    waiting, seen = list(nodes), set()
+    while waiting:
+        for node in ast.walk(waiting.pop()):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _CODE.fullmatch(node.value):
+                yield node.value
+            name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+            if name in known and name not in seen:
+                seen.add(name)
+                waiting += known[name]
 
 
 def report(found: Recorded, ours: OurAnswers, out: list[LeftOut]) -> Iterator[str]:
@@ -371,8 +442,8 @@ def report(found: Recorded, ours: OurAnswers, out: list[LeftOut]) -> Iterator[st
     for operation, why in without.items():
         yield f"{operation}: not asked, as {why}"
     yield ""
-    text = our_codes()
-    codes = {code: services for code, services in sorted(found.codes.items()) if f'"{code}"' not in text}
+    said = our_codes()
+    codes = {code: services for code, services in sorted(found.codes.items()) if code not in said}
     codes = {
         code: services
         for code, services in codes.items()
@@ -381,10 +452,13 @@ def report(found: Recorded, ours: OurAnswers, out: list[LeftOut]) -> Iterator[st
     for code, services in codes.items():
         yield f"{', '.join(sorted(services))}: the error {code} is never answered"
     compared = len(found.members) - len(without)
+    files = f"{found.passed_over} file{' was' if found.passed_over == 1 else 's were'}"
+    tail = f" {files} passed over." if found.passed_over else ""
     yield (
         f"{compared} operations of {sum(found.answers.values())} recorded answers compared: {same} members are there, "
         f"{lacking} are lacking, {unasked} are left out on purpose; {len(without)} operations were not asked. "
         f"{len(found.codes) - len(codes)} of {len(found.codes)} codes of errors are ours, too, or left out on purpose."
+        f"{tail}"
     )
 
 

@@ -53,6 +53,25 @@ def test_members_are_places_whatever_is_there(script: ModuleType) -> None:
     }
 
 
+def test_our_codes_are_those_that_errors_are_made_with(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(
+        "STATUS = {'OnlyOfTheTable': 404}\nLATE = 'ByName'\n"
+        "class Kind:\n    prefix: str\n    not_found: str\n"
+        "def refused(name, code):\n    return ServiceError(code, name)\n"
+        "class Codec:\n"
+        "    @property\n    def _invalid(self):\n        return 'ByProperty'\n"
+        "    def check(self, late):\n        refused('OnlyAName', self._invalid)\n"
+        "        raise ServiceError(LATE if late else 'ByChoice', 'OnlyAMessage')\n"
+    )
+    (tmp_path / "two.py").write_text(
+        "ROWS = (Kind('OnlyAPrefix', 'ByField'), Kind('x', not_found='ByFieldsName'))\n"
+        "error.ServiceError(code='ByKeyword', message='OnlyAMessage')\n"
+        "if error.code == 'OnlyCompared': refused('OnlyAName', 'ByArgument')\n"
+    )
+    ways = ("Argument", "Choice", "Field", "FieldsName", "Keyword", "Name", "Property")
+    assert script.our_codes(tmp_path) == {f"By{way}" for way in ways}
+
+
 def test_what_is_left_out_has_a_reason(script: ModuleType) -> None:
     rows = script.left_out()
     assert rows and all(row.reason and row.members for row in rows)
@@ -85,7 +104,26 @@ def test_what_aws_has_and_we_lack_is_printed(tmp_path: Path) -> None:
     assert last.startswith(
         "1 operations of 4 recorded answers compared: 4 members are there, 1 are lacking, 1 are left out"
     )
-    assert "iam.ListRoles_1.json is not JSON, and is passed over" in done.stderr
+    assert "iam.ListRoles_1.json' is passed over: Expecting property name" in done.stderr
+    assert last.endswith(" 1 file was passed over.")
+
+
+def test_what_strangers_wrote_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    bad = "\x1b]0;title\x07"
+    record(tmp_path, "iam.ListUsers_1.json", {"Users": [{f"User{bad}": "a", bad: {"Inner": 1}}], "IsTruncated": False})
+    record(tmp_path, "iam.GetRole_1.json", {"Error": {"Code": f"No{bad}"}}, 404)
+    record(tmp_path, "iam.GetUser_1.json", {"Error": {"Code": {"not": "text"}}}, 404)
+    (tmp_path / "iam.ListGroups_1.json").write_text('{"data": ' + '{"a": ' * 5000 + "1" + "}" * 5001)
+    (tmp_path / "iam.ListRoles_1.json").symlink_to(tmp_path / "gone")
+    (tmp_path / f"folder{bad}").mkdir()
+    (tmp_path / f"folder{bad}" / "iam.ListPolicies_1.json").write_text("{")
+    (tmp_path / "iam").mkdir()
+    (tmp_path / "iam/test_deep.snapshot.json").write_text("[" * 900 + '{"Error": {"Code": "NoSuchEntity"}}' + "]" * 900)
+    done = run(str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and "\x1b" not in done.stdout + done.stderr
+    assert "iam.ListUsers: 1 of 1 members of 1 answers\n" in done.stdout
+    assert done.stdout.endswith(" files were passed over.\n")
 
 
 @pytest.mark.parametrize(("arguments", "words"), [((), "FOLDER"), (("missing",), "missing is not a folder")])
