@@ -72,6 +72,13 @@ def test_no_name_leads_out(packed: Packed, tmp_path: Path, name: str) -> None:
     assert sorted(each.name for each in tmp_path.rglob("*") if each.is_file()) == ["1.tar.gz"]
 
 
+@pytest.mark.parametrize("name", ["/rev", "/../rev", "/", "//rev"])
+def test_no_name_leads_out_after_one_at_the_top(packed: Packed, name: str) -> None:
+    with pytest.raises(Ended, match="no place"):
+        packed.unpack(("a", b"a"), (name, b"x"))
+    assert [each.name for each in packed.place.iterdir()] == ["a"]
+
+
 @pytest.mark.parametrize("apart", [False, True])
 def test_nothing_is_written_behind_a_link(packed: Packed, tmp_path: Path, apart: bool) -> None:
     (tmp_path / "elsewhere").mkdir()

@@ -111,7 +111,7 @@ class Unpacking:
     def _target(self, name: str) -> str:
         """The path for an entry, whose folder exists. Most are in the folder of the one before."""
         folder, _, last = name.rpartition("/")
-        if folder != self._folder or last in ("", ".", ".."):
+        if folder != self._folder or name.startswith("/") or last in ("", ".", ".."):
             target = make_room(name, self._place, self._user, self._folders)
             self._folder, self._path = folder, str(target.parent)
             return str(target)
