@@ -158,6 +158,15 @@ def test_a_size_that_is_none_ends_the_job(packed: Packed, header: bytes) -> None
     assert sum(each.stat().st_size for each in packed.place.iterdir()) < 4096
 
 
+@pytest.mark.parametrize("size", [b"0_000010000", b"+0000010000", b" 0000010000", b"0000010000 "])
+def test_only_octal_digits_are_read_without_a_look_at_the_sum(packed: Packed, size: bytes) -> None:
+    header = bytearray(tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT))
+    header[124:135] = size
+    with pytest.raises(Ended, match="cannot be read"):
+        packed.unpack_bytes(gzip.compress(bytes(header) + b"y" * 4096), 1, 4096)
+    assert list(packed.place.iterdir()) == []
+
+
 def test_a_file_with_holes_is_refused(packed: Packed) -> None:
     with pytest.raises(Ended, match="neither a file nor a link"):
         packed.unpack(special("x", tarfile.GNUTYPE_SPARSE))

@@ -150,8 +150,8 @@ class _Entry(tarfile.TarInfo):
         if not name.isascii() or not name or b"\0" in name:
             return super().frombuf(buf, encoding, errors)
         entry = cls(name.decode())
-        try:
-            entry.mode, entry.size = int(buf[100:107], 8), int(buf[124:135], 8)
-        except ValueError:
+        mode, size = buf[100:107], buf[124:135]
+        if not _OCTAL(mode) or not _OCTAL(size):
             return super().frombuf(buf, encoding, errors)
+        entry.mode, entry.size = int(mode, 8), int(size, 8)
         return entry
