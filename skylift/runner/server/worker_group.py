@@ -160,8 +160,7 @@ class SpotOrOnDemand:
         return self._on_demand.why_not() if on_demand.desired > len(on_demand.members) else self._spot.why_not()
 
     def delete(self) -> None:
-        self._on_demand.delete()
-        self._spot.delete()
+        _delete_each(self._on_demand, self._spot)
 
 
 def open_group(aws: Aws, name: str, say: Callable[[str], None]) -> Union[WorkerGroup, SpotOrOnDemand]:
@@ -173,11 +172,28 @@ def open_group(aws: Aws, name: str, say: Callable[[str], None]) -> Union[WorkerG
 
 def release_group(aws: Aws, name: str) -> None:
     """Delete the group, and the second one if there is one, before the coordinator's server turns off."""
+    both = WorkerGroup(aws, name + ON_DEMAND), WorkerGroup(aws, name)
     try:
-        for each in (name + ON_DEMAND, name):
-            patiently("the map's servers", WorkerGroup(aws, each).delete, time.time() + _PATIENCE)
+        patiently("the map's servers", lambda: _delete_each(*both), time.time() + _PATIENCE)
     except (Unreachable, Refused) as error:
         say("the map's servers could not be ended; they end by themselves: %s" % error)
+
+
+def _delete_each(*groups: WorkerGroup) -> None:
+    """Delete all that can be deleted. Only then raise what hinders another: first what a retry may change."""
+    unreachable: Optional[Unreachable] = None
+    refused: Optional[Refused] = None
+    for each in groups:
+        try:
+            each.delete()
+        except Unreachable as error:
+            unreachable = error
+        except Refused as error:
+            refused = error
+    if unreachable is not None:
+        raise unreachable
+    if refused is not None:
+        raise refused
 
 
 def _buys_spot(group: ElementTree.Element) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 from urllib.parse import parse_qs
 
+import pytest
+
 from skylift.runner.server import worker_group
-from skylift.runner.server.aws import Aws, Unreachable
+from skylift.runner.server.aws import Aws, Refused, Unreachable
 from skylift.runner.server.worker_group import Group, Member, SpotOrOnDemand, WorkerGroup, release_group
 
 SPACE = 'xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"'
@@ -52,6 +54,62 @@ def test_a_group_that_is_gone_is_not_deleted_for_a_minute(monkeypatch: Any) -> N
         release_group(cast(Aws, there), "g")
     looked = "DescribeAutoScalingGroups"
     assert there.asked == [looked, "DeleteAutoScalingGroup", looked, looked, looked]
+
+
+class Half:
+    """AWS with both groups of a map, of which it deletes only one. `asked` are the groups that it was to delete."""
+
+    def __init__(self, kept: str, error: Exception) -> None:
+        self.kept, self.error = kept, error
+        self.there, self.asked = {"g", "g.on-demand"}, list[str]()
+
+    def url(self, service: str) -> str:
+        return "https://" + service
+
+    def send(self, _service: str, _method: str, _url: str, _headers: Any, body: bytes) -> tuple[int, Any, bytes]:
+        form = parse_qs(body.decode())
+        if form["Action"] == ["DescribeAutoScalingGroups"]:
+            (name,) = form["AutoScalingGroupNames.member.1"]
+            found = f"<AutoScalingGroups>{group_of() if name in self.there else ''}</AutoScalingGroups>"
+            return 200, {}, f"<Answer {SPACE}>{found}</Answer>".encode()
+        (name,) = form["AutoScalingGroupName"]
+        self.asked.append(name)
+        if name == self.kept:
+            raise self.error
+        self.there.remove(name)
+        return 200, {}, b"<Answer/>"
+
+
+HINDRANCES = [Refused(400, "<Code>ValidationError</Code><Message>Not now.</Message>"), Unreachable("It is away.")]
+
+
+@pytest.mark.parametrize("error", HINDRANCES)
+@pytest.mark.parametrize("kept", ["g", "g.on-demand"])
+def test_a_group_that_stays_keeps_no_other(kept: str, error: Exception, monkeypatch: Any, capfd: Any) -> None:
+    monkeypatch.setattr(worker_group, "_PATIENCE", 0.0)
+    half = Half(kept, error)
+    release_group(cast(Aws, half), "g")
+    assert half.there == {kept}
+    assert f"they end by themselves: {error}" in "".join(capfd.readouterr())
+    half = Half(kept, error)
+    both = [WorkerGroup(cast(Aws, half), each) for each in ("g", "g.on-demand")]
+    with pytest.raises(type(error)):
+        SpotOrOnDemand(both[0], both[1], lambda _: None).delete()
+    assert half.there == {kept}
+
+
+def test_a_refusal_of_one_group_does_not_end_the_patience_with_the_other(monkeypatch: Any) -> None:
+    class Later(Half):
+        def send(self, _service: str, _method: str, _url: str, _headers: Any, body: bytes) -> tuple[int, Any, bytes]:
+            form = parse_qs(body.decode())
+            if form.get("AutoScalingGroupName") == ["g"] and not self.asked.count("g"):
+                self.asked.append("g")
+                raise Unreachable("It is away.")
+            return super().send(_service, _method, _url, _headers, body)
+
+    later = Later("g.on-demand", HINDRANCES[0])
+    release_group(cast(Aws, later), "g")
+    assert later.there == {"g.on-demand"}
 
 
 class Plain:
