@@ -115,17 +115,19 @@ class WorkerGroup:
 
 class SpotOrOnDemand:
     """Two groups as one: spot servers, and servers on demand in place of those that EC2 has no room for. `say` is told
-    of each time."""
+    of each time. What has failed before the first look, under an earlier coordinator, is answered for."""
 
     def __init__(self, spot: WorkerGroup, on_demand: WorkerGroup, say: Callable[[str], None]) -> None:
         self._spot, self._on_demand, self._say = spot, on_demand, say
         self._seen = (Group(0, []), Group(0, []))
-        self._blamed = ""
+        self._blamed: Optional[str] = None
 
     def look(self) -> Optional[Group]:
         spot, on_demand = self._spot.look(), self._on_demand.look()
         if spot is None or on_demand is None:
             return None
+        if self._blamed is None:
+            self._blamed = self._spot.failure()[0]
         short = spot.desired - len(spot.members)
         if short > 0:
             failed, reason = self._spot.failure()

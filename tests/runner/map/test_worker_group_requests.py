@@ -169,6 +169,29 @@ def test_servers_on_demand_come_for_those_that_spot_has_no_room_for() -> None:
     assert (both.spot.deleted, both.on_demand.deleted, both.group.look()) == (True, True, None)
 
 
+def test_what_failed_under_the_coordinator_before_sends_nobody_to_servers_on_demand() -> None:
+    both = Both(spot=9, on_demand=9)
+    both.spot.failures = 3
+    both.group.look()
+    both.group.resize(2)
+    both.spot.room = 0  # They are on their way.
+    assert both.group.look() == Group(2, [])
+    assert (both.spot.desired, both.on_demand.desired, both.said) == (2, 0, [])
+    # What fails from now on does.
+    both.spot.room = 2
+    assert both.have(3) == (2, 1)
+
+
+def test_what_waits_when_a_coordinator_begins_goes_to_servers_on_demand_when_it_fails_again() -> None:
+    both = Both(spot=0, on_demand=9)
+    both.spot.desired, both.spot.failures = 2, 1
+    assert both.group.look() == Group(2, [])
+    assert (both.spot.desired, both.on_demand.desired) == (2, 0)
+    both.spot.failures += 1
+    assert both.group.look() == Group(2, [])
+    assert (both.spot.desired, both.on_demand.desired) == (0, 2)
+
+
 def test_where_neither_has_room_the_reason_is_that_of_servers_on_demand() -> None:
     both = Both(spot=1, on_demand=1)
     assert both.have(4) == (1, 3)
