@@ -96,7 +96,6 @@ class Scaling:
         keeps: bool = False,
         before: Sequence[ServerTime] = (),
     ) -> None:
-        self._times = ServerTimes(before)
         self._group, self._takers, self._prefix, self._known_file = group, takers, prefix, known
         self._keys = keys
         self._most, self._per_server = spec.servers - 1, spec.per_server
@@ -104,6 +103,7 @@ class Scaling:
         self._say = say or _say
         self._first = not known.exists()
         self._known = set(known.read_text().split()) if not self._first else set()
+        self._times = ServerTimes(before, known=None if self._first else self._known)
         self._registered: set[str] = set()
         self._ended: set[str] = set()
         self._paused: set[str] = set()

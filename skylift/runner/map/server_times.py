@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 
 from skylift.runner.job.server_time import ServerTime
 from skylift.runner.server.worker_group import Member
 
 
 class ServerTimes:
-    """`before` is what the coordinators before have counted. Time between two looks at a server counts."""
+    """`before` is what the coordinators before have counted, and `known` the servers that one of this server has had.
+    None: there was none here. Those of another server's are not known by name, so the servers at the first look are
+    taken for some of theirs. Time between two looks at a server counts."""
 
-    def __init__(self, before: Sequence[ServerTime] = (), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        before: Sequence[ServerTime] = (),
+        clock: Callable[[], float] = time.monotonic,
+        known: Collection[str] | None = (),
+    ) -> None:
         self._counted = {(each.instance_type, each.market): (each.servers, each.seconds) for each in before}
         self._clock = clock
+        self._known = None if known is None else set(known)
         self._last: dict[str, float] = {}
         self._times = tuple(before)
 
@@ -25,12 +34,21 @@ class ServerTimes:
 
     def see(self, members: Sequence[Member]) -> None:
         now = self._clock()
+        if self._known is None:
+            self._known = {each.instance for each in members}
+        there = Counter[tuple[str, str]]()
         for each in members:
             if not each.instance_type:
                 continue
             kind = each.instance_type, each.market
+            there[kind] += 1
             servers, seconds = self._counted.get(kind, (0, 0.0))
-            since = self._last.get(each.instance)
-            self._counted[kind] = (servers + (since is None), seconds + (0.0 if since is None else now - since))
+            fresh, since = each.instance not in self._known, self._last.get(each.instance, now)
+            self._counted[kind] = servers + fresh, seconds + (now - since)
+            self._known.add(each.instance)
             self._last[each.instance] = now
+        # A coordinator may have ended before it reported a server.
+        for kind, least in there.items():
+            servers, seconds = self._counted[kind]
+            self._counted[kind] = max(servers, least), seconds
         self._times = tuple(ServerTime(*kind, *counted) for kind, counted in self._counted.items())

@@ -23,13 +23,14 @@ class Servers:
     def __init__(self) -> None:
         self.desired, self.there, self.dead = 0, dict[str, bool](), set[str]()
         self.deleted, self.reason, self.full = False, "", False
+        self.kind = ""
         self._number = 0
 
     def look(self) -> Group | None:
         while len(self.there) < self.desired and not self.full:
             self._number += 1
             self.there[f"i-{self._number}"] = True
-        return Group(self.desired, [Member(each, each not in self.dead) for each in self.there])
+        return Group(self.desired, [Member(each, each not in self.dead, self.kind) for each in self.there])
 
     def resize(self, desired: int) -> None:
         self.desired = desired
@@ -93,11 +94,12 @@ class Case:
         self.group, self.takers, self.bucket, self.said = Servers(), Takers(), Bucket(), list[str]()
         self.folder, self.servers = folder, servers
 
-    def scaling(self, *, keeps: bool = False) -> Scaling:
+    def scaling(self, *, keeps: bool = False, before: tuple[ServerTime, ...] = ()) -> Scaling:
         spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), servers=self.servers)
         key, known = {"ca": "CA", "cert": "C", "key": "K"}, self.folder / "known"
         prefix = cast(Prefix, self.bucket)
-        return Scaling(self.group, self.takers, prefix, spec, key, "keys/", known, self.said.append, keeps=keeps)
+        say = self.said.append
+        return Scaling(self.group, self.takers, prefix, spec, key, "keys/", known, say, keeps=keeps, before=before)
 
 
 @pytest.fixture
@@ -211,6 +213,43 @@ def test_servers_count_from_their_first_look_to_their_last() -> None:
         times.see(members)
         now += 10
     assert times.times == (ServerTime("t3.small", "spot", 3, 70.0), ServerTime("t3.large", "on-demand", 1, 20.0))
+
+
+def test_a_coordinator_that_is_started_again_counts_no_server_twice(case: Case) -> None:
+    case.group.kind = "t3.small"
+    scaling = begun(case)
+    for _ in range(2):
+        scaling.step(Work(left=6))
+    (before,) = scaling.times
+    assert before.servers == 2
+    again = case.scaling(before=scaling.times)
+    again.step(Work(left=6))
+    assert again.times == (before,)
+    again.step(Work(left=100))
+    again.step(Work(left=100))
+    (after,) = again.times
+    assert (after.servers, after.seconds > before.seconds) == (3, True)
+
+
+def test_servers_that_come_while_no_coordinator_looks_count_once(case: Case) -> None:
+    case.group.kind = "t3.small"
+    scaling = begun(case)
+    scaling.step(Work(left=100))
+    again = case.scaling(before=scaling.times)
+    for _ in range(2):
+        again.step(Work(left=100))
+    (after,) = again.times
+    assert after.servers == 3
+
+
+def test_another_servers_coordinator_counts_those_it_finds_as_the_one_before_did(case: Case) -> None:
+    case.group.kind, case.group.desired = "t3.small", 2
+    for counted, then in ((2, 2), (5, 5), (1, 2)):
+        scaling = case.scaling(before=(ServerTime("t3.small", "on-demand", counted, 60.0),))
+        case.group.desired = 2
+        scaling.step(Work(left=100))
+        (after,) = scaling.times
+        assert (after.servers, after.seconds) == (then, 60.0)
 
 
 def test_a_lost_server_has_a_successor_and_its_inputs_are_free_at_once(case: Case) -> None:
