@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from skylift.cli.screen import Screen
     from skylift.cli.watching import Interruptible
     from skylift.runner.job.outcome import Outcome
+    from skylift.runner.job.server_time import ServerTime
     from skylift.runner.map.outcome import InputOutcome
     from skylift.runner.map.places import Template
     from skylift.runner.map.progress import Progress
@@ -49,6 +50,8 @@ class MapDisplay:
     def __init__(self, reader: MapReader, screen: Screen, *, quiet: bool) -> None:
         self._reader, self._screen = reader, screen
         self._progress: Progress | None = None
+        self._others: tuple[Sequence[ServerTime], float | None] = (), 0.0
+        """What other servers cost, as it was reckoned last: a drawing must be cheap."""
         self._over = threading.Event()
         self._told = (0.0, 0)
         self._lines = not quiet and not isinstance(screen, Live)
@@ -68,9 +71,13 @@ class MapDisplay:
         while not self._over.wait(_LOOK_EVERY):
             try:
                 self._reader.read_on()
-                self._progress = self._reader.progress()
+                progress = self._reader.progress()
             except SkyliftError:
                 continue
+            times = progress.others if progress else ()
+            if times != self._others[0]:
+                self._others = times, cost_of(times, self._reader.account.settings.region)
+            self._progress = progress
             if self._lines:
                 self._tell_line()
 
@@ -84,7 +91,7 @@ class MapDisplay:
         parts = self._parts()
         if not parts:
             return ""
-        others = cost_of(self._progress.others, self._reader.account.settings.region) if self._progress else 0.0
+        others = self._others[1]
         if run.hourly is not None and others is not None:
             parts.append((4, f"≈ {spell_dollars(run.cost(time.time()) + others)}{'' if run.charged else ' on AWS'}"))
         leave = self._screen.leave if isinstance(self._screen, Live) else ""

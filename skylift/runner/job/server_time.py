@@ -13,7 +13,8 @@ from typing import Any
 from skylift.runner.text.json_object import JsonObject, Malformed, as_object, given, parse_object
 
 PROGRESS_LIMIT = 4 << 20
-_MOST_KINDS = 1000
+MOST_KINDS = 50
+"""A map's servers are of a dozen types at the most, each bought in two ways."""
 _MOST_SERVERS = 1_000_000
 _LONGEST = 1e10
 _TYPE = re.compile(r"[a-z0-9-]{1,32}\.[a-z0-9-]{1,32}")
@@ -36,7 +37,10 @@ def encode_times(times: Sequence[ServerTime]) -> list[dict[str, Any]]:
 
 def parse_times(progress: JsonObject) -> tuple[ServerTime, ...]:
     """Raises Malformed."""
-    return tuple(_time(as_object(each, "an entry of `others`")) for each in progress.list("others", _MOST_KINDS))
+    times = tuple(_time(as_object(each, "an entry of `others`")) for each in progress.list("others", MOST_KINDS))
+    if len({(each.instance_type, each.market) for each in times}) < len(times):
+        raise Malformed("`others` has two entries of one kind")
+    return times
 
 
 def read_times(progress: bytes) -> tuple[ServerTime, ...]:

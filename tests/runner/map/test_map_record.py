@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylift.runner.job.server_time import ServerTime, read_times
+from skylift.runner.job.server_time import MOST_KINDS, ServerTime, read_times
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import (
     InputOutcome,
@@ -85,6 +85,8 @@ PROGRESS = Progress(
         [{"instance_type": "t3.small", "market": "gift", "servers": 1, "seconds": 1}],
         [{"instance_type": "t3.small", "market": "spot", "servers": -1, "seconds": 1}],
         [{"instance_type": "t3.small", "market": "spot", "servers": 1, "seconds": -1e300}],
+        [{"instance_type": "t3.small", "market": "spot", "servers": 1, "seconds": 1}] * 2,
+        [{"instance_type": f"t3.x{n}", "market": "spot", "servers": 1, "seconds": 1} for n in range(MOST_KINDS + 1)],
     ],
 )
 def test_times_of_servers_that_cannot_be_are_none(others: object) -> None:

@@ -1,0 +1,80 @@
+"""What a map's living line says, and what it takes to say it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from skylift.cli import map_display
+from skylift.cli.map_display import MapDisplay
+from skylift.cli.screen import Live, Outlet
+from skylift.runner.job.server_time import ServerTime
+from skylift.runner.map.progress import Progress
+from skylift.runner.map.reading import MapReader
+from skylift.runner.price.run_price import cost_of
+from skylift.runner.watch.monitor import RunningProgram
+
+HOUR = ServerTime("t3.small", "on-demand", 2, 3600.0)
+
+
+class Reader:
+    """A map whose other servers are `others` whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.account = SimpleNamespace(settings=SimpleNamespace(region="us-east-1"))
+        self.spec, self.outcomes = SimpleNamespace(inputs=(1, 2, 3)), dict[int, Any]()
+        self.others: tuple[ServerTime, ...] = (HOUR,)
+        self.looks = 0
+
+    def read_on(self) -> list[Any]:
+        return []
+
+    def progress(self) -> Progress:
+        self.looks += 1
+        return Progress(1, float(self.looks), 3, running=self.looks, others=self.others)
+
+    def wait(self, looks: int) -> None:
+        """Until it was looked at so many times more, and what was seen is there."""
+        until, end = self.looks + looks + 1, time.monotonic() + 60
+        while self.looks < until:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def screen() -> Live:
+    null = os.open(os.devnull, os.O_WRONLY)
+    return Live(Outlet(null, null), stdout_shows=False)
+
+
+def test_the_cost_of_other_servers_is_reckoned_when_it_changes_and_not_for_each_drawing(
+    screen: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reckoned = []
+
+    def reckon(times: tuple[ServerTime, ...], region: str) -> float | None:
+        reckoned.append(times)
+        return cost_of(times, region)
+
+    monkeypatch.setattr(map_display, "cost_of", reckon)
+    monkeypatch.setattr(map_display, "_LOOK_EVERY", 0.01)
+    reader = Reader()
+    run = RunningProgram(time.time(), time.time(), hourly=0.0)
+    with MapDisplay(cast(MapReader, reader), screen, quiet=True):
+        assert screen.instead is not None
+        reader.wait(2)
+        drawn = [screen.instead(run, 80) for _ in range(20)]
+        assert all("≈ $0.02" in each for each in drawn), drawn
+        assert reckoned == [(HOUR,)]
+        reader.others = (replace(HOUR, seconds=36000.0),)
+        reader.wait(2)
+        assert "≈ $0.21" in screen.instead(run, 80)
+        reader.others = (replace(HOUR, instance_type="no.such"),)
+        reader.wait(2)
+        assert "≈" not in screen.instead(run, 80), "the price of one is not known"
+    assert len(reckoned) == 3
