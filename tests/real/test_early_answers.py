@@ -175,6 +175,7 @@ def test_a_cloud_that_waits_for_an_earlier_ones_programs_ends_when_it_is_asked_t
         end.callback(leftover.wait)
         end.callback(leftover.kill)
         own_cloud.up()
+        until(lambda: "waiting for programs of an earlier process: mount" in said_since(own_cloud, size), "its wait")
         with ending(own_cloud.endpoint.pid) as descriptor:
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         assert "adoption ended before disks: networks" in said_since(own_cloud, size)

@@ -28,7 +28,11 @@ _LOOK_AGAIN = 20
 def await_leftovers(places: Collection[Path], stopped: Callable[[], bool] = lambda: False) -> None:
     """Return when no program works on anything below these places, or when the caller is `stopped`."""
     deadline = time.monotonic() + PATIENCE
+    waiting = False
     while (left := list(_at_work(places))) and not stopped():
+        if not waiting:
+            log.info("waiting for programs of an earlier process: %s", ", ".join(words[0] for _, words in left))
+            waiting = True
         if time.monotonic() > deadline:
             for _, words in left:
                 log.warning("a program of an earlier process still runs: %s", " ".join(words))
