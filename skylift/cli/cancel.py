@@ -20,8 +20,10 @@ def cancel(
 ) -> None:
     """End jobs, keep their results, and turn their servers off.
 
-    The program gets SIGTERM, and SIGKILL after 10 s. Results go to S3 before the server is turned off.
+    The program gets SIGTERM, and SIGKILL after 10 s. Results go to S3 before the server is turned off. A second Ctrl-C
+    does not wait for them.
     """
+    from skylift.cli.insist import Insist
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError
     from skylift.runner.jobs.jobs import Jobs
@@ -29,12 +31,13 @@ def cancel(
     code = 0
     try:
         jobs = Jobs(settings_there(on))
-        for name in names:
-            try:
-                say(f"{name}: {jobs.cancel(name, partial(_tell, name))}")
-            except SkyliftError as error:
-                show_error(error)
-                code = error.exit_code
+        with Insist() as insist:
+            for name in names:
+                try:
+                    say(f"{name}: {jobs.cancel(name, partial(_tell, name), insist.at_once)}")
+                except SkyliftError as error:
+                    show_error(error)
+                    code = error.exit_code
     except SkyliftError as error:
         show_error(error)
         code = error.exit_code

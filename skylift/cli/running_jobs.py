@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -91,16 +92,18 @@ class RunningJobs:
         """End all jobs at the same time: SIGTERM, SIGKILL after the grace period, results to S3, server off."""
         if self._unlisted:
             say(self._unlisted, to_stderr=True)
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            for line in pool.map(self._end, self._found):
+        from skylift.cli.insist import Insist
+
+        with Insist() as insist, ThreadPoolExecutor(_AT_A_TIME) as pool:
+            for line in pool.map(lambda job: self._end(job, insist.at_once), self._found):
                 say(line, to_stderr=True)
 
-    def _end(self, job: Listed) -> str:
+    def _end(self, job: Listed, at_once: threading.Event) -> str:
         from skylift.runner.errors import SkyliftError
 
         assert self._jobs is not None
         try:
             tell = lambda words: say(f"{job.name}: {words}", to_stderr=True)  # noqa: E731
-            return f"{job.name}: {self._jobs.cancel(job.name, tell)}"
+            return f"{job.name}: {self._jobs.cancel(job.name, tell, at_once)}"
         except SkyliftError as error:
             return f"{job.name}: {error.message}"

@@ -166,7 +166,7 @@ def bring(account: Account, name: str, folder: FilePath, progress: Watcher) -> l
 
 
 def cancel(account: Account, name: str) -> str:
-    return Jobs(account.settings).cancel(name)
+    return Jobs(account.settings).cancel(name, lambda words: log.info("%s: %s", name, words))
 
 
 def remove(account: Account, name: str) -> None:

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, RunError, UsageError
+from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, Refused, RunError, UsageError
 from skylift.runner.job.commands import ssh_argv
 from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import NO_STATUS, Status, encode_status
 from skylift.runner.job.states import State
-from skylift.runner.jobs.listing import Listing
+from skylift.runner.jobs.listing import Listing, spell
 from skylift.runner.launch.fleet import active_fleets, delete_fleets, remove_fleet, remove_template
 from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.kept_server import remove_roles
 from skylift.runner.launch.server import describe, live_servers, terminate
 from skylift.runner.launch.worker_group import remove_workers
-from skylift.runner.text.duration import moment
+from skylift.runner.remote.account import Account
+from skylift.runner.text.duration import moment, spell_duration
 from skylift.runner.watch.ssh_access import SshAccess
 
 _CANCEL_PATIENCE = 45.0
 """Seconds for the supervisor to see the request (it looks every 5), and to end the program."""
+_STALLED = 600.0
+"""Seconds without anything new in S3, after which a server that says that it sends results is taken to hang."""
+_MOST_UPLOADS = 1000
+"""Unfinished uploads whose parts are counted. A supervisor has a few at a time."""
 _SILENCE = 2.0
 """Seconds of waiting that nobody needs to be told of."""
 _KEYS_PATIENCE = 20.0
@@ -80,12 +86,17 @@ class Jobs(Listing):
             file.write(lines)
         return Path(file.name).rename(folder / name)
 
-    def cancel(self, name: str, tell: Callable[[str], object] = lambda words: None) -> str:
+    def cancel(
+        self,
+        name: str,
+        tell: Callable[[str], object] = lambda words: None,
+        at_once: threading.Event | None = None,
+    ) -> str:
         """End a job, its server and its role; safe to repeat. Returns the word for what was done.
 
         The request is an object in the job's prefix, which the supervisor looks for. So it needs no SSH, and
         results still come to S3. A server that does not end by itself is terminated. `tell` is called with words for
-        what is waited for, when that takes a while.
+        what is waited for, when that takes a while. Once `at_once` is set, the server is terminated.
         """
         servers = self._servers(name)
         spot = self._is_spot(name)
@@ -98,7 +109,7 @@ class Jobs(Listing):
             # Also for a server that may start yet although its fleet is deleted.
             self._api.put(self._bucket, Prefix(name).cancel, b"")
         if servers and status is not None and not ended:
-            status = self._await_end(name, servers[0], tell)
+            status = self._await_end(name, servers[0], tell, at_once or threading.Event())
             ended = status is not None and status.final
         if fleets:
             # The fleet may have started one meanwhile.
@@ -199,19 +210,27 @@ class Jobs(Listing):
         status = self._readable_status(name)
         return status is not None and status.final
 
-    def _await_end(self, name: str, server: Server, tell: Callable[[str], object]) -> Status | None:
-        """Until the job has ended. As long as its results are sent, there is no limit but the time at which the server
-        turns itself off: ended before that, it would lose them."""
+    def _await_end(
+        self, name: str, server: Server, tell: Callable[[str], object], at_once: threading.Event
+    ) -> Status | None:
+        """Until the job has ended, or `at_once` is set. As long as its results are sent, nothing but the time at which
+        the server turns itself off limits that: ended before, it would lose them. A server that has sent nothing for a
+        while is taken to hang."""
         began, pause, told = time.monotonic(), 0.1, ""
+        sending: _Sending | None = None
         status = self._readable_status(name)
         while status is None or not status.final:
             found, waited = describe(self._api, server.instance), time.monotonic() - began
             if found is None or found.gone:
                 break
             if status is not None and status.state is State.UPLOADING:
-                if time.time() > self._last(name, server):
+                last, sending = self._last(name, server), sending or _Sending(self._account, name)
+                if time.time() > last:
                     break
-                words = "its program has ended; waiting until its results are in S3"
+                if sending.has_stalled():
+                    tell(f"it has sent nothing for {spell_duration(_STALLED)}; its server is terminated")
+                    break
+                words = f"its program has ended; waiting until its results are in S3, until {spell(last)} at the latest"
             elif waited > _CANCEL_PATIENCE:
                 tell(f"it has not answered for {_CANCEL_PATIENCE:.0f} s; its server is terminated")
                 break
@@ -220,7 +239,9 @@ class Jobs(Listing):
             if waited > _SILENCE and words != told:
                 tell(words)
                 told = words
-            time.sleep(pause)
+            if at_once.wait(pause):
+                tell("its server is terminated, without what is not in S3 yet")
+                break
             pause = min(pause * 1.5, 2)
             status = self._readable_status(name)
         return status
@@ -237,6 +258,41 @@ class Jobs(Listing):
         if not servers:
             raise JobNotFound(f"There is no server for a job called {name}.", "See `skylift ps`.")
         return servers[0]
+
+
+class _Sending:
+    """Whether a server sends: by what S3 has of it, and not by what it says. S3 is asked seldom, because a listing of
+    many results is long."""
+
+    def __init__(self, account: Account, name: str) -> None:
+        self._account, self._below = account, f"{Prefix(name).base}/server/"
+        self._before, self._looked = self._there(), time.monotonic()
+
+    def has_stalled(self) -> bool:
+        if time.monotonic() - self._looked < _STALLED:
+            return False
+        before, self._before, self._looked = self._before, self._there(), time.monotonic()
+        return self._before == before
+
+    def _there(self) -> tuple[object, ...]:
+        """How many objects and bytes there are, the time of the newest one, and the bytes of unfinished uploads."""
+        api, bucket = self._account.api, self._account.bucket
+        objects = api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=self._below)
+        newest = max((each["LastModified"] for each in objects), default=None)
+        return len(objects), sum(each["Size"] for each in objects), newest, self._unfinished()
+
+    def _unfinished(self) -> int:
+        api, bucket, size = self._account.api, self._account.bucket, 0
+        for each in api.uploads(bucket, self._below)[:_MOST_UPLOADS]:
+            where = {"Bucket": bucket, "Key": each["Key"], "UploadId": each["UploadId"]}
+            try:
+                size += sum(part["Size"] for part in api.pages("s3", "list_parts", "Parts", **where))
+            except Refused as error:
+                if error.code == "AccessDenied":
+                    # Whether more of it comes cannot be known, so it is taken to come.
+                    return time.monotonic_ns()
+                # It has been completed meanwhile; or its key, which a program may have chosen, cannot be asked for.
+        return size
 
 
 def _await_host_keys(access: SshAccess) -> HostKeys | None:

@@ -91,7 +91,7 @@ class _Findings:
     @property
     def since(self) -> str:
         """When the job was submitted, or the nearest time that is known."""
-        created = _spell(self.record.created) if self.record else None
+        created = spell(self.record.created) if self.record else None
         return created or self.status.booted or (self.server.launched if self.server else "")
 
 
@@ -185,7 +185,7 @@ class Listing:
             retries=status.retries,
             hourly_usd=hourly_cost(server, settings.region) if server and settings.billed else None,
             program=_program(record),
-            created=_spell(record.created) if record else status.booted,
+            created=spell(record.created) if record else status.booted,
             seconds=_seconds(status, alive=alive),
             cost_usd=self._cost(found.name, run_cost(kind or "", settings.region, status.market, spent), record),
             charged=settings.billed,
@@ -220,10 +220,10 @@ def _off_by(record: Record | None, status: Status, server: Server | None) -> str
     if record is None:
         return None
     deadline = record.deadline if server is None else record.deadline_on(moment(server.launched))
-    return _spell(status.until(deadline).kept_until or deadline)
+    return spell(status.until(deadline).kept_until or deadline)
 
 
-def _spell(when: float) -> str:
+def spell(when: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +25,7 @@ from skylift.runner.job.server_record import HOST_KEYS_LIMIT, STATUS_LIMIT
 from skylift.runner.job.server_time import PROGRESS_LIMIT
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import job_tags
-from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.jobs.jobs import Jobs, _Sending
 from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.jobs.wait import collect, wait
 from skylift.runner.launch import role
@@ -282,11 +284,69 @@ def test_results_are_waited_for_until_the_server_must_be_off(
             hostile.record("x", deadline=time.time() - 1)
 
     assert Jobs(hostile.account.settings).cancel("x", tell) == "cancelled"
-    assert told == ["its program has ended; waiting until its results are in S3"]
+    (words,) = told
+    assert words.startswith("its program has ended; waiting until its results are in S3, until 20")
     (found,) = hostile.api.call("ec2", "describe_instances", InstanceIds=[server])["Reservations"][0]["Instances"]
     assert found["State"]["Name"] in ("shutting-down", "terminated")
     (listed,) = Jobs(hostile.account.settings).listed(ended=True)
     assert (listed.state, listed.exit_code) == (("failed", 7) if comes else ("cancelled", 137))
+
+
+@pytest.mark.parametrize("hurry", [True, False])
+def test_a_server_that_only_says_that_it_sends_results_is_terminated(
+    hostile: Hostile, monkeypatch: pytest.MonkeyPatch, hurry: bool
+) -> None:
+    """Its deadline may be days ahead. Nobody waits for it any longer than something comes, or the user wants to."""
+    monkeypatch.setattr("skylift.runner.jobs.jobs._STALLED", 600.0 if hurry else 0.0)
+    hostile.record("x", deadline=time.time() + 86400)
+    hostile.status("x", state="uploading", updated="9999-01-01T00:00:00.000Z", final=False)
+    server, told, at_once = hostile.server("x"), list[str](), threading.Event()
+    if hurry:
+        at_once.set()
+    assert Jobs(hostile.account.settings).cancel("x", told.append, at_once) == "cancelled"
+    why = "its server is terminated, without what is not in S3 yet"
+    assert told == [why if hurry else "it has sent nothing for 0.00 s; its server is terminated"]
+    (found,) = hostile.api.call("ec2", "describe_instances", InstanceIds=[server])["Reservations"][0]["Instances"]
+    assert found["State"]["Name"] in ("shutting-down", "terminated")
+
+
+def test_a_second_ctrl_c_waits_for_no_results(
+    hostile: Hostile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("skylift.runner.jobs.jobs._SILENCE", 0.0)
+    hostile.record("x", deadline=time.time() + 86400)
+    hostile.status("x", state="uploading", final=False)
+    hostile.server("x")
+    told: list[str] = []
+
+    def tell(_: str, words: str) -> None:
+        told.append(words)
+        if "waiting" in words:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("skylift.cli.cancel._tell", tell)
+    before = signal.getsignal(signal.SIGINT)
+    assert perform(["cancel", "x"]) == 0
+    assert told[1:] == ["its server is terminated, without what is not in S3 yet"]
+    shown = capfd.readouterr()
+    assert shown.out == "x: cancelled\n"
+    assert "Ctrl-C once more terminates the server at once" in shown.err
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize("in_parts", [True, False])
+def test_what_comes_to_s3_counts_as_sending(hostile: Hostile, monkeypatch: pytest.MonkeyPatch, in_parts: bool) -> None:
+    monkeypatch.setattr("skylift.runner.jobs.jobs._STALLED", 0.0)
+    bucket, key = hostile.account.bucket, Prefix("x").result("a")
+    sending = _Sending(hostile.account, "x")
+    if in_parts:
+        upload = hostile.api.call("s3", "create_multipart_upload", Bucket=bucket, Key=key)["UploadId"]
+        part = {"Bucket": bucket, "Key": key, "UploadId": upload, "PartNumber": 1}
+        hostile.api.call("s3", "upload_part", **part, Body=b"1")
+    else:
+        hostile.put(key, b"1")
+    assert [sending.has_stalled(), sending.has_stalled()] == [False, True]
 
 
 def test_a_server_that_does_not_answer_is_terminated_and_that_is_told(
