@@ -149,17 +149,19 @@ def test_forget_all_that_have_ended(past: Past, capfd: pytest.CaptureFixture[str
     past.server("runs")
     past.job("old", ago=900)
     past.job("failed", ago=800, state="failed", exit_code=1)
-    past.job("lost", ago=700)
-    past.account.api.call("s3", "delete_object", Bucket=past.account.bucket, Key=Prefix("lost").status)
+    # A client writes the record before it starts the server.
+    for name, ago in (("lost", 1000), ("begins", 10)):
+        past.job(name, ago=ago)
+        past.account.api.call("s3", "delete_object", Bucket=past.account.bucket, Key=Prefix(name).status)
     assert perform(["rm", "--ended"]) == 2
-    assert "--ended would forget 3 jobs: lost, failed, old." in capfd.readouterr().err
-    assert len(past.account.recorded()) == 5
+    assert "--ended would forget 3 jobs: failed, old, lost." in capfd.readouterr().err
+    assert len(past.account.recorded()) == 6
     assert perform(["rm", "--ended", "--yes", "old"]) == 2
     assert perform(["rm"]) == 2
     capfd.readouterr()
     assert perform(["rm", "--ended", "--yes"]) == 0
-    assert [line.split(":")[0] for line in capfd.readouterr().out.splitlines()] == ["lost", "failed", "old"]
-    assert sorted(past.account.recorded()) == ["kept", "runs"]
+    assert [line.split(":")[0] for line in capfd.readouterr().out.splitlines()] == ["failed", "old", "lost"]
+    assert sorted(past.account.recorded()) == ["begins", "kept", "runs"]
     assert perform(["rm", "--ended"]) == 0
     assert capfd.readouterr().err == "No job has ended.\n"
 
