@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from skylift.cloud.state.data import PLACE, Data, NotRoots, is_root_path, open_for_user
+from skylift.cloud.state.data import PLACE, Data, Endpoint, NotRoots, is_root_path, open_for_user
 from skylift.cloud.state.home import Home, default_home
 
 SOMEBODY = pwd.getpwnam("nobody")
@@ -123,3 +126,34 @@ def test_the_log_is_read_by_its_user_and_by_nobody_else(place: Path, tmp_path: P
     with pytest.raises(OSError, match="symbolic links"):
         open_for_user(data.log, SOMEBODY.pw_uid)
     assert not (tmp_path / "elsewhere").exists()
+
+
+HOLDS_MANY_LOCKS = """
+import fcntl, sys, time
+files = [open(f"{sys.argv[1]}.{number}", "w") for number in range(300)]
+while True:
+    for file in files:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    print(flush=True)
+    time.sleep(0.002)
+    for file in files:
+        fcntl.flock(file, fcntl.LOCK_UN)
+"""
+
+
+def test_a_cloud_is_found_among_many_locks_that_come_and_go(tmp_path: Path) -> None:
+    data = Data(tmp_path)
+    data.write_endpoint(Endpoint("http://127.0.0.1:1", "us-east-1", "1" * 12, os.getpid(), "1", "127.9.0.0"))
+    assert data.running_pid() is None
+    with ExitStack() as end:
+        lock = end.enter_context(data.lock.open("w"))
+        assert data.running_pid() is None
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in ("one", "two"):
+            command = [sys.executable, "-c", HOLDS_MANY_LOCKS, str(tmp_path / name)]
+            others = end.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            end.callback(others.kill)
+            assert others.stdout is not None
+            assert others.stdout.readline() == b"\n"
+        assert {data.running_pid() for _ in range(3000)} == {os.getpid()}
+    assert data.running_pid() is None
