@@ -37,8 +37,8 @@ OPERATIONS = {
     "pricing": ["GetProducts"],
     "s3": """
         AbortMultipartUpload CompleteMultipartUpload CopyObject CreateBucket CreateMultipartUpload CreateSession
-        DeleteObject DeleteObjects GetObject HeadBucket HeadObject ListMultipartUploads ListObjectsV2 PutObject
-        UploadPart
+        DeleteObject DeleteObjects GetObject HeadBucket HeadObject ListMultipartUploads ListObjectsV2 ListParts
+        PutObject UploadPart
     """.split(),
     "scheduler": """
         CreateSchedule CreateScheduleGroup DeleteSchedule GetSchedule ListSchedules UpdateSchedule
