@@ -37,6 +37,7 @@ class _Unpacking:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._real_folder = os.path.realpath(folder)
         self._links: dict[str, str] = {}
         self._left, self._entries = MOST_BYTES, _MOST_ENTRIES
 
@@ -73,15 +74,27 @@ class _Unpacking:
         try:
             for place, target in self._links.items():
                 path = self._folder / place
+                self._check_real(path.parent)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.symlink_to(target)
         except OSError as error:
             raise RunError(f"The files of this job cannot be unpacked: {error}.") from None
+        for place in self._links:
+            self._check_real(self._folder / place)
+
+    def _check_real(self, path: Path) -> None:
+        """By way of another link, a path may lead further than its words say."""
+        if not Path(os.path.realpath(path)).is_relative_to(self._real_folder):
+            raise _leads_elsewhere()
 
 
 def _checked(place: str) -> str:
     """A path below the folder, and nothing of git's own, which may have commands in it."""
     parts = place.split("/")
     if not place or place.startswith("/") or ".." in parts or "\0" in place or ".git" in place.casefold().split("/"):
-        raise RunError("The files of this job have one that leads elsewhere.", "Run it from its own folder.")
+        raise _leads_elsewhere()
     return place
+
+
+def _leads_elsewhere() -> RunError:
+    return RunError("The files of this job have one that leads elsewhere.", "Run it from its own folder.")
