@@ -43,10 +43,6 @@ class Holder:
         """`operation` has `{}` where IAM says role or user."""
         return Call("iam", operation.format(self.kind), {f"{self.kind.title()}Name": self.name, **params})
 
-    @property
-    def path(self) -> str:
-        return f"/{self.kind}s/"
-
     def put_policy(self, name: str, document: str) -> Call:
         return self.call("put_{}_policy", PolicyName=name, PolicyDocument=compact(document))
 
@@ -168,13 +164,15 @@ def put_trust(role: str, document: str) -> Call:
 
 def delete_role(role: str, policies: Policies, profiles: Sequence[str]) -> list[Call]:
     """IAM deletes a role that holds nothing any more, so all that it holds goes before."""
-    return [*_strip(Holder("role", role), policies), *_without_profiles(role, profiles), _delete("role", role)]
+    holder = Holder("role", role)
+    return [*_strip(holder, policies), *_without_profiles(role, profiles), holder.call("delete_{}")]
 
 
 def delete_user(user: str, policies: Policies, keys: Sequence[AccessKey], groups: Sequence[str]) -> list[Call]:
+    holder = Holder("user", user)
     taken = [delete_key(user, each.id) for each in keys]
     left = [Call("iam", "remove_user_from_group", {"GroupName": each, "UserName": user}) for each in groups]
-    return [*taken, *left, *_strip(Holder("user", user), policies), _delete("user", user)]
+    return [*taken, *left, *_strip(holder, policies), holder.call("delete_{}")]
 
 
 def _strip(holder: Holder, policies: Policies) -> list[Call]:
@@ -188,10 +186,6 @@ def _without_profiles(role: str, profiles: Sequence[str]) -> list[Call]:
         # One of the role's own name was made for it, and is nothing without it.
         found += [Call("iam", "delete_instance_profile", {"InstanceProfileName": each})] if each == role else []
     return found
-
-
-def _delete(kind: str, name: str) -> Call:
-    return Call("iam", f"delete_{kind}", {f"{kind.title()}Name": name})
 
 
 def create_user(name: str) -> Call:

@@ -17,7 +17,7 @@ class JobForm:
     """`first` is what its fields begin with."""
 
     def __init__(self, kinds: Mapping[str, Kind], changed: Callable[[str], Any], first: JobWish) -> None:
-        self._kinds, self._on_change = kinds, changed
+        self._on_change = changed
         self._arguments = Field("Arguments", changed, value=first.arguments, spellcheck="false", placeholder="as typed")
         with box("bar"):
             self._kind = Field("Type", changed, value=first.kind, spellcheck="false", list="types")

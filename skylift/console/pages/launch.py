@@ -9,6 +9,7 @@ from typing import Any
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
+from skylift.console.market import HOURS
 from skylift.console.pages.key_pairs import create_key_pair
 from skylift.console.pages.type_picker import TypePicker, spell_price, spell_spot
 from skylift.console.port import Choices, Kind
@@ -174,7 +175,7 @@ class LaunchPage:
                     ("On demand", spell_price(kind.on_demand)),
                     ("Spot", spell_spot(kind)),
                     ("An hour", "unknown" if hourly is None else f"${hourly * number:.4f}"),
-                    ("A month", "unknown" if hourly is None else f"${hourly * number * 730:.2f}, if it is always on"),
+                    ("A month", "unknown" if hourly is None else f"${hourly * number * HOURS:.2f}, if it is always on"),
                 )
             )
             copyable(wish.call().command)
