@@ -379,8 +379,8 @@ def _md5(text: str) -> str | None:
 def _checksums(request: Request) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for name, values in request.headers_by_name.items():
-        short = name.removeprefix(checksum.HEADER)
-        if short != name and short not in checksum.NOT_A_CHECKSUM:
+        short = checksum.algorithm_in(name)
+        if short is not None:
             algorithm = _algorithm(short)
             found[algorithm] = _valid(name, algorithm, values[0])
     for name in request.header("x-amz-trailer").split(","):

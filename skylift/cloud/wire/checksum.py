@@ -48,8 +48,14 @@ _ALGORITHMS: dict[str, Callable[[], RunningChecksum]] = {
 HEADER = "x-amz-checksum-"
 """Prefix of the headers and trailers that carry a checksum: `x-amz-checksum-crc32c`."""
 
-NOT_A_CHECKSUM = {"mode", "type", "algorithm"}
+_NOT_A_CHECKSUM = {"mode", "type", "algorithm"}
 """The rest of the names of headers that describe checksums and carry none."""
+
+
+def algorithm_in(header: str) -> str | None:
+    """The algorithm, in lower case, of the checksum that a header of this name carries; None if it carries none."""
+    short = header.removeprefix(HEADER)
+    return None if short == header or short in _NOT_A_CHECKSUM else short
 
 
 def known(algorithm: str) -> bool:

@@ -48,8 +48,7 @@ def hoisted(request: Request) -> Request:
 
 def _of_body(name: str) -> bool:
     """Whether a header says what the body hashes to."""
-    short = name.removeprefix(checksum.HEADER)
-    return name == "x-amz-sdk-checksum-algorithm" or (short != name and short not in checksum.NOT_A_CHECKSUM)
+    return name == "x-amz-sdk-checksum-algorithm" or checksum.algorithm_in(name) is not None
 
 
 @dataclass
