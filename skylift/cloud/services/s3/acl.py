@@ -46,6 +46,12 @@ _CANNED = {
     "bucket-owner-full-control": (),
     "log-delivery-write": (AclGrant(LOG_DELIVERY, "WRITE"), AclGrant(LOG_DELIVERY, "READ_ACP")),
 }
+_ELEMENTS = {
+    "CanonicalUser": ("ID", "id"),
+    "Group": ("URI", "uri"),
+    "AmazonCustomerByEmail": ("EmailAddress", "emailAddress"),
+}
+"""Of each type of grantee in a document: the member that names one, and what headers call it."""
 _LISTED_GRANTEE = re.compile(r'\s*(\w+)\s*=\s*(?:"([^"]*)"|([^",\s]*))\s*')
 
 Acl = tuple[AclGrant, ...] | None
@@ -139,12 +145,11 @@ def _from_header(account: str, name: str, text: str) -> Iterator[AclGrant]:
 
 def _from_document(account: str, document: s3.AccessControlPolicy) -> Iterator[AclGrant]:
     """`document` has AccessControlList as its member Grants."""
-    if "Owner" not in document or "Grants" not in document:
+    owner_id = document.get("Owner", {}).get("ID")
+    if owner_id is None or "Grants" not in document:
         raise _malformed()
-    if "ID" not in document["Owner"]:
-        raise _malformed()
-    if document["Owner"]["ID"] != canonical_id(account):
-        raise invalid_argument("CanonicalUser/ID", document["Owner"]["ID"], "Invalid id")
+    if owner_id != canonical_id(account):
+        raise invalid_argument("CanonicalUser/ID", owner_id, "Invalid id")
     if len(document["Grants"]) > MOST_GRANTS:
         raise _malformed()
     for grant in document["Grants"]:
@@ -155,12 +160,11 @@ def _from_document(account: str, document: s3.AccessControlPolicy) -> Iterator[A
 
 
 def _from_element(account: str, grantee: Mapping[str, str]) -> str:
-    kinds = {"CanonicalUser": ("ID", "id"), "Group": ("URI", "uri"), "AmazonCustomerByEmail": ("EmailAddress", "email")}
-    member, kind = kinds.get(grantee.get("Type", ""), ("", ""))
+    type_name = grantee.get("Type", "")
+    member, kind = _ELEMENTS.get(type_name, ("", ""))
     if member not in grantee:
         raise _malformed()
-    named = {"id": "CanonicalUser/ID", "uri": "Group/URI"}.get(kind, kind)
-    return _grantee(account, kind, grantee[member], named)
+    return _grantee(account, kind, grantee[member], f"{type_name}/{member}")
 
 
 def _grantee(account: str, kind: str, value: str, argument: str) -> str:
