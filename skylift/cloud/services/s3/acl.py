@@ -29,7 +29,7 @@ MOST_GRANTS = 100
 
 _GROUPS = (ALL_USERS, AUTHENTICATED_USERS, LOG_DELIVERY)
 _PERMISSIONS = ("FULL_CONTROL", "READ", "READ_ACP", "WRITE", "WRITE_ACP")
-HEADERS = {
+_HEADERS = {
     "GrantFullControl": ("x-amz-grant-full-control", "FULL_CONTROL"),
     "GrantRead": ("x-amz-grant-read", "READ"),
     "GrantReadACP": ("x-amz-grant-read-acp", "READ_ACP"),
@@ -71,7 +71,12 @@ def shown(bucket: Bucket, acl: Acl) -> Shown:
 
 def asked(params: Mapping[str, Any]) -> bool:
     """Whether a request names an ACL besides the one that a new object has anyhow."""
-    return "ACL" in params or any(name in params for name in HEADERS)
+    return "ACL" in params or _has_grants(params)
+
+
+def is_private(params: Mapping[str, Any]) -> bool:
+    """Whether a request names no ACL besides the one that a new bucket has anyhow."""
+    return params.get("ACL", "private") == "private" and not _has_grants(params)
 
 
 def acl_of(caller: Caller, bucket: Bucket, params: Mapping[str, Any], *, new: bool) -> Acl:
@@ -104,13 +109,15 @@ def acls_disabled() -> ServiceError:
 
 def _is_owners_alone(params: Mapping[str, Any]) -> bool:
     """What an object of a bucket without ACLs may be given: nothing, or all to the bucket's owner."""
-    if any(name in params for name in HEADERS):
-        return False
-    return params.get("ACL") in (None, "bucket-owner-full-control")
+    return params.get("ACL") in (None, "bucket-owner-full-control") and not _has_grants(params)
+
+
+def _has_grants(params: Mapping[str, Any]) -> bool:
+    return any(name in params for name in _HEADERS)
 
 
 def _parsed(account: str, params: Mapping[str, Any], *, new: bool) -> Acl:
-    canned, headers = params.get("ACL"), [name for name in HEADERS if name in params]
+    canned, headers = params.get("ACL"), [name for name in _HEADERS if name in params]
     if canned is not None and headers:
         raise invalid_request("Specifying both Canned ACLs and Header Grants is not allowed")
     document = params.get("AccessControlPolicy")
@@ -135,7 +142,7 @@ def _parsed(account: str, params: Mapping[str, Any], *, new: bool) -> Acl:
 
 def _from_header(account: str, name: str, text: str) -> Iterator[AclGrant]:
     """Grantees as `id="...", uri="..."`."""
-    header, permission = HEADERS[name]
+    header, permission = _HEADERS[name]
     for part in text.split(","):
         found = _LISTED_GRANTEE.fullmatch(part)
         if found is None or found[1] not in ("id", "uri", "emailAddress"):

@@ -14,7 +14,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.acl_policy import is_public
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.page_token import read_token, write_token
-from skylift.cloud.services.s3.acl import ENFORCED, HEADERS, Acl, acl_of, acls_disabled
+from skylift.cloud.services.s3.acl import ENFORCED, Acl, acl_of, acls_disabled, is_private
 from skylift.cloud.services.s3.bucket_setting import checked_ownership
 from skylift.cloud.services.s3.error import invalid_argument, invalid_token
 from skylift.cloud.services.s3.operation import GRANTS, check_bucket, on_bucket, operation
@@ -63,7 +63,7 @@ def create(tx: Tx, caller: Caller, params: s3.CreateBucketRequest) -> s3.CreateB
 
 def _acl_of_new(caller: Caller, bucket: Bucket, params: s3.CreateBucketRequest) -> Acl:
     """A new bucket blocks public ACLs, so that none can come with it."""
-    if _is_private(params):
+    if is_private(params):
         return None
     if bucket.ownership == ENFORCED:
         raise acls_disabled()
@@ -75,11 +75,6 @@ def _acl_of_new(caller: Caller, bucket: Bucket, params: s3.CreateBucketRequest) 
             status=400,
         )
     return acl
-
-
-def _is_private(params: s3.CreateBucketRequest) -> bool:
-    """Whether the request names no ACL but the one that buckets have anyhow."""
-    return params.get("ACL", "private") == "private" and not any(name in params for name in HEADERS)
 
 
 def list_all(tx: Tx, caller: Caller, params: s3.ListBucketsRequest) -> s3.ListBucketsOutput:
@@ -177,7 +172,7 @@ def check_create(_tx: Tx, _caller: Caller, params: s3.CreateBucketRequest) -> It
     arn = bucket_arn(params["Bucket"])
     context = {"s3:locationconstraint": configuration.get("LocationConstraint", FIRST_REGION)}
     yield Check("s3:CreateBucket", arn, context)
-    if not _is_private(params):
+    if not is_private(params):
         yield Check("s3:PutBucketAcl", arn)
     if "ObjectOwnership" in params:
         yield Check("s3:PutBucketOwnershipControls", arn)
