@@ -135,6 +135,10 @@ class LifecycleRule:
         return bool(self.tags) or self.larger_than is not None or self.smaller_than is not None
 
 
+ENFORCED = "BucketOwnerEnforced"
+"""The object ownership of buckets that have ACLs disabled."""
+
+
 @dataclass(frozen=True)
 class AclGrant:
     """`grantee` is an account's canonical id, or a group's URI."""
@@ -158,7 +162,7 @@ class Bucket:
     owner: str
     tags: dict[str, str] = field(default_factory=dict)
     versioning: str | None = None
-    ownership: str | None = "BucketOwnerEnforced"
+    ownership: str | None = ENFORCED
     public_access: PublicAccess | None = PublicAccess()
     bucket_key: bool = False
     encryption_put: bool = False

@@ -6,7 +6,7 @@ permissions"). A version of an object that is asked for by its id is not opened 
 
 from __future__ import annotations
 
-from skylift.cloud.domain.bucket import AclGrant, Bucket
+from skylift.cloud.domain.bucket import ENFORCED, AclGrant, Bucket
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.pattern import pattern
 from skylift.cloud.services.api.policy_document import PolicyDocument, Principals, Statement
@@ -36,8 +36,10 @@ def by_acl(tx: Tx, caller: Caller, action: str, bucket_name: str, key: str) -> t
     """The statement that an ACL is worth to the caller for this action; none where it grants nothing, where the bucket
     has ACLs disabled, or ignores public ones."""
     permission = ON_BUCKET.get(action) or ON_OBJECT.get(action)
-    bucket = tx.get(Bucket, name=bucket_name) if permission is not None else None
-    if permission is None or bucket is None or bucket.ownership == "BucketOwnerEnforced":
+    if permission is None:
+        return ()
+    bucket = tx.get(Bucket, name=bucket_name)
+    if bucket is None or bucket.ownership == ENFORCED:
         return ()
     if bucket.public_access is not None and bucket.public_access.ignore_acls:
         return ()

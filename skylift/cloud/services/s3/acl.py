@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from skylift.cloud.domain.bucket import AclGrant, Bucket
+from skylift.cloud.domain.bucket import ENFORCED, AclGrant, Bucket
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.acl_policy import ALL_USERS, AUTHENTICATED_USERS, is_public
@@ -23,7 +23,6 @@ from skylift.cloud.services.s3.rules import canonical_id, owner
 if TYPE_CHECKING:
     from aws_shapes import s3
 
-ENFORCED = "BucketOwnerEnforced"
 LOG_DELIVERY = "http://acs.amazonaws.com/groups/s3/LogDelivery"
 MOST_GRANTS = 100
 

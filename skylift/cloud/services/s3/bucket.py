@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.bucket import Bucket, Part, Upload
+from skylift.cloud.domain.bucket import ENFORCED, Bucket, Part, Upload
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.acl_policy import is_public
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.page_token import read_token, write_token
-from skylift.cloud.services.s3.acl import ENFORCED, Acl, acl_of, acls_disabled, is_private
+from skylift.cloud.services.s3.acl import Acl, acl_of, acls_disabled, is_private
 from skylift.cloud.services.s3.bucket_setting import checked_ownership
 from skylift.cloud.services.s3.error import invalid_argument, invalid_token
 from skylift.cloud.services.s3.operation import GRANTS, check_bucket, on_bucket, operation

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.bucket import PublicAccess
+from skylift.cloud.domain.bucket import ENFORCED, PublicAccess
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.s3 import object as objects
-from skylift.cloud.services.s3.acl import ENFORCED, acl_of, acls_disabled, shown
+from skylift.cloud.services.s3.acl import acl_of, acls_disabled, shown
 from skylift.cloud.services.s3.error import malformed_xml, not_implemented
 from skylift.cloud.services.s3.object_version import find
 from skylift.cloud.services.s3.operation import GRANTS, check_bucket, on_bucket, on_object, sets
