@@ -34,28 +34,24 @@ class ReservationUse(TypedDict, total=False):
     UsageStrategy: str
 
 
-class SpotOptions(TypedDict, total=False):
-    """How a fleet chooses among its spot pools, and when less is nothing. In the members that EC2 has for it."""
+class MarketOptions(TypedDict, total=False):
+    """How a fleet chooses among the pools of a market, and when less is nothing. In the members that EC2 has for it."""
 
     AllocationStrategy: str
+    SingleInstanceType: bool
+    SingleAvailabilityZone: bool
+    MinTargetCapacity: int
+    MaxTotalPrice: str
+
+
+class SpotOptions(MarketOptions, total=False):
     MaintenanceStrategies: Maintenance
     InstanceInterruptionBehavior: str
     InstancePoolsToUseCount: int
-    SingleInstanceType: bool
-    SingleAvailabilityZone: bool
-    MinTargetCapacity: int
-    MaxTotalPrice: str
 
 
-class OnDemandOptions(TypedDict, total=False):
-    """The same of instances on demand."""
-
-    AllocationStrategy: str
+class OnDemandOptions(MarketOptions, total=False):
     CapacityReservationOptions: ReservationUse
-    SingleInstanceType: bool
-    SingleAvailabilityZone: bool
-    MinTargetCapacity: int
-    MaxTotalPrice: str
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,11 @@ def fill(
     for member in members_left(tx, fleet.id):
         if member.market == market and not member.leaving:
             units[member.type, member.zone] += member.weight
-    options: Strategy = {"AllocationStrategy": fleet.on_demand_options.get("AllocationStrategy", "lowest-price")}
-    if market == "spot":
-        options = fleet.spot_options
+    options: Strategy = (
+        fleet.spot_options
+        if market == "spot"
+        else {"AllocationStrategy": fleet.on_demand_options.get("AllocationStrategy", "lowest-price")}
+    )
     # The count of the room reads all that runs, so it is made only if a capacity is set.
     bounded = {(capacity.type, capacity.zone) for capacity in tx.find(Capacity)}
     left = [

@@ -14,6 +14,7 @@ from skylift.cloud.domain.fleet import (
     FleetType,
     Maintenance,
     Market,
+    MarketOptions,
     OnDemandOptions,
     SpotOptions,
 )
@@ -278,7 +279,7 @@ def _on_demand_options(asked: ec2.OnDemandOptionsRequest, kind: FleetType) -> On
     return options
 
 
-def _check_instant_options(options: SpotOptions | OnDemandOptions, kind: FleetType) -> None:
+def _check_instant_options(options: MarketOptions, kind: FleetType) -> None:
     for name in _INSTANT_OPTIONS:
         if options.get(name) and kind != "instant":
             raise combination(f"{name} is for fleets of type instant.")
