@@ -75,6 +75,7 @@ class Recorded:
             self._add_code(service, error)
             return
         found = set(members(data))
+        # Only now: a file that is too deep adds nothing.
         self.answers[operation] += 1
         self.members[operation].update(found)
 
@@ -83,8 +84,10 @@ class Recorded:
             error = content.get("Error")
             if isinstance(error, dict):
                 self._add_code(service, error)
-        for each in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
-            self.add_errors(service, each)
+            content = list(content.values())
+        if isinstance(content, list):
+            for each in content:
+                self.add_errors(service, each)
 
     def _add_code(self, service: str, error: Mapping[str, Any]) -> None:
         code = error.get("Code")
@@ -237,7 +240,8 @@ class OurAnswers:
         gateway = ec2.describe_internet_gateways()["InternetGateways"][0]["InternetGatewayId"]
         options = ec2.describe_dhcp_options()["DhcpOptions"][0]["DhcpOptionsId"]
         table = ec2.create_route_table(VpcId=subnet["VpcId"])["RouteTable"]["RouteTableId"]
-        ec2.create_tags(Resources=[gateway, options, table, *self._of_instance(instance)], Tags=tags)
+        interfaces = [one["NetworkInterfaceId"] for one in instance["NetworkInterfaces"]]
+        ec2.create_tags(Resources=[gateway, options, table, *interfaces], Tags=tags)
         s3 = {"ServiceName": "com.amazonaws.us-east-1.s3", "RouteTableIds": [table]}
         endpoint = [{"ResourceType": "vpc-endpoint", "Tags": tags}]
         ec2.create_vpc_endpoint(VpcId=subnet["VpcId"], TagSpecifications=endpoint, **s3)
@@ -246,8 +250,8 @@ class OurAnswers:
         ec2.allocate_hosts(AvailabilityZone=subnet["AvailabilityZone"], InstanceType="m5.large", Quantity=1)
         ec2.modify_instance_metadata_defaults(HttpTokens="required", HttpPutResponseHopLimit=2)
         nat = {"SubnetId": subnet["SubnetId"], "AllocationId": address["AllocationId"]}
-        gateway = ec2.create_nat_gateway(TagSpecifications=[{"ResourceType": "natgateway", "Tags": tags}], **nat)
-        to_nat = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": gateway["NatGateway"]["NatGatewayId"]}
+        made = ec2.create_nat_gateway(TagSpecifications=[{"ResourceType": "natgateway", "Tags": tags}], **nat)
+        to_nat = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": made["NatGateway"]["NatGatewayId"]}
         ec2.create_route(RouteTableId=table, **to_nat)
         data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro"}
         template = ec2.create_launch_template(LaunchTemplateName="scene", LaunchTemplateData=data)["LaunchTemplate"]
@@ -260,9 +264,6 @@ class OurAnswers:
             "VpcId": subnet["VpcId"],
         }
         return {("ec2", name): value for name, value in found.items()}
-
-    def _of_instance(self, instance: Mapping[str, Any]) -> list[str]:
-        return [str(one["NetworkInterfaceId"]) for one in instance["NetworkInterfaces"]]
 
     def _made_of_iam(self) -> dict[tuple[str, str], Any]:
         iam = self._client("iam")
@@ -442,12 +443,11 @@ def report(found: Recorded, ours: OurAnswers, out: list[LeftOut]) -> Iterator[st
     for operation, why in without.items():
         yield f"{operation}: not asked, as {why}"
     yield ""
-    said = our_codes()
-    codes = {code: services for code, services in sorted(found.codes.items()) if code not in said}
+    answered = our_codes()
     codes = {
         code: services
-        for code, services in codes.items()
-        if not any(each.has(f"{service}.errors", code) for each in out for service in services)
+        for code, services in sorted(found.codes.items())
+        if code not in answered and not any(each.has(f"{service}.errors", code) for each in out for service in services)
     }
     for code, services in codes.items():
         yield f"{', '.join(sorted(services))}: the error {code} is never answered"
