@@ -25,12 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from beside_moto import REGION, SMALL, Server
+from beside_moto import HERE, REGION, SMALL, Server, skylift
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-HERE = Path(__file__).parent
 SERVERS, KEYS = 10, 100
 FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 
@@ -118,17 +117,17 @@ class Side:
 @contextmanager
 def endpoint_of(tree: Path) -> Iterator[Side]:
     """The endpoint of a checkout, with what is asked for in it."""
-    with tempfile.TemporaryDirectory(prefix="answers-") as directory:
-        command = [sys.executable, str(tree / "bench" / "beside_moto.py"), "skylift", directory, "0"]
-        environment = {**os.environ, "PYTHONPATH": str(tree)}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-            try:
-                assert process.stdout is not None
-                url, key, secret = process.stdout.readline().split()
-                fill(Server(url, key, secret, process.pid))
-                yield Side(url, Credentials(key, secret), process.pid)
-            finally:
-                process.terminate()
+    with (
+        tempfile.TemporaryDirectory(prefix="answers-") as directory,
+        skylift(Path(directory), tree=tree.resolve()) as server,
+    ):
+        fill(server)
+        yield side_of(server)
+
+
+def side_of(server: Server) -> Side:
+    url, key, secret = server.address
+    return Side(url, Credentials(key, secret), server.pid)
 
 
 def fill(server: Server) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 from boto3.session import Session
 from botocore.config import Config
 
+HERE = Path(__file__).resolve().parent
 ACCOUNT, REGION = "123456789012", "us-east-1"
 CLIENTS = 8
 PATIENCE = 60.0
@@ -64,9 +65,11 @@ class Server:
 
 
 @contextmanager
-def skylift(directory: Path, keys: int = 0) -> Iterator[Server]:
-    command = [sys.executable, __file__, "skylift", str(directory), str(keys)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def skylift(directory: Path, keys: int = 0, tree: Path = HERE.parent) -> Iterator[Server]:
+    """The endpoint of a checkout of this repository."""
+    command = [sys.executable, str(tree / "bench" / "beside_moto.py"), "skylift", str(directory), str(keys)]
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None
             url, key, secret = process.stdout.readline().split()

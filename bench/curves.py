@@ -17,9 +17,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from answers import ASKED, SERVERS, Ask, Side, fill, measured, quartiles
+from answers import ASKED, SERVERS, Ask, Side, fill, measured, quartiles, side_of
 from beside_moto import skylift
-from botocore.credentials import Credentials
 
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.store.database import Database
@@ -51,8 +50,7 @@ def endpoint_with(instances: int, keys: int) -> Iterator[tuple[Side, dict[str, A
             one = tx.find(Instance)[0]
             for number in range(instances):
                 tx.add(replace(one, id=f"i-{number:017x}", state="terminated", desired="terminated", ended=tx.now))
-        url, key, secret = server.address
-        yield Side(url, Credentials(key, secret), server.pid), asked(one.id)
+        yield side_of(server), asked(one.id)
 
 
 def main() -> None:
