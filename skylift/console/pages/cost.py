@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.cost import GROUPS, PERIODS, WAYS, Costs, Hours, Spent, job_path, spell
-from skylift.console.widgets.element import Select, box, copyable, link, tag
+from skylift.console.widgets.element import Select, box, copyable, headings, link, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.plot import Plot, Series
 from skylift.console.widgets.tabs import in_thread
@@ -72,9 +72,7 @@ def show_spent(found: Spent, by: str) -> None:
 
 def _show_shares(found: Spent, by: str) -> None:
     with tag("table", "", "small"):
-        with tag("thead"), tag("tr"):
-            for each in (GROUPS[by].capitalize(), "USD", "Share"):
-                tag("th", each, scope="col")
+        headings(GROUPS[by].capitalize(), "USD", "Share")
         with tag("tbody"):
             for share in found.shares[:_SHOWN]:
                 with tag("tr"):
@@ -92,9 +90,7 @@ def _show_shares(found: Spent, by: str) -> None:
 
 def _show_hours(hours: tuple[Hours, ...]) -> None:
     with tag("table", "", "small wide"):
-        with tag("thead"), tag("tr"):
-            for each in ("Type", "Hours", *WAYS):
-                tag("th", each, scope="col")
+        headings("Type", "Hours", *WAYS)
         with tag("tbody"):
             for row in hours:
                 with tag("tr"):

@@ -9,7 +9,7 @@ from skylift.console.identity import Holder, Identities, spell_document
 from skylift.console.policy_check import check_policy
 from skylift.console.widgets.dialog import Dialog, confirm
 from skylift.console.widgets.editor import Editor
-from skylift.console.widgets.element import Field, box, button, copyable, suggest, tag
+from skylift.console.widgets.element import Field, box, button, copyable, headings, suggest, tag
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble, tell
 from skylift.runner.errors import SkyliftError, UsageError
@@ -47,9 +47,7 @@ class PoliciesTab:
                 tag("p", f"This {self._holder.kind} has no policies: it may do nothing.", "empty-line")
             else:
                 with tag("table", "", "small"):
-                    with tag("thead"), tag("tr"):
-                        for each in ("Policy", "Kind", "Actions"):
-                            tag("th", each, scope="col")
+                    headings("Policy", "Kind", "Actions")
                     with tag("tbody"):
                         for name, document in found.inline.items():
                             self._show_inline(name, document)

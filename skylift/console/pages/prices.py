@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.market import HOURS, SORTED, Market, Offered, Types, Ways, hourly, read_needs
-from skylift.console.widgets.element import Element, Field, Select, box, copyable, facts, link, tag
+from skylift.console.widgets.element import Element, Field, Select, box, copyable, facts, headings, link, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.plot import Plot, Series
 from skylift.console.widgets.tabs import in_thread
@@ -46,9 +46,7 @@ class PricesPage:
 
 def _show_types(found: Types) -> None:
     with tag("table", "", "small wide"):
-        with tag("thead"), tag("tr"):
-            for each in ("Type", "vCPU", "Memory", "Architecture", "GPU", "Network", "On demand", "Spot", "Less"):
-                tag("th", each, scope="col")
+        headings("Type", "vCPU", "Memory", "Architecture", "GPU", "Network", "On demand", "Spot", "Less")
         with tag("tbody"):
             for kind in found.offered:
                 with tag("tr"):
@@ -133,9 +131,7 @@ def show_ways(found: Ways) -> None:
         tag("p", "No source has a price of it here.", "empty-line")
         return
     with tag("table", "", "small wide"):
-        with tag("thead"), tag("tr"):
-            for each in ("Way to buy", "An hour", "A run", "A month", "Pays from", "Price as of", "Least"):
-                tag("th", each, scope="col")
+        headings("Way to buy", "An hour", "A run", "A month", "Pays from", "Price as of", "Least")
         with tag("tbody"):
             for way in found.rows:
                 with tag("tr"):

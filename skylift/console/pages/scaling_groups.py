@@ -11,7 +11,19 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.poller import Change
 from skylift.console.scaling import METRICS, Activity, Alarm, Group, Policy, Scaling
 from skylift.console.widgets.dialog import Dialog, confirm
-from skylift.console.widgets.element import Field, Select, box, button, copyable, facts, go_to, link, on_input, tag
+from skylift.console.widgets.element import (
+    Field,
+    Select,
+    box,
+    button,
+    copyable,
+    facts,
+    go_to,
+    headings,
+    link,
+    on_input,
+    tag,
+)
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.plot import Plot, Series
@@ -134,9 +146,7 @@ class ScalingGroupPage:
             tag("p", "It has no instances. Change its capacity to have some.", "empty-line")
             return
         with tag("table", "", "small"):
-            with tag("thead"), tag("tr"):
-                for each in ("Instance", "Stage", "Health", "Type", "Zone", "Protected"):
-                    tag("th", each, scope="col")
+            headings("Instance", "Stage", "Health", "Type", "Zone", "Protected")
             with tag("tbody"):
                 for member in group.members:
                     with tag("tr"):
@@ -154,9 +164,7 @@ class ScalingGroupPage:
             button("Add policy", self._add_policy)
             return
         with tag("table", "", "small"):
-            with tag("thead"), tag("tr"):
-                for each in ("Policy", "What it does", "Kind", "On", "Actions"):
-                    tag("th", each, scope="col")
+            headings("Policy", "What it does", "Kind", "On", "Actions")
             with tag("tbody"):
                 for policy in found:
                     self._show_policy(policy)

@@ -7,7 +7,7 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.rows import RuleRow
 from skylift.console.widgets.dialog import confirm
-from skylift.console.widgets.element import Field, Select, box, button, copyable, link, on_input, tag
+from skylift.console.widgets.element import Field, Select, box, button, copyable, headings, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import in_thread
@@ -74,9 +74,7 @@ class SecurityGroupPage:
                 tag("p", "No rules: nothing comes in, and nothing goes out.", "empty-line")
                 return
             with tag("table", "", "small"):
-                with tag("thead"), tag("tr"):
-                    for each in ("Direction", "Ports", "Other end", "Description", ""):
-                        tag("th", each, scope="col")
+                headings("Direction", "Ports", "Other end", "Description", "")
                 with tag("tbody"):
                     for rule in rules:
                         self._show_rule(rule)

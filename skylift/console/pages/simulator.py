@@ -9,7 +9,7 @@ from skylift.console import identity
 from skylift.console.cloud_view import CloudView
 from skylift.console.identity import Identities, Verdict
 from skylift.console.widgets.editor import TextArea
-from skylift.console.widgets.element import Select, box, button, copyable, link, tag
+from skylift.console.widgets.element import Select, box, button, copyable, headings, link, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
@@ -81,9 +81,7 @@ class Simulator:
 
 def show_verdicts(found: list[Verdict]) -> None:
     with tag("table", "", "small"):
-        with tag("thead"), tag("tr"):
-            for each in ("Action", "Resource", "Answer", "By", "Open questions"):
-                tag("th", each, scope="col")
+        headings("Action", "Resource", "Answer", "By", "Open questions")
         with tag("tbody"):
             for verdict in found:
                 with tag("tr"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from skylift.console.port import Kind
 from skylift.console.widgets.dialog import Dialog
-from skylift.console.widgets.element import Field, Select, box, button, tag
+from skylift.console.widgets.element import Field, Select, box, button, headings, tag
 
 _SHOWN = 40
 
@@ -91,9 +91,7 @@ class TypePicker:
             "p", f"{len(found)} types fit" + (f"; the cheapest {_SHOWN}:" if len(found) > _SHOWN else "."), "empty-line"
         )
         with tag("table", "", "small", aria_label="Types that fit"):
-            with tag("thead"), tag("tr"):
-                for title in ("Type", "vCPUs", "GiB", "Processor", "On demand", "Spot", "Free tier", ""):
-                    tag("th", title, scope="col")
+            headings("Type", "vCPUs", "GiB", "Processor", "On demand", "Spot", "Free tier", "")
             with tag("tbody"):
                 for kind in found[:_SHOWN]:
                     with tag("tr"):

@@ -12,7 +12,7 @@ from skylift.console.identity import AccessKey, Holder, Identities
 from skylift.console.pages.policies import PoliciesTab
 from skylift.console.pages.simulator import Simulator
 from skylift.console.widgets.dialog import Dialog, confirm
-from skylift.console.widgets.element import Field, box, button, copyable, facts, go_to, link, on_input, tag
+from skylift.console.widgets.element import Field, box, button, copyable, facts, go_to, headings, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import Tabs, in_thread
@@ -113,9 +113,7 @@ class UserPage:
                 tag("p", "No keys yet. With one, this user calls AWS from anywhere.", "empty-line")
             else:
                 with tag("table", "", "small"):
-                    with tag("thead"), tag("tr"):
-                        for each in ("Key", "Status", "Created", "Actions"):
-                            tag("th", each, scope="col")
+                    headings("Key", "Status", "Created", "Actions")
                     with tag("tbody"):
                         for key in keys:
                             self._show_key(key)

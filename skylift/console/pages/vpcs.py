@@ -10,7 +10,19 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Acl, Networks, Table, spell_subnets
 from skylift.console.widgets.dialog import confirm
-from skylift.console.widgets.element import Field, Select, box, button, copyable, go_to, link, on_input, table, tag
+from skylift.console.widgets.element import (
+    Field,
+    Select,
+    box,
+    button,
+    copyable,
+    go_to,
+    headings,
+    link,
+    on_input,
+    table,
+    tag,
+)
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.map_view import MapView
@@ -78,8 +90,8 @@ class VpcPage:
             (each.id, each.name, each.zone, each.cidr, str(each.free), each.public, each.table)
             for each in await in_thread(self._networks.subnets, self._id)
         )
-        headings = ("Subnet", "Name", "Zone", "Range", "Free addresses", "Gives public addresses", "Route table")
-        table(headings, rows, "It has no subnets.")
+        titles = ("Subnet", "Name", "Zone", "Range", "Free addresses", "Gives public addresses", "Route table")
+        table(titles, rows, "It has no subnets.")
 
     async def _gateways(self) -> None:
         found = await in_thread(self._networks.gateways, self._id)
@@ -96,7 +108,7 @@ class VpcPage:
 
     def _routes(self, shown: Table) -> None:
         with tag("table", "", "small", aria_label=f"Routes of {shown.id}"):
-            _headings("Destination", "Target", "State", "")
+            headings("Destination", "Target", "State", "")
             with tag("tbody"):
                 for route in shown.routes:
                     with tag("tr"):
@@ -126,7 +138,7 @@ class VpcPage:
 
     def _acl_rules(self, shown: Acl) -> None:
         with tag("table", "", "small", aria_label=f"Rules of {shown.id}"):
-            _headings("Number", "Direction", "Protocol", "Ports", "Range", "Decides", "")
+            headings("Number", "Direction", "Protocol", "Ports", "Range", "Decides", "")
             with tag("tbody"):
                 for rule in shown.rules:
                     direction = "out" if rule.outbound else "in"
@@ -195,9 +207,3 @@ class VpcPage:
 
         button(text, add, "primary")
         trouble = box("wide")
-
-
-def _headings(*titles: str) -> None:
-    with tag("thead"), tag("tr"):
-        for each in titles:
-            tag("th", each, scope="col")

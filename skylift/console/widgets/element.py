@@ -146,15 +146,20 @@ def facts(pairs: tuple[tuple[str, str], ...], links: dict[str, str] | None = Non
                 tag("dd", value or "–")
 
 
-def table(headings: tuple[str, ...], rows: tuple[tuple[str, ...], ...], empty: str) -> None:
+def headings(*titles: str) -> None:
+    """The head of a table."""
+    with tag("thead"), tag("tr"):
+        for each in titles:
+            tag("th", each, scope="col")
+
+
+def table(titles: tuple[str, ...], rows: tuple[tuple[str, ...], ...], empty: str) -> None:
     """A small table, without AG Grid."""
     if not rows:
         tag("p", empty, "empty-line")
         return
     with tag("table", "", "small"):
-        with tag("thead"), tag("tr"):
-            for each in headings:
-                tag("th", each, scope="col")
+        headings(*titles)
         with tag("tbody"):
             for row in rows:
                 with tag("tr"):
