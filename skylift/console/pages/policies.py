@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.identity import Holder, Identities, spell_document
 from skylift.console.policy_check import check_policy
@@ -62,21 +63,7 @@ class PoliciesTab:
             tag("td", "inline")
             with tag("td", "", "actions"):
                 button("Edit", lambda: self._edit(name, document), "quiet", aria_label=f"Edit {name}")
-                call = self._holder.delete_policy(name)
-                button(
-                    "Delete",
-                    lambda: confirm(
-                        "Delete this policy?",
-                        [name, f"The {self._holder.kind} may no longer do what it allows."],
-                        call.command,
-                        "Delete",
-                        lambda: self._view.perform(call),
-                        dangerous=True,
-                        done=self._fill,
-                    ),
-                    "quiet",
-                    aria_label=f"Delete {name}",
-                )
+                self._remove_button("Delete", name, [name], self._holder.delete_policy(name))
 
     def _show_attached(self, name: str, arn: str) -> None:
         with tag("tr"):
@@ -84,21 +71,23 @@ class PoliciesTab:
             tag("td", "AWS's" if arn.startswith("arn:aws:iam::aws:") else "managed")
             with tag("td", "", "actions"):
                 button("Show", lambda: self._read(name, arn), "quiet", aria_label=f"Show {name}")
-                call = self._holder.detach(arn)
-                button(
-                    "Detach",
-                    lambda: confirm(
-                        "Detach this policy?",
-                        [arn, f"The {self._holder.kind} may no longer do what it allows. The policy stays."],
-                        call.command,
-                        "Detach",
-                        lambda: self._view.perform(call),
-                        dangerous=True,
-                        done=self._fill,
-                    ),
-                    "quiet",
-                    aria_label=f"Detach {name}",
-                )
+                self._remove_button("Detach", name, [arn, "The policy itself stays."], self._holder.detach(arn))
+
+    def _remove_button(self, verb: str, name: str, lines: list[str], call: Call) -> None:
+        button(
+            verb,
+            lambda: confirm(
+                f"{verb} this policy?",
+                [*lines, f"The {self._holder.kind} may no longer do what it allows."],
+                call.command,
+                verb,
+                lambda: self._view.perform(call),
+                dangerous=True,
+                done=self._fill,
+            ),
+            "quiet",
+            aria_label=f"{verb} {name}",
+        )
 
     async def _read(self, name: str, arn: str) -> None:
         try:
@@ -151,11 +140,11 @@ class PoliciesTab:
             copyable(self._holder.attach("ARN").command)
 
         def work() -> None:
-            said = arn.value.strip()
-            named = {name: each for each, name in policies.items()}
-            if not said:
+            typed = arn.value.strip()
+            by_name = {name: each for each, name in policies.items()}
+            if not typed:
                 raise UsageError("Choose a policy.")
-            self._view.perform(self._holder.attach(named.get(said, said)))
+            self._view.perform(self._holder.attach(by_name.get(typed, typed)))
 
         dialog.buttons("Attach", work, done=self._fill)
         dialog.open()
