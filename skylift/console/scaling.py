@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -107,7 +107,7 @@ def describe_alarms(names: Sequence[str]) -> Call:
     return Call("cloudwatch", "describe_alarms", {"AlarmNames": list(names)})
 
 
-def read_capacity(row: Mapping[str, Any], least: str, desired: str, most: str) -> Call:
+def read_capacity(row: GroupRow, least: str, desired: str, most: str) -> Call:
     """What was typed, as a call: by hand it is the desired capacity alone. Raises UsageError."""
     numbers = []
     for word, text in (("The least", least), ("The desired capacity", desired), ("The most", most)):
@@ -117,10 +117,10 @@ def read_capacity(row: Mapping[str, Any], least: str, desired: str, most: str) -
     low, wanted, high = numbers
     if not low <= wanted <= high:
         raise UsageError(f"{wanted} is not between {low} and {high}.", "Change the least or the most, too.")
-    if (low, high) == (row["least"], row["most"]):
-        params: dict[str, Any] = {"AutoScalingGroupName": row["id"], "DesiredCapacity": wanted}
+    if (low, high) == (row.least, row.most):
+        params: dict[str, Any] = {"AutoScalingGroupName": row.id, "DesiredCapacity": wanted}
         return Call("autoscaling", "set_desired_capacity", params)
-    params = {"AutoScalingGroupName": row["id"], "MinSize": low, "MaxSize": high, "DesiredCapacity": wanted}
+    params = {"AutoScalingGroupName": row.id, "MinSize": low, "MaxSize": high, "DesiredCapacity": wanted}
     return Call("autoscaling", "update_auto_scaling_group", params)
 
 

@@ -30,6 +30,7 @@ HOSTILE = [
 ]
 DOCUMENT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
 INSTANCE = "i-0123456789abcdef0"
+GROUP = scaling.GroupRow("g", desired=1, least=0, most=4, running=1, state="active", template="", zones="", tags="")
 
 
 def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -72,8 +73,8 @@ def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         identity.attach_profile(INSTANCE, "p"),
         identity.attach_profile(INSTANCE, "p", "iip-assoc-1"),
         identity.simulate("arn:aws:iam::1:role/r", ["s3:GetObject", "s3:PutObject"], ["arn:aws:s3:::b/*"]),
-        scaling.read_capacity({"id": "g", "least": 0, "most": 4}, "0", "3", "4"),
-        scaling.read_capacity({"id": "g", "least": 0, "most": 4}, "1", "3", "9"),
+        scaling.read_capacity(GROUP, "0", "3", "4"),
+        scaling.read_capacity(GROUP, "1", "3", "9"),
         scaling.read_policy("g", "keep", "ASGAverageCPUUtilization", "60"),
         scaling.list_activities("g"),
         market.cancel_requests(["sir-1", "sir-2"]),

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from skylift.console.scaling import METRICS, read_capacity, read_policy, spell_policy
+from skylift.console.scaling import METRICS, GroupRow, read_capacity, read_policy, spell_policy
 from skylift.runner.errors import UsageError
 
-ROW = {"id": "web", "least": 0, "most": 4}
+ROW = GroupRow("web", desired=1, least=0, most=4, running=1, state="active", template="", zones="", tags="")
 
 
 def test_by_hand_it_is_the_desired_capacity_alone() -> None:

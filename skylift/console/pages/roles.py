@@ -13,7 +13,7 @@ from skylift.console.pages.simulator import Simulator
 from skylift.console.policy_check import check_policy
 from skylift.console.port import Port
 from skylift.console.rows import InstanceRow
-from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.editor import Editor
 from skylift.console.widgets.element import Field, Select, box, button, copyable, facts, go_to, link, on_input, tag
 from skylift.console.widgets.frame import head
@@ -52,21 +52,18 @@ class RolesPage:
         dialog = Dialog("Create role")
         with dialog:
             name = Field(
-                "Name", lambda _: show(), placeholder="reads-results", spellcheck="false", autofocus="autofocus"
+                "Name", lambda _: command.show(), placeholder="reads-results", spellcheck="false", autofocus="autofocus"
             )
-            service = Select("For", dict(SERVICES), lambda _: show())
-            command = box()
-
-        def show() -> None:
-            with command.clear():
-                copyable("\n".join(each.command for each in identity.create_role(name.value or "NAME", service.value)))
+            service = Select("For", dict(SERVICES), lambda _: command.show())
+            command = TypedCommand(
+                lambda: "\n".join(each.command for each in identity.create_role(name.value or "NAME", service.value))
+            )
 
         def work() -> None:
             if not name.value.strip():
                 raise UsageError("The role needs a name.")
             Identities(self._view.port).create_role(name.value.strip(), service.value)
 
-        show()
         dialog.buttons("Create", work, done=lambda: go_to(f"/roles/{quote(name.value.strip(), safe='')}"))
         dialog.open()
 

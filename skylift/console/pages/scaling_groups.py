@@ -10,7 +10,7 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.poller import Change
 from skylift.console.scaling import METRICS, Activity, Alarm, Group, Policy, Scaling
-from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.element import (
     Field,
     Select,
@@ -29,7 +29,7 @@ from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.plot import Plot, Series
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
     Column("id", "Group", leads="/scaling/"),
@@ -207,48 +207,32 @@ class ScalingGroupPage:
 
     def _change(self) -> None:
         row = self._known.row
-        shape = {"id": row.id, "least": row.least, "most": row.most}
-        dialog = Dialog("Change capacity")
-        with dialog:
-            desired = Field("Desired", lambda _: show(), value=str(row.desired), inputmode="numeric")
-            least = Field("Least", lambda _: show(), value=str(row.least), inputmode="numeric")
-            most = Field("Most", lambda _: show(), value=str(row.most), inputmode="numeric")
-            command = box(role="status")
 
         def call() -> Call:
-            return scaling.read_capacity(shape, least.value, desired.value, most.value)
+            return scaling.read_capacity(row, least.value, desired.value, most.value)
 
-        def show() -> None:
-            with command.clear():
-                try:
-                    copyable(call().command)
-                except UsageError as error:
-                    tag("p", f"{error.message} {error.advice}", "missing")
+        dialog = Dialog("Change capacity")
+        with dialog:
+            desired = Field("Desired", lambda _: command.show(), value=str(row.desired), inputmode="numeric")
+            least = Field("Least", lambda _: command.show(), value=str(row.least), inputmode="numeric")
+            most = Field("Most", lambda _: command.show(), value=str(row.most), inputmode="numeric")
+            command = TypedCommand(lambda: call().command)
 
-        show()
         dialog.buttons("Change", lambda: self._view.perform(call()), done=self._view.scaling_groups.look_soon)
         dialog.open()
 
     def _add_policy(self) -> None:
-        dialog = Dialog("Add a policy")
-        with dialog:
-            tag("p", "It keeps a metric at a value, by adding servers and taking some away.", "empty-line")
-            name = Field("Name", lambda _: show(), value="keep-cpu", spellcheck="false")
-            metric = Select("Metric", dict(METRICS), lambda _: show())
-            target = Field("Value", lambda _: show(), value="60", inputmode="decimal")
-            command = box(role="status")
-
         def call() -> Call:
             return scaling.read_policy(self._name, name.value, metric.value, target.value)
 
-        def show() -> None:
-            with command.clear():
-                try:
-                    copyable(call().command)
-                except UsageError as error:
-                    tag("p", f"{error.message} {error.advice}", "missing")
+        dialog = Dialog("Add a policy")
+        with dialog:
+            tag("p", "It keeps a metric at a value, by adding servers and taking some away.", "empty-line")
+            name = Field("Name", lambda _: command.show(), value="keep-cpu", spellcheck="false")
+            metric = Select("Metric", dict(METRICS), lambda _: command.show())
+            target = Field("Value", lambda _: command.show(), value="60", inputmode="decimal")
+            command = TypedCommand(lambda: call().command)
 
-        show()
         dialog.buttons("Add", lambda: self._view.perform(call()), done=lambda: self._tabs.begin("Policies and alarms"))
         dialog.open()
 

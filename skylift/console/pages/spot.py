@@ -11,11 +11,10 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.market import NOTICE
 from skylift.console.poller import Change, FlatRow
 from skylift.console.port import OwnCall
-from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
-from skylift.runner.errors import UsageError
 
 COLUMNS = (
     Column("id", "Request", 118, kind="code"),
@@ -114,6 +113,10 @@ class SpotPage:
         if row is None:
             return
         instance = row["instance"]
+
+        def call() -> OwnCall:
+            return market.recommend(instance) if kind.value == "risk" else market.interrupt(instance, seconds.value)
+
         dialog = Dialog("Interrupt this instance?")
         with dialog:
             with tag("ul"):
@@ -121,21 +124,10 @@ class SpotPage:
                 if row["job"]:
                     tag("li", f"The job {row['job']} saves its checkpoint, and goes on on the next server.")
             kinds = {"notice": "Notice: at its end the instance goes", "risk": "Rebalance recommendation: it stays"}
-            kind = Select("What", dict(kinds), lambda _: show())
-            seconds = Field("Seconds of notice", lambda _: show(), value=str(NOTICE), inputmode="numeric")
-            command = box(role="status")
+            kind = Select("What", dict(kinds), lambda _: command.show())
+            seconds = Field("Seconds of notice", lambda _: command.show(), value=str(NOTICE), inputmode="numeric")
+            command = TypedCommand(lambda: call().command)
 
-        def call() -> OwnCall:
-            return market.recommend(instance) if kind.value == "risk" else market.interrupt(instance, seconds.value)
-
-        def show() -> None:
-            with command.clear():
-                try:
-                    copyable(call().command)
-                except UsageError as error:
-                    tag("p", f"{error.message} {error.advice}", "missing")
-
-        show()
         dialog.buttons(
             "Interrupt",
             lambda: self._view.port.control(call()),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from skylift.console.widgets.element import Element, box, button, copyable, tag
-from skylift.runner.errors import SkyliftError
+from skylift.runner.errors import SkyliftError, UsageError
 
 
 class Dialog:
@@ -71,6 +71,22 @@ class Dialog:
             tag("strong", error.message)
             if error.advice:
                 tag("p", error.advice)
+
+
+class TypedCommand:
+    """The command for what is typed, or what is wrong with that: `spell` may raise UsageError. Fields call `show`."""
+
+    def __init__(self, spell: Callable[[], str]) -> None:
+        self._spell = spell
+        self._place = box(role="status")
+        self.show()
+
+    def show(self) -> None:
+        with self._place.clear():
+            try:
+                copyable(self._spell())
+            except UsageError as error:
+                tag("p", f"{error.message} {error.advice}", "missing")
 
 
 class _Doing:
