@@ -1,14 +1,18 @@
-"""The part of a form that all jobs have: arguments, server, results, name, and what goes along."""
+"""What all pages have from which a job starts: the fields that every job has, and the summary that submits it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from skylift.console.cloud_view import CloudView
 from skylift.console.job_wish import JobSpec, JobWish
 from skylift.console.pages.type_picker import TypePicker, spell_price
 from skylift.console.port import Kind
-from skylift.console.widgets.element import Field, box, button, copyable, facts, suggest, tag
+from skylift.console.widgets.element import Field, box, button, copyable, enable, facts, go_to, suggest, tag
+from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import SkyliftError
 
 DEFAULT_TYPE = "t3.small"
 
@@ -52,16 +56,64 @@ class JobForm:
         self._on_change(kind)
 
 
-def show_job(spec: JobSpec, kinds: Mapping[str, Kind], note: str) -> None:
-    """What it costs, and the command that does the same; `note` is where that is to be typed."""
-    kind = kinds[spec.options.get("type") or DEFAULT_TYPE]
-    keep = spec.options.get("keep")
-    facts(
-        (
-            ("Type", f"{kind.name}: {kind.vcpus} vCPU, {kind.memory_gib:g} GiB"),
-            ("On demand", spell_price(kind.on_demand)),
-            ("Off", "some time after the program has ended (--keep)" if keep else "when the program has ended"),
+class JobSummary:
+    """Beside a form: what is missing in it, or what the job costs, and the button that submits it. `submit` gives the
+    job's name; `note` is where the command is to be typed."""
+
+    def __init__(
+        self,
+        view: CloudView,
+        kinds: Mapping[str, Kind],
+        *,
+        missing: Callable[[], Sequence[str]],
+        spec: Callable[[], JobSpec],
+        submit: Callable[[JobSpec], str],
+        note: str,
+    ) -> None:
+        self._view, self._kinds, self._note = view, kinds, note
+        self._missing, self._spec, self._submit = missing, spec, submit
+        self._busy = False
+        with box("summary"):
+            tag("h2", "Summary")
+            self._shown = box()
+            self._run = button("Run", self._go, "primary")
+            self._trouble = box()
+        self.show()
+
+    def show(self) -> None:
+        missing = self._missing()
+        enable(self._run, not missing and not self._busy)
+        with self._shown.clear():
+            for each in missing:
+                tag("p", each, "missing")
+            if not missing:
+                self._show_job(self._spec())
+
+    def _show_job(self, spec: JobSpec) -> None:
+        kind = self._kinds[spec.options.get("type") or DEFAULT_TYPE]
+        keep = spec.options.get("keep")
+        facts(
+            (
+                ("Type", f"{kind.name}: {kind.vcpus} vCPU, {kind.memory_gib:g} GiB"),
+                ("On demand", spell_price(kind.on_demand)),
+                ("Off", "some time after the program has ended (--keep)" if keep else "when the program has ended"),
+            )
         )
-    )
-    copyable(spec.command)
-    tag("p", note, "count-left")
+        copyable(spec.command)
+        tag("p", self._note, "count-left")
+
+    async def _go(self) -> None:
+        self._busy = True
+        enable(self._run, False)
+        with self._trouble.clear():
+            tag("p", "A server is being launched …", "waiting")
+        try:
+            name = await in_thread(self._submit, self._spec())
+        except SkyliftError as error:
+            with self._trouble.clear():
+                say_trouble(error)
+            self._busy = False
+            self.show()
+            return
+        self._view.jobs.look_soon()
+        go_to(f"/jobs/{name}")

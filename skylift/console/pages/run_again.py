@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from skylift.console.cloud_view import CloudView
-from skylift.console.job_wish import JobSpec, again_spec, wish_again
-from skylift.console.pages.job_form import JobForm, show_job
-from skylift.console.widgets.element import box, button, copyable, enable, go_to, tag
+from skylift.console.job_wish import again_spec, wish_again
+from skylift.console.pages.job_form import JobForm, JobSummary
+from skylift.console.widgets.element import box, copyable, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
@@ -19,7 +19,6 @@ class RunAgainPage:
     def __init__(self, view: CloudView, name: str) -> None:
         self._view, self._name = view, name
         self._kinds = view.port.kinds()
-        self._busy = False
 
     async def show(self) -> None:
         place = box("panel")
@@ -35,7 +34,6 @@ class RunAgainPage:
                 self._refuse()
             else:
                 self._build()
-                self._changed()
 
     def _refuse(self) -> None:
         tag("h2", "It cannot be run again from here.")
@@ -50,37 +48,12 @@ class RunAgainPage:
             with box("form"):
                 if self._repeat.had_env:
                     tag("p", _ENV, "missing")
-                self._form = JobForm(self._kinds, self._changed, wish_again(self._repeat))
-            with box("summary"):
-                tag("h2", "Summary")
-                self._summary = box()
-                self._run = button("Run", self._go, "primary")
-                self._trouble = box()
-
-    def _spec(self) -> JobSpec:
-        return again_spec(self._repeat, self._form.wish)
-
-    def _changed(self, _: str = "") -> None:
-        missing = self._form.wish.missing(self._kinds)
-        enable(self._run, not missing and not self._busy)
-        with self._summary.clear():
-            for each in missing:
-                tag("p", each, "missing")
-            if not missing:
-                show_job(self._spec(), self._kinds, _NOTE)
-
-    async def _go(self) -> None:
-        self._busy = True
-        enable(self._run, False)
-        with self._trouble.clear():
-            tag("p", "A server is being launched …", "waiting")
-        try:
-            name = await in_thread(self._view.port.submit_again, self._repeat, self._spec())
-        except SkyliftError as error:
-            with self._trouble.clear():
-                say_trouble(error)
-            self._busy = False
-            self._changed()
-            return
-        self._view.jobs.look_soon()
-        go_to(f"/jobs/{name}")
+                self._form = JobForm(self._kinds, lambda _: self._summary.show(), wish_again(self._repeat))
+            self._summary = JobSummary(
+                self._view,
+                self._kinds,
+                missing=lambda: self._form.wish.missing(self._kinds),
+                spec=lambda: again_spec(self._repeat, self._form.wish),
+                submit=lambda spec: self._view.port.submit_again(self._repeat, spec),
+                note=_NOTE,
+            )
