@@ -139,7 +139,7 @@ class Exchange:
 
     def carry_out(self) -> Response:
         """Perform and encode what was understood."""
-        response = self.again()
+        response = self._perform()
         if self._post is not None:
             response = self._post.answer(response)
         return self._logged(response)
@@ -154,7 +154,7 @@ class Exchange:
 
     def again(self) -> Response:
         """The answer as of now."""
-        return self._perform(*self._understood())
+        return self._perform()
 
     def preflight(self) -> Response:
         """The answer to a browser that asks whether it may send a request; it is not signed and has no body."""
@@ -267,7 +267,8 @@ class Exchange:
             raise _unsigned()
         return self._codec, self._operation
 
-    def _perform(self, codec: Codec, operation: OperationModel, call: Call) -> Response:
+    def _perform(self) -> Response:
+        codec, operation, call = self._understood()
         settling = self._parts.settling
         for attempt in range(READ_AGAIN):
             self.seen = settling.mark if settling is not None else None
