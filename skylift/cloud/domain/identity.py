@@ -20,6 +20,10 @@ class Signature:
     payload: str = ""
 
 
+def assumed_arn(account: str, role: str, session: str) -> str:
+    return f"arn:aws:sts::{account}:assumed-role/{role}/{session}"
+
+
 @dataclass(frozen=True)
 class Caller:
     """The authenticated sender of one request.
@@ -156,7 +160,7 @@ class Role:
             kind="role",
             account=account,
             region=region,
-            arn=f"arn:aws:sts::{account}:assumed-role/{self.name}/{session}",
+            arn=assumed_arn(account, self.name, session),
             user_id=f"{self.id}:{session}",
             access_key_id="",
             source_ip=source_ip,

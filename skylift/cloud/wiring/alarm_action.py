@@ -5,7 +5,7 @@ from __future__ import annotations
 from skylift.cloud.domain.alarm import Alarm, DueAction
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.facts import CloudFacts
-from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.identity import Caller, assumed_arn
 from skylift.cloud.domain.scaling_policy import ScalingPolicy
 from skylift.cloud.services.autoscaling import scaling_policy
 from skylift.cloud.services.cloudwatch.alarm_action import due_operation, is_of_scaling
@@ -40,7 +40,7 @@ def _service(tx: Tx) -> Caller:
         kind="role",
         account=facts.account,
         region=facts.region,
-        arn=f"arn:aws:sts::{facts.account}:assumed-role/{ROLE}/CloudWatch",
+        arn=assumed_arn(facts.account, ROLE, "CloudWatch"),
         user_id=ROLE,
         access_key_id="",
         source_ip="",

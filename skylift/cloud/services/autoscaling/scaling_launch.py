@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.identity import Caller, assumed_arn
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest, MarketRequest
 from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion, TemplateSpec
@@ -36,7 +36,7 @@ def service(account: str, region: str) -> Caller:
         kind="role",
         account=account,
         region=region,
-        arn=f"arn:aws:sts::{account}:assumed-role/{ROLE}/{SESSION}",
+        arn=assumed_arn(account, ROLE, SESSION),
         user_id=SESSION,
         access_key_id="",
         source_ip="autoscaling.amazonaws.com",

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import AccessKey, Caller, Role, Session, Signature, User
+from skylift.cloud.domain.identity import AccessKey, Caller, Role, Session, Signature, User, assumed_arn
 from skylift.cloud.services.api.instance_role import instance_role
 from skylift.cloud.services.api.trust import trust_in_service
 from skylift.cloud.state.home import RootKey
@@ -227,10 +227,6 @@ def instance_credentials(tx: Tx, instance_id: str, delivery: str) -> Session | N
     if session is not None and session.expires - tx.now >= RENEWED_BEFORE:
         return session
     return open_session(tx, role, instance_id, INSTANCE_SESSION, instance_id=instance_id, delivery=delivery)
-
-
-def assumed_arn(account: str, role: str, session: str) -> str:
-    return f"arn:aws:sts::{account}:assumed-role/{role}/{session}"
 
 
 def federated_arn(account: str, name: str) -> str:

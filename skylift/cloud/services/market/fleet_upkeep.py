@@ -23,7 +23,7 @@ from skylift.cloud.domain.fleet import (
     Market,
     Rebalance,
 )
-from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.identity import Caller, assumed_arn
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.spot import SpotNotice
 from skylift.cloud.services.api.service_role import SERVICES
@@ -302,7 +302,7 @@ def service(tx: Tx) -> Caller:
         kind="role",
         account=facts.account,
         region=facts.region,
-        arn=f"arn:aws:sts::{facts.account}:assumed-role/{name}/FleetSession",
+        arn=assumed_arn(facts.account, name, "FleetSession"),
         user_id=name,
         access_key_id="",
         source_ip=SERVICE,

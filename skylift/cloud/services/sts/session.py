@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import AccessKey, Caller, Role, Session, User
+from skylift.cloud.domain.identity import AccessKey, Caller, Role, Session, User, assumed_arn
 from skylift.cloud.services.api.authorize import Decision, caller_context, decide_on, denial, managed_document
 from skylift.cloud.services.api.iam_rules import (
     MAX_TAGS,
@@ -22,13 +22,7 @@ from skylift.cloud.services.api.iam_rules import (
 from skylift.cloud.services.api.operation import Check, Params
 from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.cloud.services.api.trust import trust_in_caller
-from skylift.cloud.services.iam.identity import (
-    assumed_arn,
-    federated_arn,
-    open_federated_session,
-    open_own_session,
-    open_session,
-)
+from skylift.cloud.services.iam.identity import federated_arn, open_federated_session, open_own_session, open_session
 from skylift.cloud.services.iam.mfa_device import authenticated
 from skylift.cloud.services.sts.operation import reads, writes
 from skylift.cloud.store.database import Tx
