@@ -105,7 +105,7 @@ class Shapes:
     def named(self, name: str) -> Shape:
         found = self._made.get(name)
         if found is None:
-            found = self._made[name] = self._make(name, self._say(name))
+            found = self._made[name] = self._make(name, self._description(name))
         return found
 
     def referred(self, reference: Mapping[str, Any]) -> Shape:
@@ -113,9 +113,9 @@ class Shapes:
         name = reference["shape"]
         if len(reference) == 1:
             return self.named(name)
-        return self._make(name, {**self._say(name), **reference})
+        return self._make(name, {**self._description(name), **reference})
 
-    def _say(self, name: str) -> Mapping[str, Any]:
+    def _description(self, name: str) -> Mapping[str, Any]:
         found = self._read.get(name)
         if found is None:
             found = self._read[name] = json.loads(self._described[name])

@@ -217,16 +217,16 @@ def resource_policies(tx: Tx, caller: Caller, check: Check) -> tuple[PolicyDocum
         return ()
     name, _, key = check.resource.removeprefix(_BUCKETS).partition("/")
     # Root may do all of this anyhow.
-    by_lists = () if caller.kind == "root" else by_acl(tx, caller, check.action, name, key)
+    acl = () if caller.kind == "root" else by_acl(tx, caller, check.action, name, key)
     found = tx.get(BucketPolicy, bucket=name)
     if found is None:
-        return by_lists
+        return acl
     document = parse_policy(found.document, "resource")
     if caller.kind == "anonymous" and is_public(document):
         bucket = tx.get(Bucket, name=name)
         if bucket is not None and bucket.public_access is not None and bucket.public_access.restrict_buckets:
-            return by_lists
-    return (document, *by_lists)
+            return acl
+    return (document, *acl)
 
 
 def managed_document(tx: Tx, arn: str) -> str | None:
