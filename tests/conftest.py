@@ -121,13 +121,28 @@ def pytest_configure(config: pytest.Config) -> None:
     own_data(config)
 
 
+PLACES = "/var/lib/skylift-tests-"
+
+
+def remove_data_of_killed_runs() -> None:
+    """The images, that is: a killed run's clouds are taken away by their guards (cloud_guard.py), which may not have
+    come to it yet."""
+    for place in Path(PLACES).parent.glob(f"{Path(PLACES).name}[0-9]*"):
+        run = place.name.rpartition("-")[2]
+        has_clouds = any(place.glob("[0-9]*/*"))
+        if run.isdigit() and not Path("/proc", run).exists() and not has_clouds:
+            shutil.rmtree(place, ignore_errors=True)
+
+
 def own_data(config: pytest.Config) -> None:
     """Root's data of the tests' clouds are in a directory of this run's own, which its other processes are told of."""
     if "SKYLIFT_DATA" in os.environ:
         return
     # Everything on the way to it has to be root's, which a temporary directory is not.
     root = os.geteuid() == 0
-    place = Path(f"/var/lib/skylift-tests-{os.getpid()}") if root else Path(tempfile.mkdtemp(prefix="sky-"))
+    if root:
+        remove_data_of_killed_runs()
+    place = Path(f"{PLACES}{os.getpid()}") if root else Path(tempfile.mkdtemp(prefix="sky-"))
     os.environ["SKYLIFT_DATA"] = str(place)
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
 
