@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -150,14 +151,19 @@ class Port:
                 self._account = open_account(self.settings, Api(replace(self.settings, cache=NOWHERE)))
             return self._account
 
-    def perform(self, call: Call) -> Any:
-        """Make the call. Raises SkyliftError, with what AWS said and what to do."""
+    @contextmanager
+    def _reached(self) -> Iterator[Account]:
+        """The account. Where it cannot be reached, the next call looks where it is."""
         try:
-            return self.account.api.call(call.service, call.operation, **call.params)
+            yield self.account
         except Unreachable:
-            # The next call looks where it is.
             self._account = None
             raise
+
+    def perform(self, call: Call) -> Any:
+        """Make the call. Raises SkyliftError, with what AWS said and what to do."""
+        with self._reached() as account:
+            return account.api.call(call.service, call.operation, **call.params)
 
     @property
     def has_control(self) -> bool:
@@ -177,11 +183,8 @@ class Port:
 
     def pages(self, call: Call, key: str) -> list[Any]:
         """All of a list, whichever page it is on. Raises SkyliftError."""
-        try:
-            return self.account.api.pages(call.service, call.operation, key, **call.params)
-        except Unreachable:
-            self._account = None
-            raise
+        with self._reached() as account:
+            return account.api.pages(call.service, call.operation, key, **call.params)
 
     # Instances.
 
@@ -375,8 +378,9 @@ class Port:
     def beginning(self, bucket: str, key: str, most: int) -> str:
         """The first bytes of an object, as text."""
         found = io.BytesIO()
-        for _ in self.account.api.stream(bucket, key, found, most=most):
-            pass
+        with self._reached() as account:
+            for _ in account.api.stream(bucket, key, found, most=most):
+                pass
         return found.getvalue().decode(errors="replace")
 
     def content(self, bucket: str, key: str) -> tuple[int, Iterator[bytes]]:
@@ -385,7 +389,8 @@ class Port:
         return int(found["ContentLength"]), found["Body"].iter_chunks(1 << 18)
 
     def upload(self, file: IO[bytes], size: int, bucket: str, key: str) -> None:
-        self.account.api.upload(file, size, bucket, key, lambda _: None)
+        with self._reached() as account:
+            account.api.upload(file, size, bucket, key, lambda _: None)
 
     def presigned(self, bucket: str, key: str, seconds: int) -> str:
         """A link with which anybody can read the object for so long."""
@@ -427,24 +432,18 @@ class Port:
 
     # Jobs.
 
-    @property
-    def _jobs(self) -> Jobs:
-        account = self.account
-        return Jobs(account.settings, account)
-
     def jobs(self) -> list[JobRow]:
-        try:
-            return [_job_row(each) for each in self._jobs.listed(ended=True, last=200)]
-        except Unreachable:
-            self._account = None
-            raise
+        with self._reached() as account:
+            return [_job_row(each) for each in Jobs(account.settings, account).listed(ended=True, last=200)]
 
     def job(self, name: str) -> Listed:
-        return self._jobs.one(name)
+        with self._reached() as account:
+            return Jobs(account.settings, account).one(name)
 
     def job_steps(self, name: str) -> list[Step]:
         """What happened to it, in its order. Raises SkyliftError."""
-        return job_steps(self.job(name), self.account.status(name))
+        with self._reached() as account:
+            return job_steps(self.job(name), account.status(name))
 
     def results(self, name: str) -> list[tuple[str, int]]:
         """Path and size of each, as the job's server has sent them."""
@@ -452,11 +451,11 @@ class Port:
 
     def result(self, name: str, path: str) -> bytes:
         """The content of one, checked. Raises SkyliftError."""
-        manifest, account = self._manifest(name), self.account
+        manifest = self._manifest(name)
         wanted = tuple(each for each in manifest.results if each.path == path)
         if not wanted:
             raise RunError(f"{name} has no result {path!r}.")
-        with tempfile.TemporaryDirectory(prefix="skylift-result-") as folder:
+        with tempfile.TemporaryDirectory(prefix="skylift-result-") as folder, self._reached() as account:
             bring_home(
                 account.api,
                 account.bucket,
@@ -468,34 +467,35 @@ class Port:
             return (Path(folder) / path).read_bytes()
 
     def _manifest(self, name: str) -> Manifest:
-        account = self.account
-        record = account.record(name)
-        return read_manifest(account.api, account.bucket, Prefix(name), record.outputs, record.script)
+        with self._reached() as account:
+            record = account.record(name)
+            return read_manifest(account.api, account.bucket, Prefix(name), record.outputs, record.script)
 
     def cancel(self, name: str) -> str:
         """The word for what was done. Raises SkyliftError."""
-        return self._jobs.cancel(name)
+        with self._reached() as account:
+            return Jobs(account.settings, account).cancel(name)
 
     def submit_script(self, spec: JobSpec, text: str) -> str:
         """The new job's name, once its server has it. Raises SkyliftError."""
-        try:
-            return submit_script(spec, text, self.account.settings)
-        except Unreachable:
-            self._account = None
-            raise
+        with self._reached() as account:
+            return submit_script(spec, text, account.settings)
 
     def repeat(self, name: str) -> Repeat:
         """What its record tells of running it again. Raises SkyliftError."""
-        account, key = self.account, Prefix(name).record
-        account.record(name)
-        found = account.api.get(account.bucket, key, RECORD_LIMIT)
+        with self._reached() as account:
+            # The name is of the page's address. This refuses one that no job has, and a record that is damaged.
+            account.record(name)
+            key = Prefix(name).record
+            found = account.api.get(account.bucket, key, RECORD_LIMIT)
         if found is None:
             raise RunError("It is a run of a schedule.", "`skylift schedule run` starts one now.")
         return parse_repeat(key, found)
 
     def submit_again(self, repeat: Repeat, spec: JobSpec) -> str:
         """The new job's name, once its server has it. Raises SkyliftError."""
-        return submit_again(repeat, spec, self.account)
+        with self._reached() as account:
+            return submit_again(repeat, spec, account)
 
 
 _PUBLISHED = {
