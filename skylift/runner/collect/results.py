@@ -297,7 +297,7 @@ class _Folders:
 
     def __init__(self, top: int, kept: str) -> None:
         self._top, self._kept = top, kept
-        self._names: list[bytes] = []
+        self._names: list[bytes] | None = None
         self._last = -1
 
     def __enter__(self) -> _Folders:
@@ -309,38 +309,34 @@ class _Folders:
     def place(self, result: Result) -> tuple[int, bytes]:
         """A descriptor of the result's folder, until the next call, and its name there. Missing folders are made."""
         *names, name = result.path.encode("utf-8", "surrogateescape").split(b"/")
-        if self._last < 0 or names != self._names:
-            self._leave()
-            self._last, self._names = self._opened(names), names
+        if names != self._names:
+            self._enter(names)
         return self._last, name
 
-    def _opened(self, names: Sequence[bytes]) -> int:
-        here = os.dup(self._top)
-        try:
-            for number, name in enumerate(names):
-                with suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=here)
-                try:
-                    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-                except OSError as error:
-                    if stat.S_ISLNK(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
-                        place = b"/".join(names[: number + 1]).decode("utf-8", "surrogateescape")
-                        raise ResultsDamaged(
-                            f"{place} is a symbolic link here, and results are not written through one.",
-                            f"{self._kept} Have them brought elsewhere: skylift results NAME DIR",
-                        ) from None
-                    raise error
-                os.close(here)
-                here = inner
-        except BaseException:
-            os.close(here)
-            raise
-        return here
+    def _enter(self, names: list[bytes]) -> None:
+        self._leave()
+        self._last = os.dup(self._top)
+        for number, name in enumerate(names):
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=self._last)
+            try:
+                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._last)
+            except OSError as error:
+                if stat.S_ISLNK(os.stat(name, dir_fd=self._last, follow_symlinks=False).st_mode):
+                    place = b"/".join(names[: number + 1]).decode("utf-8", "surrogateescape")
+                    raise ResultsDamaged(
+                        f"{place} is a symbolic link here, and results are not written through one.",
+                        f"{self._kept} Have them brought elsewhere: skylift results NAME DIR",
+                    ) from None
+                raise error
+            os.close(self._last)
+            self._last = inner
+        self._names = names
 
     def _leave(self) -> None:
         if self._last >= 0:
             os.close(self._last)
-            self._last = -1
+        self._names, self._last = None, -1
 
 
 def _is_here(folder: int, name: bytes, result: Result) -> bool:
