@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from real_cloud import RealCloud
+from real_server import until
 
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import MapLog
 from skylift.runner.map.spec import MapSpec, encode_spec
+
+PATIENCE = 300.0
+"""Seconds: a map may wait for several servers, one after the other."""
 
 # Submits the map whose spec is in standard input, and says where it is.
 PROGRAM = """
@@ -68,6 +73,18 @@ class Mapped:
     def read(self, key: str) -> bytes:
         content: bytes = self._cloud.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read()
         return content
+
+    def alive(self) -> list[str]:
+        """The map's servers that are not terminated."""
+        mine: list[Any] = [
+            {"Name": "tag:skylift:job", "Values": [self.name]},
+            {"Name": "instance-state-name", "Values": ["pending", "running", "shutting-down", "stopping", "stopped"]},
+        ]
+        found = self._cloud.client("ec2").describe_instances(Filters=mine)["Reservations"]
+        return [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
+
+    def until(self, look: Callable[[], object], what: str) -> None:
+        until(look, what, PATIENCE, lambda: self.log().outcomes)
 
     def wait(self) -> dict[str, Any]:
         """Until the job has ended: what `skylift wait` says of it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,16 +57,16 @@ def test_a_server_with_a_notice_loses_nothing_is_ended_and_has_a_successor(
     inputs = tuple(MapInput(number, str(number), str(number)) for number in range(INPUTS))
     spec = MapSpec(("python", "job.py"), True, ("{}", bucket), inputs, batch=1, per_server=1, servers=2)
     mapped = Mapped(cloud, tmp_path, "noticed", spec, {}, spot=True, or_on_demand=True, type=TYPE)
-    until(lambda: len(running(mapped)) == 2)
+    mapped.until(lambda: len(running(mapped)) == 2, "an input on each of two servers")
     (worker,) = set(running(mapped)) - {mapped.instance}
     (listed,) = json.loads(cloud.skylift("ps", "--name", "noticed", "--json").stdout)
     assert (listed["servers"], listed["instance"]) == (2, mapped.instance)
     room(0)
     cloud.skylift("cloud", "interrupt", worker, "--in", "1h")
-    until(lambda: f"EC2 takes {worker} back" in cloud.skylift("logs", "noticed").stderr)
+    mapped.until(lambda: f"EC2 takes {worker} back" in cloud.skylift("logs", "noticed").stderr, "the notice")
     put(cloud, mapped, worker)
-    until(lambda: state(cloud, worker) in ("shutting-down", "terminated"))
-    until(lambda: set(running(mapped)) - {mapped.instance, worker})
+    mapped.until(lambda: state(cloud, worker) in ("shutting-down", "terminated"), "the end of the server")
+    mapped.until(lambda: set(running(mapped)) - {mapped.instance, worker}, "its successor")
     put(cloud, mapped, "all")
     outcome = mapped.wait()
     assert outcome["exit_code"] == 0
@@ -100,10 +99,3 @@ def put(cloud: RealCloud, mapped: Mapped, gate: str) -> None:
 def state(cloud: RealCloud, instance: str) -> str:
     (reservation,) = cloud.client("ec2").describe_instances(InstanceIds=[instance])["Reservations"]
     return str(reservation["Instances"][0]["State"]["Name"])
-
-
-def until(what: Callable[[], object]) -> None:
-    end = time.monotonic() + 300
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.1)

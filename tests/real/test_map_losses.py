@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mapped import Mapped
@@ -50,7 +48,7 @@ def test_half_of_the_servers_are_killed_at_random(cloud: RealCloud, tmp_path: Pa
     assert sorted(log.outcomes) == list(range(INPUTS))
     assert any(each.losses for each in log.outcomes.values())
     assert mapped.wait()["exit_code"] == 0
-    until(lambda: not alive(cloud))
+    mapped.until(lambda: not mapped.alive(), "the map's servers to be gone")
     assert "losses: removed" in cloud.skylift("rm", "losses").stdout
 
 
@@ -65,7 +63,7 @@ def test_all_other_servers_are_taken_back_at_once(cloud: RealCloud, tmp_path: Pa
         read_on(mapped, log)
         return {each.server for each in log.outcomes.values() if each.server} - {mapped.instance}
 
-    until(lambda: len(others()) == 2)
+    mapped.until(lambda: len(others()) == 2, "an outcome from each of the other servers")
     first = others()
     for each in first:
         cloud.skylift("cloud", "interrupt", each, "--in", "1h")
@@ -80,19 +78,3 @@ def read_on(mapped: Mapped, log: MapLog) -> None:
     with suppress(mapped.missing):
         while True:
             log.read([mapped.read(mapped.keys.log_entry(log.next))])
-
-
-def alive(cloud: RealCloud) -> list[str]:
-    mine: list[Any] = [
-        {"Name": "tag:skylift:job", "Values": ["losses"]},
-        {"Name": "instance-state-name", "Values": ["pending", "running", "shutting-down", "stopping", "stopped"]},
-    ]
-    found = cloud.client("ec2").describe_instances(Filters=mine)["Reservations"]
-    return [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
-
-
-def until(what: Callable[[], object]) -> None:
-    end = time.monotonic() + 300
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.1)

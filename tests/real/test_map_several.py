@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mapped import Mapped
 from real_cloud import RealCloud
 
+from skylift.runner.job.record import workers_name
 from skylift.runner.map.outcome import MapEnd
 from skylift.runner.map.spec import MapInput, MapSpec
 
@@ -59,7 +57,7 @@ def test_each_input_has_one_outcome_whatever_happens_to_servers(cloud: RealCloud
     bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
     spec = MapSpec(("python", "job.py"), True, ("{}", bucket), inputs, batch=1, servers=3)
     mapped = Mapped(cloud, tmp_path, "several", spec, {})
-    until(lambda: others(mapped))
+    mapped.until(lambda: others(mapped), "an outcome from another server")
     (first, *_) = others(mapped)
     cloud.client("ec2").terminate_instances(InstanceIds=[first])
     assert cloud.skylift("wait", "several", check=False).returncode == 0
@@ -71,8 +69,9 @@ def test_each_input_has_one_outcome_whatever_happens_to_servers(cloud: RealCloud
     assert len({each.server for each in log.outcomes.values()}) >= 2
     # The client has left long ago: the servers have ended by themselves, and the group with them.
     scaling = cloud.client("autoscaling")
-    until(lambda: not scaling.describe_auto_scaling_groups()["AutoScalingGroups"])
-    until(lambda: not alive(cloud))
+    mine = {"AutoScalingGroupNames": [workers_name("several")]}
+    mapped.until(lambda: not scaling.describe_auto_scaling_groups(**mine)["AutoScalingGroups"], "its group to be gone")
+    mapped.until(lambda: not mapped.alive(), "the map's servers to be gone")
     keys = cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix="jobs/several/in/dask")
     assert keys["KeyCount"] == 0
     assert "several: removed" in cloud.skylift("rm", "several").stdout
@@ -84,15 +83,6 @@ def others(mapped: Mapped) -> list[str]:
     return [each.server for each in mapped.log().outcomes.values() if each.server not in (None, mapped.instance)]
 
 
-def alive(cloud: RealCloud) -> list[str]:
-    mine: list[Any] = [
-        {"Name": "tag:skylift:job", "Values": ["several"]},
-        {"Name": "instance-state-name", "Values": ["pending", "running", "shutting-down", "stopping", "stopped"]},
-    ]
-    found = cloud.client("ec2").describe_instances(Filters=mine)["Reservations"]
-    return [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
-
-
 def left(cloud: RealCloud) -> list[str]:
     """What is named after the map."""
     ec2, iam = cloud.client("ec2"), cloud.client("iam")
@@ -100,11 +90,4 @@ def left(cloud: RealCloud) -> list[str]:
     names += [each["LaunchTemplateName"] for each in ec2.describe_launch_templates()["LaunchTemplates"]]
     names += [each["RoleName"] for each in iam.list_roles()["Roles"]]
     names += [each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]]
-    return [each for each in names if each.startswith(("skylift-several", "skylift-workers."))]
-
-
-def until(what: Callable[[], object]) -> None:
-    end = time.monotonic() + 300
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    return [each for each in names if each.startswith(("skylift-several", workers_name("several")))]
