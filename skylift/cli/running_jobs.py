@@ -49,51 +49,43 @@ class RunningJobs:
         return bool(self._found or self._unlisted)
 
     def agree(self) -> None:
-        """List the jobs and ask for consent. Raises UsageError without it."""
-        from skylift.runner.errors import UsageError
-
+        """Show the jobs and ask for consent. Raises UsageError without it."""
         if self._unlisted:
-            self._agree_unlisted()
-            return
-        names = [each.name for each in self._found]
-        count = f"{len(names)} job{'s' * (len(names) != 1)}"
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(
-                f"{count} would end with the cloud: {', '.join(names)}.",
-                f"Wait for them (skylift wait {' '.join(names)}), or end them, with the results so far:"
-                " skylift cloud down --force",
-            )
-        self._show()
-        which = "this job" if len(names) == 1 else f"these {count}"
-        if not typer.confirm(
-            f"End {which}, with the results so far, and take the cloud down?", default=False, err=True
-        ):
-            raise UsageError("The cloud stays up, and its jobs run.")
+            trouble = self._unlisted
+            advice = "Jobs that run would end without their results. To take the cloud down all the same:"
+            question = "Take the cloud down? Jobs that run end without their results."
+        else:
+            names = [each.name for each in self._found]
+            count = f"{len(names)} job{'s' * (len(names) != 1)}"
+            trouble = f"{count} would end with the cloud: {', '.join(names)}."
+            advice = f"Wait for them (skylift wait {' '.join(names)}), or end them, with the results so far:"
+            which = "this job" if len(names) == 1 else f"these {count}"
+            question = f"End {which}, with the results so far, and take the cloud down?"
+        self._ask(trouble, f"{advice} skylift cloud down --force", question)
 
-    def _agree_unlisted(self) -> None:
+    def _ask(self, trouble: str, advice: str, question: str) -> None:
         from skylift.runner.errors import UsageError
 
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(
-                self._unlisted,
-                "Jobs that run would end without their results. To take the cloud down all the same:"
-                " skylift cloud down --force",
-            )
-        say(self._unlisted, to_stderr=True)
-        if not typer.confirm("Take the cloud down? Jobs that run end without their results.", default=False, err=True):
+            raise UsageError(trouble, advice)
+        self._show()
+        if not typer.confirm(question, default=False, err=True):
             raise UsageError("The cloud stays up, and its jobs run.")
 
     def _show(self) -> None:
         from skylift.cli.ps import show_jobs
 
-        show_jobs(self._found)
+        if self._unlisted:
+            say(self._unlisted, to_stderr=True)
+        else:
+            show_jobs(self._found)
 
     def end(self) -> None:
         """End all jobs at the same time: SIGTERM, SIGKILL after the grace period, results to S3, server off."""
-        if self._unlisted:
-            say(self._unlisted, to_stderr=True)
         from skylift.cli.insist import Insist
 
+        if self._unlisted:
+            say(self._unlisted, to_stderr=True)
         with Insist() as insist, ThreadPoolExecutor(_AT_A_TIME) as pool:
             for line in pool.map(lambda job: self._end(job, insist.at_once), self._found):
                 say(line, to_stderr=True)
@@ -101,9 +93,11 @@ class RunningJobs:
     def _end(self, job: Listed, at_once: threading.Event) -> str:
         from skylift.runner.errors import SkyliftError
 
+        def tell(words: str) -> None:
+            say(f"{job.name}: {words}", to_stderr=True)
+
         assert self._jobs is not None
         try:
-            tell = lambda words: say(f"{job.name}: {words}", to_stderr=True)  # noqa: E731
             return f"{job.name}: {self._jobs.cancel(job.name, tell, at_once)}"
         except SkyliftError as error:
             return f"{job.name}: {error.message}"
