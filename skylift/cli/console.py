@@ -65,9 +65,7 @@ def console(
         return
     say("The link lets one browser in, within a minute. Ctrl-C ends the console.", to_stderr=True)
     from skylift.console.main import serve
-    from skylift.place.figures import use_own_figures
 
-    use_own_figures()
     serve(place, listener, find_settings, None if settings.billed else _find_control)
 
 
