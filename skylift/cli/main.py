@@ -145,8 +145,9 @@ def _invoke(arguments: list[str]) -> int:
 def _first_word(arguments: list[str]) -> str:
     """The command, also that of a line which a shell completes."""
     asked = os.environ.get(COMPLETE)
-    words = arguments if asked is None else line_words(os.environ) if asked.startswith("complete_") else _SCRIPTS[:1]
-    return words[0] if words else ""
+    if asked is not None:
+        arguments = line_words(os.environ) if asked.startswith("complete_") else [*_SCRIPTS]
+    return arguments[0] if arguments else ""
 
 
 def _tell(message: str, advice: str, code: int) -> int:
