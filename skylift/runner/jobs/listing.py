@@ -125,10 +125,8 @@ class Listing:
         self, chosen: Callable[[str], bool], ended: bool, last: int | None, states: Collection[str]
     ) -> list[Listed]:
         with ThreadPoolExecutor(8) as pool:
-            fleets, recorded = (
-                pool.submit(active_fleets, self._api),
-                pool.submit(self._account.recorded) if ended else None,
-            )
+            fleets = pool.submit(active_fleets, self._api)
+            recorded = pool.submit(self._account.recorded) if ended else None
             first, others = all_live(self._api)
             servers = {server.job: server for server in first}
             more = Counter(each.job for each in others if not each.gone)

@@ -69,8 +69,8 @@ def read_options(options: RunOptions, program: Program, terminal: Terminal | Non
     groups = tuple(_list(given.get("security_group")))
     access = Access(bool(given.get("private")), given.get("ssh_from"), given.get("subnet"), groups)
     image = read_image(given["image"]) if given.get("image") else None
-    flags = (bool(given.get("trust_project")), bool(given.get("plain_image")))
-    return Asked(order, access, given.get("on"), image, *flags)
+    trusted, plain = bool(given.get("trust_project")), bool(given.get("plain_image"))
+    return Asked(order, access, given.get("on"), image, trust_project=trusted, plain_image=plain)
 
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:
