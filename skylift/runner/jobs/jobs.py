@@ -43,7 +43,7 @@ _OFF_PATIENCE = 60.0
 
 
 class Jobs(Listing):
-    """The same, and what is done with a job later."""
+    """The listing of jobs, and what is done with a job later."""
 
     def shell(self, name: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
         """The argv of OpenSSH to a job's server. Its host key is pinned in a file beside this machine's key."""

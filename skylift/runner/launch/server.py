@@ -169,7 +169,7 @@ def live_workers(api: Api, job: str | None = None) -> list[Server]:
 
 
 def all_live(api: Api, job: str | None = None) -> tuple[list[Server], list[Server]]:
-    """Both of them, by one request."""
+    """Jobs' own servers, and the other servers of maps, by one request."""
     found = _live(api, job)
     return [each for each in found if not each.worker], [each for each in found if each.worker]
 
