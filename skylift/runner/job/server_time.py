@@ -51,9 +51,9 @@ def read_times(progress: bytes) -> tuple[ServerTime, ...]:
         return ()
 
 
-def _time(told: JsonObject) -> ServerTime:
-    kind, market = told.text("instance_type", 64, _TYPE), told.one_of("market", _MARKETS)
-    servers, seconds = told.integer("servers", 0, _MOST_SERVERS), told.number("seconds", 0, _LONGEST)
+def _time(fields: JsonObject) -> ServerTime:
+    kind, market = fields.text("instance_type", 64, _TYPE), fields.one_of("market", _MARKETS)
+    servers, seconds = fields.integer("servers", 0, _MOST_SERVERS), fields.number("seconds", 0, _LONGEST)
     for value, name in ((kind, "instance_type"), (market, "market"), (servers, "servers"), (seconds, "seconds")):
         given(value, name)
     assert kind is not None and market is not None and servers is not None and seconds is not None

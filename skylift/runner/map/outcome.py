@@ -192,17 +192,17 @@ def parse_entry(data: bytes) -> LogEntry:
     )
 
 
-def _begun(fields: object) -> tuple[int, int]:
-    if not isinstance(fields, list) or len(fields) != 2:
+def _begun(pair: object) -> tuple[int, int]:
+    if not isinstance(pair, list) or len(pair) != 2:
         raise Malformed("an entry of `begun` is not [index, attempt]")
-    attempt = JsonObject({"attempt": fields[1]}).integer("attempt", 1, 10_000)
+    attempt = JsonObject({"attempt": pair[1]}).integer("attempt", 1, 10_000)
     given(attempt, "attempt")
     assert attempt is not None
-    return _index(fields[0], "begun"), attempt
+    return _index(pair[0], "begun"), attempt
 
 
-def _index(fields: object, name: str) -> int:
-    index = JsonObject({name: fields}).integer(name, 0, MOST_INPUTS - 1)
+def _index(value: object, name: str) -> int:
+    index = JsonObject({name: value}).integer(name, 0, MOST_INPUTS - 1)
     given(index, name)
     assert index is not None
     return index
@@ -265,10 +265,10 @@ def _stream(fields: JsonObject | None, name: str) -> RunStream:
     return RunStream(size, content, size)
 
 
-def _result(fields: object) -> RunResult:
-    if not isinstance(fields, list) or len(fields) != 3:
+def _result(found: object) -> RunResult:
+    if not isinstance(found, list) or len(found) != 3:
         raise Malformed("an entry of `results` is not [path, size, sha256]")
-    entry = JsonObject({"path": fields[0], "size": fields[1], "sha256": fields[2]})
+    entry = JsonObject({"path": found[0], "size": found[1], "sha256": found[2]})
     path, size, sha256 = entry.text("path", 4096), entry.integer("size", 0, 1 << 50), entry.text("sha256", 64, _SHA256)
     if path is None or size is None or sha256 is None:
         raise Malformed("an entry of `results` is not [path, size, sha256]")

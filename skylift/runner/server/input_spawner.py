@@ -28,8 +28,8 @@ from skylift.runner.server.guardian import PR_SET_CHILD_SUBREAPER, code_of
 
 _PR_SET_PDEATHSIG = 1
 _DESCRIPTORS = 4
-_SERVERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-"""The signals whose meaning is decided by the map's server."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""The signals on which the map's server decides; its helpers ignore them."""
 
 
 class Spawner:
@@ -37,8 +37,8 @@ class Spawner:
 
     def __init__(self) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # One that comes meanwhile waits until it is ignored.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SERVERS)
+        # A signal that comes meanwhile waits until it is ignored.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self.pid = os.fork()
         if self.pid == 0:
             self._socket.close()
@@ -46,7 +46,7 @@ class Spawner:
                 _serve(other)
             finally:
                 os._exit(0)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SERVERS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         other.close()
 
     def start(self, what: Dict[str, Any], out: int, err: int) -> socket.socket:
@@ -69,9 +69,9 @@ class Spawner:
 
 
 def _serve(requests: socket.socket) -> None:
-    for number in _SERVERS:
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SERVERS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     helpers: List[int] = []
@@ -115,7 +115,7 @@ def _help(libc: Any, request: int, out: int, err: int, control: int) -> None:
 
     def become() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        for number in _SERVERS:
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
 
     began, clock = time.time(), time.monotonic()
