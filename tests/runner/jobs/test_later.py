@@ -124,10 +124,8 @@ def test_who_waits_for_a_map_puts_away_what_its_servers_cannot(elsewhere: Accoun
     (vpc, *_) = api.pages("ec2", "describe_vpcs", "Vpcs")
     make_job_group(api, "many", vpc["VpcId"], 1.0, "map")
     role.create_role(api, role.worker_of("many"), elsewhere.number, owner="many")
-    ended = {"state": "succeeded", "final": True, "exit_code": 0, "reason": "", "streams": {}}
-    manifest = {"results": [], "unmatched": [], "left_behind": [], "final": True}
     prefix = Prefix("many")
-    for key, body in {prefix.record: MAP, prefix.status: ended, prefix.manifest: manifest}.items():
+    for key, body in {prefix.record: MAP, prefix.status: SUCCEEDED, prefix.manifest: NO_RESULTS}.items():
         api.put(elsewhere.bucket, key, json.dumps(body).encode())
     assert asyncio.run(wait(elsewhere, "many", Seen())).exit_code == 0
     assert job_groups(api) == {}
