@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from skylift.console.vpc_map import Parts, VpcMap, build_map
 from skylift.runner.errors import RunError
 
 NAT_NONE, NAT_ONE, NAT_EACH = "", "one", "each"
+LONGEST_WAIT = 600.0
+"""Seconds in which a NAT gateway must be there. On AWS it takes a minute or two."""
 _MARK = re.compile(r"%([a-z0-9-]+)%")
 
 
@@ -308,10 +311,12 @@ class PlannedSubnet:
 class Making:
     """A plan being made, a step after the other. `made` has the ids of what is there."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], clock: Callable[[], float] = time.monotonic) -> None:
         self.steps = tuple(steps)
         self.made: dict[str, str] = {}
         self.done = 0
+        self._clock = clock
+        self._deadline: float | None = None
 
     @property
     def is_over(self) -> bool:
@@ -322,12 +327,22 @@ class Making:
         Raises SkyliftError."""
         step = self.steps[self.done]
         if step.awaits and not _is_available(self.made[step.awaits], perform):
+            self._wait_for(self.made[step.awaits])
             return False
+        self._deadline = None
         answer = perform(step.known(self.made))
         if step.gives:
             self.made[step.gives] = step.found(answer)
         self.done += 1
         return True
+
+    def _wait_for(self, nat: str) -> None:
+        """The next try has the whole time again."""
+        if self._deadline is None:
+            self._deadline = self._clock() + LONGEST_WAIT
+        elif self._clock() > self._deadline:
+            self._deadline = None
+            raise RunError(f"{nat} is still pending after {LONGEST_WAIT / 60:g} minutes.", "Try again to wait longer.")
 
     def undo_last(self, perform: Callable[[Call], Any]) -> None:
         """In a thread. Raises SkyliftError; the step is there still, then."""

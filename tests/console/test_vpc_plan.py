@@ -11,7 +11,7 @@ import pytest
 from test_call import made_by_the_cli
 
 from skylift.console.call import Call
-from skylift.console.vpc_plan import NAT_EACH, NAT_ONE, Making, VpcPlan
+from skylift.console.vpc_plan import LONGEST_WAIT, NAT_EACH, NAT_ONE, Making, VpcPlan
 from skylift.runner.errors import Refused, RunError
 
 PLAN = VpcPlan("shop", "10.0.0.0/16", ("us-east-1a", "us-east-1b"), True, 1, "", True)
@@ -110,6 +110,22 @@ def test_subnets_are_apart() -> None:
     ranges = [node.detail.split(", ")[1] for node in plan.preview().nodes if node.column == 1]
     assert len(set(ranges)) == 9
     assert all(each.endswith("/28") for each in ranges)
+
+
+def test_a_nat_gateway_is_waited_for_so_long_and_no_longer() -> None:
+    ec2, now = Ec2(), [0.0]
+    making = Making(replace(PLAN, nat=NAT_ONE).steps("us-east-1"), lambda: now[0])
+    while making.make_next(ec2.perform):
+        pass
+    now[0] = LONGEST_WAIT
+    assert not making.make_next(ec2.perform)
+    now[0] += 1
+    with pytest.raises(RunError, match="is still pending after 10 minutes"):
+        making.make_next(ec2.perform)
+    assert not making.make_next(ec2.perform), "tried again, it waits as long once more"
+    ec2.nat = "available"
+    assert making.make_next(ec2.perform)
+    assert making.is_over
 
 
 def test_what_failed_is_made_again_and_all_of_it_can_be_removed() -> None:

@@ -28,7 +28,7 @@ from skylift.runner.errors import Refused, SkyliftError
 _MOST_ZONES = 3
 _NATS = {NAT_NONE: "None", NAT_ONE: "One: costs by the hour", NAT_EACH: "One in each zone: each costs by the hour"}
 _PATIENCE, _PAUSE = 120.0, 2.0
-"""Seconds in which AWS must have let go of what stands in the way of a removal, and between two tries."""
+"""Seconds in which AWS must have let go of what stands in the way of a removal, and between two looks at AWS."""
 
 
 class CreateVpcPage:
@@ -127,7 +127,6 @@ class Progress:
                 if made:
                     self._mark(making.done - 1, "done")
                 else:
-                    # A NAT gateway takes a minute or two on AWS.
                     await asyncio.sleep(_PAUSE)
         self._view.vpcs.look_soon()
         with self._below.clear():
@@ -148,21 +147,16 @@ class Progress:
         while making.done:
             try:
                 await in_thread(making.undo_last, self._view.perform)
-            except Refused as error:
-                # What was deleted before it may still hold it: a NAT gateway does so for a minute.
-                if asyncio.get_running_loop().time() > deadline:
-                    with self._below.clear():
-                        say_trouble(error)
-                        button("Go on removing", self._undo, "danger")
-                    return
-                await asyncio.sleep(_PAUSE)
             except SkyliftError as error:
+                # What was deleted before it may still hold it: a NAT gateway does so for a minute.
+                if isinstance(error, Refused) and asyncio.get_running_loop().time() < deadline:
+                    await asyncio.sleep(_PAUSE)
+                    continue
                 with self._below.clear():
                     say_trouble(error)
                     button("Go on removing", self._undo, "danger")
                 return
-            else:
-                self._mark(making.done, "removed")
+            self._mark(making.done, "removed")
         self._view.vpcs.look_soon()
         with self._below.clear():
             tag("p", "All of it is gone.", "empty-line")
