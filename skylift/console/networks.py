@@ -10,6 +10,7 @@ from typing import Any
 from skylift.console.call import Call
 from skylift.console.port import Port
 from skylift.console.rows import Row, as_tags, spell_tags
+from skylift.console.vpc_map import target_of
 from skylift.runner.errors import UsageError
 
 _LAST_RULE = 32767
@@ -47,7 +48,7 @@ class Route:
     state: str
 
     @property
-    def may_go(self) -> bool:
+    def removable(self) -> bool:
         """The VPC's own route stays, and endpoints have theirs."""
         return self.target != "local" and not self.destination.startswith("pl-")
 
@@ -71,7 +72,7 @@ class AclRule:
     allows: bool
 
     @property
-    def may_go(self) -> bool:
+    def removable(self) -> bool:
         return self.number != _LAST_RULE
 
 
@@ -234,19 +235,21 @@ def create_route(table: str, destination: str, target: str) -> Call:
     parameter = _TARGETS.get(target.partition("-")[0])
     if parameter is None:
         raise UsageError("Choose where the route leads.", "The VPC needs a gateway first: VPC and more makes one.")
-    return Call("ec2", "create_route", {"RouteTableId": table, **_destination(destination.strip()), parameter: target})
+    where = _range(destination.strip(), "Destination")
+    return Call("ec2", "create_route", {"RouteTableId": table, **where, parameter: target})
 
 
 def delete_route(table: str, destination: str) -> Call:
-    return Call("ec2", "delete_route", {"RouteTableId": table, **_destination(destination)})
+    return Call("ec2", "delete_route", {"RouteTableId": table, **_range(destination, "Destination")})
 
 
-def _destination(text: str) -> dict[str, str]:
+def _range(text: str, prefix: str = "") -> dict[str, str]:
+    """As a parameter of EC2's, whose name says of which version of IP it is. Raises UsageError."""
     try:
         network = ipaddress.ip_network(text)
     except ValueError:
         raise UsageError(f"{text!r} is not a range.", "All addresses are 0.0.0.0/0.") from None
-    return {"DestinationIpv6CidrBlock" if network.version == 6 else "DestinationCidrBlock": text}
+    return {f"{prefix}{'Ipv6CidrBlock' if network.version == 6 else 'CidrBlock'}": text}
 
 
 def create_acl_rule(acl: str, number: str, direction: str, protocol: str, ports: str, cidr: str, action: str) -> Call:
@@ -259,12 +262,8 @@ def create_acl_rule(acl: str, number: str, direction: str, protocol: str, ports:
         "Protocol": protocol,
         "RuleAction": action,
         "Egress": direction == "out",
+        **_range(cidr.strip()),
     }
-    try:
-        network = ipaddress.ip_network(cidr.strip())
-    except ValueError:
-        raise UsageError(f"{cidr.strip()!r} is not a range.", "All addresses are 0.0.0.0/0.") from None
-    params["Ipv6CidrBlock" if network.version == 6 else "CidrBlock"] = cidr.strip()
     if protocol in ("6", "17"):
         first, _, last = ports.strip().partition("-")
         if not all(each.isascii() and each.isdecimal() for each in (first, last or first)):
@@ -291,10 +290,9 @@ def _named(described: Any, key: str, kind: str) -> str:
 
 def _route(described: Any) -> Route:
     destinations = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
-    targets = ("GatewayId", "NatGatewayId", "VpcPeeringConnectionId", "TransitGatewayId", "NetworkInterfaceId")
     return Route(
         next((str(described[key]) for key in destinations if described.get(key)), ""),
-        next((str(described[key]) for key in targets if described.get(key)), ""),
+        target_of(described),
         described.get("State", ""),
     )
 

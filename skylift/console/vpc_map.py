@@ -85,7 +85,10 @@ def build_map(parts: Parts) -> VpcMap:
         routes = each.get("Routes", [])
         kind = "main, " if _is_main(each) else ""
         nodes.append(Node(table, 2, _name(each, table), f"{kind}{len(routes)} route{'s' * (len(routes) != 1)}"))
-        for target in dict.fromkeys(filter(None, map(_target, routes))):
+        for target in dict.fromkeys(map(target_of, routes)):
+            # The VPC's own range leads nowhere else.
+            if target in ("", "local"):
+                continue
             ways.setdefault(target, Node(target, 3, target, _kind(target)))
             lines.append(Line(table, target))
     return VpcMap((*nodes, *ways.values()), tuple(lines))
@@ -115,11 +118,10 @@ def _is_main(table: Any) -> bool:
     return any(each.get("Main") for each in table.get("Associations", []))
 
 
-def _target(route: Any) -> str:
-    """What a route leads to, unless that is the VPC itself."""
+def target_of(route: Any) -> str:
+    """What a route leads to: `local` is the VPC itself."""
     keys = ("GatewayId", "NatGatewayId", "VpcPeeringConnectionId", "TransitGatewayId", "NetworkInterfaceId")
-    found = next((str(route[key]) for key in keys if route.get(key)), "")
-    return "" if found == "local" else found
+    return next((str(route[key]) for key in keys if route.get(key)), "")
 
 
 def _kind(target: str) -> str:

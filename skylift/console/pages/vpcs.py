@@ -115,7 +115,7 @@ class VpcPage:
                         for cell in (route.destination, route.target, route.state):
                             tag("td", cell)
                         with tag("td", "", "actions"):
-                            if route.may_go:
+                            if route.removable:
                                 self._remove(
                                     f"Remove the route to {route.destination}",
                                     networks.delete_route(shown.id, route.destination),
@@ -142,13 +142,13 @@ class VpcPage:
             with tag("tbody"):
                 for rule in shown.rules:
                     direction = "out" if rule.outbound else "in"
-                    number = str(rule.number) if rule.may_go else "*"
+                    number = str(rule.number) if rule.removable else "*"
                     decides = "allow" if rule.allows else "deny"
                     with tag("tr"):
                         for cell in (number, direction, rule.protocol, rule.ports, rule.cidr, decides):
                             tag("td", cell)
                         with tag("td", "", "actions"):
-                            if rule.may_go:
+                            if rule.removable:
                                 self._remove(
                                     f"Remove rule {rule.number} {direction}",
                                     networks.delete_acl_rule(shown.id, rule),
