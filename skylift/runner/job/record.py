@@ -27,6 +27,8 @@ SETUP_ALLOWANCE = 900
 """Seconds beyond --max-time and --keep until the operating system turns the server off: boot, environment, results."""
 SPOT_ALLOWANCE = 3600
 """The same for a spot job: each next server has to be found and to boot."""
+STARTING = SETUP_ALLOWANCE
+"""Seconds that a client may take to start a server. Until then, the things that it has made are not left over."""
 
 SCHEDULES = "schedules"
 LATEST_START = 86400
@@ -47,6 +49,12 @@ class ScheduleTerms:
     def of(cls, job: Job, overlap: Overlap) -> ScheduleTerms:
         """A run that waits may do so for as long as a program may run."""
         return cls(overlap, job.max_time + SETUP_ALLOWANCE + (job.max_time if overlap == "queue" else 0))
+
+
+def may_be_starting(created: float, now: float) -> bool:
+    """Whether a client may be about to start a job's first server: the record is there before it. This machine's clock
+    may be behind that of the client."""
+    return abs(now - created) < STARTING
 
 
 def bucket_name(account: str, region: str) -> str:

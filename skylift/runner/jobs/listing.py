@@ -15,7 +15,7 @@ from typing import Any
 from skylift.runner.collect.other_servers import other_servers
 from skylift.runner.errors import JobNotFound, RecordDamaged
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import SETUP_ALLOWANCE, Record
+from skylift.runner.job.record import Record, may_be_starting
 from skylift.runner.job.scheduled import parse_run
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import NO_STATUS, Status
@@ -75,10 +75,9 @@ class Listed:
 
     @property
     def _may_be_starting(self) -> bool:
-        """Whether a client may be about to start the job's first server: the record is there before it."""
-        return (
-            self.started is None and self.created is not None and time.time() < moment(self.created) + SETUP_ALLOWANCE
-        )
+        if self.started is not None or self.created is None:
+            return False
+        return may_be_starting(moment(self.created), time.time())
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))

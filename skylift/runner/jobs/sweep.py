@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Literal
 
 from skylift.runner.errors import JobNotFound, RecordDamaged, Refused
-from skylift.runner.job.record import SETUP_ALLOWANCE, Prefix, Record
+from skylift.runner.job.record import STARTING, Prefix, Record
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.tags import TAG_JOB, job_of
@@ -38,8 +38,6 @@ from skylift.runner.ship.blob_store import BLOBS as INPUTS
 from skylift.runner.ship.prebuilt import ENVIRONMENTS
 from skylift.runner.text.duration import moment
 
-STARTING = SETUP_ALLOWANCE
-"""Seconds that a client may take to start a server. Until then, the things that it has made are not left over."""
 _LONGEST_SENDING = 86400
 """Seconds after which an unfinished multipart upload of an input counts as abandoned."""
 _SLACK = 120

@@ -15,7 +15,7 @@ from skylift.runner.collect.outcome import conclude
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import JobNotFound, RunError, SkyliftError
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.record import SETUP_ALLOWANCE, Prefix, Record
+from skylift.runner.job.record import Prefix, Record, may_be_starting
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.server_time import ServerTime
@@ -91,13 +91,12 @@ class _Wait:
         )
 
     async def _may_start(self) -> bool:
-        """Whether a client may be about to start the job's first server: the record is there before it. Another
-        machine's clock may be behind that of the client."""
+        """Whether a client may be about to start the job's first server, unless the job has been removed meanwhile."""
         try:
             self._record = await self._reconnect.until_answered(self._account.record, self._name)
         except JobNotFound:
             return False
-        return abs(time.time() - self._record.created) < SETUP_ALLOWANCE
+        return may_be_starting(self._record.created, time.time())
 
     async def _conclude(self, status: Status) -> Outcome:
         record, instance_type = self._record, self._record.instance_type

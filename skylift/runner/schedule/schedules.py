@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any, Literal
 
 from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, RunError, UsageError
-from skylift.runner.job.record import RECORD_LIMIT, SCHEDULES, Prefix, Record
+from skylift.runner.job.record import RECORD_LIMIT, SCHEDULES, STARTING, Prefix, Record
 from skylift.runner.job.scheduled import SCHEDULE_FORM, parse_run, run_name
 from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed
-from skylift.runner.jobs.sweep import STARTING, Leftover
+from skylift.runner.jobs.sweep import Leftover
 from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.schedule.making import delete_schedule

@@ -12,12 +12,12 @@ import pytest
 
 from skylift.cli.main import perform
 from skylift.runner.errors import Unreachable
-from skylift.runner.job.record import Prefix, workers_name
+from skylift.runner.job.record import STARTING, Prefix, workers_name
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import TAG_WORKER, job_tags
 from skylift.runner.jobs import jobs
 from skylift.runner.jobs.jobs import Jobs
-from skylift.runner.jobs.sweep import STARTING, Sweep
+from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.environment_image import OLDEST, make_request

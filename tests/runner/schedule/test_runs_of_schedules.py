@@ -14,9 +14,9 @@ from runner_bench import Machine, Metadata, boot_arguments
 from whole_run import Seen, order
 
 from skylift.runner.errors import JobNotFound, Refused, RunError, UsageError
-from skylift.runner.job.record import SCHEDULES, Prefix
+from skylift.runner.job.record import SCHEDULES, STARTING, Prefix
 from skylift.runner.job.settings import Settings
-from skylift.runner.jobs.sweep import STARTING, Sweep
+from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.launch.server import live_servers, terminate
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api

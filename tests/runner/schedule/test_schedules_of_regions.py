@@ -12,9 +12,8 @@ import pytest
 from whole_run import Seen, order
 
 from skylift.runner.errors import Refused, UsageError
-from skylift.runner.job.record import SCHEDULES, Prefix
+from skylift.runner.job.record import SCHEDULES, STARTING, Prefix
 from skylift.runner.job.settings import Settings
-from skylift.runner.jobs.sweep import STARTING
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
