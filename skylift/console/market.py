@@ -12,6 +12,7 @@ from skylift import catalogue
 from skylift.console.call import Call
 from skylift.console.port import OwnCall, Port
 from skylift.console.rows import Row, as_tags, as_time, spell_tags
+from skylift.console.typed import whole_number
 from skylift.runner.errors import UsageError
 from skylift.runner.job.quote import Offer
 from skylift.runner.job.requirements import Requirements, check_words, read_requirements, spell_memory
@@ -123,11 +124,11 @@ def price_history(kind: str, since: datetime) -> Call:
 
 def interrupt(instance: str, seconds: str) -> OwnCall:
     """A notice of so many seconds, as they were typed. Raises UsageError."""
-    text = seconds.strip()
-    if not (text.isascii() and text.isdecimal() and int(text) <= _LONGEST):
-        raise UsageError(f"{text!r} is no number of seconds.", f"From 0 to {_LONGEST}; AWS gives {NOTICE}.")
-    params = {"InstanceId": instance, "Seconds": int(text)}
-    return OwnCall("interrupt_instance", params, f"skylift cloud interrupt {shell_quote(instance)} --in {int(text)}s")
+    number = whole_number(seconds, 0, _LONGEST)
+    if number is None:
+        raise UsageError(f"{seconds.strip()!r} is no number of seconds.", f"From 0 to {_LONGEST}; AWS gives {NOTICE}.")
+    params = {"InstanceId": instance, "Seconds": number}
+    return OwnCall("interrupt_instance", params, f"skylift cloud interrupt {shell_quote(instance)} --in {number}s")
 
 
 def recommend(instance: str) -> OwnCall:

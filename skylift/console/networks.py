@@ -10,6 +10,7 @@ from typing import Any
 from skylift.console.call import Call
 from skylift.console.port import Port
 from skylift.console.rows import Row, as_tags, spell_tags
+from skylift.console.typed import read_ports, whole_number
 from skylift.console.vpc_map import target_of
 from skylift.runner.errors import UsageError
 
@@ -254,21 +255,20 @@ def _range(text: str, prefix: str = "") -> dict[str, str]:
 
 def create_acl_rule(acl: str, number: str, direction: str, protocol: str, ports: str, cidr: str, action: str) -> Call:
     """What was typed, as a call. Raises UsageError."""
-    if not (number.isascii() and number.isdecimal()) or not 1 <= int(number) < _LAST_RULE:
+    place = whole_number(number, 1, _LAST_RULE - 1)
+    if place is None:
         raise UsageError(f"A rule's number is from 1 to {_LAST_RULE - 1}.", "The lowest number that fits decides.")
     params: dict[str, Any] = {
         "NetworkAclId": acl,
-        "RuleNumber": int(number),
+        "RuleNumber": place,
         "Protocol": protocol,
         "RuleAction": action,
         "Egress": direction == "out",
         **_range(cidr.strip()),
     }
     if protocol in ("6", "17"):
-        first, _, last = ports.strip().partition("-")
-        if not all(each.isascii() and each.isdecimal() for each in (first, last or first)):
-            raise UsageError(f"{ports.strip()!r} is not a port, nor a range.", "Write it like 22 or 8000-8080.")
-        params["PortRange"] = {"From": int(first), "To": int(last or first)}
+        first, last = read_ports(ports)
+        params["PortRange"] = {"From": first, "To": last}
     elif protocol == "1":
         params["IcmpTypeCode"] = {"Type": -1, "Code": -1}
     return Call("ec2", "create_network_acl_entry", params)

@@ -10,6 +10,7 @@ from typing import Any
 from skylift.console.call import Call
 from skylift.console.port import Facts, Port
 from skylift.console.rows import Row, as_tags, as_time, spell_tags
+from skylift.console.typed import whole_number
 from skylift.runner.errors import RunError, UsageError
 
 METRICS = {
@@ -111,9 +112,10 @@ def read_capacity(row: GroupRow, least: str, desired: str, most: str) -> Call:
     """What was typed, as a call: by hand it is the desired capacity alone. Raises UsageError."""
     numbers = []
     for word, text in (("The least", least), ("The desired capacity", desired), ("The most", most)):
-        if not (text.strip().isascii() and text.strip().isdecimal() and int(text) <= _LARGEST):
+        number = whole_number(text, 0, _LARGEST)
+        if number is None:
             raise UsageError(f"{word} is a number of instances, not {text.strip()!r}.", f"From 0 to {_LARGEST}.")
-        numbers.append(int(text))
+        numbers.append(number)
     low, wanted, high = numbers
     if not low <= wanted <= high:
         raise UsageError(f"{wanted} is not between {low} and {high}.", "Change the least or the most, too.")

@@ -13,6 +13,7 @@ from skylift.console.market import HOURS
 from skylift.console.pages.key_pairs import create_key_pair
 from skylift.console.pages.type_picker import TypePicker, spell_price, spell_spot
 from skylift.console.port import Choices, Kind
+from skylift.console.typed import whole_number
 from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, facts, go_to, suggest, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import in_thread
@@ -49,9 +50,9 @@ class Wish:
             found.append(f"There is no type {self.kind!r}." if self.kind else "Choose a type.")
         elif processor and kinds[self.kind].processor != processor:
             found.append(f"The image is for {processor}, and {self.kind} has {kinds[self.kind].processor}.")
-        if not self.number.isdecimal() or not 1 <= int(self.number) <= 100:
+        if whole_number(self.number, 1, 100) is None:
             found.append("The number is from 1 to 100.")
-        if self.size and (not self.size.isdecimal() or not 1 <= int(self.size) <= 16384):
+        if self.size and whole_number(self.size, 1, 16384) is None:
             found.append("The size of the disk is in GiB, from 1 to 16384.")
         return found
 

@@ -6,6 +6,7 @@ from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.rows import RuleRow
+from skylift.console.typed import read_ports
 from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.element import Field, Select, box, button, copyable, headings, link, on_input, tag
 from skylift.console.widgets.frame import head
@@ -125,10 +126,8 @@ def read_rule(group: str, kind: str, ports: str, other: str, *, outbound: bool) 
         raise UsageError("Say where from or to.", "An address is like 203.0.113.7/32; all are 0.0.0.0/0.")
     permission: dict[str, object] = {"IpProtocol": kind}
     if kind in ("tcp", "udp"):
-        first, _, last = ports.strip().partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal():
-            raise UsageError(f"{ports.strip()!r} is not a port, nor a range.", "Write it like 22 or 8000-8080.")
-        permission |= {"FromPort": int(first), "ToPort": int(last or first)}
+        first, last = read_ports(ports)
+        permission |= {"FromPort": first, "ToPort": last}
     elif kind == "icmp":
         permission |= {"FromPort": -1, "ToPort": -1}
     if other.startswith("sg-"):

@@ -167,7 +167,7 @@ class VpcPage:
                 "Add rule",
                 lambda: networks.create_acl_rule(
                     shown.id,
-                    number.value.strip(),
+                    number.value,
                     direction.value,
                     protocol.value,
                     ports.value,
