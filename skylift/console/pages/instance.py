@@ -15,7 +15,7 @@ from skylift.console.widgets.chart import Chart
 from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, link, table, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble
+from skylift.console.widgets.trouble import say_trouble, tell
 from skylift.runner.errors import SkyliftError
 
 _METRICS = (
@@ -92,7 +92,11 @@ class InstancePage:
         return True
 
     async def _ask(self, action: Action) -> None:
-        detail = await self._look()
+        try:
+            detail = await self._look()
+        except SkyliftError as error:
+            tell(error.message)
+            return
         also: list[str] = [action.consequence]
         if action is TERMINATE:
             also += [

@@ -19,7 +19,7 @@ from skylift.console.widgets.element import Field, Select, box, button, copyable
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble
+from skylift.console.widgets.trouble import say_trouble, tell
 from skylift.runner.errors import SkyliftError, UsageError
 
 COLUMNS = (
@@ -171,7 +171,11 @@ class RolePage:
             link("Launch an instance", "/launch")
 
     async def _attach(self, instance: str, profile: str) -> None:
-        has = await in_thread(self._identities.association, instance)
+        try:
+            has = await in_thread(self._identities.association, instance)
+        except SkyliftError as error:
+            tell(error.message)
+            return
         call = identity.attach_profile(instance, profile, has)
         confirm(
             "Attach the role to this instance?",
@@ -205,7 +209,7 @@ class RolePage:
             policies = await in_thread(self._identities.policies, self._holder)
             role, uses, _ = await in_thread(_uses, self._view.port, self._holder.name)
         except SkyliftError as error:
-            say_trouble(error)
+            tell(error.message)
             return
         calls = identity.delete_role(self._holder.name, policies, role.profiles)
         lines = [self._holder.name, *(f"The policy {each} is deleted with it." for each in policies.inline)]
