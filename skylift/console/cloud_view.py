@@ -16,8 +16,9 @@ from skylift.console.rows import BucketRow, InstanceRow, JobRow, KeyPairRow, Sec
 from skylift.console.scaling import GroupRow, Scaling
 from skylift.console.widgets.frame import Found
 
-_HERE, _JOBS_HERE, _RARELY = 0.9, 2.0, 5.0
-"""Seconds between two looks. A machine's own cloud is asked more often than AWS, which counts calls."""
+_HERE, _ON_AWS = (0.9, 2.0, 2.0), (5.0, 10.0, 20.0)
+"""Seconds between two looks at what changes often, seldom, rarely. A machine's own cloud is asked more often than AWS,
+which counts calls."""
 
 
 @dataclass
@@ -36,19 +37,19 @@ class CloudView:
     addresses: Topic = field(init=False)
 
     def __post_init__(self) -> None:
-        here = not self.port.settings.billed
-        self.instances = Topic(self.port.instances, _HERE if here else _RARELY)
-        self.jobs = Topic(self.port.jobs, _JOBS_HERE if here else 2 * _RARELY)
-        self.key_pairs = Topic(self.port.key_pairs, _JOBS_HERE if here else 2 * _RARELY)
-        self.security_groups = Topic(self.port.security_groups, _JOBS_HERE if here else 2 * _RARELY)
-        self.vpcs = Topic(self.port.vpcs, _JOBS_HERE if here else 2 * _RARELY)
-        self.buckets = Topic(self.port.buckets, _JOBS_HERE if here else 2 * _RARELY)
+        often, seldom, rarely = _ON_AWS if self.port.settings.billed else _HERE
+        self.instances = Topic(self.port.instances, often)
+        self.jobs = Topic(self.port.jobs, seldom)
+        self.key_pairs = Topic(self.port.key_pairs, seldom)
+        self.security_groups = Topic(self.port.security_groups, seldom)
+        self.vpcs = Topic(self.port.vpcs, seldom)
+        self.buckets = Topic(self.port.buckets, seldom)
         identities = Identities(self.port)
-        self.roles = Topic(identities.roles, _JOBS_HERE if here else 4 * _RARELY)
-        self.users = Topic(identities.users, _JOBS_HERE if here else 4 * _RARELY)
-        self.scaling_groups = Topic(Scaling(self.port).groups, _HERE if here else _RARELY)
-        self.spot_requests = Topic(Market(self.port).requests, _HERE if here else _RARELY)
-        self.addresses = Topic(Networks(self.port).addresses, _JOBS_HERE if here else 2 * _RARELY)
+        self.roles = Topic(identities.roles, rarely)
+        self.users = Topic(identities.users, rarely)
+        self.scaling_groups = Topic(Scaling(self.port).groups, often)
+        self.spot_requests = Topic(Market(self.port).requests, often)
+        self.addresses = Topic(Networks(self.port).addresses, seldom)
 
     def perform(self, call: Call) -> object:
         """In a thread. Raises SkyliftError."""

@@ -121,6 +121,7 @@ def _wants_more(listener: Listener, change: Change) -> bool:
     try:
         return listener(change)
     except Exception:
-        # A page of one tab. The others are told, and so is this one of what comes next.
+        # The listener is a page of one tab, and this is where tabs part: whatever is wrong with one page is logged, and
+        # must not end the looks for all. The others are told, and so is this one of what comes next.
         log.exception("a page of the console failed at what is new")
         return True
