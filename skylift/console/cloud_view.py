@@ -24,17 +24,17 @@ which counts calls."""
 @dataclass
 class CloudView:
     port: Port
-    instances: Topic = field(init=False)
-    jobs: Topic = field(init=False)
-    key_pairs: Topic = field(init=False)
-    security_groups: Topic = field(init=False)
-    vpcs: Topic = field(init=False)
-    buckets: Topic = field(init=False)
-    roles: Topic = field(init=False)
-    users: Topic = field(init=False)
-    scaling_groups: Topic = field(init=False)
-    spot_requests: Topic = field(init=False)
-    addresses: Topic = field(init=False)
+    instances: Topic[InstanceRow] = field(init=False)
+    jobs: Topic[JobRow] = field(init=False)
+    key_pairs: Topic[KeyPairRow] = field(init=False)
+    security_groups: Topic[SecurityGroupRow] = field(init=False)
+    vpcs: Topic[VpcRow] = field(init=False)
+    buckets: Topic[BucketRow] = field(init=False)
+    roles: Topic[RoleRow] = field(init=False)
+    users: Topic[UserRow] = field(init=False)
+    scaling_groups: Topic[GroupRow] = field(init=False)
+    spot_requests: Topic[SpotRow] = field(init=False)
+    addresses: Topic[AddressRow] = field(init=False)
 
     def __post_init__(self) -> None:
         often, seldom, rarely = _ON_AWS if self.port.settings.billed else _HERE
@@ -66,38 +66,30 @@ class CloudView:
         return (hit for _, hit in sorted(hits, key=lambda each: each[0]))
 
     def _all(self) -> Iterator[tuple[tuple[str, ...], Found]]:
-        for row in self.instances.rows:
-            if isinstance(row, InstanceRow):
-                shown = f"{row.name} · {row.id}" if row.name else row.id
-                yield (row.id, row.name, row.public, row.private), Found(shown, row.state, f"/instances/{row.id}")
-        for row in self.jobs.rows:
-            if isinstance(row, JobRow):
-                yield (row.id, row.server), Found(row.id, f"job, {row.state}", f"/jobs/{quote(row.id, safe='')}")
-        for row in self.key_pairs.rows:
-            if isinstance(row, KeyPairRow):
-                yield (row.id, row.name), Found(row.name, "key pair", "/key-pairs")
-        for row in self.security_groups.rows:
-            if isinstance(row, SecurityGroupRow):
-                shown = f"{row.name} · {row.id}"
-                yield (row.id, row.name), Found(shown, "security group", f"/security-groups/{row.id}")
-        for row in self.vpcs.rows:
-            if isinstance(row, VpcRow):
-                yield (row.id, row.name, row.cidr), Found(row.name or row.id, "VPC", f"/vpcs/{row.id}")
-        for row in self.addresses.rows:
-            if isinstance(row, AddressRow):
-                yield (row.id, row.name, row.address), Found(row.address, "Elastic IP", "/addresses")
-        for row in self.buckets.rows:
-            if isinstance(row, BucketRow):
-                yield (row.id,), Found(row.id, "bucket", f"/s3/{row.id}")
-        for row in self.roles.rows:
-            if isinstance(row, RoleRow):
-                yield (row.id,), Found(row.id, "role", f"/roles/{quote(row.id, safe='')}")
-        for row in self.users.rows:
-            if isinstance(row, UserRow):
-                yield (row.id,), Found(row.id, "user", f"/users/{quote(row.id, safe='')}")
-        for row in self.scaling_groups.rows:
-            if isinstance(row, GroupRow):
-                yield (row.id,), Found(row.id, "Auto Scaling group", f"/scaling/{quote(row.id, safe='')}")
-        for row in self.spot_requests.rows:
-            if isinstance(row, SpotRow):
-                yield (row.id,), Found(row.id, f"spot request, {row.state}", "/spot")
+        for instance in self.instances.rows:
+            shown = f"{instance.name} · {instance.id}" if instance.name else instance.id
+            yield (
+                (instance.id, instance.name, instance.public, instance.private),
+                Found(shown, instance.state, f"/instances/{instance.id}"),
+            )
+        for job in self.jobs.rows:
+            yield (job.id, job.server), Found(job.id, f"job, {job.state}", f"/jobs/{quote(job.id, safe='')}")
+        for key in self.key_pairs.rows:
+            yield (key.id, key.name), Found(key.name, "key pair", "/key-pairs")
+        for group in self.security_groups.rows:
+            shown = f"{group.name} · {group.id}"
+            yield (group.id, group.name), Found(shown, "security group", f"/security-groups/{group.id}")
+        for vpc in self.vpcs.rows:
+            yield (vpc.id, vpc.name, vpc.cidr), Found(vpc.name or vpc.id, "VPC", f"/vpcs/{vpc.id}")
+        for address in self.addresses.rows:
+            yield (address.id, address.name, address.address), Found(address.address, "Elastic IP", "/addresses")
+        for bucket in self.buckets.rows:
+            yield (bucket.id,), Found(bucket.id, "bucket", f"/s3/{bucket.id}")
+        for role in self.roles.rows:
+            yield (role.id,), Found(role.id, "role", f"/roles/{quote(role.id, safe='')}")
+        for user in self.users.rows:
+            yield (user.id,), Found(user.id, "user", f"/users/{quote(user.id, safe='')}")
+        for scaling in self.scaling_groups.rows:
+            yield (scaling.id,), Found(scaling.id, "Auto Scaling group", f"/scaling/{quote(scaling.id, safe='')}")
+        for request in self.spot_requests.rows:
+            yield (request.id,), Found(request.id, f"spot request, {request.state}", "/spot")

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from skylift.console.rows import Row
 from skylift.runner.errors import SkyliftError
 
 log = logging.getLogger(__name__)
 
-Fetch = Callable[[], Sequence[Row]]
+Seen = TypeVar("Seen", bound=Row)
 FlatRow = dict[str, Any]
 
 
@@ -47,12 +47,12 @@ def pause(seconds: float, spent: float) -> float:
     return max(seconds, spent * (1 - _SHARE) / _SHARE)
 
 
-class Topic:
+class Topic(Generic[Seen]):
     """A list that is looked at every `seconds`, or more rarely if it is long, while somebody listens."""
 
-    def __init__(self, fetch: Fetch, seconds: float) -> None:
+    def __init__(self, fetch: Callable[[], Sequence[Seen]], seconds: float) -> None:
         self._fetch, self._seconds = fetch, seconds
-        self._known: dict[str, Row] | None = None
+        self._known: dict[str, Seen] | None = None
         self._trouble = Change()
         self._listeners: list[Listener] = []
         self._soon = asyncio.Event()
@@ -60,7 +60,7 @@ class Topic:
         self.looking: asyncio.Task[None] | None = None
 
     @property
-    def rows(self) -> Sequence[Row]:
+    def rows(self) -> Sequence[Seen]:
         """As they were at the last look."""
         return tuple((self._known or {}).values())
 
@@ -107,7 +107,7 @@ class Topic:
         )
         return NOTHING if change == Change() and well and before is not None else change
 
-    def _timed(self) -> Sequence[Row]:
+    def _timed(self) -> Sequence[Seen]:
         began = time.thread_time()
         found = self._fetch()
         self._spent = time.thread_time() - began

@@ -73,7 +73,7 @@ class Grid:
 
     def __init__(
         self,
-        topic: Topic,
+        topic: Topic[Any],
         columns: Sequence[Column],
         *,
         label: str,
