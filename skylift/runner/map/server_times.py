@@ -11,9 +11,10 @@ from skylift.runner.server.worker_group import Member
 
 
 class ServerTimes:
-    """`before` is what the coordinators before have counted, and `known` the servers that one of this server has had.
-    None: there was none here. Those of another server's are not known by name, so the servers at the first look are
-    taken for some of theirs. Time between two looks at a server counts."""
+    """`before` is what earlier coordinators have counted. `known` are the servers that an earlier coordinator on this
+    server has seen, so that none is counted twice. It is None if there was no earlier one on this server: then the
+    servers of the first look count among those of `before`, which has no names. A server's time is that between looks
+    at it."""
 
     def __init__(
         self,
