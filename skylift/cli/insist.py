@@ -8,7 +8,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_TOLD = b"\nskylift: Ctrl-C once more terminates the server at once, without what is not in S3 yet.\n"
+_HINT = b"\nskylift: Ctrl-C once more terminates the server at once, without what is not in S3 yet.\n"
 
 
 class Insist:
@@ -34,4 +34,4 @@ class Insist:
         else:
             self._pressed = True
             # Not by print, which this may have interrupted.
-            os.write(2, _TOLD)
+            os.write(2, _HINT)

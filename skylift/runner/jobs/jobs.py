@@ -216,7 +216,7 @@ class Jobs(Listing):
         """Until the job has ended, or `at_once` is set. As long as its results are sent, nothing but the time at which
         the server turns itself off limits that: ended before, it would lose them. A server that has sent nothing for a
         while is taken to hang."""
-        began, pause, told = time.monotonic(), 0.1, ""
+        began, pause, reported = time.monotonic(), 0.1, ""
         sending: _Sending | None = None
         status = self._readable_status(name)
         while status is None or not status.final:
@@ -224,21 +224,22 @@ class Jobs(Listing):
             if found is None or found.gone:
                 break
             if status is not None and status.state is State.UPLOADING:
-                last, sending = self._last(name, server), sending or _Sending(self._account, name)
-                if time.time() > last:
+                deadline, sending = self._deadline(name, server), sending or _Sending(self._account, name)
+                if time.time() > deadline:
                     break
                 if sending.has_stalled():
                     tell(f"it has sent nothing for {spell_duration(_STALLED)}; its server is terminated")
                     break
-                words = f"its program has ended; waiting until its results are in S3, until {spell(last)} at the latest"
+                latest = f"until {spell(deadline)} at the latest"
+                words = f"its program has ended; waiting until its results are in S3, {latest}"
             elif waited > _CANCEL_PATIENCE:
                 tell(f"it has not answered for {_CANCEL_PATIENCE:.0f} s; its server is terminated")
                 break
             else:
                 words = "waiting until its program has ended"
-            if waited > _SILENCE and words != told:
+            if waited > _SILENCE and words != reported:
                 tell(words)
-                told = words
+                reported = words
             if at_once.wait(pause):
                 tell("its server is terminated, without what is not in S3 yet")
                 break
@@ -246,7 +247,7 @@ class Jobs(Listing):
             status = self._readable_status(name)
         return status
 
-    def _last(self, name: str, server: Server) -> float:
+    def _deadline(self, name: str, server: Server) -> float:
         """When the server turns itself off; 0 when only the server itself could say so."""
         try:
             return self._account.record(name).deadline_on(moment(server.launched))

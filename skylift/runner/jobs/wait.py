@@ -63,7 +63,7 @@ class _Wait:
 
     async def _await_end(self) -> Status | None:
         """The job's final status. None when its server has gone without one."""
-        pause, has_started, told = _SHORTEST, False, False
+        pause, has_started, noted = _SHORTEST, False, False
         while True:
             # Before the status: a server ends only after it has written its final one.
             self._servers = await self._reconnect.until_answered(live_servers, self._api, self._name)
@@ -74,9 +74,9 @@ class _Wait:
             if (self._server is None or self._server.gone) and not await self._goes_on():
                 if has_started or not await self._may_start():
                     return None
-                if not told:
+                if not noted:
                     self._watcher.note(f"{self._name} has no server yet. Waiting until its client has started one.")
-                    told = True
+                    noted = True
             await asyncio.sleep(pause)
             pause = min(pause * 1.3, _LONGEST)
 
