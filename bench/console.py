@@ -28,9 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import beside_moto
-from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment, small_server
+from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment, server_with_key
 from playwright.sync_api import Browser, Page, sync_playwright
-from ssh_way import await_banner, ssh_argv
 
 from skylift.cloud.state.home import Home
 
@@ -118,14 +117,7 @@ def main() -> None:
 
 
 def one_server(home: Home, folder: Path, browser: Browser, rounds: int, seconds: int) -> None:
-    ec2, key = client(home, "ec2"), folder / "bench.pem"
-    key.touch(mode=0o600)
-    key.write_text(ec2.create_key_pair(KeyName="bench", KeyType="ed25519")["KeyMaterial"])
-    request = {**small_server(home, "bench"), "KeyName": "bench", "MinCount": 1, "MaxCount": 1}
-    server = ec2.run_instances(**request)["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[server], WaiterConfig={"Delay": 1})
-    address = ec2.describe_instances(InstanceIds=[server])["Reservations"][0]["Instances"][0]["PublicIpAddress"]
-    await_banner(address)
+    server, ssh = server_with_key(home, folder)
     command, variables = [*SKYLIFT, "console", "--no-browser"], environment(home)
     starts(command, variables, browser, rounds)
     with console(command, variables) as shown:
@@ -134,8 +126,8 @@ def one_server(home: Home, folder: Path, browser: Browser, rounds: int, seconds:
         memory = [("with its first page", shown.memory())]
         pages(page, rounds)
         memory.append(("with all screens seen", shown.memory()))
-        changes(page, ec2, server, rounds)
-        keystrokes(page, shown, server, ssh_argv(address, key, "ec2-user"), rounds)
+        changes(page, client(home, "ec2"), server, rounds)
+        keystrokes(page, shown, server, ssh, rounds)
         page.get_by_role("link", name="Instances").click()
         page.wait_for_selector(ROW)
         idle(shown, seconds, "one idle tab")

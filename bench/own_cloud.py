@@ -112,6 +112,13 @@ def small_server(home: Home, group: str) -> dict[str, Any]:
 
 def server_with(home: Home, folder: Path, program: Path) -> list[str]:
     """A server that has the program, and what a command on it goes behind; its key is left in the folder."""
+    _, argv = server_with_key(home, folder)
+    subprocess.run([*argv, f"cat > {program.name}"], input=program.read_bytes(), check=True)
+    return argv
+
+
+def server_with_key(home: Home, folder: Path) -> tuple[str, list[str]]:
+    """The id of a server that SSH reaches, and what a command on it goes behind; its key is left in the folder."""
     ec2, key = client(home, "ec2"), folder / "bench.pem"
     key.touch(mode=0o600)
     key.write_text(ec2.create_key_pair(KeyName="bench", KeyType="ed25519")["KeyMaterial"])
@@ -120,6 +127,4 @@ def server_with(home: Home, folder: Path, program: Path) -> list[str]:
     ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig={"Delay": 1})
     address = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]["PublicIpAddress"]
     await_banner(address)
-    argv = ssh_argv(address, key, "ec2-user")
-    subprocess.run([*argv, f"cat > {program.name}"], input=program.read_bytes(), check=True)
-    return argv
+    return instance, ssh_argv(address, key, "ec2-user")
