@@ -12,12 +12,12 @@ from skylift.runner.errors import UsageError
 from skylift.runner.job.job import NAME_FORM, Program
 from skylift.runner.job.repeat import Repeat
 from skylift.runner.job.run_options import OPTIONS, RunOptions, is_flag
+from skylift.runner.plan.plan_job import ENV_NAME_FORM
 from skylift.runner.plan.read_options import read_options
 
 SCRIPT_BYTES = 256 << 10
 """The most bytes of a script that comes from a page. Larger programs have files of their own."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.py")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class JobWish:
         # A line is not shown: it may be a secret.
         for number, line in enumerate(self.environment.splitlines(), 1):
             name, equals, value = line.partition("=")
-            if line.strip() and (not equals or not _ENV_NAME.fullmatch(name.strip()) or "\0" in value):
+            if line.strip() and (not equals or not ENV_NAME_FORM.fullmatch(name.strip()) or "\0" in value):
                 found.append(f"Line {number} of the environment is not like NAME=VALUE.")
         if not found:
             try:

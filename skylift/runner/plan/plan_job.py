@@ -26,7 +26,7 @@ LONGEST = 30 * 86400
 
 _S3_FORM = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
 _PYTHON_FORM = re.compile(r"3\.\d{1,2}(?:\.\d{1,2})?")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+ENV_NAME_FORM = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPE_FORM = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
 _MODULE_FORM = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
@@ -199,7 +199,7 @@ def _check_output(pattern: str) -> str:
 
 def _read_env(text: str, environ: Mapping[str, str]) -> tuple[str, Secret]:
     name, equals, value = text.partition("=")
-    if not _ENV_NAME.fullmatch(name):
+    if not ENV_NAME_FORM.fullmatch(name):
         raise UsageError(f"--env {name!r} is not the name of an environment variable.")
     if not equals:
         if name not in environ:
