@@ -8,7 +8,7 @@ import pytest
 
 from skylift.console.call import Call
 from skylift.console.identity import AccessKey, Identities, Policies, delete_role, delete_user
-from skylift.console.pages.simulator import words
+from skylift.console.pages.simulator import split_words
 from skylift.console.port import Port
 from skylift.runner.errors import Refused
 
@@ -33,8 +33,8 @@ def test_a_users_keys_go_first() -> None:
 
 
 def test_actions_stand_on_lines_or_between_commas_and_each_counts_once() -> None:
-    assert words(" s3:GetObject,\n ec2:*  s3:GetObject\n\n") == ["s3:GetObject", "ec2:*"]
-    assert words("\n ,") == []
+    assert split_words(" s3:GetObject,\n ec2:*  s3:GetObject\n\n") == ["s3:GetObject", "ec2:*"]
+    assert split_words("\n ,") == []
 
 
 class Account:

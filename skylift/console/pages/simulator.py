@@ -34,11 +34,10 @@ class SimulatorPage:
         try:
             roles = await in_thread(identities.roles)
             users = await in_thread(identities.users)
-            arns = {each.arn: f"user {each.id}" for each in users}
         except SkyliftError as error:
             say_trouble(error)
             return
-        arns |= {each.arn: f"role {each.id}" for each in roles}
+        arns = {each.arn: f"user {each.id}" for each in users} | {each.arn: f"role {each.id}" for each in roles}
         if not arns:
             tag("p", "There are no roles and no users to ask about.", "empty-line")
             link("Roles", "/roles")
@@ -63,7 +62,7 @@ class Simulator:
         self._answer = box("panel", role="status")
 
     async def _ask(self) -> None:
-        actions, resources = words(self._actions.value), words(self._resources.value)
+        actions, resources = split_words(self._actions.value), split_words(self._resources.value)
         try:
             if not actions:
                 raise UsageError("Say which actions.", "They are like s3:GetObject, one a line.")
@@ -94,6 +93,6 @@ def show_verdicts(found: list[Verdict]) -> None:
                     tag("td", verdict.missing or "–")
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """What stands on lines, or between commas; each once."""
     return list(dict.fromkeys(filter(None, re.split(r"[\s,]+", text))))
