@@ -347,7 +347,9 @@ def test_files_of_s3_are_dropped_in_looked_at_and_fetched(tab: Tab, console: Con
     s3.create_bucket(Bucket="of-the-page")
     s3.put_object(Bucket="of-the-page", Key=f"in/{HOSTILE}.html", Body=b"<script>window.hacked = 1</script>")
     page.get_by_role("link", name="S3").click()
-    page.get_by_role("link", name="of-the-page").click()
+    # The page before it may have jobs of that name.
+    expect(page.get_by_role("heading", name="S3 buckets")).to_be_visible()
+    page.get_by_role("link", name="of-the-page", exact=True).click()
     page.get_by_role("link", name="in/").click()
     files = page.locator("table.small")
     expect(files).to_contain_text(HOSTILE)
