@@ -38,13 +38,25 @@ def conclude(session: Session, found: Concluded) -> Outcome:
         session.terminal.finish()
     for stream in session.streams:
         stream.finish()
-    outcome, more = found.outcome, {"ended": now_iso(), **found.more}
+    outcome, more = _explained(session, found.outcome), {"ended": now_iso(), **found.more}
     session.context.ledger.note(verdict={"verdict": outcome.fields(), "more": more})
     if outcome.state is State.INTERRUPTED:
         session.status.set(state=State.INTERRUPTED)
     else:
         session.status.set(state=State.UPLOADING, exit_code=outcome.exit_code, signal=outcome.signal, **more)
     return outcome
+
+
+def _explained(session: Session, outcome: Outcome) -> Outcome:
+    """The same outcome. When a Python program of the user failed because a module is missing, it says what to do."""
+    record, errors = session.record, session.streams[0 if session.terminal is not None else -1]
+    if outcome.state is not State.FAILED or outcome.detail or not record.python or record.tools is not None:
+        return outcome
+    # Most jobs need not wait for its import.
+    from skylift.runner.server.missing_module import TAIL, how_to_have_module  # noqa: PLC0415
+
+    _, tail = errors.read(max(errors.base, errors.size - TAIL), TAIL)
+    return outcome._replace(detail=how_to_have_module(tail, record.environment))
 
 
 def end_what_is_left(session: Session) -> None:

@@ -1,0 +1,65 @@
+"""A program whose import failed: its user is told how the module gets to the server."""
+
+from __future__ import annotations
+
+import pytest
+from runner_bench import Machine
+from shipped_job import Shipped
+
+from skylift.runner.server.missing_module import how_to_have_module
+
+NONE = {"kind": "none", "path": "", "python": None}
+
+
+def errors(name: str) -> bytes:
+    return (
+        f'Traceback (most recent call last):\n  File "a.py"\nModuleNotFoundError: No module named {name!r}\n'.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (
+            "none",
+            "The server has no module pandas. To have its package, begin the script with\n"
+            '  # /// script\n  # dependencies = ["pandas"]\n  # ///\n'
+            "A module of your own goes along with --in pandas.py",
+        ),
+        (
+            "script",
+            'The server has no module pandas. Its package belongs in the list at the top of the script: "pandas"\n'
+            "A module of your own goes along with --in pandas.py",
+        ),
+        ("project", "The project's environment has no module pandas. Its package is added by: uv add pandas"),
+        ("requirements", "The environment has no module pandas. Its package belongs in a/requirements.txt: pandas"),
+    ],
+)
+def test_each_environment_has_its_own_way(kind: str, told: str) -> None:
+    assert how_to_have_module(errors("pandas"), {"kind": kind, "path": "a/requirements.txt"}) == told
+
+
+def test_a_package_may_have_another_name_than_its_module() -> None:
+    assert '["scikit-learn"]' in how_to_have_module(errors("sklearn.linear_model"), NONE)
+    assert '["numpy"]' in how_to_have_module(errors("numpy.no"), NONE)
+
+
+def test_only_the_last_line_counts() -> None:
+    assert how_to_have_module(errors("pandas") + b"\r\n \n", NONE)
+    assert how_to_have_module(errors("pandas") + b"ValueError: 3\n", NONE) == ""
+    assert how_to_have_module(b"\xff" * 4096, NONE) == how_to_have_module(b"", NONE) == ""
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a;b", "a b", "../a", "a" * 200, "$(id)", "x\nrm"])
+def test_what_is_no_name_of_a_module_is_not_repeated(name: str) -> None:
+    line = f"ModuleNotFoundError: No module named '{name}'\n".encode()
+    assert how_to_have_module(line, NONE) == ""
+
+
+def test_the_server_says_so(shipped: Shipped, machine: Machine) -> None:
+    shipped.ship("import a_module_that_nobody_has\n")
+    shipped.boot()
+    machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["exit_code"], status["reason"]) == ("failed", 1, "The program exited with 1.")
+    assert status["detail"].startswith("The server has no module a_module_that_nobody_has. ")
