@@ -25,7 +25,7 @@ def summary(outcome: Outcome, now: float | None = None, arguments: Sequence[str]
     program's own."""
     if outcome.state == "detached":
         name = outcome.name
-        return [f"■ Left {name} running: `skylift attach {name}`, or `skylift cancel {name}`."]
+        return [f"■ Left running: `skylift attach {name}`, or `cancel` instead of `attach`."]
     lines = [_head(outcome), *troubles(outcome)]
     if outcome.left_behind:
         names = ", ".join(outcome.left_behind[:5])
