@@ -293,8 +293,14 @@ def pack(api: Api, files: dict[str, bytes], *, gap: int = 512, **lies: object) -
     api.put(BUCKET, PREFIX.manifest, json.dumps({"results": entries}).encode())
 
 
-def test_results_that_share_an_object(api: Api, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for together, as far as they lie together; one that is large is not taken into memory."""
+@pytest.mark.parametrize("unnamed", [True, False], ids=["linked", "renamed"])
+def test_results_that_share_an_object(
+    api: Api, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unnamed: bool
+) -> None:
+    """Asked for together, as far as they lie together; one that is large is not taken into memory. A system without
+    files that have no name is like any other."""
+    if not unnamed:
+        monkeypatch.delattr(os, "O_TMPFILE")
     monkeypatch.setattr(collect, "_SPAN", 3000)
     files = {f"out/{number}/f": bytes([65 + number]) * 500 for number in range(20)}
     files |= {"out/empty": b"", "out/large": b"x" * 5000, "out/last": b"", "out/far": b"y" * 100}
@@ -316,6 +322,34 @@ def test_results_that_share_an_object(api: Api, bucket: str, tmp_path: Path, mon
     fetch(api, tmp_path, "out")
     assert len(asked) == 1
     assert (tmp_path / "out/3/f").read_bytes() == b"D" * 500
+
+
+def test_small_results_on_a_file_system_without_links(
+    api: Api, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[bytes] = []
+
+    def link(source: str, name: bytes, **how: int) -> None:
+        tried.append(name)
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    pack(api, {"out/a": b"x", "out/b": b"y"})
+    fetch(api, tmp_path, "out")
+    assert content(tmp_path) == {"out/a": "x", "out/b": "y"}
+    # Those that follow are not tried.
+    assert tried == [b"a"]
+
+
+def test_a_small_result_replaces_a_link_of_its_name(api: Api, bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").symlink_to(tmp_path / "mine")
+    (tmp_path / "out/b").symlink_to(tmp_path / "nowhere")
+    pack(api, {"out/a": b"x", "out/b": b"y"})
+    fetch(api, tmp_path, "out")
+    assert content(tmp_path) == {"mine": "mine", "out/a": "x", "out/b": "y"}
+    assert not (tmp_path / "out/a").is_symlink()
 
 
 def test_only_results_of_a_pack_are_asked_for(api: Api, bucket: str, tmp_path: Path) -> None:
