@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -61,8 +62,9 @@ class Manifest:
     changed: tuple[str, ...] = ()
     places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def size(self) -> int:
+        """Bytes of all results. It is added up once: progress of each of many results is told with it."""
         return sum(each.size for each in self.results)
 
 

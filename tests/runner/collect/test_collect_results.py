@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from skylift.runner.collect import results as collect
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RecordDamaged, ResultsDamaged, RunError, Unreachable
+from skylift.runner.job.outcome import Result
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
@@ -291,6 +293,24 @@ def pack(api: Api, files: dict[str, bytes], *, gap: int = 512, **lies: object) -
         entry.update(lies)
     api.put(BUCKET, PREFIX.shared(key), whole)
     api.put(BUCKET, PREFIX.manifest, json.dumps({"results": entries}).encode())
+
+
+def test_the_size_of_all_results_is_added_up_once(api: Api, bucket: str, tmp_path: Path) -> None:
+    """Not for each of thousands of results whose progress is told."""
+
+    class Counted(tuple[Result, ...]):
+        times = 0
+
+        def __iter__(self) -> Iterator[Result]:
+            Counted.times += 1
+            return super().__iter__()
+
+    pack(api, {f"out/{number}": b"x" for number in range(50)})
+    manifest = told(api, "out")
+    counted = replace(manifest, results=Counted(manifest.results))
+    for _ in manifest.results:
+        assert counted.size == 50
+    assert Counted.times == 1
 
 
 @pytest.mark.parametrize("unnamed", [True, False], ids=["linked", "renamed"])
