@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from skylift.cloud.compute.server import dmi
 
 CAPABILITIES = tuple(
     f"CAP_{name}"
@@ -37,7 +40,8 @@ class ServerPlan:
     `image` is the image's root directory, `disk` the directory of the server's own files. Its writes are there too,
     unless `volume` names where a file system for them is mounted. The server may use as many as `cpus` cores and
     `memory` bytes. `cores` are the host's cores that it runs on; it runs on all when none is named. `lxcfs` has the
-    files that tell it its size. All servers together may have `tasks` processes and threads.
+    files that tell it its size. All servers together may have `tasks` processes and threads. `firmware` is what
+    /sys/class/dmi/id says, by file.
     """
 
     id: str
@@ -52,6 +56,7 @@ class ServerPlan:
     lxcfs: Path | None = None
     volume: Path | None = None
     tasks: int = 1 << 22
+    firmware: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pids(self) -> int:
@@ -60,10 +65,17 @@ class ServerPlan:
 
 
 def oci_config(
-    plan: ServerPlan, root: Path, cgroup: str, seccomp: dict[str, Any], open_files: int = OPEN_FILES[1]
+    plan: ServerPlan,
+    root: Path,
+    cgroup: str,
+    seccomp: dict[str, Any],
+    open_files: int = OPEN_FILES[1],
+    firmware: Path | None = None,
+    firmware_layer: Path | None = None,
 ) -> dict[str, Any]:
     """The content of the bundle's `config.json`; `cgroup` is the path below each hierarchy's root. Processes here may
-    open `open_files` at most."""
+    open `open_files` at most. `firmware` has the plan's words as files, and `firmware_layer` where they are mounted on,
+    if the kernel has no such place: see dmi.py."""
     capabilities = list(CAPABILITIES)
     files = [min(limit, open_files) for limit in OPEN_FILES]
     mapping = [{"containerID": 0, "hostID": plan.uid_base, "size": UIDS}]
@@ -84,7 +96,7 @@ def oci_config(
         },
         "root": {"path": str(root)},
         "hostname": plan.hostname,
-        "mounts": _mounts(plan),
+        "mounts": [*_mounts(plan), *_firmware_mounts(root, firmware, firmware_layer)],
         "linux": {
             "cgroupsPath": cgroup,
             "uidMappings": mapping,
@@ -159,6 +171,30 @@ def _mounts(plan: ServerPlan) -> list[dict[str, Any]]:
             for name in LXCFS_FILES
         ]
     return mounts
+
+
+def _firmware_mounts(root: Path, firmware: Path | None, layer: Path | None) -> list[dict[str, Any]]:
+    if firmware is None:
+        return []
+    overlays = []
+    if layer is not None:
+        # The server's own sysfs is mounted at the root by then.
+        overlays = [
+            {
+                "destination": f"/sys/{place}",
+                "type": "overlay",
+                "source": "overlay",
+                "options": ["ro", "nosuid", "nodev", "noexec", f"lowerdir={layer / name}:{root}/sys/{place}"],
+            }
+            for name, place in dmi.LAYERS.items()
+        ]
+    words = {
+        "destination": str(dmi.FIRMWARE),
+        "type": "bind",
+        "source": str(firmware),
+        "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
+    }
+    return [*overlays, words]
 
 
 def _resources(plan: ServerPlan) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from skylift.cloud.compute.error import ComputeError
-from skylift.cloud.compute.server import cgroup, freezer
+from skylift.cloud.compute.server import cgroup, dmi, freezer
 from skylift.cloud.compute.server.oci import CAPABILITIES, ServerPlan, oci_config
 from skylift.cloud.compute.server.rootfs import Rootfs, SeedFile, not_made
 from skylift.cloud.compute.server.seccomp import oci_seccomp, read_profile
@@ -102,6 +102,7 @@ class Servers:
         for directory, mode in ((run.parent, 0o711), (run, 0o711), (self._exits, 0o700), (self._state, 0o700)):
             directory.mkdir(exist_ok=True)
             directory.chmod(mode)
+        self._firmware_layer = dmi.make_layer(run / "firmware")
 
     @property
     def _exits(self) -> Path:
@@ -149,7 +150,13 @@ class Servers:
         cgroup.make(self._group, plan.tasks)
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
         open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        config = oci_config(plan, rootfs.root, f"/{self._cgroup(plan.id)}", seccomp, open_files)
+        firmware = None
+        if plan.firmware:
+            firmware = bundle / "firmware"
+            dmi.write_words(firmware, plan.firmware, plan.uid_base)
+        config = oci_config(
+            plan, rootfs.root, f"/{self._cgroup(plan.id)}", seccomp, open_files, firmware, self._firmware_layer
+        )
         _write_private(bundle / "config.json", json.dumps(config))
 
     def start(self, server_id: str) -> None:

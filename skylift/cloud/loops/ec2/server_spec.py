@@ -13,6 +13,7 @@ from pathlib import Path
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.compute.network.metadata import InstanceFacts, InterfaceFacts, RoleCredentials
+from skylift.cloud.compute.server.dmi import firmware_words
 from skylift.cloud.compute.server.oci import UIDS, ServerPlan
 from skylift.cloud.compute.server.seed_files import Inheritance, seed_files
 from skylift.cloud.domain.identity import InstanceProfile
@@ -120,6 +121,7 @@ class LaunchSpecBuilder:
             lxcfs=self._settings.lxcfs,
             tasks=self._settings.tasks,
             volume=self._settings.volumes / root.id if root.bounded else None,
+            firmware=firmware_words(instance.id, instance.type, kind.hypervisor or "nitro"),
         )
         seed = seed_files(
             instance_id=instance.id,

@@ -16,6 +16,7 @@ import pytest
 from real_server import until
 
 from skylift.cloud.compute.image.image import default_image
+from skylift.cloud.compute.server.dmi import firmware_words
 from skylift.cloud.compute.server.oci import ServerPlan
 from skylift.cloud.compute.server.seed_files import Inheritance, seed_files
 from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT, Servers, find_programs
@@ -71,6 +72,7 @@ class Booted:
             cpus=2,
             memory=1 << 30,
             swap_accounting=False,
+            firmware=firmware_words(self.id, "t3.micro", "nitro"),
         )
         self.upper.mkdir(parents=True)
         for path, script in programs.items():
@@ -236,6 +238,29 @@ def test_a_shutdown_while_host_keys_are_made_leaves_none_by_halves(boot: Boot, w
     (server.upper / "usr/bin/ssh-keygen").unlink()
     server.boot()
     assert len(server.said("cat /etc/ssh/ssh_host_*_key.pub").splitlines()) == 2
+
+
+def test_the_firmware_says_that_it_is_ec2(boot: Boot) -> None:
+    server = boot()
+    dmi = "/sys/class/dmi/id"
+    assert server.said(f"cd {dmi} && cat sys_vendor product_name board_asset_tag") == (
+        f"Amazon EC2\nt3.micro\n{server.id}\n"
+    )
+    assert server.said("cat /sys/devices/virtual/dmi/id/board_asset_tag") == f"{server.id}\n"
+    uuid = server.said(f"sudo cat {dmi}/product_uuid {dmi}/product_serial").split()
+    assert uuid[0].startswith("ec2") and uuid[0] == uuid[1]
+    assert server.ssh(f"cat {dmi}/product_uuid").returncode != 0, "a secret of root's"
+    assert server.ssh(f"echo Xen | sudo tee {dmi}/sys_vendor {dmi}/new").returncode != 0
+    # The rest of /sys is the kernel's own, in its places.
+    assert server.said("ls /sys/class/net") == "lo\n"
+    assert server.said("cat /sys/class/net/lo/mtu /sys/devices/virtual/net/lo/mtu") == "65536\n65536\n"
+    server.do("ip link add name extra type veth peer name other")
+    assert server.said("ls /sys/class/net").split() == ["extra", "lo", "other"]
+    server.ssh("sudo poweroff")
+    assert server.ended() == EXIT_POWEROFF
+    server.off()
+    server.boot()
+    assert server.said(f"sudo cat {dmi}/product_uuid").split() == uuid[:1]
 
 
 def test_many_who_come_without_a_key_do_not_shut_out_the_one_who_has_it(boot: Boot) -> None:

@@ -67,6 +67,23 @@ def test_lxcfs_is_mounted_read_only_and_only_when_there() -> None:
     assert "ro" in mounts(Path("/run/lxcfs"))["/run/lxcfs/proc/meminfo"]
 
 
+def test_the_firmware_is_mounted_over_the_kernels_or_where_there_is_none_over_an_empty_place() -> None:
+    def mounts(layer: Path | None) -> list[tuple[str, str]]:
+        config = oci_config(PLAN, Path("/r"), "/g", {}, firmware=Path("/b/firmware"), firmware_layer=layer)
+        added = [mount for mount in config["mounts"] if mount["source"] == "/b/firmware" or mount["type"] == "overlay"]
+        assert all("ro" in mount["options"] for mount in added)
+        return [(mount["destination"], mount["options"][-1]) for mount in added]
+
+    words = ("/sys/devices/virtual/dmi/id", "noexec")
+    assert mounts(None) == [words]
+    assert mounts(Path("/l")) == [
+        ("/sys/class", "lowerdir=/l/class:/r/sys/class"),
+        ("/sys/devices/virtual", "lowerdir=/l/virtual:/r/sys/devices/virtual"),
+        words,
+    ]
+    assert not [mount for mount in oci_config(PLAN, Path("/r"), "/g", {})["mounts"] if "dmi" in mount["destination"]]
+
+
 def test_a_server_is_held_to_its_cores_where_it_has_fewer_than_the_host() -> None:
     cpu = oci_config(replace(PLAN, cpus=2, cores=(1, 3)), Path("/r"), "/g", {})["linux"]["resources"]["cpu"]
     assert (cpu["cpus"], cpu["quota"]) == ("1,3", 200_000)
