@@ -268,7 +268,7 @@ def _row(described: Any) -> GroupRow:
         desired=described["DesiredCapacity"],
         least=described["MinSize"],
         most=described["MaxSize"],
-        running=sum(each["LifecycleState"] == "InService" for each in instances),
+        running=_in_service(instances),
         # Of a group that is being deleted, AWS says so; else it is as many as it should be, or on its way.
         state=described.get("Status", "").lower() or _state(described, instances),
         template=_spell_template(described),
@@ -278,8 +278,18 @@ def _row(described: Any) -> GroupRow:
 
 
 def _state(described: Any, instances: Sequence[Any]) -> str:
-    in_service = sum(each["LifecycleState"] == "InService" for each in instances)
-    return "active" if in_service == described["DesiredCapacity"] == len(instances) else "changing"
+    """Whole instances may be more than the desired capacity, where they have weights."""
+    weighted = any("WeightedCapacity" in each for each in instances)
+    in_service, desired = _in_service(instances), described["DesiredCapacity"]
+    reached = in_service >= desired if weighted else in_service == desired
+    all_are = all(each["LifecycleState"] == "InService" for each in instances)
+    return "active" if reached and all_are else "changing"
+
+
+def _in_service(instances: Sequence[Any]) -> int:
+    """The capacity in service: instances, or units where they have weights."""
+    ready = [each for each in instances if each["LifecycleState"] == "InService"]
+    return sum(int(each.get("WeightedCapacity", 1)) for each in ready)
 
 
 def _grace(described: Any) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, TypedDict
@@ -83,6 +82,7 @@ class MixedOverride(TypedDict, total=False):
     InstanceType: str
     ImageId: str
     LaunchTemplateSpecification: TemplateSpec
+    WeightedCapacity: str
 
 
 class MixedTemplate(TypedDict, total=False):
@@ -111,6 +111,8 @@ class MixedPolicy(TypedDict, total=False):
 @dataclass(frozen=True)
 class ScalingGroup:
     """Intent: how many instances, from which template, and where.
+
+    Sizes are numbers of instances, or of units, where the policy gives each type a weight.
 
     `template` is the launch template as the request named it, by id, with a version that may be `$Latest`. `subnets`
     are in the order they were given, a zone in `zones` for each. `cause` says who asked for the capacity that is not
@@ -153,6 +155,8 @@ class ScalingGroup:
     scaling: bool = False
     metrics: tuple[str, ...] = ()
     """The ones of METRICS that are sent to CloudWatch each minute."""
+    overage: int = 0
+    """Units above the desired capacity that the last launch led to. They stay until the group is to be smaller."""
 
     def resized(self, desired: int, why: str, now: datetime) -> ScalingGroup:
         """The group with another desired capacity, and who wants it; `why` as `a user request ...`.
@@ -163,10 +167,22 @@ class ScalingGroup:
             return replace(self, failures=0, retry=None)
         change = f"At {spelled(now)} {why} changing the desired capacity from {self.desired} to {desired}."
         cause = f"{self.cause}  {change}" if self.cause else change
-        return replace(self, desired=desired, cause=cause[-1023:], failures=0, retry=None, scaled=now, scaling=True)
+        changed = replace(self, desired=desired, cause=cause[-1023:], failures=0, retry=None, scaled=now, scaling=True)
+        return replace(changed, overage=0) if desired < self.desired else changed
+
+    def reweighed(self, why: str, now: datetime) -> ScalingGroup:
+        """The group after its instances have got other weights: it comes to its capacity anew."""
+        cause = self.cause or at(now, why)
+        return replace(self, cause=cause, failures=0, retry=None, scaled=now, scaling=True, overage=0)
 
     def runs(self, process: str) -> bool:
         return process not in self.suspended
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """How many units an instance of each type is; empty where each instance is one."""
+        overrides = self.mixed.get("LaunchTemplate", {}).get("Overrides", [])
+        return {one["InstanceType"]: int(one["WeightedCapacity"]) for one in overrides if "WeightedCapacity" in one}
 
 
 @dataclass(frozen=True)
@@ -208,13 +224,37 @@ class ScalingMember:
     in_service: datetime | None = None
     market: Market = "on-demand"
     waits: tuple[HookWait, ...] = ()
+    weight: int | None = None
+    """What its group's policy gives its type; a type that leaves the policy keeps its last weight."""
+
+    @property
+    def units(self) -> int:
+        """How much of its group's capacity it is."""
+        return 1 if self.weight is None else self.weight
+
+
+def units(members: Iterable[ScalingMember]) -> int:
+    """The capacity that instances are together."""
+    return sum(member.units for member in members)
+
+
+def weighed(member: ScalingMember, group: ScalingGroup) -> ScalingMember:
+    """A member with the weight that the group's policy gives it now."""
+    weights = group.weights
+    return replace(member, weight=weights.get(member.type, member.weight) if weights else None)
+
+
+def is_reached(group: ScalingGroup, counted: Sequence[ScalingMember]) -> bool:
+    """Whether the capacity is the desired one, or above it by what whole instances make of it."""
+    excess = units(counted) - group.desired
+    return excess >= 0 and (excess <= group.overage or all(member.units > excess for member in counted))
 
 
 def new_member(
     instance: Instance, group: ScalingGroup, activity: ScalingActivity, since: datetime, template: TemplateSpec
 ) -> ScalingMember:
     """An instance on its way into a group, which launched it from a template or was given it."""
-    return ScalingMember(
+    member = ScalingMember(
         instance_id=instance.id,
         group=group.name,
         zone=instance.zone,
@@ -229,6 +269,7 @@ def new_member(
         # A template may ask for it by itself.
         market="spot" if instance.spot_request_id else "on-demand",
     )
+    return weighed(member, group)
 
 
 @dataclass(frozen=True)
@@ -302,14 +343,13 @@ class Wanted:
 
 
 def group_metrics(group: ScalingGroup, members: Sequence[ScalingMember]) -> dict[str, float]:
-    """The value of each metric that a group has. There are no warm pools, and each instance counts as one."""
-    states = Counter(_counted_as(member.state) for member in members)
+    """The value of each metric that a group has. There are no warm pools."""
     values = {"GroupMinSize": group.min_size, "GroupMaxSize": group.max_size, "GroupDesiredCapacity": group.desired}
     for state in _COUNTS:
-        number = len(members) if state == "Total" else states[state]
-        values |= {f"Group{state}Instances": number, f"Group{state}Capacity": number}
+        those = [member for member in members if state in ("Total", _counted_as(member.state))]
+        values |= {f"Group{state}Instances": len(those), f"Group{state}Capacity": units(those)}
     values["GroupAndWarmPoolDesiredCapacity"] = group.desired
-    values["GroupAndWarmPoolTotalCapacity"] = len(members)
+    values["GroupAndWarmPoolTotalCapacity"] = units(members)
     return {name: float(values.get(name, 0)) for name in group.metrics}
 
 

@@ -16,7 +16,9 @@ from skylift.cloud.domain.scaling_group import (
     ScalingGroup,
     ScalingMember,
     ScheduledAction,
+    is_reached,
     new_activity,
+    units,
 )
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
@@ -51,9 +53,12 @@ def in_progress(tx: Tx, group: ScalingGroup) -> bool:
     if any(member.state.startswith(("Pending", "Terminating")) for member in members):
         return True
     counted = [member for member in members if member.state in COUNTED]
-    if len(counted) < group.desired:
+    excess = units(counted) - group.desired
+    if excess < 0:
         return group.runs("Launch") and not group.failures
-    return len(counted) > group.desired and group.runs("Terminate") and not all(one.protected for one in counted)
+    if is_reached(group, counted) or not group.runs("Terminate"):
+        return False
+    return any(one.units <= excess and not one.protected for one in counted)
 
 
 def in_cooldown(tx: Tx, group: ScalingGroup, seconds: int) -> bool:

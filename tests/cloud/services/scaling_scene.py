@@ -14,7 +14,7 @@ from ec2_fixtures import ACCOUNT, REGION, Cloud, departures
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.instance import Instance
-from skylift.cloud.domain.scaling_group import GROUP_TAG, ScalingGroup, ScalingMember, Wanted
+from skylift.cloud.domain.scaling_group import GROUP_TAG, ScalingGroup, ScalingMember, Wanted, units
 from skylift.cloud.loops.autoscaling.scaling_group import ScalingGroupLoop
 from skylift.cloud.services.autoscaling import scaling_launch, scaling_mixed
 from skylift.cloud.services.autoscaling.recurrence import next_time
@@ -147,7 +147,7 @@ class Scene:
             self._counted = self.check_in(tx)
 
     def check_in(self, tx: Tx) -> int:
-        """As `check`, before the commit. How many instances make up the capacity."""
+        """As `check`, before the commit. How large the capacity is."""
         members = {one.instance_id: one for one in tx.find(ScalingMember)}
         going = {one.instance_id for one in members.values() if one.state.startswith("Terminating")}
         aside = {
@@ -158,7 +158,9 @@ class Scene:
         ]
         group = tx.get(ScalingGroup, name="web")
         assert {one.id for one in alive} <= members.keys(), "a server that its group does not know"
-        counting = [one for one in alive if one.id not in going and one.id not in aside]
-        # Who lowers the most makes it less than there are; they become no more from there.
-        assert group is None or len(counting) <= max(group.max_size, self._counted), "more than the most"
-        return len(counting)
+        counting = units(members[one.id] for one in alive if one.id not in going and one.id not in aside)
+        # Who lowers the most makes it less than there are; they become no more from there. With weights the last
+        # launch may lead above it, as on AWS.
+        above = max(group.weights.values(), default=1) - 1 if group else 0
+        assert group is None or counting <= max(group.max_size + above, self._counted), "more than the most"
+        return counting

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from skylift.cloud.domain.scaling_group import COUNTED, Market, ScalingGroup, ScalingMember, Wanted
+from skylift.cloud.domain.scaling_group import COUNTED, Market, ScalingGroup, ScalingMember, Wanted, units
 
 HOUR = 3600
 
@@ -22,7 +22,7 @@ def counted(members: Sequence[ScalingMember]) -> list[ScalingMember]:
 
 
 def on_demand_share(group: ScalingGroup, capacity: int) -> int:
-    """How many of so many instances are to be on demand: the base, and of the others the share, rounded up."""
+    """How many of so many units are to be on demand: the base, and of the others the share, rounded up."""
     if not group.mixed:
         return capacity
     distribution = group.mixed["InstancesDistribution"]
@@ -37,7 +37,7 @@ def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted
     in_subnet = Counter(member.subnet_id for member in counted(members))
     order = {subnet: index for index, subnet in enumerate(group.subnets)}
     places = zip(group.subnets, group.zones, strict=True)
-    on_demand = sum(member.market == "on-demand" for member in counted(members))
+    on_demand = _on_demand(members)
     # What takes the place of one that goes is of the same kind: the share is that of the capacity wanted.
     lacking = not group.mixed or on_demand < on_demand_share(group, group.desired)
     market: Market = "on-demand" if lacking else "spot"
@@ -46,11 +46,12 @@ def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted
 
 
 def victim(
-    group: ScalingGroup, members: Sequence[ScalingMember], launched: Mapping[str, datetime], now: datetime
+    group: ScalingGroup, members: Sequence[ScalingMember], launched: Mapping[str, datetime], now: datetime, excess: int
 ) -> ScalingMember | None:
-    """The instance to end if there are too many: by the termination policies, in the zone that has most; None if all
-    candidates are protected. `launched` is when each instance was."""
-    candidates = [member for member in counted(members) if not member.protected]
+    """The instance to end if there are too many: by the termination policies, in the zone that has most. None if all
+    candidates are protected, or are more than the `excess`, as a capacity never falls below the desired one.
+    `launched` is when each instance was."""
+    candidates = [member for member in counted(members) if not member.protected and member.units <= excess]
     if not candidates:
         return None
     # Those in a zone that the group has left come before all.
@@ -59,8 +60,8 @@ def victim(
     most = max(in_zone[member.zone] for member in candidates)
     candidates = [member for member in candidates if in_zone[member.zone] == most]
     if group.mixed:
-        on_demand = sum(member.market == "on-demand" for member in counted(members))
-        too_many = on_demand > on_demand_share(group, len(counted(members)) - 1)
+        least = min(member.units for member in candidates)
+        too_many = _on_demand(members) - least >= on_demand_share(group, units(counted(members)) - least)
         wanted = [member for member in candidates if (member.market == "on-demand") == too_many]
         candidates = wanted or candidates
 
@@ -90,6 +91,10 @@ def moves_to(group: ScalingGroup, members: Sequence[ScalingMember], going: Scali
     if going.zone in group.zones and in_zone[going.zone] - in_zone[emptiest] <= 1:
         return []
     return [replace(place, market=going.market) for place in ranked if place.zone == emptiest]
+
+
+def _on_demand(members: Sequence[ScalingMember]) -> int:
+    return units(member for member in counted(members) if member.market == "on-demand")
 
 
 Rank = Callable[[ScalingMember], float]

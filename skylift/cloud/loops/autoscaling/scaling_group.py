@@ -24,12 +24,14 @@ from skylift.cloud.domain.scaling_group import (
     at,
     new_activity,
     new_member,
+    units,
 )
 from skylift.cloud.loops.autoscaling.scaling_choice import counted, moves_to, places, victim
 from skylift.cloud.loops.autoscaling.scaling_member import advance, failed, group_of
 from skylift.cloud.loops.autoscaling.scaling_schedule import NextTime, carry_out, due, next_due
 from skylift.cloud.loops.autoscaling.scaling_size import (
     AT_RISK,
+    accept_overage,
     at_rest,
     at_risk,
     begin_cooldown,
@@ -142,7 +144,7 @@ class ScalingGroupLoop:
             group = tx.get(ScalingGroup, name=name)
             if group is None or not may_launch(tx, group):
                 return
-            before = len(counted(tx.find(ScalingMember, group=name)))
+            before = units(counted(tx.find(ScalingMember, group=name)))
         while self._launch_one(name, before):
             pass
 
@@ -154,11 +156,15 @@ class ScalingGroupLoop:
                 if group is None or not may_balance(tx, group):
                     return
                 members = tx.find(ScalingMember, group=name)
-                going = victim(group, members, launched_at(tx, members), tx.now)
+                everything = units(counted(members))
+                going = victim(group, members, launched_at(tx, members), tx.now, everything)
                 wanted = moves_to(group, members, going) if going is not None else []
-                pools = [pool for place in wanted for pool in self._pools(tx, group, members, place)]
+                staying = [member for member in members if member is not going]
+                pools = [pool for place in wanted for pool in self._pools(tx, group, staying, place)]
+                # One that is less would not let the other go.
+                pools = [pool for pool in pools if going is not None and group.weights.get(pool.type, 1) >= going.units]
                 if pools:
-                    self._add(tx, group, pools[0], at(tx.now, BALANCING))
+                    self._add(tx, replace(group, overage=0), pools[0], at(tx.now, BALANCING))
         except ServiceError as error:
             with self._database.write() as tx:
                 group = tx.get(ScalingGroup, name=name)
@@ -179,6 +185,7 @@ class ScalingGroupLoop:
                     if group is None or not may_launch(tx, group):
                         return False
                     self._add(tx, group, place, _launch_cause(tx, group, before))
+                    accept_overage(tx, name)
             except ServiceError as error:
                 log.info("group %s: no instance in %s: %s", name, place.zone, error)
                 refusal = error

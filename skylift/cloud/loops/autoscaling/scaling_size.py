@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from skylift.cloud.domain.instance import Instance
-from skylift.cloud.domain.scaling_group import ScalingGroup, ScalingMember, at
+from skylift.cloud.domain.scaling_group import ScalingGroup, ScalingMember, at, is_reached, units
 from skylift.cloud.domain.spot import SpotNotice
 from skylift.cloud.loops.autoscaling.scaling_choice import counted, is_balanced, victim
 from skylift.cloud.store.database import Tx
@@ -23,7 +23,9 @@ BALANCED = (
 def at_rest(tx: Tx, group: ScalingGroup) -> bool:
     """Whether a look at the group would change nothing."""
     members = tx.find(ScalingMember, group=group.name)
-    if group.deleting or group.scaling or len(counted(members)) != group.desired or group.cause or at_risk(tx, group):
+    if group.deleting or group.scaling or not is_reached(group, counted(members)) or group.cause:
+        return False
+    if at_risk(tx, group):
         return False
     for member in members:
         if member.state == "Standby":
@@ -39,7 +41,8 @@ def may_balance(tx: Tx, group: ScalingGroup) -> bool:
     members = counted(tx.find(ScalingMember, group=group.name))
     return (
         not is_balanced(group, members)
-        and len(members) == group.desired < group.max_size
+        and is_reached(group, members)
+        and units(members) < group.max_size
         and all(member.state == "InService" and not member.unhealthy for member in members)
         and all(group.runs(process) for process in ("AZRebalance", "Launch", "Terminate"))
         and not (group.retry is not None and group.retry > tx.now)
@@ -53,7 +56,7 @@ def launched_at(tx: Tx, members: Sequence[ScalingMember]) -> dict[str, datetime]
 def may_launch(tx: Tx, group: ScalingGroup) -> bool:
     members = counted(tx.find(ScalingMember, group=group.name))
     waiting = group.retry is not None and group.retry > tx.now
-    return len(members) < _target(tx, group) and group.runs("Launch") and not waiting
+    return units(members) < _target(tx, group) and group.runs("Launch") and not waiting
 
 
 def at_risk(tx: Tx, group: ScalingGroup) -> list[ScalingMember]:
@@ -68,8 +71,16 @@ def at_risk(tx: Tx, group: ScalingGroup) -> list[ScalingMember]:
 
 
 def _target(tx: Tx, group: ScalingGroup) -> int:
-    """How many there are to be now: for each that is at risk one more, as far as the most allows."""
-    return min(group.desired + len(at_risk(tx, group)), group.max_size)
+    """How many there are to be now: for each that is at risk as much more, as far as the most allows."""
+    return min(group.desired + units(at_risk(tx, group)), group.max_size)
+
+
+def accept_overage(tx: Tx, name: str) -> None:
+    """What the last of several launches is too much stays, as AWS says of weights: no running instance goes for it."""
+    group = tx.get(ScalingGroup, name=name)
+    if group is not None:
+        over = units(counted(tx.find(ScalingMember, group=name))) - _target(tx, group)
+        tx.save(replace(group, overage=max(0, over)))
 
 
 def rebalance(tx: Tx, group: ScalingGroup) -> None:
@@ -79,26 +90,30 @@ def rebalance(tx: Tx, group: ScalingGroup) -> None:
         return
     names = {member.instance_id for member in risky}
     members = tx.find(ScalingMember, group=group.name, state="InService")
-    ready = sum(member.instance_id not in names for member in members)
-    going = max(len(risky) - (group.max_size - group.desired), ready + len(risky) - group.desired)
-    for member in risky[: max(0, going)]:
-        take_out(tx, group, member, at(tx.now, f"an instance was taken out of service in response to {AT_RISK}"))
+    spare = units(member for member in members if member.instance_id not in names) + units(risky) - group.desired
+    crowded = units(risky) - (group.max_size - group.desired)
+    for member in risky:
+        if member.units <= spare or crowded > 0:
+            take_out(tx, group, member, at(tx.now, f"an instance was taken out of service in response to {AT_RISK}"))
+            spare -= member.units
+            crowded -= member.units
 
 
 def shrink(tx: Tx, group: ScalingGroup) -> None:
     """Ends instances beyond the desired capacity. Once it is reached, the cause of the change is cleared."""
     members = tx.find(ScalingMember, group=group.name)
-    before, target = len(counted(members)), _target(tx, group)
-    if before > target and not group.cause and any(member.state.startswith("Pending") for member in members):
+    before, target = units(counted(members)), _target(tx, group)
+    too_many = before > target + group.overage
+    if too_many and not group.cause and any(member.state.startswith("Pending") for member in members):
         # One more was launched for the balance's sake; the one that it takes the place of stays until it is ready.
         return
-    if before > target and group.runs("Terminate"):
+    if too_many and group.runs("Terminate"):
         cause = group.cause or at(tx.now, BALANCED.format(", ".join(dict.fromkeys(group.zones))))
         launched = launched_at(tx, members)
-        for _ in range(before - target):
-            going = victim(group, members, launched, tx.now)
+        while (excess := units(counted(members)) - target) > 0:
+            going = victim(group, members, launched, tx.now, excess)
             if going is None:
-                return
+                break
             why = (
                 "an instance was taken out of service in response to a difference between desired and actual "
                 f"capacity, shrinking the capacity from {before} to {target}"
@@ -106,7 +121,7 @@ def shrink(tx: Tx, group: ScalingGroup) -> None:
             chosen = f"instance {going.instance_id} was selected for termination"
             take_out(tx, group, going, joined(cause, at(tx.now, why), at(tx.now, chosen)))
             members.remove(going)
-    if len(counted(members)) == group.desired and (group.cause or group.replacing):
+    if is_reached(group, counted(members)) and (group.cause or group.replacing):
         tx.save(replace(group, cause="", replacing=0))
 
 
@@ -116,7 +131,7 @@ def begin_cooldown(tx: Tx, name: str) -> None:
     https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-scaling-cooldowns.html
     """
     group = tx.get(ScalingGroup, name=name)
-    reached = group is not None and len(counted(tx.find(ScalingMember, group=name))) == group.desired
+    reached = group is not None and is_reached(group, counted(tx.find(ScalingMember, group=name)))
     if group is not None and group.scaling and reached and not in_progress(tx, group):
         tx.save(replace(group, scaling=False, scaled=tx.now))
 

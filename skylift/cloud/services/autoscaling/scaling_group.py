@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.domain.network import Subnet
-from skylift.cloud.domain.scaling_group import PROCESSES, MixedPolicy, ScalingGroup, ScalingMember, spelled
+from skylift.cloud.domain.scaling_group import PROCESSES, MixedPolicy, ScalingGroup, ScalingMember, spelled, weighed
 from skylift.cloud.services.api import service_role
 from skylift.cloud.services.api.operation import Check, Nothing, Params
 from skylift.cloud.services.api.refusal import refuse_other_values
@@ -132,8 +132,23 @@ def update(tx: Tx, caller: Caller, params: autoscaling.UpdateAutoScalingGroupTyp
     _refuse_sizes(least, most, least if desired is None else desired)
     assert desired is not None
     why = f"a user request update of AutoScalingGroup constraints to min: {least}, max: {most}, desired: {desired}"
-    tx.save(replace(changed, min_size=least, max_size=most).resized(desired, why, tx.now))
+    resized = replace(changed, min_size=least, max_size=most).resized(desired, why, tx.now)
+    others = _with_new_weights(tx, resized)
+    for member in others:
+        tx.save(member)
+    if others:
+        resized = resized.reweighed("a user request update changed the weights of instances", tx.now)
+    tx.save(resized)
     return {}
+
+
+def _with_new_weights(tx: Tx, group: ScalingGroup) -> list[ScalingMember]:
+    """Weights are those of the policy also for instances that are there already.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-mixed-instances-groups-instance-weighting.html
+    """
+    members = [(member, weighed(member, group)) for member in tx.find(ScalingMember, group=group.name)]
+    return [after for before, after in members if after != before]
 
 
 def delete(tx: Tx, _caller: Caller, params: autoscaling.DeleteAutoScalingGroupType) -> Nothing:
@@ -270,6 +285,7 @@ def member_view(member: ScalingMember) -> autoscaling.Instance:
         **({"LaunchTemplate": member.template} if member.template else {}),
         "ImageId": member.image_id,
         "ProtectedFromScaleIn": member.protected,
+        **({"WeightedCapacity": str(member.weight)} if member.weight is not None else {}),
     }
 
 

@@ -17,8 +17,10 @@ from skylift.cloud.domain.scaling_group import (
     ScalingGroup,
     ScalingMember,
     at,
+    is_reached,
     new_activity,
     new_member,
+    units,
 )
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads, writes
@@ -70,14 +72,15 @@ def terminate(
     cause = f"instance {member.instance_id} was taken out of service in response to a user request"
     # An instance in standby is not part of the desired capacity.
     if params["ShouldDecrementDesiredCapacity"] and member.state in COUNTED:
-        if group.desired - 1 < group.min_size:
+        left = group.desired - member.units
+        if left < group.min_size:
             raise invalid(
                 f"Currently, desiredSize equals minSize ({group.min_size}). Terminating instance without replacement "
                 "will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or "
                 "lower group's min size."
             )
-        cause += f", shrinking the capacity from {group.desired} to {group.desired - 1}"
-        group = replace(group, desired=group.desired - 1, scaled=tx.now, scaling=True)
+        cause += f", shrinking the capacity from {group.desired} to {left}"
+        group = replace(group, desired=left, scaled=tx.now, scaling=True)
     # What failed before, for a balance that cannot be, say, does not hold up a successor that is asked for.
     tx.save(replace(group, failures=0, retry=None))
     return {"Activity": activity_view(take_out(tx, group, member, at(tx.now, cause)))}
@@ -87,13 +90,14 @@ def attach(tx: Tx, _caller: Caller, params: autoscaling.AttachInstancesQuery) ->
     group = changeable_group(tx, params["AutoScalingGroupName"])
     ids = list(dict.fromkeys(params.get("InstanceIds") or []))
     instances = [_attachable(tx, group, one) for one in ids]
-    _refuse_too_many(tx, group, len(instances), "attach {} instance(s)")
-    for instance in instances:
+    weights = [group.weights.get(instance.type, 1) for instance in instances]
+    _refuse_too_many(tx, group, sum(weights), f"attach {len(instances)} instance(s)")
+    for instance, weight in zip(instances, weights, strict=True):
         cause = (
             f"instance {instance.id} was attached in response to a user request, "
-            f"increasing the capacity from {group.desired} to {group.desired + 1}"
+            f"increasing the capacity from {group.desired} to {group.desired + weight}"
         )
-        group = replace(group, desired=group.desired + 1, scaled=tx.now)
+        group = replace(group, desired=group.desired + weight, scaled=tx.now)
         activity = _begin(tx, group, f"Attaching an existing EC2 instance: {instance.id}", cause, instance)
         tx.add(new_member(instance, group, activity, tx.now, {}))
         tx.save(replace(instance, tags={**instance.tags, GROUP_TAG: group.name}))
@@ -118,14 +122,14 @@ def exit_standby(tx: Tx, _caller: Caller, params: autoscaling.ExitStandbyQuery) 
     for member in members:
         if member.state != "Standby":
             raise invalid(f"The instance {member.instance_id} is not in Standby.")
-    _refuse_too_many(tx, group, len(members), "bring {} instance(s) back into service")
+    _refuse_too_many(tx, group, units(members), f"bring {len(members)} instance(s) back into service")
     activities = []
     for member in members:
         cause = (
             f"instance {member.instance_id} was moved out of standby in response to a user request, "
-            f"increasing the capacity from {group.desired} to {group.desired + 1}"
+            f"increasing the capacity from {group.desired} to {group.desired + member.units}"
         )
-        group = replace(group, desired=group.desired + 1, scaled=tx.now)
+        group = replace(group, desired=group.desired + member.units, scaled=tx.now)
         what = f"Moving EC2 instance out of Standby: {member.instance_id}"
         activity = _begin(tx, group, what, cause, member, status="PreInService", progress=30)
         tx.save(replace(member, state="Pending", activity_id=activity.id, since=tx.now, unhealthy=""))
@@ -175,15 +179,15 @@ def _set_aside(
             raise invalid(f"The instance {member.instance_id} is not in {' or '.join(states)}.")
     decrement = params["ShouldDecrementDesiredCapacity"]
     # An instance in standby is not part of the desired capacity.
-    counting = sum(member.state == "InService" for member in members)
-    if decrement and group.desired - counting < group.min_size:
-        raise _no_room(group, f"have {counting} instance(s) {done}")
+    counting = [member for member in members if member.state == "InService"]
+    if decrement and group.desired - units(counting) < group.min_size:
+        raise _no_room(group, f"have {len(counting)} instance(s) {done}")
     activities = []
     for member in members:
         cause = f"instance {member.instance_id} was {done} in response to a user request"
         if decrement and member.state == "InService":
-            cause += f", shrinking the capacity from {group.desired} to {group.desired - 1}"
-            group = replace(group, desired=group.desired - 1, scaled=tx.now)
+            cause += f", shrinking the capacity from {group.desired} to {group.desired - member.units}"
+            group = replace(group, desired=group.desired - member.units, scaled=tx.now)
         activity = _begin(tx, group, f"{what}: {member.instance_id}", cause, member)
         tx.save(replace(member, state=target, activity_id=activity.id, since=tx.now))
         activities.append(activity_view(activity))
@@ -231,10 +235,12 @@ def _attachable(tx: Tx, group: ScalingGroup, instance_id: str) -> Instance:
 
 
 def _refuse_too_many(tx: Tx, group: ScalingGroup, more: int, what: str) -> None:
-    """A group may have one more than it wants for a while, whose predecessor has still to go."""
+    """A group may have one more than it wants for a while, whose predecessor has still to go. What whole instances
+    are above the desired capacity is no such one."""
     if group.desired + more > group.max_size:
-        raise _no_room(group, what.format(more))
-    if sum(member.state in COUNTED for member in tx.find(ScalingMember, group=group.name)) + more > group.max_size:
+        raise _no_room(group, what)
+    there = [member for member in tx.find(ScalingMember, group=group.name) if member.state in COUNTED]
+    if not is_reached(group, there) and units(there) + more > group.max_size:
         raise ServiceError(
             "ResourceContention",
             f"AutoScalingGroup {group.name} is replacing instances, and has no room for more until it has done so.",

@@ -6,7 +6,8 @@ https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-mixed-ins
 from __future__ import annotations
 
 import math
-from collections import Counter
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -24,6 +25,7 @@ from skylift.cloud.domain.scaling_group import (
     ScalingGroup,
     ScalingMember,
     Wanted,
+    units,
 )
 from skylift.cloud.services.autoscaling.scaling_launch import DEFAULT_VERSION, check_template, named
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
@@ -46,6 +48,7 @@ DEFAULTS: Distribution = {
 POOLS = 2
 """The default number of cheapest pools among which the strategy lowest-price divides spot instances."""
 MOST_OVERRIDES = 40
+_WEIGHT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 _SPECIFICATION = "LaunchTemplateId LaunchTemplateName Version"
 TAKES = " ".join(
     [
@@ -56,6 +59,7 @@ TAKES = " ".join(
         ),
         "MixedInstancesPolicy.LaunchTemplate.Overrides.InstanceType",
         "MixedInstancesPolicy.LaunchTemplate.Overrides.ImageId",
+        "MixedInstancesPolicy.LaunchTemplate.Overrides.WeightedCapacity",
         *(
             f"MixedInstancesPolicy.InstancesDistribution.{name}"
             for name in (*DEFAULTS, "SpotInstancePools", "SpotMaxPrice")
@@ -77,6 +81,8 @@ def checked_policy(tx: Tx, caller: Caller, asked: autoscaling.MixedInstancesPoli
     types = [one["InstanceType"] for one in overrides if "InstanceType" in one]
     if len(set(types)) < len(types):
         raise invalid("Each instance type can be in one override only.")
+    if len({"WeightedCapacity" in one for one in overrides}) > 1:
+        raise invalid("If one override has a WeightedCapacity, each of them has to have one.")
     if not overrides:
         check_template(tx, caller, spec)
     known = before.get("InstancesDistribution") or DEFAULTS
@@ -100,7 +106,12 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
         return [place]
     distribution = group.mixed["InstancesDistribution"]
     overrides = group.mixed["LaunchTemplate"]["Overrides"] or [{}]
-    have = Counter((one.type, one.zone) for one in members if one.state in COUNTED and one.market == place.market)
+    counted = [one for one in members if one.state in COUNTED]
+    have: dict[tuple[str, str], int] = defaultdict(int)
+    for one in counted:
+        if one.market == place.market:
+            have[one.type, one.zone] += one.units
+    weights = group.weights
     offers: list[Offer] = []
     wanted: dict[int, Wanted] = {}
     for priority, override in enumerate(overrides):
@@ -109,7 +120,7 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
         room = free_room(tx, kind, place.zone, place.market)
         spot = place.market == "spot"
         offer = Offer(
-            Pool(kind, place.zone, 1, priority, None, LaunchRequest(subnet_id=place.subnet_id), {}),
+            Pool(kind, place.zone, weights.get(kind, 1), priority, None, LaunchRequest(subnet_id=place.subnet_id), {}),
             room=math.inf if room is None else room,
             price=spot_price(tx, kind, place.zone) if spot else on_demand(kind, region),
             units=have[kind, place.zone],
@@ -125,7 +136,8 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
         "AllocationStrategy": strategy,
         "InstancePoolsToUseCount": distribution.get("SpotInstancePools", POOLS),
     }
-    return [wanted[int(offer.pool.priority)] for offer in ranked(place.market, options, offers, 1)]
+    needed = max(1, group.desired - units(counted))
+    return [wanted[int(offer.pool.priority)] for offer in ranked(place.market, options, offers, needed)]
 
 
 def _checked_override(
@@ -142,7 +154,17 @@ def _checked_override(
         checked["ImageId"] = asked["ImageId"]
     if own:
         checked["LaunchTemplateSpecification"] = template
+    if "WeightedCapacity" in asked:
+        checked["WeightedCapacity"] = _weight(asked["WeightedCapacity"])
+        if "InstanceType" not in asked:
+            raise invalid("A WeightedCapacity goes with an InstanceType.")
     return checked
+
+
+def _weight(text: str) -> str:
+    if not _WEIGHT.fullmatch(text):
+        raise invalid(f"WeightedCapacity has to be a whole number between 1 and 999, not {text!r}.")
+    return text
 
 
 def _refuse_spot_template(tx: Tx, spec: TemplateSpec) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from skylift.cloud.domain.alarm import Alarm, DueAction
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.scaling_group import COUNTED, ScalingGroup, ScalingMember
+from skylift.cloud.domain.scaling_group import COUNTED, ScalingGroup, ScalingMember, units
 from skylift.cloud.domain.scaling_policy import (
     ADJUSTMENTS,
     CustomizedMetric,
@@ -286,7 +286,7 @@ def _is_low(tx: Tx, policy: ScalingPolicy) -> bool:
 
 
 def _warming(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> int:
-    """How many of those that are wanted have not been in service for so long that they bear their share."""
+    """How much of what is wanted has not been in service for so long that they bear their share."""
     _, warm = _there_and_warm(tx, group, policy)
     return max(0, group.desired - warm)
 
@@ -304,7 +304,7 @@ def _there_and_warm(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> tuple
     before = tx.now - timedelta(seconds=length)
     members = [one for one in tx.find(ScalingMember, group=group.name) if one.state in COUNTED]
     warm = [one for one in members if one.state == "InService" and (one.in_service or one.since) <= before]
-    return len(members), len(warm)
+    return units(members), units(warm)
 
 
 def _in_cooldown(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> bool:

@@ -736,7 +736,8 @@ CREATE TABLE scaling_groups (
     replacing INTEGER NOT NULL,
     scaled TEXT,
     scaling INTEGER NOT NULL,
-    metrics TEXT NOT NULL
+    metrics TEXT NOT NULL,
+    overage INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE scaling_members (
@@ -754,7 +755,8 @@ CREATE TABLE scaling_members (
     unhealthy TEXT NOT NULL,
     in_service TEXT,
     market TEXT NOT NULL,
-    waits TEXT NOT NULL
+    waits TEXT NOT NULL,
+    weight INTEGER
 ) STRICT;
 CREATE INDEX scaling_members_by_group ON scaling_members ("group");
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal, get_args
 
 from ec2_fixtures import open_cloud
 from fresh_state import quick_directory
@@ -43,6 +44,8 @@ class Mortal:
         if not self._lives:
             raise Killed
 
+
+Kind = Literal["alike", "mixed", "weighted"]
 
 EVENTS = st.one_of(
     st.tuples(st.just("desired"), st.integers(0, 4)),
@@ -90,11 +93,15 @@ def happen(scene: Scene, what: str, number: int) -> None:
         assert error.code in ("ValidationError", "ScalingActivityInProgress")
 
 
-def policy(scene: Scene) -> dict[str, object]:
+def policy(scene: Scene, kind: Kind) -> dict[str, object]:
     """One on demand, the others on the spot market."""
     template = {"LaunchTemplateId": scene.template, "Version": "$Latest"}
+    overrides = [{"InstanceType": "t3.micro"}]
+    if kind == "weighted":
+        weights = {"t3.small": "3", "t3.micro": "2"}
+        overrides = [{"InstanceType": name, "WeightedCapacity": weight} for name, weight in weights.items()]
     return {
-        "LaunchTemplate": {"LaunchTemplateSpecification": template, "Overrides": [{"InstanceType": "t3.micro"}]},
+        "LaunchTemplate": {"LaunchTemplateSpecification": template, "Overrides": overrides},
         "InstancesDistribution": {"OnDemandBaseCapacity": 1, "OnDemandPercentageAboveBaseCapacity": 0},
     }
 
@@ -107,18 +114,19 @@ def warn(scene: Scene, instance_id: str) -> None:
 
 @settings(max_examples=60)
 @given(
-    st.booleans(),
+    st.sampled_from(get_args(Kind)),
     st.lists(st.tuples(EVENTS, st.integers(1, 4), st.booleans()), max_size=8),
 )
-def test_a_group_survives_its_loop(mixed: bool, story: list[tuple[tuple[str, int], int, bool]]) -> None:
+def test_a_group_survives_its_loop(kind: Kind, story: list[tuple[tuple[str, int], int, bool]]) -> None:
     with quick_directory() as directory:
         cloud = open_cloud(directory)
         try:
             scene = Scene(cloud)
-            if mixed:
-                scene.create(0, 4, 2, LaunchTemplate=None, MixedInstancesPolicy=policy(scene), CapacityRebalance=True)
-            else:
+            if kind == "alike":
                 scene.create(0, 4, 2)
+            else:
+                several = {"MixedInstancesPolicy": policy(scene, kind), "CapacityRebalance": True}
+                scene.create(0, 4, 2, LaunchTemplate=None, **several)
             for (what, number), lives, before in story:
                 loop = scene.new_loop(Mortal(scene, lives, before=before))
                 try:
@@ -134,7 +142,11 @@ def test_a_group_survives_its_loop(mixed: bool, story: list[tuple[tuple[str, int
                 cloud.clock.forward(minutes=6)
             scene.settle()
             group = scene.group
-            assert len(scene.ids) == group["DesiredCapacity"] <= group["MaxSize"]
+            there = sum(
+                int(one.get("WeightedCapacity", 1)) for one in group["Instances"] if one["InstanceId"] in scene.ids
+            )
+            assert group["DesiredCapacity"] <= there <= group["DesiredCapacity"] + (2 if kind == "weighted" else 0)
+            assert group["DesiredCapacity"] <= group["MaxSize"]
             assert set(scene.states) <= {"InService", "Standby"}
             assert {one["StatusCode"] for one in scene.activities} <= {"Successful", "Cancelled", "Failed"}
         finally:
