@@ -1,4 +1,4 @@
-"""What EC2 has to offer: every instance type, and what it costs. No AWS call is needed for any of it.
+"""EC2's instance types and their prices, as files of the package. No AWS call is needed for any of it.
 
 The figures stand in csv files beside this one, which `scripts/make_catalogue.py` makes; docs/catalogue.md says where
 each of them comes from and of which day it is. A price that no source gives is None: nothing here is estimated.

@@ -1,4 +1,4 @@
-"""Where the figures stand: in the package, and, after `skylift types --refresh`, in a folder of the user's own.
+"""The folder that the figures are read from: the package's, or the user's own after `skylift types --refresh`.
 
 Each file says of which day it is and is replaced whole, so that a reader never has figures with another day's date.
 What the user's folder does not have, the package's gives.

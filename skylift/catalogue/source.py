@@ -1,4 +1,4 @@
-"""The noun: of which day figures are, and who says so."""
+"""The noun: the source of figures, and their date."""
 
 from __future__ import annotations
 

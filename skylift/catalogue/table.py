@@ -1,4 +1,4 @@
-"""The types as they are kept: one row each in `types.csv`, below where they are from and what the columns are."""
+"""The types in `types.csv`: a row for each, below lines that name the source and the columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skylift attach` and `skylift wait`: until a job's end, with its output or without, from wherever one is."""
+"""`skylift attach` and `skylift wait` follow a job to its end, from any machine: with its output or without."""
 
 from __future__ import annotations
 

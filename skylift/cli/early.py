@@ -1,5 +1,5 @@
-"""What is answered before typer is imported, which takes longer than the answer: the version, and the names of commands
-for a shell that completes one.
+"""Answers that need no typer, whose import takes longer than they do: the version, and the names of commands for a
+shell that completes one.
 
 typer has the shells' scripts, and everything else that is completed. What is written for a shell here is what typer
 would write.

@@ -1,4 +1,4 @@
-"""Ctrl-C while jobs are ended: their results are waited for, unless the user insists."""
+"""Ctrl-C while jobs are ended: the first one says what is waited for, the second terminates their servers at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of the bottom line for a silent program, as long as the terminal has room for."""
+"""The text of the status line for a silent program, in the room that the terminal has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skylift logs`: a job's output, from wherever one is."""
+"""`skylift logs` prints a job's output, while it runs or later, on any machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skylift map`: a program, once for each of many inputs; and `skylift map-results`, what came of them."""
+"""`skylift map` runs a program once for each of many inputs. `skylift map-results` brings its results home."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a map looks like while it runs, and at its end: one living line on a terminal, lines in a pipe, a table."""
+"""The display of a map: one status line on a terminal, lines in a pipe, and a table at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options for a server's requirements, for each command that has them."""
+"""The options for what a server must have (`--cpu`, `--memory` and others), for each command that takes them."""
 
 from __future__ import annotations
 

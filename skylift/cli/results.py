@@ -1,4 +1,4 @@
-"""`skylift results` and `skylift rm`: what a job has left, brought home or forgotten."""
+"""`skylift results` brings a job's results home. `skylift rm` deletes its record."""
 
 from __future__ import annotations
 

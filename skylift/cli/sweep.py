@@ -1,4 +1,4 @@
-"""`skylift sweep`: find what is left of jobs that are no longer alive, and remove it."""
+"""`skylift sweep` finds what is left of jobs that have ended, and removes it."""
 
 from __future__ import annotations
 

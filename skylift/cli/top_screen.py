@@ -1,4 +1,4 @@
-"""What `skylift top` shows: the words, and a terminal that is drawn anew."""
+"""The screen of `skylift top`: its tables, drawn again and again on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all pages share: the port, and the lists that are looked at once for all tabs."""
+"""What all pages share: the port, and the lists that are polled once for all tabs."""
 
 from __future__ import annotations
 

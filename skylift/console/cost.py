@@ -1,5 +1,5 @@
-"""What has been spent, as the console asks for it: the bill of a cloud on this machine, or an AWS account's jobs at
-list prices; and what other ways to buy the same hours would have cost."""
+"""Costs, as the console asks for them: the bill of a cloud on this machine, or an AWS account's jobs at list prices,
+and the same hours under other ways to buy."""
 
 from __future__ import annotations
 

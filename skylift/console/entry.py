@@ -1,4 +1,4 @@
-"""Who may enter: links that are used once, and cookies. Both are signed with the console's key."""
+"""Access to the console: links that are used once, and cookies. Both are signed with the console's key."""
 
 from __future__ import annotations
 

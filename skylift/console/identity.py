@@ -1,4 +1,4 @@
-"""IAM, as the console asks for it: roles and users, what they may do, who may be them, and their keys."""
+"""IAM, as the console asks for it: roles and users, their policies, trust and keys."""
 
 from __future__ import annotations
 

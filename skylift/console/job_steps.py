@@ -1,4 +1,4 @@
-"""What happened to a job, in its order: made of what its client and its server wrote."""
+"""The steps of a job, in their order, from what its client and its server wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job as it is put together on a page: what is missing, and one value that is submitted and shown as a command."""
+"""A job as a page puts it together: what is missing, and one value that is both submitted and shown as a command."""
 
 from __future__ import annotations
 

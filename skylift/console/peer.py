@@ -1,4 +1,4 @@
-"""Whose process is at the other end of a loopback connection. Another user of this machine can reach the port, too."""
+"""Finds the user at the other end of a loopback connection: other users of this machine can reach the port too."""
 
 from __future__ import annotations
 

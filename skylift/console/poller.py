@@ -1,4 +1,4 @@
-"""One look at the cloud for all tabs, while there is one that wants it. Only what has changed is told."""
+"""Polls the cloud once for all tabs, while a tab wants it. Only what has changed is passed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tables show: flat rows, each value a text or a number.
+"""The rows of tables: flat, each value a text or a number.
 
 AG Grid takes any key that begins with `:` for JavaScript. So keys are the names of these fields and nothing else, and
 what a user wrote (tags, names) is only ever a value.

@@ -1,4 +1,4 @@
-"""Auto Scaling, as the console asks for it: groups, what they did, their policies, and the alarms behind these."""
+"""Auto Scaling, as the console asks for it: groups, their activities, their policies, and the alarms of these."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text that comes in and is looked at by any number of tabs, each at its own pace. Only the end of it is kept."""
+"""Text that grows and is read by any number of tabs, each at its own pace. Only its end is kept."""
 
 from __future__ import annotations
 

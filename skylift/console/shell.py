@@ -1,4 +1,4 @@
-"""Shells on servers. They live here, not in a page: a page that is loaded again finds its shells as they were.
+"""Shells on servers. They live here, not in a page, so that a page which is loaded again finds them as they were.
 
 As with EC2 Instance Connect, each has a key of its own, which the server takes for a minute. Its private half is in a
 temporary directory of ours until the shell ends, and never in a browser.

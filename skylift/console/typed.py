@@ -1,4 +1,4 @@
-"""What was typed into a field, as a value: a browser could say anything."""
+"""Parses what was typed into a field: a browser could send anything."""
 
 from __future__ import annotations
 

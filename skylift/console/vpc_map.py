@@ -1,4 +1,4 @@
-"""What a VPC is made of, and what leads where: nodes in columns, and lines between them. Made of what EC2 answers."""
+"""The map of a VPC, from EC2's answers: nodes in columns, and lines between them."""
 
 from __future__ import annotations
 

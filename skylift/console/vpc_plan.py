@@ -1,4 +1,4 @@
-"""A VPC and what belongs to it: what will be made, as a map and as calls. It knows neither the port nor the screen."""
+"""A VPC and what belongs to it, as a map and as calls, before it is made. It knows neither the port nor the screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which figures of types and prices count: those that the user had AWS asked for, and else the package's."""
+"""Decides which figures of types and prices count: the user's own, from AWS, or else the package's."""
 
 from __future__ import annotations
 

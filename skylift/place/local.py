@@ -1,4 +1,4 @@
-"""The cloud on this machine as a client sees it: is it up, bring it up, where is it and with which key."""
+"""The cloud on this machine as a client sees it: whether it is up, how to start it, its address and key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Becoming root for what needs it: the same program again, by absolute path, under sudo."""
+"""Becomes root for what needs it: starts the same program again, by absolute path, under sudo."""
 
 from __future__ import annotations
 

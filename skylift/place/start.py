@@ -1,4 +1,4 @@
-"""Starting and ending the cloud's process on this machine, with all that a start takes."""
+"""Starts and ends the cloud's process on this machine."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Work in an event loop of its own, in a thread of its own: a notebook's loop, or anybody's, is no obstacle to it, and
-a loop that is busy with something else does not hold it up."""
+"""Runs coroutines in an event loop of its own, in a thread of its own. So they work where a loop runs already, as in a
+notebook, and a busy loop does not hold them up."""
 
 from __future__ import annotations
 

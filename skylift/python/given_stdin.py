@@ -1,4 +1,4 @@
-"""What `stdin=` gives a program: bytes, a file by its path, or a file that is open."""
+"""Standard input for a program, as `stdin=` takes it: bytes, a file's path, or an open file."""
 
 from __future__ import annotations
 

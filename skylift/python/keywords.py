@@ -1,4 +1,4 @@
-"""The options of a run as Python's keywords: what they may be, and how a function that takes them shows them."""
+"""A run's options as Python's keyword arguments: checks of their types, and signatures that show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program's output as lines, from the thread that reads it to who wants them, and may have had enough at any time."""
+"""A program's output as lines: a thread reads it, and the caller may stop taking lines at any time."""
 
 from __future__ import annotations
 

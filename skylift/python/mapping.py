@@ -1,4 +1,4 @@
-"""`skylift.map`: a program once for each of many inputs, and what came of each as it ends."""
+"""`skylift.map` runs a program once for each of many inputs, and yields each outcome as it comes."""
 
 from __future__ import annotations
 

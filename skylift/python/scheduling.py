@@ -1,4 +1,4 @@
-"""Schedules, for Python: made, listed, and what is done with one later."""
+"""Schedules in Python: making and listing them, and what can be done with one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who watches a run that was started in Python: log records, files for the output, and who is told how far it is."""
+"""Watchers for runs that are started in Python: log records, files for the output, and a callback for progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that name options as the command line has them, for who has called a function of Python's."""
+"""Rewords messages that name options of the command line, for callers of the Python API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `skylift` and `skylift.aio` do: each thing that takes its time is begun here, and waited for there."""
+"""The work behind the functions of `skylift` and `skylift.aio`: both call it here, and wait for it in their own way."""
 
 from __future__ import annotations
 

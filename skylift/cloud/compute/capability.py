@@ -1,4 +1,4 @@
-"""What this machine can do for the embedded EC2: one finding for each thing that it needs, with the way to mend it."""
+"""Checks what this machine can do for the embedded EC2: one finding for each need, with the way to mend it."""
 
 from __future__ import annotations
 

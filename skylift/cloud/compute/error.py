@@ -1,4 +1,4 @@
-"""The errors of compute: what the kernel or a program refused, in words that go into a state reason or the log.
+"""The errors of compute: what the kernel or a program refused, in words for a state reason or the log.
 
 ComputeError
 +-- ServerError     compute/server/server.py

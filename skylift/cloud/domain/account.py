@@ -1,4 +1,4 @@
-"""The account itself: what it is called, and what has been set for all of it."""
+"""The noun of the account: its names, and the settings that hold for all of it."""
 
 from __future__ import annotations
 

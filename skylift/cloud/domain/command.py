@@ -1,4 +1,4 @@
-"""Nouns of Systems Manager's Run Command: what is to run on servers, and what became of it on each."""
+"""Nouns of Systems Manager's Run Command: a command, and its invocation on each server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nouns of EC2 Fleet: capacity that is asked for, the instances that make it up, and what has happened to both."""
+"""Nouns of EC2 Fleet: the capacity that is asked for, its instances, and the history of both."""
 
 from __future__ import annotations
 

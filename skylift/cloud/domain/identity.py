@@ -1,4 +1,4 @@
-"""Nouns of IAM and STS: who there is, who is calling, and what they may do."""
+"""Nouns of IAM and STS: identities, the caller, and permissions."""
 
 from __future__ import annotations
 

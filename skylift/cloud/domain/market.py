@@ -1,4 +1,4 @@
-"""Nouns of the market: what was set of prices, room and quotas."""
+"""Nouns of the market: prices, room and quotas that its owner has set."""
 
 from __future__ import annotations
 

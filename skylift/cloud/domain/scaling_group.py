@@ -1,4 +1,4 @@
-"""Nouns of Auto Scaling: a group, the instances that it has, and what it did about them."""
+"""Nouns of Auto Scaling: a group, its instances, and its activities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a cloud cannot run here."""
+"""The error of a cloud that cannot run here, with the reason."""
 
 from __future__ import annotations
 

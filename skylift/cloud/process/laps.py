@@ -1,4 +1,4 @@
-"""How long each step of something took, for the log."""
+"""Measures the time of each step, for the log."""
 
 from __future__ import annotations
 

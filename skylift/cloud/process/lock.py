@@ -1,4 +1,4 @@
-"""One data directory, one cloud."""
+"""A lock, so that a data directory has one cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every operation there is, by service and name. What does not stand here is refused by name.
+"""Every operation there is, by service and name. All others are refused by name.
 
 An operation's row stands below its handler, in the OPERATIONS of its file; the table of each folder gathers them.
 """

@@ -1,4 +1,4 @@
-"""Whose cloud it is: the user who runs skylift, also when sudo has made root of them.
+"""The user whose cloud it is, also when sudo has made them root.
 
 Files in that person's directories are read and written with their rights, never with root's. Any program of theirs may
 put a link there at any moment; the link must lead only to files that they could have read or written themselves.

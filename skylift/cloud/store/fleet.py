@@ -1,4 +1,4 @@
-"""Where fleets are kept, and which of them there is something to do for."""
+"""Where fleets are kept, and which of them are due."""
 
 from __future__ import annotations
 

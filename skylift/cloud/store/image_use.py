@@ -1,4 +1,4 @@
-"""Whether anything that is kept needs an image."""
+"""Finds out whether anything in the store needs an image."""
 
 from __future__ import annotations
 

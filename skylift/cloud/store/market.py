@@ -1,4 +1,4 @@
-"""Where the market is kept, and what of it is taken."""
+"""Where the market's settings are kept, and how much of its room is taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many connections are open at a time: fewer than this process may have descriptors, so that its own work has some.
+"""Bounds the open connections below the process's limit of descriptors, so that its own work has some left.
 
 asyncio's way to accept does not bound them. Out of descriptors, it writes hundreds of tracebacks a second and keeps
 everybody waiting.

@@ -1,4 +1,4 @@
-"""The two answers for people: what this is, and which address they come from."""
+"""The two answers for people: what this server is, and which address they come from."""
 
 from __future__ import annotations
 

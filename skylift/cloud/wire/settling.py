@@ -1,5 +1,4 @@
-"""Answers that wait a moment: a client that asks by its id for a resource that is changing its state is answered once
-the change is done.
+"""Lets a client that asks by id for a resource in transition wait a moment, and answers once the change is done.
 
 AWS's waiters look once, and then sleep for 15 s. The first look comes milliseconds after the call that began the
 change, when a server here needs half a second.

@@ -1,4 +1,4 @@
-"""What has been spent: by day, by job, type, way to buy and instance; and what other ways to buy would have cost."""
+"""Costs: by day, job, type, way to buy and instance, and what other ways to buy would have cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One job: its log as it comes, its results, how it went."""
+"""One job: its log as it comes, its results, and its steps."""
 
 from __future__ import annotations
 

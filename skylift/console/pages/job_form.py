@@ -1,4 +1,4 @@
-"""What all pages have from which a job starts: the fields that every job has, and the summary that submits it."""
+"""The fields of a new job that several pages share, and the summary that submits it."""
 
 from __future__ import annotations
 

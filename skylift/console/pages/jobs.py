@@ -1,4 +1,4 @@
-"""Jobs: what runs, and what has run."""
+"""Jobs: those that run, and those that have ended."""
 
 from __future__ import annotations
 

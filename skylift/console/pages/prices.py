@@ -1,4 +1,4 @@
-"""Instance types by need, and one of them: its spot price, ways to buy it, and from how many hours on each pays."""
+"""Instance types by need, and one of them: its spot price, the ways to buy it, and from how many hours each pays."""
 
 from __future__ import annotations
 

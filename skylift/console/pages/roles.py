@@ -1,4 +1,4 @@
-"""Roles: all of them, and one with its policies, who may take it, and the instances that have it."""
+"""Roles: all of them, and one with its policies, its trust, and the instances that have it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job once more, with changes: its files and settings are those that its record tells of."""
+"""A job run again with changes: its files and settings come from its record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Auto Scaling groups: all of them, and one with what it did, its capacity, its policies and their alarms."""
+"""Auto Scaling groups: all of them, and one with its activities, capacity, policies and their alarms."""
 
 from __future__ import annotations
 

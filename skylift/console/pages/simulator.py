@@ -1,4 +1,4 @@
-"""May they do that? AWS's policy simulator, asked about a role or a user."""
+"""AWS's policy simulator, asked about a role or a user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spot requests, with what becomes of them live: notices given by hand, their consequences as they come."""
+"""Spot requests and what becomes of them, live: notices given by hand, and their consequences."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What pages are made of. The only files that know NiceGUI: a value is text here, wherever it comes from."""
+"""The parts of pages, and the only files that know NiceGUI. A value is text here, wherever it comes from."""

@@ -1,4 +1,4 @@
-"""What is around each page: navigation, search, and where all this is."""
+"""The frame of each page: navigation, search, and the account and region."""
 
 from __future__ import annotations
 

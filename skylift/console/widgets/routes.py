@@ -1,4 +1,4 @@
-"""Which page is shown for which path."""
+"""The page for each path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tabs of a page. What a tab shows is made when it is looked at."""
+"""Tabs of a page. A tab is made when it is first opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to say: an error, in AWS's words, with what to do about it; and a word that goes by itself."""
+"""Messages: an error in AWS's words with what to do about it, and short notices that go away by themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What another program needs to compute on a cluster: certificates in files, and variables that Dask reads."""
+"""Files that another program needs to use a cluster: its certificates, and the variables that Dask reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way from here to a cluster's scheduler: a tunnel by SSH, and in it TLS with the cluster's own certificates."""
+"""The connection to a cluster's scheduler: an SSH tunnel, and TLS with the cluster's own certificates inside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes a cluster down when the process that made it is gone: killed, or at its end without having closed it.
+"""A process that takes a cluster down when the process that made it has gone without closing it.
 
     python -m skylift.python.cluster.guardian PARENT NAME GROUP ON
 

@@ -1,4 +1,4 @@
-"""A cluster that one process of this machine keeps, and others find: in a folder of the state directory."""
+"""A cluster that one process of this machine keeps open and others find, by a folder in the state directory."""
 
 from __future__ import annotations
 

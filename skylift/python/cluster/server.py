@@ -1,5 +1,4 @@
-"""What starts one server of a cluster, and what ends it. Each is a job with the project of the current folder, which
-runs `node.py`."""
+"""Starts and ends one server of a cluster. Each is a job with the current folder's project, which runs `node.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workers of a cluster: which are there or on their way, and which have been lost."""
+"""The workers of a cluster: those that are there, those that start, and those that were lost."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a job's record tells of running it again: the same program with the same files and settings, and what of it is
-not there. Values of --env are in no record."""
+"""What a job's record says about running the job again: its program, files and settings, and what the record lacks.
+Values of --env are in no record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody needs of a server, as people write it: `4`, `16GiB`, `arm64`, `T4:2`, `memory-optimized`."""
+"""Requirements of a server, as people write them: `4`, `16GiB`, `arm64`, `T4:2`, `memory-optimized`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one run has cost, or would have on AWS: a few words at its end, and the figures for programs."""
+"""The price of one run, or what it would have cost on AWS: a few words at its end, and figures for programs."""
 
 from __future__ import annotations
 

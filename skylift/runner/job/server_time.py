@@ -1,4 +1,4 @@
-"""How long a map has had other servers than its coordinator's: what these cost is made of it.
+"""The time that a map has had servers besides its coordinator's, from which their cost is computed.
 
 The coordinator says so in its progress. It is the word of a server, and only shown: what is charged, EC2 knows.
 """

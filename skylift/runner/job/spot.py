@@ -1,4 +1,4 @@
-"""What is asked for of a server that may be taken away, as people write it, and which types would do."""
+"""The options of a spot server, as people write them, and the instance types that would do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Clusters that are there, and their end: servers, jobs and roles, and the security group. See also python/cluster."""
+"""Finds the clusters of an account, and ends them: servers, jobs, roles and the security group. See also
+python/cluster."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What there is of an account's jobs: found by their servers and by their records, whoever started them. Nothing here
-changes a job, so that `skylift ps` does not import what ends one."""
+"""Lists an account's jobs, found by their servers and their records. Nothing here changes a job, so that `skylift ps`
+need not import what ends one."""
 
 from __future__ import annotations
 

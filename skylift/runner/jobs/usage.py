@@ -1,4 +1,4 @@
-"""What the servers of jobs use at the moment, as they measure it themselves while somebody looks, by SSH."""
+"""What jobs' servers use now: they measure it while somebody looks, and send it by SSH."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which keys of a `[tool.skylift]` hold at once, and which take the caller's consent.
+"""Decides which keys of a `[tool.skylift]` hold at once, and which need the caller's consent.
 
 Somebody else may have written the table: it comes with the project, or in the header of a script. Keys about the job's
 own server and files hold at once. The caller is asked once about keys that cost money, send or write files that are

@@ -1,4 +1,4 @@
-"""From the user's request to a Job: every error that can be found before anything is started."""
+"""Makes a Job from the user's request, and finds every error that can be found before anything is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which instance types meet given needs, and which of them costs least."""
+"""Finds the instance types that meet given needs, and the cheapest of them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""When a schedule is due, as EventBridge Scheduler takes it. It has the last word. What it would surely refuse is found
-here first, while there is nothing to undo."""
+"""A schedule's recurrence, as EventBridge Scheduler takes it. EventBridge decides; what it would surely refuse is
+refused here first, while there is nothing to undo."""
 
 from __future__ import annotations
 

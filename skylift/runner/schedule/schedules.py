@@ -1,5 +1,5 @@
-"""Schedules of an account, later: listed, paused, run now, removed. EventBridge Scheduler says what a schedule is, and
-the records of its runs what they are."""
+"""The schedules of an account: listed, paused, run now, removed. EventBridge Scheduler has the schedules, and the
+records of their runs say how these ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For a Python program that ended because a module is missing: how to have it on the server next time."""
+"""Says how a missing module gets to the server, after a Python program has failed for want of it."""
 
 from __future__ import annotations
 

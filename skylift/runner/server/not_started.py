@@ -1,4 +1,4 @@
-"""Why a command could not be started, and what this server has instead."""
+"""Says why a command could not be started, and what this server has instead."""
 
 from __future__ import annotations
 

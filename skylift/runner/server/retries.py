@@ -1,4 +1,4 @@
-"""Whether a program that has failed is started again on the same server, and after how long.
+"""Decides whether a failed program is started again on the same server, and after what pause.
 
 What came of each time that it was started is a try: {"attempt", "exit_code", "signal", "reason", "began", "ended",
 "seconds", "pause"}, where `attempt` is the server's among those of a spot job, `began` and `ended` are times as in

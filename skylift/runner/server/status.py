@@ -1,4 +1,4 @@
-"""How far the job is."""
+"""The status of a job: how far it is."""
 
 from __future__ import annotations
 

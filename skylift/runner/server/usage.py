@@ -1,4 +1,4 @@
-"""What a server uses at the moment, and which of the user's processes use most, for `skylift top`."""
+"""What a server uses now, and which of the user's processes use most, for `skylift top`."""
 
 from __future__ import annotations
 

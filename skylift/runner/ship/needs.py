@@ -1,4 +1,4 @@
-"""The file or folder that says which packages a program needs."""
+"""Finds the file or folder that lists the packages a program needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Environments that were built before: where they are in the bucket, and who may write there. See recipe.py for which.
+"""Environments in the bucket that earlier jobs have built: their keys, and who may write them. See recipe.py for
+which one a job needs.
 
 The server that builds an environment pins its content before the program starts, in an object that the server's role
 may write but not replace. The files are uploaded while the program runs. A later server checks them against the pin. So

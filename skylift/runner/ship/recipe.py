@@ -1,4 +1,4 @@
-"""A digest of everything that decides an environment, for environments that are the same wherever they are built.
+"""A digest of all that decides an environment: the same digest means the same environment, wherever it was built.
 
 That holds when every package comes by name, with a hash, from an index on the network. Only settings that are known to
 keep to that are accepted here. Any other setting may read files of the job or the server, so that the same text may

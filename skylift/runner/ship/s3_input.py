@@ -1,4 +1,4 @@
-"""`--in s3://BUCKET/...`: objects of the user's own buckets, which the server downloads from S3.
+"""`--in s3://BUCKET/...`: objects of the user's own buckets, which the server downloads.
 
 They are put where `cp -r` would put them in the working directory: an object under its own name, a prefix as a folder
 named by its last part, and the matches of a glob with their paths from the first part with a wildcard on.

@@ -1,4 +1,4 @@
-"""What is shown of a program and its server while the program writes nothing."""
+"""The status line of a program and its server, shown while the program writes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where this machine's apt gets Debian from: entries, proxies and the like, for the image and for servers."""
+"""This machine's own apt settings for Debian (entries, proxies and the like), for the image and for servers."""
 
 from __future__ import annotations
 

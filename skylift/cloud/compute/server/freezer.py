@@ -1,4 +1,4 @@
-"""Every process of a control group stands still where it is, and goes on: cgroup v1's freezer, and version 2's.
+"""Freezes and thaws all processes of a control group, by cgroup v1's freezer or version 2's.
 
 The kernel needs as long as its slowest process does to come to a place where it can stand still: on a machine with
 much to do that is longer than a runtime's own `pause` waits.

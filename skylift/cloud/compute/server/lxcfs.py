@@ -1,4 +1,4 @@
-"""What a server reads of its size in /proc and /sys: lxcfs answers there, by the cgroup of the process that reads.
+"""Shows a server its own size in /proc and /sys: lxcfs answers there, by the cgroup of the process that reads.
 
 The distribution's own lxcfs is used where it runs. Elsewhere (no systemd, a container) each cloud runs one of its own,
 which goes on when the cloud ends, as its servers do, and ends itself when its mount is taken away.

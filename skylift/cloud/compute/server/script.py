@@ -1,4 +1,4 @@
-"""Scripts on servers: begun there, waited for, and ended. Whatever a server says of them is parsed strictly.
+"""Runs scripts on servers: starts them, waits for them, ends them. What a server answers is parsed strictly.
 
 ScriptError
 +-- ServerOff      the server does not run, or has ended meanwhile

@@ -1,4 +1,4 @@
-"""Turns what the kernel counts of servers into the metrics that EC2 and CloudWatch's agent publish.
+"""Turns the kernel's counters of servers into the metrics that EC2 and CloudWatch's agent publish.
 
 A sample is taken at each tick. With detailed monitoring each is published at once; else those of five minutes are
 published together when these are over. A restart of the cloud loses the samples of unfinished five minutes.

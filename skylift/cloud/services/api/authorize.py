@@ -1,4 +1,4 @@
-"""May the caller do this? The policy evaluator, and the question as each service asks and answers it.
+"""Decides whether the caller may do what it asks: the policy evaluator, and the question as each service asks it.
 
 Evaluation follows the IAM user guide's "Policy evaluation logic" for one account: an explicit deny wins over
 everything; otherwise the identity's own policies, its permissions boundary and its session policies must each allow.

@@ -1,4 +1,4 @@
-"""The sealed form of EC2's denials, for callers who may read it.
+"""The sealed form of EC2's denials, which callers with permission can decode.
 
 The request's context can be more than the caller is to know. Nothing is kept of a denial: the message is all there is.
 https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html

@@ -1,4 +1,4 @@
-"""How many instances a policy wants. Pure.
+"""How many instances a policy asks for. Pure.
 
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-simple-step.html
 """

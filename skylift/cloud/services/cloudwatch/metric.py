@@ -1,4 +1,4 @@
-"""Metrics: telling values of them, listing them, and asking what they came to.
+"""Metrics: putting their values, listing them, and asking for statistics.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Operations.html
 """

@@ -1,4 +1,4 @@
-"""The market: what a server costs on the spot, whether there is room for it, and how many the account may have.
+"""The market for servers: spot prices, room, and the account's quotas.
 
 Nothing is set at first: prices are the catalogue's, room and quotas have no bound. Where the catalogue has no Spot
 price, a share of the price on demand stands in; in a region that it has no prices of, those of us-east-1 do. They are

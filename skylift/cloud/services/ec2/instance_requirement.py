@@ -1,4 +1,4 @@
-"""Types by what they have to have, not by name: which of the offered ones fit, and which of those are cheap enough.
+"""Instance types by their attributes instead of their names: which of those offered fit, and are cheap enough.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-attribute-based-instance-type-selection.html
 """

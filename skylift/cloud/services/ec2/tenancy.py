@@ -1,4 +1,4 @@
-"""On whose hardware an instance runs: shared, the account's own (`dedicated`), or a dedicated host's.
+"""The hardware that an instance runs on: shared, the account's own (`dedicated`), or a dedicated host.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/dedicated-instance.html
 """

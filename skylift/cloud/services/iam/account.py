@@ -1,4 +1,4 @@
-"""The account as a whole: how many of everything there are, and who may do what."""
+"""The account as a whole: counts of everything, and an export of who may do what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is calling: keys and temporary credentials, and how each service refuses others.
+"""Identifies the caller: keys and temporary credentials, and how each service refuses others.
 
 A role's credentials carry no rights of their own: policies are read per request, so that whatever is done to the
 role has effect at once.

@@ -1,4 +1,4 @@
-"""What would the policies say? The policy simulator, which is the evaluator of real requests asked in theory.
+"""The policy simulator: the evaluator of real requests, asked without one.
 
 It answers per action and resource: the decision, which policies had a statement that applied, and which condition keys
 the question left open. Where in a policy's text a statement stands is not answered.

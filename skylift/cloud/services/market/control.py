@@ -1,4 +1,4 @@
-"""How a row of this cloud's own service, `skylift`, is made: what AWS does by itself, and here its owner does."""
+"""How a row of this cloud's own service, `skylift`, is made: what AWS does by itself, this cloud's owner does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EC2 Fleets: made, changed and deleted. What keeps them at their size afterwards stands in fleet_upkeep.py.
+"""EC2 Fleets: made, changed and deleted. fleet_upkeep.py keeps them at their size afterwards.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Fleets.html
 """

@@ -1,4 +1,4 @@
-"""A bill: what ran, cut into pieces of one price each, and what they come to.
+"""A bill: usage, cut into pieces of one price each, and their cost.
 
 To the second, as AWS bills Linux: from `running` on, a minute at least for each start. Every total is a sum of the same
 lines, and each line is rounded once, so that the parts always make up the whole.

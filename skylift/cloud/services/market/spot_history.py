@@ -1,4 +1,4 @@
-"""DescribeSpotPriceHistory: what types cost on the spot here, newest first.
+"""DescribeSpotPriceHistory: spot prices here, newest first.
 
 A price that was never set is as old as the catalogue's figure that it comes from.
 """

@@ -1,4 +1,4 @@
-"""RequestSpotInstances and what became of it. A request is fulfilled by the market's loop, a moment later."""
+"""RequestSpotInstances, and the state of requests. The market's loop fulfils a request a moment later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When objects and versions expire by the rules of their bucket, and what answers say of that.
+"""When objects and versions expire by their bucket's rules, and the header that says so.
 
 Source: the S3 user guide's "Lifecycle configuration elements", which counts days from an object's creation to the next
 midnight UTC after them. Who has the header was recorded on AWS in `TestS3BucketLifecycle` of LocalStack's

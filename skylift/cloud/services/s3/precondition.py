@@ -1,4 +1,4 @@
-"""Conditional requests: If-Match and its kin, as RFC 9110 orders them and S3's user guide details them."""
+"""Conditional requests: If-Match and related headers, in the order of RFC 9110 and the details of S3's user guide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run Command: what was sent, and what became of it on each server.
+"""Run Command: commands, and their invocations on each server, as they are described.
 
 https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
 """

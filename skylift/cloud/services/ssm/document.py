@@ -1,4 +1,4 @@
-"""The documents that commands run: what they take, and the script that comes of it.
+"""The documents that commands run: their parameters, and the script that they make.
 
 https://docs.aws.amazon.com/systems-manager/latest/userguide/documents-command-ssm-plugin-reference.html
 """

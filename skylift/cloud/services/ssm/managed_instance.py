@@ -1,4 +1,4 @@
-"""Which servers Systems Manager manages, and how they are described.
+"""The servers that Systems Manager manages, as they are described.
 
 On AWS that is each one whose agent may call Systems Manager with the server's role; AmazonSSMManagedInstanceCore is the
 policy for it. Here the cloud does the agent's work, for the same servers.

@@ -1,4 +1,4 @@
-"""PutParameter and DescribeParameters: what a parameter is, apart from its value."""
+"""PutParameter and DescribeParameters: all of a parameter but its value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""STS: who am I, and becoming somebody else for a while."""
+"""STS: the caller's identity, and temporary credentials of a role or user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Elastic IPs: public addresses that the account keeps, whatever becomes of the servers that have them.
+"""Elastic IPs: public addresses that the account keeps, whichever servers have them.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html
 """
