@@ -19,20 +19,30 @@ class Cache:
 
     def get(self, name: str, made_from: str, make: Callable[[], bytes]) -> bytes:
         """The entry, which `make` makes when it is missing, damaged, or was made from something else."""
+        kept = self.read(name, made_from)
+        if kept is None:
+            kept = make()
+            self.write(name, made_from, kept)
+        return kept
+
+    def read(self, name: str, made_from: str) -> bytes | None:
+        """The entry; None when it is missing, damaged, or was made from something else."""
         if self._folder is None:
-            return make()
-        path = self._folder / name
+            return None
         with suppress(OSError):
-            head, _, kept = path.read_bytes().partition(b"\n")
+            head, _, kept = (self._folder / name).read_bytes().partition(b"\n")
             if head == _head(made_from, kept):
                 return kept
-        made = make()
+        return None
+
+    def write(self, name: str, made_from: str, content: bytes) -> None:
+        if self._folder is None:
+            return
         with suppress(OSError):
             for each in (*reversed(self._folder.parents), self._folder):
                 # Servers run these files as root, so no other user may write here.
                 each.mkdir(mode=0o700, exist_ok=True)
-            _write(path, _head(made_from, made) + b"\n" + made)
-        return made
+            _write(self._folder / name, _head(made_from, content) + b"\n" + content)
 
 
 NOWHERE = Cache(None)

@@ -10,6 +10,7 @@ from typing import IO
 
 from skylift.runner.dask.tools import Tools, find_tools
 from skylift.runner.errors import UsageError
+from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job, Spot
 from skylift.runner.job.record import deadline_of
 from skylift.runner.job.settings import Settings
@@ -24,6 +25,7 @@ from skylift.runner.launch.stages import Checked
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.blob_store import LargeFile, large_files
+from skylift.runner.ship.known_packs import KnownPacks
 from skylift.runner.ship.pack import Pack, pack_bundle
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, find_prebuilt
 from skylift.runner.ship.recipe import recipe_of
@@ -48,7 +50,7 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
             in_thread(check_type, api, job.instance_type),
             in_thread(open_account, settings, api),
             in_thread(find_caller, settings),
-            in_thread(_pack, job, archive),
+            in_thread(_pack, job, archive, settings.cache),
             in_thread(find_sources, api, job.s3_inputs, job.bundle),
             in_thread(kept_servers, api),
             in_thread(_with_types_there, api, job.spot),
@@ -82,8 +84,8 @@ def _import_ssh() -> None:
     threading.Thread(target=importlib.import_module, args=("skylift.runner.remote.ssh",)).start()
 
 
-def _pack(job: Job, archive: IO[bytes]) -> tuple[tuple[Pack, ...], tuple[LargeFile, ...]]:
-    return pack_bundle(job.bundle, archive), large_files(job.bundle)
+def _pack(job: Job, archive: IO[bytes], cache: Cache) -> tuple[tuple[Pack, ...], tuple[LargeFile, ...]]:
+    return pack_bundle(job.bundle, archive, KnownPacks(cache)), large_files(job.bundle)
 
 
 def _with_types_there(api: Api, spot: Spot | None) -> Spot | None:

@@ -15,15 +15,16 @@ from __future__ import annotations
 import errno
 import fnmatch
 import glob
+import hashlib
 import io
 import os
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
@@ -411,6 +412,15 @@ def _me() -> str:
     return os.environ.get("USER") or f"uid {os.geteuid()}"
 
 
+class Archived(NamedTuple):
+    """How many entries an archive has, how many bytes its files have, and the SHA-256 of the archive before it is
+    compressed."""
+
+    entries: int
+    size: int
+    sha256: str
+
+
 class Archiver:
     """Writes files of a bundle as tar.gz. The same content gives the same bytes: times and owners are left out.
 
@@ -427,23 +437,36 @@ class Archiver:
         places = {each.place for each in self._bundle.files}
         return places | {parent.as_posix() for place in places for parent in _parents(place)}
 
-    def write(self, files: Sequence[SentFile], target: IO[bytes] | io.RawIOBase) -> tuple[int, int]:
-        """How many entries there are, and how many bytes the files have. Raises UsageError for a file that is another
-        one by now, or changed its size while it was being read."""
+    def write(self, files: Sequence[SentFile], target: IO[bytes] | io.RawIOBase) -> Archived:
+        """Raises UsageError for a file that is another one by now, or changed its size while it was being read."""
+        packed = _Gzip(target, _level(files))
+        archived = self._archive(files, packed.write)
+        packed.finish()
+        return archived
+
+    def read(self, files: Sequence[SentFile]) -> Archived:
+        """The same, without compressing anything, which takes most of the time."""
+        return self._archive(files, lambda _: None)
+
+    def _archive(self, files: Sequence[SentFile], write: Callable[[bytes], object]) -> Archived:
         entries = size = 0
+        digest = hashlib.sha256()
+
+        def add(data: bytes) -> None:
+            digest.update(data)
+            write(data)
+
         with Opener() as opener:
-            packed = _Gzip(target, _level(files))
             for each in files:
                 if each.link and _link_is_sent(each, self._sent):
-                    packed.write(_link_entry(each.place, each.link))
+                    add(_link_entry(each.place, each.link))
                 elif each.is_folder:
                     continue
                 else:
-                    size += _add_file(packed, opener, each)
+                    size += _add_file(add, opener, each)
                 entries += 1
-            packed.write(bytes(2 * tarfile.BLOCKSIZE))
-            packed.finish()
-        return entries, size
+            add(bytes(2 * tarfile.BLOCKSIZE))
+        return Archived(entries, size, digest.hexdigest())
 
 
 class _Gzip:
@@ -508,13 +531,13 @@ def _link_entry(place: str, link: str) -> bytes:
     return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _add_file(packed: _Gzip, opener: Opener, sent: SentFile) -> int:
+def _add_file(add: Callable[[bytes], None], opener: Opener, sent: SentFile) -> int:
     """Add a file; return its size."""
     try:
         file = opener.open(sent)
         try:
             status = os.fstat(file)
-            packed.write(file_header(sent.place, status.st_size, mode_of(status)))
+            add(file_header(sent.place, status.st_size, mode_of(status)))
             left = status.st_size
             while left:
                 data = os.read(file, min(left, _PIECE))
@@ -523,13 +546,13 @@ def _add_file(packed: _Gzip, opener: Opener, sent: SentFile) -> int:
                         f"{shown(sent.path)} became shorter while it was being sent.",
                         "Send it when nothing writes to it.",
                     )
-                packed.write(data)
+                add(data)
                 left -= len(data)
         finally:
             os.close(file)
     except OSError as error:
         raise _unreadable(sent, error) from None
-    packed.write(bytes(-status.st_size % tarfile.BLOCKSIZE))
+    add(bytes(-status.st_size % tarfile.BLOCKSIZE))
     return status.st_size
 
 

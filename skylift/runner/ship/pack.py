@@ -7,22 +7,28 @@ archives, as the job's role has to name each; where there is more to send they a
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any
 
+from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
 from skylift.runner.ship.blob_store import Blob
 from skylift.runner.ship.bundle import Archiver
+from skylift.runner.ship.known_packs import KnownPacks, Packed
 
 MOST_PACKS = 12
 _LEAST = 1 << 20
 """Bytes of files from which on an archive may end; twice as many, and it does."""
+_NAME = "The bundle"
 _HEADER = 512
 """Bytes that each file has in an archive besides its own."""
 
@@ -62,25 +68,52 @@ def group(files: Sequence[SentFile]) -> Iterator[list[SentFile]]:
         yield found
 
 
-def pack_bundle(bundle: Bundle, target: IO[bytes]) -> tuple[Pack, ...]:
+def pack_bundle(bundle: Bundle, target: IO[bytes], known: KnownPacks | None = None) -> tuple[Pack, ...]:
     """All but the large files, one archive behind the other in an open file of this machine, which stays open until
-    they are sent. Raises UsageError as Archiver does."""
-    archiver = Archiver(bundle)
+    they are sent. What `known` has is compressed only if it has to be sent. Raises UsageError as Archiver does."""
+    archiver, known = Archiver(bundle), KnownPacks() if known is None else known
     small = [each for each in bundle.files if each.place not in bundle.large]
-    return tuple(_pack(archiver, files, target) for files in group(small))
+    packs = tuple(_pack(archiver, files, target, known) for files in group(small))
+    known.save()
+    return packs
 
 
-def _pack(archiver: Archiver, files: Sequence[SentFile], target: IO[bytes]) -> Pack:
+def _pack(archiver: Archiver, files: Sequence[SentFile], target: IO[bytes], known: KnownPacks) -> Pack:
+    # In a first run everything would be read twice.
+    archived = None if known.is_empty else archiver.read(files)
+    packed = known.find(archived.sha256) if archived is not None else None
+    if archived is not None and packed is not None:
+        blob = Blob(_NAME, *packed, partial(_pack_again, archiver, files, known), files=archived.entries)
+        return Pack(blob, archived.entries, archived.size)
     begin, counting = target.tell(), _Counting(target)
-    entries, size = archiver.write(files, counting)
+    archived = archiver.write(files, counting)
     target.flush()
     descriptor, end = target.fileno(), begin + counting.size
 
     def reopen() -> Any:
         return closing(io.BufferedReader(_Window(descriptor, begin, end), 1 << 20))
 
-    blob = Blob("The bundle", counting.digest.hexdigest(), counting.size, reopen, files=entries)
-    return Pack(blob, entries, size)
+    blob = Blob(_NAME, counting.digest.hexdigest(), counting.size, reopen, files=archived.entries)
+    known.note(archived.sha256, Packed(blob.sha256, blob.size))
+    return Pack(blob, archived.entries, archived.size)
+
+
+def _pack_again(archiver: Archiver, files: Sequence[SentFile], known: KnownPacks) -> IO[bytes]:
+    """A known archive that the bucket does not have. Raises OSError when its files cannot be read as they were: the
+    sender says that they have changed."""
+    with ExitStack() as stack:
+        target = stack.enter_context(tempfile.TemporaryFile(prefix="skylift-"))
+        counting = _Counting(target)
+        try:
+            archived = archiver.write(files, counting)
+        except UsageError as error:
+            raise OSError(errno.ESTALE, error.message) from None
+        # A home that machines share may have been written by another one's zlib. What this one makes counts now.
+        known.note(archived.sha256, Packed(counting.digest.hexdigest(), counting.size))
+        known.save()
+        target.seek(0)
+        stack.pop_all()
+    return target
 
 
 class _Counting(io.RawIOBase):

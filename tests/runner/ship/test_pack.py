@@ -15,12 +15,15 @@ from typing import IO
 
 import pytest
 
+from skylift.runner.errors import RunError
+from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import SentFile
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.role import job_policy
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.blob_store import BLOBS, BlobStore, large_files
-from skylift.runner.ship.bundle import plan_bundle
+from skylift.runner.ship.bundle import Archiver, plan_bundle
+from skylift.runner.ship.known_packs import KnownPacks, Packed
 from skylift.runner.ship.pack import MOST_PACKS, Pack, group, pack_bundle
 
 BUCKET = "skylift-123456789012-us-east-1"
@@ -87,8 +90,12 @@ def fill(folder: Path, count: int) -> None:
         place.write_bytes(os.urandom(4096))
 
 
-def packs_of(folder: Path, archive: IO[bytes]) -> tuple[Pack, ...]:
-    return pack_bundle(plan_bundle(folder, None, [], ["data"]), archive)
+def packs_of(folder: Path, archive: IO[bytes], known: KnownPacks | None = None) -> tuple[Pack, ...]:
+    return pack_bundle(plan_bundle(folder, None, [], ["data"]), archive, known)
+
+
+def content(packs: tuple[Pack, ...]) -> list[tuple[dict[str, object], int]]:
+    return [(each.as_record(), each.blob.size) for each in packs]
 
 
 def entries(pack: Pack) -> list[tarfile.TarInfo]:
@@ -136,6 +143,90 @@ def test_a_pack_holds_what_its_record_says(tmp_path: Path, archive: IO[bytes]) -
             "size": sum(entry.size for entry in found if entry.isreg()),
         }
     assert len(names) == len(set(names)) == 702
+
+
+def test_what_was_packed_before_is_only_read(tmp_path: Path, archive: IO[bytes]) -> None:
+    """Another client, later: it writes no archive, unless one has to be sent."""
+    fill(tmp_path, 700)
+    (tmp_path / "data" / "link").symlink_to("00/0000.bin")
+    cache = Cache(tmp_path / "cache")
+    first = packs_of(tmp_path, archive, KnownPacks(cache))
+    size = archive.tell()
+    again = packs_of(tmp_path, archive, KnownPacks(cache))
+    assert content(again) == content(first)
+    assert archive.tell() == size > 0
+    for one, other in zip(first, again, strict=True):
+        with one.blob.open() as before, other.blob.open() as now:
+            assert now.read() == before.read()
+
+
+def test_a_change_counts_whatever_the_files_time_says(tmp_path: Path, archive: IO[bytes]) -> None:
+    fill(tmp_path, 700)
+    known = KnownPacks(Cache(tmp_path / "cache"))
+    before = packs_of(tmp_path, archive, known)
+    changed = tmp_path / "data" / "07" / "0007.bin"
+    times, body = changed.stat(), changed.read_bytes()
+    with changed.open("r+b") as file:
+        file.write(bytes(each ^ 1 for each in body))
+    os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
+    size = archive.tell()
+    after = packs_of(tmp_path, archive, known)
+    assert sum(one != other for one, other in zip(content(before), content(after), strict=True)) == 1
+    assert size < archive.tell() < size + (3 << 20)
+
+
+def test_files_that_change_before_a_known_pack_is_sent_are_not_sent(
+    api: Api, tmp_path: Path, archive: IO[bytes]
+) -> None:
+    ensure_bucket(api, BUCKET)
+    fill(tmp_path, 20)
+    known = KnownPacks(Cache(tmp_path / "cache"))
+    packs_of(tmp_path, archive, known)
+    (again,) = packs_of(tmp_path, archive, known)
+    place = tmp_path / "data" / "07" / "0007.bin"
+    place.write_bytes(os.urandom(4096))
+    with pytest.raises(RunError, match="was changed"):
+        BlobStore(api, BUCKET).send(again.blob, print)
+    place.write_bytes(b"shorter")
+    with pytest.raises(RunError, match="was changed"):
+        BlobStore(api, BUCKET).send(again.blob, print)
+    place.unlink()
+    with pytest.raises(RunError, match="was changed"):
+        BlobStore(api, BUCKET).send(again.blob, print)
+    assert api.size(BUCKET, again.blob.key) is None
+
+
+def test_what_another_machine_has_compressed_otherwise_is_noticed_and_forgotten(
+    api: Api, tmp_path: Path, archive: IO[bytes]
+) -> None:
+    ensure_bucket(api, BUCKET)
+    fill(tmp_path, 20)
+    cache, bundle = Cache(tmp_path / "cache"), plan_bundle(tmp_path, None, [], ["data"])
+    known = KnownPacks(cache)
+    (right,) = pack_bundle(bundle, archive, known)
+    known.note(Archiver(bundle).read(bundle.files).sha256, Packed("0" * 64, 4096))
+    known.save()
+    (wrong,) = pack_bundle(bundle, archive, KnownPacks(cache))
+    with pytest.raises(RunError, match="was changed"):
+        BlobStore(api, BUCKET).send(wrong.blob, print)
+    (again,) = pack_bundle(bundle, archive, KnownPacks(cache))
+    assert content((again,)) == content((right,))
+    BlobStore(api, BUCKET).send(again.blob, print)
+
+
+def test_the_last_packs_are_known_and_damaged_lines_are_not(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    known = KnownPacks(cache)
+    for number in range(600):
+        known.note(f"{number:064x}", Packed(f"{number:064x}", number))
+    assert known.find(f"{7:064x}") == Packed(f"{7:064x}", 7)
+    known.save()
+    known = KnownPacks(cache)
+    there = [number for number in range(600) if known.find(f"{number:064x}") is not None]
+    # It was used last.
+    assert there == [7, *range(89, 600)]
+    (tmp_path / "cache" / "packs").write_bytes(b"nothing like that")
+    assert KnownPacks(cache).is_empty
 
 
 def test_a_role_has_room_for_all_that_travels_by_itself(tmp_path: Path, archive: IO[bytes]) -> None:
