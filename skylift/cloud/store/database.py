@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from skylift.cloud.domain.bucket import RunningChecksum, StartChecksum
 from skylift.cloud.domain.instance import Console
 from skylift.cloud.store.commit import CommitFailed, Commits
 from skylift.cloud.store.files import Files
+from skylift.cloud.store.kept import Kept
 from skylift.cloud.store.mapping import Table, mapped
 
 log = logging.getLogger(__name__)
@@ -96,7 +98,7 @@ class Tx:
 
     `files` are the bytes of larger S3 objects, next to the database and not part of the transaction: each operation on
     them says here how it ends. `console` reads a server's console as it is now, None without a server. `checksum`
-    begins one of S3's checksums over bytes that are to be read.
+    begins one of S3's checksums over bytes that are to be read. A reader has what earlier ones have `kept`.
     """
 
     def __init__(
@@ -106,14 +108,22 @@ class Tx:
         files: Files,
         console: ConsoleOf,
         checksum: StartChecksum,
+        kept: Kept[Any] | None = None,
     ) -> None:
         self._connection = connection
+        self._kept = kept
         self.now = now
         self.files = files
         self.console = console
         self.checksum = checksum
         self._after_rollback: list[Callable[[], None]] = []
         self._when_unseen: list[Callable[[], None]] = []
+
+    @property
+    def kept(self) -> Kept[Any]:
+        if self._kept is None:
+            raise LookupError("a transaction that writes sees what nobody may be told yet")
+        return self._kept
 
     def after_rollback(self, act: Callable[[], None]) -> None:
         """Do this when the transaction comes to nothing."""
@@ -201,6 +211,22 @@ class Tx:
             table.follow(self, noun, True)
 
 
+class RowsOnly(Tx):
+    """A reader's transaction for an answer that is kept, which must depend on rows alone: it has no clock, no consoles
+    and no files."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._connection = tx._connection
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """An open connection that reads, and what was made of the state that it saw last."""
+
+    connection: sqlite3.Connection
+    kept: Kept[Any]
+
+
 class Database:
     """Opens the database, brings its schema up to date and hands out transactions to any thread."""
 
@@ -219,7 +245,7 @@ class Database:
         self._files = Files(path.parent)
         self._snapshots = _Snapshots()
         self._open: set[sqlite3.Connection] = set()
-        self._readers: list[sqlite3.Connection] = []
+        self._readers: list[_Reader] = []
         """The idle connections. The last one is taken first, because its cache is the most recent."""
         self._lock = threading.Lock()
         self._changed: list[Callable[[], None]] = []
@@ -231,17 +257,17 @@ class Database:
     def read(self, *, brief: bool = False) -> Iterator[Tx]:
         """A snapshot of the state; writing in it is an error. After a `brief` one, what waited for its end is done in a
         thread of its own: its caller removes no file of gigabytes."""
-        connection = self._reader()
+        reader = self._reader()
         number = self._snapshots.open()
         try:
-            connection.execute("BEGIN")
+            reader.connection.execute("BEGIN")
             try:
-                yield Tx(connection, self._clock(), self._files, self._console, self._checksum)
+                yield Tx(reader.connection, self._clock(), self._files, self._console, self._checksum, reader.kept)
             finally:
-                connection.execute("ROLLBACK")
+                reader.connection.execute("ROLLBACK")
         finally:
             self._snapshots.close(number, brief)
-            self._give_back(connection)
+            self._give_back(reader)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -276,27 +302,27 @@ class Database:
             self._open.clear()
             self._readers.clear()
 
-    def _reader(self) -> sqlite3.Connection:
+    def _reader(self) -> _Reader:
         """A connection for one transaction. One for each thread, of which there are dozens, would each come to hold two
         megabytes of the database and every statement that there is."""
         with self._lock:
-            connection = self._readers.pop() if self._readers else None
-        if connection is None:
-            connection = self._connect()
-            # Once and for all: a pragma has the connection compile every statement anew.
-            connection.execute("PRAGMA query_only = 1")
-        return connection
+            if self._readers:
+                return self._readers.pop()
+        connection = self._connect()
+        # Once and for all: a pragma that sets something has the connection compile every statement anew.
+        connection.execute("PRAGMA query_only = 1")
+        return _Reader(connection, Kept(connection))
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _give_back(self, reader: _Reader) -> None:
         with self._lock:
-            if connection not in self._open:
+            if reader.connection not in self._open:
                 # The database was closed meanwhile.
                 return
-            if len(self._readers) < MOST_READERS and not connection.in_transaction:
-                self._readers.append(connection)
+            if len(self._readers) < MOST_READERS and not reader.connection.in_transaction:
+                self._readers.append(reader)
                 return
-            self._open.remove(connection)
-        connection.close()
+            self._open.remove(reader.connection)
+        reader.connection.close()
 
     def _connect(self) -> sqlite3.Connection:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,11 +146,8 @@ class Exchange:
 
     def answer_briefly(self) -> Response | None:
         """The same, where it takes a moment only and waits for nobody. Else None, and nothing has happened."""
-        codec, operation, call = self._understood()
-        result = self._parts.at_once(call)
-        if result is None:
-            return None
-        return self._logged(self._opened(codec.encode(operation, result, self.request_id)))
+        response = self._parts.at_once(self._understood(), self._encode)
+        return None if response is None else self._logged(self._opened(response))
 
     def again(self) -> Response:
         """The answer as of now."""
@@ -268,18 +265,23 @@ class Exchange:
         return self._codec, self._operation
 
     def _perform(self) -> Response:
-        codec, operation, call = self._understood()
-        settling = self._parts.settling
+        call, settling = self._understood(), self._parts.settling
         for attempt in range(READ_AGAIN):
             self.seen = settling.mark if settling is not None else None
-            result = self._parts.perform(call)
-            self.unsettled = settling is not None and settling.unsettled(call, result)
+            self.unsettled = False
+            response = self._parts.perform(call, self._encode)
             try:
-                return self._opened(codec.encode(operation, result, self.request_id))
+                return self._opened(response)
             except FileNotFoundError:
                 if attempt == READ_AGAIN - 1:
                     raise
         raise AssertionError("the loop returns or raises")
+
+    def _encode(self, result: Mapping[str, object]) -> Response:
+        call, settling = self._understood(), self._parts.settling
+        self.unsettled = settling is not None and settling.unsettled(call, result)
+        assert self._codec is not None and self._operation is not None, "understand() found them"
+        return self._codec.encode(self._operation, result, self.request_id)
 
     def _opened(self, response: Response) -> Response:
         """FileNotFoundError: the object was replaced after the answer was made."""
@@ -287,15 +289,13 @@ class Exchange:
         return replace(response, body=opened(self._parts.objects, body)) if isinstance(body, FileBody) else response
 
     def _logged(self, response: Response) -> Response:
-        _, _, call = self._understood()
+        call = self._understood()
         log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)
         return response
 
-    def _understood(self) -> tuple[Codec, OperationModel, Call]:
-        assert self._codec is not None and self._operation is not None and self._call is not None, (
-            "understand() comes first"
-        )
-        return self._codec, self._operation, self._call
+    def _understood(self) -> Call:
+        assert self._call is not None, "understand() comes first"
+        return self._call
 
 
 def _unsigned() -> ServiceError:

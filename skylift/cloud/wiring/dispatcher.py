@@ -9,17 +9,21 @@ from skylift.cloud.domain.error import ServiceError, no_room
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api import endpoint_path
 from skylift.cloud.services.api.authorize import authorize
-from skylift.cloud.services.api.operation import Answer, Handler, Operation
+from skylift.cloud.services.api.operation import Handler, Operation
 from skylift.cloud.services.iam import identity
 from skylift.cloud.services.s3 import cors
 from skylift.cloud.services.table import TABLE
-from skylift.cloud.store.database import Database, DiskFull, Tx
-from skylift.cloud.wire.call import Call
+from skylift.cloud.store.database import Database, DiskFull, RowsOnly, Tx
+from skylift.cloud.wire.call import Call, Encode, Response
 
 LOOPED = ("autoscaling", "ec2", "scheduler", "skylift")
 """The loops carry out the changes of these services."""
 LOOPED_TOO = (("cloudwatch", "SetAlarmState"), ("ssm", "CancelCommand"), ("ssm", "SendCommand"))
 """The loops also carry out these operations of other services."""
+
+LONGEST_QUESTION = 4096
+"""The most characters of a request whose answer is kept."""
+MOST_RECENT = 64
 
 
 class Dispatcher:
@@ -30,6 +34,13 @@ class Dispatcher:
         self._account = account
         self._region = region
         self._wake = wake
+        self._nobody = Caller(
+            "anonymous", account, region, arn="", user_id="", access_key_id="", source_ip="", request_id=""
+        )
+        """Whom kept answers are made for: they are the same for all who may have them."""
+        self._recent: set[str] = set()
+        """Questions that were answered since the last change: a guess at what is kept, which may be wrong."""
+        database.when_changed(self._recent.clear)
 
     def secret_for(self, access_key_id: str, session_token: str | None) -> str:
         with self._database.read(brief=True) as tx:
@@ -40,26 +51,30 @@ class Dispatcher:
         with self._database.read() as tx:
             return cors.allowed(tx, bucket, origin, method, headers)
 
-    def at_once(self, call: Call) -> Answer | None:
-        """The answer where it is brief; None for any other request, and for one that has to be noted first."""
+    def at_once(self, call: Call, encode: Encode) -> Response | None:
+        """The answer where it is brief, or kept; None for any other request, and for one that has to be noted first."""
         operation = TABLE.get((call.service, call.operation))
-        if operation is None or operation.brief is None:
+        if operation is None or (operation.brief is None and _question(operation, call) not in self._recent):
             return None
         with self._database.read(brief=True) as tx:
             caller = self._authenticated(tx, call)
-            if identity.use_is_news(tx, caller) or not operation.brief(tx, call.params):
+            if identity.use_is_news(tx, caller):
                 return None
-            found = self._begin(tx, operation, caller, call)
-        assert not callable(found), "brief operations read"
-        return found
+            if operation.kept:
+                self._permit(tx, operation, caller, call)
+                return _kept(tx, operation, call)
+            if operation.brief is None or not operation.brief(tx, call.params):
+                return None
+            self._permit(tx, operation, caller, call)
+            return self._read(tx, operation, caller, call, encode)
 
-    def perform(self, call: Call) -> Mapping[str, object]:
+    def perform(self, call: Call, encode: Encode) -> Response:
         try:
-            return self._perform(call)
+            return self._perform(call, encode)
         except DiskFull as error:
             raise no_room() from error
 
-    def _perform(self, call: Call) -> Mapping[str, object]:
+    def _perform(self, call: Call, encode: Encode) -> Response:
         """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
         operation = TABLE.get((call.service, call.operation))
         if operation is None:
@@ -67,36 +82,63 @@ class Dispatcher:
         with self._database.read() as tx:
             caller = self._authenticated(tx, call)
             unnoted = identity.use_is_news(tx, caller)
-            begun = None if unnoted else self._begin(tx, operation, caller, call)
+            begun = None if unnoted else self._begin(tx, operation, caller, call, encode)
         if begun is None:
             self._note_use(caller, call.service)
             with self._database.read() as tx:
                 # Anew: the key may have been deleted while its use was written.
                 caller = self._authenticated(tx, call)
-                begun = self._begin(tx, operation, caller, call)
-        if not callable(begun):
+                begun = self._begin(tx, operation, caller, call, encode)
+        if isinstance(begun, Response):
             return begun
         with self._database.write() as tx:
             result = begun(tx, caller, call.params)
         if call.service in LOOPED or (call.service, call.operation) in LOOPED_TOO:
             # All that the loops make true.
             self._wake()
-        return result
+        return encode(result)
 
     def unsettled(self, call: Call, answer: Mapping[str, object]) -> bool:
         """Whether an answer of `perform` shows something that is on its way to another state, and asked for by id."""
         unsettled = TABLE[call.service, call.operation].unsettled
         return unsettled is not None and unsettled(call.params, answer)
 
-    def _begin(self, tx: Tx, operation: Operation, caller: Caller, call: Call) -> Answer | Handler:
+    def _begin(self, tx: Tx, operation: Operation, caller: Caller, call: Call, encode: Encode) -> Response | Handler:
         """The answer of an operation that reads, or what one that writes is to do in its own transaction."""
+        self._permit(tx, operation, caller, call)
+        if operation.writes:
+            return operation.prepared(tx, caller, call.params)
+        return self._read(tx, operation, caller, call, encode)
+
+    def _permit(self, tx: Tx, operation: Operation, caller: Caller, call: Call) -> None:
+        """Raises what a request is refused with that asks for too much, or for what its caller may not do."""
         if unsupported := operation.unsupported(call.params):
             names = ", ".join(unsupported)
             raise _not_here(call, f"{call.operation} in skylift's embedded EC2 does not support: {names}.")
         authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
-        if not operation.writes:
-            return operation.handler(tx, caller, call.params)
-        return operation.prepared(tx, caller, call.params)
+
+    def _read(self, tx: Tx, operation: Operation, caller: Caller, call: Call, encode: Encode) -> Response:
+        """The answer to a caller who may have it."""
+        if not operation.kept:
+            return encode(operation.handler(tx, caller, call.params))
+        found = _kept(tx, operation, call)
+        if found is not None:
+            return found
+        answer = operation.handler(RowsOnly(tx), self._nobody, call.params)
+        response = encode(answer)
+        moves = operation.unsettled is not None and operation.unsettled(call.params, answer)
+        # One that may wait for something is asked for again anyhow.
+        if not moves:
+            self._keep(tx, operation, call, response)
+        return response
+
+    def _keep(self, tx: Tx, operation: Operation, call: Call, response: Response) -> None:
+        question = _question(operation, call)
+        if question is None or not tx.kept.keep(question, (call.request_id, response), len(response.body)):
+            return
+        if len(self._recent) >= MOST_RECENT:
+            self._recent.clear()
+        self._recent.add(question)
 
     def _authenticated(self, tx: Tx, call: Call) -> Caller:
         caller = identity.authenticate(
@@ -122,6 +164,24 @@ class Dispatcher:
         """
         with suppress(DiskFull), self._database.write() as tx:
             identity.note_use(tx, caller, service)
+
+
+def _question(operation: Operation, call: Call) -> str | None:
+    """All that the answer of a kept operation depends on but rows; None if no answer is kept."""
+    if not operation.kept:
+        return None
+    question = f"{call.service} {call.operation} {call.params!r}"
+    return question if len(question) <= LONGEST_QUESTION else None
+
+
+def _kept(tx: Tx, operation: Operation, call: Call) -> Response | None:
+    """The answer to the same question, made of the same rows."""
+    question = _question(operation, call)
+    found: tuple[str, Response] | None = tx.kept.get(question) if question is not None else None
+    if found is None:
+        return None
+    request_id, response = found
+    return response.renamed(request_id, call.request_id)
 
 
 def _not_here(call: Call, message: str) -> ServiceError:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from skylift.cloud.services.scheduler.group import make_default_group
 from skylift.cloud.services.vpc.vpc import make_default_vpc
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire import checksum
-from skylift.cloud.wire.call import Call
+from skylift.cloud.wire.call import Call, Encode, Response
 from skylift.cloud.wire.endpoint import AwsEndpoint
 from skylift.cloud.wiring.dispatcher import Dispatcher
 
@@ -92,12 +92,12 @@ def serverless_cloud(tmp_path: Path, performs: Callable[[str], None] = lambda op
         register_image(tx, image)
     dispatcher = Dispatcher(database, ACCOUNT, REGION, lambda: None)
 
-    def perform(call: Call) -> Mapping[str, object]:
+    def perform(call: Call, encode: Encode) -> Response:
         performs(call.operation)
-        return dispatcher.perform(call)
+        return dispatcher.perform(call, encode)
 
-    def at_once(call: Call) -> Mapping[str, object] | None:
-        answer = dispatcher.at_once(call)
+    def at_once(call: Call, encode: Encode) -> Response | None:
+        answer = dispatcher.at_once(call, encode)
         if answer is not None:
             performs(call.operation)
         return answer

@@ -161,7 +161,7 @@ def running(directory: Path, settling: Settling | None = None) -> Iterator[Runni
         spool=spool,
         objects=objects,
         secret_for=service.secret_for,
-        perform=service.perform,
+        perform=lambda call, encode: encode(service.perform(call)),
         settling=settling,
     )
     loop = asyncio.new_event_loop()

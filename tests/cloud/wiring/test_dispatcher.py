@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Group, User
 from skylift.cloud.services.iam.identity import make_root_key, make_user_key
 from skylift.cloud.store.database import Database
-from skylift.cloud.wire.call import Call, Credential
+from skylift.cloud.wire.call import Call, Credential, Response
 from skylift.cloud.wiring.dispatcher import Dispatcher
 
 ACCOUNT = "123456789012"
@@ -27,6 +27,10 @@ USER = User(
     created=NOW,
     inline={"all": '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'},
 )
+
+
+def encode(result: Mapping[str, object]) -> Response:
+    return Response(200, {}, repr(result).encode())
 
 
 @pytest.fixture(name="database")
@@ -52,7 +56,7 @@ def test_a_key_that_is_deleted_while_its_use_is_noted_does_not_act(database: Dat
     dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
     call = Call("iam", "CreateGroup", {"GroupName": "made"}, Credential(key.id), "127.0.0.1", "request")
     with pytest.raises(ServiceError) as refused:
-        dispatcher.perform(call)
+        dispatcher.perform(call, encode)
     assert refused.value.code == "InvalidAccessKeyId"
     with database.read() as tx:
         assert tx.get(AccessKey, id=key.id) is None
@@ -92,7 +96,7 @@ def test_files_are_not_removed_by_who_answers_in_the_event_loop(tmp_path: Path, 
         dispatcher.secret_for(root.access_key_id, None)
     else:
         identity = Call("sts", "GetCallerIdentity", {}, Credential(root.access_key_id), "127.0.0.1", "request")
-        assert dispatcher.at_once(identity) is not None
+        assert dispatcher.at_once(identity, encode) is not None
     database.close()
     assert len(removers) == 1
     assert removers[0] is not threading.current_thread()

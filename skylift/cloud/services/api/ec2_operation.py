@@ -45,16 +45,30 @@ def _dry_runnable(handler: Handler) -> Handler:
 
 
 def _operation(
-    name: str, handler: Handler, takes: str, checks: Checks, *, writes: bool, unsettled: Unsettled | None = None
+    name: str,
+    handler: Handler,
+    takes: str,
+    checks: Checks,
+    *,
+    writes: bool,
+    unsettled: Unsettled | None = None,
+    kept: bool = False,
 ) -> Operation:
     accepted = frozenset(takes.split()) | (frozenset() if name in _NO_DRY_RUN else {"DryRun"})
-    return Operation("ec2", name, _dry_runnable(handler), accepted, checks, writes, unsettled=unsettled)
+    return Operation("ec2", name, _dry_runnable(handler), accepted, checks, writes, unsettled=unsettled, kept=kept)
 
 
 def reads(
-    name: str, handler: Handler, takes: str, checks: Checks | None = None, unsettled: Unsettled | None = None
+    name: str,
+    handler: Handler,
+    takes: str,
+    checks: Checks | None = None,
+    unsettled: Unsettled | None = None,
+    *,
+    kept: bool = False,
 ) -> Operation:
-    return _operation(name, handler, takes, checks or anything(f"ec2:{name}"), writes=False, unsettled=unsettled)
+    checks = checks or anything(f"ec2:{name}")
+    return _operation(name, handler, takes, checks, writes=False, unsettled=unsettled, kept=kept)
 
 
 def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:

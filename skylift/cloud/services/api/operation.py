@@ -48,6 +48,8 @@ class Operation:
     is not held up by it. `unsettled` says that something in a Describe's answer moves to another state, where it
     was asked for by its id: such an answer may wait a moment. A request that `brief` agrees to is
     answered in the event loop's thread: the operation reads, and neither decodes a large row nor opens a file.
+    The answer of one that is `kept` is given again until something is written: its handler depends on rows, on account
+    and region and on the request's parameters, and on nothing else, as on the time, on a console or on who asks.
     """
 
     service: str
@@ -59,6 +61,7 @@ class Operation:
     prepare: Prepare | None = None
     unsettled: Unsettled | None = None
     brief: Brief | None = None
+    kept: bool = False
 
     def prepared(self, tx: Tx, caller: Caller, params: Params) -> Handler:
         """The handler, with what `prepare` found for this request; in the transaction of `checks`."""

@@ -157,6 +157,6 @@ OPERATIONS = (
         "KeyName PublicKeyMaterial TagSpecifications",
         makes_key("ImportKeyPair"),
     ),
-    reads("DescribeKeyPairs", describe, "Filters KeyNames KeyPairIds IncludePublicKey"),
+    reads("DescribeKeyPairs", describe, "Filters KeyNames KeyPairIds IncludePublicKey", kept=True),
     writes("DeleteKeyPair", delete, "KeyName KeyPairId", on_key("ec2:DeleteKeyPair")),
 )

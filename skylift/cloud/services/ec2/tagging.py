@@ -120,5 +120,5 @@ def _without(tags: Tags, unwanted: list[ec2.Tag] | None) -> Tags:
 OPERATIONS = (
     writes("CreateTags", create, "Resources Tags", tagging("ec2:CreateTags")),
     writes("DeleteTags", delete, "Resources Tags", tagging("ec2:DeleteTags")),
-    reads("DescribeTags", describe, PAGES),
+    reads("DescribeTags", describe, PAGES, kept=True),
 )

@@ -178,6 +178,7 @@ OPERATIONS = (
         list_v2,
         check_list,
         f"{LISTED} ContinuationToken StartAfter FetchOwner",
+        kept=True,
     ),
-    on_bucket("ListObjects", list_v1, check_list, f"{LISTED} Marker"),
+    on_bucket("ListObjects", list_v1, check_list, f"{LISTED} Marker", kept=True),
 )

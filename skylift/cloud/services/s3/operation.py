@@ -37,13 +37,16 @@ def operation(
     writes: bool,
     prepare: Prepare | None = None,
     brief: Brief | None = None,
+    kept: bool = False,
 ) -> Operation:
     checked = with_request_keys(checks)
-    return Operation("s3", name, handler, frozenset(takes.split()), checked, writes, prepare, brief=brief)
+    return Operation("s3", name, handler, frozenset(takes.split()), checked, writes, prepare, brief=brief, kept=kept)
 
 
-def on_bucket(name: str, handler: Handler, checks: Checks, takes: str = "", *, writes: bool = False) -> Operation:
-    return operation(name, handler, checks, f"Bucket {OWNER} {takes}", writes=writes)
+def on_bucket(
+    name: str, handler: Handler, checks: Checks, takes: str = "", *, writes: bool = False, kept: bool = False
+) -> Operation:
+    return operation(name, handler, checks, f"Bucket {OWNER} {takes}", writes=writes, kept=kept)
 
 
 def on_object(

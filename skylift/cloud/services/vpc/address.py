@@ -342,6 +342,6 @@ OPERATIONS = (
         "AllocationId PublicIp NetworkBorderGroup",
         on_address("ec2:ReleaseAddress"),
     ),
-    reads("DescribeAddresses", describe, "AllocationIds PublicIps Filters"),
+    reads("DescribeAddresses", describe, "AllocationIds PublicIps Filters", kept=True),
     reads("DescribeAddressesAttribute", describe_attribute, "AllocationIds Attribute MaxResults NextToken"),
 )

@@ -355,7 +355,7 @@ OPERATIONS = (
         "Description GroupName VpcId TagSpecifications",
         creates("CreateSecurityGroup", "security-group", "VpcId"),
     ),
-    reads("DescribeSecurityGroups", describe, f"GroupIds GroupNames {PAGES}"),
+    reads("DescribeSecurityGroups", describe, f"GroupIds GroupNames {PAGES}", kept=True),
     reads("DescribeSecurityGroupRules", describe_rules, f"SecurityGroupRuleIds {PAGES}"),
     writes(
         "DeleteSecurityGroup",

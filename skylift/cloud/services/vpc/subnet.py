@@ -236,7 +236,7 @@ OPERATIONS = (
         "AvailabilityZone AvailabilityZoneId CidrBlock VpcId TagSpecifications " + " ".join(NEUTRAL),
         creates("CreateSubnet", "subnet", "VpcId"),
     ),
-    reads("DescribeSubnets", describe, f"SubnetIds {PAGES}"),
+    reads("DescribeSubnets", describe, f"SubnetIds {PAGES}", kept=True),
     acts("DeleteSubnet", delete, "SubnetId", "SubnetId"),
     writes(
         "CreateDefaultSubnet",

@@ -256,7 +256,7 @@ OPERATIONS = (
         creates("CreateVpc", "vpc"),
     ),
     writes("CreateDefaultVpc", create_default, "", creates("CreateDefaultVpc", "vpc")),
-    reads("DescribeVpcs", describe, f"VpcIds {PAGES}"),
+    reads("DescribeVpcs", describe, f"VpcIds {PAGES}", kept=True),
     acts("DeleteVpc", delete, "VpcId", "VpcId"),
     acts("ModifyVpcAttribute", modify_attribute, "VpcId EnableDnsHostnames EnableDnsSupport", "VpcId"),
     reads(
