@@ -30,7 +30,8 @@ def connections(file: Path) -> int:
     ones for the next, as the kernel drops a process's locks on a file with any of its descriptors."""
     found = 0
     for one in gc.get_objects():
-        if isinstance(one, sqlite3.Connection):
+        # isinstance would ask also weak proxies of other tests' objects, which raise once those are gone.
+        if issubclass(type(one), sqlite3.Connection):
             with suppress(sqlite3.ProgrammingError):  # it is closed
                 found += one.execute("PRAGMA database_list").fetchone()[2] == str(file)
     return found
