@@ -50,7 +50,7 @@ minutes, with detailed monitoring every ten seconds; `docs/decisions.md` says ho
     "s3": """\
 A form with a file, sent to a bucket by POST (`generate_presigned_post`), is a PutObject too: signed in version 4 or 2,
 or by nobody; with the conditions of its policy, `${filename}`, tags, and the answers that `success_action_status` and
-`success_action_redirect` ask for. Objects are of the storage class STANDARD.
+`success_action_redirect` ask for. Objects keep their storage class; archived ones are read after RestoreObject.
 
 Lifecycle rules are carried out each day after midnight UTC, and within a minute of being put: objects, noncurrent
 versions, delete markers that are alone, and uploads in parts. Transitions are refused by name.

@@ -135,6 +135,8 @@ class LifecycleRule:
         return bool(self.tags) or self.larger_than is not None or self.smaller_than is not None
 
 
+STANDARD = "STANDARD"
+"""The storage class of objects that are asked for no other."""
 ENFORCED = "BucketOwnerEnforced"
 """The object ownership of buckets that have ACLs disabled."""
 
@@ -191,6 +193,8 @@ class Object:
 
     `version` is S3's id, or `null` where the bucket did not make ids. `sequence` orders the versions of a key: it is
     greater than that of any version that was there before. Exactly one version of a key is the `latest`.
+
+    An archived object can be read until `restored_until`.
     """
 
     bucket: str
@@ -212,6 +216,8 @@ class Object:
     latest: bool = True
     delete_marker: bool = False
     acl: tuple[AclGrant, ...] | None = None
+    storage_class: str = STANDARD
+    restored_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,7 @@ class Upload:
     key_deleted: bool = False
     """Whether the key was deleted since the upload was started."""
     acl: tuple[AclGrant, ...] | None = None
+    storage_class: str = STANDARD
 
 
 @dataclass(frozen=True)

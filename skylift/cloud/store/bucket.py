@@ -42,6 +42,8 @@ class Entry:
     modified: datetime
     algorithms: tuple[str, ...]
     checksum_type: str
+    storage_class: str
+    restored_until: datetime | None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def list_objects(
     """
 
     def rows(span: _Span) -> Iterator[tuple[str, Callable[[], Entry]]]:
-        select = "SELECT key, size, etag, modified, checksums, checksum_type FROM objects"
+        select = f"SELECT {_ENTRY} FROM objects"  # noqa: S608 - ours
         only = "AND latest = 1 AND delete_marker = 0"
         for row in _seek(tx, select, bucket, span, "key", only):
             yield row[0], partial(_entry, *row)
@@ -171,10 +173,7 @@ def list_versions(
     tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, older_than: int | None, limit: int
 ) -> Listing[VersionEntry]:
     """Versions and delete markers by key, newest first; `older_than` continues among those of the key `after`."""
-    select = (
-        "SELECT key, size, etag, modified, checksums, checksum_type, sequence, version, latest, delete_marker "
-        "FROM objects"
-    )
+    select = f"SELECT {_ENTRY}, sequence, version, latest, delete_marker FROM objects"  # noqa: S608 - ours
 
     def entry(row: tuple[Any, ...]) -> VersionEntry:
         *described, sequence, version, is_latest, marker = row
@@ -210,9 +209,29 @@ def list_uploads(
     return _Walk(rows, prefix, delimiter, limit, covers=True).run(after)
 
 
-def _entry(key: str, size: int, etag: str, modified: str, checksums: str, checksum_type: str) -> Entry:
-    algorithms = tuple(from_json(checksums))
-    return Entry(key, size, etag, datetime.fromisoformat(modified), algorithms, checksum_type)
+_ENTRY = "key, size, etag, modified, checksums, checksum_type, storage_class, restored_until"
+
+
+def _entry(
+    key: str,
+    size: int,
+    etag: str,
+    modified: str,
+    checksums: str,
+    checksum_type: str,
+    storage_class: str,
+    restored: str | None,
+) -> Entry:
+    return Entry(
+        key=key,
+        size=size,
+        etag=etag,
+        modified=datetime.fromisoformat(modified),
+        algorithms=tuple(from_json(checksums)),
+        checksum_type=checksum_type,
+        storage_class=storage_class,
+        restored_until=datetime.fromisoformat(restored) if restored else None,
+    )
 
 
 def _itself(upload: Upload) -> Upload:

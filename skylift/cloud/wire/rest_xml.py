@@ -57,7 +57,8 @@ ROOTS = {
 
 # What S3 answers where botocore's model says 200, as recorded on AWS by LocalStack's tests: `put-bucket-policy` in
 # tests/aws/services/s3/test_s3.snapshot.json, `put-bucket-tags` in test_s3_api.snapshot.json.
-STATUS = {"PutBucketPolicy": 204, "PutBucketTagging": 204}
+# `restore_object` in test_s3.snapshot.json.
+STATUS = {"PutBucketPolicy": 204, "PutBucketTagging": 204, "RestoreObject": 202}
 
 _IN_HEAD = frozenset({"header", "headers", "statusCode"})
 _Answer = Callable[[Mapping[str, Any]], Response]

@@ -132,6 +132,22 @@ def test_settings_of_a_bucket(s3: Any) -> None:
     assert (code, status) == ("NotImplemented", 501)
 
 
+def test_an_archived_object_is_restored(cloud: Cloud) -> None:
+    """As recorded on AWS: `test_s3_get_deep_archive_object_restore` in LocalStack's test_s3.snapshot.json."""
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key="key", Body=b"content", StorageClass="DEEP_ARCHIVE")
+    with pytest.raises(s3.exceptions.InvalidObjectState) as caught:
+        s3.get_object(Bucket="bucket", Key="key")
+    assert caught.value.response["StorageClass"] == "DEEP_ARCHIVE"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    request = {"Days": 1, "GlacierJobParameters": {"Tier": "Bulk"}}
+    answer = s3.restore_object(Bucket="bucket", Key="key", RestoreRequest=request)
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 202
+    assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"content"
+    assert 'ongoing-request="false"' in s3.head_object(Bucket="bucket", Key="key")["Restore"]
+
+
 def ask(url: str, method: str, data: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
     """As a browser does, which signs nothing."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -12,6 +12,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.authorize import denial, permits
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.s3 import object_version as version
+from skylift.cloud.services.s3 import storage_class
 from skylift.cloud.services.s3.acl import acl_of, asked
 from skylift.cloud.services.s3.byte_range import Slice, cut, requested
 from skylift.cloud.services.s3.checksum import Checksums, described_checksums
@@ -36,6 +37,7 @@ from skylift.cloud.services.s3.rules import (
     content_type,
     described_headers,
     object_arn,
+    storage_class_of,
     system_headers,
 )
 from skylift.cloud.store.bucket import current, reads_quickly, version_of
@@ -125,6 +127,7 @@ def put(tx: Tx, caller: Caller, params: s3.PutObjectRequest) -> s3.PutObjectOutp
         checksums=body.checksums,
         tags=tags,
         acl=acl,
+        storage_class=storage_class_of(params),
     )
     stored = version.place(tx, bucket, made)
     answer: s3.PutObjectOutput = {
@@ -142,11 +145,13 @@ def put(tx: Tx, caller: Caller, params: s3.PutObjectRequest) -> s3.PutObjectOutp
 def get(tx: Tx, caller: Caller, params: s3.GetObjectRequest) -> s3.GetObjectOutput:
     """The body can be sent to its end, also when the object is deleted meanwhile."""
     bucket, found, piece = _read(tx, caller, params)
+    storage_class.check_read(found, tx.now)
     extents = found.extents if piece is None else cut(found.extents, piece.start, piece.length)
     return {
         **_described(found, piece, params),
         **version.described(bucket, found),
         **_expiring(bucket, found, params),
+        **storage_class.described(found, tx.now),
         "Body": content(tx, extents),
         **_tag_count(tx, caller, found),
     }
@@ -158,6 +163,7 @@ def head(tx: Tx, caller: Caller, params: s3.HeadObjectRequest) -> s3.HeadObjectO
         **_described(found, piece, params),
         **version.described(bucket, found),
         **_expiring(bucket, found, params),
+        **storage_class.described(found, tx.now),
         **_tag_count(tx, caller, found),
     }
 
@@ -212,7 +218,7 @@ def attributes(tx: Tx, caller: Caller, params: s3.GetObjectAttributesRequest) ->
     if "ObjectParts" in asked and parts is not None:
         answer["ObjectParts"] = parts
     if "StorageClass" in asked:
-        answer["StorageClass"] = "STANDARD"
+        answer["StorageClass"] = found.storage_class
     if "ObjectSize" in asked:
         answer["ObjectSize"] = found.size
     return answer

@@ -12,6 +12,7 @@ from skylift.cloud.domain.bucket import Bucket, Object
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Handler
 from skylift.cloud.services.s3 import object_version as version
+from skylift.cloud.services.s3 import storage_class
 from skylift.cloud.services.s3.acl import acl_of
 from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes, digested
 from skylift.cloud.services.s3.error import access_denied, invalid_argument, invalid_request, no_such_bucket
@@ -29,6 +30,7 @@ from skylift.cloud.services.s3.rules import (
     check_key,
     content_type,
     object_arn,
+    storage_class_of,
     system_headers,
 )
 from skylift.cloud.store.bucket import current, version_of
@@ -47,10 +49,12 @@ def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested |
     acl = acl_of(caller, bucket, params, new=True)
     source = source_of(tx, caller, params)
     check_source(params, source, tx.now)
+    storage_class.check_source(source, tx.now)
     directive = _directive(params.get("MetadataDirective"), "x-amz-metadata-directive")
     tagging = _directive(params.get("TaggingDirective"), "x-amz-tagging-directive")
     onto_itself = (source.bucket, source.key, source.latest) == (bucket.name, key, True)
-    changes = bucket.encryption_put or params.keys() & {"ServerSideEncryption", "StorageClass"}
+    restored = storage_class.is_restored(source.restored_until, tx.now)
+    changes = bucket.encryption_put or restored or params.keys() & {"ServerSideEncryption", "StorageClass"}
     if directive == "COPY" and onto_itself and not changes:
         raise invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
@@ -69,6 +73,8 @@ def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested |
         modified=tx.now,
         extents=share(tx, source.extents),
         acl=acl,
+        storage_class=storage_class_of(params),
+        restored_until=None,
     )
     if directive == "REPLACE":
         copied = replace(
@@ -147,6 +153,7 @@ def prepare_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Handle
     """Reads the source where its digests have to be made anew; see Operation.prepare."""
     source = source_of(tx, caller, params)
     check_source(params, source, tx.now)
+    storage_class.check_source(source, tx.now)
     if source.size > MAX_PUT or not _has_to_be_read(source, params.get("ChecksumAlgorithm")):
         return copy
     found = digest_bytes(tx, source.extents, _algorithm(source, params.get("ChecksumAlgorithm")))

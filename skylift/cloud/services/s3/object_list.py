@@ -13,6 +13,7 @@ from skylift.cloud.services.api.page_token import read_token, write_token
 from skylift.cloud.services.s3.error import invalid_argument, invalid_token
 from skylift.cloud.services.s3.operation import LISTED, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
+from skylift.cloud.services.s3.storage_class import listed
 from skylift.cloud.store.bucket import Entry, Listing, list_objects
 from skylift.cloud.store.database import Tx
 
@@ -38,6 +39,7 @@ class OfList(TypedDict):
     Delimiter: NotRequired[str]
     MaxKeys: NotRequired[int]
     EncodingType: NotRequired[str]
+    OptionalObjectAttributes: NotRequired[list[str]]
 
 
 class _Listed(TypedDict):
@@ -61,7 +63,7 @@ def list_v2(tx: Tx, caller: Caller, params: s3.ListObjectsV2Request) -> s3.ListO
     after = read_token(token, invalid_token(token)) if token is not None else params.get("StartAfter", "")
     page = _page(tx, bucket, params, after, limit)
     answer: s3.ListObjectsV2Output = {
-        **_described(bucket, page, params, limit, with_owner=params.get("FetchOwner", False)),
+        **_described(tx, bucket, page, params, limit, with_owner=params.get("FetchOwner", False)),
         "KeyCount": len(page.items),
     }
     if token is not None:
@@ -80,7 +82,7 @@ def list_v1(tx: Tx, caller: Caller, params: s3.ListObjectsRequest) -> s3.ListObj
     marker = params.get("Marker", "")
     page = _page(tx, bucket, params, marker, limit, covers=True)
     answer: s3.ListObjectsOutput = {
-        **_described(bucket, page, params, limit, with_owner=True),
+        **_described(tx, bucket, page, params, limit, with_owner=True),
         "Marker": encode(marker),
     }
     if page.truncated and params.get("Delimiter"):
@@ -130,6 +132,7 @@ def _page(tx: Tx, bucket: Bucket, params: OfList, after: str, limit: int, *, cov
 
 
 def _described(
+    tx: Tx,
     bucket: Bucket,
     page: Listing[Entry],
     params: OfList,
@@ -147,7 +150,8 @@ def _described(
             "LastModified": item.modified,
             "ETag": f'"{item.etag}"',
             "Size": item.size,
-            "StorageClass": "STANDARD",
+            "StorageClass": item.storage_class,
+            **listed(item.restored_until, params.get("OptionalObjectAttributes", []), tx.now),
         }
         if item.algorithms:
             entry |= {"ChecksumAlgorithm": list(item.algorithms), "ChecksumType": item.checksum_type}

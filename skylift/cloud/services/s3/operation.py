@@ -24,7 +24,6 @@ SOURCE = (
     "CopySource CopySourceIfMatch CopySourceIfNoneMatch CopySourceIfModifiedSince CopySourceIfUnmodifiedSince "
     "ExpectedSourceBucketOwner"
 )
-# OptionalObjectAttributes asks for RestoreStatus, which only archived objects have; none here is archived.
 LISTED = "Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
 
 

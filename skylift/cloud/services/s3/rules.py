@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from skylift.cloud.domain.bucket import Bucket, Spool
+from skylift.cloud.domain.bucket import STANDARD, Bucket, Spool
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.s3.checksum import ALGORITHMS, member, stated_checksums
@@ -112,13 +112,16 @@ def check_key(key: str) -> None:
         )
 
 
+def storage_class_of(params: Created) -> str:
+    asked = params.get("StorageClass", STANDARD)
+    if asked not in STORAGE_CLASSES:
+        raise invalid_storage_class(asked)
+    return asked
+
+
 def check_features(params: Created) -> None:
-    """Parameters that this cloud takes for the values only that change nothing."""
-    storage_class = params.get("StorageClass", "STANDARD")
-    if storage_class not in STORAGE_CLASSES:
-        raise invalid_storage_class(storage_class)
-    if storage_class != "STANDARD":
-        raise not_implemented("x-amz-storage-class", storage_class)
+    """Storage class and encryption: the class is one of S3's, and there is one encryption."""
+    storage_class_of(params)
     if params.get("ServerSideEncryption", "AES256") != "AES256":
         raise not_implemented("x-amz-server-side-encryption", params["ServerSideEncryption"])
 

@@ -12,6 +12,7 @@ from skylift.cloud.domain.bucket import Extent, Object, Part, Upload
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks, Handler
 from skylift.cloud.services.s3 import object as objects
+from skylift.cloud.services.s3 import storage_class
 from skylift.cloud.services.s3.acl import acl_of
 from skylift.cloud.services.s3.byte_range import cut
 from skylift.cloud.services.s3.checksum import (
@@ -45,6 +46,7 @@ from skylift.cloud.services.s3.rules import (
     content_type,
     object_arn,
     owner,
+    storage_class_of,
     system_headers,
 )
 from skylift.cloud.store.bucket import list_uploads, parts
@@ -77,6 +79,7 @@ def create(tx: Tx, caller: Caller, params: s3.CreateMultipartUploadRequest) -> s
         checksum_type=checksum_type,
         tags=from_header(params),
         acl=acl,
+        storage_class=storage_class_of(params),
     )
     tx.add(upload)
     return {"Bucket": bucket.name, "Key": key, "UploadId": upload.id, **ENCRYPTION, **_checksum_kind(upload)}
@@ -113,6 +116,7 @@ def copy_part(
     upload, number = upload_of(tx, caller, params), _checked_number(params)
     source = source_of(tx, caller, params)
     check_source(params, source, tx.now)
+    storage_class.check_source(source, tx.now)
     piece = _source_range(params, source)
     found = digested(tx, piece, upload.checksum_algorithm or DEFAULT_ALGORITHM, found)
     part = Part(
@@ -137,6 +141,7 @@ def prepare_copy_part(tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest) 
     """Reads the bytes that are to be copied, for their digests; see Operation.prepare."""
     upload, source = upload_of(tx, caller, params), source_of(tx, caller, params)
     check_source(params, source, tx.now)
+    storage_class.check_source(source, tx.now)
     found = digest_bytes(tx, _source_range(params, source), upload.checksum_algorithm or DEFAULT_ALGORITHM)
     return partial(copy_part, found=found)
 
@@ -169,7 +174,7 @@ def list_parts(tx: Tx, caller: Caller, params: s3.ListPartsRequest) -> s3.ListPa
         "IsTruncated": 0 < len(page) < len(found),
         "Initiator": _initiator(upload),
         "Owner": owner(caller.account),
-        "StorageClass": "STANDARD",
+        "StorageClass": upload.storage_class,
         **_checksum_kind(upload),
     }
     if page:
@@ -359,7 +364,7 @@ def _described(upload: Upload, caller: Caller, encode: Encode) -> s3.MultipartUp
         "UploadId": upload.id,
         "Key": encode(upload.key),
         "Initiated": upload.started,
-        "StorageClass": "STANDARD",
+        "StorageClass": upload.storage_class,
         "Owner": owner(caller.account),
         "Initiator": _initiator(upload),
         **_checksum_kind(upload),

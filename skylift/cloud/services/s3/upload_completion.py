@@ -73,6 +73,7 @@ def complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) 
         tags=upload.tags,
         acl=upload.acl,
         upload_id=upload.id,
+        storage_class=upload.storage_class,
     )
     stored = version.place(tx, bucket, made)
     for number in arrived.keys() - {part.number for part in chosen}:

@@ -13,6 +13,7 @@ from skylift.cloud.services.s3.object_list import Encode, encoder, list_context,
 from skylift.cloud.services.s3.object_version import check_id, sequence_of
 from skylift.cloud.services.s3.operation import LISTED, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
+from skylift.cloud.services.s3.storage_class import listed
 from skylift.cloud.store.bucket import Listing, VersionEntry, list_versions, version_of
 from skylift.cloud.store.database import Tx
 
@@ -32,7 +33,12 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListObjectVersionsRequest) -> s3
             tx, bucket.name, prefix=prefix, delimiter=delimiter, after=after, older_than=older_than, limit=limit
         )
     entries = [item for item in page.items if isinstance(item, VersionEntry)]
-    versions = [_version(item, bucket.owner, encode) for item in entries if not item.delete_marker]
+    asked = params.get("OptionalObjectAttributes", [])
+    versions: list[s3.ObjectVersion] = [
+        {**_version(item, bucket.owner, encode), **listed(item.entry.restored_until, asked, tx.now)}
+        for item in entries
+        if not item.delete_marker
+    ]
     markers = [_named(item, bucket.owner, encode) for item in entries if item.delete_marker]
     prefixes: list[s3.CommonPrefix] = [{"Prefix": encode(item)} for item in page.items if isinstance(item, str)]
     answer: s3.ListObjectVersionsOutput = {
@@ -101,7 +107,7 @@ def _version(item: VersionEntry, account: str, encode: Encode) -> s3.ObjectVersi
         **_named(item, account, encode),
         "ETag": f'"{entry.etag}"',
         "Size": entry.size,
-        "StorageClass": "STANDARD",
+        "StorageClass": entry.storage_class,
     }
     if entry.algorithms:
         answer |= {"ChecksumAlgorithm": list(entry.algorithms), "ChecksumType": entry.checksum_type}

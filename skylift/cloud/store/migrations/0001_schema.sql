@@ -990,6 +990,8 @@ CREATE TABLE objects (
     latest INTEGER NOT NULL,
     delete_marker INTEGER NOT NULL,
     acl TEXT,
+    storage_class TEXT NOT NULL,
+    restored_until TEXT,
     PRIMARY KEY (bucket, key, sequence DESC)
 ) STRICT;
 -- What ListObjects walks along; it also holds that a key has one latest version.
@@ -1008,7 +1010,8 @@ CREATE TABLE uploads (
     checksum_type TEXT NOT NULL,
     tags TEXT NOT NULL,
     key_deleted INTEGER NOT NULL,
-    acl TEXT
+    acl TEXT,
+    storage_class TEXT NOT NULL
 ) STRICT;
 CREATE INDEX uploads_by_key ON uploads (bucket, key, id);
 

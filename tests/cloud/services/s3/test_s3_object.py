@@ -101,7 +101,6 @@ def test_putting_again_replaces_and_removes_the_old_bytes(account: Account) -> N
         ({"Key": "é" * 513}, "KeyTooLongError", 400),
         ({"Bucket": "absent"}, "NoSuchBucket", 404),
         ({"ACL": "public-read"}, "AccessControlListNotSupported", 400),
-        ({"StorageClass": "GLACIER"}, "NotImplemented", 501),
         ({"StorageClass": "OUTPOSTS"}, "InvalidStorageClass", 400),
         ({"StorageClass": "Standard"}, "InvalidStorageClass", 400),
         ({"ServerSideEncryption": "aws:kms"}, "NotImplemented", 501),
