@@ -121,9 +121,17 @@ def list_rules(groups: Sequence[str]) -> Call:
     return Call("ec2", "describe_security_group_rules", {"Filters": [{"Name": "group-id", "Values": list(groups)}]})
 
 
-def authorize_rule(group: str, permission: Mapping[str, Any], *, outbound: bool) -> Call:
+def create_security_group(name: str, description: str, vpc: str) -> Call:
+    return Call("ec2", "create_security_group", {"GroupName": name, "Description": description, "VpcId": vpc})
+
+
+def delete_security_group(group: str) -> Call:
+    return Call("ec2", "delete_security_group", {"GroupId": group})
+
+
+def authorize_rules(group: str, permissions: Sequence[Mapping[str, Any]], *, outbound: bool) -> Call:
     operation = f"authorize_security_group_{'egress' if outbound else 'ingress'}"
-    return Call("ec2", operation, {"GroupId": group, "IpPermissions": [dict(permission)]})
+    return Call("ec2", operation, {"GroupId": group, "IpPermissions": [dict(each) for each in permissions]})
 
 
 def revoke_rule(group: str, rule: str, *, outbound: bool) -> Call:
@@ -137,6 +145,12 @@ def list_vpcs() -> Call:
 
 def describe_route_tables(vpc: str) -> Call:
     return Call("ec2", "describe_route_tables", {"Filters": [{"Name": "vpc-id", "Values": [vpc]}]})
+
+
+def create_bucket(name: str, region: str) -> Call:
+    # S3 refuses the name of the region that it takes for the default.
+    place = {"CreateBucketConfiguration": {"LocationConstraint": region}} if region != "us-east-1" else {}
+    return Call("s3", "create_bucket", {"Bucket": name, **place})
 
 
 def list_objects(bucket: str, prefix: str) -> Call:

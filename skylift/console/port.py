@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import ipaddress
 import tempfile
 import threading
 import time
@@ -109,6 +110,8 @@ class Choices:
     subnets: Mapping[str, str]
     groups: Mapping[str, str]
     roles: tuple[str, ...]
+    vpcs: Mapping[str, str]
+    """The VPC of each subnet and each group."""
 
 
 @dataclass(frozen=True)
@@ -322,6 +325,10 @@ class Port:
             for each in self.pages(calls.list_security_groups(), "SecurityGroups")
         ]
 
+    def own_address(self) -> str:
+        """The address that servers see this machine come from. On AWS, AWS is asked. Raises SkyliftError."""
+        return str(ipaddress.IPv4Address(self.settings.caller_address()))
+
     # Networks.
 
     def vpcs(self) -> list[VpcRow]:
@@ -419,6 +426,7 @@ class Port:
             subnets={each["SubnetId"]: _spell_subnet(each) for each in subnets},
             groups={each.id: f"{each.name} ({each.id}, {each.vpc})" for each in groups},
             roles=tuple(sorted(each["InstanceProfileName"] for each in profiles)),
+            vpcs={each["SubnetId"]: each["VpcId"] for each in subnets} | {each.id: each.vpc for each in groups},
         )
 
     def kinds(self) -> dict[str, Kind]:

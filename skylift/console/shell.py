@@ -13,10 +13,12 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
 import termios
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,8 +30,14 @@ from skylift.console.scrollback import Scrollback
 from skylift.runner.errors import RunError, UsageError
 
 _PIECE = 1 << 16
+_PATIENCE, _PAUSE = 20.0, 0.2
+"""Seconds in which a server that has just started takes connections, and between two tries."""
 _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 _HOST_KEY = re.compile(r"\b((?:ssh-ed25519|ecdsa-sha2-nistp256|ssh-rsa) [A-Za-z0-9+/=]+)")
+
+
+class NoHostKeys(RunError):
+    """A server that has just started writes them soon."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +66,37 @@ def find_target(port: Port, instance: str, user: str) -> Target:
 
 
 def host_keys(console: str, instance: str) -> tuple[str, ...]:
-    """The server's SSH host keys, as it has written them on its console. Raises RunError where there are none yet."""
+    """The server's SSH host keys, as it has written them on its console. Raises NoHostKeys where there are none yet."""
     shown = console.rpartition("BEGIN SSH HOST KEY KEYS-----")[2].partition("-----END SSH HOST KEY KEYS")[0]
     found = tuple(_HOST_KEY.findall(shown))
     if not found:
-        raise RunError(
+        raise NoHostKeys(
             f"{instance} has not written its host keys on its console yet, so that it cannot be told from another one.",
             "Try again in a moment; on AWS it may take some minutes after a start.",
         )
     return found
+
+
+def reach_ssh(address: str) -> None:
+    """Until the server takes connections. Raises RunError, and says what may be in the way."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            socket.create_connection((address, 22), timeout=10).close()
+        except ConnectionRefusedError:
+            # Its sshd is about to start.
+            if time.monotonic() > until:
+                raise RunError(
+                    f"No SSH server listens at {address}, port 22.", "Its console output may say why."
+                ) from None
+        except OSError as error:
+            raise RunError(
+                f"{address} does not answer at port 22: {error.strerror or error}.",
+                "Its security group has to let SSH in from this machine, and its subnet has to have a way out.",
+            ) from None
+        else:
+            return
+        time.sleep(_PAUSE)
 
 
 def ssh_command(target: Target, folder: Path) -> list[str]:
@@ -86,11 +116,10 @@ def ssh_command(target: Target, folder: Path) -> list[str]:
 class Shell:
     """OpenSSH on a pseudo terminal."""
 
-    def __init__(self, number: int, target: Target, ended: Callable[[], None]) -> None:
+    def __init__(self, number: int, target: Target) -> None:
         self.number, self.target = number, target
         self.text = Scrollback()
         self.over = False
-        self._ended = ended
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def start(self, port: Port) -> None:
@@ -167,7 +196,6 @@ class Shell:
         asyncio.get_running_loop().run_in_executor(None, self._process.wait)
         self._folder.cleanup()
         self.text.append("\r\n\x1b[2m[The shell has ended.]\x1b[0m\r\n")
-        self._ended()
 
 
 def _make_key(file: Path) -> None:
@@ -189,10 +217,10 @@ def _not_started(program: str, error: OSError) -> RunError:
 
 
 class Shells:
-    """All shells of this console, by instance."""
+    """All shells of this console, by instance. `reach` waits until a server takes connections."""
 
-    def __init__(self, port: Port) -> None:
-        self._port = port
+    def __init__(self, port: Port, reach: Callable[[str], None] = reach_ssh) -> None:
+        self._port, self._reach = port, reach
         self._shells: dict[int, Shell] = {}
         self._next = 1
 
@@ -201,14 +229,26 @@ class Shells:
 
     async def open(self, instance: str, user: str) -> Shell:
         """Raises SkyliftError."""
-        target = await asyncio.to_thread(find_target, self._port, instance, user)
+        target = await self._find(instance, user)
+        await asyncio.to_thread(self._reach, target.address)
         number = self._next
         self._next += 1
-        shell = Shell(number, target, lambda: None)
+        shell = Shell(number, target)
         await asyncio.to_thread(shell.start, self._port)
         shell.watch()
         self._shells[number] = shell
         return shell
+
+    async def _find(self, instance: str, user: str) -> Target:
+        until = asyncio.get_running_loop().time() + _PATIENCE
+        while True:
+            try:
+                return await asyncio.to_thread(find_target, self._port, instance, user)
+            except NoHostKeys:
+                # On AWS it takes minutes: whoever waits is told.
+                if self._port.settings.billed or asyncio.get_running_loop().time() >= until:
+                    raise
+            await asyncio.sleep(_PAUSE)
 
     def close(self, shell: Shell) -> None:
         shell.end()

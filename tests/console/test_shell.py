@@ -6,13 +6,14 @@ import asyncio
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from skylift.console.port import InstanceDetail, Port
 from skylift.console.rows import InstanceRow
-from skylift.console.shell import Shells, Target, find_target, host_keys, ssh_command
+from skylift.console.shell import NoHostKeys, Shells, Target, find_target, host_keys, ssh_command
 from skylift.runner.errors import RunError, UsageError
 
 KEYS = """
@@ -32,13 +33,16 @@ class Described:
     """A port with one instance."""
 
     def __init__(self, found: InstanceRow, console: str = KEYS) -> None:
-        self._row, self._console = found, console
+        self._row, self.console = found, console
+        self.looks = 0
+        self.settings = SimpleNamespace(billed=False)
 
     def instance(self, instance: str) -> InstanceDetail:
         return InstanceDetail(self._row, (), (), (), (), (), ())
 
     def console_output(self, instance: str) -> str:
-        return self._console
+        self.looks += 1
+        return self.console
 
     def perform(self, call: Any) -> None:
         """It has the key."""
@@ -105,7 +109,7 @@ def test_a_machine_without_openssh_is_told_of(
     folders.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folders))
     monkeypatch.setenv("PATH", str(tmp_path))
-    shells = Shells(cast(Port, Described(row())))
+    shells = Shells(cast(Port, Described(row())), lambda _: None)
     before = terminals()
     with pytest.raises(RunError, match=message):
         asyncio.run(shells.open("i-1", "ec2-user"))
@@ -126,4 +130,26 @@ def terminals() -> int:
 def test_a_machine_whose_temporary_directory_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(RunError, match=r"cannot be started on this machine at .*/gone/.*: No such file"):
-        asyncio.run(Shells(cast(Port, Described(row()))).open("i-1", "ec2-user"))
+        asyncio.run(Shells(cast(Port, Described(row())), lambda _: None).open("i-1", "ec2-user"))
+
+
+async def test_a_server_that_has_just_started_is_waited_for() -> None:
+    """Its host keys come first, and then its sshd; whoever is refused for good is told where to look."""
+    described = Described(row(), console="booting")
+    reached: list[str] = []
+
+    def refuse(address: str) -> None:
+        reached.append(address)
+        raise RunError("No SSH server listens.")
+
+    shells = Shells(cast(Port, described), refuse)
+    opening = asyncio.create_task(shells.open("i-1", "ec2-user"))
+    while not described.looks:
+        await asyncio.sleep(0)
+    described.console = KEYS
+    with pytest.raises(RunError, match="No SSH server listens"):
+        await opening
+    assert reached == ["127.50.1.1"]
+    described.settings.billed, described.console = True, "booting"
+    with pytest.raises(NoHostKeys):
+        await shells.open("i-1", "ec2-user")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from real_cloud import RealCloud, real_cloud
 from real_server import Server
 
 from skylift.cloud.state.home import Home
+
+if TYPE_CHECKING:
+    from browser import Tab
+    from playwright.sync_api import Browser
+    from shown_console import Console
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +41,29 @@ def own_cloud(image_home: Home) -> Iterator[RealCloud]:
     """A cloud for one module, which may do with it what it likes, as long as it is up at the end of each test."""
     with real_cloud(image_home) as own:
         yield own
+
+
+@pytest.fixture(scope="module")
+def console(cloud: RealCloud) -> Iterator[Console]:
+    from shown_console import Console
+
+    made = Console(cloud)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from browser import chromium
+
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser, console: Console) -> Tab:
+    from browser import Tab
+
+    made = Tab(browser)
+    made.page.goto(console.link())
+    return made

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import Tab, another, chromium
+from browser import Tab, another
 from playwright.sync_api import Browser, expect
 from real_cloud import RealCloud
 from real_server import Server, until
 from running_job import jobs, roles
+from shown_console import HOSTILE, Console, check_nothing_wrong
 
 from skylift.console.entry import COOKIE
 
 pytestmark = pytest.mark.real
 
-HOSTILE = "<img src=x onerror=window.hacked=1>"
 TAGS = {"Name": HOSTILE, ":x": "window.hacked = 1", "team": "c4t5"}
 
 JOB = """
@@ -34,37 +32,6 @@ print("größer <b>than</b>", *sys.argv[1:])
 """
 
 
-class Console:
-    """`skylift console` of a cloud, as its user starts it."""
-
-    def __init__(self, cloud: RealCloud) -> None:
-        self._cloud = cloud
-        self._process = cloud.popen("console", "--no-browser", cwd=cloud.work, stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        self.first_link = self._process.stdout.readline().decode().strip()
-        self.host = urlsplit(self.first_link).netloc
-
-    def link(self) -> str:
-        """Another one, from the console that is up."""
-        return self._cloud.skylift("console", "--no-browser").stdout.strip()
-
-    def ask(self, path: str, **headers: str) -> int:
-        connection = HTTPConnection(self.host, timeout=30)
-        connection.request("GET", path, headers=headers)
-        return connection.getresponse().status
-
-    def end(self) -> int:
-        self._process.terminate()
-        return self._process.wait()
-
-
-@pytest.fixture(scope="module")
-def console(cloud: RealCloud) -> Iterator[Console]:
-    made = Console(cloud)
-    yield made
-    made.end()
-
-
 @pytest.fixture(scope="module")
 def server(cloud: RealCloud) -> Server:
     """Not waited for: the console shows how it comes up."""
@@ -72,26 +39,11 @@ def server(cloud: RealCloud) -> Server:
     return cloud.start(TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser, console: Console) -> Tab:
-    made = Tab(browser)
-    made.page.goto(console.link())
-    return made
-
-
 @pytest.fixture(autouse=True)
-def nothing_wrong(tab: Tab, console: Console) -> Iterator[None]:
-    """After each test: no script of a tag's ran, nothing failed, and nobody but the console was asked for anything."""
+def all_well(tab: Tab, console: Console) -> Iterator[None]:
+    """After each test."""
     yield
-    assert tab.page.evaluate("window.hacked") is None
-    assert tab.wrong == []
-    assert {urlsplit(url).netloc for url in tab.asked if not url.startswith(("data:", "blob:"))} == {console.host}
+    check_nothing_wrong(tab, console)
 
 
 def test_instances_are_listed_stopped_and_looked_at(tab: Tab, cloud: RealCloud, server: Server) -> None:
@@ -146,14 +98,12 @@ def test_a_key_is_made_and_an_instance_launched_with_it(tab: Tab, cloud: RealClo
     page.get_by_label("Key pair", exact=True).select_option("of the page")
     expect(page.locator(".summary code")).to_contain_text("--instance-type t3.small --count 1 --key-name 'of the page'")
     expect(page.get_by_label("Type", exact=True)).to_have_value("t3.small")
-    tab.picture("launch")
     page.get_by_role("button", name="Launch", exact=True).click()
     expect(page).to_have_url(re.compile("/instances/i-"))
     expect(page.locator(".state").first).to_have_text("running")
     page.get_by_role("link", name="Instances").click()
     page.get_by_label("Filter", exact=True).fill("from the page")
     expect(page.locator(".ag-center-cols-container .ag-row")).to_have_count(1)
-    tab.picture("instances")
     page.locator(".ag-row").get_by_role("link", name=re.compile("^i-")).click()
     page.get_by_role("button", name="Terminate").click()
     expect(question).to_contain_text("is deleted with it")
@@ -220,7 +170,6 @@ def test_a_vpc_and_more_is_drawn_made_and_given_a_route(tab: Tab, cloud: RealClo
     page.get_by_label("IPv4 range").fill("10.9.0.0/16")
     page.get_by_label("NAT gateway", exact=True).select_option("one")
     expect(page.locator("[data-node=nat-a]")).to_be_visible()
-    tab.picture("create-vpc")
     page.get_by_label("NAT gateway", exact=True).select_option("")
     expect(page.locator("[data-node=nat-a]")).to_have_count(0)
     page.get_by_role("button", name="Create VPC").click()
@@ -279,7 +228,6 @@ def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, s
     expect(screen).to_contain_text("ec2-user@")
     page.keyboard.type("echo $((6 * 7))-$LANG; kept=yes\n")
     expect(screen).to_contain_text("42-C.UTF-8")
-    tab.picture("connect")
     page.reload()
     expect(screen).to_contain_text("42-C.UTF-8")
     page.keyboard.type("echo still-$kept\n")

@@ -10,13 +10,13 @@ from skylift.console import call as calls
 from skylift.console.cloud_view import CloudView
 from skylift.console.port import Listing
 from skylift.console.widgets.chart import spell
-from skylift.console.widgets.dialog import Dialog, confirm
-from skylift.console.widgets.element import box, button, copyable, link, on_input, on_news, tag
+from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
+from skylift.console.widgets.element import Field, box, button, copyable, go_to, link, on_input, on_news, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble, tell
-from skylift.runner.errors import SkyliftError
+from skylift.runner.errors import SkyliftError, UsageError
 
 COLUMNS = (Column("id", "Bucket", leads="/s3/"), Column("created", "Created", 180))
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
@@ -27,19 +27,42 @@ _LINK_SECONDS = 3600
 
 class BucketsPage:
     def __init__(self, view: CloudView) -> None:
-        head("S3 buckets")
+        self._view = view
+        with head("S3 buckets"):
+            button("Create bucket", self._create, "primary")
         with box("bar"):
             search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-        grid = Grid(view.buckets, COLUMNS, label="Buckets", empty=_say_empty)
+        grid = Grid(view.buckets, COLUMNS, label="Buckets", empty=self._say_empty)
         on_input(search, grid.filter)
         with box("commandline"):
             copyable("aws s3 ls")
 
+    def _say_empty(self) -> None:
+        tag("h2", "There are no buckets yet.")
+        tag("p", "The first job makes one for what it leaves, or make one yourself:")
+        button("Create bucket", self._create)
 
-def _say_empty() -> None:
-    tag("h2", "There are no buckets yet.")
-    tag("p", "The first job makes one for what it leaves, or make one yourself:")
-    copyable("aws s3 mb s3://NAME")
+    def _create(self) -> None:
+        region = self._view.port.settings.region
+        dialog = Dialog("Create bucket")
+        with dialog:
+            name = Field(
+                "Name", lambda _: command.show(), placeholder="my-results", spellcheck="false", autofocus="autofocus"
+            )
+            tag("p", "On AWS, no other account in the world may have a bucket of this name.", "empty-line")
+            command = TypedCommand(lambda: calls.create_bucket(name.value.strip() or "NAME", region).command)
+
+        def work() -> None:
+            if not name.value.strip():
+                raise UsageError("The bucket needs a name.")
+            self._view.perform(calls.create_bucket(name.value.strip(), region))
+
+        def done() -> None:
+            self._view.buckets.look_soon()
+            go_to(_path(name.value.strip(), ""))
+
+        dialog.buttons("Create", work, done=done)
+        dialog.open()
 
 
 class BucketPage:

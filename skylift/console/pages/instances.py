@@ -18,12 +18,12 @@ COLUMNS = (
     Column("id", "Instance ID", 168, leads="/instances/"),
     Column("state", "State", 112, kind="state"),
     Column("type", "Type", 92, leads="/prices/"),
-    Column("zone", "Zone", 94),
     Column("public", "Public IPv4", 112),
     Column("private", "Private IPv4", 120),
-    Column("key", "Key pair", 96),
-    Column("launched", "Launched", 148),
     Column("cost", "Cost so far", 96, kind="money"),
+    Column("launched", "Launched", 148),
+    Column("zone", "Zone", 94),
+    Column("key", "Key pair", 96),
     Column("tags", "Tags"),
 )
 STARTS, STOPS = ("stopped",), ("running", "pending")

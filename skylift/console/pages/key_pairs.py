@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from skylift.console import call as calls
@@ -67,8 +68,8 @@ class KeyPairsPage:
         )
 
 
-def create_key_pair(view: CloudView) -> None:
-    """Ask for a name, make it, and give the browser the private half."""
+def create_key_pair(view: CloudView, made_one: Callable[[str], Any] = lambda _: None) -> None:
+    """Ask for a name, make it, and give the browser the private half. `made_one` gets its name."""
     made: list[Any] = []
     dialog = Dialog("Create key pair")
     with dialog:
@@ -84,6 +85,7 @@ def create_key_pair(view: CloudView) -> None:
     def done() -> None:
         save(f"{re.sub('[^A-Za-z0-9._-]', '_', made[-1]['KeyName'])}.pem", made[-1]["KeyMaterial"].encode())
         view.key_pairs.look_soon()
+        made_one(str(made[-1]["KeyName"]))
 
     dialog.buttons("Create", work, done=done)
     dialog.open()

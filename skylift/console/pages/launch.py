@@ -9,8 +9,10 @@ from typing import Any
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
+from skylift.console.group_wish import other_vpc
 from skylift.console.market import HOURS
 from skylift.console.pages.key_pairs import create_key_pair
+from skylift.console.pages.new_group import create_security_group
 from skylift.console.pages.type_picker import TypePicker, spell_price, spell_spot
 from skylift.console.port import Choices, Kind
 from skylift.console.typed import whole_number
@@ -94,6 +96,7 @@ class LaunchPage:
             waiting = tag("p", "Looking …", "waiting")
         try:
             self._choices = await in_thread(self._view.port.choices)
+            self._vpcs = dict(self._choices.vpcs)
         except SkyliftError as error:
             with place.clear():
                 say_trouble(error)
@@ -116,11 +119,14 @@ class LaunchPage:
                 suggest("types", {each.name: each.words for each in choices.kinds.values() if each.burstable})
                 with box("bar"):
                     self._key = Select("Key pair", {"": "None", **dict.fromkeys(choices.keys)}, self._changed)
-                    button("New key pair", lambda: create_key_pair(self._view), "quiet")
+                    button("New key pair", lambda: create_key_pair(self._view, self._take_key), "quiet")
                 self._subnet = Select("Subnet", {"": "Any of the default VPC", **choices.subnets}, self._changed)
                 public = {"": "As the subnet says", "yes": "Yes", "no": "No"}
                 self._public = Select("Public IPv4 address", public, self._changed)
-                self._group = Select("Security group", {"": "The VPC's default", **choices.groups}, self._changed)
+                with box("bar"):
+                    groups = {"": "The VPC's default", **choices.groups}
+                    self._group = Select("Security group", groups, self._changed)
+                    button("New security group", self._new_group, "quiet")
                 self._size = Field("Root disk in GiB", self._changed, placeholder="as the image has it")
                 self._role = Select("Role", {"": "None", **dict.fromkeys(choices.roles)}, self._changed)
                 markets = {"": "On demand", "spot": "Spot: cheaper, may be interrupted"}
@@ -157,9 +163,26 @@ class LaunchPage:
         self._kind.set(kind)
         self._changed()
 
+    def _take_key(self, name: str) -> None:
+        self._key.choose(name)
+        self._changed()
+
+    async def _new_group(self) -> None:
+        """In the VPC of the subnet that was chosen."""
+        vpc = self._vpcs.get(self._subnet.value, "")
+
+        def take(group: str, name: str, made_in: str) -> None:
+            self._vpcs[group] = made_in
+            self._group.choose(group, f"{name} ({group}, {made_in})")
+            self._changed()
+
+        await create_security_group(self._view, done=take, vpc=vpc)
+
     def _changed(self, _: str = "") -> None:
         wish, kinds = self._wish(), self._choices.kinds
         missing = wish.missing(kinds, self._processor())
+        if apart := other_vpc(wish.subnet, wish.group, self._vpcs):
+            missing.append(apart)
         enable(self._launch, not missing)
         with self._summary.clear():
             if missing:

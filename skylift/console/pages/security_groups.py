@@ -5,15 +5,16 @@ from __future__ import annotations
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
+from skylift.console.group_wish import KINDS, read_permission
+from skylift.console.pages.new_group import create_security_group
 from skylift.console.rows import RuleRow
-from skylift.console.typed import read_ports
 from skylift.console.widgets.dialog import confirm
-from skylift.console.widgets.element import Field, Select, box, button, copyable, headings, link, on_input, tag
+from skylift.console.widgets.element import Field, Select, box, button, copyable, go_to, headings, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
     Column("name", "Name", 180),
@@ -24,18 +25,22 @@ COLUMNS = (
     Column("outbound", "Rules out", 90, kind="number"),
     Column("tags", "Tags"),
 )
-_KINDS = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "-1": "All traffic"}
 
 
 class SecurityGroupsPage:
     def __init__(self, view: CloudView) -> None:
-        head("Security groups")
+        self._view = view
+        with head("Security groups"):
+            button("Create security group", self._create, "primary")
         with box("bar"):
             search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
         grid = Grid(view.security_groups, COLUMNS, label="Security groups", empty=_say_empty)
         on_input(search, grid.filter)
         with box("commandline"):
             copyable(calls.list_security_groups().command)
+
+    async def _create(self) -> None:
+        await create_security_group(self._view, done=lambda group, *_: go_to(f"/security-groups/{group}"))
 
 
 def _say_empty() -> None:
@@ -51,10 +56,11 @@ class SecurityGroupPage:
     async def show(self) -> None:
         with head(self._id):
             link("All groups", "/security-groups", "button")
+            button("Delete group", self._ask_delete, "danger")
         self._place = box()
         with box("bar rule-form"):
             self._direction = Select("Direction", {"in": "In", "out": "Out"})
-            self._kind = Select("Protocol", _KINDS)
+            self._kind = Select("Protocol", KINDS)
             self._ports = Field("Ports", placeholder="22 or 8000-8080", spellcheck="false")
             self._other = Field("From or to", placeholder="203.0.113.7/32 or sg-…", spellcheck="false")
             button("Add rule", self._add, "primary")
@@ -62,6 +68,23 @@ class SecurityGroupPage:
         with box("commandline"):
             copyable(calls.list_rules([self._id]).command)
         await self._show_rules()
+
+    def _ask_delete(self) -> None:
+        call = calls.delete_security_group(self._id)
+
+        def done() -> None:
+            self._view.security_groups.look_soon()
+            go_to("/security-groups")
+
+        confirm(
+            "Delete this security group?",
+            [self._id, "Its rules go with it. A group that an instance or another group's rule names stays."],
+            call.command,
+            "Delete",
+            lambda: self._view.perform(call),
+            dangerous=True,
+            done=done,
+        )
 
     async def _show_rules(self) -> None:
         try:
@@ -120,22 +143,5 @@ class SecurityGroupPage:
 
 
 def read_rule(group: str, kind: str, ports: str, other: str, *, outbound: bool) -> Call:
-    """What was typed, as a call. Raises UsageError; whether an address is one, AWS says."""
-    other = other.strip()
-    if not other:
-        raise UsageError("Say where from or to.", "An address is like 203.0.113.7/32; all are 0.0.0.0/0.")
-    permission: dict[str, object] = {"IpProtocol": kind}
-    if kind in ("tcp", "udp"):
-        first, last = read_ports(ports)
-        permission |= {"FromPort": first, "ToPort": last}
-    elif kind == "icmp":
-        permission |= {"FromPort": -1, "ToPort": -1}
-    if other.startswith("sg-"):
-        permission["UserIdGroupPairs"] = [{"GroupId": other}]
-    elif other.startswith("pl-"):
-        permission["PrefixListIds"] = [{"PrefixListId": other}]
-    elif ":" in other:
-        permission["Ipv6Ranges"] = [{"CidrIpv6": other}]
-    else:
-        permission["IpRanges"] = [{"CidrIp": other if "/" in other else f"{other}/32"}]
-    return calls.authorize_rule(group, permission, outbound=outbound)
+    """What was typed, as a call. Raises UsageError."""
+    return calls.authorize_rules(group, [read_permission(kind, ports, other)], outbound=outbound)

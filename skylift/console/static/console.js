@@ -75,7 +75,15 @@ document.addEventListener("keydown", (event) => {
 // A field gets a value that was chosen elsewhere.
 function skyliftFill(id, value) {
   const field = document.getElementById(id);
-  if (field) field.value = value;
+  if (!field) return;
+  field.value = value;
+  if (field.tagName !== "SELECT" || field.value === value) return;
+  // Its option is on its way.
+  const watcher = new MutationObserver(() => {
+    field.value = value;
+    if (field.value === value) watcher.disconnect();
+  });
+  watcher.observe(field, { childList: true, subtree: true, attributes: true });
 }
 
 // A terminal has as many rows and columns as there is room for, also later.

@@ -91,7 +91,7 @@ class Select:
     def __init__(
         self, label: str, options: Mapping[str, str | None], on_change: Callable[[str], Any] | None = None
     ) -> None:
-        self._options = options
+        self._options = dict(options)
         self.value = next(iter(options), "")
         self._on_change = on_change
         with box("field"):
@@ -101,6 +101,15 @@ class Select:
                     tag("option", words or value, value=value)
         named.props["for"] = self.element.html_id
         on_input(self.element, self._chosen)
+
+    def choose(self, value: str, words: str | None = None) -> None:
+        """In place of what was chosen. A value that is not among the options yet becomes one."""
+        if value not in self._options:
+            self._options[value] = words
+            with self.element:
+                tag("option", words or value, value=value)
+        self.value = value
+        run_script("skyliftFill", self.element.html_id, value)
 
     def _chosen(self, value: str) -> Any:
         # A browser could say anything.

@@ -1,0 +1,124 @@
+"""A security group as it is put together on a page, with its first rules: what is missing, and what makes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.console import call as calls
+from skylift.console.call import Call
+from skylift.console.typed import read_ports
+from skylift.console.vpc_plan import Making, Step
+from skylift.runner.errors import SkyliftError, UsageError
+
+KINDS = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "-1": "All traffic"}
+_TEXT = re.compile(r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
+"""What EC2 takes as a name, and as a description."""
+
+
+@dataclass(frozen=True)
+class RuleWish:
+    """A rule for what comes in, as it was typed."""
+
+    kind: str
+    ports: str
+    other: str
+
+    def permission(self) -> dict[str, Any]:
+        """Raises UsageError."""
+        return read_permission(self.kind, self.ports, self.other)
+
+
+@dataclass(frozen=True)
+class GroupWish:
+    """What was chosen, as it was typed."""
+
+    name: str
+    description: str
+    vpc: str
+    rules: tuple[RuleWish, ...]
+
+    def missing(self) -> list[str]:
+        """What has to be mended before it can be made, in words."""
+        found = []
+        if not self.name:
+            found.append("The group needs a name.")
+        elif not _TEXT.fullmatch(self.name) or self.name.startswith("sg-"):
+            found.append("The name has letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*, and does not begin with sg-.")
+        if self.description and not _TEXT.fullmatch(self.description):
+            found.append("The description has letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*.")
+        if not self.vpc:
+            found.append("Choose a VPC.")
+        for each in self.rules:
+            try:
+                each.permission()
+            except UsageError as error:
+                found.append(f"{error.message} {error.advice}")
+        return found
+
+    def steps(self) -> list[Step]:
+        """AWS wants a description: the name is one."""
+        steps = [
+            Step(
+                "Security group",
+                calls.create_security_group(self.name, self.description or self.name, self.vpc),
+                "group",
+                ("GroupId",),
+                calls.delete_security_group("%group%"),
+            )
+        ]
+        if self.rules:
+            permissions = [each.permission() for each in self.rules]
+            steps.append(Step("Its rules", calls.authorize_rules("%group%", permissions, outbound=False)))
+        return steps
+
+    def make(self, perform: Callable[[Call], Any]) -> str:
+        """In a thread. Its id; where the rules are refused, there is no group either. Raises SkyliftError."""
+        if missing := self.missing():
+            raise UsageError(missing[0])
+        making = Making(self.steps())
+        try:
+            while not making.is_over:
+                making.make_next(perform)
+        except SkyliftError:
+            while making.done:
+                making.undo_last(perform)
+            raise
+        return making.made["group"]
+
+
+def read_permission(kind: str, ports: str, other: str) -> dict[str, Any]:
+    """What was typed, as EC2 has it. Raises UsageError; whether an address is one, AWS says."""
+    other = other.strip()
+    if not other:
+        raise UsageError("Say where from or to.", "An address is like 203.0.113.7/32; all are 0.0.0.0/0.")
+    permission: dict[str, Any] = {"IpProtocol": kind}
+    if kind in ("tcp", "udp"):
+        first, last = read_ports(ports)
+        permission |= {"FromPort": first, "ToPort": last}
+    elif kind == "icmp":
+        permission |= {"FromPort": -1, "ToPort": -1}
+    if other.startswith("sg-"):
+        permission["UserIdGroupPairs"] = [{"GroupId": other}]
+    elif other.startswith("pl-"):
+        permission["PrefixListIds"] = [{"PrefixListId": other}]
+    elif ":" in other:
+        permission["Ipv6Ranges"] = [{"CidrIpv6": other}]
+    else:
+        permission["IpRanges"] = [{"CidrIp": other if "/" in other else f"{other}/32"}]
+    return permission
+
+
+def other_vpc(subnet: str, group: str, vpcs: Mapping[str, str]) -> str:
+    """What is wrong with a group that is of another VPC than the subnet; nothing where one of them is not chosen."""
+    of_subnet, of_group = vpcs.get(subnet, ""), vpcs.get(group, "")
+    if not of_subnet or not of_group or of_subnet == of_group:
+        return ""
+    return f"The subnet is in {of_subnet}, and the security group in {of_group}."
+
+
+def spell_steps(steps: Sequence[Step]) -> str:
+    """For a shell."""
+    return "\n".join(each.line() for each in steps)
