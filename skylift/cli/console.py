@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import webbrowser
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,6 +59,8 @@ def console(
     listener = listen(place)
     link = f"{place.origin}/enter?token={Entry(place.key).make_token()}"
     say(link)
+    # Whoever reads it from a pipe waits for it while the console runs.
+    sys.stdout.flush()
     if browser and _has_screen():
         webbrowser.open(link)
     if listener is None:

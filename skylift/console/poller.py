@@ -38,6 +38,7 @@ Listener = Callable[[Change], bool]
 """Returns whether it wants to hear more."""
 
 
+_AGAIN = "It looks again and again. If this stays, report it with the output of `skylift console`."
 _SHARE = 0.1
 """Of a core, at most, for the looks at one list: a thousand instances take half a second to read."""
 
@@ -91,11 +92,12 @@ class Topic(Generic[Seen]):
         try:
             found = await asyncio.to_thread(self._timed)
         except SkyliftError as error:
-            trouble = Change(trouble=error.message, advice=error.advice)
-            if trouble == self._trouble:
-                return NOTHING
-            self._trouble = trouble
-            return trouble
+            return self._in_trouble(Change(trouble=error.message, advice=error.advice))
+        except Exception as error:
+            # Whatever an answer has that nobody expected: the next one may have it no more. Whoever listens to a task
+            # that has ended would wait forever.
+            log.exception("the console cannot read a list")
+            return self._in_trouble(Change(trouble=f"The console cannot read this list: {error!r}.", advice=_AGAIN))
         well, self._trouble = not self._trouble.trouble, Change()
         before, now = self._known, {row.id: row for row in found}
         self._known = now
@@ -106,6 +108,13 @@ class Topic(Generic[Seen]):
             removed=tuple(key for key in known if key not in now),
         )
         return NOTHING if change == Change() and well and before is not None else change
+
+    def _in_trouble(self, trouble: Change) -> Change:
+        """It is told once."""
+        if trouble == self._trouble:
+            return NOTHING
+        self._trouble = trouble
+        return trouble
 
     def _timed(self) -> Sequence[Seen]:
         began = time.thread_time()

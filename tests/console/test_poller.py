@@ -20,10 +20,12 @@ class Cloud:
     def __init__(self, *rows: Row) -> None:
         self.rows: tuple[Row, ...] = rows
         self.looks = 0
-        self.down = False
+        self.down = self.odd = False
 
     def fetch(self) -> Sequence[Row]:
         self.looks += 1
+        if self.odd:
+            raise KeyError("State")
         if self.down:
             raise Unreachable("The cloud does not answer.", "Start it: skylift cloud up")
         return self.rows
@@ -136,6 +138,20 @@ async def test_a_cloud_that_is_down_is_told_once_and_seen_again() -> None:
         await asyncio.sleep(0)
     assert tab.told[-1] == trouble, "what is wrong stays on the page"
     cloud.down, cloud.rows = False, (ONE, TWO)
+    assert [row["id"] for row in (await tab.next()).added] == ["key-2"]
+    assert sum(bool(each.trouble) for each in tab.told) == 1
+    tab.open = False
+
+
+async def test_an_answer_that_nobody_expected_ends_no_looks(caplog: pytest.LogCaptureFixture) -> None:
+    cloud, tab = Cloud(ONE), Tab()
+    topic = Topic(cloud.fetch, 0.005)
+    topic.listen(tab.hear)
+    await tab.next()
+    cloud.odd = True
+    trouble = await tab.next()
+    assert trouble.trouble == "The console cannot read this list: KeyError('State')."
+    cloud.odd, cloud.rows = False, (ONE, TWO)
     assert [row["id"] for row in (await tab.next()).added] == ["key-2"]
     assert sum(bool(each.trouble) for each in tab.told) == 1
     tab.open = False

@@ -45,9 +45,9 @@ def own_cloud(image_home: Home) -> Iterator[RealCloud]:
 
 @pytest.fixture(scope="module")
 def console(cloud: RealCloud) -> Iterator[Console]:
-    from shown_console import Console
+    from shown_console import console_of
 
-    made = Console(cloud)
+    made = console_of(cloud)
     yield made
     made.end()
 

@@ -209,11 +209,11 @@ def test_an_address_is_allocated_given_and_taken(tab: Tab, server: Server) -> No
     question.get_by_label("Instance", exact=True).select_option(server.id)
     question.get_by_role("button", name="Associate", exact=True).click()
     expect(row).to_contain_text(server.id)
-    row.locator("input[type=checkbox]").click()
+    # It is still selected, and what can be done with it is another thing now.
+    expect(page.get_by_role("button", name="Associate", exact=True)).to_be_disabled()
     page.get_by_role("button", name="Disassociate", exact=True).click()
     question.get_by_role("button", name="Disassociate", exact=True).click()
     expect(row).not_to_contain_text(server.id)
-    row.locator("input[type=checkbox]").click()
     page.get_by_role("button", name="Release", exact=True).click()
     question.get_by_role("button", name="Release", exact=True).click()
     expect(row).to_have_count(0)
@@ -499,6 +499,7 @@ def test_each_screen_is_for_everybody_and_asks_nobody_else(
                 page.goto(f"http://{console.host}{screen}")
             expect(page.locator("h1")).to_be_visible()
             expect(page.locator(".waiting:visible")).to_have_count(0)
+            assert page.locator("main, [role=main]").count() == 1, screen
             found = Axe().run(page).response["violations"]
             serious = [each for each in found if each["impact"] in ("serious", "critical")]
             assert serious == [], f"{screen}: {serious}"

@@ -11,7 +11,7 @@ import pytest
 from browser import Tab
 from playwright.sync_api import Browser, Page, expect
 from real_cloud import RealCloud
-from shown_console import Console, check_nothing_wrong
+from shown_console import Console, check_nothing_wrong, console_of
 
 pytestmark = [pytest.mark.real, pytest.mark.heavy]
 
@@ -32,7 +32,7 @@ print("processed", len(rows), "rows")
 @pytest.fixture
 def own_tab(own_cloud: RealCloud, browser: Browser) -> Iterator[tuple[Tab, Console]]:
     """A cloud in which nothing has been done yet: whoever begins the chapter has no other."""
-    console = Console(own_cloud)
+    console = console_of(own_cloud)
     try:
         made = Tab(browser)
         made.page.goto(console.link())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from skylift.console import networks
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
@@ -28,6 +30,8 @@ COLUMNS = (
 class AddressesPage:
     def __init__(self, view: CloudView) -> None:
         self._view = view
+        self._rows: dict[str, FlatRow] = {}
+        self._chosen: list[str] = []
         with head("Elastic IPs"):
             button("Allocate", self._allocate, "primary")
             self._give = button("Associate", self._associate)
@@ -36,7 +40,12 @@ class AddressesPage:
         with box("bar"):
             search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
         self._grid = Grid(
-            view.addresses, COLUMNS, label="Elastic IPs", empty=self._say_empty, on_select=lambda _: self._dress()
+            view.addresses,
+            COLUMNS,
+            label="Elastic IPs",
+            empty=self._say_empty,
+            on_select=self._selected,
+            on_change=self._seen,
         )
         on_input(search, self._grid.filter)
         with box("commandline"):
@@ -48,8 +57,17 @@ class AddressesPage:
         tag("p", "An Elastic IP is a public address that stays yours when its server stops or is replaced.")
         button("Allocate", self._allocate)
 
+    def _seen(self, rows: Sequence[FlatRow]) -> None:
+        """An action, here or elsewhere, makes another one possible."""
+        self._rows = {row["id"]: row for row in rows}
+        self._dress()
+
+    def _selected(self, ids: list[str]) -> None:
+        self._chosen = ids
+        self._dress()
+
     def _row(self) -> FlatRow | None:
-        return self._grid.row(self._grid.selected[0]) if len(self._grid.selected) == 1 else None
+        return self._rows.get(self._chosen[0]) if len(self._chosen) == 1 else None
 
     def _dress(self) -> None:
         row = self._row()
@@ -58,8 +76,6 @@ class AddressesPage:
         enable(self._release, row is not None and not row["association"])
 
     def _changed(self) -> None:
-        """What was chosen is another now."""
-        self._grid.unselect()
         self._view.addresses.look_soon()
 
     def _allocate(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from skylift.console.port import Kind
 from skylift.console.widgets.dialog import Dialog
-from skylift.console.widgets.element import Field, Select, box, button, headings, tag
+from skylift.console.widgets.element import Field, Select, box, button, headings, set_attribute, tag
 
 _SHOWN = 40
 
@@ -66,7 +67,13 @@ class TypePicker:
                 self._processor = Select("Processor", {**first, **named}, self._changed)
                 self._free = Select("Free tier", {"": "All types", "yes": "Only those in it"}, self._changed)
                 self._market = Select("Cheapest", {"": "On demand", "spot": "On spot"}, self._changed)
-            self._place = box("type-list")
+            self._wrong = box(role="status")
+            with box("type-list"):
+                self._number = tag("p", "", "empty-line", role="status")
+                with tag("table", "", "small", aria_label="Types that fit"):
+                    headings("Type", "vCPUs", "GiB", "Processor", "On demand", "Spot", "Free tier", "")
+                    with tag("tbody"):
+                        self._rows = [_Row(self._choose) for _ in range(_SHOWN)]
         self._dialog.close_button()
         self._changed()
         self._dialog.open()
@@ -79,37 +86,44 @@ class TypePicker:
             bool(self._free.value),
             bool(self._market.value),
         )
-        with self._place.clear():
-            missing = need.missing()
+        missing = need.missing()
+        with self._wrong.clear():
             for each in missing:
                 tag("p", each, "missing")
-            if not missing:
-                self._show(need.fitting(self._kinds.values()))
+        if not missing:
+            self._show(need.fitting(self._kinds.values()))
 
     def _show(self, found: list[Kind]) -> None:
-        tag(
-            "p", f"{len(found)} types fit" + (f"; the cheapest {_SHOWN}:" if len(found) > _SHOWN else "."), "empty-line"
-        )
-        with tag("table", "", "small", aria_label="Types that fit"):
-            headings("Type", "vCPUs", "GiB", "Processor", "On demand", "Spot", "Free tier", "")
-            with tag("tbody"):
-                for kind in found[:_SHOWN]:
-                    with tag("tr"):
-                        cells = (kind.name, str(kind.vcpus), f"{kind.memory_gib:g}", kind.processor)
-                        for cell in (*cells, spell_price(kind.on_demand), spell_spot(kind)):
-                            tag("td", cell)
-                        tag("td", "✓" if kind.free_tier else "")
-                        with tag("td", "", "actions"):
-                            button(
-                                "Choose",
-                                lambda _, kind=kind: self._choose(kind.name),
-                                "quiet",
-                                aria_label=f"Choose {kind.name}",
-                            )
+        rest = f"; the cheapest {_SHOWN}:" if len(found) > _SHOWN else "."
+        self._number.set_text(f"{len(found)} types fit{rest}")
+        for row, kind in zip_longest(self._rows, found[:_SHOWN]):
+            row.show(kind)
 
     def _choose(self, name: str) -> None:
         self._dialog.close()
         self._take(name)
+
+
+class _Row:
+    """It stays while somebody types: only what is different in it is sent."""
+
+    def __init__(self, choose: Callable[[str], None]) -> None:
+        self._name = ""
+        with tag("tr") as self._row:
+            self._cells = [tag("td") for _ in range(7)]
+            with tag("td", "", "actions"):
+                self._button = button("Choose", lambda: choose(self._name), "quiet")
+
+    def show(self, kind: Kind | None) -> None:
+        self._row.set_visibility(kind is not None)
+        if kind is None or kind.name == self._name:
+            return
+        self._name = kind.name
+        numbers = (str(kind.vcpus), f"{kind.memory_gib:g}")
+        prices = (spell_price(kind.on_demand), spell_spot(kind), "✓" if kind.free_tier else "")
+        for cell, text in zip(self._cells, (kind.name, *numbers, kind.processor, *prices), strict=True):
+            cell.set_text(text)
+        set_attribute(self._button, "aria-label", f"Choose {kind.name}")
 
 
 def spell_price(hourly: float | None) -> str:

@@ -36,6 +36,13 @@ _SECONDS = """(params) => {
     const small = rest ? Math.floor((value % size) / rest[0]) : 0;
     return Math.floor(value / size) + unit + (small ? " " + small + rest[1] : "");
 }"""
+_ENTER = """(event) => {
+    if (event.event.key !== "Enter" || event.event.target.closest("a, input")) return;
+    const cell = event.event.target.closest(".ag-cell");
+    const link = cell?.querySelector("a") || cell?.closest(".ag-row").querySelector("a");
+    link?.click();
+}"""
+# Enter on a cell follows its link, or else that of its row.
 # What AG Grid calls, as programs of ours: they make text nodes of values.
 
 
@@ -103,27 +110,26 @@ class Grid:
             "suppressFieldDotNotation": True,
             "enableCellTextSelection": True,
             "ensureDomOrder": True,
+            ":onCellKeyDown": _ENTER,
         }
         if on_select is not None:
             options["rowSelection"] = {"mode": "multiRow", "enableClickSelection": True, "selectAll": "filtered"}
         self._grid = ui.aggrid(options, auto_size_columns=False).classes("grid")
         self._grid.props["aria-label"] = label
         if on_select is not None:
-            self._grid.on("selectionChanged", self._selection_changed, args=[])
+            # The ids come with the event: asking for them would be a question that a busy browser answers too late.
+            ids = f"() => emit(getElement({self._grid.id}).api.getSelectedRows().map((row) => row.id))"
+            self._grid.on("selectionChanged", self._selection_changed, js_handler=ids)
         topic.listen(self._hear)
 
     def filter(self, text: str) -> None:
         self._grid.run_grid_method("setGridOption", "quickFilterText", text)
 
-    def unselect(self) -> None:
-        self._grid.run_grid_method("deselectAll")
-
     def row(self, key: str) -> FlatRow | None:
         return self._rows.get(key)
 
-    async def _selection_changed(self) -> None:
-        rows = await self._grid.get_selected_rows()
-        self.selected = [str(row["id"]) for row in rows]
+    def _selection_changed(self, event: Any) -> None:
+        self.selected = [str(each) for each in event.args]
         if self._on_select is not None:
             self._on_select(self.selected)
 

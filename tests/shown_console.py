@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -13,16 +14,17 @@ HOSTILE = "<img src=x onerror=window.hacked=1>"
 
 
 class Console:
-    def __init__(self, cloud: RealCloud) -> None:
-        self._cloud = cloud
-        self._process = cloud.popen("console", "--no-browser", cwd=cloud.work, stdout=subprocess.PIPE)
+    """`process` prints the first link, and `another` gives the next one."""
+
+    def __init__(self, process: subprocess.Popen[bytes], another: Callable[[], str]) -> None:
+        self._process, self._another = process, another
         assert self._process.stdout is not None
         self.first_link = self._process.stdout.readline().decode().strip()
         self.host = urlsplit(self.first_link).netloc
 
     def link(self) -> str:
         """Another one, from the console that is up."""
-        return self._cloud.skylift("console", "--no-browser").stdout.strip()
+        return self._another().strip()
 
     def ask(self, path: str, **headers: str) -> int:
         connection = HTTPConnection(self.host, timeout=30)
@@ -32,6 +34,12 @@ class Console:
     def end(self) -> int:
         self._process.terminate()
         return self._process.wait()
+
+
+def console_of(cloud: RealCloud) -> Console:
+    words = ("console", "--no-browser")
+    started = cloud.popen(*words, cwd=cloud.work, stdout=subprocess.PIPE)
+    return Console(started, lambda: cloud.skylift(*words).stdout)
 
 
 def check_nothing_wrong(tab: Tab, console: Console) -> None:
