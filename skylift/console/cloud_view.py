@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from skylift.console.call import Call
 from skylift.console.identity import Identities, RoleRow, UserRow
+from skylift.console.map_inputs import InputRow, MapInputs
 from skylift.console.market import Market, SpotRow
 from skylift.console.networks import AddressRow, Networks
 from skylift.console.poller import Topic
 from skylift.console.port import Port
-from skylift.console.rows import BucketRow, InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
+from skylift.console.rows import BucketRow, ClusterRow, InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
 from skylift.console.scaling import GroupRow, Scaling
 from skylift.console.widgets.frame import Found
 
@@ -20,12 +22,16 @@ _HERE, _ON_AWS = (0.9, 2.0, 2.0), (5.0, 10.0, 20.0)
 """Seconds between two looks at what changes often, seldom, rarely. A machine's own cloud is asked more often than AWS,
 which counts calls."""
 
+_MOST_MAPS = 20
+"""Maps whose record is kept in memory. The pages that show an older one go on by themselves."""
+
 
 @dataclass
 class CloudView:
     port: Port
     instances: Topic[InstanceRow] = field(init=False)
     jobs: Topic[JobRow] = field(init=False)
+    clusters: Topic[ClusterRow] = field(init=False)
     key_pairs: Topic[KeyPairRow] = field(init=False)
     security_groups: Topic[SecurityGroupRow] = field(init=False)
     vpcs: Topic[VpcRow] = field(init=False)
@@ -38,8 +44,12 @@ class CloudView:
 
     def __post_init__(self) -> None:
         often, seldom, rarely = _ON_AWS if self.port.settings.billed else _HERE
+        self._often = often
+        self._opening = threading.Lock()
+        self._maps: dict[str, tuple[MapInputs, Topic[InputRow]]] = {}
         self.instances = Topic(self.port.instances, often)
         self.jobs = Topic(self.port.jobs, seldom)
+        self.clusters = Topic(self.port.clusters, seldom)
         self.key_pairs = Topic(self.port.key_pairs, seldom)
         self.security_groups = Topic(self.port.security_groups, seldom)
         self.vpcs = Topic(self.port.vpcs, seldom)
@@ -50,6 +60,17 @@ class CloudView:
         self.scaling_groups = Topic(Scaling(self.port).groups, often)
         self.spot_requests = Topic(Market(self.port).requests, often)
         self.addresses = Topic(Networks(self.port).addresses, seldom)
+
+    def map_inputs(self, job: str) -> tuple[MapInputs, Topic[InputRow]]:
+        """Of a map; its record is read once for all tabs. In a thread. Raises SkyliftError, also for a job that is no
+        map."""
+        with self._opening:
+            if job not in self._maps:
+                inputs = MapInputs(self.port.reached, job)
+                while len(self._maps) >= _MOST_MAPS:
+                    self._maps.pop(next(iter(self._maps)))
+                self._maps[job] = inputs, Topic(inputs.rows, self._often)
+            return self._maps[job]
 
     def perform(self, call: Call) -> object:
         """In a thread. Raises SkyliftError."""
@@ -74,6 +95,8 @@ class CloudView:
             )
         for job in self.jobs.rows:
             yield (job.id, job.server), Found(job.id, f"job, {job.state}", f"/jobs/{quote(job.id, safe='')}")
+        for cluster in self.clusters.rows:
+            yield (cluster.id,), Found(cluster.id, f"cluster, {cluster.state}", "/clusters")
         for key in self.key_pairs.rows:
             yield (key.id, key.name), Found(key.name, "key pair", "/key-pairs")
         for group in self.security_groups.rows:

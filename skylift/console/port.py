@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from skylift.console.job_steps import Step, job_steps
 from skylift.console.job_wish import JobSpec
 from skylift.console.rows import (
     BucketRow,
+    ClusterRow,
     InstanceRow,
     JobRow,
     KeyPairRow,
@@ -35,11 +36,12 @@ from skylift.console.rows import (
 from skylift.console.submission import submit_again, submit_script
 from skylift.console.vpc_map import Parts, VpcMap, build_map
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
-from skylift.runner.errors import RunError, Unreachable
+from skylift.runner.errors import RecordDamaged, RunError, Unreachable
 from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.record import RECORD_LIMIT, Prefix
 from skylift.runner.job.repeat import Repeat, parse_repeat
 from skylift.runner.job.settings import Settings
+from skylift.runner.jobs.cluster import TakeDown, clusters, find_clusters, members_of
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed
 from skylift.runner.price.price import stand_in
@@ -155,7 +157,7 @@ class Port:
             return self._account
 
     @contextmanager
-    def _reached(self) -> Iterator[Account]:
+    def reached(self) -> Iterator[Account]:
         """The account. Where it cannot be reached, the next call looks where it is."""
         try:
             yield self.account
@@ -165,7 +167,7 @@ class Port:
 
     def perform(self, call: Call) -> Any:
         """Make the call. Raises SkyliftError, with what AWS said and what to do."""
-        with self._reached() as account:
+        with self.reached() as account:
             return account.api.call(call.service, call.operation, **call.params)
 
     @property
@@ -186,7 +188,7 @@ class Port:
 
     def pages(self, call: Call, key: str) -> list[Any]:
         """All of a list, whichever page it is on. Raises SkyliftError."""
-        with self._reached() as account:
+        with self.reached() as account:
             return account.api.pages(call.service, call.operation, key, **call.params)
 
     # Instances.
@@ -385,7 +387,7 @@ class Port:
     def beginning(self, bucket: str, key: str, most: int) -> str:
         """The first bytes of an object, as text."""
         found = io.BytesIO()
-        with self._reached() as account:
+        with self.reached() as account:
             for _ in account.api.stream(bucket, key, found, most=most):
                 pass
         return found.getvalue().decode(errors="replace")
@@ -396,7 +398,7 @@ class Port:
         return int(found["ContentLength"]), found["Body"].iter_chunks(1 << 18)
 
     def upload(self, file: IO[bytes], size: int, bucket: str, key: str) -> None:
-        with self._reached() as account:
+        with self.reached() as account:
             account.api.upload(file, size, bucket, key, lambda _: None)
 
     def presigned(self, bucket: str, key: str, seconds: int) -> str:
@@ -441,16 +443,22 @@ class Port:
     # Jobs.
 
     def jobs(self) -> list[JobRow]:
-        with self._reached() as account:
+        with self.reached() as account:
             return [_job_row(each) for each in Jobs(account.settings, account).listed(ended=True, last=200)]
 
     def job(self, name: str) -> Listed:
-        with self._reached() as account:
+        with self.reached() as account:
             return Jobs(account.settings, account).one(name)
+
+    def is_map(self, name: str) -> bool:
+        """A record that cannot be read is no map's."""
+        with self.reached() as account, suppress(RecordDamaged):
+            return account.record(name).is_map
+        return False
 
     def job_steps(self, name: str) -> list[Step]:
         """What happened to it, in its order. Raises SkyliftError."""
-        with self._reached() as account:
+        with self.reached() as account:
             return job_steps(self.job(name), account.status(name))
 
     def results(self, name: str) -> list[tuple[str, int]]:
@@ -463,7 +471,7 @@ class Port:
         wanted = tuple(each for each in manifest.results if each.path == path)
         if not wanted:
             raise RunError(f"{name} has no result {path!r}.")
-        with tempfile.TemporaryDirectory(prefix="skylift-result-") as folder, self._reached() as account:
+        with tempfile.TemporaryDirectory(prefix="skylift-result-") as folder, self.reached() as account:
             bring_home(
                 account.api,
                 account.bucket,
@@ -475,23 +483,46 @@ class Port:
             return (Path(folder) / path).read_bytes()
 
     def _manifest(self, name: str) -> Manifest:
-        with self._reached() as account:
+        with self.reached() as account:
             record = account.record(name)
             return read_manifest(account.api, account.bucket, Prefix(name), record.outputs, record.script)
 
     def cancel(self, name: str) -> str:
         """The word for what was done. Raises SkyliftError."""
-        with self._reached() as account:
+        with self.reached() as account:
             return Jobs(account.settings, account).cancel(name)
+
+    def clusters(self) -> list[ClusterRow]:
+        with self.reached() as account:
+            return [
+                ClusterRow(
+                    id=each.name,
+                    state="running" if each.scheduler else "ended",
+                    workers=each.workers,
+                    created=as_time(datetime.fromtimestamp(each.made, UTC)),
+                    group=each.group,
+                )
+                for each in clusters(account)
+            ]
+
+    def take_down(self, cluster: str) -> None:
+        """As `skylift cluster down` does. Raises SkyliftError, also where not all of it could be removed."""
+        with self.reached() as account:
+            (found,) = find_clusters(account, [cluster])
+            troubles: list[str] = []
+            members = members_of(account, found.name, found.group)
+            TakeDown(account, troubles.append).whole(found.name, found.group, members)
+        if troubles:
+            raise RunError(" ".join(troubles))
 
     def submit_script(self, spec: JobSpec, text: str) -> str:
         """The new job's name, once its server has it. Raises SkyliftError."""
-        with self._reached() as account:
+        with self.reached() as account:
             return submit_script(spec, text, account.settings)
 
     def repeat(self, name: str) -> Repeat:
         """What its record tells of running it again. Raises SkyliftError."""
-        with self._reached() as account:
+        with self.reached() as account:
             # The name is of the page's address. This refuses one that no job has, and a record that is damaged.
             account.record(name)
             key = Prefix(name).record
@@ -502,7 +533,7 @@ class Port:
 
     def submit_again(self, repeat: Repeat, spec: JobSpec) -> str:
         """The new job's name, once its server has it. Raises SkyliftError."""
-        with self._reached() as account:
+        with self.reached() as account:
             return submit_again(repeat, spec, account)
 
 

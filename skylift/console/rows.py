@@ -47,6 +47,14 @@ class JobRow(Row):
 
 
 @dataclass(frozen=True)
+class ClusterRow(Row):
+    state: str
+    workers: int
+    created: str
+    group: str
+
+
+@dataclass(frozen=True)
 class KeyPairRow(Row):
     name: str
     type: str

@@ -14,6 +14,7 @@ from nicegui.client import templates
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.addresses import AddressesPage
 from skylift.console.pages.buckets import BucketPage, BucketsPage
+from skylift.console.pages.clusters import ClustersPage
 from skylift.console.pages.connect import ConnectPage
 from skylift.console.pages.cost import CostPage
 from skylift.console.pages.create_vpc import CreateVpcPage
@@ -23,6 +24,7 @@ from skylift.console.pages.job import JobPage
 from skylift.console.pages.jobs import JobsPage
 from skylift.console.pages.key_pairs import KeyPairsPage
 from skylift.console.pages.launch import LaunchPage
+from skylift.console.pages.map_inputs import InputPage
 from skylift.console.pages.new_job import NewJobPage
 from skylift.console.pages.prices import PricePage, PricesPage
 from skylift.console.pages.roles import RolePage, RolesPage
@@ -42,6 +44,7 @@ from skylift.console.widgets.routes import Routes
 STATIC = Path(__file__).parent / "static"
 ENTRIES = (
     Entry("Jobs", "/jobs", "Programs"),
+    Entry("Clusters", "/clusters", "Programs"),
     Entry("Instances", "/instances", "Servers"),
     Entry("Launch", "/launch", "Servers"),
     Entry("Auto Scaling", "/scaling", "Servers"),
@@ -100,8 +103,10 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/s3": lambda: BucketsPage(view),
                     "/s3/{bucket}": _bucket_page(view),
                     "/jobs": lambda: JobsPage(view),
+                    "/clusters": lambda: ClustersPage(view),
                     "/run-again/{name}": lambda name: RunAgainPage(view, name).show(),
                     "/new-job": lambda: NewJobPage(view),
+                    "/inputs/{job}/{index}": lambda job, index: InputPage(view, job, index).show(),
                     "/jobs/{name}": lambda name: JobPage(view, name).show(),
                 }
             )

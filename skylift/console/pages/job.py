@@ -8,6 +8,7 @@ from urllib.parse import quote as encoded
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.job_log import JobLog
+from skylift.console.pages.map_inputs import InputsTab
 from skylift.console.poller import Change
 from skylift.console.scrollback import Scrollback
 from skylift.console.widgets.chart import spell
@@ -31,6 +32,7 @@ class JobPage:
         place = box("panel")
         try:
             job = await in_thread(self._view.port.job, self._name)
+            is_map = await in_thread(self._view.port.is_map, self._name)
         except SkyliftError as error:
             with place:
                 say_trouble(error)
@@ -42,12 +44,18 @@ class JobPage:
                 self._cancel = button("Cancel job", self._ask, "danger")
             self._state = tag("span", str(job.state), f"state state-{job.state}")
             self._tabs = Tabs(
-                {"Log": self._log, "Steps": self._steps, "Results": self._results, "Details": self._details}
+                {
+                    **({"Inputs": InputsTab(self._view, self._name).show} if is_map else {}),
+                    "Log": self._log,
+                    "Steps": self._steps,
+                    "Results": self._results,
+                    "Details": self._details,
+                }
             )
             with box("commandline"):
                 copyable(f"skylift logs -f {quote(self._name)}")
             enable(self._cancel, not job.is_over)
-            self._tabs.begin("Log")
+            self._tabs.begin("Inputs" if is_map else "Log")
         self._view.jobs.listen(self._hear)
 
     def _hear(self, change: Change) -> bool:

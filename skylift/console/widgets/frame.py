@@ -65,8 +65,9 @@ class Frame:
             self.main = box("main")
 
     def mark(self, path: str) -> None:
-        """Say in the navigation where we are. A shell belongs to its instance."""
-        path = path.replace("/connect/", "/instances/", 1) if path.startswith("/connect/") else path
+        """Say in the navigation where we are. A shell belongs to its instance, an input to its map."""
+        for beginning, of in (("/connect/", "/instances/"), ("/inputs/", "/jobs/")):
+            path = path.replace(beginning, of, 1) if path.startswith(beginning) else path
         for target, element in self._links.items():
             here = path == target or path.startswith((f"{target}/", f"{target}?"))
             set_attribute(element, "aria-current", "page" if here else False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -60,6 +60,11 @@ class MapReader:
         """Servers that were lost under an input that has no outcome, in a map that has ended."""
         where = self._where(index)
         return where.inputs[index].losses + where._log.losses_so_far()[index]
+
+    @property
+    def running(self) -> Mapping[int, int]:
+        """The attempt of each input that was begun and has no outcome."""
+        return self._log.running
 
     @property
     def ended(self) -> MapEnd | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +16,13 @@ from typing import Any
 import pytest
 from browser import Tab, chromium
 from playwright.sync_api import Browser, expect
-from serverless_cloud import REGION, Cloud, serverless_cloud
-from shown_console import Console, check_nothing_wrong
+from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
+from shown_console import HOSTILE, Console, check_nothing_wrong
+
+from skylift.runner.job.record import Prefix, bucket_name
+from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, RunResult, RunStream, encode_entry
+from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
 
 MANY = 1000
 
@@ -107,3 +115,111 @@ def test_a_thousand_instances_are_scrolled_filtered_and_opened(tab: Tab, console
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(f"/instances/{many[512]}$"))
     expect(page.locator(".state").first).to_have_text("pending")
+
+
+NAME = "sums"
+RUN = "0123456789abcdef"
+SERVER = "i-0123456789abcdef0"
+
+
+class Record:
+    """What the servers of a map write, as they write it."""
+
+    def __init__(self, account: Cloud) -> None:
+        self._s3, self._bucket, self._keys = account.client("s3"), bucket_name(ACCOUNT, REGION), MapKeys(NAME)
+        self._entries = 0
+        self._s3.create_bucket(Bucket=self._bucket)
+        spec = MapSpec(
+            argv=("python", "sum.py"),
+            python=True,
+            args=(),
+            inputs=tuple(
+                MapInput(number, f"data/{name}", name) for number, name in enumerate(("a", "b", HOSTILE, "d"))
+            ),
+            outputs=("*.json",),
+        )
+        now = time.time()
+        record = {"created": now, "deadline": now + 3600, "argv": ["python", "sum.py"], "map": {"tools": None}}
+        self.put(self._keys.spec, encode_spec(spec))
+        self.put(Prefix(NAME).record, json.dumps({"version": 1, "job": NAME, "python": True, **record}).encode())
+
+    def put(self, key: str, body: bytes) -> None:
+        self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
+
+    def write(self, *outcomes: InputOutcome, **more: Any) -> None:
+        entry = LogEntry(1, time.time(), None if self._entries else SERVER, outcomes, **more)
+        self.put(self._keys.log_entry(self._entries), encode_entry(entry))
+        self._entries += 1
+
+    def result(self, index: int, name: str, content: bytes) -> RunResult:
+        self.put(f"{self._keys.run(index, RUN)}results/{name}", content)
+        return RunResult(name, len(content), hashlib.sha256(content).hexdigest())
+
+
+def stream(text: str) -> RunStream:
+    return RunStream(len(text.encode()), text.encode(), len(text.encode()))
+
+
+def test_the_inputs_of_a_map_are_seen_as_they_end(tab: Tab, console: Console, account: Cloud) -> None:
+    page, record = tab.page, Record(account)
+    bad = InputOutcome(2, InputState.FAILED, 1, server=SERVER, seconds=1.5, stderr=stream(f"ValueError: {HOSTILE}\n"))
+    record.write(bad, begun=((0, 1), (1, 2)))
+    page.goto(f"http://{console.host}/jobs/{NAME}")
+    expect(page.locator(".count")).to_have_text("1 of 4 done, 1 failed, 2 running, 1 waiting.")
+    expect(page.locator(".complaints")).to_contain_text(f"1 × ValueError: {HOSTILE}")
+    states = page.locator(".ag-center-cols-container [col-id=state]")
+    assert states.all_inner_texts() == ["running", "running", "failed", "waiting"]
+    tab.picture("map")
+    done = InputOutcome(
+        0,
+        InputState.SUCCEEDED,
+        0,
+        run=RUN,
+        server=SERVER,
+        started=time.time(),
+        seconds=61,
+        stdout=stream("größer <b>than</b>\n"),
+        results=(record.result(0, "sum.json", b"42"),),
+    )
+    lost = InputOutcome(1, InputState.LOST, 125, losses=3, reason="It lost 3 servers.")
+    record.write(done, lost, ended=MapEnd("Too many inputs have failed.", halted=True))
+    expect(states).to_have_text(["succeeded", "lost", "failed", "no outcome"])
+    expect(page.locator(".count")).to_have_text(
+        "3 of 4 done, 2 failed, 1 without an outcome. Too many inputs have failed."
+    )
+
+    # One of them: what it has written, and its result.
+    page.get_by_label("Filter", exact=True).fill("succeeded")
+    page.locator(".ag-row").get_by_role("link", name="0", exact=True).click()
+    expect(page.get_by_role("heading", name=f"Input 0 of {NAME}")).to_be_visible()
+    expect(page.locator("pre")).to_have_text("größer <b>than</b>\n")
+    expect(page.locator(".commandline")).to_contain_text(f"skylift logs {NAME} --input 0")
+    tab.picture("map-input")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert Path(download.value.path()).read_bytes() == b"42"
+    page.goto(f"http://{console.host}/inputs/{NAME}/2")
+    expect(page.locator("pre")).to_contain_text(HOSTILE)
+    for odd in ("7", "-1", "²", "x"):
+        page.goto(f"http://{console.host}/inputs/{NAME}/{odd}")
+        expect(page.get_by_role("alert")).to_contain_text("The map has no input")
+
+
+def test_a_cluster_is_listed_and_taken_down(tab: Tab, console: Console, account: Cloud) -> None:
+    """All that is left of this one is its security group."""
+    page, ec2 = tab.page, account.client("ec2")
+    (vpc,) = ec2.describe_vpcs()["Vpcs"]
+    group = ec2.create_security_group(GroupName="skylift-train", Description="of a cluster", VpcId=vpc["VpcId"])["GroupId"]
+    tags = {"skylift:job": "train", "skylift:kind": "cluster"}
+    ec2.create_tags(Resources=[group], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    page.goto(f"http://{console.host}/clusters")
+    row = page.locator(".ag-row[row-id='train']")
+    expect(row).to_contain_text(group)
+    expect(page.get_by_role("button", name="Take down")).to_be_disabled()
+    row.locator("input[type=checkbox]").click()
+    page.get_by_role("button", name="Take down").click()
+    question = page.get_by_role("dialog")
+    expect(question.locator("code")).to_have_text("skylift cluster down train")
+    question.get_by_role("button", name="Take down").click()
+    expect(page.get_by_text("There is no cluster.")).to_be_visible()
+    assert group not in {each["GroupId"] for each in ec2.describe_security_groups()["SecurityGroups"]}

@@ -1,0 +1,74 @@
+"""Dask clusters: those that are there, and their end. Their members are jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from shlex import quote
+
+from skylift.console.cloud_view import CloudView
+from skylift.console.poller import FlatRow
+from skylift.console.widgets.dialog import confirm
+from skylift.console.widgets.element import box, button, copyable, enable, on_input, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.grid import Column, Grid
+
+COLUMNS = (
+    Column("id", "Cluster", leads="/jobs/"),
+    Column("state", "State", 130, kind="state"),
+    Column("workers", "Workers", 110, kind="number"),
+    Column("created", "Made", 170),
+    Column("group", "Security group", 210, leads="/security-groups/"),
+)
+
+
+class ClustersPage:
+    def __init__(self, view: CloudView) -> None:
+        self._view = view
+        self._rows: dict[str, FlatRow] = {}
+        self._chosen: list[str] = []
+        with head("Clusters"):
+            self._end = button("Take down", self._ask, "danger")
+        with box("bar"):
+            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
+        grid = Grid(
+            view.clusters,
+            COLUMNS,
+            label="Clusters",
+            empty=_say_empty,
+            on_select=self._selected,
+            on_change=self._seen,
+        )
+        on_input(search, grid.filter)
+        with box("commandline"):
+            copyable("skylift cluster ls")
+        self._selected([])
+
+    def _seen(self, rows: Sequence[FlatRow]) -> None:
+        self._rows = {row["id"]: row for row in rows}
+        self._selected(self._chosen)
+
+    def _selected(self, ids: list[str]) -> None:
+        self._chosen = ids
+        enable(self._end, len(ids) == 1 and ids[0] in self._rows)
+
+    def _ask(self) -> None:
+        row = self._rows[self._chosen[0]]
+        confirm(
+            "Take this cluster down?",
+            [
+                f"{row['id']}, {row['workers']} workers",
+                "Its servers are turned off, and what they have in memory is lost.",
+                "Its jobs' records and roles and its security group are removed.",
+            ],
+            f"skylift cluster down {quote(row['id'])}",
+            "Take down",
+            lambda: self._view.port.take_down(row["id"]),
+            dangerous=True,
+            done=self._view.clusters.look_soon,
+        )
+
+
+def _say_empty() -> None:
+    tag("h2", "There is no cluster.")
+    tag("p", "A Dask cluster is there for a program, and goes with it:")
+    copyable("skylift cluster up --servers 0..8 -- python train.py")

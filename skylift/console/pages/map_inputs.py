@@ -1,0 +1,140 @@
+"""The inputs of a map: how each one went, as a tab of its job's page, and a page for one of them."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from shlex import quote
+from urllib.parse import quote as encoded
+
+from skylift.console.cloud_view import CloudView
+from skylift.console.map_inputs import MapInputs, ShownInput, spell_started
+from skylift.console.widgets.chart import spell
+from skylift.console.widgets.element import box, button, copyable, facts, link, on_input, save, tag
+from skylift.console.widgets.frame import head
+from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.runner.errors import SkyliftError
+
+_LARGEST = 64 << 20
+"""Bytes of a result that is given to the browser. Larger ones are for the command."""
+_MOST_RESULTS = 200
+
+
+def _columns(job: str) -> tuple[Column, ...]:
+    return (
+        Column("id", "Input", 90, leads=f"/inputs/{encoded(job, safe='')}/"),
+        Column("name", "Called"),
+        Column("state", "State", 130, kind="state"),
+        Column("exit", "Exit", 70, kind="number"),
+        Column("seconds", "Time", 84, kind="seconds"),
+        Column("attempt", "Attempt", 90, kind="number"),
+        Column("server", "Server", 180, leads="/instances/"),
+        Column("why", "Last words"),
+    )
+
+
+class InputsTab:
+    """Each input, while the map runs and afterwards."""
+
+    def __init__(self, view: CloudView, job: str) -> None:
+        self._view, self._job = view, job
+
+    async def show(self) -> None:
+        inputs, topic = await in_thread(self._view.map_inputs, self._job)
+        with box("bar"):
+            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
+            self._count = tag("span", "", "count", role="status")
+        self._errors = tag("ul", "", "complaints")
+        grid = Grid(
+            topic, _columns(self._job), label="Inputs", empty=_say_empty, on_change=lambda _: self._sum_up(inputs)
+        )
+        on_input(search, grid.filter)
+        copyable(f"skylift map-results {quote(self._job)}")
+
+    def _sum_up(self, inputs: MapInputs) -> None:
+        summary = inputs.summary
+        self._count.set_text(summary.words)
+        with self._errors.clear():
+            for words, number in summary.errors:
+                tag("li", f"{number:,} × {words}")
+
+
+def _say_empty() -> None:
+    tag("p", "This map has no inputs.", "empty-line")
+
+
+class InputPage:
+    def __init__(self, view: CloudView, job: str, index: str) -> None:
+        self._view, self._job, self._index = view, job, index
+
+    async def show(self) -> None:
+        place = box("panel")
+        back = f"/jobs/{encoded(self._job, safe='')}"
+        try:
+            self._inputs, _ = await in_thread(self._view.map_inputs, self._job)
+            shown = await in_thread(self._inputs.one, self._index)
+        except SkyliftError as error:
+            with place:
+                say_trouble(error)
+                link("All jobs", "/jobs")
+            return
+        with place:
+            with head(f"Input {self._index} of {self._job}"):
+                link("All inputs", back, "button")
+            self._facts(shown)
+            self._results(shown)
+            self._output("Standard output", shown.stdout)
+            self._output("Standard error", shown.stderr)
+            if shown.cut:
+                tag("p", shown.cut, "empty-line")
+            if shown.outcome is None:
+                tag("p", "What an input has written is here when it has ended.", "empty-line")
+            with box("commandline"):
+                copyable(f"skylift logs {quote(self._job)} --input {self._index}")
+
+    def _facts(self, shown: ShownInput) -> None:
+        row, outcome = shown.row, shown.outcome
+        tag("span", row.state, f"state state-{row.state.replace(' ', '-')}")
+        pairs = (
+            ("Input", shown.given.text[:2000]),
+            ("Why", outcome.reason if outcome else ""),
+            ("Exit code", "" if row.exit is None else str(row.exit)),
+            ("Signal", (outcome.signal or "") if outcome else ""),
+            ("Attempt", "" if row.attempt is None else str(row.attempt)),
+            ("Servers lost under it", str(shown.losses)),
+            ("Server", row.server),
+            ("Started", spell_started(outcome) if outcome else ""),
+            ("Time", "" if row.seconds is None else f"{row.seconds:g} s"),
+            ("Could not be sent", ", ".join(outcome.missing) if outcome else ""),
+        )
+        facts(pairs, {"Server": f"/instances/{row.server}"} if row.server else None)
+
+    def _results(self, shown: ShownInput) -> None:
+        results = shown.outcome.results if shown.outcome else ()
+        if not results:
+            return
+        tag("h2", "Results")
+        with tag("table", "", "small"), tag("tbody"):
+            for each in results[:_MOST_RESULTS]:
+                with tag("tr"):
+                    tag("td", each.path)
+                    tag("td", spell(each.size, "bytes"))
+                    with tag("td", "", "actions"):
+                        if each.size <= _LARGEST:
+                            button("Download", lambda _, path=each.path: self._download(path), "quiet")
+        if len(results) > _MOST_RESULTS:
+            tag("p", f"There are {len(results):,}; the first {_MOST_RESULTS} are shown.", "empty-line")
+
+    def _output(self, title: str, text: str) -> None:
+        if text:
+            tag("h2", title)
+            tag("pre", text, "output", tabindex="0", aria_label=title)
+
+    async def _download(self, path: str) -> None:
+        try:
+            data = await in_thread(self._inputs.result, self._index, path)
+        except SkyliftError as error:
+            tell(error.message)
+            return
+        save(PurePosixPath(path).name, data)
