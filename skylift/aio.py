@@ -59,7 +59,7 @@ async def run(
     ):
         forwards = work.read_forwards(forward)
         planned, settings = await asyncio.to_thread(work.plan, "skylift.aio.run()", script, arguments, options, source)
-        outcome = watcher.dress(await work.start_run(planned, settings, watcher, forwards, source).awaited())
+        outcome = watcher.with_tails(await work.start_run(planned, settings, watcher, forwards, source).awaited())
     return outcome.check() if check else outcome
 
 
@@ -174,7 +174,7 @@ class Job:
             running = await asyncio.to_thread(
                 work.start_attending, await self._account(), self.name, folder, watcher, forwards
             )
-            outcome = watcher.dress(await running.awaited())
+            outcome = watcher.with_tails(await running.awaited())
         return outcome.check() if check else outcome
 
     async def logs(

@@ -74,7 +74,7 @@ def run(
     ):
         forwards = work.read_forwards(forward)
         planned, settings = work.plan("skylift.run()", script, arguments, options, source)
-        outcome = watcher.dress(work.start_run(planned, settings, watcher, forwards, source).result())
+        outcome = watcher.with_tails(work.start_run(planned, settings, watcher, forwards, source).result())
     return outcome.check() if check else outcome
 
 
@@ -259,7 +259,7 @@ class Job:
         with called("skylift.Job.attach()"), Watcher(stdout, stderr, progress=progress) as watcher:
             forwards = work.read_forwards(forward)
             running = work.start_attending(self._account, self.name, folder, watcher, forwards)
-            outcome = watcher.dress(running.result())
+            outcome = watcher.with_tails(running.result())
         return outcome.check() if check else outcome
 
     def logs(self, *, follow: bool = False, stderr: bool = False, since: Since = None) -> Generator[str, None, None]:

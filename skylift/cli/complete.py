@@ -13,12 +13,12 @@ from typing import Any
 
 def job_name(ctx: Any, incomplete: str) -> list[str]:
     """Jobs in the place that the command line names."""
-    from skylift.place.settings import standing_settings
+    from skylift.place.settings import settings_of_running
     from skylift.runner.errors import SkyliftError
     from skylift.runner.remote.account import open_account
 
     try:
-        settings = standing_settings(ctx.params.get("on"))
+        settings = settings_of_running(ctx.params.get("on"))
         return [] if settings is None else _beginning(open_account(settings).recorded(), incomplete)
     except (SkyliftError, OSError):
         return []
@@ -26,12 +26,12 @@ def job_name(ctx: Any, incomplete: str) -> list[str]:
 
 def schedule_name(ctx: Any, incomplete: str) -> list[str]:
     """Schedules in the place that the command line names."""
-    from skylift.place.settings import standing_settings
+    from skylift.place.settings import settings_of_running
     from skylift.runner.errors import SkyliftError
     from skylift.runner.remote.account import open_account
 
     try:
-        settings = standing_settings(ctx.params.get("on"))
+        settings = settings_of_running(ctx.params.get("on"))
         return [] if settings is None else _beginning(open_account(settings).scheduled(), incomplete)
     except (SkyliftError, OSError):
         return []

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skylift.cli.preset import Preset
-    from skylift.runner.plan.consent import Ask
+    from skylift.runner.plan.consent import Question
 
 PRESETS = "skylift.presets"
 """The key in a command's context of the values from `[tool.skylift]`."""
@@ -33,7 +33,7 @@ def require_consent(context: Any, on: str | None, *, trusted: bool) -> None:
         require(asks, consents(), _ask if sys.stdin.isatty() and sys.stderr.isatty() else None)
 
 
-def _ask(asks: Sequence[Ask]) -> bool:
+def _ask(asks: Sequence[Question]) -> bool:
     from skylift.runner.plan.consent import NEEDED
 
     say(NEEDED, *(f"  {each.spell()}" for each in asks), to_stderr=True)

@@ -252,7 +252,7 @@ def _plan(
 
     @functools.cache
     def settings() -> Settings:
-        return run.dress(settings_for(run.on, run.access))
+        return run.apply_to(settings_for(run.on, run.access))
 
     @functools.cache
     def api() -> Api:
@@ -286,7 +286,7 @@ def _plan_again(
     from skylift.runner.remote.account import open_account
 
     run = read_options(options, Program("script", ""))
-    settings = run.dress(settings_for(run.on, run.access))
+    settings = run.apply_to(settings_for(run.on, run.access))
     again = Again(open_account(settings), asked)
     program = again.program(words, arguments, options.get("module"))
     job = plan_job(again.order(replace(run.order, program=program), said), Path.cwd(), os.environ)

@@ -112,7 +112,7 @@ def price(
     kind, why = _type(job, history, where)
     _check_type(kind)
     basis = basis_of(history, _argv(job), kind, seconds)
-    basis = _as_said(basis, seconds if duration else None, hours)
+    basis = _with_given_times(basis, seconds if duration else None, hours)
     found = quote(rates_of(kind, where), basis.seconds, basis.hours, basis.served, basis.as_json())
     if as_json:
         say_json({"program": _argv(job), "why_type": why, "notes": [*notes, *note], **found.as_json()})
@@ -130,12 +130,12 @@ def _argv(job: Job) -> list[str]:
 
 def _look_back(on: str | None) -> tuple[History | None, str | None, list[str]]:
     """The account's history, its region, and why there is none of either."""
-    from skylift.place.settings import check_place, standing_settings
+    from skylift.place.settings import check_place, settings_of_running
     from skylift.runner.errors import SkyliftError
 
     check_place(on)
     try:
-        settings = standing_settings(on)
+        settings = settings_of_running(on)
         if settings is None:
             return None, None, ["The cloud on this machine is down, so its jobs cannot be looked at."]
         from skylift.runner.price.history import read_history
@@ -182,7 +182,7 @@ def _check_type(name: str) -> None:
         )
 
 
-def _as_said(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
+def _with_given_times(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
     from dataclasses import replace
 
     from skylift.runner.price.purchase import HOURS_A_MONTH

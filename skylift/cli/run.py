@@ -169,7 +169,7 @@ def run(
         order = replace(asked.order, stdin=sys.stdin is not None and has_input(_INPUT))
         job = plan_job(order, Path.cwd(), os.environ)
         job_name = job.name
-        settings = asked.dress(settings_for(asked.on, asked.access))
+        settings = asked.apply_to(settings_for(asked.on, asked.access))
         job = resolve_options(job, settings)
         announce(job, screen)
         stdin = Stdin(_INPUT) if job.stdin else None

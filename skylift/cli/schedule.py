@@ -273,7 +273,7 @@ def _plan_run(said: _Said, name: str | None) -> tuple[Job, Settings]:
     what = read_program(said.program, options.get("module"), is_command=said.is_command)
     asked = read_options(options, what)
     job = plan_runs(asked, what, name)
-    settings = asked.dress(settings_for(asked.on, asked.access))
+    settings = asked.apply_to(settings_for(asked.on, asked.access))
     return resolve_options(job, settings), settings
 
 

@@ -57,7 +57,7 @@ class Escape:
     def __init__(self) -> None:
         self._fresh, self._tilde = True, False
 
-    def sift(self, keys: bytes) -> tuple[bytes, bool]:
+    def read_keys(self, keys: bytes) -> tuple[bytes, bool]:
         """The keys to send, and whether the user wants to leave."""
         sent = bytearray()
         for key in keys:
@@ -105,7 +105,7 @@ class RawTerminal:
             if not keys:
                 loop.remove_reader(_KEYS)
                 return
-            sent, enough = self._escape.sift(keys)
+            sent, enough = self._escape.read_keys(keys)
             if sent:
                 order(input=base64.b64encode(sent).decode())
             if enough:
@@ -279,7 +279,7 @@ class LeaveKeys:
             keys = b""
         if not keys:
             return self._forget()
-        sent, enough = self._escape.sift(keys)
+        sent, enough = self._escape.read_keys(keys)
         self._spare = (self._spare + sent)[:_TYPED_AHEAD]
         if self._live is not None and sent:
             self._live.typed(self._letters.decode(sent))

@@ -19,7 +19,7 @@ from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.repeat import Repeat
 from skylift.runner.job.settings import Settings
 from skylift.runner.plan.plan_job import plan_job
-from skylift.runner.plan.read_options import Asked, read_options
+from skylift.runner.plan.read_options import ParsedOptions, read_options
 from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.bundle import find_project, plan_bundle
@@ -73,7 +73,7 @@ def submit_again(repeat: Repeat, spec: JobSpec, account: Account) -> str:
 def submit_from(cwd: Path, spec: JobSpec, settings: Settings, whole: Whole | None = None) -> str:
     """The job's name, once its server has it: no file of `cwd` is needed any more. Raises SkyliftError."""
     asked, planned = plan(cwd, spec, whole)
-    settings = asked.dress(settings)
+    settings = asked.apply_to(settings)
     watcher = Watcher()
     submission = Submit(resolve_options(planned, settings), settings, watcher, Clock(watcher), detached=True)
     taken = Background(submission).result()
@@ -82,7 +82,7 @@ def submit_from(cwd: Path, spec: JobSpec, settings: Settings, whole: Whole | Non
     return taken.job.name
 
 
-def plan(cwd: Path, spec: JobSpec, whole: Whole | None = None) -> tuple[Asked, Job]:
+def plan(cwd: Path, spec: JobSpec, whole: Whole | None = None) -> tuple[ParsedOptions, Job]:
     """No variable of the console's own is ever sent. Raises UsageError."""
     asked = read_options(spec.options, spec.program)
     planned = plan_job(asked.order, cwd, {})

@@ -8,7 +8,7 @@ from typing import Literal, NoReturn
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home, RootKey, default_home
 from skylift.place.privilege import is_root, run_as_root
-from skylift.place.start import Showing, bring_up, prepare_home, refuse_earlier, unseen
+from skylift.place.start import Showing, bring_up, no_display, prepare_home, refuse_earlier
 from skylift.runner.errors import USAGE, RunError, UsageError
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.settings import Credentials, Machine, NewestImage, Secret, Settings
@@ -16,7 +16,7 @@ from skylift.runner.job.settings import Credentials, Machine, NewestImage, Secre
 IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",), has_uv=True)
 
 
-def local_settings(showing: Showing = unseen, start: bool = True) -> Settings:
+def local_settings(showing: Showing = no_display, start: bool = True) -> Settings:
     """Where jobs run when nothing else is said: this machine's cloud. One that is down is started, or UsageError tells
     what a start would take."""
     home, environment_images = default_home(), _wants_environment_images()
@@ -52,7 +52,7 @@ def this_machine() -> Machine:
     return Machine("this machine", processor, os.cpu_count() or 1, memory)
 
 
-def ensure_cloud_up(home: Home, showing: Showing = unseen) -> tuple[Endpoint, RootKey]:
+def ensure_cloud_up(home: Home, showing: Showing = no_display) -> tuple[Endpoint, RootKey]:
     """Endpoint and key of the cloud in this state directory, which is started first where it is not up."""
     if not _is_up(home):
         prepare_home(home)

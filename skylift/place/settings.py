@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skylift.cloud.state.home import default_home
-from skylift.place.start import Showing, unseen
+from skylift.place.start import Showing, no_display
 from skylift.runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def settings_for(
     access: Access | None = None,
     *,
     trusted: bool = False,
-    showing: Showing = unseen,
+    showing: Showing = no_display,
     start: bool = True,
     region: str | None = None,
 ) -> Settings:
@@ -34,10 +34,10 @@ def settings_for(
     from skylift.runner.job.settings import Access
 
     use_own_figures()
-    chosen = on or _said_otherwise("on", trusted=trusted) or "local"
+    chosen = on or _configured("on", trusted=trusted) or "local"
     settings = _settings_of(chosen, showing, start=start, region=region)
     if access is None:
-        ssh_from = _said_otherwise("ssh-from", trusted=trusted)
+        ssh_from = _configured("ssh-from", trusted=trusted)
         access = Access(ssh_from=ssh_from) if ssh_from else None
     return replace(settings, access=access) if access is not None else settings
 
@@ -49,9 +49,9 @@ def consents() -> Consents:
     return Consents(default_home().path / "cache" / "consents")
 
 
-def standing_settings(on: str | None) -> Settings | None:
+def settings_of_running(on: str | None) -> Settings | None:
     """Those of a place that is there now: a cloud of this machine's that is down is not started for a look."""
-    chosen = on or _said_otherwise("on") or "local"
+    chosen = on or _configured("on") or "local"
     if chosen == "local" and default_home().running_pid() is None:
         return None
     from skylift.runner.job.settings import Access
@@ -75,7 +75,7 @@ def _settings_of(place: str, showing: Showing, *, start: bool, region: str | Non
 
 def check_place(on: str | None) -> None:
     """Raises UsageError for one that there is not."""
-    chosen = on or _said_otherwise("on") or "local"
+    chosen = on or _configured("on") or "local"
     if chosen not in ("local", "aws"):
         raise _no_place(chosen)
 
@@ -84,7 +84,7 @@ def _no_place(name: str) -> UsageError:
     return UsageError(f"--on {name!r} is not a place where jobs run.", "It may be local or aws.")
 
 
-def _said_otherwise(key: str, *, trusted: bool = False) -> str | None:
+def _configured(key: str, *, trusted: bool = False) -> str | None:
     """Of what concerns all commands alike: how to get to the servers."""
     from skylift.runner.plan.tool_table import project_table
 

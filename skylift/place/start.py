@@ -27,7 +27,7 @@ Showing = Callable[[], "AbstractContextManager[Progress]"]
 
 
 @contextmanager
-def unseen() -> Iterator[Progress]:
+def no_display() -> Iterator[Progress]:
     """Not at all."""
     yield lambda fraction, text: None
 
@@ -38,7 +38,7 @@ def bring_up(
     region: str | None = None,
     allow: Sequence[str] | None = None,
     *,
-    showing: Showing = unseen,
+    showing: Showing = no_display,
 ) -> None:
     """All that a start takes, as root: the parts, the image, the process. Raises UsageError and RunError."""
     require_parts()
@@ -61,7 +61,7 @@ def remove_old_images(home: Home) -> None:
         remove_unneeded(home.data)
 
 
-def require_image(home: Home, showing: Showing = unseen) -> None:
+def require_image(home: Home, showing: Showing = no_display) -> None:
     """Build the image if it is not there. Raises UsageError where this machine is in the way, else RunError."""
     from skylift.cloud.compute.image.image import BuildToolMissing, DiskFull, ImageError, claim_image, ensure_image
     from skylift.cloud.compute.image.recipe import ArchitectureUnknown

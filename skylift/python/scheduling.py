@@ -42,7 +42,7 @@ def make(
     program = work.read_program(script, arguments, options)
     asked = read_options(with_environ(options, os.environ), program)
     job = plan_runs(asked, program, options.get("name"))
-    settings = asked.dress(settings_for(asked.on, asked.access, trusted=asked.trust_project))
+    settings = asked.apply_to(settings_for(asked.on, asked.access, trusted=asked.trust_project))
     order = Order(work.resolve(job, settings), recurrence, policy, _words(program))
     if not Background(MakeSchedule(order, settings, watcher, Clock(watcher))).result():
         raise KeyboardInterrupt

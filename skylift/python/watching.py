@@ -81,7 +81,7 @@ class Watcher:
         with self._lock:
             self._shown.finish()
 
-    def dress(self, outcome: Outcome) -> Outcome:
+    def with_tails(self, outcome: Outcome) -> Outcome:
         tails = {f"{name}_tail": tail.text() for name, tail in self._tails.items()}
         return replace(outcome, stdout_tail=tails["stdout_tail"], stderr_tail=tails["stderr_tail"])
 

@@ -28,7 +28,7 @@ from skylift.runner.jobs.logs import read_since, show_logs
 from skylift.runner.jobs.wait import collect, wait
 from skylift.runner.launch.stages import Launched
 from skylift.runner.plan.plan_job import plan_job
-from skylift.runner.plan.read_options import Asked as AskedFor
+from skylift.runner.plan.read_options import ParsedOptions as AskedFor
 from skylift.runner.plan.read_options import read_options
 from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.remote.account import Account, open_account
@@ -59,14 +59,14 @@ def plan(
     asked = read_options(with_environ(options, os.environ), read_program(script, arguments, options), Terminal())
     planned = plan_job(replace(asked.order, stdin=stdin is not None), Path.cwd(), os.environ)
     settings = settings_for(asked.on, asked.access, trusted=asked.trust_project)
-    return resolve(planned, settings, servers), asked.dress(settings)
+    return resolve(planned, settings, servers), asked.apply_to(settings)
 
 
 def read(function: str, program: Program, options: RunOptions) -> tuple[AskedFor, Settings]:
     """The options, and where it is to run, for a job that is planned from what is there."""
     check_types(function, options)
     asked = read_options(with_environ(options, os.environ), program)
-    return asked, asked.dress(settings_for(asked.on, asked.access, trusted=asked.trust_project))
+    return asked, asked.apply_to(settings_for(asked.on, asked.access, trusted=asked.trust_project))
 
 
 def resolve(planned: Planned, settings: Settings, servers: int = 1) -> Planned:

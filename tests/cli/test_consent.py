@@ -17,7 +17,7 @@ from skylift.cli import run
 from skylift.cli.preset import keys_of
 from skylift.place.settings import check_place, settings_for
 from skylift.runner.errors import UsageError
-from skylift.runner.plan.consent import ASKED, COSTS, FREE, Ask, Consents, asks_of
+from skylift.runner.plan.consent import ASKED, COSTS, FREE, Consents, Question, asks_of
 from skylift.runner.plan.tool_table import project_table, script_table
 
 Skylift = Callable[..., subprocess.CompletedProcess[str]]
@@ -36,7 +36,7 @@ def table(folder: Path, text: str) -> None:
     (folder / "pyproject.toml").write_text(f"[tool.skylift]\n{text}\n")
 
 
-def asked(folder: Path, *, billed: bool = False, cwd: Path | None = None) -> list[Ask]:
+def asked(folder: Path, *, billed: bool = False, cwd: Path | None = None) -> list[Question]:
     found = project_table(folder)
     assert found is not None
     return asks_of(found, list(found.values), cwd or folder, billed=billed)

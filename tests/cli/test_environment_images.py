@@ -32,4 +32,4 @@ def test_a_word_that_is_neither_is_told_before_anything_is_started(
 def test_a_run_may_want_none(options: RunOptions, wanted: bool) -> None:
     settings = Settings("us-east-1", Path("/nowhere"), IMAGES, lambda: "", environment_images=True)
     asked = read_options(options, Program("script", "job.py"))
-    assert asked.dress(settings).environment_images is wanted
+    assert asked.apply_to(settings).environment_images is wanted

@@ -100,7 +100,7 @@ def test_an_account_that_cannot_be_reached(capsys: pytest.CaptureFixture[str], m
     def fail(on: str | None) -> None:
         raise Unreachable("sts does not answer")
 
-    monkeypatch.setattr("skylift.place.settings.standing_settings", fail)
+    monkeypatch.setattr("skylift.place.settings.settings_of_running", fail)
     found = told(capsys, "job.py")
     assert found["notes"] == ["The account's jobs cannot be looked at: sts does not answer"]
     assert found["basis"]["text"] == "assumed: one run a day"

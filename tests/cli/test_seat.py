@@ -28,7 +28,7 @@ def test_escape(keys: list[bytes], sent: bytes, enough: bool) -> None:
     escape, found = Escape(), b""
     left = False
     for each in keys:
-        more, left = escape.sift(each)
+        more, left = escape.read_keys(each)
         found += more
     assert (found, left) == (sent, enough)
 

@@ -88,7 +88,7 @@ def test_a_lost_worker_is_replaced_and_three_that_never_came_are_not() -> None:
         crew.settle()
     assert crew.workers.failing
     assert len(crew.workers) == 0
-    crew.workers.forgive()
+    crew.workers.reset_failures()
     crew.workers.add(1)
     assert len(crew.workers) == 1
     assert crew.workers.close() == crew.started, "jobs of lost ones are to be removed, too"

@@ -176,7 +176,7 @@ class Cluster:
             raise RunError(f"The cluster {self.name} is closed.")
         with self._wording():
             self._size.limits = read_limits(servers)
-        self._workers.forgive()
+        self._workers.reset_failures()
 
     def _follow_work(self) -> None:
         while not self._over.wait(_LOOK_EVERY):

@@ -99,7 +99,7 @@ class Connection:
             return False
 
     def _did_not_start(self) -> LaunchFailed:
-        said = self._watcher.dress(self.outcome())
+        said = self._watcher.with_tails(self.outcome())
         detail = (said.detail or said.stderr_tail).strip()
         return LaunchFailed(
             f"The scheduler's job {self._name} has ended ({said.state}): {said.reason}\n{detail[-2000:]}\n"

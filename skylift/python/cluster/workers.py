@@ -40,7 +40,7 @@ class Workers:
     def failing(self) -> bool:
         return self._failures >= FAILURES
 
-    def forgive(self) -> None:
+    def reset_failures(self) -> None:
         """Start workers again although the last ones failed: the user asks for it."""
         self._failures = 0
 

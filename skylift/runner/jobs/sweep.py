@@ -20,7 +20,7 @@ from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.tags import TAG_JOB, job_of
 from skylift.runner.launch import role
-from skylift.runner.launch.environment_image import environment_images, remove_image, superfluous
+from skylift.runner.launch.environment_image import environment_images, remove_image, to_be_removed
 from skylift.runner.launch.fleet import (
     Fleet,
     active_fleets,
@@ -369,7 +369,7 @@ class Sweep:
         """Images of environments, which belong to no job."""
         if self._account.settings.environment_images:
             found = environment_images(self._api, self._account.number)
-            for image, why in superfluous(found, self._now).items():
+            for image, why in to_be_removed(found, self._now).items():
                 yield Leftover("image", image.id, "-", why, remove=partial(remove_image, self._api, image))
 
     def _price(self, hourly: float | None) -> float | None:

@@ -165,17 +165,17 @@ class AllUsage:
 
     async def once(self) -> None:
         """Each so many times as is wanted."""
-        await self._look_around()
+        await self._watch_new_jobs()
         await asyncio.gather(*self._watches.values())
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
             with suppress(Unreachable):  # it is asked again
-                await self._look_around()
+                await self._watch_new_jobs()
             await asyncio.sleep(_LIST_AGAIN)
 
-    async def _look_around(self) -> None:
+    async def _watch_new_jobs(self) -> None:
         servers, listed = await in_thread(self._list)
         for job in listed:
             if job.name not in self._watches and job.name in servers:

@@ -96,7 +96,7 @@ def make_request(instance: str, key: str, base: str) -> dict[str, Any]:
     }
 
 
-def superfluous(images: list[EnvironmentImage], now: float) -> dict[EnvironmentImage, str]:
+def to_be_removed(images: list[EnvironmentImage], now: float) -> dict[EnvironmentImage, str]:
     """Which of these, newest first, are not kept, and why."""
     whole = [each for each in images if each.state == "available"]
     found = {each: "it could not be made" for each in images if each.state in ("failed", "invalid", "error")}

@@ -26,7 +26,7 @@ from skylift.runner.launch.environment_image import (
     image_key,
     make_request,
     remove_image,
-    superfluous,
+    to_be_removed,
 )
 from skylift.runner.launch.provision import provision
 from skylift.runner.launch.role import remove_role
@@ -225,7 +225,7 @@ def _put_away(builder: Checked) -> None:
 
 def _thin_out(checked: Checked) -> None:
     api = checked.account.api
-    for each in superfluous(environment_images(api, checked.account.number), time.time()):
+    for each in to_be_removed(environment_images(api, checked.account.number), time.time()):
         remove_image(api, each)
 
 

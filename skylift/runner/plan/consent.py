@@ -59,7 +59,7 @@ ASKED = {
 
 
 @dataclass(frozen=True)
-class Ask:
+class Question:
     """`value` is as the table has it, as JSON; `detail` is its effect here. The caller is asked again when that
     changes.
     """
@@ -80,14 +80,14 @@ class Ask:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def asks_of(table: ToolTable, keys: Collection[str], cwd: Path, *, billed: bool) -> list[Ask]:
+def asks_of(table: ToolTable, keys: Collection[str], cwd: Path, *, billed: bool) -> list[Question]:
     """The keys of the table that take consent, without those that the command line gives. `billed` is whether servers
     cost money where the job is going to run.
     """
     return [ask for key in keys for ask in _asks(table, key, cwd, billed=billed)]
 
 
-def _asks(table: ToolTable, key: str, cwd: Path, *, billed: bool) -> list[Ask]:
+def _asks(table: ToolTable, key: str, cwd: Path, *, billed: bool) -> list[Question]:
     value = table.values[key]
     texts = [str(each) for each in value] if isinstance(value, list) else [str(value)]
     looked_at: dict[str, Callable[[str], tuple[str, str]]] = {
@@ -99,12 +99,14 @@ def _asks(table: ToolTable, key: str, cwd: Path, *, billed: bool) -> list[Ask]:
     if key in looked_at:
         found = [(text, *looked_at[key](text)) for text in texts]
         return [
-            Ask(table.at(key), _place(table), key, json.dumps(text), why, detail) for text, why, detail in found if why
+            Question(table.at(key), _place(table), key, json.dumps(text), why, detail)
+            for text, why, detail in found
+            if why
         ]
     if key in FREE or (key in COSTS and not billed) or value is False:
         return []
     why = COSTS.get(key) or ASKED.get(key) or "is not known to be harmless"
-    return [Ask(table.at(key), _place(table), key, json.dumps(value, default=str), why)]
+    return [Question(table.at(key), _place(table), key, json.dumps(value, default=str), why)]
 
 
 def _place(table: ToolTable) -> Path:
@@ -143,10 +145,10 @@ class Consents:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def __contains__(self, ask: Ask) -> bool:
+    def __contains__(self, ask: Question) -> bool:
         return (self._folder / ask.digest).is_file()
 
-    def remember(self, ask: Ask) -> None:
+    def remember(self, ask: Question) -> None:
         """If the file cannot be written, the caller is asked again next time."""
         with suppress(OSError):
             for each in (*reversed(self._folder.parents), self._folder):
@@ -158,7 +160,10 @@ NEEDED = "The project's settings need your agreement, since somebody else may ha
 
 
 def require(
-    asks: Sequence[Ask], consents: Consents, ask: Callable[[Sequence[Ask]], bool] | None, advice: str = ""
+    asks: Sequence[Question],
+    consents: Consents,
+    ask: Callable[[Sequence[Question]], bool] | None,
+    advice: str = "",
 ) -> None:
     """Raises UsageError, unless the caller has agreed to all, before or now. `ask` is None if no one can answer."""
     missing = [each for each in asks if each not in consents]
@@ -171,6 +176,6 @@ def require(
         consents.remember(each)
 
 
-def _advice(missing: Sequence[Ask]) -> str:
+def _advice(missing: Sequence[Question]) -> str:
     words = " ".join(dict.fromkeys(f"--{each.key} ..." for each in missing))
     return f"Say it yourself ({words}), or agree to all of it with --trust-project (in Python trust_project=True)."

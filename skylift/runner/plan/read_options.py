@@ -20,7 +20,7 @@ from skylift.runner.text.duration import parse_duration
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedOptions:
     """What to run, and where: `on` is the place, `image` the image of its servers; None if not given. With
     `plain_image`, servers start from that image, not from one that has the environment."""
 
@@ -31,13 +31,13 @@ class Asked:
     trust_project: bool
     plain_image: bool = False
 
-    def dress(self, settings: Settings) -> Settings:
+    def apply_to(self, settings: Settings) -> Settings:
         chosen = settings if self.image is None else replace(settings, image=self.image)
         plain = self.plain_image or self.image is not None
         return replace(chosen, environment_images=False) if plain else chosen
 
 
-def read_options(options: RunOptions, program: Program, terminal: Terminal | None = None) -> Asked:
+def read_options(options: RunOptions, program: Program, terminal: Terminal | None = None) -> ParsedOptions:
     """`terminal` is what an interactive program has. Raises UsageError."""
     given: Mapping[str, Any] = options
     cpu, gpu = _text(given, "cpu"), _text(given, "gpu")
@@ -70,7 +70,7 @@ def read_options(options: RunOptions, program: Program, terminal: Terminal | Non
     access = Access(bool(given.get("private")), given.get("ssh_from"), given.get("subnet"), groups)
     image = read_image(given["image"]) if given.get("image") else None
     trusted, plain = bool(given.get("trust_project")), bool(given.get("plain_image"))
-    return Asked(order, access, given.get("on"), image, trust_project=trusted, plain_image=plain)
+    return ParsedOptions(order, access, given.get("on"), image, trust_project=trusted, plain_image=plain)
 
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:

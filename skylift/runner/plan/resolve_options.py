@@ -46,12 +46,12 @@ def _types_that_do(job: Job, settings: Settings) -> list[tuple[str, float]]:
 
 def _with_type(job: Job, settings: Settings) -> Job:
     if job.type_was_said:
-        return replace(job, notes=(*job.notes, *_told_of_both(job.instance_type, job.wanted)))
+        return replace(job, notes=(*job.notes, *_note_type_counts(job.instance_type, job.wanted)))
     choice, notes = choose(job.wanted, settings.region, settings.machine)
     return replace(job, instance_type=choice.type, choice=choice, notes=(*job.notes, choice.spell(), *notes))
 
 
-def _told_of_both(name: str, wanted: Requirements) -> list[str]:
+def _note_type_counts(name: str, wanted: Requirements) -> list[str]:
     """--type wins. The note says so if the type has less than what was asked for."""
     kind = catalogue.types().get(name)
     less = f", which is less: {describe(kind)}" if kind is not None and not fits(kind, wanted) else ""

@@ -39,7 +39,7 @@ def quote(
     """Where `served` is not known, servers are taken to run one after the other."""
     served = min(hours, HOURS_A_MONTH) if served is None else served
     offers = tuple(_offers(rates, billed(seconds), hours, served))
-    advice, matter = _advise(rates, offers, hours, served), _matter(offers, served)
+    advice, matter = _advise(rates, offers, hours, served), _commitments_matter(offers, served)
     return Quote(rates, billed(seconds), hours, served, offers, advice, basis or {}, matter)
 
 
@@ -95,7 +95,7 @@ def _advise(rates: Rates, offers: tuple[Offer, ...], hours: float, served: float
         spoken += f", of which one commitment serves {_spell_hours(served)},"
     cheaper = rates.spot is not None and rates.spot < usual
     share = 1 - (rates.spot or 0) / usual
-    if not _matter(offers, served):
+    if not _commitments_matter(offers, served):
         return (
             f"Take on-demand{f', or spot for {share:.0%} less if the program may be interrupted' if cheaper else ''}."
         )
@@ -118,7 +118,7 @@ def _advise(rates: Rates, offers: tuple[Offer, ...], hours: float, served: float
     return text
 
 
-def _matter(offers: tuple[Offer, ...], served: float) -> bool:
+def _commitments_matter(offers: tuple[Offer, ...], served: float) -> bool:
     """For a commitment without a known price, AWS's largest discount gives the hours from which it could pay."""
     known = [each for each in offers if each.years is not None and each.hourly is not None]
     paying = [each.pays_from for each in known if each.pays_from is not None]

@@ -12,7 +12,7 @@ from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Job, Program
 from skylift.runner.job.scheduled import SCHEDULE_FORM, default_schedule
 from skylift.runner.plan.plan_job import plan_job
-from skylift.runner.plan.read_options import Asked
+from skylift.runner.plan.read_options import ParsedOptions
 
 NOT_OF_RUNS = {
     "interactive": "-it needs somebody at a terminal",
@@ -30,7 +30,7 @@ def check_run(given: Mapping[str, Any], refused: Mapping[str, str] = NOT_OF_RUNS
             raise UsageError(f"A schedule's run cannot have this: {why}.")
 
 
-def plan_runs(asked: Asked, what: Program, name: str | None) -> Job:
+def plan_runs(asked: ParsedOptions, what: Program, name: str | None) -> Job:
     """The job that all runs are like, with the schedule's name. Raises UsageError."""
     name = default_schedule(what) if name is None else name
     if not SCHEDULE_FORM.fullmatch(name):

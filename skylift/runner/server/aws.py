@@ -50,7 +50,7 @@ class Refused(Exception):
     """An error that a retry will not change."""
 
     def __init__(self, status: int, text: str) -> None:
-        super().__init__("HTTP %d: %s" % (status, worded(text)))
+        super().__init__("HTTP %d: %s" % (status, error_text(text)))
         self.status, self.code = status, code_of(text)
 
 
@@ -65,7 +65,7 @@ def code_of(text: str) -> str:
     return text.partition("<Code>")[2].partition("</Code>")[0]
 
 
-def worded(text: str) -> str:
+def error_text(text: str) -> str:
     """What an answer says is wrong, without its XML."""
     message = text.partition("<Message>")[2].partition("</Message>")[0]
     return "%s: %s" % (code_of(text), html.unescape(message)[:300]) if message else text[:300]
@@ -325,5 +325,5 @@ class Aws:
         if status < 300 or status in (304, 404, 409, 412):
             return status, found, answer
         if status in (403, 429) or status >= 500 or code_of(text) in _PASSING:
-            raise Unreachable("%s %s: HTTP %d %s" % (method, url, status, worded(text)))
+            raise Unreachable("%s %s: HTTP %d %s" % (method, url, status, error_text(text)))
         raise Refused(status, text)

@@ -113,7 +113,7 @@ class Checkpoint:
         found = map(Sent.parse, [fields.get("checkpoint"), *(earlier if isinstance(earlier, list) else [])])
         return [each for each in found if each is not None]
 
-    def _strays(self) -> List[str]:
+    def _stray_keys(self) -> List[str]:
         found = self._attempt.fields.get("strays")
         return [key for key in found if isinstance(key, str) and _KEY.fullmatch(key)] if isinstance(found, list) else []
 
@@ -121,7 +121,7 @@ class Checkpoint:
         """Write these into the attempt, with `following` as the next key, and remove the objects that it no longer
         names."""
         named = [each.key for each in chain]
-        known = dict.fromkeys([*self._strays(), *(each.key for each in self._chain)])
+        known = dict.fromkeys([*self._stray_keys(), *(each.key for each in self._chain)])
         strays = [key for key in known if key not in named]
         links: List[Dict[str, Any]] = [each._asdict() for each in chain]
         self._next = ""

@@ -267,16 +267,16 @@ def _parse_watch(command: Dict[str, Any]) -> _WatchRequest:
     if min(offsets.values()) < 0:
         raise ValueError("a stream begins at 0")
     since, gauge = command.get("since"), float(command.get("gauge") or 0)
-    gauge = _seldom_enough(gauge) if gauge else 0.0
+    gauge = _bounded_pause(gauge) if gauge else 0.0
     return _WatchRequest(offsets, None if since is None else float(since), bool(command.get("once")), gauge)
 
 
 def _parse_usage(command: Dict[str, Any]) -> _UsageRequest:
     """Raises an error that ends the connection."""
-    return _UsageRequest(_seldom_enough(float(command["usage"])), max(0, int(command.get("times") or 0)))
+    return _UsageRequest(_bounded_pause(float(command["usage"])), max(0, int(command.get("times") or 0)))
 
 
-def _seldom_enough(seconds: float) -> float:
+def _bounded_pause(seconds: float) -> float:
     """With the arguments in this order, NaN becomes the least value."""
     return min(max(_OFTEN, seconds), _SELDOM)
 

@@ -37,7 +37,7 @@ class SpotServer:
         self._how_far = how_far
         self._notice: Optional[Notice] = None
         attempt.beat(plan.beat, how_far)
-        heard = (self._heed, self._note, program.kill_session, self._foresee)
+        heard = (self._heed, self._note, program.kill_session, self._note_rebalance)
         self._notices = Notices(context.metadata(), context.poll, *heard)
 
     def _heed(self, notice: Notice) -> None:
@@ -54,7 +54,7 @@ class SpotServer:
         self._notice = notice
         self._status.set(notice=None if notice is None else {"action": notice.action, "time": notice.when})
 
-    def _foresee(self) -> None:
+    def _note_rebalance(self) -> None:
         """EC2 says that an interruption is more likely. Nothing ends because of that."""
         self._status.set(rebalance=now_iso())
         if self.checkpoint is not None:

@@ -63,7 +63,7 @@ class Supervisor:
         recovery = self._look_back()
         if recovery.delivered is not None:
             return self._leave(recovery.delivered)
-        _, record = together(lambda: self._introduce(recovery), self._read_record)
+        _, record = together(lambda: self._report_instance(recovery), self._read_record)
         claim = self._claim(record)
         if claim is None:
             say("the job has ended, or another server has it; turning off")
@@ -86,7 +86,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _introduce(self, recovery: Recovery) -> None:
+    def _report_instance(self, recovery: Recovery) -> None:
         instance = self._context.retry("instance id", self._context.aws.instance)
         before = {"booted": now_iso()}
         if recovery.may_have_started and recovery.start is not None:

@@ -83,7 +83,7 @@ class Streaming:
             Reconnect(account.api, watcher, account.settings.revive),
             watcher,
             self._see_status,
-            self._see_start,
+            self._on_started,
             monitor.measured if monitor is not None else None,
         )
         self._forwards.connect_through(lambda: self._follower.connection)
@@ -173,7 +173,7 @@ class Streaming:
             how = _ENVIRONMENTS.get(status.environment or "", "ready")
             self._clock.end("environment", how, status.environment_seconds)
             self._clock.begin("program")
-            self._see_start()
+            self._on_started()
             self._show_run(status)
         if state == State.UPLOADING or status.final:
             self._keyboard.give_back()
@@ -182,7 +182,7 @@ class Streaming:
             if status.started is not None and not self._job.is_map:
                 self._clock.begin("results")
 
-    def _see_start(self) -> None:
+    def _on_started(self) -> None:
         """The program has been started: a status says so, or its output, which may arrive sooner."""
         if self._phase == Phase.PREPARING:
             self._phase = Phase.RUNNING

@@ -93,7 +93,7 @@ class Hostile:
 @pytest.fixture
 def hostile(settings: Settings, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Hostile:
     monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
-    monkeypatch.setattr("skylift.place.settings.standing_settings", lambda *_: settings)
+    monkeypatch.setattr("skylift.place.settings.settings_of_running", lambda *_: settings)
     monkeypatch.chdir(folder)
     monkeypatch.setattr("skylift.runner.jobs.jobs._CANCEL_PATIENCE", 0.2)
     return Hostile(open_account(settings))

@@ -67,7 +67,7 @@ class Past:
 @pytest.fixture
 def past(settings: Settings, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Past:
     monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
-    monkeypatch.setattr("skylift.place.settings.standing_settings", lambda *_: settings)
+    monkeypatch.setattr("skylift.place.settings.settings_of_running", lambda *_: settings)
     monkeypatch.chdir(folder)
     return Past(open_account(settings))
 

@@ -16,7 +16,7 @@ from skylift.runner.launch.environment_image import (
     image_key,
     make_request,
     remove_image,
-    superfluous,
+    to_be_removed,
 )
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 
@@ -114,12 +114,12 @@ def test_there_are_few_and_none_is_old() -> None:
 
     now = OLDEST + 1000.0
     some = [one(number) for number in range(MOST)]
-    assert superfluous([*some, one(100, "pending")], now) == {}
+    assert to_be_removed([*some, one(100, "pending")], now) == {}
     too_many, failed = one(98), one(99, "failed")
-    told = superfluous([*some, too_many, failed], now)
+    told = to_be_removed([*some, too_many, failed], now)
     assert told == {too_many: f"there are {MOST} newer ones", failed: "it could not be made"}
     old = one(1, age=OLDEST + 1)
-    assert superfluous([old], now) == {old: "it was made long ago"}
+    assert to_be_removed([old], now) == {old: "it was made long ago"}
 
 
 def test_an_image_that_is_gone_is_removed() -> None:
