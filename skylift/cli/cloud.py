@@ -51,6 +51,7 @@ def up(
     """Start the embedded EC2 in the background."""
     from skylift.cli.bar import build_bar
     from skylift.cli.certificate import ensure_certificate
+    from skylift.place.first_run import cache_filled
     from skylift.place.local import running_cloud
     from skylift.place.privilege import is_root, run_as_root
     from skylift.place.start import bring_up, make_data, prepare_home
@@ -64,11 +65,14 @@ def up(
             options = [*(["--port", str(port)] if port else []), *(["--region", region] if region else [])]
             options += ["--tls"] if tls else []
             options += [word for text in openings or () for word in ("--allow", text)]
-            raise typer.Exit(run_as_root(home, ["cloud", "up", *options]))
+            with cache_filled(home):
+                code = run_as_root(home, ["cloud", "up", *options])
+            raise typer.Exit(code)
         if tls:
             make_data(home)
             ensure_certificate(home)
-        bring_up(home, port, region, openings, showing=build_bar)
+        with cache_filled(home):
+            bring_up(home, port, region, openings, showing=build_bar)
     endpoint, _ = running_cloud(home)
     if port is not None and not endpoint.url.endswith(f":{port}"):
         say(f"The cloud was up already, with its endpoint at {endpoint.url}, not on port {port}.", to_stderr=True)

@@ -113,9 +113,11 @@ class Setup:
 
     def _bring_up(self) -> None:
         from skylift.cli.bar import build_bar
+        from skylift.place.first_run import cache_filled
         from skylift.place.start import bring_up
 
-        bring_up(self._home, showing=build_bar)
+        with cache_filled(self._home):
+            bring_up(self._home, showing=build_bar)
 
     def _say_ready(self) -> None:
         if self._packages_only:

@@ -7,6 +7,7 @@ from typing import Literal, NoReturn
 
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home, RootKey, default_home
+from skylift.place.first_run import CACHE, cache_filled
 from skylift.place.privilege import is_root, run_as_root
 from skylift.place.start import Showing, bring_up, no_display, prepare_home, refuse_earlier
 from skylift.runner.errors import USAGE, RunError, UsageError
@@ -32,7 +33,7 @@ def local_settings(showing: Showing = no_display, start: bool = True) -> Setting
         place="this machine",
         revive=lambda: _revive(home, showing),
         billed=False,
-        cache=Cache(home.path / "cache"),
+        cache=Cache(home.path / CACHE),
         machine=this_machine(),
         environment_images=environment_images,
     )
@@ -56,12 +57,17 @@ def ensure_cloud_up(home: Home, showing: Showing = no_display) -> tuple[Endpoint
     """Endpoint and key of the cloud in this state directory, which is started first where it is not up."""
     if not _is_up(home):
         prepare_home(home)
-        if is_root():
-            bring_up(home, showing=showing)
-        elif (code := run_as_root(home, ["cloud", "up"])) != 0:
-            failure = UsageError if code == USAGE else RunError
-            raise failure("The cloud on this machine could not be started; the reason stands above.")
+        with cache_filled(home):
+            _start(home, showing)
     return running_cloud(home)
+
+
+def _start(home: Home, showing: Showing) -> None:
+    if is_root():
+        bring_up(home, showing=showing)
+    elif (code := run_as_root(home, ["cloud", "up"])) != 0:
+        failure = UsageError if code == USAGE else RunError
+        raise failure("The cloud on this machine could not be started; the reason stands above.")
 
 
 def _refuse_to_start(home: Home) -> NoReturn:

@@ -36,6 +36,8 @@ _MAP = (
 )
 """The modules of a map's coordinator and of its other servers, which run there with Dask."""
 _MAIN = "from skylift.runner.server.boot import main\n\nmain()\n"
+SUPERVISOR = "supervisor.zip"
+"""The cache's entry with all modules."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED = 0b01
 """The flag of a hash-based .pyc whose hash Python does not check."""
@@ -58,7 +60,7 @@ def whole_archive(cache: Cache = NOWHERE) -> bytes:
     names = [f"server/{path.stem}" for path in sorted((_RUNNER / "server").glob("*.py"))]
     names += [*(f"map/{each}" for each in _MAP), "dask/node", "job/server_time", "text/json_object"]
     sources = {name: _read(name) for name in names}
-    return cache.get("supervisor.zip", _digest(sources), lambda: _pack(sources, compiled=True))
+    return cache.get(SUPERVISOR, _digest(sources), lambda: _pack(sources, compiled=True))
 
 
 def _read(name: str) -> str:
