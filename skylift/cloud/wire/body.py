@@ -34,7 +34,7 @@ LARGEST_SPOOLED = 5 * 1024**3
 KEPT_FREE = 8 * 1024 * 1024
 """Bytes that objects leave to the database, so that deleting some of them is still possible."""
 WORTH_A_THREAD = 256 * 1024
-WITHOUT_CHECKSUM = frozenset(("PutBucketAcl", "PutBucketVersioning", "PutObjectAcl"))
+WITHOUT_CHECKSUM = frozenset(("PutBucketAcl", "PutBucketPolicy", "PutBucketVersioning", "PutObjectAcl"))
 """The model requires a checksum here and S3 itself does not: s3cmd sends none, and gets an answer."""
 DEFAULT_CHECKSUM = "CRC64NVME"
 """S3 computes this itself for an upload without a checksum."""

@@ -30,6 +30,9 @@ SIGNATURE_HEADERS = frozenset(
 
 _SPOKEN = ("Version", "2006-03-01")
 """libcloud sends the API's version with every request. Only this one exists."""
+_FOR_OTHERS = frozenset(("withUpdatedAt",))
+"""What MinIO's client sends to every server, for MinIO's own."""
+_ALLOWED = _VERSION_2 | _FOR_OTHERS
 
 
 def hoisted(request: Request) -> Request:
@@ -154,7 +157,7 @@ def _query(plan: _Plan, request: Request) -> dict[str, Any]:
         member = plan.query.get(name)
         if member is not None:
             params[member[0]] = _argument(name, text, member[1])
-        elif (name, text) == _SPOKEN or name in plan.fixed or name in _VERSION_2 or name.lower().startswith("x-"):
+        elif (name, text) == _SPOKEN or name in plan.fixed or name in _ALLOWED or name.lower().startswith("x-"):
             continue
         else:
             # S3 itself ignores what it does not know; here a parameter that would be ignored is an error. Names in

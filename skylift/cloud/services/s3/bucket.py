@@ -38,6 +38,11 @@ _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 def create(tx: Tx, caller: Caller, params: s3.CreateBucketRequest) -> s3.CreateBucketOutput:
     name = checked_name(params["Bucket"])
+    if params.get("ObjectLockEnabledForBucket"):
+        # `false`, which rclone and Terraform send, is what every bucket is.
+        raise ServiceError(
+            "NotImplemented", "CreateBucket does not support: ObjectLockEnabledForBucket=true.", status=501
+        )
     configuration = params.get("CreateBucketConfiguration", {})
     _check_location(caller.region, configuration.get("LocationConstraint"))
     ownership = checked_ownership(params.get("ObjectOwnership", ENFORCED))
@@ -220,8 +225,8 @@ OPERATIONS = (
         "CreateBucket",
         create,
         check_create,
-        f"Bucket ACL {GRANTS} GrantWrite ObjectOwnership CreateBucketConfiguration.LocationConstraint "
-        "CreateBucketConfiguration.Tags",
+        f"Bucket ACL {GRANTS} GrantWrite ObjectOwnership ObjectLockEnabledForBucket "
+        "CreateBucketConfiguration.LocationConstraint CreateBucketConfiguration.Tags",
         writes=True,
     ),
     operation(

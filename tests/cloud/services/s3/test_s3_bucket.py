@@ -49,6 +49,14 @@ def test_a_bucket(account: Account) -> None:
         account.s3("HeadBucket", Bucket="bucket")
 
 
+def test_a_bucket_without_object_lock_may_say_so(account: Account) -> None:
+    """rclone and Terraform's provider send `false` with every bucket."""
+    make(account, "without", ObjectLockEnabledForBucket=False)
+    with refused("NotImplemented", "ObjectLockEnabledForBucket=true", status=501):
+        make(account, "locked", ObjectLockEnabledForBucket=True)
+    assert names(account.s3("ListBuckets")) == ["without"]
+
+
 @pytest.mark.parametrize("name", ["abc", "a" * 63, "a.b-c.9", "0-1"])
 def test_good_names(account: Account, name: str) -> None:
     make(account, name)
