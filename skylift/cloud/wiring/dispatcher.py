@@ -60,7 +60,7 @@ class Dispatcher:
             caller = self._authenticated(tx, call)
             if identity.use_is_news(tx, caller):
                 return None
-            if operation.kept:
+            if operation.keeps(call.params):
                 self._permit(tx, operation, caller, call)
                 return _kept(tx, operation, call)
             if operation.brief is None or not operation.brief(tx, call.params):
@@ -119,7 +119,7 @@ class Dispatcher:
 
     def _read(self, tx: Tx, operation: Operation, caller: Caller, call: Call, encode: Encode) -> Response:
         """The answer to a caller who may have it."""
-        if not operation.kept:
+        if not operation.keeps(call.params):
             return encode(operation.handler(tx, caller, call.params))
         found = _kept(tx, operation, call)
         if found is not None:
@@ -168,7 +168,7 @@ class Dispatcher:
 
 def _question(operation: Operation, call: Call) -> str | None:
     """All that the answer of a kept operation depends on but rows; None if no answer is kept."""
-    if not operation.kept:
+    if not operation.keeps(call.params):
         return None
     question = f"{call.service} {call.operation} {call.params!r}"
     return question if len(question) <= LONGEST_QUESTION else None

@@ -130,7 +130,7 @@ class Cloud:
             assert list(operation.checks(tx, self.caller, params)), "an operation that nobody needs permission for"
         with self.database.write() if operation.writes else self.database.read() as tx:
             result = operation.handler(tx, self.caller, params)
-            if operation.kept:
+            if operation.keeps(params):
                 assert operation.handler(RowsOnly(tx), NOBODY, params) == result
         if model.output_shape is None:
             assert result == {}

@@ -174,7 +174,7 @@ class Account:
                 handler = operation.prepared(tx, who, params)
             with self._transaction(operation) as tx:
                 answer = dict(handler(tx, who, params))
-                if operation.kept:
+                if operation.keeps(params):
                     assert handler(RowsOnly(tx), self.nobody, params) == answer
         finally:
             body = params.get("Body")

@@ -49,7 +49,8 @@ class Operation:
     was asked for by its id: such an answer may wait a moment. A request that `brief` agrees to is
     answered in the event loop's thread: the operation reads, and neither decodes a large row nor opens a file.
     The answer of one that is `kept` is given again until something is written: its handler depends on rows, on account
-    and region and on the request's parameters, and on nothing else, as on the time, on a console or on who asks.
+    and region and on the request's parameters, and on nothing else, as on the time, on a console or on who asks. Where
+    a parameter asks for what depends on the time, it is among those that are `timed`, and its answer is not kept.
     """
 
     service: str
@@ -62,6 +63,11 @@ class Operation:
     unsettled: Unsettled | None = None
     brief: Brief | None = None
     kept: bool = False
+    timed: frozenset[str] = frozenset()
+
+    def keeps(self, params: Params) -> bool:
+        """Whether the answer to this request may be given again."""
+        return self.kept and self.timed.isdisjoint(params)
 
     def prepared(self, tx: Tx, caller: Caller, params: Params) -> Handler:
         """The handler, with what `prepare` found for this request; in the transaction of `checks`."""

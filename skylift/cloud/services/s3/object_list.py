@@ -141,6 +141,7 @@ def _described(
     with_owner: bool,
 ) -> _Listed:
     encode = encoder(params.get("EncodingType"))
+    asked = params.get("OptionalObjectAttributes", [])
     contents: list[s3.Object] = []
     for item in page.items:
         if isinstance(item, str):
@@ -151,7 +152,7 @@ def _described(
             "ETag": f'"{item.etag}"',
             "Size": item.size,
             "StorageClass": item.storage_class,
-            **listed(item.restored_until, params.get("OptionalObjectAttributes", []), tx.now),
+            **(listed(item.restored_until, asked, tx.now) if asked else {}),
         }
         if item.algorithms:
             entry |= {"ChecksumAlgorithm": list(item.algorithms), "ChecksumType": item.checksum_type}

@@ -24,6 +24,8 @@ SOURCE = (
     "CopySource CopySourceIfMatch CopySourceIfNoneMatch CopySourceIfModifiedSince CopySourceIfUnmodifiedSince "
     "ExpectedSourceBucketOwner"
 )
+TIMED = frozenset({"OptionalObjectAttributes"})
+"""Asks listings for restored copies, which come to an end."""
 LISTED = "Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
 
 
@@ -38,8 +40,8 @@ def operation(
     brief: Brief | None = None,
     kept: bool = False,
 ) -> Operation:
-    checked = with_request_keys(checks)
-    return Operation("s3", name, handler, frozenset(takes.split()), checked, writes, prepare, brief=brief, kept=kept)
+    checked, accepted = with_request_keys(checks), frozenset(takes.split())
+    return Operation("s3", name, handler, accepted, checked, writes, prepare, brief=brief, kept=kept, timed=TIMED)
 
 
 def on_bucket(
