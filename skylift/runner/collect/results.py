@@ -17,7 +17,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -138,11 +138,12 @@ class _Download:
         self._missing: dict[str, str] = {}
         self._troubles: list[ResultsDamaged] = []
         self._links = hasattr(os, "O_TMPFILE")
+        self._hashers = ThreadPoolExecutor(_AT_A_TIME)
 
     def run(self) -> Manifest:
         manifest = self._manifest
         alone = [each for each in manifest.results if not self._is_shared(each)]
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with ThreadPoolExecutor(_AT_A_TIME) as pool, self._hashers:
             spans = pool.map(self._fetch_span, _spans(manifest, filter(self._is_shared, manifest.results)))
             files = pool.map(self._fetch, alone)
             for _ in (*spans, *files):
@@ -268,10 +269,12 @@ class _Download:
             self._progress(len(piece))
         come = file.tell()
         if come < result.size:
-            target, (key, offset) = _Both(file, digest), self._manifest.places.get(result.path, ("", 0))
+            target = _Both(file, digest, self._hashers)
+            key, offset = self._manifest.places.get(result.path, ("", 0))
             key = self._prefix.shared(key) if key else self._prefix.result(result.path)
             for size in self._api.stream(self._bucket, key, target, offset + come, result.size - come):
                 self._progress(size)
+            target.finish()
         file.flush()
         return digest.hexdigest() if os.fstat(file.fileno()).st_size == result.size else ""
 
@@ -422,11 +425,19 @@ def _alone(file: IO[bytes], result: Result) -> None:
 
 
 class _Both:
-    """A file that also puts everything written into a digest."""
+    """A file that also puts everything written into a digest. A piece is hashed in another thread while it is written
+    and the next one comes: neither needs the interpreter."""
 
-    def __init__(self, file: IO[bytes], digest: hashlib._Hash) -> None:
-        self._file, self._digest = file, digest
+    def __init__(self, file: IO[bytes], digest: hashlib._Hash, hashers: Executor) -> None:
+        self._file, self._digest, self._hashers = file, digest, hashers
+        self._hashing: Future[None] | None = None
 
     def write(self, data: bytes) -> int:
-        self._digest.update(data)
+        self.finish()
+        self._hashing = self._hashers.submit(self._digest.update, data)
         return self._file.write(data)
+
+    def finish(self) -> None:
+        """Wait until the digest has everything."""
+        if self._hashing is not None:
+            self._hashing.result()

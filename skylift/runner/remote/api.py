@@ -59,6 +59,10 @@ _LARGEST = 16 << 20
 """Bytes of an object that is read into memory, by default."""
 _UNSPEAKABLE = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters of a key that XML cannot express. An object with such a key is deleted by a call of its own."""
+_UNSIGNED = "s3, with bodies that are not signed"
+"""The client for parts. A part's signature covers a CRC32 of its bytes, which S3 compares, and not their SHA-256,
+as botocore does it over TLS: who sends parts knows the SHA-256 of all of them, and whoever fetches them compares it.
+"""
 _SETTLING = 30.0
 """Seconds in which all of AWS must know of a new resource. AWS promises no time; mostly it takes less than five."""
 
@@ -93,14 +97,16 @@ class Api:
                 self._session.set_credentials(
                     keys.access_key_id, keys.secret_access_key.reveal(), token.reveal() if token else None
                 )
+        addressing = {"addressing_style": "path" if settings.endpoint_url else "auto"}
         self._config = Config(
             retries={"mode": "standard", "max_attempts": 3},
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=20,
             user_agent_extra=f"skylift/{__version__}",
-            s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
+            s3=addressing,
         )
+        self._unsigned = self._config.merge(Config(s3={**addressing, "payload_signing_enabled": False}))
 
     @property
     def region(self) -> str:
@@ -122,21 +128,24 @@ class Api:
         for service in ("ec2", "s3", "iam"):
             self._client(service)
 
-    def _client(self, service: str) -> Any:
-        found = self._clients.get(service)
+    def _client(self, service: str, operation: str = "") -> Any:
+        """A client for this operation of a service. Most operations have the same one."""
+        kind = _UNSIGNED if operation == "upload_part" else service
+        found = self._clients.get(kind)
         if found is not None:
             return found
         # One after the other: the later ones use the files that were read for the first one.
         with self._making:
-            if service not in self._clients:
+            if kind not in self._clients:
+                config = self._config if kind == service else self._unsigned
                 with _signing_in():
                     made = self._session.create_client(
-                        service, self._settings.region, endpoint_url=self._endpoint, config=self._config
+                        service, self._settings.region, endpoint_url=self._endpoint, config=config
                     )
                     if not self._clients:
                         self._find_credentials()
-                self._clients[service] = made
-            return self._clients[service]
+                self._clients[kind] = made
+            return self._clients[kind]
 
     def _find_credentials(self) -> None:
         """Load the credentials now, not in the middle of a call: a profile may name files and programs that do not
@@ -156,7 +165,7 @@ class Api:
     def call(self, service: str, operation: str, **params: Any) -> Any:
         """One operation, by boto3's name for it (`describe_vpcs`) and in boto3's parameters."""
         with translated(operation, service):
-            return getattr(self._client(service), operation)(**params)
+            return getattr(self._client(service, operation), operation)(**params)
 
     def settled(self, service: str, operation: str, **params: Any) -> Any:
         """Make a call about a resource that was made a moment ago, and repeat it while AWS does not know the

@@ -305,7 +305,7 @@ class Aws:
         sink: Optional[BinaryIO] = None,
     ) -> Tuple[int, Dict[str, str], bytes]:
         """Send a request. Returns answers below 300, and 304, 404, 409 and 412, which callers handle. Others are
-        raised.
+        raised. The body is signed unless the headers say what is signed in its place.
 
         403 counts as Unreachable: a role that is a few seconds old is not known everywhere in AWS yet.
         """
@@ -316,7 +316,7 @@ class Aws:
                 break
             tried = credentials
             when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-            digest = hashlib.sha256(body).hexdigest()
+            digest = headers.get("x-amz-content-sha256") or hashlib.sha256(body).hexdigest()
             signed = sign(method, url, headers, digest, service, self.region, credentials, when)
             status, found, answer = Http.send(method, url, signed, body, 60, sink)
             text = "" if status < 400 else answer.decode(errors="replace")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pwd
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Set
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Set
 
 from skylift.runner.server.aws import Aws, Refused, Unreachable, patiently
 from skylift.runner.server.concurrently import crew
@@ -54,9 +55,10 @@ class Inputs:
     def fetch_large(self, shelf: Prefix, large: List[Dict[str, Any]]) -> None:
         """Download the files in the record's `large`."""
         missing = [each for each in large if not self._take_kept(each)]
-        self._fetch([_Wanted(shelf, each["sha256"], "", each["size"], self._target(each["place"])) for each in missing])
-        for each in missing:
-            if sha256_of(self._target(each["place"])) != each["sha256"]:
+        wanted = [_Wanted(shelf, each["sha256"], "", each["size"], self._target(each["place"])) for each in missing]
+        for number, digest in enumerate(self._fetch_hashed(wanted)):
+            each = missing[number]
+            if digest != each["sha256"]:
                 raise Ended(State.BROKEN, "The input %s is not what was sent (%s)." % (each["place"], each["sha256"]))
         for each in large:
             self._target(each["place"]).chmod(each["mode"])
@@ -98,6 +100,23 @@ class Inputs:
             with crew(_AT_A_TIME) as pool:
                 list(pool.map(self._fetch_span, spans))
 
+    def _fetch_hashed(self, wanted: List[_Wanted]) -> List[str]:
+        """The digest of each. A span is hashed, as it is on the disk, while those behind it are fetched."""
+        digests: List[str] = []
+        if not wanted:
+            return digests
+        files = [(each, list(self._make(each))) for each in wanted]
+        with crew(_AT_A_TIME) as pool:
+            come = pool.map(self._fetch_span, [span for _, spans in files for span in spans])
+            for each, spans in files:
+                digest = hashlib.sha256()
+                with each.target.open("rb", buffering=0) as file:
+                    for span in spans:
+                        next(come)
+                        _put_into(digest, file, span.end - span.start)
+                digests.append(digest.hexdigest())
+        return digests
+
     def _make(self, wanted: _Wanted) -> Iterator[_Span]:
         target, size = wanted.target, wanted.size
         if target.is_symlink() or target.exists():
@@ -121,3 +140,12 @@ class Inputs:
             patiently(wanted.key, fetch, until)
         except (Unreachable, Refused) as error:
             raise Ended(State.BROKEN, "The input %s cannot be fetched: %s" % (wanted.key, error)) from None
+
+
+def _put_into(digest: Any, file: BinaryIO, size: int) -> None:
+    while size:
+        piece = file.read(min(size, 1 << 20))
+        if not piece:
+            return
+        digest.update(piece)
+        size -= len(piece)
