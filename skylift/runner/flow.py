@@ -31,6 +31,7 @@ from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.turn_off import TurnOff
 from skylift.runner.launch.undo import Undo
 from skylift.runner.launch.worker_group import make_workers
+from skylift.runner.price.run_price import read_prices
 from skylift.runner.ship.stdin import Stdin
 from skylift.runner.ship.upload import Shipping
 from skylift.runner.steps import Clock, in_thread, together
@@ -268,12 +269,15 @@ class Attach:
 
     async def _run(self) -> Outcome:
         await self._forwards.open()
+        # What the run has cost is told at its end. Now, while the server starts the program, there is time.
+        pricing = asyncio.ensure_future(in_thread(read_prices, self._job.account.settings))
         try:
             streamed = await self._stream()
             collected = await self._collect_and_turn_off(streamed)
         finally:
             self._close_keyboard()
             await self._forwards.close()
+            await asyncio.gather(pricing, return_exceptions=True)
         return await in_thread(outcome_of, collected, self._clock)
 
     async def _stream(self) -> Streamed:

@@ -17,7 +17,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.launch import fleet
 from skylift.runner.launch.environment_image import find_environment_image, image_key
 from skylift.runner.launch.image import find_images, pick_image
-from skylift.runner.launch.kept_server import configuration_of, kept_servers
+from skylift.runner.launch.kept_server import KeptServer, configuration_of, kept_servers, waiting_servers
 from skylift.runner.launch.network import find_caller
 from skylift.runner.launch.server import check_type, types_there
 from skylift.runner.launch.service_role import ensure_fleet_roles
@@ -45,14 +45,13 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
         if not settings.access.private:
             _import_ssh()
         api = await in_thread(Api, settings)
-        images, processors, account, caller, packed, sources, kept, spot, *_ = await together(
+        images, processors, (account, waiting), caller, packed, sources, spot, *_ = await together(
             in_thread(find_images, api, settings.image),
             in_thread(check_type, api, job.instance_type),
-            in_thread(open_account, settings, api),
+            _open_account(settings, api, job),
             in_thread(find_caller, settings),
             in_thread(_pack, job, archive, settings.cache),
             in_thread(find_sources, api, job.s3_inputs, job.bundle),
-            in_thread(kept_servers, api),
             in_thread(_with_types_there, api, job.spot),
             in_thread(fleet.check_price, api, job.spot),
             in_thread(api.warm),
@@ -68,14 +67,21 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
         read = (job.map.arns, job.map.buckets) if job.map is not None else ((), ())
         upload = Upload(packs, large, sources, *read)
         configuration = configuration_of(job, image, settings, caller, upload.buckets(account.bucket))
-        fresh = job.fresh or job.map is not None
-        compatible = () if fresh else tuple(each for each in kept if each.configuration == configuration)
+        compatible = tuple(each for each in waiting if each.server.configuration == configuration)
         tools = await in_thread(_find_tools, account, processor, image) if job.map is not None else None
         imaged = await in_thread(_find_image, account, job, prebuilt, image, processor)
         told = tools.encode() if tools is not None else None
         shipment = Shipment(job, deadline, upload, uv, prebuilt, told, image=imaged or image)
         more = (configuration, compatible, tools, image)
         return Checked(account, shipment, imaged or image, caller, *more)
+
+
+async def _open_account(settings: Settings, api: Api, job: Job) -> tuple[Account, list[KeptServer]]:
+    """The account, and its kept servers of the job's type that wait for a job, if the job may have one."""
+    account, kept = await together(in_thread(open_account, settings, api), in_thread(kept_servers, api))
+    alone = job.fresh or job.map is not None or job.spot is not None
+    found = [] if alone else [each for each in kept if each.type == job.instance_type]
+    return account, await in_thread(waiting_servers, account, found, time.time()) if found else []
 
 
 def _import_ssh() -> None:

@@ -41,8 +41,14 @@ _AT_A_TIME = 4
 
 @dataclass(frozen=True)
 class KeptServer:
+    """`until` is when it turns off if no job comes, in seconds since the epoch."""
+
     server: Server
     host_keys: HostKeys | None
+    until: float
+
+    def waits(self, now: float) -> bool:
+        return self.until > now + _LEAST_LEFT
 
 
 def configuration_of(job: Job, image: str, settings: Settings, caller: str | None, buckets: Sequence[str]) -> str:
@@ -61,8 +67,8 @@ def waiting_servers(account: Account, kept: Iterable[Server], now: float) -> lis
     ours = [each for each in kept if key is not None and each.key == key.name]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         looks = [(pool.submit(account.status, each.job), pool.submit(_host_keys, account, each.job)) for each in ours]
-        found = (_if_waiting(server, *look, now) for server, look in zip(ours, looks, strict=True))
-        return [each for each in found if each is not None]
+        found = (_if_waiting(server, *look) for server, look in zip(ours, looks, strict=True))
+        return [each for each in found if each is not None and each.waits(now)]
 
 
 def _host_keys(account: Account, job: str) -> HostKeys | None:
@@ -70,15 +76,14 @@ def _host_keys(account: Account, job: str) -> HostKeys | None:
 
 
 def _if_waiting(
-    server: Server, reported: Future[Status | None], published: Future[HostKeys | None], now: float
+    server: Server, reported: Future[Status | None], published: Future[HostKeys | None]
 ) -> KeptServer | None:
     """None when the server does not wait, or the record of its last job is damaged."""
     try:
         status, host_keys = reported.result(), published.result()
     except RecordDamaged:
         return None
-    waits = status is not None and status.final and (status.kept_until or 0) > now + _LEAST_LEFT
-    return KeptServer(server, host_keys) if waits else None
+    return KeptServer(server, host_keys, status.kept_until or 0.0) if status is not None and status.final else None
 
 
 def claim_server(account: Account, job: str, servers: Iterable[KeptServer]) -> KeptServer | None:
@@ -123,10 +128,11 @@ def tag_server(api: Api, server: Server, job: str) -> bool:
     """Tag a server with a job, and its disks, interfaces and role too. False when any of them has gone."""
     tags = job_tags(job)
     try:
-        with ThreadPoolExecutor(1) as pool:
-            of_role = pool.submit(_tag_role, api, server.role, tags)
+        with ThreadPoolExecutor(2) as pool:
+            role_too = [pool.submit(tag, api, server.role, tags) for tag in (_tag_role, _tag_profile) if server.role]
             api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
-            of_role.result()
+            for each in role_too:
+                each.result()
     except Refused as error:
         if not error.code.endswith(".NotFound") and error.code != "NoSuchEntity":
             raise
@@ -135,9 +141,11 @@ def tag_server(api: Api, server: Server, job: str) -> bool:
 
 
 def _tag_role(api: Api, name: str, tags: list[dict[str, str]]) -> None:
-    if name:
-        api.undisturbed("iam", "tag_role", RoleName=name, Tags=tags)
-        api.undisturbed("iam", "tag_instance_profile", InstanceProfileName=name, Tags=tags)
+    api.undisturbed("iam", "tag_role", RoleName=name, Tags=tags)
+
+
+def _tag_profile(api: Api, name: str, tags: list[dict[str, str]]) -> None:
+    api.undisturbed("iam", "tag_instance_profile", InstanceProfileName=name, Tags=tags)
 
 
 def remove_roles(account: Account, job: str, servers: Sequence[Server]) -> None:

@@ -12,6 +12,7 @@ from skylift.runner.job.job import Job
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.launch.host_keys import HostKeys
+from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
@@ -27,7 +28,7 @@ class Checked:
     `image` is the id of the image that the job's own server starts from, `base` of the one that was chosen: they differ
     where there is an image that has the job's environment. `caller` is the IPv4 range that may open SSH.
     `configuration` is what a kept server must have in common with the job, as one digest.
-    `kept` are the kept servers that have it. `tools` are those of a map.
+    `kept` are the kept servers that have it and wait for a job. `tools` are those of a map.
     """
 
     account: Account
@@ -35,7 +36,7 @@ class Checked:
     image: str
     caller: str | None
     configuration: str
-    kept: tuple[Server, ...]
+    kept: tuple[KeptServer, ...]
     tools: Tools | None = None
     base: str = ""
 

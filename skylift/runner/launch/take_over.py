@@ -21,7 +21,6 @@ from skylift.runner.launch.kept_server import (
     claim_server,
     tag_server,
     take_server,
-    waiting_servers,
 )
 from skylift.runner.launch.key import ensure_key_file
 from skylift.runner.launch.stages import Checked, Launched
@@ -49,8 +48,8 @@ class TakeOver:
 
     async def run(self) -> Launched | None:
         """None when no server could be taken over; then nothing is left to undo."""
-        kept = self._checked.kept if self._checked.job.spot is None else ()
-        waiting = await in_thread(waiting_servers, self._account, kept, time.time()) if kept else []
+        now = time.time()
+        waiting = [each for each in self._checked.kept if each.waits(now)]
         if not waiting:
             return None
         bucket_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from skylift.catalogue.price import figures
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.run_price import OtherServers, RunPrice
 from skylift.runner.job.server_time import ServerTime
@@ -48,6 +49,12 @@ def time_of_server(
     if ended is None:
         return max(time.time() - moment(booted), 0.0) if alive else None
     return server_seconds(booted, ended, program_seconds)
+
+
+def read_prices(settings: Settings) -> None:
+    """Read what `with_price` needs from its files. Whoever does so while there is nothing else to do need not wait for
+    it later."""
+    figures(stand_in(settings.region)[0])
 
 
 def run_cost(instance_type: str, region: str, market: str | None, seconds: float | None) -> float | None:

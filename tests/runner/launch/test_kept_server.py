@@ -28,7 +28,7 @@ from skylift.runner.launch.fleet import fleet_request, template_request
 from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.server import launch_request, live_servers
-from skylift.runner.launch.stages import Checked
+from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.account import Account, open_account
@@ -115,7 +115,7 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
     yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
     job = order(tmp_path, "", name="one")
     upload = Upload((Pack(Blob("", "0", 0, BytesIO), 1, 0),), (), ())
-    checked = Checked(yard.account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", (found.server,))
+    checked = Checked(yard.account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", (found,))
     shipping = Shipping(yard.account, seen, Clock(seen))
 
     async def take(server: Server) -> bool:
@@ -124,6 +124,26 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
 
     assert not asyncio.run(take(found.server))
     assert yard.account.status("one") is None, "nothing was given up, either"
+
+
+def test_a_server_that_leaves_while_the_job_is_checked_gets_nothing(yard: Yard, tmp_path: Path, seen: Seen) -> None:
+    """Hashing large inputs may take longer than it waits."""
+    yard.keep("kept", until=60)
+    (found,) = yard.waiting()
+    assert found.waits(yard.now + 50)
+    assert not found.waits(yard.now + 56)
+    job, upload = order(tmp_path, "", name="one"), Upload((), (), ())
+    gone = (replace(found, until=yard.now),)
+    checked = Checked(yard.account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", gone)
+    shipping = Shipping(yard.account, seen, Clock(seen))
+
+    async def take() -> Launched | None:
+        async with Undo(yard.account, "one", seen, lambda: False) as undo:
+            return await TakeOver(checked, shipping, undo, seen, Clock(seen), detached=False).run()
+
+    assert asyncio.run(take()) is None
+    assert not yard.api.has(yard.account.bucket, Prefix("one").record)
+    assert not yard.api.has(yard.account.bucket, Prefix("kept").claim)
 
 
 def test_a_server_whose_role_is_gone(yard: Yard) -> None:
