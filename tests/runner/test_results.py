@@ -214,11 +214,11 @@ def test_a_file_that_goes_wrong_meanwhile_is_named_and_all_others_come(
 
 @contextlib.contextmanager
 def sending_open(first: threading.Event) -> Iterator[None]:
-    """The last file is opened only once the first object is on its way."""
+    """The last file, or its folder, is opened only once the first object is on its way."""
     real = os.open
 
     def late(path: Any, *arguments: Any, **how: Any) -> int:
-        if str(path).endswith("z/last"):
+        if str(path).endswith(("z/last", "/z")):
             assert first.wait(30)
         return real(path, *arguments, **how)
 
@@ -243,6 +243,33 @@ def test_a_link_that_leads_out_in_the_last_moment_gives_nothing_away(bucket: Buc
     with sending_open(first):
         results(bucket, place, "*").send(0, final=True)
     assert bucket.content() == {"first": b"first"}
+    assert not [body for body in bucket.objects.values() if b"root's" in body]
+
+
+@pytest.mark.parametrize("whole_folder", [False, True], ids=["file", "folder"])
+def test_neither_does_one_in_a_pack(bucket: Bucket, place: Path, whole_folder: bool) -> None:
+    files = {f"a{number}": b"x" * 250_000 for number in range(40)}
+    for name, body in files.items():
+        (place / name).write_bytes(body)
+    (place.parent / "outside").mkdir()
+    (place.parent / "outside/last").write_bytes(b"root's")
+    (place / "z").mkdir()
+    (place / "z/last").write_bytes(b"l" * 200_000)
+    first = threading.Event()
+
+    def meanwhile() -> None:
+        (place / "z/last").unlink()
+        if whole_folder:
+            (place / "z").rmdir()
+            (place / "z").symlink_to(place.parent / "outside")
+        else:
+            (place / "z/last").symlink_to(place.parent / "outside/last")
+        first.set()
+
+    bucket.meanwhile = meanwhile
+    with sending_open(first):
+        results(bucket, place, "*").send(0, final=True)
+    assert bucket.content() == files
     assert not [body for body in bucket.objects.values() if b"root's" in body]
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 import functools
 import os
 import stat
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from skylift.runner.server.outputs import asked_for, has_wildcard, stands_for
 
 Stamp = Tuple[int, int]
 """Size in bytes and modification time in nanoseconds. A different stamp means that the file has changed."""
 Tell = Callable[[str, OSError], Any]
+Inner = Tuple[str, "Optional[os.DirEntry[str]]"]
+"""A path relative to the folder that is searched, and what its folder's listing says of it."""
 
 
 class Found(NamedTuple):
@@ -49,9 +51,15 @@ def files_named(cwd: str, pattern: str, tell: Tell) -> Iterator[Found]:
     names counts as its folder, if that is in `cwd`."""
     home, seen = os.path.realpath(cwd) + os.sep, set()
 
-    def is_file(inner: str) -> Iterator[Found]:
+    def is_file(inner: str, entry: "Optional[os.DirEntry[str]]") -> Iterator[Found]:
         full = os.path.join(cwd, inner)
         try:
+            if entry is not None and not entry.is_symlink():
+                # One look, where a file that may be a link needs two: there may be thousands.
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode):
+                    yield Found(inner, stamp_of(found))
+                return
             found = os.stat(full)
             if stat.S_ISREG(found.st_mode) and (not os.path.islink(full) or os.path.realpath(full).startswith(home)):
                 yield Found(inner, stamp_of(found))
@@ -67,16 +75,17 @@ def files_named(cwd: str, pattern: str, tell: Tell) -> Iterator[Found]:
     for top in _tops(cwd, pattern, tell):
         full = os.path.join(cwd, top)
         if not os.path.isdir(full):
-            inners: Iterator[str] = iter([top] if is_inside(os.path.dirname(full)) else [])
+            alone: List[Inner] = [(top, None)] if is_inside(os.path.dirname(full)) else []
+            inners: Iterator[Inner] = iter(alone)
         elif is_inside(full):
             below = _entries_below(full, lambda inner, error: tell(os.path.join(top, inner), error))  # noqa: B023
-            inners = (os.path.join(top, inner) for inner, _ in below)
+            inners = ((os.path.join(top, inner), entry) for inner, entry in below)
         else:
             continue
-        for inner in inners:
+        for inner, entry in inners:
             if inner not in seen and asked_for(inner, [pattern]):
                 seen.add(inner)
-                yield from is_file(inner)
+                yield from is_file(inner, entry)
 
 
 def _entries_below(top: str, tell: Tell) -> Iterator[Tuple[str, "os.DirEntry[str]"]]:

@@ -8,6 +8,7 @@ all others are sent.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import heapq
 import json
@@ -39,6 +40,7 @@ _LONGEST_KEY = 900
 """Bytes of the longest path that is part of a key. An S3 key has at most 1,024 bytes."""
 _MOST_TOLD = 10_000
 """The most files that the manifest names as not sent, or as changed."""
+_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SETTLED = 0.5
 """Seconds after a change of a file in which another change may get the same time, because clocks are coarse."""
 
@@ -222,12 +224,12 @@ class _Sending:
 
         from skylift.runner.server.tar_header import file_header  # noqa: PLC0415
 
-        with IN_HAND:
+        with IN_HAND, _Folder(self._cwd, self._inside) as folder:
             whole = bytearray()
             entries: List[Tuple[Entry, Stamp, float]] = []
             for found in files:
                 try:
-                    read = self._read(found.inner)
+                    read = self._read(found.inner, folder)
                 except OSError as error:
                     self.give_up(found.inner, error)
                     continue
@@ -254,25 +256,43 @@ class _Sending:
             self.sent[entry["path"]] = entry
         self._journal.note(entries, still=self._final)
 
-    def _read(self, inner: str) -> Optional[Tuple[bytes, Stamp, float]]:
+    def _read(self, inner: str, folder: "_Folder") -> Optional[Tuple[bytes, Stamp, float]]:
         """The content of a small file, its stamp, and when that was read. None when it keeps changing."""
         for _ in range(3):
-            with self._open(inner) as file:
+            with self._descriptor(inner, folder) as file:
                 if file is None:
                     return None
-                before, now = os.fstat(file.fileno()), time.time()
+                before, now = os.fstat(file), time.time()
                 # Not more: a buffer of its own for each of thousands of files takes longer than reading them.
-                data = file.read(min(before.st_size + 1, PIECE))
-                if stamp_of(os.fstat(file.fileno())) == stamp_of(before) and len(data) == before.st_size:
+                data = os.read(file, min(before.st_size + 1, PIECE))
+                if stamp_of(os.fstat(file)) == stamp_of(before) and len(data) == before.st_size:
                     return data, stamp_of(before), now
         self.changed.append(spelled(inner))
         return data, stamp_of(before), now
 
     @contextlib.contextmanager
+    def _descriptor(self, inner: str, folder: "_Folder") -> Iterator[Optional[int]]:
+        """Like `_open`, for one of many files."""
+        try:
+            descriptor = folder.open(inner)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            # A link counts as its file.
+            with self._open(inner) as file:
+                yield None if file is None else file.fileno()
+            return
+        try:
+            yield descriptor
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    @contextlib.contextmanager
     def _open(self, inner: str) -> Iterator[Optional[BinaryIO]]:
         """Open a result. None when the path is no longer a regular file in the working directory, as after a link was
         put in its place."""
-        descriptor = os.open(os.path.join(self._cwd, inner), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = os.open(os.path.join(self._cwd, inner), _READING)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(0, "it is no longer a file")
@@ -282,6 +302,47 @@ class _Sending:
             raise
         with os.fdopen(descriptor, "rb") as file:
             yield file if inside else None
+
+
+class _Folder:
+    """Opens files of a folder that was looked at once. It stays open: the next file is mostly in it, too."""
+
+    def __init__(self, cwd: str, inside: str) -> None:
+        self._cwd, self._inside = cwd, inside
+        self._name: Optional[str] = None
+        self._folder = -1
+        self._is_inside = False
+
+    def __enter__(self) -> "_Folder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def open(self, inner: str) -> Optional[int]:
+        """A descriptor of a regular file. None when the folder is not in the working directory any more. Raises
+        OSError, with ELOOP for a link."""
+        folder, _, name = inner.rpartition("/")
+        if folder != self._name:
+            self._enter(folder)
+        if not self._is_inside:
+            return None
+        descriptor = os.open(name, _READING | os.O_NOFOLLOW, dir_fd=self._folder)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(0, "it is no longer a file")
+        return descriptor
+
+    def _enter(self, name: str) -> None:
+        self._leave()
+        self._folder = os.open(os.path.join(self._cwd, name), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._is_inside = (os.readlink("/proc/self/fd/%d" % self._folder) + os.sep).startswith(self._inside)
+        self._name = name
+
+    def _leave(self) -> None:
+        if self._folder >= 0:
+            os.close(self._folder)
+        self._name, self._folder = None, -1
 
 
 class _Journal:

@@ -209,7 +209,9 @@ def test_a_cluster_is_listed_and_taken_down(tab: Tab, console: Console, account:
     """All that is left of this one is its security group."""
     page, ec2 = tab.page, account.client("ec2")
     (vpc,) = ec2.describe_vpcs()["Vpcs"]
-    group = ec2.create_security_group(GroupName="skylift-train", Description="of a cluster", VpcId=vpc["VpcId"])["GroupId"]
+    group = ec2.create_security_group(GroupName="skylift-train", Description="of a cluster", VpcId=vpc["VpcId"])[
+        "GroupId"
+    ]
     tags = {"skylift:job": "train", "skylift:kind": "cluster"}
     ec2.create_tags(Resources=[group], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
     page.goto(f"http://{console.host}/clusters")
