@@ -53,7 +53,7 @@ or by nobody; with the conditions of its policy, `${filename}`, tags, and the an
 `success_action_redirect` ask for. Objects keep their storage class; archived ones are read after RestoreObject.
 
 Lifecycle rules are carried out each day after midnight UTC, and within a minute of being put: objects, noncurrent
-versions, delete markers that are alone, and uploads in parts. Transitions are refused by name.
+versions, delete markers that are alone, and uploads in parts expire; objects and versions change their storage class.
 """,
     "scheduler": """\
 A schedule invokes this cloud's own operations, as universal targets (`arn:aws:scheduler:::aws-sdk:ec2:runInstances`),

@@ -106,6 +106,19 @@ FilterForm = Literal["rule", "filter", "and"]
 
 
 @dataclass(frozen=True)
+class Transition:
+    """To which storage class versions go: so many days after they came, or were replaced, or at a date.
+
+    Of versions that are not current, the newest `newer` stay.
+    """
+
+    storage_class: str
+    days: int | None = None
+    date: datetime | None = None
+    newer: int | None = None
+
+
+@dataclass(frozen=True)
 class LifecycleRule:
     """What expires when. `form` is how the rule names what it is about: by a prefix of its own, by a filter of at most
     one condition, or by several.
@@ -128,6 +141,8 @@ class LifecycleRule:
     noncurrent_days: int | None = None
     newer_noncurrent: int | None = None
     abort_days: int | None = None
+    transitions: tuple[Transition, ...] = ()
+    noncurrent_transitions: tuple[Transition, ...] = ()
 
     @property
     def filters_content(self) -> bool:
@@ -156,6 +171,7 @@ class Bucket:
     `ownership` and `public_access` are None once they were deleted. `bucket_key` says what was asked about KMS bucket
     keys, which AES256, the only encryption here, has no use for. `encryption_put` is whether an encryption was put on
     the bucket: its objects may then be copied onto themselves. `acl` is None where the owner alone has permissions.
+    `archives_small` is whether objects below 128 KiB go to archives by lifecycle rules.
     """
 
     name: str
@@ -171,6 +187,7 @@ class Bucket:
     cors: tuple[CorsRule, ...] = ()
     lifecycle: tuple[LifecycleRule, ...] = ()
     acl: tuple[AclGrant, ...] | None = None
+    archives_small: bool = False
 
 
 @dataclass(frozen=True)

@@ -269,9 +269,18 @@ def test_lifecycle_rules(cloud: Cloud) -> None:
     client.put_bucket_lifecycle_configuration(Bucket="bucket", LifecycleConfiguration={"Rules": rules})
     assert client.get_bucket_lifecycle_configuration(Bucket="bucket")["Rules"] == rules
     assert 'rule-id="1"' in client.put_object(Bucket="bucket", Key="b")["Expiration"]
-    moved = {**rules[0], "Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]}
-    with pytest.raises(ClientError, match="Transitions"):
-        client.put_bucket_lifecycle_configuration(Bucket="bucket", LifecycleConfiguration={"Rules": [moved]})
+    moved = {
+        **rules[0],
+        "Expiration": {"Days": 9},
+        "Transitions": [{"Days": 1, "StorageClass": "GLACIER_IR"}, {"Days": 2, "StorageClass": "DEEP_ARCHIVE"}],
+        "NoncurrentVersionTransitions": [
+            {"NoncurrentDays": 1, "StorageClass": "GLACIER", "NewerNoncurrentVersions": 2}
+        ],
+    }
+    small = {"TransitionDefaultMinimumObjectSize": "varies_by_storage_class"}
+    client.put_bucket_lifecycle_configuration(Bucket="bucket", LifecycleConfiguration={"Rules": [moved]}, **small)
+    shown = client.get_bucket_lifecycle_configuration(Bucket="bucket")
+    assert shown["Rules"] == [moved] and shown["TransitionDefaultMinimumObjectSize"] == "varies_by_storage_class"
     client.delete_bucket_lifecycle(Bucket="bucket")
     with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
         client.get_bucket_lifecycle_configuration(Bucket="bucket")

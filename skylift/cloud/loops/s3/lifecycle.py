@@ -1,4 +1,4 @@
-"""Expires objects by the lifecycle rules of their buckets: each bucket once a day, and when its rules change.
+"""Expires and moves objects by the lifecycle rules of their buckets: each bucket once a day, and when its rules change.
 
 A bucket may have millions of keys, so each step looks at some of them and lets the other loops have their turn.
 """
@@ -26,11 +26,11 @@ PAUSE = 0.05
 
 
 class Upkeep(Protocol):
-    """What expires, and how."""
+    """What is due, and how it is carried out."""
 
     def is_due(self, tx: Tx, bucket: Bucket, key: str, /) -> bool: ...
 
-    def expire(self, tx: Tx, name: str, key: str, /) -> None: ...
+    def carry_out(self, tx: Tx, name: str, key: str, /) -> None: ...
 
     def abandoned_uploads(self, tx: Tx, bucket: Bucket, /) -> list[str]: ...
 
@@ -79,7 +79,7 @@ class LifecycleLoop:
                 for upload_id in uploads:
                     upkeep.abort(tx, bucket.name, upload_id)
                 for key in due:
-                    upkeep.expire(tx, bucket.name, key)
+                    upkeep.carry_out(tx, bucket.name, key)
             log.info("lifecycle of %s: %d keys, %d uploads", bucket.name, len(due), len(uploads))
         done = len(keys) < LOOKED_AT
         self._walks[bucket.name] = _Walk(walk.day, walk.rules, None if done else keys[-1])

@@ -36,7 +36,7 @@ def enabled(bucket: Bucket) -> Iterable[LifecycleRule]:
 
 def expires(rule: LifecycleRule, found: Object) -> datetime | None:
     """When the rule expires an object, if it is the current version."""
-    if found.delete_marker or not _applies(rule, found):
+    if found.delete_marker or not applies(rule, found):
         return None
     return rule.date if rule.days is None else midnight_after(found.modified, rule.days)
 
@@ -85,12 +85,12 @@ def _removes_marker(rule: LifecycleRule, marker: Object, now: datetime) -> bool:
 
 def _removes_noncurrent(rule: LifecycleRule, version: Object, since: datetime, newer: int, now: datetime) -> bool:
     """`since` is when it ceased to be current, `newer` how many noncurrent versions are newer."""
-    if rule.noncurrent_days is None or newer < (rule.newer_noncurrent or 0) or not _applies(rule, version):
+    if rule.noncurrent_days is None or newer < (rule.newer_noncurrent or 0) or not applies(rule, version):
         return False
     return midnight_after(since, rule.noncurrent_days) <= now
 
 
-def _applies(rule: LifecycleRule, found: Object) -> bool:
+def applies(rule: LifecycleRule, found: Object) -> bool:
     return (
         found.key.startswith(rule.prefix or "")
         and rule.tags.items() <= found.tags.items()

@@ -1,4 +1,5 @@
-"""The lifecycle configuration of a bucket: rules by which objects, versions, delete markers and uploads expire.
+"""The lifecycle configuration of a bucket: rules by which objects, versions, delete markers and uploads expire, and
+versions change their storage class.
 
 Sources: PutBucketLifecycleConfiguration in S3's API reference; refusals as recorded on AWS in
 `test_put_bucket_lifecycle_conf_exc` of LocalStack's tests/aws/services/s3/test_s3.snapshot.json.
@@ -16,6 +17,7 @@ from skylift.cloud.domain.bucket import FilterForm, LifecycleRule
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Nothing
+from skylift.cloud.services.s3 import transition
 from skylift.cloud.services.s3.error import invalid_argument, invalid_request, malformed_xml
 from skylift.cloud.services.s3.operation import check_bucket, on_bucket, sets
 from skylift.cloud.services.s3.rules import bucket_of
@@ -28,8 +30,8 @@ MOST_RULES = 1000
 LARGEST_NUMBER = 2**31 - 1
 MOST_DAYS = 365_000
 """Days are added to dates, which end."""
-SMALLEST_OBJECT = "all_storage_classes_128K"
-"""What transitions would leave where it is; there are none here."""
+NEVER_SMALL, ARCHIVES_SMALL = "all_storage_classes_128K", "varies_by_storage_class"
+"""Which small objects transitions leave where they are."""
 
 
 def put(
@@ -42,8 +44,11 @@ def put(
     rules = tuple(map(_checked, listed))
     if len({rule.id for rule in rules}) < len(rules):
         raise invalid_argument("ID", "", "Rule ID must be unique. Found same ID for more than one rule")
-    tx.save(replace(bucket, lifecycle=rules))
-    return {"TransitionDefaultMinimumObjectSize": SMALLEST_OBJECT}
+    smallest = params.get("TransitionDefaultMinimumObjectSize", NEVER_SMALL)
+    if smallest not in (NEVER_SMALL, ARCHIVES_SMALL):
+        raise invalid_request(f"Invalid TransitionDefaultMinimumObjectSize found: {smallest}")
+    tx.save(replace(bucket, lifecycle=rules, archives_small=smallest == ARCHIVES_SMALL))
+    return {"TransitionDefaultMinimumObjectSize": smallest}
 
 
 def get(
@@ -59,12 +64,12 @@ def get(
         )
     return {
         "Rules": [_described(rule) for rule in bucket.lifecycle],
-        "TransitionDefaultMinimumObjectSize": SMALLEST_OBJECT,
+        "TransitionDefaultMinimumObjectSize": ARCHIVES_SMALL if bucket.archives_small else NEVER_SMALL,
     }
 
 
 def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketLifecycleRequest) -> Nothing:
-    tx.save(replace(bucket_of(tx, caller, params), lifecycle=()))
+    tx.save(replace(bucket_of(tx, caller, params), lifecycle=(), archives_small=False))
     return {}
 
 
@@ -75,7 +80,8 @@ def _checked(rule: s3.LifecycleRule) -> LifecycleRule:
         raise invalid_argument("ID", rule.get("ID"), "ID length should not exceed allowed limit of 255")
     found = _expiring(_filtered(rule), rule)
     acts = (found.days, found.date, found.noncurrent_days, found.abort_days)
-    if not found.expire_markers and all(each is None for each in acts) and "Expiration" not in rule:
+    moves = found.transitions or found.noncurrent_transitions
+    if not found.expire_markers and not moves and all(each is None for each in acts) and "Expiration" not in rule:
         raise invalid_request("At least one action needs to be specified in a rule.")
     if found.filters_content and (found.abort_days is not None or found.expire_markers):
         action = "AbortIncompleteMultipartUpload" if found.abort_days is not None else "ExpiredObjectDeleteMarker"
@@ -149,6 +155,8 @@ def _expiring(made: LifecycleRule, rule: s3.LifecycleRule) -> LifecycleRule:
         newer_noncurrent=_positive(
             "NewerNoncurrentVersions", noncurrent.get("NewerNoncurrentVersions"), "NoncurrentVersionExpiration", 100
         ),
+        transitions=transition.checked(rule),
+        noncurrent_transitions=transition.checked_noncurrent(rule),
         abort_days=_positive(
             "DaysAfterInitiation", abort.get("DaysAfterInitiation"), "AbortIncompleteMultipartUpload", MOST_DAYS
         ),
@@ -179,6 +187,12 @@ def _described(rule: LifecycleRule) -> s3.LifecycleRule:
         answer["NoncurrentVersionExpiration"] = {"NoncurrentDays": rule.noncurrent_days}
         if rule.newer_noncurrent is not None:
             answer["NoncurrentVersionExpiration"]["NewerNoncurrentVersions"] = rule.newer_noncurrent
+    if rule.transitions:
+        answer["Transitions"] = [transition.described(one) for one in rule.transitions]
+    if rule.noncurrent_transitions:
+        answer["NoncurrentVersionTransitions"] = [
+            transition.described_noncurrent(one) for one in rule.noncurrent_transitions
+        ]
     if rule.abort_days is not None:
         answer["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": rule.abort_days}
     return answer
@@ -215,7 +229,8 @@ OPERATIONS = (
         put,
         check_bucket("PutLifecycleConfiguration"),
         f"{_RULE}.ID {_RULE}.Status {_RULE}.Prefix {_RULE}.Filter {_RULE}.Expiration "
-        f"{_RULE}.NoncurrentVersionExpiration {_RULE}.AbortIncompleteMultipartUpload ChecksumAlgorithm",
+        f"{_RULE}.NoncurrentVersionExpiration {_RULE}.AbortIncompleteMultipartUpload {_RULE}.Transitions "
+        f"{_RULE}.NoncurrentVersionTransitions TransitionDefaultMinimumObjectSize ChecksumAlgorithm",
         writes=True,
     ),
     on_bucket("GetBucketLifecycleConfiguration", get, check_bucket("GetLifecycleConfiguration")),

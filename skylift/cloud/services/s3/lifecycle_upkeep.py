@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from skylift.cloud.domain.bucket import Bucket, Object, Upload
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3.expiration import abandoned, due, enabled
+from skylift.cloud.services.s3.transition import moves
 from skylift.cloud.services.s3.upload import discard_upload
 from skylift.cloud.store.bucket import versions_of
 from skylift.cloud.store.database import Tx
 
 
 def is_due(tx: Tx, bucket: Bucket, key: str) -> bool:
-    """Whether something of this key expires now."""
+    """Whether something of this key expires or changes its storage class now."""
     versions = versions_of(tx, bucket.name, key)
-    ends, gone = due(bucket, versions, tx.now) if versions else (False, [])
-    return ends or bool(gone)
+    if not versions:
+        return False
+    ends, gone = due(bucket, versions, tx.now)
+    return ends or bool(gone) or bool(moves(bucket, versions, tx.now))
 
 
-def expire(tx: Tx, name: str, key: str) -> None:
-    """Remove what expires now. It is looked at again: rules and objects may be others than those that were due."""
+def carry_out(tx: Tx, name: str, key: str) -> None:
+    """Remove what expires now, and move what is to be in another class: what is to do both expires.
+
+    It is looked at again: rules and objects may be others than those that were due.
+    """
     bucket = tx.get(Bucket, name=name)
     versions = versions_of(tx, name, key)
     if bucket is None or not versions:
@@ -32,6 +40,10 @@ def expire(tx: Tx, name: str, key: str) -> None:
     if ends:
         # Where versions are kept, this puts a delete marker on top.
         version.delete(tx, bucket, key, None)
+    for each, storage_class in moves(bucket, versions, tx.now):
+        left = tx.get(Object, bucket=name, key=key, sequence=each.sequence)
+        if left is not None and not (ends and each.latest):
+            tx.save(replace(left, storage_class=storage_class, restored_until=None))
 
 
 def abandoned_uploads(tx: Tx, bucket: Bucket) -> list[str]:

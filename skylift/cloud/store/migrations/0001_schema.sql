@@ -961,7 +961,8 @@ CREATE TABLE buckets (
     encryption_put INTEGER NOT NULL,
     cors TEXT NOT NULL,
     lifecycle TEXT NOT NULL,
-    acl TEXT
+    acl TEXT,
+    archives_small INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE bucket_policies (

@@ -17,7 +17,6 @@ from identity_fixtures import (
 from skylift.cloud.loops.s3 import lifecycle as loop
 from skylift.cloud.loops.s3.lifecycle import LifecycleLoop
 from skylift.cloud.services.s3 import lifecycle_upkeep
-from skylift.cloud.services.table import TABLE
 
 ALL = {"Filter": {"Prefix": ""}}
 DAY = {"Expiration": {"Days": 1}}
@@ -157,14 +156,6 @@ def test_what_is_no_rule(account: Account, rules: list[dict[str, Any]], code: st
         configure(account, *rules)
     with refused("NoSuchLifecycleConfiguration"):
         account.s3("GetBucketLifecycleConfiguration", Bucket="bucket")
-
-
-def test_transitions_are_refused_by_name() -> None:
-    """There is one storage class."""
-    moved = rule(ALL, {"Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]})
-    operation = TABLE["s3", "PutBucketLifecycleConfiguration"]
-    named = operation.unsupported({"Bucket": "bucket", "LifecycleConfiguration": {"Rules": [moved]}})
-    assert set(named) == {f"LifecycleConfiguration.Rules.Transitions.{each}" for each in ("Days", "StorageClass")}
 
 
 def test_the_rules_take_a_permission_of_their_own(account: Account) -> None:

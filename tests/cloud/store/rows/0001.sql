@@ -227,7 +227,7 @@ INSERT INTO alarm_actions VALUES (
 );
 INSERT INTO buckets VALUES (
     'bucket', 'eu-west-1', '2026-01-01T00:00:00+00:00', '123456789012', '{"a":"b"}', NULL, 'BucketOwnerEnforced',
-    '{"block_acls":true,"ignore_acls":true,"block_policy":true,"restrict_buckets":true}', 0, 0, '[]', '[]', NULL
+    '{"block_acls":true,"ignore_acls":true,"block_policy":true,"restrict_buckets":true}', 0, 0, '[]', '[]', NULL, 1
 );
 INSERT INTO bucket_policies VALUES ('bucket', '{"Statement":[]}');
 INSERT INTO objects VALUES (
