@@ -100,11 +100,11 @@ parameter like `Tags.Key` is the member `Key` of what is in `Tags`; one that sta
 works wherever the model has it.
 
 `scripts/recorded.py FOLDER...` compares this cloud's answers with answers that were recorded on AWS, member by member.
-With cloud-custodian's recordings and LocalStack's snapshots of November 2026, 78 operations were compared. Of the
-members that AWS was recorded with, 708 are there, 75 are left out on purpose, and 100 are lacking in a cloud that has
-one of most things and no servers. 223 operations were not asked, most of them as they change something. Of 94 codes of
-errors, each is one that an error here is made with, or is left out on purpose. `scripts/recorded_left_out.toml`
-has the reasons.
+With cloud-custodian's recordings and LocalStack's snapshots of November 2026, 184 operations were compared. Of the
+members that AWS was recorded with, 963 are there, 83 are left out on purpose, and 112 are lacking in a cloud that has
+one of most things and no servers. 117 operations were not asked: they change what that cloud has none of, or are not
+here. Of 94 codes of errors, each is one that an error here is made with, or is left out on purpose.
+`scripts/recorded_left_out.toml` has the reasons.
 """
 
 

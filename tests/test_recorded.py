@@ -85,7 +85,7 @@ def test_what_aws_has_and_we_lack_is_printed(tmp_path: Path) -> None:
     record(tmp_path / "placebo/one", "iam.ListUsers_1.json", {"Users": [user], "IsTruncated": False})
     record(tmp_path / "placebo/two", "iam.ListUsers_1.json", {"Users": [{"Arn": "a"}], "IsTruncated": False})
     record(tmp_path / "placebo/two", "iam.GetRole_1.json", {"Error": {"Code": "NoSuchEntity"}}, 404)
-    record(tmp_path / "placebo/two", "iam.DeleteUser_1.json", {"Deleted": True})
+    record(tmp_path / "placebo/two", "iam.DeleteSSHPublicKey_1.json", {"Deleted": True})
     record(tmp_path / "placebo/two", "iam.DreamUsers_1.json", {"Users": [user]})
     record(tmp_path / "placebo/two", "dynamodb.ListTables_1.json", {"TableNames": ["a"]})
     (tmp_path / "placebo/two/iam.ListRoles_1.json").write_text("{")
@@ -96,7 +96,7 @@ def test_what_aws_has_and_we_lack_is_printed(tmp_path: Path) -> None:
     done = run(str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "iam.ListUsers: 4 of 6 members of 2 answers; lacks Users[].Shoe\n" in done.stdout
-    assert "iam.DeleteUser: not asked, as it changes something" in done.stdout
+    assert "iam.DeleteSSHPublicKey: not asked, as it changes what the scene has none of" in done.stdout
     assert "iam.DreamUsers: not asked, as botocore does not know it any more" in done.stdout
     assert "iam: the error NeverHeardOf is never answered" in done.stdout and "NoSuchEntity" not in done.stdout
     assert "ListTables" not in done.stdout
