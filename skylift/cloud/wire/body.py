@@ -13,14 +13,15 @@ import hashlib
 import os
 import secrets
 import zlib
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.cloud.domain.bucket import LARGEST_IN_ROW, RunningChecksum, Spool
 from skylift.cloud.domain.error import ServiceError, no_room
+from skylift.cloud.state.durable import begin_write_out
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.chunked import SIGNED, SIGNED_TRAILER, WORDS, ChunkDecoder, ChunkSignatures
@@ -34,6 +35,8 @@ LARGEST_SPOOLED = 5 * 1024**3
 KEPT_FREE = 8 * 1024 * 1024
 """Bytes that objects leave to the database, so that deleting some of them is still possible."""
 WORTH_A_THREAD = 256 * 1024
+WRITTEN_OUT = 8 * 1024 * 1024
+"""The disk begins to write a body whenever so many bytes have come in."""
 WITHOUT_CHECKSUM = frozenset(("PutBucketAcl", "PutBucketPolicy", "PutBucketVersioning", "PutObjectAcl"))
 """The model requires a checksum here and S3 itself does not: s3cmd sends none, and gets an answer."""
 DEFAULT_CHECKSUM = "CRC64NVME"
@@ -181,6 +184,7 @@ class SpoolFile:
         self._file: int | None = self._create()
         self._kept: Spool | None = None
         self._size = 0
+        self._written_out = 0
 
     def write(self, data: memoryview) -> None:
         assert self._file is not None, "nothing follows keep() or discard()"
@@ -193,6 +197,10 @@ class SpoolFile:
                 data = data[os.write(self._file, data) :]
             except OSError as error:
                 raise _disk_full(error) from error
+        if self._size - self._written_out >= WRITTEN_OUT:
+            # Meanwhile the next bytes come in.
+            begin_write_out(self._file, self._written_out, self._size - self._written_out)
+            self._written_out = self._size
 
     def keep(self, size: int, md5: str, checksums: dict[str, str], crc64nvme: str) -> Payload:
         assert self._file is not None, "a body is kept once"
@@ -249,7 +257,10 @@ class Receiver:
             names["SHA256"] = None
         if announced.md5 is not None or sink.stored:
             names["MD5"] = None
-        self._digests = [shared.get(name) or self._checksums[name] for name in names]
+        digests = {name: shared.get(name) or self._checksums[name] for name in names}
+        # MD5 takes as long as all the others together.
+        others = [running for name, running in digests.items() if name != "MD5"]
+        self._lanes = [lane for lane in ([self._md5] if "MD5" in digests else [], others) if lane]
         self._decoder = self._make_decoder(signatures)
 
     @property
@@ -295,19 +306,17 @@ class Receiver:
         self._size += len(data)
         if self._announced.length is not None and self._size > self._announced.length:
             raise ServiceError("IncompleteBody", "The request body is longer than announced")
-        hashing = _hashers.submit(self._hash, data) if len(data) >= WORTH_A_THREAD else None
+        large = len(data) >= WORTH_A_THREAD
+        hashing = [_hashers.submit(_hash, lane, data) for lane in self._lanes] if large else []
         try:
             self._sink.write(data)
         finally:
             # The digests must not change behind our back, not even when the disk is full.
-            if hashing is not None:
-                hashing.result()
-            else:
-                self._hash(data)
-
-    def _hash(self, data: memoryview) -> None:
-        for running in self._digests:
-            running.update(data)
+            wait(hashing)
+        for each in hashing:
+            each.result()
+        for lane in [] if large else self._lanes:
+            _hash(lane, data)
 
     def _algorithms(self) -> list[str]:
         stated = list(self._announced.checksums)
@@ -334,6 +343,11 @@ class Receiver:
                 )
             if value != computed[algorithm]:
                 raise ServiceError("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
+
+
+def _hash(lane: Iterable[RunningChecksum], data: memoryview) -> None:
+    for running in lane:
+        running.update(data)
 
 
 def _leave_room(directory: Path | int, size: int) -> None:

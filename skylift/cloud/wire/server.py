@@ -239,14 +239,16 @@ class _HttpBody:
             except ConnectionError as error:
                 raise Disconnected from error
             self._http.writer.output_size = 0
-        piece = bytearray()
+        came: list[bytes] = []
+        size = 0
         while data := await self._read():
-            piece += data
-            if len(piece) >= PIECE:
-                yield bytes(piece)
-                piece.clear()
-        if piece:
-            yield bytes(piece)
+            came.append(data)
+            size += len(data)
+            if size >= PIECE:
+                yield b"".join(came)
+                came, size = [], 0
+        if came:
+            yield b"".join(came)
 
     async def _read(self) -> bytes:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.state.durable import make_directory, replace_file
+from skylift.cloud.state.durable import begin_write_out, make_directory, replace_file
 
 
 @pytest.fixture(name="synced")
@@ -22,6 +22,17 @@ def synced_fixture(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(os, "fsync", watched)
     return found
+
+
+def test_a_file_that_the_disk_begins_to_write_is_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    with file.open("r+b") as opened:
+        begin_write_out(opened.fileno(), 0, 7)
+        begin_write_out(opened.fileno(), 4096, 1 << 20)
+    assert file.read_bytes() == b"content"
+    # No error either: what a disk cannot do, the sync says that must follow.
+    begin_write_out(-1, 0, 1)
 
 
 def test_a_file_is_replaced_once_its_content_is_kept(tmp_path: Path, synced: list[str]) -> None:

@@ -208,6 +208,23 @@ def test_digests_of_the_whole(tmp_path: Path) -> None:
     assert code_of(tmp_path, wanted, CONTENT + b"x") == "IncompleteBody"
 
 
+def test_a_large_body_is_hashed_in_threads_and_written_out_meanwhile(tmp_path: Path) -> None:
+    content = os.urandom(2 * bodies.WRITTEN_OUT + bodies.WORTH_A_THREAD)
+    sha256, crc = hashlib.sha256(content).hexdigest(), checksum.start("CRC32")
+    crc.update(content)
+    wanted = put({"content-length": str(len(content)), "x-amz-checksum-crc32": checksum.encoded(crc)}, declared=sha256)
+    pieces = split(content, [3, 1 << 20, bodies.WORTH_A_THREAD - 1, bodies.WRITTEN_OUT + 1])
+    receiver = Receiver(wanted, SpoolFile(tmp_path), None)
+    for piece in pieces:
+        receiver.feed(piece)
+    spool = receiver.finish()
+    assert isinstance(spool, Spool)
+    assert (spool.md5, spool.checksums) == (hashlib.md5(content).hexdigest(), {"CRC32": checksum.encoded(crc)})
+    assert (tmp_path / spool.file).read_bytes() == content
+    receiver.discard()
+    assert code_of(tmp_path, wanted, *pieces[:-1], pieces[-1][:-1] + b"x") == "XAmzContentSHA256Mismatch"
+
+
 def test_a_digest_is_the_signatures_and_a_checksum(tmp_path: Path) -> None:
     sha256 = hashlib.sha256(CONTENT)
     stated = base64.b64encode(sha256.digest()).decode()
