@@ -296,6 +296,7 @@ class Database:
 
     def close(self) -> None:
         self._snapshots.finish()
+        self._files.finish()
         with self._lock:
             for connection in self._open:
                 connection.close()

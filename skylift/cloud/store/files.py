@@ -7,6 +7,7 @@ and no response needs it any more.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
@@ -14,10 +15,13 @@ import weakref
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 from skylift.cloud.domain.bucket import Extent, FileBody, Spool
 from skylift.cloud.state.data import Data
 from skylift.cloud.state.durable import make_directory, sync_directory
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 
@@ -32,6 +36,9 @@ class Files:
         self._lock = threading.RLock()
         self._held: Counter[str] = Counter()
         self._unwanted: set[str] = set()
+        self._released: SimpleQueue[set[str] | None] = SimpleQueue()
+        self._remover: threading.Thread | None = None
+        """Removes what was deleted while it was sent. It begins with the first of these."""
 
     def take(self, spool: Spool) -> tuple[Extent, ...]:
         """Make a body that has arrived, and is durable, a file of an object."""
@@ -78,9 +85,20 @@ class Files:
         """Remove files that no row names any more; those being sent go when they have been."""
         with self._lock:
             names = {extent.file for extent in extents}
-            self._unwanted |= {name for name in names if self._held[name] > 0}
-            free = names - self._unwanted
-        self._remove(free)
+            sent = {name for name in names if self._held[name] > 0}
+            self._unwanted |= sent
+            if sent and self._remover is None:
+                self._remover = threading.Thread(target=self._remove_released, name="store-released", daemon=True)
+                self._remover.start()
+        self._remove(names - sent)
+
+    def finish(self) -> None:
+        """Wait until what was released is removed."""
+        with self._lock:
+            remover, self._remover = self._remover, None
+        if remover is not None:
+            self._released.put(None)
+            remover.join()
 
     def sweep(self, kept: Collection[str]) -> int:
         """Remove each file not in `kept`; returns how many. Only while nothing else runs."""
@@ -90,6 +108,8 @@ class Files:
         return len(orphans)
 
     def _release(self, names: list[str]) -> None:
+        """Called in the thread that drops the body, mostly the event loop's. It must not wait for the disk, which
+        takes its time for gigabytes; nor for a lock that it may have itself, as a collection may come anywhere."""
         with self._lock:
             self._held.subtract(names)
             free = {name for name in names if self._held[name] <= 0}
@@ -97,7 +117,15 @@ class Files:
                 del self._held[name]
             free &= self._unwanted
             self._unwanted -= free
-        self._remove(free)
+        if free:
+            self._released.put(free)
+
+    def _remove_released(self) -> None:
+        while (names := self._released.get()) is not None:
+            try:
+                self._remove(names)
+            except OSError as error:
+                log.error("what has been deleted could not be removed from the disk: %s", error)
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:

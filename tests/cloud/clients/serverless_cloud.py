@@ -40,6 +40,7 @@ class Cloud:
     url: str
     key: str
     secret: str
+    database: Database
 
     def client(self, service: str = "s3", **config: Any) -> Any:
         return self._session().client(service, endpoint_url=self.url, config=self._config(config))
@@ -66,6 +67,9 @@ class Cloud:
 
     def bodies(self) -> list[str]:
         """All that holds, or was to hold, bytes of an object: files, and the numbers of rows."""
+        with self.database.read() as tx:
+            # What was deleted while it was sent is removed a moment later.
+            tx.files.finish()
         with closing(sqlite3.connect(self.directory / "state.db")) as database:
             rows = [str(number) for (number,) in database.execute("SELECT id FROM small_bodies")]
         return [*rows, *(path.name for path in (self.directory / "objects").iterdir())]
@@ -124,7 +128,7 @@ def serverless_cloud(tmp_path: Path, performs: Callable[[str], None] = lambda op
         port = sock.getsockname()[1]
         run(endpoint.start())
         run(endpoint.add_socket(sock))
-        yield Cloud(directory, f"http://127.0.0.1:{port}", root.access_key_id, root.secret_access_key)
+        yield Cloud(directory, f"http://127.0.0.1:{port}", root.access_key_id, root.secret_access_key, database)
         run(endpoint.stop())
     finally:
         loop.call_soon_threadsafe(loop.stop)

@@ -221,6 +221,8 @@ class Account:
         """All that holds bytes of objects: files, and the numbers of rows."""
         with self.database.read() as tx:
             rows = {str(number) for (number,) in tx.execute("SELECT id FROM small_bodies")}
+            # What was deleted while it was sent is removed a moment later.
+            tx.files.finish()
         return rows | {path.name for path in (self.directory / "objects").iterdir()}
 
 

@@ -108,6 +108,7 @@ def test_a_snapshot_keeps_the_files_it_can_see(home: Path, database: Database) -
     assert files(home) == ["file-a"], "the body still needs it"
     del body
     gc.collect()
+    database.close()
     assert files(home) == []
 
 
@@ -129,7 +130,32 @@ def test_two_bodies_of_one_file(home: Path, database: Database) -> None:
     del one
     assert files(home) == ["file-a"]
     del two
+    database.close()
     assert files(home) == []
+
+
+def test_who_drops_a_body_does_not_remove_its_file(
+    home: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the event loop that does once an answer is sent, and a file of gigabytes takes its time."""
+    with database.write() as tx:
+        stored = put(tx, home, "a")
+    with database.read() as tx:
+        body = body_of(tx, stored.extents)
+    remove(database, stored)
+    removers: list[threading.Thread] = []
+    unlink = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        removers.append(threading.current_thread())
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    del body
+    database.close()
+    assert files(home) == []
+    assert len(removers) == 1
+    assert removers[0] is not threading.current_thread()
 
 
 def test_a_shared_file_is_there_until_its_last_owner_goes(home: Path, database: Database) -> None:
