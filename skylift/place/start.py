@@ -48,6 +48,7 @@ def bring_up(
         stop_cloud(home, erase=True)
         make_data(home)
     _require_port(port)
+    _require_readable_state(home)
     require_image(home, showing)
     start_cloud(home, port, region, allow)
     remove_old_images(home)
@@ -74,6 +75,16 @@ def require_image(home: Home, showing: Showing = no_display) -> None:
         raise UsageError(str(error)) from error
     except ImageError as error:
         raise RunError(str(error), f"Everything that the build said is in {error.log}." if error.log else "") from error
+
+
+def _require_readable_state(home: Home) -> None:
+    """Said before an image is built, which takes a minute; the process itself says it too."""
+    from skylift.cloud.store.database import StoreError, refuse_unreadable
+
+    try:
+        refuse_unreadable(home.data.database)
+    except StoreError as error:
+        raise UsageError(str(error)) from error
 
 
 def _require_port(port: int | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from skylift.cli.main import perform
 from skylift.cloud.state.home import default_home
 from skylift.place.settings import settings_for
+from skylift.place.start import bring_up
 from skylift.runner.errors import NoCredentials, UsageError
 from skylift.runner.job.image_choice import PUBLISHED
 
@@ -133,3 +136,21 @@ def test_nobody_starts_a_cloud_by_looking(
     assert "Start it: skylift cloud up" in err
     assert "builds the image of servers first" in err
     assert not (tmp_path / "home").exists()
+
+
+def test_a_state_that_is_refused_is_refused_before_an_image_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_: object) -> None:
+        raise AssertionError("an image was built")
+
+    monkeypatch.setattr("skylift.place.start.require_parts", lambda: None)
+    monkeypatch.setattr("skylift.place.start.make_data", lambda home: None)
+    monkeypatch.setattr("skylift.place.start.require_image", build)
+    monkeypatch.setenv("SKYLIFT_DATA", str(tmp_path / "data"))
+    home = default_home()
+    home.data.path.mkdir(parents=True)
+    with closing(sqlite3.connect(home.data.database)) as other:
+        other.execute("CREATE TABLE vpcs (id TEXT)")
+    with pytest.raises(UsageError, match="another skylift from before the first release"):
+        bring_up(home)

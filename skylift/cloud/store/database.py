@@ -19,7 +19,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -249,6 +249,7 @@ class Database:
         """The idle connections. The last one is taken first, because its cache is the most recent."""
         self._lock = threading.Lock()
         self._changed: list[Callable[[], None]] = []
+        refuse_unreadable(path)
         writer = self._connect()
         self._migrate(writer)
         self._commits = Commits(writer)
@@ -354,15 +355,9 @@ class Database:
         return shutil.disk_usage(self._path.parent).free
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        scripts = sorted(MIGRATIONS.glob("*.sql"))
+        scripts = _scripts()
         own = application_id(scripts[0].read_text())
-        self._require_own(connection, own)
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(scripts):
-            raise StateTooNew(
-                f"{self._path} is of schema version {version}; this skylift knows versions up to {len(scripts)}. "
-                "Upgrade skylift, or use another SKYLIFT_HOME."
-            )
         if version == len(scripts):
             return
         # One transaction, as a commit waits for the disk.
@@ -382,23 +377,37 @@ class Database:
             script = scripts[min(reached, len(scripts) - 1)]
             raise StateUnreadable(f"{self._path}: {script.name}: {error}") from error
 
-    def _require_own(self, connection: sqlite3.Connection, expected: int) -> None:
-        """Raises StateTooOld, and StateUnreadable for a file that is no database."""
-        try:
-            own = connection.execute("PRAGMA application_id").fetchone() == (expected,)
+
+def refuse_unreadable(path: Path) -> None:
+    """Raises StateTooOld, StateTooNew or StateUnreadable for a database that this version does not read. Nothing in it
+    is changed, and where there is none, none is made."""
+    if not path.exists():
+        return
+    scripts = _scripts()
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            own = connection.execute("PRAGMA application_id").fetchone() == (application_id(scripts[0].read_text()),)
             empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
-        except sqlite3.Error as error:
-            raise StateUnreadable(f"{self._path}: {error}") from error
-        if own or empty:
-            return
-        self.close()
-        where = self._path.parent
+            version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        raise StateUnreadable(f"{path}: {error}") from error
+    if not own and not empty:
+        where = path.parent
         raise StateTooOld(
-            f"{self._path} was written by another skylift from before the first release, and this one does not "
+            f"{path} was written by another skylift from before the first release, and this one does not "
             "read it. Nothing was changed. To begin anew and keep it: "
             f"skylift cloud down; sudo mv {shlex.quote(str(where))} {shlex.quote(f'{where}-old')}. "
             "To begin anew without it: skylift cloud down --erase."
         )
+    if version > len(scripts):
+        raise StateTooNew(
+            f"{path} is of schema version {version}; this skylift knows versions up to {len(scripts)}. "
+            "Upgrade skylift, or use another SKYLIFT_HOME."
+        )
+
+
+def _scripts() -> list[Path]:
+    return sorted(MIGRATIONS.glob("*.sql"))
 
 
 class _Snapshots:

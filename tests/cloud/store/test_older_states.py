@@ -10,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,14 @@ from skylift.cloud.services.table import TABLE
 from skylift.cloud.state.data import Data
 from skylift.cloud.store import database as store
 from skylift.cloud.store.content import sweep_files
-from skylift.cloud.store.database import MIGRATIONS, Database, StateTooOld, StateUnreadable, application_id
+from skylift.cloud.store.database import (
+    MIGRATIONS,
+    Database,
+    StateTooOld,
+    StateUnreadable,
+    application_id,
+    refuse_unreadable,
+)
 from skylift.cloud.store.mapping import TABLES
 from skylift.cloud.wiring.bootstrap import open_database
 
@@ -203,12 +209,23 @@ def test_a_state_of_another_schema_is_refused(make: Callable[[Path], None], tmp_
     path = tmp_path / "state.db"
     make(path)
     before = content(path)
-    with pytest.raises(StateTooOld, match=r"another skylift from before the first release.*cloud down --erase"):
-        Database(path)
-    assert content(path) == before
+    for refuses in (Database, refuse_unreadable):
+        with pytest.raises(StateTooOld, match=r"another skylift from before the first release.*cloud down --erase"):
+            refuses(path)
+        assert content(path) == before
 
 
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"something else" * 1000)
-    with pytest.raises(StateUnreadable, match="not a database"):
-        Database(tmp_path / "state.db", clock=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    for refuses in (Database, refuse_unreadable):
+        with pytest.raises(StateUnreadable, match="not a database"):
+            refuses(tmp_path / "state.db")
+
+
+def test_a_look_at_a_state_that_is_read_makes_nothing(tmp_path: Path) -> None:
+    refuse_unreadable(tmp_path / "state.db")
+    assert list(tmp_path.iterdir()) == []
+    Database(tmp_path / "state.db").close()
+    before = content(tmp_path / "state.db")
+    refuse_unreadable(tmp_path / "state.db")
+    assert content(tmp_path / "state.db") == before
