@@ -59,6 +59,7 @@ def savings_plan(instance_type: str, region: str, years: int, payment: Payment) 
     return _price(instance_type, region, f"savings-plan {years} {payment}")
 
 
+@cache
 def priced_regions() -> tuple[str, ...]:
     """Those with prices on demand: of others there may be spot prices, which nothing could be compared to."""
     return tuple(region for region in FOLDERS.regions() if "on-demand" in figures(region))
@@ -98,6 +99,7 @@ def _parse(rows: list[list[str]]) -> Mapping[Kind, Figures]:
 
 def forget_prices() -> None:
     figures.cache_clear()
+    priced_regions.cache_clear()
 
 
 def prices_of(region: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,10 @@ from skylift.console.port import Control, Port
 from skylift.console.site import build_site
 from skylift.runner.job.settings import Settings
 
+_COLLECTED = 50_000, 20, 20
+"""After how many new objects Python looks for cycles. One answer with 200 instances has as many: by itself it would
+look dozens of times through each of them, and every few seconds through all of botocore's models."""
+
 
 def serve(
     place: Place,
@@ -25,6 +30,7 @@ def serve(
     find_control: Callable[[], Control] | None,
 ) -> None:
     """Until SIGINT or SIGTERM. Raises SkyliftError where there is no cloud to show."""
+    gc.set_threshold(*_COLLECTED)
     site = FastAPI(openapi_url=None)
     build_site(site, Port(find_settings, find_control))
     app: App = site

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from skylift.console.rows import Row
@@ -69,7 +69,7 @@ class Topic(Generic[Seen]):
         """It is told at once what is known, and then of each change."""
         self._listeners.append(listener)
         if self._known is not None:
-            listener(Change(added=tuple(asdict(row) for row in self._known.values())))
+            listener(Change(added=tuple(_flat(row) for row in self._known.values())))
         if self._trouble.trouble:
             listener(self._trouble)
         if self.looking is None or self.looking.done():
@@ -103,8 +103,8 @@ class Topic(Generic[Seen]):
         self._known = now
         known = before or {}
         change = Change(
-            added=tuple(asdict(row) for key, row in now.items() if key not in known),
-            updated=tuple(asdict(row) for key, row in now.items() if key in known and known[key] != row),
+            added=tuple(_flat(row) for key, row in now.items() if key not in known),
+            updated=tuple(_flat(row) for key, row in now.items() if key in known and known[key] != row),
             removed=tuple(key for key in known if key not in now),
         )
         return NOTHING if change == Change() and well and before is not None else change
@@ -124,6 +124,11 @@ class Topic(Generic[Seen]):
 
     def _tell(self, change: Change) -> None:
         self._listeners = [each for each in self._listeners if _wants_more(each, change)]
+
+
+def _flat(row: Row) -> FlatRow:
+    """Its values are texts and numbers: nothing in it has to be copied."""
+    return dict(vars(row))
 
 
 def _wants_more(listener: Listener, change: Change) -> bool:

@@ -47,7 +47,7 @@ from skylift.runner.jobs.listing import Listed
 from skylift.runner.price.price import stand_in
 from skylift.runner.price.run_price import run_cost
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.remote.api import Api
+from skylift.runner.remote.api import Api, Only
 from skylift.runner.text.duration import moment
 
 Facts = tuple[tuple[str, str], ...]
@@ -125,6 +125,19 @@ class OwnCall:
     command: str
 
 
+_OF_ROWS: Only = (
+    ("Reservation", ("Instances",)),
+    (
+        "Instance",
+        (
+            *("InstanceId", "State", "InstanceType", "LaunchTime", "Placement", "PublicIpAddress", "PrivateIpAddress"),
+            *("KeyName", "InstanceLifecycle", "VpcId", "Tags"),
+        ),
+    ),
+    ("Placement", ("AvailabilityZone",)),
+)
+"""What a row shows of an instance. Reading the other members takes most of the time of a look."""
+
 Control = Callable[..., Any]
 """Makes such a call: it takes the operation's name and its parameters."""
 
@@ -186,15 +199,15 @@ class Port:
             self._control = None
             raise
 
-    def pages(self, call: Call, key: str) -> list[Any]:
+    def pages(self, call: Call, key: str, only: Only = ()) -> list[Any]:
         """All of a list, whichever page it is on. Raises SkyliftError."""
         with self.reached() as account:
-            return account.api.pages(call.service, call.operation, key, **call.params)
+            return account.api.pages(call.service, call.operation, key, only=only, **call.params)
 
     # Instances.
 
     def instances(self) -> list[InstanceRow]:
-        reservations = self.pages(calls.list_instances(), "Reservations")
+        reservations = self.pages(calls.list_instances(), "Reservations", _OF_ROWS)
         now = time.time()
         found = [self._row(each, now) for reservation in reservations for each in reservation["Instances"]]
         return sorted(found, key=lambda row: (row.launched, row.id), reverse=True)

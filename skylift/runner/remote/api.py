@@ -67,6 +67,10 @@ _SETTLING = 30.0
 """Seconds in which all of AWS must know of a new resource. AWS promises no time; mostly it takes less than five."""
 
 
+Only = tuple[tuple[str, tuple[str, ...]], ...]
+"""Of these shapes of a service, these members: what else there is in an answer is not read."""
+
+
 class Sink(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
@@ -85,7 +89,7 @@ class Api:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._endpoint = settings.endpoint_url
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, Only], Any] = {}
         self._making = threading.Lock()
         keys = settings.credentials
         token = keys.session_token if keys else None
@@ -128,24 +132,37 @@ class Api:
         for service in ("ec2", "s3", "iam"):
             self._client(service)
 
-    def _client(self, service: str, operation: str = "") -> Any:
+    def _client(self, service: str, operation: str = "", only: Only = ()) -> Any:
         """A client for this operation of a service. Most operations have the same one."""
         kind = _UNSIGNED if operation == "upload_part" else service
-        found = self._clients.get(kind)
+        found = self._clients.get((kind, only))
         if found is not None:
             return found
         # One after the other: the later ones use the files that were read for the first one.
         with self._making:
-            if kind not in self._clients:
+            if (kind, only) not in self._clients:
                 config = self._config if kind == service else self._unsigned
-                with _signing_in():
+                with _signing_in(), self._with_models(only):
                     made = self._session.create_client(
                         service, self._settings.region, endpoint_url=self._endpoint, config=config
                     )
                     if not self._clients:
                         self._find_credentials()
-                self._clients[kind] = made
-            return self._clients[kind]
+                self._clients[kind, only] = made
+            return self._clients[kind, only]
+
+    @contextmanager
+    def _with_models(self, only: Only) -> Iterator[None]:
+        """A client that is made meanwhile knows no other members of these shapes. All else is shared."""
+        if not only:
+            yield
+            return
+        loader = self._session.get_component("data_loader")
+        self._session.register_component("data_loader", _NarrowLoader(loader, only))
+        try:
+            yield
+        finally:
+            self._session.register_component("data_loader", loader)
 
     def _find_credentials(self) -> None:
         """Load the credentials now, not in the middle of a call: a profile may name files and programs that do not
@@ -187,10 +204,10 @@ class Api:
             time.sleep(pause)
             pause = min(pause * 2, 3)
 
-    def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
-        """All of a paginated list."""
+    def pages(self, service: str, operation: str, key: str, *, only: Only = (), **params: Any) -> list[Any]:
+        """All of a paginated list. With `only`, a long one is read in less time."""
         with translated(operation, service):
-            pages = self._client(service).get_paginator(operation).paginate(**params)
+            pages = self._client(service, only=only).get_paginator(operation).paginate(**params)
             return [item for page in pages for item in page.get(key, [])]
 
     def get(self, bucket: str, key: str, most: int = _LARGEST) -> bytes | None:
@@ -347,6 +364,25 @@ def read_time(value: Any) -> datetime:
             return datetime.fromisoformat(value)
     found: datetime = parse_timestamp(value)
     return found
+
+
+class _NarrowLoader:
+    """A loader whose models have some members only. They share all else with the whole ones, which stay as they are."""
+
+    def __init__(self, loader: Loader, only: Only) -> None:
+        self._loader, self._only = loader, only
+
+    def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> Any:
+        found = self._loader.load_service_model(service_name, type_name, api_version)
+        if type_name != "service-2":
+            return found
+        shapes = dict(found["shapes"])
+        for name, members in self._only:
+            shapes[name] = {**shapes[name], "members": {each: shapes[name]["members"][each] for each in members}}
+        return {**found, "shapes": shapes}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
 
 class _KeptLoader(Loader):
