@@ -11,7 +11,7 @@ from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.typed import read_ports
 from skylift.console.vpc_plan import Making, Step
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.runner.errors import UsageError
 
 KINDS = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "-1": "All traffic"}
 _TEXT = re.compile(r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
@@ -79,13 +79,7 @@ class GroupWish:
         if missing := self.missing():
             raise UsageError(missing[0])
         making = Making(self.steps())
-        try:
-            while not making.is_over:
-                making.make_next(perform)
-        except SkyliftError:
-            while making.done:
-                making.undo_last(perform)
-            raise
+        making.make_all(perform)
         return making.made["group"]
 
 

@@ -19,6 +19,14 @@ SCRIPT_BYTES = 256 << 10
 """The most bytes of a script that comes from a page. Larger programs have files of their own."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\.py")
 
+NOT_RECORDED = ("image", "private", "ssh_from", "subnet", "security_group", "max_price", "or_on_demand")
+"""Options of which no record tells. A job that is run again goes without them."""
+
+
+def spell_not_recorded() -> str:
+    words = [OPTIONS[name].words[0] for name in NOT_RECORDED]
+    return f"No record tells of {', '.join(words[:-1])} and {words[-1]}: if it had some, add them to the command."
+
 
 @dataclass(frozen=True)
 class JobSpec:

@@ -12,6 +12,7 @@ from skylift.console.port import Port
 from skylift.console.rows import Row, as_tags, spell_tags
 from skylift.console.typed import read_ports, whole_number
 from skylift.console.vpc_map import target_of
+from skylift.console.vpc_plan import Step
 from skylift.runner.errors import UsageError
 
 _LAST_RULE = 32767
@@ -40,6 +41,8 @@ class SubnetLine:
     free: int
     public: str
     table: str
+    association: str = ""
+    """With a route table of its own; none where the main one counts."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Table:
     main: bool
     subnets: tuple[str, ...]
     routes: tuple[Route, ...]
+    associations: tuple[tuple[str, str], ...] = ()
+    """A subnet, and the id of its association."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ class Networks:
         tables = self.tables(vpc)
         main = next((each.id for each in tables if each.main), "")
         own = {subnet: each.id for each in tables for subnet in each.subnets}
+        associations = {subnet: link for each in tables for subnet, link in each.associations}
         return [
             SubnetLine(
                 id=each["SubnetId"],
@@ -128,6 +134,7 @@ class Networks:
                 free=each["AvailableIpAddressCount"],
                 public="yes" if each.get("MapPublicIpOnLaunch") else "no",
                 table=own.get(each["SubnetId"], main),
+                association=associations.get(each["SubnetId"], ""),
             )
             for each in sorted(
                 self._all("describe_subnets", "Subnets", **_within(vpc)),
@@ -143,6 +150,11 @@ class Networks:
                 main=any(link.get("Main") for link in each.get("Associations", [])),
                 subnets=tuple(link["SubnetId"] for link in each.get("Associations", []) if link.get("SubnetId")),
                 routes=tuple(_route(route) for route in each.get("Routes", [])),
+                associations=tuple(
+                    (link["SubnetId"], link["RouteTableAssociationId"])
+                    for link in each.get("Associations", [])
+                    if link.get("SubnetId")
+                ),
             )
             for each in self._all("describe_route_tables", "RouteTables", **_within(vpc))
         ]
@@ -251,6 +263,46 @@ def _range(text: str, prefix: str = "") -> dict[str, str]:
     except ValueError:
         raise UsageError(f"{text!r} is not a range.", "All addresses are 0.0.0.0/0.") from None
     return {f"{prefix}{'Ipv6CidrBlock' if network.version == 6 else 'CidrBlock'}": text}
+
+
+def change_table(subnet: SubnetLine, table: str, main: str) -> Call | None:
+    """The call by which a subnet gets this route table; none where it has this one."""
+    own = {"AssociationId": subnet.association}
+    if table == subnet.table:
+        return None
+    if table == main:
+        return Call("ec2", "disassociate_route_table", own)
+    if subnet.association:
+        return Call("ec2", "replace_route_table_association", {**own, "RouteTableId": table})
+    return Call("ec2", "associate_route_table", {"RouteTableId": table, "SubnetId": subnet.id})
+
+
+def internet_gateway_steps(vpc: str, name: str) -> list[Step]:
+    """Both, or neither."""
+    tags = [{"ResourceType": "internet-gateway", "Tags": [{"Key": "Name", "Value": name}]}]
+    return [
+        Step(
+            "Internet gateway",
+            Call("ec2", "create_internet_gateway", {"TagSpecifications": tags} if name else {}),
+            "igw",
+            ("InternetGateway", "InternetGatewayId"),
+            Call("ec2", "delete_internet_gateway", {"InternetGatewayId": "%igw%"}),
+        ),
+        Step("It joins the VPC", Call("ec2", "attach_internet_gateway", {"InternetGatewayId": "%igw%", "VpcId": vpc})),
+    ]
+
+
+def remove_gateway(vpc: str, gateway: str) -> list[Call]:
+    """An internet gateway, a NAT gateway or an endpoint; nothing for what else leads out of a VPC."""
+    kind = gateway.partition("-")[0]
+    if kind == "igw":
+        return [
+            Call("ec2", "detach_internet_gateway", {"InternetGatewayId": gateway, "VpcId": vpc}),
+            Call("ec2", "delete_internet_gateway", {"InternetGatewayId": gateway}),
+        ]
+    if kind == "nat":
+        return [Call("ec2", "delete_nat_gateway", {"NatGatewayId": gateway})]
+    return [Call("ec2", "delete_vpc_endpoints", {"VpcEndpointIds": [gateway]})] if kind == "vpce" else []
 
 
 def create_acl_rule(acl: str, number: str, direction: str, protocol: str, ports: str, cidr: str, action: str) -> Call:

@@ -375,7 +375,13 @@ class Port:
                 gateways=self.pages(Call("ec2", "describe_internet_gateways", attached), "InternetGateways"),
                 nats=self.pages(Call("ec2", "describe_nat_gateways", nats), "NatGateways"),
                 endpoints=self.pages(Call("ec2", "describe_vpc_endpoints", within), "VpcEndpoints"),
-                servers=[each for reservation in reservations for each in reservation["Instances"]],
+                # EC2 lists those that are gone for an hour.
+                servers=[
+                    each
+                    for reservation in reservations
+                    for each in reservation["Instances"]
+                    if each["State"]["Name"] not in ("terminated", "shutting-down")
+                ],
             )
         )
 

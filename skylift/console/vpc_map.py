@@ -9,15 +9,21 @@ from typing import Any
 
 from skylift.console.rows import as_tags
 
+MOST_SERVERS = 6
+"""The most servers of a subnet that have a box."""
 COLUMNS = ("VPC", "Subnets", "Route tables", "Ways out")
 
 
 @dataclass(frozen=True)
 class Node:
+    """`inside` is the node that it stands in, `leads` the path of its own page."""
+
     id: str
     column: int
     title: str
     detail: str
+    inside: str = ""
+    leads: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,10 +80,16 @@ def build_map(parts: Parts) -> VpcMap:
     for each in sorted(parts.subnets, key=_place):
         subnet = each["SubnetId"]
         detail = f"{each['AvailabilityZone']}, {each['CidrBlock']}"
+        servers = [server for server in parts.servers or () if server.get("SubnetId") == subnet]
         if parts.servers is not None:
-            number = sum(server.get("SubnetId") == subnet for server in parts.servers)
-            detail += f", {number} server{'s' * (number != 1)}"
+            detail += f", {len(servers)} server{'s' * (len(servers) != 1)}"
         nodes.append(Node(subnet, 1, _name(each, subnet), detail))
+        for server in sorted(servers, key=lambda server: (_name(server, ""), str(server["InstanceId"])))[:MOST_SERVERS]:
+            nodes.append(_server(server, subnet))
+            lines.append(Line(server["InstanceId"], subnet))
+        if len(servers) > MOST_SERVERS:
+            more = f"and {len(servers) - MOST_SERVERS} more"
+            nodes.append(Node(f"{subnet}-more", 1, more, "", subnet, "/instances"))
         lines += [Line(vpc, subnet), *([Line(subnet, own.get(subnet, main))] if own.get(subnet, main) else [])]
     ways = _ways(parts)
     for each in parts.tables:
@@ -92,6 +104,13 @@ def build_map(parts: Parts) -> VpcMap:
             ways.setdefault(target, Node(target, 3, target, _kind(target)))
             lines.append(Line(table, target))
     return VpcMap((*nodes, *ways.values()), tuple(lines))
+
+
+def _server(described: Any, subnet: str) -> Node:
+    instance = str(described["InstanceId"])
+    addresses = (described.get("PrivateIpAddress", ""), described.get("PublicIpAddress", ""))
+    detail = ", ".join(filter(None, (described["State"]["Name"], *addresses)))
+    return Node(instance, 1, _name(described, instance), detail, subnet, f"/instances/{instance}")
 
 
 def _place(subnet: Any) -> tuple[str, ipaddress.IPv4Network]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from skylift.console.call import Call
 from skylift.console.vpc_map import Parts, VpcMap, build_map
-from skylift.runner.errors import RunError
+from skylift.runner.errors import RunError, SkyliftError
 
 NAT_NONE, NAT_ONE, NAT_EACH = "", "one", "each"
 LONGEST_WAIT = 600.0
@@ -343,6 +343,16 @@ class Making:
         elif self._clock() > self._deadline:
             self._deadline = None
             raise RunError(f"{nat} is still pending after {LONGEST_WAIT / 60:g} minutes.", "Try again to wait longer.")
+
+    def make_all(self, perform: Callable[[Call], Any]) -> None:
+        """In a thread: all of it, or nothing. Raises SkyliftError."""
+        try:
+            while not self.is_over:
+                self.make_next(perform)
+        except SkyliftError:
+            while self.done:
+                self.undo_last(perform)
+            raise
 
     def undo_last(self, perform: Callable[[Call], Any]) -> None:
         """In a thread. Raises SkyliftError; the step is there still, then."""

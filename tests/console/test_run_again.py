@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from skylift.console.earlier_files import fetch_files
-from skylift.console.job_wish import again_spec, wish_again
+from skylift.console.job_wish import NOT_RECORDED, again_spec, spell_not_recorded, wish_again
 from skylift.console.submission import Whole, plan
 from skylift.runner.errors import RecordDamaged, RunError
 from skylift.runner.job.job import Environment, Program
 from skylift.runner.job.repeat import MOST_BYTES, parse_repeat
+from skylift.runner.job.run_options import OPTIONS
 from skylift.runner.job.settings import OneImage, Settings
 from skylift.runner.remote.account import Account
 
@@ -229,3 +230,15 @@ def test_all_files_are_sent_again_from_where_they_were(tmp_path: Path) -> None:
     assert planned.bundle.cwd == "tools"
     assert planned.program == Program("script", "../lib/part.py")
     assert planned.environment == found.environment
+
+
+def test_each_option_is_kept_or_said_to_be_lost() -> None:
+    """An option that comes later has to be thought of."""
+    kept = {"max_time", "idle", "sync_every", "keep", "python", "spot", "checkpoint", "retries", "retry_on"}
+    in_the_form = {"module", "command", "args", "type", "out", "name", "env"}
+    as_a_type_or_a_time = {"cpu", "memory", "arch", "gpu", "max_cost"}
+    refused = {"interactive", "in_"}
+    of_the_client = {"trust_project", "on", "fresh", "plain_image"}
+    parts = (kept, in_the_form, as_a_type_or_a_time, refused, of_the_client, set(NOT_RECORDED))
+    assert sorted(name for part in parts for name in part) == sorted(OPTIONS)
+    assert "--subnet" in spell_not_recorded()

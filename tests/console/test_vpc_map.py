@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from skylift.console.vpc_map import Line, Parts, build_map
@@ -17,6 +18,11 @@ def table(name: str, targets: dict[str, str], *, main: bool = False, subnets: tu
     return {"RouteTableId": name, "Routes": routes, "Associations": [*links, *([{"Main": True}] if main else [])]}
 
 
+def server(instance: str, name: str = "") -> dict[str, Any]:
+    tags = [{"Key": "Name", "Value": name}] if name else []
+    return {"InstanceId": instance, "SubnetId": "subnet-a", "State": {"Name": "running"}, "Tags": tags}
+
+
 PARTS = Parts(
     vpc={"VpcId": "vpc-1", "CidrBlock": "10.0.0.0/16", "Tags": [{"Key": "Name", "Value": "<b>shop</b>"}]},
     subnets=[subnet("subnet-b", "us-east-1b"), subnet("subnet-a", "us-east-1a")],
@@ -27,7 +33,7 @@ PARTS = Parts(
     gateways=[{"InternetGatewayId": "igw-1"}],
     nats=[{"NatGatewayId": "nat-1", "State": "available"}],
     endpoints=[{"VpcEndpointId": "vpce-1", "ServiceName": "com.amazonaws.us-east-1.s3"}],
-    servers=[{"SubnetId": "subnet-a"}],
+    servers=[server("i-1")],
 )
 
 
@@ -43,7 +49,7 @@ def test_a_subnet_leads_to_its_own_table_or_else_to_the_main_one() -> None:
 def test_nodes_say_what_they_are_in_the_order_of_zones() -> None:
     nodes = build_map(PARTS).nodes
     assert nodes[0].title == "<b>shop</b>"
-    assert [node.id for node in nodes if node.column == 1] == ["subnet-a", "subnet-b"]
+    assert [node.id for node in nodes if node.column == 1] == ["subnet-a", "i-1", "subnet-b"]
     assert nodes[1].detail == "us-east-1a, 10.0.1.0/24, 1 server"
     assert {node.id: node.detail for node in nodes if node.column == 3} == {
         "igw-1": "internet gateway",
@@ -55,10 +61,20 @@ def test_nodes_say_what_they_are_in_the_order_of_zones() -> None:
 
 def test_what_belongs_together_is_found_in_both_directions() -> None:
     found = build_map(PARTS)
-    assert found.related("igw-1") == {"igw-1", "rtb-public", "subnet-a", "vpc-1"}
+    assert found.related("igw-1") == {"igw-1", "rtb-public", "subnet-a", "vpc-1", "i-1"}
+    assert found.related("i-1") == {"i-1", "subnet-a", "rtb-public", "igw-1", "pcx-1"}
     assert found.related("subnet-b") == {"subnet-b", "rtb-main", "nat-1", "vpc-1"}
 
 
 def test_a_vpc_with_nothing_in_it_is_a_map_too() -> None:
     alone = build_map(Parts(PARTS.vpc, [subnet("subnet-a", "us-east-1a")], [], [], [], [], []))
     assert alone.lines == (Line("vpc-1", "subnet-a"),)
+
+
+def test_servers_stand_in_their_subnet_and_many_are_counted() -> None:
+    names = ["<b>", "x", *(f"n{number}" for number in range(7))]
+    servers = [server(f"i-{number}", name) for number, name in enumerate(names)]
+    inside = [node for node in build_map(replace(PARTS, servers=servers)).nodes if node.inside]
+    assert {node.inside for node in inside} == {"subnet-a"}
+    assert [node.title for node in inside] == ["<b>", "n0", "n1", "n2", "n3", "n4", "and 3 more"]
+    assert (inside[0].leads, inside[0].detail) == ("/instances/i-0", "running")

@@ -162,6 +162,14 @@ def test_the_chapter_is_walked_through_the_screens(own_cloud: RealCloud, own_tab
     page.keyboard.press("Escape")
 
     # The list, the map with its server, and the end.
+    open_screen("VPCs")
+    page.locator(".ag-row", has_text="chapter-vpc").get_by_role("link").click()
+    box = page.get_by_role("link", name=re.compile("^chapter-server: running"))
+    box.hover()
+    expect(page.locator(".map-node.lit", has_text="chapter-igw")).to_have_count(1)
+    tab.picture("vpc")
+    box.click()
+    expect(page).to_have_url(re.compile(f"/instances/{instance}$"))
     open_screen("Instances")
     row = page.locator(f".ag-row[row-id='{instance}']")
     expect(row.locator(".state")).to_have_text("running")
@@ -174,6 +182,18 @@ def test_the_chapter_is_walked_through_the_screens(own_cloud: RealCloud, own_tab
     expect(page.locator(".state").first).to_have_text("terminated")
     (left,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"]
     assert left["State"]["Name"] == "terminated"
+
+    # What it was in goes as a whole, and is named before.
+    open_screen("VPCs")
+    page.locator(".ag-row", has_text="chapter-vpc").get_by_role("link").click()
+    page.get_by_role("button", name="Delete VPC").click()
+    for name in ("NAT gateway chapter-nat-a", "subnet chapter-private-b", "security group chapter-ssh"):
+        expect(question).to_contain_text(name)
+    expect(question).to_contain_text("stays yours, and costs")
+    tab.picture("delete-vpc")
+    question.get_by_role("button", name="Delete", exact=True).click()
+    expect(page).to_have_url(re.compile("/vpcs$"))
+    assert [each["IsDefault"] for each in ec2.describe_vpcs()["Vpcs"]] == [True]
     check_nothing_wrong(tab, console)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skylift.console.cloud_view import CloudView
-from skylift.console.job_wish import again_spec, wish_again
+from skylift.console.job_wish import again_spec, spell_not_recorded, wish_again
 from skylift.console.pages.job_form import JobForm, JobSummary
 from skylift.console.widgets.element import box, copyable, tag
 from skylift.console.widgets.frame import head
@@ -55,5 +55,5 @@ class RunAgainPage:
                 missing=lambda: self._form.wish.missing(self._kinds),
                 spec=lambda: again_spec(self._repeat, self._form.wish),
                 submit=lambda spec: self._view.port.submit_again(self._repeat, spec),
-                note=_NOTE,
+                note=f"{_NOTE} {spell_not_recorded()}",
             )

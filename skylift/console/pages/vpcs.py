@@ -8,8 +8,10 @@ from skylift.console import call as calls
 from skylift.console import networks
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.networks import Acl, Networks, Table, spell_subnets
-from skylift.console.widgets.dialog import confirm
+from skylift.console.networks import Acl, Networks, SubnetLine, Table, spell_subnets
+from skylift.console.vpc_plan import Making
+from skylift.console.vpc_removal import find_removal
+from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.element import (
     Field,
     Select,
@@ -20,15 +22,14 @@ from skylift.console.widgets.element import (
     headings,
     link,
     on_input,
-    table,
     tag,
 )
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
+from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.runner.errors import SkyliftError, UsageError
 
 COLUMNS = (
     Column("name", "Name"),
@@ -67,6 +68,7 @@ class VpcPage:
     async def show(self) -> None:
         with head(self._id):
             link("All VPCs", "/vpcs", "button")
+            button("Delete VPC", self._ask_delete, "danger")
         self._tabs = Tabs(
             {
                 "Map": self._map,
@@ -85,17 +87,115 @@ class VpcPage:
         tag("p", "What belongs together lights up: point at a box, or go to it with Tab.", "empty-line")
         MapView(found)
 
-    async def _subnets(self) -> None:
-        rows = tuple(
-            (each.id, each.name, each.zone, each.cidr, str(each.free), each.public, each.table)
-            for each in await in_thread(self._networks.subnets, self._id)
+    async def _ask_delete(self) -> None:
+        try:
+            removal = await in_thread(find_removal, self._view.port, self._id)
+        except SkyliftError as error:
+            tell(error.message)
+            return
+
+        def done() -> None:
+            self._view.vpcs.look_soon()
+            go_to("/vpcs")
+
+        confirm(
+            "Delete this VPC with all that is in it?",
+            [*removal.obstacles, *(words for words, _ in removal.steps), *removal.kept],
+            removal.command,
+            "Delete",
+            lambda: removal.perform(self._view.perform),
+            dangerous=True,
+            done=done,
         )
-        titles = ("Subnet", "Name", "Zone", "Range", "Free addresses", "Gives public addresses", "Route table")
-        table(titles, rows, "It has no subnets.")
+
+    async def _subnets(self) -> None:
+        found, tables = await in_thread(lambda: (self._networks.subnets(self._id), self._networks.tables(self._id)))
+        if not found:
+            tag("p", "It has no subnets.", "empty-line")
+            return
+        with tag("table", "", "small wide"):
+            headings("Subnet", "Name", "Zone", "Range", "Free addresses", "Gives public addresses", "Route table", "")
+            with tag("tbody"):
+                for each in found:
+                    with tag("tr"):
+                        for cell in (each.id, each.name, each.zone, each.cidr, str(each.free), each.public, each.table):
+                            tag("td", cell)
+                        with tag("td", "", "actions"):
+                            self._subnet_buttons(each, tables)
+
+    def _subnet_buttons(self, subnet: SubnetLine, tables: list[Table]) -> None:
+        name = subnet.name or subnet.id
+        button("Route table", lambda: self._ask_table(subnet, tables), "quiet", aria_label=f"Route table of {name}")
+        call = Call("ec2", "delete_subnet", {"SubnetId": subnet.id})
+        self._remove(f"Delete {name}", call, f"{subnet.id}, {subnet.cidr}. It must have no servers.", "Delete")
+
+    def _ask_table(self, subnet: SubnetLine, tables: list[Table]) -> None:
+        """Which table a subnet has decides what it reaches."""
+        main = next((each.id for each in tables if each.main), "")
+        words = {each.id: f"{each.name} {each.id}{' (main)' if each.main else ''}".strip() for each in tables}
+        dialog = Dialog(f"Route table of {subnet.name or subnet.id}")
+
+        def call() -> Call | None:
+            return networks.change_table(subnet, chosen.value, main)
+
+        def spell() -> str:
+            made = call()
+            if made is None:
+                raise UsageError("It has this one.")
+            return made.command
+
+        def work() -> None:
+            if (made := call()) is not None:
+                self._view.perform(made)
+
+        with dialog:
+            chosen = Select("Route table", {subnet.table: words.get(subnet.table), **words}, lambda _: command.show())
+            command = TypedCommand(spell)
+        dialog.buttons("Change", work, done=self._tabs.refresh)
+        dialog.open()
 
     async def _gateways(self) -> None:
         found = await in_thread(self._networks.gateways, self._id)
-        table(("ID", "What it is", "Service"), tuple(found), "Nothing leads out of this VPC.")
+        if not found:
+            tag("p", "Nothing leads out of this VPC.", "empty-line")
+        else:
+            with tag("table", "", "small"):
+                headings("ID", "What it is", "Service", "")
+                with tag("tbody"):
+                    for row in found:
+                        with tag("tr"):
+                            for cell in row:
+                                tag("td", cell)
+                            with tag("td", "", "actions"):
+                                self._gateway_button(row[0])
+        if not any(gateway.startswith("igw-") for gateway, _, _ in found):
+            with box("bar rule-form"):
+                name = Field("Name", placeholder="way-out", spellcheck="false")
+
+                def make() -> None:
+                    steps = networks.internet_gateway_steps(self._id, name.value.strip())
+                    Making(steps).make_all(self._view.perform)
+
+                self._doing("Create internet gateway", make)
+
+    def _gateway_button(self, gateway: str) -> None:
+        calls_ = networks.remove_gateway(self._id, gateway)
+        if not calls_:
+            return
+        button(
+            "Delete",
+            lambda: confirm(
+                f"Delete {gateway}?",
+                ["Routes to it lead nowhere then. An Elastic IP that it has stays yours."],
+                "\n".join(each.command for each in calls_),
+                "Delete",
+                lambda: [self._view.perform(each) for each in calls_],
+                dangerous=True,
+                done=self._tabs.refresh,
+            ),
+            "quiet",
+            aria_label=f"Delete {gateway}",
+        )
 
     async def _tables(self) -> None:
         tables, targets = await in_thread(lambda: (self._networks.tables(self._id), self._networks.targets(self._id)))
@@ -176,14 +276,14 @@ class VpcPage:
                 ),
             )
 
-    def _remove(self, label: str, call: Call, consequence: str) -> None:
+    def _remove(self, label: str, call: Call, consequence: str, text: str = "Remove") -> None:
         button(
-            "Remove",
+            text,
             lambda: confirm(
                 f"{label}?",
                 [consequence],
                 call.command,
-                "Remove",
+                text,
                 lambda: self._view.perform(call),
                 dangerous=True,
                 done=self._tabs.refresh,
@@ -193,12 +293,16 @@ class VpcPage:
         )
 
     def _add_button(self, text: str, make: Callable[[], Call]) -> None:
-        """Makes the call of what was typed; what is wrong with it is said beside it."""
+        """Makes the call of what was typed."""
+        self._doing(text, lambda: self._view.perform(make()))
+
+    def _doing(self, text: str, work: Callable[[], object]) -> None:
+        """What is wrong with it is said beside it."""
 
         async def add() -> None:
             trouble.clear()
             try:
-                await in_thread(lambda: self._view.perform(make()))
+                await in_thread(work)
             except SkyliftError as error:
                 with trouble:
                     say_trouble(error)

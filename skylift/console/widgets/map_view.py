@@ -6,21 +6,31 @@ from __future__ import annotations
 from collections import Counter
 
 from skylift.console.vpc_map import COLUMNS, Node, VpcMap
-from skylift.console.widgets.element import box, tag
+from skylift.console.widgets.element import box, go_to, tag
 
 _WIDTH, _HEIGHT = 240, 46
-_ACROSS, _DOWN, _TOP = 270, 60, 34
+_ACROSS, _GAP, _TOP = 270, 14, 34
+_SMALL, _INNER = 26, 8
+"""The height of a box in another one, and the room around it."""
 _LETTERS = 38
 
 
 class MapView:
     def __init__(self, shown: VpcMap) -> None:
-        rows: Counter[int] = Counter()
+        below = dict.fromkeys(range(len(COLUMNS)), _TOP)
+        inner = Counter(node.inside for node in shown.nodes if node.inside)
         places: dict[str, tuple[int, int]] = {}
+        filled: Counter[str] = Counter()
         for node in shown.nodes:
-            places[node.id] = node.column * _ACROSS + 2, _TOP + rows[node.column] * _DOWN
-            rows[node.column] += 1
-        height = _TOP + max(rows.values(), default=0) * _DOWN
+            if node.inside:
+                x, y = places[node.inside]
+                places[node.id] = x + _INNER, y + _HEIGHT + filled[node.inside] * (_SMALL + 4)
+                filled[node.inside] += 1
+            else:
+                places[node.id] = node.column * _ACROSS + 2, below[node.column]
+                below[node.column] += _tall(inner[node.id]) + _GAP
+        height = max(below.values())
+        within = {node.id: node.inside for node in shown.nodes}
         width = (len(COLUMNS) - 1) * _ACROSS + _WIDTH + 4
         with (
             box("map"),
@@ -29,17 +39,48 @@ class MapView:
             for number, title in enumerate(COLUMNS):
                 tag("text", title, "map-title", x=str(number * _ACROSS + 2), y="16")
             for line in shown.lines:
-                if line.start in places and line.end in places:
+                if line.start in places and line.end in places and within.get(line.start) != line.end:
                     (x, y), (end_x, end_y) = places[line.start], places[line.end]
                     start, middle = x + _WIDTH, (x + _WIDTH + end_x) // 2
                     down, there = y + _HEIGHT // 2, end_y + _HEIGHT // 2
                     path = f"M{start} {down} C{middle} {down} {middle} {there} {end_x} {there}"
                     tag("path", d=path, data_start=line.start, data_end=line.end)
             for node in shown.nodes:
-                _box(node, *places[node.id], " ".join(sorted(shown.related(node.id))))
+                related = " ".join(sorted(shown.related(node.id)))
+                if node.inside:
+                    _inner_box(node, *places[node.id], related)
+                else:
+                    _box(node, *places[node.id], related, _tall(inner[node.id]))
 
 
-def _box(node: Node, x: int, y: int, related: str) -> None:
+def _tall(inner: int) -> int:
+    """A box with so many others in it."""
+    return _HEIGHT + inner * (_SMALL + 4) + (_INNER - 4 if inner else 0)
+
+
+def _inner_box(node: Node, x: int, y: int, related: str) -> None:
+    """A click, or Enter, opens its page."""
+    with tag(
+        "g",
+        "",
+        "map-node map-inner",
+        transform=f"translate({x} {y})",
+        tabindex="0",
+        role="link",
+        aria_label=f"{node.title}: {node.detail}" if node.detail else node.title,
+        data_node=node.id,
+        data_related=related,
+    ) as made:
+        tag("title", f"{node.title}: {node.detail}" if node.detail else node.title)
+        tag("rect", width=str(_WIDTH - 2 * _INNER), height=str(_SMALL), rx="4")
+        # The state alone beside a name: addresses are in its title.
+        words = ", ".join(filter(None, (node.title, node.detail.partition(",")[0])))
+        tag("text", _short(words), "map-detail", x="10", y="17")
+    made.on("click", lambda: go_to(node.leads))
+    made.on("keydown.enter", lambda: go_to(node.leads))
+
+
+def _box(node: Node, x: int, y: int, related: str, height: int) -> None:
     with tag(
         "g",
         "",
@@ -51,7 +92,7 @@ def _box(node: Node, x: int, y: int, related: str) -> None:
         data_node=node.id,
         data_related=related,
     ):
-        tag("rect", width=str(_WIDTH), height=str(_HEIGHT), rx="6")
+        tag("rect", width=str(_WIDTH), height=str(height), rx="6")
         tag("text", _short(node.title), "map-name", x="12", y="19")
         tag("text", _short(node.detail), "map-detail", x="12", y="36")
 

@@ -225,3 +225,38 @@ def test_a_cluster_is_listed_and_taken_down(tab: Tab, console: Console, account:
     question.get_by_role("button", name="Take down").click()
     expect(page.get_by_text("There is no cluster.")).to_be_visible()
     assert group not in {each["GroupId"] for each in ec2.describe_security_groups()["SecurityGroups"]}
+
+
+def test_a_subnet_gets_another_route_table_and_a_vpc_its_gateway(tab: Tab, console: Console, account: Cloud) -> None:
+    page, ec2, question = tab.page, account.client("ec2"), tab.page.get_by_role("dialog")
+    vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.77.1.0/24")["Subnet"]["SubnetId"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    page.goto(f"http://{console.host}/vpcs/{vpc}")
+    page.get_by_role("tab", name="Subnets").click()
+    row = page.locator("tr", has_text=subnet)
+    for chosen, command in ((table, "associate-route-table"), ("main", "disassociate-route-table")):
+        row.get_by_role("button", name="Route table of").click()
+        expect(question).to_contain_text("It has this one.")
+        options = question.get_by_label("Route table", exact=True)
+        value = options.locator("option", has_text=chosen).first.get_attribute("value")
+        options.select_option(value)
+        expect(question.locator("code")).to_contain_text(f"aws ec2 {command}")
+        question.get_by_role("button", name="Change").click()
+        expect(row.locator("td").nth(6)).to_have_text(str(value))
+    page.get_by_role("tab", name="Gateways").click()
+    page.get_by_label("Name", exact=True).fill(HOSTILE)
+    page.get_by_role("button", name="Create internet gateway").click()
+    expect(page.locator("table.small")).to_contain_text(HOSTILE)
+    filters = [{"Name": "attachment.vpc-id", "Values": [vpc]}]
+    (gateway,) = ec2.describe_internet_gateways(Filters=filters)["InternetGateways"]
+    page.get_by_role("button", name=f"Delete {gateway['InternetGatewayId']}").click()
+    question.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_text("Nothing leads out of this VPC.")).to_be_visible()
+    # Without a server in it, the whole VPC goes.
+    page.get_by_role("button", name="Delete VPC").click()
+    expect(question).to_contain_text(f"subnet {subnet}")
+    expect(question).to_contain_text(f"route table {table}")
+    question.get_by_role("button", name="Delete", exact=True).click()
+    expect(page).to_have_url(re.compile("/vpcs$"))
+    assert vpc not in {each["VpcId"] for each in ec2.describe_vpcs()["Vpcs"]}

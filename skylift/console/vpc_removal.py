@@ -1,0 +1,147 @@
+"""A VPC, taken away with all that is in it: what goes, in which order, and what is in the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.console.call import Call
+from skylift.console.port import Port
+from skylift.console.rows import as_tags
+from skylift.runner.errors import Refused, UsageError
+
+PATIENCE, PAUSE = 180.0, 1.0
+"""Seconds in which AWS must have let go of what is in the way, and between two tries. A NAT gateway takes a minute."""
+_GONE = ("terminated",)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """`steps` are calls in their order, each with the words for what goes. `kept` says what stays, and `obstacles` what
+    has to go first, by the user's own hand."""
+
+    steps: tuple[tuple[str, Call], ...]
+    kept: tuple[str, ...]
+    obstacles: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        return "\n".join(call.command for _, call in self.steps)
+
+    def perform(
+        self,
+        perform: Callable[[Call], Any],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """In a thread. Raises SkyliftError; what has gone by then is gone, and the next removal finds the rest."""
+        if self.obstacles:
+            raise UsageError(self.obstacles[0], "Then delete the VPC.")
+        for _, call in self.steps:
+            until = clock() + PATIENCE
+            while True:
+                try:
+                    perform(call)
+                    break
+                except Refused as error:
+                    # What was deleted before may hold it for a while.
+                    if error.code != "DependencyViolation" or clock() > until:
+                        raise
+                sleep(PAUSE)
+
+
+def find_removal(port: Port, vpc: str) -> Removal:
+    """In a thread. Raises SkyliftError."""
+
+    def found(operation: str, key: str, filters: str = "Filters", name: str = "vpc-id") -> list[Any]:
+        return port.pages(Call("ec2", operation, {filters: [{"Name": name, "Values": [vpc]}]}), key)
+
+    nats = [each for each in found("describe_nat_gateways", "NatGateways", "Filter") if each["State"] != "deleted"]
+    return plan_removal(
+        vpc,
+        instances=[
+            each for reservation in found("describe_instances", "Reservations") for each in reservation["Instances"]
+        ],
+        nats=nats,
+        endpoints=[each for each in found("describe_vpc_endpoints", "VpcEndpoints") if each.get("State") != "deleted"],
+        subnets=found("describe_subnets", "Subnets"),
+        tables=found("describe_route_tables", "RouteTables"),
+        gateways=found("describe_internet_gateways", "InternetGateways", name="attachment.vpc-id"),
+        groups=found("describe_security_groups", "SecurityGroups"),
+        acls=found("describe_network_acls", "NetworkAcls"),
+    )
+
+
+def plan_removal(
+    vpc: str,
+    *,
+    instances: Sequence[Any] = (),
+    nats: Sequence[Any] = (),
+    endpoints: Sequence[Any] = (),
+    subnets: Sequence[Any] = (),
+    tables: Sequence[Any] = (),
+    gateways: Sequence[Any] = (),
+    groups: Sequence[Any] = (),
+    acls: Sequence[Any] = (),
+) -> Removal:
+    """Of EC2's answers. What others of it lean on goes last."""
+    steps: list[tuple[str, Call]] = []
+
+    def goes(what: str, described: Any, key: str, operation: str, parameter: str = "") -> None:
+        steps.append((_words(what, described, key), Call("ec2", operation, {parameter or key: described[key]})))
+
+    for each in nats:
+        if each["State"] != "deleting":
+            goes("NAT gateway", each, "NatGatewayId", "delete_nat_gateway")
+    if endpoints:
+        ids = [each["VpcEndpointId"] for each in endpoints]
+        names = ", ".join(_words("endpoint", each, "VpcEndpointId") for each in endpoints)
+        steps.append((names, Call("ec2", "delete_vpc_endpoints", {"VpcEndpointIds": ids})))
+    for each in gateways:
+        gateway = each["InternetGatewayId"]
+        detach = Call("ec2", "detach_internet_gateway", {"InternetGatewayId": gateway, "VpcId": vpc})
+        steps.append((f"{gateway} leaves the VPC", detach))
+        goes("internet gateway", each, "InternetGatewayId", "delete_internet_gateway")
+    for each in subnets:
+        goes("subnet", each, "SubnetId", "delete_subnet")
+    for each in tables:
+        if not any(link.get("Main") for link in each.get("Associations", [])):
+            goes("route table", each, "RouteTableId", "delete_route_table")
+    for each in acls:
+        if not each.get("IsDefault"):
+            goes("network ACL", each, "NetworkAclId", "delete_network_acl")
+    own = [each for each in groups if each["GroupName"] != "default"]
+    for each in own:
+        # Two groups that name each other could not go one after the other.
+        for permissions, operation in (
+            ("IpPermissions", "revoke_security_group_ingress"),
+            ("IpPermissionsEgress", "revoke_security_group_egress"),
+        ):
+            named = [
+                {**rule, "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": []}
+                for rule in each.get(permissions, [])
+                if rule.get("UserIdGroupPairs")
+            ]
+            if named:
+                words = f"rules of {each['GroupId']} that name groups"
+                steps.append((words, Call("ec2", operation, {"GroupId": each["GroupId"], "IpPermissions": named})))
+    for each in own:
+        goes("security group", each, "GroupId", "delete_security_group")
+    steps.append((f"{vpc} itself", Call("ec2", "delete_vpc", {"VpcId": vpc})))
+    kept = tuple(
+        f"{address['PublicIp']} stays yours, and costs: release it among Elastic IPs."
+        for each in nats
+        for address in each.get("NatGatewayAddresses", [])
+        if address.get("PublicIp")
+    )
+    there = [each["InstanceId"] for each in instances if each["State"]["Name"] not in _GONE]
+    shown = ", ".join(there[:5]) + (f" and {len(there) - 5} more" if len(there) > 5 else "")
+    obstacles = (f"Servers are in this VPC: terminate {shown} first.",) if there else ()
+    return Removal(tuple(steps), kept, obstacles)
+
+
+def _words(what: str, described: Any, key: str) -> str:
+    name = as_tags(described).get("Name") or described.get("GroupName", "")
+    return f"{what} {name} ({described[key]})" if name else f"{what} {described[key]}"
