@@ -163,12 +163,13 @@ def _callers(group: dict[str, Any]) -> frozenset[str]:
 
 
 def _make(api: Api) -> Network:
-    """Look for each part before making it, so that a network that a killed run left half made is completed. The tag
-    that says it is complete comes last."""
+    """Look for each part before making it, so that a network that a killed run left half made is completed. The
+    parts of the VPC do not need each other. The tag that says it is complete comes last, if all of them are there."""
     vpc = _make_vpc(api)
-    _make_gateway(api, vpc)
-    _make_subnets(api, vpc)
-    _make_group(api, vpc)
+    with ThreadPoolExecutor(3) as pool:
+        parts = [pool.submit(make, api, vpc) for make in (_make_gateway, _make_subnets, _make_group)]
+    for each in parts:
+        each.result()
     api.settled("ec2", "create_tags", Resources=[vpc], Tags=[{"Key": TAG_READY, "Value": "yes"}])
     return _wait_until_listed(lambda: _find_own(api), f"skylift's network {vpc}")
 
@@ -232,13 +233,16 @@ def _make_subnets(api: Api, vpc: str) -> None:
         if each.get("ZoneType", "availability-zone") == "availability-zone"
     ]
     there = {each["AvailabilityZone"] for each in _find(api, "describe_subnets", "Subnets", "subnet", vpc)}
-    for number, zone in enumerate(sorted(ordinary)[:_MOST_ZONES]):
-        if zone not in there:
-            block = f"10.83.{number * 16}.0/20"
-            tags = _tags("subnet", "subnet")
-            api.settled(
-                "ec2", "create_subnet", VpcId=vpc, CidrBlock=block, AvailabilityZone=zone, TagSpecifications=tags
-            )
+    blocks = {zone: f"10.83.{number * 16}.0/20" for number, zone in enumerate(sorted(ordinary)[:_MOST_ZONES])}
+    with ThreadPoolExecutor(_MOST_ZONES) as pool:
+        made = [pool.submit(_make_subnet, api, vpc, *each) for each in blocks.items() if each[0] not in there]
+    for subnet in made:
+        subnet.result()
+
+
+def _make_subnet(api: Api, vpc: str, zone: str, block: str) -> None:
+    tags = _tags("subnet", "subnet")
+    api.settled("ec2", "create_subnet", VpcId=vpc, CidrBlock=block, AvailabilityZone=zone, TagSpecifications=tags)
 
 
 def _make_group(api: Api, vpc: str) -> None:

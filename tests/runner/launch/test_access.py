@@ -7,10 +7,19 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.errors import UsageError
+from skylift.runner.errors import Refused, UsageError
 from skylift.runner.job.settings import Access, Settings
 from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.launch.network import Network, ensure_network, find_caller, find_network, open_network, open_ssh
+from skylift.runner.launch.network import (
+    RANGE,
+    TAG_PART,
+    Network,
+    ensure_network,
+    find_caller,
+    find_network,
+    open_network,
+    open_ssh,
+)
 from skylift.runner.remote.api import Api
 
 BUCKET = "skylift-123456789012-us-east-1"
@@ -78,6 +87,28 @@ def test_groups_that_the_user_names_are_left_as_they_are(api: Api, subnet: tuple
     assert network == Network(vpc, (("us-east-1c", place),), (group,), frozenset(), own=False)
     assert open_network(api, network, access, None) == network
     assert rules(api, group) == []
+
+
+def test_a_network_that_could_not_be_completed_is_completed_by_the_next_run(api: Api) -> None:
+    """Its parts are made at the same time, so that some are there when another one is refused."""
+    ensure_bucket(api, BUCKET)
+    tags = [{"ResourceType": "vpc", "Tags": [{"Key": TAG_PART, "Value": "vpc"}]}]
+    vpc = api.call("ec2", "create_vpc", CidrBlock=RANGE, TagSpecifications=tags)["Vpc"]["VpcId"]
+    in_the_way = api.call("ec2", "create_subnet", VpcId=vpc, CidrBlock="10.83.16.0/24")["Subnet"]["SubnetId"]
+    with pytest.raises(Refused, match=r"InvalidSubnet\.Conflict"):
+        ensure_network(api, BUCKET)
+    assert find_network(api) is None
+    api.call("ec2", "delete_subnet", SubnetId=in_the_way)
+    api.call("s3", "delete_object", Bucket=BUCKET, Key="locks/network/000001")
+    network = ensure_network(api, BUCKET)
+    assert network == find_network(api)
+    assert network.vpc == vpc
+    zones = [each["ZoneName"] for each in api.call("ec2", "describe_availability_zones")["AvailabilityZones"]]
+    assert [zone for zone, _ in network.subnets] == sorted(zones)
+    places = api.call("ec2", "describe_subnets", Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
+    assert sorted(each["SubnetId"] for each in places) == sorted(subnet for _, subnet in network.subnets)
+    attached = [{"Name": "attachment.vpc-id", "Values": [vpc]}]
+    assert len(api.call("ec2", "describe_internet_gateways", Filters=attached)["InternetGateways"]) == 1
 
 
 def test_subnet_that_is_not_there(api: Api) -> None:
