@@ -301,6 +301,8 @@ class NetworkInterface:
     secondary: tuple[PrivateAddress, ...] = ()
     attachment: Attachment = "detached"
     attached: datetime | None = None
+    requester: str = ""
+    """The id of who asked for it by itself; empty for the interfaces of a launch."""
 
     @property
     def addresses(self) -> tuple[PrivateAddress, ...]:

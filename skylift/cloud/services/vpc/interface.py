@@ -150,6 +150,7 @@ def view(
         "AvailabilityZone": zone,
         "AvailabilityZoneId": zone_id(zone),
         "RequesterManaged": interface.kind != "interface",
+        **({"RequesterId": interface.requester} if interface.requester else {}),
         "TagSet": tag_list(interface.tags),
     }
     for address in described["PrivateIpAddresses"]:

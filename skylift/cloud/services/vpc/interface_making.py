@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
@@ -38,7 +39,7 @@ def create(tx: Tx, caller: Caller, params: ec2.CreateNetworkInterfaceRequest) ->
             raise ServiceError("IdempotentParameterMismatch", f"The network interface {made_before} has been deleted.")
     else:
         refuse_other_values(params, NEUTRAL)
-        interface = _made(tx, params)
+        interface = _made(tx, caller, params)
         remember(tx, "CreateNetworkInterface", params, interface.id)
     return {"NetworkInterface": shown(tx, caller, interface), **echoed(params)}
 
@@ -94,7 +95,7 @@ def interface_of(
     )
 
 
-def _made(tx: Tx, params: ec2.CreateNetworkInterfaceRequest) -> NetworkInterface:
+def _made(tx: Tx, caller: Caller, params: ec2.CreateNetworkInterfaceRequest) -> NetworkInterface:
     subnet = require(tx, Subnet, params["SubnetId"])
     groups = groups_in_subnet(tx, subnet, require_all(tx, SecurityGroup, params.get("Groups") or []))
     wanted = slots(
@@ -113,6 +114,7 @@ def _made(tx: Tx, params: ec2.CreateNetworkInterfaceRequest) -> NetworkInterface
         description=params.get("Description", ""),
         tags=tags_for(params, "network-interface"),
     )
+    interface = replace(interface, requester=caller.user_id)
     tx.add(interface)
     return interface
 

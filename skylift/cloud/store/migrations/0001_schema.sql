@@ -282,6 +282,7 @@ CREATE TABLE network_interfaces (
     secondary TEXT NOT NULL,
     attachment TEXT NOT NULL,
     attached TEXT,
+    requester TEXT NOT NULL,
     UNIQUE (subnet_id, private_ip)
 ) STRICT;
 CREATE INDEX network_interfaces_by_instance ON network_interfaces (instance_id);

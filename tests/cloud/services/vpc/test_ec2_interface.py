@@ -63,6 +63,19 @@ def test_one_that_nobody_has_is_available(cloud: Cloud) -> None:
     assert code == "InvalidNetworkInterfaceID.NotFound"
 
 
+def test_who_asked_for_it_is_shown(cloud: Cloud) -> None:
+    """As recorded on AWS: test_network_interface_filter of cloud-custodian's tests/data/placebo.
+
+    An instance's own interface has no requester.
+    """
+    made = make(cloud)
+    assert made["RequesterId"] == cloud.caller.user_id and made["RequesterManaged"] is False
+    launched = cloud.run()["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    asked = filters(**{"requester-id": cloud.caller.user_id})
+    assert cloud.call("DescribeNetworkInterfaces", Filters=asked)["NetworkInterfaces"] == [made]
+    assert "RequesterId" not in described(cloud, launched)
+
+
 def test_addresses_by_name_and_by_number(cloud: Cloud) -> None:
     listed = [{"PrivateIpAddress": "172.31.0.9"}, {"PrivateIpAddress": "172.31.0.8", "Primary": True}]
     made = make(cloud, PrivateIpAddresses=listed)

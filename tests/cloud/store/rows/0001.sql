@@ -77,7 +77,7 @@ INSERT INTO prefix_lists VALUES (
 INSERT INTO network_interfaces VALUES (
     'eni-1', 'vpc-1', 'subnet-1', '02:00:00:00:00:01', '172.31.0.5', '["sg-1"]', '2026-01-01T00:00:00+00:00',
     '127.40.1.1', 1, 'i-1', 0, 'eni-attach-1', 1, 1, '', '{}', 'interface', '[]', 'attached',
-    '2026-01-01T00:00:00+00:00'
+    '2026-01-01T00:00:00+00:00', 'AIDA1'
 );
 INSERT INTO addresses VALUES ('eipalloc-1', '127.40.1.2', 'eipassoc-1', 'eni-1', '172.31.0.5', '{}');
 INSERT INTO released_addresses VALUES ('127.7.1.9', '2026-11-25T00:00:00+00:00');
