@@ -9,7 +9,7 @@ from pathlib import Path
 # The numbers are the same on every architecture.
 _MOUNT_SETATTR = 442
 _AT_FDCWD = -100
-NOSUID, NODEV = 0x2, 0x4
+RDONLY, NOSUID, NODEV, NOEXEC = 0x1, 0x2, 0x4, 0x8
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from skylift.cloud.compute.disk.disk import DiskError, DiskInUse
-from skylift.cloud.compute.disk.mount_flags import NOSUID, MountAttr
+from skylift.cloud.compute.disk.mount_flags import NODEV, NOEXEC, NOSUID, RDONLY, MountAttr
 
 T = TypeVar("T")
 
@@ -82,6 +82,26 @@ def mount_into(pid: int, source: Path, device: str, owner: int) -> None:
             end.callback(os.close, target)
             to = _MOVE_FROM_DESCRIPTOR | _MOVE_TO_DESCRIPTOR
             _call("move_mount", _MOVE_MOUNT, tree, b"", target, b"", to)
+
+    _in_thread(inside, pid)
+
+
+def mount_over(pid: int, source: Path, target: str) -> None:
+    """Put the host's file `source`, for reading, over the file `target` of the server of this init."""
+
+    def inside() -> None:
+        with ExitStack() as end:
+            mounts = _open(f"/proc/{pid}/ns/mnt", end)
+            tree = _call("open_tree", _OPEN_TREE, _AT_FDCWD, bytes(source), _OPEN_TREE_CLONE | os.O_CLOEXEC)
+            end.callback(os.close, tree)
+            attr = MountAttr(attr_set=RDONLY | NOSUID | NODEV | NOEXEC)
+            size = ctypes.sizeof(attr)
+            _call("mount_setattr", _MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attr), size)
+            _enter(mounts)
+            place = os.open(target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            end.callback(os.close, place)
+            to = _MOVE_FROM_DESCRIPTOR | _MOVE_TO_DESCRIPTOR
+            _call("move_mount", _MOVE_MOUNT, tree, b"", place, b"", to)
 
     _in_thread(inside, pid)
 
@@ -170,4 +190,4 @@ def _in_thread(action: Callable[[], T], pid: int) -> T:
         raise ServerOff(f"process {pid} has ended") from error
     if error.errno == errno.EBUSY:
         raise DiskInUse(f"{error.filename}: programs in the server use it") from error
-    raise PlugRefused(f"mount a volume in a server, or unmount it: {error.strerror}") from error
+    raise PlugRefused(f"mount in a server, or unmount: {error.strerror}") from error

@@ -10,11 +10,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import shutil
+import stat
 import subprocess
 import threading
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +26,9 @@ from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.image.stored import stored_as
 
 _CLONE_FS = 0x00000200
+_HOSTNAME = re.compile(
+    r"(?=.{1,64}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
 
 
 class RootfsError(ComputeError):
@@ -128,13 +133,36 @@ class Rootfs:
         if failure:
             raise not_made(failure[0]) from failure[0]
 
+    def hostname(self) -> str | None:
+        """The name that the server's own /etc/hostname gives it; None where that is no name."""
+        found: list[str] = []
+
+        def read() -> None:
+            with suppress(OSError):
+                self._enter()
+                # A pipe that nobody writes to, say, must hold up nothing.
+                descriptor = os.open("/etc/hostname", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                        found.append(os.read(descriptor, 256).decode(errors="replace").strip())
+                finally:
+                    os.close(descriptor)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        reader.join()
+        return found[0] if found and _HOSTNAME.fullmatch(found[0]) else None
+
+    def _enter(self) -> None:
+        """For a thread that ends with it: its root directory is the server's from here on, and no link leads out."""
+        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_FS) != 0:
+            raise OSError(ctypes.get_errno(), "unshare(CLONE_FS)")
+        os.chroot(self.root)
+        os.chdir("/")
+
     def _write_inside(self, files: list[SeedFile], failure: list[OSError]) -> None:
         try:
-            # The thread, not the process: its root directory is its own from here on, and it ends with this call.
-            if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_FS) != 0:
-                raise OSError(ctypes.get_errno(), "unshare(CLONE_FS)")
-            os.chroot(self.root)
-            os.chdir("/")
+            self._enter()
             with ExitStack() as written:
                 handles = {file.path: written.enter_context(self._write_file(file)) for file in files}
                 # Once all are written: the first one to wait for the disk takes the others along.

@@ -16,12 +16,14 @@ import shutil
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from skylift.cloud.compute.disk.mount_into import mount_over
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server import cgroup, dmi, freezer
 from skylift.cloud.compute.server.oci import CAPABILITIES, ServerPlan, oci_config
@@ -36,6 +38,8 @@ CONSOLE_LIMIT = 1 << 20
 
 Status = Literal["created", "running", "paused"]
 """The states that the runtime reports of an existing server."""
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 ASK_AGAIN = 1.0
 """Seconds until a server is asked again to shut down: an init that has just started misses the first request."""
@@ -123,10 +127,22 @@ class Servers:
         except OSError as error:
             raise not_made(error) from error
         pid = self._conmon(plan, bundle)
+        self._give_boot_id(bundle, pid, plan.uid_base)
         self._rootfs(plan).close()
         (bundle / "pid").write_text(str(pid))
         self._watch.add(plan.id, self._conmon_pid(plan.id) or pid)
         return pid
+
+    def _give_boot_id(self, bundle: Path, pid: int, owner: int) -> None:
+        """A boot has an id of its own, as a machine's boot has: programs that wait for a restart look for another one.
+
+        The runtime mounts nothing below /proc/sys, and the server's own root cannot mount.
+        """
+        file = bundle / "boot_id"
+        _write_private(file, f"{uuid.uuid4()}\n")
+        os.chown(file, owner, owner)
+        file.chmod(0o444)
+        mount_over(pid, file, BOOT_ID)
 
     def _furnish(self, plan: ServerPlan, seed: Iterable[SeedFile], bundle: Path) -> None:
         """Makes what the runtime needs: the bundle and the root."""
@@ -154,8 +170,10 @@ class Servers:
         if plan.firmware:
             firmware = bundle / "firmware"
             dmi.write_words(firmware, plan.firmware, plan.uid_base)
+        # Who writes another name there has it from the next boot on; the server's own root may not set it at once.
+        named = replace(plan, hostname=rootfs.hostname() or plan.hostname)
         config = oci_config(
-            plan, rootfs.root, f"/{self._cgroup(plan.id)}", seccomp, open_files, firmware, self._firmware_layer
+            named, rootfs.root, f"/{self._cgroup(plan.id)}", seccomp, open_files, firmware, self._firmware_layer
         )
         _write_private(bundle / "config.json", json.dumps(config))
 

@@ -75,3 +75,44 @@ def test_a_mount_that_stays_is_an_error_and_its_content_is_safe(tmp_path: Path) 
 def test_mounts_are_known_by_the_kernels_table(tmp_path: Path) -> None:
     assert is_mounted(Path("/proc"))
     assert not is_mounted(tmp_path)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"web-1\n", "web-1"),
+        (b"web-1.example.com", "web-1.example.com"),
+        (b"a" * 64, "a" * 64),
+        (b"a" * 65, None),
+        (b"-web", None),
+        (b"web 1", None),
+        (b"web\nother", None),
+        (b"../../etc", None),
+        (b"\xff\x00", None),
+        (b"", None),
+    ],
+)
+def test_the_disk_may_name_the_server(tmp_path: Path, content: bytes, name: str | None) -> None:
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    (rootfs.root / "etc").mkdir(parents=True)
+    (rootfs.root / "etc/hostname").write_bytes(content)
+    assert rootfs.hostname() == name
+    assert os.getcwd() == os.path.realpath(os.curdir)
+
+
+@needs_root
+def test_a_hostname_that_is_no_file_of_the_server_is_none(tmp_path: Path) -> None:
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    (rootfs.root / "etc").mkdir(parents=True)
+    file = rootfs.root / "etc/hostname"
+    assert rootfs.hostname() is None
+    (tmp_path / "secret").write_text("secret")
+    file.symlink_to(tmp_path / "secret")
+    assert rootfs.hostname() is None
+    file.unlink()
+    os.mkfifo(file)
+    assert rootfs.hostname() is None
+    file.unlink()
+    file.mkdir()
+    assert rootfs.hostname() is None
