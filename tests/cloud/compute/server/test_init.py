@@ -263,6 +263,105 @@ def test_the_firmware_says_that_it_is_ec2(boot: Boot) -> None:
     assert server.said(f"sudo cat {dmi}/product_uuid").split() == uuid[:1]
 
 
+BEACON = """\
+#!/bin/sh
+### BEGIN INIT INFO
+# Provides:          beacon
+# Required-Start:
+# Required-Stop:
+# Default-Start:     2 3 4 5
+# Default-Stop:
+# Short-Description: a service that does nothing but be there
+### END INIT INFO
+how="--pidfile /run/beacon.pid --exec /usr/bin/sleep"
+case $1 in
+    start)
+        echo "beacon: start"
+        exec start-stop-daemon --start --oknodo --background --make-pidfile $how -- infinity
+        ;;
+    stop) exec start-stop-daemon --stop --oknodo --remove-pidfile $how ;;
+    restart | force-reload) $0 stop && exec $0 start ;;
+    status) start-stop-daemon --status $how && echo "beacon runs" || { echo "beacon does not run"; exit 3; } ;;
+    *) exit 2 ;;
+esac
+"""
+
+
+def test_units_are_the_distributions_service_scripts(boot: Boot) -> None:
+    server = boot(programs={"etc/init.d/beacon": BEACON})
+
+    def systemctl(arguments: str) -> tuple[int, str]:
+        done = server.ssh(f"sudo systemctl {arguments}")
+        return done.returncode, done.stdout
+
+    assert systemctl("status beacon") == (3, "beacon does not run\n")
+    assert systemctl("is-active beacon.service") == (3, "inactive\n")
+    assert systemctl("is-enabled --quiet beacon") == (1, "")
+    assert systemctl("enable --now beacon")[0] == 0
+    assert systemctl("is-enabled beacon") == (0, "enabled\n")
+    assert systemctl("status beacon --no-pager") == (0, "beacon runs\n")
+    pid = server.said("cat /run/beacon.pid")
+    assert systemctl("restart beacon")[0] == 0
+    assert server.said("cat /run/beacon.pid") != pid
+    assert systemctl("show beacon cron")[1].split() == [
+        *("Id=beacon.service", "LoadState=loaded", "ActiveState=active", "UnitFileState=enabled"),
+        *("Id=cron.service", "LoadState=loaded", "ActiveState=active", "UnitFileState=enabled"),
+    ]
+    server.ssh("sudo poweroff")
+    assert server.ended() == EXIT_POWEROFF
+    server.off()
+    server.boot()
+    server.said(wait_for("/run/beacon.pid"))
+    until(lambda: "beacon: start" in server.console(), "the start of the service on the console")
+    assert systemctl("is-active beacon") == (0, "active\n")
+    assert systemctl("disable --now beacon")[0] == 0
+    assert systemctl("is-active beacon") == (3, "inactive\n")
+    assert systemctl("is-enabled beacon") == (1, "disabled\n")
+
+
+def test_what_systemctl_does_not_know_is_refused_by_name(boot: Boot) -> None:
+    server = boot()
+    for arguments, code, words in (
+        ("start nothing", 5, "there is no service script /etc/init.d/nothing for the unit nothing"),
+        ("status nothing", 4, "/etc/init.d/nothing"),
+        ("start ../../bin/sh", 4, "'../../bin/sh' is no name of a unit"),
+        ("start apt-daily.timer", 5, "/etc/init.d/apt-daily.timer"),
+        ("--user start cron", 1, "it knows no option --user"),
+        ("list-units", 1, "it knows poweroff, reboot, halt, daemon-reload, and start"),
+        ("start", 1, "start of which unit?"),
+        ("disable ssh", 1, "sshd is the way into this server"),
+    ):
+        done = server.ssh(f"sudo systemctl {arguments}")
+        assert (done.returncode, done.stdout, words in done.stderr) == (code, "", True), done
+    for arguments in ("daemon-reload", "start ssh", "enable sshd.service", "reload ssh", "is-active ssh"):
+        assert server.ssh(f"sudo systemctl {arguments}").returncode == 0, arguments
+
+
+def test_cron_runs_what_users_ask_it_for(boot: Boot) -> None:
+    """That it is there and takes a table; a job of its own comes by the minute."""
+    server = boot()
+    server.said("(echo '* * * * * touch /tmp/minute') | crontab - && crontab -l")
+    server.said(wait_for("/run/crond.pid"))
+    assert server.said("ps -o comm= -p $(cat /run/crond.pid)") == "cron\n"
+    assert server.said("crontab -l") == "* * * * * touch /tmp/minute\n"
+
+
+def test_each_boot_has_an_id_and_the_name_that_the_disk_says(boot: Boot) -> None:
+    server = boot()
+    identity = "cat /proc/sys/kernel/random/boot_id; hostname"
+    first = server.said(identity).split()
+    assert first[0] == server.said(identity).split()[0] != Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert first[1] == "ip-10-0-0-5.ec2.internal"
+    assert server.ssh("echo x | sudo tee /proc/sys/kernel/random/boot_id").returncode != 0
+    server.said("echo web-1 | sudo tee /etc/hostname")
+    server.ssh("sudo poweroff")
+    server.ended()
+    server.off()
+    server.boot()
+    second = server.said(identity).split()
+    assert second[0] != first[0] and second[1] == "web-1"
+
+
 def test_many_who_come_without_a_key_do_not_shut_out_the_one_who_has_it(boot: Boot) -> None:
     server = boot()
     assert server.said("echo in") == "in\n"

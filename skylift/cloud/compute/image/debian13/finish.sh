@@ -11,6 +11,11 @@ for mark in /usr/lib/python3*/EXTERNALLY-MANAGED; do
     dpkg-divert --local --rename --quiet --add "$mark"
 done
 
+# What would start at each boot, and do nothing: rsync as a daemon has no configuration, sudo has nothing to clean up.
+for service in rsync sudo; do
+    update-rc.d "$service" disable
+done
+
 # What tells one machine from another is made at its first boot, or written by the host before it.
 rm -f /etc/ssh/ssh_host_* /etc/machine-id /etc/hostname /etc/resolv.conf
 rm -f /etc/apt/apt.conf.d/99mmdebstrap

@@ -104,6 +104,36 @@ run_per_boot() {
     done
 }
 
+# Whether the image has cloud-init: that then does all of user data, per-boot scripts and host keys, as on AWS. An instance
+# whose first boot was before its installation stays with this program.
+has_cloud_init() {
+    [ -x /usr/bin/cloud-init ] && [ ! -e /etc/cloud/cloud-init.disabled ] || return 1
+    [ "$booted" != "$instance" ] || [ -e "/var/lib/cloud/instances/$instance/obj.pkl" ]
+}
+
+# Its stages, as systemd orders them around sshd.
+cloud_init_before_sshd() {
+    [ ! -x /usr/lib/cloud-init/ds-identify ] || /usr/lib/cloud-init/ds-identify
+    cloud-init init --local
+    cloud-init init
+}
+
+cloud_init_after_sshd() {
+    cloud-init modules --mode=config
+    cloud-init modules --mode=final
+}
+
+# Those that `systemctl enable` or an installation has enabled. sshd is started by this program itself.
+start_services() {
+    for script in /etc/rc2.d/S*; do
+        [ -x "$script" ] || continue
+        case ${script##*/} in
+            S[0-9][0-9]ssh | S[0-9][0-9]cloud-*) ;;
+            *) "$script" start || echo "init: $script exited with $?" ;;
+        esac
+    done
+}
+
 each_boot() {
     place=/var/lib/cloud/instances/$instance
     mkdir -p "$place/scripts"
@@ -139,20 +169,30 @@ run_user_data() {
     esac
 }
 
+ln -sf /proc/1/fd/1 /dev/console
+cloud_init=
+if has_cloud_init; then
+    cloud_init=yes
+    (cd / && cloud_init_before_sshd) </dev/null
+fi
 # A disk that was copied from another server's brings that one's keys along.
-[ "$keyed" = "$instance" ] || make_host_keys
+[ -n "$cloud_init" ] && [ -s /etc/ssh/ssh_host_ed25519_key ] || [ "$keyed" = "$instance" ] || make_host_keys
 start_sshd
 
-ln -sf /proc/1/fd/1 /dev/console
 # ping for everyone, as systemd sets it; the program has no capability of its own in Debian 13.
 echo 0 65535 >/proc/sys/net/ipv4/ping_group_range
 echo "Debian GNU/Linux 13, a local server of skylift: $instance"
-if [ "$booted" != "$instance" ]; then
+if [ -z "$cloud_init" ] && [ "$booted" != "$instance" ]; then
     # Before anybody is told of the keys.
     sync /var/lib/cloud/data/*
     show_host_keys
 fi
-(cd / && each_boot) </dev/null &
+(cd / && start_services) </dev/null &
+if [ -n "$cloud_init" ]; then
+    (cd / && cloud_init_after_sshd) </dev/null &
+else
+    (cd / && each_boot) </dev/null &
+fi
 
 while :; do
     wait "$sshd"
