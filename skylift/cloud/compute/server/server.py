@@ -18,6 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -279,8 +280,7 @@ class Servers:
             self._runtime("delete", "--force", server_id)
         if (bundle / "base").exists():
             self._rootfs_of(server_id).unmount()
-        if bundle.exists():
-            shutil.rmtree(bundle)
+        _remove_tree(bundle)
         (self._exits / server_id).unlink(missing_ok=True)
 
     def destroy(self, server_id: str) -> None:
@@ -415,6 +415,13 @@ def _open_to_its_root(bundle: Path, uid_base: int) -> None:
     """The runtime mounts the root as the server's own root user, who has to reach it by its path; no other user can."""
     os.chown(bundle, 0, uid_base)
     bundle.chmod(0o710)
+
+
+def _remove_tree(directory: Path) -> None:
+    """Again, where a file has gone meanwhile: conmon takes its socket away as it ends."""
+    while directory.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(directory)
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -125,3 +125,24 @@ def test_an_end_that_cannot_be_told_does_not_keep_others_from_being_told(tmp_pat
         init.wait()
     assert ends.get(timeout=30) == ("i-2", None)
     servers.close()
+
+
+def test_a_file_that_goes_while_its_directory_is_removed_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """conmon ends a moment after its server, and takes its socket away."""
+    place = tmp_path / "i-1"
+    place.mkdir()
+    for name in ("attach", "ctl", "winsz"):
+        (place / name).touch()
+    remove, gone = os.unlink, []
+
+    def unlink(name: str, **how: int) -> None:
+        if not gone:
+            gone.append(name)
+            remove(name, **how)
+        remove(name, **how)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    server._remove_tree(place)
+    assert len(gone) == 1 and not place.exists()
