@@ -94,7 +94,10 @@ class AwsEndpoint:
         pipeline = await asyncio.get_running_loop().run_in_executor(self._workers, self._make_pipeline)
 
         async def answer(request: Request, body: Body) -> Response:
-            return await pipeline.answer(replace(request, source_ip=self._seen_as(request.source_ip)), body)
+            seen = self._seen_as(request.source_ip)
+            return await pipeline.answer(
+                request if seen == request.source_ip else replace(request, source_ip=seen), body
+            )
 
         self._server = HttpServer(answer)
 

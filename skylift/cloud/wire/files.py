@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from skylift.cloud.domain.bucket import Extent, FileBody
 
@@ -64,6 +64,9 @@ class OpenBody:
 
 def opened(directory: Path, body: FileBody) -> bytes | OpenBody:
     """A small body whole, a large one to be streamed. FileNotFoundError: see OpenBody."""
+    if all(isinstance(piece, bytes) for piece in body.pieces):
+        # Its bytes came with its row.
+        return b"".join(cast("tuple[bytes, ...]", body.pieces))
     files = OpenBody(directory, body)
     if body.size > IN_ONE_WRITE:
         return files

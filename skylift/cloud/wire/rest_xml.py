@@ -6,6 +6,7 @@ Sources: Smithy's restXml protocol document; S3's API reference for root element
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
@@ -60,6 +61,8 @@ ROOTS = {
 # `restore_object` in test_s3.snapshot.json.
 STATUS = {"PutBucketPolicy": 204, "PutBucketTagging": 204, "RestoreObject": 202}
 
+_LINE_ENDS = re.compile("[\x00-\x08\x0a-\x1f]")
+"""And other control characters, but for the tab."""
 _IN_HEAD = frozenset({"header", "headers", "statusCode"})
 _Answer = Callable[[Mapping[str, Any]], Response]
 
@@ -203,7 +206,7 @@ def _header_text(shape: Shape) -> Callable[[Any], str]:
 
 def _safe(value: str) -> str:
     """A header cannot carry line ends: with them, `response-content-type` could write headers of its own."""
-    if any(character < " " and character != "\t" for character in value):
+    if _LINE_ENDS.search(value) is not None:
         raise ServiceError("InvalidArgument", "Header value cannot be represented using ISO-8859-1.")
     return value
 
