@@ -24,6 +24,9 @@ from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, RunResult, RunStream, encode_entry
 from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
 
+# It boots nothing; its browser is installed with what servers need.
+pytestmark = pytest.mark.real
+
 MANY = 1000
 
 
@@ -115,6 +118,22 @@ def test_a_thousand_instances_are_scrolled_filtered_and_opened(tab: Tab, console
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(f"/instances/{many[512]}$"))
     expect(page.locator(".state").first).to_have_text("pending")
+
+
+def test_each_screen_shows_an_account(tab: Tab, console: Console) -> None:
+    """Also where there is nothing of its kind, and nothing that only a cloud on this machine has."""
+    page = tab.page
+    page.goto(f"http://{console.host}/")
+    navigation = page.get_by_role("navigation")
+    expect(navigation).to_be_visible()
+    screens = [str(each.get_attribute("href")) for each in navigation.get_by_role("link").all()]
+    assert len(screens) > 10
+    for screen in screens:
+        navigation.locator(f"a[href='{screen}']").click()
+        expect(navigation.locator(f"a[href='{screen}']")).to_have_attribute("aria-current", "page")
+        expect(page.locator("h1")).to_be_visible()
+        expect(page.locator(".waiting:visible")).to_have_count(0)
+        assert page.locator(".trouble:visible").all_inner_texts() == [], screen
 
 
 NAME = "sums"
