@@ -10,6 +10,9 @@ from typing import Any
 from skylift.console.widgets.element import Element, box, button, copyable, tag
 from skylift.runner.errors import SkyliftError, UsageError
 
+_MOST_LINES = 6
+"""The most commands that stand in a question at once: what they do is named above them, and the answer below."""
+
 
 class Dialog:
     """Use it as a context, which is its content; `open` shows it."""
@@ -118,6 +121,11 @@ def confirm(
         for line in lines:
             tag("li", line)
     with dialog:
-        copyable(command)
+        if command.count("\n") < _MOST_LINES:
+            copyable(command)
+        else:
+            with tag("details"):
+                tag("summary", "The same as commands")
+                copyable(command)
     dialog.buttons(text, work, dangerous=dangerous, done=done)
     dialog.open()
