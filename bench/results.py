@@ -7,6 +7,7 @@ small ones.
 fetches and checks it and takes the server down. The other ways begin with a file that is there already: `skylift
 results`, `aws s3 cp` of the object (which checks nothing that it could compare), and `scp` from a server of the same
 kind, each as a whole command. The floor is that file through a loopback connection to another file, hashed on the way.
+`floor, durable` also waits until that file is on the disk, as S3 does before it acknowledges a part.
 
 With --files, of 2 KiB each, the floor is `tar | ssh` from a server of the same kind, which checks and keeps nothing.
 """
@@ -74,6 +75,7 @@ def main() -> None:
         known = digest(data)
         for _ in range(chosen.rounds):
             times.setdefault("floor", []).append(through_loopback(data))
+            times.setdefault("floor, durable", []).append(through_loopback(data, durable=True))
             for way, command in ways(home, job, ssh).items():
                 times.setdefault(way, []).append(fetched_by(home, data, command))
                 # scp's is what the other server has made.

@@ -29,12 +29,14 @@ BAD_NAME = os.fsdecode(b"caf\xe9.txt")
 
 
 class Bucket:
-    """An S3 that takes whole objects; `meanwhile` is called at the first of them. It counts how many come at once."""
+    """An S3 that takes whole objects; `meanwhile` is called at the first of them. `two` is set once two come at a
+    time."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
-        self.meanwhile: Callable[[], None] | None = None
-        self.most_at_once = self.puts = 0
+        self.meanwhile: Callable[[], object] | None = None
+        self.puts = 0
+        self.two = threading.Event()
         self.refused: Exception | None = None
         self._now = 0
         self._lock = threading.Lock()
@@ -48,14 +50,13 @@ class Bucket:
         with self._lock:
             self.puts += 1
             self._now += 1
-            self.most_at_once = max(self.most_at_once, self._now)
+            if self._now > 1:
+                self.two.set()
             meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             meanwhile()
         if self.refused is not None:
             raise self.refused
-        # So that the next one comes before this one is done, if it does not wait for it.
-        time.sleep(0.01)
         with self._lock:
             self._now -= 1
         self.objects[url.removeprefix("http://s3/server/")] = body
@@ -112,9 +113,11 @@ def test_small_files_go_together_and_several_things_at_once(bucket: Bucket, plac
     files = fill(place, count)
     (place / "out/large").write_bytes(b"x" * 300_000)
     (place / "out/larger").write_bytes(b"y" * 300_000)
+    # The first is not done before the next one comes.
+    bucket.meanwhile = lambda: bucket.two.wait(30)
     results(bucket, place, "out").send(0, final=True)
     assert bucket.content() == {**files, "out/large": b"x" * 300_000, "out/larger": b"y" * 300_000}
-    assert bucket.most_at_once > 1
+    assert bucket.two.is_set()
     assert bucket.puts < 10
     assert ("results/out/1.txt" in bucket.objects) == (count <= FEW), "few are found by who looks at the bucket"
 
