@@ -33,7 +33,7 @@ from skylift.python.watching import Progress, Watcher
 from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
+from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions, SharedOptions
 from skylift.runner.jobs.listing import Listed
 from skylift.runner.remote.account import Account
 
@@ -91,7 +91,7 @@ async def map(
     resume: str | None = None,
     retry_failed: str | None = None,
     force: bool = False,
-    **options: Unpack[RunOptions],
+    **options: Unpack[SharedOptions],
 ) -> AsyncGenerator[InputResult, None]:
     """As `skylift.map`, for `async for`. What is wrong with it is raised when the first outcome is asked for."""
     with called("skylift.aio.map()"):
@@ -115,7 +115,7 @@ async def submit_map(
     resume: str | None = None,
     retry_failed: str | None = None,
     force: bool = False,
-    **options: Unpack[RunOptions],
+    **options: Unpack[SharedOptions],
 ) -> Job:
     """As `skylift.submit_map`."""
     with called("skylift.aio.submit_map()"):

@@ -22,7 +22,7 @@ from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.job.outcome import JobFailed, Outcome
-from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
+from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions, SharedOptions
 from skylift.runner.jobs.listing import Listed
 from skylift.runner.remote.account import Account
 from skylift.runner.schedule.schedules import ListedSchedule
@@ -108,7 +108,7 @@ def map(
     resume: str | None = None,
     retry_failed: str | None = None,
     force: bool = False,
-    **options: Unpack[RunOptions],
+    **options: Unpack[SharedOptions],
 ) -> Generator[InputResult, None, None]:
     """Run a program once for each of many inputs, and say what came of each: as they end, or with `ordered` in order.
 
@@ -139,7 +139,7 @@ def submit_map(
     resume: str | None = None,
     retry_failed: str | None = None,
     force: bool = False,
-    **options: Unpack[RunOptions],
+    **options: Unpack[SharedOptions],
 ) -> Job:
     """Start a map and leave it there: the job, as soon as its server has it. The options are those of `skylift.map`."""
     with called("skylift.submit_map()"):

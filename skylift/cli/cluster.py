@@ -20,7 +20,7 @@ import typer
 from skylift.cli.options import spell_out
 from skylift.cli.place import On, settings_for, settings_there
 from skylift.cli.say import say, say_json
-from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.run_options import SharedOptions
 
 if TYPE_CHECKING:
     from skylift.python.cluster.held import Held
@@ -64,7 +64,7 @@ def up(
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Bring Dask's pages to this machine; they need bokeh in your project.")
     ] = False,
-    **options: Unpack[RunOptions],
+    **options: Unpack[SharedOptions],
 ) -> None:
     """Start a Dask cluster and keep it until Ctrl-C. Its servers have the project of this folder.
 

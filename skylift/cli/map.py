@@ -19,7 +19,7 @@ from skylift.cli.place import JobName, On, settings_for, settings_there
 from skylift.cli.run import COMMAND_FLAG, RunCommand, announce, error_object, read_program, show_detached
 from skylift.cli.run import submit_job as submit
 from skylift.cli.say import say_json
-from skylift.runner.job.run_options import HEADINGS, MAP_OPTIONS, OPTIONS, RunOptions
+from skylift.runner.job.run_options import HEADINGS, MAP_OPTIONS, OPTIONS, SharedOptions
 
 if TYPE_CHECKING:
     from skylift.runner.job.job import Job
@@ -147,7 +147,7 @@ def map_inputs(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only what failed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")] = False,
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
-    **options: Unpack[RunOptions],
+    **options: Unpack[SharedOptions],
 ) -> None:
     from skylift.cli.map_display import watch_map
     from skylift.cli.screen import Outlet, make_screen, show_error
@@ -236,7 +236,7 @@ def _read_list(name: str) -> bytes:
 
 
 def _plan(
-    options: RunOptions, what: Any, asked: InputWords, limits: MapLimits, template: Template
+    options: SharedOptions, what: Any, asked: InputWords, limits: MapLimits, template: Template
 ) -> tuple[Job, MapSpec, Settings]:
     """Inputs of this machine are looked at before a cloud is started for them."""
     from skylift.runner.map.inputs import find_inputs
@@ -270,7 +270,7 @@ def _said(context: typer.Context) -> set[str]:
 
 
 def _plan_again(
-    options: RunOptions,
+    options: SharedOptions,
     words: list[str],
     arguments: list[str] | None,
     asked: Continuation,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args, get_origin
 
 from skylift.python.wording import in_python
-from skylift.runner.job.run_options import OPTIONS, TYPES, RunOptions, is_flag, is_list
+from skylift.runner.job.run_options import OPTIONS, TYPES, SharedOptions, is_flag, is_list
 
 
 def check_types(function: str, options: Mapping[str, Any]) -> None:
@@ -31,11 +31,11 @@ def check_texts(function: str, **values: object) -> None:
             raise TypeError(f"{function}: {name} must be str, not {_of(value)}")
 
 
-def with_environ(options: RunOptions, environ: Mapping[str, str]) -> RunOptions:
+def with_environ(options: SharedOptions, environ: Mapping[str, str]) -> SharedOptions:
     """With what stands in variables, where nothing else is said."""
     found = {name: environ.get(each.environ) for name, each in OPTIONS.items() if each.environ is not None}
     said = {name: value for name, value in options.items() if value is not None}
-    return cast(RunOptions, {**{name: value for name, value in found.items() if value}, **said})
+    return cast(SharedOptions, {**{name: value for name, value in found.items() if value}, **said})
 
 
 def spell_out(function: Any, names: Sequence[str] = tuple(OPTIONS)) -> None:

@@ -15,7 +15,7 @@ from skylift.python.watching import Watcher
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.job.job import Job as Planned
 from skylift.runner.job.job import Program
-from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions
+from skylift.runner.job.run_options import MAP_OPTIONS, SharedOptions
 from skylift.runner.job.settings import Settings
 from skylift.runner.map.again import Again, Continuation, read_continuation
 from skylift.runner.map.inputs import InputWords, find_inputs, read_split
@@ -96,7 +96,7 @@ def plan(
     script: work.FilePath | None,
     inputs: MapInputs,
     arguments: Sequence[work.FilePath],
-    options: RunOptions,
+    options: SharedOptions,
     asked: MapWords,
 ) -> MapPlan:
     """Raises UsageError, and TypeError for an option that a map has not."""
@@ -106,7 +106,7 @@ def plan(
     template = read_template(asked.into)
     halt = None if asked.halt is None else read_halt(str(asked.halt))
     limits = MapLimits(asked.per_server or 0, asked.batch or 0, halt, check_servers(asked.servers))
-    options = cast(RunOptions, {**options, "args": None})
+    options = cast(SharedOptions, {**options, "args": None})
     again = read_continuation(asked.resume, asked.retry_failed, force=asked.force)
     if again is not None:
         if inputs != () or asked.split is not None:
@@ -127,7 +127,7 @@ def _plan_again(
     function: str,
     script: work.FilePath | None,
     arguments: Sequence[work.FilePath],
-    options: RunOptions,
+    options: SharedOptions,
     asked: Continuation,
     limits: MapLimits,
     template: Template,

@@ -20,7 +20,7 @@ from skylift.runner.flow import Attach, Run, Submit
 from skylift.runner.job.job import Job as Planned
 from skylift.runner.job.job import Program, Terminal
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.run_options import SharedOptions
 from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed
@@ -47,7 +47,7 @@ def plan(
     function: str,
     script: FilePath | None,
     arguments: Sequence[FilePath],
-    options: RunOptions,
+    options: SharedOptions,
     stdin: Stdin | None = None,
     servers: int = 1,
 ) -> tuple[Planned, Settings]:
@@ -62,7 +62,7 @@ def plan(
     return resolve(planned, settings, servers), asked.apply_to(settings)
 
 
-def read(function: str, program: Program, options: RunOptions) -> tuple[AskedFor, Settings]:
+def read(function: str, program: Program, options: SharedOptions) -> tuple[AskedFor, Settings]:
     """The options, and where it is to run, for a job that is planned from what is there."""
     check_types(function, options)
     asked = read_options(with_environ(options, os.environ), program)
@@ -79,7 +79,7 @@ def resolve(planned: Planned, settings: Settings, servers: int = 1) -> Planned:
     return planned
 
 
-def read_program(script: FilePath | None, arguments: Sequence[FilePath], options: RunOptions) -> Program:
+def read_program(script: FilePath | None, arguments: Sequence[FilePath], options: SharedOptions) -> Program:
     module, command = options.get("module"), options.get("command")
     args = tuple(os.fspath(each) for each in (*arguments, *(options.get("args") or ())))
     if sum(each is not None for each in (script, module, command)) != 1:

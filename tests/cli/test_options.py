@@ -76,6 +76,7 @@ def test_every_option_of_a_run_reaches_its_order() -> None:
         "ssh_from": "203.0.113.7",
         "subnet": "subnet-0123abcd",
         "security_group": ["sg-0123abcd"],
+        "servers": 4,
     }
     # The other three say what the program is.
     assert set(values) == set(OPTIONS) - {"module", "command", "args"}

@@ -234,7 +234,7 @@ def test_all_files_are_sent_again_from_where_they_were(tmp_path: Path) -> None:
 
 def test_each_option_is_kept_or_said_to_be_lost() -> None:
     """An option that comes later has to be thought of."""
-    kept = {"max_time", "idle", "sync_every", "keep", "python", "spot", "checkpoint", "retries", "retry_on"}
+    kept = {"max_time", "idle", "sync_every", "keep", "python", "spot", "checkpoint", "retries", "retry_on", "servers"}
     in_the_form = {"module", "command", "args", "type", "out", "name", "env"}
     as_a_type_or_a_time = {"cpu", "memory", "arch", "gpu", "max_cost"}
     refused = {"interactive", "in_"}

@@ -31,7 +31,7 @@ from skylift.python.watching import log
 from skylift.python.wording import called
 from skylift.runner.dask.authority import issue
 from skylift.runner.errors import RunError, SkyliftError, UsageError
-from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.run_options import SharedOptions
 from skylift.runner.jobs.cluster import TakeDown, worker_name
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.bucket import ensure_bucket
@@ -62,7 +62,7 @@ class Cluster:
     left of it then.
     """
 
-    def __init__(self, servers: Servers = 1, *, dashboard: bool = False, **options: Unpack[RunOptions]) -> None:
+    def __init__(self, servers: Servers = 1, *, dashboard: bool = False, **options: Unpack[SharedOptions]) -> None:
         self._over = threading.Event()
         self._group, self._members = "", list[str]()
         self._connection: Connection | None = None

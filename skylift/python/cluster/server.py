@@ -18,7 +18,7 @@ from skylift.runner.dask.authority import Identity
 from skylift.runner.errors import LaunchFailed, UsageError
 from skylift.runner.job.job import NAME_FORM, Bundle, Job, Program, SentFile
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.run_options import SharedOptions
 from skylift.runner.job.settings import Secret, Settings
 from skylift.runner.jobs.cluster import worker_name
 from skylift.runner.launch.stages import Launched
@@ -51,7 +51,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"The name {name!r} cannot be used.", advice)
 
 
-def plan_servers(name: str, options: RunOptions) -> ServerPlans:
+def plan_servers(name: str, options: SharedOptions) -> ServerPlans:
     """Raises UsageError for what cannot be."""
     unknown = sorted(set(options) - set(FOR_WORKERS))
     if unknown:

@@ -3,7 +3,7 @@ of skylift.
 
 SKYLIFT_DASK has what it must know, as JSON: {"ca", "cert", "key"} in PEM, "part", which is `scheduler` or `worker`, and
 "alone", the seconds for which each does without the other. A scheduler has "dashboard", a worker "scheduler", which is
-an address, and "name".
+an address, and "name"; one that is not alone on its server has "memory", its share of it.
 
 A scheduler ends when no client has been heard for a while, and a worker when it has lost its scheduler: then their jobs
 have ended, and their servers turn off. So nothing of a cluster outlives the client that made it.
@@ -31,6 +31,10 @@ SCHEDULER, DASHBOARD, WORKER, NANNY = 8786, 8787, 8788, 8789
 """Ports. The dashboard's pages are for users who come by SSH: they have neither TLS nor a password."""
 LOOKING = 2.0
 """Seconds between two looks at the other part."""
+ANSWERING = 1.0
+"""Seconds in which a scheduler that is there answers a worker that is to end."""
+LEFT = 3
+"""The exit code of a worker that has lost its scheduler for long enough."""
 RETIRING = 60.0
 """Seconds in which a worker hands over the data that only it has, when its server will be taken away."""
 
@@ -103,6 +107,7 @@ async def work(told: dict[str, Any], stop: asyncio.Event) -> None:
         name=told["name"],
         security=security_of(told, "worker"),
         death_timeout=told["alone"],
+        **({"memory_limit": float(told["memory"])} if "memory" in told else {}),
         dashboard_address="127.0.0.1:0",
         local_directory="/tmp",  # noqa: S108 (the server is this worker's alone)
     )
@@ -118,10 +123,18 @@ async def work(told: dict[str, Any], stop: asyncio.Event) -> None:
             await retire(nanny)
         else:
             say("the scheduler is gone: this worker ends")
+            sys.exit(LEFT)
 
 
 async def retire(nanny: Nanny) -> None:
     """Have what only this worker has copied to others, as long as there is somebody to ask."""
+    answers = False
+    with contextlib.suppress(OSError, asyncio.TimeoutError):
+        await asyncio.wait_for(nanny.scheduler.identity(n_workers=0), ANSWERING)
+        answers = True
+    if not answers:
+        # The cluster has ended, and its servers turn off as soon as this process is gone.
+        os._exit(0)
     with contextlib.suppress(OSError, asyncio.TimeoutError):
         asked = nanny.scheduler.retire_workers(workers=[nanny.worker_address], remove=True, close_workers=False)
         await asyncio.wait_for(asked, RETIRING)

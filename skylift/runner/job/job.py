@@ -127,6 +127,13 @@ class MapPart:
 
 
 @dataclass(frozen=True)
+class ClusterPart:
+    """What gives a job's program a Dask cluster. `servers` is how many there are, the program's own among them."""
+
+    servers: int
+
+
+@dataclass(frozen=True)
 class Job:
     """One run of a program. Times are in seconds. `max_time` counts from the program's start, and `cap` is the option
     that set it. `idle` and `sync_every` are 0 when they were not given. With `fresh`, no kept server is taken. `wanted`
@@ -158,12 +165,23 @@ class Job:
     spot: Spot | None = None
     retry: Retry | None = None
     map: MapPart | None = None
+    cluster: ClusterPart | None = None
     groups: tuple[str, ...] = ()
     wanted: Requirements = NOTHING
     type_was_said: bool = False
     choice: Choice | None = None
     notes: tuple[str, ...] = ()
     name_was_drawn: bool = False
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether it may have other servers besides its own, and a group that they come from."""
+        return self.cluster is not None or (self.map is not None and self.map.servers > 1)
+
+    @property
+    def most_servers(self) -> int:
+        part = self.cluster or self.map
+        return 1 if part is None else part.servers
 
 
 def new_name(program: Program) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.commands import program_argv
-from skylift.runner.job.job import Job, MapPart
+from skylift.runner.job.job import ClusterPart, Job, MapPart
 from skylift.runner.text.json_object import FOREVER, JsonObject, Malformed, as_object, given, parse_object
 
 VERSION = 1
@@ -62,7 +62,7 @@ def bucket_name(account: str, region: str) -> str:
 
 
 def workers_name(job: str) -> str:
-    """The Auto Scaling group with a map's other servers, and its launch template. No job's own template has a dot."""
+    """The Auto Scaling group with a job's other servers, and its launch template. No job's own template has a dot."""
     return f"skylift-workers.{job}"
 
 
@@ -104,12 +104,12 @@ class Prefix:
 
     @property
     def dask(self) -> str:
-        """The keys of a map on several servers; its own server removes them before a program runs."""
+        """The keys of a job's several servers; its own server removes them before a program runs."""
         return f"{self.base}/in/dask.json"
 
     @property
     def progress(self) -> str:
-        """What the coordinator of a map reports now and then."""
+        """What a job's own server reports of the others now and then; the coordinator of a map also how far it is."""
         return f"{self.base}/server/map/progress.json"
 
     @property
@@ -206,6 +206,7 @@ def encode_record(
         **({"uv": uv} if uv is not None else {}),
         **({"prebuilt": prebuilt} if prebuilt is not None else {}),
         **({"map": _told_of_map(job.map, job.name, tools)} if job.map is not None else {}),
+        **({"cluster": _told_of_cluster(job.cluster, job.name)} if job.cluster is not None else {}),
         **({"image": image} if image else {}),
         **({"seal": True} if seal else {}),
         **({"schedule": vars(schedule)} if schedule is not None else {}),
@@ -217,14 +218,18 @@ def _told_of_map(part: MapPart, job: str, tools: dict[str, Any] | None) -> dict[
     return {"tools": tools, **({"group": workers_name(job)} if part.servers > 1 else {})}
 
 
+def _told_of_cluster(part: ClusterPart, job: str) -> dict[str, Any]:
+    return {"servers": part.servers, "group": workers_name(job)}
+
+
 @dataclass(frozen=True)
 class Record:
     """What the client needs to know of a job that somebody started: times in seconds since the epoch, `outputs` as they
     were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
     `choice` is why its server is of its type, if that was chosen; `max_time` the program's cap in seconds, 0 where the
     record has none; `cwd` where in the job's folder the program runs. `is_map` is whether the program is the
-    coordinator of a map, `has_workers` whether that may have other servers, and `has_env` whether there were values of
-    --env, which are not in the record. `terms` are of a schedule, in its own record and in those of its runs."""
+    coordinator of a map, `has_workers` whether the job may have other servers, and `has_env` whether there were values
+    of --env, which are not in the record. `terms` are of a schedule, in its own record and in those of its runs."""
 
     created: float
     deadline: float
@@ -283,6 +288,7 @@ def _record(stored: JsonObject) -> Record:
         for each in stored.list(name, 1_000_000)
     ]
     choice, terms, of_map = stored.inner("choice"), stored.inner("schedule"), stored.inner("map")
+    many = of_map or stored.inner("cluster")
     return Record(
         created=created,
         deadline=deadline,
@@ -297,7 +303,7 @@ def _record(stored: JsonObject) -> Record:
         inputs=frozenset(each for each in inputs if each),
         cwd=stored.text("cwd", 4096) or ".",
         is_map=of_map is not None,
-        has_workers=of_map is not None and bool(of_map.text("group", 255)),
+        has_workers=many is not None and bool(many.text("group", 255)),
         has_env=stored.flag("has_env"),
         terms=None if terms is None else _terms(terms),
     )

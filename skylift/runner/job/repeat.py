@@ -102,6 +102,8 @@ def _options(stored: JsonObject) -> RunOptions:
     if (retry := stored.inner("retry")) is not None:
         found["retries"] = retry.integer("times", 0, 1 << 20)
         found["retry_on"] = [_codes(each) for each in retry.list("on", 256)]
+    if (cluster := stored.inner("cluster")) is not None:
+        found["servers"] = cluster.integer("servers", 1, 1000)
     return cast(RunOptions, {name: value for name, value in found.items() if value})
 
 

@@ -38,8 +38,9 @@ class Option(NamedTuple):
     environ: str | None = None
 
 
-class RunOptions(TypedDict, total=False):
-    """What `skylift.run` and `skylift.submit` take, by keyword: the options of `skylift run`."""
+class SharedOptions(TypedDict, total=False):
+    """The options of a run that do not say how many servers it has: maps and clusters have a word of their own for
+    that."""
 
     module: Annotated[str | None, Option(WHAT, "Run a module, like python -m.", ("--module", "-m"), "MODULE")]
     command: Annotated[Sequence[str] | None, Option(WHAT, 'Run a command: a list of words, like ["make", "report"].')]
@@ -190,6 +191,20 @@ class RunOptions(TypedDict, total=False):
     security_group: Annotated[
         Texts | None,
         Option(NETWORK, "With --subnet: one of your security groups.", ("--security-group",), metavar="ID"),
+    ]
+
+
+class RunOptions(SharedOptions, total=False):
+    """What `skylift.run` and `skylift.submit` take, by keyword: the options of `skylift run`."""
+
+    servers: Annotated[
+        int | str | None,
+        Option(
+            SERVER,
+            "Give the program a Dask cluster of this many servers, its own among them.",
+            ("--servers",),
+            metavar="N",
+        ),
     ]
 
 

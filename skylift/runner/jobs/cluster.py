@@ -54,8 +54,9 @@ def find_clusters(account: Account, names: Iterable[str]) -> list[FoundCluster]:
     for name in wanted:
         if name in there:
             continue
-        if NAME_FORM.fullmatch(name) and job_groups(account.api, name, "map"):
-            raise UsageError(f"{name!r} is a map, and no cluster.", f"To end it: skylift cancel {name}")
+        if NAME_FORM.fullmatch(name) and job_groups(account.api, name):
+            what = "map" if job_groups(account.api, name, "map") else "job with --servers"
+            raise UsageError(f"{name!r} is a {what}, and no cluster.", f"To end it: skylift cancel {name}")
         raise UsageError(f"There is no cluster {name!r}.", "Those that are there: skylift cluster ls")
     return [there[name] for name in wanted]
 

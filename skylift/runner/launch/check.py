@@ -79,7 +79,7 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
 async def _open_account(settings: Settings, api: Api, job: Job) -> tuple[Account, list[KeptServer]]:
     """The account, and its kept servers of the job's type that wait for a job, if the job may have one."""
     account, kept = await together(in_thread(open_account, settings, api), in_thread(kept_servers, api))
-    alone = job.fresh or job.map is not None or job.spot is not None
+    alone = job.fresh or job.map is not None or job.cluster is not None or job.spot is not None
     found = [] if alone else [each for each in kept if each.type == job.instance_type]
     return account, await in_thread(waiting_servers, account, found, time.time()) if found else []
 

@@ -20,8 +20,9 @@ PORTS = (8786, 8799)
 """From the first to the last: what Dask's scheduler and workers listen on."""
 TAG_MADE = "skylift:made"
 TAG_KIND = "skylift:kind"
-Kind = Literal["cluster", "map"]
-"""What works together in a group. `skylift cluster down` ends a cluster by its group; a map is ended as a job is."""
+Kind = Literal["cluster", "map", "job"]
+"""What works together in a group. `skylift cluster down` ends a cluster by its group; a map, and a job that has a
+cluster of its own, are ended as any job is."""
 _EMPTYING = 60.0
 """Seconds that the removal waits for the last server to have left the group."""
 _MADE = re.compile(r"[0-9]{1,12}")

@@ -64,7 +64,7 @@ async def _role(checked: Checked, undo: Undo, clock: Clock) -> role.JobRole:
         await undo.make(make, lambda _: role.remove_role(api, job.name))
         inputs, spot = shipment.upload.arns(bucket), job.spot is not None
         more = checked.tools.statements(bucket) if checked.tools is not None else []
-        if job.map is not None and job.map.servers > 1:
+        if job.has_workers:
             more += coordinator_statements(job.name, bucket, number, api.region)
         given = (api, job.name, bucket, number, shipment.prebuilt, inputs)
         found = await in_thread(role.equip_role, *given, spot=spot, more=more)

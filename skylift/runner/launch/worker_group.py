@@ -1,9 +1,10 @@
-"""The other servers of a map: an Auto Scaling group that the coordinator has grow and shrink.
+"""The other servers of a map, or of a job with a Dask cluster: an Auto Scaling group that the job's own server has grow
+and shrink. That is the coordinator's in a map.
 
-The client makes the group empty, before the coordinator's server starts; the coordinator may resize it, end its servers
-and delete it, and nothing more. Group, launch template, role and security group carry the job's tags and are found by
-them. ReplaceUnhealthy is suspended: a server comes only because the coordinator has asked for it, so that a group
-without a coordinator does not grow. Protected from scale-in, a server is ended only by name.
+The client makes the group empty, before the job's own server starts; that may resize it, end its servers and delete it,
+and nothing more. Group, launch template, role and security group carry the job's tags and are found by
+them. ReplaceUnhealthy is suspended: a server comes only because it was asked for, so that a group
+without the job's own server does not grow. Protected from scale-in, a server is ended only by name.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from skylift.runner.job.job import Job
 from skylift.runner.job.record import Prefix, workers_name, workers_on_demand
 from skylift.runner.job.tags import TAG_JOB, TAG_WORKER, job_of, job_tags
 from skylift.runner.launch import fleet, role
-from skylift.runner.launch.job_group import make_job_group, remove_job_groups
+from skylift.runner.launch.job_group import Kind, make_job_group, remove_job_groups
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.server import is_unknown_profile
 from skylift.runner.launch.stages import Checked, Provisioned
@@ -37,12 +38,18 @@ _SETTLING = 60.0
 
 
 def worker_policy(
-    job: str, bucket: str, inputs: Sequence[str] = (), more: Sequence[dict[str, Any]] = ()
+    job: str, bucket: str, inputs: Sequence[str] = (), more: Sequence[dict[str, Any]] = (), *, runs: bool = True
 ) -> dict[str, Any]:
-    """What a server that only runs inputs may do: read what the program needs, and write what its runs leave. It reads
-    its own key, and no other server's, and removes it. It may do nothing to any server; it turns itself off."""
+    """What another server may do: read what the program needs, and in a map write what its `runs` leave. It reads its
+    own key, and no other server's, and removes it. It may do nothing to any server; it turns itself off."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
     given = ["supervisor.pyz", "env.json", "s3.json", "map/*"]
+    write_runs = {
+        "Sid": "WriteRuns",
+        "Effect": "Allow",
+        "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+        "Resource": f"{objects}/server/map/runs/*",
+    }
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -58,12 +65,7 @@ def worker_policy(
                 "Action": "s3:GetObject",
                 "Resource": f"arn:aws:s3:::{bucket}/tools/*",
             },
-            {
-                "Sid": "WriteRuns",
-                "Effect": "Allow",
-                "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-                "Resource": f"{objects}/server/map/runs/*",
-            },
+            *([write_runs] if runs else ()),
             {
                 "Sid": "TakeItsKey",
                 "Effect": "Allow",
@@ -77,8 +79,8 @@ def worker_policy(
 
 
 def coordinator_statements(job: str, bucket: str, account: str, region: str) -> list[dict[str, Any]]:
-    """What the coordinator's server may do besides: resize its own group, end its servers, and remove its secrets. The
-    keys of the other servers are in its prefix while these start. It writes them and never reads one, nor may its
+    """What the server that has others may do besides: resize its own group, end its servers, and remove its secrets.
+    The keys of the other servers are in its prefix while these start. It writes them and never reads one, nor may its
     programs, which have the same role."""
     group = f"arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName"
     groups = [f"{group}/{each}" for each in (workers_name(job), workers_on_demand(job))]
@@ -165,17 +167,18 @@ def _group_request(
 
 
 async def make_workers(checked: Checked, provisioned: Provisioned, undo: Undo, clock: Clock) -> Provisioned:
-    """The group, without servers, for a map that may have several. The coordinator's server is in the same security
-    group as the others. Raises SkyliftError; what had been made is then undone by `undo`."""
+    """The group, without servers, for a job that may have several. The job's own server is in the same security group
+    as the others. Raises SkyliftError; what had been made is then undone by `undo`."""
     job, account = checked.job, checked.account
-    if job.map is None or job.map.servers < 2:
+    if not job.has_workers:
         return provisioned
+    kind: Kind = "job" if job.map is None else "map"
     api, name, network = account.api, job.name, provisioned.network
     with clock.step("group") as step:
         now = time.time()
         # The last that can be removed, as servers must have left it.
         security = await undo.make(
-            partial(make_job_group, api, name, network.vpc, now, "map"), lambda _: remove_job_groups(api, name)
+            partial(make_job_group, api, name, network.vpc, now, kind), lambda _: remove_job_groups(api, name)
         )
         network = replace(network, groups=(*network.groups, security))
         make_role = partial(_make_role, checked)
@@ -188,7 +191,7 @@ async def make_workers(checked: Checked, provisioned: Provisioned, undo: Undo, c
             partial(fleet.make_template, api, template_request(request, name)),
             lambda _: fleet.remove_template(api, name),
         )
-        most = job.map.servers - 1
+        most = job.most_servers - 1
         for request in group_requests(job, network, template, most):
             await undo.make(partial(_make_group, api, request), lambda _: delete_groups(api, name))
             await in_thread(_suspend, api, request["AutoScalingGroupName"])
@@ -207,7 +210,7 @@ def _equip_role(checked: Checked) -> role.JobRole:
     bucket = account.bucket
     tools = checked.tools.followed().statements(bucket) if checked.tools is not None else []
     more = [*environment_statements(_followed(shipment.prebuilt), bucket), *tools]
-    policy = worker_policy(job.name, bucket, shipment.upload.arns(bucket), more)
+    policy = worker_policy(job.name, bucket, shipment.upload.arns(bucket), more, runs=job.map is not None)
     return role.equip_with(account.api, role.worker_of(job.name), policy, owner=job.name)
 
 
@@ -223,7 +226,8 @@ def _send_keys(checked: Checked, now: float) -> None:
     # Every run imports this file, and few make a group: importing certificates takes a tenth of a short command.
     from skylift.runner.dask.authority import issue  # noqa: PLC0415
 
-    parts = issue(name, ("scheduler", "worker"), now, checked.shipment.deadline)
+    names = ("scheduler", "worker", *(("client",) if checked.job.cluster is not None else ()))
+    parts = issue(name, names, now, checked.shipment.deadline)
     told = json.dumps({part: identity.encode() for part, identity in parts.items()})
     account.api.put(account.bucket, Prefix(name).dask, told.encode())
 
@@ -289,7 +293,7 @@ def _delete(api: Api, name: str) -> None:
 
 
 def remove_workers(api: Api, job: str) -> None:
-    """All that was made for a map's other servers, but the security group: group, template and role. Safe to repeat."""
+    """All that was made for a job's other servers, but the security group: group, template and role. Safe to repeat."""
     delete_groups(api, job)
     fleet.remove_template(api, job)
     role.remove_role_of(api, role.role_name(role.worker_of(job)), {job})

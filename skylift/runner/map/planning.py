@@ -16,15 +16,13 @@ from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.places import Template, check_places
 from skylift.runner.map.sending import blobs_of
 from skylift.runner.map.spec import LONGEST_TEXT, Blob, Halt, MapInput, MapSpec, encode_spec
+from skylift.runner.plan.plan_job import MOST_SERVERS, check_length
 from skylift.runner.ship.blob_store import Blob as Content
 from skylift.runner.ship.blob_store import BlobStore
 from skylift.runner.text.visible import shown
 
 _HALT = re.compile(r"(\d{1,7})(%?)")
 _FILE_NAME = 255
-MOST_SERVERS = 1000
-_LONGEST_NAME = 38
-"""The role of its other servers has a longer name."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +98,8 @@ def script_digest(job: Job) -> str:
 
 def check_name(job: Job, servers: int) -> None:
     """Raises UsageError."""
-    if servers > 1 and len(job.name) > _LONGEST_NAME:
-        raise UsageError(
-            f"--name {job.name} is too long for a map on several servers.", f"It has {_LONGEST_NAME} letters at most."
-        )
+    if servers > 1:
+        check_length(job.name)
 
 
 def _check(job: Job) -> None:

@@ -43,6 +43,7 @@ COSTS = {
     "spot": "buys servers on the spot market",
     "max-price": "chooses what servers cost",
     "or-on-demand": "chooses what servers cost",
+    "servers": "chooses how many servers cost",
 }
 """Keys that hold where servers cost nothing, which is on this machine."""
 

@@ -9,10 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import NAME_FORM, Environment, Job, Program, Retry, S3Input, Spot, Terminal, new_name
+from skylift.runner.job.job import (
+    NAME_FORM,
+    ClusterPart,
+    Environment,
+    Job,
+    Program,
+    Retry,
+    S3Input,
+    Spot,
+    Terminal,
+    new_name,
+)
 from skylift.runner.job.requirements import NOTHING, Requirements
 from skylift.runner.job.settings import Secret
 from skylift.runner.job.spot import check_company
+from skylift.runner.plan.require_dask import require_dask
 from skylift.runner.ship.bundle import find_project, plan_bundle
 from skylift.runner.ship.needs import Needs, find_needs
 from skylift.runner.ship.pep723 import ScriptHeader, read_header
@@ -23,6 +35,9 @@ DEFAULT_TYPE = "t3.small"
 DEFAULT_MAX_TIME = 3600
 LONGEST = 30 * 86400
 """Seconds; a longer cap is more likely a slip than a wish, and systemd's timers are in minutes."""
+MOST_SERVERS = 1000
+_LONGEST_OF_SEVERAL = 38
+"""The role of the other servers has a longer name."""
 
 _S3_FORM = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
 _PYTHON_FORM = re.compile(r"3\.\d{1,2}(?:\.\d{1,2})?")
@@ -34,7 +49,7 @@ _MODULE_FORM = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 @dataclass(frozen=True)
 class Order:
     """A run as it was asked for; `inputs`, `outputs` and `env` are the texts of --in, --out and --env. A type that is
-    given counts before one that would be chosen for the needs.
+    given counts before one that would be chosen for the needs. `servers` are those of a Dask cluster; 0 for none.
     """
 
     program: Program
@@ -55,6 +70,7 @@ class Order:
     wanted: Requirements = NOTHING
     spot: Spot | None = None
     retry: Retry | None = None
+    servers: int = 0
 
 
 def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
@@ -67,10 +83,14 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
     if order.name is not None and not NAME_FORM.fullmatch(order.name):
         raise UsageError(f"The name {order.name!r} cannot be used.", "Lower-case letters, digits and `-`, at most 40.")
     check_company(order.spot, keep=order.keep > 0, interactive=order.terminal is not None)
+    if order.servers:
+        _check_cluster(order)
     outputs = tuple(_check_output(pattern) for pattern in order.outputs)
     env = tuple(_read_env(text, environ) for text in order.env)
     planner = {"script": _plan_script, "module": _plan_module, "command": _plan_command}[order.program.kind]
     program, project, alone, needs = planner(order.program, cwd)
+    if order.servers:
+        require_dask(needs)
     inputs = [text for text in order.inputs if not text.startswith("s3:")]
     bundle = plan_bundle(cwd, project, alone, inputs, needs.alone if needs is not None else ())
     return Job(
@@ -95,8 +115,21 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         terminal=order.terminal,
         spot=order.spot,
         retry=order.retry,
+        cluster=ClusterPart(order.servers) if order.servers else None,
         s3_inputs=tuple(read_s3(text) for text in order.inputs if text.startswith("s3:")),
     )
+
+
+def _check_cluster(order: Order) -> None:
+    """What does not go with several servers."""
+    if order.keep:
+        raise UsageError("--keep and --servers exclude each other: the servers end with the program.")
+    if order.spot is not None:
+        raise UsageError("--spot and --servers exclude each other: the program's own server has the scheduler.")
+    if order.idle:
+        raise UsageError("--idle and --servers exclude each other: it does not see what the other servers do.")
+    if order.name is not None:
+        check_length(order.name)
 
 
 _Plan = tuple[Program, Path | None, list[Path], Needs | None]
@@ -179,6 +212,23 @@ def read_s3(text: str, option: str = "--in ") -> S3Input:
     if found is None:
         raise UsageError(f"{option}{text}: this is not a place in S3.", "A place is like s3://bucket/folder/.")
     return S3Input(text, found[1], found[2] or "")
+
+
+def check_length(name: str) -> None:
+    """Raises UsageError for a name that is too long for a job with several servers."""
+    if len(name) > _LONGEST_OF_SEVERAL:
+        raise UsageError(
+            f"--name {name} is too long for several servers.", f"It has {_LONGEST_OF_SEVERAL} letters at most."
+        )
+
+
+def read_servers(text: str | None, most: int = MOST_SERVERS) -> int:
+    """Of --servers; 0 without a value. Raises UsageError."""
+    if text is None:
+        return 0
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+        raise UsageError(f"--servers {text} is not a number from 1 to {most}.")
+    return int(text)
 
 
 def _check_python(version: str | None) -> str:

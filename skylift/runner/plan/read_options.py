@@ -12,10 +12,10 @@ from skylift.runner.job.image_choice import read_image
 from skylift.runner.job.job import Program, Terminal
 from skylift.runner.job.requirements import read_requirements
 from skylift.runner.job.retry import read_retry
-from skylift.runner.job.run_options import OPTIONS, RunOptions
+from skylift.runner.job.run_options import OPTIONS, SharedOptions
 from skylift.runner.job.settings import Access, ImageChoice, Settings
 from skylift.runner.job.spot import read_spot
-from skylift.runner.plan.plan_job import Order
+from skylift.runner.plan.plan_job import Order, read_servers
 from skylift.runner.text.duration import parse_duration
 
 
@@ -37,7 +37,7 @@ class ParsedOptions:
         return replace(chosen, environment_images=False) if plain else chosen
 
 
-def read_options(options: RunOptions, program: Program, terminal: Terminal | None = None) -> ParsedOptions:
+def read_options(options: SharedOptions, program: Program, terminal: Terminal | None = None) -> ParsedOptions:
     """`terminal` is what an interactive program has. Raises UsageError."""
     given: Mapping[str, Any] = options
     cpu, gpu = _text(given, "cpu"), _text(given, "gpu")
@@ -64,6 +64,7 @@ def read_options(options: RunOptions, program: Program, terminal: Terminal | Non
         terminal=terminal if given.get("interactive") else None,
         wanted=read_requirements(cpu=cpu, memory=given.get("memory"), arch=given.get("arch"), gpu=gpu),
         spot=spot,
+        servers=read_servers(_text(given, "servers")),
         retry=read_retry(given.get("retries"), given.get("retry_on"), interactive=bool(given.get("interactive"))),
     )
     groups = tuple(_list(given.get("security_group")))

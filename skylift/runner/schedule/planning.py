@@ -19,6 +19,7 @@ NOT_OF_RUNS = {
     "forward": "--forward is for whoever watches",
     "keep": "--keep would leave a server between runs",
     "spot": "--spot needs a fleet, which a schedule does not make",
+    "servers": "--servers needs a group, which a schedule does not make",
 }
 """Options of a run that a scheduled one cannot have, and why."""
 

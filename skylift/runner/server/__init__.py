@@ -73,6 +73,8 @@ record.json, where what is marked * may be missing:
                                         off; and seconds between signs of life of the run that has the turn (turn.py)
     map*                                {"tools"} of a map, whose program is our own (map_server.py) and has more in the
                                         prefix (runner/map/__init__.py): where Dask comes from (tool_environment.py)
+    cluster*                            {"servers", "group"} of a program that has a Dask cluster (job_cluster.py): how
+                                        many servers at the most, and the Auto Scaling group of all but its own
     keep, instance_type                 seconds that the server stays after the end, and its type
     image*                              the id of the image that the server was started from
     seal*                               whether there is no program: the server is for an image (see seal.py)

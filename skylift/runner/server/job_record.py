@@ -42,6 +42,12 @@ class SchedulePlan(NamedTuple):
     beat: float
 
 
+class ClusterPlan(NamedTuple):
+    """Of a program that has a Dask cluster: how many servers, its own among them."""
+
+    servers: int
+
+
 class TerminalSize(NamedTuple):
     term: str
     rows: int
@@ -71,6 +77,7 @@ class JobRecord(NamedTuple):
     retry: Optional[RetryPlan]
     schedule: Optional[SchedulePlan]
     tools: Optional[Dict[str, Any]]
+    cluster: Optional[ClusterPlan]
     group: Optional[str]
     keep: float
     seal: bool
@@ -82,7 +89,7 @@ class JobRecord(NamedTuple):
         if found["version"] != 1:
             raise Refused(200, "the record has version %s, not 1" % found["version"])
         terminal, spot, retry = found.get("terminal"), found.get("spot"), found.get("retry")
-        schedule = found.get("schedule")
+        schedule, cluster = found.get("schedule"), found.get("cluster")
         try:
             return cls(
                 argv=found["argv"],
@@ -109,7 +116,8 @@ class JobRecord(NamedTuple):
                 if schedule is None
                 else SchedulePlan(schedule["overlap"], float(schedule["lasts"]), float(schedule.get("beat", BEAT))),
                 tools=found["map"]["tools"] if found.get("map") else None,
-                group=found["map"].get("group") if found.get("map") else None,
+                cluster=None if cluster is None else ClusterPlan(int(cluster["servers"])),
+                group=(found.get("map") or cluster or {}).get("group"),
                 keep=found["keep"],
                 seal=bool(found.get("seal")),
             )

@@ -36,14 +36,14 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
-from skylift.runner.server.aws import Aws, Metadata, Unreachable, patiently
+from skylift.runner.server.aws import Aws, Metadata, patiently
 from skylift.runner.server.console import say
 from skylift.runner.server.input_memory import InputMemory
 from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_unchangeable, remove_runs
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.worker_group import SECRETS, keys_of_servers
+from skylift.runner.server.worker_group import SECRETS, take_key
 
 DASK_USER = 61_904
 """The user of Dask's processes: a number that no account has."""
@@ -60,8 +60,6 @@ _MOST_FAILURES = 5
 """Times in a row that a worker of Dask's may fail soon after its start."""
 _SOON = 10.0
 """Seconds."""
-_WELCOME = 120.0
-"""Seconds in which the coordinator must have given a new server its key."""
 _LOOKING = 0.2
 LEFT = 3
 """The exit code of a worker of Dask's that has not found its scheduler for long enough."""
@@ -172,23 +170,12 @@ class MapServer:
 
     def _take_worker_key(self) -> bool:
         """False when there is none in time: nobody wants this server."""
-        metadata, region, prefix = Metadata(self._options.imds), self._options.region, self._place.prefix
-        place = patiently("identity", lambda: keys_of_servers(metadata, region), float("inf"))
-        key = place + self._place.instance
-        until = time.monotonic() + _WELCOME
-        found = None
-        while found is None and not self._down.wait(_LOOKING):
-            if time.monotonic() > until:
-                say("no coordinator wants this server")
-                return False
-            # A role that may not list the bucket is denied an object that is not there.
-            with contextlib.suppress(Unreachable):
-                found = prefix.get(key)
-        if found is None:
-            return False
-        self._secrets = {"dask": json.loads(found)}
-        patiently(key, lambda: prefix.delete(key), float("inf"))
-        return True
+        metadata, instance = Metadata(self._options.imds), self._place.instance
+        found = take_key(self._place.prefix, metadata, self._options.region, instance, self._down.wait)
+        if found is None and not self._down.is_set():
+            say("no coordinator wants this server")
+        self._secrets = {"dask": found}
+        return found is not None
 
     # The coordinator, or a worker of Dask's.
 

@@ -3,8 +3,11 @@ after a failure (see retries.py)."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
+import sys
 import time
 from typing import Any, Dict, List, Optional, Union
 
@@ -39,6 +42,8 @@ def _start(session: Session, prepared: Prepared) -> None:
     argv, env = list(session.record.argv), _environment(session, prepared)
     if session.record.python:
         argv[0] = prepared.environment.python
+    if session.record.cluster is not None:
+        argv = _with_cluster(session, prepared, argv, env)
     if session.record.tools is not None:
         # Other jobs need not wait for its import.
         from skylift.runner.server.map_server import map_argv  # noqa: PLC0415
@@ -55,9 +60,31 @@ def _start(session: Session, prepared: Prepared) -> None:
         else:
             _start_plain(session, argv, env)
     except OSError as error:
-        code = 127 if isinstance(error, FileNotFoundError) else 126
-        why = why_not_started(argv, error, env, str(session.cwd))
-        raise Ended(State.FAILED, why, how_to_install(argv, error, env), code) from None
+        raise _not_started(session, argv, env, error) from None
+
+
+def _not_started(session: Session, argv: List[str], env: Dict[str, str], error: OSError) -> Ended:
+    code = 127 if isinstance(error, FileNotFoundError) else 126
+    why = why_not_started(argv, error, env, str(session.cwd))
+    return Ended(State.FAILED, why, how_to_install(argv, error, env), code)
+
+
+def _with_cluster(session: Session, prepared: Prepared, argv: List[str], env: Dict[str, str]) -> List[str]:
+    """The command that makes the program's Dask cluster first. A program that is not there is found before."""
+    # Other jobs need not wait for its import.
+    from skylift.runner.server.job_cluster import cluster_argv  # noqa: PLC0415
+
+    record, context = session.record, session.context
+    assert record.cluster is not None and record.group is not None
+    there = (session.cwd / argv[0]).exists() if "/" in argv[0] else shutil.which(argv[0], path=env["PATH"])
+    if not there:
+        raise _not_started(session, argv, env, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    archive, endpoint = context.root / "var/lib/skylift/supervisor.pyz", os.environ.get("AWS_ENDPOINT_URL")
+    interpreter = shutil.which("python3", path=context.login.environment()["PATH"]) or sys.executable
+    python = prepared.environment.python
+    return cluster_argv(
+        interpreter, archive, context.where(), endpoint, record.group, record.cluster.servers, python, argv
+    )
 
 
 def _environment(session: Session, prepared: Prepared) -> Dict[str, str]:

@@ -1,21 +1,27 @@
-"""The server of a map that only runs inputs. Its programs, and Dask's worker, belong to map_server.py.
+"""Another server than the job's own: of a map, where it only runs inputs, or of a job with a Dask cluster.
 
-It is prepared as the coordinator's server is. It has no streams, no status and no results of its own. When it cannot go
-on it turns off: what ran here runs elsewhere. So it never begins a second time, neither after a reboot nor when this
+Programs of inputs, and the worker of Dask that hands them out, belong to map_server.py. A worker of a job's cluster
+runs the program's own code as its user (dask/node.py).
+
+It is prepared as the job's own server is. It has no streams, no status and no results of its own. When it cannot go on
+it turns off: what ran here runs elsewhere. So it never begins a second time, neither after a reboot nor when this
 process was killed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
-from typing import Any, Dict, Optional
+import time
+from typing import Dict, Optional
 
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
+from skylift.runner.server.job_cluster import ALONE, place_node
 from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.map_server import map_argv
 from skylift.runner.server.outcome import Ended
@@ -25,6 +31,7 @@ from skylift.runner.server.program import Program
 from skylift.runner.server.spot_server import SpotServer
 from skylift.runner.server.status import Status
 from skylift.runner.server.tool_environment import follow
+from skylift.runner.server.worker_group import take_key
 
 
 class Worker:
@@ -41,44 +48,73 @@ class Worker:
         try:
             self._run()
         except Ended as error:
-            say("this server cannot run inputs: %s" % error.reason)
+            say("this server cannot work: %s" % error.reason)
         except (Unreachable, Refused, OSError) as error:
-            say("this server cannot run inputs: %s" % error)
+            say("this server cannot work: %s" % error)
         finally:
             power_off()
 
     def _run(self) -> None:
         mark = self.context.folder / "worker"
         if mark.exists():
-            say("this server has run inputs before")
+            say("this server has worked before")
             return
         mark.touch()
         found = self.context.retry("record", lambda: self.context.prefix.get("record.json"))
         if found is None:
-            raise Refused(404, "the map has no record")
+            raise Refused(404, "the job has no record")
         self.record = self._followed(JobRecord.parse(found))
         self.cwd = self.context.login.place / self.record.cwd
         self.env_values = EnvValues(self.context, self.record)
-        code = self._serve(Preparation(self).run())
-        say("no more inputs run here (%d)" % code)
+        prepared = Preparation(self).run()
+        code = self._serve(prepared) if self.record.cluster is None else self._work(prepared)
+        say("this server has nothing more to do (%d)" % code)
 
     def _followed(self, record: JobRecord) -> JobRecord:
-        """Environments that the coordinator's server has built are taken from there, and none is put there."""
+        """Environments that the job's own server has built are taken from there, and none is put there."""
         tools, prebuilt = record.tools, record.prebuilt
-        if tools is None:
-            raise Refused(200, "the record is not a map's")
-        tools = dict(tools, environment=dict(tools["environment"], shared=False))
+        if tools is None and record.cluster is None:
+            raise Refused(200, "the record is not of a job with several servers")
+        if tools is not None:
+            tools = dict(tools, environment=dict(tools["environment"], shared=False))
         if prebuilt is not None and prebuilt["shared"] and not prebuilt["sha256"]:
             shelf = self.context.place(prebuilt["place"])
             prebuilt = dict(prebuilt, shared=False, sha256=follow(shelf, "the environment"))
         return record._replace(tools=tools, prebuilt=prebuilt)
 
+    def _environment(self, prepared: Prepared) -> Dict[str, str]:
+        env, folder = self.context.login.environment(), prepared.environment.bin
+        if folder:
+            env.update(PATH=folder + ":" + env["PATH"], VIRTUAL_ENV=os.path.dirname(folder))
+        env.update(prepared.secrets)
+        return env
+
+    def _work(self, prepared: Prepared) -> int:
+        """The worker of a job's cluster. One that its scheduler has ended has a successor, which finds another
+        scheduler, that of a program that was started again, or leaves."""
+        context, place = self.context, self.context.root / "var/lib/skylift/dask"
+        found = take_key(context.prefix, context.metadata(), context.aws.region, context.aws.instance(), time.sleep)
+        if found is None:
+            say("nobody wants this server")
+            return 1
+        place.mkdir(exist_ok=True)
+        node = place_node(context.root / "var/lib/skylift/supervisor.pyz", place)
+        # Read by the program's user.
+        place.chmod(0o755)
+        node.chmod(0o644)
+        told = dict(found, part="worker", name=context.aws.instance(), alone=ALONE)
+        env = dict(self._environment(prepared), SKYLIFT_DASK=json.dumps(told))
+        code = 0
+        while code == 0:
+            code = subprocess.call(
+                [prepared.environment.python, str(node)], cwd=str(self.cwd), env=env, stdin=subprocess.DEVNULL,
+                umask=0o022, **context.login.identity(),
+            )  # fmt: skip
+        return code
+
     def _serve(self, prepared: Prepared) -> int:
         context, environment = self.context, prepared.environment
-        env: Dict[str, Any] = context.login.environment()
-        if environment.bin:
-            env.update(PATH=environment.bin + ":" + env["PATH"], VIRTUAL_ENV=os.path.dirname(environment.bin))
-        env.update(prepared.secrets)
+        env = self._environment(prepared)
         archive = context.root / "var/lib/skylift/supervisor.pyz"
         argv = map_argv(
             archive, environment.python, prepared.tools, context.where(), str(context.root), context.login,

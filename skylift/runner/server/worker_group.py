@@ -6,14 +6,16 @@ group whose coordinator is gone grows no more, and its servers end by themselves
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.parse
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 from xml.etree import ElementTree
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
+from skylift.runner.server.prefix import Prefix
 
 SECRETS = "in/dask.json"
 """The keys of a map's coordinator: see map_server.py."""
@@ -21,6 +23,9 @@ ON_DEMAND = ".on-demand"
 """The end of the name of the group that has servers on demand in place of spot servers."""
 _PATIENCE = 60.0
 """Seconds in which the group must be deleted at the map's end. After that its servers end by themselves."""
+_WELCOME = 120.0
+"""Seconds in which a new server must have been given its key."""
+_LOOKING = 0.2
 _ENDING = ("Terminating", "Terminated", "Detach")
 _GONE = ("not found", "pending delete")
 
@@ -30,6 +35,25 @@ def keys_of_servers(metadata: Metadata, region: str) -> str:
     EC2, because the role of these servers lets each of them read only what has the name of its own."""
     account = json.loads(metadata.get("/latest/dynamic/instance-identity/document"))["accountId"]
     return "server/map/keys/arn:aws:ec2:%s:%s:instance/" % (region, account)
+
+
+def take_key(
+    prefix: Prefix, metadata: Metadata, region: str, instance: str, pause: Callable[[float], Optional[bool]]
+) -> Optional[Dict[str, Any]]:
+    """The key of this server, which is removed from the prefix: None when there is none in time, or `pause`, which is
+    called between two looks, returns True."""
+    place = patiently("identity", lambda: keys_of_servers(metadata, region), float("inf"))
+    key, until = place + instance, time.monotonic() + _WELCOME
+    found = None
+    while found is None and not pause(_LOOKING) and time.monotonic() < until:
+        # A role that may not list the bucket is denied an object that is not there.
+        with contextlib.suppress(Unreachable):
+            found = prefix.get(key)
+    if found is None:
+        return None
+    patiently(key, lambda: prefix.delete(key), float("inf"))
+    taken: Dict[str, Any] = json.loads(found)
+    return taken
 
 
 class Member(NamedTuple):

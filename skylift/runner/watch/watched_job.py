@@ -24,7 +24,7 @@ class WatchedJob:
     program starts. `home` is the folder that results go to, `connection` an SSH connection that is open already, and
     `choice` the reason for the server's type, if it was chosen. The server of a `spot` job may be followed by others.
     `outputs`, `script` (the program's own file), `deadline` (seconds since the epoch) and `max_time` (seconds) are as
-    in the job's record; `has_workers` is whether it is a map that may have other servers.
+    in the job's record; `has_workers` is whether it may have other servers besides.
     """
 
     account: Account
@@ -72,7 +72,7 @@ def launched_job(launched: Launched) -> WatchedJob:
         deadline=launched.deadline,
         max_time=job.max_time,
         is_map=job.map is not None,
-        has_workers=job.map is not None and job.map.servers > 1,
+        has_workers=job.has_workers,
     )
 
 

@@ -1,0 +1,377 @@
+"""A Dask cluster for a job's program (`run --servers`): its scheduler and a worker beside the program, and a worker on
+each of the other servers.
+
+The command of `cluster_argv` is started in the program's place, as its user. It leaves a keeper behind, waits until the
+scheduler listens, and then becomes the program. So the program has its own exit code, streams and signals. Scheduler
+and workers run the program's own code with its own environment and rights, and are trusted as it is. The keeper and
+what it has started are processes of the program's user: with the program they end as all that it leaves running does.
+
+The keeper asks for as many servers as the job is to have, gives each its key, and has those replaced that are lost. The
+keys are as in map_server.py: in/dask.json has besides the one of a client, the program, and of a job's key server/map/
+keys/ARN has {"ca", "cert", "key", "scheduler"}. The other servers' time, for what they cost, is in
+server/map/progress.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol, Tuple
+
+from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.runner.server.console import say
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.worker_group import SECRETS, Group, keys_of_servers, open_group
+
+NODE = "skylift/runner/dask/node.py"
+SCHEDULER = 8786
+"""The scheduler's port, as in node.py."""
+ALONE = 30.0
+"""Seconds in which a worker must find a scheduler, or leaves."""
+FAILURES = 3
+"""After this many servers in a row that are lost soon after their start, no other is started."""
+SOON = 180.0
+"""Seconds."""
+_PROGRESS = "server/map/progress.json"
+_FOLDER = ".skylift-dask"
+_FOREVER = 1e9
+_STARTING = 120.0
+"""Seconds in which the scheduler must listen."""
+_LOOKING = 1.0
+_REPORTING = 15.0
+_TAKING = 60.0
+"""Seconds in which the keys must be read."""
+_OWN_SHARE = 0.6
+"""The share of the memory that the worker beside the program has."""
+_ENV_FAILED = 123
+
+
+class CannotStart(Exception):
+    """There is no cluster. The text is for the user."""
+
+
+def cluster_argv(
+    interpreter: str,
+    archive: Path,
+    where: Dict[str, str],
+    endpoint: Optional[str],
+    group: str,
+    servers: int,
+    python: str,
+    argv: List[str],
+) -> List[str]:
+    """The command that is started in the program's place. `interpreter` is the server's own, `python` that of the job's
+    environment, and `argv` the program's own command."""
+    options = dict(where, endpoint=endpoint or "", group=group, servers=str(servers), python=python)
+    start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.job_cluster import main; main()"
+    words = ["--%s=%s" % (name, value) for name, value in options.items()]
+    # Isolated: the job's own files must not be imported here.
+    return [interpreter, "-I", "-c", start % str(archive), "--archive=%s" % archive, *words, "--", *argv]
+
+
+def place_node(archive: Path, folder: Path) -> Path:
+    """What a part of the cluster runs (dask/node.py), as a file: its worker's own process imports it by its path."""
+    path = folder / "node.py"
+    with zipfile.ZipFile(str(archive)) as whole:
+        path.write_bytes(whole.read(NODE))
+    return path
+
+
+class Servers(Protocol):
+    """The group that the other servers come from: see WorkerGroup."""
+
+    def look(self) -> Optional[Group]: ...
+
+    def resize(self, desired: int) -> None: ...
+
+    def terminate(self, instance: str) -> None: ...
+
+    def why_not(self) -> str: ...
+
+
+class Crew:
+    """Keeps a group at its size. `seen` has the time of each server, by its instance: [type, market, first, last];
+    `welcome` is called once for each that is new. A server that is lost is replaced."""
+
+    def __init__(
+        self,
+        group: Servers,
+        wanted: int,
+        welcome: Callable[[str], None],
+        seen: Dict[str, List[Any]],
+        clock: Callable[[], float] = time.time,
+        tell: Callable[[str], None] = say,
+    ) -> None:
+        self._group, self._wanted, self._welcome, self.seen = group, wanted, welcome, seen
+        self._clock, self._tell = clock, tell
+        self._lost: Dict[str, bool] = {}
+        self._failures, self._told = 0, ""
+
+    def step(self) -> None:
+        """One look. Raises Unreachable and Refused."""
+        group = self._group.look()
+        if group is None:
+            return
+        now = self._clock()
+        for each in group.members:
+            if each.alive and each.instance not in self.seen:
+                self._welcome(each.instance)
+                self.seen[each.instance] = [each.instance_type, each.market, now, now]
+            elif each.instance in self.seen:
+                self.seen[each.instance][3] = now
+            if not each.alive:
+                self._lose(each.instance, now)
+        if group.desired < self._wanted and self._failures < FAILURES:
+            self._group.resize(self._wanted)
+        if len(group.members) < group.desired:
+            self._complain(len(group.members) + 1, self._group.why_not())
+
+    def _lose(self, instance: str, now: float) -> None:
+        self._group.terminate(instance)
+        if instance in self._lost:
+            # It stays in the group for several looks.
+            return
+        first = self.seen.get(instance, [None, None, now])[2]
+        self._lost[instance] = now - first < SOON
+        self._failures = self._failures + 1 if self._lost[instance] else 0
+        if self._failures == FAILURES:
+            self._tell("%d servers in a row were lost soon after their start. No other is started." % FAILURES)
+
+    def _complain(self, there: int, reason: str) -> None:
+        if reason and reason != self._told:
+            self._told = reason
+            found = "is 1 server" if there == 1 else "are %d servers" % there
+            self._tell("There %s, and not %d: %s" % (found, self._wanted + 1, reason))
+
+    def times(self) -> List[Dict[str, Any]]:
+        """The servers' time, as a map's progress has it."""
+        found: Dict[Tuple[str, str], List[float]] = {}
+        for kind, market, first, last in self.seen.values():
+            if kind:
+                counted = found.setdefault((kind, market), [0, 0.0])
+                counted[0] += 1
+                counted[1] += last - first
+        return [
+            {"instance_type": kind, "market": market, "servers": int(servers), "seconds": round(seconds, 1)}
+            for (kind, market), (servers, seconds) in found.items()
+        ]
+
+
+class JobCluster:
+    """The cluster on the job's own server. The program may be started again after a failure: what a cluster of the
+    program before has left in the folder is taken up."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._metadata = Metadata(options.imds)
+        self._aws = Aws(options.region, options.endpoint or None, self._metadata)
+        self._prefix = Prefix(self._aws, options.bucket, options.prefix)
+        self._folder = Path.home() / _FOLDER
+        self._address = ""
+        self._parts: List["subprocess.Popen[bytes]"] = []
+
+    def begin(self) -> Dict[str, str]:
+        """Start it, and wait until the scheduler listens: the variables with which `Client()` finds it. Raises
+        CannotStart."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        until = time.time() + _TAKING
+        try:
+            self._keys = self._take_keys(until)
+            self._address = patiently("address", lambda: self._metadata.get("/latest/meta-data/local-ipv4"), until)
+            self._address = self._address.strip()
+        except (Unreachable, Refused) as error:
+            raise CannotStart("The keys of the cluster cannot be had: %s" % error) from None
+        self._node = place_node(Path(self._options.archive), self._folder)
+        reading, telling = os.pipe()
+        if os.fork() == 0:
+            # Twice, so that the program has no children that it knows nothing of.
+            os.close(reading)
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+            self._keep(telling)
+        os.close(telling)
+        os.wait()
+        with os.fdopen(reading) as told:
+            words = told.read()
+        if words != "ready":
+            raise CannotStart(words or "The scheduler's keeper was ended.")
+        return self._environ()
+
+    def _take_keys(self, until: float) -> Dict[str, Any]:
+        path = self._folder / "keys.json"
+        if path.exists():
+            taken: Dict[str, Any] = json.loads(path.read_bytes())
+            return taken
+        found = patiently(SECRETS, lambda: self._prefix.get(SECRETS), until)
+        if found is None:
+            raise Refused(404, "%s is not in the job's prefix" % SECRETS)
+        _write(path, found)
+        patiently(SECRETS, lambda: self._prefix.delete(SECRETS), until)
+        keys: Dict[str, Any] = json.loads(found)
+        return keys
+
+    def _environ(self) -> Dict[str, str]:
+        mine = self._keys["client"]
+        for name in ("ca", "cert", "key"):
+            _write(self._folder / ("%s.pem" % name), mine[name].encode())
+        return {
+            "SKYLIFT_SERVERS": self._options.servers,
+            "DASK_SCHEDULER_ADDRESS": self._scheduler,
+            "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true",
+            "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(self._folder / "ca.pem"),
+            "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT": str(self._folder / "cert.pem"),
+            "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY": str(self._folder / "key.pem"),
+        }
+
+    @property
+    def _scheduler(self) -> str:
+        return "tls://%s:%d" % (self._address, SCHEDULER)
+
+    # The keeper.
+
+    def _keep(self, telling: int) -> NoReturn:
+        """In a process of its own, until the program has ended: then SIGTERM comes to all processes of its user."""
+        try:
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            self._leave_streams()
+            with os.fdopen(telling, "w") as told:
+                scheduler = self._start("scheduler", {"alone": _FOREVER, "dashboard": False}, 300)
+                told.write(self._await_scheduler(scheduler))
+            self._follow(scheduler)
+        except SystemExit:
+            pass
+        except BaseException as error:  # noqa: BLE001 (of a process that nobody waits for: the log has it)
+            say("the cluster's keeper has failed: %r" % error)
+        finally:
+            self._end()
+        os._exit(0)
+
+    def _leave_streams(self) -> None:
+        """What the cluster says is in a file beside its keys. What the user has to know of servers that do not come is
+        on the program's standard error, too: a program that waits for them would tell of nothing."""
+        self._program_stderr = os.dup(2)
+        os.set_inheritable(self._program_stderr, False)
+        log = os.open(str(self._folder / "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(source, target)
+
+    def _tell(self, text: str) -> None:
+        say(text)
+        with contextlib.suppress(OSError):
+            os.write(self._program_stderr, ("skylift: %s\n" % text).encode())
+
+    def _start(self, part: str, told: Dict[str, Any], expendable: int) -> "subprocess.Popen[bytes]":
+        """`expendable` is the part's oom_score_adj: when memory is short, a worker goes first, and has a successor."""
+        fields = dict(self._keys[part], part=part, **told)
+        env = dict(os.environ, SKYLIFT_DASK=json.dumps(fields))
+
+        def become() -> None:
+            with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+                score.write(str(expendable))
+
+        process = subprocess.Popen(
+            [self._options.python, str(self._node)], env=env, stdin=subprocess.DEVNULL, start_new_session=True,
+            preexec_fn=become,  # noqa: PLW1509 (there is one thread)
+        )  # fmt: skip
+        self._parts.append(process)
+        return process
+
+    def _await_scheduler(self, scheduler: "subprocess.Popen[bytes]") -> str:
+        until, pause = time.monotonic() + _STARTING, 0.02
+        while time.monotonic() < until:
+            if scheduler.poll() is not None:
+                return "Dask's scheduler has ended at its start:\n%s" % self._last_words()
+            with contextlib.suppress(OSError):
+                socket.create_connection((self._address, SCHEDULER), 1).close()
+                return "ready"
+            time.sleep(pause)
+            pause = min(pause * 1.3, 0.3)
+        return "Dask's scheduler has not started within %d s:\n%s" % (_STARTING, self._last_words())
+
+    def _last_words(self) -> str:
+        return (self._folder / "log").read_bytes()[-2000:].decode(errors="replace").strip()
+
+    def _follow(self, scheduler: "subprocess.Popen[bytes]") -> None:
+        instance = patiently("instance id", self._aws.instance, float("inf"))
+        share = {"alone": ALONE, "scheduler": self._scheduler, "name": instance, "memory": _OWN_SHARE}
+        worker = self._start("worker", share, 700)
+        keys = patiently("identity", lambda: keys_of_servers(self._metadata, self._options.region), float("inf"))
+        key = json.dumps(dict(self._keys["worker"], scheduler=self._scheduler)).encode()
+        group = open_group(self._aws, self._options.group, self._tell)
+        welcome = lambda instance: self._prefix.put(keys + instance, key)  # noqa: E731
+        seen, wanted = self._seen(), int(self._options.servers) - 1
+        crew = self._crew = Crew(group, wanted, welcome, seen, tell=self._tell)  # type: ignore[arg-type]
+        reported = 0.0
+        while scheduler.poll() is None:
+            try:
+                crew.step()
+                if crew.seen and time.monotonic() - reported > _REPORTING:
+                    self._report()
+                    reported = time.monotonic()
+            except (Unreachable, Refused) as error:
+                say("the other servers cannot be looked after: %s" % error)
+            if worker.poll() is not None and scheduler.poll() is None:
+                worker = self._start("worker", share, 700)
+            time.sleep(_LOOKING)
+        say("the scheduler has ended (%s): the other servers end, too" % scheduler.returncode)
+        with contextlib.suppress(Unreachable, Refused):
+            group.delete()
+
+    def _seen(self) -> Dict[str, List[Any]]:
+        """Those that a keeper before this one has given their keys."""
+        try:
+            found: Dict[str, List[Any]] = json.loads((self._folder / "seen.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return found
+
+    def _report(self) -> None:
+        _write(self._folder / "seen.json", json.dumps(self._crew.seen).encode())
+        self._prefix.put(_PROGRESS, json.dumps({"others": self._crew.times()}).encode())
+
+    def _end(self) -> None:
+        """At once: nobody waits for what the parts would still do."""
+        for each in self._parts:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(each.pid, signal.SIGKILL)
+        if hasattr(self, "_crew") and self._crew.seen:
+            with contextlib.suppress(Unreachable, Refused, OSError):
+                self._report()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """For the program's user only, whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    with open(os.open(str(new), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+    os.replace(str(new), str(path))
+
+
+def main() -> None:
+    split = sys.argv.index("--")
+    ours, argv = sys.argv[1:split], sys.argv[split + 1 :]
+    parser = argparse.ArgumentParser(prog="cluster")
+    for name in ("archive", "bucket", "prefix", "region", "imds", "endpoint", "group", "servers", "python"):
+        parser.add_argument("--" + name, required=True)
+    try:
+        os.environ.update(JobCluster(parser.parse_args(ours)).begin())
+    except CannotStart as error:
+        sys.stderr.write("skylift: there is no Dask cluster for the program. %s\n" % error)
+        sys.exit(_ENV_FAILED)
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606 (it becomes the program)
+    except OSError as error:
+        sys.stderr.write("skylift: %s could not be started: %s.\n" % (argv[0], error.strerror))
+        sys.exit(127 if isinstance(error, FileNotFoundError) else 126)

@@ -1,0 +1,122 @@
+"""`skylift run --servers`: the program computes on a Dask cluster, a lost worker is replaced, and nothing is left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_cloud import RealCloud
+from real_server import until
+
+pytestmark = pytest.mark.real
+
+UV = [sys.executable, "-m", "uv"]
+
+PROGRAM = """
+import os, socket, sys
+from distributed import Client
+from ours import cube
+
+client = Client()
+client.wait_for_workers(int(os.environ["SKYLIFT_SERVERS"]))
+there = client.run(lambda: (socket.gethostname(), os.environ["WORD"]))
+print(len(there), sorted({word for _, word in there.values()}), socket.gethostname() in {h for h, _ in there.values()})
+print(sum(client.gather(client.map(cube, range(100)))), flush=True)
+open("out.txt", "w").write("done")
+sys.exit(3)
+"""
+
+# Its worker is terminated in the middle of its work.
+BEREFT = """
+import socket, time
+from distributed import Client
+
+def slow(number):
+    time.sleep(0.2)
+    return number
+
+client = Client()
+client.wait_for_workers(2)
+there = set(client.run(socket.gethostname).values())
+numbers = client.map(slow, range(80))
+print("working", flush=True)
+print(client.submit(sum, numbers).result(), flush=True)
+while len(client.run(socket.gethostname)) < 2 or set(client.run(socket.gethostname).values()) == there:
+    time.sleep(0.2)
+print("replaced", flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "project"\nversion = "1"\nrequires-python = ">=3.11"\n'
+        'dependencies = ["distributed==2026.8.*"]\n'
+    )
+    (tmp_path / "ours.py").write_text("def cube(number):\n    return number ** 3\n")
+    (tmp_path / "train.py").write_text(PROGRAM)
+    subprocess.run([*UV, "lock", "--quiet"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def workers(cloud: RealCloud, job: str) -> list[str]:
+    wanted: list[Any] = [
+        {"Name": "tag:skylift:job", "Values": [job]},
+        {"Name": "tag:skylift:worker", "Values": ["yes"]},
+        {"Name": "instance-state-name", "Values": ["pending", "running", "shutting-down", "stopping", "stopped"]},
+    ]
+    found = cloud.ec2.describe_instances(Filters=wanted)["Reservations"]
+    return [one["InstanceId"] for each in found for one in each["Instances"]]
+
+
+def left(cloud: RealCloud, job: str) -> list[str]:
+    """What there is of a job besides its record."""
+    iam, scaling = cloud.client("iam"), cloud.client("autoscaling")
+    names = [each["GroupName"] for each in cloud.ec2.describe_security_groups()["SecurityGroups"]]
+    names += [each["LaunchTemplateName"] for each in cloud.ec2.describe_launch_templates()["LaunchTemplates"]]
+    names += [each["RoleName"] for each in iam.list_roles()["Roles"]]
+    names += [each["AutoScalingGroupName"] for each in scaling.describe_auto_scaling_groups()["AutoScalingGroups"]]
+    return [*workers(cloud, job), *(each for each in names if each.startswith("skylift-") and job in each)]
+
+
+def test_a_job_with_a_cluster(cloud: RealCloud, folder: Path) -> None:
+    limits = ["--servers", "2", "--max-time", "8m"]
+    words = ["run", "--json", "--name", "training", *limits, "--env", "WORD=hush", "--out", "out.txt"]
+    done = cloud.skylift(*words, "train.py", cwd=folder, check=False)
+    outcome = json.loads(done.stdout)
+    assert outcome["exit_code"] == 3, done.stderr
+    assert f"2 ['hush'] True\n{sum(number**3 for number in range(100))}\n" in done.stderr
+    assert (folder / "out.txt").read_text() == "done"
+    assert outcome["price"]["other_servers"]["servers"] == 1
+    assert left(cloud, "training") == []
+    bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
+    keys = cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix="jobs/training/")["Contents"]
+    assert [each["Key"] for each in keys if "dask" in each["Key"] or "/keys/" in each["Key"]] == []
+    cloud.skylift("rm", "training")
+
+
+@pytest.mark.heavy
+def test_a_lost_worker_is_replaced_and_none_outlives_the_jobs_own_server(cloud: RealCloud, folder: Path) -> None:
+    (folder / "train.py").write_text(BEREFT)
+    cloud.skylift("run", "-d", "--name", "bereft", "--servers", "2", "train.py", cwd=folder)
+
+    def says(word: str) -> None:
+        until(lambda: word in cloud.skylift("logs", "bereft").stdout, word, facts=cloud.facts)
+
+    says("working")
+    (lost,) = workers(cloud, "bereft")
+    cloud.ec2.terminate_instances(InstanceIds=[lost])
+    says(str(sum(range(80))))
+    says("replaced")
+    (row,) = [each for each in json.loads(cloud.skylift("ps", "--json").stdout) if each["name"] == "bereft"]
+    assert row["servers"] == 2
+    cloud.ec2.terminate_instances(InstanceIds=[row["instance"]])
+    until(lambda: workers(cloud, "bereft") == [], "its worker to be gone", facts=cloud.facts)
+    assert cloud.skylift("wait", "bereft", check=False).returncode == 125
+    cloud.skylift("rm", "bereft")
+    assert left(cloud, "bereft") == []

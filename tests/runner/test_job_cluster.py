@@ -1,0 +1,130 @@
+"""A job's Dask cluster on its own server: how many servers it keeps, and what becomes of a program without one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+from runner_bench import Metadata
+from shipped_job import Shipped
+
+from skylift.runner.dask import node
+from skylift.runner.job.job import Program
+from skylift.runner.job.record import Prefix, parse_record
+from skylift.runner.job.server_time import ServerTime, read_times
+from skylift.runner.plan.plan_job import Order
+from skylift.runner.server import job_cluster
+from skylift.runner.server.job_cluster import FAILURES, SOON, Crew
+from skylift.runner.server.worker_group import Group, Member
+
+
+@dataclass
+class Servers:
+    """A group in which a server that is asked for is there at the next look."""
+
+    desired: int = 0
+    there: dict[str, bool] = field(default_factory=dict)
+    room: int = 1000
+    made: int = 0
+
+    def look(self) -> Group | None:
+        while len(self.there) < min(self.desired, self.room):
+            self.made += 1
+            self.there[f"i-{self.made}"] = True
+        return Group(self.desired, [Member(each, alive, "t3.small") for each, alive in self.there.items()])
+
+    def resize(self, desired: int) -> None:
+        self.desired = desired
+
+    def terminate(self, instance: str) -> None:
+        del self.there[instance]
+        self.desired -= 1
+
+    def why_not(self) -> str:
+        return "EC2 has no room." if self.room < self.desired else ""
+
+
+class Case:
+    def __init__(self, wanted: int) -> None:
+        self.group, self.welcomed, self.told, self.now = Servers(), list[str](), list[str](), 1000.0
+        self.crew = Crew(self.group, wanted, self.welcomed.append, {}, lambda: self.now, self.told.append)
+
+    def look(self, after: float = 1.0) -> None:
+        self.now += after
+        self.crew.step()
+
+
+def test_each_server_gets_its_key_once_and_a_lost_one_is_replaced() -> None:
+    case = Case(2)
+    for _ in range(3):
+        case.look()
+    assert case.welcomed == ["i-1", "i-2"]
+    case.group.there["i-1"] = False
+    for _ in range(3):
+        case.look(SOON)
+    assert (case.welcomed, list(case.group.there)) == (["i-1", "i-2", "i-3"], ["i-2", "i-3"])
+    assert case.told == []
+
+
+def test_servers_that_are_lost_at_once_are_not_replaced_for_ever() -> None:
+    case = Case(1)
+    for _ in range(10 * FAILURES):
+        case.look()
+        for each in case.group.there:
+            case.group.there[each] = False
+    assert len(case.welcomed) <= FAILURES
+    assert case.group.made <= FAILURES + 1
+    assert case.told == [f"{FAILURES} servers in a row were lost soon after their start. No other is started."]
+
+
+def test_no_room_is_told_once_and_tried_again() -> None:
+    case = Case(3)
+    case.group.room = 1
+    for _ in range(4):
+        case.look()
+    assert case.told == ["There are 2 servers, and not 4: EC2 has no room."]
+    case.group.room = 3
+    case.look()
+    assert case.welcomed == ["i-1", "i-2", "i-3"]
+
+
+def test_the_servers_time_is_read_as_a_maps_is() -> None:
+    case = Case(2)
+    for _ in range(4):
+        case.look(10)
+    told = json.dumps({"others": case.crew.times()}).encode()
+    assert read_times(told) == (ServerTime("t3.small", "on-demand", 2, 40.0),)
+
+
+def test_both_ends_know_the_same_port() -> None:
+    assert job_cluster.SCHEDULER == node.SCHEDULER
+
+
+@pytest.fixture
+def keyed(shipped: Shipped, metadata: Metadata) -> Shipped:
+    metadata.more["/latest/meta-data/local-ipv4"] = b"127.0.0.1"
+    order = Order(Program("script", "job.py"), name="many")
+    (shipped.folder / "job.py").write_text("print('never')\n")
+    shipped.ship_order(order, cluster={"servers": 2, "group": "skylift-workers.many"})
+    part = {"ca": "CA", "cert": "C", "key": "K"}
+    shipped.put(Prefix("many").dask, json.dumps(dict.fromkeys(("scheduler", "worker", "client"), part)).encode())
+    return shipped
+
+
+def test_a_program_whose_scheduler_cannot_start_does_not_start(keyed: Shipped) -> None:
+    """Its environment has no Dask after all."""
+    keyed.boot()
+    keyed.machine.wait()
+    status = keyed.status()
+    words = keyed.stream("stderr").decode()
+    assert (status["state"], status["exit_code"]) == ("failed", 123), words
+    assert words.startswith(
+        "skylift: there is no Dask cluster for the program. Dask's scheduler has ended at its start:"
+    )
+    assert "No module named" in words
+    assert keyed.stream("stdout") == b""
+    assert keyed.read(Prefix("many").dask) is None, "its keys are gone"
+    record = parse_record("record.json", keyed.read(Prefix("many").record) or b"")
+    assert record.has_workers
+    assert not record.is_map
