@@ -12,7 +12,8 @@ For asyncio, and what runs on it. The work has a thread of its own, so that a lo
 To cancel a task is Ctrl-C. With `run`, that is SIGINT to the program, or everything is taken down where it has not been
 started yet; a program that has not ended 10 s later is cancelled: SIGTERM, and SIGKILL 10 s after that. CancelledError
 comes once all is put away. With `map`, that ends the map, as closing its iterator does. With `submit` and `submit_map`,
-everything is taken down before the server has the job. `Job.attach`, `wait` and `logs` just end, and the job goes on.
+everything is taken down before the server has the job; with `schedule`, before there is one. `Job.attach`, `wait` and
+`logs` just end, and the job goes on.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import IO, Unpack
 
-from skylift.python import mapping, work
+from skylift.python import mapping, scheduling, work
 from skylift.python.background import in_threads
 from skylift.python.given_stdin import GivenStdin, open_stdin
 from skylift.python.keywords import spell_out
@@ -35,9 +36,21 @@ from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions, SharedOptions
 from skylift.runner.jobs.listing import Listed
-from skylift.runner.remote.account import Account
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.schedule.schedules import ListedSchedule, Schedules
 
-__all__ = ["InputResult", "Job", "jobs", "map", "run", "submit", "submit_map"]
+__all__ = [
+    "InputResult",
+    "Job",
+    "Schedule",
+    "jobs",
+    "map",
+    "run",
+    "schedule",
+    "schedules",
+    "submit",
+    "submit_map",
+]
 
 
 async def run(
@@ -129,7 +142,27 @@ async def submit_map(
     return Job(taken.job.name, _account=taken.account)
 
 
-for _function in (run, submit):
+async def schedule(
+    when: str,
+    script: FilePath | None = None,
+    *arguments: FilePath,
+    timezone: str = "UTC",
+    overlap: str = "skip",
+    progress: Progress = False,
+    **options: Unpack[RunOptions],
+) -> Schedule:
+    """As `skylift.schedule`. `progress` is used in another thread."""
+    with called("skylift.aio.schedule()"), Watcher(progress=progress) as watcher:
+        what = ("skylift.aio.schedule()", when, script, arguments, options, timezone, overlap)
+        planned = await asyncio.to_thread(scheduling.plan, *what)
+        made = await scheduling.start(planned, watcher).awaited()
+    # Only who is cancelled interrupts it, and hears of that.
+    assert made
+    account = await asyncio.to_thread(open_account, planned.settings)
+    return Schedule(planned.name, _account=account)
+
+
+for _function in (run, submit, schedule):
     spell_out(_function)
 for _mapping in (map, submit_map):
     spell_out(_mapping, MAP_OPTIONS)
@@ -139,6 +172,46 @@ async def jobs(*, all: bool = False, on: str | None = None) -> list[Listed]:
     """As `skylift.jobs`."""
     with called("skylift.aio.jobs()"):
         return await asyncio.to_thread(work.listed, on, ended=all)
+
+
+async def schedules(*, on: str | None = None) -> list[ListedSchedule]:
+    """As `skylift.schedules`."""
+    with called("skylift.aio.schedules()"):
+        return await asyncio.to_thread(scheduling.listed, on)
+
+
+class Schedule:
+    """As `skylift.Schedule`. Nobody is asked about it before its first method, which raises UsageError where there is
+    none."""
+
+    def __init__(self, name: str, *, on: str | None = None, _account: Account | None = None) -> None:
+        self.name = name
+        self._on, self._account = on, _account
+        self._found: Schedules | None = None
+
+    def __repr__(self) -> str:
+        return f"skylift.aio.Schedule({self.name!r})"
+
+    async def pause(self) -> None:
+        await asyncio.to_thread((await self._schedules()).pause, self.name)
+
+    async def resume(self) -> None:
+        await asyncio.to_thread((await self._schedules()).resume, self.name)
+
+    async def run(self) -> str:
+        return await asyncio.to_thread((await self._schedules()).run_now, self.name)
+
+    async def history(self, last: int | None = None) -> list[Listed]:
+        return await asyncio.to_thread((await self._schedules()).history, self.name, last)
+
+    async def rm(self) -> None:
+        await asyncio.to_thread((await self._schedules()).remove, self.name)
+
+    async def _schedules(self) -> Schedules:
+        if self._found is None:
+            with called("skylift.aio.Schedule()"):
+                self._found = await asyncio.to_thread(scheduling.known, self.name, self._on, self._account)
+        return self._found
 
 
 class Job:

@@ -1,5 +1,4 @@
-"""The Python API: the words of the command line, with values instead of text. `skylift.aio` has the same for `await`,
-without schedules.
+"""The Python API: the words of the command line, with values instead of text. `skylift.aio` has the same for `await`.
 
 Nothing is printed unless `progress=` says so. The program's bytes go to `stdout` and `stderr` where these are given;
 steps and notes are log records of the logger `skylift`. Errors are raised as `SkyliftError`. A program that fails is
@@ -24,7 +23,7 @@ from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.job.outcome import JobFailed, Outcome
 from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions, SharedOptions
 from skylift.runner.jobs.listing import Listed
-from skylift.runner.remote.account import Account
+from skylift.runner.remote.account import Account, open_account
 from skylift.runner.schedule.schedules import ListedSchedule
 
 __all__ = [
@@ -168,8 +167,11 @@ def schedule(
     is due while an earlier one still goes: `skip`, `queue` or `allow`. What runs is said as for `skylift.run`, and sent
     now, once. `name` is the schedule's."""
     with called("skylift.schedule()"), Watcher(progress=progress) as watcher:
-        name, account = scheduling.make(when, script, arguments, options, timezone, overlap, watcher)
-    return Schedule(name, _account=account)
+        what = ("skylift.schedule()", when, script, arguments, options, timezone, overlap)
+        planned = scheduling.plan(*what)
+        if not scheduling.start(planned, watcher).result():
+            raise KeyboardInterrupt
+    return Schedule(planned.name, _account=open_account(planned.settings))
 
 
 for _function in (run, submit, schedule):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from skylift.place.settings import settings_for
@@ -16,8 +17,9 @@ from skylift.python.work import FilePath
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Program
 from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.settings import Settings
 from skylift.runner.plan.read_options import read_options
-from skylift.runner.remote.account import Account, open_account
+from skylift.runner.remote.account import Account
 from skylift.runner.schedule.making import MakeSchedule, Order
 from skylift.runner.schedule.planning import check_run, plan_runs
 from skylift.runner.schedule.recurrence import read_overlap, read_recurrence
@@ -25,28 +27,42 @@ from skylift.runner.schedule.schedules import ListedSchedule, Schedules
 from skylift.runner.steps import Clock
 
 
-def make(
+@dataclass(frozen=True)
+class PlannedSchedule:
+    """A schedule that could be made."""
+
+    order: Order
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        return self.order.job.name
+
+
+def plan(
+    function: str,
     when: str,
     script: FilePath | None,
     arguments: Sequence[FilePath],
     options: RunOptions,
     timezone: str,
     overlap: str,
-    watcher: Watcher,
-) -> tuple[str, Account]:
-    """The name of the new schedule. What is wrong with it is said before anything is started."""
-    check_texts("skylift.schedule()", when=when, timezone=timezone, overlap=overlap)
+) -> PlannedSchedule:
+    """What is wrong with it is said before anything is started."""
+    check_texts(function, when=when, timezone=timezone, overlap=overlap)
     recurrence, policy = read_recurrence(when, timezone, datetime.now(UTC)), read_overlap(overlap)
-    check_types("skylift.schedule()", options)
+    check_types(function, options)
     check_run(options)
     program = work.read_program(script, arguments, options)
     asked = read_options(with_environ(options, os.environ), program)
     job = plan_runs(asked, program, options.get("name"))
     settings = asked.apply_to(settings_for(asked.on, asked.access, trusted=asked.trust_project))
-    order = Order(work.resolve(job, settings), recurrence, policy, _words(program))
-    if not Background(MakeSchedule(order, settings, watcher, Clock(watcher))).result():
-        raise KeyboardInterrupt
-    return job.name, open_account(settings)
+    return PlannedSchedule(Order(work.resolve(job, settings), recurrence, policy, _words(program)), settings)
+
+
+def start(planned: PlannedSchedule, watcher: Watcher) -> Background[bool]:
+    """False where it was interrupted."""
+    return Background(MakeSchedule(planned.order, planned.settings, watcher, Clock(watcher)))
 
 
 def _words(program: Program) -> str:

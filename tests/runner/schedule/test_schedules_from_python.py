@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import skylift
+from skylift import aio
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.api import Api
@@ -42,6 +44,30 @@ def test_made_paused_run_and_removed(here: Path, api: Api) -> None:
     assert skylift.schedules() == []
 
 
+def test_the_same_for_programs_that_are_asynchronous(here: Path, api: Api) -> None:
+    async def use() -> None:
+        nightly = await aio.schedule(NIGHTLY, "nightly.py", "-x", overlap="allow", out="r")
+        assert repr(nightly) == "skylift.aio.Schedule('nightly')"
+        (listed,) = await aio.schedules()
+        assert (listed.name, listed.overlap, listed.program) == ("nightly", "allow", "nightly.py -x")
+        await aio.Schedule("nightly").pause()
+        assert (await aio.schedules())[0].state == "paused"
+        await nightly.resume()
+        run = await nightly.run()
+        (server,) = live_servers(api)
+        assert server.job == run
+        assert await nightly.history() == await aio.Schedule("nightly").history()
+        api.call("ec2", "terminate_instances", InstanceIds=[server.instance])
+        await nightly.rm()
+        assert await aio.schedules() == []
+        with pytest.raises(skylift.UsageError, match="There is no schedule called nightly"):
+            await aio.Schedule("nightly").history()
+        with pytest.raises(skylift.UsageError, match=r"skylift.aio.schedule\(\): overlap never is none of"):
+            await aio.schedule(NIGHTLY, "nightly.py", overlap="never")
+
+    asyncio.run(use())
+
+
 @pytest.mark.parametrize(
     ("words", "options", "message"),
     [
@@ -50,6 +76,7 @@ def test_made_paused_run_and_removed(here: Path, api: Api) -> None:
         ((NIGHTLY, "nightly.py"), {"overlap": "never"}, "is none of skip, queue, allow"),
         ((NIGHTLY, "nightly.py"), {"name": "../x"}, "name '../x' cannot be used"),
         ((NIGHTLY, "nightly.py"), {"spot": True}, "spot needs a fleet"),
+        ((NIGHTLY, "nightly.py"), {"servers": 4}, "servers needs a group"),
         ((NIGHTLY, "nightly.py"), {"keep": "5m"}, "keep would leave a server"),
         ((NIGHTLY, "nightly.py"), {"in_": "s3://bucket/x"}, "reads no inputs from S3"),
         ((NIGHTLY, "other.py"), {}, r"no script other\.py"),
