@@ -93,6 +93,8 @@ def _see_through(spec: MapSpec, log: LogWriter, pool: LocalPool, prefix: Prefix,
         code = coordinator.run()
         _sum_up(spec, log.log)
     finally:
+        if scaling is not None:
+            scaling.rest()
         pool.close()
     return code
 

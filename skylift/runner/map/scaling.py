@@ -30,6 +30,8 @@ WORTH = 10.0
 """Seconds of work for the current servers from which on another server is worth its start."""
 FAILURES = 3
 """After this many servers in a row that end before they have taken inputs, no other is started."""
+_RESTING = 5.0
+"""Seconds in which a look that has begun should end."""
 _AGAIN = 60.0
 """Seconds after which the note of too few servers is repeated."""
 
@@ -129,13 +131,18 @@ class Scaling:
                 self._group.delete()
             except (Unreachable, Refused) as refusal:
                 self._say(f"The other servers could not be ended yet: {refusal}")
-        if self._thread is not None:
-            self._thread.join(2)
+        self.rest()
 
     def follow(self, work: Coordinator | Work) -> None:
         self._work = work
         self._thread = threading.Thread(target=self._follow, args=(work,), name="servers", daemon=True)
         self._thread.start()
+
+    def rest(self) -> None:
+        """Look at no server any more: what takes inputs is about to be closed, and a look asks it."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(_RESTING)
 
     def _follow(self, work: Work) -> None:
         while not self._over.wait(LOOKING):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -326,3 +327,23 @@ def test_at_the_end_the_group_is_deleted(case: Case, left: int, *, keeps: bool, 
     with case.scaling(keeps=keeps) as scaling:
         scaling.follow(Work(left=left))
     assert case.group.deleted == deleted
+
+
+def test_a_map_that_has_ended_looks_at_no_server_any_more(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's own loop is closed by then: a look at its workers would end with an error that the user reads."""
+    monkeypatch.setattr("skylift.runner.map.scaling.LOOKING", 0.001)
+    scaling, closed, looks = begun(case), threading.Event(), list[bool]()
+    seen = threading.Event()
+
+    def step(_: object) -> None:
+        looks.append(closed.is_set())
+        seen.set()
+
+    monkeypatch.setattr(scaling, "step", step)
+    with scaling:
+        scaling.follow(Work(3))
+        assert seen.wait(60)
+        scaling.rest()
+        closed.set()
+    assert not any(looks)
+    assert case.group.deleted
