@@ -16,7 +16,7 @@ from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import invalid, missing, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tags_for
-from skylift.cloud.services.api.zone import require_zone
+from skylift.cloud.services.api.zone import require_zone, zones
 from skylift.cloud.services.ebs.volume import view
 from skylift.cloud.services.ebs.volume_type import refuse_size, speed
 from skylift.cloud.store.database import Tx
@@ -37,9 +37,12 @@ def create(tx: Tx, caller: Caller, params: ec2.CreateVolumeRequest) -> ec2.Volum
     refuse_other_values(params, NEUTRAL)
     if not params.get("SnapshotId") and params.get("Size") is None:
         raise missing("size/snapshot")
-    zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
+    asked = params.get("AvailabilityZone")
+    if asked is not None and asked not in zones(caller.region):
+        raise ServiceError("InvalidZone.NotFound", f"The zone '{asked}' does not exist.")
+    zone = require_zone(caller.region, asked, params.get("AvailabilityZoneId"))
     if zone is None:
-        raise missing("AvailabilityZone")
+        raise missing("zone")
     kind = params.get("VolumeType", DEFAULT_TYPE)
     size = wanted_size(tx, params.get("SnapshotId"), params.get("Size"))
     refuse_size(kind, size)

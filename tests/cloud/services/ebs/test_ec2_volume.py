@@ -62,7 +62,8 @@ def test_a_volume_is_made_once_with_its_type(cloud: Cloud) -> None:
     ("params", "code"),
     [
         ({"Size": None}, "MissingParameter"),
-        ({"AvailabilityZone": "us-east-1z"}, "InvalidParameterValue"),
+        # As AWS said it in hashicorp/terraform#6110.
+        ({"AvailabilityZone": "us-east-1z"}, "InvalidZone.NotFound"),
         ({"AvailabilityZone": None}, "MissingParameter"),
         ({"Size": 0}, "InvalidParameterValue"),
         ({"Size": 65537}, "InvalidParameterValue"),
