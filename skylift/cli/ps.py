@@ -110,6 +110,11 @@ def show_jobs(jobs: list[Listed]) -> None:
                 f" To try again, start it: aws ec2 start-instances --instance-ids {job.instance}",
                 to_stderr=True,
             )
+        if job.is_map and job.state == "lost":
+            say(
+                f"{job.name}: its server is lost. To run the inputs that are left: skylift map --resume {job.name}",
+                to_stderr=True,
+            )
         if job.state == "damaged":
             say(f"{job.name}: {job.reason}", to_stderr=True)
 

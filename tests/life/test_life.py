@@ -137,7 +137,7 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
     "the cap is not kept": ("running", "cap.start()", "pass", {**LONG, "max_time": 30.0}, [], "with a cap of"),
     "the fleet is left": (
         "delivery",
-        "        if session.spot is not None:\n            release_fleet(context)\n",
+        "        if session.record.fleet:\n            release_fleet(context)\n",
         "",
         {"spot": True},
         [],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -72,6 +74,34 @@ def test_all_other_servers_are_taken_back_at_once(cloud: RealCloud, tmp_path: Pa
     assert log.ended == MapEnd("All 100 inputs have succeeded.")
     assert {(each.attempt, each.losses) for each in log.outcomes.values()} == {(1, 0)}
     assert "notices: removed" in cloud.skylift("rm", "notices").stdout
+
+
+def test_the_coordinators_server_is_killed_again_and_again(cloud: RealCloud, tmp_path: Path) -> None:
+    """It is on demand. `wait` starts another one each time."""
+    (tmp_path / "job.py").write_text(PROGRAM)
+    inputs = tuple(MapInput(number, str(number), str(number)) for number in range(100))
+    spec = MapSpec(("python", "job.py"), True, ("{}",), inputs, servers=3, losses=100)
+    mapped, log = Mapped(cloud, tmp_path, "again", spec, {}, max_time="1h"), MapLog()
+    watching = cloud.popen("wait", "again", cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    epochs = 3
+    for number in range(1, epochs):
+
+        def went_on(number: int = number) -> bool:
+            read_on(mapped, log)
+            return log.epoch >= number and len(log.outcomes) >= 10 * number
+
+        mapped.until(went_on, f"outcomes of coordinator {number}")
+        (listed,) = json.loads(cloud.skylift("ps", "--name", "again", "--json").stdout)
+        cloud.client("ec2").terminate_instances(InstanceIds=[listed["instance"]])
+    told = watching.communicate()[1].decode()
+    assert watching.returncode == 0, told
+    read_on(mapped, log)
+    assert log.ended == MapEnd("All 100 inputs have succeeded.")
+    assert log.epoch == epochs
+    assert told.count("goes on with the map.") == epochs - 1
+    assert sum(int(each.stdout.content or b"0") for each in log.outcomes.values()) == sum(n * n for n in range(100))
+    mapped.until(lambda: not mapped.alive(), "the map's servers to be gone")
+    assert "again: removed" in cloud.skylift("rm", "again").stdout
 
 
 def read_on(mapped: Mapped, log: MapLog) -> None:

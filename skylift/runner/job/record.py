@@ -108,6 +108,21 @@ class Prefix:
         return f"{self.base}/in/dask.json"
 
     @property
+    def relaunch(self) -> str:
+        """How another server of a map is started when its own is lost."""
+        return f"{self.base}/in/relaunch.json"
+
+    @property
+    def resumed(self) -> str:
+        """The map that goes on where this one has ended; the first that writes it does."""
+        return f"{self.base}/in/map/resumed.json"
+
+    @property
+    def attempts(self) -> str:
+        """The beginning of the keys of all attempts, of a job that may have several servers, one after the other."""
+        return f"{self.base}/server/attempts/"
+
+    @property
     def progress(self) -> str:
         """What a job's own server reports of the others now and then; the coordinator of a map also how far it is."""
         return f"{self.base}/server/map/progress.json"
@@ -205,7 +220,7 @@ def encode_record(
         **({"retry": {"times": job.retry.times, "on": job.retry.on}} if job.retry is not None else {}),
         **({"uv": uv} if uv is not None else {}),
         **({"prebuilt": prebuilt} if prebuilt is not None else {}),
-        **({"map": _told_of_map(job.map, job.name, tools)} if job.map is not None else {}),
+        **({"map": _told_of_map(job, job.map, tools, schedule)} if job.map is not None else {}),
         **({"cluster": _told_of_cluster(job.cluster, job.name)} if job.cluster is not None else {}),
         **({"image": image} if image else {}),
         **({"seal": True} if seal else {}),
@@ -214,8 +229,14 @@ def encode_record(
     return json.dumps(record, indent=2).encode()
 
 
-def _told_of_map(part: MapPart, job: str, tools: dict[str, Any] | None) -> dict[str, Any]:
-    return {"tools": tools, **({"group": workers_name(job)} if part.servers > 1 else {})}
+def _told_of_map(
+    job: Job, part: MapPart, tools: dict[str, Any] | None, schedule: ScheduleTerms | None
+) -> dict[str, Any]:
+    return {
+        "tools": tools,
+        **({"group": workers_name(job.name)} if part.servers > 1 else {}),
+        **({"relaunch": True} if job.spot is None and schedule is None else {}),
+    }
 
 
 def _told_of_cluster(part: ClusterPart, job: str) -> dict[str, Any]:
@@ -228,8 +249,9 @@ class Record:
     were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
     `choice` is why its server is of its type, if that was chosen; `max_time` the program's cap in seconds, 0 where the
     record has none; `cwd` where in the job's folder the program runs. `is_map` is whether the program is the
-    coordinator of a map, `has_workers` whether the job may have other servers, and `has_env` whether there were values
-    of --env, which are not in the record. `terms` are of a schedule, in its own record and in those of its runs."""
+    coordinator of a map, `has_workers` whether the job may have other servers, and `relaunched` whether it is a map for
+    which a client that watches starts another server when its own is lost. `has_env` is whether there were values of
+    --env, which are not in the record. `terms` are of a schedule, in its own record and in those of its runs."""
 
     created: float
     deadline: float
@@ -246,6 +268,7 @@ class Record:
     is_map: bool = False
     has_env: bool = False
     has_workers: bool = False
+    relaunched: bool = False
     terms: ScheduleTerms | None = None
 
     def of_run(self, due: float) -> Record:
@@ -304,6 +327,7 @@ def _record(stored: JsonObject) -> Record:
         cwd=stored.text("cwd", 4096) or ".",
         is_map=of_map is not None,
         has_workers=many is not None and bool(many.text("group", 255)),
+        relaunched=of_map is not None and of_map.flag("relaunch"),
         has_env=stored.flag("has_env"),
         terms=None if terms is None else _terms(terms),
     )

@@ -105,14 +105,16 @@ class Jobs(Listing):
         delete_fleets(self._api, fleets, servers_too=False)
         status = self._readable_status(name)
         ended = status is not None and status.final
-        if (servers or fleets) and not ended:
+        # A client that watches may start another server for a map that has lost its own.
+        goes_on = bool(servers or fleets) or (status is not None and not ended and self._is_relaunched(name))
+        if goes_on and not ended:
             # Also for a server that may start yet although its fleet is deleted.
             self._api.put(self._bucket, Prefix(name).cancel, b"")
         if servers and status is not None and not ended:
             status = self._await_end(name, servers[0], tell, at_once or threading.Event())
             ended = status is not None and status.final
-        if fleets:
-            # The fleet may have started one meanwhile.
+        if fleets or (goes_on and not servers):
+            # One may have been started meanwhile.
             servers = live_servers(self._api, name) or servers
         workers = self._has_workers(name)
         if workers:
@@ -125,7 +127,7 @@ class Jobs(Listing):
             # The server may have written its final status at the last moment. That one counts.
             status = self._readable_status(name)
             ended = status is not None and status.final
-        if (servers or fleets) and not ended:
+        if goes_on and not ended:
             before = status or NO_STATUS
             last = replace(
                 before,
@@ -143,7 +145,13 @@ class Jobs(Listing):
             raise RunError(f"The job {name} has ended, but its role could not be removed: {error.message}") from None
         if workers:
             remove_job_groups(self._api, name)
-        return "cancelled" if servers or fleets else "had ended already"
+        return "cancelled" if goes_on else "had ended already"
+
+    def _is_relaunched(self, name: str) -> bool:
+        try:
+            return self._account.record(name).relaunched
+        except (JobNotFound, RecordDamaged):
+            return False
 
     def _is_spot(self, name: str) -> bool:
         """Whether the job has, or had, a fleet. True when its record is damaged, so that EC2 is asked."""

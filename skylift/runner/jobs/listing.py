@@ -41,7 +41,7 @@ class Listed:
     `launched`. `attempt` counts the servers of a spot job, `retries` how often the program was started again after a
     failure. `program` is the command, `seconds` how long it has run, and `cost_usd` what the job's servers have cost;
     without `charged` it is what they would have cost on AWS. `servers` is how many there are now: a map may have more
-    than one, of which `instance` has the job.
+    than one, of which `instance` has the job. `is_map` is whether it is one.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Listed:
     cost_usd: float | None = None
     charged: bool = False
     servers: int = 0
+    is_map: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -195,6 +196,7 @@ class Listing:
             cost_usd=self._cost(found.name, run_cost(kind or "", settings.region, status.market, spent), record),
             charged=settings.billed,
             servers=more + (server is not None),
+            is_map=record is not None and record.is_map,
         )
 
     def _cost(self, name: str, first: float | None, record: Record | None) -> float | None:

@@ -22,6 +22,7 @@ from skylift.runner.job.server_time import ServerTime
 from skylift.runner.launch.fleet import active_fleets, remove_fleet
 from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.kept_server import remove_roles
+from skylift.runner.launch.relaunch import Relaunch
 from skylift.runner.launch.server import live_servers
 from skylift.runner.launch.undo import tell_left_over
 from skylift.runner.launch.worker_group import remove_workers
@@ -45,6 +46,8 @@ class _Wait:
         self._account, self._api, self._name, self._watcher = account, account.api, name, watcher
         self._record = account.record(name)
         self._reconnect = Reconnect(account.api, watcher, account.settings.revive)
+        self._relaunch = Relaunch(account, name, watcher)
+        self._latest: Server | None = None
         self._servers: list[Server] = []
 
     async def run(self) -> Outcome:
@@ -67,6 +70,7 @@ class _Wait:
         while True:
             # Before the status: a server ends only after it has written its final one.
             self._servers = await self._reconnect.until_answered(live_servers, self._api, self._name)
+            self._latest = self._server or self._latest
             status = await self._reconnect.until_answered(self._account.status, self._name)
             if status is not None and status.final:
                 return status
@@ -81,14 +85,22 @@ class _Wait:
             pause = min(pause * 1.3, _LONGEST)
 
     async def _goes_on(self) -> bool:
-        """Whether the job's fleet may start another server, or has started one meanwhile."""
+        """Whether the job's fleet may start another server, or has started one meanwhile. For a map, it starts one."""
+        if self._record.relaunched:
+            found = await self._reconnect.until_answered(self._relaunch.server_after, self._latest)
+            self._latest = found or self._latest
+            return found is not None or await self._has_ended()
         if not self._record.spot:
             return False
         if await self._reconnect.until_answered(active_fleets, self._api, self._name):
             return True
-        return bool(await self._reconnect.until_answered(live_servers, self._api, self._name)) or bool(
-            (status := await self._reconnect.until_answered(self._account.status, self._name)) and status.final
+        return (
+            bool(await self._reconnect.until_answered(live_servers, self._api, self._name)) or await self._has_ended()
         )
+
+    async def _has_ended(self) -> bool:
+        status = await self._reconnect.until_answered(self._account.status, self._name)
+        return status is not None and status.final
 
     async def _may_start(self) -> bool:
         """Whether a client may be about to start the job's first server, unless the job has been removed meanwhile."""

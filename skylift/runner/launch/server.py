@@ -64,27 +64,44 @@ def run_instance(
     second server. `configuration` is what a later job must have in common with the server to take it over; it is empty
     for a server that is not kept. `base` is the image that is taken if the other one was removed meanwhile. Raises
     LaunchFailed."""
+    request = launch_request(job, "", network, "", key.name, role, image, user_data, configuration)
+    return run_in_first_zone(api, request, network.subnets, token, base, _IAM_PATIENCE)
+
+
+def run_in_first_zone(
+    api: Api,
+    request: dict[str, Any],
+    subnets: Sequence[tuple[str, str]],
+    token: str,
+    base: str = "",
+    patience: float = 0.0,
+) -> Server:
+    """Start a server by this request, which lacks token and subnet; `subnets` are zones and theirs. `base` is as in
+    run_instance. `patience` is how long EC2 may take to learn of the instance profile. Raises LaunchFailed."""
     refusal: Refused | None = None
     full: list[str] = []
-    for number, (zone, subnet) in enumerate(network.subnets):
-        request = launch_request(
-            job, f"{token}-{number}", network, subnet, key.name, role, image, user_data, configuration
-        )
+    for number, (zone, subnet) in enumerate(subnets):
         try:
-            answer = _run_when_profile_is_known(api, request)
+            answer = _run_when_profile_is_known(api, _in_subnet(request, subnet, f"{token}-{number}"), patience)
         except Refused as error:
             refusal = error
             if error.code in _NEXT_ZONE:
                 full.append(zone)
                 continue
-            if error.code.startswith("InvalidAMIID.") and base not in ("", image):
-                return run_instance(api, job, f"{token}-base", network, key, role, base, user_data, configuration)
+            if error.code.startswith("InvalidAMIID.") and base not in ("", request["ImageId"]):
+                other = {**request, "ImageId": base}
+                return run_in_first_zone(api, other, subnets, f"{token}-base", "", patience)
             break
         return parse_server(answer["Instances"][0])
     if refusal is None:
-        raise LaunchFailed(f"skylift's network {network.vpc} has no subnet.")
+        raise LaunchFailed("skylift's network has no subnet.")
     tried = f" Tried in {', '.join(full)}." if len(full) > 1 else ""
     raise LaunchFailed(f"No server could be started: {refusal.reason} ({refusal.code}){tried}", refusal.advice)
+
+
+def _in_subnet(request: dict[str, Any], subnet: str, token: str) -> dict[str, Any]:
+    interfaces = [{**each, "SubnetId": subnet} for each in request["NetworkInterfaces"]]
+    return {**request, "NetworkInterfaces": interfaces, "ClientToken": token}
 
 
 def launch_request(
@@ -127,9 +144,9 @@ def launch_request(
     }
 
 
-def _run_when_profile_is_known(api: Api, request: dict[str, Any]) -> Any:
+def _run_when_profile_is_known(api: Api, request: dict[str, Any], patience: float) -> Any:
     """EC2 learns of a new instance profile within seconds. Until then RunInstances refuses it as invalid."""
-    until = time.monotonic() + _IAM_PATIENCE
+    until = time.monotonic() + patience
     pause = 0.1
     while True:
         try:

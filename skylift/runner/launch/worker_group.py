@@ -27,6 +27,7 @@ from skylift.runner.launch.network import Network
 from skylift.runner.launch.server import is_unknown_profile
 from skylift.runner.launch.stages import Checked, Provisioned
 from skylift.runner.launch.undo import Undo
+from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import boot_archive
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statements
@@ -222,12 +223,18 @@ def _followed(prebuilt: PrebuiltEnvironment | None) -> PrebuiltEnvironment | Non
 
 
 def _send_keys(checked: Checked, now: float) -> None:
-    account, name = checked.account, checked.job.name
+    names = ("scheduler", "worker", *(("client",) if checked.job.cluster is not None else ()))
+    send_keys(checked.account, checked.job.name, now, checked.shipment.deadline, names)
+
+
+def send_keys(
+    account: Account, name: str, now: float, deadline: float, names: tuple[str, ...] = ("scheduler", "worker")
+) -> None:
+    """Issue new keys for the parts of Dask on a job's servers, valid until the deadline."""
     # Every run imports this file, and few make a group: importing certificates takes a tenth of a short command.
     from skylift.runner.dask.authority import issue  # noqa: PLC0415
 
-    names = ("scheduler", "worker", *(("client",) if checked.job.cluster is not None else ()))
-    parts = issue(name, names, now, checked.shipment.deadline)
+    parts = issue(name, names, now, deadline)
     told = json.dumps({part: identity.encode() for part, identity in parts.items()})
     account.api.put(account.bucket, Prefix(name).dask, told.encode())
 

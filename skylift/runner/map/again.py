@@ -17,6 +17,7 @@ from skylift.runner.job.commands import program_argv
 from skylift.runner.job.job import NAME_FORM, Job, MapPart, Program, Retry
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.launch.server import live_servers
 from skylift.runner.map.inputs import permitted
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.places import Template, check_places
@@ -85,6 +86,13 @@ class Again:
                 f"Wait for it: `skylift attach {name}`. Or end it: `skylift cancel {name}`.",
             )
 
+    def _check_servers(self) -> None:
+        """After the mark: a client that watches looks at the mark when it has started another server. Raises
+        UsageError."""
+        if live_servers(self._account.api, self._continuation.name):
+            name = self._continuation.name
+            raise UsageError(f"The map {name} goes on: another client has started a server for it just now.")
+
     def program(self, words: Sequence[str], arguments: Sequence[str] | None, module: str | None) -> Program:
         """The program to run: the map's own, or the one that is named. Raises UsageError."""
         if len(words) > 1 or (words and module):
@@ -151,6 +159,7 @@ class Again:
         def send(api: Any, bucket: str, name: str) -> None:
             _copy_blobs(api, bucket, inputs, MapKeys(self._continuation.name), MapKeys(name))
             _mark(self._account, self._continuation.name, name)
+            self._check_servers()
 
         part = MapPart(encode_spec(spec), send, tuple(arns), tuple(buckets), servers)
         return replace(job, outputs=(), retry=None, map=part, notes=notes), spec

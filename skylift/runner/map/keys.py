@@ -26,8 +26,7 @@ class MapKeys:
 
     @property
     def resumed(self) -> str:
-        """Which map goes on where this one has ended; the first that writes it does."""
-        return f"{self._base}/in/map/resumed.json"
+        return Prefix(self.job).resumed
 
     @property
     def log(self) -> str:

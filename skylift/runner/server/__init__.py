@@ -14,12 +14,13 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
                             be started again
     in/s3.json              [{"bucket", "region", "objects": [[KEY, ETAG, SIZE, PLACE]]}]: inputs from other buckets
     in/fleet.json           {"fleet"}: which one brings a spot job's servers
+    in/relaunch.json        how a client that watches a map starts another server for it (launch/relaunch.py)
     in/stdin/OFFSET         the program's standard input in pieces, named by the offset of their first byte in 20
                             digits; the last one has the metadata "last", and may be empty
     in/cancel               its presence asks for the job's end
     server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
     server/attempts/1.json  {"instance", "claimed"}: the server that writes it first runs the program; of a spot
-                            job there are more of them, and more in each (see attempts.py)
+                            job, and of a map, there are more of them, and more in each (see attempts.py)
     server/checkpoint/N-X   what attempt N of a spot job has left to go on from, under a key that is used once; the
                             attempt names the last whole ones (see checkpoint.py)
     server/claim.json       {"job"}: whose client alone may make a server that was kept ready for its own job
@@ -71,8 +72,10 @@ record.json, where what is marked * may be missing:
     schedule*                           {"overlap", "lasts", "beat"*} of a schedule's record, which is that of its runs:
                                         skip, queue or allow; seconds from the first boot until a run's server turns
                                         off; and seconds between signs of life of the run that has the turn (turn.py)
-    map*                                {"tools"} of a map, whose program is our own (map_server.py) and has more in the
-                                        prefix (runner/map/__init__.py): where Dask comes from (tool_environment.py)
+    map*                                {"tools", "group"*, "relaunch"*} of a map, whose program is our own
+                                        (map_server.py) and has more in the prefix (runner/map/__init__.py): where Dask
+                                        comes from (tool_environment.py), the Auto Scaling group with its other servers,
+                                        and whether a client starts another server when this one is lost
     cluster*                            {"servers", "group"} of a program that has a Dask cluster (job_cluster.py): how
                                         many servers at the most, and the Auto Scaling group of all but its own
     keep, instance_type                 seconds that the server stays after the end, and its type

@@ -16,7 +16,8 @@ STATUS = "server/status.json"
 
 
 class Claim(NamedTuple):
-    """The job belongs to this server. `attempt` is the attempt of a spot job, None for other jobs."""
+    """The job belongs to this server. `attempt` is that of a job that may have several servers, one after
+    the other: a spot job, or a map."""
 
     attempt: Optional[Attempt]
 
@@ -32,7 +33,8 @@ def claim_job(context: Context, record: JobRecord) -> Optional[Claim]:
         body = json.dumps(attempts.final).encode()
         context.retry("status", lambda: context.prefix.put(STATUS, body))
         EnvValues(context, record).remove()
-        release_fleet(context)
+        if record.fleet:
+            release_fleet(context)
     return None if attempt is None else Claim(attempt)
 
 

@@ -13,6 +13,7 @@ from skylift.runner.server.claim import STATUS, Claim, claim_first
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.fleet import release_fleet
+from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.outcome import FAILED
 from skylift.runner.server.power import power_off
 from skylift.runner.server.status import State, Status
@@ -22,16 +23,16 @@ _TRYING = 60.0
 
 
 class CrashReport:
-    """The excepthook, one for each stage: `claim` is None until the job is ours, and `is_spot` is so once the record
-    says it."""
+    """The excepthook, one for each stage: `record` is None until it has been read, and `claim` until the job is
+    ours."""
 
-    def __init__(self, context: Context, status: Status, claim: Optional[Claim], *, is_spot: bool) -> None:
-        self._context, self._status, self._claim, self._is_spot = context, status, claim, is_spot
+    def __init__(self, context: Context, status: Status, record: Optional[JobRecord], claim: Optional[Claim]) -> None:
+        self._context, self._status, self._record, self._claim = context, status, record, claim
 
     def __call__(self, kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
         trouble = "".join(traceback.format_exception(kind, error, trace))
         say(trouble)
-        if self._is_spot and self._claim is None:
+        if self._record is not None and self._record.spot is not None and self._claim is None:
             # Another server may have the job. It continues.
             return power_off()
         if self._status.fields["final"] or self._context.ledger.read().get("delivered"):
@@ -62,6 +63,6 @@ class CrashReport:
             say("the failure could not be reported: %s" % second)
         finally:
             self._status.set(**end)
-            if attempt is not None:
+            if attempt is not None and self._record is not None and self._record.fleet:
                 release_fleet(context)
             power_off()

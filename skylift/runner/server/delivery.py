@@ -146,10 +146,10 @@ class Delivery:
             # Also errors of this machine: the job's delivery survives a disk that fails for a moment.
             say("the job's end could not be delivered: %s" % error)
             return None
-        context.ledger.note(delivered=True, kept_until=kept_until, spot=session.spot is not None)
+        context.ledger.note(delivered=True, kept_until=kept_until, spot=session.record.fleet)
         # Last: a client that learns of the end removes this server's role.
         session.status.set(**end)
-        if session.spot is not None:
+        if session.record.fleet:
             release_fleet(context)
         return kept_until
 
@@ -177,7 +177,7 @@ class Delivery:
         again, and what succeeds first counts. If EC2 refuses to stop the server, delivering is tried until the timer
         fires."""
         # A spot job's fleet would start another server at once.
-        may_stop, pause = self._session.spot is None, 1.0
+        may_stop, pause = not self._session.record.fleet, 1.0
         self._context.ledger.note(stranded=True)
         while time.time() < self._context.deadline - LAST:
             now, end = time.time(), self._context.deadline - LAST
@@ -193,7 +193,7 @@ class Delivery:
 
     def _ask_to_stop(self) -> bool:
         """Ask EC2 to stop this server. Returns only when that failed: whether to ask again."""
-        if self._session.spot is not None:
+        if self._session.record.fleet:
             return False
         self._context.ledger.note(stranded=True)
         try:

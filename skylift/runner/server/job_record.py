@@ -14,7 +14,7 @@ PAUSE = 1.0
 
 
 class SpotPlan(NamedTuple):
-    """The spot part of a record. `checkpoint` is a path, or empty."""
+    """Of a job that another server may go on with: a spot job, or a map. `checkpoint` is a path, or empty."""
 
     checkpoint: str
     beat: float
@@ -74,6 +74,7 @@ class JobRecord(NamedTuple):
     stdin: bool
     terminal: Optional[TerminalSize]
     spot: Optional[SpotPlan]
+    fleet: bool
     retry: Optional[RetryPlan]
     schedule: Optional[SchedulePlan]
     tools: Optional[Dict[str, Any]]
@@ -89,7 +90,10 @@ class JobRecord(NamedTuple):
         if found["version"] != 1:
             raise Refused(200, "the record has version %s, not 1" % found["version"])
         terminal, spot, retry = found.get("terminal"), found.get("spot"), found.get("retry")
-        schedule, cluster = found.get("schedule"), found.get("cluster")
+        schedule, of_map, cluster = found.get("schedule"), found.get("map") or {}, found.get("cluster")
+        has_fleet = spot is not None
+        if of_map.get("relaunch"):
+            spot = of_map
         try:
             return cls(
                 argv=found["argv"],
@@ -111,13 +115,14 @@ class JobRecord(NamedTuple):
                 stdin=bool(found.get("stdin")),
                 terminal=TerminalSize(terminal["term"], terminal["rows"], terminal["columns"]) if terminal else None,
                 spot=None if spot is None else SpotPlan(spot.get("checkpoint") or "", float(spot.get("beat", BEAT))),
+                fleet=has_fleet,
                 retry=None if retry is None else RetryPlan.parse(retry),
                 schedule=None
                 if schedule is None
                 else SchedulePlan(schedule["overlap"], float(schedule["lasts"]), float(schedule.get("beat", BEAT))),
-                tools=found["map"]["tools"] if found.get("map") else None,
+                tools=of_map["tools"] if of_map else None,
                 cluster=None if cluster is None else ClusterPlan(int(cluster["servers"])),
-                group=(found.get("map") or cluster or {}).get("group"),
+                group=(of_map or cluster or {}).get("group"),
                 keep=found["keep"],
                 seal=bool(found.get("seal")),
             )

@@ -45,6 +45,9 @@ from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.worker_group import SECRETS, take_key
 
+KEEPS_ALL, KEEPS_GROUP = "all", "group"
+"""What stays for another coordinator's server: the Auto Scaling group and the map's keys, or only the group. A client
+that starts another server issues new keys; a fleet cannot."""
 DASK_USER = 61_904
 """The user of Dask's processes: a number that no account has."""
 _ENDING = 8.0
@@ -76,14 +79,14 @@ def map_argv(
     *,
     part: str = "coordinator",
     group: str = "",
-    keeps: bool = False,
+    keeps: str = "",
 ) -> List[str]:
     """The command that starts this: `python` is the interpreter of the inputs' program, `tools` that of Dask, and `cwd`
     the working directory in the job's folder. `part` is `coordinator` or `worker`. `group` is the Auto Scaling group of
-    a map with several servers. With `keeps`, its secrets stay in the prefix for another coordinator's server."""
+    a map with several servers. `keeps` is what stays for another coordinator's server: see KEEPS_ALL."""
     options = dict(
         where, root=root, user=login.user.pw_name, python=python, tools=tools, tree=str(login.place), cwd=cwd,
-        part=part, group=group, keeps="yes" if keeps else "",
+        part=part, group=group, keeps=keeps,
     )  # fmt: skip
     start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.map_server import main; main()" % str(
         archive
@@ -164,7 +167,7 @@ class MapServer:
                 "keeps": bool(self._options.keeps),
                 "dask": json.loads(found or b"{}"),
             }
-            if not self._options.keeps:
+            if self._options.keeps != KEEPS_ALL:
                 patiently(SECRETS, lambda: prefix.delete(SECRETS), float("inf"))
         return True
 

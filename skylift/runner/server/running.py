@@ -46,12 +46,12 @@ def _start(session: Session, prepared: Prepared) -> None:
         argv = _with_cluster(session, prepared, argv, env)
     if session.record.tools is not None:
         # Other jobs need not wait for its import.
-        from skylift.runner.server.map_server import map_argv  # noqa: PLC0415
+        from skylift.runner.server.map_server import KEEPS_ALL, KEEPS_GROUP, map_argv  # noqa: PLC0415
 
         context, python, cwd = session.context, prepared.environment.python, session.record.cwd
         archive = context.root / "var/lib/skylift/supervisor.pyz"
         where, root = context.where(), str(context.root)
-        keeps = session.record.spot is not None
+        keeps = KEEPS_ALL if session.record.fleet else KEEPS_GROUP
         group = session.record.group or ""
         argv = map_argv(archive, python, prepared.tools, where, root, context.login, cwd, group=group, keeps=keeps)
     try:
@@ -340,7 +340,7 @@ class Running:
         ending = session.program.ending
         if ending is State.INTERRUPTED and not (session.spot is not None and session.spot.goes_on_elsewhere(code)):
             ending = None
-        if ending is None and (code in BY_SIGTERM or (code != 0 and session.spot is not None)):
+        if ending is None and (code in BY_SIGTERM or (code != 0 and session.record.fleet)):
             # A shutdown that has ended the program reaches us too in this time; the program did not end by itself then.
             time.sleep(_SHUTDOWN)
         return ending

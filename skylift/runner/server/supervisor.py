@@ -57,7 +57,7 @@ class Supervisor:
         self._status = Status(context.job, threading.Condition())
         # It learns from the start on how an earlier supervisor's program ends, and when the guardian dies.
         self._program = Program(context.ledger, context.handles.ends_pipe)
-        sys.excepthook = CrashReport(context, self._status, None, is_spot=False)
+        sys.excepthook = CrashReport(context, self._status, None, None)
 
     def run(self) -> None:
         recovery = self._look_back()
@@ -100,11 +100,10 @@ class Supervisor:
         return JobRecord.parse(found)
 
     def _claim(self, record: JobRecord) -> Optional[Claim]:
-        is_spot = record.spot is not None
-        sys.excepthook = CrashReport(self._context, self._status, None, is_spot=is_spot)
+        sys.excepthook = CrashReport(self._context, self._status, record, None)
         claim = claim_job(self._context, record)
         if claim is not None:
-            sys.excepthook = CrashReport(self._context, self._status, claim, is_spot=is_spot)
+            sys.excepthook = CrashReport(self._context, self._status, record, claim)
             if claim.attempt is not None:
                 bought = self._context.retry("type", lambda: how_bought(self._context.metadata()))
                 checkpoint = claim.attempt.fields.get("checkpoint")
@@ -130,9 +129,9 @@ class Supervisor:
             final = json.loads(found) if found is not None else {}
         if not final.get("final") or final.get("instance") != context.aws.instance():
             return None
-        kept_until, is_spot = final.get("kept_until"), record.spot is not None
-        context.ledger.note(delivered=True, kept_until=kept_until, spot=is_spot)
-        return Delivered(kept_until or 0.0, is_spot)
+        kept_until = final.get("kept_until")
+        context.ledger.note(delivered=True, kept_until=kept_until, spot=record.fleet)
+        return Delivered(kept_until or 0.0, record.fleet)
 
     def _leave(self, delivered: Delivered) -> None:
         leave(self._context, Control(self._program), delivered)

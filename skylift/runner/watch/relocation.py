@@ -15,8 +15,8 @@ from skylift.runner.watcher import Watcher
 class Relocation:
     """Writes each note once. `see` is given every status as it comes."""
 
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
+    def __init__(self, watcher: Watcher, *, is_map: bool = False) -> None:
+        self._watcher, self._is_map = watcher, is_map
         self._attempt, self._left, self._tries = 1, 0, 0
         self._refused = ""
         self._notice: tuple[int, float] | None = None
@@ -41,6 +41,8 @@ class Relocation:
         if attempt > self._attempt and status.started is not None:
             self._attempt, kept = attempt, status.checkpoint
             begins = f"goes on from attempt {kept}'s checkpoint" if kept else "begins anew"
+            if self._is_map:
+                begins = "goes on: inputs that have an outcome do not run again"
             self._watcher.note(f"Attempt {attempt}, on {server}, {begins}.")
 
     def _tell_tries(self, status: Status) -> None:

@@ -9,6 +9,7 @@ from skylift.runner.launch.fleet import active_fleets
 from skylift.runner.launch.host_keys import HostKeys, find_host_keys
 from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.launch.network import find_caller, open_groups
+from skylift.runner.launch.relaunch import Relaunch
 from skylift.runner.launch.server import describe, live_servers, send_key
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
@@ -32,9 +33,12 @@ class SshAccess:
         *,
         booting: bool = False,
         spot: bool = False,
+        relaunch: Relaunch | None = None,
     ) -> None:
-        """`booting` is whether the server was launched a moment ago. A `spot` server may be followed by another one."""
-        self._account, self._job, self._booting, self._spot = account, job, booting, spot
+        """`booting` is whether the server was launched a moment ago. A `spot` server may be followed by another one.
+        `relaunch` starts another one for a map."""
+        self._account, self._job, self._booting, self._relaunch = account, job, booting, relaunch
+        self._spot, self._may_move = spot, spot or relaunch is not None
         self.server = server
         self._host_keys, self._connection = host_keys, connection
         self._known_key: KeyPair | None = None
@@ -57,7 +61,7 @@ class SshAccess:
         server = self.server
         if server is None:
             raise ConnectionLost("The server is gone.")
-        if self._spot and server.gone:
+        if self._may_move and server.gone:
             raise ConnectionLost("The server is gone, and another one has not started yet.")
         try:
             host_keys = self._host_keys or await in_thread(self.find_host_keys)
@@ -76,7 +80,7 @@ class SshAccess:
 
     def find_host_keys(self) -> HostKeys | None:
         """The server's host keys; None before it has published any. Raises RecordDamaged."""
-        instance = self.server.instance if self._spot and self.server is not None else ""
+        instance = self.server.instance if self._may_move and self.server is not None else ""
         self._host_keys = find_host_keys(self._account.api, self._account.bucket, Prefix(self._job), instance)
         return self._host_keys
 
@@ -105,7 +109,18 @@ class SshAccess:
             raise ConnectionLost(f"This machine's key is not the server's. {error.message}") from None
 
     def server_is_gone(self) -> bool:
-        return self._is_gone() and not (self._spot and self._find_next_server())
+        if not self._is_gone():
+            return False
+        if self._relaunch is not None:
+            return not self._have_relaunched(self._relaunch)
+        return not (self._spot and self._find_next_server())
+
+    def _have_relaunched(self, relaunch: Relaunch) -> bool:
+        before = self.server.instance if self.server is not None else ""
+        server = relaunch.server_after(self.server)
+        if server is not None and server.instance != before:
+            self.server, self._host_keys, self._connection, self._booting = server, None, None, True
+        return server is not None
 
     def _find_next_server(self) -> bool:
         """Whether the job's fleet has started another server, or still may. Servers are described after the fleet: the

@@ -12,6 +12,7 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.states import State
+from skylift.runner.launch.relaunch import Relaunch
 from skylift.runner.launch.server import live_servers
 from skylift.runner.price.run_price import run_cost
 from skylift.runner.remote.reconnect import Reconnect
@@ -72,7 +73,14 @@ class Streaming:
         self._keyboard, self._forwards, self._monitor = keyboard, forwards, monitor
         account = job.account
         self._access = SshAccess(
-            account, job.name, job.server, job.host_keys, job.connection, booting=job.launched_here, spot=job.spot
+            account,
+            job.name,
+            job.server,
+            job.host_keys,
+            job.connection,
+            booting=job.launched_here,
+            spot=job.spot,
+            relaunch=Relaunch(account, job.name, watcher) if job.relaunched else None,
         )
         self._follower = Follower(
             account.api,
@@ -89,7 +97,7 @@ class Streaming:
         self._forwards.connect_through(lambda: self._follower.connection)
         self._phase = Phase.PREPARING
         self._interrupts = 0
-        self._relocation = Relocation(watcher)
+        self._relocation = Relocation(watcher, is_map=job.is_map)
         self._leave: Callable[[], None] = lambda: None
 
     @property

@@ -24,7 +24,8 @@ class WatchedJob:
     program starts. `home` is the folder that results go to, `connection` an SSH connection that is open already, and
     `choice` the reason for the server's type, if it was chosen. The server of a `spot` job may be followed by others.
     `outputs`, `script` (the program's own file), `deadline` (seconds since the epoch) and `max_time` (seconds) are as
-    in the job's record; `has_workers` is whether it may have other servers besides.
+    in the job's record; `has_workers` is whether it may have other servers besides, `relaunched` whether it is a map
+    that goes on on another server when its own is lost.
     """
 
     account: Account
@@ -45,6 +46,7 @@ class WatchedJob:
     max_time: int = 0
     is_map: bool = False
     has_workers: bool = False
+    relaunched: bool = False
 
     def type_of(self, server: Server | None) -> str:
         """The instance type that the job ran on, when `server` was its last one. A spot job's types may differ."""
@@ -73,6 +75,7 @@ def launched_job(launched: Launched) -> WatchedJob:
         max_time=job.max_time,
         is_map=job.map is not None,
         has_workers=job.has_workers,
+        relaunched=job.map is not None and job.spot is None,
     )
 
 
@@ -96,4 +99,5 @@ def find_job(account: Account, name: str, home: Path) -> WatchedJob:
         max_time=record.max_time,
         is_map=record.is_map,
         has_workers=record.has_workers,
+        relaunched=record.relaunched,
     )

@@ -1,0 +1,243 @@
+"""Another server for a map whose own one is lost: when one comes, and when none does."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whole_run import Seen
+
+from skylift.runner.errors import RecordDamaged
+from skylift.runner.job.job import MapPart, Program
+from skylift.runner.job.record import Prefix
+from skylift.runner.job.server import Server
+from skylift.runner.job.settings import Settings
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.launch import role
+from skylift.runner.launch import server as launch
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.key import ensure_key
+from skylift.runner.launch.network import ensure_network
+from skylift.runner.launch.relaunch import IN_VAIN, MOST, Relaunch, note_launch
+from skylift.runner.launch.stages import Checked, Provisioned
+from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.remote.api import Api
+from skylift.runner.ship.upload import Shipment, Upload
+
+
+@dataclass
+class Case:
+    """A map that has a server, which has claimed it."""
+
+    account: Account
+    checked: Checked
+    first: Server
+    seen: Seen
+
+    @property
+    def name(self) -> str:
+        return self.checked.job.name
+
+    @property
+    def prefix(self) -> Prefix:
+        return self.checked.prefix
+
+    def watcher(self) -> Relaunch:
+        return Relaunch(self.account, self.name, self.seen)
+
+    def put(self, key: str, fields: object) -> None:
+        self.account.api.put(self.account.bucket, key, json.dumps(fields).encode())
+
+    def read(self, key: str) -> Any:
+        return json.loads(self.account.api.get(self.account.bucket, key) or b"null")
+
+    def report(self, instance: str, attempt: int = 1, **more: object) -> None:
+        fields = {"job": self.name, "state": "running", "final": False, "instance": instance, "attempt": attempt}
+        self.put(self.prefix.status, {**fields, **more})
+        self.put(f"{self.prefix.attempts}{attempt}.json", {"instance": instance, "claimed": "", "ran": 1.0})
+
+    def lose(self, server: Server) -> Server:
+        launch.terminate(self.account.api, server.instance)
+        found = launch.describe(self.account.api, server.instance)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def case(settings: Settings, folder: Path, seen: Seen) -> Case:
+    account = open_account(settings)
+    api, bucket, number = account.api, account.bucket, account.number
+    ensure_bucket(api, bucket)
+    image = api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
+    (folder / "job.py").touch()
+    job = plan_job(Order(Program("script", "job.py")), folder, os.environ)
+    part: Any = MapPart(b"", lambda _api, _bucket: None, servers=2)
+    deadline = int(time.time()) + 3600
+    shipment = Shipment(replace(job, map=part), deadline, Upload((), (), ()), None, None, {})
+    checked = Checked(account, shipment, image, None, "", (), base=image)
+    role.create_role(api, job.name, number)
+    found = role.equip_role(api, job.name, bucket, number)
+    key = ensure_key(api, settings.key_dir, number)
+    provisioned = Provisioned(ensure_network(api, bucket), key, found, "#!/bin/sh")
+    api.put(bucket, checked.prefix.record, shipment.record())
+    note_launch(checked, provisioned)
+    first = launch.run_instance(
+        api, checked.job, "first", provisioned.network, key, found, image, provisioned.user_data
+    )
+    case = Case(account, checked, first, seen)
+    case.report(first.instance)
+    return case
+
+
+def test_another_server_is_like_the_first_one(case: Case) -> None:
+    lost = case.lose(case.first)
+    second = case.watcher().server_after(lost)
+    assert second is not None
+    assert second.instance != lost.instance
+    assert [(each.job, each.type, each.image, each.role) for each in (second, case.first)] == [
+        (case.name, case.checked.job.instance_type, case.checked.image, role.role_name(case.name))
+    ] * 2
+    assert case.read(f"{case.prefix.attempts}1.json") == {
+        "instance": lost.instance, "claimed": "", "ran": 1.0, "over": {"lost": True},
+    }  # fmt: skip
+    assert set(case.read(case.prefix.dask)) == {"scheduler", "worker"}, "the coordinator's server had removed its keys"
+    (note,) = case.seen.notes
+    assert note.startswith(f"The server {lost.instance} is lost")
+    assert note.endswith(f"{second.instance} goes on with the map.")
+
+
+def test_many_who_watch_start_one_server(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EC2 knows a request by its token. Who comes later finds the server that is there."""
+    tokens, asked = [], Api.call
+
+    def note(api: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == "run_instances":
+            tokens.append(params["ClientToken"])
+        return asked(api, service, operation, **params)
+
+    monkeypatch.setattr(Api, "call", note)
+    lost, one, other = case.lose(case.first), case.watcher(), case.watcher()
+    second = one.server_after(lost)
+    assert second is not None
+    found = other.server_after(None)
+    assert found is not None
+    assert found.instance == second.instance
+    with monkeypatch.context() as blind:
+        # At the same time: it has not seen the other one's server.
+        blind.setattr("skylift.runner.launch.relaunch.live_servers", lambda *_: [])
+        other.server_after(lost)
+    assert len(tokens) == 2
+    assert len(set(tokens)) == 1
+
+
+def test_a_server_that_shuts_down_is_waited_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its programs may still run."""
+    lost = replace(case.lose(case.first), state="shutting-down")
+    monkeypatch.setattr("skylift.runner.launch.relaunch.describe", lambda *_: lost)
+    assert case.watcher().server_after(lost) == lost
+    assert launch.live_servers(case.account.api, case.name) == []
+
+
+def ended(case: Case) -> None:
+    case.report(case.first.instance, final=True, state="succeeded", exit_code=0)
+
+
+def cancelled(case: Case) -> None:
+    case.put(case.prefix.cancel, "")
+
+
+def resumed(case: Case) -> None:
+    case.account.api.put(case.account.bucket, Prefix("later").record, case.checked.shipment.record())
+    case.put(case.prefix.resumed, {"job": "later"})
+
+
+def over(case: Case) -> None:
+    record = case.read(case.prefix.record)
+    case.put(case.prefix.record, {**record, "deadline": time.time() + 60})
+
+
+def older(case: Case) -> None:
+    case.account.api.call("s3", "delete_object", Bucket=case.account.bucket, Key=case.prefix.relaunch)
+
+
+def too_often(case: Case) -> None:
+    case.report(case.first.instance, attempt=MOST)
+
+
+def never_begun(case: Case) -> None:
+    case.account.api.call("s3", "delete_object", Bucket=case.account.bucket, Key=case.prefix.status)
+
+
+@pytest.mark.parametrize("why", [ended, cancelled, resumed, over, older, too_often, never_begun])
+def test_no_server_comes_any_more(case: Case, why: Callable[[Case], None]) -> None:
+    lost = case.lose(case.first)
+    why(case)
+    assert case.watcher().server_after(lost) is None
+    assert launch.live_servers(case.account.api, case.name) == []
+
+
+def test_servers_that_never_take_the_map_are_not_started_for_ever(case: Case) -> None:
+    watcher, lost = case.watcher(), case.lose(case.first)
+    for _ in range(IN_VAIN):
+        server = watcher.server_after(lost)
+        assert server is not None
+        lost = case.lose(server)
+    assert watcher.server_after(lost) is None
+    assert case.seen.notes[-1] == (
+        f"{IN_VAIN} servers of {case.name} were lost, one after the other. No other is started."
+    )
+
+
+def test_who_cancels_or_resumes_at_the_same_time_wins(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may not have seen the server."""
+    lost, run = case.lose(case.first), launch.run_in_first_zone
+
+    def run_meanwhile(*arguments: Any) -> Server:
+        server = run(*arguments)
+        cancelled(case)
+        return server
+
+    monkeypatch.setattr("skylift.runner.launch.relaunch.run_in_first_zone", run_meanwhile)
+    assert case.watcher().server_after(lost) is None
+    assert launch.live_servers(case.account.api, case.name) == []
+
+
+def test_a_map_that_has_lost_its_server_is_cancelled(case: Case) -> None:
+    lost = case.lose(case.first)
+    assert Jobs(case.account.settings, case.account).cancel(case.name) == "cancelled"
+    status = case.account.status(case.name)
+    assert status is not None
+    assert (status.state, status.final) == ("cancelled", True)
+    assert case.watcher().server_after(lost) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        ("relaunch", {}),
+        ("relaunch", {"request": {"NetworkInterfaces": [{}]}, "subnets": [["a", "../x"]]}),
+        ("relaunch", {"request": "x", "subnets": []}),
+        ("resumed", {"job": 7}),
+    ],
+)
+def test_what_no_client_has_written_is_refused(case: Case, key: str, content: object) -> None:
+    lost = case.lose(case.first)
+    case.put(getattr(case.prefix, key), content)
+    with pytest.raises(RecordDamaged):
+        case.watcher().server_after(lost)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"instance": "i-other"}', b'{"instance": 7, "over": {}}'])
+def test_an_attempt_that_is_another_ones_or_none_is_left_alone(case: Case, content: bytes) -> None:
+    """A program may write anything there. The server finds out for itself."""
+    lost, key = case.lose(case.first), f"{case.prefix.attempts}1.json"
+    case.account.api.put(case.account.bucket, key, content)
+    assert case.watcher().server_after(lost) is not None
+    assert case.account.api.get(case.account.bucket, key) == content
