@@ -241,6 +241,7 @@ def _plan(
     """Inputs of this machine are looked at before a cloud is started for them."""
     from skylift.runner.map.inputs import find_inputs
     from skylift.runner.map.planning import plan_map
+    from skylift.runner.map.s3_file import open_object
     from skylift.runner.plan.plan_job import plan_job, read_s3
     from skylift.runner.plan.read_options import read_options
     from skylift.runner.plan.resolve_options import resolve_options
@@ -258,7 +259,12 @@ def _plan(
     def api() -> Api:
         return open_account(settings()).api
 
-    inputs = find_inputs(asked, Path.cwd(), lambda text: find_source(api(), read_s3(text, ""), option=""))
+    inputs = find_inputs(
+        asked,
+        Path.cwd(),
+        lambda text: find_source(api(), read_s3(text, ""), option=""),
+        lambda bucket, found: open_object(api(), bucket, found),
+    )
     job, spec = plan_map(job, inputs, limits, template)
     return resolve_options(job, settings(), spec.servers), spec, settings()
 

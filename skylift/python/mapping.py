@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from skylift.python import work
 from skylift.python.watching import Watcher
@@ -23,10 +23,11 @@ from skylift.runner.map.outcome import InputOutcome
 from skylift.runner.map.places import DEFAULT, Template, read_template
 from skylift.runner.map.planning import MapLimits, check_servers, plan_map, read_halt
 from skylift.runner.map.reading import MapReader
+from skylift.runner.map.s3_file import open_object
 from skylift.runner.map.spec import MapSpec
 from skylift.runner.plan.plan_job import plan_job, read_s3
 from skylift.runner.remote.account import open_account
-from skylift.runner.ship.s3_input import S3Source, find_source
+from skylift.runner.ship.s3_input import S3Object, S3Source, find_source
 from skylift.runner.watch.forward import Forwards
 
 MapInputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | int]
@@ -118,7 +119,10 @@ def plan(
     def listing(text: str) -> S3Source:
         return find_source(open_account(settings).api, read_s3(text, ""), option="")
 
-    found = find_inputs(words, Path.cwd(), listing)
+    def reading(bucket: str, found: S3Object) -> IO[bytes]:
+        return open_object(open_account(settings).api, bucket, found)
+
+    found = find_inputs(words, Path.cwd(), listing, reading)
     planned, spec = plan_map(planned, found, limits, template)
     return MapPlan(planned, settings, spec, template)
 

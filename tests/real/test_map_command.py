@@ -30,8 +30,14 @@ def test_a_folder_of_csv_is_summed_by_file_and_one_file_fails(cloud: RealCloud, 
     for name, values in {"a": range(10), "b": range(10, 400), "bad": range(3)}.items():
         rows = "".join(f'"row\n{value}",{value}\n' for value in values)
         (tmp_path / "data" / f"{name}.csv").write_text(f"name,value\n{rows}")
+    # One is an object of S3, whose parts the server fetches.
+    (tmp_path / "data/b.csv").rename(tmp_path / "c.csv")
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="sums-of-a-user")
+    s3.upload_file(str(tmp_path / "c.csv"), "sums-of-a-user", "in/b.csv")
     words = ["map", "--name", "sums", "--out", "sum.json", "--into", "sums/{stem}", "--split", "0.003MiB", "--json"]
-    done = cloud.skylift(*words, "sum.py", "data/*.csv", "--", "2", cwd=tmp_path, check=False)
+    named = ["data/a.csv", "s3://sums-of-a-user/in/*", "data/bad.csv"]
+    done = cloud.skylift(*words, "sum.py", *named, "--", "2", cwd=tmp_path, check=False)
     assert done.returncode == 1, done.stderr
     told = json.loads(done.stdout)
     assert (told["name"], told["exit_code"], told["state"]) == ("sums", 1, "failed")

@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import pytest
 from kept_prefix import KeptPrefix
 
 from skylift.runner.map.outcome import InputOutcome, InputState, parse_outcome
+from skylift.runner.server.aws import Refused
 from skylift.runner.server.input_memory import InputMemory
 from skylift.runner.server.input_run import KEPT, InputRun, MapPlace, Withheld
 from skylift.runner.server.input_spawner import Spawner
@@ -35,6 +36,21 @@ class Here(Login):
         return {}
 
 
+class OneObject:
+    """A bucket with one object, whose ETag is "tag"."""
+
+    CONTENT = b"a,b\n1,2\n3,4\n"
+
+    def __init__(self, region: str, name: str) -> None:
+        assert (region, name) == ("eu-west-1", "data")
+
+    def fetch_span(self, key: str, start: int, end: int, sink: BinaryIO, etag: str) -> None:
+        assert key == "in/table.csv"
+        if etag != '"tag"':
+            raise Refused(412, "it was changed since the job was submitted")
+        sink.write(self.CONTENT[start:end])
+
+
 class Case:
     def __init__(self, folder: Path) -> None:
         self.prefix, self.down = KeptPrefix(), threading.Event()
@@ -44,16 +60,18 @@ class Case:
         self.spawner = Spawner()
         self.ours, self.theirs = socket.socketpair()
 
-    def run(self, source: str, *, outputs: tuple[str, ...] = (), args: tuple[str, ...] = ()) -> InputOutcome:
+    def run(
+        self, source: str, *, outputs: tuple[str, ...] = (), args: tuple[str, ...] = (), part: Any = None
+    ) -> InputOutcome:
         (self.tree / "job.py").write_text(source)
         place = MapPlace(
             cast(Prefix, self.prefix), Here(), self.runs, self.tree, "sub", sys.executable, "i-0", self.down,
-            dict(os.environ), InputMemory(),
+            dict(os.environ), InputMemory(), lambda region, name: cast(Prefix, OneObject(region, name)),
         )  # fmt: skip
         program = {
             "argv": ["python", "../job.py"], "python": True, "args": args, "outputs": outputs, "total": 1,
         }  # fmt: skip
-        wanted = {"index": 3, "text": "it", "attempt": 1}
+        wanted = {"index": 3, "text": "it", "attempt": 1, **({"part": part} if part else {})}
         told = InputRun(place, self.spawner, program, wanted).run(self.theirs)
         return parse_outcome(as_object(told, "it"))
 
@@ -127,3 +145,21 @@ def test_the_beginning_of_a_stream_without_end_is_kept(case: Case) -> None:
     assert (outcome.stderr.size, outcome.stderr.kept) == (5000, 5000)
     kept = {key.rpartition("/")[2]: content for key, content in case.prefix.objects.items()}
     assert (len(kept["stdout"]), kept["stdout"][:6], len(kept["stderr"])) == (KEPT, b"begin\0", 5000)
+
+
+PART = {
+    "bucket": "data", "region": "eu-west-1", "key": "in/table.csv", "etag": '"tag"', "header": 4, "begin": 8, "end": 12,
+    "name": "table-0001.csv",
+}  # fmt: skip
+
+
+def test_a_part_of_an_object_is_a_file_behind_its_header(case: Case) -> None:
+    source = "import os, sys; print(os.path.basename(sys.argv[-1]), repr(open(sys.argv[-1]).read()))"
+    told = case.run(source, part=PART)
+    assert told.stdout.content == b"table-0001.csv 'a,b\\n3,4\\n'\n"
+
+
+def test_an_object_that_was_changed_since_is_told(case: Case) -> None:
+    told = case.run("print()", part={**PART, "etag": '"older"'})
+    assert (told.state, told.exit_code) == (InputState.BROKEN, 125)
+    assert told.reason == "The input could not be prepared: HTTP 412: it was changed since the job was submitted"

@@ -154,7 +154,7 @@ class Again:
             failed_before=failed,
         )
         notes = (*job.notes, *self._program_notes(spec), self._inputs_note(inputs))
-        arns, buckets = permitted([each.text for each in inputs if _is_object(each)], "")
+        arns, buckets = permitted(list(dict.fromkeys(each.text for each in inputs if _is_object(each))), "")
 
         def send(api: Any, bucket: str, name: str) -> None:
             _copy_blobs(api, bucket, inputs, MapKeys(self._continuation.name), MapKeys(name))

@@ -313,6 +313,8 @@ def _input_fields(waiting: Waiting) -> dict[str, Any]:
     fields: dict[str, Any] = {"index": waiting.input.index, "text": waiting.input.text, "attempt": waiting.attempt}
     if waiting.input.blob is not None:
         fields["blob"] = {"sha256": waiting.input.blob.sha256, "name": waiting.input.blob.name}
+    if waiting.input.part is not None:
+        fields["part"] = dict(vars(waiting.input.part))
     return fields
 
 

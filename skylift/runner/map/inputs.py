@@ -3,7 +3,7 @@
     INPUT...           files, globs and s3:// places
     --inputs FILE      one a line: all of them files or s3:// objects that are there, or else all of them values
     --range A..B       numbers, both ends among them; with leading zeros where A has some
-    --split SIZE       each file is cut into parts (split.py)
+    --split SIZE       each file and object is cut into parts (split.py)
 
 An input that is named twice is run once.
 """
@@ -25,11 +25,11 @@ from typing import IO, Any
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import SentFile
 from skylift.runner.job.requirements import MIB, read_size
-from skylift.runner.map.spec import LONGEST_TEXT, MOST_INPUTS
+from skylift.runner.map.spec import LONGEST_TEXT, MOST_INPUTS, ObjectPart
 from skylift.runner.map.split import Part, split_file
 from skylift.runner.plan.plan_job import read_s3
 from skylift.runner.ship.bundle import expand, no_such, open_sent
-from skylift.runner.ship.s3_input import S3Source, literal
+from skylift.runner.ship.s3_input import S3Object, S3Source, literal
 from skylift.runner.text.visible import shown
 
 _RANGE = re.compile(r"(-?\d{1,18})\.\.(-?\d{1,18})")
@@ -54,12 +54,14 @@ class InputWords:
 @dataclass(frozen=True)
 class FoundInput:
     """One input. `text` is what stands for it, `name` what it is called for people and in templates. `file` is what
-    travels, if it is a file here, and `part` which of its bytes."""
+    travels, if it is a file here, and `part` which of its bytes. Of an object that is split, `object` says which bytes
+    the server fetches."""
 
     text: str
     name: str
     file: SentFile | None = None
     part: Part | None = None
+    object: ObjectPart | None = None
 
     @property
     def size(self) -> int:
@@ -87,11 +89,13 @@ class Inputs:
 
 Listing = Callable[[str], S3Source]
 """The objects that a s3:// place names. Raises UsageError."""
+Reading = Callable[[str, S3Object], IO[bytes]]
+"""The content of an object in a bucket, from its start (see s3_file.py)."""
 
 
-def find_inputs(asked: InputWords, cwd: Path, listing: Listing) -> Inputs:
+def find_inputs(asked: InputWords, cwd: Path, listing: Listing, reading: Reading) -> Inputs:
     """Raises UsageError."""
-    return _Search(asked, cwd, listing).run()
+    return _Search(asked, cwd, listing, reading).run()
 
 
 def permitted(places: Sequence[str], option: str) -> tuple[list[str], list[str]]:
@@ -122,8 +126,9 @@ def read_split(text: str) -> int:
 
 
 class _Search:
-    def __init__(self, asked: InputWords, cwd: Path, listing: Listing) -> None:
-        self._asked, self._cwd, self._listing = asked, cwd, listing
+    def __init__(self, asked: InputWords, cwd: Path, listing: Listing, reading: Reading) -> None:
+        self._asked, self._cwd, self._listing, self._reading = asked, cwd, listing, reading
+        self._objects: dict[str, tuple[S3Source, S3Object]] = {}
         self._found: dict[tuple[str, str], FoundInput] = {}
         self._twice: dict[str, None] = {}
         self._arns: dict[str, None] = {}
@@ -166,6 +171,7 @@ class _Search:
             self._buckets[source.bucket] = None
             for each in source.objects:
                 self._take_object(source.bucket, each.key)
+                self._objects[f"s3://{source.bucket}/{each.key}"] = source, each
             return
         paths = expand(self._cwd, word)
         named = not glob.has_magic(word) or paths == [self._cwd / word]
@@ -229,25 +235,52 @@ class _Search:
 
     def _split(self, found: Sequence[FoundInput], most: int) -> Iterator[FoundInput]:
         for each in found:
-            if each.file is None:
-                raise UsageError(f"--split is for files of this machine, which {shown(each.text)} is not.")
-            if each.part is None:
+            if each.file is not None:
                 yield from _parts(each, each.file, most)
+            elif each.text.startswith("s3://"):
+                yield from self._parts_of_object(each, most)
+            else:
+                raise UsageError(f"--split is for files and for objects of S3; {shown(each.text)} is neither.")
+
+    def _parts_of_object(self, whole: FoundInput, most: int) -> Iterator[FoundInput]:
+        """One that is not larger is a part, too: the program gets a file in each case."""
+        if whole.text not in self._objects:
+            listed = self._listing(whole.text)
+            self._objects[whole.text] = listed, listed.objects[0]
+        source, found = self._objects[whole.text]
+        if whole.text != f"s3://{source.bucket}/{found.key}":
+            raise UsageError(f"--split: {shown(whole.text)} is a folder.", f"Name its objects: {shown(whole.text)}/*")
+        try:
+            with self._reading(source.bucket, found) as content:
+                parts = split_file(whole.text, content, most)
+        except OSError as error:
+            raise UsageError(f"--split: {shown(whole.text)} cannot be read: {error}") from None
+        _check_count(len(parts))
+        for name, part in zip(_names(whole.name, len(parts)), parts, strict=True):
+            where = (source.bucket, source.region, found.key, found.etag)
+            piece = ObjectPart(*where, len(part.header), part.begin, part.end, name)
+            yield replace(whole, name=name, object=piece)
 
 
 def _parts(whole: FoundInput, file: SentFile, most: int) -> Iterator[FoundInput]:
     try:
         with open_sent(file) as content:
-            parts = split_file(file.path, content, most)
+            parts = split_file(str(file.path), content, most)
     except OSError as error:
         raise UsageError(f"{shown(whole.text)} cannot be read: {error.strerror}.") from None
     if len(parts) == 1:
         yield whole
         return
     _check_count(len(parts))
-    name, width = Path(whole.name), max(len(str(len(parts) - 1)), 4)
-    for number, part in enumerate(parts):
-        yield replace(whole, name=f"{name.stem}-{number:0{width}}{name.suffix}", part=part)
+    for name, part in zip(_names(whole.name, len(parts)), parts, strict=True):
+        yield replace(whole, name=name, part=part)
+
+
+def _names(whole: str, count: int) -> list[str]:
+    if count == 1:
+        return [whole]
+    name, width = Path(whole), max(len(str(count - 1)), 4)
+    return [f"{name.stem}-{number:0{width}}{name.suffix}" for number in range(count)]
 
 
 def _sent(path: Path, text: str) -> SentFile:

@@ -109,8 +109,10 @@ def _check(job: Job) -> None:
 
 
 def _input(number: int, found: FoundInput, content: Content | None) -> MapInput:
-    if content is None:
+    if content is None and found.object is None:
         return MapInput(number, found.text, found.name)
     if len(found.name.encode()) > _FILE_NAME:
         raise UsageError(f"The name of {shown(found.name)} is longer than a file's can be.")
+    if content is None:
+        return MapInput(number, found.text, found.name, part=found.object)
     return MapInput(number, found.text, found.name, Blob(content.sha256, content.size, found.name))

@@ -31,17 +31,33 @@ class Blob:
 
 
 @dataclass(frozen=True)
+class ObjectPart:
+    """Bytes [begin, end) of an object in S3, behind its first `header` bytes. The server fetches them into a file
+    called `name`, unless the object has another ETag by then."""
+
+    bucket: str
+    region: str
+    key: str
+    etag: str
+    header: int
+    begin: int
+    end: int
+    name: str
+
+
+@dataclass(frozen=True)
 class MapInput:
     """`index` is its own in the map, and stays the same in a map that repeats some inputs. `text` replaces `{}` in the
-    arguments; where there is a `blob`, the path of that file on the server does, and `text` is what the user has called
-    it. `name` is for people and for the templates of results. `losses` are servers that were lost under it in a map
-    before this one."""
+    arguments; where there is a `blob` or a `part`, the path of that file on the server does, and `text` is what the
+    user has called it. `name` is for people and for the templates of results. `losses` are servers that were lost under
+    it in a map before this one."""
 
     index: int
     text: str
     name: str
     blob: Blob | None = None
     losses: int = 0
+    part: ObjectPart | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +133,8 @@ def _input_fields(each: MapInput) -> dict[str, Any]:
         fields["name"] = each.name
     if each.blob is not None:
         fields["blob"] = dict(vars(each.blob))
+    if each.part is not None:
+        fields["part"] = dict(vars(each.part))
     if each.losses:
         fields["losses"] = each.losses
     return fields
@@ -176,7 +194,26 @@ def _input(fields: JsonObject) -> MapInput:
         raise Malformed(f"the text of input {index} has a null character")
     blob = fields.inner("blob")
     name, losses = fields.text("name", LONGEST_TEXT) or text, fields.integer("losses", 0, 10_000) or 0
-    return MapInput(index, text, name, None if blob is None else _blob(blob), losses)
+    part = fields.inner("part")
+    if blob is not None and part is not None:
+        raise Malformed(f"input {index} has both `blob` and `part`")
+    return MapInput(
+        index, text, name, None if blob is None else _blob(blob), losses, None if part is None else _part(part)
+    )
+
+
+def _part(fields: JsonObject) -> ObjectPart:
+    texts = [fields.text(name, most) for name, most in (("bucket", 63), ("region", 64), ("key", 1024), ("etag", 256))]
+    numbers = [fields.integer(name, 0, 1 << 50) for name in ("header", "begin", "end")]
+    name = fields.text("name", 255)
+    fields_of_part = ("bucket", "region", "key", "etag", "header", "begin", "end")
+    for value, field in zip((*texts, *numbers), fields_of_part, strict=True):
+        given(value, field)
+    header, begin, end = (each or 0 for each in numbers)
+    if begin > end or header > begin:
+        raise Malformed("`part` is no part")
+    bucket, region, key, etag = (each or "" for each in texts)
+    return ObjectPart(bucket, region, key, etag, header, begin, end, _file_name(name))
 
 
 def _blob(fields: JsonObject) -> Blob:
@@ -185,12 +222,18 @@ def _blob(fields: JsonObject) -> Blob:
         fields.integer("size", 0, 1 << 50),
         fields.text("name", 255),
     )
-    for value, field in ((sha256, "sha256"), (size, "size"), (name, "name")):
+    for value, field in ((sha256, "sha256"), (size, "size")):
         given(value, field)
-    assert sha256 is not None and size is not None and name is not None
+    assert sha256 is not None and size is not None
+    return Blob(sha256, size, _file_name(name))
+
+
+def _file_name(name: str | None) -> str:
+    given(name, "name")
+    assert name is not None
     if _FILE_NAME.fullmatch(name) is None or name in (".", ".."):
         raise Malformed("`name` is no name of a file")
-    return Blob(sha256, size, name)
+    return name
 
 
 def _halt(fields: JsonObject | None) -> Halt | None:

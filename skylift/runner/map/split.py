@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 from typing import IO
 
 from skylift.runner.errors import UsageError
@@ -44,26 +44,26 @@ class Part:
         return len(self.header) + self.end - self.begin
 
 
-def split_file(path: Path, file: IO[bytes], most: int) -> list[Part]:
-    """The parts of an open file, in their order, each of at most `most` bytes where its rows allow it: a part has one
-    row at least. A file without rows is one part. Raises UsageError for what cannot be split."""
+def split_file(name: str, file: IO[bytes], most: int) -> list[Part]:
+    """The parts of an open file of this name, in their order, each of at most `most` bytes where its rows allow it: a
+    part has one row at least. A file without rows is one part. Raises UsageError for what cannot be split."""
     start = file.read(_READ)
     file.seek(0)
     packed = [name for magic, name in _PACKED.items() if start.startswith(magic)]
     if packed:
-        raise _refused(path, f"it is packed ({packed[0]}), so its rows are not known.", "Unpack it first.")
+        raise _refused(name, f"it is packed ({packed[0]}), so its rows are not known.", "Unpack it first.")
     if start.startswith(_UTF16):
-        raise _refused(path, "it is UTF-16.", "Make it UTF-8: iconv -f UTF-16 -t UTF-8")
-    suffix = path.suffix.lower()
+        raise _refused(name, "it is UTF-16.", "Make it UTF-8: iconv -f UTF-16 -t UTF-8")
+    suffix = PurePath(name).suffix.lower()
     if suffix in (".csv", ".tsv"):
-        return list(_csv_parts(_Reader(path, file, _Csv(_delimiter(start, suffix))), most))
+        return list(_csv_parts(_Reader(name, file, _Csv(_delimiter(start, suffix))), most))
     if suffix in (".jsonl", ".ndjson"):
-        return list(_json_parts(_Reader(path, file, _JsonLines()), most))
-    raise _refused(path, "only CSV (.csv, .tsv) and JSON lines (.jsonl, .ndjson) can be.")
+        return list(_json_parts(_Reader(name, file, _JsonLines()), most))
+    raise _refused(name, "only CSV (.csv, .tsv) and JSON lines (.jsonl, .ndjson) can be.")
 
 
-def _refused(path: Path, why: str, advice: str = "") -> UsageError:
-    return UsageError(f"--split: {shown(path)} cannot be split: {why}", advice or "Without --split it is one input.")
+def _refused(name: str, why: str, advice: str = "") -> UsageError:
+    return UsageError(f"--split: {shown(name)} cannot be split: {why}", advice or "Without --split it is one input.")
 
 
 def _delimiter(start: bytes, suffix: str) -> bytes:
@@ -89,7 +89,7 @@ def _json_parts(reader: _Reader, most: int) -> Iterator[Part]:
         try:
             json.loads(row.removeprefix(_BOM) or b"null")
         except (ValueError, RecursionError):
-            raise _refused(reader.path, f"the line at byte {begin} is not JSON.") from None
+            raise _refused(reader.name, f"the line at byte {begin} is not JSON.") from None
         yield Part(begin, reader.at)
         begin = reader.at
     if begin == 0:
@@ -155,8 +155,8 @@ class _JsonLines(_Form):
 class _Reader:
     """Takes rows from a file. `at` is where the next one begins."""
 
-    def __init__(self, path: Path, file: IO[bytes], form: _Form) -> None:
-        self.path, self._file, self._form = path, file, form
+    def __init__(self, name: str, file: IO[bytes], form: _Form) -> None:
+        self.name, self._file, self._form = name, file, form
         self.at = 0
         self._data, self._at_end = b"", False
 
@@ -204,9 +204,9 @@ class _Reader:
         mistake = self._form.mistake(self._data)
         if mistake is not None:
             raise _refused(
-                self.path,
+                self.name,
                 f"a quotation mark or a line's end at byte {self.at + mistake} is not where CSV has it (RFC 4180), "
                 "so it is not certain where its rows end.",
             )
         if len(self._data) > LONGEST_ROW:
-            raise _refused(self.path, f"the row at byte {self.at} has more than {LONGEST_ROW >> 20} MiB.")
+            raise _refused(self.name, f"the row at byte {self.at} has more than {LONGEST_ROW >> 20} MiB.")

@@ -20,7 +20,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.find_files import files_named, spelled
@@ -50,7 +50,8 @@ class Withheld(Exception):
 
 class MapPlace(NamedTuple):
     """Where a server's inputs run. `tree` are the job's files, `cwd` the working directory relative to it, `python` the
-    interpreter of the program, `down` whether the server goes down, `memory` what all inputs share."""
+    interpreter of the program, `down` whether the server goes down, `memory` what all inputs share. `bucket` is a
+    whole bucket of the user's, by its region and name."""
 
     prefix: Prefix
     login: Login
@@ -62,6 +63,7 @@ class MapPlace(NamedTuple):
     down: threading.Event
     env: Dict[str, str]
     memory: InputMemory
+    bucket: Callable[[str, str], Prefix]
 
 
 def make_unchangeable(tree: Path) -> None:
@@ -75,7 +77,8 @@ def make_unchangeable(tree: Path) -> None:
 
 
 class InputRun:
-    """`program` is {"argv", "python", "args", "outputs", "total"}, `wanted` {"index", "text", "attempt", "blob"*}."""
+    """`program` is {"argv", "python", "args", "outputs", "total"}, `wanted` {"index", "text", "attempt", "blob"*,
+    "part"*}, the last two as in the map's spec."""
 
     def __init__(self, place: MapPlace, spawner: Spawner, program: Dict[str, Any], wanted: Dict[str, Any]) -> None:
         self._place, self._spawner, self._program, self._wanted = place, spawner, program, wanted
@@ -106,9 +109,11 @@ class InputRun:
         argv, args = list(self._program["argv"]), list(self._program["args"])
         if self._program["python"]:
             argv[0] = self._place.python
-        text, blob = self._wanted["text"], self._wanted.get("blob")
+        text, blob, part = self._wanted["text"], self._wanted.get("blob"), self._wanted.get("part")
         if blob:
             text = str(self._fetch(blob))
+        elif part:
+            text = str(self._fetch_part(part))
         if any("{}" in each for each in args):
             args = [each.replace("{}", text) for each in args]
         else:
@@ -143,6 +148,24 @@ class InputRun:
         patiently(key, lambda: self._place.prefix.fetch(key, path), time.time() + SENDING)
         if sha256_of(path) != blob["sha256"]:
             raise Refused(200, "%s is not what was sent" % key)
+        path.chmod(0o644)
+        return path
+
+    def _fetch_part(self, part: Dict[str, Any]) -> Path:
+        """Bytes of an object of the user's, behind its header. Raises Refused when it was changed."""
+        folder = self._folder / "input"
+        folder.mkdir(mode=0o711)
+        path: Path = folder / os.path.basename(part["name"])
+        bucket = self._place.bucket(part["region"], part["bucket"])
+        until = time.time() + SENDING
+
+        def fetch() -> None:
+            with path.open("wb") as file:
+                for start, end in ((0, part["header"]), (part["begin"], part["end"])):
+                    if start < end:
+                        bucket.fetch_span(part["key"], start, end, file, part["etag"])
+
+        patiently(part["key"], fetch, until)
         path.chmod(0o644)
         return path
 

@@ -109,7 +109,7 @@ class MapServer:
         self._place = MapPlace(
             Prefix(aws, options.bucket, options.prefix), login, self._folder / "runs", Path(options.tree), options.cwd,
             options.python, instance, self._down, dict(os.environ),
-            InputMemory(),
+            InputMemory(), lambda region, name: Prefix(aws.in_region(region), name),
         )  # fmt: skip
         self._uid = DASK_USER if os.geteuid() == 0 else os.geteuid()
         self._dask: Optional[subprocess.Popen[bytes]] = None

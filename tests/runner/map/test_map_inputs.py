@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from skylift.runner.errors import RunError, UsageError
 from skylift.runner.map.inputs import Inputs, InputWords, find_inputs, read_split
 from skylift.runner.map.sending import blob_of
+from skylift.runner.map.spec import ObjectPart
 from skylift.runner.ship.s3_input import S3Object, S3Source
 
 
@@ -18,15 +21,22 @@ def s3(text: str) -> S3Source:
     """A bucket with three objects, two of which a glob finds."""
     if text == "s3://data/none*":
         raise UsageError(f"{text}: nothing is there.")
-    objects = tuple(S3Object(f"in/{name}.csv", "etag", 1, name) for name in ("a", "b"))
+    names = [text[-5]] if text.endswith(("/a.csv", "/b.csv")) else ["a", "b"]
+    objects = tuple(S3Object(f"in/{name}.csv", "etag", 12, name) for name in names)
     return S3Source("data", "us-east-1", "arn:aws:s3:::data/in/*.csv", objects)
+
+
+def content(bucket: str, found: S3Object) -> IO[bytes]:
+    """As if the first one was compressed."""
+    assert bucket == "data"
+    return io.BytesIO(b"\x1f\x8b..." if found.key == "in/a.csv" else b"x,y\n1,2\n3,4\n")
 
 
 def find(
     cwd: Path, *words: str, listed: str | None = None, numbers: str | None = None, split: int | None = None
 ) -> Inputs:
     data = None if listed is None else listed.encode()
-    return find_inputs(InputWords(words, data, "list.txt", numbers, split), cwd, s3)
+    return find_inputs(InputWords(words, data, "list.txt", numbers, split), cwd, s3, content)
 
 
 def texts(found: Inputs) -> list[str]:
@@ -141,7 +151,7 @@ def test_many_objects_of_a_list_are_permitted_by_their_folder(folder: Path) -> N
 )
 def test_lines_that_no_argument_can_have_are_refused(tmp_path: Path, listed: bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        find_inputs(InputWords(listed=listed), tmp_path, s3)
+        find_inputs(InputWords(listed=listed), tmp_path, s3, content)
 
 
 def test_a_range_has_both_its_ends(tmp_path: Path) -> None:
@@ -176,10 +186,27 @@ def test_parts_of_a_file_have_names_of_their_own_and_its_header(folder: Path) ->
     assert [each.name for each in find(folder, "a.csv", split=1000).found] == ["a.csv"]
 
 
-def test_only_files_of_this_machine_are_split(folder: Path) -> None:
-    for found in ({"numbers": "1..2"}, {"listed": "s3://data/a.csv"}):
-        with pytest.raises(UsageError, match="--split is for files of this machine"):
-            find(folder, **found, split=1 << 20)  # type: ignore[arg-type]
+@pytest.mark.parametrize("how", ["word", "listed"])
+def test_an_object_is_split_between_rows_where_it_is(folder: Path, how: str) -> None:
+    """The server fetches the parts, of the version whose rows were looked at."""
+    place = "s3://data/in/b.csv"
+    found = find(folder, place, split=9) if how == "word" else find(folder, listed=place, split=9)
+    where = ("data", "us-east-1", "in/b.csv", "etag")
+    assert [each.object for each in found.found] == [
+        ObjectPart(*where, 4, 4, 8, "b-0000.csv"), ObjectPart(*where, 4, 8, 12, "b-0001.csv"),
+    ]  # fmt: skip
+    assert [(each.text, each.name) for each in found.found] == [(place, "b-0000.csv"), (place, "b-0001.csv")]
+    # One that is small enough becomes a file, too, as the others do.
+    assert [each.object for each in find(folder, place, split=1000).found] == [ObjectPart(*where, 4, 4, 12, "b.csv")]
+
+
+def test_what_cannot_be_split_is_refused_by_name(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"--split: s3://data/in/a\.csv cannot be split: it is packed \(gzip\)"):
+        find(folder, "s3://data/in/*.csv", split=1 << 20)
+    with pytest.raises(UsageError, match=r"--split: s3://data/in is a folder"):
+        find(folder, listed="s3://data/in", split=1 << 20)
+    with pytest.raises(UsageError, match="--split is for files and for objects of S3; 1 is neither"):
+        find(folder, numbers="1..2", split=1 << 20)
 
 
 def test_a_size_of_parts() -> None:
