@@ -139,11 +139,49 @@ def test_all_end_when_the_server_is_killed(server: Server, tmp_path: Path) -> No
 
 def test_a_helper_that_is_killed_takes_the_program_along(server: Server) -> None:
     pid = server.python("import time; time.sleep(600)", wait=False)["pid"]
-    helper = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    helper = parent_of(pid)
     os.kill(helper, signal.SIGKILL)
     await_end(pid)
     server.python("pass")
     assert server.answer()["code"] == 0
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+# Says whose child it is.
+PARENT = "import os; open(f'parent-{os.getpid()}', 'w').write(str(os.getppid()))"
+
+
+def test_a_helper_that_is_idle_has_the_next_one_and_one_that_was_killed_has_none(
+    server: Server, tmp_path: Path
+) -> None:
+    helpers = []
+    for _ in range(3):
+        pid = server.python(PARENT)["pid"]
+        assert server.answer()["code"] == 0
+        helpers.append(int((tmp_path / f"parent-{pid}").read_text()))
+    assert len(set(helpers)) == 1
+    os.kill(helpers[0], signal.SIGKILL)
+    await_end(helpers[0])
+    pid = server.python(PARENT)["pid"]
+    assert server.answer()["code"] == 0
+    assert int((tmp_path / f"parent-{pid}").read_text()) != helpers[0]
+
+
+def test_one_that_nobody_waits_for_does_not_keep_its_helper_from_the_next_one(server: Server) -> None:
+    first = server.python("import time; time.sleep(600)", wait=False)["pid"]
+    second = server.python("import time; time.sleep(600)", wait=False)["pid"]
+    assert parent_of(first) != parent_of(second)
+    helper = parent_of(first)
+    server.tell(close=first)
+    await_end(first)
+    assert runs(helper)
+    assert runs(second)
+    for _ in range(3):
+        server.python("pass")
+        assert server.answer()["code"] == 0
 
 
 def test_signals_of_the_group_are_the_servers_business(server: Server) -> None:

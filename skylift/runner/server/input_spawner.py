@@ -1,9 +1,10 @@
 """Processes of a map's inputs: each below a helper that ends whatever it leaves.
 
-The map's server forks the spawner while it has one thread. The spawner forks a helper for each input, and the helper
-starts the program. The helper is a subreaper: a process that has left the program's session, or has lost its parent, is
-the helper's child before long. When the program has ended, or the process that asked for it is gone, the helper kills
-all that is left below it; only then it answers. When the server is killed, its ends of all sockets are closed.
+The map's server forks the spawner while it has one thread. The spawner forks a helper for each input that runs at the
+same time as others, and the helper starts the program; a helper that is idle gets the next input. The helper is a
+subreaper: a process that has left the program's session, or has lost its parent, is the helper's child before long.
+When the program has ended, or the process that asked for it is gone, the helper kills all that is left below it; only
+then it answers. When the server is killed, its ends of all sockets are closed.
 
 A request is one byte with four descriptors: a file with JSON ({"argv", "env", "cwd", "umask", "identity"}), standard
 output, standard error, and the helper's end of a pair of sockets. The helper writes one line of JSON there: {"pid"}
@@ -22,7 +23,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from skylift.runner.server.guardian import PR_SET_CHILD_SUBREAPER, code_of
 
@@ -74,26 +75,49 @@ def _serve(requests: socket.socket) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    helpers: List[int] = []
+    helpers: Dict[int, socket.socket] = {}
     while True:
         message, descriptors, _, _ = socket.recv_fds(requests, 1, _DESCRIPTORS)
         _reap(helpers)
         if not message:
             break
-        helper = os.fork()
-        if helper == 0:
-            try:
-                requests.close()
-                _help(libc, *descriptors)
-            finally:
-                os._exit(0)
-        helpers.append(helper)
+        if not _pass_on(helpers, descriptors):
+            _fork_helper(libc, requests, helpers, descriptors)
         for each in descriptors:
             os.close(each)
     end_children()
 
 
-def _reap(helpers: List[int]) -> None:
+def _pass_on(helpers: Dict[int, socket.socket], descriptors: List[int]) -> bool:
+    """Give a request to a helper that has said that it is idle. One that was killed says nothing more."""
+    for link in helpers.values():
+        try:
+            if link.recv(1, socket.MSG_DONTWAIT):
+                socket.send_fds(link, [b"s"], descriptors)
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _fork_helper(libc: Any, requests: socket.socket, helpers: Dict[int, socket.socket], descriptors: List[int]) -> None:
+    link, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    helper = os.fork()
+    if helper == 0:
+        try:
+            for each in (requests, link, *helpers.values()):
+                each.close()
+            libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            while descriptors:
+                _help(libc, other, *descriptors)
+                _, descriptors, _, _ = socket.recv_fds(other, 1, _DESCRIPTORS)
+        finally:
+            os._exit(0)
+    other.close()
+    helpers[helper] = link
+
+
+def _reap(helpers: Dict[int, socket.socket]) -> None:
     """When a helper is killed, the processes that it leaves become children of this process."""
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -101,15 +125,24 @@ def _reap(helpers: List[int]) -> None:
             if not ended:
                 break
             if ended in helpers:
-                helpers.remove(ended)
+                helpers.pop(ended).close()
     for each in children():
         if each not in helpers:
             _kill(each)
 
 
-def _help(libc: Any, request: int, out: int, err: int, control: int) -> None:
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    answers = socket.socket(fileno=control)
+def _help(libc: Any, link: socket.socket, request: int, out: int, err: int, control: int) -> None:
+    """One input, from its start to its end."""
+    with socket.socket(fileno=control) as answers:
+        last = _run(libc, request, out, err, answers)
+        # First: who gets the answer may ask for the next input at once.
+        link.send(b"i")
+        if last is not None:
+            _tell(answers, last)
+
+
+def _run(libc: Any, request: int, out: int, err: int, answers: socket.socket) -> Optional[Dict[str, Any]]:
+    """The last answer. None when nobody waits for it any more."""
     with os.fdopen(request, "rb") as file:
         what = json.loads(file.read().decode("utf-8", "surrogateescape"))
 
@@ -134,25 +167,29 @@ def _help(libc: Any, request: int, out: int, err: int, control: int) -> None:
         )
     except (OSError, subprocess.SubprocessError) as error:
         path = error.filename if isinstance(error, OSError) else None
-        answer = {"errno": getattr(error, "errno", None) or 0, "path": str(path or what["argv"][0])}
-        return _tell(answers, answer)
+        return {"errno": getattr(error, "errno", None) or 0, "path": str(path or what["argv"][0])}
+    finally:
+        os.close(out)
+        os.close(err)
     with contextlib.suppress(OSError):
         # The kernel's OOM killer is to choose it before us.
         Path("/proc/%d/oom_score_adj" % process.pid).write_text("500")
-    os.close(out)
-    os.close(err)
     _tell(answers, {"pid": process.pid})
     ended = os.pidfd_open(process.pid)
     poll = select.poll()
     poll.register(ended, select.POLLIN)
     poll.register(answers, select.POLLIN | select.POLLHUP)
     ready = [number for number, _ in poll.poll()]
+    os.close(ended)
+    # Nobody else waits for it: a number that is given out again is another process's.
+    process.returncode = -signal.SIGKILL
     if ended not in ready:
-        return end_children()
-    code = code_of(os.waitid(os.P_PID, process.pid, os.WEXITED))
+        end_children()
+        return None
+    code = process.returncode = code_of(os.waitid(os.P_PID, process.pid, os.WEXITED))
     seconds = time.monotonic() - clock
     end_children()
-    return _tell(answers, {"code": code, "seconds": seconds, "started": began})
+    return {"code": code, "seconds": seconds, "started": began}
 
 
 def _tell(answers: socket.socket, what: Dict[str, Any]) -> None:
