@@ -90,7 +90,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
     planner = {"script": _plan_script, "module": _plan_module, "command": _plan_command}[order.program.kind]
     program, project, alone, needs = planner(order.program, cwd)
     if order.servers:
-        require_dask(needs)
+        require_dask(needs, program.target if program.kind == "script" else "")
     inputs = [text for text in order.inputs if not text.startswith("s3:")]
     bundle = plan_bundle(cwd, project, alone, inputs, needs.alone if needs is not None else ())
     return Job(

@@ -24,10 +24,11 @@ _INCLUDED = re.compile(r"(?:-r|--requirement)(?:\s+|=)(\S+)")
 _WHY = "A program with --servers computes on Dask, and its environment has no `distributed`"
 
 
-def require_dask(needs: Needs | None) -> None:
-    """Raises UsageError. `needs` is what the environment is made of."""
+def require_dask(needs: Needs | None, script: str = "") -> None:
+    """Raises UsageError. `needs` is what the environment is made of; `script` is the program, where it is one."""
     if needs is None:
-        raise UsageError(f"{_WHY}: the job has no environment of its own.", "uv init --bare && uv add distributed")
+        advice = f"uv add --script {shown(script)} distributed" if script else "uv init --bare && uv add distributed"
+        raise UsageError(f"{_WHY}: the job has no environment of its own.", advice)
     try:
         _require(needs.kind, needs.path, shown(needs.path.name))
     except (OSError, UnicodeDecodeError) as error:

@@ -65,9 +65,14 @@ def test_requirements_and_those_that_they_include(tmp_path: Path) -> None:
     assert planned(tmp_path).cluster == ClusterPart(4)
 
 
-def test_a_job_without_an_environment_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the job has no environment of its own"):
-        planned(tmp_path)
+@pytest.mark.parametrize("script", ["print()\n", header()])
+def test_a_job_without_an_environment_is_refused(tmp_path: Path, script: str) -> None:
+    with pytest.raises(UsageError, match="the job has no environment of its own") as refused:
+        planned(tmp_path, script)
+    assert refused.value.advice == "uv add --script job.py distributed"
+    with pytest.raises(UsageError, match="the job has no environment of its own") as refused:
+        plan_job(Order(Program("command", "true"), servers=2), tmp_path, os.environ)
+    assert refused.value.advice == "uv init --bare && uv add distributed"
 
 
 @pytest.mark.parametrize(
