@@ -277,7 +277,8 @@ how="--pidfile /run/beacon.pid --exec /usr/bin/sleep"
 case $1 in
     start)
         echo "beacon: start"
-        exec start-stop-daemon --start --oknodo --background --make-pidfile $how -- infinity
+        start-stop-daemon --start --oknodo --background --make-pidfile $how -- infinity
+        until start-stop-daemon --status $how; do sleep 0.05; done
         ;;
     stop) exec start-stop-daemon --stop --oknodo --remove-pidfile $how ;;
     restart | force-reload) $0 stop && exec $0 start ;;
@@ -303,6 +304,7 @@ def test_units_are_the_distributions_service_scripts(boot: Boot) -> None:
     pid = server.said("cat /run/beacon.pid")
     assert systemctl("restart beacon")[0] == 0
     assert server.said("cat /run/beacon.pid") != pid
+    until(lambda: systemctl("is-active cron")[0] == 0, "cron to be started by the boot")
     assert systemctl("show beacon cron")[1].split() == [
         *("Id=beacon.service", "LoadState=loaded", "ActiveState=active", "UnitFileState=enabled"),
         *("Id=cron.service", "LoadState=loaded", "ActiveState=active", "UnitFileState=enabled"),
@@ -311,9 +313,8 @@ def test_units_are_the_distributions_service_scripts(boot: Boot) -> None:
     assert server.ended() == EXIT_POWEROFF
     server.off()
     server.boot()
-    server.said(wait_for("/run/beacon.pid"))
+    until(lambda: systemctl("is-active beacon") == (0, "active\n"), "the service to be started by the boot")
     until(lambda: "beacon: start" in server.console(), "the start of the service on the console")
-    assert systemctl("is-active beacon") == (0, "active\n")
     assert systemctl("disable --now beacon")[0] == 0
     assert systemctl("is-active beacon") == (3, "inactive\n")
     assert systemctl("is-enabled beacon") == (1, "disabled\n")
@@ -341,8 +342,7 @@ def test_cron_runs_what_users_ask_it_for(boot: Boot) -> None:
     """That it is there and takes a table; a job of its own comes by the minute."""
     server = boot()
     server.said("(echo '* * * * * touch /tmp/minute') | crontab - && crontab -l")
-    server.said(wait_for("/run/crond.pid"))
-    assert server.said("ps -o comm= -p $(cat /run/crond.pid)") == "cron\n"
+    until(lambda: server.ssh("ps -o comm= -p $(cat /run/crond.pid)").stdout == "cron\n", "cron to be there")
     assert server.said("crontab -l") == "* * * * * touch /tmp/minute\n"
 
 
