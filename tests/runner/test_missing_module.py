@@ -12,9 +12,7 @@ NONE = {"kind": "none", "path": "", "python": None}
 
 
 def errors(name: str) -> bytes:
-    return (
-        f'Traceback (most recent call last):\n  File "a.py"\nModuleNotFoundError: No module named {name!r}\n'.encode()
-    )
+    return f"Traceback (most recent call last):\nModuleNotFoundError: No module named {name!r}\n".encode()
 
 
 @pytest.mark.parametrize(
@@ -22,26 +20,45 @@ def errors(name: str) -> bytes:
     [
         (
             "none",
-            "The server has no module pandas. To have its package, begin the script with\n"
-            '  # /// script\n  # dependencies = ["pandas"]\n  # ///\n'
+            "The server has no module pandas.\n"
+            'A script has its packages by a header:\n  # /// script\n  # dependencies = ["pandas"]\n  # ///\n'
             "A module of your own goes along with --in pandas.py",
         ),
         (
             "script",
-            'The server has no module pandas. Its package belongs in the list at the top of the script: "pandas"\n'
+            "The server has no module pandas.\n"
+            'The list at the top of the script is to name its package: "pandas"\n'
             "A module of your own goes along with --in pandas.py",
         ),
         ("project", "The project's environment has no module pandas. Its package is added by: uv add pandas"),
-        ("requirements", "The environment has no module pandas. Its package belongs in a/requirements.txt: pandas"),
+        ("requirements", "The environment has no module pandas. Add to a/requirements.txt: pandas"),
     ],
 )
 def test_each_environment_has_its_own_way(kind: str, told: str) -> None:
     assert how_to_have_module(errors("pandas"), {"kind": kind, "path": "a/requirements.txt"}) == told
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (
+            "none",
+            "The server has no module our_utils.\n"
+            "A module of your own goes along with --in our_utils.py\n"
+            'A script has its packages by a header:\n  # /// script\n  # dependencies = ["PACKAGE"]\n  # ///',
+        ),
+        ("project", "The project's environment has no module our_utils. Its package is added by: uv add PACKAGE"),
+        ("requirements", "The environment has no module our_utils. Add to requirements.txt: the package that has it"),
+    ],
+)
+def test_a_package_that_nobody_knows_is_not_recommended(kind: str, told: str) -> None:
+    assert how_to_have_module(errors("our_utils"), {"kind": kind, "path": "requirements.txt"}) == told
+
+
 def test_a_package_may_have_another_name_than_its_module() -> None:
     assert '["scikit-learn"]' in how_to_have_module(errors("sklearn.linear_model"), NONE)
     assert '["numpy"]' in how_to_have_module(errors("numpy.no"), NONE)
+    assert '["PACKAGE"]' in how_to_have_module(errors("google.cloud"), NONE)
 
 
 def test_only_the_last_line_counts() -> None:
@@ -62,4 +79,4 @@ def test_the_server_says_so(shipped: Shipped, machine: Machine) -> None:
     machine.wait()
     status = shipped.status()
     assert (status["state"], status["exit_code"], status["reason"]) == ("failed", 1, "The program exited with 1.")
-    assert status["detail"].startswith("The server has no module a_module_that_nobody_has. ")
+    assert status["detail"].startswith("The server has no module a_module_that_nobody_has.\n")

@@ -9,7 +9,13 @@ TAIL = 4096
 """Bytes at the end of the program's errors that are looked at."""
 
 _LAST_LINE = re.compile(r"ModuleNotFoundError: No module named '([A-Za-z_]\w{0,99})(?:\.[\w.]*)?'", re.ASCII)
+_SAME_NAME = (
+    "boto3 click dask distributed django duckdb fastapi flask httpx jax lxml matplotlib networkx numba numpy openpyxl "
+    "pandas plotly polars psycopg pyarrow pydantic pytest redis requests rich scipy seaborn sqlalchemy sympy "
+    "tensorflow torch tqdm transformers typer xarray xgboost"
+)
 _PACKAGES = {
+    **{name: name for name in _SAME_NAME.split()},
     "bs4": "beautifulsoup4",
     "Crypto": "pycryptodome",
     "cv2": "opencv-python",
@@ -20,7 +26,7 @@ _PACKAGES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-"""Packages that have another name than the module that they bring. All others are taken to have the same."""
+"""The packages of well-known modules. No other is named: anybody may have registered a package of a module's name."""
 
 
 def how_to_have_module(errors: bytes, environment: Dict[str, Any]) -> str:
@@ -32,15 +38,17 @@ def how_to_have_module(errors: bytes, environment: Dict[str, Any]) -> str:
     if found is None:
         return ""
     module = found[1]
-    package, kind = _PACKAGES.get(module, module), environment["kind"]
+    package, kind = _PACKAGES.get(module), environment["kind"]
+    known, name = package is not None, package or "PACKAGE"
     if kind == "project":
-        return "The project's environment has no module %s. Its package is added by: uv add %s" % (module, package)
+        return "The project's environment has no module %s. Its package is added by: uv add %s" % (module, name)
     if kind == "requirements":
-        listed = environment["path"], package
-        return "The environment has no module %s. Its package belongs in %s: %s" % (module, *listed)
+        listed = name if known else "the package that has it"
+        return "The environment has no module %s. Add to %s: %s" % (module, environment["path"], listed)
+    own = "A module of your own goes along with --in %s.py" % module
     if kind == "script":
-        how = 'Its package belongs in the list at the top of the script: "%s"' % package
+        header = 'The list at the top of the script is to name its package: "%s"' % name
     else:
-        how = 'To have its package, begin the script with\n  # /// script\n  # dependencies = ["%s"]\n  # ///'
-        how %= package
-    return "The server has no module %s. %s\nA module of your own goes along with --in %s.py" % (module, how, module)
+        header = 'A script has its packages by a header:\n  # /// script\n  # dependencies = ["%s"]\n  # ///' % name
+    # What is probably right comes first.
+    return "\n".join(["The server has no module %s." % module, *([header, own] if known else [own, header])])
