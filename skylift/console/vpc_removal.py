@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from skylift.runner.errors import Refused, UsageError
 PATIENCE, PAUSE = 180.0, 1.0
 """Seconds in which AWS must have let go of what is in the way, and between two tries. A NAT gateway takes a minute."""
 _GONE = ("terminated",)
+_GO_ALONG = ("nat_gateway", "natGateway", "vpc_endpoint", "gateway_load_balancer_endpoint")
+"""Kinds of network interfaces that go with their NAT gateway or endpoint. EC2 documents the first as the second."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def find_removal(port: Port, vpc: str) -> Removal:
         instances=[
             each for reservation in found("describe_instances", "Reservations") for each in reservation["Instances"]
         ],
+        interfaces=found("describe_network_interfaces", "NetworkInterfaces"),
         nats=nats,
         endpoints=[each for each in found("describe_vpc_endpoints", "VpcEndpoints") if each.get("State") != "deleted"],
         subnets=found("describe_subnets", "Subnets"),
@@ -78,6 +81,7 @@ def plan_removal(
     vpc: str,
     *,
     instances: Sequence[Any] = (),
+    interfaces: Sequence[Any] = (),
     nats: Sequence[Any] = (),
     endpoints: Sequence[Any] = (),
     subnets: Sequence[Any] = (),
@@ -86,7 +90,8 @@ def plan_removal(
     groups: Sequence[Any] = (),
     acls: Sequence[Any] = (),
 ) -> Removal:
-    """Of EC2's answers. What others of it lean on goes last."""
+    """Of EC2's answers. What others of it lean on goes last, and a subnet, which something unknown may hold, before
+    what would be missed if the VPC stayed."""
     steps: list[tuple[str, Call]] = []
 
     def goes(what: str, described: Any, key: str, operation: str, parameter: str = "") -> None:
@@ -99,13 +104,13 @@ def plan_removal(
         ids = [each["VpcEndpointId"] for each in endpoints]
         names = ", ".join(_words("endpoint", each, "VpcEndpointId") for each in endpoints)
         steps.append((names, Call("ec2", "delete_vpc_endpoints", {"VpcEndpointIds": ids})))
+    for each in subnets:
+        goes("subnet", each, "SubnetId", "delete_subnet")
     for each in gateways:
         gateway = each["InternetGatewayId"]
         detach = Call("ec2", "detach_internet_gateway", {"InternetGatewayId": gateway, "VpcId": vpc})
         steps.append((f"{gateway} leaves the VPC", detach))
         goes("internet gateway", each, "InternetGatewayId", "delete_internet_gateway")
-    for each in subnets:
-        goes("subnet", each, "SubnetId", "delete_subnet")
     for each in tables:
         if not any(link.get("Main") for link in each.get("Associations", [])):
             goes("route table", each, "RouteTableId", "delete_route_table")
@@ -113,20 +118,8 @@ def plan_removal(
         if not each.get("IsDefault"):
             goes("network ACL", each, "NetworkAclId", "delete_network_acl")
     own = [each for each in groups if each["GroupName"] != "default"]
-    for each in own:
-        # Two groups that name each other could not go one after the other.
-        for permissions, operation in (
-            ("IpPermissions", "revoke_security_group_ingress"),
-            ("IpPermissionsEgress", "revoke_security_group_egress"),
-        ):
-            named = [
-                {**rule, "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": []}
-                for rule in each.get(permissions, [])
-                if rule.get("UserIdGroupPairs")
-            ]
-            if named:
-                words = f"rules of {each['GroupId']} that name groups"
-                steps.append((words, Call("ec2", operation, {"GroupId": each["GroupId"], "IpPermissions": named})))
+    for each in groups:
+        steps += _let_go(each, {one["GroupId"] for one in own} - {each["GroupId"]})
     for each in own:
         goes("security group", each, "GroupId", "delete_security_group")
     steps.append((f"{vpc} itself", Call("ec2", "delete_vpc", {"VpcId": vpc})))
@@ -136,10 +129,49 @@ def plan_removal(
         for address in each.get("NatGatewayAddresses", [])
         if address.get("PublicIp")
     )
-    there = [each["InstanceId"] for each in instances if each["State"]["Name"] not in _GONE]
-    shown = ", ".join(there[:5]) + (f" and {len(there) - 5} more" if len(there) > 5 else "")
-    obstacles = (f"Servers are in this VPC: terminate {shown} first.",) if there else ()
-    return Removal(tuple(steps), kept, obstacles)
+    return Removal(tuple(steps), kept, tuple(_obstacles(instances, interfaces)))
+
+
+def _let_go(group: Any, going: Collection[str]) -> Iterator[tuple[str, Call]]:
+    """What its rules name of the groups that go. Two that name each other could not go one after the other, and the
+    default group, which only goes with the VPC, holds those that it names."""
+    for permissions, operation in (
+        ("IpPermissions", "revoke_security_group_ingress"),
+        ("IpPermissionsEgress", "revoke_security_group_egress"),
+    ):
+        named = []
+        for rule in group.get(permissions, []):
+            pairs = [each for each in rule.get("UserIdGroupPairs", []) if each.get("GroupId") in going]
+            if pairs:
+                named.append({**rule, "UserIdGroupPairs": pairs, "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": []})
+        if named:
+            words = f"rules of {group['GroupId']} that name groups"
+            yield words, Call("ec2", operation, {"GroupId": group["GroupId"], "IpPermissions": named})
+
+
+def _obstacles(instances: Sequence[Any], interfaces: Sequence[Any]) -> Iterator[str]:
+    servers = [each["InstanceId"] for each in instances if each["State"]["Name"] not in _GONE]
+    if servers:
+        yield f"Servers are in this VPC: terminate {_few(servers)} first."
+    # Load balancers, databases and functions of AWS's are in a VPC by their interfaces alone.
+    others = [_spell_interface(each) for each in interfaces if not _goes_along(each)]
+    if others:
+        what = "first delete what they belong to, or the interfaces themselves"
+        yield f"Network interfaces are in this VPC: {what}: {_few(others)}."
+
+
+def _goes_along(interface: Any) -> bool:
+    return interface.get("InterfaceType") in _GO_ALONG or bool(interface.get("Attachment", {}).get("InstanceId"))
+
+
+def _spell_interface(interface: Any) -> str:
+    kind = interface.get("InterfaceType", "interface")
+    what = interface.get("Description") or (kind if kind != "interface" else "")
+    return f"{interface['NetworkInterfaceId']} ({what})" if what else str(interface["NetworkInterfaceId"])
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _words(what: str, described: Any, key: str) -> str:

@@ -38,9 +38,9 @@ def test_all_of_it_is_named_and_what_others_lean_on_goes_last() -> None:
     assert [call.operation for _, call in removal.steps] == [
         "delete_nat_gateway",
         "delete_vpc_endpoints",
+        "delete_subnet",
         "detach_internet_gateway",
         "delete_internet_gateway",
-        "delete_subnet",
         "delete_route_table",
         "delete_network_acl",
         "revoke_security_group_ingress",
@@ -61,6 +61,54 @@ def test_servers_are_in_the_way() -> None:
     ]
     removal = plan_removal("vpc-1", instances=servers)
     assert removal.obstacles == ("Servers are in this VPC: terminate i-0, i-1, i-2, i-3, i-4 and 2 more first.",)
+    made: list[Call] = []
+    with pytest.raises(UsageError):
+        removal.perform(made.append)
+    assert made == []
+
+
+def test_rules_of_the_default_group_let_go_of_the_groups_that_they_name() -> None:
+    pairs = [{"GroupId": "sg-0"}, {"GroupId": "sg-1"}]
+    rule = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "UserIdGroupPairs": pairs}
+    itself = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": "sg-0"}]}
+    default = {
+        "GroupId": "sg-0",
+        "GroupName": "default",
+        "IpPermissions": [itself, rule],
+        "IpPermissionsEgress": [rule],
+    }
+    removal = plan_removal("vpc-1", groups=[default, {"GroupId": "sg-1", "GroupName": "web"}])
+    assert [call.operation for _, call in removal.steps] == [
+        "revoke_security_group_ingress",
+        "revoke_security_group_egress",
+        "delete_security_group",
+        "delete_vpc",
+    ]
+    for _, call in removal.steps[:2]:
+        assert call.params["GroupId"] == "sg-0"
+        (revoked,) = call.params["IpPermissions"]
+        assert (revoked["FromPort"], revoked["UserIdGroupPairs"]) == (80, [{"GroupId": "sg-1"}])
+    assert removal.steps[2][1].params == {"GroupId": "sg-1"}
+
+
+def test_interfaces_that_do_not_go_with_the_vpc_are_in_the_way() -> None:
+    def interface(number: int, kind: str = "interface", **more: Any) -> dict[str, Any]:
+        return {"NetworkInterfaceId": f"eni-{number}", "InterfaceType": kind, **more}
+
+    goes_along = [
+        interface(1, Attachment={"InstanceId": "i-1"}),
+        interface(2, "nat_gateway", RequesterManaged=True),
+        interface(3, "natGateway", RequesterManaged=True),
+        interface(4, "vpc_endpoint", RequesterManaged=True),
+        interface(5, "gateway_load_balancer_endpoint", RequesterManaged=True),
+    ]
+    assert plan_removal("vpc-1", interfaces=goes_along).obstacles == ()
+    balancer = interface(6, Description="ELB app/<b>/1", Attachment={"InstanceOwnerId": "amazon-elb"})
+    removal = plan_removal("vpc-1", interfaces=[*goes_along, balancer, interface(7, "lambda"), interface(8)])
+    assert removal.obstacles == (
+        "Network interfaces are in this VPC: first delete what they belong to, or the interfaces themselves: "
+        "eni-6 (ELB app/<b>/1), eni-7 (lambda), eni-8.",
+    )
     made: list[Call] = []
     with pytest.raises(UsageError):
         removal.perform(made.append)
