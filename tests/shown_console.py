@@ -45,5 +45,5 @@ def console_of(cloud: RealCloud) -> Console:
 def check_nothing_wrong(tab: Tab, console: Console) -> None:
     """No script of a tag's ran, nothing failed, and nobody but the console was asked for anything."""
     assert tab.page.evaluate("window.hacked") is None
-    assert tab.wrong == []
+    assert not tab.wrong, tab.wrong
     assert {urlsplit(url).netloc for url in tab.asked if not url.startswith(("data:", "blob:"))} == {console.host}

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,7 +36,7 @@ from skylift.console.rows import (
 from skylift.console.submission import submit_again, submit_script
 from skylift.console.vpc_map import Parts, VpcMap, build_map
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
-from skylift.runner.errors import RecordDamaged, RunError, Unreachable
+from skylift.runner.errors import RunError, Unreachable
 from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.record import RECORD_LIMIT, Prefix
 from skylift.runner.job.repeat import Repeat, parse_repeat
@@ -468,12 +468,6 @@ class Port:
     def job(self, name: str) -> Listed:
         with self.reached() as account:
             return Jobs(account.settings, account).one(name)
-
-    def is_map(self, name: str) -> bool:
-        """A record that cannot be read is no map's."""
-        with self.reached() as account, suppress(RecordDamaged):
-            return account.record(name).is_map
-        return False
 
     def job_steps(self, name: str) -> list[Step]:
         """What happened to it, in its order. Raises SkyliftError."""

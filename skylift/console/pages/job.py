@@ -32,7 +32,6 @@ class JobPage:
         place = box("panel")
         try:
             job = await in_thread(self._view.port.job, self._name)
-            is_map = await in_thread(self._view.port.is_map, self._name)
         except SkyliftError as error:
             with place:
                 say_trouble(error)
@@ -45,7 +44,7 @@ class JobPage:
             self._state = tag("span", str(job.state), f"state state-{job.state}")
             self._tabs = Tabs(
                 {
-                    **({"Inputs": InputsTab(self._view, self._name).show} if is_map else {}),
+                    **({"Inputs": InputsTab(self._view, self._name).show} if job.is_map else {}),
                     "Log": self._log,
                     "Steps": self._steps,
                     "Results": self._results,
@@ -55,7 +54,7 @@ class JobPage:
             with box("commandline"):
                 copyable(f"skylift logs -f {quote(self._name)}")
             enable(self._cancel, not job.is_over)
-            self._tabs.begin("Inputs" if is_map else "Log")
+            self._tabs.begin("Inputs" if job.is_map else "Log")
         self._view.jobs.listen(self._hear)
 
     def _hear(self, change: Change) -> bool:

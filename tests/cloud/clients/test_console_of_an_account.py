@@ -20,6 +20,7 @@ from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from shown_console import HOSTILE, Console, check_nothing_wrong
 
 from skylift.runner.job.record import Prefix, bucket_name
+from skylift.runner.job.tags import job_tags
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, RunResult, RunStream, encode_entry
 from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
@@ -224,6 +225,23 @@ def test_the_inputs_of_a_map_are_seen_as_they_end(tab: Tab, console: Console, ac
         expect(page.get_by_role("alert")).to_contain_text("The map has no input")
 
 
+def test_a_job_whose_record_is_gone_can_be_cancelled(tab: Tab, console: Console, account: Cloud) -> None:
+    """Its server is there, and costs."""
+    page, ec2 = tab.page, account.client("ec2")
+    ec2.run_instances(
+        ImageId=ec2.describe_images()["Images"][0]["ImageId"],
+        InstanceType="t3.micro",
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": job_tags("forgotten")}],
+    )
+    page.goto(f"http://{console.host}/jobs/forgotten")
+    expect(page.get_by_role("button", name="Cancel job")).to_be_enabled()
+    expect(page.locator(".trouble:visible")).to_have_count(0)
+    page.get_by_role("tab", name="Steps").click()
+    expect(page.get_by_label("Steps, the first one first")).to_be_visible()
+
+
 def test_a_cluster_is_listed_and_taken_down(tab: Tab, console: Console, account: Cloud) -> None:
     """All that is left of this one is its security group."""
     page, ec2 = tab.page, account.client("ec2")
@@ -272,8 +290,20 @@ def test_a_subnet_gets_another_route_table_and_a_vpc_its_gateway(tab: Tab, conso
     page.get_by_role("button", name=f"Delete {gateway['InternetGatewayId']}").click()
     question.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_text("Nothing leads out of this VPC.")).to_be_visible()
-    # Without a server in it, the whole VPC goes.
+    # Without a server or an interface in it, the whole VPC goes, also a group that the default group names.
+    groups = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["SecurityGroups"]
+    named = ec2.create_security_group(GroupName="named", Description="by the default group", VpcId=vpc)["GroupId"]
+    permission = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "UserIdGroupPairs": [{"GroupId": named}]}
+    ec2.authorize_security_group_ingress(GroupId=groups[0]["GroupId"], IpPermissions=[permission])
+    made = ec2.create_network_interface(SubnetId=subnet, Description=HOSTILE)["NetworkInterface"]
     page.get_by_role("button", name="Delete VPC").click()
+    expect(question).to_contain_text(f"{made['NetworkInterfaceId']} ({HOSTILE})")
+    question.get_by_role("button", name="Delete", exact=True).click()
+    expect(question.get_by_role("alert")).to_contain_text("Network interfaces are in this VPC")
+    question.get_by_role("button", name="Cancel").click()
+    ec2.delete_network_interface(NetworkInterfaceId=made["NetworkInterfaceId"])
+    page.get_by_role("button", name="Delete VPC").click()
+    expect(question).not_to_contain_text("Network interfaces")
     expect(question).to_contain_text(f"subnet {subnet}")
     expect(question).to_contain_text(f"route table {table}")
     question.get_by_role("button", name="Delete", exact=True).click()
