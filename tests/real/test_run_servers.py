@@ -58,8 +58,10 @@ def folder(tmp_path: Path) -> Path:
         '[project]\nname = "project"\nversion = "1"\nrequires-python = ">=3.11"\n'
         'dependencies = ["distributed==2026.8.*"]\n'
     )
-    (tmp_path / "ours.py").write_text("def cube(number):\n    return number ** 3\n")
-    (tmp_path / "train.py").write_text(PROGRAM)
+    # Beside the script, and not where it runs.
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/ours.py").write_text("def cube(number):\n    return number ** 3\n")
+    (tmp_path / "jobs/train.py").write_text(PROGRAM)
     subprocess.run([*UV, "lock", "--quiet"], cwd=tmp_path, check=True)
     return tmp_path
 
@@ -87,7 +89,7 @@ def left(cloud: RealCloud, job: str) -> list[str]:
 def test_a_job_with_a_cluster(cloud: RealCloud, folder: Path) -> None:
     limits = ["--servers", "2", "--max-time", "8m"]
     words = ["run", "--json", "--name", "training", *limits, "--env", "WORD=hush", "--out", "out.txt"]
-    done = cloud.skylift(*words, "train.py", cwd=folder, check=False)
+    done = cloud.skylift(*words, "jobs/train.py", cwd=folder, check=False)
     outcome = json.loads(done.stdout)
     assert outcome["exit_code"] == 3, done.stderr
     assert f"2 ['hush'] True\n{sum(number**3 for number in range(100))}\n" in done.stderr

@@ -3,7 +3,8 @@ of skylift.
 
 SKYLIFT_DASK has what it must know, as JSON: {"ca", "cert", "key"} in PEM, "part", which is `scheduler` or `worker`, and
 "alone", the seconds for which each does without the other. A scheduler has "dashboard", a worker "scheduler", which is
-an address, and "name"; one that is not alone on its server has "memory", its share of it.
+an address, and "name"; one that is not alone on its server has "memory", its share of it. Where they compute for a
+script, "script" is its path.
 
 A scheduler ends when no client has been heard for a while, and a worker when it has lost its scheduler: then their jobs
 have ended, and their servers turn off. So nothing of a cluster outlives the client that made it.
@@ -155,8 +156,7 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-async def main() -> None:
-    told = json.loads(os.environ.pop("SKYLIFT_DASK"))
+async def main(told: dict[str, Any]) -> None:
     forget_tls_errors()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -171,7 +171,9 @@ if __name__ == "__mp_main__":
     # programs that tasks start would inherit that it is ignored.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
 elif __name__ == "__main__":
-    # Tasks import the project's modules from where it is.
-    sys.path[0] = str(Path.cwd())
+    told = json.loads(os.environ.pop("SKYLIFT_DASK"))
+    # Tasks import what the program can: a script what lies beside it, as Python has it, others from where they are.
+    script = told.get("script")
+    sys.path[0] = str(Path(script).resolve().parent if script else Path.cwd())
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH", "")]))
-    asyncio.run(main())
+    asyncio.run(main(told))

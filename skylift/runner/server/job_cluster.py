@@ -67,11 +67,12 @@ def cluster_argv(
     group: str,
     servers: int,
     python: str,
+    script: str,
     argv: List[str],
 ) -> List[str]:
     """The command that is started in the program's place. `interpreter` is the server's own, `python` that of the job's
-    environment, and `argv` the program's own command."""
-    options = dict(where, endpoint=endpoint or "", group=group, servers=str(servers), python=python)
+    environment, `script` the program's path if it is one, and `argv` the program's own command."""
+    options = dict(where, endpoint=endpoint or "", group=group, servers=str(servers), python=python, script=script)
     start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.job_cluster import main; main()"
     words = ["--%s=%s" % (name, value) for name, value in options.items()]
     # Isolated: the job's own files must not be imported here.
@@ -274,7 +275,7 @@ class JobCluster:
 
     def _start(self, part: str, told: Dict[str, Any], expendable: int) -> "subprocess.Popen[bytes]":
         """`expendable` is the part's oom_score_adj: when memory is short, a worker goes first, and has a successor."""
-        fields = dict(self._keys[part], part=part, **told)
+        fields = dict(self._keys[part], part=part, script=self._options.script, **told)
         env = dict(os.environ, SKYLIFT_DASK=json.dumps(fields))
 
         def become() -> None:
@@ -363,7 +364,7 @@ def main() -> None:
     split = sys.argv.index("--")
     ours, argv = sys.argv[1:split], sys.argv[split + 1 :]
     parser = argparse.ArgumentParser(prog="cluster")
-    for name in ("archive", "bucket", "prefix", "region", "imds", "endpoint", "group", "servers", "python"):
+    for name in ("archive", "bucket", "prefix", "region", "imds", "endpoint", "group", "servers", "python", "script"):
         parser.add_argument("--" + name, required=True)
     try:
         os.environ.update(JobCluster(parser.parse_args(ours)).begin())

@@ -83,6 +83,11 @@ class JobRecord(NamedTuple):
     keep: float
     seal: bool
 
+    @property
+    def script(self) -> str:
+        """The path of the program, where it is a script of Python's; else empty."""
+        return self.argv[1] if self.python and self.argv[1:2] not in ([], ["-m"]) else ""
+
     @classmethod
     def parse(cls, text: bytes) -> JobRecord:
         """Raises Refused. Fields that an older client does not write have defaults."""

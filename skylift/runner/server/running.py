@@ -81,9 +81,9 @@ def _with_cluster(session: Session, prepared: Prepared, argv: List[str], env: Di
         raise _not_started(session, argv, env, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
     archive, endpoint = context.root / "var/lib/skylift/supervisor.pyz", os.environ.get("AWS_ENDPOINT_URL")
     interpreter = shutil.which("python3", path=context.login.environment()["PATH"]) or sys.executable
-    python = prepared.environment.python
+    python, servers = prepared.environment.python, record.cluster.servers
     return cluster_argv(
-        interpreter, archive, context.where(), endpoint, record.group, record.cluster.servers, python, argv
+        interpreter, archive, context.where(), endpoint, record.group, servers, python, record.script, argv
     )
 
 

@@ -102,7 +102,7 @@ class Worker:
         # Read by the program's user.
         place.chmod(0o755)
         node.chmod(0o644)
-        told = dict(found, part="worker", name=context.aws.instance(), alone=ALONE)
+        told = dict(found, part="worker", name=context.aws.instance(), alone=ALONE, script=self.record.script)
         env = dict(self._environment(prepared), SKYLIFT_DASK=json.dumps(told))
         code = 0
         while code == 0:
