@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from runner_bench import Metadata
@@ -15,7 +16,11 @@ from skylift.runner.job.record import Prefix, parse_record
 from skylift.runner.job.server_time import ServerTime, read_times
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.server import job_cluster
-from skylift.runner.server.job_cluster import FAILURES, SOON, Crew
+from skylift.runner.server.job_cluster import ALONE, FAILURES, SOON, STARTING, Crew
+from skylift.runner.server.job_record import RetryPlan
+from skylift.runner.server.program import GRACE
+from skylift.runner.server.retries import LONGEST
+from skylift.runner.server.worker import seconds_alone
 from skylift.runner.server.worker_group import Group, Member
 
 
@@ -27,8 +32,11 @@ class Servers:
     there: dict[str, bool] = field(default_factory=dict)
     room: int = 1000
     made: int = 0
+    deleted: bool = False
 
     def look(self) -> Group | None:
+        if self.deleted:
+            return None
         while len(self.there) < min(self.desired, self.room):
             self.made += 1
             self.there[f"i-{self.made}"] = True
@@ -48,7 +56,16 @@ class Servers:
 class Case:
     def __init__(self, wanted: int) -> None:
         self.group, self.welcomed, self.told, self.now = Servers(), list[str](), list[str](), 1000.0
-        self.crew = Crew(self.group, wanted, self.welcomed.append, {}, lambda: self.now, self.told.append)
+        self.wanted = wanted
+        self.start({})
+
+    def start(self, seen: dict[str, list[Any]]) -> None:
+        self.crew = Crew(self.group, self.wanted, self.welcomed.append, seen, lambda: self.now, self.told.append)
+
+    def start_again(self, after: float) -> None:
+        """The program has failed, and its keeper has ended with it. A new one comes later."""
+        self.now += after
+        self.start(self.crew.seen)
 
     def look(self, after: float = 1.0) -> None:
         self.now += after
@@ -76,6 +93,47 @@ def test_servers_that_are_lost_at_once_are_not_replaced_for_ever() -> None:
     assert len(case.welcomed) <= FAILURES
     assert case.group.made <= FAILURES + 1
     assert case.told == [f"{FAILURES} servers in a row were lost soon after their start. No other is started."]
+
+
+def test_losses_between_two_starts_of_the_program_do_not_count() -> None:
+    case = Case(FAILURES)
+    for _ in range(2):
+        case.look()
+    case.group.there = dict.fromkeys(case.group.there, False)
+    case.start_again(SOON / 2)
+    for _ in range(3):
+        case.look()
+    assert len(case.welcomed) == 2 * FAILURES
+    assert case.told == []
+
+
+def test_servers_wait_for_the_scheduler_of_a_program_that_is_started_again() -> None:
+    assert seconds_alone(RetryPlan(9, [], 1.0)) > LONGEST + GRACE + STARTING
+    assert seconds_alone(None) == ALONE
+
+
+def test_a_scheduler_that_ends_takes_its_servers_along_and_the_next_one_has_others() -> None:
+    case = Case(3)
+    case.group.room = 2
+    for _ in range(2):
+        case.look()
+    case.crew.dismiss()
+    assert (case.group.there, case.group.desired) == ({}, 0)
+    case.group.room = 1000
+    case.start_again(1)
+    for _ in range(2):
+        case.look()
+    assert list(case.group.there) == ["i-3", "i-4", "i-5"]
+
+
+def test_that_the_group_is_gone_is_told_once() -> None:
+    case = Case(2)
+    case.look()
+    case.group.deleted = True
+    for _ in range(3):
+        case.look()
+    case.crew.dismiss()
+    assert case.told == ["The Auto Scaling group of the other servers is gone. The program has none but its own."]
 
 
 def test_no_room_is_told_once_and_tried_again() -> None:

@@ -25,7 +25,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol, Set, Tuple
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
@@ -36,7 +36,9 @@ NODE = "skylift/runner/dask/node.py"
 SCHEDULER = 8786
 """The scheduler's port, as in node.py."""
 ALONE = 30.0
-"""Seconds in which a worker must find a scheduler, or leaves."""
+"""Seconds in which a worker must find a scheduler, or leaves. See seconds_alone, too."""
+STARTING = 120.0
+"""Seconds in which the scheduler must listen."""
 FAILURES = 3
 """After this many servers in a row that are lost soon after their start, no other is started."""
 SOON = 180.0
@@ -44,8 +46,6 @@ SOON = 180.0
 _PROGRESS = "server/map/progress.json"
 _FOLDER = ".skylift-dask"
 _FOREVER = 1e9
-_STARTING = 120.0
-"""Seconds in which the scheduler must listen."""
 _LOOKING = 1.0
 _REPORTING = 15.0
 _TAKING = 60.0
@@ -114,13 +114,15 @@ class Crew:
     ) -> None:
         self._group, self._wanted, self._welcome, self.seen = group, wanted, welcome, seen
         self._clock, self._tell = clock, tell
-        self._lost: Dict[str, bool] = {}
+        self._lost: Set[str] = set()
         self._failures, self._told = 0, ""
+        self._has_looked = False
 
     def step(self) -> None:
         """One look. Raises Unreachable and Refused."""
         group = self._group.look()
         if group is None:
+            self._tell_once("The Auto Scaling group of the other servers is gone. The program has none but its own.")
             return
         now = self._clock()
         for each in group.members:
@@ -131,6 +133,7 @@ class Crew:
                 self.seen[each.instance][3] = now
             if not each.alive:
                 self._lose(each.instance, now)
+        self._has_looked = True
         if group.desired < self._wanted and self._failures < FAILURES:
             self._group.resize(self._wanted)
         if len(group.members) < group.desired:
@@ -141,17 +144,37 @@ class Crew:
         if instance in self._lost:
             # It stays in the group for several looks.
             return
+        self._lost.add(instance)
+        if not self._has_looked:
+            # Nobody was there whom it could have worked for: the program was about to be started again.
+            return
         first = self.seen.get(instance, [None, None, now])[2]
-        self._lost[instance] = now - first < SOON
-        self._failures = self._failures + 1 if self._lost[instance] else 0
+        self._failures = self._failures + 1 if now - first < SOON else 0
         if self._failures == FAILURES:
             self._tell("%d servers in a row were lost soon after their start. No other is started." % FAILURES)
 
+    def dismiss(self) -> None:
+        """End all servers. The group stays: the keeper that comes with the program's next start may fill it again.
+        Raises Unreachable and Refused."""
+        group = self._group.look()
+        if group is None:
+            return
+        # Each by its name, as the group does not end servers when it is made smaller; first of all, as the group would
+        # be smaller than it may be otherwise.
+        for each in group.members:
+            self._group.terminate(each.instance)
+        # For those that have not come yet.
+        self._group.resize(0)
+
     def _complain(self, there: int, reason: str) -> None:
-        if reason and reason != self._told:
-            self._told = reason
+        if reason:
             found = "is 1 server" if there == 1 else "are %d servers" % there
-            self._tell("There %s, and not %d: %s" % (found, self._wanted + 1, reason))
+            self._tell_once("There %s, and not %d: %s" % (found, self._wanted + 1, reason))
+
+    def _tell_once(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            self._tell(text)
 
     def times(self) -> List[Dict[str, Any]]:
         """The servers' time, as a map's progress has it."""
@@ -290,7 +313,7 @@ class JobCluster:
         return process
 
     def _await_scheduler(self, scheduler: "subprocess.Popen[bytes]") -> str:
-        until, pause = time.monotonic() + _STARTING, 0.02
+        until, pause = time.monotonic() + STARTING, 0.02
         while time.monotonic() < until:
             if scheduler.poll() is not None:
                 return "Dask's scheduler has ended at its start:\n%s" % self._last_words()
@@ -299,7 +322,7 @@ class JobCluster:
                 return "ready"
             time.sleep(pause)
             pause = min(pause * 1.3, 0.3)
-        return "Dask's scheduler has not started within %d s:\n%s" % (_STARTING, self._last_words())
+        return "Dask's scheduler has not started within %d s:\n%s" % (STARTING, self._last_words())
 
     def _last_words(self) -> str:
         return (self._folder / "log").read_bytes()[-2000:].decode(errors="replace").strip()
@@ -328,7 +351,7 @@ class JobCluster:
             time.sleep(_LOOKING)
         say("the scheduler has ended (%s): the other servers end, too" % scheduler.returncode)
         with contextlib.suppress(Unreachable, Refused):
-            group.delete()
+            crew.dismiss()
 
     def _seen(self) -> Dict[str, List[Any]]:
         """Those that a keeper before this one has given their keys."""

@@ -21,17 +21,24 @@ from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
-from skylift.runner.server.job_cluster import ALONE, place_node
-from skylift.runner.server.job_record import JobRecord
+from skylift.runner.server.job_cluster import ALONE, STARTING, place_node
+from skylift.runner.server.job_record import JobRecord, RetryPlan
 from skylift.runner.server.map_server import map_argv
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.power import power_off
 from skylift.runner.server.preparation import Preparation, Prepared
 from skylift.runner.server.program import Program
+from skylift.runner.server.retries import LONGEST
 from skylift.runner.server.spot_server import SpotServer
 from skylift.runner.server.status import Status
 from skylift.runner.server.tool_environment import follow
 from skylift.runner.server.worker_group import take_key
+
+
+def seconds_alone(retry: Optional[RetryPlan]) -> float:
+    """For how long a worker of a job's cluster does without a scheduler: over the pause before the program is started
+    again, if it may be, and the start of the next scheduler."""
+    return ALONE if retry is None else ALONE + LONGEST + STARTING
 
 
 class Worker:
@@ -102,7 +109,8 @@ class Worker:
         # Read by the program's user.
         place.chmod(0o755)
         node.chmod(0o644)
-        told = dict(found, part="worker", name=context.aws.instance(), alone=ALONE, script=self.record.script)
+        alone, script = seconds_alone(self.record.retry), self.record.script
+        told = dict(found, part="worker", name=context.aws.instance(), alone=alone, script=script)
         env = dict(self._environment(prepared), SKYLIFT_DASK=json.dumps(told))
         code = 0
         while code == 0:
