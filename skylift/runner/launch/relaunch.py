@@ -23,6 +23,7 @@ from skylift.runner.launch.server import describe, launch_request, live_servers,
 from skylift.runner.launch.stages import Checked, Provisioned
 from skylift.runner.launch.worker_group import send_keys
 from skylift.runner.remote.account import Account
+from skylift.runner.text.duration import moment
 from skylift.runner.text.json_object import Malformed, parse_object
 from skylift.runner.text.visible import shown
 from skylift.runner.watcher import Watcher
@@ -30,6 +31,8 @@ from skylift.runner.watcher import Watcher
 _LIMIT = 1 << 20
 _LEAST = 120.0
 """Seconds until the deadline in which another server would be of no use."""
+_SETTLING = 300.0
+"""Seconds after its launch in which EC2 may not describe a server yet. It takes a few."""
 MOST = 20
 """The most servers that a map has, one after the other."""
 IN_VAIN = 3
@@ -77,6 +80,12 @@ def _subnet(pair: object) -> tuple[str, str]:
     return zone, subnet
 
 
+def _is_new(server: Server) -> bool:
+    """Whether a server was launched so short a time ago that EC2 may not describe it yet. It describes one that has
+    ended for an hour, and then no more: this machine may have slept meanwhile."""
+    return server.state == "pending" and time.time() < moment(server.launched) + _SETTLING
+
+
 class Relaunch:
     """For one client that watches the map `name`."""
 
@@ -101,12 +110,12 @@ class Relaunch:
         if status is None or status.final or status.instance is None or not record.relaunched:
             return None
         last = describe(self._api, lost.instance if lost is not None else status.instance)
-        if last is None and lost is not None and lost.state == "pending":
-            # EC2 does not describe a server that was launched a moment ago.
+        is_over = time.time() > record.deadline - _LEAST
+        if last is None and lost is not None and _is_new(lost) and not is_over:
             return lost
         if last is not None and last.job == self._name and last.state in ("pending", "running", "shutting-down"):
             return last
-        if time.time() > record.deadline - _LEAST or self._is_given_up():
+        if is_over or self._is_given_up():
             return None
         self._in_vain = 0 if status.attempt > self._attempt else self._in_vain + 1
         self._attempt = status.attempt

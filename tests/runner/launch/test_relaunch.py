@@ -145,6 +145,25 @@ def test_a_server_that_shuts_down_is_waited_for(case: Case, monkeypatch: pytest.
     assert launch.live_servers(case.account.api, case.name) == []
 
 
+def test_a_server_that_ec2_does_not_describe_yet_is_waited_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = replace(case.lose(case.first), state="pending")
+    monkeypatch.setattr("skylift.runner.launch.relaunch.describe", lambda *_: None)
+    assert case.watcher().server_after(new) == new
+    assert launch.live_servers(case.account.api, case.name) == []
+
+
+def test_a_server_that_ec2_has_forgotten_is_not_waited_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Last seen as pending, before this machine slept for hours."""
+    monkeypatch.setattr("skylift.runner.launch.relaunch.describe", lambda *_: None)
+    new = replace(case.lose(case.first), state="pending")
+    second = case.watcher().server_after(replace(new, launched="2026-01-31T12:00:00Z"))
+    assert second is not None
+    assert second.instance != new.instance
+    case.lose(second)
+    over(case)
+    assert case.watcher().server_after(new) is None
+
+
 def ended(case: Case) -> None:
     case.report(case.first.instance, final=True, state="succeeded", exit_code=0)
 
