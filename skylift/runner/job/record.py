@@ -108,11 +108,6 @@ class Prefix:
         return f"{self.base}/in/dask.json"
 
     @property
-    def relaunch(self) -> str:
-        """How another server of a map is started when its own is lost."""
-        return f"{self.base}/in/relaunch.json"
-
-    @property
     def resumed(self) -> str:
         """The map that goes on where this one has ended; the first that writes it does."""
         return f"{self.base}/in/map/resumed.json"

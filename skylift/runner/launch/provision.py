@@ -7,14 +7,13 @@ from dataclasses import replace
 from functools import partial
 
 from skylift.runner.dask.tools import send_tools
-from skylift.runner.job import commands
 from skylift.runner.launch import role
 from skylift.runner.launch.key import KeyPair, ensure_key
+from skylift.runner.launch.launch_terms import terms_of
 from skylift.runner.launch.network import Network, ensure_network, find_network, open_network
 from skylift.runner.launch.stages import Checked, Provisioned
 from skylift.runner.launch.undo import Undo
 from skylift.runner.launch.worker_group import coordinator_statements
-from skylift.runner.ship.archive import boot_archive
 from skylift.runner.steps import Clock, in_thread, together
 
 
@@ -60,7 +59,9 @@ async def _role(checked: Checked, undo: Undo, clock: Clock) -> role.JobRole:
     account, job, shipment = checked.account, checked.job, checked.shipment
     api, bucket, number = account.api, account.bucket, account.number
     with clock.step("role") as step:
-        make = partial(role.create_role, api, job.name, number, shipment.upload.buckets(bucket))
+        terms = await in_thread(terms_of, checked) if job.map is not None and job.spot is None else None
+        tags = terms.tags() if terms is not None else []
+        make = partial(role.create_role, api, job.name, number, shipment.upload.buckets(bucket), more=tags)
         await undo.make(make, lambda _: role.remove_role(api, job.name))
         inputs, spot = shipment.upload.arns(bucket), job.spot is not None
         more = checked.tools.statements(bucket) if checked.tools is not None else []
@@ -73,9 +74,4 @@ async def _role(checked: Checked, undo: Undo, clock: Clock) -> role.JobRole:
 
 
 def _boot_script(checked: Checked) -> str:
-    account, settings, deadline = checked.account, checked.account.settings, checked.shipment.deadline
-    digest = checked.shipment.supervisor(settings.cache)
-    argv = commands.boot_argv(
-        account.bucket, checked.prefix.base, settings.region, deadline, settings.login_user, digest
-    )
-    return commands.boot_script(boot_archive(settings.cache), argv, deadline)
+    return terms_of(checked).boot_script(checked.account, checked.job.name)

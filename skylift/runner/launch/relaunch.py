@@ -1,6 +1,9 @@
 """Another server for a map whose own one is lost, started by a client that watches the map.
 
-The client that launches a map writes down how (`in/relaunch.json`), so that any client of the account can do it again.
+The client that launches a map writes down how in the tags of the map's role, so that any client of the account can do
+it again (launch_terms.py). The request is made with the rights of the user who watches, so nothing of it is taken from
+the bucket: not everybody who may write there may start servers.
+
 The map's log has what came of each input so far, and its epochs keep two coordinators apart. However many clients
 watch, one server comes: the token of RunInstances is made of the name of the server that was lost.
 """
@@ -12,15 +15,26 @@ import json
 import re
 import threading
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused
 from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix, Record
 from skylift.runner.job.server import Server
-from skylift.runner.launch.server import describe, launch_request, live_servers, run_in_first_zone, terminate
-from skylift.runner.launch.stages import Checked, Provisioned
+from skylift.runner.launch import role
+from skylift.runner.launch.job_group import job_groups
+from skylift.runner.launch.key import ensure_key
+from skylift.runner.launch.launch_terms import LaunchTerms, parse_terms
+from skylift.runner.launch.network import find_network
+from skylift.runner.launch.server import (
+    TAKEN,
+    describe,
+    launch_request,
+    live_servers,
+    run_in_first_zone,
+    started_by,
+    terminate,
+)
 from skylift.runner.launch.worker_group import send_keys
 from skylift.runner.remote.account import Account
 from skylift.runner.text.duration import moment
@@ -33,57 +47,25 @@ _LEAST = 120.0
 """Seconds until the deadline in which another server would be of no use."""
 _SETTLING = 300.0
 """Seconds after its launch in which EC2 may not describe a server yet. It takes a few."""
+_LISTED = 30.0
+"""Seconds in which EC2 must list a server that another client has started."""
 MOST = 20
 """The most servers that a map has, one after the other."""
 IN_VAIN = 3
 """The most servers that are started one after the other and do not take the map."""
 _ATTEMPT = re.compile(r"(\d{1,4})\.json")
-_SUBNET = re.compile(r"subnet-[0-9a-z]{1,32}")
-_ZONE = re.compile(r"[a-z0-9-]{1,64}")
-
-
-def note_launch(checked: Checked, provisioned: Provisioned) -> None:
-    """Write down how the map's server is started."""
-    network, job = provisioned.network, checked.job
-    request = launch_request(
-        job, "", network, "", provisioned.key.name, provisioned.role, checked.image, provisioned.user_data
-    )
-    told = {"request": request, "subnets": [list(each) for each in network.subnets], "base": checked.base}
-    checked.account.api.put(checked.account.bucket, Prefix(job.name).relaunch, json.dumps(told).encode())
-
-
-@dataclass(frozen=True)
-class _Launch:
-    request: dict[str, Any]
-    subnets: tuple[tuple[str, str], ...]
-    base: str
-
-
-def _parse_launch(key: str, data: bytes) -> _Launch:
-    """Raises RecordDamaged. RunInstances itself checks the request, with the rights of who asks for it."""
-    try:
-        fields = parse_object(data, _LIMIT)
-        request = fields.inner("request")
-        if request is None or not isinstance(request.content.get("NetworkInterfaces"), list):
-            raise Malformed("`request` is no request")
-        subnets = tuple(_subnet(each) for each in fields.list("subnets", 100))
-        return _Launch(request.content, subnets, fields.text("base", 64) or "")
-    except Malformed as error:
-        raise RecordDamaged(key, str(error)) from None
-
-
-def _subnet(pair: object) -> tuple[str, str]:
-    words = pair if isinstance(pair, list) and len(pair) == 2 else ["", ""]
-    zone, subnet = words
-    if not (isinstance(zone, str) and _ZONE.fullmatch(zone) and isinstance(subnet, str) and _SUBNET.fullmatch(subnet)):
-        raise Malformed("an entry of `subnets` is not [zone, subnet]")
-    return zone, subnet
 
 
 def _is_new(server: Server) -> bool:
     """Whether a server was launched so short a time ago that EC2 may not describe it yet. It describes one that has
     ended for an hour, and then no more: this machine may have slept meanwhile."""
     return server.state == "pending" and time.time() < moment(server.launched) + _SETTLING
+
+
+@dataclass(frozen=True)
+class _MapServer:
+    name: str
+    instance_type: str
 
 
 class Relaunch:
@@ -141,17 +123,15 @@ class Relaunch:
         return later is None or self._api.get(bucket, Prefix(later).record, 64 << 20) is not None
 
     def _start(self, before: str, reason: str, record: Record) -> Server | None:
-        key = self._prefix.relaunch
-        found = self._api.get(self._account.bucket, key, _LIMIT)
-        if found is None:
+        terms = self._terms()
+        if terms is None or time.time() > terms.deadline - _LEAST:
             return None
-        launch = _parse_launch(key, found)
         self._end_attempt(before)
         if record.has_workers:
-            send_keys(self._account, self._name, time.time(), record.deadline)
+            send_keys(self._account, self._name, time.time(), min(record.deadline, terms.deadline))
         token = hashlib.sha256(f"{self._name}/{before}".encode()).hexdigest()[:40]
         try:
-            server = run_in_first_zone(self._api, launch.request, launch.subnets, token, launch.base)
+            server = self._run(terms, token)
         except LaunchFailed as error:
             self._watcher.note(f"The server of {self._name} is lost. {error.message} {error.advice}".rstrip())
             return None
@@ -162,6 +142,43 @@ class Relaunch:
         why = f" ({shown(reason)})" if reason else ""
         self._watcher.note(f"The server {before} is lost{why}. {server.instance} goes on with the map.")
         return server
+
+    def _terms(self) -> LaunchTerms | None:
+        """None for a map whose role is gone, or has no terms."""
+        try:
+            return parse_terms(role.tags_of(self._api, self._name))
+        except Malformed as error:
+            raise RecordDamaged(f"The role {role.role_name(self._name)}", str(error)) from None
+
+    def _run(self, terms: LaunchTerms, token: str) -> Server:
+        """Everything is made here, as for a first server, and nothing is taken from the bucket. Raises LaunchFailed."""
+        account, api = self._account, self._api
+        network = find_network(api, terms.access)
+        if network is None:
+            raise LaunchFailed("skylift's network is gone.")
+        groups = (*network.groups, *job_groups(api, self._name, "map"))
+        network = replace(network, public=not terms.access.private, groups=groups)
+        key = ensure_key(api, account.settings.key_dir, account.number)
+        script = terms.boot_script(account, self._name)
+        job, profile = _MapServer(self._name, terms.instance_type), role.profile_of(self._name, account.number)
+        request = launch_request(job, "", network, "", key.name, profile, terms.image, script)
+        try:
+            return run_in_first_zone(api, request, network.subnets, token, terms.base)
+        except Refused as error:
+            if error.code != TAKEN:
+                raise
+            return self._started_by_another(token, len(network.subnets))
+
+    def _started_by_another(self, token: str, zones: int) -> Server:
+        """A client with another key or another version of skylift has used the token: there is a server already, which
+        EC2 may not list for some seconds. Raises LaunchFailed."""
+        until, pause = time.monotonic() + _LISTED, 0.1
+        while (found := started_by(self._api, token, zones)) is None:
+            if time.monotonic() > until:
+                raise LaunchFailed("Another client has started a server for it, and EC2 does not list it.")
+            time.sleep(pause)
+            pause = min(pause * 2, 3)
+        return found
 
     def _end_attempt(self, before: str) -> None:
         """Write down that the lost server's attempt is over: EC2 says so. Otherwise the next server would wait for a

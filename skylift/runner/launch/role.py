@@ -269,27 +269,35 @@ def _make_boundary(api: Api, name: str, document: dict[str, Any], what: str) -> 
             raise
 
 
-def create_role(api: Api, job: str, account: str, buckets: Sequence[str] = (), *, owner: str = "") -> None:
+def create_role(
+    api: Api,
+    job: str,
+    account: str,
+    buckets: Sequence[str] = (),
+    *,
+    owner: str = "",
+    more: Sequence[dict[str, str]] = (),
+) -> None:
     """Make the role, without any permissions, under the boundary for `buckets`. `owner` is the job that it belongs to,
-    where it is not named after that. Raises NameTaken when another job has a role of this name. `remove_role` is the
-    undo."""
+    where it is not named after that, and `more` are tags besides those of the job. Raises NameTaken when another job
+    has a role of this name. `remove_role` is the undo."""
     with ThreadPoolExecutor(1) as pool:
         # Ensured at the same time: after the first run the boundary always exists, and the role can be made at once.
         boundary = pool.submit(ensure_boundary, api, account, buckets)
         try:
             try:
-                _create(api.undisturbed, job, boundary_arn(account, buckets), owner or job)
+                _create(api.undisturbed, job, boundary_arn(account, buckets), owner or job, more)
             except Refused as error:
                 if error.code != "NoSuchEntity":
                     raise
-                _create(api.settled, job, boundary.result(), owner or job)
+                _create(api.settled, job, boundary.result(), owner or job, more)
         except Refused as error:
             if error.code == "EntityAlreadyExists":
                 raise NameTaken(job) from None
             raise
 
 
-def _create(call: Callable[..., Any], job: str, boundary: str, owner: str) -> None:
+def _create(call: Callable[..., Any], job: str, boundary: str, owner: str, more: Sequence[dict[str, str]]) -> None:
     call(
         "iam",
         "create_role",
@@ -298,7 +306,7 @@ def _create(call: Callable[..., Any], job: str, boundary: str, owner: str) -> No
         AssumeRolePolicyDocument=json.dumps(TRUST),
         Description=f"The server of skylift job {owner}",
         PermissionsBoundary=boundary,
-        Tags=job_tags(owner),
+        Tags=[*job_tags(owner), *more],
     )
 
 
@@ -365,6 +373,18 @@ def owner_of(api: Api, name: str) -> str:
     return _owner(_describe_own(api, "get_role", "Role", RoleName=name)) or _owner(
         _describe_own(api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name)
     )
+
+
+def tags_of(api: Api, job: str) -> dict[str, str]:
+    """The tags of a job's role; empty when there is none, or it is not this job's."""
+    found = _describe_own(api, "get_role", "Role", RoleName=role_name(job))
+    return {each["Key"]: each["Value"] for each in found.get("Tags", [])} if _owner(found) == job else {}
+
+
+def profile_of(job: str, account: str) -> JobRole:
+    """A job's role that has been made already."""
+    name = role_name(job)
+    return JobRole(name, f"arn:aws:iam::{account}:instance-profile{PATH}{name}")
 
 
 def _describe_own(api: Api, operation: str, kind: str, **which: str) -> dict[str, Any]:

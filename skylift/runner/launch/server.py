@@ -6,7 +6,7 @@ import base64
 import difflib
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job.job import Job
@@ -19,6 +19,7 @@ from skylift.runner.remote.api import Api
 
 _IAM_PATIENCE = 90.0
 """Seconds in which EC2 must learn of a new instance profile. AWS's documentation says several seconds."""
+TAKEN = "IdempotentParameterMismatch"
 _NEXT_ZONE = {"InsufficientInstanceCapacity", "Unsupported", "InsufficientFreeAddressesInSubnet"}
 _LIVE = ["pending", "running", "stopping", "stopped"]
 
@@ -77,7 +78,8 @@ def run_in_first_zone(
     patience: float = 0.0,
 ) -> Server:
     """Start a server by this request, which lacks token and subnet; `subnets` are zones and theirs. `base` is as in
-    run_instance. `patience` is how long EC2 may take to learn of the instance profile. Raises LaunchFailed."""
+    run_instance. `patience` is how long EC2 may take to learn of the instance profile. Raises LaunchFailed; Refused
+    with the code TAKEN when the token was used for another request."""
     refusal: Refused | None = None
     full: list[str] = []
     for number, (zone, subnet) in enumerate(subnets):
@@ -88,6 +90,8 @@ def run_in_first_zone(
             if error.code in _NEXT_ZONE:
                 full.append(zone)
                 continue
+            if error.code == TAKEN:
+                raise
             if error.code.startswith("InvalidAMIID.") and base not in ("", request["ImageId"]):
                 other = {**request, "ImageId": base}
                 return run_in_first_zone(api, other, subnets, f"{token}-base", "", patience)
@@ -104,8 +108,18 @@ def _in_subnet(request: dict[str, Any], subnet: str, token: str) -> dict[str, An
     return {**request, "NetworkInterfaces": interfaces, "ClientToken": token}
 
 
+class Launchable(Protocol):
+    """What the server is for."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def instance_type(self) -> str: ...
+
+
 def launch_request(
-    job: Job,
+    job: Launchable,
     token: str,
     network: Network,
     subnet: str,
@@ -173,6 +187,14 @@ def describe(api: Api, instance: str) -> Server | None:
             return None
         raise
     return parse_server(found[0]["Instances"][0]) if found else None
+
+
+def started_by(api: Api, token: str, zones: int) -> Server | None:
+    """The server that run_in_first_zone has started by this token, in one of so many zones. It may have ended."""
+    tokens = [f"{each}-{number}" for each in (token, f"{token}-base") for number in range(zones)]
+    found = api.pages("ec2", "describe_instances", "Reservations", Filters=[{"Name": "client-token", "Values": tokens}])
+    servers = [parse_server(instance) for reservation in found for instance in reservation["Instances"]]
+    return servers[0] if servers else None
 
 
 def live_servers(api: Api, job: str | None = None) -> list[Server]:

@@ -14,7 +14,6 @@ from skylift.runner.job.job import Spot
 from skylift.runner.job.server import Server
 from skylift.runner.launch import fleet
 from skylift.runner.launch.boot import Boot
-from skylift.runner.launch.relaunch import note_launch
 from skylift.runner.launch.server import live_servers, run_instance, terminate
 from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.undo import Undo
@@ -51,7 +50,6 @@ class Start:
         server, *_ = await together(
             self._undo.make(partial(self._run_instance, provisioned), self._undo.end_server),
             _ssh_is_imported(),
-            *((in_thread(note_launch, self._checked, provisioned),) if self._job.map is not None else ()),
         )
         if server.image != self._checked.image:
             await in_thread(self._correct_record, server.image)

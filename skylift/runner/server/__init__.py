@@ -14,7 +14,6 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
                             be started again
     in/s3.json              [{"bucket", "region", "objects": [[KEY, ETAG, SIZE, PLACE]]}]: inputs from other buckets
     in/fleet.json           {"fleet"}: which one brings a spot job's servers
-    in/relaunch.json        how a client that watches a map starts another server for it (launch/relaunch.py)
     in/stdin/OFFSET         the program's standard input in pieces, named by the offset of their first byte in 20
                             digits; the last one has the metadata "last", and may be empty
     in/cancel               its presence asks for the job's end

@@ -13,18 +13,19 @@ from typing import Any
 import pytest
 from whole_run import Seen
 
-from skylift.runner.errors import RecordDamaged
+from skylift.runner.errors import RecordDamaged, Refused
 from skylift.runner.job.job import MapPart, Program
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
-from skylift.runner.job.settings import Settings
+from skylift.runner.job.settings import Access, Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch import role
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.key import ensure_key
+from skylift.runner.launch.launch_terms import TAG_ACCESS, TAG_LAUNCH, LaunchTerms, parse_terms, terms_of
 from skylift.runner.launch.network import ensure_network
-from skylift.runner.launch.relaunch import IN_VAIN, MOST, Relaunch, note_launch
+from skylift.runner.launch.relaunch import IN_VAIN, MOST, Relaunch
 from skylift.runner.launch.stages import Checked, Provisioned
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.account import Account, open_account
@@ -38,6 +39,7 @@ class Case:
 
     account: Account
     checked: Checked
+    provisioned: Provisioned
     first: Server
     seen: Seen
 
@@ -63,6 +65,10 @@ class Case:
         self.put(self.prefix.status, {**fields, **more})
         self.put(f"{self.prefix.attempts}{attempt}.json", {"instance": instance, "claimed": "", "ran": 1.0})
 
+    def tag(self, **values: str) -> None:
+        tags = [{"Key": key, "Value": value} for key, value in values.items()]
+        self.account.api.call("iam", "tag_role", RoleName=role.role_name(self.name), Tags=tags)
+
     def lose(self, server: Server) -> Server:
         launch.terminate(self.account.api, server.instance)
         found = launch.describe(self.account.api, server.instance)
@@ -82,16 +88,15 @@ def case(settings: Settings, folder: Path, seen: Seen) -> Case:
     deadline = int(time.time()) + 3600
     shipment = Shipment(replace(job, map=part), deadline, Upload((), (), ()), None, None, {})
     checked = Checked(account, shipment, image, None, "", (), base=image)
-    role.create_role(api, job.name, number)
+    role.create_role(api, job.name, number, more=terms_of(checked).tags())
     found = role.equip_role(api, job.name, bucket, number)
     key = ensure_key(api, settings.key_dir, number)
-    provisioned = Provisioned(ensure_network(api, bucket), key, found, "#!/bin/sh")
+    provisioned = Provisioned(ensure_network(api, bucket), key, found, terms_of(checked).boot_script(account, job.name))
     api.put(bucket, checked.prefix.record, shipment.record())
-    note_launch(checked, provisioned)
     first = launch.run_instance(
         api, checked.job, "first", provisioned.network, key, found, image, provisioned.user_data
     )
-    case = Case(account, checked, first, seen)
+    case = Case(account, checked, provisioned, first, seen)
     case.report(first.instance)
     return case
 
@@ -183,7 +188,8 @@ def over(case: Case) -> None:
 
 
 def older(case: Case) -> None:
-    case.account.api.call("s3", "delete_object", Bucket=case.account.bucket, Key=case.prefix.relaunch)
+    role.remove_role(case.account.api, case.name)
+    role.create_role(case.account.api, case.name, case.account.number)
 
 
 def too_often(case: Case) -> None:
@@ -237,20 +243,109 @@ def test_a_map_that_has_lost_its_server_is_cancelled(case: Case) -> None:
     assert case.watcher().server_after(lost) is None
 
 
-@pytest.mark.parametrize(
-    ("key", "content"),
-    [
-        ("relaunch", {}),
-        ("relaunch", {"request": {"NetworkInterfaces": [{}]}, "subnets": [["a", "../x"]]}),
-        ("relaunch", {"request": "x", "subnets": []}),
-        ("resumed", {"job": 7}),
-    ],
-)
-def test_what_no_client_has_written_is_refused(case: Case, key: str, content: object) -> None:
+def test_a_mark_that_no_client_has_written_is_refused(case: Case) -> None:
     lost = case.lose(case.first)
-    case.put(getattr(case.prefix, key), content)
+    case.put(case.prefix.resumed, {"job": 7})
     with pytest.raises(RecordDamaged):
         case.watcher().server_after(lost)
+
+
+LAUNCH = "t3.small ami-1 ami-2 ec2-user 1790000000 " + "0f" * 32
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {TAG_LAUNCH: "x"},
+        {TAG_LAUNCH: LAUNCH + " x"},
+        {TAG_LAUNCH: LAUNCH.replace("ec2-user", "-oProxyCommand")},
+        {TAG_LAUNCH: LAUNCH.replace("1790000000", "-1")},
+        {TAG_ACCESS: "../x"},
+        {TAG_ACCESS: "own sg-0123abcd"},
+        {TAG_ACCESS: "subnet-0123abcd private sg-0123abcd"},
+    ],
+)
+def test_tags_that_no_client_has_written_are_refused(case: Case, values: dict[str, str]) -> None:
+    lost = case.lose(case.first)
+    case.tag(**values)
+    with pytest.raises(RecordDamaged, match=f"The role {role.role_name(case.name)}"):
+        case.watcher().server_after(lost)
+    assert launch.live_servers(case.account.api, case.name) == []
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        Access(),
+        Access(private=True),
+        Access(subnet="subnet-0123abcd"),
+        Access(private=True, subnet="subnet-0123abcd", groups=("sg-0123abcd", "sg-4567abcd")),
+    ],
+)
+def test_tags_have_how_the_launching_client_wanted_it(access: Access) -> None:
+    terms = LaunchTerms("t3.small", "ami-1", "ami-2", "ec2-user", 1790000000, "0f" * 32, access)
+    assert parse_terms({each["Key"]: each["Value"] for each in terms.tags()}) == terms
+    many = tuple(f"sg-{number:017}" for number in range(12))
+    assert replace(terms, access=Access(subnet="subnet-0123abcd", groups=many)).tags() == []
+
+
+def test_nothing_of_the_bucket_says_what_is_started(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write there may not start servers. Only tags of the role and the account decide."""
+    requests, asked = [], Api.call
+
+    def note(api: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == "run_instances":
+            requests.append(params)
+        return asked(api, service, operation, **params)
+
+    lost = case.lose(case.first)
+    record = case.read(case.prefix.record)
+    case.put(case.prefix.record, {**record, "instance_type": "m5.24xlarge", "image": "ami-0", "deadline": 4e9})
+    hostile = {
+        "MinCount": 3, "MaxCount": 3, "InstanceType": "m5.24xlarge", "IamInstanceProfile": {"Name": "Admin"},
+        "UserData": "#!/bin/sh\nevil", "NetworkInterfaces": [{"DeviceIndex": 0}], "ImageId": "ami-0",
+    }  # fmt: skip
+    told = {"request": hostile, "subnets": [["us-east-1a", "subnet-0123abcd"]], "base": "ami-0"}
+    case.put(f"{case.prefix.base}/in/relaunch.json", told)
+    monkeypatch.setattr(Api, "call", note)
+    second = case.watcher().server_after(lost)
+    assert second is not None
+    (request,) = requests
+    assert (second.job, second.role) == (case.name, role.role_name(case.name))
+    network = request.pop("NetworkInterfaces")
+    assert [(each["Groups"], each["SubnetId"]) for each in network] == [
+        (list(case.provisioned.network.groups), case.provisioned.network.subnets[0][1])
+    ]
+    first = launch.launch_request(
+        case.checked.job, request["ClientToken"], case.provisioned.network, "", case.provisioned.key.name,
+        case.provisioned.role, case.checked.image, case.provisioned.user_data,
+    )  # fmt: skip
+    assert request == {key: value for key, value in first.items() if key != "NetworkInterfaces"}
+
+
+def test_a_server_that_another_version_has_started_is_taken(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EC2 knows the token, of a request that is not quite the same."""
+    lost, asked, pages, sought = case.lose(case.first), Api.call, Api.pages, []
+    (answer,) = asked(case.account.api, "ec2", "describe_instances", InstanceIds=[lost.instance])["Reservations"]
+
+    def refuse(api: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == "run_instances":
+            raise Refused(launch.TAKEN, "no", operation)
+        return asked(api, service, operation, **params)
+
+    def find(api: Api, service: str, operation: str, key: str, **params: Any) -> Any:
+        (wanted, *_) = params.get("Filters") or [{"Name": ""}]
+        if wanted["Name"] != "client-token":
+            return pages(api, service, operation, key, **params)
+        sought.extend(wanted["Values"])
+        return [answer] if len(sought) > len(wanted["Values"]) else []
+
+    monkeypatch.setattr(Api, "call", refuse)
+    monkeypatch.setattr(Api, "pages", find)
+    found = case.watcher().server_after(lost)
+    assert found is not None
+    assert found.instance == lost.instance
+    assert {each.partition("-")[2] for each in sought} >= {"0", "base-0"}
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"instance": "i-other"}', b'{"instance": 7, "over": {}}'])

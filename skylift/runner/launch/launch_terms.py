@@ -1,0 +1,101 @@
+"""How a map's server is started, in the tags of the map's role: what another client needs to start one more.
+
+IAM keeps them, where neither a job's role nor a right to the bucket reaches. So whoever can write any object of a map
+can still not decide what a client that watches it starts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from skylift.runner.errors import UsageError
+from skylift.runner.job import commands
+from skylift.runner.job.record import Prefix
+from skylift.runner.job.settings import Access
+from skylift.runner.launch.network import OWN
+from skylift.runner.launch.stages import Checked
+from skylift.runner.remote.account import Account
+from skylift.runner.ship.archive import boot_archive
+from skylift.runner.text.json_object import Malformed, given
+
+TAG_LAUNCH = "skylift:launch"
+TAG_ACCESS = "skylift:access"
+_MOST = 256
+"""Characters of a tag's value in IAM."""
+_LAUNCH = re.compile(
+    r"(?P<type>[a-z0-9-]{1,32}\.[a-z0-9-]{1,32}) (?P<image>ami-[0-9a-z]{1,32}) (?P<base>ami-[0-9a-z]{1,32})"
+    r" (?P<user>[a-z_][a-z0-9_-]{0,31}) (?P<deadline>[0-9]{1,11}) (?P<supervisor>[0-9a-f]{64})"
+)
+_OWN, _PRIVATE = "own", "private"
+
+
+@dataclass(frozen=True)
+class LaunchTerms:
+    """`supervisor` is the digest of the archive that the server downloads, `base` the image that is taken when the
+    other one is gone, `user` who programs run as, and `deadline` in seconds since the epoch."""
+
+    instance_type: str
+    image: str
+    base: str
+    user: str
+    deadline: int
+    supervisor: str
+    access: Access = OWN
+
+    def tags(self) -> list[dict[str, str]]:
+        """Empty when they do not fit into tags: of more than ten security groups, say. No client starts another server
+        for the map then."""
+        words = (self.instance_type, self.image, self.base, self.user, str(self.deadline), self.supervisor)
+        places = (self.access.subnet or _OWN, *self.access.groups, *((_PRIVATE,) if self.access.private else ()))
+        tags = {TAG_LAUNCH: " ".join(words), TAG_ACCESS: " ".join(places)}
+        try:
+            parse_terms(tags)
+        except Malformed:
+            return []
+        return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+    def boot_script(self, account: Account, job: str) -> str:
+        """The user data of a job's server."""
+        settings = account.settings
+        where = account.bucket, Prefix(job).base, settings.region
+        argv = commands.boot_argv(*where, self.deadline, self.user, self.supervisor)
+        return commands.boot_script(boot_archive(settings.cache), argv, self.deadline)
+
+
+def terms_of(checked: Checked) -> LaunchTerms:
+    settings, shipment = checked.account.settings, checked.shipment
+    access = Access(settings.access.private, None, settings.access.subnet, settings.access.groups)
+    digest = shipment.supervisor(settings.cache)
+    more = (settings.login_user, shipment.deadline, digest, access)
+    return LaunchTerms(checked.job.instance_type, checked.image, checked.base or checked.image, *more)
+
+
+def parse_terms(tags: Mapping[str, str]) -> LaunchTerms | None:
+    """None where there are none. Raises Malformed."""
+    launch, access = tags.get(TAG_LAUNCH), tags.get(TAG_ACCESS)
+    if launch is None:
+        return None
+    given(access, TAG_ACCESS)
+    found = _LAUNCH.fullmatch(launch) if len(launch) <= _MOST else None
+    if found is None:
+        raise Malformed(f"`{TAG_LAUNCH}` is not as a client writes it")
+    return LaunchTerms(
+        instance_type=found["type"],
+        image=found["image"],
+        base=found["base"],
+        user=found["user"],
+        deadline=int(found["deadline"]),
+        supervisor=found["supervisor"],
+        access=_access(access or ""),
+    )
+
+
+def _access(value: str) -> Access:
+    place, *groups = value.split(" ") if len(value) <= _MOST else [""]
+    private = groups[-1:] == [_PRIVATE]
+    try:
+        return Access(private, None, None if place == _OWN else place, tuple(groups[: len(groups) - private]))
+    except UsageError:
+        raise Malformed(f"`{TAG_ACCESS}` is not as a client writes it") from None
