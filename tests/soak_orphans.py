@@ -93,7 +93,7 @@ class Census:
         ]
 
     def _bundles(self) -> set[str]:
-        return _names(self._run) - {"oci", "exits", "volumes", "scratch", "lxcfs", "been-up"}
+        return _names(self._run) - {"oci", "exits", "volumes", "scratch", "lxcfs", "firmware", "been-up"}
 
     def _mounts(self) -> Iterator[str]:
         for line in Path("/proc/self/mountinfo").read_text().splitlines():

@@ -13,7 +13,9 @@ done
 
 # What would start at each boot, and do nothing: rsync as a daemon has no configuration, sudo has nothing to clean up.
 for service in rsync sudo; do
-    update-rc.d "$service" disable
+    if [ -e "/etc/init.d/$service" ]; then
+        update-rc.d "$service" disable
+    fi
 done
 
 # What tells one machine from another is made at its first boot, or written by the host before it.
