@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
-from runner_bench import Metadata
+from runner_bench import Metadata, those_in, until
 from shipped_job import Shipped
 
 from skylift.runner.dask import node
@@ -16,12 +25,13 @@ from skylift.runner.job.record import Prefix, parse_record
 from skylift.runner.job.server_time import ServerTime, read_times
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.server import job_cluster
-from skylift.runner.server.job_cluster import ALONE, FAILURES, SOON, STARTING, Crew
+from skylift.runner.server.job_cluster import ALONE, FAILURES, NODE, SOON, STARTING, Crew, cluster_argv
 from skylift.runner.server.job_record import RetryPlan
 from skylift.runner.server.program import GRACE
 from skylift.runner.server.retries import LONGEST
 from skylift.runner.server.worker import seconds_alone
 from skylift.runner.server.worker_group import Group, Member
+from skylift.runner.ship.archive import whole_archive
 
 
 @dataclass
@@ -157,6 +167,64 @@ def test_the_servers_time_is_read_as_a_maps_is() -> None:
 
 def test_both_ends_know_the_same_port() -> None:
     assert job_cluster.SCHEDULER == node.SCHEDULER
+
+
+# The scheduler's part, without Dask; the worker's has nothing to do.
+LISTENS = """
+import json, os, socket, time
+if json.loads(os.environ["SKYLIFT_DASK"])["part"] == "scheduler":
+    listening = socket.create_server((%r, %d))
+time.sleep(3600)
+"""
+TELLS = "grep '^Sig[BI]' /proc/self/status; ls /proc/self/fd; env | sort"
+
+
+@pytest.fixture
+def bare(tmp_path: Path, metadata: Metadata) -> Iterator[list[str]]:
+    """The words that give a program a cluster of which nothing but a scheduler's port is there."""
+    pid = os.getpid()
+    # One of its own: other tests may listen, too.
+    address = f"127.{64 + (pid >> 16)}.{pid >> 8 & 255}.{pid & 255}"
+    metadata.more["/latest/meta-data/local-ipv4"] = address.encode()
+    part = {"ca": "CA", "cert": "C", "key": "K"}
+    (tmp_path / ".skylift-dask").mkdir()
+    (tmp_path / ".skylift-dask/keys.json").write_text(
+        json.dumps(dict.fromkeys(("scheduler", "worker", "client"), part))
+    )
+    archive = tmp_path / "supervisor.pyz"
+    with ZipFile(io.BytesIO(whole_archive())) as whole, ZipFile(archive, "w") as mine:
+        for each in whole.namelist():
+            mine.writestr(each, LISTENS % (address, job_cluster.SCHEDULER) if each == NODE else whole.read(each))
+    where = {"bucket": "b", "prefix": "jobs/bare", "region": "us-east-1", "imds": metadata.url}
+    yield cluster_argv(sys.executable, archive, where, None, "g", 2, sys.executable, "", ["sh", "-c", TELLS])
+    until(lambda: not end_those_in(tmp_path), "everybody to be gone")
+
+
+def end_those_in(folder: Path) -> list[int]:
+    """Again for each that is there by now: the keeper may be starting one."""
+    found = those_in(folder)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return found
+
+
+def outcome_of(argv: list[str], folder: Path, **env: str) -> tuple[int, str, str]:
+    """Into files: the cluster's keeper has its standard error for as long as it lives."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), **env}
+    with (folder / "stdout").open("w+") as stdout, (folder / "stderr").open("w+") as stderr:
+        code = subprocess.run(
+            argv, check=False, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+        ).returncode
+        return code, (folder / "stdout").read_text(), (folder / "stderr").read_text()
+
+
+def test_the_program_starts_as_without_a_cluster(bare: list[str], tmp_path: Path) -> None:
+    """Signals, descriptors and variables: Python changes some of them when it starts."""
+    code, told, troubles = outcome_of(bare, tmp_path, LANG="C")
+    lines = [each for each in told.splitlines() if not each.startswith(("DASK_", "SKYLIFT_SERVERS="))]
+    expected = outcome_of(["sh", "-c", TELLS], tmp_path, LANG="C")
+    assert (code, lines, troubles) == (0, expected[1].splitlines(), "")
 
 
 @pytest.fixture

@@ -383,6 +383,15 @@ def _write(path: Path, content: bytes) -> None:
     os.replace(str(new), str(path))
 
 
+def _undo_pythons_own() -> None:
+    """What the program would inherit: Python ignores two signals, and chooses a locale in place of C."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    given = Path("/proc/self/environ").read_bytes().split(b"\0")
+    if not any(each.startswith(b"LC_CTYPE=") for each in given):
+        os.environ.pop("LC_CTYPE", None)
+
+
 def main() -> None:
     split = sys.argv.index("--")
     ours, argv = sys.argv[1:split], sys.argv[split + 1 :]
@@ -394,6 +403,7 @@ def main() -> None:
     except CannotStart as error:
         sys.stderr.write("skylift: there is no Dask cluster for the program. %s\n" % error)
         sys.exit(_ENV_FAILED)
+    _undo_pythons_own()
     try:
         os.execvp(argv[0], argv)  # noqa: S606 (it becomes the program)
     except OSError as error:
