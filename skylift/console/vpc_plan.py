@@ -345,14 +345,21 @@ class Making:
             raise RunError(f"{nat} is still pending after {LONGEST_WAIT / 60:g} minutes.", "Try again to wait longer.")
 
     def make_all(self, perform: Callable[[Call], Any]) -> None:
-        """In a thread: all of it, or nothing. Raises SkyliftError."""
+        """In a thread: all of it, or nothing. Raises SkyliftError: why it failed, with what stays if undoing failed."""
         try:
             while not self.is_over:
                 self.make_next(perform)
-        except SkyliftError:
-            while self.done:
-                self.undo_last(perform)
+        except SkyliftError as reason:
+            try:
+                while self.done:
+                    self.undo_last(perform)
+            except SkyliftError as error:
+                left = ", ".join(f"{step.title} {self.made[step.gives]}" for step in self._left())
+                reason.advice = f"{reason.advice} Not all could be removed again. What stays is {left}: {error}".strip()
             raise
+
+    def _left(self) -> list[Step]:
+        return [step for step in self.steps[: self.done] if step.undo is not None and step.gives]
 
     def undo_last(self, perform: Callable[[Call], Any]) -> None:
         """In a thread. Raises SkyliftError; the step is there still, then."""

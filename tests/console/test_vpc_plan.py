@@ -82,9 +82,14 @@ def test_each_step_refers_to_what_is_there_before_it(plan: VpcPlan) -> None:
             assert set(re.findall("%([a-z0-9-]+)%", str(each.params))) <= known
 
 
-@pytest.mark.parametrize("plan", PLANS)
-def test_the_commands_set_what_later_ones_use(plan: VpcPlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    for step in plan.steps("us-east-1"):
+def test_the_commands_set_what_later_ones_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The CLI takes its time: commands that differ in ids, ranges and zones alone are read once.
+    steps = {
+        (step.call.operation, frozenset(step.call.params), plan.name): step
+        for plan in PLANS
+        for step in plan.steps("us-east-1")
+    }
+    for step in steps.values():
         line = step.line().rpartition("\n")[2]
         if step.gives:
             command = re.fullmatch(r"[a-z0-9_]+=\$\((.*) --query [A-Za-z.]+ --output text\)", line, re.DOTALL)
@@ -126,6 +131,23 @@ def test_a_nat_gateway_is_waited_for_so_long_and_no_longer() -> None:
     ec2.nat = "available"
     assert making.make_next(ec2.perform)
     assert making.is_over
+
+
+def test_what_cannot_be_undone_is_named_beside_the_reason() -> None:
+    ec2 = Ec2()
+
+    def perform(call: Call) -> Any:
+        if call.operation in ("create_route_table", "delete_internet_gateway"):
+            raise Refused("UnauthorizedOperation", "You are not authorized.", call.operation, "Ask for it.")
+        return ec2.perform(call)
+
+    making = Making(PLAN.steps("us-east-1"))
+    with pytest.raises(Refused, match="create_route_table") as refused:
+        making.make_all(perform)
+    vpc, gateway = making.made["vpc"], making.made["igw"]
+    assert refused.value.advice.startswith("Ask for it. ")
+    assert f"VPC {vpc}, " in refused.value.advice
+    assert f"Internet gateway {gateway}: delete_internet_gateway: You are not" in refused.value.advice
 
 
 def test_what_failed_is_made_again_and_all_of_it_can_be_removed() -> None:
