@@ -7,7 +7,7 @@ from functools import partial
 import typer
 
 from skylift.cli.place import JobNames, On, settings_there
-from skylift.cli.say import say
+from skylift.cli.say import say, say_at_once
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def cancel(
         with Insist() as insist:
             for name in names:
                 try:
-                    say(f"{name}: {jobs.cancel(name, partial(_tell, name), insist.at_once)}")
+                    say_at_once(f"{name}: {jobs.cancel(name, partial(_tell, name), insist.at_once)}")
                 except SkyliftError as error:
                     show_error(error)
                     code = error.exit_code

@@ -19,7 +19,7 @@ import typer
 
 from skylift.cli.options import spell_out
 from skylift.cli.place import On, settings_for, settings_there
-from skylift.cli.say import say, say_json
+from skylift.cli.say import say, say_at_once, say_json
 from skylift.runner.job.run_options import SharedOptions
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def down(
         TakeDown(account, troubles.append).whole(found.name, found.group, members)
         for each in troubles:
             say_trouble(each)
-        say(f"{found.name}: {'not all of it is removed' if troubles else 'removed'}")
+        say_at_once(f"{found.name}: {'not all of it is removed' if troubles else 'removed'}")
         left = left or bool(troubles)
     raise typer.Exit(125 if left else 0)
 

@@ -18,7 +18,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from skylift.cli.early import COMPLETE, early_answer, line_words
-from skylift.cli.say import say, say_text, say_to_shell, say_trouble
+from skylift.cli.say import drop_output, say, say_text, say_to_shell, say_trouble
 from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError
 from skylift.version import __version__
 
@@ -93,13 +93,27 @@ def main() -> None:
     """The entry point."""
     # What is imported lives until the end: looking through it for what does not costs a twentieth of a short command.
     gc.set_threshold(200_000, 20, 20)
-    code = perform(sys.argv[1:])
+    code = _written_out(perform(sys.argv[1:]))
     # Python looks through everything once more before it exits: a fifth of a short command.
     gc.freeze()
     # Python remembers that Ctrl-C struck while text was run, which makes every dataclass, and `python -m` then ends by
     # the signal instead of with our exit code. The next text that is run makes it forget.
     exec("")  # noqa: S102 - nothing of anybody's
     sys.exit(code)
+
+
+def _written_out(code: int) -> int:
+    """What is short goes into a pipe or a file only now. The command's own exit code matters more than its reader."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        drop_output()
+        return code or READER_GONE
+    except OSError as error:
+        drop_output()
+        return code or _tell(f"standard output cannot be written: {error.strerror}.", "", SKYLIFT_FAILED)
+    return code
 
 
 def perform(arguments: list[str]) -> int:
@@ -111,8 +125,8 @@ def perform(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); Python must not say so once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone (`| head`).
+        drop_output()
         return READER_GONE
     except Exception as error:  # noqa: BLE001 - the promise about exit codes holds for our own mistakes too
         import traceback
@@ -134,6 +148,11 @@ def _invoke(arguments: list[str]) -> int:
         code = command.main(arguments, prog_name="skylift", standalone_mode=False)
     except typer.Exit as end:
         return end.exit_code
+    except SystemExit as end:
+        # A reader that has gone is an exit with 1 to click, which is an answer of ours.
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        raise
     except typer.Abort:
         return INTERRUPTED
     except click_exception as error:

@@ -10,7 +10,7 @@ import typer
 
 from skylift.cli import complete
 from skylift.cli.place import JobName, On, settings_there
-from skylift.cli.say import say, say_json
+from skylift.cli.say import say, say_at_once, say_json
 
 
 def register(app: typer.Typer) -> None:
@@ -79,7 +79,7 @@ def rm(
     code = 0
     for name in names or []:
         try:
-            say(f"{name}: {jobs.remove(name)}")
+            say_at_once(f"{name}: {jobs.remove(name)}")
         except SkyliftError as error:
             show_error(error)
             code = error.exit_code

@@ -4,6 +4,7 @@ written unchanged (see Outlet in screen.py)."""
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from skylift.runner.text.visible import visible, visible_lines
@@ -14,6 +15,20 @@ def say(*lines: str, to_stderr: bool = False) -> None:
     stream = sys.stderr if to_stderr else sys.stdout
     for line in lines:
         print(visible(line), file=stream)
+
+
+def say_at_once(line: str) -> None:
+    """Write a line about work that goes on: also into a pipe it is there at once. Without its reader (`| head`) the
+    work goes on, too."""
+    try:
+        print(visible(line), flush=True)
+    except BrokenPipeError:
+        drop_output()
+
+
+def drop_output() -> None:
+    """What is still to be written has no reader. Python must not say so at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say_text(text: str, *, to_stderr: bool = False) -> None:

@@ -16,7 +16,7 @@ from skylift.cli.consent import require_consent
 from skylift.cli.options import spell_out
 from skylift.cli.place import On, settings_for, settings_there
 from skylift.cli.run import COMMAND_FLAG, RunCommand, read_program
-from skylift.cli.say import say, say_json
+from skylift.cli.say import say, say_at_once, say_json
 from skylift.cli.watching import ForwardOption, with_interrupts
 from skylift.runner.job.run_options import RunOptions
 
@@ -232,7 +232,7 @@ def _each(names: list[str], on: str | None, act: Callable[[Schedules, str], str]
     schedules, code = Schedules(settings_there(on)), 0
     for name in names:
         try:
-            say(f"{name}: {act(schedules, name)}")
+            say_at_once(f"{name}: {act(schedules, name)}")
         except SkyliftError as error:
             show_error(error)
             code = error.exit_code

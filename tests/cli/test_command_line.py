@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -42,6 +43,32 @@ def test_help_names_every_command() -> None:
     assert done.returncode == 0
     for command in ("run", "ps", "ssh", "cp", "cancel", "setup", "doctor", "cloud"):
         assert f"\n  {command} " in done.stdout
+
+
+def written_to(target: Any, *words: str) -> subprocess.CompletedProcess[str]:
+    """As for users, whose Python writes a short output when the command has ended."""
+    command = [sys.executable, "-m", "skylift.cli.main", *words]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(command, check=False, stdout=target, stderr=subprocess.PIPE, text=True, env=buffered)
+
+
+@pytest.mark.parametrize("words", [("--version",), ("types", "--all")])
+def test_output_that_nobody_reads(words: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    unread = written_to(writing, *words)
+    os.close(writing)
+    assert unread.returncode == 141
+    assert "BrokenPipe" not in unread.stderr
+
+
+def test_output_that_has_no_room() -> None:
+    with Path("/dev/full").open("w") as full:
+        told = written_to(full, "--version")
+    assert (told.returncode, told.stderr) == (
+        125,
+        "skylift: standard output cannot be written: No space left on device.\n",
+    )
 
 
 def test_a_command_is_found_without_the_others() -> None:

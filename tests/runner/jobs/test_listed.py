@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -94,6 +97,34 @@ def test_newest_first_and_the_last_ones(past: Past, capfd: pytest.CaptureFixture
     assert err == "There are older ones: skylift ps --all -n 100\n"
     assert perform(["ps", "-n", "25"]) == 0
     assert capfd.readouterr().err == ""
+
+
+def test_what_was_done_to_each_is_told_before_the_next_one(past: Past, endpoint: str, tmp_path: Path) -> None:
+    """Also into a pipe. Whoever has gone away does not keep the others from being done."""
+    for name in ("one", "two", "three", "four"):
+        past.job(name, ago=1000)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "SKYLIFT_HOME": str(tmp_path / "home"),
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": past.account.settings.region,
+    }
+    rm = [sys.executable, "-m", "skylift.cli.main", "rm", "--on", "aws"]
+
+    def end(*names: str, stdout: int, stderr: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*rm, *names], check=False, text=True, env=environment, stdout=stdout, stderr=stderr)
+
+    both = end("one", "nobody-knows", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert [line.split()[0] for line in both.stdout.splitlines()[:2]] == ["one:", "skylift:"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    unread = end("two", "three", "four", stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert unread.stderr == ""
+    assert past.account.recorded() == []
 
 
 def test_what_is_said_of_one(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
