@@ -34,6 +34,8 @@ from skylift.cloud.wire.pipeline import Body, Disconnected
 log = logging.getLogger("skylift.cloud.wire")
 
 PIECE = 1024 * 1024
+MOST_APART = 512
+"""The most packets of a piece that are kept apart: each takes some forty bytes more than it has."""
 LONGEST_LINE = 64 * 1024
 """The longest line of a request: a presigned URL with a session token and metadata takes several KiB, and a query API's
 GET may take more.
@@ -217,6 +219,22 @@ class _Server(Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
+async def gathered(read: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
+    """What `read` gives until it gives nothing, in pieces of `PIECE` at least, but for the last."""
+    came: list[bytes] = []
+    size = 0
+    while data := await read():
+        came.append(data)
+        size += len(data)
+        if size >= PIECE:
+            yield b"".join(came)
+            came, size = [], 0
+        elif len(came) >= MOST_APART:
+            came = [b"".join(came)]
+    if came:
+        yield b"".join(came)
+
+
 class _HttpBody:
     """A request's body on the connection."""
 
@@ -239,16 +257,8 @@ class _HttpBody:
             except ConnectionError as error:
                 raise Disconnected from error
             self._http.writer.output_size = 0
-        came: list[bytes] = []
-        size = 0
-        while data := await self._read():
-            came.append(data)
-            size += len(data)
-            if size >= PIECE:
-                yield b"".join(came)
-                came, size = [], 0
-        if came:
-            yield b"".join(came)
+        async for piece in gathered(self._read):
+            yield piece
 
     async def _read(self) -> bytes:
         try:

@@ -9,6 +9,7 @@ import http.client
 import os
 import socket
 import threading
+import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from wire_endpoint import ACCESS_KEY, REGION, SECRET, Running, running
 from skylift.cloud.domain.bucket import Extent, FileBody
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.files import IN_ONE_WRITE, MOST_OPEN
-from skylift.cloud.wire.server import LONGEST_LINE, HttpServer, blocking
+from skylift.cloud.wire.server import LONGEST_LINE, HttpServer, blocking, gathered
 
 
 @pytest.fixture
@@ -271,6 +272,28 @@ def test_a_plain_server_for_other_answers() -> None:
         return answer
 
     assert asyncio.run(ask()).endswith(b"\r\n\r\nPUT /latest")
+
+
+def test_a_body_of_tiny_packets_takes_little_more_than_its_size() -> None:
+    packets, size = 50_000, 2
+
+    async def receive() -> int:
+        left = packets
+
+        async def read() -> bytes:
+            nonlocal left
+            left -= 1
+            return bytes(size) if left >= 0 else b""
+
+        tracemalloc.start()
+        try:
+            received = [piece async for piece in gathered(read)]
+            assert b"".join(received) == bytes(packets * size)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert asyncio.run(receive()) < 5 * packets * size
 
 
 def test_a_target_as_a_proxy_gets_it() -> None:
