@@ -72,15 +72,19 @@ def terminate(
     cause = f"instance {member.instance_id} was taken out of service in response to a user request"
     # An instance in standby is not part of the desired capacity.
     if params["ShouldDecrementDesiredCapacity"] and member.state in COUNTED:
-        left = group.desired - member.units
-        if left < group.min_size:
+        capacity = _capacity(tx, group)
+        if capacity - member.units < group.min_size:
+            now = f"desiredSize equals minSize ({group.min_size})"
+            if group.desired != group.min_size:
+                now = f"the group has {capacity}, the instance is {member.units} of it, and minSize is {group.min_size}"
             raise invalid(
-                f"Currently, desiredSize equals minSize ({group.min_size}). Terminating instance without replacement "
+                f"Currently, {now}. Terminating instance without replacement "
                 "will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or "
                 "lower group's min size."
             )
-        cause += f", shrinking the capacity from {group.desired} to {left}"
-        group = replace(group, desired=left, scaled=tx.now, scaling=True)
+        desired = _lowered(group, capacity, member)
+        cause += f", shrinking the capacity from {group.desired} to {desired}"
+        group = replace(group, desired=desired, scaled=tx.now, scaling=True)
     # What failed before, for a balance that cannot be, say, does not hold up a successor that is asked for.
     tx.save(replace(group, failures=0, retry=None))
     return {"Activity": activity_view(take_out(tx, group, member, at(tx.now, cause)))}
@@ -180,19 +184,34 @@ def _set_aside(
     decrement = params["ShouldDecrementDesiredCapacity"]
     # An instance in standby is not part of the desired capacity.
     counting = [member for member in members if member.state == "InService"]
-    if decrement and group.desired - units(counting) < group.min_size:
+    capacity = _capacity(tx, group)
+    if decrement and capacity - units(counting) < group.min_size:
         raise _no_room(group, f"have {len(counting)} instance(s) {done}")
     activities = []
     for member in members:
         cause = f"instance {member.instance_id} was {done} in response to a user request"
         if decrement and member.state == "InService":
-            cause += f", shrinking the capacity from {group.desired} to {group.desired - member.units}"
-            group = replace(group, desired=group.desired - member.units, scaled=tx.now)
+            desired = _lowered(group, capacity, member)
+            capacity -= member.units
+            cause += f", shrinking the capacity from {group.desired} to {desired}"
+            group = replace(group, desired=desired, scaled=tx.now)
         activity = _begin(tx, group, f"{what}: {member.instance_id}", cause, member)
         tx.save(replace(member, state=target, activity_id=activity.id, since=tx.now))
         activities.append(activity_view(activity))
     tx.save(group)
     return activities
+
+
+def _capacity(tx: Tx, group: ScalingGroup) -> int:
+    """What the group has, with what whole instances are above the desired capacity; else what it is to have."""
+    there = [member for member in tx.find(ScalingMember, group=group.name) if member.state in COUNTED]
+    return units(there) if is_reached(group, there) else group.desired
+
+
+def _lowered(group: ScalingGroup, capacity: int, member: ScalingMember) -> int:
+    """The desired capacity without this instance: less by its weight, or else what the others are."""
+    less = group.desired - member.units
+    return less if less >= group.min_size else min(group.desired, capacity - member.units)
 
 
 def _begin(

@@ -212,6 +212,46 @@ def test_what_is_taken_out_of_a_group_takes_its_units_along(scene: Scene) -> Non
     assert is_at_rest(scene)
 
 
+@pytest.mark.parametrize("way", ["TerminateInstanceInAutoScalingGroup", "EnterStandby", "DetachInstances"])
+def test_an_instance_that_is_more_than_the_desired_capacity_can_be_taken_out(scene: Scene, way: str) -> None:
+    create(scene, 0, 10, 3, policy(scene, {LARGE: 8}))
+    assert weights(scene) == [8]
+    take_out(scene, way, scene.ids[0])
+    settle(scene)
+    assert scene.group["DesiredCapacity"] == 0 and weights(scene) == []
+    assert any("shrinking the capacity from 3 to 0" in one["Cause"] for one in scene.activities)
+    assert is_at_rest(scene)
+
+
+@pytest.mark.parametrize("way", ["TerminateInstanceInAutoScalingGroup", "EnterStandby", "DetachInstances"])
+def test_what_is_left_is_compared_with_the_least(scene: Scene, way: str) -> None:
+    create(scene, 8, 20, 10, policy(scene, {LARGE: 4}))
+    assert weights(scene) == [4, 4, 4]
+    take_out(scene, way, scene.ids[0])
+    settle(scene)
+    assert scene.group["DesiredCapacity"] == 8 and weights(scene) == [4, 4]
+    scene.on("UpdateAutoScalingGroup", MinSize=7)
+    of_group = {} if way.startswith("Terminate") else {"AutoScalingGroupName": "web"}
+    refused = scene.refusal(way, **of_group, **taken(way, weighing(scene)[0]))
+    if way.startswith("Terminate"):
+        assert "the group has 8, the instance is 4 of it, and minSize is 7." in refused.message
+    else:
+        assert "min-size=7, max-size=20, and desired-size=8." in refused.message
+
+
+def weighing(scene: Scene) -> list[str]:
+    return [one["InstanceId"] for one in scene.group["Instances"] if one["LifecycleState"] == "InService"]
+
+
+def taken(way: str, instance: str) -> dict[str, Any]:
+    which = {"InstanceId": instance} if way.startswith("Terminate") else {"InstanceIds": [instance]}
+    return {**which, "ShouldDecrementDesiredCapacity": True}
+
+
+def take_out(scene: Scene, way: str, instance: str) -> None:
+    (scene.call if way.startswith("Terminate") else scene.on)(way, **taken(way, instance))
+
+
 def test_what_is_attached_must_have_room_with_its_weight(scene: Scene) -> None:
     create(scene, 0, 10, 8, policy(scene, {LARGE: 4}))
     launched = scene.cloud.call(
