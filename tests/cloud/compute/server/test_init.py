@@ -338,8 +338,8 @@ def test_what_systemctl_does_not_know_is_refused_by_name(boot: Boot) -> None:
         assert server.ssh(f"sudo systemctl {arguments}").returncode == 0, arguments
 
 
-def test_cron_runs_what_users_ask_it_for(boot: Boot) -> None:
-    """That it is there and takes a table; a job of its own comes by the minute."""
+def test_cron_runs_and_takes_a_table_from_a_user(boot: Boot) -> None:
+    """That it runs a job takes up to a minute."""
     server = boot()
     server.said("(echo '* * * * * touch /tmp/minute') | crontab - && crontab -l")
     until(lambda: server.ssh("ps -o comm= -p $(cat /run/crond.pid)").stdout == "cron\n", "cron to be there")
@@ -360,6 +360,35 @@ def test_each_boot_has_an_id_and_the_name_that_the_disk_says(boot: Boot) -> None
     server.boot()
     second = server.said(identity).split()
     assert second[0] != first[0] and second[1] == "web-1"
+
+
+CLOUD_INIT = """\
+#!/bin/sh
+# What its stage `init` leaves behind: the instance it knows, and host keys.
+[ "$*" = init ] && [ ! -e /var/lib/cloud/instance/obj.pkl ] || exit 0
+read -r id </var/lib/cloud/seed/instance-id
+mkdir -p /var/lib/cloud/instances/$id
+ln -s /var/lib/cloud/instances/$id /var/lib/cloud/instance
+touch /var/lib/cloud/instance/obj.pkl
+ssh-keygen -q -A
+"""
+
+
+def test_a_first_boot_by_cloud_init_is_not_done_again_without_it(boot: Boot) -> None:
+    server = boot("#!/bin/sh\ntouch /root/ran\n", programs={"usr/bin/cloud-init": CLOUD_INIT})
+    show_keys = "cat /etc/ssh/ssh_host_ecdsa_key.pub /etc/ssh/ssh_host_ed25519_key.pub"
+    keys = server.said(show_keys)
+    place = "/var/lib/cloud/scripts/per-boot"
+    script = f"(echo '#!/bin/sh'; echo touch /run/per-boot) >{place}/own; chmod +x {place}/own"
+    server.said(f'sudo mkdir -p /etc/cloud {place}; sudo touch /etc/cloud/cloud-init.disabled; sudo sh -c "{script}"')
+    server.ssh("sudo poweroff")
+    assert server.ended() == EXIT_POWEROFF
+    server.off()
+    server.boot()
+    server.said(wait_for("/run/per-boot"))
+    until(lambda: server.said("pgrep -xc init") == "1\n", "what the boot does beside sshd to be over")
+    assert server.said(show_keys) == keys
+    assert server.said("sudo find /root/ran /var/lib/cloud/instance/user-data.txt 2>/dev/null | wc -l") == "0\n"
 
 
 def test_many_who_come_without_a_key_do_not_shut_out_the_one_who_has_it(boot: Boot) -> None:

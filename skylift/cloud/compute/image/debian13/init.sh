@@ -118,6 +118,16 @@ cloud_init_before_sshd() {
     cloud-init init
 }
 
+# cloud-init may be removed or switched off later, also by the user data: its first boot is not done again then.
+note_what_cloud_init_does() {
+    [ -e "/var/lib/cloud/instances/$instance/obj.pkl" ] || return 0
+    [ "$booted" = "$instance" ] && [ "$keyed" = "$instance" ] && return 0
+    echo "$instance" >/var/lib/cloud/data/instance-id
+    # Where it has made none, they are made and noted after this.
+    [ ! -s /etc/ssh/ssh_host_ed25519_key ] || echo "$instance" >/var/lib/cloud/data/host-keys
+    sync /var/lib/cloud/data/*
+}
+
 cloud_init_after_sshd() {
     cloud-init modules --mode=config
     cloud-init modules --mode=final
@@ -174,6 +184,7 @@ cloud_init=
 if has_cloud_init; then
     cloud_init=yes
     (cd / && cloud_init_before_sshd) </dev/null
+    note_what_cloud_init_does
 fi
 # A disk that was copied from another server's brings that one's keys along.
 [ -n "$cloud_init" ] && [ -s /etc/ssh/ssh_host_ed25519_key ] || [ "$keyed" = "$instance" ] || make_host_keys
