@@ -7,6 +7,7 @@ the earlier map names its continuation, by a conditional write: when two clients
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, UsageError
 from skylift.runner.job.commands import program_argv
 from skylift.runner.job.job import NAME_FORM, Job, MapPart, Program, Retry
+from skylift.runner.job.record import Prefix
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.server import live_servers
@@ -30,6 +32,8 @@ from skylift.runner.text.json_object import Malformed, parse_object
 
 _AT_A_TIME = 8
 _MARK_LIMIT = 1024
+_GOING = 20.0
+"""Seconds in which a client that has started another server must have seen the mark, and terminated it."""
 _TYPE_OPTIONS = frozenset({"type", "cpu", "memory", "arch", "gpu"})
 _CAP_OPTIONS = frozenset({"max_time", "max_cost"})
 
@@ -87,11 +91,17 @@ class Again:
             )
 
     def _check_servers(self) -> None:
-        """After the mark: a client that watches looks at the mark when it has started another server. Raises
-        UsageError."""
-        if live_servers(self._account.api, self._continuation.name):
-            name = self._continuation.name
-            raise UsageError(f"The map {name} goes on: another client has started a server for it just now.")
+        """After the mark: a client that watches looks at the mark when it has started another server, and terminates
+        that one. A server that stays was started before the mark. Raises UsageError."""
+        name, until, pause = self._continuation.name, time.monotonic() + _GOING, 0.1
+        while live_servers(self._account.api, name):
+            if time.monotonic() > until:
+                raise UsageError(
+                    f"The map {name} goes on: another client has started a server for it just now.",
+                    f"Wait for it: `skylift attach {name}`.",
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.6, 2)
 
     def program(self, words: Sequence[str], arguments: Sequence[str] | None, module: str | None) -> Program:
         """The program to run: the map's own, or the one that is named. Raises UsageError."""
@@ -158,8 +168,12 @@ class Again:
 
         def send(api: Any, bucket: str, name: str) -> None:
             _copy_blobs(api, bucket, inputs, MapKeys(self._continuation.name), MapKeys(name))
-            _mark(self._account, self._continuation.name, name)
-            self._check_servers()
+            try:
+                _mark(self._account, self._continuation.name, name)
+                self._check_servers()
+            except UsageError:
+                _take_back(self._account, self._continuation.name, name)
+                raise
 
         part = MapPart(encode_spec(spec), send, tuple(arns), tuple(buckets), servers)
         return replace(job, outputs=(), retry=None, map=part, notes=notes), spec
@@ -254,6 +268,15 @@ def _mark(account: Account, earlier: str, name: str) -> None:
         if error.code not in {"PreconditionFailed", "412", "ConditionalRequestConflict"}:
             raise
         raise _already_continued(earlier, "another map") from None
+
+
+def _take_back(account: Account, earlier: str, name: str) -> None:
+    """Remove the job that does not go on with the earlier map, and its mark if that is there. The mark first: as long
+    as the record is there, no other client replaces it."""
+    api, bucket, prefix = account.api, account.bucket, Prefix(name)
+    if _goes_on(account, earlier) == name:
+        api.call("s3", "delete_object", Bucket=bucket, Key=MapKeys(earlier).resumed)
+    api.delete_below(bucket, f"{prefix.base}/", last=prefix.record)
 
 
 def _goes_on(account: Account, earlier: str) -> str | None:

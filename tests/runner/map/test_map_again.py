@@ -14,6 +14,7 @@ import pytest
 from skylift.runner.errors import JobNotFound, RecordDamaged, UsageError
 from skylift.runner.job.job import Job, MapPart, Program
 from skylift.runner.job.record import Prefix, encode_record
+from skylift.runner.job.server import Server
 from skylift.runner.job.server_time import PROGRESS_LIMIT
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
@@ -42,6 +43,9 @@ INPUTS = (
     MapInput(2, "c", "c"),
     MapInput(3, "d", "d"),
 )
+
+
+SERVER = Server("i-0a", "pending", None, "", "early", "t3.small", "2026-01-31T12:00:00Z")
 
 
 def ended(index: int, exit_code: int = 0) -> InputOutcome:
@@ -94,6 +98,9 @@ class Case:
     ) -> tuple[Job, MapSpec]:
         order = again.order(Order(again.program(words, arguments, None)), ())
         return again.plan(plan_job(order, self.folder, {}), MapLimits(), Template())
+
+    def listed(self, prefix: str) -> list[dict[str, str]]:
+        return list(self.api.pages("s3", "list_objects_v2", "Contents", Bucket=self.bucket, Prefix=prefix))
 
     def start(self, name: str, job: Job, spec: MapSpec, outcomes: Sequence[InputOutcome]) -> MapReader:
         """What a client does for a job that has its name, and what the server writes then."""
@@ -274,6 +281,34 @@ def test_what_cannot_be_resumed_is_told(case: Case) -> None:
     case.plan(case.again(unfinished=True, force=True))
     with pytest.raises(UsageError, match="name no others"):
         case.again(unfinished=True).program(["job.py", "a.csv"], None, None)
+
+
+def test_a_server_that_a_client_has_just_started_is_waited_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That client sees the mark, and terminates it."""
+    job, spec = case.plan(case.again(unfinished=True))
+    looks = iter([[SERVER], []])
+    monkeypatch.setattr("skylift.runner.map.again.live_servers", lambda *_: next(looks))
+    case.start("later", job, spec, [])
+    assert case.account.record("later").is_map
+    assert next(looks, None) is None
+    assert json.loads(case.api.get(case.bucket, MapKeys("early").resumed) or b"") == {"job": "later"}
+
+
+def test_who_does_not_go_on_leaves_nothing_behind(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server has the map again. When that one is lost, the map can go on."""
+    job, spec = case.plan(case.again(unfinished=True))
+    with monkeypatch.context() as there:
+        there.setattr("skylift.runner.map.again.live_servers", lambda *_: [SERVER])
+        there.setattr("skylift.runner.map.again._GOING", 0.0)
+        with pytest.raises(UsageError, match="The map early goes on: another client has started a server"):
+            case.start("later", job, spec, [])
+    assert case.api.get(case.bucket, MapKeys("early").resumed) is None
+    with pytest.raises(JobNotFound):
+        case.account.record("later")
+    assert [each["Key"] for each in case.listed("jobs/later/")] == []
+    job, spec = case.plan(case.again(unfinished=True))
+    case.start("last", job, spec, [])
+    assert json.loads(case.api.get(case.bucket, MapKeys("early").resumed) or b"") == {"job": "last"}
 
 
 def test_a_map_that_names_itself_is_damaged(case: Case) -> None:
