@@ -15,7 +15,7 @@ import ctypes
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -106,6 +106,36 @@ def mount_over(pid: int, source: Path, target: str) -> None:
     _in_thread(inside, pid)
 
 
+def uncover(pid: int, covered: str, places: Sequence[str], spare: str) -> None:
+    """Put parts of the file system at `covered` over what other file systems show at their places, for the server of
+    this init, which has not begun to run. `spare` is a directory of it that is needed meanwhile.
+    """
+
+    def inside() -> None:
+        with ExitStack() as end:
+            _enter(_open(f"/proc/{pid}/ns/mnt", end))
+
+            def move(source: str, target: str) -> None:
+                with ExitStack() as moved:
+                    # Without what is mounted below it.
+                    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
+                    tree = _call("open_tree", _OPEN_TREE, _AT_FDCWD, source.encode(), flags)
+                    moved.callback(os.close, tree)
+                    place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                    moved.callback(os.close, place)
+                    to = _MOVE_FROM_DESCRIPTOR | _MOVE_TO_DESCRIPTOR
+                    _call("move_mount", _MOVE_MOUNT, tree, b"", place, b"", to)
+
+            move(covered, spare)
+            try:
+                for place in places:
+                    move(f"{spare}/{place}", f"{covered}/{place}")
+            finally:
+                _unmount(spare, _MNT_DETACH)
+
+    _in_thread(inside, pid)
+
+
 def unmount_from(pid: int, source: Path, force: bool) -> None:
     """Take it out. Raises DiskInUse as long as programs in the server use it; with `force` they keep what they have
     open, and find nothing there any more."""
@@ -117,9 +147,7 @@ def unmount_from(pid: int, source: Path, force: bool) -> None:
         with ExitStack() as end:
             _enter(_open(f"/proc/{pid}/ns/mnt", end))
             for place in places:
-                if _LIBC.umount2(place.encode(), _UMOUNT_NOFOLLOW | (_MNT_DETACH if force else 0)) != 0:
-                    code = ctypes.get_errno()
-                    raise OSError(code, os.strerror(code), place)
+                _unmount(place, _MNT_DETACH if force else 0)
                 with suppress(OSError):
                     # It was made for the mount; a directory that has something in it stays.
                     os.rmdir(place)  # noqa: PTH106 - the path of another namespace
@@ -157,6 +185,12 @@ def _open(path: str, end: ExitStack) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     end.callback(os.close, descriptor)
     return descriptor
+
+
+def _unmount(place: str, flags: int) -> None:
+    if _LIBC.umount2(place.encode(), _UMOUNT_NOFOLLOW | flags) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), place)
 
 
 def _call(name: str, number: int, *arguments: object) -> int:

@@ -19,6 +19,11 @@ FIRMWARE = Path("/sys/devices/virtual/dmi/id")
 LAYERS = {"class": "class", "virtual": "devices/virtual"}
 """Directories of the layer, and of /sys that each is laid over."""
 
+LIVE = ("class/net", "devices/virtual/net")
+"""Directories of /sys below these that get new entries in a server that runs. An overlay takes what somebody has looked
+for in vain as missing for good.
+"""
+
 _LINK = "../../devices/virtual/dmi/id"
 _SECRET = {"product_serial", "product_uuid"}
 """Only root may read these, as Linux has it."""

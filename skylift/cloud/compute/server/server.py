@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from skylift.cloud.compute.disk.mount_into import mount_over
+from skylift.cloud.compute.disk.mount_into import mount_over, uncover
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server import cgroup, dmi, freezer
 from skylift.cloud.compute.server.oci import CAPABILITIES, ServerPlan, oci_config
@@ -129,6 +129,8 @@ class Servers:
             raise not_made(error) from error
         pid = self._conmon(plan, bundle)
         self._give_boot_id(bundle, pid, plan.uid_base)
+        if plan.firmware and self._firmware_layer is not None:
+            uncover(pid, "/sys", dmi.LIVE, spare=str(dmi.FIRMWARE))
         self._rootfs(plan).close()
         (bundle / "pid").write_text(str(pid))
         self._watch.add(plan.id, self._conmon_pid(plan.id) or pid)

@@ -254,8 +254,13 @@ def test_the_firmware_says_that_it_is_ec2(boot: Boot) -> None:
     # The rest of /sys is the kernel's own, in its places.
     assert server.said("ls /sys/class/net") == "lo\n"
     assert server.said("cat /sys/class/net/lo/mtu /sys/devices/virtual/net/lo/mtu") == "65536\n65536\n"
+    # An interface that is there only after somebody has looked for it.
+    assert server.ssh("ls /sys/class/net/extra /sys/devices/virtual/net/extra").returncode != 0
     server.do("ip link add name extra type veth peer name other")
     assert server.said("ls /sys/class/net").split() == ["extra", "lo", "other"]
+    assert server.said("cat /sys/class/net/extra/mtu /sys/devices/virtual/net/extra/mtu") == "1500\n1500\n"
+    assert server.said("readlink -f /sys/class/net/extra") == "/sys/devices/virtual/net/extra\n"
+    assert server.ssh("echo 1400 | sudo tee /sys/class/net/extra/mtu").returncode != 0
     server.ssh("sudo poweroff")
     assert server.ended() == EXIT_POWEROFF
     server.off()
