@@ -56,7 +56,7 @@ The exit code is the program's own, or
   128+n  signal n ended the program
   125    skylift itself failed
   124    a limit ended the program (--max-time, --max-cost, --idle)
-  123    the program's environment could not be made
+  123    the program's environment, or its Dask cluster, could not be made
   122    the server was rebooted while the program ran
   121    the program ran out of memory
   2      something was wrong before anything was started

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import ZipFile
 
 import pytest
@@ -179,9 +179,17 @@ time.sleep(3600)
 TELLS = "grep '^Sig[BI]' /proc/self/status; ls /proc/self/fd; env | sort"
 
 
+class Bare(NamedTuple):
+    """`argv` starts a program with a cluster, and writes into `failure` why there is none."""
+
+    argv: list[str]
+    descriptor: int
+    failure: Path
+
+
 @pytest.fixture
-def bare(tmp_path: Path, metadata: Metadata) -> Iterator[list[str]]:
-    """The words that give a program a cluster of which nothing but a scheduler's port is there."""
+def bare(tmp_path: Path, metadata: Metadata) -> Iterator[Bare]:
+    """A cluster of which nothing but a scheduler's port is there."""
     pid = os.getpid()
     # One of its own: other tests may listen, too.
     address = f"127.{64 + (pid >> 16)}.{pid >> 8 & 255}.{pid & 255}"
@@ -196,7 +204,10 @@ def bare(tmp_path: Path, metadata: Metadata) -> Iterator[list[str]]:
         for each in whole.namelist():
             mine.writestr(each, LISTENS % (address, job_cluster.SCHEDULER) if each == NODE else whole.read(each))
     where = {"bucket": "b", "prefix": "jobs/bare", "region": "us-east-1", "imds": metadata.url}
-    yield cluster_argv(sys.executable, archive, where, None, "g", 2, sys.executable, "", ["sh", "-c", TELLS])
+    python, program = sys.executable, ["sh", "-c", TELLS]
+    with (tmp_path / "failure").open("w") as failure:
+        argv = cluster_argv(python, archive, where, None, "g", 2, python, "", failure.fileno(), program)
+        yield Bare(argv, failure.fileno(), tmp_path / "failure")
     until(lambda: not end_those_in(tmp_path), "everybody to be gone")
 
 
@@ -209,22 +220,48 @@ def end_those_in(folder: Path) -> list[int]:
     return found
 
 
-def outcome_of(argv: list[str], folder: Path, **env: str) -> tuple[int, str, str]:
+def outcome_of(argv: list[str], folder: Path, *descriptors: int, **env: str) -> tuple[int, str, str]:
     """Into files: the cluster's keeper has its standard error for as long as it lives."""
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), **env}
     with (folder / "stdout").open("w+") as stdout, (folder / "stderr").open("w+") as stderr:
         code = subprocess.run(
-            argv, check=False, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            argv,
+            check=False,
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=descriptors,
         ).returncode
         return code, (folder / "stdout").read_text(), (folder / "stderr").read_text()
 
 
-def test_the_program_starts_as_without_a_cluster(bare: list[str], tmp_path: Path) -> None:
+def test_the_program_starts_as_without_a_cluster(bare: Bare, tmp_path: Path) -> None:
     """Signals, descriptors and variables: Python changes some of them when it starts."""
-    code, told, troubles = outcome_of(bare, tmp_path, LANG="C")
+    code, told, troubles = outcome_of(bare.argv, tmp_path, bare.descriptor, LANG="C")
     lines = [each for each in told.splitlines() if not each.startswith(("DASK_", "SKYLIFT_SERVERS="))]
     expected = outcome_of(["sh", "-c", TELLS], tmp_path, LANG="C")
     assert (code, lines, troubles) == (0, expected[1].splitlines(), "")
+    assert bare.failure.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("{", "JSONDecodeError: Expecting property name"),
+        ("{}", "KeyError: 'scheduler'"),
+        ('{"scheduler": {}, "worker": {}}', "KeyError: 'client'"),
+        (None, "FileNotFoundError: [Errno 2] No such file or directory: '/nonexistent/h/.skylift-dask'"),
+    ],
+)
+def test_whatever_hinders_the_cluster_is_told_in_words(
+    bare: Bare, tmp_path: Path, keys: str | None, words: str
+) -> None:
+    home = tmp_path if keys is not None else Path("/nonexistent/h")
+    (tmp_path / ".skylift-dask/keys.json").write_text(keys or "")
+    assert outcome_of(bare.argv, tmp_path, bare.descriptor, HOME=str(home)) == (123, "", "")
+    assert words in bare.failure.read_text()
 
 
 @pytest.fixture
@@ -232,24 +269,23 @@ def keyed(shipped: Shipped, metadata: Metadata) -> Shipped:
     metadata.more["/latest/meta-data/local-ipv4"] = b"127.0.0.1"
     order = Order(Program("script", "job.py"), name="many")
     (shipped.folder / "job.py").write_text("print('never')\n")
-    shipped.ship_order(order, cluster={"servers": 2, "group": "skylift-workers.many"})
+    retry = {"times": 2, "on": [], "pause": 0.05}
+    shipped.ship_order(order, cluster={"servers": 2, "group": "skylift-workers.many"}, retry=retry)
     part = {"ca": "CA", "cert": "C", "key": "K"}
     shipped.put(Prefix("many").dask, json.dumps(dict.fromkeys(("scheduler", "worker", "client"), part)).encode())
     return shipped
 
 
 def test_a_program_whose_scheduler_cannot_start_does_not_start(keyed: Shipped) -> None:
-    """Its environment has no Dask after all."""
+    """Its environment has no Dask after all, nor would it at another time."""
     keyed.boot()
     keyed.machine.wait()
     status = keyed.status()
-    words = keyed.stream("stderr").decode()
-    assert (status["state"], status["exit_code"]) == ("failed", 123), words
-    assert words.startswith(
-        "skylift: there is no Dask cluster for the program. Dask's scheduler has ended at its start:"
-    )
-    assert "No module named" in words
-    assert keyed.stream("stdout") == b""
+    assert (status["state"], status["exit_code"], len(status["tries"])) == ("environment-failed", 123, 1), status
+    assert status["reason"] == "The Dask cluster of the program could not be started."
+    assert status["detail"].startswith("Dask's scheduler has ended at its start:")
+    assert "No module named" in status["detail"]
+    assert (keyed.stream("stdout"), keyed.stream("stderr")) == (b"", b"")
     assert keyed.read(Prefix("many").dask) is None, "its keys are gone"
     record = parse_record("record.json", keyed.read(Prefix("many").record) or b"")
     assert record.has_workers

@@ -96,7 +96,8 @@ status.json:
     environment, environment_seconds    kept, imaged, taken or built, where one was asked for, and how long
                                         that took
     exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
-                                        environment that could not be made, 122 for a server that was rebooted,
+                                        environment or a Dask cluster that could not be made, 122 for a server
+                                        that was rebooted,
                                         121 for a program that the kernel ended for want of memory,
                                         125 for a failure of skylift's own
     reason, detail                      one sentence, and what there is to read beside it

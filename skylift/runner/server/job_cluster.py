@@ -25,7 +25,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol, Set, Tuple
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol, Set, TextIO, Tuple
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
@@ -53,6 +53,8 @@ _TAKING = 60.0
 _OWN_SHARE = 0.6
 """The share of the memory that the worker beside the program has."""
 _ENV_FAILED = 123
+_TROUBLES = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+"""With the server, the folder's files or the keys. A traceback would only show lines of our own."""
 
 
 class CannotStart(Exception):
@@ -68,11 +70,14 @@ def cluster_argv(
     servers: int,
     python: str,
     script: str,
+    failure: int,
     argv: List[str],
 ) -> List[str]:
     """The command that is started in the program's place. `interpreter` is the server's own, `python` that of the job's
-    environment, `script` the program's path if it is one, and `argv` the program's own command."""
+    environment, `script` the program's path if it is one, and `argv` the program's own command. Into the descriptor
+    `failure` goes why there is no cluster; then the program is not started."""
     options = dict(where, endpoint=endpoint or "", group=group, servers=str(servers), python=python, script=script)
+    options.update(failure=str(failure))
     start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.job_cluster import main; main()"
     words = ["--%s=%s" % (name, value) for name, value in options.items()]
     # Isolated: the job's own files must not be imported here.
@@ -206,6 +211,12 @@ class JobCluster:
     def begin(self) -> Dict[str, str]:
         """Start it, and wait until the scheduler listens: the variables with which `Client()` finds it. Raises
         CannotStart."""
+        try:
+            return self._begin()
+        except _TROUBLES as error:
+            raise CannotStart(_spell(error)) from None
+
+    def _begin(self) -> Dict[str, str]:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         until = time.time() + _TAKING
         try:
@@ -268,10 +279,8 @@ class JobCluster:
         try:
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            self._leave_streams()
             with os.fdopen(telling, "w") as told:
-                scheduler = self._start("scheduler", {"alone": _FOREVER, "dashboard": False}, 300)
-                told.write(self._await_scheduler(scheduler))
+                scheduler = self._start_scheduler(told)
             self._follow(scheduler)
         except SystemExit:
             pass
@@ -280,6 +289,17 @@ class JobCluster:
         finally:
             self._end()
         os._exit(0)
+
+    def _start_scheduler(self, told: TextIO) -> "subprocess.Popen[bytes]":
+        """Into `told` goes that it is ready, or why not."""
+        try:
+            self._leave_streams()
+            scheduler = self._start("scheduler", {"alone": _FOREVER, "dashboard": False}, 300)
+            told.write(self._await_scheduler(scheduler))
+        except _TROUBLES as error:
+            told.write(_spell(error))
+            raise
+        return scheduler
 
     def _leave_streams(self) -> None:
         """What the cluster says is in a file beside its keys. What the user has to know of servers that do not come is
@@ -290,6 +310,7 @@ class JobCluster:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
+        os.close(self._options.failure)
 
     def _tell(self, text: str) -> None:
         say(text)
@@ -375,6 +396,10 @@ class JobCluster:
                 self._report()
 
 
+def _spell(error: Exception) -> str:
+    return "%s: %s" % (type(error).__name__, error)
+
+
 def _write(path: Path, content: bytes) -> None:
     """For the program's user only, whole or not at all."""
     new = path.with_name(path.name + ".new")
@@ -398,10 +423,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="cluster")
     for name in ("archive", "bucket", "prefix", "region", "imds", "endpoint", "group", "servers", "python", "script"):
         parser.add_argument("--" + name, required=True)
+    parser.add_argument("--failure", required=True, type=int)
+    options = parser.parse_args(ours)
+    # Neither the program nor a part of the cluster has it.
+    os.set_inheritable(options.failure, False)
     try:
-        os.environ.update(JobCluster(parser.parse_args(ours)).begin())
+        os.environ.update(JobCluster(options).begin())
     except CannotStart as error:
-        sys.stderr.write("skylift: there is no Dask cluster for the program. %s\n" % error)
+        os.write(options.failure, str(error).encode(errors="replace"))
         sys.exit(_ENV_FAILED)
     _undo_pythons_own()
     try:

@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 from skylift.runner.server.clock import Alarm
 from skylift.runner.server.console import say
 from skylift.runner.server.delivery import end_what_is_left
+from skylift.runner.server.environment import FAILED
 from skylift.runner.server.idle import Idleness
 from skylift.runner.server.memory import Memory
 from skylift.runner.server.not_started import how_to_install, why_not_started
@@ -42,8 +44,20 @@ def _start(session: Session, prepared: Prepared) -> None:
     argv, env = list(session.record.argv), _environment(session, prepared)
     if session.record.python:
         argv[0] = prepared.environment.python
-    if session.record.cluster is not None:
-        argv = _with_cluster(session, prepared, argv, env)
+    if session.record.cluster is None:
+        return _execute(session, prepared, argv, env)
+    with _no_cluster(session).open("wb") as failure:
+        argv = _with_cluster(session, prepared, argv, env, failure.fileno())
+        return _execute(session, prepared, argv, env, pass_fds=(failure.fileno(),))
+
+
+def _no_cluster(session: Session) -> Path:
+    """The file that says why there is no cluster for the program, if there is none. Later supervisors read it, too."""
+    path: Path = session.context.folder / "no-cluster"
+    return path
+
+
+def _execute(session: Session, prepared: Prepared, argv: List[str], env: Dict[str, str], **how: Any) -> None:
     if session.record.tools is not None:
         # Other jobs need not wait for its import.
         from skylift.runner.server.map_server import KEEPS_ALL, KEEPS_GROUP, map_argv  # noqa: PLC0415
@@ -56,9 +70,9 @@ def _start(session: Session, prepared: Prepared) -> None:
         argv = map_argv(archive, python, prepared.tools, where, root, context.login, cwd, group=group, keeps=keeps)
     try:
         if session.terminal is not None:
-            _start_on(session.terminal, session, argv, env)
+            _start_on(session.terminal, session, argv, env, **how)
         else:
-            _start_plain(session, argv, env)
+            _start_plain(session, argv, env, **how)
     except OSError as error:
         raise _not_started(session, argv, env, error) from None
 
@@ -69,7 +83,9 @@ def _not_started(session: Session, argv: List[str], env: Dict[str, str], error: 
     return Ended(State.FAILED, why, how_to_install(argv, error, env), code)
 
 
-def _with_cluster(session: Session, prepared: Prepared, argv: List[str], env: Dict[str, str]) -> List[str]:
+def _with_cluster(
+    session: Session, prepared: Prepared, argv: List[str], env: Dict[str, str], failure: int
+) -> List[str]:
     """The command that makes the program's Dask cluster first. A program that is not there is found before."""
     # Other jobs need not wait for its import.
     from skylift.runner.server.job_cluster import cluster_argv  # noqa: PLC0415
@@ -83,7 +99,7 @@ def _with_cluster(session: Session, prepared: Prepared, argv: List[str], env: Di
     interpreter = shutil.which("python3", path=context.login.environment()["PATH"]) or sys.executable
     python, servers = prepared.environment.python, record.cluster.servers
     return cluster_argv(
-        interpreter, archive, context.where(), endpoint, record.group, servers, python, record.script, argv
+        interpreter, archive, context.where(), endpoint, record.group, servers, python, record.script, failure, argv
     )
 
 
@@ -96,7 +112,7 @@ def _environment(session: Session, prepared: Prepared) -> Dict[str, str]:
     return env
 
 
-def _start_plain(session: Session, argv: List[str], env: Dict[str, str]) -> None:
+def _start_plain(session: Session, argv: List[str], env: Dict[str, str], **how: Any) -> None:
     ends = [stream.end_for_program() for stream in session.streams]
     source = subprocess.DEVNULL
     try:
@@ -105,7 +121,7 @@ def _start_plain(session: Session, argv: List[str], env: Dict[str, str]) -> None
             ends.append(source)
         session.program.start(
             argv, "pid", cwd=str(session.cwd), env=env, stdin=source, stdout=ends[0], stderr=ends[1], umask=0o022,
-            **_identity(session),
+            **_identity(session), **how,
         )  # fmt: skip
     finally:
         for end in ends:
@@ -117,13 +133,13 @@ def _identity(session: Session) -> Dict[str, Any]:
     return {} if session.record.tools is not None else session.context.login.identity()
 
 
-def _start_on(terminal: Terminal, session: Session, argv: List[str], env: Dict[str, str]) -> None:
+def _start_on(terminal: Terminal, session: Session, argv: List[str], env: Dict[str, str], **how: Any) -> None:
     wanted, login = session.record.terminal, session.context.login
     assert wanted is not None
     end = terminal.for_program(login.user, wanted.rows, wanted.columns)
     session.program.start(
         argv, "pid", terminal=True, cwd=str(session.cwd), env=dict({"TERM": wanted.term}, **env),
-        stdin=end, stdout=end, stderr=end, umask=0o022, **login.identity(),
+        stdin=end, stdout=end, stderr=end, umask=0o022, **login.identity(), **how,
     )  # fmt: skip
 
 
@@ -276,7 +292,20 @@ class Running:
 
     def _judge(self, code: int, ending: Optional[State]) -> Outcome:
         self._code = code
+        failure = self._no_cluster() if ending is None else ""
+        if failure:
+            reason = "The Dask cluster of the program could not be started."
+            return Outcome(State.ENVIRONMENT_FAILED, reason, FAILED, detail=failure)
         return judge(code, ending, self._words(), self._memory.kills(), self._memory.limit())
+
+    def _no_cluster(self) -> str:
+        session = self._session
+        if session.record.cluster is None:
+            return ""
+        try:
+            return _no_cluster(session).read_bytes()[-8192:].decode(errors="replace").strip()
+        except FileNotFoundError:
+            return ""
 
     def _pause_after(self, outcome: Outcome) -> Optional[float]:
         """None after a signal from the user or a cancelled job: the user does not want another attempt."""
