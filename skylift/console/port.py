@@ -34,7 +34,7 @@ from skylift.console.rows import (
     spell_tags,
 )
 from skylift.console.submission import submit_again, submit_script
-from skylift.console.vpc_map import Parts, VpcMap, build_map
+from skylift.console.vpc_map import GONE, Parts, VpcMap, build_map
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError, Unreachable
 from skylift.runner.job.cache import NOWHERE
@@ -375,12 +375,11 @@ class Port:
                 gateways=self.pages(Call("ec2", "describe_internet_gateways", attached), "InternetGateways"),
                 nats=self.pages(Call("ec2", "describe_nat_gateways", nats), "NatGateways"),
                 endpoints=self.pages(Call("ec2", "describe_vpc_endpoints", within), "VpcEndpoints"),
-                # EC2 lists those that are gone for an hour.
                 servers=[
                     each
                     for reservation in reservations
                     for each in reservation["Instances"]
-                    if each["State"]["Name"] not in ("terminated", "shutting-down")
+                    if each["State"]["Name"] not in GONE
                 ],
             )
         )

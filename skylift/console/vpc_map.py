@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from skylift.console.rows import as_tags
 
 MOST_SERVERS = 6
 """The most servers of a subnet that have a box."""
+GONE = ("terminated", "shutting-down")
+"""States of servers that have no box. EC2 lists them for an hour."""
 COLUMNS = ("VPC", "Subnets", "Route tables", "Ways out")
 
 
@@ -34,8 +36,11 @@ class Line:
 
 @dataclass(frozen=True)
 class VpcMap:
+    """`servers` has all of them, also those that have no box: name, state, public and private address of each."""
+
     nodes: tuple[Node, ...]
     lines: tuple[Line, ...]
+    servers: Mapping[str, tuple[str, ...]]
 
     def related(self, node: str) -> frozenset[str]:
         """What can be reached from a node by lines, onwards and backwards, without turning around."""
@@ -80,15 +85,15 @@ def build_map(parts: Parts) -> VpcMap:
     for each in sorted(parts.subnets, key=_place):
         subnet = each["SubnetId"]
         detail = f"{each['AvailabilityZone']}, {each['CidrBlock']}"
-        servers = [server for server in parts.servers or () if server.get("SubnetId") == subnet]
+        inside = [server for server in parts.servers or () if server.get("SubnetId") == subnet]
         if parts.servers is not None:
-            detail += f", {len(servers)} server{'s' * (len(servers) != 1)}"
+            detail += f", {len(inside)} server{'s' * (len(inside) != 1)}"
         nodes.append(Node(subnet, 1, _name(each, subnet), detail))
-        for server in sorted(servers, key=lambda server: (_name(server, ""), str(server["InstanceId"])))[:MOST_SERVERS]:
+        for server in sorted(inside, key=lambda server: (_name(server, ""), str(server["InstanceId"])))[:MOST_SERVERS]:
             nodes.append(_server(server, subnet))
             lines.append(Line(server["InstanceId"], subnet))
-        if len(servers) > MOST_SERVERS:
-            more = f"and {len(servers) - MOST_SERVERS} more"
+        if len(inside) > MOST_SERVERS:
+            more = f"and {len(inside) - MOST_SERVERS} more"
             nodes.append(Node(f"{subnet}-more", 1, more, "", subnet, "/instances"))
         lines += [Line(vpc, subnet), *([Line(subnet, own.get(subnet, main))] if own.get(subnet, main) else [])]
     ways = _ways(parts)
@@ -103,7 +108,13 @@ def build_map(parts: Parts) -> VpcMap:
                 continue
             ways.setdefault(target, Node(target, 3, target, _kind(target)))
             lines.append(Line(table, target))
-    return VpcMap((*nodes, *ways.values()), tuple(lines))
+    servers = {str(each["InstanceId"]): _facts(each) for each in parts.servers or ()}
+    return VpcMap((*nodes, *ways.values()), tuple(lines), servers)
+
+
+def _facts(server: Any) -> tuple[str, ...]:
+    addresses = (server.get("PublicIpAddress", ""), server.get("PrivateIpAddress", ""))
+    return (_name(server, ""), server["State"]["Name"], *addresses)
 
 
 def _server(described: Any, subnet: str) -> Node:

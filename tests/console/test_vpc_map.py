@@ -59,6 +59,13 @@ def test_nodes_say_what_they_are_in_the_order_of_zones() -> None:
     }
 
 
+def test_all_servers_are_known_also_those_without_a_box() -> None:
+    many = [{**server(f"i-{number}", "<b>"), "PublicIpAddress": "192.0.2.1"} for number in range(9)]
+    assert build_map(replace(PARTS, servers=many)).servers == {
+        f"i-{number}": ("<b>", "running", "192.0.2.1", "") for number in range(9)
+    }
+
+
 def test_what_belongs_together_is_found_in_both_directions() -> None:
     found = build_map(PARTS)
     assert found.related("igw-1") == {"igw-1", "rtb-public", "subnet-a", "vpc-1", "i-1"}

@@ -9,6 +9,8 @@ from skylift.console import networks
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Acl, Networks, SubnetLine, Table, spell_subnets
+from skylift.console.poller import Change
+from skylift.console.vpc_map import GONE
 from skylift.console.vpc_plan import Making
 from skylift.console.vpc_removal import find_removal
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
@@ -84,8 +86,27 @@ class VpcPage:
 
     async def _map(self) -> None:
         found = await in_thread(self._view.port.vpc_map, self._id)
-        tag("p", "What belongs together lights up: point at a box, or go to it with Tab.", "empty-line")
+        words = tag("p", "What belongs together lights up: point at a box, or go to it with Tab.", "empty-line")
         MapView(found)
+        listens = False
+
+        def hear(change: Change) -> bool:
+            """It is drawn again when a server comes, goes or changes."""
+            if words.is_deleted:
+                return False
+            # What is told at once is of an earlier look than the map.
+            if not listens or change.trouble or self._servers() == found.servers:
+                return True
+            self._tabs.refresh()
+            return False
+
+        self._view.instances.listen(hear)
+        listens = True
+
+    def _servers(self) -> dict[str, tuple[str, ...]]:
+        """As the last look has seen those that a map shows."""
+        rows = [row for row in self._view.instances.rows if row.vpc == self._id and row.state not in GONE]
+        return {row.id: (row.name, row.state, row.public, row.private) for row in rows}
 
     async def _ask_delete(self) -> None:
         try:

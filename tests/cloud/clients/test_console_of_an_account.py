@@ -264,6 +264,20 @@ def test_a_cluster_is_listed_and_taken_down(tab: Tab, console: Console, account:
     assert group not in {each["GroupId"] for each in ec2.describe_security_groups()["SecurityGroups"]}
 
 
+def test_the_map_of_a_vpc_has_each_server_that_comes_until_it_goes(tab: Tab, console: Console, account: Cloud) -> None:
+    page, ec2 = tab.page, account.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.78.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.78.1.0/24")["Subnet"]["SubnetId"]
+    page.goto(f"http://{console.host}/vpcs/{vpc}")
+    expect(page.locator(".map-node", has_text=subnet)).to_have_count(1)
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    wanted = {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1, "SubnetId": subnet}
+    (server,) = ec2.run_instances(**wanted)["Instances"]
+    expect(page.get_by_role("link", name=re.compile(f"^{server['InstanceId']}: pending"))).to_be_visible()
+    ec2.terminate_instances(InstanceIds=[server["InstanceId"]])
+    expect(page.locator(".map-inner")).to_have_count(0)
+
+
 def test_a_subnet_gets_another_route_table_and_a_vpc_its_gateway(tab: Tab, console: Console, account: Cloud) -> None:
     page, ec2, question = tab.page, account.client("ec2"), tab.page.get_by_role("dialog")
     vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
