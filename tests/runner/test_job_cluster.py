@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from zipfile import ZipFile
 
 import pytest
-from runner_bench import Metadata, those_in, until
+from runner_bench import Metadata, cmdline, those_in, until
 from shipped_job import Shipped
 
 from skylift.runner.dask import node
@@ -262,6 +262,18 @@ def test_whatever_hinders_the_cluster_is_told_in_words(
     (tmp_path / ".skylift-dask/keys.json").write_text(keys or "")
     assert outcome_of(bare.argv, tmp_path, bare.descriptor, HOME=str(home)) == (123, "", "")
     assert words in bare.failure.read_text()
+
+
+def test_a_signal_ends_the_start_without_a_traceback(bare: Bare, tmp_path: Path, metadata: Metadata) -> None:
+    # Nobody listens there.
+    metadata.more["/latest/meta-data/local-ipv4"] = b"127.63.0.1"
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    with (tmp_path / "stderr").open("w") as stderr:
+        how: Any = {"cwd": tmp_path, "env": env, "stderr": stderr, "pass_fds": (bare.descriptor,)}
+        with subprocess.Popen(bare.argv, **how) as waiting:
+            until(lambda: any(b"node.py" in cmdline(each) for each in those_in(tmp_path)), "its scheduler")
+            waiting.send_signal(signal.SIGINT)
+    assert (waiting.returncode, (tmp_path / "stderr").read_text()) == (-signal.SIGINT, "")
 
 
 @pytest.fixture

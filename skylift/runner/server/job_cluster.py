@@ -418,6 +418,9 @@ def _undo_pythons_own() -> None:
 
 
 def main() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Ctrl-C ends it as it would the program, without a traceback of ours.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     split = sys.argv.index("--")
     ours, argv = sys.argv[1:split], sys.argv[split + 1 :]
     parser = argparse.ArgumentParser(prog="cluster")
