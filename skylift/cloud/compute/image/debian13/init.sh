@@ -58,6 +58,7 @@ show_host_keys() {
 }
 
 start_sshd() {
+    rm -f /run/sshd.pid
     /usr/sbin/sshd -D -e 2>>/var/log/sshd.log &
     sshd=$!
 }
@@ -144,6 +145,14 @@ start_services() {
     done
 }
 
+start_services_after_sshd() {
+    # Beside it, sshd would come up later on a machine of few cores. It writes this file once it listens.
+    until [ -s /run/sshd.pid ] || ! kill -0 "$sshd" 2>/dev/null; do
+        sleep 0.05
+    done
+    start_services
+}
+
 each_boot() {
     place=/var/lib/cloud/instances/$instance
     mkdir -p "$place/scripts"
@@ -198,7 +207,7 @@ if [ -z "$cloud_init" ] && [ "$booted" != "$instance" ]; then
     sync /var/lib/cloud/data/*
     show_host_keys
 fi
-(cd / && start_services) </dev/null &
+(cd / && start_services_after_sshd) </dev/null &
 if [ -n "$cloud_init" ]; then
     (cd / && cloud_init_after_sshd) </dev/null &
 else
