@@ -138,6 +138,7 @@ def test_who_reads_the_log_may_go(cloud: RealCloud, folder: Path) -> None:
         stdin=subprocess.DEVNULL,
     )
     assert done.stdout == "1\n2\nready\n141\n", done.stderr
-    assert [each["state"] for each in jobs(cloud) if each["name"] == "reader-gone"] == ["running"]
+    # What the program wrote came by SSH. That it runs may reach the record a moment later.
+    until(lambda: [each["state"] for each in jobs(cloud) if each["name"] == "reader-gone"] == ["running"], "its state")
     cloud.skylift("cancel", "reader-gone")
     cloud.skylift("rm", "reader-gone")

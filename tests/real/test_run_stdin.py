@@ -134,7 +134,8 @@ def test_a_client_that_dies_makes_no_end_of_file(cloud: RealCloud, folder: Path)
     client.kill()
     client.wait()
     client.stdin.close()
-    assert [each["state"] for each in jobs(cloud) if each["name"] == "orphaned"] == ["running"]
+    # What the program wrote came by SSH. That it runs may reach the record a moment later.
+    until(lambda: [each["state"] for each in jobs(cloud) if each["name"] == "orphaned"] == ["running"], "its state")
     cloud.skylift("cancel", "orphaned")
     assert cloud.skylift("logs", "orphaned").stdout == "ready\ngot half of it\n"
     cloud.skylift("rm", "orphaned")
