@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,14 +18,24 @@ ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts/recorded.py"
 
 
+@dataclass(frozen=True)
+class Script:
+    """The script and its parts, as they are when it is run."""
+
+    recorded: ModuleType
+    recordings: ModuleType
+    error_codes: ModuleType
+
+
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recorded", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["recorded"] = module
-    spec.loader.exec_module(module)
-    return module
+def script() -> Iterator[Script]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPT.parent))
+        yield Script(
+            importlib.import_module("recorded"),
+            importlib.import_module("comparison.recordings"),
+            importlib.import_module("comparison.error_codes"),
+        )
 
 
 def record(folder: Path, name: str, data: Any, status: int = 200) -> None:
@@ -35,7 +47,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
 
 
-def test_members_are_places_whatever_is_there(script: ModuleType) -> None:
+def test_members_are_places_whatever_is_there(script: Script) -> None:
     date = {"__class__": "datetime", "year": 2026}
     answer = {
         "Users": [{"UserName": "a", "CreateDate": date}, {"Tags": [{"Key": "k"}]}],
@@ -44,7 +56,7 @@ def test_members_are_places_whatever_is_there(script: ModuleType) -> None:
         "PolicyDocument": {"Statement": []},
         "ResponseMetadata": {"RequestId": "1"},
     }
-    assert set(script.members(answer)) == {
+    assert set(script.recordings.members(answer)) == {
         "Users[].UserName",
         "Users[].CreateDate",
         "Users[].Tags[].Key",
@@ -53,7 +65,7 @@ def test_members_are_places_whatever_is_there(script: ModuleType) -> None:
     }
 
 
-def test_our_codes_are_those_that_errors_are_made_with(script: ModuleType, tmp_path: Path) -> None:
+def test_our_codes_are_those_that_errors_are_made_with(script: Script, tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text(
         "STATUS = {'OnlyOfTheTable': 404}\nLATE = 'ByName'\n"
         "class Kind:\n    prefix: str\n    not_found: str\n"
@@ -69,13 +81,13 @@ def test_our_codes_are_those_that_errors_are_made_with(script: ModuleType, tmp_p
         "if error.code == 'OnlyCompared': refused('OnlyAName', 'ByArgument')\n"
     )
     ways = ("Argument", "Choice", "Field", "FieldsName", "Keyword", "Name", "Property")
-    assert script.our_codes(tmp_path) == {f"By{way}" for way in ways}
+    assert script.error_codes.codes_of_errors(tmp_path) == {f"By{way}" for way in ways}
 
 
-def test_what_is_left_out_has_a_reason(script: ModuleType) -> None:
-    rows = script.left_out()
+def test_what_is_left_out_has_a_reason(script: Script) -> None:
+    rows = script.recorded.left_out()
     assert rows and all(row.reason and row.members for row in rows)
-    row = script.LeftOut("ec2.Describe*", ("Vpcs[].Tags", "*KmsKeyId"), "why")
+    row = script.recorded.LeftOut("ec2.Describe*", ("Vpcs[].Tags", "*KmsKeyId"), "why")
     assert row.has("ec2.DescribeVpcs", "Vpcs[].Tags[].Key") and row.has("ec2.DescribeVolumes", "Volumes[].KmsKeyId")
     assert not row.has("ec2.DescribeVpcs", "Vpcs[].TagsOfAnother") and not row.has("iam.ListUsers", "Vpcs[].Tags")
 
