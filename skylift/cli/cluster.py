@@ -89,7 +89,7 @@ def up(
             raise typer.Exit(_run(program, held.environ))
         say(f'Elsewhere: eval "$(skylift cluster env {cluster.name})"; Ctrl-C ends the cluster.', to_stderr=True)
         with suppress(KeyboardInterrupt):
-            _stay(cluster, held)
+            _run_until_ended(cluster, held)
             code = _tell_end(name, cluster.outcome)
     say(f"The cluster {cluster.name} has ended.", to_stderr=True)
     raise typer.Exit(code)
@@ -129,7 +129,7 @@ def _tell_end(name: str, outcome: Callable[[], Outcome]) -> int:
     return found.exit_code or SKYLIFT_FAILED
 
 
-def _stay(cluster: KeptCluster, held: Held) -> None:
+def _run_until_ended(cluster: KeptCluster, held: Held) -> None:
     while not cluster.ended:
         threading.Event().wait(_LOOK_EVERY)
         wanted = held.wanted()

@@ -51,7 +51,9 @@ def find(api: Api, wanted: str) -> Target:
     found = _described(api, wanted)
     state = found["State"]["Name"]
     if state != "running":
-        raise UsageError(f"{found['InstanceId']} is {state}; only a running instance can be connected to.", _way(found))
+        raise UsageError(
+            f"{found['InstanceId']} is {state}; only a running instance can be connected to.", _next_step(found)
+        )
     address = found.get("PublicIpAddress")
     if address is None:
         raise UsageError(
@@ -138,7 +140,7 @@ def _described(api: Api, wanted: str) -> dict[str, Any]:
     return found
 
 
-def _way(found: dict[str, Any]) -> str:
+def _next_step(found: dict[str, Any]) -> str:
     """From the state that an instance is in to one that it can be connected to in."""
     return {
         "pending": f"Wait for it: aws ec2 wait instance-running --instance-ids {found['InstanceId']}",

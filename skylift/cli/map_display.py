@@ -53,7 +53,7 @@ class MapDisplay:
         self._others: tuple[Sequence[ServerTime], float | None] = (), 0.0
         """What other servers cost, as it was reckoned last: a drawing must be cheap."""
         self._over = threading.Event()
-        self._told = (0.0, 0)
+        self._line_written = (0.0, 0)
         self._lines = not quiet and not isinstance(screen, Live)
         if isinstance(screen, Live):
             screen.instead = self._spell_running
@@ -83,8 +83,8 @@ class MapDisplay:
 
     def _tell_line(self) -> None:
         now, done = time.monotonic(), len(self._reader.outcomes)
-        if self._progress is not None and done != self._told[1] and now - self._told[0] >= _LINE_EVERY:
-            self._told = now, done
+        if self._progress is not None and done != self._line_written[1] and now - self._line_written[0] >= _LINE_EVERY:
+            self._line_written = now, done
             self._screen.note(", ".join(text for _, text in self._parts()))
 
     def _spell_running(self, run: RunningProgram, columns: int) -> str:
@@ -279,10 +279,12 @@ def _errors(failed: Sequence[InputOutcome]) -> Iterable[str]:
 
 def as_json(spec: MapSpec, outcomes: dict[int, InputOutcome], places: Sequence[tuple[InputOutcome, Path]]) -> list[Any]:
     home = {each.index: str(place) for each, place in places}
-    return [_told(each.index, each.text, outcomes.get(each.index), home.get(each.index)) for each in spec.inputs]
+    return [
+        _input_as_json(each.index, each.text, outcomes.get(each.index), home.get(each.index)) for each in spec.inputs
+    ]
 
 
-def _told(index: int, text: str, outcome: InputOutcome | None, folder: str | None) -> dict[str, Any]:
+def _input_as_json(index: int, text: str, outcome: InputOutcome | None, folder: str | None) -> dict[str, Any]:
     if outcome is None:
         return {"index": index, "input": text, "state": None}
     return {

@@ -98,7 +98,7 @@ def types(
         return
     shown = found if everything else found[:_SHOWN]
     _show(shown, where, sort, spot=spot)
-    for text in (note, _told(where, spot=spot), _rest(len(found) - len(shown))):
+    for text in (note, _dates_of_figures(where, spot=spot), _rest(len(found) - len(shown))):
         if text:
             say(text, to_stderr=True)
 
@@ -121,7 +121,7 @@ def _refresh(region: str | None) -> str:
     return settings.region
 
 
-def _told(region: str, *, spot: bool) -> str:
+def _dates_of_figures(region: str, *, spot: bool) -> str:
     from datetime import UTC, datetime
 
     from skylift import catalogue

@@ -25,7 +25,7 @@ from skylift.runner.job.record import Prefix, parse_record
 from skylift.runner.job.server_time import ServerTime, read_times
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.server import job_cluster
-from skylift.runner.server.job_cluster import ALONE, FAILURES, NODE, SOON, STARTING, Crew, cluster_argv
+from skylift.runner.server.job_cluster import ALONE, FAILURES, NODE, SOON, STARTING, OtherServers, cluster_argv
 from skylift.runner.server.job_record import RetryPlan
 from skylift.runner.server.program import GRACE
 from skylift.runner.server.retries import LONGEST
@@ -65,32 +65,34 @@ class Servers:
 
 class Case:
     def __init__(self, wanted: int) -> None:
-        self.group, self.welcomed, self.told, self.now = Servers(), list[str](), list[str](), 1000.0
+        self.group, self.prepared, self.told, self.now = Servers(), list[str](), list[str](), 1000.0
         self.wanted = wanted
         self.start({})
 
     def start(self, seen: dict[str, list[Any]]) -> None:
-        self.crew = Crew(self.group, self.wanted, self.welcomed.append, seen, lambda: self.now, self.told.append)
+        self.others = OtherServers(
+            self.group, self.wanted, self.prepared.append, seen, lambda: self.now, self.told.append
+        )
 
     def start_again(self, after: float) -> None:
         """The program has failed, and its keeper has ended with it. A new one comes later."""
         self.now += after
-        self.start(self.crew.seen)
+        self.start(self.others.seen)
 
     def look(self, after: float = 1.0) -> None:
         self.now += after
-        self.crew.step()
+        self.others.step()
 
 
 def test_each_server_gets_its_key_once_and_a_lost_one_is_replaced() -> None:
     case = Case(2)
     for _ in range(3):
         case.look()
-    assert case.welcomed == ["i-1", "i-2"]
+    assert case.prepared == ["i-1", "i-2"]
     case.group.there["i-1"] = False
     for _ in range(3):
         case.look(SOON)
-    assert (case.welcomed, list(case.group.there)) == (["i-1", "i-2", "i-3"], ["i-2", "i-3"])
+    assert (case.prepared, list(case.group.there)) == (["i-1", "i-2", "i-3"], ["i-2", "i-3"])
     assert case.told == []
 
 
@@ -100,7 +102,7 @@ def test_servers_that_are_lost_at_once_are_not_replaced_for_ever() -> None:
         case.look()
         for each in case.group.there:
             case.group.there[each] = False
-    assert len(case.welcomed) <= FAILURES
+    assert len(case.prepared) <= FAILURES
     assert case.group.made <= FAILURES + 1
     assert case.told == [f"{FAILURES} servers in a row were lost soon after their start. No other is started."]
 
@@ -113,7 +115,7 @@ def test_losses_between_two_starts_of_the_program_do_not_count() -> None:
     case.start_again(SOON / 2)
     for _ in range(3):
         case.look()
-    assert len(case.welcomed) == 2 * FAILURES
+    assert len(case.prepared) == 2 * FAILURES
     assert case.told == []
 
 
@@ -127,7 +129,7 @@ def test_a_scheduler_that_ends_takes_its_servers_along_and_the_next_one_has_othe
     case.group.room = 2
     for _ in range(2):
         case.look()
-    case.crew.dismiss()
+    case.others.end_all()
     assert (case.group.there, case.group.desired) == ({}, 0)
     case.group.room = 1000
     case.start_again(1)
@@ -142,7 +144,7 @@ def test_that_the_group_is_gone_is_told_once() -> None:
     case.group.deleted = True
     for _ in range(3):
         case.look()
-    case.crew.dismiss()
+    case.others.end_all()
     assert case.told == ["The Auto Scaling group of the other servers is gone. The program has none but its own."]
 
 
@@ -154,14 +156,14 @@ def test_no_room_is_told_once_and_tried_again() -> None:
     assert case.told == ["There are 2 servers, and not 4: EC2 has no room."]
     case.group.room = 3
     case.look()
-    assert case.welcomed == ["i-1", "i-2", "i-3"]
+    assert case.prepared == ["i-1", "i-2", "i-3"]
 
 
 def test_the_servers_time_is_read_as_a_maps_is() -> None:
     case = Case(2)
     for _ in range(4):
         case.look(10)
-    told = json.dumps({"others": case.crew.times()}).encode()
+    told = json.dumps({"others": case.others.times()}).encode()
     assert read_times(told) == (ServerTime("t3.small", "on-demand", 2, 40.0),)
 
 

@@ -48,7 +48,7 @@ class Crowd:
         self._now = now
         self._by: Counter[str] = Counter()
         self._refused = 0
-        self._told: float | None = None
+        self._reported_at: float | None = None
         self._spare = _any_descriptor()
 
     def enter(self, who: str) -> Seat | None:
@@ -93,9 +93,9 @@ class Crowd:
     def _refuse(self, why: str) -> None:
         self._refused += 1
         now = self._now()
-        if self._told is None or now - self._told >= QUIET:
+        if self._reported_at is None or now - self._reported_at >= QUIET:
             log.warning("%d connections were refused: %s", self._refused, why)
-            self._refused, self._told = 0, now
+            self._refused, self._reported_at = 0, now
 
 
 def refuse(connection: socket.socket) -> None:

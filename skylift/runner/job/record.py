@@ -215,8 +215,8 @@ def encode_record(
         **({"retry": {"times": job.retry.times, "on": job.retry.on}} if job.retry is not None else {}),
         **({"uv": uv} if uv is not None else {}),
         **({"prebuilt": prebuilt} if prebuilt is not None else {}),
-        **({"map": _told_of_map(job, job.map, tools, schedule)} if job.map is not None else {}),
-        **({"cluster": _told_of_cluster(job.cluster, job.name)} if job.cluster is not None else {}),
+        **({"map": _map_terms(job, job.map, tools, schedule)} if job.map is not None else {}),
+        **({"cluster": _cluster_terms(job.cluster, job.name)} if job.cluster is not None else {}),
         **({"image": image} if image else {}),
         **({"seal": True} if seal else {}),
         **({"schedule": vars(schedule)} if schedule is not None else {}),
@@ -224,9 +224,7 @@ def encode_record(
     return json.dumps(record, indent=2).encode()
 
 
-def _told_of_map(
-    job: Job, part: MapPart, tools: dict[str, Any] | None, schedule: ScheduleTerms | None
-) -> dict[str, Any]:
+def _map_terms(job: Job, part: MapPart, tools: dict[str, Any] | None, schedule: ScheduleTerms | None) -> dict[str, Any]:
     return {
         "tools": tools,
         **({"group": workers_name(job.name)} if part.servers > 1 else {}),
@@ -234,7 +232,7 @@ def _told_of_map(
     }
 
 
-def _told_of_cluster(part: ClusterPart, job: str) -> dict[str, Any]:
+def _cluster_terms(part: ClusterPart, job: str) -> dict[str, Any]:
     return {"servers": part.servers, "group": workers_name(job)}
 
 

@@ -376,12 +376,12 @@ def _times(reported: Any) -> tuple[float, tuple[tuple[float, int], ...]]:
     return as_number(reported[0], "the grain", 0, _LONGEST_RUN), tuple(marks)
 
 
-def parse_taken(key: str, data: bytes) -> int:
+def parse_stdin_taken(key: str, data: bytes) -> int:
     """Bytes of its standard input that the program has."""
-    return _of_file(key, lambda: _taken(parse_object(data, HOST_KEYS_LIMIT)))
+    return _of_file(key, lambda: _bytes_taken(parse_object(data, HOST_KEYS_LIMIT)))
 
 
-def _taken(reported: JsonObject) -> int:
+def _bytes_taken(reported: JsonObject) -> int:
     return _there(reported.integer("taken", 0, LONGEST_STREAM), "taken")
 
 

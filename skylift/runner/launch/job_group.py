@@ -54,7 +54,7 @@ def make_job_group(api: Api, job: str, vpc: str, now: float, kind: Kind) -> str:
             raise NameTaken(job) from None
         raise
     try:
-        api.settled("ec2", "authorize_security_group_ingress", GroupId=made, IpPermissions=[ingress(made)])
+        api.retry_not_found("ec2", "authorize_security_group_ingress", GroupId=made, IpPermissions=[ingress(made)])
     except BaseException:
         # The caller does not know of it. What the group cannot be removed for is not what has gone wrong.
         with contextlib.suppress(SkyliftError):

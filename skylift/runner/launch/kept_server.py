@@ -116,7 +116,7 @@ def assign_server(api: Api, server: Server, job: str, policy: dict[str, Any]) ->
 def _set_policy(api: Api, server: Server, policy: dict[str, Any]) -> bool:
     document = json.dumps(policy)
     try:
-        api.undisturbed("iam", "put_role_policy", RoleName=server.role, PolicyName="job", PolicyDocument=document)
+        api.retry_concurrent("iam", "put_role_policy", RoleName=server.role, PolicyName="job", PolicyDocument=document)
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise
@@ -141,11 +141,11 @@ def tag_server(api: Api, server: Server, job: str) -> bool:
 
 
 def _tag_role(api: Api, name: str, tags: list[dict[str, str]]) -> None:
-    api.undisturbed("iam", "tag_role", RoleName=name, Tags=tags)
+    api.retry_concurrent("iam", "tag_role", RoleName=name, Tags=tags)
 
 
 def _tag_profile(api: Api, name: str, tags: list[dict[str, str]]) -> None:
-    api.undisturbed("iam", "tag_instance_profile", InstanceProfileName=name, Tags=tags)
+    api.retry_concurrent("iam", "tag_instance_profile", InstanceProfileName=name, Tags=tags)
 
 
 def remove_roles(account: Account, job: str, servers: Sequence[Server]) -> None:

@@ -170,7 +170,7 @@ def _make(api: Api) -> Network:
         parts = [pool.submit(make, api, vpc) for make in (_make_gateway, _make_subnets, _make_group)]
     for each in parts:
         each.result()
-    api.settled("ec2", "create_tags", Resources=[vpc], Tags=[{"Key": TAG_READY, "Value": "yes"}])
+    api.retry_not_found("ec2", "create_tags", Resources=[vpc], Tags=[{"Key": TAG_READY, "Value": "yes"}])
     return _wait_until_listed(lambda: _find_own(api), f"skylift's network {vpc}")
 
 
@@ -195,7 +195,7 @@ def _make_gateway(api: Api, vpc: str) -> None:
         made = api.call("ec2", "create_internet_gateway", TagSpecifications=tags)
         gateway, attached = made["InternetGateway"]["InternetGatewayId"], False
     if not attached:
-        api.settled("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=vpc)
+        api.retry_not_found("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=vpc)
     main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
     tables = _wait_until_listed(
         lambda: api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"], f"the main route table of {vpc}"
@@ -203,7 +203,7 @@ def _make_gateway(api: Api, vpc: str) -> None:
     table = tables[0]
     if not any(route.get("DestinationCidrBlock") == "0.0.0.0/0" for route in table["Routes"]):
         route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway}
-        api.settled("ec2", "create_route", **route)
+        api.retry_not_found("ec2", "create_route", **route)
 
 
 def _ensure_s3_endpoint(api: Api, vpc: str) -> None:
@@ -242,7 +242,9 @@ def _make_subnets(api: Api, vpc: str) -> None:
 
 def _make_subnet(api: Api, vpc: str, zone: str, block: str) -> None:
     tags = _tags("subnet", "subnet")
-    api.settled("ec2", "create_subnet", VpcId=vpc, CidrBlock=block, AvailabilityZone=zone, TagSpecifications=tags)
+    api.retry_not_found(
+        "ec2", "create_subnet", VpcId=vpc, CidrBlock=block, AvailabilityZone=zone, TagSpecifications=tags
+    )
 
 
 def _make_group(api: Api, vpc: str) -> None:
@@ -284,7 +286,7 @@ def _tags(resource: str, part: str) -> list[dict[str, Any]]:
 def _unless(code: str, api: Api, operation: str, **params: Any) -> None:
     """Make a call that may fail with the error `code`: what it would make is there already then."""
     try:
-        api.settled("ec2", operation, **params)
+        api.retry_not_found("ec2", operation, **params)
     except Refused as error:
         if error.code != code:
             raise

@@ -286,11 +286,11 @@ def create_role(
         boundary = pool.submit(ensure_boundary, api, account, buckets)
         try:
             try:
-                _create(api.undisturbed, job, boundary_arn(account, buckets), owner or job, more)
+                _create(api.retry_concurrent, job, boundary_arn(account, buckets), owner or job, more)
             except Refused as error:
                 if error.code != "NoSuchEntity":
                     raise
-                _create(api.settled, job, boundary.result(), owner or job, more)
+                _create(api.retry_not_found, job, boundary.result(), owner or job, more)
         except Refused as error:
             if error.code == "EntityAlreadyExists":
                 raise NameTaken(job) from None
@@ -329,11 +329,13 @@ def equip_with(api: Api, job: str, policy: dict[str, Any], *, owner: str = "") -
     """The same with any policy. `owner` is as in create_role."""
     name, text = role_name(job), json.dumps(policy)
     with ThreadPoolExecutor(1) as pool:
-        put = pool.submit(api.settled, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=text)
-        made = api.undisturbed(
+        put = pool.submit(
+            api.retry_not_found, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=text
+        )
+        made = api.retry_concurrent(
             "iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=job_tags(owner or job)
         )
-        api.settled("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+        api.retry_not_found("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
         put.result()
     return JobRole(name, made["InstanceProfile"]["Arn"])
 
@@ -421,7 +423,7 @@ def _remove(api: Api, name: str, *, role: bool, profile: bool) -> None:
 
 def _unless_gone(api: Api, operation: str, params: dict[str, str]) -> None:
     try:
-        api.undisturbed("iam", operation, **params)
+        api.retry_concurrent("iam", operation, **params)
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise

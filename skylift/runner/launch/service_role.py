@@ -24,7 +24,7 @@ def ensure_fleet_roles(api: Api) -> None:
 
 def _make(api: Api, service: str) -> None:
     try:
-        api.undisturbed("iam", "create_service_linked_role", AWSServiceName=service)
+        api.retry_concurrent("iam", "create_service_linked_role", AWSServiceName=service)
     except Refused as error:
         # IAM's answer when another client has just made the role.
         if error.code != "InvalidInput" or "has been taken" not in error.reason:

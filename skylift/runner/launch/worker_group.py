@@ -265,7 +265,7 @@ def _make_group(api: Api, request: dict[str, Any]) -> None:
 
 def _suspend(api: Api, group: str) -> None:
     named = {"AutoScalingGroupName": group}
-    api.settled("autoscaling", "suspend_processes", **named, ScalingProcesses=_SUSPENDED)
+    api.retry_not_found("autoscaling", "suspend_processes", **named, ScalingProcesses=_SUSPENDED)
 
 
 def _is_unknown_profile(error: Refused) -> bool:

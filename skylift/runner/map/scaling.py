@@ -171,7 +171,7 @@ class Scaling:
         for gone in set(here) - {each.instance for each in group.members}:
             self._takers.drop(gone)
         for fresh in alive - self._known:
-            self._welcome(fresh)
+            self._prepare(fresh)
         leaving = self._takers.leaving() & alive
         if not self._end_drained(leaving, here):
             self._fit(group, len(alive), here, work, len(leaving))
@@ -199,7 +199,7 @@ class Scaling:
                     "No other is started."
                 )
 
-    def _welcome(self, instance: str) -> None:
+    def _prepare(self, instance: str) -> None:
         self._known.add(instance)
         self._note()
         try:

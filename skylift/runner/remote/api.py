@@ -184,14 +184,14 @@ class Api:
         with translated(operation, service):
             return getattr(self._client(service, operation), operation)(**params)
 
-    def settled(self, service: str, operation: str, **params: Any) -> Any:
-        """Make a call about a resource that was made a moment ago, and repeat it while AWS does not know the
-        resource."""
-        return self._again_while(_unsettled, service, operation, params)
+    def retry_not_found(self, service: str, operation: str, **params: Any) -> Any:
+        """Make a call about a resource that was made a moment ago, and repeat it while AWS does not know the resource
+        yet, or refuses it because of another change to it."""
+        return self._again_while(_is_not_found_yet, service, operation, params)
 
-    def undisturbed(self, service: str, operation: str, **params: Any) -> Any:
+    def retry_concurrent(self, service: str, operation: str, **params: Any) -> Any:
         """Make a call, and repeat it while IAM refuses it because of another change to the same resource."""
-        return self._again_while(_disturbed, service, operation, params)
+        return self._again_while(_is_concurrent, service, operation, params)
 
     def _again_while(self, passes: Callable[[Refused], bool], service: str, operation: str, params: Any) -> Any:
         until, pause = time.monotonic() + _SETTLING, 0.1
@@ -415,12 +415,12 @@ class _KeptLoader(Loader):
         return self._kept.get(name, lambda: whole()[0]), str(Path(self.BUILTIN_DATA_PATH, name))
 
 
-def _disturbed(error: Refused) -> bool:
+def _is_concurrent(error: Refused) -> bool:
     return error.code == "ConcurrentModification"
 
 
-def _unsettled(error: Refused) -> bool:
-    return error.code.endswith(".NotFound") or error.code == "NoSuchEntity" or _disturbed(error)
+def _is_not_found_yet(error: Refused) -> bool:
+    return error.code.endswith(".NotFound") or error.code == "NoSuchEntity" or _is_concurrent(error)
 
 
 @contextmanager

@@ -117,8 +117,8 @@ def equip_servers(api: Api, schedule: str, bucket: str, account: str, inputs: Se
     """Give the role of the servers its policy, and their profile this role. The undos of the two undo this, too."""
     name = server_role_name(schedule)
     policy = json.dumps(runs_policy(schedule, bucket, account, api.region, inputs))
-    api.settled("iam", "put_role_policy", RoleName=name, PolicyName=_SERVERS_MAY, PolicyDocument=policy)
-    api.settled("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+    api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SERVERS_MAY, PolicyDocument=policy)
+    api.retry_not_found("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
 
 
 def make_scheduler_role(api: Api, schedule: str, account: str) -> str:
@@ -138,7 +138,7 @@ def equip_scheduler(api: Api, schedule: str, template: str, account: str) -> Non
     servers = f"arn:aws:iam::{account}:role{PATH}{server_role_name(schedule)}"
     policy = json.dumps(scheduler_policy(schedule, template, servers, account, api.region))
     name = scheduler_role_name(schedule)
-    api.settled("iam", "put_role_policy", RoleName=name, PolicyName=_SCHEDULER_MAY, PolicyDocument=policy)
+    api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SCHEDULER_MAY, PolicyDocument=policy)
 
 
 def remove_roles(api: Api, schedule: str) -> None:
@@ -184,7 +184,7 @@ def _make(api: Api, schedule: str, kind: _Kind, request: dict[str, Any], clear: 
     """Make a role or profile; its ARN. `clear` removes one that is there already and is of this region: an undo that
     failed left it, or this call made it and its answer was lost, as this client has claimed the name in the region."""
     try:
-        made = api.settled("iam", kind.create, **request)
+        made = api.retry_not_found("iam", kind.create, **request)
     except Refused as error:
         if error.code != "EntityAlreadyExists":
             raise
@@ -193,7 +193,7 @@ def _make(api: Api, schedule: str, kind: _Kind, request: dict[str, Any], clear: 
         if region != api.region:
             raise _taken(schedule, region, kind, name) from None
         clear()
-        made = api.settled("iam", kind.create, **request)
+        made = api.retry_not_found("iam", kind.create, **request)
     return str(made[kind.answer]["Arn"])
 
 
@@ -230,7 +230,7 @@ def _region(api: Api, schedule: str, kind: _Kind, name: str) -> str:
 
 def _unless_gone(api: Api, operation: str, **which: str) -> None:
     try:
-        api.undisturbed("iam", operation, **which)
+        api.retry_concurrent("iam", operation, **which)
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise

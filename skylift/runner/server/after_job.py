@@ -14,7 +14,7 @@ from skylift.runner.server.recovery import Delivered
 from skylift.runner.server.stream import Stream
 
 
-def leave(context: Context, control: Control, delivered: Delivered) -> None:
+def turn_off_or_wait(context: Context, control: Control, delivered: Delivered) -> None:
     """An earlier supervisor has done everything but turn the server off, or wait for the next job: do that."""
     if delivered.is_spot:
         release_fleet(context)
@@ -22,10 +22,12 @@ def leave(context: Context, control: Control, delivered: Delivered) -> None:
     if delivered.has_next:
         return None
     control.listen(context.prefix, context.poll)
-    return stay(context, control, delivered.kept_until, announced=delivered.kept_until > 0)
+    return wait_for_next_job(context, control, delivered.kept_until, announced=delivered.kept_until > 0)
 
 
-def stay(context: Context, control: Control, until: float, streams: Sequence[Stream] = (), *, announced: bool) -> None:
+def wait_for_next_job(
+    context: Context, control: Control, until: float, streams: Sequence[Stream] = (), *, announced: bool
+) -> None:
     """Wait for the next job, with which the guardian goes on, or turn off. `announced` is whether the status says that
     the server waits; then the end of the waiting is written down too, even when the time is already over. `streams` are
     deleted when the next job comes."""

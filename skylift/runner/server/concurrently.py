@@ -36,7 +36,7 @@ def together(*calls: Callable[[], Any]) -> List[Any]:
     return [task.result for task in tasks]
 
 
-def crew(size: int) -> ThreadPoolExecutor:
+def thread_pool(size: int) -> ThreadPoolExecutor:
     """A pool for many calls. Its module is imported only here, because it would slow down the boot."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 

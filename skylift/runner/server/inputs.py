@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Set
 
 from skylift.runner.server.aws import Aws, Refused, Unreachable, patiently
-from skylift.runner.server.concurrently import crew
+from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.program import Program
 from skylift.runner.server.status import State
 from skylift.runner.server.unpack import make_room, sha256_of
 
-SHELF = "inputs/sha256"
+BLOBS = "inputs/sha256"
 _SPAN = 32 << 20
 """Bytes in one request. A request that breaks off is repeated."""
 _AT_A_TIME = 4
@@ -52,10 +52,10 @@ class Inputs:
         self._place, self._user, self._program, self._until, self._kept = place, user, program, until, kept
         self._folders: Set[Path] = set()
 
-    def fetch_large(self, shelf: Prefix, large: List[Dict[str, Any]]) -> None:
+    def fetch_large(self, blobs: Prefix, large: List[Dict[str, Any]]) -> None:
         """Download the files in the record's `large`."""
         missing = [each for each in large if not self._take_kept(each)]
-        wanted = [_Wanted(shelf, each["sha256"], "", each["size"], self._target(each["place"])) for each in missing]
+        wanted = [_Wanted(blobs, each["sha256"], "", each["size"], self._target(each["place"])) for each in missing]
         for number, digest in enumerate(self._fetch_hashed(wanted)):
             each = missing[number]
             if digest != each["sha256"]:
@@ -97,7 +97,7 @@ class Inputs:
     def _fetch(self, wanted: List[_Wanted]) -> None:
         spans = [span for each in wanted for span in self._make(each)]
         if spans:
-            with crew(_AT_A_TIME) as pool:
+            with thread_pool(_AT_A_TIME) as pool:
                 list(pool.map(self._fetch_span, spans))
 
     def _fetch_hashed(self, wanted: List[_Wanted]) -> List[str]:
@@ -106,7 +106,7 @@ class Inputs:
         if not wanted:
             return digests
         files = [(each, list(self._make(each))) for each in wanted]
-        with crew(_AT_A_TIME) as pool:
+        with thread_pool(_AT_A_TIME) as pool:
             come = pool.map(self._fetch_span, [span for _, spans in files for span in spans])
             for each, spans in files:
                 digest = hashlib.sha256()

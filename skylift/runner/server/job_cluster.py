@@ -104,23 +104,23 @@ class Servers(Protocol):
     def why_not(self) -> str: ...
 
 
-class Crew:
+class OtherServers:
     """Keeps a group at its size. `seen` has the time of each server, by its instance: [type, market, first, last];
-    `welcome` is called once for each that is new. A server that is lost is replaced."""
+    `prepare` is called once for each that is new. A server that is lost is replaced."""
 
     def __init__(
         self,
         group: Servers,
         wanted: int,
-        welcome: Callable[[str], None],
+        prepare: Callable[[str], None],
         seen: Dict[str, List[Any]],
         clock: Callable[[], float] = time.time,
         tell: Callable[[str], None] = say,
     ) -> None:
-        self._group, self._wanted, self._welcome, self.seen = group, wanted, welcome, seen
+        self._group, self._wanted, self._prepare, self.seen = group, wanted, prepare, seen
         self._clock, self._tell = clock, tell
         self._lost: Set[str] = set()
-        self._failures, self._told = 0, ""
+        self._failures, self._last_told = 0, ""
         self._has_looked = False
 
     def step(self) -> None:
@@ -132,7 +132,7 @@ class Crew:
         now = self._clock()
         for each in group.members:
             if each.alive and each.instance not in self.seen:
-                self._welcome(each.instance)
+                self._prepare(each.instance)
                 self.seen[each.instance] = [each.instance_type, each.market, now, now]
             elif each.instance in self.seen:
                 self.seen[each.instance][3] = now
@@ -158,7 +158,7 @@ class Crew:
         if self._failures == FAILURES:
             self._tell("%d servers in a row were lost soon after their start. No other is started." % FAILURES)
 
-    def dismiss(self) -> None:
+    def end_all(self) -> None:
         """End all servers. The group stays: the keeper that comes with the program's next start may fill it again.
         Raises Unreachable and Refused."""
         group = self._group.look()
@@ -177,8 +177,8 @@ class Crew:
             self._tell_once("There %s, and not %d: %s" % (found, self._wanted + 1, reason))
 
     def _tell_once(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
+        if text != self._last_told:
+            self._last_told = text
             self._tell(text)
 
     def times(self) -> List[Dict[str, Any]]:
@@ -355,14 +355,14 @@ class JobCluster:
         keys = patiently("identity", lambda: keys_of_servers(self._metadata, self._options.region), float("inf"))
         key = json.dumps(dict(self._keys["worker"], scheduler=self._scheduler)).encode()
         group = open_group(self._aws, self._options.group, self._tell)
-        welcome = lambda instance: self._prefix.put(keys + instance, key)  # noqa: E731
+        prepare = lambda instance: self._prefix.put(keys + instance, key)  # noqa: E731
         seen, wanted = self._seen(), int(self._options.servers) - 1
-        crew = self._crew = Crew(group, wanted, welcome, seen, tell=self._tell)  # type: ignore[arg-type]
+        others = self._others = OtherServers(group, wanted, prepare, seen, tell=self._tell)  # type: ignore[arg-type]
         reported = 0.0
         while scheduler.poll() is None:
             try:
-                crew.step()
-                if crew.seen and time.monotonic() - reported > _REPORTING:
+                others.step()
+                if others.seen and time.monotonic() - reported > _REPORTING:
                     self._report()
                     reported = time.monotonic()
             except (Unreachable, Refused) as error:
@@ -372,7 +372,7 @@ class JobCluster:
             time.sleep(_LOOKING)
         say("the scheduler has ended (%s): the other servers end, too" % scheduler.returncode)
         with contextlib.suppress(Unreachable, Refused):
-            crew.dismiss()
+            others.end_all()
 
     def _seen(self) -> Dict[str, List[Any]]:
         """Those that a keeper before this one has given their keys."""
@@ -383,15 +383,15 @@ class JobCluster:
         return found
 
     def _report(self) -> None:
-        _write(self._folder / "seen.json", json.dumps(self._crew.seen).encode())
-        self._prefix.put(_PROGRESS, json.dumps({"others": self._crew.times()}).encode())
+        _write(self._folder / "seen.json", json.dumps(self._others.seen).encode())
+        self._prefix.put(_PROGRESS, json.dumps({"others": self._others.times()}).encode())
 
     def _end(self) -> None:
         """At once: nobody waits for what the parts would still do."""
         for each in self._parts:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(each.pid, signal.SIGKILL)
-        if hasattr(self, "_crew") and self._crew.seen:
+        if hasattr(self, "_others") and self._others.seen:
             with contextlib.suppress(Unreachable, Refused, OSError):
                 self._report()
 

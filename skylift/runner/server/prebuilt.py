@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Union
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
-from skylift.runner.server.concurrently import crew
+from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.console import say
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
@@ -64,8 +64,8 @@ class PrebuiltEnvironment:
     yet, and whether this server may put something there, which is `shared`. `folders` are what an environment consists
     of, as far as they are there."""
 
-    def __init__(self, shelf: Prefix, named: Dict[str, Any], login: Union[Login, Owner], folders: List[Path]) -> None:
-        self._shelf, self._login, self._folders = shelf, login, folders
+    def __init__(self, prefix: Prefix, named: Dict[str, Any], login: Union[Login, Owner], folders: List[Path]) -> None:
+        self._prefix, self._login, self._folders = prefix, login, folders
         self._sha256, self.shared = named["sha256"], named["shared"]
         self._index: Dict[str, Any] = {}
         self._keeping: Optional[threading.Thread] = None
@@ -94,7 +94,7 @@ class PrebuiltEnvironment:
             shutil.rmtree(str(folder), ignore_errors=True)
 
     def _take(self, until: float) -> Dict[str, Any]:
-        text = patiently("environment", lambda: self._shelf.get("index.json"), until)
+        text = patiently("environment", lambda: self._prefix.get("index.json"), until)
         if text is None or hashlib.sha256(text).hexdigest() != self._sha256:
             raise Changed("its index is not the one that the record names")
         index: Dict[str, Any] = json.loads(text)
@@ -107,7 +107,7 @@ class PrebuiltEnvironment:
                 os.symlink(more[0], self._place(path))
                 self._give(self._place(path))
         files = [entry for entry in index["entries"] if entry[1] == "f"]
-        with crew(_AT_A_TIME) as pool:
+        with thread_pool(_AT_A_TIME) as pool:
             work = [
                 pool.submit(self._take_pack, number, files[first:end], digest, until)
                 for number, (first, end, digest) in enumerate(index["packs"])
@@ -134,14 +134,14 @@ class PrebuiltEnvironment:
         if len(files) == 1:
             path, _, mode, _, modified = files[0]
             place = Path(self._place(path))
-            patiently(key, lambda: self._shelf.fetch(key, place), until)
+            patiently(key, lambda: self._prefix.fetch(key, place), until)
             if sha256_of(place) != digest:
                 raise Changed(path)
             self._give(str(place))
             place.chmod(mode)
             os.utime(str(place), (modified, modified))
             return
-        content = patiently(key, lambda: self._shelf.get(key), until)
+        content = patiently(key, lambda: self._prefix.get(key), until)
         if content is None:
             raise Refused(404, "%s is not there" % key)
         if hashlib.sha256(content).hexdigest() != digest:
@@ -181,7 +181,7 @@ class PrebuiltEnvironment:
         self._patience = max(seconds, _LEAST)
         pin = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
         try:
-            if patiently("environment", lambda: self._shelf.put("pin.json", pin, first=True), time.time() + _PINNING):
+            if patiently("environment", lambda: self._prefix.put("pin.json", pin, first=True), time.time() + _PINNING):
                 self._index = index
         except (Unreachable, Refused) as error:
             say("the environment is not kept: %s" % error)
@@ -230,14 +230,14 @@ class PrebuiltEnvironment:
         files = [entry for entry in self._index["entries"] if entry[1] == "f"]
         until = time.time() + _KEEPING
         try:
-            with crew(_AT_A_TIME) as pool:
+            with thread_pool(_AT_A_TIME) as pool:
                 work = [
                     pool.submit(self._keep_pack, number, files[first:end], digest, until)
                     for number, (first, end, digest) in enumerate(self._index["packs"])
                 ]
                 for each in work:
                     each.result()
-            self._shelf.put("index.json", json.dumps(self._index).encode())
+            self._prefix.put("index.json", json.dumps(self._index).encode())
         except (Unreachable, Refused, Changed, OSError) as error:
             say("the environment is not kept: %s" % error)
 
@@ -247,13 +247,13 @@ class PrebuiltEnvironment:
         if len(files) == 1:
             path, _, _, size, _ = files[0]
             with open(self._place(path), "rb") as file:
-                if self._shelf.put_file(_pack(number), file, size, until) != digest:
+                if self._prefix.put_file(_pack(number), file, size, until) != digest:
                     raise Changed(path)
             return
         whole = b"".join(Path(self._place(path)).read_bytes() for path, *_ in files)
         if hashlib.sha256(whole).hexdigest() != digest:
             raise Changed(_pack(number))
-        self._shelf.put_file(_pack(number), io.BytesIO(whole), len(whole), until)
+        self._prefix.put_file(_pack(number), io.BytesIO(whole), len(whole), until)
 
 
 def _pack(number: int) -> str:

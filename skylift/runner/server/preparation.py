@@ -10,11 +10,11 @@ from typing import Any, Dict, NamedTuple, Optional, Protocol
 
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.cached_environment import CachedEnvironment
-from skylift.runner.server.concurrently import crew
+from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.environment import FAILED, Environment
-from skylift.runner.server.inputs import SHELF, Inputs
+from skylift.runner.server.inputs import BLOBS, Inputs
 from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import PrebuiltEnvironment
@@ -105,26 +105,26 @@ class Preparation:
         if len(packs) == 1:
             unpacking.unpack(self._fetch_pack(packs[0]), packs[0])
             return
-        with crew(_AT_A_TIME) as pool:
+        with thread_pool(_AT_A_TIME) as pool:
             for archive, pack in pool.map(lambda each: (self._fetch_pack(each), each), packs):
                 unpacking.unpack(archive, pack)
 
     def _fetch_pack(self, pack: Dict[str, Any]) -> Path:
         digest = pack["sha256"]
         archive: Path = self._context.folder / ("%s.tar.gz" % digest)
-        self._context.retry("bundle", lambda: self._shelf().fetch(digest, archive))
+        self._context.retry("bundle", lambda: self._blobs().fetch(digest, archive))
         if sha256_of(archive) != digest:
             raise Ended(State.BROKEN, "The bundle that arrived is not the one that was sent.")
         return archive
 
-    def _shelf(self) -> Prefix:
-        return self._context.place(SHELF)
+    def _blobs(self) -> Prefix:
+        return self._context.place(BLOBS)
 
     def _fetch_inputs(self) -> None:
         context, record = self._context, self._record
         kept = context.root / "var/lib/skylift/inputs"
         inputs = Inputs(context.login.place, context.login.user, self._session.program, context.last, kept)
-        inputs.fetch_large(self._shelf(), record.large)
+        inputs.fetch_large(self._blobs(), record.large)
         if record.keep:
             inputs.keep_large(record.large)
         if record.has_s3:

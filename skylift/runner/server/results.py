@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, Until, patiently
-from skylift.runner.server.concurrently import crew
+from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.console import say
 from skylift.runner.server.find_files import Found, Stamp, files_below, files_named, spelled, stamp_of
 from skylift.runner.server.gauge import Tally
@@ -174,7 +174,7 @@ class _Sending:
             for call, each in calls:
                 call(each)
         else:
-            with crew(AT_A_TIME) as pool:
+            with thread_pool(AT_A_TIME) as pool:
                 list(pool.map(self._do, calls))
 
     def _do(self, task: Tuple[Callable[[Any], None], Any]) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import Any, Dict, Optional
 
+from skylift.runner.server.after_job import turn_off_or_wait, wait_for_next_job
 from skylift.runner.server.aws import Aws, Refused
 from skylift.runner.server.claim import STATUS, Claim, claim_job
 from skylift.runner.server.concurrently import together
@@ -35,7 +36,6 @@ from skylift.runner.server.seal import seal
 from skylift.runner.server.session import Session
 from skylift.runner.server.spot_notice import how_bought
 from skylift.runner.server.status import State, Status, now_iso
-from skylift.runner.server.staying import leave, stay
 from skylift.runner.server.turn import Turn
 
 
@@ -134,7 +134,7 @@ class Supervisor:
         return Delivered(kept_until or 0.0, record.fleet)
 
     def _leave(self, delivered: Delivered) -> None:
-        leave(self._context, Control(self._program), delivered)
+        turn_off_or_wait(self._context, Control(self._program), delivered)
 
     def _see_through(self, session: Session, recovery: Recovery) -> None:
         prepared: Optional[Prepared] = None
@@ -173,4 +173,4 @@ class Supervisor:
             say("job done; the server stays for %d s" % session.record.keep)
             if prepared is not None and prepared.cached is not None:
                 prepared.cached.confirm()
-        stay(self._context, session.control, kept_until, session.streams, announced=kept_until > 0)
+        wait_for_next_job(self._context, session.control, kept_until, session.streams, announced=kept_until > 0)

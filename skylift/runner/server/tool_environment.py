@@ -84,10 +84,10 @@ class ToolEnvironment:
 
     def _prebuilt(self) -> PrebuiltEnvironment:
         named, owner = self._named, Owner(self._home, os.geteuid(), os.getegid())
-        shelf = self._place(named["place"])
+        prefix = self._place(named["place"])
         if not named["shared"] and not named["sha256"]:
-            named["sha256"] = follow(shelf, "the tools")
-        return PrebuiltEnvironment(shelf, named, owner, [self._venv, self._pythons])
+            named["sha256"] = follow(prefix, "the tools")
+        return PrebuiltEnvironment(prefix, named, owner, [self._venv, self._pythons])
 
     def _build(self, prebuilt: PrebuiltEnvironment) -> None:
         began = time.monotonic()
@@ -127,22 +127,22 @@ class ToolEnvironment:
             raise CannotMake("The environment of Dask could not be made:\n%s" % tail)
 
 
-def follow(shelf: Prefix, what: str) -> str:
+def follow(prefix: Prefix, what: str) -> str:
     """Wait for the server that builds an environment: its pin comes first, and the index when all files are there.
     Returns the digest, or nothing when that takes too long."""
     until = time.time() + FOLLOWING
     try:
-        pin = patiently("the pin of %s" % what, lambda: _there(shelf, "pin.json"), until)
-        patiently("the index of %s" % what, lambda: _there(shelf, "index.json"), until)
+        pin = patiently("the pin of %s" % what, lambda: _there(prefix, "pin.json"), until)
+        patiently("the index of %s" % what, lambda: _there(prefix, "index.json"), until)
         return str(json.loads(pin)["sha256"])
     except (Unreachable, Refused) as error:
         say("no other server has built %s: %s" % (what, error))
         return ""
 
 
-def _there(shelf: Prefix, key: str) -> bytes:
+def _there(prefix: Prefix, key: str) -> bytes:
     """An object that another server is about to write."""
-    found: Optional[bytes] = shelf.get(key)
+    found: Optional[bytes] = prefix.get(key)
     if found is None:
         raise Unreachable("%s is not there yet" % key)
     return found

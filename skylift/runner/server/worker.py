@@ -85,8 +85,8 @@ class Worker:
         if tools is not None:
             tools = dict(tools, environment=dict(tools["environment"], shared=False))
         if prebuilt is not None and prebuilt["shared"] and not prebuilt["sha256"]:
-            shelf = self.context.place(prebuilt["place"])
-            prebuilt = dict(prebuilt, shared=False, sha256=follow(shelf, "the environment"))
+            prefix = self.context.place(prebuilt["place"])
+            prebuilt = dict(prebuilt, shared=False, sha256=follow(prefix, "the environment"))
         return record._replace(tools=tools, prebuilt=prebuilt)
 
     def _environment(self, prepared: Prepared) -> Dict[str, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from skylift.runner.errors import RecordDamaged, RunError, SkyliftError, Unreachable
 from skylift.runner.job.record import Prefix
-from skylift.runner.job.server_record import HOST_KEYS_LIMIT, parse_taken
+from skylift.runner.job.server_record import HOST_KEYS_LIMIT, parse_stdin_taken
 from skylift.runner.remote.api import Api
 from skylift.runner.text.size import spell_size
 
@@ -288,7 +288,7 @@ class _Sending:
         key = self._prefix.stdin_taken
         try:
             found = self._api.get(self._bucket, key, HOST_KEYS_LIMIT)
-            return 0 if found is None else parse_taken(key, found)
+            return 0 if found is None else parse_stdin_taken(key, found)
         except (Unreachable, RecordDamaged):
             return 0
         except SkyliftError:

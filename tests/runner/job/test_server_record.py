@@ -26,7 +26,7 @@ from skylift.runner.job.server_record import (
     parse_manifest,
     parse_offsets,
     parse_status,
-    parse_taken,
+    parse_stdin_taken,
     parse_times,
     piece_offset,
 )
@@ -153,7 +153,7 @@ def test_any_manifest(data: bytes) -> None:
         (parse_cut, Malformed),
         (parse_gauge, Malformed),
         (lambda data: parse_record("jobs/x/record.json", data), RecordDamaged),
-        (lambda data: parse_taken("jobs/x/server/stdin.json", data), RecordDamaged),
+        (lambda data: parse_stdin_taken("jobs/x/server/stdin.json", data), RecordDamaged),
         (lambda data: parse_times(PLACE, data.decode(errors="surrogateescape")), RecordDamaged),
     ],
     ids=["begin", "cut", "gauge", "record", "taken", "times"],

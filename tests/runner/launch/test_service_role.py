@@ -22,7 +22,7 @@ def test_a_new_account_gets_both_and_they_are_made_once(api: Api, monkeypatch: p
     ensure_fleet_roles(api)
     assert {each["Path"] for each in roles(api)} == PATHS
     asked: list[str] = []
-    monkeypatch.setattr(api, "undisturbed", lambda _, operation, **__: asked.append(operation))
+    monkeypatch.setattr(api, "retry_concurrent", lambda _, operation, **__: asked.append(operation))
     ensure_fleet_roles(api)
     assert asked == []
 
@@ -36,7 +36,7 @@ class Account:
     def pages(self, *_: str, **__: str) -> list[dict[str, str]]:
         return []
 
-    def undisturbed(self, _: str, operation: str, **__: str) -> None:
+    def retry_concurrent(self, _: str, operation: str, **__: str) -> None:
         raise Refused("InvalidInput", self._message, operation)
 
 

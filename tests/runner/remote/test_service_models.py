@@ -69,9 +69,9 @@ def test_the_table_has_every_service_that_the_runner_asks() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 first = node.args[0]
                 # As a call of a service, or as one that is handed to somebody who will make it.
-                if isinstance(first, ast.Attribute) and first.attr in {"call", "pages", "settled"}:
+                if isinstance(first, ast.Attribute) and first.attr in {"call", "pages", "retry_not_found"}:
                     first = node.args[1]
-                elif node.func.attr not in {"call", "pages", "settled", "_client"}:
+                elif node.func.attr not in {"call", "pages", "retry_not_found", "_client"}:
                     continue
                 if isinstance(first, ast.Constant):
                     asked.add(first.value)

@@ -4,9 +4,9 @@ A server cannot mount: it has no CAP_SYS_ADMIN. So a thread of ours makes a moun
 server's user namespace say whose its files are, goes into the server's mount namespace and puts it at its place. All
 paths are looked up in there, so that no link of the server's leads anywhere else.
 
-PlugError
-+-- PlugRefused   the kernel would not; says which call
-+-- ServerOff     the server has ended meanwhile
+AttachError
++-- AttachRefused   the kernel would not; says which call
++-- ServerOff       the server has ended meanwhile
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-class PlugError(DiskError):
+class AttachError(DiskError):
     """A volume could not be put into a server or taken out of it."""
 
 
-class PlugRefused(PlugError):
+class AttachRefused(AttachError):
     """A system call failed."""
 
 
-class ServerOff(PlugError):
+class ServerOff(AttachError):
     """The server is no longer there."""
 
 
@@ -224,4 +224,4 @@ def _in_thread(action: Callable[[], T], pid: int) -> T:
         raise ServerOff(f"process {pid} has ended") from error
     if error.errno == errno.EBUSY:
         raise DiskInUse(f"{error.filename}: programs in the server use it") from error
-    raise PlugRefused(f"mount in a server, or unmount: {error.strerror}") from error
+    raise AttachRefused(f"mount in a server, or unmount: {error.strerror}") from error

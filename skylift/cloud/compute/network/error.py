@@ -8,7 +8,7 @@ NetworkError
 +-- NetlinkRefused     the kernel refused one request about links, addresses, routes or rules
 +-- SysctlRefused      a setting of one of our own namespaces or links could not be written
 +-- RulesetRefused     nft would not load a ruleset
-+-- WayOutRefused      pasta would not start; servers work, but have no way to the internet
++-- UplinkRefused      pasta would not start; servers work, but have no way to the internet
 +-- ServerGone         the process whose network was to be attached has ended
 +-- UnknownVpc         the VPC is in no plan that was applied
 +-- RouterBehind       the router of the VPC is not as its plan has it
@@ -62,7 +62,7 @@ class RulesetRefused(NetworkError):
     """nft would not load a ruleset."""
 
 
-class WayOutRefused(NetworkError):
+class UplinkRefused(NetworkError):
     """pasta would not start."""
 
 

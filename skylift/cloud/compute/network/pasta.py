@@ -16,7 +16,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from skylift.cloud.compute.network.error import NamespaceError, ProgramMissing, WayOutRefused
+from skylift.cloud.compute.network.error import NamespaceError, ProgramMissing, UplinkRefused
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, name_thread
 
@@ -96,7 +96,7 @@ def pasta_command(loopback: LoopbackRange, namespace_path: str, owner: int, conn
 
 
 def start(loopback: LoopbackRange, uplink: Namespace, namespace_path: str) -> None:
-    """Start pasta; it outlives this process. Returns when its link is configured. Raises WayOutRefused."""
+    """Start pasta; it outlives this process. Returns when its link is configured. Raises UplinkRefused."""
     owner = fcntl.ioctl(uplink.descriptor, NS_GET_USERNS)
     try:
         done = subprocess.run(
@@ -112,7 +112,7 @@ def start(loopback: LoopbackRange, uplink: Namespace, namespace_path: str) -> No
         os.close(owner)
     if done.returncode != 0:
         words = done.stdout.decode(errors="replace").strip()
-        raise WayOutRefused(f"pasta: {words}")
+        raise UplinkRefused(f"pasta: {words}")
 
 
 def _descriptors() -> int:

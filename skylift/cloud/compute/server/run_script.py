@@ -71,7 +71,7 @@ def detach() -> None:
 
 
 def supervise(place: Path, order: dict[str, Any], file: Path) -> None:
-    environment = surroundings(order["environment"])
+    environment = script_environment(order["environment"])
     with (place / "stdout").open("ab") as out, (place / "stderr").open("ab") as err:
         how, code, words = execute(place, order, file, environment, (out, err))
         if words:
@@ -133,7 +133,7 @@ def cancel(place: Path) -> None:
             end_group(int((place / "group").read_text()))
 
 
-def surroundings(more: dict[str, str]) -> dict[str, str]:
+def script_environment(more: dict[str, str]) -> dict[str, str]:
     """The environment of a script: a service's, which has no HOME, and what the server has for everybody."""
     release = assignments(RELEASE)
     return {

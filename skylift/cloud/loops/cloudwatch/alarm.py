@@ -63,7 +63,7 @@ class AlarmLoop:
     def _carry_out(self, action: DueAction) -> None:
         try:
             with self._database.write() as tx:
-                alarm = _taken(tx, action)
+                alarm = _take_alarm(tx, action)
                 if alarm is not None:
                     reported = self._act(tx, alarm, action)
                     _note_action(tx, action, f"Successfully executed action {action.arn}", reported)
@@ -71,7 +71,7 @@ class AlarmLoop:
             # Nothing of it was done, so it is still due.
             log.info("alarm %s: %s: %s", action.alarm, action.arn, error)
             with self._database.write() as tx:
-                if _taken(tx, action) is not None:
+                if _take_alarm(tx, action) is not None:
                     _note_action(tx, action, f"Failed to execute action {action.arn}", error=error.message)
 
     def _moves(self, tx: Tx, alarm: Alarm) -> bool:
@@ -127,8 +127,8 @@ def _scaling(alarm: Alarm) -> list[str]:
     return [arn for arn in alarm.actions(alarm.state) if arn.startswith("arn:aws:autoscaling:")]
 
 
-def _taken(tx: Tx, action: DueAction) -> Alarm | None:
-    """The alarm of an action that is still to be carried out, which then is not any more."""
+def _take_alarm(tx: Tx, action: DueAction) -> Alarm | None:
+    """Take an action off the queue. Returns its alarm, or None where the action or the alarm is gone."""
     if tx.get(DueAction, number=action.number) is None:
         return None
     tx.remove(action)

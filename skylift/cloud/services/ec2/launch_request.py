@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 
-class MetadataAsked(TypedDict):
+class MetadataOptionsRequest(TypedDict):
     """The options of an instance's metadata service, as launches and changes ask for them."""
 
     HttpTokens: NotRequired[str]
@@ -95,7 +95,7 @@ def profile_name(asked: ec2.IamInstanceProfileSpecification | None) -> ProfileNa
     return ProfileName(asked.get("Name"), asked.get("Arn")) if asked else None
 
 
-def metadata_request(asked: MetadataAsked) -> MetadataRequest:
+def metadata_request(asked: MetadataOptionsRequest) -> MetadataRequest:
     return MetadataRequest(
         tokens=asked.get("HttpTokens"),
         endpoint=asked.get("HttpEndpoint"),
