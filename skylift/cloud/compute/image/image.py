@@ -192,7 +192,11 @@ class Build:
             file.write_text(sources)
             command.append(str(file))
         meter = Meter(self._recipe.expected, self._progress)
-        self._inside(command, meter.line)
+        # If mmdebstrap is killed, it leaves files. The next build removes this place.
+        temporary = self._place / "tmp"
+        temporary.mkdir()
+        self._inside(command, meter.line, TMPDIR=str(temporary))
+        shutil.rmtree(temporary)
         if sources is not None:
             lists = self._root / "etc/apt/sources.list.d"
             for file in lists.iterdir():
@@ -251,14 +255,14 @@ class Build:
         self._progress(1.0, "built")
         return image
 
-    def _inside(self, command: list[str], line: Callable[[str], None]) -> None:
-        """Run a command that works in the root directory.
+    def _inside(self, command: list[str], line: Callable[[str], None], **more: str) -> None:
+        """Run a command that works in the root directory, with `more` in its environment.
 
         It holds the lock too, so that a build that comes next waits until the last of it is gone.
         """
         whole = seen_from_inside(self._root, command)
         environment = {name: value for name, value in os.environ.items() if name in _PASSED}
-        environment |= {"PATH": _PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+        environment |= {"PATH": _PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **more}
         with os.fdopen(open_for_user(self._log, calling_user().uid), "a") as log:
             log.write(f"\n{datetime.now(UTC):%F %T} {' '.join(command)}\n")
             log.flush()
@@ -309,7 +313,7 @@ class Build:
 
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PASSED = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY", "TMPDIR"}
+_PASSED = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY"}
 _UNREACHABLE = (
     r"(?m)^.*(Could not resolve|Temporary failure resolving|Could not connect|Cannot initiate the connection|"
     r"Unable to connect|Connection timed out|Connection failed|Failed to fetch|Connection refused).*$"

@@ -132,9 +132,11 @@ def test_what_an_earlier_version_built_for_a_user_is_taken_over(small: Recipe) -
 
 
 @pytest.mark.real
-def test_a_build_that_was_killed_is_repeated_by_the_next_one(data: Data, small: Recipe) -> None:
-    command = building(data, small)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as build:
+def test_a_build_that_was_killed_is_repeated_by_the_next_one(data: Data, small: Recipe, tmp_path: Path) -> None:
+    command, temporary = building(data, small), tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY, env=environment) as build:
         assert build.stdout is not None
         for line in build.stdout:
             if "unpacking" in line:
@@ -142,6 +144,7 @@ def test_a_build_that_was_killed_is_repeated_by_the_next_one(data: Data, small: 
                 break
         build.stdout.read()
     assert build.returncode == -signal.SIGKILL
+    assert list(temporary.iterdir()) == []
     assert [path.name for path in data.images.glob(".building-*")] == [f".building-{small.image_id}"]
     assert default_image(data, small) is None
     # Waits for the lock, which the killed build's processes hold until the last of them has gone.
