@@ -96,15 +96,17 @@ def _described(problem: Problem) -> str:
 
 def _string(text: str, shape: Shape, path: str) -> Iterator[str]:
     metadata = shape.metadata
+    # A password or a token is not repeated.
+    shown = None if metadata.get("sensitive") else text
     longest = metadata.get("max")
     if longest is not None and len(text) > longest:
-        yield _failed(text, path, f"Member must have length less than or equal to {longest}")
+        yield _failed(shown, path, f"Member must have length less than or equal to {longest}")
     pattern = metadata.get("pattern")
     if pattern is not None and not _compiled(pattern).fullmatch(text):
-        yield _failed(text, path, f"Member must satisfy regular expression pattern: {pattern}")
+        yield _failed(shown, path, f"Member must satisfy regular expression pattern: {pattern}")
     allowed = metadata.get("enum")
     if allowed and text not in allowed:
-        yield _failed(text, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+        yield _failed(shown, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
 
 
 def _too_many(items: Any, shape: Shape, path: str) -> Iterator[str]:
@@ -114,7 +116,8 @@ def _too_many(items: Any, shape: Shape, path: str) -> Iterator[str]:
 
 
 def _failed(value: Any, path: str, rule: str) -> str:
-    return f"Value '{value}' at '{path}' failed to satisfy constraint: {rule}"
+    shown = "" if value is None else f" '{value}'"
+    return f"Value{shown} at '{path}' failed to satisfy constraint: {rule}"
 
 
 def _lower(name: str) -> str:

@@ -24,7 +24,7 @@ _ON_THE_WIRE = {
     "resultWrapper": "resultWrapper",
     "xmlAttribute": "xmlAttribute",
 }
-_CONSTRAINTS = ("required", "min", "max", "pattern", "enum", "union", "error", "exception")
+_CONSTRAINTS = ("required", "min", "max", "pattern", "enum", "union", "sensitive", "error", "exception")
 
 SAID = frozenset(("type", "shape", "members", "member", "key", "value", *_ON_THE_WIRE, *_CONSTRAINTS))
 """The keys that are read of a model's type, or of a reference to one."""

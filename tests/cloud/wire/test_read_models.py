@@ -20,7 +20,7 @@ from skylift.cloud.wire.endpoint import SERVICES
 from skylift.cloud.wire.models import OWN_MODELS, _files, _model, _read_kept, _read_model, keep_all, load
 from skylift.cloud.wire.shape import ListShape, MapShape, Problem, Shape, Structure, problems
 
-CONSTRAINTS = ("required", "min", "max", "pattern", "enum", "union", "error", "exception")
+CONSTRAINTS = ("required", "min", "max", "pattern", "enum", "union", "sensitive", "error", "exception")
 ON_THE_WIRE = (
     "name queryName flattened location payload streaming timestampFormat xmlNamespace resultWrapper xmlAttribute"
 ).split()
