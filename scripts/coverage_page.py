@@ -83,6 +83,9 @@ The public parameters of images are there for the usual names of Amazon Linux 20
 name the same local image**, a Debian 13 that stands in for what the name says. Its description says so too, and its
 login user is `ec2-user`. `RunInstances` takes them, and parameters of your own, as `resolve:ssm:NAME`.
 """,
+    "sts": """\
+AssumeRoleWithWebIdentity verifies ID tokens with keys that `skylift cloud issuer` was given: no issuer is asked.
+""",
     "ec2-instance-connect": """\
 The key opens the server for 60 seconds: its sshd asks the metadata service
 (`meta-data/managed-ssh-keys/active-keys/USER`) after the user's own `authorized_keys`. It takes the default image, or

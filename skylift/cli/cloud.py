@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skylift.cli import bill, market
+from skylift.cli import bill, issuer, market
 from skylift.cli.connect import connect
 from skylift.cli.say import say, say_json, say_text
 from skylift.cloud.domain.opening import OWNERS_WISH
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
         cloud.command()(command)
     market.register(cloud)
     bill.register(cloud)
+    issuer.register(cloud)
     app.add_typer(cloud, name="cloud")
 
 

@@ -45,21 +45,21 @@ def spot_price(
 
     Instances whose maximum price is below it are given two minutes' notice.
     """
-    with _control() as control:
+    with running_control() as control:
         call = control.call
         if reset:
-            call("reset_spot_price", InstanceType=_needed(type_name, "TYPE"), **_given(AvailabilityZone=zone))
+            call("reset_spot_price", InstanceType=needed(type_name, "TYPE"), **_given(AvailabilityZone=zone))
         elif price is not None:
             since = None if ahead is None else datetime.now(UTC) + timedelta(seconds=_seconds(ahead))
             call(
                 "put_spot_price",
-                InstanceType=_needed(type_name, "TYPE"),
+                InstanceType=needed(type_name, "TYPE"),
                 SpotPrice=price,
                 **_given(AvailabilityZone=zone, EffectiveFrom=since),
             )
         found = call("describe_spot_prices")["SpotPrices"]
     columns = ("InstanceType", "AvailabilityZone", "SpotPrice", "EffectiveFrom")
-    _show(_of_type(found, type_name), columns, as_json=as_json)
+    show(_of_type(found, type_name), columns, as_json=as_json)
 
 
 def capacity(
@@ -78,16 +78,16 @@ def capacity(
     What runs already stays.
     """
     market = _market(spot=spot, on_demand=on_demand)
-    with _control() as control:
+    with running_control() as control:
         call = control.call
         place = _given(AvailabilityZone=zone, MarketType=market)
         if reset:
-            call("reset_capacity", InstanceType=_needed(type_name, "TYPE"), **place)
+            call("reset_capacity", InstanceType=needed(type_name, "TYPE"), **place)
         elif count is not None:
-            call("put_capacity", InstanceType=_needed(type_name, "TYPE"), InstanceCount=count, **place)
+            call("put_capacity", InstanceType=needed(type_name, "TYPE"), InstanceCount=count, **place)
         found = call("describe_capacity")["Capacities"]
     columns = ("InstanceType", "AvailabilityZone", "MarketType", "InstanceCount", "InUse")
-    _show(_of_type(found, type_name), columns, as_json=as_json)
+    show(_of_type(found, type_name), columns, as_json=as_json)
 
 
 def quota(
@@ -104,14 +104,14 @@ def quota(
 ) -> None:
     """Set the vCPU quota of a class of types, on-demand or --spot. Without arguments: show settings."""
     market = "spot" if spot else "on-demand"
-    with _control() as control:
+    with running_control() as control:
         call = control.call
         if reset:
-            call("reset_quota", InstanceClass=_needed(family, "CLASS"), MarketType=market)
+            call("reset_quota", InstanceClass=needed(family, "CLASS"), MarketType=market)
         elif vcpus is not None:
-            call("put_quota", InstanceClass=_needed(family, "CLASS"), MarketType=market, VCpus=vcpus)
+            call("put_quota", InstanceClass=needed(family, "CLASS"), MarketType=market, VCpus=vcpus)
         found = call("describe_quotas")["Quotas"]
-    _show(found, ("InstanceClass", "MarketType", "VCpus", "InUse"), as_json=as_json)
+    show(found, ("InstanceClass", "MarketType", "VCpus", "InUse"), as_json=as_json)
 
 
 def interrupt(
@@ -132,14 +132,14 @@ def interrupt(
 
     if rebalance + withdraw + (ahead is not None) > 1:
         _refuse(UsageError("--in, --rebalance and --withdraw exclude each other."))
-    with _control() as control:
+    with running_control() as control:
         call = control.call
         if instance is not None:
             instance = control.instance_of(instance)
         if withdraw:
-            call("withdraw_interruption", InstanceId=_needed(instance, "INSTANCE"))
+            call("withdraw_interruption", InstanceId=needed(instance, "INSTANCE"))
         elif rebalance:
-            call("recommend_rebalance", InstanceId=_needed(instance, "INSTANCE"))
+            call("recommend_rebalance", InstanceId=needed(instance, "INSTANCE"))
         elif instance is not None:
             seconds = None if ahead is None else _seconds(ahead)
             call("interrupt_instance", InstanceId=instance, **_given(Seconds=seconds))
@@ -148,11 +148,11 @@ def interrupt(
         found = call("describe_interruptions")["Interruptions"]
     if instance is not None:
         found = [one for one in found if one["InstanceId"] == instance]
-    _show(found, ("InstanceId", "InstanceAction", "Time", "NoticeTime", "RebalanceTime"), as_json=as_json)
+    show(found, ("InstanceId", "InstanceAction", "Time", "NoticeTime", "RebalanceTime"), as_json=as_json)
 
 
 @contextmanager
-def _control() -> Iterator[Control]:
+def running_control() -> Iterator[Control]:
     from skylift.place.control import Control
     from skylift.runner.errors import SkyliftError
 
@@ -169,7 +169,7 @@ def _refuse(error: Any) -> NoReturn:
     raise typer.Exit(error.exit_code) from None
 
 
-def _needed(value: str | None, name: str) -> str:
+def needed(value: str | None, name: str) -> str:
     from skylift.runner.errors import UsageError
 
     if value is None:
@@ -195,7 +195,7 @@ def _of_type(found: list[dict[str, Any]], type_name: str | None) -> list[dict[st
     return [one for one in found if type_name in (None, one["InstanceType"])]
 
 
-def _show(found: list[dict[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+def show(found: list[dict[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
     from skylift.cli.table import Column, show_table
 
     if as_json:

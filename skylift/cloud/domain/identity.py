@@ -37,6 +37,7 @@ class Caller:
     `account` is then the one whose endpoint was asked. `mfa` is when an MFA device's code made the credentials.
     A `federated` caller acts for `federator`, a user, or for root where there is none, as its session policies allow.
     A request that came through an endpoint of a VPC has its id and the VPC's; `source_ip` is then a private address.
+    `federation` are the condition keys of the identity provider's token that a role was assumed with.
     """
 
     kind: Literal["root", "user", "role", "federated", "anonymous"]
@@ -65,6 +66,7 @@ class Caller:
     federator: str | None = None
     vpc_id: str = ""
     vpc_endpoint_id: str = ""
+    federation: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class AccessKey:
 
 @dataclass(frozen=True)
 class Session:
-    """Temporary credentials, made by AssumeRole, GetSessionToken or an instance's metadata service.
+    """Temporary credentials, made by one of STS's operations or an instance's metadata service.
 
     They are bound to the id of their role or user: one deleted and made again under the same name does not revive
     them. Those of GetSessionToken have no role; without a user either they are the account's root's. A `name` without a
@@ -106,6 +108,28 @@ class Session:
     delivery: str = ""
     source_identity: str | None = None
     mfa: datetime | None = None
+    federation: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OidcProvider:
+    """An issuer of ID tokens that roles may trust. `url` is the issuer's without its scheme, to the letter."""
+
+    arn: str
+    url: str
+    created: datetime
+    client_ids: tuple[str, ...] = ()
+    thumbprints: tuple[str, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class IssuerKeys:
+    """The keys that an issuer signs with, as the cloud's owner gave them: a JSON Web Key Set."""
+
+    url: str
+    document: str
+    given: datetime
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from skylift.cloud.domain.identity import (
     AccessKey,
     Group,
     InstanceProfile,
+    IssuerKeys,
     LoginProfile,
     ManagedPolicy,
     MfaDevice,
+    OidcProvider,
     Role,
     Session,
     User,
@@ -25,6 +27,8 @@ table(AccessKey, "access_keys", key=("id",), read_often=True)
 table(Session, "sessions", key=("access_key_id",), read_often=True)
 table(LoginProfile, "login_profiles", key=("user",))
 table(MfaDevice, "mfa_devices", key=("serial",))
+table(OidcProvider, "oidc_providers", key=("arn",))
+table(IssuerKeys, "issuer_keys", key=("url",))
 table(Role, "roles", key=("name",), read_often=True)
 table(InstanceProfile, "instance_profiles", key=("name",))
 table(ManagedPolicy, "managed_policies", key=("arn",))

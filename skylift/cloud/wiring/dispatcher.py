@@ -155,6 +155,7 @@ class Dispatcher:
             secure=call.secure,
             tls_version=call.tls_version,
             signature=call.signature,
+            unsigned=(operation := TABLE.get((call.service, call.operation))) is not None and operation.unsigned,
         )
         return endpoint_path.by_endpoint_path(tx, caller, call.vpc_id, call.service) if call.vpc_id else caller
 

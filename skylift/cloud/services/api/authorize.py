@@ -270,6 +270,7 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
         context["aws:MultiFactorAuthAge"] = str(int((now - caller.mfa).total_seconds()))
     if caller.instance_arn:
         context |= _instance_context(tx, caller, caller.instance_arn)
+    context |= caller.federation
     if caller.source_identity:
         context["aws:SourceIdentity"] = caller.source_identity
     holder: Role | User | None = tx.get(Role, name=caller.role) if caller.role else None

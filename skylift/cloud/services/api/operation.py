@@ -51,6 +51,7 @@ class Operation:
     The answer of one that is `kept` is given again until something is written: its handler depends on rows, on account
     and region and on the request's parameters, and on nothing else, as on the time, on a console or on who asks. Where
     a parameter asks for what depends on the time, it is among those that are `timed`, and its answer is not kept.
+    An operation that is `unsigned` needs no credentials: it decides itself whom it answers.
     """
 
     service: str
@@ -64,6 +65,7 @@ class Operation:
     brief: Brief | None = None
     kept: bool = False
     timed: frozenset[str] = frozenset()
+    unsigned: bool = False
 
     def keeps(self, params: Params) -> bool:
         """Whether the answer to this request may be given again."""

@@ -51,6 +51,11 @@ _AWS_PRINCIPAL = re.compile(
     r"|A(ID|RO)A[A-Z0-9]{16,}(:\S+)?"
 )
 """The last form is the unique id of a deleted principal: stored policies contain it, and requests cannot."""
+_FEDERATED_PRINCIPAL = re.compile(
+    r"(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}|arn:[a-z-]+:iam::\d{12}:(?:saml|oidc)-provider/[!-~]+"
+)
+_CONDITION_KEY = re.compile(r"[A-Za-z0-9-]+:.+|(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+(?:/[!-9;-~]*)?:[\w-]+", re.ASCII)
+"""A vendor's key, or an identity provider's: `issuer.example.com/realm:sub`."""
 _SERVICE_PRINCIPAL = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?")
 
 
@@ -60,7 +65,8 @@ class Principals:
 
     aws: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    federated: tuple[str, ...] = ()
+    canonical: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -310,8 +316,11 @@ class _Reader:
             for name in self._strings(given, kind):
                 if not shape.fullmatch(name):
                     _malformed(f'Invalid principal in policy: "{kind.upper()}":"{name}" ({self._place})')
-        others = (*self._strings(given, "Federated"), *self._strings(given, "CanonicalUser"))
-        return Principals(self._strings(given, "AWS"), self._strings(given, "Service"), others)
+        federated = self._strings(given, "Federated")
+        if self._kind == "trust" and not all(map(_FEDERATED_PRINCIPAL.fullmatch, federated)):
+            _malformed(f"Federated principals must be valid domain names or SAML metadata ARNs ({self._place})")
+        canonical = self._strings(given, "CanonicalUser")
+        return Principals(self._strings(given, "AWS"), self._strings(given, "Service"), federated, canonical)
 
     def _conditions(self, given: Any) -> tuple[Condition, ...]:
         if not isinstance(given, dict):
@@ -324,7 +333,7 @@ class _Reader:
             if not isinstance(keys, dict) or not keys:
                 self._syntax(f"has a {written} that is not an object of keys.")
             for key in keys:
-                if not re.fullmatch(r"[A-Za-z0-9-]+:.+", key):
+                if not _CONDITION_KEY.fullmatch(key):
                     _malformed(
                         "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc. "
                         f"{self._place} has the condition key {key!r}."

@@ -95,6 +95,20 @@ def trust_in_caller(
     return _evaluate(role, action, context, place)
 
 
+def trust_in_provider(role: Role, provider: str, action: str, context: Mapping[str, str | tuple[str, ...]]) -> bool:
+    """Whether the bearer of a token of this identity provider may do this to the role. Everybody (`*`) is everybody
+    who has an identity in AWS: only a policy that names the provider lets its tokens in."""
+
+    def place(statement: Statement) -> Trust:
+        if statement.principals is not None:
+            everybody = not statement.allows and "*" in statement.principals.aws
+            return "named" if everybody or provider in statement.principals.federated else "no"
+        spared = statement.not_principals is not None and provider in statement.not_principals.federated
+        return "no" if statement.allows or spared else "named"
+
+    return _evaluate(role, action, context, place) == "named"
+
+
 def _evaluate(role: Role, action: str, context: Mapping[str, str | tuple[str, ...]], place: Place) -> Trust:
     keys = normalised(context)
     found: Trust = "no"

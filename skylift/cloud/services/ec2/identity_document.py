@@ -11,7 +11,7 @@ import threading
 from typing import Literal
 
 from skylift.cloud.domain.account import DocumentKey
-from skylift.cloud.services.ec2 import key_material
+from skylift.cloud.services.api import key_material
 from skylift.cloud.state.home import Home
 from skylift.cloud.store.database import Database, Tx
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Literal
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import KeyPair
+from skylift.cloud.services.api import key_material
 from skylift.cloud.services.api.check import makes_key, on_key
 from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.key_material import PublicKey
 from skylift.cloud.services.api.refusal import combination, invalid_value
 from skylift.cloud.services.api.resource import new_id, require, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
-from skylift.cloud.services.ec2 import key_material
-from skylift.cloud.services.ec2.key_material import PublicKey
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from skylift.cloud.domain.identity import (
     InstanceProfile,
     ManagedPolicy,
     MfaDevice,
+    OidcProvider,
     Role,
     User,
 )
@@ -67,7 +68,7 @@ def summary(tx: Tx, _caller: Caller, _params: Params) -> iam.GetAccountSummaryRe
             "AccountSigningCertificatesPresent": 0,
             "MFADevices": len(devices),
             "MFADevicesInUse": sum(one.user_id is not None for one in devices),
-            "Providers": 0,
+            "Providers": len(tx.find(OidcProvider)),
             "ServerCertificates": 0,
         }
     }

@@ -45,12 +45,6 @@ def server_certificates(
     return {"ServerCertificateMetadataList": [], **_none(params)}
 
 
-def openid_connect_providers(
-    _tx: Tx, _caller: Caller, _params: iam.ListOpenIDConnectProvidersRequest
-) -> iam.ListOpenIDConnectProvidersResponse:
-    return {"OpenIDConnectProviderList": []}
-
-
 def saml_providers(_tx: Tx, _caller: Caller, _params: iam.ListSAMLProvidersRequest) -> iam.ListSAMLProvidersResponse:
     return {"SAMLProviderList": []}
 
@@ -70,12 +64,6 @@ OPERATIONS = (
         server_certificates,
         f"PathPrefix {PAGES}",
         on_account("ListServerCertificates"),
-    ),
-    reads(
-        "ListOpenIDConnectProviders",
-        openid_connect_providers,
-        "",
-        on_account("ListOpenIDConnectProviders"),
     ),
     reads("ListSAMLProviders", saml_providers, "", on_account("ListSAMLProviders")),
 )

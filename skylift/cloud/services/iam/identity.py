@@ -71,12 +71,13 @@ def authenticate(
     referer: str = "",
     tls_version: str = "",
     signature: Signature | None = None,
+    unsigned: bool = False,
 ) -> Caller:
     """The caller whose signature has been verified. Raises as `secret_for`.
 
-    A request to S3 without a signature is an anonymous caller's, whom a bucket's policy may let in; every other service
-    refuses it with MissingAuthenticationToken. IAM does not accept credentials of GetSessionToken that were made
-    without an MFA device's code.
+    A request without a signature is an anonymous caller's where it is to S3, whose buckets' policies may let him in, or
+    for an `unsigned` operation; every other one is refused with MissingAuthenticationToken. IAM does not accept
+    credentials of GetSessionToken that were made without an MFA device's code.
     """
     common: Circumstances = {
         "account": account,
@@ -90,7 +91,7 @@ def authenticate(
         "signature": signature,
     }
     if access_key_id is None:
-        if service == "s3":
+        if unsigned or service == "s3":
             return Caller(kind="anonymous", arn="anonymous", user_id="anonymous", access_key_id="", **common)
         raise ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
     found = _credential(tx, access_key_id, session_token)
@@ -120,6 +121,7 @@ def authenticate(
         instance_arn=instance_arn(region, account, found.instance_id) if found.instance_id else None,
         role_delivery=found.delivery,
         source_identity=found.source_identity,
+        federation=found.federation,
         **common,
     )
 
@@ -171,6 +173,7 @@ def open_session(
     transitive: tuple[str, ...] = (),
     source_identity: str | None = None,
     mfa: bool = False,
+    federation: dict[str, tuple[str, ...]] | None = None,
 ) -> Session:
     """New temporary credentials for a role."""
     session = replace(
@@ -185,6 +188,7 @@ def open_session(
         transitive=transitive,
         source_identity=source_identity,
         mfa=tx.now if mfa else None,
+        federation=federation or {},
     )
     tx.add(session)
     return session

@@ -6,12 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.identity import Caller, InstanceProfile, ManagedPolicy, MfaDevice, Role, User
+from skylift.cloud.domain.identity import (
+    Caller,
+    InstanceProfile,
+    ManagedPolicy,
+    MfaDevice,
+    OidcProvider,
+    Role,
+    User,
+)
 from skylift.cloud.services.api.iam_rules import checked_tags, merged_tags, page_of, tag_list, without_tags
 from skylift.cloud.services.api.operation import Nothing, Params
 from skylift.cloud.store.database import Tx
 
-Tagged = User | Role | InstanceProfile | ManagedPolicy | MfaDevice
+Tagged = User | Role | InstanceProfile | ManagedPolicy | MfaDevice | OidcProvider
 
 if TYPE_CHECKING:
     from aws_shapes import iam
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
     TagRequest = (
         iam.TagInstanceProfileRequest
         | iam.TagMFADeviceRequest
+        | iam.TagOpenIDConnectProviderRequest
         | iam.TagPolicyRequest
         | iam.TagRoleRequest
         | iam.TagUserRequest
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     UntagRequest = (
         iam.UntagInstanceProfileRequest
         | iam.UntagMFADeviceRequest
+        | iam.UntagOpenIDConnectProviderRequest
         | iam.UntagPolicyRequest
         | iam.UntagRoleRequest
         | iam.UntagUserRequest
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
     ListTagsRequest = (
         iam.ListInstanceProfileTagsRequest
         | iam.ListMFADeviceTagsRequest
+        | iam.ListOpenIDConnectProviderTagsRequest
         | iam.ListPolicyTagsRequest
         | iam.ListRoleTagsRequest
         | iam.ListUserTagsRequest

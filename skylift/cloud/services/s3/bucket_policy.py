@@ -104,9 +104,10 @@ def _check_statement(statement: Statement, bucket: str) -> None:
 
 
 def _check_kinds(principals: Principals | None) -> None:
-    if principals is not None and principals.others:
+    others = (*principals.federated, *principals.canonical) if principals is not None else ()
+    if others:
         raise _malformed(
-            f"Invalid principal in policy: {principals.others[0]}. This cloud has no federated and canonical users; "
+            f"Invalid principal in policy: {others[0]}. This cloud has no federated and canonical users; "
             "name users and roles by their ARNs."
         )
 

@@ -38,7 +38,7 @@ LONGEST_OF_ROOT = 3600
 MAX_SESSION_POLICY = 2048
 MAX_POLICY_ARNS = 10
 
-_ROLE_ARN = re.compile(r"arn:aws:iam::(\d{12}):role/(?:[!-~]+/)?([\w+=,.@-]+)", re.ASCII)
+ROLE_ARN = re.compile(r"arn:aws:iam::(\d{12}):role/(?:[!-~]+/)?([\w+=,.@-]+)", re.ASCII)
 
 
 def get_caller_identity(
@@ -57,7 +57,8 @@ def assume_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> sts.As
         raise ServiceError(
             "AccessDenied", "Cannot call AssumeRole with the credentials of a federated user", status=403
         )
-    name = _checked_session_name(params)
+    name = checked_session_name(params["RoleSessionName"])
+    _check_external_id(params)
     tags, transitive = _session_tags(caller, params)
     source = _source_identity(caller, params)
     mfa = authenticated(tx, caller, params)
@@ -70,13 +71,8 @@ def assume_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> sts.As
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
             status=400,
         )
-    if seconds > role.max_session_seconds:
-        raise ServiceError(
-            "ValidationError",
-            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
-            status=400,
-        )
-    policies = _session_policies(tx, params)
+    check_role_length(role, seconds)
+    policies = session_policies(tx, params)
     length = timedelta(seconds=seconds)
     session = open_session(
         tx,
@@ -90,7 +86,7 @@ def assume_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> sts.As
         mfa=mfa,
     )
     answer: sts.AssumeRoleResponse = {
-        "Credentials": _credentials(session),
+        "Credentials": credentials(session),
         "AssumedRoleUser": {
             "AssumedRoleId": f"{role.id}:{name}",
             "Arn": assumed_arn(caller.account, role.name, name),
@@ -99,7 +95,7 @@ def assume_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> sts.As
     if source is not None:
         answer["SourceIdentity"] = source
     if policies or params.get("Tags"):
-        answer["PackedPolicySize"] = _packed_size(params)
+        answer["PackedPolicySize"] = packed_size(params)
     return answer
 
 
@@ -112,7 +108,7 @@ def get_session_token(tx: Tx, caller: Caller, params: sts.GetSessionTokenRequest
     user = tx.get(User, name=caller.user) if caller.user is not None else None
     assert root or user is not None, "an access key is a user's or root's"
     length = timedelta(seconds=min(seconds, LONGEST_OF_ROOT) if root else seconds)
-    return {"Credentials": _credentials(open_own_session(tx, user, length, mfa=authenticated(tx, caller, params)))}
+    return {"Credentials": credentials(open_own_session(tx, user, length, mfa=authenticated(tx, caller, params)))}
 
 
 def get_federation_token(
@@ -125,7 +121,7 @@ def get_federation_token(
     name, tags = _federated_name(params), checked_tags(params)
     root = caller.kind == "root"
     seconds = checked_number(params, "DurationSeconds", 900, 129600, LONGEST_OF_ROOT if root else 43200)
-    policies = _session_policies(tx, params)
+    policies = session_policies(tx, params)
     user = tx.get(User, name=caller.user) if caller.user is not None else None
     if user is None and not root:
         # Deleted or renamed since the request was let in: credentials without a user would be root's.
@@ -133,12 +129,12 @@ def get_federation_token(
     length = timedelta(seconds=min(seconds, LONGEST_OF_ROOT) if root else seconds)
     session = open_federated_session(tx, user, name, length, policies, tags)
     return {
-        "Credentials": _credentials(session),
+        "Credentials": credentials(session),
         "FederatedUser": {
             "FederatedUserId": f"{caller.account}:{name}",
             "Arn": federated_arn(caller.account, name),
         },
-        "PackedPolicySize": _packed_size(params),
+        "PackedPolicySize": packed_size(params),
     }
 
 
@@ -174,9 +170,18 @@ def no_checks(_tx: Tx, _caller: Caller, _params: Params) -> Iterable[Check]:
     return ()
 
 
+def check_role_length(role: Role, seconds: int) -> None:
+    if seconds > role.max_session_seconds:
+        raise ServiceError(
+            "ValidationError",
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+            status=400,
+        )
+
+
 def _trusting_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> Role:
     arn = params["RoleArn"]
-    found = _ROLE_ARN.fullmatch(arn)
+    found = ROLE_ARN.fullmatch(arn)
     if not found:
         raise ServiceError("ValidationError", f"{arn} is invalid", status=400)
     role = tx.get(Role, name=found[2])
@@ -234,20 +239,24 @@ def _session_tags(caller: Caller, params: sts.AssumeRoleRequest) -> tuple[dict[s
                 f"from the calling session: {key}",
                 status=400,
             )
-    keys = {key.lower(): key for key in asked}
-    passed_on = []
-    for key in params.get("TransitiveTagKeys", []):
-        if key.lower() not in keys and key.lower() not in taken:
+    passed_on = checked_transitive(params.get("TransitiveTagKeys", []), [*asked, *inherited])
+    tags = {**inherited, **asked}
+    if len(tags) > MAX_TAGS:
+        raise invalid_value(len(tags), "tags", f"have length less than or equal to {MAX_TAGS}")
+    return tags, tuple(dict.fromkeys([*inherited, *(key for key in passed_on if key in asked)]))
+
+
+def checked_transitive(keys: Iterable[str], tags: Iterable[str]) -> tuple[str, ...]:
+    """The keys of tags that pass on, as they are spelled in the tags."""
+    spelled = {key.lower(): key for key in reversed([*tags])}
+    for key in keys:
+        if key.lower() not in spelled:
             raise ServiceError(
                 "InvalidParameterValue",
                 f"The specified transitive tag key must be included in the requested tags: {key}",
                 status=400,
             )
-        passed_on.append(keys.get(key.lower(), key))
-    tags = {**inherited, **asked}
-    if len(tags) > MAX_TAGS:
-        raise invalid_value(len(tags), "tags", f"have length less than or equal to {MAX_TAGS}")
-    return tags, tuple(dict.fromkeys([*inherited, *(key for key in passed_on if key in asked)]))
+    return tuple(spelled[key.lower()] for key in keys)
 
 
 def _source_identity(caller: Caller, params: sts.AssumeRoleRequest) -> str | None:
@@ -255,10 +264,7 @@ def _source_identity(caller: Caller, params: sts.AssumeRoleRequest) -> str | Non
     asked: str | None = params.get("SourceIdentity")
     if asked is None:
         return caller.source_identity
-    if not 2 <= len(asked) <= 64:
-        raise invalid_value(asked, "sourceIdentity", "have length between 2 and 64")
-    if not re.fullmatch(r"[\w+=,.@-]*", asked, re.ASCII):
-        raise invalid_value(asked, "sourceIdentity", r"satisfy regular expression pattern: [\w+=,.@-]*")
+    checked_source_identity(asked)
     if caller.source_identity not in (None, asked):
         raise ServiceError(
             "AccessDenied", "The source identity of a session cannot be changed by assuming another role.", status=403
@@ -266,7 +272,15 @@ def _source_identity(caller: Caller, params: sts.AssumeRoleRequest) -> str | Non
     return asked
 
 
-def _credentials(session: Session) -> sts.Credentials:
+def checked_source_identity(asked: str) -> str:
+    if not 2 <= len(asked) <= 64:
+        raise invalid_value(asked, "sourceIdentity", "have length between 2 and 64")
+    if not re.fullmatch(r"[\w+=,.@-]*", asked, re.ASCII):
+        raise invalid_value(asked, "sourceIdentity", r"satisfy regular expression pattern: [\w+=,.@-]*")
+    return asked
+
+
+def credentials(session: Session) -> sts.Credentials:
     return {
         "AccessKeyId": session.access_key_id,
         "SecretAccessKey": session.secret,
@@ -275,16 +289,18 @@ def _credentials(session: Session) -> sts.Credentials:
     }
 
 
-def _checked_session_name(params: sts.AssumeRoleRequest) -> str:
-    name: str = params["RoleSessionName"]
+def checked_session_name(name: str) -> str:
     if not 2 <= len(name) <= 64:
         raise invalid_value(name, "roleSessionName", "have length between 2 and 64")
     if not re.fullmatch(r"[\w+=,.@-]*", name, re.ASCII):
         raise invalid_value(name, "roleSessionName", r"satisfy regular expression pattern: [\w+=,.@-]*")
+    return name
+
+
+def _check_external_id(params: sts.AssumeRoleRequest) -> None:
     external = params.get("ExternalId")
     if external is not None and not re.fullmatch(r"[\w+=,.@:\/-]{2,1224}", external, re.ASCII):
         raise invalid_value(external, "externalId", r"satisfy regular expression pattern: [\w+=,.@:\/-]*")
-    return name
 
 
 def _federated_name(params: sts.GetFederationTokenRequest) -> str:
@@ -296,7 +312,7 @@ def _federated_name(params: sts.GetFederationTokenRequest) -> str:
     return name
 
 
-def _session_policies(tx: Tx, params: sts.AssumeRoleRequest | sts.GetFederationTokenRequest) -> tuple[str, ...]:
+def session_policies(tx: Tx, params: Params) -> tuple[str, ...]:
     """The documents that narrow the session. Managed ones are taken as they are now."""
     documents = []
     if "Policy" in params:
@@ -305,10 +321,10 @@ def _session_policies(tx: Tx, params: sts.AssumeRoleRequest | sts.GetFederationT
     listed = params.get("PolicyArns", [])
     if len(listed) > MAX_POLICY_ARNS:
         raise invalid_value(len(listed), "policyArns", f"have length less than or equal to {MAX_POLICY_ARNS}")
-    if _packed_size(params) > 100:
+    if packed_size(params) > 100:
         raise ServiceError(
             "PackedPolicyTooLarge",
-            f"Packed size of session policies consumes {_packed_size(params)}% of allotted space.",
+            f"Packed size of session policies consumes {packed_size(params)}% of allotted space.",
             status=400,
         )
     for item in listed:
@@ -319,7 +335,7 @@ def _session_policies(tx: Tx, params: sts.AssumeRoleRequest | sts.GetFederationT
     return tuple(documents)
 
 
-def _packed_size(params: sts.AssumeRoleRequest | sts.GetFederationTokenRequest) -> int:
+def packed_size(params: Params) -> int:
     """The share, in per cent, of the 2,048 characters that session policies, ARNs of managed ones and tags may have."""
     characters = len(params.get("Policy", "")) + sum(len(item.get("arn", "")) for item in params.get("PolicyArns", []))
     characters += sum(len(tag["Key"]) + len(tag["Value"]) for tag in params.get("Tags", []))

@@ -6,9 +6,11 @@ from skylift.cloud.services.api.operation import Operation
 from skylift.cloud.services.sts import (
     authorization_message,
     session,
+    web_identity,
 )
 
 OPERATIONS: tuple[Operation, ...] = (
     *authorization_message.OPERATIONS,
     *session.OPERATIONS,
+    *web_identity.OPERATIONS,
 )

@@ -70,7 +70,8 @@ CREATE TABLE sessions (
     transitive TEXT NOT NULL,
     delivery TEXT NOT NULL,
     source_identity TEXT,
-    mfa TEXT
+    mfa TEXT,
+    federation TEXT NOT NULL
 ) STRICT;
 CREATE INDEX sessions_by_expiry ON sessions (expires);
 CREATE INDEX sessions_by_instance ON sessions (instance_id) WHERE instance_id IS NOT NULL;
@@ -170,6 +171,21 @@ CREATE TABLE mfa_devices (
     enabled TEXT,
     last_step INTEGER NOT NULL,
     tags TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE oidc_providers (
+    arn TEXT PRIMARY KEY,
+    url TEXT NOT NULL,
+    created TEXT NOT NULL,
+    client_ids TEXT NOT NULL,
+    thumbprints TEXT NOT NULL,
+    tags TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE issuer_keys (
+    url TEXT PRIMARY KEY,
+    document TEXT NOT NULL,
+    given TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE credential_reports (

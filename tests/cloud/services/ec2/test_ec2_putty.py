@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from skylift.cloud.services.ec2 import putty
+from skylift.cloud.services.api import putty
 
 CASES = Path(__file__).with_name("putty")
 

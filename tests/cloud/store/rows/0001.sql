@@ -13,7 +13,7 @@ INSERT INTO access_keys VALUES (
 );
 INSERT INTO sessions VALUES (
     'ASIA1', 's', 't', 'role', 'AROA1', 'i-1', '2026-01-01T00:00:00+00:00', '2026-01-02T00:00:00+00:00', '["{}"]',
-    'i-1', NULL, '{}', '[]', '', NULL, NULL
+    'i-1', NULL, '{}', '[]', '', NULL, NULL, '{"issuer.example.com:amr":["pwd","mfa"]}'
 );
 INSERT INTO users VALUES (
     'user', 'AIDA1', 'arn:aws:iam::123456789012:user/user', '/', '2026-01-01T00:00:00+00:00', NULL, '{}', '[]',
@@ -41,6 +41,11 @@ INSERT INTO login_profiles VALUES ('ann', '2026-11-25T00:00:00+00:00', '2026-11-
 INSERT INTO mfa_devices VALUES (
     'arn:aws:iam::123456789012:mfa/ann', 'JBSWY3DPEHPK3PXP', '2026-11-25T00:00:00+00:00', NULL, NULL, 0, '{}'
 );
+INSERT INTO oidc_providers VALUES (
+    'arn:aws:iam::123456789012:oidc-provider/issuer.example.com', 'issuer.example.com', '2026-11-29T00:00:00+00:00',
+    '["sts.amazonaws.com"]', '[]', '{}'
+);
+INSERT INTO issuer_keys VALUES ('issuer.example.com', '{"keys":[]}', '2026-11-29T00:00:00+00:00');
 INSERT INTO credential_reports VALUES ('123456789012', 'user,arn', '2026-11-25T00:00:00+00:00');
 INSERT INTO vpcs VALUES ('vpc-1', '172.31.0.0/16', 1, 1, 1, 'dopt-356fe7e3d81c9cce2', '{"Name":"ä"}', '[]', 'default');
 INSERT INTO vpcs VALUES ('vpc-2', '10.0.0.0/16', 0, 1, 0, 'dopt-356fe7e3d81c9cce2', '{}', '[]', 'default');

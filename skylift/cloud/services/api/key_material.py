@@ -1,4 +1,4 @@
-"""Makes keys, reads them and signs with them. The only importer of cryptography."""
+"""Makes keys, reads them, signs and verifies with them. The only importer of cryptography."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -22,12 +23,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.services.ec2 import putty
+from skylift.cloud.services.api import putty
 
 PublicKey = rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+VerifyingKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 RSA_BITS = 2048
 RSA_IMPORT_BITS = range(1024, 16385)
+RSA_VERIFYING_BITS = range(2048, 8193)
+"""RFC 7518 wants 2,048 at least; what a stranger's signature may cost is bounded."""
 CERTIFIED = timedelta(days=365 * 30)
 
 
@@ -151,6 +155,39 @@ def sign_enclosed(private_key: str, certificate: str, content: bytes) -> bytes:
         .add_signer(x509.load_pem_x509_certificate(certificate.encode()), _signing_key(private_key), hashes.SHA256())
         .sign(Encoding.DER, [pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.NoCerts])
     )
+
+
+def rsa_key(modulus: int, exponent: int) -> VerifyingKey:
+    """A public key by its numbers; raises ValueError for what is none."""
+    if modulus.bit_length() not in RSA_VERIFYING_BITS or exponent.bit_length() > 32:
+        raise ValueError("the key is too short or too long")
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+
+
+def elliptic_key(curve: str, x: int, y: int) -> VerifyingKey:
+    """A public key by its point; raises ValueError where the curve (`P-256`) does not have it."""
+    return ec.EllipticCurvePublicNumbers(x, y, _CURVES[curve]).public_key()
+
+
+def verifies(public: VerifyingKey, algorithm: str, signature: bytes, content: bytes) -> bool:
+    """Whether this key has signed the content, by an algorithm of JSON Web Signatures (`RS256`, `ES384`)."""
+    digest = _DIGESTS[algorithm[2:]]
+    try:
+        if isinstance(public, rsa.RSAPublicKey):
+            public.verify(signature, content, padding.PKCS1v15(), digest)
+            return True
+        half = (public.curve.key_size + 7) // 8
+        if len(signature) != 2 * half:
+            return False
+        parts = (int.from_bytes(part, "big") for part in (signature[:half], signature[half:]))
+        public.verify(encode_dss_signature(*parts), content, ec.ECDSA(digest))
+    except InvalidSignature:
+        return False
+    return True
+
+
+_CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
+_DIGESTS: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 
 
 def _signing_key(private_key: str) -> rsa.RSAPrivateKey:

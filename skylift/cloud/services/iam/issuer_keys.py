@@ -1,0 +1,82 @@
+"""The keys of issuers, as the owner of this cloud gives them. AWS fetches them from the issuer; this cloud, which is
+root's, asks no address that a user of it names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, IssuerKeys
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Nothing, Operation
+from skylift.cloud.services.api.refusal import invalid_value
+from skylift.cloud.services.iam.oidc_provider import checked_issuer
+from skylift.cloud.services.iam.web_key import BadKeySet, parse_key_set
+from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import skylift
+
+MOST_ISSUERS = 100
+
+
+def put(tx: Tx, _caller: Caller, params: skylift.PutIssuerKeysRequest) -> skylift.PutIssuerKeysResult:
+    """In the place of those that the issuer had."""
+    url, document = _issuer(params["Issuer"]), params["KeySet"]
+    try:
+        parse_key_set(document)
+    except BadKeySet as error:
+        raise ServiceError("InvalidParameterValue", f"This is no JSON Web Key Set. {error}", status=400) from error
+    keys = IssuerKeys(url, document, tx.now)
+    if tx.get(IssuerKeys, url=url) is not None:
+        tx.save(keys)
+    elif len(tx.find(IssuerKeys)) < MOST_ISSUERS:
+        tx.add(keys)
+    else:
+        raise ServiceError("LimitExceeded", f"There are keys of {MOST_ISSUERS} issuers, which is the most.", status=400)
+    return {"Issuer": _view(keys)}
+
+
+def reset(tx: Tx, _caller: Caller, params: skylift.ResetIssuerKeysRequest) -> Nothing:
+    keys = tx.get(IssuerKeys, url=_issuer(params["Issuer"]))
+    if keys is not None:
+        tx.remove(keys)
+    return {}
+
+
+def describe(tx: Tx, _caller: Caller, _params: skylift.DescribeIssuerKeysRequest) -> skylift.DescribeIssuerKeysResult:
+    return {"Issuers": [_view(keys) for keys in sorted(tx.find(IssuerKeys), key=lambda one: one.url)]}
+
+
+def _view(keys: IssuerKeys) -> skylift.Issuer:
+    found = parse_key_set(keys.document)
+    return {
+        "Issuer": f"https://{keys.url}",
+        "KeyCount": len(found),
+        "KeyIds": [key.id for key in found if key.id],
+        "UpdateTime": keys.given,
+    }
+
+
+def _issuer(text: str) -> str:
+    try:
+        return checked_issuer(text)
+    except ServiceError as error:
+        raise invalid_value(
+            text, "Issuer", "It is an address like https://issuer.example.com, without a port."
+        ) from error
+
+
+def _row(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
+    return Operation("skylift", name, handler, frozenset(takes.split()), _check(name), writes=writes)
+
+
+def _check(name: str) -> Checks:
+    return lambda _tx, _caller, _params: [Check(f"skylift:{name}", "*")]
+
+
+OPERATIONS = (
+    _row("PutIssuerKeys", put, "Issuer KeySet", writes=True),
+    _row("ResetIssuerKeys", reset, "Issuer", writes=True),
+    _row("DescribeIssuerKeys", describe, writes=False),
+)

@@ -1,0 +1,205 @@
+"""AssumeRoleWithWebIdentity: a role for whoever has a token of an issuer that the role trusts. Nobody signs it.
+
+The token is verified before the write transaction opens: strangers do not hold up the one writer.
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, IssuerKeys, OidcProvider, Role, assumed_arn
+from skylift.cloud.services.api.authorize import caller_context
+from skylift.cloud.services.api.iam_rules import (
+    checked_number,
+    checked_tags,
+    invalid_value,
+    request_tags,
+    resource_tags,
+)
+from skylift.cloud.services.api.operation import Answer, Handler, Operation, Params
+from skylift.cloud.services.api.trust import trust_in_provider
+from skylift.cloud.services.iam.identity import open_session
+from skylift.cloud.services.iam.oidc_provider import provider_arn
+from skylift.cloud.services.iam.web_key import parse_key_set
+from skylift.cloud.services.sts.id_token import IdToken, invalid_token, no_key, parse_id_token
+from skylift.cloud.services.sts.session import (
+    ROLE_ARN,
+    SOURCE_ACTION,
+    TAG_ACTION,
+    check_role_length,
+    checked_session_name,
+    checked_source_identity,
+    checked_transitive,
+    credentials,
+    no_checks,
+    packed_size,
+    session_policies,
+)
+from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import sts
+
+ACTION = "sts:AssumeRoleWithWebIdentity"
+LONGEST_TOKEN = 20_000
+
+IN_TRUST = ("amr", "email")
+"""Claims that a trust policy may ask for, by any issuer, besides `aud`, `oaud` and `sub`."""
+IN_SESSION = ("amr", "aud", "sub")
+"""Those that the policies of the session may ask for as well."""
+OF_ISSUER = {
+    "token.actions.githubusercontent.com": (
+        "actor",
+        "actor_id",
+        "enterprise_id",
+        "environment",
+        "job_workflow_ref",
+        "ref",
+        "repository",
+        "repository_id",
+        "workflow",
+    )
+}
+"""Claims of one issuer that a trust policy may ask for, too.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html#condition-keys-wif
+"""
+
+
+def verified(tx: Tx, caller: Caller, params: sts.AssumeRoleWithWebIdentityRequest) -> Handler:
+    """What is to be done for the bearer of this token, once it is known to be good."""
+    token, provider = params["WebIdentityToken"], None
+    if not 4 <= len(token) <= LONGEST_TOKEN:
+        # The token itself is a secret, and is not repeated.
+        raise invalid_value("*****", "webIdentityToken", f"have length between 4 and {LONGEST_TOKEN}")
+    found = ROLE_ARN.fullmatch(params["RoleArn"])
+    if found is None:
+        raise ServiceError("ValidationError", "Request ARN is invalid", status=400)
+    identity = parse_id_token(token)
+    if found[1] == caller.account:
+        provider = tx.get(OidcProvider, arn=provider_arn(caller.account, identity.provider))
+    if provider is None:
+        raise invalid_token(f"No OpenIDConnect provider found in your account for {identity.issuer}")
+    if identity.audience not in provider.client_ids:
+        raise invalid_token("Incorrect token audience")
+    identity.check_time(tx.now)
+    given = tx.get(IssuerKeys, url=provider.url)
+    if given is None:
+        raise no_key(
+            f"this cloud asks no issuer. Give it the keys: skylift cloud issuer https://{provider.url} JWKS-FILE"
+        )
+    identity.check_signature(parse_key_set(given.document))
+    return partial(assume, identity=identity)
+
+
+def assume(
+    tx: Tx, caller: Caller, params: sts.AssumeRoleWithWebIdentityRequest, *, identity: IdToken
+) -> sts.AssumeRoleWithWebIdentityResponse:
+    """Whoever may not assume a role does not learn whether it exists."""
+    name = checked_session_name(params["RoleSessionName"])
+    seconds = checked_number(params, "DurationSeconds", 900, 43200, 3600)
+    # Tags come in the token, and count as if they stood in the request.
+    asked = {**params, "Tags": [{"Key": key, "Value": value} for key, value in identity.tags.items()]}
+    tags = checked_tags(asked)
+    transitive = checked_transitive(identity.transitive, tags)
+    source = identity.source_identity
+    if source is not None:
+        checked_source_identity(source)
+    role = _trusting_role(tx, caller, asked, identity)
+    check_role_length(role, seconds)
+    policies = session_policies(tx, asked)
+    provider = provider_arn(caller.account, identity.provider)
+    session = open_session(
+        tx,
+        role,
+        name,
+        timedelta(seconds=seconds),
+        policies=policies,
+        tags=tags,
+        transitive=transitive,
+        source_identity=source,
+        federation={"aws:FederatedProvider": (provider,), **_claims(identity, IN_SESSION)},
+    )
+    answer: sts.AssumeRoleWithWebIdentityResponse = {
+        "Credentials": credentials(session),
+        "SubjectFromWebIdentityToken": identity.subject,
+        "AssumedRoleUser": {
+            "AssumedRoleId": f"{role.id}:{name}",
+            "Arn": assumed_arn(caller.account, role.name, name),
+        },
+        # The API reference says the issuer; AWS answers the provider's ARN.
+        "Provider": provider,
+        "Audience": identity.audience,
+    }
+    if source is not None:
+        answer["SourceIdentity"] = source
+    if policies or tags:
+        answer["PackedPolicySize"] = packed_size(asked)
+    return answer
+
+
+def _unprepared(_tx: Tx, _caller: Caller, _params: sts.AssumeRoleWithWebIdentityRequest) -> Answer:
+    raise AssertionError("`verified` comes first, and returns what is to be done")
+
+
+def _trusting_role(tx: Tx, caller: Caller, params: Params, identity: IdToken) -> Role:
+    found = ROLE_ARN.fullmatch(params["RoleArn"])
+    role = tx.get(Role, name=found[2]) if found else None
+    if role is None or role.arn != params["RoleArn"]:
+        raise _not_authorized(ACTION)
+    provider = provider_arn(caller.account, identity.provider)
+    context: dict[str, str | tuple[str, ...]] = {
+        **caller_context(tx, caller, tx.now),
+        **resource_tags(role.tags),
+        **request_tags(params),
+        **_claims(identity, (*IN_TRUST, "aud", "oaud", "sub", *OF_ISSUER.get(identity.provider, ()))),
+        "aws:FederatedProvider": provider,
+        "sts:RoleSessionName": params["RoleSessionName"],
+    }
+    if identity.transitive:
+        context["sts:TransitiveTagKeys"] = identity.transitive
+    if identity.source_identity is not None:
+        context["sts:SourceIdentity"] = identity.source_identity
+    for action in (
+        ACTION,
+        *([SOURCE_ACTION] if identity.source_identity else []),
+        *([TAG_ACTION] if identity.tags else []),
+    ):
+        if not trust_in_provider(role, provider, action, context):
+            raise _not_authorized(action)
+    return role
+
+
+def _claims(identity: IdToken, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The condition keys of an issuer's claims: `server.example.com:sub`. What AWS makes of `aud` is not what a claim
+    of that name says."""
+    known = {
+        **identity.extra,
+        "aud": (identity.audience,),
+        "oaud": identity.audiences if identity.audiences != (identity.audience,) else (),
+        "sub": (identity.subject,),
+    }
+    return {f"{identity.provider}:{name}": known[name] for name in names if known.get(name)}
+
+
+def _not_authorized(action: str) -> ServiceError:
+    return ServiceError("AccessDenied", f"Not authorized to perform {action}", status=403)
+
+
+OPERATIONS = (
+    Operation(
+        "sts",
+        "AssumeRoleWithWebIdentity",
+        _unprepared,
+        frozenset("RoleArn RoleSessionName WebIdentityToken PolicyArns Policy DurationSeconds".split()),
+        no_checks,
+        writes=True,
+        prepare=verified,
+        unsigned=True,
+    ),
+)
