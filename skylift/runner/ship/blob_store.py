@@ -18,7 +18,7 @@ from typing import IO, Any
 from skylift.runner.errors import Refused, RunError, SkyliftError, UsageError
 from skylift.runner.job.job import Bundle, SentFile
 from skylift.runner.remote.api import Api
-from skylift.runner.ship.bundle import mode_of, open_sent
+from skylift.runner.ship.sent_file import mode_of, open_sent
 from skylift.runner.text.visible import shown
 
 BLOBS = "inputs/sha256/"

@@ -18,6 +18,8 @@ from skylift.runner.job.cache import NOWHERE, Cache
 _NAME = "packs"
 _MOST = 512
 """Archives; a job has twelve at most."""
+_MADE_BY = ("bundle.py", "sent_file.py", "archiver.py")
+"""The modules that decide how an archive is compressed: which files there are, what is in them, and by what."""
 _LINE = re.compile(rb"([0-9a-f]{64}) ([0-9a-f]{64}) ([0-9]{1,15})")
 
 
@@ -28,14 +30,18 @@ class Packed(NamedTuple):
     size: int
 
 
+def digest_of_code(folder: Path) -> str:
+    """The SHA-256 of the modules that make archives."""
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in _MADE_BY)).hexdigest()
+
+
 class KnownPacks:
     """Compressed archives by the SHA-256 of what was compressed. Nothing is kept before `save`."""
 
     def __init__(self, cache: Cache = NOWHERE) -> None:
         self._cache = cache
         # Other code, or another zlib, may compress the same bytes to others.
-        how = hashlib.sha256(Path(__file__).with_name("bundle.py").read_bytes()).hexdigest()
-        self._made_from = f"zlib-{zlib.ZLIB_RUNTIME_VERSION} {how}"
+        self._made_from = f"zlib-{zlib.ZLIB_RUNTIME_VERSION} {digest_of_code(Path(__file__).parent)}"
         lines = (cache.read(_NAME, self._made_from) or b"").splitlines()
         found = (_LINE.fullmatch(line) for line in lines)
         self._packs = {each[1].decode(): Packed(each[2].decode(), int(each[3])) for each in found if each is not None}

@@ -21,8 +21,8 @@ from typing import IO, Any
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
+from skylift.runner.ship.archiver import Archiver
 from skylift.runner.ship.blob_store import Blob
-from skylift.runner.ship.bundle import Archiver
 from skylift.runner.ship.known_packs import KnownPacks, Packed
 
 MOST_PACKS = 12

@@ -1,4 +1,4 @@
-"""Which files travel, and the archive they travel in."""
+"""Which files travel."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle
 from skylift.runner.ship import bundle as bundling
+from skylift.runner.ship.archiver import Archiver
 from skylift.runner.ship.blob_store import large_files
-from skylift.runner.ship.bundle import Archiver, find_project, list_project, plan_bundle
+from skylift.runner.ship.bundle import find_project, list_project, plan_bundle
 
 
 def write(folder: Path, *places: str, text: str = "x") -> None:
@@ -199,45 +200,6 @@ def test_link_in_the_project_and_its_content_by_in(tmp_path: Path) -> None:
     (tmp_path / "folder").symlink_to("sub")
     entries = unpacked(plan_bundle(tmp_path, tmp_path, [], ["folder"]))
     assert set(entries) == {"pyproject.toml", "sub/b.py", "folder/b.py"}
-
-
-def test_archive_is_the_same_for_the_same_content(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        write(tmp_path / name, "b.py", "a/c.py", text="same")
-    os.utime(tmp_path / "two" / "b.py", (1, 1))
-    (tmp_path / "two" / "b.py").chmod(0o600)
-    first, second = (packed(plan_bundle(tmp_path / name, None, [], ["b.py", "a"])) for name in ("one", "two"))
-    assert first == second
-
-
-def test_archive_keeps_what_can_be_executed(tmp_path: Path) -> None:
-    write(tmp_path, "tool.sh", "data.txt")
-    (tmp_path / "tool.sh").chmod(0o755)
-    entries = unpacked(plan_bundle(tmp_path, None, [], ["tool.sh", "data.txt"]))
-    assert (entries["tool.sh"].mode, entries["data.txt"].mode) == (0o755, 0o644)
-    assert {entry.uid for entry in entries.values()} == {0}
-    assert {entry.mtime for entry in entries.values()} == {0}
-
-
-def test_empty_file_and_large_file_arrive(tmp_path: Path) -> None:
-    write(tmp_path, "empty", text="")
-    (tmp_path / "large").write_bytes(os.urandom(3 << 20))
-    with tarfile.open(fileobj=io.BytesIO(packed(plan_bundle(tmp_path, None, [], ["empty", "large"])))) as tar:
-        large = tar.extractfile("large")
-        assert large is not None
-        assert large.read() == (tmp_path / "large").read_bytes()
-        assert tar.getmember("empty").size == 0
-
-
-def test_data_that_gains_nothing_is_stored(tmp_path: Path) -> None:
-    (tmp_path / "noise").write_bytes(os.urandom(5 << 20))
-    (tmp_path / "text").write_bytes(b"the same words " * (5 << 16))
-    assert len(packed(plan_bundle(tmp_path, None, [], ["noise"]))) > 5 << 20
-    assert len(packed(plan_bundle(tmp_path, None, [], ["text"]))) < 1 << 18
-    with tarfile.open(fileobj=io.BytesIO(packed(plan_bundle(tmp_path, None, [], ["noise"])))) as tar:
-        member = tar.extractfile("noise")
-        assert member is not None
-        assert member.read() == (tmp_path / "noise").read_bytes()
 
 
 def test_script_outside_goes_alone_under_its_own_name(tmp_path: Path) -> None:
@@ -500,33 +462,3 @@ def test_a_folder_that_everybody_writes_to_is_nobodys_project(tmp_path: Path) ->
     assert find_project(tmp_path) is None
     tmp_path.chmod(0o755)
     assert find_project(tmp_path / "mine") == tmp_path
-
-
-@pytest.mark.parametrize("kind", ["noise", "text"])
-def test_many_small_files_are_what_tar_reads(tmp_path: Path, kind: str) -> None:
-    """Of each kind enough that it is decided how they are compressed."""
-    files = {
-        f"many/{number}": os.urandom(2048) if kind == "noise" else b"%d words, " % number * 200 for number in range(300)
-    }
-    for place, data in files.items():
-        write(tmp_path, place)
-        (tmp_path / place).write_bytes(data)
-    archive = packed(plan_bundle(tmp_path, None, [], ["many"]))
-    (tmp_path / "there").mkdir()
-    subprocess.run(["tar", "xzf", "-", "-C", str(tmp_path / "there")], input=archive, check=True)
-    assert {place: (tmp_path / "there" / place).read_bytes() for place in files} == files
-
-
-def test_a_folder_that_is_replaced_between_two_files_of_it(foreign: Path) -> None:
-    """What was looked at goes, or nothing: never what stands there now."""
-    write(foreign, "many/a", "many/b", text="before")
-    bundle = plan_bundle(foreign, None, [], ["many"])
-    first, second = bundle.files
-    with bundling.Opener() as opener:
-        os.close(opener.open(first))
-        (foreign / "many").rename(foreign / "moved")
-        write(foreign, "many/a", "many/b", text="after")
-        with os.fdopen(opener.open(second)) as file:
-            assert file.read() == "before"
-    with bundling.Opener() as opener, pytest.raises(OSError, match="not the file that it was"):
-        opener.open(second)

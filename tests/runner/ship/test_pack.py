@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -21,8 +22,10 @@ from skylift.runner.job.job import SentFile
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.role import job_policy
 from skylift.runner.remote.api import Api
+from skylift.runner.ship import known_packs
+from skylift.runner.ship.archiver import Archiver
 from skylift.runner.ship.blob_store import BLOBS, BlobStore, large_files
-from skylift.runner.ship.bundle import Archiver, plan_bundle
+from skylift.runner.ship.bundle import plan_bundle
 from skylift.runner.ship.known_packs import KnownPacks, Packed
 from skylift.runner.ship.pack import MOST_PACKS, Pack, group, pack_bundle
 
@@ -227,6 +230,16 @@ def test_the_last_packs_are_known_and_damaged_lines_are_not(tmp_path: Path) -> N
     assert there == [7, *range(89, 600)]
     (tmp_path / "cache" / "packs").write_bytes(b"nothing like that")
     assert KnownPacks(cache).is_empty
+
+
+@pytest.mark.parametrize("name", ["archiver.py", "bundle.py", "sent_file.py"])
+def test_packs_that_other_code_has_made_are_not_known(tmp_path: Path, name: str) -> None:
+    code = tmp_path / "ship"
+    shutil.copytree(Path(known_packs.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
+    before = known_packs.digest_of_code(code)
+    with (code / name).open("a") as file:
+        file.write("# changed\n")
+    assert known_packs.digest_of_code(code) != before
 
 
 def test_a_role_has_room_for_all_that_travels_by_itself(tmp_path: Path, archive: IO[bytes]) -> None:
