@@ -191,10 +191,40 @@ def test_signals_of_the_group_are_the_servers_business(server: Server) -> None:
     assert server.answer()["code"] == 0
 
 
+# The spawner gets a signal before it can have done anything.
+STRUCK = """
+import signal, subprocess
+
+class Struck(subprocess.Popen):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        self.send_signal(signal.SIGTERM)
+
+subprocess.Popen = Struck
+"""
+
+
 def test_a_signal_in_the_moment_in_which_the_spawner_begins(tmp_path: Path) -> None:
-    struck = "import os, signal\nos.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
-    server = Server(tmp_path, struck)
+    server = Server(tmp_path, STRUCK)
     server.python("pass")
     assert server.answer()["code"] == 0
     server.process.kill()
     server.process.communicate()
+
+
+def test_a_program_has_the_signals_that_any_has(server: Server) -> None:
+    """Helpers do nothing on them, and programs are executed by helpers."""
+    server.python("import signal, sys; sys.exit(signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)")
+    assert server.answer()["code"] == 0
+    server.python("import signal, sys; sys.exit(len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))")
+    assert server.answer()["code"] == 0
+
+
+def test_what_a_helper_leaves_that_is_killed_is_gone_though_nothing_else_runs(server: Server, tmp_path: Path) -> None:
+    source = LEAVES + "\n    os.rename('there', 'known'); time.sleep(600)"
+    pid = server.python(source, wait=False)["pid"]
+    while not (tmp_path / "known").exists():
+        time.sleep(0.01)
+    os.kill(parent_of(pid), signal.SIGKILL)
+    await_end(pid)
+    await_end(int((tmp_path / "known").read_text()))

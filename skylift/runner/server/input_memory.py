@@ -39,8 +39,10 @@ class InputMemory:
 
     def judge(self, share: Share, code: int) -> Outcome:
         """The outcome of an input whose program has ended; `code` is as in Popen."""
-        limit = self._memory.limit()
-        found = judge(code, None, {}, self._kills(share, code), limit)
+        kills = self._kills(share, code)
+        # Read only for the words: it takes longer than all else here.
+        limit = self._memory.limit() if kills else None
+        found = judge(code, None, {}, kills, limit)
         if found.state is State.OUT_OF_MEMORY and not share.alone:
             has = "share" if limit is None else "%d MiB" % (limit >> 20)
             reason = "The program was ended by the kernel: the inputs that ran at once needed more than the server's "
