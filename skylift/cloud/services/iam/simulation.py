@@ -1,23 +1,25 @@
 """The policy simulator: the evaluator of real requests, asked without one.
 
-It answers per action and resource: the decision, which policies had a statement that applied, and which condition keys
-the question left open. Where in a policy's text a statement stands is not answered.
+It answers per action and resource: the decision, which statements of which policies decided, where these stand in the
+policy's text, and which condition keys the question left open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller, Group, Role, User
-from skylift.cloud.services.api.authorize import Policies, boundary_of, decide, managed_document
+from skylift.cloud.services.api.authorize import Policies, decide, managed_document
 from skylift.cloud.services.api.condition import normalised
 from skylift.cloud.services.api.iam_rules import invalid_input, no_such, page_of
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.policy_document import PolicyDocument, Statement, parse_policy
 from skylift.cloud.services.iam.operation import PAGES, on_account, reads
 from skylift.cloud.services.iam.policy import existing
+from skylift.cloud.services.iam.statement_position import Span, statement_spans
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -34,19 +36,34 @@ TAKES = "PolicyInputList PermissionsBoundaryPolicyInputList ActionNames Resource
 Context = dict[str, str | tuple[str, ...]]
 
 
+IDENTITY, BOUNDARY = "IAM Policy", "Permissions Boundary Policy"
+"""The kinds of policies as AWS answers them, whatever its model enumerates.
+
+https://github.com/cloud-custodian/cloud-custodian/tree/main/tests/data/placebo/test_lambda_check_permission
+"""
+
+
 @dataclass(frozen=True)
 class Source:
     """One policy by the name and kind that the answer gives it."""
 
     id: str
     type: str
-    document: PolicyDocument
+    text: str
+
+    @cached_property
+    def document(self) -> PolicyDocument:
+        return parse_policy(self.text)
+
+    @cached_property
+    def spans(self) -> list[Span]:
+        return statement_spans(self.text)
 
 
 def of_principal(tx: Tx, _caller: Caller, params: iam.SimulatePrincipalPolicyRequest) -> iam.SimulatePolicyResponse:
     """As if the user, group or role that `PolicySourceArn` names asked."""
     holder = _holder(tx, params["PolicySourceArn"])
-    boundary = None if isinstance(holder, Group) else boundary_of(tx, holder)
+    boundary = None if isinstance(holder, Group) else _boundary(tx, holder)
     return _simulated(params, [*_sources(tx, holder), *_given(params)], boundary, _known_of(holder))
 
 
@@ -93,36 +110,41 @@ def _keys(sources: list[Source]) -> iam.GetContextKeysForPolicyResponse:
 def _simulated(
     params: iam.SimulateCustomPolicyRequest | iam.SimulatePrincipalPolicyRequest,
     sources: list[Source],
-    boundary: PolicyDocument | None,
+    boundary: Source | None,
     known: Context,
 ) -> iam.SimulatePolicyResponse:
     given = params.get("PermissionsBoundaryPolicyInputList", [])
     if len(given) > 1:
         raise invalid_input("PermissionsBoundaryPolicyInputList takes one policy.")
     # A boundary that is given stands in for the one that the principal has.
-    boundary = parse_policy(given[0]) if given else boundary
-    policies = Policies(tuple(source.document for source in sources), boundary)
+    boundary = Source("PermissionsBoundaryPolicyInputList.1", BOUNDARY, given[0]) if given else boundary
+    policies = Policies(tuple(source.document for source in sources), boundary.document if boundary else None)
     # A context entry of the request replaces a known value, in whatever case its key is written.
     context = {**{key.lower(): value for key, value in known.items()}, **_context(params.get("ContextEntries", []))}
     questions = [
         (action, resource) for action in params["ActionNames"] for resource in params.get("ResourceArns") or ["*"]
     ]
     numbered, more = page_of(params, list(enumerate(questions)), lambda item: f"{item[0]:09d}")
-    answers = [_answer(policies, sources, action, resource, context) for _, (action, resource) in numbered]
+    answers = [_answer(policies, sources, boundary, action, resource, context) for _, (action, resource) in numbered]
     return {"EvaluationResults": answers, **more}
 
 
 def _answer(
-    policies: Policies, sources: list[Source], action: str, resource: str, context: Context
+    policies: Policies,
+    sources: list[Source],
+    boundary: Source | None,
+    action: str,
+    resource: str,
+    context: Context,
 ) -> iam.EvaluationResult:
+    """A denial by the boundary is shown beside what it denies."""
     decision = decide(policies, action, resource, context)
     denied = "explicit deny" in decision.why
-    matched: list[iam.Statement] = [
-        {"SourcePolicyId": source.id, "SourcePolicyType": source.type}
-        for source in sources
-        for statement in source.document.statements
-        if statement.allows != denied and _settles(statement, action, resource, context)
-    ]
+    matched = [one for source in sources for one in _matched(source, False, action, resource, context)]
+    if not matched:
+        matched = [one for source in sources for one in _matched(source, True, action, resource, context)]
+    if boundary is not None:
+        matched += _matched(boundary, False, action, resource, context)
     answer: iam.EvaluationResult = {
         "EvalActionName": action,
         "EvalResourceName": resource,
@@ -134,6 +156,20 @@ def _answer(
         bounded = decide(Policies((policies.boundary,)), action, resource, context)
         answer["PermissionsBoundaryDecisionDetail"] = {"AllowedByPermissionsBoundary": bounded.allowed}
     return answer
+
+
+def _matched(source: Source, allows: bool, action: str, resource: str, context: Context) -> list[iam.Statement]:
+    """The statements that allow, or those that deny."""
+    return [
+        {
+            "SourcePolicyId": source.id,
+            "SourcePolicyType": source.type,
+            "StartPosition": {"Line": span.start.line, "Column": span.start.column},
+            "EndPosition": {"Line": span.end.line, "Column": span.end.column},
+        }
+        for statement, span in zip(source.document.statements, source.spans, strict=True)
+        if statement.allows == allows and _settles(statement, action, resource, context)
+    ]
 
 
 def _settles(statement: Statement, action: str, resource: str, context: Context) -> bool:
@@ -170,6 +206,18 @@ def _holder(tx: Tx, arn: str) -> User | Group | Role:
     return found
 
 
+def _boundary(tx: Tx, holder: User | Role) -> Source | None:
+    """One that is gone allows nothing."""
+    arn = holder.permissions_boundary
+    if not arn:
+        return None
+    text = managed_document(tx, arn)
+    return Source("", BOUNDARY, _NOTHING) if text is None else Source(existing(tx, arn).name, BOUNDARY, text)
+
+
+_NOTHING = '{"Statement": {"Effect": "Allow", "NotAction": "*", "Resource": "*"}}'
+
+
 def _known_of(holder: User | Group | Role) -> Context:
     """A user asks as itself, so that its name and tags are known."""
     if not isinstance(holder, User):
@@ -180,14 +228,11 @@ def _known_of(holder: User | Group | Role) -> Context:
 
 def _sources(tx: Tx, holder: User | Group | Role) -> list[Source]:
     kind = type(holder).__name__.lower()
-    found = [
-        Source(f"{kind}_{holder.name}_{name}", kind, parse_policy(text)) for name, text in sorted(holder.inline.items())
-    ]
+    found = [Source(f"{kind}_{holder.name}_{name}", IDENTITY, text) for name, text in sorted(holder.inline.items())]
     for arn in holder.attached:
         text = managed_document(tx, arn)
         if text is not None:
-            vendor = "aws-managed" if arn.startswith("arn:aws:iam::aws:") else "user-managed"
-            found.append(Source(existing(tx, arn).name, vendor, parse_policy(text)))
+            found.append(Source(existing(tx, arn).name, IDENTITY, text))
     if isinstance(holder, User):
         for name in holder.groups:
             group = tx.get(Group, name=name)
@@ -197,7 +242,7 @@ def _sources(tx: Tx, holder: User | Group | Role) -> list[Source]:
 
 def _given(params: Asked) -> list[Source]:
     return [
-        Source(f"PolicyInputList.{number}", "none", parse_policy(text))
+        Source(f"PolicyInputList.{number}", IDENTITY, text)
         for number, text in enumerate(params.get("PolicyInputList", []), start=1)
     ]
 

@@ -105,12 +105,20 @@ def test_the_simulator_decides_as_requests_are_decided(account: Account) -> None
         ResourceArns=["arn:aws:s3:::b/ann/x"],
     )
     assert decisions(results) == ["allowed", "explicitDeny", "implicitDeny", "allowed"]
-    assert results[0]["MatchedStatements"] == [{"SourcePolicyId": "user_ann_own", "SourcePolicyType": "user"}]
+    first = json.dumps(allow("s3:Get*", "arn:aws:s3:::b/${aws:username}/*"))
+    begin = len('{"Version": "2012-10-17", "Statement": [') + 1
+    assert results[0]["MatchedStatements"] == [
+        {
+            "SourcePolicyId": "user_ann_own",
+            "SourcePolicyType": "IAM Policy",
+            "StartPosition": {"Line": 1, "Column": begin},
+            "EndPosition": {"Line": 1, "Column": begin + len(first)},
+        }
+    ]
+    (second,) = results[1]["MatchedStatements"]
+    assert second["StartPosition"] == {"Line": 1, "Column": begin + len(first)}
     assert results[2]["MatchedStatements"] == []
-    assert results[3]["MatchedStatements"][0] == {
-        "SourcePolicyId": "AmazonEC2ReadOnlyAccess",
-        "SourcePolicyType": "aws-managed",
-    }
+    assert results[3]["MatchedStatements"][0]["SourcePolicyId"] == "AmazonEC2ReadOnlyAccess"
 
 
 def test_the_simulator_says_what_it_was_not_told(account: Account) -> None:
@@ -131,6 +139,14 @@ def test_the_simulator_knows_boundaries(account: Account) -> None:
     given = [policy(allow("ec2:*"))]
     results = simulate(account, caller.arn, ["ec2:RunInstances"], PermissionsBoundaryPolicyInputList=given)
     assert decisions(results) == ["allowed"]
+    denying = [policy(allow("*"), deny("ec2:*"))]
+    (result,) = simulate(account, caller.arn, ["ec2:RunInstances"], PermissionsBoundaryPolicyInputList=denying)
+    assert result["EvalDecision"] == "explicitDeny"
+    matched = [(one["SourcePolicyId"], one["SourcePolicyType"]) for one in result["MatchedStatements"]]
+    assert matched == [
+        ("user_ann_own", "IAM Policy"),
+        ("PermissionsBoundaryPolicyInputList.1", "Permissions Boundary Policy"),
+    ]
 
 
 def test_documents_alone(account: Account) -> None:
