@@ -15,11 +15,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a page's items, and the parameter (as messages spell it) that rules pages out."""
+    """The limits of a page's items, and the parameter (as messages spell it) that rules pages out.
+
+    Where a list is `always` in pages, a request that asks for none gets the largest one.
+    """
 
     most: int = 1000
     least: int = 5
     not_with: tuple[str, str] | None = None
+    always: bool = False
 
 
 EC2 = Limits()
@@ -36,11 +40,11 @@ class Page(Generic[Item]):
 def page(items: list[Item], params: Paged, key: Callable[[Item], str], limits: Limits = EC2) -> Page[Item]:
     """The page that `MaxResults` and `NextToken` ask for.
 
-    Without either, all items in the order they were made. Raises InvalidParameterValue for a size out of bounds,
-    InvalidPaginationToken for a token that is not one of ours.
+    Without either, all items in the order they were made, if the list is not always in pages. Raises
+    InvalidParameterValue for a size out of bounds, InvalidPaginationToken for a token that is not one of ours.
     """
     size, token = params.get("MaxResults"), params.get("NextToken")
-    if size is None and not token:
+    if size is None and not token and not (limits.always and len(items) > limits.most):
         return Page(items)
     _refuse_size(size, params, limits)
     after = read_token(

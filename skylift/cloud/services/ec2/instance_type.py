@@ -31,7 +31,8 @@ LISTING = Listing(
     ids="InstanceTypes",
     key="InstanceType",
     tags="",
-    limits=Limits(most=100),
+    # https://github.com/ray-project/ray/issues/11484
+    limits=Limits(most=100, always=True),
     filters={
         "auto-recovery-supported": "AutoRecoverySupported",
         "bare-metal": "BareMetal",

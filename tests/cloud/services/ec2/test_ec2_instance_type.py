@@ -27,18 +27,33 @@ def test_described(cloud: Cloud) -> None:
     assert all(one["ProcessorInfo"]["SupportedArchitectures"] == ["arm64"] for one in arm)
 
 
-def test_pages_lose_and_repeat_nothing(cloud: Cloud) -> None:
-    seen: list[str] = []
+def all_types(cloud: Cloud, **params: Any) -> list[dict[str, Any]]:
+    """Of all pages."""
+    seen: list[dict[str, Any]] = []
     token: dict[str, str] = {}
     while True:
-        answer = cloud.call("DescribeInstanceTypes", MaxResults=97, **token)
-        seen += [one["InstanceType"] for one in answer["InstanceTypes"]]
+        answer = cloud.call("DescribeInstanceTypes", **params, **token)
+        seen += answer["InstanceTypes"]
         if "NextToken" not in answer:
-            break
+            return seen
         token = {"NextToken": answer["NextToken"]}
-    assert sorted(seen) == sorted(types())
+
+
+def test_pages_lose_and_repeat_nothing(cloud: Cloud) -> None:
+    seen = all_types(cloud, MaxResults=97)
+    assert sorted(one["InstanceType"] for one in seen) == sorted(types())
     assert cloud.code("DescribeInstanceTypes", MaxResults=101) == "InvalidParameterValue"
     assert cloud.code("DescribeInstanceTypes", NextToken="nonsense") == "InvalidPaginationToken"
+
+
+def test_who_asks_for_no_pages_gets_the_first_hundred(cloud: Cloud) -> None:
+    """As on AWS, where programs that do not paginate miss types: https://github.com/ray-project/ray/issues/11484"""
+    first = cloud.call("DescribeInstanceTypes")
+    assert len(first["InstanceTypes"]) == 100 and first["NextToken"]
+    few = cloud.call("DescribeInstanceTypes", Filters=filters(instance_type="t3.*"))
+    assert len(few["InstanceTypes"]) == 7 and "NextToken" not in few
+    many = cloud.call("DescribeInstanceTypes", Filters=filters(current_generation="true"))
+    assert len(many["InstanceTypes"]) == 100 and many["NextToken"]
 
 
 def test_offered_everywhere(cloud: Cloud) -> None:
@@ -120,5 +135,5 @@ def test_parts_are_described_as_aws_does(cloud: Cloud) -> None:
 
 
 def test_a_client_reads_the_catalogue_back_as_it_is(cloud: Cloud) -> None:
-    described = cloud.call("DescribeInstanceTypes")["InstanceTypes"]
-    assert [from_description(one) for one in described] == list(types().values())
+    described = {one["InstanceType"]: from_description(one) for one in all_types(cloud)}
+    assert described == types()
