@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 
 from skylift.runner.collect.collecting import Collected, Collecting
 from skylift.runner.collect.watched_outcome import left_outcome, outcome_of
@@ -176,6 +177,9 @@ class Submit:
 
     async def _provision_and_launch(self, checked: Checked, shipping: Shipping) -> Launched:
         async with Undo(checked.account, self._job.name, self._watcher, lambda: self._interrupted) as undo:
+            if self._job.map is not None:
+                account = checked.account
+                undo.add(partial(self._job.map.take_back, account.api, account.bucket, self._job.name))
             try:
                 launched = await self._take_over(checked, shipping, undo)
                 if launched is None:

@@ -18,7 +18,7 @@ from whole_run import Seen, host, order, run
 
 from skylift.runner.errors import LaunchFailed, NameTaken, Refused, RunError, UsageError
 from skylift.runner.flow import Run
-from skylift.runner.job.job import Program
+from skylift.runner.job.job import Job, MapPart, Program
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix, bucket_name
 from skylift.runner.job.settings import NewestImage, Settings
@@ -367,3 +367,49 @@ def test_what_is_imported_beside_the_check_is_waited_for(
     with pytest.raises(UsageError, match="no instance type"):
         run(order(folder, "pass", instance_type="t3.enormous"), settings, seen)
     assert [each.daemon for each in loaders] == [False]
+
+
+def a_map(job: Job, told: list[str]) -> Job:
+    """As runner/map has it: what it sends and takes back is told."""
+    part = MapPart(
+        b"{}",
+        lambda _api, _bucket, name: told.append(f"sent {name}"),
+        take_back=lambda _api, _bucket, name: told.append(f"took back {name}"),
+    )
+    return replace(job, map=part)
+
+
+def test_a_map_that_cannot_be_started_takes_back_what_it_has_written(
+    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def refuse(*_: Any) -> None:
+        raise LaunchFailed("No room.")
+
+    monkeypatch.setattr("skylift.runner.launch.start.run_instance", refuse)
+    job = a_map(order(folder, ""), told)
+    with pytest.raises(LaunchFailed, match="No room"):
+        run(job, settings, seen)
+    assert told == [f"sent {job.name}", f"took back {job.name}"]
+    assert [each["RoleName"] for each in api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")] == []
+
+
+def test_a_map_that_is_resumed_while_it_starts_gives_way(
+    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever resumes it has seen neither server nor status, as if its client had been killed."""
+    told: list[str] = []
+    start, bucket = launch.run_instance, bucket_name(settings.account or "", settings.region)
+
+    def start_meanwhile(*given: Any) -> Any:
+        api.put(bucket, Prefix(job.name).resumed, b'{"job": "later"}')
+        api.put(bucket, Prefix("later").record, b"{}")
+        return start(*given)
+
+    monkeypatch.setattr("skylift.runner.launch.start.run_instance", start_meanwhile)
+    job = a_map(order(folder, ""), told)
+    with pytest.raises(LaunchFailed, match="resumed it as another one"):
+        run(job, settings, seen)
+    assert launch.live_servers(api) == []
+    assert told == [f"sent {job.name}", f"took back {job.name}"]

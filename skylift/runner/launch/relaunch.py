@@ -18,10 +18,10 @@ import time
 from dataclasses import dataclass, replace
 
 from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused
-from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix, Record
 from skylift.runner.job.server import Server
 from skylift.runner.launch import role
+from skylift.runner.launch.given_up import is_given_up
 from skylift.runner.launch.job_group import job_groups
 from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.launch_terms import LaunchTerms, parse_terms
@@ -97,7 +97,7 @@ class Relaunch:
             return lost
         if last is not None and last.job == self._name and last.state in ("pending", "running", "shutting-down"):
             return last
-        if is_over or self._is_given_up():
+        if is_over or is_given_up(self._account, self._name):
             return None
         self._in_vain = 0 if status.attempt > self._attempt else self._in_vain + 1
         self._attempt = status.attempt
@@ -107,20 +107,6 @@ class Relaunch:
             return None
         before = lost.instance if lost is not None else status.instance
         return self._start(before, last.reason if last is not None else "", record)
-
-    def _is_given_up(self) -> bool:
-        """Whether somebody has cancelled the map, or another one goes on where this one has ended."""
-        bucket = self._account.bucket
-        if self._api.get(bucket, self._prefix.cancel, _LIMIT) is not None:
-            return True
-        mark = self._api.get(bucket, self._prefix.resumed, _LIMIT)
-        if mark is None:
-            return False
-        try:
-            later = parse_object(mark, _LIMIT).text("job", 40, NAME_FORM)
-        except Malformed as error:
-            raise RecordDamaged(self._prefix.resumed, str(error)) from None
-        return later is None or self._api.get(bucket, Prefix(later).record, 64 << 20) is not None
 
     def _start(self, before: str, reason: str, record: Record) -> Server | None:
         terms = self._terms()
@@ -135,7 +121,7 @@ class Relaunch:
         except LaunchFailed as error:
             self._watcher.note(f"The server of {self._name} is lost. {error.message} {error.advice}".rstrip())
             return None
-        if self._is_given_up():
+        if is_given_up(self._account, self._name):
             # Somebody did so at the same time, and may not have seen this server.
             terminate(self._api, server.instance)
             return None

@@ -14,6 +14,7 @@ from skylift.runner.job.job import Spot
 from skylift.runner.job.server import Server
 from skylift.runner.launch import fleet
 from skylift.runner.launch.boot import Boot
+from skylift.runner.launch.given_up import is_given_up
 from skylift.runner.launch.server import live_servers, run_instance, terminate
 from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.undo import Undo
@@ -32,10 +33,11 @@ class Start:
         """Raises SkyliftError. What had been started is then undone by `undo`."""
         with self._clock.step("server") as step:
             spot = self._job.spot
+            launched: Launched
             server, how = await (
                 self._server(provisioned) if spot is None else self._server_of_fleet(provisioned, spot)
             )
-            launched = await self._boot(server)
+            launched, _ = await together(self._boot(server), self._give_way())
             server = launched.server
             bought = f" ({server.type}, {how})" if how else ""
             step.detail = f"{server.instance}{bought} at {server.address or 'no public address'}"
@@ -44,6 +46,14 @@ class Start:
     async def _boot(self, server: Server) -> Launched:
         self._undo.see(server)
         return await Boot(self._checked, server, self._undo, self._watcher, detached=self._detached).wait()
+
+    async def _give_way(self) -> None:
+        """To a map that goes on with this one: until there is a server, this one looks as if its client had ended."""
+        name = self._job.name
+        if self._job.map is not None and await in_thread(is_given_up, self._checked.account, name):
+            raise LaunchFailed(
+                f"While the server of {name} was started, somebody has cancelled the map, or resumed it as another one."
+            )
 
     async def _server(self, provisioned: Provisioned) -> tuple[Server, str]:
         server: Server

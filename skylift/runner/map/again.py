@@ -29,6 +29,7 @@ from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.remote.account import Account
 from skylift.runner.text.json_object import Malformed, parse_object
+from skylift.runner.text.visible import shown
 
 _AT_A_TIME = 8
 _MARK_LIMIT = 1024
@@ -68,6 +69,7 @@ class Again:
     def __init__(self, account: Account, continuation: Continuation) -> None:
         self._account, self._continuation = account, continuation
         self._record = account.record(continuation.name)
+        self._check_spec()
         self._reader = MapReader(account, continuation.name)
         self._check_end()
         later = _goes_on(account, continuation.name)
@@ -80,6 +82,12 @@ class Again:
                 "its inputs are not known any more."
             )
         self._spec = self._reader.spec
+
+    def _check_spec(self) -> None:
+        """A client that was killed may not have come to it. Raises UsageError."""
+        name, account = self._continuation.name, self._account
+        if self._record.is_map and not account.api.has(account.bucket, MapKeys(name).spec):
+            raise _never_sent(f"The map {name} was never started: its client ended before it had sent the inputs.")
 
     def _check_end(self) -> None:
         name = self._continuation.name
@@ -144,6 +152,7 @@ class Again:
         check_name(job, servers)
         check_places(template, [each.name for each in earlier.inputs])
         inputs = self._left()
+        self._check_blobs(inputs)
         ran = {each.index for each in inputs}
         failed = sum(not each.succeeded and each.index not in ran for each in self._reader.outcomes.values())
         spec = replace(
@@ -166,16 +175,20 @@ class Again:
         notes = (*job.notes, *self._program_notes(spec), self._inputs_note(inputs))
         arns, buckets = permitted(list(dict.fromkeys(each.text for each in inputs if _is_object(each))), "")
 
-        def send(api: Any, bucket: str, name: str) -> None:
-            _copy_blobs(api, bucket, inputs, MapKeys(self._continuation.name), MapKeys(name))
-            try:
-                _mark(self._account, self._continuation.name, name)
-                self._check_servers()
-            except UsageError:
-                _take_back(self._account, self._continuation.name, name)
-                raise
+        begun = set()
 
-        part = MapPart(encode_spec(spec), send, tuple(arns), tuple(buckets), servers)
+        def send(api: Any, bucket: str, name: str) -> None:
+            begun.add(name)
+            _copy_blobs(api, bucket, inputs, MapKeys(self._continuation.name), MapKeys(name))
+            _mark(self._account, self._continuation.name, name)
+            self._check_servers()
+
+        def take_back(_api: Any, _bucket: str, name: str) -> None:
+            # Before that, the name may be another job's.
+            if name in begun:
+                _take_back(self._account, self._continuation.name, name)
+
+        part = MapPart(encode_spec(spec), send, tuple(arns), tuple(buckets), servers, take_back)
         return replace(job, outputs=(), retry=None, map=part, notes=notes), spec
 
     def _left(self) -> tuple[MapInput, ...]:
@@ -202,6 +215,20 @@ class Again:
             f"To run these again: --retry-failed {continuation.name}",
         )
 
+    def _check_blobs(self, inputs: Sequence[MapInput]) -> None:
+        """Raises UsageError for inputs that are not in the bucket."""
+        account, prefix = self._account, MapKeys(self._continuation.name).blob("")
+        listed = account.api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix=prefix)
+        there = {str(each["Key"]).removeprefix(prefix) for each in listed}
+        missing = [each.text for each in inputs if each.blob is not None and each.blob.sha256 not in there]
+        if missing:
+            name, count = self._continuation.name, len(missing)
+            what = f"{count:,} files of {name} are" if count > 1 else f"A file of {name} is"
+            raise _never_sent(
+                f"{what} not in the bucket: {shown(missing[0])}{', and others' if count > 1 else ''}. "
+                "Its client ended before it had sent all of them, or somebody has deleted them."
+            )
+
     def _with_losses(self, each: MapInput) -> MapInput:
         """One that ends its server each time ends that of the next map at the most until it has lost enough. One that
         has failed begins anew."""
@@ -227,6 +254,10 @@ class Again:
     def _inputs_note(self, inputs: Sequence[MapInput]) -> str:
         total = len(self._spec.inputs)
         return f"{len(inputs):,} of the {total:,} inputs of {self._continuation.name} run."
+
+
+def _never_sent(what: str) -> UsageError:
+    return UsageError(what, "Start the map anew, by its own command.")
 
 
 def _command_line(spec: MapSpec) -> str:
@@ -274,6 +305,9 @@ def _take_back(account: Account, earlier: str, name: str) -> None:
     """Remove the job that does not go on with the earlier map, and its mark if that is there. The mark first: as long
     as the record is there, no other client replaces it."""
     api, bucket, prefix = account.api, account.bucket, Prefix(name)
+    if api.has(bucket, MapKeys(name).log_entry(0)) or api.has(bucket, MapKeys(name).resumed):
+        # Its server has begun all the same, so that there may be outcomes, or another map goes on with this one.
+        return
     if _goes_on(account, earlier) == name:
         api.call("s3", "delete_object", Bucket=bucket, Key=MapKeys(earlier).resumed)
     api.delete_below(bucket, f"{prefix.base}/", last=prefix.record)

@@ -73,7 +73,14 @@ class Case:
         return plan_job(Order(Program("script", "job.py"), name=name, **more), self.folder, {})  # type: ignore[arg-type]
 
     def put(
-        self, name: str, spec: MapSpec, outcomes: Sequence[InputOutcome], state: str = "failed", **more: object
+        self,
+        name: str,
+        spec: MapSpec,
+        outcomes: Sequence[InputOutcome],
+        state: str = "failed",
+        *,
+        begun: bool = True,
+        **more: object,
     ) -> None:
         job = replace(
             self.job(name, instance_type="c7i.large", max_time=7200, **more), map=MapPart(b"", lambda *_: None)
@@ -86,7 +93,8 @@ class Case:
             Prefix(name).status: json.dumps(status).encode(),
             keys.spec: encode_spec(spec),
         }
-        written[keys.log_entry(0)] = encode_entry(LogEntry(1, 1.0, "i-0a", tuple(outcomes)))
+        if begun:
+            written[keys.log_entry(0)] = encode_entry(LogEntry(1, 1.0, "i-0a", tuple(outcomes)))
         for key, body in written.items():
             self.api.put(self.bucket, key, body)
 
@@ -104,9 +112,13 @@ class Case:
 
     def start(self, name: str, job: Job, spec: MapSpec, outcomes: Sequence[InputOutcome]) -> MapReader:
         """What a client does for a job that has its name, and what the server writes then."""
-        self.put(name, spec, outcomes)
+        self.put(name, spec, outcomes, begun=bool(outcomes))
         assert job.map is not None
-        job.map.send_inputs(self.api, self.bucket, name)
+        try:
+            job.map.send_inputs(self.api, self.bucket, name)
+        except UsageError:
+            job.map.take_back(self.api, self.bucket, name)
+            raise
         return MapReader(self.account, name)
 
 
@@ -309,6 +321,50 @@ def test_who_does_not_go_on_leaves_nothing_behind(case: Case, monkeypatch: pytes
     job, spec = case.plan(case.again(unfinished=True))
     case.start("last", job, spec, [])
     assert json.loads(case.api.get(case.bucket, MapKeys("early").resumed) or b"") == {"job": "last"}
+
+
+def mark_of(case: Case, name: str) -> object:
+    return json.loads(case.api.get(case.bucket, MapKeys(name).resumed) or b"null")
+
+
+def test_a_map_that_could_not_be_started_leaves_the_earlier_one_as_it_was(case: Case) -> None:
+    """EC2 has had no room for a server, say."""
+    job, spec = case.plan(case.again(unfinished=True))
+    assert job.map is not None
+    unsent = replace(job.map, send_inputs=lambda *_: None)
+    case.start("taken", replace(job, map=unsent), spec, [])
+    unsent.take_back(case.api, case.bucket, "taken")
+    assert case.account.record("taken").is_map, "another job's, whose name it was"
+    case.start("later", job, spec, [])
+    job.map.take_back(case.api, case.bucket, "later")
+    assert mark_of(case, "early") is None
+    assert case.listed("jobs/later/") == []
+    case.plan(case.again(unfinished=True))
+
+
+@pytest.mark.parametrize("there", ["an outcome", "another map"])
+def test_a_map_that_was_begun_all_the_same_stays(case: Case, there: str) -> None:
+    job, spec = case.plan(case.again(unfinished=True))
+    case.start("later", job, spec, [ended(2)] if there == "an outcome" else [])
+    if there == "another map":
+        case.api.put(case.bucket, MapKeys("later").resumed, b'{"job": "last"}')
+    assert job.map is not None
+    job.map.take_back(case.api, case.bucket, "later")
+    assert mark_of(case, "early") == {"job": "later"}
+    assert case.account.record("later").is_map
+
+
+def test_a_map_whose_client_was_killed_while_it_sent_inputs_is_told_of(case: Case) -> None:
+    case.api.call("s3", "delete_object", Bucket=case.bucket, Key=MapKeys("early").log_entry(0))
+    case.api.call("s3", "delete_object", Bucket=case.bucket, Key=MapKeys("early").blob(SHA))
+    with pytest.raises(UsageError, match=r"A file of early is not in the bucket: a\.csv\. Its client ended") as caught:
+        case.plan(case.again(unfinished=True))
+    assert caught.value.advice == "Start the map anew, by its own command."
+    case.put("early", case.spec, [ended(0)])
+    case.plan(case.again(unfinished=True))
+    case.api.call("s3", "delete_object", Bucket=case.bucket, Key=MapKeys("early").spec)
+    with pytest.raises(UsageError, match="The map early was never started"):
+        case.again(unfinished=True)
 
 
 def test_a_map_that_names_itself_is_damaged(case: Case) -> None:
