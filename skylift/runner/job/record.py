@@ -112,6 +112,10 @@ class Prefix:
         """The map that goes on where this one has ended; the first that writes it does."""
         return f"{self.base}/in/map/resumed.json"
 
+    def next_server(self, token: str) -> str:
+        """Which server a client has started for a map that has lost its own; the first that writes it counts."""
+        return f"{self.base}/in/map/servers/{token}.json"
+
     @property
     def attempts(self) -> str:
         """The beginning of the keys of all attempts, of a job that may have several servers, one after the other."""

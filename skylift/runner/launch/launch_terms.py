@@ -7,7 +7,8 @@ can still not decide what a client that watches it starts.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from skylift.runner.errors import UsageError
@@ -24,6 +25,8 @@ TAG_LAUNCH = "skylift:launch"
 TAG_ACCESS = "skylift:access"
 _MOST = 256
 """Characters of a tag's value in IAM."""
+_ACCESS_TAGS = (TAG_ACCESS, *(f"{TAG_ACCESS}-{number}" for number in range(2, 5)))
+"""More than one where a server is in many security groups: AWS allows 5, and up to 16 to who asks for it."""
 _LAUNCH = re.compile(
     r"(?P<type>[a-z0-9-]{1,32}\.[a-z0-9-]{1,32}) (?P<image>ami-[0-9a-z]{1,32}) (?P<base>ami-[0-9a-z]{1,32})"
     r" (?P<user>[a-z_][a-z0-9_-]{0,31}) (?P<deadline>[0-9]{1,11}) (?P<supervisor>[0-9a-f]{64})"
@@ -45,13 +48,14 @@ class LaunchTerms:
     access: Access = OWN
 
     def tags(self) -> list[dict[str, str]]:
-        """Empty when they do not fit into tags: of more than ten security groups, say. No client starts another server
-        for the map then."""
+        """Empty when they do not fit into tags, because of a long name, say. Then no client starts another server."""
         words = (self.instance_type, self.image, self.base, self.user, str(self.deadline), self.supervisor)
         places = (self.access.subnet or _OWN, *self.access.groups, *((_PRIVATE,) if self.access.private else ()))
-        tags = {TAG_LAUNCH: " ".join(words), TAG_ACCESS: " ".join(places)}
+        lines = textwrap.wrap(" ".join(places), _MOST, break_long_words=False, break_on_hyphens=False)
+        tags = {TAG_LAUNCH: " ".join(words), **dict(zip(_ACCESS_TAGS, lines, strict=False))}
         try:
-            parse_terms(tags)
+            if parse_terms(tags) != self:
+                return []
         except Malformed:
             return []
         return [{"Key": key, "Value": value} for key, value in tags.items()]
@@ -74,10 +78,10 @@ def terms_of(checked: Checked) -> LaunchTerms:
 
 def parse_terms(tags: Mapping[str, str]) -> LaunchTerms | None:
     """None where there are none. Raises Malformed."""
-    launch, access = tags.get(TAG_LAUNCH), tags.get(TAG_ACCESS)
+    launch, access = tags.get(TAG_LAUNCH), [tags[each] for each in _ACCESS_TAGS if each in tags]
     if launch is None:
         return None
-    given(access, TAG_ACCESS)
+    given(tags.get(TAG_ACCESS), TAG_ACCESS)
     found = _LAUNCH.fullmatch(launch) if len(launch) <= _MOST else None
     if found is None:
         raise Malformed(f"`{TAG_LAUNCH}` is not as a client writes it")
@@ -88,12 +92,12 @@ def parse_terms(tags: Mapping[str, str]) -> LaunchTerms | None:
         user=found["user"],
         deadline=int(found["deadline"]),
         supervisor=found["supervisor"],
-        access=_access(access or ""),
+        access=_access(access),
     )
 
 
-def _access(value: str) -> Access:
-    place, *groups = value.split(" ") if len(value) <= _MOST else [""]
+def _access(values: Sequence[str]) -> Access:
+    place, *groups = " ".join(values).split(" ") if all(len(each) <= _MOST for each in values) else [""]
     private = groups[-1:] == [_PRIVATE]
     try:
         return Access(private, None, None if place == _OWN else place, tuple(groups[: len(groups) - private]))

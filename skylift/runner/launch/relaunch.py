@@ -5,7 +5,9 @@ it again (launch_terms.py). The request is made with the rights of the user who 
 the bucket: not everybody who may write there may start servers.
 
 The map's log has what came of each input so far, and its epochs keep two coordinators apart. However many clients
-watch, one server comes: the token of RunInstances is made of the name of the server that was lost.
+watch, one server comes: the token of RunInstances is made of the name of the server that was lost. A token counts in
+one zone. So where one client finds a zone full and another one does not, the first that writes its server down keeps
+it, and the other one terminates its own.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused
@@ -38,7 +41,7 @@ from skylift.runner.launch.server import (
 from skylift.runner.launch.worker_group import send_keys
 from skylift.runner.remote.account import Account
 from skylift.runner.text.duration import moment
-from skylift.runner.text.json_object import Malformed, parse_object
+from skylift.runner.text.json_object import Malformed, given, parse_object
 from skylift.runner.text.visible import shown
 from skylift.runner.watcher import Watcher
 
@@ -53,6 +56,7 @@ MOST = 20
 """The most servers that a map has, one after the other."""
 IN_VAIN = 3
 """The most servers that are started one after the other and do not take the map."""
+_INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 _ATTEMPT = re.compile(r"(\d{1,4})\.json")
 
 
@@ -117,7 +121,7 @@ class Relaunch:
             send_keys(self._account, self._name, time.time(), min(record.deadline, terms.deadline))
         token = hashlib.sha256(f"{self._name}/{before}".encode()).hexdigest()[:40]
         try:
-            server = self._run(terms, token)
+            server = self._first_of(token, self._run(terms, token))
         except LaunchFailed as error:
             self._watcher.note(f"The server of {self._name} is lost. {error.message} {error.advice}".rstrip())
             return None
@@ -155,11 +159,35 @@ class Relaunch:
                 raise
             return self._started_by_another(token, len(network.subnets))
 
+    def _first_of(self, token: str, ours: Server) -> Server:
+        """Ours, unless another client has written down one before, in another zone. Raises LaunchFailed, and
+        RecordDamaged for what no client has written."""
+        key, bucket = self._prefix.next_server(token), self._account.bucket
+        if self._api.put(bucket, key, json.dumps({"instance": ours.instance}).encode(), first=True):
+            return ours
+        try:
+            first = parse_object(self._api.get(bucket, key, _LIMIT) or b"", _LIMIT).text("instance", 64, _INSTANCE)
+            given(first, "instance")
+        except Malformed as error:
+            terminate(self._api, ours.instance)
+            raise RecordDamaged(key, str(error)) from None
+        assert first is not None
+        if first == ours.instance:
+            return ours
+        terminate(self._api, ours.instance)
+        found = self._listed(lambda: describe(self._api, first))
+        if found.job != self._name:
+            raise RecordDamaged(key, f"{found.instance} is no server of {self._name}")
+        return found
+
     def _started_by_another(self, token: str, zones: int) -> Server:
         """A client with another key or another version of skylift has used the token: there is a server already, which
         EC2 may not list for some seconds. Raises LaunchFailed."""
+        return self._listed(lambda: started_by(self._api, token, zones))
+
+    def _listed(self, look: Callable[[], Server | None]) -> Server:
         until, pause = time.monotonic() + _LISTED, 0.1
-        while (found := started_by(self._api, token, zones)) is None:
+        while (found := look()) is None:
             if time.monotonic() > until:
                 raise LaunchFailed("Another client has started a server for it, and EC2 does not list it.")
             time.sleep(pause)

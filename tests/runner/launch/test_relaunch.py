@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -22,6 +23,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch import role
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.job_group import make_job_group
 from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.launch_terms import TAG_ACCESS, TAG_LAUNCH, LaunchTerms, parse_terms, terms_of
 from skylift.runner.launch.network import ensure_network
@@ -142,6 +144,47 @@ def test_many_who_watch_start_one_server(case: Case, monkeypatch: pytest.MonkeyP
     assert len(set(tokens)) == 1
 
 
+def test_of_two_servers_in_different_zones_the_one_that_is_written_down_first_stays(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One client finds the first zone full, and the other one does not."""
+    lost, asked = case.lose(case.first), Api.call
+    (full, _), *_ = case.provisioned.network.subnets
+
+    def refuse(api: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == "run_instances" and params["ClientToken"].endswith("-0"):
+            raise Refused("InsufficientInstanceCapacity", f"{full} is full", operation)
+        return asked(api, service, operation, **params)
+
+    first = case.watcher().server_after(lost)
+    assert first is not None
+    assert first.zone == full
+    with monkeypatch.context() as blind:
+        blind.setattr("skylift.runner.launch.relaunch.live_servers", lambda *_: [])
+        blind.setattr(Api, "call", refuse)
+        found = case.watcher().server_after(lost)
+    assert found is not None
+    assert found.instance == first.instance
+    assert [each.instance for each in launch.live_servers(case.account.api, case.name)] == [first.instance]
+
+
+@pytest.mark.parametrize("mark", [b"", b"[]", b'{"instance": 7}', b'{"instance": "i-../x"}', None])
+def test_a_server_that_no_client_can_have_written_down_is_not_taken(case: Case, mark: bytes | None) -> None:
+    """Nor does another one stay, of which nobody would know."""
+    lost = case.lose(case.first)
+    if mark is None:
+        other = launch.run_instance(
+            case.account.api, replace(case.checked.job, name="other"), "other", case.provisioned.network,
+            case.provisioned.key, case.provisioned.role, case.checked.image, "",
+        )  # fmt: skip
+        mark = json.dumps({"instance": other.instance}).encode()
+    token = hashlib.sha256(f"{case.name}/{lost.instance}".encode()).hexdigest()[:40]
+    case.account.api.put(case.account.bucket, case.prefix.next_server(token), mark)
+    with pytest.raises(RecordDamaged):
+        case.watcher().server_after(lost)
+    assert launch.live_servers(case.account.api, case.name) == []
+
+
 def test_a_server_that_shuts_down_is_waited_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its programs may still run."""
     lost = replace(case.lose(case.first), state="shutting-down")
@@ -250,6 +293,7 @@ def test_a_mark_that_no_client_has_written_is_refused(case: Case) -> None:
         case.watcher().server_after(lost)
 
 
+MANY = tuple(f"sg-{number:017}" for number in range(16))
 LAUNCH = "t3.small ami-1 ami-2 ec2-user 1790000000 " + "0f" * 32
 
 
@@ -263,6 +307,7 @@ LAUNCH = "t3.small ami-1 ami-2 ec2-user 1790000000 " + "0f" * 32
         {TAG_ACCESS: "../x"},
         {TAG_ACCESS: "own sg-0123abcd"},
         {TAG_ACCESS: "subnet-0123abcd private sg-0123abcd"},
+        {f"{TAG_ACCESS}-2": "sg-0123abcd"},
     ],
 )
 def test_tags_that_no_client_has_written_are_refused(case: Case, values: dict[str, str]) -> None:
@@ -280,13 +325,43 @@ def test_tags_that_no_client_has_written_are_refused(case: Case, values: dict[st
         Access(private=True),
         Access(subnet="subnet-0123abcd"),
         Access(private=True, subnet="subnet-0123abcd", groups=("sg-0123abcd", "sg-4567abcd")),
+        *(Access(private=True, subnet=f"subnet-{0:017}", groups=MANY[:count]) for count in (9, 10, 11, 15, 16)),
     ],
 )
 def test_tags_have_how_the_launching_client_wanted_it(access: Access) -> None:
     terms = LaunchTerms("t3.small", "ami-1", "ami-2", "ec2-user", 1790000000, "0f" * 32, access)
-    assert parse_terms({each["Key"]: each["Value"] for each in terms.tags()}) == terms
-    many = tuple(f"sg-{number:017}" for number in range(12))
-    assert replace(terms, access=Access(subnet="subnet-0123abcd", groups=many)).tags() == []
+    tags = terms.tags()
+    assert parse_terms({each["Key"]: each["Value"] for each in tags}) == terms
+    assert max(len(each["Value"]) for each in tags) <= 256
+
+
+def test_terms_that_do_not_fit_are_none() -> None:
+    terms = LaunchTerms("t3.small", "ami-1", "ami-2", "u" * 33, 1790000000, "0f" * 32)
+    assert terms.tags() == []
+    assert replace(terms, user="u", access=Access(subnet="subnet-0123abcd", groups=MANY * 4)).tags() == []
+
+
+def test_a_map_in_many_security_groups_goes_on_in_all_of_them(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a user to whom AWS has allowed more of them than five. One is the map's own."""
+    api, network, asked, requests = case.account.api, case.provisioned.network, Api.call, []
+
+    def note(api: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == "run_instances":
+            requests.append(params)
+        return asked(api, service, operation, **params)
+
+    own = make_job_group(api, case.name, network.vpc, time.time(), "map")
+    groups = [
+        str(api.call("ec2", "create_security_group", GroupName=f"g{n}", Description="-", VpcId=network.vpc)["GroupId"])
+        for n in range(15)
+    ]
+    access = Access(subnet=network.subnets[0][1], groups=tuple(groups))
+    role.remove_role(api, case.name)
+    role.create_role(api, case.name, case.account.number, more=replace(terms_of(case.checked), access=access).tags())
+    role.equip_role(api, case.name, case.account.bucket, case.account.number)
+    monkeypatch.setattr(Api, "call", note)
+    assert case.watcher().server_after(case.lose(case.first)) is not None
+    assert [each["NetworkInterfaces"][0]["Groups"] for each in requests] == [[*groups, own]]
 
 
 def test_nothing_of_the_bucket_says_what_is_started(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

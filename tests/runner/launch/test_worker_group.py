@@ -19,7 +19,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import job_tags
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.launch.job_group import remove_job_groups
+from skylift.runner.launch.job_group import job_groups, remove_job_groups
 from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.network import ensure_network
 from skylift.runner.launch.stages import Checked, Provisioned
@@ -93,6 +93,20 @@ def test_they_start_from_an_image_that_stays(settings: Settings, case: Case) -> 
     asked = {"LaunchTemplateId": template["LaunchTemplateId"], "Versions": ["$Latest"]}
     (version,) = ec2.describe_launch_template_versions(**asked)["LaunchTemplateVersions"]
     assert version["LaunchTemplateData"]["ImageId"] == case.checked.base
+
+
+def test_other_servers_are_in_all_of_the_users_groups_and_in_the_maps_own(case: Case) -> None:
+    """AWS allows up to 16 to who asks for it."""
+    api, groups = case.account.api, tuple(f"sg-{number:017}" for number in range(15))
+    network = replace(case.provisioned.network, groups=groups)
+    case.provisioned = replace(case.provisioned, network=network)
+    case.make()
+    name = workers_name(case.checked.job.name)
+    asked = {"LaunchTemplateName": name, "Versions": ["$Latest"]}
+    (version,) = api.call("ec2", "describe_launch_template_versions", **asked)["LaunchTemplateVersions"]
+    *users, own = version["LaunchTemplateData"]["NetworkInterfaces"][0]["Groups"]
+    assert tuple(users) == groups
+    assert own in job_groups(api, case.checked.job.name, "map")
 
 
 def test_no_other_jobs_template_is_replaced(case: Case) -> None:
