@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real
 UV = [sys.executable, "-m", "uv"]
 
 PROGRAM = """
-import os, socket, sys
+import json, os, socket, sys
 from distributed import Client
 from ours import cube
 
@@ -26,9 +26,12 @@ client.wait_for_workers(int(os.environ["SKYLIFT_SERVERS"]))
 there = client.run(lambda: (socket.gethostname(), os.environ["WORD"]))
 print(len(there), sorted({word for _, word in there.values()}), socket.gethostname() in {h for h, _ in there.values()})
 print(sum(client.gather(client.map(cube, range(100)))), flush=True)
-open("out.txt", "w").write("done")
-sys.exit(3)
+print(json.dumps(sorted(worker["name"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())))
+open("out.txt", "a").write(os.environ["SKYLIFT_ATTEMPT"])
+sys.exit(9 if os.environ["SKYLIFT_ATTEMPT"] == "1" else 3)
 """
+
+TOTAL = sum(number**3 for number in range(100))
 
 # Its worker is terminated in the middle of its work.
 BEREFT = """
@@ -87,13 +90,18 @@ def left(cloud: RealCloud, job: str) -> list[str]:
 
 
 def test_a_job_with_a_cluster(cloud: RealCloud, folder: Path) -> None:
-    limits = ["--servers", "2", "--max-time", "8m"]
+    """It fails and is started again, with another scheduler and the same servers."""
+    limits = ["--servers", "2", "--max-time", "8m", "--retries", "2", "--retry-on", "9"]
     words = ["run", "--json", "--name", "training", *limits, "--env", "WORD=hush", "--out", "out.txt"]
     done = cloud.skylift(*words, "jobs/train.py", cwd=folder, check=False)
     outcome = json.loads(done.stdout)
     assert outcome["exit_code"] == 3, done.stderr
-    assert f"2 ['hush'] True\n{sum(number**3 for number in range(100))}\n" in done.stderr
-    assert (folder / "out.txt").read_text() == "done"
+    assert [each["exit_code"] for each in outcome["tries"]] == [9, 3]
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("2 ", "[", str(TOTAL)))]
+    assert lines[:2] == lines[3:5] == ["2 ['hush'] True", str(TOTAL)], done.stderr
+    assert lines[2] == lines[5], "the other server has waited"
+    assert len(json.loads(lines[2])) == 2
+    assert (folder / "out.txt").read_text() == "12"
     assert outcome["price"]["other_servers"]["servers"] == 1
     assert left(cloud, "training") == []
     bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
