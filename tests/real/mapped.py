@@ -12,6 +12,7 @@ from typing import Any
 from real_cloud import RealCloud
 from real_server import until
 
+from skylift.runner.job.record import workers_name
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import MapLog
 from skylift.runner.map.spec import MapSpec, encode_spec
@@ -62,13 +63,7 @@ class Mapped:
         return found
 
     def log(self) -> MapLog:
-        """What is true by now. Each entry is read as the client reads it."""
-        log, s3 = MapLog(), self._cloud.client("s3")
-        found = s3.list_objects_v2(Bucket=self.bucket, Prefix=self.keys.log).get("Contents", [])
-        for number, each in enumerate(sorted(found, key=lambda entry: str(entry["Key"]))):
-            assert each["Key"] == self.keys.log_entry(number)
-            log.read([self.read(each["Key"])])
-        return log
+        return log_of(self._cloud, self.name)
 
     def read(self, key: str) -> bytes:
         content: bytes = self._cloud.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -92,3 +87,26 @@ class Mapped:
         found: list[dict[str, Any]] = json.loads(done.stdout)
         (outcome,) = found
         return outcome
+
+
+def log_of(cloud: RealCloud, name: str) -> MapLog:
+    """What is true of a map by now. Each entry is read as the client reads it."""
+    log, s3, keys = MapLog(), cloud.client("s3"), MapKeys(name)
+    bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
+    found = s3.list_objects_v2(Bucket=bucket, Prefix=keys.log).get("Contents", [])
+    for number, each in enumerate(sorted(found, key=lambda entry: str(entry["Key"]))):
+        assert each["Key"] == keys.log_entry(number)
+        log.read([s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read()])
+    return log
+
+
+def left_of(cloud: RealCloud, *names: str) -> list[str]:
+    """What is named after these maps, besides servers and records."""
+    ec2, iam, scaling = cloud.client("ec2"), cloud.client("iam"), cloud.client("autoscaling")
+    found = [each["GroupName"] for each in ec2.describe_security_groups()["SecurityGroups"]]
+    found += [each["LaunchTemplateName"] for each in ec2.describe_launch_templates()["LaunchTemplates"]]
+    found += [each["RoleName"] for each in iam.list_roles()["Roles"]]
+    found += [each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]]
+    found += [each["AutoScalingGroupName"] for each in scaling.describe_auto_scaling_groups()["AutoScalingGroups"]]
+    theirs = {f"skylift-{each}" for each in names} | {f"skylift-{each}-w" for each in names}
+    return [each for each in found if each in theirs | {workers_name(name) for name in names}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mapped import Mapped
+from mapped import Mapped, left_of
 from real_cloud import RealCloud
 
 from skylift.runner.job.record import workers_name
@@ -75,19 +75,9 @@ def test_each_input_has_one_outcome_whatever_happens_to_servers(cloud: RealCloud
     keys = cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix="jobs/several/in/dask")
     assert keys["KeyCount"] == 0
     assert "several: removed" in cloud.skylift("rm", "several").stdout
-    assert left(cloud) == []
+    assert left_of(cloud, "several") == []
 
 
 def others(mapped: Mapped) -> list[str]:
     """Servers besides the coordinator's that have ended an input."""
     return [each.server for each in mapped.log().outcomes.values() if each.server not in (None, mapped.instance)]
-
-
-def left(cloud: RealCloud) -> list[str]:
-    """What is named after the map."""
-    ec2, iam = cloud.client("ec2"), cloud.client("iam")
-    names = [each["GroupName"] for each in ec2.describe_security_groups()["SecurityGroups"]]
-    names += [each["LaunchTemplateName"] for each in ec2.describe_launch_templates()["LaunchTemplates"]]
-    names += [each["RoleName"] for each in iam.list_roles()["Roles"]]
-    names += [each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]]
-    return [each for each in names if each.startswith(("skylift-several", workers_name("several")))]
