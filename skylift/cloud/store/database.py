@@ -44,9 +44,11 @@ is released.
 LEAST_ROOM = 1 << 20
 MOST_READERS = 4
 """The most idle connections that are kept. More are opened when they are needed."""
+GIVES_BACK = "auto_vacuum = INCREMENTAL"
+"""So that pages can be given back (shrink.py). It means something for a file that is empty yet, before WAL, and it is
+written each time that it is said: by the writer's connection only.
+"""
 PRAGMAS = (
-    # So that pages can be given back (shrink.py). It means something for a file that is empty yet: before WAL.
-    "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
     # Not WAL's usual NORMAL: an answer of 200 has to survive a power cut.
     "synchronous = FULL",
@@ -250,7 +252,7 @@ class Database:
         self._lock = threading.Lock()
         self._changed: list[Callable[[], None]] = []
         refuse_unreadable(path)
-        writer = self._connect()
+        writer = self._connect(GIVES_BACK, *PRAGMAS)
         self._migrate(writer)
         self._commits = Commits(writer)
 
@@ -310,7 +312,7 @@ class Database:
         with self._lock:
             if self._readers:
                 return self._readers.pop()
-        connection = self._connect()
+        connection = self._connect(*PRAGMAS)
         # Once and for all: a pragma that sets something has the connection compile every statement anew.
         connection.execute("PRAGMA query_only = 1")
         return _Reader(connection, Kept(connection))
@@ -326,14 +328,14 @@ class Database:
             self._open.remove(reader.connection)
         reader.connection.close()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, *pragmas: str) -> sqlite3.Connection:
         try:
             # The database has secret keys; SQLite gives its further files (WAL) the same mode.
             self._path.touch(mode=0o600)
             connection = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=512
             )
-            for pragma in PRAGMAS:
+            for pragma in pragmas:
                 connection.execute(f"PRAGMA {pragma}")
         except (sqlite3.Error, OSError) as error:
             raise StateUnreadable(f"{self._path}: {error}") from error

@@ -74,6 +74,23 @@ def test_each_sees_a_moment_of_its_own(database: Database) -> None:
         assert before.find(Bucket) == []
 
 
+def test_who_opens_a_connection_waits_for_no_writer(database: Database) -> None:
+    with ExitStack() as stack, database.write() as tx:
+        tx.add(Bucket(name="new", region="us-east-1", created=tx.now, owner="123456789012"))
+        # All of them are open at once, so each has a connection of its own.
+        for _ in range(MOST_READERS + 1):
+            assert stack.enter_context(database.read()).find(Bucket) == []
+
+
+def test_who_opens_a_connection_writes_nothing(database: Database, tmp_path: Path) -> None:
+    log = tmp_path / "state.db-wal"
+    before = log.read_bytes()
+    with ExitStack() as stack:
+        for _ in range(MOST_READERS + 1):
+            assert stack.enter_context(database.read()).find(Bucket) == []
+    assert log.read_bytes() == before
+
+
 def test_a_connection_is_kept_after_a_reader_has_failed(database: Database, tmp_path: Path) -> None:
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), database.read():
