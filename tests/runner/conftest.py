@@ -24,10 +24,19 @@ from whole_run import Seen
 
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.api import Api
+from skylift.runner.ship import bytecode
 
 ACCOUNT = "123456789012"
 
 few_images()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def servers_python() -> Iterator[None]:
+    """The servers of these tests have this process's Python."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bytecode, "SERVERS_PYTHON", sys.version_info[:2])
+        yield
 
 
 @pytest.fixture(scope="session")

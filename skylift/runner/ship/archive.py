@@ -5,16 +5,15 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import importlib.util
 import io
 import json
-import marshal
 import sys
 import threading
 import zipfile
 from pathlib import Path
 
 from skylift.runner.job.cache import NOWHERE, Cache
+from skylift.runner.ship import bytecode
 
 _RUNNER = Path(__file__).parents[1]
 _PLACE = "skylift/runner/"
@@ -39,8 +38,6 @@ _MAIN = "from skylift.runner.server.boot import main\n\nmain()\n"
 SUPERVISOR = "supervisor.zip"
 """The cache's entry with all modules."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_UNCHECKED = 0b01
-"""The flag of a hash-based .pyc whose hash Python does not check."""
 _parsing = threading.Lock()
 """CPython 3.11 (before 3.11.8) counts the depth of all threads' syntax trees together, and fails when two threads parse
 at a time: https://github.com/python/cpython/issues/106905
@@ -56,7 +53,7 @@ def boot_archive(cache: Cache = NOWHERE) -> bytes:
 
 @functools.lru_cache(maxsize=4)
 def whole_archive(cache: Cache = NOWHERE) -> bytes:
-    """All modules, with bytecode of this interpreter: a server with the same Python need not compile them."""
+    """All modules, with bytecode for the Python that servers have: they need not compile them."""
     names = [f"server/{path.stem}" for path in sorted((_RUNNER / "server").glob("*.py"))]
     names += [*(f"map/{each}" for each in _MAP), "dask/node", "job/server_time", "text/json_object"]
     sources = {name: _read(name) for name in names}
@@ -68,8 +65,10 @@ def _read(name: str) -> str:
 
 
 def _digest(sources: dict[str, str]) -> str:
-    """A digest of everything that an archive is made from: the modules, this file, and the interpreter."""
-    whole = json.dumps([sources, Path(__file__).read_text(), sys.version])
+    """A digest of everything that an archive is made from: the modules, these two files, and the interpreter. Another
+    one that has compiled them is no part of it: the archive would change with each shell that has another PATH."""
+    ours = [Path(each).read_text() for each in (__file__, bytecode.__file__)]
+    whole = json.dumps([sources, ours, sys.version])
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -80,17 +79,12 @@ def _pack(modules: dict[str, str], *, compiled: bool) -> bytes:
         folders = {"skylift", "skylift/runner", *(f"{_PLACE}{name.rpartition('/')[0]}" for name in modules)}
         texts = {**{f"{each}/__init__.py": "" for each in sorted(folders)}, "__main__.py": _MAIN}
         texts |= {f"{_PLACE}{name}.py": slim(source) for name, source in modules.items()}
+        made = bytecode.compiled(texts) if compiled else {}
         for place, text in texts.items():
             archive.writestr(zipfile.ZipInfo(place, _EPOCH), text, method)
-            if compiled:
-                archive.writestr(zipfile.ZipInfo(f"{place}c", _EPOCH), _compile(text, place), method)
+            if place in made:
+                archive.writestr(zipfile.ZipInfo(f"{place}c", _EPOCH), made[place], method)
     return whole.getvalue()
-
-
-def _compile(text: str, place: str) -> bytes:
-    """A .pyc. An interpreter of another version ignores it and reads the source beside it."""
-    code = compile(text, place, "exec", dont_inherit=True)
-    return b"".join([importlib.util.MAGIC_NUMBER, _UNCHECKED.to_bytes(4, "little"), bytes(8), marshal.dumps(code)])
 
 
 @functools.lru_cache(maxsize=128)
