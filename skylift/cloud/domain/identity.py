@@ -112,6 +112,18 @@ class Session:
 
 
 @dataclass(frozen=True)
+class ServiceCredential:
+    """A user's name for one service (`codecommit.amazonaws.com`); its password is not kept."""
+
+    id: str
+    user_id: str
+    service: str
+    service_user: str
+    created: datetime
+    active: bool = True
+
+
+@dataclass(frozen=True)
 class OidcProvider:
     """An issuer of ID tokens that roles may trust. `url` is the issuer's without its scheme, to the letter."""
 

@@ -16,6 +16,7 @@ from skylift.cloud.domain.identity import (
     MfaDevice,
     OidcProvider,
     Role,
+    ServiceCredential,
     Session,
     User,
 )
@@ -27,6 +28,7 @@ table(AccessKey, "access_keys", key=("id",), read_often=True)
 table(Session, "sessions", key=("access_key_id",), read_often=True)
 table(LoginProfile, "login_profiles", key=("user",))
 table(MfaDevice, "mfa_devices", key=("serial",))
+table(ServiceCredential, "service_credentials", key=("id",))
 table(OidcProvider, "oidc_providers", key=("arn",))
 table(IssuerKeys, "issuer_keys", key=("url",))
 table(Role, "roles", key=("name",), read_often=True)

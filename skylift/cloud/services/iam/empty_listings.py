@@ -32,13 +32,6 @@ def signing_certificates(
     return {"Certificates": [], **_none(params)}
 
 
-def service_credentials(
-    tx: Tx, caller: Caller, params: iam.ListServiceSpecificCredentialsRequest
-) -> iam.ListServiceSpecificCredentialsResponse:
-    users.existing(tx, users.named_or_own(caller, params))
-    return {"ServiceSpecificCredentials": [], **_none(params)}
-
-
 def server_certificates(
     _tx: Tx, _caller: Caller, params: iam.ListServerCertificatesRequest
 ) -> iam.ListServerCertificatesResponse:
@@ -58,7 +51,6 @@ def _none(params: Params) -> More:
 OPERATIONS = (
     ON_USER.reads("ListSSHPublicKeys", ssh_public_keys, PAGES),
     ON_USER.reads("ListSigningCertificates", signing_certificates, PAGES),
-    ON_USER.reads("ListServiceSpecificCredentials", service_credentials, f"ServiceName {PAGES}"),
     reads(
         "ListServerCertificates",
         server_certificates,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
+from skylift.cloud.domain.identity import AccessKey, Caller, LoginProfile, MfaDevice, ServiceCredential, User
 from skylift.cloud.services.api.iam_rules import (
     checked_name,
     checked_path,
@@ -104,6 +104,8 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteUserRequest) -> Nothing:
         raise conflict("delete login profile")
     if tx.find(MfaDevice, user_id=user.id):
         raise conflict("deactivate MFA device")
+    if tx.find(ServiceCredential, user_id=user.id):
+        raise conflict("remove referenced objects")
     if user.groups:
         raise conflict("remove users from group")
     if user.attached:

@@ -173,6 +173,15 @@ CREATE TABLE mfa_devices (
     tags TEXT NOT NULL
 ) STRICT;
 
+CREATE TABLE service_credentials (
+    id TEXT PRIMARY KEY,
+    user_id TEXT NOT NULL,
+    service TEXT NOT NULL,
+    service_user TEXT NOT NULL,
+    created TEXT NOT NULL,
+    active INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE oidc_providers (
     arn TEXT PRIMARY KEY,
     url TEXT NOT NULL,

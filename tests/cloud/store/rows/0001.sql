@@ -41,6 +41,9 @@ INSERT INTO login_profiles VALUES ('ann', '2026-11-25T00:00:00+00:00', '2026-11-
 INSERT INTO mfa_devices VALUES (
     'arn:aws:iam::123456789012:mfa/ann', 'JBSWY3DPEHPK3PXP', '2026-11-25T00:00:00+00:00', NULL, NULL, 0, '{}'
 );
+INSERT INTO service_credentials VALUES (
+    'ACCA1', 'AIDA1', 'codecommit.amazonaws.com', 'user-at-123456789012', '2026-11-29T00:00:00+00:00', 1
+);
 INSERT INTO oidc_providers VALUES (
     'arn:aws:iam::123456789012:oidc-provider/issuer.example.com', 'issuer.example.com', '2026-11-29T00:00:00+00:00',
     '["sts.amazonaws.com"]', '[]', '{}'
