@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import IO
 
 from skylift.runner.collect.collecting import Collected, Collecting
 from skylift.runner.collect.watched_outcome import left_outcome, outcome_of
@@ -25,6 +26,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.check import check
 from skylift.runner.launch.image_making import ImageMaking
+from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.provision import provision
 from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.start import Start
@@ -166,22 +168,26 @@ class Submit:
         """None when a name that nobody chose is another job's; nothing is left then. The client that writes the record
         first has the name, so two clients that have drawn the same one do not share it."""
         with tempfile.TemporaryFile(prefix="skylift-") as archive:
-            checked = await check(self._job, self._settings, self._clock, archive)
-            shipping = Shipping(checked.account, self._watcher, self._clock, self._stdin)
-            try:
-                return await self._provision_and_launch(checked, shipping)
-            except NameTaken:
-                if not self._job.name_was_drawn or not await shipping.take_back(self._job.name):
-                    raise
-                return None
+            async with KeptConnection(self._job.name) as connecting:
+                return await self._check_and_launch(archive, connecting)
 
-    async def _provision_and_launch(self, checked: Checked, shipping: Shipping) -> Launched:
+    async def _check_and_launch(self, archive: IO[bytes], connecting: KeptConnection) -> Launched | None:
+        checked = await check(self._job, self._settings, self._clock, archive, connecting)
+        shipping = Shipping(checked.account, self._watcher, self._clock, self._stdin)
+        try:
+            return await self._provision_and_launch(checked, shipping, connecting)
+        except NameTaken:
+            if not self._job.name_was_drawn or not await shipping.take_back(self._job.name):
+                raise
+            return None
+
+    async def _provision_and_launch(self, checked: Checked, shipping: Shipping, connecting: KeptConnection) -> Launched:
         async with Undo(checked.account, self._job.name, self._watcher, lambda: self._interrupted) as undo:
             if self._job.map is not None:
                 account = checked.account
                 undo.add(partial(self._job.map.take_back, account.api, account.bucket, self._job.name))
             try:
-                launched = await self._take_over(checked, shipping, undo)
+                launched = await self._take_over(checked, shipping, undo, connecting)
                 if launched is None:
                     provisioned = await self._provision_and_ship(checked, shipping, undo)
                     launched = await self._launch(checked, provisioned, undo)
@@ -191,8 +197,11 @@ class Submit:
             undo.keep()
         return launched
 
-    async def _take_over(self, checked: Checked, shipping: Shipping, undo: Undo) -> Launched | None:
-        return await TakeOver(checked, shipping, undo, self._watcher, self._clock, detached=self._detached).run()
+    async def _take_over(
+        self, checked: Checked, shipping: Shipping, undo: Undo, connecting: KeptConnection
+    ) -> Launched | None:
+        how = (self._watcher, self._clock)
+        return await TakeOver(checked, shipping, undo, connecting, *how, detached=self._detached).run()
 
     async def _provision_and_ship(self, checked: Checked, shipping: Shipping, undo: Undo) -> Provisioned:
         """At the same time; both wait for the bucket where they need it."""

@@ -17,6 +17,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.launch import fleet
 from skylift.runner.launch.environment_image import find_environment_image, image_key
 from skylift.runner.launch.image import find_images, pick_image
+from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import KeptServer, configuration_of, kept_servers, waiting_servers
 from skylift.runner.launch.network import find_caller
 from skylift.runner.launch.server import check_type, types_there
@@ -35,9 +36,11 @@ from skylift.runner.ship.uv import WHEELS
 from skylift.runner.steps import Clock, in_thread, together
 
 
-async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) -> Checked:
+async def check(
+    job: Job, settings: Settings, clock: Clock, archive: IO[bytes], connecting: KeptConnection | None = None
+) -> Checked:
     """Check credentials, image, type and bundle. The bundle is packed into `archive`, which must stay open until it has
-    been sent. Raises SkyliftError."""
+    been sent. `connecting` begins to connect to a kept server that the job may have. Raises SkyliftError."""
     deadline = deadline_of(job, time.time())
     if job.terminal is not None and settings.access.private:
         raise UsageError("-it needs SSH, and a --private server is not reached by SSH.")
@@ -48,7 +51,7 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
         images, processors, (account, waiting), caller, packed, sources, spot, *_ = await together(
             in_thread(find_images, api, settings.image),
             in_thread(check_type, api, job.instance_type),
-            _open_account(settings, api, job),
+            _open_account(settings, api, job, connecting),
             in_thread(find_caller, settings),
             in_thread(_pack, job, archive, settings.cache),
             in_thread(find_sources, api, job.s3_inputs, job.bundle),
@@ -76,12 +79,17 @@ async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) 
         return Checked(account, shipment, imaged or image, caller, *more)
 
 
-async def _open_account(settings: Settings, api: Api, job: Job) -> tuple[Account, list[KeptServer]]:
+async def _open_account(
+    settings: Settings, api: Api, job: Job, connecting: KeptConnection | None
+) -> tuple[Account, list[KeptServer]]:
     """The account, and its kept servers of the job's type that wait for a job, if the job may have one."""
     account, kept = await together(in_thread(open_account, settings, api), in_thread(kept_servers, api))
     alone = job.fresh or job.map is not None or job.cluster is not None or job.spot is not None
     found = [] if alone else [each for each in kept if each.type == job.instance_type]
-    return account, await in_thread(waiting_servers, account, found, time.time()) if found else []
+    waiting = await in_thread(waiting_servers, account, found, time.time()) if found else []
+    if waiting and connecting is not None:
+        connecting.begin(account, waiting[0])
+    return account, waiting
 
 
 def _import_ssh() -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,6 +12,7 @@ from skylift.runner.errors import ConnectionLost
 from skylift.runner.job.server import Server
 from skylift.runner.launch import role
 from skylift.runner.launch.boot import HANDOVER_PATIENCE, Boot
+from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import (
     KeptServer,
     assign_server,
@@ -22,7 +20,6 @@ from skylift.runner.launch.kept_server import (
     tag_server,
     take_server,
 )
-from skylift.runner.launch.key import ensure_key_file
 from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.connection import Connection
@@ -32,16 +29,24 @@ from skylift.runner.watcher import Watcher
 
 
 class TakeOver:
-    """One attempt to take over a kept server. `detached` is as in Boot.
+    """One attempt to take over a kept server. `detached` is as in Boot, `connecting` may have begun to connect to it.
 
     Everything that the job needs is in S3 before the server is taken, because a server that has been taken starts the
     job at once. So a client that is killed has either started a complete job or none.
     """
 
     def __init__(
-        self, checked: Checked, shipping: Shipping, undo: Undo, watcher: Watcher, clock: Clock, *, detached: bool
+        self,
+        checked: Checked,
+        shipping: Shipping,
+        undo: Undo,
+        connecting: KeptConnection,
+        watcher: Watcher,
+        clock: Clock,
+        *,
+        detached: bool,
     ) -> None:
-        self._checked, self._shipping, self._undo = checked, shipping, undo
+        self._checked, self._shipping, self._undo, self._connecting = checked, shipping, undo, connecting
         self._watcher, self._clock, self._detached = watcher, clock, detached
         self._account, self._name = checked.account, checked.job.name
         self._shipment = _unshared(checked.shipment)
@@ -54,12 +59,12 @@ class TakeOver:
             return None
         bucket_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         bucket_ready.set_result(None)
-        async with self._connecting(waiting[0]) as connecting:
-            await self._shipping.send(self._shipment, bucket_ready, kept=True)
-            claimed = await in_thread(claim_server, self._account, self._name, waiting)
-            if claimed is None or not await self.take(claimed.server):
-                return None
-            return await self._hand_over_to_job(claimed, connecting if claimed is waiting[0] else None)
+        self._connecting.begin(self._account, waiting[0])
+        await self._shipping.send(self._shipment, bucket_ready, kept=True)
+        claimed = await in_thread(claim_server, self._account, self._name, waiting)
+        if claimed is None or not await self.take(claimed.server):
+            return None
+        return await self._hand_over_to_job(claimed)
 
     async def take(self, server: Server) -> bool:
         """Make a claimed server this job's, with its role. False when the server has ended or waits no longer; it then
@@ -81,14 +86,13 @@ class TakeOver:
         inputs, region = shipment.upload.arns(bucket), account.api.region
         return role.job_policy(self._name, bucket, account.number, region, shipment.prebuilt, inputs, last)
 
-    async def _hand_over_to_job(self, claimed: KeptServer, connecting: Connecting | None) -> Launched:
+    async def _hand_over_to_job(self, claimed: KeptServer) -> Launched:
         """Hand the server over to this job: at once by SSH, or else when the server next looks into S3."""
         server = claimed.server
         self._undo.see(server)
         with self._clock.step("server") as step:
-            connection = None
-            if connecting is not None and (found := await connecting.take()) is not None:
-                connection = await _hand_over(found, server.job)
+            found = await self._connecting.take(claimed)
+            connection = await _hand_over(found, server.job) if found is not None else None
             try:
                 launched = Launched(
                     self._account,
@@ -108,49 +112,6 @@ class TakeOver:
                 raise
             step.detail = f"{server.instance} at {server.address or 'no public address'}, kept since {server.job}"
         return launched
-
-    @asynccontextmanager
-    async def _connecting(self, kept: KeptServer) -> AsyncIterator[Connecting]:
-        """Connect by SSH while the rest is prepared, because it takes a while."""
-        connecting = Connecting(self._connect(kept))
-        try:
-            yield connecting
-        finally:
-            await connecting.close()
-
-    async def _connect(self, kept: KeptServer) -> Connection | None:
-        """None when SSH does not work: the server will look into S3 soon."""
-        if kept.server.address is None or kept.host_keys is None:
-            return None
-        ssh = await in_thread(importlib.import_module, "skylift.runner.remote.ssh")
-        settings = self._account.settings
-        key = ensure_key_file(settings.key_dir, self._account.number, settings.region)
-        try:
-            found: Connection = await ssh.connect(
-                kept.server.address, kept.host_keys.user, key.private, kept.host_keys.keys, self._name
-            )
-        except ConnectionLost:
-            return None
-        return found
-
-
-class Connecting:
-    """An SSH connection that is being opened. `close` closes it unless somebody has taken it."""
-
-    def __init__(self, connect: Coroutine[Any, Any, Connection | None]) -> None:
-        self._task = asyncio.ensure_future(connect)
-        self._taken = False
-
-    async def take(self) -> Connection | None:
-        found = await self._task
-        self._taken = True
-        return found
-
-    async def close(self) -> None:
-        self._task.cancel()
-        (found,) = await asyncio.gather(self._task, return_exceptions=True)
-        if found is not None and not isinstance(found, BaseException) and not self._taken:
-            await found.close()
 
 
 def _unshared(shipment: Shipment) -> Shipment:

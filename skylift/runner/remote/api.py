@@ -57,7 +57,7 @@ _IN_ONE = 8 << 20
 _COPIED_IN_ONE = 5 << 30
 _LARGEST = 16 << 20
 """Bytes of an object that is read into memory, by default."""
-_UNSPEAKABLE = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNSPEAKABLE = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters of a key that XML cannot express. An object with such a key is deleted by a call of its own."""
 _UNSIGNED = "s3, with bodies that are not signed"
 """The client for parts. A part's signature covers a CRC32 of its bytes, which S3 compares, and not their SHA-256,

@@ -7,6 +7,7 @@ import ctypes.util
 import json
 import secrets
 import shlex
+import socket
 import struct
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -332,14 +333,17 @@ async def connect(
     port: int = 22,
     *,
     opening: float = 0.0,
+    sock: socket.socket | None = None,
 ) -> SshConnection:
     """Connect once. The server must prove that it has one of `host_keys`. The user's own SSH settings and agent are not
-    used. The job's supervisor may take `opening` seconds to open its socket."""
+    used. The job's supervisor may take `opening` seconds to open its socket. `sock` is connected to the server already;
+    it is the caller's to close when this fails."""
     with _translated():
         trusted = [_public_key(line) for line in host_keys]
         connection = await asyncssh.connect(
             address,
             port,
+            sock=sock,
             username=user,
             client_keys=[str(key)],
             known_hosts=(trusted, [], []),

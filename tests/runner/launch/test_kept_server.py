@@ -25,6 +25,7 @@ from skylift.runner.launch import kept_server as warm
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.fleet import fleet_request, template_request
+from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.server import launch_request, live_servers
@@ -120,7 +121,9 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
 
     async def take(server: Server) -> bool:
         async with Undo(yard.account, "one", seen, lambda: False) as undo:
-            return await TakeOver(checked, shipping, undo, seen, Clock(seen), detached=False).take(server)
+            return await TakeOver(
+                checked, shipping, undo, KeptConnection("one"), seen, Clock(seen), detached=False
+            ).take(server)
 
     assert not asyncio.run(take(found.server))
     assert yard.account.status("one") is None, "nothing was given up, either"
@@ -139,7 +142,9 @@ def test_a_server_that_leaves_while_the_job_is_checked_gets_nothing(yard: Yard, 
 
     async def take() -> Launched | None:
         async with Undo(yard.account, "one", seen, lambda: False) as undo:
-            return await TakeOver(checked, shipping, undo, seen, Clock(seen), detached=False).run()
+            return await TakeOver(
+                checked, shipping, undo, KeptConnection("one"), seen, Clock(seen), detached=False
+            ).run()
 
     assert asyncio.run(take()) is None
     assert not yard.api.has(yard.account.bucket, Prefix("one").record)

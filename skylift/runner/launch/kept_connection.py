@@ -1,0 +1,89 @@
+"""The SSH connection to a kept server, which is opened before it is known whether the job will have that server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import socket
+from types import TracebackType
+
+from skylift.runner.errors import ConnectionLost
+from skylift.runner.launch.kept_server import KeptServer
+from skylift.runner.launch.key import ensure_key_file
+from skylift.runner.remote.account import Account
+from skylift.runner.remote.connection import Connection
+from skylift.runner.steps import in_thread
+
+_PATIENCE = 10.0
+"""Seconds in which a server must accept a connection."""
+
+
+class KeptConnection:
+    """Connects while the job is checked and sent, because that takes as long. Nothing is changed on the server. What
+    nobody has taken is closed at the end of the block. `job` is the job that is to go on there."""
+
+    def __init__(self, job: str, port: int = 22) -> None:
+        self._job, self._port = job, port
+        self._connecting: dict[str, asyncio.Task[Connection | None]] = {}
+
+    async def __aenter__(self) -> KeptConnection:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for each in self._connecting.values():
+            each.cancel()
+        for found in await asyncio.gather(*self._connecting.values(), return_exceptions=True):
+            if found is not None and not isinstance(found, BaseException):
+                await found.close()
+
+    def begin(self, account: Account, kept: KeptServer) -> None:
+        """Connect to this server, unless that has begun."""
+        if kept.server.instance not in self._connecting:
+            self._connecting[kept.server.instance] = asyncio.ensure_future(self._connect(account, kept))
+
+    async def take(self, kept: KeptServer) -> Connection | None:
+        """The connection, which is the caller's from here on. None when nobody has begun it, or SSH does not work: the
+        server will look into S3 soon."""
+        connecting = self._connecting.get(kept.server.instance)
+        found = await connecting if connecting is not None else None
+        self._connecting.pop(kept.server.instance, None)
+        return found
+
+    async def _connect(self, account: Account, kept: KeptServer) -> Connection | None:
+        address, host_keys = kept.server.address, kept.host_keys
+        if address is None or host_keys is None:
+            return None
+        try:
+            # First: sshd begins its part, while asyncssh is still being imported here.
+            sock = await _dial(address, self._port)
+        except OSError:
+            return None
+        try:
+            ssh = await in_thread(importlib.import_module, "skylift.runner.remote.ssh")
+            settings = account.settings
+            key = ensure_key_file(settings.key_dir, account.number, settings.region)
+            found: Connection = await ssh.connect(
+                address, host_keys.user, key.private, host_keys.keys, self._job, self._port, sock=sock
+            )
+        except ConnectionLost:
+            sock.close()
+            return None
+        except BaseException:
+            sock.close()
+            raise
+        return found
+
+
+async def _dial(address: str, port: int) -> socket.socket:
+    """Raises OSError, also when the server is silent."""
+    sock = socket.socket(socket.AF_INET)
+    try:
+        sock.setblocking(False)
+        async with asyncio.timeout(_PATIENCE):
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

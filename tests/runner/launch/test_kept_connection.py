@@ -1,0 +1,143 @@
+"""The SSH connection to a kept server, which is opened before it is known whether the job will have that server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import asyncssh
+import pytest
+
+from skylift.runner.job.server import Server
+from skylift.runner.job.server_record import HostKeys
+from skylift.runner.job.settings import Settings
+from skylift.runner.launch.kept_connection import KeptConnection
+from skylift.runner.launch.kept_server import KeptServer
+from skylift.runner.launch.key import ensure_key_file
+from skylift.runner.remote.account import Account, open_account
+
+
+class Sshd:
+    """An SSH server that takes this user's key, and counts."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        settings = account.settings
+        self._key = ensure_key_file(settings.key_dir, account.number, settings.region)
+        self._host = asyncssh.generate_private_key("ssh-ed25519")
+        self.kept = kept("i-1", self._host.export_public_key().decode().strip())
+        self.opened = 0
+        self.closed = asyncio.Event()
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[int]:
+        outer = self
+
+        class Connection(asyncssh.SSHServer):
+            def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+                outer.opened += 1
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                outer.closed.set()
+
+        acceptor = await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_factory=Connection,
+            server_host_keys=[self._host],
+            authorized_client_keys=asyncssh.import_authorized_keys(self._key.public),
+        )
+        async with acceptor:
+            yield acceptor.get_port()
+
+
+def kept(instance: str, host_key: str) -> KeptServer:
+    server = Server(instance, "running", "127.0.0.1", "", "last", "t3.small", "")
+    return KeptServer(server, HostKeys("me", (host_key,), instance), 9e9)
+
+
+@pytest.fixture
+def account(settings: Settings) -> Account:
+    return open_account(settings)
+
+
+def served(account: Account, act: Callable[[Sshd, int], Any]) -> None:
+    async def main() -> None:
+        sshd = Sshd(account)
+        async with sshd.serve() as port:
+            await asyncio.wait_for(act(sshd, port), 60)
+
+    asyncio.run(main())
+
+
+def test_what_was_begun_once_can_be_taken_and_stays_open(account: Account) -> None:
+    async def act(sshd: Sshd, port: int) -> None:
+        async with KeptConnection("one", port) as connecting:
+            connecting.begin(account, sshd.kept)
+            connecting.begin(account, sshd.kept)
+            found = await connecting.take(sshd.kept)
+        assert found is not None
+        assert (sshd.opened, sshd.closed.is_set()) == (1, False)
+        await found.close()
+        await sshd.closed.wait()
+
+    served(account, act)
+
+
+def test_what_nobody_has_taken_is_closed(account: Account) -> None:
+    async def act(sshd: Sshd, port: int) -> None:
+        async with KeptConnection("one", port) as connecting:
+            connecting.begin(account, sshd.kept)
+            while not sshd.opened:
+                await asyncio.sleep(0.01)
+        await sshd.closed.wait()
+
+    served(account, act)
+
+
+def test_a_server_that_is_not_the_one_that_was_begun(account: Account) -> None:
+    async def act(sshd: Sshd, port: int) -> None:
+        async with KeptConnection("one", port) as connecting:
+            assert await connecting.take(sshd.kept) is None
+
+    served(account, act)
+
+
+def test_a_server_that_cannot_be_reached_by_ssh(account: Account) -> None:
+    """The server looks into S3 by itself."""
+
+    async def act(sshd: Sshd, port: int) -> None:
+        stranger = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+        without_address = replace(sshd.kept.server, address=None)
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            for there, at in (
+                (kept("i-other", stranger), port),
+                (kept("i-no-key", "ssh-ed25519 none"), port),
+                (replace(sshd.kept, server=without_address), port),
+                (replace(sshd.kept, host_keys=None), port),
+                (sshd.kept, unused.getsockname()[1]),
+            ):
+                async with KeptConnection("one", at) as connecting:
+                    connecting.begin(account, there)
+                    assert await connecting.take(there) is None
+
+    served(account, act)
+
+
+def test_a_server_that_accepts_and_says_nothing_holds_nobody_up(account: Account) -> None:
+    async def act(sshd: Sshd, _port: int) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.setblocking(False)
+            async with KeptConnection("one", silent.getsockname()[1]) as connecting:
+                connecting.begin(account, sshd.kept)
+                accepted, _ = await asyncio.get_running_loop().sock_accept(silent)
+            with accepted:
+                while await asyncio.get_running_loop().sock_recv(accepted, 4096):
+                    pass
+
+    served(account, act)
