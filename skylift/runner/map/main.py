@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from skylift.runner.job.server_time import ServerTime, read_times
-from skylift.runner.map.cluster_pool import ClusterPool
-from skylift.runner.map.coordinator import Coordinator
-from skylift.runner.map.dask_pool import LocalPool
+from skylift.runner.map.coordinator import Coordinator, Pool
 from skylift.runner.map.log_writer import LogWriter, Superseded
 from skylift.runner.map.outcome import MapLog
 from skylift.runner.map.progress import Progress, encode_progress
 from skylift.runner.map.scaling import Scaling
 from skylift.runner.map.spec import MapSpec, parse_spec
+from skylift.runner.map.thread_pool import ThreadPool
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.map_server import OUTCOMES
 from skylift.runner.server.prefix import Prefix
@@ -71,7 +70,10 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     (Path.home() / OUTCOMES).write_text(str(len(log.begin().outcomes)))
     here = (settings["socket"], settings["instance"], spec.per_server or settings["threads"])
     if not settings.get("dask"):
-        return _see_through(spec, log, LocalPool(*here), prefix)
+        return _see_through(spec, log, ThreadPool(*here), prefix)
+    # A map on one server runs without Dask, which takes longest to import.
+    from skylift.runner.map.cluster_pool import ClusterPool  # noqa: PLC0415
+
     metadata = Metadata(settings["imds"])
     address = metadata.get("/latest/meta-data/local-ipv4").strip()
     pool = ClusterPool(*here, address, settings["dask"])
@@ -83,7 +85,7 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
         return _see_through(spec, log, pool, prefix, scaling)
 
 
-def _see_through(spec: MapSpec, log: LogWriter, pool: LocalPool, prefix: Prefix, scaling: Scaling | None = None) -> int:
+def _see_through(spec: MapSpec, log: LogWriter, pool: Pool, prefix: Prefix, scaling: Scaling | None = None) -> int:
     try:
         coordinator = Coordinator(spec, log, pool, lambda progress: _write_progress(prefix, progress, scaling))
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional, Protocol
@@ -22,7 +23,7 @@ from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.program import Program
 from skylift.runner.server.spot_server import SpotServer
 from skylift.runner.server.status import State, Status
-from skylift.runner.server.tool_environment import CannotMake, ToolEnvironment
+from skylift.runner.server.tool_environment import OLDEST, CannotMake, ToolEnvironment
 from skylift.runner.server.unpack import Unpacking, clear_away, make_folder, sha256_of
 from skylift.runner.server.uv import Uv
 
@@ -31,7 +32,7 @@ _AT_A_TIME = 4
 
 class Prepared(NamedTuple):
     """`secrets` are the --env values. `prebuilt` may keep the environment in the bucket, and `cached` on this server,
-    both for later jobs. `tools` is the interpreter of Dask's environment, for a map."""
+    both for later jobs. `tools` is the interpreter of a map's coordinator."""
 
     secrets: Dict[str, str]
     environment: Environment
@@ -88,7 +89,7 @@ class Preparation:
         secrets = self._session.env_values.fetch()
         self._restore_checkpoint()
         prepared = self._make_environment(secrets)
-        return prepared if self._record.tools is None else prepared._replace(tools=self._make_tools(self._record.tools))
+        return prepared if self._record.tools is None else prepared._replace(tools=self._tools(self._record.tools))
 
     def recall(self) -> Prepared:
         """An earlier supervisor's preparations, for a program that is started again in the folder as it was left."""
@@ -164,6 +165,12 @@ class Preparation:
             return Prepared(secrets, environment, prebuilt)
         cached.note(environment.lock)
         return Prepared(secrets, environment, prebuilt, cached)
+
+    def _tools(self, told: Dict[str, Any]) -> str:
+        """The interpreter of a map's coordinator. On one server it needs nothing but a Python that is new enough."""
+        if self._record.group is None and sys.version_info >= OLDEST:
+            return sys.executable
+        return self._make_tools(told)
 
     def _make_tools(self, told: Dict[str, Any]) -> str:
         context = self._context

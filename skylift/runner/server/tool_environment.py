@@ -24,7 +24,9 @@ from skylift.runner.server.unpack import sha256_of
 from skylift.runner.server.uv import Uv
 
 PLACE = "var/lib/skylift/dask"
-PYTHON = ">=3.10"
+OLDEST = (3, 10)
+"""The Python that a map's coordinator needs."""
+PYTHON = ">=%d.%d" % OLDEST
 """The Python of the locked packages. uv uses the image's own if it has this version, and else fetches one."""
 BUILDING = 300.0
 """Seconds after which a step of uv's is given up."""

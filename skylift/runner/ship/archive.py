@@ -22,7 +22,6 @@ _FIRST = ("__init__", "aws", "boot", "console", "etc_environment", "announce", "
 _MAP = (
     "cluster_pool",
     "coordinator",
-    "dask_pool",
     "log_writer",
     "main",
     "outcome",
@@ -31,9 +30,10 @@ _MAP = (
     "server_times",
     "spec",
     "task",
+    "thread_pool",
     "worker",
 )
-"""The modules of a map's coordinator and of its other servers, which run there with Dask."""
+"""The modules of a map's coordinator and of its other servers."""
 _MAIN = "from skylift.runner.server.boot import main\n\nmain()\n"
 SUPERVISOR = "supervisor.zip"
 """The cache's entry with all modules."""
