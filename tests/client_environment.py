@@ -9,14 +9,15 @@ from pathlib import Path
 from shared_images import one_at_a_time
 
 
-def client_environment(shared: Path, name: str, *packages: str) -> Path:
-    """The directory of the programs of an environment with these packages; `shared` is for all processes of a run."""
+def client_environment(shared: Path, name: str, *packages: str, python: str = sys.executable) -> Path:
+    """The directory of the programs of an environment with these packages; `shared` is for all processes of a run, and
+    `python` is its version or program."""
     place = shared / name
     uv = [sys.executable, "-m", "uv"]
     with one_at_a_time(place):
         if not (place / "complete").exists():
-            subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
-            python = str(place / "bin/python")
-            subprocess.run([*uv, "pip", "install", "--quiet", "--python", python, *packages], check=True)
+            subprocess.run([*uv, "venv", "--quiet", "--python", python, str(place)], check=True)
+            own = str(place / "bin/python")
+            subprocess.run([*uv, "pip", "install", "--quiet", "--python", own, *packages], check=True)
             (place / "complete").touch()
     return place / "bin"
