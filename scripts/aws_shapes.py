@@ -34,6 +34,7 @@ SERVICES = (
     "ec2-instance-connect",
     "iam",
     "s3",
+    "s3control",
     "scheduler",
     "skylift",
     "ssm",

@@ -27,6 +27,7 @@ TITLES = {
     "ec2-instance-connect": "EC2 Instance Connect",
     "iam": "IAM",
     "s3": "S3",
+    "s3control": "S3 Control",
     "scheduler": "EventBridge Scheduler",
     "skylift": "The cloud itself",
     "ssm": "Systems Manager",
@@ -54,6 +55,10 @@ or by nobody; with the conditions of its policy, `${filename}`, tags, and the an
 
 Lifecycle rules are carried out each day after midnight UTC, and within a minute of being put: objects, noncurrent
 versions, delete markers that are alone, and uploads in parts expire; objects and versions change their storage class.
+""",
+    "s3control": """\
+Tags of buckets, as Terraform's AWS provider reads and writes them since its release 6.23. Clients put the account's
+number before the endpoint's name, so that it must have one: `docs/clients.md` says how.
 """,
     "scheduler": """\
 A schedule invokes this cloud's own operations, as universal targets (`arn:aws:scheduler:::aws-sdk:ec2:runInstances`),

@@ -35,7 +35,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.serialize import create_serializer
 from botocore.validate import ParamValidator
-from serverless_cloud import REGION, Cloud, serverless_cloud
+from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.wire.models import OWN_MODELS
@@ -199,6 +199,9 @@ class Requests:
         if kind == "map":
             return {self._chance.choice(("x", "é", "y")): self._value(shape.value, name, depth + 1)}
         if kind == "string":
+            if shape.serialization.get("hostLabel"):
+                # The client itself refuses what no host can be called.
+                return self._chance.choice((ACCOUNT, "x"))
             known = {"Bucket": "bucket", "AssumeRolePolicyDocument": TRUST}.get(name)
             if known and self._chance.random() < 0.8:
                 return known

@@ -12,6 +12,7 @@ from skylift.cloud.wire.query import Ec2Codec, QueryCodec
 from skylift.cloud.wire.rest_json import RestJsonCodec
 from skylift.cloud.wire.rest_xml import RestXmlCodec
 from skylift.cloud.wire.rpc_v2 import CborCodec
+from skylift.cloud.wire.s3_control import CONTROL, S3ControlCodec
 
 
 def codecs_for(service: str, hosts: Iterable[str] = ("localhost",)) -> tuple[Codec, ...]:
@@ -27,7 +28,7 @@ def _codec(model: ServiceModel, hosts: Iterable[str]) -> Codec:
         case "query":
             return QueryCodec(model)
         case "rest-xml":
-            return RestXmlCodec(model, hosts)
+            return S3ControlCodec(model) if model.name == CONTROL else RestXmlCodec(model, hosts)
         case "rest-json":
             return RestJsonCodec(model)
         case "json":

@@ -28,6 +28,7 @@ SERVICES = (
     "ec2-instance-connect",
     "iam",
     "s3",
+    "s3control",
     "scheduler",
     "skylift",
     "ssm",

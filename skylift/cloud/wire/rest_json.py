@@ -6,12 +6,8 @@ Sources: Smithy's AWS restJson1 protocol document; the services' "Common errors"
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
-from urllib.parse import unquote
 
 from skylift.cloud.domain.bucket import Spool
 from skylift.cloud.domain.error import ServiceError
@@ -23,18 +19,10 @@ from skylift.cloud.wire.document import DocumentCodec
 from skylift.cloud.wire.encode_json import DocumentEncoder, json_scalar
 from skylift.cloud.wire.errors import status_of, worded
 from skylift.cloud.wire.models import OperationModel, ServiceModel
+from skylift.cloud.wire.path_route import PathRouter
 from skylift.cloud.wire.scalar import READERS
 from skylift.cloud.wire.shape import ListShape, Shape
 from skylift.cloud.wire.unreadable import Unreadable
-
-_LABEL = re.compile(r"\{(\w+)\}")
-
-
-@dataclass(frozen=True)
-class _Route:
-    path: re.Pattern[str]
-    labels: tuple[str, ...]
-    """The names on the wire, in the path's order."""
 
 
 class RestJsonCodec(DocumentCodec):
@@ -42,19 +30,15 @@ class RestJsonCodec(DocumentCodec):
 
     def __init__(self, service: ServiceModel) -> None:
         super().__init__(service, DocumentDecoder(JSON_SCALARS), DocumentEncoder(json_scalar))
-
-    @cached_property
-    def _routes(self) -> dict[str, _Route]:
-        """The routes, made with the first request: not every cloud needs them."""
-        return {operation.name: _route(operation.uri) for operation in self.service.operations()}
+        self._router = PathRouter(service)
 
     def operation(self, request: Request, body: bytes) -> OperationModel:
-        for operation in self.service.operations():
-            if operation.method == request.method and self._routes[operation.name].path.fullmatch(request.path):
-                return operation
-        raise ServiceError(
-            "UnknownOperationException", f"{self.service.name} has no operation {request.method} {request.path}."
-        )
+        found = self._router.operation(request)
+        if found is None:
+            raise ServiceError(
+                "UnknownOperationException", f"{self.service.name} has no operation {request.method} {request.path}."
+            )
+        return found
 
     def decode(self, operation: OperationModel, request: Request, payload: Payload) -> dict[str, Any]:
         if isinstance(payload, Spool):
@@ -66,7 +50,7 @@ class RestJsonCodec(DocumentCodec):
             for name in inside:
                 if name in placed:
                     raise Unreadable(f"belongs in the request's {placed[name]}", name, unknown=True)
-            params = {**self._labels(operation, request), **self._query(operation, request), **inside}
+            params = {**self._router.labels(operation, request), **self._query(operation, request), **inside}
         except Unreadable as problem:
             raise self._unreadable(problem) from None
         limits.require_valid(params, operation.input, self._invalid)
@@ -89,18 +73,6 @@ class RestJsonCodec(DocumentCodec):
         response = self.response(status_of(self.service, error), {"Message": error.message, **error.detail}, request_id)
         response.headers["x-amzn-errortype"] = modelled.shape if modelled else error.code
         return response
-
-    def _labels(self, operation: OperationModel, request: Request) -> dict[str, str]:
-        route = self._routes[operation.name]
-        match = route.path.fullmatch(request.path)
-        if match is None or not operation.input:
-            return {}
-        by_wire_name = {
-            shape.serialization.get("name", name): name
-            for name, shape in operation.input.members.items()
-            if shape.serialization.get("location") == "uri"
-        }
-        return {by_wire_name[label]: _decoded(text) for label, text in zip(route.labels, match.groups(), strict=True)}
 
     def _query(self, operation: OperationModel, request: Request) -> dict[str, Any]:
         members = operation.input.members if operation.input else {}
@@ -126,21 +98,8 @@ class RestJsonCodec(DocumentCodec):
         return found
 
 
-def _route(uri: str) -> _Route:
-    parts = _LABEL.split(uri)
-    pattern = "".join("([^/]+)" if number % 2 else re.escape(part) for number, part in enumerate(parts))
-    return _Route(re.compile(pattern), tuple(parts[1::2]))
-
-
 def _is_placed(shape: Shape) -> bool:
     return "location" in shape.serialization
-
-
-def _decoded(text: str) -> str:
-    try:
-        return unquote(text, errors="strict")
-    except UnicodeDecodeError:
-        raise Unreadable("is not UTF-8", "path") from None
 
 
 def _pairs(request: Request) -> tuple[tuple[str, str], ...]:

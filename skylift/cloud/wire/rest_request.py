@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl
 
 from skylift.cloud.domain.bucket import Spool
@@ -14,7 +14,7 @@ from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.decode_xml import XmlDecoder, document
 from skylift.cloud.wire.models import OperationModel
-from skylift.cloud.wire.rest_route import RestRouter, decoded_query
+from skylift.cloud.wire.rest_route import decoded_query
 from skylift.cloud.wire.scalar import READERS
 from skylift.cloud.wire.shape import ListShape, Shape, Structure
 from skylift.cloud.wire.unreadable import Unreadable
@@ -59,15 +59,22 @@ class _Plan:
     """The places of one operation's members, with their readers."""
 
     query: dict[str, tuple[str, Read]] = field(default_factory=dict)
+    lists: dict[str, tuple[str, Read]] = field(default_factory=dict)
+    """Of the query string as well: each item is a parameter of the list's name."""
     headers: dict[str, tuple[str, Read]] = field(default_factory=dict)
     prefixes: list[tuple[str, str]] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
     fixed: frozenset[str] = frozenset()
     payload: Callable[[Payload], dict[str, Any]] = lambda payload: {}
 
 
+class Labels(Protocol):
+    """A router, as far as the reader knows it."""
+
+    def labels(self, operation: OperationModel, request: Request) -> Mapping[str, str]: ...
+
+
 class RestReader:
-    def __init__(self, router: RestRouter) -> None:
+    def __init__(self, router: Labels) -> None:
         self._router = router
         self._documents = XmlDecoder()
         self._plans: dict[str, _Plan] = {}
@@ -76,18 +83,13 @@ class RestReader:
         plan = self._plans.get(operation.name)
         if plan is None:
             plan = self._plans[operation.name] = self._plan(operation)
-        params = self._labels(plan, request)
+        params: dict[str, Any] = {**self._router.labels(operation, request)}
         params.update(_query(plan, request))
         params.update(_headers(plan, request))
         if isinstance(payload, Spool):
             _as_decoded(params, payload)
         params.update(plan.payload(payload))
         return params
-
-    def _labels(self, plan: _Plan, request: Request) -> dict[str, Any]:
-        place = self._router.place(request)
-        found = {"Bucket": place.bucket, "Key": place.key}
-        return {name: found[name] for name in plan.labels}
 
     def _plan(self, operation: OperationModel) -> _Plan:
         fixed = parse_qsl(operation.uri.partition("?")[2], keep_blank_values=True)
@@ -97,8 +99,8 @@ class RestReader:
         for name, shape in operation.input.members.items():
             wire_name = shape.serialization.get("name", name)
             match shape.serialization.get("location"):
-                case "uri":
-                    plan.labels.append(name)
+                case "querystring" if shape.type_name == "list":
+                    plan.lists[wire_name] = (name, READERS[cast(ListShape, shape).member.type_name])
                 case "querystring":
                     plan.query[wire_name] = (name, READERS[shape.type_name])
                 case "header":
@@ -152,11 +154,13 @@ def malformed(problem: Unreadable) -> ServiceError:
 
 
 def _query(plan: _Plan, request: Request) -> dict[str, Any]:
-    params = {}
+    params: dict[str, Any] = {}
     for name, text in decoded_query(request):
-        member = plan.query.get(name)
+        member, items = plan.query.get(name), plan.lists.get(name)
         if member is not None:
             params[member[0]] = _argument(name, text, member[1])
+        elif items is not None:
+            params.setdefault(items[0], []).append(_argument(name, text, items[1]))
         elif (name, text) == _SPOKEN or name in plan.fixed or name in _ALLOWED or name.lower().startswith("x-"):
             continue
         else:

@@ -60,7 +60,9 @@ class RestRouter:
     def __init__(self, operations: Iterable[OperationModel], hosts: Iterable[str]) -> None:
         self._hosts = tuple(hosts)
         self._routes: dict[tuple[str, str], list[_Candidate]] = {}
+        self._labels: dict[str, tuple[str, ...]] = {}
         for operation in operations:
+            self._labels[operation.name] = _in_path(operation)
             template, _, fixed = operation.uri.partition("?")
             route = self._routes.setdefault((operation.method, template), [])
             route.append(_candidate(operation, fixed))
@@ -96,6 +98,12 @@ class RestRouter:
         except UnicodeDecodeError:
             raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from None
 
+    def labels(self, operation: OperationModel, request: Request) -> dict[str, str]:
+        """The members that the path and host have."""
+        place = self.place(request)
+        found = {"Bucket": place.bucket, "Key": place.key}
+        return {name: found[name] for name in self._labels[operation.name]}
+
     def bucket_in_host(self, request: Request) -> str | None:
         """The bucket of a virtual-host style address; None for a path-style one."""
         return _bucket_in(request.header("host"), self._hosts)
@@ -106,6 +114,11 @@ def decoded_query(request: Request) -> tuple[tuple[str, str], ...]:
         return request.query
     except ValueError:
         raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from None
+
+
+def _in_path(operation: OperationModel) -> tuple[str, ...]:
+    members = operation.input.members if operation.input else {}
+    return tuple(name for name, shape in members.items() if shape.serialization.get("location") == "uri")
 
 
 def _candidate(operation: OperationModel, fixed: str) -> _Candidate:

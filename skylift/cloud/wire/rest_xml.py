@@ -86,9 +86,7 @@ class RestXmlCodec:
 
     def decode(self, operation: OperationModel, request: Request, payload: Payload) -> dict[str, Any]:
         params = self._reader.read(operation, request, payload)
-        if operation.input is not None:
-            for problem in problems(params, operation.input):
-                raise _refusal(operation, problem)
+        require_valid(operation, params)
         return params
 
     def encode(self, operation: OperationModel, result: Mapping[str, Any], request_id: str) -> Response:
@@ -167,6 +165,13 @@ class RestXmlCodec:
             return write(result.get(payload) or {}, headers)
 
         return answer
+
+
+def require_valid(operation: OperationModel, params: Mapping[str, Any]) -> None:
+    """Raises S3's error for the first parameter that is not as the model has it."""
+    if operation.input is not None:
+        for problem in problems(params, operation.input):
+            raise _refusal(operation, problem)
 
 
 def _located(operation: OperationModel) -> list[tuple[str, Shape]]:

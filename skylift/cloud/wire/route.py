@@ -10,6 +10,7 @@ from skylift.cloud.wire.aws_json import TARGET
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Codec
 from skylift.cloud.wire.rpc_v2 import PROTOCOL, CborCodec, service_in_path
+from skylift.cloud.wire.s3_control import S3ControlCodec
 
 REST_XML = frozenset({"cloudfront", "route53", "s3", "s3-object-lambda", "s3-outposts", "s3express"})
 """Clients sign for these services of the protocol rest-xml; all others that are neither a form nor CBOR speak JSON."""
@@ -21,7 +22,11 @@ class ServiceRouter:
 
     def __init__(self, codecs: Iterable[Codec]) -> None:
         self._codecs: dict[str, dict[str, Codec]] = {}
+        self._control: S3ControlCodec | None = None
         for codec in codecs:
+            if isinstance(codec, S3ControlCodec):
+                self._control = codec
+                continue
             self._codecs.setdefault(codec.service.signing_name, {})[codec.service.protocol] = codec
         every = [codec for spoken in self._codecs.values() for codec in spoken.values()]
         self._targets = {codec.service.target_prefix: codec for codec in every if codec.service.protocol == "json"}
@@ -30,6 +35,8 @@ class ServiceRouter:
 
     def signed(self, service: str, request: Request) -> Codec:
         """The codec for the service that the client signed for, in the protocol that the request is of."""
+        if self._control is not None and self._control.signed(service, request):
+            return self._control
         spoken = self._codecs.get(service)
         if spoken is None:
             raise ServiceError(
@@ -45,6 +52,8 @@ class ServiceRouter:
 
     def guess(self, request: Request) -> Codec:
         """For a request that cannot be asked, or says nonsense: the service that its sender most likely means."""
+        if self._control is not None and self._control.seems(request):
+            return self._control
         prefix, in_path = request.header(TARGET).rpartition(".")[0], service_in_path(request)
         if prefix in self._targets:
             return self._targets[prefix]

@@ -186,5 +186,6 @@ def _kept(tx: Tx, operation: Operation, call: Call) -> Response | None:
 
 
 def _not_here(call: Call, message: str) -> ServiceError:
-    code = {"ec2": "UnsupportedOperation", "s3": "NotImplemented"}.get(call.service, "InvalidAction")
-    return ServiceError(code, message, status=501 if call.service == "s3" else 400)
+    if call.service in ("s3", "s3control"):
+        return ServiceError("NotImplemented", message, status=501)
+    return ServiceError("UnsupportedOperation" if call.service == "ec2" else "InvalidAction", message, status=400)

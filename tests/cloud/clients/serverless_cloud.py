@@ -45,6 +45,10 @@ class Cloud:
     def client(self, service: str = "s3", **config: Any) -> Any:
         return self._session().client(service, endpoint_url=self.url, config=self._config(config))
 
+    def client_at(self, url: str, service: str) -> Any:
+        """A client that knows the endpoint by another name."""
+        return self._session().client(service, endpoint_url=url, config=self._config({}))
+
     def resource(self, service: str = "s3") -> Any:
         return self._session().resource(service, endpoint_url=self.url, config=self._config({}))
 

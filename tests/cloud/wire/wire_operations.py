@@ -307,6 +307,7 @@ def _matching(pattern: str, least: int, most: int) -> str:
         "01234567-89ab-cdef-0123-456789abcdef",
         "arn:aws:iam::123456789012:role/a",
         "arn:aws:s3:::a",
+        "arn:aws:s3:us-east-1:123456789012:a",
         "arn:aws:kms:us-east-1:123456789012:key/a",
         "arn:aws:scheduler:us-east-1:123456789012:schedule/a/a",
         "arn:aws:scheduler:us-east-1:123456789012:schedule-group/a",
