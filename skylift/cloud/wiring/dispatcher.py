@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import cast
 
 from skylift.cloud.domain.error import ServiceError, no_room
 from skylift.cloud.domain.identity import Caller
@@ -12,6 +13,7 @@ from skylift.cloud.services.api.authorize import authorize
 from skylift.cloud.services.api.operation import Handler, Operation
 from skylift.cloud.services.iam import identity
 from skylift.cloud.services.s3 import cors
+from skylift.cloud.services.s3.rules import OfBucket, bucket_of
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database, DiskFull, RowsOnly, Tx
 from skylift.cloud.wire.call import Call, Encode, Response
@@ -78,6 +80,8 @@ class Dispatcher:
         """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
         operation = TABLE.get((call.service, call.operation))
         if operation is None:
+            with self._database.read() as tx:
+                _find_bucket(tx, self._authenticated(tx, call), call)
             raise _not_here(call, f"The operation {call.operation} is not supported by skylift's embedded EC2.")
         with self._database.read() as tx:
             caller = self._authenticated(tx, call)
@@ -113,6 +117,7 @@ class Dispatcher:
     def _permit(self, tx: Tx, operation: Operation, caller: Caller, call: Call) -> None:
         """Raises what a request is refused with that asks for too much, or for what its caller may not do."""
         if unsupported := operation.unsupported(call.params):
+            _find_bucket(tx, caller, call)
             names = ", ".join(unsupported)
             raise _not_here(call, f"{call.operation} in skylift's embedded EC2 does not support: {names}.")
         authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
@@ -183,6 +188,12 @@ def _kept(tx: Tx, operation: Operation, call: Call) -> Response | None:
         return None
     request_id, response = found
     return response.renamed(request_id, call.request_id)
+
+
+def _find_bucket(tx: Tx, caller: Caller, call: Call) -> None:
+    """S3 finds the bucket before it looks at what it is asked to do with it. Raises NoSuchBucket."""
+    if call.service == "s3" and call.params.get("Bucket") and call.operation != "CreateBucket":
+        bucket_of(tx, caller, cast(OfBucket, call.params))
 
 
 def _not_here(call: Call, message: str) -> ServiceError:

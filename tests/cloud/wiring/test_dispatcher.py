@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fresh_state import fresh_state
 
+from skylift.cloud.domain.bucket import Bucket
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Group, User
 from skylift.cloud.services.iam.identity import make_root_key, make_user_key
@@ -100,3 +101,20 @@ def test_files_are_not_removed_by_who_answers_in_the_event_loop(tmp_path: Path, 
     database.close()
     assert len(removers) == 1
     assert removers[0] is not threading.current_thread()
+
+
+@pytest.mark.parametrize(
+    ("operation", "params"), [("PutObject", {"Key": "k", "ObjectLockMode": "GOVERNANCE"}), ("PutBucketWebsite", {})]
+)
+def test_s3_finds_the_bucket_before_it_refuses_by_name(
+    database: Database, operation: str, params: dict[str, str]
+) -> None:
+    with database.write() as tx:
+        key = make_root_key(tx)
+        tx.add(Bucket("known", "us-east-1", NOW, ACCOUNT))
+    dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
+    for name, code in (("known", "NotImplemented"), ("unknown", "NoSuchBucket")):
+        call = Call("s3", operation, {"Bucket": name, **params}, Credential(key.access_key_id), "127.0.0.1", "request")
+        with pytest.raises(ServiceError) as refused:
+            dispatcher.perform(call, encode)
+        assert refused.value.code == code

@@ -30,12 +30,12 @@ OWNERSHIPS = (ENFORCED, "BucketOwnerPreferred", "ObjectWriter")
 def put_versioning(tx: Tx, caller: Caller, params: s3.PutBucketVersioningRequest) -> Nothing:
     bucket = bucket_of(tx, caller, params)
     status = params["VersioningConfiguration"].get("Status")
-    if status not in ("Enabled", "Suspended"):
+    if status is None:
         raise ServiceError(
-            "IllegalVersioningConfigurationException",
-            "The Versioning element must be specified" if status is None else "The versioning status is not valid",
-            status=400,
+            "IllegalVersioningConfigurationException", "The Versioning element must be specified", status=400
         )
+    if status not in ("Enabled", "Suspended"):
+        raise malformed_xml()
     tx.save(replace(bucket, versioning=status))
     return {}
 
