@@ -13,7 +13,17 @@ import typer
 
 from skylift.cli import complete
 from skylift.cli.consent import require_consent
-from skylift.cli.map_options import DEFAULT, IntoOption
+from skylift.cli.map_options import (
+    DEFAULT,
+    BatchOption,
+    HaltOption,
+    IntoOption,
+    ListedOption,
+    NumbersOption,
+    PerServerOption,
+    ServersOption,
+    SplitOption,
+)
 from skylift.cli.options import spell_out, words_with_values
 from skylift.cli.place import JobName, On, settings_for, settings_there
 from skylift.cli.run import COMMAND_FLAG, RunCommand, announce, error_object, read_program, show_detached
@@ -22,7 +32,7 @@ from skylift.cli.say import say_json
 from skylift.runner.job.run_options import HEADINGS, MAP_OPTIONS, OPTIONS, SharedOptions
 
 if TYPE_CHECKING:
-    from skylift.runner.job.job import Job
+    from skylift.runner.job.job import Job, Program
     from skylift.runner.job.settings import Settings
     from skylift.runner.map.again import Continuation
     from skylift.runner.map.inputs import InputWords
@@ -85,17 +95,9 @@ def map_inputs(
         list[str] | None,
         typer.Argument(metavar="SCRIPT INPUT... [-- ARGS]", help="The script, its inputs, and its own arguments."),
     ] = None,
-    listed: Annotated[
-        str | None,
-        typer.Option("--inputs", metavar="FILE", help="A file with an input a line; - is standard input."),
-    ] = None,
-    numbers: Annotated[
-        str | None, typer.Option("--range", metavar="A..B", help="The numbers from A to B, including both.")
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option("--split", metavar="SIZE", help="Cut CSV and JSON lines into parts of at most this, like 64MiB."),
-    ] = None,
+    listed: ListedOption = None,
+    numbers: NumbersOption = None,
+    split: SplitOption = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -117,29 +119,10 @@ def map_inputs(
     force: Annotated[
         bool, typer.Option("--force", help="With --resume or --retry-failed: allow another script or other arguments.")
     ] = False,
-    servers: Annotated[
-        int | None,
-        typer.Option(
-            "--servers", metavar="N", help="The most servers; they start as the inputs need them. 1 by default."
-        ),
-    ] = None,
-    per_server: Annotated[
-        int | None,
-        typer.Option(
-            "--per-server",
-            metavar="K",
-            help="Inputs that run at once on a server; its number of vCPUs by default.",
-            min=1,
-        ),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option("--batch", metavar="N", help="Inputs handed out at once; by their durations by default.", min=1),
-    ] = None,
-    halt: Annotated[
-        str | None,
-        typer.Option("--halt", metavar="N|P%", help="End early when N inputs, or P percent, have failed."),
-    ] = None,
+    servers: ServersOption = None,
+    per_server: PerServerOption = None,
+    batch: BatchOption = None,
+    halt: HaltOption = None,
     into: IntoOption = DEFAULT,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave as soon as the server has the map; print its name.")
@@ -155,9 +138,7 @@ def map_inputs(
     from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.flow import Run
     from skylift.runner.map.again import read_continuation
-    from skylift.runner.map.inputs import InputWords, read_split
     from skylift.runner.map.places import read_template
-    from skylift.runner.map.planning import MapLimits, check_servers, read_halt
     from skylift.runner.map.reading import MapReader
     from skylift.runner.remote.account import open_account
 
@@ -169,11 +150,9 @@ def map_inputs(
         again = read_continuation(resume, retry_failed, force=force)
         if is_command and again is None:
             raise UsageError("A map runs a script or a module.", "skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
-        words, arguments = ([], program or []) if is_command else _divide(program or [])
+        words, arguments = ([], program or []) if is_command else divide(program or [])
         module = options.get("module")
-        limits = MapLimits(
-            per_server or 0, batch or 0, None if halt is None else read_halt(halt), check_servers(servers)
-        )
+        limits = read_limits(per_server, batch, halt, servers)
         template = read_template(into)
         display = open_display(screen, interactive=False, hint="~. leaves")
         screen = display.screen
@@ -183,15 +162,7 @@ def map_inputs(
             given = arguments if is_command or "--" in (program or []) else None
             job, spec, settings = _plan_again(options, words, given, again, limits, template, _said(context))
         else:
-            script, named = ([], words) if module else (words[:1], words[1:])
-            what = read_program([*script, *arguments], module, is_command=False)
-            asked = InputWords(
-                tuple(named),
-                None if listed is None else _read_list(listed),
-                "--inputs -" if listed == "-" else str(listed),
-                numbers,
-                None if split is None else read_split(split),
-            )
+            what, asked = read_inputs(words, arguments, module, listed, numbers, split)
             job, spec, settings = _plan(options, what, asked, limits, template)
         name = job.name
         announce(job, screen)
@@ -215,7 +186,7 @@ def map_inputs(
 spell_out(map_inputs, MAP_OPTIONS)
 
 
-def _divide(words: list[str]) -> tuple[list[str], list[str]]:
+def divide(words: list[str]) -> tuple[list[str], list[str]]:
     """What stands before a `--`, and what follows it."""
     at = words.index("--") if "--" in words else len(words)
     from skylift.runner.errors import UsageError
@@ -224,6 +195,35 @@ def _divide(words: list[str]) -> tuple[list[str], list[str]]:
         if each.startswith("--"):
             raise UsageError(f"{each} is no input.", "Options stand before SCRIPT; arguments of its own follow a --.")
     return words[:at], words[at + 1 :]
+
+
+def read_inputs(
+    words: list[str],
+    arguments: list[str],
+    module: str | None,
+    listed: str | None,
+    numbers: str | None,
+    split: str | None,
+) -> tuple[Program, InputWords]:
+    """The program and the inputs, as they stand before a `--`, and by the options."""
+    from skylift.runner.map.inputs import InputWords, read_split
+
+    script, named = ([], words) if module else (words[:1], words[1:])
+    what = read_program([*script, *arguments], module, is_command=False)
+    asked = InputWords(
+        tuple(named),
+        None if listed is None else _read_list(listed),
+        "--inputs -" if listed == "-" else str(listed),
+        numbers,
+        None if split is None else read_split(split),
+    )
+    return what, asked
+
+
+def read_limits(per_server: int | None, batch: int | None, halt: str | None, servers: int | None) -> MapLimits:
+    from skylift.runner.map.planning import MapLimits, check_servers, read_halt
+
+    return MapLimits(per_server or 0, batch or 0, None if halt is None else read_halt(halt), check_servers(servers))
 
 
 def _read_list(name: str) -> bytes:

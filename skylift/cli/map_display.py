@@ -226,6 +226,8 @@ def _row(index: int, name: str, outcome: InputOutcome | None, home: dict[int, st
 def summary(spec: MapSpec, outcomes: dict[int, InputOutcome]) -> list[str]:
     """Sentences for standard error."""
     total = len(spec.inputs)
+    if not total:
+        return ["Its inputs are not known yet." if spec.places else "There was no input."]
     failed = [each for each in outcomes.values() if not each.succeeded]
     left = total - len(outcomes)
     text = f"{len(outcomes) - len(failed):,} of {total:,} inputs succeeded"
@@ -253,7 +255,7 @@ def going_on(reader: MapReader) -> list[str]:
 
 def results(spec: MapSpec, places: Sequence[tuple[InputOutcome, Path]]) -> list[str]:
     """Where they are, as a person looks for them: the folder that all of them are in."""
-    if not spec.outputs:
+    if not spec.outputs or not spec.inputs:
         return []
     if not places:
         return [f"No input has left a result: nothing matched --out {' or '.join(spec.outputs)}."]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
 from dataclasses import dataclass
@@ -13,12 +14,22 @@ from typer.core import TyperGroup
 
 from skylift.cli import complete
 from skylift.cli.consent import require_consent
+from skylift.cli.map import MapCommand, divide, read_inputs, read_limits
+from skylift.cli.map_options import (
+    BatchOption,
+    HaltOption,
+    ListedOption,
+    NumbersOption,
+    PerServerOption,
+    ServersOption,
+    SplitOption,
+)
 from skylift.cli.options import spell_out
 from skylift.cli.place import On, settings_for, settings_there
 from skylift.cli.run import COMMAND_FLAG, RunCommand, read_program
 from skylift.cli.say import say, say_at_once, say_json
 from skylift.cli.watching import ForwardOption, with_interrupts
-from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions, SharedOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +42,7 @@ _HELP = """Run a program at set times, each time on a server of its own. Between
 
 \b
 skylift schedule WHEN [OPTIONS] -- run [OPTIONS OF RUN] SCRIPT [ARGS...]
+skylift schedule WHEN [OPTIONS] -- map [OPTIONS OF MAP] SCRIPT INPUT... [-- ARGS]
 skylift schedule ls | pause | resume | run | history | rm
 
 \b
@@ -41,6 +53,7 @@ WHEN is one of
 
 A run is a job like any other. Its name is NAME-YYYYMMDD-HHMM, by the time it was due, in UTC. ps, logs, results, wait,
 cancel and rm take it. The program and its files are sent now, once: later changes here do not reach the schedule.
+The s3:// inputs of a map are looked up by each run: they are the objects that are there then.
 """
 _INPUT = 0
 _NOT_AFTER_RUN = {
@@ -50,6 +63,7 @@ _NOT_AFTER_RUN = {
     "as_json": "--json stands before the `--`",
 }
 """Options that cannot stand after `-- run`, besides those that no scheduled run can have."""
+_NOT_AFTER_MAP = {**_NOT_AFTER_RUN, "into": "--into is for whoever fetches: skylift map-results NAME --into TEMPLATE"}
 
 
 _SHOWN = 20
@@ -92,7 +106,8 @@ def register(app: typer.Typer) -> None:
 def add(
     when: Annotated[str, typer.Argument(metavar="WHEN", help="cron(...), rate(...) or at(...).")],
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="-- run ...", help="What runs, as with `skylift run`.")
+        list[str] | None,
+        typer.Argument(metavar="-- run|map ...", help="What runs, as with `skylift run` or `skylift map`."),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="The schedule's name; by default the program's.")
@@ -214,6 +229,8 @@ def history(
     if not found:
         return say(f"{name} has not run yet.", to_stderr=True)
     show_jobs(found[:most])
+    if found[0].is_map:
+        say(f"What came of each input: skylift map-results {found[0].name}", to_stderr=True)
     if last is None and len(found) > _SHOWN:
         say(f"There are older ones: skylift schedule history {name} -n {5 * _SHOWN}", to_stderr=True)
     return None
@@ -245,17 +262,18 @@ def _plan(words: list[str], name: str | None) -> tuple[Job, Settings]:
     advice = "skylift schedule 'cron(0 2 * * ? *)' -- run SCRIPT"
     if not words:
         raise UsageError("There is nothing to run.", advice)
-    if words[0] == "map":
-        raise UsageError("A map cannot be scheduled.", "Schedule a run whose program goes through the inputs.")
-    if words[0] != "run":
-        raise UsageError(f"A schedule runs what `skylift run` runs, and {words[0]!r} is not it.", advice)
+    if words[0] not in ("run", "map"):
+        raise UsageError(f"A schedule runs what `skylift run` or `map` runs, and {words[0]!r} is not it.", advice)
     alone = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
-    alone.command("run", cls=RunCommand)(_read_run)
+    if words[0] == "run":
+        alone.command("run", cls=RunCommand)(_read_run)
+    else:
+        alone.command("map", cls=MapCommand)(_read_map)
     command: Any = typer.main.get_command(alone)
-    said = command.main(words[1:], prog_name="skylift schedule WHEN -- run", standalone_mode=False)
+    said = command.main(words[1:], prog_name=f"skylift schedule WHEN -- {words[0]}", standalone_mode=False)
     if not isinstance(said, _Said):
         raise typer.Exit(said or 0)
-    return _plan_run(said, name)
+    return _plan_run(said, name) if said.inputs is None else _plan_map(said, said.inputs, name)
 
 
 def _plan_run(said: _Said, name: str | None) -> tuple[Job, Settings]:
@@ -277,15 +295,57 @@ def _plan_run(said: _Said, name: str | None) -> tuple[Job, Settings]:
     return resolve_options(job, settings), settings
 
 
+def _plan_map(said: _Said, inputs: _Inputs, name: str | None) -> tuple[Job, Settings]:
+    from skylift.runner.errors import UsageError
+    from skylift.runner.plan.read_options import read_options
+    from skylift.runner.plan.resolve_options import resolve_options
+    from skylift.runner.remote.account import open_account
+    from skylift.runner.schedule.planning import NOT_OF_MAPS, check_run, plan_maps
+
+    options = said.options
+    require_consent(said.context, options.get("on"), trusted=bool(options.get("trust_project")))
+    check_run({**said.options, **said.given}, {**_NOT_AFTER_MAP, **NOT_OF_MAPS})
+    if said.is_command:
+        raise UsageError("A map runs a script or a module.", "-- map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
+    words, arguments = divide(said.program)
+    limits = read_limits(inputs.per_server, inputs.batch, inputs.halt, inputs.servers)
+    what, asked_inputs = read_inputs(
+        words, arguments, options.get("module"), inputs.listed, inputs.numbers, inputs.split
+    )
+    asked = read_options(options, what)
+
+    @functools.cache
+    def settings() -> Settings:
+        return asked.apply_to(settings_for(asked.on, asked.access))
+
+    job = plan_maps(asked, what, name, asked_inputs, limits, lambda: open_account(settings()).api)
+    return resolve_options(job, settings()), settings()
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a map has besides the options of a run."""
+
+    listed: str | None
+    numbers: str | None
+    split: str | None
+    servers: int | None
+    per_server: int | None
+    batch: int | None
+    halt: str | None
+
+
 @dataclass(frozen=True)
 class _Said:
-    """What stands after `-- run`. `given` are the options of `run` that are none of RunOptions."""
+    """What stands after `-- run`, or after `-- map`, which has `inputs`. `given` are the options that are none of
+    RunOptions."""
 
     context: Any
     program: list[str]
     is_command: bool
     given: dict[str, Any]
-    options: RunOptions
+    options: SharedOptions
+    inputs: _Inputs | None = None
 
 
 def _read_run(
@@ -302,4 +362,36 @@ def _read_run(
     return _Said(context, program or [], is_command, given, options)
 
 
+def _read_map(
+    context: typer.Context,
+    program: Annotated[list[str] | None, typer.Argument(metavar="SCRIPT INPUT... [-- ARGS]")] = None,
+    listed: ListedOption = None,
+    numbers: NumbersOption = None,
+    split: SplitOption = None,
+    servers: ServersOption = None,
+    per_server: PerServerOption = None,
+    batch: BatchOption = None,
+    halt: HaltOption = None,
+    resume: Annotated[str | None, typer.Option("--resume", hidden=True)] = None,
+    retry_failed: Annotated[str | None, typer.Option("--retry-failed", hidden=True)] = None,
+    into: Annotated[str | None, typer.Option("--into", hidden=True)] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", hidden=True)] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", hidden=True)] = False,
+    as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
+    is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
+    **options: Unpack[SharedOptions],
+) -> _Said:
+    given = {
+        "resume": resume,
+        "retry_failed": retry_failed,
+        "into": into,
+        "detach": detach,
+        "quiet": quiet,
+        "as_json": as_json,
+    }
+    inputs = _Inputs(listed, numbers, split, servers, per_server, batch, halt)
+    return _Said(context, program or [], is_command, given, options, inputs)
+
+
 spell_out(_read_run)
+spell_out(_read_map, MAP_OPTIONS)

@@ -14,7 +14,7 @@ from skylift.cli.main import make_app
 from skylift.cli.map_display import going_on, results, summary
 from skylift.runner.map.outcome import InputOutcome, InputState, RunStream
 from skylift.runner.map.reading import MapReader
-from skylift.runner.map.spec import MapInput, MapSpec
+from skylift.runner.map.spec import MapInput, MapSpec, Place
 from skylift.runner.remote.account import Account
 
 
@@ -79,10 +79,17 @@ def test_errors_are_grouped_by_what_they_say() -> None:
     ]
 
 
+def test_a_map_that_has_looked_up_nothing_says_so() -> None:
+    spec = MapSpec(("python", "job.py"), True, (), ())
+    assert summary(spec, {}) == ["There was no input."]
+    assert summary(replace(spec, places=(Place("b", "us-east-1", "*"),)), {}) == ["Its inputs are not known yet."]
+
+
 def test_the_end_says_where_results_are(folder: Path) -> None:
     spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), outputs=("*.json", "x"))
     ended = [InputOutcome(index, InputState.SUCCEEDED, 0) for index in range(3)]
     assert results(replace(spec, outputs=()), []) == []
+    assert results(replace(spec, inputs=()), []) == []
     assert results(spec, []) == ["No input has left a result: nothing matched --out *.json or x."]
     assert results(spec, [(ended[0], folder / "out/0")]) == ["Results of 1 input: out/0/"]
     many = [(each, folder / "sums/2026" / str(each.index)) for each in ended]

@@ -40,8 +40,23 @@ def refused(*words: str) -> str:
     [
         ([NIGHTLY], "There is nothing to run"),
         ([NIGHTLY, "--"], "There is nothing to run"),
-        ([NIGHTLY, "--", "map", "job.py", "a.csv"], "A map cannot be scheduled"),
-        ([NIGHTLY, "--", "sweep"], "A schedule runs what `skylift run` runs"),
+        ([NIGHTLY, "--", "map", "job.py", "a.csv"], "a.csv: there is no such file"),
+        ([NIGHTLY, "--", "map", "job.py"], "There are no inputs"),
+        ([NIGHTLY, "--", "map"], "There is nothing to run"),
+        ([NIGHTLY, "--", "map", "--", "true", "1"], "A map runs a script or a module"),
+        ([NIGHTLY, "--", "map", "--servers", "2", "job.py", "job.py"], "a scheduled map runs on one server"),
+        ([NIGHTLY, "--", "map", "--resume", "sums"], "--resume goes on with one map"),
+        ([NIGHTLY, "--", "map", "--retry-failed", "sums"], "--retry-failed goes on with one map"),
+        ([NIGHTLY, "--", "map", "--into", "x/{name}", "job.py", "job.py"], "--into is for whoever fetches"),
+        ([NIGHTLY, "--", "map", "-d", "job.py", "job.py"], "-d is for whoever"),
+        ([NIGHTLY, "--", "map", "--name", "x", "job.py", "job.py"], "--name is the schedule's"),
+        ([NIGHTLY, "--name", "N", "--", "map", "job.py", "job.py"], "cannot be used"),
+        ([NIGHTLY, "--", "map", "--halt", "0", "job.py", "job.py"], "--halt"),
+        ([NIGHTLY, "--", "map", "--split", "1MiB", "job.py", "s3://bucket/x"], "is looked up by each run"),
+        ([NIGHTLY, "--", "map", "job.py", "s3://b"], "this is not a place in S3"),
+        ([NIGHTLY, "--", "map", "job.py", "s3://bucket/[z-a]"], "is no glob"),
+        ([NIGHTLY, "--", "map", "job.py", *(f"s3://bucket/{n}" for n in range(21))], "20 places in S3 at most"),
+        ([NIGHTLY, "--", "sweep"], "A schedule runs what `skylift run` or `map` runs"),
         ([NIGHTLY, "--", "run"], "There is nothing to run"),
         ([NIGHTLY, "--", "run", "other.py"], "There is no script other.py"),
         ([NIGHTLY, "--", "run", "--nosuch", "job.py"], "No such option"),
@@ -84,7 +99,9 @@ def test_what_a_project_asks_for_is_asked_of_the_user_here_too(folder: Path) -> 
     assert "HOME" in refused(NIGHTLY, "--", "run", "job.py")
 
 
-def test_help_of_what_runs_is_that_of_run() -> None:
-    done = CliRunner().invoke(make_app("schedule"), ["schedule", NIGHTLY, "--", "run", "--help"])
+@pytest.mark.parametrize(("what", "option"), [("run", "--max-time"), ("map", "--per-server")])
+def test_help_of_what_runs_is_its_own(what: str, option: str) -> None:
+    done = CliRunner().invoke(make_app("schedule"), ["schedule", NIGHTLY, "--", what, "--help"])
     assert done.exit_code == 0
-    assert "--max-time" in done.output
+    assert option in done.output
+    assert "--resume" not in done.output

@@ -146,3 +146,50 @@ def test_a_map_goes_on_where_another_one_has_ended(cloud: RealCloud, tmp_path: P
     for name, why in {"late": "all 5 inputs have succeeded", "early": "late goes on where early has ended"}.items():
         again = cloud.skylift("map", "--resume", name, cwd=tmp_path, check=False)
         assert (again.returncode, why in again.stderr) == (2, True)
+
+
+# Its input in capitals; then it tries what a run of a schedule may not.
+DAYS = """
+import os, subprocess, sys
+word = sys.argv[1]
+def aws(*words):
+    return subprocess.run(["aws", "s3", *words], capture_output=True, text=True)
+if word.startswith("s3://"):
+    found = aws("cp", "--only-show-errors", word, "-")
+    assert found.returncode == 0, found.stderr
+    tried = aws("cp", "--only-show-errors", "days.py", f"s3://{os.environ['BUCKET']}/schedules/days/in/map.json")
+    assert "AccessDenied" in tried.stderr, tried
+    word = found.stdout
+else:
+    tried = aws("ls", "s3://days-of-a-user/")
+    assert "AccessDenied" in tried.stderr, tried
+    word = open(word).read()
+open("word.txt", "w").write(word.upper())
+"""
+
+
+def test_a_scheduled_map_looks_its_objects_up_when_it_runs(cloud: RealCloud, tmp_path: Path) -> None:
+    """Local files are those of the day on which the schedule was made. Its runs have the rights of their one role."""
+    s3, number = cloud.client("s3"), cloud.client("sts").get_caller_identity()["Account"]
+    (tmp_path / "days.py").write_text(DAYS)
+    (tmp_path / "local.txt").write_text("first")
+    s3.create_bucket(Bucket="days-of-a-user")
+    s3.put_object(Bucket="days-of-a-user", Key="in/monday.txt", Body=b"monday")
+    bucket = f"BUCKET=skylift-{number}-{cloud.endpoint.region}"
+    what = ["map", "--out", "word.txt", "--env", bucket, "days.py", "local.txt", "s3://days-of-a-user/in/*"]
+    made = cloud.skylift("schedule", "cron(0 2 1 1 ? *)", "--name", "days", "--", *what, cwd=tmp_path)
+    assert "names 1 object now" in made.stderr
+    (tmp_path / "local.txt").write_text("changed")
+    s3.delete_object(Bucket="days-of-a-user", Key="in/monday.txt")
+    s3.put_object(Bucket="days-of-a-user", Key="in/tuesday one.txt", Body=b"tuesday")
+    run = cloud.skylift("schedule", "run", "days").stdout.strip()
+    done = cloud.skylift("wait", run, check=False)
+    assert done.returncode == 0, cloud.skylift("map-results", run, "--json", cwd=tmp_path).stdout
+    history = cloud.skylift("schedule", "history", "days")
+    assert f"skylift map-results {run}" in history.stderr
+    cloud.skylift("schedule", "rm", "days")
+    # A run stays when its schedule is gone.
+    cloud.skylift("map-results", run, "--into", "words/{name}", cwd=tmp_path)
+    words = {each.parent.name: each.read_text() for each in tmp_path.glob("words/*/word.txt")}
+    assert words == {"local.txt": "FIRST", "tuesday one.txt": "TUESDAY"}
+    assert cloud.skylift("rm", run).stdout.startswith(f"{run}: removed")

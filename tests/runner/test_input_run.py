@@ -67,6 +67,7 @@ class Case:
         place = MapPlace(
             cast(Prefix, self.prefix), Here(), self.runs, self.tree, "sub", sys.executable, "i-0", self.down,
             dict(os.environ), InputMemory(), lambda region, name: cast(Prefix, OneObject(region, name)),
+            cast(Prefix, self.prefix),
         )  # fmt: skip
         program = {
             "argv": ["python", "../job.py"], "python": True, "args": args, "outputs": outputs, "total": 1,

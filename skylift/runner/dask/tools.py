@@ -31,10 +31,12 @@ def lock() -> bytes:
 
 @dataclass(frozen=True)
 class Tools:
-    """The tool environment as one account's bucket has it, or is going to. `uv` is the wheel for images without uv."""
+    """The tool environment as one account's bucket has it, or is going to. `uv` is the wheel for images without uv.
+    With `alone`, a server that finds none builds its own."""
 
     prebuilt: PrebuiltEnvironment
     uv: Wheel | None = None
+    alone: bool = False
 
     @property
     def sha256(self) -> str:
@@ -48,7 +50,7 @@ class Tools:
         """The form of a server's record (ToolEnvironment in server/tool_environment.py)."""
         told: dict[str, Any] = {
             "lock": {"key": self.key, "sha256": self.sha256},
-            "environment": self.prebuilt.encode(),
+            "environment": {**self.prebuilt.encode(), **({"alone": True} if self.alone else {})},
         }
         return {**told, "uv": {"key": self.uv.key, "sha256": self.uv.sha256}} if self.uv is not None else told
 
@@ -56,8 +58,14 @@ class Tools:
         """The same for servers that wait for the one that builds."""
         return replace(self, prebuilt=replace(self.prebuilt, shared=False))
 
+    def for_runs(self) -> Tools:
+        """The same for a schedule's runs. What one of them built, the next one of the same role could not trust."""
+        return replace(self, prebuilt=replace(self.prebuilt, shared=False), alone=True)
+
     def statements(self, bucket: str) -> list[dict[str, Any]]:
         """For the role of the server that this is for. Everything in `tools/` every role may read."""
+        if self.alone:
+            return environment_statements(self.prebuilt, bucket, "Tools")
         if not self.prebuilt.sha256 and not self.prebuilt.shared:
             read = replace(self.prebuilt, sha256="-")
             return environment_statements(read, bucket, "Tools")

@@ -118,7 +118,8 @@ class MapPart:
     called with the API, the bucket's name and the job's, and sends local inputs; the job has its name by then, and
     there is no server yet. `program` and `outputs` of such a job are in the spec. `arns` are objects of S3 that its
     inputs name, as a policy names them, and `buckets` those that have them. `servers` is the most servers at once.
-    `take_back` is called in the same way when the job could not be started, after all else has been undone."""
+    `take_back` is called in the same way when the job could not be started, after all else has been undone. `listed`
+    are the places that its server looks up: a bucket, and what all keys there begin with."""
 
     spec: bytes
     send_inputs: Callable[[Any, str, str], None]
@@ -126,6 +127,7 @@ class MapPart:
     buckets: tuple[str, ...] = ()
     servers: int = 1
     take_back: Callable[[Any, str, str], None] = lambda _api, _bucket, _job: None
+    listed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -161,15 +161,23 @@ def _ending_fleets(ours: str, tagged: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def boundary_policy(account: str, buckets: Sequence[str] = ()) -> dict[str, Any]:
+def boundary_policy(account: str, buckets: Sequence[str] = (), listed: Sequence[str] = ()) -> dict[str, Any]:
     """The most that any job's role can ever do, whatever is attached to it. `buckets` are the user's own buckets that
-    the job may read."""
+    the job may read, and `listed` those in which it may look up what there is."""
     opened = [
         {
             "Sid": "OtherBuckets",
             "Effect": "Allow",
             "Action": "s3:GetObject",
             "Resource": [f"arn:aws:s3:::{bucket}/*" for bucket in buckets],
+        }
+    ]
+    shown = [
+        {
+            "Sid": "ListOtherBuckets",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": [f"arn:aws:s3:::{bucket}" for bucket in listed],
         }
     ]
     return {
@@ -219,25 +227,28 @@ def boundary_policy(account: str, buckets: Sequence[str] = ()) -> dict[str, Any]
             ),
             SEEING_SERVERS,
             *(opened if buckets else ()),
+            *(shown if listed else ()),
         ],
     }
 
 
-def boundary_arn(account: str, buckets: Sequence[str] = ()) -> str:
-    return policy_arn(account, _boundary_name(buckets))
+def boundary_arn(account: str, buckets: Sequence[str] = (), listed: Sequence[str] = ()) -> str:
+    return policy_arn(account, _boundary_name(buckets, listed))
 
 
 def policy_arn(account: str, name: str) -> str:
     return f"arn:aws:iam::{account}:policy{PATH}{name}"
 
 
-def _boundary_name(buckets: Sequence[str]) -> str:
-    return f"{BOUNDARY}-{hashlib.sha256(' '.join(buckets).encode()).hexdigest()[:16]}" if buckets else BOUNDARY
+def _boundary_name(buckets: Sequence[str], listed: Sequence[str] = ()) -> str:
+    text = " ".join((*buckets, *(["list", *listed] if listed else ())))
+    return f"{BOUNDARY}-{hashlib.sha256(text.encode()).hexdigest()[:16]}" if text else BOUNDARY
 
 
-def ensure_boundary(api: Api, account: str, buckets: Sequence[str] = ()) -> str:
-    """The ARN of the boundary for these `buckets`, which are sorted. It is made when there is none."""
-    return ensure_policy(api, account, _boundary_name(buckets), boundary_policy(account, buckets))
+def ensure_boundary(api: Api, account: str, buckets: Sequence[str] = (), listed: Sequence[str] = ()) -> str:
+    """The ARN of the boundary for these `buckets` and `listed` ones, which are sorted. It is made when there is
+    none."""
+    return ensure_policy(api, account, _boundary_name(buckets, listed), boundary_policy(account, buckets, listed))
 
 
 def ensure_policy(

@@ -76,6 +76,8 @@ class Again:
         if later is not None:
             raise _already_continued(continuation.name, later)
         self._reader.read_on()
+        if self._reader.own.places:
+            raise UsageError(f"{continuation.name} has ended before it knew its inputs.", "Run it anew.")
         if self._reader.gone:
             raise UsageError(
                 f"{continuation.name} goes on from {self._reader.gone}, which was removed: "
@@ -84,9 +86,14 @@ class Again:
         self._spec = self._reader.spec
 
     def _check_spec(self) -> None:
-        """A client that was killed may not have come to it. Raises UsageError."""
+        """A client that was killed may not have come to it. A schedule's run has that of the schedule. Raises
+        UsageError."""
         name, account = self._continuation.name, self._account
-        if self._record.is_map and not account.api.has(account.bucket, MapKeys(name).spec):
+        if (
+            self._record.is_map
+            and self._record.terms is None
+            and not account.api.has(account.bucket, MapKeys(name).spec)
+        ):
             raise _never_sent(f"The map {name} was never started: its client ended before it had sent the inputs.")
 
     def _check_end(self) -> None:
@@ -179,7 +186,7 @@ class Again:
 
         def send(api: Any, bucket: str, name: str) -> None:
             begun.add(name)
-            _copy_blobs(api, bucket, inputs, MapKeys(self._continuation.name), MapKeys(name))
+            _copy_blobs(api, bucket, inputs, self._reader.source, MapKeys(name))
             _mark(self._account, self._continuation.name, name)
             self._check_servers()
 
@@ -217,7 +224,7 @@ class Again:
 
     def _check_blobs(self, inputs: Sequence[MapInput]) -> None:
         """Raises UsageError for inputs that are not in the bucket."""
-        account, prefix = self._account, MapKeys(self._continuation.name).blob("")
+        account, prefix = self._account, self._reader.source.blob("")
         listed = account.api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix=prefix)
         there = {str(each["Key"]).removeprefix(prefix) for each in listed}
         missing = [each.text for each in inputs if each.blob is not None and each.blob.sha256 not in there]
@@ -226,7 +233,7 @@ class Again:
             what = f"{count:,} files of {name} are" if count > 1 else f"A file of {name} is"
             raise _never_sent(
                 f"{what} not in the bucket: {shown(missing[0])}{', and others' if count > 1 else ''}. "
-                "Its client ended before it had sent all of them, or somebody has deleted them."
+                "Its client ended before it had sent all of them, or they were deleted, perhaps with their schedule."
             )
 
     def _with_losses(self, each: MapInput) -> MapInput:

@@ -136,6 +136,8 @@ class Coordinator:
 
     def _end(self, *, halted: bool) -> MapEnd:
         total = len(self._spec.inputs)
+        if not total:
+            return MapEnd("There was no input.")
         if halted:
             return MapEnd(f"It was ended early: {self._failed} of {total} inputs have failed (--halt).", halted=True)
         if self._failed:

@@ -29,8 +29,9 @@ from skylift.runner.map.spec import LONGEST_TEXT, MOST_INPUTS, ObjectPart
 from skylift.runner.map.split import Part, split_file
 from skylift.runner.plan.plan_job import read_s3
 from skylift.runner.ship.bundle import expand, no_such
-from skylift.runner.ship.s3_input import S3Object, S3Source, literal
+from skylift.runner.ship.s3_input import S3Object, S3Source
 from skylift.runner.ship.sent_file import open_sent
+from skylift.runner.text.s3_glob import literal
 from skylift.runner.text.visible import shown
 
 _RANGE = re.compile(r"(-?\d{1,18})\.\.(-?\d{1,18})")

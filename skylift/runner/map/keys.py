@@ -9,13 +9,15 @@ from skylift.runner.job.record import Prefix
 
 @dataclass(frozen=True)
 class MapKeys:
-    """Whole keys in the bucket, for the client. What the server says is never a key: it says an index and a run."""
+    """Whole keys in the bucket, for the client. What the server says is never a key: it says an index and a run. In the
+    folder SCHEDULES, they are those of a schedule, which has spec and local inputs of all of its runs."""
 
     job: str
+    folder: str = "jobs"
 
     @property
     def _base(self) -> str:
-        return Prefix(self.job).base
+        return Prefix(self.job, self.folder).base
 
     @property
     def spec(self) -> str:
@@ -23,6 +25,11 @@ class MapKeys:
 
     def blob(self, sha256: str) -> str:
         return f"{self._base}/in/map/blobs/{sha256}"
+
+    @property
+    def found(self) -> str:
+        """The inputs that a schedule's run has looked up."""
+        return f"{self._base}/server/map/found.json"
 
     @property
     def resumed(self) -> str:

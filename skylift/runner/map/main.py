@@ -8,12 +8,14 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skylift.runner.job.server_time import ServerTime, read_times
 from skylift.runner.map.coordinator import Coordinator, Pool
 from skylift.runner.map.log_writer import LogWriter, Superseded
+from skylift.runner.map.looked_up import FOUND, complete, encode_found, list_keys
 from skylift.runner.map.outcome import MapLog
 from skylift.runner.map.progress import Progress, encode_progress
 from skylift.runner.map.scaling import Scaling
@@ -30,6 +32,8 @@ PATIENCE = 3600.0
 _DENIED = 3.0
 """Seconds for which a denial to read an entry is taken for a role that is not known everywhere yet."""
 BROKEN = 125
+_LOOKING_UP = 300.0
+"""Seconds in which S3 must list the places of a schedule's map."""
 _PROGRESS = "server/map/progress.json"
 
 
@@ -65,7 +69,7 @@ def main() -> None:
 def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     """`settings` is what the server's process knows: "socket", "instance" and "threads"; for a map on several servers
     also "dask", the identities of its parts, and "group"."""
-    spec = _read_spec(prefix)
+    spec = _look_up(_read_spec(Prefix(aws, settings["bucket"], settings["source"])), aws, PrefixStore(prefix))
     log = LogWriter(PrefixStore(prefix), settings["instance"])
     (Path.home() / OUTCOMES).write_text(str(len(log.begin().outcomes)))
     here = (settings["socket"], settings["instance"], spec.per_server or settings["threads"])
@@ -93,7 +97,8 @@ def _see_through(spec: MapSpec, log: LogWriter, pool: Pool, prefix: Prefix, scal
         if scaling is not None:
             scaling.follow(coordinator)
         code = coordinator.run()
-        _sum_up(spec, log.log)
+        if spec.inputs:
+            _sum_up(spec, log.log)
     finally:
         if scaling is not None:
             scaling.rest()
@@ -106,6 +111,21 @@ def _read_spec(prefix: Prefix) -> MapSpec:
     if found is None:
         raise Refused(404, "in/map.json is not there")
     return parse_spec(found)
+
+
+def _look_up(spec: MapSpec, aws: Aws, store: PrefixStore) -> MapSpec:
+    """The spec with the inputs of this run. The run's first coordinator decides which these are."""
+    if not spec.places:
+        return spec
+    until = time.time() + _LOOKING_UP
+    listed = [patiently(place.key, partial(list_keys, aws, place), until) for place in spec.places]
+    body = encode_found([place.chosen(keys) for place, keys in zip(spec.places, listed, strict=True)])
+    if not store.create(FOUND, body):
+        body = store.read(FOUND) or body
+    whole = complete(spec, body)
+    if not whole.inputs:
+        _say("There is no input: no object is there now.")
+    return whole
 
 
 def _read_times(prefix: Prefix) -> tuple[ServerTime, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from skylift.runner.map.inputs import FoundInput, Inputs
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.places import Template, check_places
 from skylift.runner.map.sending import blobs_of
-from skylift.runner.map.spec import LONGEST_TEXT, Blob, Halt, MapInput, MapSpec, encode_spec
+from skylift.runner.map.spec import LONGEST_TEXT, Blob, Halt, MapInput, MapSpec, Place, encode_spec
 from skylift.runner.plan.plan_job import MOST_SERVERS, check_length
 from skylift.runner.ship.blob_store import Blob as Content
 from skylift.runner.ship.blob_store import BlobStore
@@ -52,8 +53,11 @@ def check_servers(number: int | None) -> int:
     return number
 
 
-def plan_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) -> tuple[Job, MapSpec]:
-    """The job with its inputs, whose files are read for their hashes. Raises UsageError."""
+def plan_map(
+    job: Job, inputs: Inputs, limits: MapLimits, template: Template, places: Sequence[Place] = (), folder: str = "jobs"
+) -> tuple[Job, MapSpec]:
+    """The job with its inputs, whose files are read for their hashes. A schedule's maps have `places` besides, and
+    their record in its `folder`. Raises UsageError."""
     servers = limits.servers or 1
     _check(job)
     check_name(job, servers)
@@ -72,13 +76,15 @@ def plan_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) ->
         retries=job.retry.times if job.retry is not None else 0,
         halt=limits.halt,
         script=script_digest(job),
+        places=tuple(places),
     )
     different = list({each.sha256: each for each in contents.values()}.values())
 
     def send(api: Any, bucket: str, name: str) -> None:
-        BlobStore(api, bucket, MapKeys(name).blob("")).send_all(different, lambda _: None, lambda _: None)
+        BlobStore(api, bucket, MapKeys(name, folder).blob("")).send_all(different, lambda _: None, lambda _: None)
 
-    part = MapPart(encode_spec(spec), send, inputs.arns, inputs.buckets, servers)
+    listed = tuple((each.bucket, each.glob.fixed) for each in places)
+    part = MapPart(encode_spec(spec), send, inputs.arns, inputs.buckets, servers, listed=listed)
     return replace(job, outputs=(), retry=None, map=part, notes=(*job.notes, *inputs.notes)), spec
 
 

@@ -11,9 +11,11 @@ from typing import IO
 from skylift.runner.collect.results import Manifest, bring_home, is_wanted
 from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, UsageError
 from skylift.runner.job.outcome import Result
-from skylift.runner.job.record import Prefix
+from skylift.runner.job.record import SCHEDULES, Prefix
+from skylift.runner.job.scheduled import parse_run
 from skylift.runner.job.server_time import PROGRESS_LIMIT
 from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.looked_up import FOUND_LIMIT, complete
 from skylift.runner.map.outcome import ENTRY_LIMIT, InputOutcome, MapEnd, MapLog
 from skylift.runner.map.places import Template, check_places
 from skylift.runner.map.progress import Progress, parse_progress
@@ -33,25 +35,45 @@ class MapReader:
 
     A map that goes on where another one has ended is read with that one: `spec` has the inputs of both, and an input
     that runs in the later map has the outcome that it has there. `gone` is the name of an earlier map that was removed;
-    then only what ran in the later one is known."""
+    then only what ran in the later one is known.
+
+    `source` has the keys of spec and local inputs: a schedule's run has those of the schedule. Inputs that such a run
+    looks up itself are known once it has; until then, `own.places` says where it looks."""
 
     def __init__(self, account: Account, name: str, spec: MapSpec | None = None, *, _later: int = 0) -> None:
         self.account, self.name, self._keys, self._log = account, name, MapKeys(name), MapLog()
         self.is_there = spec is None
+        self.source = self._keys
         self.own = own = spec or self._read_spec()
-        self._runs_here = {each.index for each in own.inputs}
         self._earlier, self.gone = self._read_earlier(_later)
         self.outcomes: dict[int, InputOutcome] = {}
         self._carried: list[InputOutcome] = []
-        self.spec = own
+        self._take(own)
+        if self._earlier is not None:
+            earlier = self._earlier.outcomes
+            self._carried = [earlier[index] for index in sorted(earlier) if index not in self._runs_here]
+        argv = own.argv
+        self._script = argv[1] if own.python and len(argv) == 2 else ""
+        self._look_up()
+
+    def _take(self, own: MapSpec) -> None:
+        self.own = self.spec = own
+        self._runs_here = {each.index for each in own.inputs}
         if self._earlier is not None:
             inputs = {each.index: each for each in (*self._earlier.spec.inputs, *own.inputs)}
             self.spec = replace(own, inputs=tuple(inputs[index] for index in sorted(inputs)))
-            earlier = self._earlier.outcomes
-            self._carried = [earlier[index] for index in sorted(earlier) if index not in self._runs_here]
         self.inputs = {each.index: each for each in self.spec.inputs}
-        argv = own.argv
-        self._script = argv[1] if own.python and len(argv) == 2 else ""
+
+    def _look_up(self) -> None:
+        """Raises RecordDamaged."""
+        if not self.own.places or not self.is_there:
+            return
+        found = self.account.api.get(self.account.bucket, self._keys.found, FOUND_LIMIT)
+        if found is not None:
+            try:
+                self._take(complete(self.own, found))
+            except Malformed as error:
+                raise RecordDamaged(self._keys.found, str(error)) from None
 
     def begin(self, name: str) -> None:
         self.name, self._keys, self.is_there = name, MapKeys(name), True
@@ -73,13 +95,17 @@ class MapReader:
     def _read_spec(self) -> MapSpec:
         if not self.account.record(self.name).is_map:
             raise UsageError(f"The job {self.name} is no map.", f"Its results: skylift results {self.name}")
+        run = parse_run(self.name)
         found = self.account.api.get(self.account.bucket, self._keys.spec, SPEC_LIMIT)
+        if found is None and run is not None:
+            self.source = MapKeys(run[0], SCHEDULES)
+            found = self.account.api.get(self.account.bucket, self.source.spec, SPEC_LIMIT)
         if found is None:
             raise RecordDamaged(self._keys.spec, "it is missing")
         try:
             return parse_spec(found)
         except Malformed as error:
-            raise RecordDamaged(self._keys.spec, str(error)) from None
+            raise RecordDamaged(self.source.spec, str(error)) from None
 
     def _read_earlier(self, later: int) -> tuple[MapReader | None, str]:
         """To its end: a map that another one goes on from has ended."""
@@ -97,6 +123,7 @@ class MapReader:
 
     def read_on(self) -> list[InputOutcome]:
         """The outcomes that are new; at first those of an earlier map. Raises RecordDamaged."""
+        self._look_up()
         fresh, self._carried = self._carried, []
         while self.is_there:
             key = self._keys.log_entry(self._log.next)

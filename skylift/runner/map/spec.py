@@ -7,15 +7,20 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from skylift.runner.text.json_object import JsonObject, Malformed, as_object, given, parse_object
+from skylift.runner.text.s3_glob import S3Glob
 
 VERSION = 1
 SPEC_LIMIT = 256 << 20
 MOST_INPUTS = 1_000_000
 LONGEST_TEXT = 128 << 10
 """The most characters of an input's text, which becomes an argument: Linux takes no longer one."""
+LONGEST_KEY = 1024
+"""The most bytes of an object's key in S3."""
+MOST_PLACES = 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[^/\0]{1,255}")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -43,6 +48,32 @@ class ObjectPart:
     begin: int
     end: int
     name: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in S3 whose objects are inputs: those that are there when a run of a schedule begins."""
+
+    bucket: str
+    region: str
+    key: str
+
+    @cached_property
+    def glob(self) -> S3Glob:
+        return S3Glob(self.key)
+
+    def admits(self, key: str) -> bool:
+        """Whether an object of this key may be an input: its name becomes an argument."""
+        try:
+            size = len(key.encode())
+        except UnicodeEncodeError:
+            return False
+        return size <= LONGEST_KEY and "\0" not in key and self.glob.admits(key)
+
+    def chosen(self, keys: Iterable[str]) -> list[str]:
+        """Which of these are inputs. An object of exactly the place's name counts before a folder of that name."""
+        found = [each for each in keys if self.admits(each)]
+        return [self.key] if not self.glob.is_wild and self.key in found else found
 
 
 @dataclass(frozen=True)
@@ -86,7 +117,9 @@ class MapSpec:
     it has failed.
 
     `script` is the digest of the program's own file, where it is one. A map that goes on where another one has ended
-    names that one, `resumes`, and has the inputs that it runs itself; `failed_before` of the others have failed."""
+    names that one, `resumes`, and has the inputs that it runs itself; `failed_before` of the others have failed.
+
+    The spec of a schedule's maps has `places`: each run looks up which inputs there are besides (looked_up.py)."""
 
     argv: tuple[str, ...]
     python: bool
@@ -103,6 +136,7 @@ class MapSpec:
     script: str = ""
     resumes: str = ""
     failed_before: int = 0
+    places: tuple[Place, ...] = ()
 
 
 def encode_spec(spec: MapSpec) -> bytes:
@@ -122,6 +156,11 @@ def encode_spec(spec: MapSpec) -> bytes:
         **({"halt": {name: value for name, value in vars(halt).items() if value is not None}} if halt else {}),
         **({"script": spec.script} if spec.script else {}),
         **({"resumes": {"job": spec.resumes, "failed": spec.failed_before}} if spec.resumes else {}),
+        **(
+            {"places": [{"bucket": each.bucket, "region": each.region, "key": each.key} for each in spec.places]}
+            if spec.places
+            else {}
+        ),
         "inputs": [_input_fields(each) for each in spec.inputs],
     }
     return json.dumps(fields).encode()
@@ -170,6 +209,7 @@ def parse_spec(data: bytes) -> MapSpec:
         script=fields.text("script", 64, _SHA256) or "",
         resumes=resumes.text("job", 40, _NAME) or "" if resumes is not None else "",
         failed_before=resumes.integer("failed", 0, MOST_INPUTS) or 0 if resumes is not None else 0,
+        places=tuple(_place(as_object(each, "an entry of `places`")) for each in fields.list("places", MOST_PLACES)),
     )
 
 
@@ -214,6 +254,13 @@ def _part(fields: JsonObject) -> ObjectPart:
         raise Malformed("`part` is no part")
     bucket, region, key, etag = (each or "" for each in texts)
     return ObjectPart(bucket, region, key, etag, header, begin, end, _file_name(name))
+
+
+def _place(fields: JsonObject) -> Place:
+    bucket, region, key = fields.text("bucket", 63), fields.text("region", 64), fields.text("key", LONGEST_KEY)
+    for value, field in ((bucket, "bucket"), (region, "region"), (key, "key")):
+        given(value, field)
+    return Place(bucket or "", region or "", key or "")
 
 
 def _blob(fields: JsonObject) -> Blob:

@@ -28,6 +28,7 @@ from skylift.runner.plan.require_dask import require_dask
 from skylift.runner.ship.bundle import find_project, plan_bundle
 from skylift.runner.ship.needs import Needs, find_needs
 from skylift.runner.ship.pep723 import ScriptHeader, read_header
+from skylift.runner.text.s3_glob import S3Glob
 from skylift.runner.text.toml_text import SCRIPT_LIMIT, read_text
 from skylift.runner.text.visible import shown
 
@@ -211,6 +212,8 @@ def read_s3(text: str, option: str = "--in ") -> S3Input:
     found = _S3_FORM.fullmatch(text)
     if found is None:
         raise UsageError(f"{option}{text}: this is not a place in S3.", "A place is like s3://bucket/folder/.")
+    if not S3Glob(found[2] or "").is_valid:
+        raise UsageError(f"{option}{text}: this is no glob.", "A class of characters is like [a-z].")
     return S3Input(text, found[1], found[2] or "")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from skylift.runner.dask.tools import send_tools
 from skylift.runner.errors import Refused, UsageError
 from skylift.runner.job import commands
 from skylift.runner.job.job import Job
@@ -22,7 +23,7 @@ from skylift.runner.launch.stages import Checked
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.api import Api
 from skylift.runner.schedule.recurrence import Recurrence
-from skylift.runner.schedule.requests import GROUP, schedule_request, template_request
+from skylift.runner.schedule.requests import GROUP, looking_up, schedule_request, template_request
 from skylift.runner.schedule.roles import (
     equip_scheduler,
     equip_servers,
@@ -87,8 +88,10 @@ class MakeSchedule:
             # Runs make their environment anew: what one run of a role builds, the next one could not replace. An image
             # with the environment may be gone by then.
             image = checked.base
-            shipment = replace(checked.shipment, terms=terms, prebuilt=None, image=image)
-            checked = replace(checked, shipment=shipment, image=image)
+            tools = checked.tools.for_runs() if checked.tools is not None else None
+            told = tools.encode() if tools is not None else None
+            shipment = replace(checked.shipment, terms=terms, prebuilt=None, image=image, tools=told)
+            checked = replace(checked, shipment=shipment, image=image, tools=tools)
             async with Undo(checked.account, job.name, self._watcher, lambda: self._interrupted) as undo:
                 await self._make(checked, terms, undo)
                 undo.keep()
@@ -109,12 +112,18 @@ class MakeSchedule:
         finally:
             await asyncio.gather(bucket_ready, return_exceptions=True)
         with clock.step("schedule") as step:
+            upload = checked.shipment.upload
+            listed = checked.job.map.listed if checked.job.map is not None else ()
+            opened = (upload.buckets(bucket), sorted({each for each, _ in listed}))
             await undo.make(
-                partial(make_server_role, api, name, account.number), lambda _: remove_server_role(api, name)
+                partial(make_server_role, api, name, account.number, *opened), lambda _: remove_server_role(api, name)
             )
             role = await undo.make(partial(make_profile, api, name), lambda _: remove_profile(api, name))
-            inputs = checked.shipment.upload.arns(bucket)
-            await in_thread(equip_servers, api, name, bucket, account.number, inputs)
+            more = looking_up(listed)
+            if checked.tools is not None:
+                await in_thread(send_tools, api, bucket, checked.tools)
+                more += checked.tools.statements(bucket)
+            await in_thread(equip_servers, api, name, bucket, account.number, upload.arns(bucket), more)
             request = template_request(
                 self._order.job, network, key.name, role, checked.image, self._boot_script(checked, terms)
             )

@@ -1,18 +1,25 @@
-"""What a schedule can run: a job as any other, without what needs somebody to be there."""
+"""What a schedule can run: a job or a map as any other, without what needs somebody to be there."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Job, Program
+from skylift.runner.job.job import Job, Program, S3Input
+from skylift.runner.job.record import SCHEDULES
 from skylift.runner.job.scheduled import SCHEDULE_FORM, default_schedule
-from skylift.runner.plan.plan_job import plan_job
+from skylift.runner.map.inputs import Inputs, InputWords, find_inputs
+from skylift.runner.map.places import Template
+from skylift.runner.map.planning import MapLimits, plan_map
+from skylift.runner.map.spec import MOST_PLACES, Place
+from skylift.runner.plan.plan_job import plan_job, read_s3
 from skylift.runner.plan.read_options import ParsedOptions
+from skylift.runner.remote.api import Api
+from skylift.runner.ship.s3_input import S3Object, S3Source, find_place
 
 NOT_OF_RUNS = {
     "interactive": "-it needs somebody at a terminal",
@@ -22,6 +29,12 @@ NOT_OF_RUNS = {
     "servers": "--servers needs a group, which a schedule does not make",
 }
 """Options of a run that a scheduled one cannot have, and why."""
+NOT_OF_MAPS = {
+    "resume": "--resume goes on with one map that has ended",
+    "retry_failed": "--retry-failed goes on with one map that has ended",
+    "spot": NOT_OF_RUNS["spot"],
+}
+"""The same of a map."""
 
 
 def check_run(given: Mapping[str, Any], refused: Mapping[str, str] = NOT_OF_RUNS) -> None:
@@ -29,6 +42,63 @@ def check_run(given: Mapping[str, Any], refused: Mapping[str, str] = NOT_OF_RUNS
     for option, why in refused.items():
         if given.get(option):
             raise UsageError(f"A schedule's run cannot have this: {why}.")
+
+
+def plan_maps(
+    asked: ParsedOptions,
+    what: Program,
+    name: str | None,
+    words: InputWords,
+    limits: MapLimits,
+    api: Callable[[], Api],
+) -> Job:
+    """The map that all runs are like, with the schedule's name. Files and values are those of now; places in S3 are
+    looked up by each run. `api` is called only for these. Raises UsageError."""
+    if limits.servers > 1:
+        raise UsageError(
+            f"--servers {limits.servers}: a scheduled map runs on one server.", "For a larger one: --cpu or --type."
+        )
+    job = plan_runs(asked, what, name)
+    named = [read_s3(each, "") for each in dict.fromkeys(words.words) if each.startswith("s3:")]
+    if len(named) > MOST_PLACES:
+        raise UsageError(f"A scheduled map looks up {MOST_PLACES} places in S3 at most.", "Name them by a glob.")
+    if named and words.split is not None:
+        raise UsageError(
+            f"--split: {named[0].text} is looked up by each run, so its rows are not known now.",
+            "Files of this machine can be split.",
+        )
+    here = replace(words, words=tuple(each for each in words.words if not each.startswith("s3:")))
+    others = here.words or here.listed is not None or here.numbers is not None
+    inputs = find_inputs(here, Path.cwd(), _no_listing, _no_reading) if others or not named else Inputs(())
+    found = [find_place(api(), each) for each in named]
+    places = [Place(each.bucket, place.region, each.key) for each, place in zip(named, found, strict=True)]
+    inputs = replace(
+        inputs,
+        arns=tuple(dict.fromkeys((*inputs.arns, *(each.arn for each in found)))),
+        buckets=tuple(dict.fromkeys((*inputs.buckets, *(each.bucket for each in named)))),
+        notes=(*inputs.notes, *_input_notes(inputs, named, found)),
+    )
+    job, _ = plan_map(job, inputs, limits, Template(), places, SCHEDULES)
+    return job
+
+
+def _input_notes(inputs: Inputs, named: list[S3Input], found: list[S3Source]) -> list[str]:
+    notes = [
+        f"{each.text} names {len(place.objects):,} object{'s' * (len(place.objects) != 1)} now. Each run looks again."
+        for each, place in zip(named, found, strict=True)
+    ]
+    files = sum(each.file is not None for each in inputs.found)
+    if files:
+        notes.append(f"{files:,} file{'s are' if files != 1 else ' is'} sent now. Each run has what is in them now.")
+    return notes
+
+
+def _no_listing(text: str) -> S3Source:
+    raise UsageError(f"--split: rows of {text} are not known when a schedule is made.", "Split files of this machine.")
+
+
+def _no_reading(bucket: str, found: S3Object) -> IO[bytes]:
+    raise AssertionError("nothing was listed")
 
 
 def plan_runs(asked: ParsedOptions, what: Program, name: str | None) -> Job:

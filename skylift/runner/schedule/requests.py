@@ -21,6 +21,7 @@ from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
 from skylift.runner.launch.server import launch_request
 from skylift.runner.schedule.recurrence import Recurrence
+from skylift.runner.text.s3_glob import literal
 
 GROUP = "skylift"
 """The group of all schedules in EventBridge Scheduler."""
@@ -168,9 +169,31 @@ def scheduler_policy(schedule: str, template: str, role: str, account: str, regi
     }
 
 
-def runs_policy(schedule: str, bucket: str, account: str, region: str, inputs: Sequence[str] = ()) -> dict[str, Any]:
+def looking_up(listed: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """To list what there is below these beginnings of keys, each of a bucket, and nothing else of it."""
+    return [
+        {
+            "Sid": f"LookUp{number}",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": f"arn:aws:s3:::{bucket}",
+            "Condition": {"StringEquals": {"s3:prefix": literal(fixed)}},
+        }
+        for number, (bucket, fixed) in enumerate(listed)
+    ]
+
+
+def runs_policy(
+    schedule: str,
+    bucket: str,
+    account: str,
+    region: str,
+    inputs: Sequence[str] = (),
+    more: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
     """What the servers of a schedule may do: one role for all of its runs. They read what the schedule has, write below
-    `server/` of its runs, and end its servers. `inputs` are the ARNs of further objects that they read."""
+    `server/` of its runs, and end its servers. `inputs` are the ARNs of further objects that they read, `more` are
+    statements besides."""
     root = f"arn:aws:s3:::{bucket}"
     own = f"{root}/{Prefix(schedule, SCHEDULES).base}"
     runs = [f"{root}/{Prefix(f'{schedule}-{pattern}').base}" for pattern in RUN_PATTERNS]
@@ -213,5 +236,6 @@ def runs_policy(schedule: str, bucket: str, account: str, region: str, inputs: S
                     "ArnLike": {"ec2:SourceInstanceARN": instances},
                 },
             },
+            *more,
         ],
     }

@@ -91,11 +91,14 @@ def scheduler_boundary(account: str) -> dict[str, Any]:
     }
 
 
-def make_server_role(api: Api, schedule: str, account: str) -> None:
-    """The role of the servers, without any permissions. Raises UsageError when there is one. `remove_server_role` is
-    the undo."""
+def make_server_role(
+    api: Api, schedule: str, account: str, buckets: Sequence[str] = (), listed: Sequence[str] = ()
+) -> None:
+    """The role of the servers, without any permissions, under the boundary for these buckets (see ensure_boundary).
+    Raises UsageError when there is one. `remove_server_role` is the undo."""
     why = f"The servers of skylift schedule {schedule}"
-    request = _role_request(api, schedule, server_role_name(schedule), TRUST, ensure_boundary(api, account), why)
+    boundary = ensure_boundary(api, account, buckets, listed)
+    request = _role_request(api, schedule, server_role_name(schedule), TRUST, boundary, why)
 
     def clear() -> None:
         if _is_own(api, schedule, _PROFILE, server_role_name(schedule)):
@@ -113,10 +116,12 @@ def make_profile(api: Api, schedule: str) -> JobRole:
     return JobRole(name, _make(api, schedule, _PROFILE, request, partial(remove_profile, api, schedule)))
 
 
-def equip_servers(api: Api, schedule: str, bucket: str, account: str, inputs: Sequence[str]) -> None:
+def equip_servers(
+    api: Api, schedule: str, bucket: str, account: str, inputs: Sequence[str], more: Sequence[dict[str, Any]] = ()
+) -> None:
     """Give the role of the servers its policy, and their profile this role. The undos of the two undo this, too."""
     name = server_role_name(schedule)
-    policy = json.dumps(runs_policy(schedule, bucket, account, api.region, inputs))
+    policy = json.dumps(runs_policy(schedule, bucket, account, api.region, inputs, more))
     api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SERVERS_MAY, PolicyDocument=policy)
     api.retry_not_found("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
 

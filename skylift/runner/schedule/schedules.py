@@ -19,6 +19,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed
 from skylift.runner.jobs.sweep import Leftover
 from skylift.runner.launch.server import live_servers
+from skylift.runner.map.spec import SPEC_LIMIT
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.schedule.making import delete_schedule
 from skylift.runner.schedule.recurrence import Recurrence
@@ -202,7 +203,10 @@ class Schedules:
         if template is None or record is None:
             return len(runs)
         content = json.loads(template)
+        spec = self._api.get(self._bucket, Prefix(name, SCHEDULES).map, SPEC_LIMIT) if record.is_map else None
         for job in runs:
+            if spec is not None:
+                self._api.put(self._bucket, Prefix(job).map, spec)
             self._api.put(self._bucket, Prefix(job).record, _own_record(content, record, job), first=True)
         return len(runs)
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Context:
     """`deadline` is when the server goes off, in seconds since the epoch, and `last` until when most things are tried;
     `folder` is the job's own on the server's disk. `source` has the job's record and inputs: it is the job's prefix, or
-    that of a schedule, which all of its runs read."""
+    that of a schedule, which all of its runs read; `source_name` is its name."""
 
     def __init__(self, options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, handles: Handles) -> None:
         self.aws, self.prefix, self.ledger, self.handles = aws, prefix, ledger, handles
@@ -31,7 +31,8 @@ class Context:
         self.login = Login(options.user, self.root, self.job, options.region)
         self.poll, self.patience = float(options.poll), float(options.patience)
         self._bucket, self._imds = options.bucket, options.imds
-        self.source = self.place(options.source)
+        self.source_name = str(options.source)
+        self.source = self.place(self.source_name)
         self.is_scheduled = options.source != options.prefix
 
     def retry(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:

@@ -51,7 +51,7 @@ class Withheld(Exception):
 class MapPlace(NamedTuple):
     """Where a server's inputs run. `tree` are the job's files, `cwd` the working directory relative to it, `python` the
     interpreter of the program, `down` whether the server goes down, `memory` what all inputs share. `bucket` is a
-    whole bucket of the user's, by its region and name."""
+    whole bucket of the user's, by its region and name. `source` is the prefix that local inputs are in."""
 
     prefix: Prefix
     login: Login
@@ -64,6 +64,7 @@ class MapPlace(NamedTuple):
     env: Dict[str, str]
     memory: InputMemory
     bucket: Callable[[str, str], Prefix]
+    source: Prefix
 
 
 def make_unchangeable(tree: Path) -> None:
@@ -145,7 +146,7 @@ class InputRun:
         folder.mkdir(mode=0o711)
         path: Path = folder / os.path.basename(blob["name"])
         key = "in/map/blobs/" + blob["sha256"]
-        patiently(key, lambda: self._place.prefix.fetch(key, path), time.time() + SENDING)
+        patiently(key, lambda: self._place.source.fetch(key, path), time.time() + SENDING)
         if sha256_of(path) != blob["sha256"]:
             raise Refused(200, "%s is not what was sent" % key)
         path.chmod(0o644)

@@ -80,13 +80,15 @@ def map_argv(
     part: str = "coordinator",
     group: str = "",
     keeps: str = "",
+    source: str = "",
 ) -> List[str]:
     """The command that starts this: `python` is the interpreter of the inputs' program, `tools` that of Dask, and `cwd`
     the working directory in the job's folder. `part` is `coordinator` or `worker`. `group` is the Auto Scaling group of
-    a map with several servers. `keeps` is what stays for another coordinator's server: see KEEPS_ALL."""
+    a map with several servers. `keeps` is what stays for another coordinator's server: see KEEPS_ALL. `source` is the
+    prefix with the map's spec and local inputs, where that is not the job's: of a schedule's run."""
     options = dict(
         where, root=root, user=login.user.pw_name, python=python, tools=tools, tree=str(login.place), cwd=cwd,
-        part=part, group=group, keeps=keeps,
+        part=part, group=group, keeps=keeps, source=source,
     )  # fmt: skip
     start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.map_server import main; main()" % str(
         archive
@@ -110,6 +112,7 @@ class MapServer:
             Prefix(aws, options.bucket, options.prefix), login, self._folder / "runs", Path(options.tree), options.cwd,
             options.python, instance, self._down, dict(os.environ),
             InputMemory(), lambda region, name: Prefix(aws.in_region(region), name),
+            Prefix(aws, options.bucket, options.source),
         )  # fmt: skip
         self._uid = DASK_USER if os.geteuid() == 0 else os.geteuid()
         self._dask: Optional[subprocess.Popen[bytes]] = None
@@ -200,6 +203,7 @@ class MapServer:
         options = self._options
         fields = {
             "bucket": options.bucket, "prefix": options.prefix, "region": options.region, "imds": options.imds,
+            "source": options.source,
             "socket": path, "instance": self._place.instance, "threads": os.cpu_count() or 1,
             **self._secrets,
         }  # fmt: skip
@@ -302,10 +306,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="map")
     parser.add_argument("--root", default="/")
     parser.add_argument("--part", default="coordinator")
-    for name in ("group", "keeps"):
+    for name in ("group", "keeps", "source"):
         parser.add_argument("--" + name, default="")
     for name in ("archive", "bucket", "prefix", "region", "imds", "user", "python", "tools", "tree", "cwd"):
         parser.add_argument("--" + name, required=True)
     options = parser.parse_args()
+    options.source = options.source or options.prefix
     options.job = options.prefix.rstrip("/").rsplit("/", 1)[-1]
     sys.exit(MapServer(options).run())

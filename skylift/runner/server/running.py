@@ -67,7 +67,8 @@ def _execute(session: Session, prepared: Prepared, argv: List[str], env: Dict[st
         where, root = context.where(), str(context.root)
         keeps = KEEPS_ALL if session.record.fleet else KEEPS_GROUP
         group = session.record.group or ""
-        argv = map_argv(archive, python, prepared.tools, where, root, context.login, cwd, group=group, keeps=keeps)
+        more = {"group": group, "keeps": keeps, "source": context.source_name}
+        argv = map_argv(archive, python, prepared.tools, where, root, context.login, cwd, **more)
     try:
         if session.terminal is not None:
             _start_on(session.terminal, session, argv, env, **how)

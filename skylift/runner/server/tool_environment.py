@@ -39,9 +39,9 @@ class CannotMake(Exception):
 
 
 class ToolEnvironment:
-    """`told` is the record's: {"lock": {"key", "sha256"}, "environment": {"place", "sha256", "shared"}}. One that is
-    neither `shared` nor has a digest is being built by another server, which pins it. `place` is another prefix of the
-    bucket; `environment` are the variables that uv is started with."""
+    """`told` is the record's: {"lock": {"key", "sha256"}, "environment": {"place", "sha256", "shared", "alone"*}}. One
+    that is neither `shared` nor has a digest is being built by another server, which pins it; `alone`, each server
+    builds its own. `place` is another prefix of the bucket; `environment` are the variables that uv is started with."""
 
     def __init__(
         self, told: Dict[str, Any], place: Callable[[str], Prefix], root: Path, uv: Uv, environment: Dict[str, str]
@@ -87,7 +87,7 @@ class ToolEnvironment:
     def _prebuilt(self) -> PrebuiltEnvironment:
         named, owner = self._named, Owner(self._home, os.geteuid(), os.getegid())
         prefix = self._place(named["place"])
-        if not named["shared"] and not named["sha256"]:
+        if not named["shared"] and not named["sha256"] and not named.get("alone"):
             named["sha256"] = follow(prefix, "the tools")
         return PrebuiltEnvironment(prefix, named, owner, [self._venv, self._pythons])
 

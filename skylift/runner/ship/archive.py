@@ -23,6 +23,7 @@ _MAP = (
     "cluster_pool",
     "coordinator",
     "log_writer",
+    "looked_up",
     "main",
     "outcome",
     "progress",
@@ -55,7 +56,7 @@ def boot_archive(cache: Cache = NOWHERE) -> bytes:
 def whole_archive(cache: Cache = NOWHERE) -> bytes:
     """All modules, with bytecode for the Python that servers have: they need not compile them."""
     names = [f"server/{path.stem}" for path in sorted((_RUNNER / "server").glob("*.py"))]
-    names += [*(f"map/{each}" for each in _MAP), "dask/node", "job/server_time", "text/json_object"]
+    names += [*(f"map/{each}" for each in _MAP), "dask/node", "job/server_time", "text/json_object", "text/s3_glob"]
     sources = {name: _read(name) for name in names}
     return cache.get(SUPERVISOR, _digest(sources), lambda: _pack(sources, compiled=True))
 

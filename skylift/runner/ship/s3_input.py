@@ -6,7 +6,6 @@ named by its last part, and the matches of a glob with their paths from the firs
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -15,9 +14,9 @@ from typing import Any
 from skylift.runner.errors import NotPermitted, Refused, UsageError
 from skylift.runner.job.job import Bundle, S3Input
 from skylift.runner.remote.api import Api
+from skylift.runner.text.s3_glob import S3Glob, literal
 from skylift.runner.text.visible import shown
 
-_WILD = re.compile(r"(\*\*/?|\*|\?|\[!?\]?[^\]/]*\])")
 _ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
 
 
@@ -70,6 +69,14 @@ def _folders(place: str) -> Iterator[str]:
 
 def find_source(api: Api, wanted: S3Input, cwd: str = ".", option: str = "--in ") -> S3Source:
     """The objects that one input names. `option` is what it belongs to, for messages. Raises UsageError."""
+    found = find_place(api, wanted, cwd, option)
+    if not found.objects:
+        raise UsageError(f"{option}{wanted.text}: nothing is there.", f"aws s3 ls s3://{wanted.bucket}/ shows what is.")
+    return found
+
+
+def find_place(api: Api, wanted: S3Input, cwd: str = ".", option: str = "") -> S3Source:
+    """The same for a place at which nothing may be yet."""
     named = f"{option}{wanted.text}"
     try:
         region = api.call("s3", "head_bucket", Bucket=wanted.bucket).get("BucketRegion") or api.region
@@ -81,8 +88,6 @@ def find_source(api: Api, wanted: S3Input, cwd: str = ".", option: str = "--in "
             raise UsageError(f"{named}: there is no bucket {wanted.bucket}.") from None
         raise
     objects = tuple(_place(named, each, inner, cwd) for each, inner in found.objects if not each["Key"].endswith("/"))
-    if not objects:
-        raise UsageError(f"{named}: nothing is there.", f"aws s3 ls s3://{wanted.bucket}/ shows what is.")
     for each, _ in found.objects:
         _check_class(api, wanted.bucket, each)
     return S3Source(wanted.bucket, region, f"arn:aws:s3:::{wanted.bucket}/{found.pattern}", objects)
@@ -102,7 +107,7 @@ class _Search:
         self._api, self._bucket, self._key = api, wanted.bucket, wanted.key
 
     def run(self) -> _Found:
-        if _WILD.search(self._key):
+        if S3Glob(self._key).is_wild:
             return self._glob()
         if self._key and not self._key.endswith("/"):
             first = self._api.call("s3", "list_objects_v2", Bucket=self._bucket, Prefix=self._key, MaxKeys=1)
@@ -118,34 +123,14 @@ class _Search:
         return _Found(objects, f"{literal(prefix)}*")
 
     def _glob(self) -> _Found:
-        pieces = _WILD.split(self._key)
-        fixed, expression = pieces[0], re.compile(_expression(pieces), re.DOTALL)
-        start = fixed.rpartition("/")[0]
+        glob = S3Glob(self._key)
+        start = glob.fixed.rpartition("/")[0]
         skip = len(start) + 1 if start else 0
-        objects = [(each, each["Key"][skip:]) for each in self._listed(fixed) if expression.fullmatch(each["Key"])]
-        wild = [("?" if piece[0] in "?[" else "*") if n % 2 else literal(piece) for n, piece in enumerate(pieces)]
-        return _Found(objects, "".join(wild))
+        objects = [(each, each["Key"][skip:]) for each in self._listed(glob.fixed) if glob.matches(each["Key"])]
+        return _Found(objects, glob.pattern)
 
     def _listed(self, prefix: str) -> list[Any]:
         return self._api.pages("s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=prefix)
-
-
-def _expression(pieces: list[str]) -> str:
-    """A glob's parts as one regular expression: `*` and `?` match within a part of the path, `**` across parts."""
-    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-
-    def translate(piece: str) -> str:
-        if piece in words:
-            return words[piece]
-        inner = piece[1:-1].replace("\\", "\\\\")
-        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
-
-    return "".join(translate(piece) if number % 2 else re.escape(piece) for number, piece in enumerate(pieces))
-
-
-def literal(text: str) -> str:
-    """Escape characters that are wildcards and variables in a policy."""
-    return re.sub(r"[*?$]", lambda found: "${" + found[0] + "}", text)
 
 
 def _place(named: str, listed: Any, inner: str, cwd: str) -> S3Object:
