@@ -122,6 +122,43 @@ def test_rclone_with_versions_and_with_lists(rclone: Tool, cloud: Cloud, tmp_pat
         assert answer.read() == b"page"
 
 
+def test_rclone_with_each_kind_of_ownership(rclone: Tool, cloud: Cloud, tmp_path: Path) -> None:
+    """What rclone gives objects with `--s3-acl`, and new buckets with `--s3-bucket-acl`."""
+    s3 = cloud.client()
+    (tmp_path / "file").write_text("file")
+    outcomes = {}
+    for ownership in ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"):
+        bucket = ownership.lower()
+        s3.create_bucket(Bucket=bucket, ObjectOwnership=ownership)
+        for acl in ("private", "bucket-owner-full-control", "public-read"):
+            copy = ("copyto", "--s3-no-check-bucket", "--s3-acl", acl, "file", f"s3:{bucket}/{acl}")
+            refused = ownership == "BucketOwnerEnforced" and acl != "bucket-owner-full-control"
+            closed = acl == "public-read"
+            said = rclone(*copy, code=1 if refused or closed else 0)
+            outcomes[ownership, acl] = [
+                code for code in ("AccessControlListNotSupported", "AccessDenied") if code in said
+            ]
+        # On the server's side.
+        rclone("copyto", f"s3:{bucket}/bucket-owner-full-control", f"s3:{bucket}/copy")
+        rclone("moveto", f"s3:{bucket}/copy", f"s3:{bucket}/moved")
+        assert rclone("cat", f"s3:{bucket}/moved") == "file"
+    disabled, blocked = ["AccessControlListNotSupported"], ["AccessDenied"]
+    assert outcomes == {
+        ("BucketOwnerEnforced", "private"): disabled,
+        ("BucketOwnerEnforced", "bucket-owner-full-control"): [],
+        ("BucketOwnerEnforced", "public-read"): disabled,
+        ("BucketOwnerPreferred", "private"): [],
+        ("BucketOwnerPreferred", "bucket-owner-full-control"): [],
+        ("BucketOwnerPreferred", "public-read"): blocked,
+        ("ObjectWriter", "private"): [],
+        ("ObjectWriter", "bucket-owner-full-control"): [],
+        ("ObjectWriter", "public-read"): blocked,
+    }
+    rclone("mkdir", "--s3-bucket-acl", "private", "s3:another")
+    said = rclone("mkdir", "--s3-bucket-acl", "public-read", "s3:public", code=1)
+    assert "InvalidBucketAclWithObjectOwnership" in said
+
+
 @pytest.fixture
 def mc(cloud: Cloud, tmp_path: Path, minio_client: Path) -> Tool:
     host = cloud.url.removeprefix("http://")

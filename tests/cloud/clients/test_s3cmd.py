@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,44 @@ def test_what_is_told_of_a_bucket(s3cmd: S3cmd, cloud: Cloud) -> None:
     s3cmd("setblockpublicaccess", "s3://bucket", "BlockPublicAcls")
     url = s3cmd("signurl", "s3://bucket/f", "+60").strip()
     assert url.startswith("http://127.0.0.1")
+
+
+def test_an_object_is_opened_to_everybody(s3cmd: S3cmd, cloud: Cloud) -> None:
+    """`setacl` reads the list, changes it and puts all of it."""
+    s3 = cloud.client()
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key="key", Body=b"data")
+    opens = ("setacl", "--acl-public", "s3://bucket/key")
+    with pytest.raises(AssertionError, match="AccessControlListNotSupported"):
+        s3cmd(*opens)
+    s3cmd("setownership", "s3://bucket", "ObjectWriter")
+    with pytest.raises(AssertionError, match="AccessDenied"):
+        s3cmd(*opens)
+    s3.delete_public_access_block(Bucket="bucket")
+    s3cmd(*opens)
+    assert "*anon*: READ" in s3cmd("info", "s3://bucket/key")
+    with urllib.request.urlopen(f"{cloud.url}/bucket/key") as answer:
+        assert answer.read() == b"data"
+    s3cmd("cp", "s3://bucket/key", "s3://bucket/copy")
+    assert "*anon*: READ" in s3cmd("info", "s3://bucket/copy"), "a copy has its source's list"
+    s3cmd("setacl", "--acl-private", "s3://bucket/key")
+    assert "*anon*" not in s3cmd("info", "s3://bucket/key")
+
+
+def test_rules_of_lifecycle(s3cmd: S3cmd, cloud: Cloud) -> None:
+    s3 = cloud.client()
+    s3.create_bucket(Bucket="bucket")
+    with pytest.raises(AssertionError, match="NoSuchLifecycleConfiguration"):
+        s3cmd("getlifecycle", "s3://bucket")
+    s3cmd("expire", "--expiry-days=30", "--expiry-prefix=logs/", "s3://bucket")
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket="bucket")["Rules"]
+    assert (rule["Expiration"], rule["Status"]) == ({"Days": 30}, "Enabled")
+    (s3cmd.home / "rules.xml").write_text(
+        "<LifecycleConfiguration><Rule><ID>old</ID><Prefix>tmp/</Prefix><Status>Enabled</Status>"
+        "<Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"
+    )
+    s3cmd("setlifecycle", "rules.xml", "s3://bucket")
+    assert "tmp/" in s3cmd("getlifecycle", "s3://bucket")
+    s3cmd("dellifecycle", "s3://bucket")
+    with pytest.raises(AssertionError, match="NoSuchLifecycleConfiguration"):
+        s3cmd("getlifecycle", "s3://bucket")
