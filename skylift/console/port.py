@@ -69,6 +69,8 @@ class InstanceDetail:
     details: Facts
     networking: Facts
     security: Facts
+    groups: Facts
+    """Ids and names of its security groups."""
     rules: tuple[tuple[str, str, str], ...]
     volumes: tuple[Volume, ...]
     tags: Facts
@@ -239,13 +241,16 @@ class Port:
         """Raises Refused where there is none of that id."""
         reservations = self.perform(calls.describe_instance(instance))["Reservations"]
         described = reservations[0]["Instances"][0]
-        groups = [each["GroupId"] for each in described.get("SecurityGroups", [])]
+        groups = tuple((each["GroupId"], each["GroupName"]) for each in described.get("SecurityGroups", []))
         return InstanceDetail(
             row=self._row(described, time.time()),
             details=_details(described),
             networking=_networking(described),
             security=_security(described),
-            rules=tuple((each.direction, each.ports, each.other) for each in self.rules(groups)),
+            groups=groups,
+            rules=tuple(
+                (each.direction, each.ports, each.other) for each in self.rules([group for group, _ in groups])
+            ),
             volumes=self._volumes(described),
             tags=tuple(sorted(as_tags(described).items())),
         )
@@ -602,9 +607,7 @@ def _networking(described: Any) -> Facts:
 
 
 def _security(described: Any) -> Facts:
-    groups = ", ".join(f"{each['GroupName']} ({each['GroupId']})" for each in described.get("SecurityGroups", []))
     return (
-        ("Security groups", groups),
         ("Role", described.get("IamInstanceProfile", {}).get("Arn", "")),
         ("Metadata tokens", described.get("MetadataOptions", {}).get("HttpTokens", "")),
     )

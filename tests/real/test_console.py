@@ -132,6 +132,7 @@ def test_a_vpc_is_a_map(tab: Tab, cloud: RealCloud) -> None:
     page = tab.page
     page.get_by_role("link", name="VPCs").click()
     page.get_by_role("link", name=cloud.vpc).click()
+    expect(page).to_have_title(re.compile(f"{cloud.vpc} · skylift$"))
     way_out = page.locator(".map-node", has_text="internet gateway")
     way_out.hover()
     expect(page.locator(f"[data-node='{cloud.vpc}']")).to_have_class(re.compile("lit"))
@@ -174,6 +175,8 @@ def test_a_vpc_and_more_is_drawn_made_and_given_a_route(tab: Tab, cloud: RealClo
     page.get_by_role("button", name="Create VPC").click()
     page.get_by_role("link", name="Open the VPC").click()
     expect(page.locator(".map-node", has_text="walk-s3")).to_contain_text("endpoint")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("walk-vpc · vpc-")
+    expect(page).to_have_title(re.compile("^walk-vpc · vpc-.* · skylift$"))
     page.get_by_role("tab", name="Route tables").click()
     table = page.locator(".part", has=page.get_by_role("heading", name="walk-private"))
     table.get_by_label("Destination").fill("192.0.2.0/24")
@@ -227,6 +230,19 @@ def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, s
     expect(screen).to_contain_text("ec2-user@")
     page.keyboard.type("echo $((6 * 7))-$LANG; kept=yes\n")
     expect(screen).to_contain_text("42-C.UTF-8")
+    # What is selected is copied by Ctrl-C, and is pasted by the browser's own key.
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate("getElement(document.querySelector('.terminal').id.slice(1)).terminal.selectAll()")
+    page.keyboard.press("Control+c")
+    page.wait_for_function("async () => (await navigator.clipboard.readText()).includes('42-C.UTF-8')")
+    page.evaluate("navigator.clipboard.writeText('echo pasted-$((3 * 3))')")
+    page.keyboard.press("Control+Shift+V")
+    expect(screen).to_contain_text("echo pasted-")
+    page.keyboard.press("Enter")
+    expect(screen).to_contain_text("pasted-9")
+    page.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement?.matches('.terminal')")
+    page.evaluate("document.exitFullscreen()")
     page.reload()
     expect(screen).to_contain_text("42-C.UTF-8")
     page.keyboard.type("echo still-$kept\n")
@@ -303,6 +319,12 @@ def test_files_of_s3_are_dropped_in_looked_at_and_fetched(tab: Tab, console: Con
     page.locator(".drop").evaluate(DROP, ["dropped.csv", "date,rain\n2012-01-01,<b>0.5</b>\n"])
     expect(files).to_contain_text("dropped.csv")
     assert s3.get_object(Bucket="of-the-page", Key="in/dropped.csv")["Body"].read().startswith(b"date,rain")
+    # Nobody needs a mouse for it.
+    page.get_by_label("Choose files to upload").set_input_files(
+        [{"name": f"chosen-{number}.txt", "mimeType": "text/plain", "buffer": b"chosen"} for number in (1, 2)]
+    )
+    expect(files).to_contain_text("chosen-2.txt")
+    assert s3.get_object(Bucket="of-the-page", Key="in/chosen-1.txt")["Body"].read() == b"chosen"
     row = files.locator("tr", has_text="dropped.csv")
     row.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("dialog").locator("td").last).to_have_text("<b>0.5</b>")

@@ -73,7 +73,9 @@ class BucketPage:
         head(self._bucket)
         self._show_path()
         with box("drop", data_bucket=self._bucket, data_prefix=self._prefix) as drop:
-            tag("p", "Drop files here to upload them into this folder.", "empty-line")
+            with box("bar"):
+                tag("p", "Drop files here to upload them into this folder, or choose them:", "empty-line")
+                tag("input", type="file", multiple="multiple", aria_label="Choose files to upload")
             self._place = box()
         on_news(drop, "uploaded", self._list)
         with box("commandline"):

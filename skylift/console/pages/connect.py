@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from skylift.console.cloud_view import CloudView
 from skylift.console.shell import Shell, Shells
 from skylift.console.widgets.element import Field, box, button, copyable, set_attribute, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.terminal import Terminal
+from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
 
@@ -14,24 +16,30 @@ from skylift.runner.errors import SkyliftError
 class ConnectPage:
     def __init__(self, view: CloudView, shells: Shells, instance: str) -> None:
         self._shells, self._id = shells, instance
-        self._login = view.port.settings.login_user
+        self._login, self._billed = view.port.settings.login_user, view.port.settings.billed
 
     async def show(self) -> None:
         with head(f"Connect to {self._id}"):
             self._user = Field("User", value=self._login, spellcheck="false")
             button("New shell", self._open, "primary")
             button("Close shell", self._close)
+            full_screen()
             tag("a", "Details", "button", href=f"/instances/{self._id}")
         self._tabs = box("tabs", role="tablist")
         self._place = box("panel")
         with box("commandline"):
-            copyable(f"skylift cloud connect {self._id}", "Copy")
+            copyable(self._command())
         self._shown: Shell | None = None
         found = self._shells.of(self._id)
         if found:
             self._look_at(found[-1])
         else:
             await self._open()
+
+    def _command(self) -> str:
+        if self._billed:
+            return f"aws ec2-instance-connect ssh --instance-id {quote(self._id)} --os-user {quote(self._login)}"
+        return f"skylift cloud connect {quote(self._id)}"
 
     async def _open(self) -> None:
         with self._place.clear():

@@ -124,6 +124,10 @@ class InstancePage:
     async def _security(self) -> None:
         detail = await self._look()
         facts(detail.security)
+        with box("bar"):
+            tag("span", "Security groups:", "count-left")
+            for group, name in detail.groups:
+                link(f"{name} ({group})", f"/security-groups/{group}")
         table(("Direction", "Ports", "Other end"), detail.rules, "No rules: nothing comes in.")
 
     async def _storage(self) -> None:

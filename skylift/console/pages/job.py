@@ -16,7 +16,7 @@ from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.element import box, button, copyable, enable, facts, link, on_input, save, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
-from skylift.console.widgets.terminal import Terminal
+from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import say_trouble, tell
 from skylift.runner.errors import SkyliftError
 
@@ -83,6 +83,7 @@ class JobPage:
         with box("bar"):
             search = tag("input", type="search", placeholder="Show lines with …", aria_label="Search the log")
             count = tag("span", "Errors are yellow.", "count")
+            full_screen()
         terminal = Terminal(log.text, f"Log of {self._name}")
 
         def look_for(words: str) -> None:

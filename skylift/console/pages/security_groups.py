@@ -12,6 +12,7 @@ from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.element import Field, Select, box, button, copyable, go_to, headings, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
@@ -19,7 +20,7 @@ from skylift.runner.errors import SkyliftError
 COLUMNS = (
     Column("name", "Name", 180),
     Column("id", "Group ID", 190, leads="/security-groups/"),
-    Column("vpc", "VPC", 190, kind="code"),
+    Column("vpc", "VPC", 190, leads="/vpcs/"),
     Column("description", "Description"),
     Column("inbound", "Rules in", 90, kind="number"),
     Column("outbound", "Rules out", 90, kind="number"),
@@ -54,7 +55,7 @@ class SecurityGroupPage:
         self._view, self._id = view, group
 
     async def show(self) -> None:
-        with head(self._id):
+        with named_head(self._view.security_groups, self._id):
             link("All groups", "/security-groups", "button")
             button("Delete group", self._ask_delete, "danger")
         self._place = box()

@@ -28,6 +28,7 @@ from skylift.console.widgets.element import (
 )
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble, tell
@@ -68,7 +69,7 @@ class VpcPage:
         self._networks = Networks(view.port)
 
     async def show(self) -> None:
-        with head(self._id):
+        with named_head(self._view.vpcs, self._id):
             link("All VPCs", "/vpcs", "button")
             button("Delete VPC", self._ask_delete, "danger")
         self._tabs = Tabs(

@@ -23,6 +23,10 @@ function skyliftTell(text) {
   setTimeout(() => notice.remove(), 6000);
 }
 
+function skyliftTitle(text) {
+  document.title = `${text} · skylift`;
+}
+
 document.addEventListener("click", (event) => {
   const copy = event.target.closest("[data-copy]");
   if (copy) {
@@ -30,6 +34,10 @@ document.addEventListener("click", (event) => {
       () => skyliftTell("Copied."),
       () => skyliftTell("The browser did not let this page copy. Select the text and press Ctrl-C."),
     );
+  }
+  if (event.target.closest("[data-fullscreen]")) {
+    // Escape is an editor's key there, too: the browser asks to hold it down.
+    document.querySelector(".terminal")?.requestFullscreen().then(() => navigator.keyboard?.lock(["Escape"]));
   }
   if (event.target.closest("[data-theme='toggle']")) {
     localStorage.setItem("theme", darkWished() ? "light" : "dark");
@@ -86,12 +94,27 @@ function skyliftFill(id, value) {
   watcher.observe(field, { childList: true, subtree: true, attributes: true });
 }
 
+// Ctrl-C copies what is selected, and is the program's otherwise. Ctrl-Shift-V pastes, by the browser itself: Ctrl-V is a
+// key of editors. Returns whether the key is the program's.
+function leaveToBrowser(terminal, event) {
+  if (event.type !== "keydown" || !event.ctrlKey || event.altKey) return true;
+  const key = event.key.toLowerCase();
+  if (key === "c" && (terminal.hasSelection() || event.shiftKey)) {
+    event.preventDefault();
+    navigator.clipboard.writeText(terminal.getSelection());
+    terminal.clearSelection();
+    return false;
+  }
+  return !(key === "v" && event.shiftKey);
+}
+
 // A terminal has as many rows and columns as there is room for, also later.
 function skyliftFit(id) {
   const place = getHtmlElement(id);
   const terminal = getElement(id);
   if (!place || !terminal) return;
   new ResizeObserver(() => place.isConnected && terminal.fit()).observe(place);
+  terminal.terminal.attachCustomKeyEventHandler((event) => leaveToBrowser(terminal.terminal, event));
   terminal.fit();
   if (!terminal.terminal.options.disableStdin) terminal.terminal.focus();
 }
@@ -110,21 +133,32 @@ function light(event) {
 }
 for (const kind of ["mouseover", "mouseleave", "focusin", "focusout"]) document.addEventListener(kind, light);
 
-// Files that are dropped on a folder of S3 are sent one after the other.
-document.addEventListener("dragover", (event) => {
-  if (event.target.closest?.(".drop")) event.preventDefault();
-});
-document.addEventListener("drop", async (event) => {
-  const place = event.target.closest?.(".drop");
-  if (!place) return;
-  event.preventDefault();
-  for (const file of [...event.dataTransfer.files]) {
+// Files that are dropped on a folder of S3, or chosen there, are sent one after the other.
+async function upload(place, files) {
+  for (const file of files) {
     skyliftTell(`Uploading ${file.name} …`);
     const query = new URLSearchParams({ bucket: place.dataset.bucket, key: place.dataset.prefix + file.name });
     const answer = await fetch(`/object?${query}`, { method: "POST", body: file });
     skyliftTell(answer.ok ? `${file.name} is there.` : `${file.name} was not stored: ${await answer.text()}`);
   }
   place.dispatchEvent(new Event("uploaded"));
+}
+document.addEventListener("dragover", (event) => {
+  if (event.target.closest?.(".drop")) event.preventDefault();
+});
+document.addEventListener("drop", (event) => {
+  const place = event.target.closest?.(".drop");
+  if (!place) return;
+  event.preventDefault();
+  upload(place, [...event.dataTransfer.files]);
+});
+document.addEventListener("change", (event) => {
+  const place = event.target.type === "file" ? event.target.closest(".drop") : null;
+  if (!place) return;
+  const files = [...event.target.files];
+  // The same file may be chosen again.
+  event.target.value = "";
+  upload(place, files);
 });
 
 // A script that is dropped or chosen is put into the fields of the form, whose ids the place has. Nothing is sent yet.

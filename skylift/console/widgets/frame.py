@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nicegui import ui
 
-from skylift.console.widgets.element import box, link, on_input, set_attribute, tag
+from skylift.console.widgets.element import box, link, on_input, run_script, set_attribute, tag
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,17 @@ class Frame:
 
 
 def head(title: str) -> ui.element:
-    """The head of a page: its title, and place for buttons, which are put into what is returned."""
+    """The head of a page: its title, which is the browser's too, and place for buttons, which are put into what is
+    returned."""
+    say_title(title)
     with box("head"):
         tag("h1", title)
         return box("buttons")
+
+
+def say_title(title: str) -> None:
+    """To tabs, bookmarks and the browser's history. As a value: it may be a name that somebody else has chosen."""
+    run_script("skyliftTitle", title)
 
 
 def follow_path(handler: Callable[[str], None]) -> None:

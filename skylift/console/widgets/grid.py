@@ -24,7 +24,10 @@ _STATE = """(params) => {
     state.textContent = params.value;
     return state;
 }"""
-_MONEY = "(params) => params.value == null ? '' : '$' + params.value.toFixed(%d)"
+_MONEY = """(params) => {
+    if (params.value == null) return "";
+    return params.value < 0.0005 ? "< $0.001" : "$" + params.value.toFixed(3);
+}"""
 _SECONDS = """(params) => {
     const value = params.value;
     if (value == null) return "";
@@ -64,7 +67,7 @@ class Column:
         elif self.kind == "state":
             found[":cellRenderer"] = _STATE
         elif self.kind == "money":
-            found |= {":valueFormatter": _MONEY % 3, "type": "rightAligned"}
+            found |= {":valueFormatter": _MONEY, "type": "rightAligned"}
         elif self.kind == "seconds":
             found |= {":valueFormatter": _SECONDS, "type": "rightAligned"}
         elif self.kind == "number":

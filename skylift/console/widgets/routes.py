@@ -10,6 +10,7 @@ from nicegui import ui
 from nicegui.elements.sub_pages import SubPages
 
 from skylift.console.widgets.element import link, tag
+from skylift.console.widgets.frame import head
 
 
 class Routes(SubPages):
@@ -26,7 +27,7 @@ class Routes(SubPages):
         return None if found is None else {name: unquote(value) for name, value in found.items()}
 
     def _render_404(self) -> None:
-        tag("h1", "There is no such page")
+        head("There is no such page")
         tag("p", "The address may be of something that is gone, or mistyped.", "empty-line")
         link("All instances", "/instances")
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from nicegui import background_tasks, ui
 
 from skylift.console.scrollback import Scrollback
+from skylift.console.widgets.element import tag
 
 _PIECE = 1 << 15
 _LOOK = 5.0
@@ -73,3 +74,8 @@ class Terminal:
             await asyncio.sleep(0)
             return False
         return True
+
+
+def full_screen() -> None:
+    """A button. Escape, held down, leads back."""
+    tag("button", "Full screen", "button", type="button", data_fullscreen="terminal")

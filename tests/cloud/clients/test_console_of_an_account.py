@@ -119,6 +119,10 @@ def test_a_thousand_instances_are_scrolled_filtered_and_opened(tab: Tab, console
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(f"/instances/{many[512]}$"))
     expect(page.locator(".state").first).to_have_text("pending")
+    # AWS has a command of its own for a shell.
+    page.goto(f"http://{console.host}/connect/{many[512]}")
+    command = f"aws ec2-instance-connect ssh --instance-id {many[512]} --os-user ec2-user"
+    expect(page.locator(".commandline code")).to_have_text(command)
 
 
 def test_each_screen_shows_an_account(tab: Tab, console: Console) -> None:
