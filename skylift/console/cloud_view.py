@@ -11,7 +11,7 @@ from skylift.console.call import Call
 from skylift.console.identity import Identities, RoleRow, UserRow
 from skylift.console.map_inputs import InputRow, MapInputs
 from skylift.console.market import Market, SpotRow
-from skylift.console.networks import AddressRow, Networks
+from skylift.console.networks import AddressRow, GatewayRow, Networks
 from skylift.console.poller import Topic
 from skylift.console.port import Port
 from skylift.console.rows import BucketRow, ClusterRow, InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
@@ -22,8 +22,9 @@ _HERE, _ON_AWS = (0.9, 2.0, 2.0), (5.0, 10.0, 20.0)
 """Seconds between two looks at what changes often, seldom, rarely. A machine's own cloud is asked more often than AWS,
 which counts calls."""
 
-_MOST_MAPS = 20
-"""Maps whose record is kept in memory. The pages that show an older one go on by themselves."""
+_MOST_MAPS, _MOST_VPCS = 20, 20
+"""Maps whose record is kept in memory, and VPCs whose gateways are. The pages that show an older one go on by
+themselves."""
 
 
 @dataclass
@@ -44,7 +45,8 @@ class CloudView:
 
     def __post_init__(self) -> None:
         often, seldom, rarely = _ON_AWS if self.port.settings.billed else _HERE
-        self._often = often
+        self._often, self._seldom = often, seldom
+        self._gateways: dict[str, Topic[GatewayRow]] = {}
         self._opening = threading.Lock()
         self._maps: dict[str, tuple[MapInputs, Topic[InputRow]]] = {}
         self.instances = Topic(self.port.instances, often)
@@ -71,6 +73,14 @@ class CloudView:
                     self._maps.pop(next(iter(self._maps)))
                 self._maps[job] = inputs, Topic(inputs.rows, self._often)
             return self._maps[job]
+
+    def gateways(self, vpc: str) -> Topic[GatewayRow]:
+        """Of a VPC. They take minutes to come and to go."""
+        if vpc not in self._gateways:
+            while len(self._gateways) >= _MOST_VPCS:
+                self._gateways.pop(next(iter(self._gateways)))
+            self._gateways[vpc] = Topic(lambda: Networks(self.port).gateways(vpc), self._seldom)
+        return self._gateways[vpc]
 
     def perform(self, call: Call) -> object:
         """In a thread. Raises SkyliftError."""

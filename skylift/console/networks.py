@@ -33,6 +33,17 @@ class AddressRow(Row):
 
 
 @dataclass(frozen=True)
+class GatewayRow(Row):
+    """What leads out of a VPC. `more` is where it stands, or why it failed; `address` is public."""
+
+    name: str
+    kind: str
+    state: str
+    more: str
+    address: str
+
+
+@dataclass(frozen=True)
 class SubnetLine:
     id: str
     name: str
@@ -161,27 +172,31 @@ class Networks:
 
     def targets(self, vpc: str) -> dict[str, str]:
         """What a route may lead to, with the words for it."""
-        gateways = self._all(
-            "describe_internet_gateways",
-            "InternetGateways",
-            Filters=[{"Name": "attachment.vpc-id", "Values": [vpc]}],
-        )
-        nats = self._all("describe_nat_gateways", "NatGateways", Filter=_within(vpc)["Filters"])
-        peerings = self._all("describe_vpc_peering_connections", "VpcPeeringConnections")
+        gateways, nats, peerings = self._internet_gateways(vpc), self._nats(vpc), self._peerings(vpc)
         return {
             **{each["InternetGatewayId"]: _named(each, "InternetGatewayId", "internet gateway") for each in gateways},
             **{
                 each["NatGatewayId"]: _named(each, "NatGatewayId", f"NAT gateway, {each['State']}")
                 for each in nats
-                if each["State"] != "deleted"
+                if each["State"] in ("pending", "available")
             },
-            **{
-                each["VpcPeeringConnectionId"]: _named(each, "VpcPeeringConnectionId", "peering")
-                for each in peerings
-                if vpc in (each["RequesterVpcInfo"].get("VpcId"), each["AccepterVpcInfo"].get("VpcId"))
-                and each["Status"]["Code"] == "active"
-            },
+            **{each["VpcPeeringConnectionId"]: _named(each, "VpcPeeringConnectionId", "peering") for each in peerings},
         }
+
+    def _nats(self, vpc: str) -> list[Any]:
+        return self._all("describe_nat_gateways", "NatGateways", Filter=_within(vpc)["Filters"])
+
+    def _peerings(self, vpc: str) -> list[Any]:
+        return [
+            each
+            for each in self._all("describe_vpc_peering_connections", "VpcPeeringConnections")
+            if vpc in (each["RequesterVpcInfo"].get("VpcId"), each["AccepterVpcInfo"].get("VpcId"))
+            and each["Status"]["Code"] == "active"
+        ]
+
+    def _internet_gateways(self, vpc: str) -> list[Any]:
+        attached = [{"Name": "attachment.vpc-id", "Values": [vpc]}]
+        return self._all("describe_internet_gateways", "InternetGateways", Filters=attached)
 
     def acls(self, vpc: str) -> list[Acl]:
         return [
@@ -199,15 +214,55 @@ class Networks:
             for each in self._all("describe_network_acls", "NetworkAcls", **_within(vpc))
         ]
 
-    def gateways(self, vpc: str) -> list[tuple[str, str, str]]:
-        """Id, what it is, and more about it."""
+    def gateways(self, vpc: str) -> list[GatewayRow]:
+        """A NAT gateway that is deleted is described for an hour: it is passed over."""
         endpoints = self._all("describe_vpc_endpoints", "VpcEndpoints", **_within(vpc))
         return [
-            *((each, words, "") for each, words in self.targets(vpc).items()),
             *(
-                (each["VpcEndpointId"], f"{each.get('VpcEndpointType', '')} endpoint".strip(), each["ServiceName"])
+                _gateway(each, "InternetGatewayId", "internet gateway", "available")
+                for each in self._internet_gateways(vpc)
+            ),
+            *(_nat_gateway(each) for each in self._nats(vpc) if each["State"] != "deleted"),
+            *(
+                _gateway(each, "VpcPeeringConnectionId", "peering", each["Status"]["Code"])
+                for each in self._peerings(vpc)
+            ),
+            *(
+                _gateway(
+                    each,
+                    "VpcEndpointId",
+                    f"{each.get('VpcEndpointType', '')} endpoint".strip(),
+                    each.get("State", ""),
+                    each["ServiceName"],
+                )
                 for each in endpoints
             ),
+        ]
+
+    def nat_places(self, vpc: str) -> dict[str, str]:
+        """Subnets that a NAT gateway may stand in, with the words for each: first those with a way to the internet,
+        which it needs."""
+        tables = {each.id: each for each in self.tables(vpc)}
+        found = []
+        for each in self.subnets(vpc):
+            public = each.table in tables and any(
+                route.target.startswith("igw-") and route.state != "blackhole" for route in tables[each.table].routes
+            )
+            words = f"{each.name} {each.id} ({each.cidr}, {each.zone})".strip()
+            found.append((not public, each.id, words if public else f"{words}: no way to the internet"))
+        return {subnet: words for _, subnet, words in sorted(found, key=lambda each: each[0])}
+
+    def free_addresses(self) -> dict[str, str]:
+        """Elastic IPs that nothing has, with the words for each."""
+        return {row.id: f"{row.name} {row.address}".strip() for row in self.addresses() if not row.association}
+
+    def routes_to(self, vpc: str, target: str) -> list[str]:
+        """In words."""
+        return [
+            f"{route.destination} of {table.name or table.id}"
+            for table in self.tables(vpc)
+            for route in table.routes
+            if route.target == target
         ]
 
     def holders(self) -> dict[str, str]:
@@ -292,6 +347,33 @@ def internet_gateway_steps(vpc: str, name: str) -> list[Step]:
     ]
 
 
+def nat_gateway_steps(subnet: str, allocation: str, name: str) -> list[Step]:
+    """With an Elastic IP of its own where there is no `allocation`; both, or neither. Raises UsageError."""
+    if not subnet:
+        raise UsageError("The VPC has no subnet.", "A NAT gateway stands in one with a way to the internet.")
+    if "%" in name:
+        raise UsageError("The name has no % in it.")
+    tags = [{"ResourceType": "natgateway", "Tags": [{"Key": "Name", "Value": name}]}]
+    address = Step("Elastic IP", allocate_address(name), "address", ("AllocationId",), release_address("%address%"))
+    return [
+        *([] if allocation else [address]),
+        Step(
+            "NAT gateway",
+            Call(
+                "ec2",
+                "create_nat_gateway",
+                {
+                    "SubnetId": subnet,
+                    "AllocationId": allocation or "%address%",
+                    **({"TagSpecifications": tags} if name else {}),
+                },
+            ),
+            "nat",
+            ("NatGateway", "NatGatewayId"),
+        ),
+    ]
+
+
 def remove_gateway(vpc: str, gateway: str) -> list[Call]:
     """An internet gateway, a NAT gateway or an endpoint; nothing for what else leads out of a VPC."""
     kind = gateway.partition("-")[0]
@@ -338,6 +420,16 @@ def _within(vpc: str) -> dict[str, Any]:
 def _named(described: Any, key: str, kind: str) -> str:
     name = as_tags(described).get("Name", "")
     return f"{name} ({described[key]}), {kind}" if name else f"{described[key]}, {kind}"
+
+
+def _gateway(described: Any, key: str, kind: str, state: str, more: str = "", address: str = "") -> GatewayRow:
+    return GatewayRow(described[key], as_tags(described).get("Name", ""), kind, state.lower(), more, address)
+
+
+def _nat_gateway(described: Any) -> GatewayRow:
+    addresses = [each["PublicIp"] for each in described.get("NatGatewayAddresses", []) if each.get("PublicIp")]
+    more = "; ".join(filter(None, (f"in {described['SubnetId']}", described.get("FailureMessage", ""))))
+    return _gateway(described, "NatGatewayId", "NAT gateway", described["State"], more, ", ".join(addresses))
 
 
 def _route(described: Any) -> Route:

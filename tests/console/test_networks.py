@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skylift.console.networks import allocate_address, create_acl_rule, create_route
+from skylift.console.networks import allocate_address, create_acl_rule, create_route, nat_gateway_steps
 from skylift.runner.errors import UsageError
 
 
@@ -51,3 +51,21 @@ def test_a_rule_that_is_none_says_what_to_do(number: str, protocol: str, ports: 
 def test_an_address_has_a_name_or_no_tags() -> None:
     assert "TagSpecifications" not in allocate_address("").params
     assert allocate_address("<b>").params["TagSpecifications"][0]["Tags"] == [{"Key": "Name", "Value": "<b>"}]
+
+
+def test_a_nat_gateway_has_an_address_that_is_there_or_one_of_its_own() -> None:
+    (given,) = nat_gateway_steps("subnet-1", "eipalloc-1", "")
+    assert given.call.params == {"SubnetId": "subnet-1", "AllocationId": "eipalloc-1"}
+    address, made = nat_gateway_steps("subnet-1", "", "<b>")
+    assert made.known({"address": "eipalloc-2"}).params["AllocationId"] == "eipalloc-2"
+    undone = address.undoing({"address": "eipalloc-2"})
+    assert undone is not None
+    assert (undone.operation, undone.params) == ("release_address", {"AllocationId": "eipalloc-2"})
+    tags = [{"Key": "Name", "Value": "<b>"}]
+    assert made.call.params["TagSpecifications"] == [{"ResourceType": "natgateway", "Tags": tags}]
+
+
+@pytest.mark.parametrize(("subnet", "name"), [("", ""), ("subnet-1", "%address%")])
+def test_a_nat_gateway_that_cannot_be_is_refused_in_words(subnet: str, name: str) -> None:
+    with pytest.raises(UsageError):
+        nat_gateway_steps(subnet, "", name)

@@ -38,7 +38,7 @@ class Described:
         self.settings = SimpleNamespace(billed=False)
 
     def instance(self, instance: str) -> InstanceDetail:
-        return InstanceDetail(self._row, (), (), (), (), (), ())
+        return InstanceDetail(self._row, (), (), (), (), (), (), ())
 
     def console_output(self, instance: str) -> str:
         self.looks += 1

@@ -145,6 +145,9 @@ def made_vpc(cloud: RealCloud) -> Iterator[str]:
     ec2 = cloud.ec2
     for vpc in ec2.describe_vpcs(Filters=[{"Name": "tag:Name", "Values": ["walk-vpc"]}])["Vpcs"]:
         within = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+        for nat in ec2.describe_nat_gateways(Filter=within)["NatGateways"]:
+            ec2.delete_nat_gateway(NatGatewayId=nat["NatGatewayId"])
+            ec2.get_waiter("nat_gateway_deleted").wait(NatGatewayIds=[nat["NatGatewayId"]], WaiterConfig={"Delay": 1})
         endpoints = [each["VpcEndpointId"] for each in ec2.describe_vpc_endpoints(Filters=within)["VpcEndpoints"]]
         ec2.delete_vpc_endpoints(VpcEndpointIds=endpoints)
         for subnet in ec2.describe_subnets(Filters=within)["Subnets"]:
@@ -187,6 +190,34 @@ def test_a_vpc_and_more_is_drawn_made_and_given_a_route(tab: Tab, cloud: RealClo
     table.get_by_role("button", name="Remove the route to 192.0.2.0/24").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
     expect(table).not_to_contain_text("192.0.2.0/24")
+    # A NAT gateway by itself, with an Elastic IP of its own: it is seen to come, routes lead to it, and it goes.
+    question = page.get_by_role("dialog")
+    page.get_by_role("tab", name="Gateways").click()
+    page.get_by_role("button", name="Create NAT gateway").click()
+    expect(question.get_by_label("Public subnet").locator("option:checked")).to_contain_text("walk-public-a")
+    expect(question.get_by_label("Public subnet").locator("option").last).to_contain_text("no way to the internet")
+    question.get_by_label("Name", exact=True).fill("walk-nat")
+    expect(question.locator("code")).to_contain_text("address=$(aws ec2 allocate-address")
+    question.get_by_role("button", name="Create", exact=True).click()
+    row = page.get_by_role("row", name=re.compile("walk-nat"))
+    expect(row.locator(".state")).to_have_text("available")
+    nat = row.get_by_role("cell").first.inner_text()
+    tab.picture("gateways")
+    page.get_by_role("tab", name="Route tables").click()
+    table.get_by_label("Destination").fill("0.0.0.0/0")
+    table.get_by_label("Target").select_option(nat)
+    table.get_by_role("button", name="Add route").click()
+    expect(table.get_by_role("row", name=f"0.0.0.0/0 {nat}")).to_contain_text("active")
+    page.get_by_role("tab", name="Gateways").click()
+    row.get_by_role("button", name=f"Delete {nat}").click()
+    expect(question).to_contain_text("The route 0.0.0.0/0 of walk-private leads nowhere then.")
+    expect(question).to_contain_text("stays yours, and costs")
+    question.get_by_role("button", name="Delete", exact=True).click()
+    expect(row).to_have_count(0)
+    page.get_by_role("tab", name="Route tables").click()
+    expect(table.get_by_role("row", name=f"0.0.0.0/0 {nat}")).to_contain_text("blackhole")
+    (address,) = cloud.ec2.describe_addresses(Filters=[{"Name": "tag:Name", "Values": ["walk-nat"]}])["Addresses"]
+    cloud.ec2.release_address(AllocationId=address["AllocationId"])
     page.get_by_role("tab", name="Network ACLs").click()
     page.get_by_label("Number", exact=True).fill("90")
     page.get_by_label("Range", exact=True).fill("203.0.113.0/24")

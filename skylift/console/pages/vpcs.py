@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from skylift.console import call as calls
 from skylift.console import networks
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.networks import Acl, Networks, SubnetLine, Table, spell_subnets
+from skylift.console.group_wish import spell_steps
+from skylift.console.networks import Acl, GatewayRow, Networks, SubnetLine, Table, spell_subnets
 from skylift.console.poller import Change
 from skylift.console.vpc_map import GONE
-from skylift.console.vpc_plan import Making
+from skylift.console.vpc_plan import Making, Step
 from skylift.console.vpc_removal import find_removal
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.element import (
@@ -20,6 +21,7 @@ from skylift.console.widgets.element import (
     box,
     button,
     copyable,
+    enable,
     go_to,
     headings,
     link,
@@ -32,7 +34,7 @@ from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble, tell
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.runner.errors import RunError, SkyliftError, UsageError
 
 COLUMNS = (
     Column("name", "Name"),
@@ -177,46 +179,122 @@ class VpcPage:
         dialog.open()
 
     async def _gateways(self) -> None:
-        found = await in_thread(self._networks.gateways, self._id)
+        with box("buttons-left"):
+            internet = button("Create internet gateway", self._ask_internet_gateway)
+            button("Create NAT gateway", self._ask_nat_gateway)
+        trouble = box()
+        place = box()
+
+        def hear(change: Change) -> bool:
+            """The table is made anew when a gateway comes, goes or changes."""
+            if place.is_deleted:
+                return False
+            if not change.news:
+                return True
+            trouble.clear()
+            if change.trouble:
+                with trouble:
+                    say_trouble(RunError(change.trouble, change.advice))
+                return True
+            found = topic.rows
+            # A VPC has one at most.
+            enable(internet, not any(each.id.startswith("igw-") for each in found))
+            with place.clear():
+                self._gateway_table(found)
+            return True
+
+        topic = self._view.gateways(self._id)
+        topic.listen(hear)
+
+    def _gateway_table(self, found: Sequence[GatewayRow]) -> None:
         if not found:
             tag("p", "Nothing leads out of this VPC.", "empty-line")
-        else:
-            with tag("table", "", "small"):
-                headings("ID", "What it is", "Service", "")
-                with tag("tbody"):
-                    for row in found:
-                        with tag("tr"):
-                            for cell in row:
-                                tag("td", cell)
-                            with tag("td", "", "actions"):
-                                self._gateway_button(row[0])
-        if not any(gateway.startswith("igw-") for gateway, _, _ in found):
-            with box("bar rule-form"):
-                name = Field("Name", placeholder="way-out", spellcheck="false")
-
-                def make() -> None:
-                    steps = networks.internet_gateway_steps(self._id, name.value.strip())
-                    Making(steps).make_all(self._view.perform)
-
-                self._doing("Create internet gateway", make)
-
-    def _gateway_button(self, gateway: str) -> None:
-        calls_ = networks.remove_gateway(self._id, gateway)
-        if not calls_:
             return
-        button(
+        with tag("table", "", "small wide", aria_label="Gateways"):
+            headings("ID", "Name", "What it is", "State", "Address", "More about it", "")
+            with tag("tbody"):
+                for row in found:
+                    with tag("tr"):
+                        tag("td", row.id)
+                        tag("td", row.name)
+                        tag("td", row.kind)
+                        with tag("td"):
+                            tag("span", row.state, f"state state-{row.state}")
+                        tag("td", row.address)
+                        tag("td", row.more)
+                        with tag("td", "", "actions"):
+                            self._gateway_button(row)
+
+    def _changed_gateways(self) -> None:
+        self._view.gateways(self._id).look_soon()
+
+    def _ask_internet_gateway(self) -> None:
+        dialog = Dialog("Create an internet gateway")
+
+        def steps() -> list[Step]:
+            return networks.internet_gateway_steps(self._id, name.value.strip())
+
+        with dialog:
+            name = Field("Name", lambda _: command.show(), placeholder="way-out", spellcheck="false")
+            tag("p", "It leads out where a route table has a route to it.", "empty-line")
+            command = TypedCommand(lambda: spell_steps(steps()))
+        dialog.buttons("Create", lambda: Making(steps()).make_all(self._view.perform), done=self._changed_gateways)
+        dialog.open()
+
+    async def _ask_nat_gateway(self) -> None:
+        try:
+            subnets, addresses = await in_thread(
+                lambda: (self._networks.nat_places(self._id), self._networks.free_addresses())
+            )
+        except SkyliftError as error:
+            tell(error.message)
+            return
+        dialog = Dialog("Create a NAT gateway")
+
+        def steps() -> list[Step]:
+            return networks.nat_gateway_steps(subnet.value, address.value, name.value.strip())
+
+        def done() -> None:
+            self._changed_gateways()
+            self._view.addresses.look_soon()
+
+        with dialog:
+            name = Field("Name", lambda _: command.show(), placeholder="shop-nat", spellcheck="false")
+            subnet = Select("Public subnet", dict(subnets), lambda _: command.show())
+            address = Select("Elastic IP", {"": "A new one", **addresses}, lambda _: command.show())
+            tag(
+                "p",
+                "It costs by the hour and by the GB. Servers without a public address go out through it.",
+                "empty-line",
+            )
+            tag("p", "Once it is available, give their route table a route to it: 0.0.0.0/0.", "empty-line")
+            command = TypedCommand(lambda: spell_steps(steps()))
+        dialog.buttons("Create", lambda: Making(steps()).make_all(self._view.perform), done=done)
+        dialog.open()
+
+    def _gateway_button(self, row: GatewayRow) -> None:
+        calls_ = networks.remove_gateway(self._id, row.id)
+        if calls_ and row.state != "deleting":
+            button("Delete", lambda: self._ask_delete_gateway(row, calls_), "quiet", aria_label=f"Delete {row.id}")
+
+    async def _ask_delete_gateway(self, row: GatewayRow, calls_: Sequence[Call]) -> None:
+        try:
+            routes = await in_thread(self._networks.routes_to, self._id, row.id)
+        except SkyliftError as error:
+            tell(error.message)
+            return
+        confirm(
+            f"Delete {row.name or row.id}?",
+            [
+                f"{row.id}, {row.kind}",
+                *(f"The route {each} leads nowhere then." for each in routes),
+                *([f"{row.address} stays yours, and costs: release it among Elastic IPs."] if row.address else []),
+            ],
+            "\n".join(each.command for each in calls_),
             "Delete",
-            lambda: confirm(
-                f"Delete {gateway}?",
-                ["Routes to it lead nowhere then. An Elastic IP that it has stays yours."],
-                "\n".join(each.command for each in calls_),
-                "Delete",
-                lambda: [self._view.perform(each) for each in calls_],
-                dangerous=True,
-                done=self._tabs.refresh,
-            ),
-            "quiet",
-            aria_label=f"Delete {gateway}",
+            lambda: [self._view.perform(each) for each in calls_],
+            dangerous=True,
+            done=self._changed_gateways,
         )
 
     async def _tables(self) -> None:
@@ -234,8 +312,10 @@ class VpcPage:
             with tag("tbody"):
                 for route in shown.routes:
                     with tag("tr"):
-                        for cell in (route.destination, route.target, route.state):
+                        for cell in (route.destination, route.target):
                             tag("td", cell)
+                        with tag("td"):
+                            tag("span", route.state, f"state state-{route.state}")
                         with tag("td", "", "actions"):
                             if route.removable:
                                 self._remove(

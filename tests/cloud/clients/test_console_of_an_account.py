@@ -300,9 +300,11 @@ def test_a_subnet_gets_another_route_table_and_a_vpc_its_gateway(tab: Tab, conso
         question.get_by_role("button", name="Change").click()
         expect(row.locator("td").nth(6)).to_have_text(str(value))
     page.get_by_role("tab", name="Gateways").click()
-    page.get_by_label("Name", exact=True).fill(HOSTILE)
     page.get_by_role("button", name="Create internet gateway").click()
+    question.get_by_label("Name", exact=True).fill(HOSTILE)
+    question.get_by_role("button", name="Create", exact=True).click()
     expect(page.locator("table.small")).to_contain_text(HOSTILE)
+    expect(page.get_by_role("button", name="Create internet gateway")).to_be_disabled()
     filters = [{"Name": "attachment.vpc-id", "Values": [vpc]}]
     (gateway,) = ec2.describe_internet_gateways(Filters=filters)["InternetGateways"]
     page.get_by_role("button", name=f"Delete {gateway['InternetGatewayId']}").click()
