@@ -4,6 +4,9 @@ A file that a server has sent is written only if the job's own record asks for i
 below the working directory: folders are opened by descriptors, without following symbolic links. Files that were sent
 and not asked for are named, and stay in S3. The same holds for a result whose name no file here can have.
 
+A large result is fetched in stretches, several at a time, and written in their order: what is left of a download that
+breaks off is the beginning of the file, and the next one goes on from there.
+
 Small results share an object. The manifest says where in it each result is and how long it is. Nothing else of such a
 pack is trusted: the bytes there are the result only if their digest is right.
 """
@@ -16,9 +19,11 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +45,8 @@ _NO_NAME = {
 _PART = ".skylift-part"
 _SPAN = 4 << 20
 """The most bytes of a shared object in one request, and of a result that is read from one into memory."""
+_STRETCH = 8 << 20
+"""The most bytes of a result in one request. There are _AT_A_TIME of these in memory at the most."""
 _GAP = 4096
 """Bytes between two results that are read in vain, rather than with a second request."""
 
@@ -139,15 +146,22 @@ class _Download:
         self._troubles: list[ResultsDamaged] = []
         self._links = hasattr(os, "O_TMPFILE")
         self._hashers = ThreadPoolExecutor(_AT_A_TIME)
+        self._fetchers = ThreadPoolExecutor(_AT_A_TIME)
+        self._room = threading.Semaphore(_AT_A_TIME)
+        self._is_over = False
 
     def run(self) -> Manifest:
         manifest = self._manifest
         alone = [each for each in manifest.results if not self._is_shared(each)]
-        with ThreadPoolExecutor(_AT_A_TIME) as pool, self._hashers:
+        with self._fetchers, self._hashers, ThreadPoolExecutor(_AT_A_TIME) as pool:
             spans = pool.map(self._fetch_span, _spans(manifest, filter(self._is_shared, manifest.results)))
             files = pool.map(self._fetch, alone)
-            for _ in (*spans, *files):
-                continue
+            try:
+                for _ in (*spans, *files):
+                    continue
+            except BaseException:
+                self._is_over = True
+                raise
         if self._troubles:
             more = len(self._troubles) - 1
             first = self._troubles[0]
@@ -267,16 +281,73 @@ class _Download:
         for piece in iter(lambda: file.read(1 << 20), b""):
             digest.update(piece)
             self._progress(len(piece))
-        come = file.tell()
-        if come < result.size:
-            target = _Both(file, digest, self._hashers)
-            key, offset = self._manifest.places.get(result.path, ("", 0))
-            key = self._prefix.shared(key) if key else self._prefix.result(result.path)
-            for size in self._api.stream(self._bucket, key, target, offset + come, result.size - come):
-                self._progress(size)
-            target.finish()
+        target = _Both(file, digest, self._hashers)
+        with closing(self._stretches(result, file.tell())) as stretches:
+            for stretch in stretches:
+                try:
+                    stretch.coming.result()
+                finally:
+                    # Of one that broke off, the beginning is right, too.
+                    for piece in stretch.pieces:
+                        target.write(piece)
+                if sum(map(len, stretch.pieces)) != stretch.size:
+                    # What follows would stand in its place.
+                    break
+        target.finish()
         file.flush()
         return digest.hexdigest() if os.fstat(file.fileno()).st_size == result.size else ""
+
+    def _stretches(self, result: Result, start: int) -> Generator[_Stretch]:
+        """What is missing of a result, in order. The next ones are on their way while one is written, as long as there
+        is room for them; for one of each result there will be."""
+        key, offset = self._manifest.places.get(result.path, ("", 0))
+        key = self._prefix.shared(key) if key else self._prefix.result(result.path)
+        waiting: deque[_Stretch] = deque()
+        try:
+            while waiting or start < result.size:
+                if self._is_over:
+                    raise RunError("The download of the other results has failed.")
+                while start < result.size and self._room.acquire(blocking=not waiting):
+                    size, pieces = min(_STRETCH, result.size - start), list[bytes]()
+                    coming = self._fetchers.submit(self._fetch_stretch, key, offset + start, size, pieces)
+                    waiting.append(_Stretch(size, pieces, coming))
+                    start += size
+                yield waiting[0]
+                waiting.popleft()
+                self._room.release()
+        finally:
+            # Nobody waits for these any more.
+            for left in waiting:
+                left.coming.add_done_callback(lambda _: self._room.release())
+                left.coming.cancel()
+
+    def _fetch_stretch(self, key: str, start: int, size: int, pieces: list[bytes]) -> None:
+        come = 0
+        for more in self._api.stream(self._bucket, key, _Pieces(pieces), start, size):
+            come += more
+            self._progress(more)
+            if come > size:
+                # Never more in memory than was asked for.
+                break
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """So many bytes of a large result: what of them is here, and the call that fetches them."""
+
+    size: int
+    pieces: list[bytes]
+    coming: Future[None]
+
+
+class _Pieces:
+    """A list as what an object is written to."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    def write(self, data: bytes) -> None:
+        self._pieces.append(data)
 
 
 @dataclass(frozen=True)
