@@ -14,6 +14,7 @@ from skylift.cli.place import JobName, On, settings_there
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from skylift.runner.map.live import InputLive
     from skylift.runner.remote.account import Account
 
 
@@ -30,9 +31,7 @@ def logs(
     ] = None,
     given_input: Annotated[
         str | None,
-        typer.Option(
-            "--input", metavar="INPUT", help="Of a map: of this input, by its index or its name, once it ended."
-        ),
+        typer.Option("--input", metavar="INPUT", help="Of a map: of this input, by its index or its name."),
     ] = None,
     on: On = None,
 ) -> None:
@@ -62,13 +61,20 @@ def _show_input(account: Account, name: str, given_input: str, *, only_stderr: b
     from skylift.runner.text.size import spell_size
 
     if more:
-        raise UsageError("--input shows what an input has written when it has ended: neither -f nor --since.")
+        raise UsageError("--input shows what an input has written so far: neither -f nor --since.")
     reader = MapReader(account, name)
     wanted = input_called(reader.spec, given_input)
     reader.read_on()
     outcome = reader.outcomes.get(wanted.index)
     if outcome is None:
-        raise UsageError(f"The input {given_input!r} has not ended.", f"How far the map is: skylift attach {name}")
+        live = reader.live(wanted.index) if wanted.index in reader.running else None
+        if live is None:
+            raise UsageError(
+                f"The input {given_input!r} has not ended, and there is nothing of it yet.",
+                f"How far the map is: skylift attach {name}",
+            )
+        _show_live(live, only_stderr=only_stderr)
+        return
     if not only_stderr:
         reader.write_stream(outcome, "stdout", sys.stdout.buffer)
     reader.write_stream(outcome, "stderr", sys.stdout.buffer if only_stderr else sys.stderr.buffer)
@@ -77,6 +83,22 @@ def _show_input(account: Account, name: str, given_input: str, *, only_stderr: b
         if told.kept < told.size and not (only_stderr and told is outcome.stdout):
             kept, size = spell_size(told.kept), spell_size(told.size)
             say(f"Its {stream} is cut: the record keeps the first {kept} of {size}.", to_stderr=True)
+
+
+def _show_live(live: InputLive, *, only_stderr: bool) -> None:
+    """What its server has reported last."""
+    import sys
+
+    from skylift.cli.say import say
+
+    if not only_stderr:
+        sys.stdout.buffer.write(live.stdout.content)
+    (sys.stdout.buffer if only_stderr else sys.stderr.buffer).write(live.stderr.content)
+    sys.stdout.buffer.flush()
+    sys.stderr.buffer.flush()
+    when = time.strftime("%H:%M:%S", time.localtime(live.written))
+    cut = " Only the last 64 KiB of a stream are there by then." if live.stdout.start or live.stderr.start else ""
+    say(f"It still runs: this is what it had written by {when}.{cut}", to_stderr=True)
 
 
 async def while_read(descriptor: int, work: Coroutine[object, object, object]) -> None:

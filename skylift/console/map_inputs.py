@@ -14,6 +14,7 @@ from pathlib import Path
 
 from skylift.console.rows import Row, as_time
 from skylift.runner.errors import RunError, UsageError
+from skylift.runner.map.live import InputLive
 from skylift.runner.map.outcome import InputOutcome, RunStream
 from skylift.runner.map.places import read_template
 from skylift.runner.map.progress import Progress
@@ -69,7 +70,8 @@ class MapSummary:
 
 @dataclass(frozen=True)
 class ShownInput:
-    """One input, with what it has written: the beginning of it, and what is said of the rest."""
+    """One input, with what it has written: the beginning of it, and what is said of the rest. `live` is of one that has
+    not ended."""
 
     given: MapInput
     row: InputRow
@@ -78,6 +80,7 @@ class ShownInput:
     stdout: str = ""
     stderr: str = ""
     cut: str = ""
+    live: InputLive | None = None
 
 
 class MapInputs:
@@ -152,7 +155,10 @@ class MapInputs:
             outcome = self._reader.outcomes.get(given.index)
             row = self._row(given)
             if outcome is None:
-                return ShownInput(given, row, None, self._reader.losses(given.index))
+                runs = row.state == "running"
+                # One that runs counts as lost, too: so it would be if the map had ended.
+                losses = self._reader.losses(given.index) - runs
+                return ShownInput(given, row, None, losses, live=self._reader.live(given.index) if runs else None)
             cut = [_cut(words, each) for words, each in (("output", outcome.stdout), ("errors", outcome.stderr))]
             return ShownInput(
                 given,

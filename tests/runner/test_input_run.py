@@ -14,7 +14,9 @@ from typing import Any, BinaryIO, cast
 import pytest
 from kept_prefix import KeptPrefix
 
+from skylift.runner.map.live import InputLive, LiveStream, parse_live
 from skylift.runner.map.outcome import InputOutcome, InputState, parse_outcome
+from skylift.runner.server import input_live
 from skylift.runner.server.aws import Refused
 from skylift.runner.server.input_memory import InputMemory
 from skylift.runner.server.input_run import KEPT, InputRun, MapPlace, Withheld
@@ -146,6 +148,50 @@ def test_the_beginning_of_a_stream_without_end_is_kept(case: Case) -> None:
     assert (outcome.stderr.size, outcome.stderr.kept) == (5000, 5000)
     kept = {key.rpartition("/")[2]: content for key, content in case.prefix.objects.items()}
     assert (len(kept["stdout"]), kept["stdout"][:6], len(kept["stderr"])) == (KEPT, b"begin\0", 5000)
+
+
+def test_what_it_has_written_so_far_is_in_the_record_while_it_runs(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_live, "FIRST", 0.01)
+    go, seen = tmp_path / "go", list[InputLive]()
+
+    def let_it_go_on(step: str, verb: str, key: str) -> None:
+        if step == "done" and key == "server/map/runs/00000003-live":
+            found = parse_live(case.prefix.objects[key])
+            if found.stderr.content and not seen:
+                seen.append(found)
+                go.touch()
+
+    case.prefix.fault = let_it_go_on
+    source = (
+        "import os, sys, time\nos.write(1, b'x' * 70000 + b'so far')\nos.write(2, b'careful')\n"
+        f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\nos.write(1, b' and the rest')\n"
+    )
+    outcome = case.run(source)
+    (live,) = seen
+    assert live.stderr == LiveStream(0, b"careful")
+    assert live.stdout.content.endswith(b"xso far")
+    assert (len(live.stdout.content), live.stdout.end) == (64 << 10, 70006)
+    assert live.run == outcome.run
+    assert outcome.stdout.size == 70019
+
+
+def test_a_record_that_cannot_be_written_meanwhile_harms_no_input(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_live, "FIRST", 0.01)
+    go = tmp_path / "go"
+
+    def refuse(step: str, verb: str, key: str) -> None:
+        if key.endswith("-live"):
+            go.touch()
+            raise Refused(403, "AccessDenied")
+
+    case.prefix.fault = refuse
+    source = f"import os, time\nprint('x', flush=True)\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n"
+    assert case.run(source).succeeded
+    assert case.prefix.objects == {}
 
 
 PART = {

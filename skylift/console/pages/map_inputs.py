@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from shlex import quote
 from urllib.parse import quote as encoded
 
 from skylift.console.cloud_view import CloudView
-from skylift.console.map_inputs import MapInputs, ShownInput, spell_started
+from skylift.console.input_log import InputLog
+from skylift.console.map_inputs import InputRow, MapInputs, ShownInput, spell_started
+from skylift.console.poller import Change, Topic
+from skylift.console.rows import as_time
 from skylift.console.widgets.chart import spell
 from skylift.console.widgets.element import box, button, copyable, facts, link, on_input, save, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
-from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.tabs import in_background, in_thread
+from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import say_trouble, tell
 from skylift.runner.errors import SkyliftError
 
@@ -69,45 +74,94 @@ class InputPage:
         self._view, self._job, self._index = view, job, index
 
     async def show(self) -> None:
-        place = box("panel")
-        back = f"/jobs/{encoded(self._job, safe='')}"
+        self._place = box("panel")
+        await self._fill()
+
+    async def _fill(self) -> None:
+        """As it is now. One that has not ended is followed."""
         try:
-            self._inputs, _ = await in_thread(self._view.map_inputs, self._job)
+            self._inputs, topic = await in_thread(self._view.map_inputs, self._job)
             shown = await in_thread(self._inputs.one, self._index)
         except SkyliftError as error:
-            with place:
+            with self._place.clear():
                 say_trouble(error)
                 link("All jobs", "/jobs")
             return
-        with place:
+        if self._place.is_deleted:
+            return
+        with self._place.clear():
             with head(f"Input {self._index} of {self._job}"):
-                link("All inputs", back, "button")
+                link("All inputs", f"/jobs/{encoded(self._job, safe='')}", "button")
             self._facts(shown)
             self._results(shown)
+            if shown.outcome is None and shown.row.state in ("running", "waiting"):
+                self._follow(shown, topic)
             self._output("Standard output", shown.stdout)
             self._output("Standard error", shown.stderr)
             if shown.cut:
                 tag("p", shown.cut, "empty-line")
-            if shown.outcome is None:
-                tag("p", "What an input has written is here when it has ended.", "empty-line")
             with box("commandline"):
                 copyable(f"skylift logs {quote(self._job)} --input {self._index}")
+
+    def _follow(self, shown: ShownInput, topic: Topic[InputRow]) -> None:
+        """What it writes, as its server reports it, until it has ended."""
+        log = InputLog()
+        with box("bar"):
+            tag("span", "Its server reports what it writes after some seconds. Errors are yellow.", "count-left")
+            when = tag("span", "", "count", role="status")
+            full_screen()
+        terminal = Terminal(log.text, f"Output of input {self._index}")
+        looking = False
+
+        def add(seen: ShownInput) -> None:
+            if seen.live is not None:
+                log.add(seen.live)
+                when.set_text(f"as of {as_time(datetime.fromtimestamp(seen.live.written, UTC))}")
+
+        async def look() -> None:
+            nonlocal looking
+            try:
+                seen = await in_thread(self._inputs.one, self._index)
+            except SkyliftError:
+                # The next look may be answered. A page with an output in it is worth more than one with an error.
+                return
+            finally:
+                looking = False
+            if terminal.is_gone:
+                return
+            if seen.outcome is not None or seen.row.state != shown.row.state:
+                await self._fill()
+            else:
+                add(seen)
+
+        def hear(_: Change) -> bool:
+            nonlocal looking
+            if not terminal.is_gone and not looking:
+                looking = True
+                in_background(look())
+            return not terminal.is_gone
+
+        add(shown)
+        topic.listen(hear)
 
     def _facts(self, shown: ShownInput) -> None:
         row, outcome = shown.row, shown.outcome
         tag("span", row.state, f"state state-{row.state.replace(' ', '-')}")
-        pairs = (
+        pairs: tuple[tuple[str, str], ...] = (
             ("Input", shown.given.text[:2000]),
-            ("Why", outcome.reason if outcome else ""),
-            ("Exit code", "" if row.exit is None else str(row.exit)),
-            ("Signal", (outcome.signal or "") if outcome else ""),
             ("Attempt", "" if row.attempt is None else str(row.attempt)),
             ("Servers lost under it", str(shown.losses)),
-            ("Server", row.server),
-            ("Started", spell_started(outcome) if outcome else ""),
-            ("Time", "" if row.seconds is None else f"{row.seconds:g} s"),
-            ("Could not be sent", ", ".join(outcome.missing) if outcome else ""),
         )
+        if outcome is not None:
+            pairs += (
+                ("Why", outcome.reason),
+                ("Exit code", str(outcome.exit_code)),
+                ("Signal", outcome.signal or ""),
+                ("Server", row.server),
+                ("Started", spell_started(outcome)),
+                ("Time", f"{row.seconds:g} s"),
+                ("Could not be sent", ", ".join(outcome.missing)),
+            )
         facts(pairs, {"Server": f"/instances/{row.server}"} if row.server else None)
 
     def _results(self, shown: ShownInput) -> None:

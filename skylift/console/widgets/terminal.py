@@ -47,6 +47,11 @@ class Terminal:
         self._client = ui.context.client
         self._pumping = background_tasks.create(self._pump(text))
 
+    @property
+    def is_gone(self) -> bool:
+        """From its page."""
+        return self._xterm.is_deleted
+
     def show(self, text: Scrollback) -> None:
         """Another text, from its beginning, in place of this one."""
         self._pumping.cancel()

@@ -12,6 +12,7 @@ beside what every job has (see runner/server/__init__.py):
     server/map/progress.json    how far the map is, now and then (progress.py); only for display
     server/map/runs/INDEX-RUN/  what one run of the program for one input has left, where it is too long for the log:
                                 stdout, stderr, and results/PATH or files/SHA-256 as a job's results are
+    server/map/runs/INDEX-live  what an input that runs has written so far (live.py); only for display
 
 **The log is what is true.** It has one writer at a time. A coordinator begins by reading the log to its end, and its
 first entry there begins its epoch. An entry that is there is never written again (If-None-Match), so a coordinator

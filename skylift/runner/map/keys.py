@@ -47,6 +47,10 @@ class MapKeys:
     def progress(self) -> str:
         return Prefix(self.job).progress
 
+    def live(self, index: int) -> str:
+        """What an input that runs has written so far."""
+        return f"{self._base}/server/map/runs/{index:08}-live"
+
     def run(self, index: int, run: str) -> str:
         """The folder of one run, with a slash at its end."""
         return f"{self._base}/server/map/runs/{index:08}-{run}/"

@@ -15,6 +15,7 @@ from skylift.runner.job.record import SCHEDULES, Prefix
 from skylift.runner.job.scheduled import parse_run
 from skylift.runner.job.server_time import PROGRESS_LIMIT
 from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.live import LIVE_LIMIT, InputLive, parse_live
 from skylift.runner.map.looked_up import FOUND_LIMIT, complete
 from skylift.runner.map.outcome import ENTRY_LIMIT, InputOutcome, MapEnd, MapLog
 from skylift.runner.map.places import Template, check_places
@@ -144,6 +145,15 @@ class MapReader:
         try:
             found = self.account.api.get(self.account.bucket, self._keys.progress, PROGRESS_LIMIT)
             return None if found is None else parse_progress(found)
+        except (Malformed, RecordDamaged):
+            return None
+
+    def live(self, index: int) -> InputLive | None:
+        """What an input that runs has written so far. None before there is something, and if it cannot be read: it is
+        only for display."""
+        try:
+            found = self.account.api.get(self.account.bucket, self._keys.live(index), LIVE_LIMIT)
+            return None if found is None else parse_live(found)
         except (Malformed, RecordDamaged):
             return None
 

@@ -24,6 +24,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.find_files import files_named, spelled
+from skylift.runner.server.input_live import InputLive
 from skylift.runner.server.input_memory import InputMemory, Share
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
@@ -196,8 +197,13 @@ class InputRun:
         poll.register(control, select.POLLIN | select.POLLHUP)
         # The owner sends nothing meanwhile: whatever comes is its end.
         poll.register(owner, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
+        streams = {name: self._stream(name) for name in ("stdout", "stderr")}
+        live = InputLive(self._place.prefix, self._wanted["index"], self._run, streams)
         while True:
-            ready = [number for number, _ in poll.poll()]
+            ready = [number for number, _ in poll.poll(live.seconds * 1000)]
+            if not ready:
+                live.look()
+                continue
             if owner.fileno() in ready:
                 raise Withheld("whoever waits for it is gone")
             piece = control.recv(4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -175,6 +176,13 @@ class Record:
         self.put(self._keys.log_entry(self._entries), encode_entry(entry))
         self._entries += 1
 
+    def live(self, index: int, stdout: str) -> None:
+        streams = {
+            "stdout": {"start": 0, "content": base64.b64encode(stdout.encode()).decode()},
+            "stderr": {"start": 0, "content": ""},
+        }
+        self.put(self._keys.live(index), json.dumps({"run": RUN, "written": time.time(), **streams}).encode())
+
     def result(self, index: int, name: str, content: bytes) -> RunResult:
         self.put(f"{self._keys.run(index, RUN)}results/{name}", content)
         return RunResult(name, len(content), hashlib.sha256(content).hexdigest())
@@ -184,7 +192,13 @@ def stream(text: str) -> RunStream:
     return RunStream(len(text.encode()), text.encode(), len(text.encode()))
 
 
-def test_the_inputs_of_a_map_are_seen_as_they_end(tab: Tab, console: Console, account: Cloud) -> None:
+def skylift(account: Cloud, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**account.environment(home), "SKYLIFT_HOME": str(home / "skylift"), "AWS_REGION": REGION}
+    command = [sys.executable, "-m", "skylift.cli.main", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=home)
+
+
+def test_the_inputs_of_a_map_are_seen_as_they_end(tab: Tab, console: Console, account: Cloud, home: Path) -> None:
     page, record = tab.page, Record(account)
     bad = InputOutcome(2, InputState.FAILED, 1, server=SERVER, seconds=1.5, stderr=stream(f"ValueError: {HOSTILE}\n"))
     record.write(bad, begun=((0, 1), (1, 2)))
@@ -194,6 +208,16 @@ def test_the_inputs_of_a_map_are_seen_as_they_end(tab: Tab, console: Console, ac
     states = page.locator(".ag-center-cols-container [col-id=state]")
     assert states.all_inner_texts() == ["running", "running", "failed", "waiting"]
     tab.picture("map")
+
+    # One that runs is followed until it has ended.
+    page.goto(f"http://{console.host}/inputs/{NAME}/0")
+    screen = page.locator(".xterm-rows")
+    record.live(0, "one <b>of</b>\n")
+    expect(screen).to_contain_text("one <b>of</b>")
+    record.live(0, "one <b>of</b>\nmany\n")
+    expect(screen).to_contain_text("many")
+    told = skylift(account, home, "logs", NAME, "--on", "aws", "--input", "0")
+    assert (told.stdout, "It still runs" in told.stderr) == ("one <b>of</b>\nmany\n", True)
     done = InputOutcome(
         0,
         InputState.SUCCEEDED,
@@ -207,6 +231,9 @@ def test_the_inputs_of_a_map_are_seen_as_they_end(tab: Tab, console: Console, ac
     )
     lost = InputOutcome(1, InputState.LOST, 125, losses=3, reason="It lost 3 servers.")
     record.write(done, lost, ended=MapEnd("Too many inputs have failed.", halted=True))
+    expect(page.locator("pre")).to_have_text("größer <b>than</b>\n")
+    expect(screen).to_have_count(0)
+    page.get_by_role("link", name="All inputs").click()
     expect(states).to_have_text(["succeeded", "lost", "failed", "no outcome"])
     expect(page.locator(".count")).to_have_text(
         "3 of 4 done, 2 failed, 1 without an outcome. Too many inputs have failed."
