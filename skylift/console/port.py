@@ -201,15 +201,17 @@ class Port:
             self._control = None
             raise
 
-    def pages(self, call: Call, key: str, only: Only = ()) -> list[Any]:
+    def pages(self, call: Call, key: str) -> list[Any]:
         """All of a list, whichever page it is on. Raises SkyliftError."""
         with self.reached() as account:
-            return account.api.pages(call.service, call.operation, key, only=only, **call.params)
+            return account.api.pages(call.service, call.operation, key, **call.params)
 
     # Instances.
 
     def instances(self) -> list[InstanceRow]:
-        reservations = self.pages(calls.list_instances(), "Reservations", _OF_ROWS)
+        call = calls.list_instances()
+        with self.reached() as account:
+            reservations = account.api.look(call.service, call.operation, "Reservations", _OF_ROWS)
         now = time.time()
         found = [self._row(each, now) for reservation in reservations for each in reservation["Instances"]]
         return sorted(found, key=lambda row: (row.launched, row.id), reverse=True)

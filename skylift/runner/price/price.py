@@ -10,6 +10,7 @@ import os
 from math import isfinite
 
 from skylift import catalogue
+from skylift.catalogue.price import figures
 from skylift.runner.errors import UsageError
 from skylift.runner.job.quote import Commitment, Rates
 from skylift.runner.job.server import Server
@@ -97,4 +98,4 @@ def commitments_of(instance_type: str, region: str) -> tuple[Commitment, ...]:
 
 def dates_of(region: str) -> dict[str, str]:
     """Dates of the figures, by kind of price."""
-    return {kind: source.date for (place, kind), source in catalogue.sources().items() if place == region}
+    return {kind: known.source.date for kind, known in figures(region).items()}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from skylift import catalogue
 from skylift.catalogue.price import figures
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.run_price import OtherServers, RunPrice
@@ -59,6 +60,8 @@ def read_prices(settings: Settings) -> None:
 
 def run_cost(instance_type: str, region: str, market: str | None, seconds: float | None) -> float | None:
     """USD for so long a run, as it was bought; AWS's price where the place costs nothing. None where it is unknown."""
-    rates = rates_of(instance_type, stand_in(region)[0])
-    hourly = rates.spot if market == "spot" else rates.on_demand
-    return None if seconds is None or hourly is None else round(hourly * billed(seconds) / 3600, 8)
+    if seconds is None:
+        return None
+    price = catalogue.spot if market == "spot" else catalogue.on_demand
+    hourly = price(instance_type, stand_in(region)[0])
+    return None if hourly is None else round(hourly * billed(seconds) / 3600, 8)

@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
@@ -59,6 +59,8 @@ _LARGEST = 16 << 20
 """Bytes of an object that is read into memory, by default."""
 _UNSPEAKABLE = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters of a key that XML cannot express. An object with such a key is deleted by a call of its own."""
+_REQUEST_ID = re.compile(rb"<requestId>[^<]*</requestId>")
+"""As EC2 answers. A text of a user's has no < in XML."""
 _UNSIGNED = "s3, with bodies that are not signed"
 """The client for parts. A part's signature covers a CRC32 of its bytes, which S3 compares, and not their SHA-256,
 as botocore does it over TLS: who sends parts knows the SHA-256 of all of them, and whoever fetches them compares it.
@@ -90,6 +92,7 @@ class Api:
         self._settings = settings
         self._endpoint = settings.endpoint_url
         self._clients: dict[tuple[str, Only], Any] = {}
+        self._looks: dict[tuple[str, str, Only], _LastAnswer] = {}
         self._making = threading.Lock()
         keys = settings.credentials
         token = keys.session_token if keys else None
@@ -126,6 +129,7 @@ class Api:
             if endpoint != self._endpoint:
                 self._endpoint = endpoint
                 self._clients.clear()
+                self._looks.clear()
 
     def warm(self) -> None:
         """Make the clients that every run needs. Making one takes tens of milliseconds."""
@@ -204,11 +208,31 @@ class Api:
             time.sleep(pause)
             pause = min(pause * 2, 3)
 
-    def pages(self, service: str, operation: str, key: str, *, only: Only = (), **params: Any) -> list[Any]:
-        """All of a paginated list. With `only`, a long one is read in less time."""
+    def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
+        """All of a paginated list."""
         with translated(operation, service):
-            pages = self._client(service, only=only).get_paginator(operation).paginate(**params)
+            pages = self._client(service).get_paginator(operation).paginate(**params)
             return [item for page in pages for item in page.get(key, [])]
+
+    def look(self, service: str, operation: str, key: str, only: Only) -> list[Any]:
+        """All of a list that is asked for again and again, for readers, who change nothing of it. An answer with the
+        bytes of the last one is not read: the list is the same one as then."""
+        client = self._client(service, only=only)
+        with self._making:
+            seen = self._looks.get((service, operation, only))
+            if seen is None:
+                seen = self._looks[service, operation, only] = _LastAnswer()
+                of = client.meta.service_model.service_id.hyphenize()
+                called = client.meta.method_to_api_mapping[operation]
+                client.meta.events.register(f"before-parse.{of}.{called}", seen.compare)
+        # One look at a time: each is compared with the one before it.
+        with seen.looking, translated(operation, service):
+            seen.begin()
+            try:
+                pages = [page.get(key, []) for page in client.get_paginator(operation).paginate()]
+            except _Unchanged:
+                return seen.found
+            return seen.keep([item for page in pages for item in page], pages=len(pages))
 
     def get(self, bucket: str, key: str, most: int = _LARGEST) -> bytes | None:
         """The content of an object, or None when there is none. Raises RecordDamaged when it has more than `most`
@@ -352,6 +376,36 @@ class Api:
             if error.code in {"NoSuchKey", "404", "NotFound"}:
                 return None
             raise
+
+
+class _Unchanged(Exception):
+    """An answer has the bytes of the last one. botocore lets it pass."""
+
+
+class _LastAnswer:
+    """To a question that is asked again and again. Of two answers that say the same, only the ids of their requests
+    differ. An answer of several pages is not kept."""
+
+    def __init__(self) -> None:
+        self.looking = threading.Lock()
+        self.found: list[Any] = []
+        self._kept: bytes | None = None
+        self._come: bytes | None = None
+
+    def begin(self) -> None:
+        self._come = None
+
+    def compare(self, response_dict: Mapping[str, Any], **_: Any) -> None:
+        """Before an answer is parsed. Of several pages, the first one is compared."""
+        if response_dict["status_code"] != 200 or self._come is not None:
+            return
+        self._come = _REQUEST_ID.sub(b"", response_dict["body"], count=1)
+        if self._come == self._kept:
+            raise _Unchanged
+
+    def keep(self, found: list[Any], *, pages: int) -> list[Any]:
+        self.found, self._kept, self._come = found, self._come if pages == 1 else None, None
+        return found
 
 
 class _Progress:

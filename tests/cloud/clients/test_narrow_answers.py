@@ -1,9 +1,10 @@
-"""The runner's client, asked for some members of an answer only."""
+"""The runner's client, asked for some members of an answer only, again and again."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from serverless_cloud import ACCOUNT, REGION, Cloud
 
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
@@ -12,8 +13,9 @@ from skylift.runner.remote.api import Api
 NAMES = (("Vpc", ("VpcId", "Tags")),)
 
 
-def test_only_what_was_asked_for_is_read_and_other_clients_know_all(cloud: Cloud, tmp_path: Path) -> None:
-    api = Api(
+@pytest.fixture
+def api(cloud: Cloud, tmp_path: Path) -> Api:
+    return Api(
         Settings(
             region=REGION,
             key_dir=tmp_path,
@@ -25,9 +27,22 @@ def test_only_what_was_asked_for_is_read_and_other_clients_know_all(cloud: Cloud
             billed=False,
         )
     )
-    (brief,) = api.pages("ec2", "describe_vpcs", "Vpcs", only=NAMES)
+
+
+def test_only_what_was_asked_for_is_read_and_other_clients_know_all(api: Api) -> None:
+    (brief,) = api.look("ec2", "describe_vpcs", "Vpcs", NAMES)
     assert set(brief) <= {"VpcId", "Tags"}
     (whole,) = api.pages("ec2", "describe_vpcs", "Vpcs")
     assert whole["VpcId"] == brief["VpcId"]
     assert whole["CidrBlock"] == "172.31.0.0/16"
-    assert set(api.pages("ec2", "describe_vpcs", "Vpcs", only=NAMES)[0]) <= {"VpcId", "Tags"}
+
+
+def test_an_answer_is_read_again_when_it_says_something_else(api: Api, cloud: Cloud) -> None:
+    first = api.look("ec2", "describe_vpcs", "Vpcs", NAMES)
+    assert api.look("ec2", "describe_vpcs", "Vpcs", NAMES) is first
+    tag = {"Key": "Name", "Value": "<requestId>x</requestId>"}
+    cloud.client("ec2").create_tags(Resources=[first[0]["VpcId"]], Tags=[tag])
+    second = api.look("ec2", "describe_vpcs", "Vpcs", NAMES)
+    assert second[0]["Tags"] == [tag]
+    assert api.look("ec2", "describe_vpcs", "Vpcs", NAMES) is second
+    assert api.pages("ec2", "describe_vpcs", "Vpcs")[0]["Tags"] == [tag]
