@@ -128,10 +128,23 @@ class Walk:
         self.ec2.stop_instances(InstanceIds=[instance])
         until(lambda: self.state(instance) == "stopped", f"{instance} is stopped")
         self.ec2.modify_instance_attribute(InstanceId=instance, InstanceType={"Value": "t3.small"})
+        # Not every kernel lets us grow what is mounted: test_root_disk.py.
+        root = self.described(instance)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+        self.ec2.modify_volume(VolumeId=root, Size=10)
+
+        def modified() -> bool:
+            (change,) = self.ec2.describe_volumes_modifications(VolumeIds=[root])["VolumesModifications"]
+            return change["ModificationState"] in ("optimizing", "completed")
+
+        until(modified, f"{root} is modified")
         self.ec2.start_instances(InstanceIds=[instance])
         until(lambda: self.state(instance) == "running", f"{instance} is running")
         found = self.described(instance)
         assert (found["InstanceType"], found["MetadataOptions"]["HttpTokens"]) == ("t3.small", "optional")
+        self.ec2.create_tags(Resources=[instance, root], Tags=[{"Key": "more", "Value": "1"}])
+        self.ec2.delete_tags(Resources=[root], Tags=[{"Key": "Name"}])
+        (volume,) = self.ec2.describe_volumes(VolumeIds=[root])["Volumes"]
+        assert (volume["Size"], volume["Tags"]) == (10, [{"Key": "more", "Value": "1"}])
 
     def delete_instance(self, instance: str) -> None:
         for name in ("DisableApiTermination", "DisableApiStop"):
