@@ -78,7 +78,7 @@ def test_a_scheduled_run_comes_by_itself_and_is_a_job_like_any_other(own_cloud: 
     folder = own_cloud.work / "scheduled"
     folder.mkdir()
     (folder / "job.py").write_text("import os\nprint(os.environ['WORD'])\nopen('result.txt', 'w').write('42')\n")
-    what = ("run", "--env", "WORD=hush", "--out", "result.txt", "job.py")
+    what = ("run", "--spot", "--env", "WORD=hush", "--out", "result.txt", "job.py")
     # A rate is due at once for the first time, however long it took to make the schedule.
     made = own_cloud.skylift("schedule", "rate(1 day)", "--name", "report", "--", *what, cwd=folder)
     assert made.stdout == "report\n"
@@ -88,6 +88,8 @@ def test_a_scheduled_run_comes_by_itself_and_is_a_job_like_any_other(own_cloud: 
         return found
 
     (run,) = until(runs, "the run of a schedule", facts=own_cloud.facts)
+    (request,) = own_cloud.ec2.describe_spot_instance_requests()["SpotInstanceRequests"]
+    assert (request["Type"], request["InstanceInterruptionBehavior"]) == ("one-time", "terminate")
     name = run["name"]
     assert own_cloud.skylift("wait", name).returncode == 0
     assert own_cloud.skylift("logs", name).stdout == "hush\n"

@@ -40,15 +40,17 @@ OVERLAPS: tuple[Overlap, ...] = ("skip", "queue", "allow")
 @dataclass(frozen=True)
 class ScheduleTerms:
     """How the runs of a schedule are. `overlap` is what happens to a run that is due while an earlier one still goes. A
-    run's server turns off `lasts` seconds after its first boot."""
+    run's server turns off `lasts` seconds after its first boot; with `spot`, EC2 may take it back before."""
 
     overlap: Overlap
     lasts: int
+    spot: bool = False
 
     @classmethod
     def of(cls, job: Job, overlap: Overlap) -> ScheduleTerms:
         """A run that waits may do so for as long as a program may run."""
-        return cls(overlap, job.max_time + SETUP_ALLOWANCE + (job.max_time if overlap == "queue" else 0))
+        lasts = job.max_time + SETUP_ALLOWANCE + (job.max_time if overlap == "queue" else 0)
+        return cls(overlap, lasts, job.spot is not None)
 
 
 def may_be_starting(created: float, now: float) -> bool:
@@ -215,7 +217,7 @@ def encode_record(
         **({"stdin": True} if job.stdin else {}),
         **({"choice": job.choice.as_json()} if job.choice is not None else {}),
         **({"terminal": vars(job.terminal)} if job.terminal is not None else {}),
-        **({"spot": {"checkpoint": job.spot.checkpoint}} if job.spot is not None else {}),
+        **({"spot": {"checkpoint": job.spot.checkpoint}} if job.spot is not None and schedule is None else {}),
         **({"retry": {"times": job.retry.times, "on": job.retry.on}} if job.retry is not None else {}),
         **({"uv": uv} if uv is not None else {}),
         **({"prebuilt": prebuilt} if prebuilt is not None else {}),
@@ -334,7 +336,7 @@ def _terms(stored: JsonObject) -> ScheduleTerms:
     overlap, lasts = stored.one_of("overlap", OVERLAPS), stored.integer("lasts", 1, 1 << 40)
     given(overlap, "overlap")
     given(lasts, "lasts")
-    return ScheduleTerms(cast("Overlap", overlap), lasts or 0)
+    return ScheduleTerms(cast("Overlap", overlap), lasts or 0, stored.flag("spot"))
 
 
 def encode_env(job: Job) -> bytes:

@@ -132,7 +132,7 @@ class MakeSchedule:
             scheduler = await undo.make(
                 partial(make_scheduler_role, api, name, account.number), lambda _: remove_scheduler_role(api, name)
             )
-            await in_thread(equip_scheduler, api, name, template, account.number)
+            await in_thread(equip_scheduler, api, name, template, account.number, spot=terms.spot)
             recurrence, overlap = self._order.recurrence, self._order.overlap
             asked = schedule_request(name, recurrence, template, scheduler, overlap, self._order.what)
             await undo.make(partial(_create_schedule, api, asked), lambda _: delete_schedule(api, name))

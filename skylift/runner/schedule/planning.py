@@ -25,14 +25,15 @@ NOT_OF_RUNS = {
     "interactive": "-it needs somebody at a terminal",
     "forward": "--forward is for whoever watches",
     "keep": "--keep would leave a server between runs",
-    "spot": "--spot needs a fleet, which a schedule does not make",
+    "checkpoint": "--checkpoint is for a next server, and a run has none when EC2 takes its spot server back",
+    "or_on_demand": "--or-on-demand would need somebody who asks again, for another kind of server",
     "servers": "--servers needs a group, which a schedule does not make",
 }
 """Options of a run that a scheduled one cannot have, and why."""
 NOT_OF_MAPS = {
     "resume": "--resume goes on with one map that has ended",
     "retry_failed": "--retry-failed goes on with one map that has ended",
-    "spot": NOT_OF_RUNS["spot"],
+    "or_on_demand": NOT_OF_RUNS["or_on_demand"],
 }
 """The same of a map."""
 

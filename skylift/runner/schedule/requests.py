@@ -69,6 +69,11 @@ def template_request(job: Job, network: Network, key: str, role: JobRole, image:
     for name in ("MinCount", "MaxCount", "ClientToken", "TagSpecifications"):
         del data[name]
     data["UserData"] = base64.b64encode(user_data.encode()).decode()
+    if job.spot is not None:
+        # Of a schedule's runs each has one server: when EC2 takes it back, no other one follows.
+        most = {} if job.spot.max_price is None else {"MaxPrice": f"{job.spot.max_price:.6f}"}
+        options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate", **most}
+        data["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": options}
     # A server learns from its tags which run it is.
     data["MetadataOptions"] = {**data["MetadataOptions"], "InstanceMetadataTags": "enabled"}
     return {
@@ -123,9 +128,12 @@ def scheduler_trust(account: str, region: str) -> dict[str, Any]:
     }
 
 
-def scheduler_policy(schedule: str, template: str, role: str, account: str, region: str) -> dict[str, Any]:
+def scheduler_policy(
+    schedule: str, template: str, role: str, account: str, region: str, *, spot: bool = False
+) -> dict[str, Any]:
     """What EventBridge Scheduler may do: start servers from this template as it is, tagged as this schedule's runs, and
-    pass them their role. `template` is the template's id, `role` the ARN of that role."""
+    pass them their role. `template` is the template's id, `role` the ARN of that role. With `spot`, the template asks
+    for spot servers."""
     ours = f"arn:aws:ec2:{region}:{account}"
     as_it_is = {
         "ArnEquals": {"ec2:LaunchTemplate": f"{ours}:launch-template/{template}"},
@@ -151,6 +159,7 @@ def scheduler_policy(schedule: str, template: str, role: str, account: str, regi
                 "Resource": [*used, f"arn:aws:ec2:{region}::image/*", f"{ours}:launch-template/{template}"],
                 "Condition": as_it_is,
             },
+            *([_asking_for_spot(f"{ours}:spot-instances-request/*")] if spot else ()),
             {
                 "Sid": "TagThem",
                 "Effect": "Allow",
@@ -167,6 +176,11 @@ def scheduler_policy(schedule: str, template: str, role: str, account: str, regi
             },
         ],
     }
+
+
+def _asking_for_spot(requests: str) -> dict[str, Any]:
+    """The request that EC2 makes of a spot server. It starts nothing without the other statements."""
+    return {"Sid": "AskForSpot", "Effect": "Allow", "Action": "ec2:RunInstances", "Resource": requests}
 
 
 def looking_up(listed: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:

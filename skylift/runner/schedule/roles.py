@@ -27,7 +27,7 @@ from skylift.runner.schedule.requests import (
     server_role_name,
 )
 
-SCHEDULER_BOUNDARY = "skylift-boundary-scheduler-1"
+SCHEDULER_BOUNDARY = "skylift-boundary-scheduler-2"
 """The number is the version of the document, as with BOUNDARY."""
 _SERVERS_MAY, _SCHEDULER_MAY = "job", "run"
 """The names of the roles' policies."""
@@ -56,7 +56,8 @@ _PROFILE = _Kind(
 def scheduler_boundary(account: str) -> dict[str, Any]:
     """The most that EventBridge Scheduler can ever do: start servers of runs, and pass servers' roles to EC2."""
     made = [f"arn:aws:ec2:*:{account}:{kind}/*" for kind in ("instance", "volume", "network-interface")]
-    used = [f"arn:aws:ec2:*:{account}:{kind}/*" for kind in ("subnet", "security-group", "key-pair", "launch-template")]
+    kinds = ("subnet", "security-group", "key-pair", "launch-template", "spot-instances-request")
+    used = [f"arn:aws:ec2:*:{account}:{kind}/*" for kind in kinds]
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -138,10 +139,10 @@ def make_scheduler_role(api: Api, schedule: str, account: str) -> str:
     return _make(api, schedule, _ROLE, request, partial(remove_scheduler_role, api, schedule))
 
 
-def equip_scheduler(api: Api, schedule: str, template: str, account: str) -> None:
+def equip_scheduler(api: Api, schedule: str, template: str, account: str, *, spot: bool = False) -> None:
     """Give the role of EventBridge Scheduler its policy, for a launch template. The role's undo undoes this, too."""
     servers = f"arn:aws:iam::{account}:role{PATH}{server_role_name(schedule)}"
-    policy = json.dumps(scheduler_policy(schedule, template, servers, account, api.region))
+    policy = json.dumps(scheduler_policy(schedule, template, servers, account, api.region, spot=spot))
     name = scheduler_role_name(schedule)
     api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SCHEDULER_MAY, PolicyDocument=policy)
 

@@ -35,11 +35,17 @@ class RetryPlan(NamedTuple):
 
 class SchedulePlan(NamedTuple):
     """Of a schedule's run: `overlap` is skip, queue or allow; its server turns off `lasts` seconds after its first
-    boot."""
+    boot. `spot` is whether it may be a spot server."""
 
     overlap: str
     lasts: float
     beat: float
+    spot: bool = False
+
+    @classmethod
+    def parse(cls, found: Dict[str, Any]) -> SchedulePlan:
+        beat = float(found.get("beat", BEAT))
+        return cls(found["overlap"], float(found["lasts"]), beat, bool(found.get("spot")))
 
 
 class ClusterPlan(NamedTuple):
@@ -122,9 +128,7 @@ class JobRecord(NamedTuple):
                 spot=None if spot is None else SpotPlan(spot.get("checkpoint") or "", float(spot.get("beat", BEAT))),
                 fleet=has_fleet,
                 retry=None if retry is None else RetryPlan.parse(retry),
-                schedule=None
-                if schedule is None
-                else SchedulePlan(schedule["overlap"], float(schedule["lasts"]), float(schedule.get("beat", BEAT))),
+                schedule=None if schedule is None else SchedulePlan.parse(schedule),
                 tools=of_map["tools"] if of_map else None,
                 cluster=None if cluster is None else ClusterPlan(int(cluster["servers"])),
                 group=(of_map or cluster or {}).get("group"),

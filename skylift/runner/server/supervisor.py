@@ -104,6 +104,8 @@ class Supervisor:
         claim = claim_job(self._context, record)
         if claim is not None:
             sys.excepthook = CrashReport(self._context, self._status, record, claim)
+            if record.schedule is not None and record.schedule.spot:
+                self._status.set(**self._context.retry("type", lambda: how_bought(self._context.metadata())))
             if claim.attempt is not None:
                 bought = self._context.retry("type", lambda: how_bought(self._context.metadata()))
                 checkpoint = claim.attempt.fields.get("checkpoint")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from skylift.runner.errors import LaunchFailed
-from skylift.runner.job.job import Job, Program
+from skylift.runner.job.job import Job, Program, Spot
+from skylift.runner.job.record import ScheduleTerms, encode_record, parse_record
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole, boundary_policy
 from skylift.runner.plan.plan_job import Order, plan_job
@@ -24,6 +26,7 @@ from skylift.runner.schedule.requests import (
     scheduler_trust,
     template_request,
 )
+from skylift.runner.server.job_record import JobRecord
 
 ROLE = JobRole("skylift-schedule.x", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-schedule.x")
 NETWORK = Network("vpc-1", (("us-east-1a", "subnet-a"), ("us-east-1b", "subnet-b")), ("sg-1",), frozenset())
@@ -86,6 +89,38 @@ def test_the_scheduler_may_start_runs_of_this_template_and_pass_one_role() -> No
     assert not any(each["Resource"] == "*" for each in statements)
     trust = scheduler_trust("1", "eu-west-1")["Statement"][0]
     assert trust["Condition"]["StringEquals"]["aws:SourceArn"] == "arn:aws:scheduler:eu-west-1:1:schedule-group/skylift"
+
+
+def test_a_spot_run_has_one_server_and_the_scheduler_may_ask_for_it(job: Job) -> None:
+    spot = replace(job, spot=Spot(max_price=0.01))
+    data = template_request(spot, NETWORK, "skylift-abc", ROLE, "ami-1", "#!data")["LaunchTemplateData"]
+    assert data["InstanceMarketOptions"] == {
+        "MarketType": "spot",
+        "SpotOptions": {
+            "SpotInstanceType": "one-time",
+            "InstanceInterruptionBehavior": "terminate",
+            "MaxPrice": "0.010000",
+        },
+    }
+    assert "InstanceMarketOptions" not in template_request(job, NETWORK, "k", ROLE, "ami-1", "")["LaunchTemplateData"]
+    usual = scheduler_policy("x", TEMPLATE, "arn:role", "1", "eu-west-1")["Statement"]
+    allowed = scheduler_policy("x", TEMPLATE, "arn:role", "1", "eu-west-1", spot=True)["Statement"]
+    (more,) = [each for each in allowed if each not in usual]
+    assert (more["Action"], more["Resource"]) == (
+        "ec2:RunInstances",
+        "arn:aws:ec2:eu-west-1:1:spot-instances-request/*",
+    )
+
+
+def test_the_record_of_a_spot_schedule_names_no_next_server(job: Job) -> None:
+    """A server that reads it claims the run once, and hands it to nobody."""
+    spot = replace(job, spot=Spot())
+    terms = ScheduleTerms.of(spot, "skip")
+    stored = encode_record(spot, created=1.0, deadline=2, packs=[], schedule=terms)
+    record = JobRecord.parse(stored)
+    assert (record.spot, record.fleet, record.schedule and record.schedule.spot) == (None, False, True)
+    parsed = parse_record("record.json", stored)
+    assert (parsed.spot, parsed.terms) == (False, terms)
 
 
 def test_servers_write_below_their_own_runs_and_no_record() -> None:

@@ -75,7 +75,7 @@ def test_the_same_for_programs_that_are_asynchronous(here: Path, api: Api) -> No
         ((NIGHTLY, "nightly.py"), {"timezone": "Mars/Olympus"}, "no such time zone"),
         ((NIGHTLY, "nightly.py"), {"overlap": "never"}, "is none of skip, queue, allow"),
         ((NIGHTLY, "nightly.py"), {"name": "../x"}, "name '../x' cannot be used"),
-        ((NIGHTLY, "nightly.py"), {"spot": True}, "spot needs a fleet"),
+        ((NIGHTLY, "nightly.py"), {"spot": True, "or_on_demand": True}, "or_on_demand would need somebody"),
         ((NIGHTLY, "nightly.py"), {"servers": 4}, "servers needs a group"),
         ((NIGHTLY, "nightly.py"), {"keep": "5m"}, "keep would leave a server"),
         ((NIGHTLY, "nightly.py"), {"in_": "s3://bucket/x"}, "reads no inputs from S3"),
