@@ -163,6 +163,14 @@ class OurAnswers:
         iam.delete_access_key(UserName="gone", AccessKeyId=key)
         iam.create_login_profile(UserName="gone", Password=secrets.token_urlsafe(16) + "aA1-")
         iam.delete_login_profile(UserName="gone")
+        service = {"UserName": "gone", "ServiceName": "codecommit.amazonaws.com"}
+        made = iam.create_service_specific_credential(**service)["ServiceSpecificCredential"]
+        one = {"UserName": "gone", "ServiceSpecificCredentialId": made["ServiceSpecificCredentialId"]}
+        iam.reset_service_specific_credential(**one)
+        iam.update_service_specific_credential(**one, Status="Inactive")
+        iam.delete_service_specific_credential(**one)
+        issuer = iam.create_open_id_connect_provider(Url="https://gone.example.com")["OpenIDConnectProviderArn"]
+        iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=issuer)
         for kind in ("user", "role", "group"):
             named = {f"{kind.capitalize()}Name": "gone"}
             getattr(iam, f"attach_{kind}_policy")(PolicyArn=policy, **named)
@@ -317,6 +325,9 @@ class OurAnswers:
             getattr(iam, f"put_{kind}_policy")(PolicyName="scene", PolicyDocument=document, **named)
         iam.create_login_profile(UserName="scene", Password=secrets.token_urlsafe(16) + "aA1-")
         iam.create_virtual_mfa_device(VirtualMFADeviceName="scene")
+        iam.create_service_specific_credential(UserName="scene", ServiceName="codecommit.amazonaws.com")
+        issuer = {"Url": "https://scene.example.com", "ClientIDList": ["scene"], "ThumbprintList": ["a" * 40]}
+        provider = iam.create_open_id_connect_provider(**issuer, Tags=tags)["OpenIDConnectProviderArn"]
         iam.generate_credential_report()
         iam.update_account_password_policy(MinimumPasswordLength=12)
         names = ("UserName", "GroupName", "RoleName", "InstanceProfileName", "PolicyName")
@@ -325,6 +336,7 @@ class OurAnswers:
             "PolicyArn": policy,
             "VersionId": "v1",
             "AccessKeyId": key["AccessKeyId"],
+            "OpenIDConnectProviderArn": provider,
         }
         return {("iam", name): value for name, value in found.items()}
 
