@@ -15,17 +15,18 @@ import shutil
 import stat
 import subprocess
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from skylift.cloud.compute.disk.mount_flags import NODEV, NOSUID, clear_flags, set_flags
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.image.stored import stored_as
 
 _CLONE_FS = 0x00000200
+_MS_NODEV = 4
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _HOSTNAME = re.compile(
     r"(?=.{1,64}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
 )
@@ -81,10 +82,15 @@ class Rootfs:
         if not is_mounted(self.lower):
             # Read-only: nothing that goes wrong below /run can reach the image.
             options = f"ro,nosuid,nodev,{stored_as(self.uid_base)}"
-            _mount("--bind", "-o", options, str(self.image), str(self.lower))
+            try:
+                _run(["mount", "--bind", "-o", options, str(self.image), str(self.lower)])
+            except DiskFull:
+                raise
+            except RootfsError as error:
+                raise _refused(str(error)) from error
         if not is_mounted(self.root):
-            options = f"nodev,lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
-            _mount("-t", "overlay", "-o", options, "overlay", str(self.root))
+            layers = f"lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
+            _mount_overlay(layers, self.root)
         else:
             # The mount was closed for a server that has ended: set-uid programs must work in the next one.
             clear_flags(self.root, NOSUID)
@@ -122,14 +128,33 @@ class Rootfs:
                 raise RootfsError(f"cannot remove the mount point {directory}: {error.strerror}") from error
 
     def write(self, files: Iterable[SeedFile]) -> None:
-        """Put files into the mounted root; a link in it never leads out, since the writer is chrooted there.
+        """Put files into the mounted root; a link in it never leads out, since the writer is chrooted there."""
+        wanted = list(files)
 
-        Those that are not written anew at each boot are there after a power cut, too.
-        """
+        def write() -> None:
+            for file in wanted:
+                self._write_file(file)
+
+        self._inside(write)
+
+    def sync(self, files: Iterable[SeedFile]) -> None:
+        """Have those that are not written anew at each boot be there after a power cut, too."""
+        lasting = [file.path for file in files if not file.each_boot]
+        self._inside(lambda: _sync_all(lasting))
+
+    def _inside(self, act: Callable[[], object]) -> None:
         failure: list[OSError] = []
-        writer = threading.Thread(target=self._write_inside, args=(list(files), failure))
-        writer.start()
-        writer.join()
+
+        def work() -> None:
+            try:
+                self._enter()
+                act()
+            except OSError as error:
+                failure.append(error)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        worker.join()
         if failure:
             raise not_made(failure[0]) from failure[0]
 
@@ -155,24 +180,12 @@ class Rootfs:
 
     def _enter(self) -> None:
         """For a thread that ends with it: its root directory is the server's from here on, and no link leads out."""
-        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_FS) != 0:
+        if _LIBC.unshare(_CLONE_FS) != 0:
             raise OSError(ctypes.get_errno(), "unshare(CLONE_FS)")
         os.chroot(self.root)
         os.chdir("/")
 
-    def _write_inside(self, files: list[SeedFile], failure: list[OSError]) -> None:
-        try:
-            self._enter()
-            with ExitStack() as written:
-                handles = {file.path: written.enter_context(self._write_file(file)) for file in files}
-                # Once all are written: the first one to wait for the disk takes the others along.
-                for file in files:
-                    if not file.each_boot:
-                        os.fsync(handles[file.path])
-        except OSError as error:
-            failure.append(error)
-
-    def _write_file(self, file: SeedFile) -> BinaryIO:
+    def _write_file(self, file: SeedFile) -> None:
         uid, gid = self.uid_base + file.uid, self.uid_base + file.gid
         for parent in reversed(Path(file.path).parents):
             if not parent.exists():
@@ -182,13 +195,11 @@ class Rootfs:
                 os.chown(parent, uid, gid)
         Path(file.path).unlink(missing_ok=True)
         descriptor = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file.mode)
-        handle = os.fdopen(descriptor, "wb")
-        handle.write(file.content)
-        handle.flush()
-        os.fchown(descriptor, uid, gid)
-        # The process's umask must not count.
-        os.fchmod(descriptor, file.mode)
-        return handle
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(file.content)
+            os.fchown(descriptor, uid, gid)
+            # The process's umask must not count.
+            os.fchmod(descriptor, file.mode)
 
     def remove(self) -> None:
         """The end of the disk: nothing of the server is kept."""
@@ -203,6 +214,17 @@ def not_made(error: OSError) -> RootfsError:
     return kind(f"cannot write {error.filename}: {error.strerror}")
 
 
+def _sync_all(paths: Iterable[str]) -> None:
+    """All are open first: the one that waits for the disk takes the others along."""
+    with ExitStack() as opened:
+        descriptors = []
+        for path in paths:
+            descriptors.append(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+            opened.callback(os.close, descriptors[-1])
+        for each in descriptors:
+            os.fsync(each)
+
+
 def is_mounted(directory: Path) -> bool:
     """Asks the kernel's own table: a bind mount of the same file system shows in no attribute of the directory."""
     # Field 5 is the mount point, with blanks written in octal (proc_pid_mountinfo(5)).
@@ -210,16 +232,21 @@ def is_mounted(directory: Path) -> bool:
     return any(line.split(" ", 5)[4] == wanted for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
-def _mount(*arguments: str) -> None:
-    try:
-        _run(["mount", *arguments])
-    except DiskFull:
-        raise
-    except RootfsError as error:
-        raise MountRefused(
-            f"{error}. A server's disk needs overlayfs with an idmapped lower directory: Linux 5.19, util-linux 2.39 "
-            "and a data directory on ext4, xfs or btrfs. `skylift doctor` shows which is missing."
-        ) from error
+def _mount_overlay(layers: str, target: Path) -> None:
+    """Calls the kernel itself instead of mount(8): starting a program takes longer, and every boot needs it."""
+    if _LIBC.mount(b"overlay", bytes(target), b"overlay", ctypes.c_ulong(_MS_NODEV), layers.encode()) == 0:
+        return
+    code = ctypes.get_errno()
+    if code == errno.ENOSPC:
+        raise DiskFull(f"cannot mount {target}: {os.strerror(code)}")
+    raise _refused(f"mount -t overlay -o {layers} overlay {target}: {os.strerror(code)}")
+
+
+def _refused(what: str) -> MountRefused:
+    return MountRefused(
+        f"{what}. A server's disk needs overlayfs with an idmapped lower directory: Linux 5.19, util-linux 2.39 "
+        "and a data directory on ext4, xfs or btrfs. `skylift doctor` shows which is missing."
+    )
 
 
 def _run(command: list[str]) -> None:

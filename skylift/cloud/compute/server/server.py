@@ -17,8 +17,9 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,12 +123,13 @@ class Servers:
 
         The init waits to be started, so that its network can be attached first.
         """
-        bundle = self._bundle(plan.id)
+        bundle, files = self._bundle(plan.id), list(seed)
         try:
-            self._furnish(plan, seed, bundle)
+            first = self._furnish(plan, files, bundle)
         except OSError as error:
             raise not_made(error) from error
-        pid = self._conmon(plan, bundle)
+        with self._kept_through_power_cuts(plan, files) if first else nullcontext():
+            pid = self._conmon(plan, bundle)
         self._give_boot_id(bundle, pid, plan.uid_base)
         if plan.firmware and self._firmware_layer is not None:
             uncover(pid, "/sys", dmi.LIVE, spare=str(dmi.FIRMWARE))
@@ -147,24 +149,39 @@ class Servers:
         file.chmod(0o444)
         mount_over(pid, file, BOOT_ID)
 
-    def _furnish(self, plan: ServerPlan, seed: Iterable[SeedFile], bundle: Path) -> None:
-        """Makes what the runtime needs: the bundle and the root."""
+    @contextmanager
+    def _kept_through_power_cuts(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> Iterator[None]:
+        """Has the disk keep the seed, beside the block: the runtime does not need that, and the server is not started
+        before. Only then it is noted, so that what was cut off is written again."""
+
+        def keep() -> None:
+            self._rootfs(plan).sync(seed)
+            try:
+                _seeded(plan).touch()
+                for directory in (plan.disk, plan.disk.parent):
+                    sync_directory(directory)
+            except OSError as error:
+                raise not_made(error) from error
+
+        with ThreadPoolExecutor(1, thread_name_prefix="seed") as beside:
+            kept = beside.submit(keep)
+            yield
+            kept.result()
+
+    def _furnish(self, plan: ServerPlan, seed: Iterable[SeedFile], bundle: Path) -> bool:
+        """Makes what the runtime needs: the bundle and the root. Returns whether the root was seeded for the first
+        time."""
         bundle.mkdir(mode=0o700, exist_ok=True)
         _open_to_its_root(bundle, plan.uid_base)
         rootfs = self._rootfs(plan)
-        seeded = plan.disk / "seeded"
         # This comes first: after a kill in the middle, the clean-up sees by it that there may be mounts.
         _write_private(bundle / ".base", json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
         (bundle / ".base").rename(bundle / "base")
         plan.disk.mkdir(exist_ok=True)
         plan.disk.chmod(0o700)
         rootfs.mount()
-        first = not seeded.exists()
+        first = not _seeded(plan).exists()
         rootfs.write(file for file in seed if first or file.each_boot)
-        if first:
-            seeded.touch()
-            for directory in (plan.disk, plan.disk.parent):
-                sync_directory(directory)
         (self._exits / plan.id).unlink(missing_ok=True)
         cgroup.make(self._group, plan.tasks)
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
@@ -179,6 +196,7 @@ class Servers:
             named, rootfs.root, f"/{self._cgroup(plan.id)}", seccomp, open_files, firmware, self._firmware_layer
         )
         _write_private(bundle / "config.json", json.dumps(config))
+        return first
 
     def start(self, server_id: str) -> None:
         self._runtime("start", server_id)
@@ -411,6 +429,11 @@ class Servers:
         if done.returncode != 0:
             raise RuntimeRefused(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout
+
+
+def _seeded(plan: ServerPlan) -> Path:
+    """The note that a disk has its seed."""
+    return plan.disk / "seeded"
 
 
 def _open_to_its_root(bundle: Path, uid_base: int) -> None:

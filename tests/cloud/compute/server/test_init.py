@@ -18,6 +18,7 @@ from real_server import until
 from skylift.cloud.compute.image.image import default_image
 from skylift.cloud.compute.server.dmi import firmware_words
 from skylift.cloud.compute.server.oci import ServerPlan
+from skylift.cloud.compute.server.rootfs import DiskFull, Rootfs
 from skylift.cloud.compute.server.seed_files import Inheritance, seed_files
 from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT, Servers, find_programs
 from skylift.cloud.state.home import Home
@@ -186,6 +187,29 @@ def boot(image_home: Home, tmp_path: Path) -> Iterator[Boot]:
 
         # /tmp/pytest-of-root is 0700, which a user namespace's runtime cannot pass; the disks need no such way.
         yield start
+
+
+def test_a_disk_that_cannot_keep_its_seed_has_it_written_again(
+    image_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = default_image(image_home.data)
+    assert image is not None
+
+    def fail(rootfs: Rootfs, _files: object) -> None:
+        raise DiskFull(f"no space for {rootfs.disk}")
+
+    server = Booted(tmp_path / "place", image.root, "", {})
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Rootfs, "sync", fail)
+            with pytest.raises(DiskFull):
+                server.boot()
+        server.off()
+        (server.upper / "etc/hostname").unlink()
+        server.boot()
+        assert server.said("cat /etc/hostname") == "ip-10-0-0-5.ec2.internal\n"
+    finally:
+        server.close()
 
 
 def test_a_script_runs_once_as_root_with_the_servers_environment(boot: Boot) -> None:

@@ -46,6 +46,21 @@ def test_a_link_in_the_image_does_not_lead_out(tmp_path: Path) -> None:
 
 
 @needs_root
+def test_what_is_to_last_is_looked_for_in_the_root_only(tmp_path: Path) -> None:
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    rootfs.root.mkdir()
+    once, each_boot = SeedFile("/etc/once", b"1"), SeedFile("/etc/each", b"2", each_boot=True)
+    rootfs.write([once, each_boot])
+    rootfs.sync([once, each_boot])
+    (rootfs.root / "etc/each").unlink()
+    rootfs.sync([once, each_boot])
+    (rootfs.root / "etc/once").unlink()
+    (rootfs.root / "etc/once").symlink_to("/etc/hostname")
+    with pytest.raises(RootfsError, match="/etc/once"):
+        rootfs.sync([once])
+
+
+@needs_root
 def test_writing_leaves_this_process_where_it_was(tmp_path: Path) -> None:
     rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
     rootfs.root.mkdir()
