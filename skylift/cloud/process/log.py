@@ -17,10 +17,10 @@ class OneLine(logging.Formatter):
     """A message is a line of its own, whatever a client put into it; only a traceback has more."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return "".join(
-            character if character.isprintable() else ascii(character)[1:-1]
-            for character in super().formatMessage(record)
-        )
+        line = super().formatMessage(record)
+        if line.isprintable():
+            return line
+        return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)
 
 
 class CappedLog(logging.StreamHandler):  # type: ignore[type-arg]
