@@ -36,6 +36,7 @@ SERVICES = (
     "s3",
     "s3control",
     "scheduler",
+    "service-quotas",
     "skylift",
     "ssm",
     "sts",

@@ -29,6 +29,7 @@ TITLES = {
     "s3": "S3",
     "s3control": "S3 Control",
     "scheduler": "EventBridge Scheduler",
+    "service-quotas": "Service Quotas",
     "skylift": "The cloud itself",
     "ssm": "Systems Manager",
     "sts": "STS",
@@ -68,6 +69,10 @@ refused. `Input` has the context attributes `<aws.scheduler.scheduled-time>`, `<
 the times that pass while the cloud is down, the last is made up for; the cloud's log tells of invocations and failures.
 There are no queues for dead letters. CloudWatch has three metrics of each group: `InvocationAttemptCount`,
 `TargetErrorCount` and `InvocationDroppedCount`.
+""",
+    "service-quotas": """\
+The quotas of vCPUs that `skylift cloud quota` sets, and that launches are refused by, under AWS's codes (`L-1216C47A`).
+A class of types that has none has no bound here: it answers `NoSuchResourceException`, and says how to set one.
 """,
     "skylift": """\
 What nobody can ask AWS for, in a service of this cloud's own: signed, and allowed by policies (`skylift:PutSpotPrice`),

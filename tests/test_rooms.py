@@ -43,6 +43,7 @@ FOLDERS_USE = {
     "ec2": ["api", "ebs", "vpc"],
     "iam": ["api"],
     "market": ["api", "ec2"],
+    "quotas": ["api"],
     "s3": ["api"],
     "scheduler": ["api"],
     "ssm": ["api"],

@@ -12,6 +12,7 @@ from skylift.cloud.services.ebs import table as ebs
 from skylift.cloud.services.ec2 import table as ec2
 from skylift.cloud.services.iam import table as iam
 from skylift.cloud.services.market import table as market
+from skylift.cloud.services.quotas import table as quotas
 from skylift.cloud.services.s3 import table as s3
 from skylift.cloud.services.scheduler import table as scheduler
 from skylift.cloud.services.ssm import table as ssm
@@ -25,6 +26,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *ec2.OPERATIONS,
     *iam.OPERATIONS,
     *market.OPERATIONS,
+    *quotas.OPERATIONS,
     *s3.OPERATIONS,
     *scheduler.OPERATIONS,
     *ssm.OPERATIONS,

@@ -33,7 +33,7 @@ from skylift.cloud.wire import checksum
 ACCOUNT = "123456789012"
 START = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
-SERVICES = ("cloudwatch", "ec2-instance-connect", "iam", "s3", "s3control", "scheduler", "ssm", "sts")
+SERVICES = ("cloudwatch", "ec2-instance-connect", "iam", "s3", "s3control", "scheduler", "service-quotas", "ssm", "sts")
 OPERATIONS = {key: operation for key, operation in TABLE.items() if operation.service in SERVICES}
 
 EC2_TRUST = json.dumps(

@@ -1,0 +1,1 @@
+"""Service Quotas: the quotas of the account that launches are refused by."""
