@@ -9,10 +9,10 @@ from pathlib import Path
 total: dict[str, dict[str, int]] = {}
 for path in sorted(Path(sys.argv[1]).glob("*/summary.json")):
     for name, each in json.loads(path.read_text()).items():
-        station = total.setdefault(name, {"count": 0, "sum": 0, "highest": each["highest"]})
-        station["count"] += each["count"]
-        station["sum"] += each["sum"]
-        station["highest"] = max(station["highest"], each["highest"])
-for name, station in sorted(total.items()):
-    mean = station["sum"] / station["count"] / 10
-    print(f"{name:<8} {station['count']:>9} readings, {mean:6.2f} on average, {station['highest'] / 10:5.1f} at most")
+        region = total.setdefault(name, {"hours": 0, "cost": 0, "dearest": 0})
+        region["hours"] += each["hours"]
+        region["cost"] += each["cost"]
+        region["dearest"] = max(region["dearest"], each["dearest"])
+for name, region in sorted(total.items()):
+    cost, dearest = region["cost"] / 1_000_000, region["dearest"] / 1_000_000
+    print(f"{name:<13} {region['hours']:>9} hours {cost:>16.6f} USD, the dearest {dearest:10.6f}")

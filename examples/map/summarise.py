@@ -1,7 +1,7 @@
 # /// script
 # dependencies = []
 # ///
-"""Sum up one CSV file by station, into summary.json: count, sum and highest, of tenths of a degree."""
+"""Sum up one CSV file by region, into summary.json: hours, their cost and the dearest, in millionths of a dollar."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 found: dict[str, dict[str, int]] = {}
 with Path(sys.argv[1]).open(newline="") as file:
     for row in csv.DictReader(file):
-        value = int(row["tenths"])
-        station = found.setdefault(row["station"], {"count": 0, "sum": 0, "highest": value})
-        station["count"] += 1
-        station["sum"] += value
-        station["highest"] = max(station["highest"], value)
+        price = int(row["microdollars"])
+        region = found.setdefault(row["region"], {"hours": 0, "cost": 0, "dearest": price})
+        region["hours"] += 1
+        region["cost"] += price
+        region["dearest"] = max(region["dearest"], price)
 Path("summary.json").write_text(json.dumps(found))

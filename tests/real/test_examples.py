@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,22 +66,45 @@ def test_runs_on_a_kept_server_share_it(cloud: RealCloud, examples: Path) -> Non
 
 
 def test_a_folder_is_summed_up_by_file_and_then_by_all(cloud: RealCloud, examples: Path) -> None:
+    make, *_ = told("map", "python")
+    sum_up(cloud, examples / "examples/map", make, "--servers 1")
+
+
+@pytest.mark.heavy
+def test_a_gigabyte_is_summed_up_by_two_servers(cloud: RealCloud, examples: Path) -> None:
+    """As the README has it."""
     folder = examples / "examples/map"
-    make, combine = told("map", "python")
-    assert python(cloud, folder, make, cloud.environment).returncode == 0
+    sum_up(cloud, folder, "make.py data 12 1300000", "--servers 2")
+    assert sum(each.stat().st_size for each in folder.glob("data/*.csv")) > 1 << 30
+
+
+def sum_up(cloud: RealCloud, folder: Path, make: str, servers: str) -> None:
+    """What comes of it is what one machine makes of the same files, row after row."""
+    _, combine = told("map", "python")
+    made = python(cloud, folder, make, cloud.environment)
+    assert made.returncode == 0, made.stderr
     (command,) = told("map", "skylift")
-    run(cloud, folder, command)
-    rows = [row for path in folder.glob("data/*.csv") for row in csv.DictReader(path.open(newline=""))]
-    assert len(rows) == 12 * 500
-    expected = []
-    for station in ("airport", "harbour", "hill", "valley"):
-        found = [int(row["tenths"]) for row in rows if row["station"] == station]
-        mean = f"{sum(found) / len(found) / 10:.2f}"
-        expected.append(
-            [station, str(len(found)), "readings,", mean, "on", "average,", f"{max(found) / 10}", "at", "most"]
-        )
+    run(cloud, folder, command.replace("map ", f"map {servers} ", 1))
+    hours, costs, dearest = Counter[str](), Counter[str](), Counter[str]()
+    for path in folder.glob("data/*.csv"):
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                region, price = row["region"], int(row["microdollars"])
+                hours[region] += 1
+                costs[region] += price
+                dearest[region] = max(dearest[region], price)
+    assert hours.total() == int(make.split()[2]) * int(make.split()[3])
+    words = ("hours", "USD,", "the", "dearest")
+    expected = [
+        [each, str(hours[each]), words[0], spell(costs[each]), *words[1:], spell(dearest[each])]
+        for each in ("eu-central-1", "eu-west-1", "us-east-1", "us-west-2")
+    ]
     output = python(cloud, folder, combine, cloud.environment).stdout
     assert [line.split() for line in output.splitlines()] == expected
+
+
+def spell(microdollars: int) -> str:
+    return f"{microdollars // 1_000_000}.{microdollars % 1_000_000:06}"
 
 
 def test_seeds_give_the_digits_that_one_machine_gives(cloud: RealCloud, examples: Path) -> None:
