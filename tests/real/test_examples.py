@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from real_cloud import RealCloud
 from real_server import until
+from shared_images import one_at_a_time
 
 pytestmark = pytest.mark.real
 
@@ -129,13 +130,54 @@ def test_jobs_at_the_same_time_from_python(cloud: RealCloud, examples: Path) -> 
     assert "pi-" not in cloud.skylift("ps", "--all").stdout
 
 
+@pytest.fixture
+def dask_python(shared: Path) -> Path:
+    """The Python that `uv run` has in the example's folder, of the version that the servers' image has."""
+    place = shared / "dask-example"
+    uv, project = [sys.executable, "-m", "uv"], EXAMPLES / "dask/pyproject.toml"
+    with one_at_a_time(place):
+        if not (place / "complete").exists():
+            subprocess.run([*uv, "venv", "--quiet", "--python", "3.13", str(place)], check=True)
+            into = [*uv, "pip", "install", "--quiet", "--python", str(place / "bin/python")]
+            subprocess.run([*into, "--editable", str(EXAMPLES.parent), "--requirements", str(project)], check=True)
+            (place / "complete").touch()
+    return place / "bin/python"
+
+
+@pytest.mark.heavy
+def test_a_group_by_over_parquet_in_s3_is_what_one_machine_computes(
+    cloud: RealCloud, examples: Path, dask_python: Path
+) -> None:
+    """pandas and pyarrow are large: the small size of this is heavy, too."""
+    folder = examples / "examples/dask"
+    subprocess.run([sys.executable, "-m", "uv", "lock", "--quiet"], cwd=folder, check=True)
+    environment = cloud.environment | at_the_cloud(cloud)
+    cloud.client("s3").create_bucket(Bucket="my-prices")
+    make, compute = told("dask", "uv run --with 'skylift[dask]' python")
+    assert make.endswith(" 12 20000")
+    made = python(cloud, folder, make, environment, dask_python)
+    assert made.returncode == 0, made.stderr
+    done = python(cloud, folder, compute, environment, dask_python)
+    assert done.returncode == 0, done.stderr
+    alone = subprocess.run([dask_python, "-c", ALONE], capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout == alone.stdout, alone.stderr
+    assert len(done.stdout.splitlines()) > 100
+
+
+ALONE = """
+import pandas
+hours = pandas.read_parquet("s3://my-prices/hours")
+assert len(hours) == 240_000
+found = hours.groupby("family").agg({"price": ["count", "sum", "max"], "vcpus": "sum"})
+found.columns = ["hours", "cost", "dearest", "vcpu_hours"]
+print(found.sort_index().round(6).to_csv(), end="")
+"""
+
+
 def test_a_server_by_boto3_alone(cloud: RealCloud, examples: Path) -> None:
     (command,) = told("boto3", "python")
     before = cloud.ec2.describe_security_groups()["SecurityGroups"], cloud.ec2.describe_key_pairs()["KeyPairs"]
-    lines = cloud.skylift("cloud", "env").stdout.splitlines()
-    pairs = (line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
-    environment = cloud.environment | {name: value.strip("'\"") for name, value in pairs}
-    done = python(cloud, examples, command, environment)
+    done = python(cloud, examples, command, cloud.environment | at_the_cloud(cloud))
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"(i-\w+) is running at 127\.[\d.]+\n.*hello from user data, on ip-.*\n", done.stdout)
     assert before == (
@@ -144,8 +186,15 @@ def test_a_server_by_boto3_alone(cloud: RealCloud, examples: Path) -> None:
     )
 
 
+def at_the_cloud(cloud: RealCloud) -> dict[str, str]:
+    """What `eval "$(skylift cloud env)"` sets."""
+    lines = cloud.skylift("cloud", "env").stdout.splitlines()
+    pairs = (line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+    return {name: value.strip("'\"") for name, value in pairs}
+
+
 def python(
-    cloud: RealCloud, folder: Path, command: str, environment: dict[str, str]
+    cloud: RealCloud, folder: Path, command: str, environment: dict[str, str], interpreter: str | Path = sys.executable
 ) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, *command.split()]
+    words = [interpreter, *command.split()]
     return subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=environment)
