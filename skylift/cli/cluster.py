@@ -249,6 +249,8 @@ def _read_servers(text: str) -> Servers:
     from skylift.runner.errors import UsageError
 
     found = _SERVERS.fullmatch(text)
+    if found is not None and found[2] and int(found[1]) > int(found[2]):
+        raise UsageError(f"--servers {text}: the least is more than the most.", f"Meant as {found[2]}..{found[1]}?")
     try:
         if found is None:
             raise UsageError("")

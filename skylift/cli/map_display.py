@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from skylift.cli import ending
 from skylift.cli.living import fit, spell_whole
-from skylift.cli.say import say, say_json
+from skylift.cli.say import say, say_json, say_trouble
 from skylift.cli.screen import Live, Outlet
 from skylift.cli.table import Cell, Column, show_table
 from skylift.cli.watching import show_outcome, with_interrupts
@@ -141,6 +141,8 @@ def watch_map(
     show_map(reader, template, Path.cwd(), screen, quiet=quiet, job=outcome.as_json() if as_json else None)
     if not quiet and not as_json:
         say(*ending.summary(outcome), *going_on(reader), to_stderr=True)
+    elif not as_json and (found := ending.troubles(outcome)):
+        say_trouble("\n".join(found))
     return outcome
 
 

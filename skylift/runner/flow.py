@@ -17,7 +17,7 @@ from typing import IO
 
 from skylift.runner.collect.collecting import Collected, Collecting
 from skylift.runner.collect.watched_outcome import left_outcome, outcome_of
-from skylift.runner.errors import NameTaken
+from skylift.runner.errors import LaunchFailed, NameTaken
 from skylift.runner.job.job import Job, new_name
 from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.settings import Settings
@@ -180,6 +180,11 @@ class Submit:
             if not self._job.name_was_drawn or not await shipping.take_back(self._job.name):
                 raise
             return None
+        except LaunchFailed:
+            if self._instance is None and self._job.spot is None and not checked.kept:
+                # EC2 has refused it. Nothing is known of the job, and the same command may be given again.
+                await shipping.take_back(self._job.name)
+            raise
 
     async def _provision_and_launch(self, checked: Checked, shipping: Shipping, connecting: KeptConnection) -> Launched:
         async with Undo(checked.account, self._job.name, self._watcher, lambda: self._interrupted) as undo:

@@ -42,10 +42,17 @@ class Made:
 MADE: Any = Made()
 
 
-@pytest.mark.parametrize("servers", ["", "x", "-1", "0", "3..2", "0..0", "1..101", "1...2", "1,2", "1..", "٣", "1\n"])
+@pytest.mark.parametrize("servers", ["", "x", "-1", "0", "0..0", "1..101", "1...2", "1,2", "1..", "٣", "1\n"])
 def test_a_number_of_servers_that_is_none(servers: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert perform(["cluster", "up", f"--servers={servers}"]) == 2
     assert "is not a number of servers." in capfd.readouterr().err
+
+
+def test_limits_that_are_the_wrong_way_round(capfd: pytest.CaptureFixture[str]) -> None:
+    assert perform(["cluster", "up", "--servers=3..2"]) == 2
+    told = capfd.readouterr().err
+    assert "--servers 3..2: the least is more than the most." in told
+    assert "Meant as 2..3?" in told
 
 
 @pytest.mark.parametrize("name", ["one", "../one", "One", "", "a" * 80])

@@ -12,10 +12,14 @@ import pytest
 
 from skylift.cli import map_display
 from skylift.cli.map_display import MapDisplay
-from skylift.cli.screen import Live, Outlet
+from skylift.cli.screen import Live, Outlet, make_screen
+from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.server_time import ServerTime
+from skylift.runner.job.states import State
+from skylift.runner.map.places import Template
 from skylift.runner.map.progress import Progress
 from skylift.runner.map.reading import MapReader
+from skylift.runner.map.spec import MapInput, MapSpec
 from skylift.runner.price.run_price import cost_of
 from skylift.runner.watch.monitor import RunningProgram
 
@@ -50,6 +54,27 @@ class Reader:
 def screen() -> Live:
     null = os.open(os.devnull, os.O_WRONLY)
     return Live(Outlet(null, null), stdout_shows=False)
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_why_no_input_has_run_is_told(quiet: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """Also with --quiet: no input can say it."""
+    reader: Any = Reader()
+    reader.is_there, reader.name, reader.gone = True, "sums", ""
+    reader.spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),))
+    words = "The Python environment could not be made."
+    outcome = Outcome("sums", State.ENVIRONMENT_FAILED, 123, words, detail="No Python 3.2.\n", instance="i-0a")
+    work: Any = SimpleNamespace(run=lambda: done(outcome), interrupt=lambda: None)
+    map_display.watch_map(
+        reader, work, make_screen(Outlet(2, 2), quiet=quiet, json=False), Template(), quiet=quiet, as_json=False
+    )
+    told = capfd.readouterr().err
+    assert "0 of 1 inputs succeeded, 1 have no outcome." in told
+    assert told.count(words) == told.count("No Python 3.2.") == 1
+
+
+async def done(outcome: Outcome) -> Outcome:
+    return outcome
 
 
 def test_the_cost_of_other_servers_is_reckoned_when_it_changes_and_not_for_each_drawing(

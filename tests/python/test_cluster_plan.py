@@ -18,10 +18,16 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKYLIFT_ON", "nowhere")
 
 
-@pytest.mark.parametrize("servers", [0, -1, (3, 2), (0, 0), (-1, 2), 101, (1, 2, 3), "2", 1.5, True, (True, 2), None])
+@pytest.mark.parametrize("servers", [0, -1, (0, 0), (-1, 2), 101, (1, 2, 3), "2", 1.5, True, (True, 2), None])
 def test_a_number_of_servers(servers: Any) -> None:
     with pytest.raises(skylift.UsageError, match="is not a number of servers"):
         skylift.Cluster(servers)
+
+
+def test_limits_that_are_the_wrong_way_round() -> None:
+    with pytest.raises(skylift.UsageError, match="the least is more than the most") as caught:
+        skylift.Cluster((3, 2))
+    assert caught.value.advice == "Meant as (2, 3)?"
 
 
 @pytest.mark.parametrize("name", ["Upper", "a" * 34, "-a", "a/b", "a b"])

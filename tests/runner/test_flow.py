@@ -393,6 +393,10 @@ def test_a_map_that_cannot_be_started_takes_back_what_it_has_written(
         run(job, settings, seen)
     assert told == [f"sent {job.name}", f"took back {job.name}"]
     assert [each["RoleName"] for each in api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")] == []
+    bucket = bucket_name(settings.account or "", settings.region)
+    assert api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix="jobs/") == []
+    with pytest.raises(LaunchFailed, match="No room"):
+        run(replace(job, name_was_drawn=False), settings, seen)
 
 
 def test_a_map_that_is_resumed_while_it_starts_gives_way(

@@ -27,6 +27,10 @@ def read_limits(servers: Servers) -> Limits:
     """Raises UsageError."""
     found = (servers, servers) if isinstance(servers, int) else servers
     whole = isinstance(found, tuple) and len(found) == 2 and all(type(each) is int for each in found)
+    if whole and MOST >= found[0] > found[1] >= 0:
+        raise UsageError(
+            f"servers={servers!r}: the least is more than the most.", f"Meant as ({found[1]}, {found[0]})?"
+        )
     if not whole or not 0 <= found[0] <= found[1] <= MOST or found[1] == 0:
         raise UsageError(
             f"servers={servers!r} is not a number of servers.",
