@@ -55,6 +55,7 @@ ASKED = {
         "ec2", "POST", "/", b"Action=DescribeInstanceTypes&MaxResults=100&Version=2016-11-15", times=4
     ),
     "PUT of 64 MiB": Ask("s3", "PUT", "/bench/large", SMALL * 65536, times=1),
+    "PUT of 256 MiB": Ask("s3", "PUT", "/bench/large", SMALL * 262144, times=1),
 }
 
 
