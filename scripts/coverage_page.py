@@ -114,7 +114,7 @@ works wherever the model has it.
 
 `scripts/recorded.py FOLDER...` compares this cloud's answers with answers that were recorded on AWS, member by member.
 With cloud-custodian's recordings and LocalStack's snapshots of November 2026, 188 operations were compared. Of the
-members that AWS was recorded with, 983 are there, 78 are left out on purpose, and 102 are lacking in a cloud that has
+members that AWS was recorded with, 990 are there, 78 are left out on purpose, and 95 are lacking in a cloud that has
 one of most things and no servers. 113 operations were not asked: they change what that cloud has none of, or are not
 here. Of 94 codes of errors, each is one that an error here is made with, or is left out on purpose.
 `scripts/recorded_left_out.toml` has the reasons.

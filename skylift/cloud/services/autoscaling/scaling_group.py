@@ -271,6 +271,8 @@ def view(tx: Tx, group: ScalingGroup, *, instances: bool = True) -> autoscaling.
         **({"DefaultInstanceWarmup": group.warmup} if group.warmup is not None else {}),
         "TrafficSources": [],
         "AvailabilityZoneDistribution": {"CapacityDistributionStrategy": "balanced-best-effort"},
+        "CapacityReservationSpecification": {"CapacityReservationPreference": "default"},
+        "InstanceLifecyclePolicy": {"RetentionTriggers": {"TerminateHookAbandon": "terminate"}},
     }
 
 

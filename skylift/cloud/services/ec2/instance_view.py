@@ -294,6 +294,7 @@ def _devices(volumes: list[Volume]) -> list[ec2.InstanceBlockDeviceMapping]:
                 "VolumeId": volume.id,
                 **({"AttachTime": volume.attached} if volume.attached else {}),
                 "DeleteOnTermination": volume.delete_on_termination,
+                "EbsCardIndex": 0,
                 "Status": "detaching" if volume.attachment == "busy" else volume.attachment or "attached",
             },
         }

@@ -26,6 +26,7 @@ from skylift.cloud.services.api.resource import new_id, require, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.services.api.trust import check_principals
+from skylift.cloud.services.api.zone import zone_id, zones
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ def describe_services(
         _refuse_other_service(asked, caller)
     service: ec2.ServiceDetail = {
         "ServiceName": name,
+        "ServiceRegion": caller.region,
+        "AvailabilityZones": list(zones(caller.region)),
+        "AvailabilityZoneIds": [zone_id(zone) for zone in zones(caller.region)],
         "ServiceType": [{"ServiceType": "Gateway"}],
         "Owner": "amazon",
         "BaseEndpointDnsNames": [f"s3.{caller.region}.amazonaws.com"],
@@ -225,6 +229,7 @@ def _viewer(tx: Tx, caller: Caller) -> Callable[[VpcEndpoint], ec2.VpcEndpoint]:
             "VpcEndpointType": "Gateway",
             "VpcId": endpoint.vpc_id,
             "ServiceName": endpoint.service,
+            "ServiceRegion": caller.region,
             "State": "available",
             "PolicyDocument": endpoint.policy,
             "RouteTableIds": tables.get(endpoint.id, []),

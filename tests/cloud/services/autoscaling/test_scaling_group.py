@@ -420,6 +420,13 @@ def told(tx: Tx, scene: Scene) -> list[tuple[Metric, float]]:
     return found
 
 
+def test_what_a_group_does_where_nothing_was_said(scene: Scene) -> None:
+    """https://github.com/cloud-custodian/cloud-custodian/tree/main/tests/data/placebo"""
+    scene.create(0, 1, 0)
+    assert scene.group["CapacityReservationSpecification"] == {"CapacityReservationPreference": "default"}
+    assert scene.group["InstanceLifecyclePolicy"] == {"RetentionTriggers": {"TerminateHookAbandon": "terminate"}}
+
+
 def test_the_version_of_a_template_is_shown_as_it_was_given(scene: Scene) -> None:
     """Terraform's acceptance test TestAccAutoScalingGroup_LaunchTemplate_update, run on AWS: a group whose template was
     named without a version has none; `$Latest` stays `$Latest`."""

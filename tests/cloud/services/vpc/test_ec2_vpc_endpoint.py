@@ -40,6 +40,7 @@ def test_as_it_was_made(cloud: Cloud, table: str) -> None:
     made = make(cloud, RouteTableIds=[table], TagSpecifications=tagged("vpc-endpoint", Name="s3"))
     assert shown(cloud, made["VpcEndpointId"]) == made
     assert (made["State"], made["VpcEndpointType"], made["OwnerId"]) == ("available", "Gateway", ACCOUNT)
+    assert made["ServiceRegion"] == "us-east-1"
     assert (made["RouteTableIds"], made["Tags"]) == ([table], [{"Key": "Name", "Value": "s3"}])
     (statement,) = json.loads(made["PolicyDocument"])["Statement"]
     assert statement == {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
@@ -152,6 +153,7 @@ def test_the_services(cloud: Cloud) -> None:
     found = cloud.call("DescribeVpcEndpointServices", Filters=filters(service_type="Gateway"))
     assert found["ServiceNames"] == [SERVICE]
     assert found["ServiceDetails"][0]["ServiceType"] == [{"ServiceType": "Gateway"}]
+    assert found["ServiceDetails"][0]["AvailabilityZoneIds"][0] == "use1-az1"
     assert cloud.call("DescribeVpcEndpointServices", Filters=filters(service_type="Interface"))["ServiceNames"] == []
     assert cloud.code("DescribeVpcEndpointServices", ServiceNames=["s3"]) == "InvalidServiceName"
 
