@@ -79,7 +79,7 @@ def build_site(site: FastAPI, port: Port) -> None:
                 {
                     "/": lambda: InstancesPage(view),
                     "/instances": lambda: InstancesPage(view),
-                    "/instances/{instance}": lambda instance: InstancePage(view, instance).show(),
+                    "/instances/{instance}": _instance_page(view),
                     "/connect/{instance}": lambda instance: ConnectPage(view, shells, instance).show(),
                     "/launch": lambda: LaunchPage(view).show(),
                     "/key-pairs": lambda: KeyPairsPage(view),
@@ -127,6 +127,13 @@ def build_site(site: FastAPI, port: Port) -> None:
         show_welcome_message=False,
     )
     nicegui_app.config.socket_io_js_transports = ["websocket"]
+
+
+def _instance_page(view: CloudView) -> Callable[..., Awaitable[None]]:
+    async def show(instance: str, launched: str = "") -> None:
+        await InstancePage(view, instance, launched=bool(launched)).show()
+
+    return show
 
 
 def _bucket_page(view: CloudView) -> Callable[..., Awaitable[None]]:

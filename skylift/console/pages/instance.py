@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from skylift.console import call as calls
 from skylift.console.cloud_view import CloudView
+from skylift.console.pages.coming_up import ComingUp
 from skylift.console.pages.instances import REBOOT, START, STOP, TERMINATE, Action, ask
 from skylift.console.poller import Change
 from skylift.console.port import InstanceDetail
@@ -28,8 +29,9 @@ _METRICS = (
 
 
 class InstancePage:
-    def __init__(self, view: CloudView, instance: str) -> None:
-        self._view, self._id = view, instance
+    def __init__(self, view: CloudView, instance: str, *, launched: bool = False) -> None:
+        """With `launched`, it was a moment ago: the page shows how it comes up."""
+        self._view, self._id, self._launched = view, instance, launched
         self._detail: InstanceDetail | None = None
 
     async def show(self) -> None:
@@ -58,6 +60,8 @@ class InstancePage:
                 for action in (START, STOP, REBOOT, TERMINATE)
             ]
         self._state = tag("span", detail.row.state, f"state state-{detail.row.state}")
+        if self._launched:
+            ComingUp(self._view, self._id)
         self._tabs = Tabs(
             {
                 "Details": lambda: self._facts("details"),

@@ -216,4 +216,4 @@ class LaunchPage:
             return
         self._view.instances.look_soon()
         launched = answer["Instances"]
-        go_to(f"/instances/{launched[0]['InstanceId']}" if len(launched) == 1 else "/instances")
+        go_to(f"/instances/{launched[0]['InstanceId']}?launched=now" if len(launched) == 1 else "/instances")

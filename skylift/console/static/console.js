@@ -113,7 +113,8 @@ function skyliftFit(id) {
   const place = getHtmlElement(id);
   const terminal = getElement(id);
   if (!place || !terminal) return;
-  new ResizeObserver(() => place.isConnected && terminal.fit()).observe(place);
+  // In the next frame: what an observer changes at once may be an error of the page's.
+  new ResizeObserver(() => requestAnimationFrame(() => place.isConnected && terminal.fit())).observe(place);
   terminal.terminal.attachCustomKeyEventHandler((event) => leaveToBrowser(terminal.terminal, event));
   terminal.fit();
   if (!terminal.terminal.options.disableStdin) terminal.terminal.focus();

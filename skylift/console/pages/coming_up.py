@@ -1,0 +1,73 @@
+"""How an instance comes up that was launched a moment ago: until it runs, and SSH answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from skylift.console.cloud_view import CloudView
+from skylift.console.poller import Change, FlatRow
+from skylift.console.shell import reach_ssh
+from skylift.console.widgets.element import tag
+from skylift.console.widgets.tabs import in_background, in_thread
+from skylift.runner.errors import RunError
+
+_LAUNCHED, _RUNS, _ANSWERS = range(3)
+_WORDS = ("It is launched", "It runs", "SSH answers")
+_PATIENCE, _PAUSE = 240.0, 2.0
+"""Seconds in which SSH answers on AWS, where a boot takes a minute or two, and between two tries."""
+
+
+class ComingUp:
+    """A list of steps."""
+
+    def __init__(self, view: CloudView, instance: str) -> None:
+        self._id = instance
+        with tag("ol", "", "steps", aria_label="Progress", aria_live="polite"):
+            self._lines = [tag("li", words, "step") for words in _WORDS]
+        self._mark(_LAUNCHED, "done")
+        self._mark(_RUNS, "doing")
+        view.instances.listen(self._hear)
+
+    def _hear(self, change: Change) -> bool:
+        if self._lines[0].is_deleted:
+            return False
+        for row in (*change.added, *change.updated):
+            if row["id"] == self._id:
+                return self._see(row)
+        return True
+
+    def _see(self, row: FlatRow) -> bool:
+        """Whether there is more to come from the list."""
+        if row["state"] == "pending":
+            return True
+        if row["state"] != "running":
+            self._mark(_RUNS, "failed", f"It is {row['state']}: its details say why.")
+            return False
+        self._mark(_RUNS, "done")
+        if row["public"]:
+            self._mark(_ANSWERS, "doing")
+            in_background(self._reach(row["public"]))
+        else:
+            self._mark(_ANSWERS, "none", "It has no public address: SSH gets there from its VPC only.")
+        return False
+
+    async def _reach(self, address: str) -> None:
+        until = asyncio.get_running_loop().time() + _PATIENCE
+        while not self._lines[0].is_deleted:
+            try:
+                await in_thread(reach_ssh, address)
+            except RunError as error:
+                over = asyncio.get_running_loop().time() > until
+                self._mark(_ANSWERS, "failed" if over else "doing", f"{error.message} {error.advice}")
+                if over:
+                    return
+                await asyncio.sleep(_PAUSE)
+            else:
+                self._mark(_ANSWERS, "done")
+                return
+
+    def _mark(self, number: int, state: str, words: str = "") -> None:
+        if self._lines[number].is_deleted:
+            return
+        self._lines[number].set_text(words or _WORDS[number])
+        self._lines[number].classes(replace=f"step step-{state}")
