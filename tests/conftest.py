@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.loaders import ExtrasProcessor, JSONFileLoader, Loader
@@ -23,6 +23,11 @@ from slowest import Slowest
 
 from skylift import catalogue
 from skylift.cloud.state.home import Home
+
+if TYPE_CHECKING:
+    from browser import Tab
+    from playwright.sync_api import Browser
+    from shown_console import Console
 
 # What decides about a change is the same each time, whatever else the machine is doing. To hunt with other examples:
 # `pytest --hypothesis-profile=hunt`.
@@ -236,3 +241,21 @@ def image_home(shared: Path) -> Home:
 def clients(shared: Path) -> Path:
     """The programs of an environment with other clients of AWS: s3fs needs another botocore than the AWS CLI does."""
     return client_environment(shared, "clients", *CLIENTS)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from browser import chromium
+
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser, console: Console) -> Tab:
+    """A tab that has been let into the module's own `console`."""
+    from browser import Tab
+
+    made = Tab(browser)
+    made.page.goto(console.link())
+    return made

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from skylift.console.call import Call
 from skylift.console.identity import Identities, RoleRow, UserRow
+from skylift.console.job_port import JobPort
 from skylift.console.map_inputs import InputRow, MapInputs
 from skylift.console.market import Market, SpotRow
 from skylift.console.networks import AddressRow, GatewayRow, Networks
@@ -48,10 +49,11 @@ class CloudView:
         self._often, self._seldom = often, seldom
         self._gateways: dict[str, Topic[GatewayRow]] = {}
         self._opening = threading.Lock()
+        self.job_port = JobPort(self.port)
         self._maps: dict[str, tuple[MapInputs, Topic[InputRow]]] = {}
         self.instances = Topic(self.port.instances, often)
-        self.jobs = Topic(self.port.jobs, seldom)
-        self.clusters = Topic(self.port.clusters, seldom)
+        self.jobs = Topic(self.job_port.jobs, seldom)
+        self.clusters = Topic(self.job_port.clusters, seldom)
         self.key_pairs = Topic(self.port.key_pairs, seldom)
         self.security_groups = Topic(self.port.security_groups, seldom)
         self.vpcs = Topic(self.port.vpcs, seldom)

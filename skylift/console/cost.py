@@ -4,7 +4,7 @@ and the same hours under other ways to buy."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from shlex import quote
@@ -96,8 +96,8 @@ def ask_explorer(start: date, end: date) -> Call:
 
 
 class Costs:
-    def __init__(self, port: Port) -> None:
-        self._port = port
+    def __init__(self, port: Port, jobs: Callable[[], Sequence[JobRow]]) -> None:
+        self._port, self._jobs = port, jobs
 
     @property
     def groups(self) -> dict[str, str]:
@@ -134,7 +134,7 @@ class Costs:
 
     def _listed(self, start: datetime, end: datetime, by: str) -> Spent:
         """Of an AWS account, the servers of its jobs at list prices: it is what skylift has a record of."""
-        rows = [(each, day) for each in self._port.jobs() if (day := _day(each)) is not None and day >= start]
+        rows = [(each, day) for each in self._jobs() if (day := _day(each)) is not None and day >= start]
         days = [first for first, _ in days_between(start, end)]
         labels = tuple(f"{each:%m-%d}" for each in days)
         daily: dict[str, float] = dict.fromkeys(labels, 0.0)

@@ -79,14 +79,10 @@ def test_a_job_is_a_link() -> None:
 
 @dataclass
 class Account:
-    """What a port has of an AWS account: its jobs, and no bill."""
+    """What a port has of an AWS account, which has no bill."""
 
-    rows: list[JobRow]
     has_control: bool = False
     settings: Any = field(default_factory=lambda: SimpleNamespace(region="us-east-1"))
-
-    def jobs(self) -> list[JobRow]:
-        return self.rows
 
 
 def test_of_an_aws_account_its_jobs_are_shown_and_what_is_not_is_said() -> None:
@@ -95,12 +91,12 @@ def test_of_an_aws_account_its_jobs_are_shown_and_what_is_not_is_said() -> None:
         return JobRow(name, "succeeded", "job.py", created, 3600, 0, cost, "", "t3.micro", "")
 
     rows = [job("new", timedelta(hours=1), 0.25), job("old", timedelta(days=9), 1.0), job("odd", timedelta(0), None)]
-    found = Costs(cast(Port, Account(rows))).spent("week", "job")
+    found = Costs(cast(Port, Account()), lambda: rows).spent("week", "job")
     assert [(each.key, each.usd) for each in found.shares] == [("new", 0.25), ("odd", 0.0)]
     assert found.total == sum(found.by_day["jobs"]) == 0.25
     assert len(found.by_day["jobs"]) == len(found.days)
     assert [(each.type, each.hours) for each in found.hours] == [("t3.micro", 2.0)]
-    account = Costs(cast(Port, Account(rows)))
+    account = Costs(cast(Port, Account()), lambda: rows)
     assert list(account.groups) == ["job", "type"]
     assert [(each.key, each.usd) for each in account.spent("week", "type").shares] == [("t3.micro", 0.25)]
     assert any("0.01 USD" in each for each in found.notes)

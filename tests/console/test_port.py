@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from skylift.console.call import list_instances
+from skylift.console.job_port import JobPort
 from skylift.console.port import Port
 from skylift.runner.errors import Unreachable
 from skylift.runner.job.settings import Credentials, OneImage, Secret, Settings
@@ -20,12 +21,12 @@ from skylift.runner.job.settings import Credentials, OneImage, Secret, Settings
     [
         lambda port: port.perform(list_instances()),
         lambda port: port.pages(list_instances(), "Reservations"),
-        lambda port: port.jobs(),
-        lambda port: port.job("job"),
-        lambda port: port.job_steps("job"),
-        lambda port: port.results("job"),
-        lambda port: port.cancel("job"),
-        lambda port: port.repeat("job"),
+        lambda port: JobPort(port).jobs(),
+        lambda port: JobPort(port).job("job"),
+        lambda port: JobPort(port).job_steps("job"),
+        lambda port: JobPort(port).results("job"),
+        lambda port: JobPort(port).cancel("job"),
+        lambda port: JobPort(port).repeat("job"),
         lambda port: port.beginning("bucket", "key", 1),
     ],
 )

@@ -12,8 +12,6 @@ from real_server import Server
 from skylift.cloud.state.home import Home
 
 if TYPE_CHECKING:
-    from browser import Tab
-    from playwright.sync_api import Browser
     from shown_console import Console
 
 
@@ -50,20 +48,3 @@ def console(cloud: RealCloud) -> Iterator[Console]:
     made = console_of(cloud)
     yield made
     made.end()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from browser import chromium
-
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser, console: Console) -> Tab:
-    from browser import Tab
-
-    made = Tab(browser)
-    made.page.goto(console.link())
-    return made

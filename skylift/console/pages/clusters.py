@@ -62,7 +62,7 @@ class ClustersPage:
             ],
             f"skylift cluster down {quote(row['id'])}",
             "Take down",
-            lambda: self._view.port.take_down(row["id"]),
+            lambda: self._view.job_port.take_down(row["id"]),
             dangerous=True,
             done=self._view.clusters.look_soon,
         )

@@ -18,14 +18,14 @@ _SHOWN = 200
 
 class CostPage:
     def __init__(self, view: CloudView) -> None:
-        self._view = view
+        self._costs = Costs(view.port, view.job_port.jobs)
         self._asked = 0
 
     async def show(self) -> None:
         head("Cost")
         with box("bar rule-form"):
             self._period = Select("Time", dict(PERIODS), self._changed)
-            self._by = Select("By", dict(Costs(self._view.port).groups), self._changed)
+            self._by = Select("By", dict(self._costs.groups), self._changed)
         self._place = box("panel", role="status")
         await self._changed()
 
@@ -33,7 +33,7 @@ class CostPage:
         self._asked += 1
         asked = self._asked
         try:
-            found = await in_thread(Costs(self._view.port).spent, self._period.value, self._by.value)
+            found = await in_thread(self._costs.spent, self._period.value, self._by.value)
         except SkyliftError as error:
             with self._place.clear():
                 say_trouble(error)

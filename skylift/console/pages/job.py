@@ -31,7 +31,7 @@ class JobPage:
     async def show(self) -> None:
         place = box("panel")
         try:
-            job = await in_thread(self._view.port.job, self._name)
+            job = await in_thread(self._view.job_port.job, self._name)
         except SkyliftError as error:
             with place:
                 say_trouble(error)
@@ -73,7 +73,7 @@ class JobPage:
             [self._name, "Its program gets SIGTERM, its results so far go to S3, and its server is turned off."],
             f"skylift cancel {quote(self._name)}",
             "Cancel job",
-            lambda: self._view.port.cancel(self._name),
+            lambda: self._view.job_port.cancel(self._name),
             dangerous=True,
             done=self._view.jobs.look_soon,
         )
@@ -102,7 +102,7 @@ class JobPage:
         WhenGone(log.stop)
 
     async def _steps(self) -> None:
-        found = await in_thread(self._view.port.job_steps, self._name)
+        found = await in_thread(self._view.job_port.job_steps, self._name)
         with tag("ol", "", "timeline", aria_label="Steps, the first one first"):
             for each in found:
                 with tag("li", "", f"state-{each.state}"):
@@ -114,7 +114,7 @@ class JobPage:
                         tag("p", each.detail, "timeline-why")
 
     async def _results(self) -> None:
-        found = await in_thread(self._view.port.results, self._name)
+        found = await in_thread(self._view.job_port.results, self._name)
         if not found:
             tag("p", "There are no results yet. They are here when the program has ended.", "empty-line")
         else:
@@ -130,14 +130,14 @@ class JobPage:
 
     async def _download(self, path: str) -> None:
         try:
-            data = await in_thread(self._view.port.result, self._name, path)
+            data = await in_thread(self._view.job_port.result, self._name, path)
         except SkyliftError as error:
             tell(error.message)
             return
         save(PurePosixPath(path).name, data)
 
     async def _details(self) -> None:
-        job = await in_thread(self._view.port.job, self._name)
+        job = await in_thread(self._view.job_port.job, self._name)
         cost = "" if job.cost_usd is None else f"${job.cost_usd:.4f}" + ("" if job.charged else " on AWS")
         pairs = (
             ("Program", job.program or ""),

@@ -29,7 +29,7 @@ class NewJobPage:
                 self._kinds,
                 missing=self._missing,
                 spec=self._spec,
-                submit=lambda spec: view.port.submit_script(spec, self._text.value),
+                submit=lambda spec: view.job_port.submit_script(spec, self._text.value),
                 note="In the script's folder, with the same variables set.",
             )
         drop.props["data-name"] = self._file.element.html_id

@@ -23,7 +23,7 @@ class RunAgainPage:
     async def show(self) -> None:
         place = box("panel")
         try:
-            self._repeat = await in_thread(self._view.port.repeat, self._name)
+            self._repeat = await in_thread(self._view.job_port.repeat, self._name)
         except SkyliftError as error:
             with place:
                 say_trouble(error)
@@ -54,6 +54,6 @@ class RunAgainPage:
                 self._kinds,
                 missing=lambda: self._form.wish.missing(self._kinds),
                 spec=lambda: again_spec(self._repeat, self._form.wish),
-                submit=lambda spec: self._view.port.submit_again(self._repeat, spec),
+                submit=lambda spec: self._view.job_port.submit_again(self._repeat, spec),
                 note=f"{_NOTE} {spell_not_recorded()}",
             )

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Tab, chromium
-from playwright.sync_api import Browser, expect
+from browser import Tab
+from playwright.sync_api import expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from shown_console import HOSTILE, Console, check_nothing_wrong
 
@@ -63,19 +63,6 @@ def console_on_aws(account: Cloud, home: Path) -> Iterator[Console]:
     finally:
         process.terminate()
         process.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser, console: Console) -> Tab:
-    made = Tab(browser)
-    made.page.goto(console.link())
-    return made
 
 
 @pytest.fixture(autouse=True)
@@ -207,7 +194,6 @@ def test_the_inputs_of_a_map_are_seen_as_they_end(tab: Tab, console: Console, ac
     expect(page.locator(".complaints")).to_contain_text(f"1 × ValueError: {HOSTILE}")
     states = page.locator(".ag-center-cols-container [col-id=state]")
     assert states.all_inner_texts() == ["running", "running", "failed", "waiting"]
-    tab.picture("map")
 
     # One that runs is followed until it has ended.
     page.goto(f"http://{console.host}/inputs/{NAME}/0")
@@ -245,7 +231,6 @@ def test_the_inputs_of_a_map_are_seen_as_they_end(tab: Tab, console: Console, ac
     expect(page.get_by_role("heading", name=f"Input 0 of {NAME}")).to_be_visible()
     expect(page.locator("pre")).to_have_text("größer <b>than</b>\n")
     expect(page.locator(".commandline")).to_contain_text(f"skylift logs {NAME} --input 0")
-    tab.picture("map-input")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
     assert Path(download.value.path()).read_bytes() == b"42"
