@@ -47,17 +47,17 @@ def main():
         extra_bootstrap=bootstrap, docker_image="here", filesystem_size=12, key_name=None, debug=False,
     )
     with cluster, Client(cluster) as client:
-        client.wait_for_workers(2, timeout=180)
+        client.wait_for_workers(2, timeout=400)
         assert client.get_versions(check=True)
         # By value: no server has this function.
         squares = client.map(lambda number: number * number, range(200))
-        assert client.submit(sum, squares).result(timeout=60) == sum(number * number for number in range(200))
+        assert client.submit(sum, squares).result(timeout=200) == sum(number * number for number in range(200))
         # Both take part, and hand each other what they have.
         hosts = client.run(lambda: __import__("socket").gethostname())
         assert len(set(hosts.values())) == 2, hosts
         blocks = [client.submit(lambda: bytes(1 << 20), workers=[where], pure=False) for where in hosts]
         wait(blocks)
-        assert client.submit(lambda *found: sum(map(len, found)), *blocks).result(timeout=60) == 2 << 20
+        assert client.submit(lambda *found: sum(map(len, found)), *blocks).result(timeout=200) == 2 << 20
     mine = [{"Name": "tag-key", "Values": ["Dask Cluster"]}]
     servers = [one for each in ec2.describe_instances(Filters=mine)["Reservations"] for one in each["Instances"]]
     assert len(servers) == 3
@@ -100,6 +100,6 @@ def test_a_cluster_that_is_computed_with(own_cloud: RealCloud, dask_cloudprovide
         capture_output=True,
         text=True,
         check=False,
-        timeout=400,
+        timeout=900,
     )
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["done"]), f"{done.stdout}\n{done.stderr}"

@@ -7,6 +7,7 @@ autoscaling/group.go in https://github.com/hashicorp/terraform-provider-aws/tree
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,6 +24,22 @@ SCRIPT = "#!/bin/sh\ntrue\n"
 
 def filters(**named: str) -> list[dict[str, Any]]:
     return [{"Name": name.replace("__", ".").replace("_", "-"), "Values": [value]} for name, value in named.items()]
+
+
+def patiently(call: Callable[..., Any], *codes: str, **params: Any) -> None:
+    """As Terraform, which tries again where it is told one of these."""
+
+    def done() -> bool:
+        try:
+            call(**params)
+        except ClientError as error:
+            answer: Any = error.response
+            if answer["Error"]["Code"] not in codes:
+                raise
+            return False
+        return True
+
+    until(done, f"{call.__name__} not to be refused with {codes}")
 
 
 class Walk:
@@ -202,8 +219,7 @@ class Walk:
             VPCZoneIdentifier=self.subnet,
         )
         until(lambda: self.in_service() == 1, f"{NAME} has its server", facts=self.groups)
-        activities = self.scaling.describe_scaling_activities(AutoScalingGroupName=NAME)["Activities"]
-        assert {each["StatusCode"] for each in activities} == {"Successful"}
+        until(lambda: self.activities() == {"Successful"}, "the launch's activity", facts=self.activities)
         (found,) = self.groups()
         wanted = {
             "CapacityRebalance": False,
@@ -244,6 +260,10 @@ class Walk:
         ]
         return found
 
+    def activities(self) -> set[str]:
+        found = self.scaling.describe_scaling_activities(AutoScalingGroupName=NAME)["Activities"]
+        return {each["StatusCode"] for each in found}
+
     def in_service(self) -> int:
         return sum(one["LifecycleState"] == "InService" for one in self.groups()[0]["Instances"])
 
@@ -251,16 +271,25 @@ class Walk:
         """Empty first, then away: autoscaling/group.go, drainGroup."""
         self.scaling.update_auto_scaling_group(AutoScalingGroupName=NAME, DesiredCapacity=0, MinSize=0, MaxSize=0)
         until(lambda: self.groups()[0]["Instances"] == [], f"{NAME} is empty", facts=self.groups)
-        self.scaling.delete_auto_scaling_group(AutoScalingGroupName=NAME, ForceDelete=False)
+        delete = self.scaling.delete_auto_scaling_group
+        patiently(delete, "ResourceInUse", "ScalingActivityInProgress", AutoScalingGroupName=NAME, ForceDelete=False)
         until(lambda: self.groups() == [], f"{NAME} is gone", facts=self.groups)
         self.ec2.delete_launch_template(LaunchTemplateId=template)
 
+    def interfaces(self) -> list[dict[str, Any]]:
+        """Terraform deletes those that AWS's services have left; there are none here."""
+        found: list[dict[str, Any]] = self.ec2.describe_network_interfaces(Filters=filters(subnet_id=self.subnet))[
+            "NetworkInterfaces"
+        ]
+        return found
+
     def destroy(self) -> None:
-        self.ec2.detach_internet_gateway(InternetGatewayId=self.gateway, VpcId=self.vpc)
-        self.ec2.delete_internet_gateway(InternetGatewayId=self.gateway)
-        assert self.ec2.describe_network_interfaces(Filters=filters(subnet_id=self.subnet))["NetworkInterfaces"] == []
-        self.ec2.delete_subnet(SubnetId=self.subnet)
-        self.ec2.delete_vpc(VpcId=self.vpc)
+        ec2, busy = self.ec2, "DependencyViolation"
+        patiently(ec2.detach_internet_gateway, busy, InternetGatewayId=self.gateway, VpcId=self.vpc)
+        patiently(ec2.delete_internet_gateway, busy, InternetGatewayId=self.gateway)
+        until(lambda: self.interfaces() == [], "the subnet's interfaces to go", facts=self.interfaces)
+        patiently(ec2.delete_subnet, busy, SubnetId=self.subnet)
+        patiently(ec2.delete_vpc, busy, VpcId=self.vpc)
 
 
 def test_what_runs_is_made_read_changed_and_taken_away(cloud: RealCloud) -> None:
