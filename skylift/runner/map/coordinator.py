@@ -65,8 +65,6 @@ class Pool(Protocol):
 
     def servers(self) -> Sequence[MapServer]: ...
 
-    def close(self) -> None: ...
-
 
 class Coordinator:
     """`report` is called with the progress of the map now and then. `stop` ends the coordinator without an end in the

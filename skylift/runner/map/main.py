@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from skylift.runner.job.server_time import ServerTime, read_times
+from skylift.runner.map.cluster_pool import ClusterPool
 from skylift.runner.map.coordinator import Coordinator, Pool
 from skylift.runner.map.log_writer import LogWriter, Superseded
 from skylift.runner.map.looked_up import FOUND, complete, encode_found, list_keys
@@ -55,15 +56,22 @@ class PrefixStore:
 
 
 def main() -> None:
+    code = _run()
+    sys.stderr.flush()
+    # Dask would close each connection in order first. Who is at the other end bears it that this process is killed.
+    os._exit(code)
+
+
+def _run() -> int:
     settings = json.loads(os.environ.pop("SKYLIFT_MAP"))
     aws = Aws(settings["region"], os.environ.get("AWS_ENDPOINT_URL"), Metadata(settings["imds"]))
     try:
-        sys.exit(coordinate(settings, aws, Prefix(aws, settings["bucket"], settings["prefix"])))
+        return coordinate(settings, aws, Prefix(aws, settings["bucket"], settings["prefix"]))
     except Superseded as error:
         _say(f"Another coordinator goes on with this map: {error}.")
     except (Malformed, Refused, Unreachable) as error:
         _say(f"The map cannot go on: {error}.")
-    sys.exit(BROKEN)
+    return BROKEN
 
 
 def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
@@ -75,9 +83,6 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     here = (settings["socket"], settings["instance"], spec.per_server or settings["threads"])
     if not settings.get("dask"):
         return _see_through(spec, log, ThreadPool(*here), prefix)
-    # A map on one server runs without Dask, which takes longest to import.
-    from skylift.runner.map.cluster_pool import ClusterPool  # noqa: PLC0415
-
     metadata = Metadata(settings["imds"])
     address = metadata.get("/latest/meta-data/local-ipv4").strip()
     pool = ClusterPool(*here, address, settings["dask"])
@@ -90,19 +95,14 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
 
 
 def _see_through(spec: MapSpec, log: LogWriter, pool: Pool, prefix: Prefix, scaling: Scaling | None = None) -> int:
-    try:
-        coordinator = Coordinator(spec, log, pool, lambda progress: _write_progress(prefix, progress, scaling))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, frame: coordinator.stop())
-        if scaling is not None:
-            scaling.follow(coordinator)
-        code = coordinator.run()
-        if spec.inputs:
-            _sum_up(spec, log.log)
-    finally:
-        if scaling is not None:
-            scaling.rest()
-        pool.close()
+    coordinator = Coordinator(spec, log, pool, lambda progress: _write_progress(prefix, progress, scaling))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: coordinator.stop())
+    if scaling is not None:
+        scaling.follow(coordinator)
+    code = coordinator.run()
+    if spec.inputs:
+        _sum_up(spec, log.log)
     return code
 
 

@@ -54,7 +54,8 @@ class Takers(Protocol):
     """What takes inputs: see ClusterPool."""
 
     @property
-    def address(self) -> str: ...
+    def address(self) -> str:
+        """Empty as long as no server can be taken."""
 
     @property
     def slots_of_one(self) -> int: ...
@@ -101,7 +102,7 @@ class Scaling:
         self._group, self._takers, self._prefix, self._known_file = group, takers, prefix, known
         self._keys = keys
         self._most, self._per_server = spec.servers - 1, spec.per_server
-        self._connect_fields = {"scheduler": takers.address, "slots": spec.per_server, **key}
+        self._connect_fields = {"slots": spec.per_server, **key}
         self._say = say or _say
         self._first = not known.exists()
         self._known = set(known.read_text().split()) if not self._first else set()
@@ -124,14 +125,13 @@ class Scaling:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self.rest()
         if not self._keeps or self._work is None or not self._work.left:
             # Where this fails, the server's own process tries it again.
             try:
                 self._group.delete()
             except (Unreachable, Refused) as refusal:
                 self._say(f"The other servers could not be ended yet: {refusal}")
-        self.rest()
 
     def follow(self, work: Coordinator | Work) -> None:
         self._work = work
@@ -139,7 +139,7 @@ class Scaling:
         self._thread.start()
 
     def rest(self) -> None:
-        """Look at no server any more: what takes inputs is about to be closed, and a look asks it."""
+        """Look at no server any more."""
         self._over.set()
         if self._thread is not None:
             self._thread.join(_RESTING)
@@ -170,7 +170,7 @@ class Scaling:
                 self._lose(each.instance)
         for gone in set(here) - {each.instance for each in group.members}:
             self._takers.drop(gone)
-        for fresh in alive - self._known:
+        for fresh in alive - self._known if self._takers.address else ():
             self._prepare(fresh)
         leaving = self._takers.leaving() & alive
         if not self._end_drained(leaving, here):
@@ -200,10 +200,11 @@ class Scaling:
                 )
 
     def _prepare(self, instance: str) -> None:
+        fields = {"scheduler": self._takers.address, **self._connect_fields}
         self._known.add(instance)
         self._note()
         try:
-            self._prefix.put(self._keys + instance, json.dumps(self._connect_fields).encode())
+            self._prefix.put(self._keys + instance, json.dumps(fields).encode())
         except Unreachable:
             self._known.remove(instance)
             raise

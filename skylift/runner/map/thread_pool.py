@@ -47,16 +47,16 @@ class ThreadPool:
     def ended(self, timeout: float) -> list[tuple[int, list[Any] | None]]:
         found = take_all(self._ended, timeout)
         for number, outcomes in found:
-            size = self._running.pop(number)
-            if outcomes is not None:
-                self._done += size
+            self._note_end(number, outcomes)
         return found
+
+    def _note_end(self, number: int, outcomes: list[Any] | None) -> None:
+        size = self._running.pop(number)
+        if outcomes is not None:
+            self._done += size
 
     def servers(self) -> Sequence[MapServer]:
         return [MapServer(self._instance, sum(self._running.values()), self._done, self._type)]
-
-    def close(self) -> None:
-        """What runs is ended when this process is gone."""
 
 
 def take_all(waiting: queue.SimpleQueue[T], timeout: float) -> list[T]:

@@ -19,7 +19,7 @@ import dask
 from distributed import Worker
 
 from skylift.runner.dask.node import WORKER, forget_tls_errors, security_of
-from skylift.runner.map.cluster_pool import SETTINGS
+from skylift.runner.map.dask_servers import SETTINGS
 from skylift.runner.map.task import SOCKET
 from skylift.runner.server.aws import Metadata
 from skylift.runner.server.map_server import LEFT

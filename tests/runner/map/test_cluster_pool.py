@@ -69,6 +69,7 @@ class Case:
         }
         self.here, self.there = Programs(folder / "here", HERE), Programs(folder / "there", THERE)
         self.pool = ClusterPool(self.here.path, HERE, 1, "127.0.0.1", self.identities, port=0)
+        until(lambda: self.pool.address)
 
     @contextmanager
     def worker(
@@ -161,6 +162,34 @@ def test_a_server_with_a_spot_notice_ends_what_it_has_and_gets_nothing_more(case
         # A notice that is withdrawn was none.
         del metadata.more[ACTION]
         until(lambda: pool.leaving() == set() and pool.slots == 3)
+
+
+def test_a_task_that_was_handed_out_as_the_last_other_server_was_lost_runs_here(case: Case) -> None:
+    with case.worker() as process:
+        until(lambda: case.pool.slots == 3)
+        case.submit(1, "held")
+        until(lambda: case.here.ran == [1])
+        case.pool.pause(THERE)
+        process.send_signal(signal.SIGKILL)
+        for number in (2, 3):
+            # As if they had been on their way: no server takes them.
+            case.submit(number)
+        assert case.pool.ended(0.1) == []
+        case.here.held.set()
+        assert all(each is not None for each in case.ends(1, 2, 3).values())
+    assert (sorted(case.here.ran), case.there.ran) == ([1, 2, 3], [])
+
+
+def test_inputs_run_here_before_dask_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it cannot be started ends the coordinator."""
+    monkeypatch.setenv("SKYLIFT_MAP_SOCKET", "")
+    here = Programs(tmp_path / "here", HERE)
+    pool = ClusterPool(here.path, HERE, 2, "127.0.0.1", {}, port=0)
+    assert (pool.address, pool.slots, pool.others(), pool.leaving(), pool.pause(THERE)) == ("", 2, {}, set(), True)
+    pool.submit(1, {"program": {}, "inputs": [{"index": 1, "text": ""}]})
+    until(lambda: here.ran == [1])
+    with pytest.raises(KeyError, match="scheduler"):
+        until(lambda: pool.ended(0.1) == "never")
 
 
 def test_a_server_that_is_gone_without_a_word_is_dropped(case: Case) -> None:

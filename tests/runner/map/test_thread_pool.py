@@ -98,7 +98,6 @@ from skylift.runner.map.thread_pool import ThreadPool
 pool = ThreadPool({programs.path!r}, "i-0a", 1)
 pool.submit(1, {request("a")!r})
 input()
-pool.close()
 """
     with subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.PIPE) as process:
         assert programs.asked.acquire(timeout=60)
