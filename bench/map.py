@@ -137,7 +137,7 @@ class Found:
         ours, *floors = self.times
         text = f"{title:15} {spelled(statistics.median(self.times[ours]))} {ours}"
         if is_rate:
-            text += f", {1 / statistics.median(self.times[ours]):.0f} a second"
+            text += f", {1 / statistics.median(self.times[ours]):.3g} a second"
         for each in floors:
             pairs = zip(self.times[ours], self.times[each], strict=True)
             ratio = statistics.median(one / other for one, other in pairs)
@@ -387,4 +387,7 @@ def measure(bench: Bench, title: str, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
