@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 _HELP = """Run a program at set times, each time on a server of its own. Between runs there is no server.
 
 \b
-skylift schedule WHEN [OPTIONS] -- run [OPTIONS OF RUN] SCRIPT [ARGS...]
-skylift schedule WHEN [OPTIONS] -- map [OPTIONS OF MAP] SCRIPT INPUT... [-- ARGS]
+skylift schedule WHEN [OPTIONS] -- run [OPTIONS] SCRIPT [ARGS...]
+skylift schedule WHEN [OPTIONS] -- map [OPTIONS] SCRIPT INPUT... [-- ARGS]
 skylift schedule ls | pause | resume | run | history | rm
 
 \b
@@ -264,7 +264,7 @@ def _plan(words: list[str], name: str | None) -> tuple[Job, Settings]:
         raise UsageError("There is nothing to run.", advice)
     if words[0] not in ("run", "map"):
         raise UsageError(f"A schedule runs what `skylift run` or `map` runs, and {words[0]!r} is not it.", advice)
-    alone = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+    alone = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}, rich_markup_mode=None)
     if words[0] == "run":
         alone.command("run", cls=RunCommand)(_read_run)
     else:

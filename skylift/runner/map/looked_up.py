@@ -14,7 +14,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 from skylift.runner.map.spec import MOST_INPUTS, SPEC_LIMIT, MapInput, MapSpec, Place
-from skylift.runner.server.aws import Aws, Refused
+from skylift.runner.server.aws import Aws, Refused, Unreachable
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.text.json_object import Malformed, parse_object
 
@@ -33,7 +33,10 @@ def list_keys(aws: Aws, place: Place) -> list[str]:
         status, _, answer = bucket.request("GET", "", query)
         if status == 404:
             raise Refused(404, f"there is no bucket {place.bucket}")
-        page = ElementTree.fromstring(answer)  # noqa: S314 (it is the answer of S3)
+        try:
+            page = ElementTree.fromstring(answer)  # noqa: S314 (S3's own answer)
+        except ElementTree.ParseError as error:
+            raise Unreachable(f"the list of s3://{place.bucket}: {error}") from None
         found += [urllib.parse.unquote_plus(each) for each in _texts(page, "Contents", "Key")]
         more = next(_texts(page, "NextContinuationToken"), "")
         if not more:

@@ -121,7 +121,10 @@ def _look_up(spec: MapSpec, aws: Aws, store: PrefixStore) -> MapSpec:
     listed = [patiently(place.key, partial(list_keys, aws, place), until) for place in spec.places]
     body = encode_found([place.chosen(keys) for place, keys in zip(spec.places, listed, strict=True)])
     if not store.create(FOUND, body):
-        body = store.read(FOUND) or body
+        first = store.read(FOUND)
+        if first is None:
+            raise Unreachable(f"{FOUND} cannot be read")
+        body = first
     whole = complete(spec, body)
     if not whole.inputs:
         _say("There is no input: no object is there now.")

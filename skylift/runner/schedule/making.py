@@ -81,7 +81,7 @@ class MakeSchedule:
             self._task.cancel()
 
     async def _run(self) -> None:
-        job = self._order.job
+        job = _of_one_type(self._order.job)
         with tempfile.TemporaryFile(prefix="skylift-") as archive:
             checked = await check(job, self._settings, self._clock, archive)
             terms = ScheduleTerms.of(job, self._order.overlap)
@@ -144,6 +144,11 @@ class MakeSchedule:
         where = (account.bucket, Prefix(self._order.job.name, SCHEDULES).base, settings.region)
         argv = commands.boot_argv(*where, None, settings.login_user, digest)
         return commands.boot_script(boot_archive(settings.cache), argv, None, terms.lasts)
+
+
+def _of_one_type(job: Job) -> Job:
+    """RunInstances takes one type: prices of others do not count."""
+    return job if job.spot is None else replace(job, spot=replace(job.spot, types=(job.instance_type,)))
 
 
 def schedule_taken(name: str) -> UsageError:
