@@ -220,7 +220,7 @@ def read_inputs(
     return what, asked
 
 
-def read_limits(per_server: int | None, batch: int | None, halt: str | None, servers: int | None) -> MapLimits:
+def read_limits(per_server: int | None, batch: int | None, halt: str | None, servers: str | None) -> MapLimits:
     from skylift.runner.map.planning import MapLimits, check_servers, read_halt
 
     return MapLimits(per_server or 0, batch or 0, None if halt is None else read_halt(halt), check_servers(servers))
@@ -240,7 +240,8 @@ def _plan(
 ) -> tuple[Job, MapSpec, Settings]:
     """Inputs of this machine are looked at before a cloud is started for them."""
     from skylift.runner.map.inputs import find_inputs
-    from skylift.runner.map.planning import plan_map
+    from skylift.runner.map.most_servers import most_servers
+    from skylift.runner.map.planning import AUTO, plan_map
     from skylift.runner.map.s3_file import open_object
     from skylift.runner.plan.plan_job import plan_job, read_s3
     from skylift.runner.plan.read_options import read_options
@@ -265,6 +266,10 @@ def _plan(
         lambda text: find_source(api(), read_s3(text, ""), option=""),
         lambda bucket, found: open_object(api(), bucket, found),
     )
+    if limits.servers == AUTO:
+        known, machine = resolve_options(job, settings()), settings().machine
+        servers, why = most_servers(api(), known, len(inputs.found), limits.per_server, machine)
+        job, limits = replace(job, notes=(*job.notes, why)), replace(limits, servers=servers)
     job, spec = plan_map(job, inputs, limits, template)
     return resolve_options(job, settings(), spec.servers), spec, settings()
 

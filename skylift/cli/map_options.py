@@ -18,8 +18,12 @@ SplitOption = Annotated[
     typer.Option("--split", metavar="SIZE", help="Cut CSV and JSON lines into parts of at most this, like 64MiB."),
 ]
 ServersOption = Annotated[
-    int | None,
-    typer.Option("--servers", metavar="N", help="The most servers; they start as the inputs need them. 1 by default."),
+    str | None,
+    typer.Option(
+        "--servers",
+        metavar="N|auto",
+        help="The most servers; they start as the inputs need them. 1 by default; auto: by inputs and quotas.",
+    ),
 ]
 PerServerOption = Annotated[
     int | None,

@@ -329,7 +329,7 @@ class _Inputs:
     listed: str | None
     numbers: str | None
     split: str | None
-    servers: int | None
+    servers: str | None
     per_server: int | None
     batch: int | None
     halt: str | None

@@ -21,7 +21,7 @@ from skylift.runner.map.again import Again, Continuation, read_continuation
 from skylift.runner.map.inputs import InputWords, find_inputs, read_split
 from skylift.runner.map.outcome import InputOutcome
 from skylift.runner.map.places import DEFAULT, Template, read_template
-from skylift.runner.map.planning import MapLimits, check_servers, plan_map, read_halt
+from skylift.runner.map.planning import AUTO, MapLimits, check_servers, plan_map, read_halt
 from skylift.runner.map.reading import MapReader
 from skylift.runner.map.s3_file import open_object
 from skylift.runner.map.spec import MapSpec
@@ -107,6 +107,8 @@ def plan(
     template = read_template(asked.into)
     halt = None if asked.halt is None else read_halt(str(asked.halt))
     limits = MapLimits(asked.per_server or 0, asked.batch or 0, halt, check_servers(asked.servers))
+    if limits.servers == AUTO:
+        raise UsageError("servers='auto' is for the command line: give a number.")
     options = cast(SharedOptions, {**options, "args": None})
     again = read_continuation(asked.resume, asked.retry_failed, force=asked.force)
     if again is not None:

@@ -48,6 +48,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--halt 0 job.py a.csv", "--halt"),
         ("--servers 0 job.py a.csv", "--servers 0 is not a number from 1 to 1000"),
         ("--servers 1001 job.py a.csv", "--servers 1001 is not a number from 1 to 1000"),
+        ("--servers many job.py a.csv", "--servers many is not a number from 1 to 1000, and not auto"),
+        ("--servers \u0663 job.py a.csv", "is not a number from 1 to 1000"),
         (f"--servers 2 --name {'n' * 39} job.py a.csv", "too long for several servers"),
         ("--halt 120% job.py a.csv", "--halt"),
         ("--into ../{name} job.py a.csv", "below the working directory"),

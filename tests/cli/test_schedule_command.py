@@ -45,6 +45,7 @@ def refused(*words: str) -> str:
         ([NIGHTLY, "--", "map"], "There is nothing to run"),
         ([NIGHTLY, "--", "map", "--", "true", "1"], "A map runs a script or a module"),
         ([NIGHTLY, "--", "map", "--servers", "2", "job.py", "job.py"], "a scheduled map runs on one server"),
+        ([NIGHTLY, "--", "map", "--servers", "auto", "job.py", "job.py"], "a scheduled map runs on one server"),
         ([NIGHTLY, "--", "map", "--resume", "sums"], "--resume goes on with one map"),
         ([NIGHTLY, "--", "map", "--retry-failed", "sums"], "--retry-failed goes on with one map"),
         ([NIGHTLY, "--", "map", "--into", "x/{name}", "job.py", "job.py"], "--into is for whoever fetches"),

@@ -23,7 +23,7 @@ from skylift.runner.launch.server import live_servers
 from skylift.runner.map.inputs import permitted
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.places import Template, check_places
-from skylift.runner.map.planning import MapLimits, check_name, script_digest
+from skylift.runner.map.planning import AUTO, MapLimits, check_name, script_digest
 from skylift.runner.map.reading import MapReader
 from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
 from skylift.runner.plan.plan_job import Order
@@ -155,6 +155,8 @@ class Again:
     def plan(self, job: Job, limits: MapLimits, template: Template) -> tuple[Job, MapSpec]:
         """The job that goes on. Raises UsageError where nothing is left, or the program is another one."""
         earlier = self._spec
+        if limits.servers == AUTO:
+            raise UsageError("--servers auto is for a map that begins.", "Give a number, or leave it out.")
         servers = limits.servers or earlier.servers
         check_name(job, servers)
         check_places(template, [each.name for each in earlier.inputs])

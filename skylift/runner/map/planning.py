@@ -23,12 +23,15 @@ from skylift.runner.ship.blob_store import BlobStore
 from skylift.runner.text.visible import shown
 
 _HALT = re.compile(r"(\d{1,7})(%?)")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _FILE_NAME = 255
+AUTO = -1
+"""`--servers auto`: see most_servers.py."""
 
 
 @dataclass(frozen=True)
 class MapLimits:
-    """As in a MapSpec; 0 leaves the choice to the coordinator. `servers` is the most that there are at once."""
+    """As in a MapSpec; 0 leaves the choice to the coordinator. `servers` is the most at once, or AUTO."""
 
     per_server: int = 0
     batch: int = 0
@@ -44,12 +47,16 @@ def read_halt(text: str) -> Halt:
     return Halt(share=int(found[1]) / 100) if found[2] else Halt(count=int(found[1]))
 
 
-def check_servers(number: int | None) -> int:
-    """0 without a value. Raises UsageError."""
-    if number is None:
+def check_servers(given: int | str | None) -> int:
+    """0 without a value, and AUTO for `auto`. Raises UsageError."""
+    if given is None:
         return 0
+    if given == "auto":
+        return AUTO
+    number = int(given) if isinstance(given, str) and _NUMBER.fullmatch(given) else given
     if type(number) is not int or not 1 <= number <= MOST_SERVERS:
-        raise UsageError(f"--servers {number!r} is not a number from 1 to {MOST_SERVERS}.")
+        shown_as = shown(given) if isinstance(given, str) else repr(given)
+        raise UsageError(f"--servers {shown_as} is not a number from 1 to {MOST_SERVERS}, and not auto.")
     return number
 
 

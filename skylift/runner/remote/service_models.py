@@ -43,6 +43,7 @@ OPERATIONS = {
     "scheduler": """
         CreateSchedule CreateScheduleGroup DeleteSchedule GetSchedule ListSchedules UpdateSchedule
     """.split(),
+    "service-quotas": ["GetServiceQuota"],
     "ssm": ["GetParameters"],
     "sts": ["AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"],
 }

@@ -55,10 +55,8 @@ def plan_maps(
 ) -> Job:
     """The map that all runs are like, with the schedule's name. Files and values are those of now; places in S3 are
     looked up by each run. `api` is called only for these. Raises UsageError."""
-    if limits.servers > 1:
-        raise UsageError(
-            f"--servers {limits.servers}: a scheduled map runs on one server.", "For a larger one: --cpu or --type."
-        )
+    if limits.servers not in (0, 1):
+        raise UsageError("--servers: a scheduled map runs on one server.", "For a larger one: --cpu or --type.")
     job = plan_runs(asked, what, name)
     named = [read_s3(each, "") for each in dict.fromkeys(words.words) if each.startswith("s3:")]
     if len(named) > MOST_PLACES:

@@ -1,0 +1,90 @@
+"""How many servers `--servers auto` is, by inputs, quota and machine, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from skylift.runner.errors import NotPermitted, Refused, UsageError
+from skylift.runner.job.job import Job, Program, Spot
+from skylift.runner.job.settings import Machine
+from skylift.runner.map.most_servers import UNKNOWN, most_servers
+from skylift.runner.map.planning import AUTO, check_servers
+from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.remote.api import Api
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    (tmp_path / "x.py").touch()
+    return plan_job(Order(Program("script", "x.py"), name="x", instance_type="c7i.xlarge"), tmp_path, os.environ)
+
+
+class Quotas:
+    """Service Quotas with these, by their codes."""
+
+    def __init__(self, refusal: Refused | None = None, **values: float) -> None:
+        self.values, self.refusal, self.asked = values, refusal, list[str]()
+
+    def call(self, service: str, operation: str, *, ServiceCode: str, QuotaCode: str) -> Any:
+        assert (service, operation, ServiceCode) == ("service-quotas", "get_service_quota", "ec2")
+        self.asked.append(QuotaCode)
+        if self.refusal is not None:
+            raise self.refusal
+        return {"Quota": {"Value": self.values[QuotaCode.replace("-", "_")]}}
+
+
+def ask(quotas: Quotas, job: Job, inputs: int, per_server: int = 0, machine: Machine | None = None) -> tuple[int, str]:
+    return most_servers(cast(Api, quotas), job, inputs, per_server, machine)
+
+
+def test_no_more_than_the_inputs_can_use(job: Job) -> None:
+    quotas = Quotas(L_1216C47A=1152.0)
+    assert ask(quotas, job, 10) == (
+        3,
+        "--servers auto: at most 3 servers of type c7i.xlarge, as many as 10 inputs can use.",
+    )
+    assert ask(quotas, job, 10, per_server=1)[0] == 10
+    assert ask(quotas, job, 1)[0] == 1
+    assert ask(quotas, job, 1_000_000)[0] == 288
+
+
+def test_no_more_than_the_quota_allows(job: Job) -> None:
+    number, why = ask(Quotas(L_1216C47A=32.0), job, 500)
+    assert (number, why.endswith("by your quota of 32 vCPUs (L-1216C47A).")) == (8, True)
+    assert ask(Quotas(L_34B43A08=8.0), replace(job, spot=Spot()), 500)[0] == 2
+    assert ask(Quotas(L_DB2E81BA=8.0), replace(job, instance_type="g5.xlarge"), 500)[0] == 2
+    assert ask(Quotas(L_1216C47A=0.0), job, 500)[0] == 1, "EC2 says why there is none"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "says"),
+    [
+        (NotPermitted("AccessDeniedException", "no", "get_service_quota"), "does not say what your quota is"),
+        (Refused("NoSuchResourceException", "no", "get_service_quota"), "has no such quota"),
+        (Refused("TooManyRequestsException", "no", "get_service_quota"), "does not say what your quota is"),
+    ],
+)
+def test_a_quota_that_nobody_tells_is_replaced_by_a_sane_bound(job: Job, refusal: Refused, says: str) -> None:
+    number, why = ask(Quotas(refusal), job, 500)
+    assert (number, says in why) == (UNKNOWN, True)
+
+
+def test_one_machine_has_no_more_than_its_processors(job: Job) -> None:
+    machine = Machine("this machine", "x86_64", 2, 4096)
+    number, why = ask(Quotas(L_1216C47A=1152.0), job, 500, machine=machine)
+    assert (number, why.endswith("as this machine has 2 processors.")) == (1, True)
+
+
+@pytest.mark.parametrize("given", ["0", "1001", "-1", "many", "AUTO", "1.5", "\u0663", "", 0, True])
+def test_what_is_no_number_of_servers(given: Any) -> None:
+    with pytest.raises(UsageError, match="is not a number from 1 to 1000, and not auto"):
+        check_servers(given)
+
+
+def test_what_is_one() -> None:
+    assert [check_servers(each) for each in (None, "auto", "4", 4)] == [0, AUTO, 4, 4]
