@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, Request, expect, sync_playwright
 
 PATIENCE = 30_000
 """Milliseconds after which a test no longer believes in what it waits for."""
 expect.set_options(timeout=PATIENCE)
+_NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 
 QUIET = [
     "--no-sandbox",
@@ -62,10 +63,21 @@ class Tab:
         self.page.set_default_timeout(PATIENCE)
         self.wrong: list[str] = []
         self.asked: list[str] = []
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
+        self._dropped: list[str] = []
+        self.page.on("requestfailed", self._see_failure)
+        self.page.on("pageerror", lambda error: self._see_error(str(error)))
+        self.page.on("console", lambda said: self._see_error(said.text) if said.type == "error" else None)
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("websocket", lambda socket: self.asked.append(socket.url))
+
+    def _see_failure(self, request: Request) -> None:
+        if request.failure == _NETWORK_CHANGED:
+            self._dropped.append(request.url)
+
+    def _see_error(self, text: str) -> None:
+        """What Chromium drops because some test has changed the machine's network is nothing wrong with a page."""
+        if _NETWORK_CHANGED not in text and not any(url in text for url in self._dropped):
+            self.wrong.append(text)
 
     def picture(self, name: str) -> None:
         """Keep what is seen, where SKYLIFT_PICTURES says so: docs/console.md has the pictures of this walk."""

@@ -23,6 +23,22 @@ function skyliftTell(text) {
   setTimeout(() => notice.remove(), 6000);
 }
 
+// Chromium drops requests that wait for a connection when the machine's network changes, as it does whenever a server
+// starts here. A page that lacks a part for it is loaded again: it is found as it was.
+function loadAgain() {
+  const last = Number(sessionStorage.getItem("loadedAgain"));
+  if (Date.now() - last < 10000) return skyliftTell("A part of this page could not be loaded. Load the page again.");
+  sessionStorage.setItem("loadedAgain", Date.now());
+  location.reload();
+}
+addEventListener("error", (event) => ["SCRIPT", "LINK"].includes(event.target.tagName) && loadAgain(), true);
+// NiceGUI catches what fails when it fetches a part for an element that is new, and tells nobody but the log.
+const sayError = console.error;
+console.error = (...said) => {
+  sayError(...said);
+  if (said.some((each) => /dynamically imported module/.test(String(each)))) loadAgain();
+};
+
 function skyliftTitle(text) {
   document.title = `${text} · skylift`;
 }

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from browser import Tab
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from shown_console import HOSTILE, Console, check_nothing_wrong
 
@@ -256,6 +256,19 @@ def test_a_job_whose_record_is_gone_can_be_cancelled(tab: Tab, console: Console,
     expect(page.locator(".trouble:visible")).to_have_count(0)
     page.get_by_role("tab", name="Steps").click()
     expect(page.get_by_label("Steps, the first one first")).to_be_visible()
+
+
+def test_a_page_that_lacks_a_part_is_loaded_again(browser: Browser, console: Console) -> None:
+    """Chromium drops requests when the machine's network changes."""
+    tab = Tab(browser)
+    tab.page.goto(console.link())
+    expect(tab.page.get_by_role("navigation")).to_be_visible()
+    tab.page.route("**/xterm.js", lambda route: route.abort(), times=1)
+    tab.page.get_by_role("link", name="Jobs", exact=True).click()
+    tab.page.get_by_role("link", name="forgotten", exact=True).click()
+    expect(tab.page.locator(".xterm-rows")).to_be_visible()
+    assert any("Failed to load" in each for each in tab.wrong)
+    tab.context.close()
 
 
 def test_a_cluster_is_listed_and_taken_down(tab: Tab, console: Console, account: Cloud) -> None:
