@@ -110,8 +110,9 @@ def test_the_chapter_is_walked_through_the_screens(own_cloud: RealCloud, own_tab
     tab.picture("launch")
     page.get_by_role("button", name="Launch", exact=True).click()
     expect(page).to_have_url(re.compile("/instances/i-"))
-    instance = page.url.rpartition("/")[2]
-    expect(page.locator(".state").first).to_have_text("running")
+    instance = page.url.rpartition("/")[2].partition("?")[0]
+    expect(page.get_by_label("Progress").locator(".step-done")).to_have_count(3)
+    tab.picture("coming-up")
 
     # A shell: Python, hello, the CSV.
     page.get_by_role("button", name="Connect", exact=True).click()
@@ -199,3 +200,138 @@ def test_the_chapter_is_walked_through_the_screens(own_cloud: RealCloud, own_tab
 
 def shell_word(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
+
+
+READS = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}'
+REPORT = """import csv, os, sys
+
+rows = list(csv.DictReader(["name,amount", "pen,3", "book,12"]))
+os.makedirs("out", exist_ok=True)
+with open("out/total.csv", "w") as file:
+    file.write(f"amount\\n{sum(int(row['amount']) for row in rows)}\\n")
+print(f"{len(rows)} rows of {' '.join(sys.argv[1:]) or 'all months'}")
+print("one row has no date", file=sys.stderr)
+"""
+SUMS = """import csv, sys, time
+
+rows = list(csv.DictReader(open(sys.argv[1])))
+print(sum(int(row["amount"]) for row in rows), flush=True)
+if "may" in sys.argv[1]:
+    for line in range(10_000):
+        print(f"row {line}: looked at", flush=True)
+        time.sleep(1)
+"""
+
+
+def test_what_the_chapter_does_not_have_is_walked_through(
+    own_cloud: RealCloud, own_tab: tuple[Tab, Console], tmp_path: Path
+) -> None:
+    """Programs, prices, spot, scaling and roles: with the walk above, all that docs/console.md has pictures of."""
+    tab, console = own_tab
+    page, cloud = tab.page, own_cloud
+    navigation, question = page.get_by_role("navigation"), page.get_by_role("dialog")
+
+    def open_screen(name: str) -> None:
+        navigation.get_by_role("link", name=name, exact=True).click()
+        expect(navigation.get_by_role("link", name=name, exact=True)).to_have_attribute("aria-current", "page")
+
+    # A job of a script, its log, its steps, and once more with changes.
+    (tmp_path / "report.py").write_text(REPORT)
+    open_screen("Jobs")
+    page.get_by_role("button", name="New job").click()
+    page.get_by_label("Choose a script").set_input_files(tmp_path / "report.py")
+    page.get_by_label("Arguments").fill("May")
+    page.get_by_label("Results").fill("out")
+    page.get_by_label("Job name").fill("report")
+    expect(page.locator(".summary code")).to_contain_text("--name report --out out report.py May")
+    tab.picture("new-job")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator(".xterm-rows")).to_contain_text("2 rows of May")
+    expect(page.locator(".state").first).to_have_text("succeeded")
+    tab.picture("job")
+    page.get_by_role("tab", name="Steps").click()
+    expect(page.locator(".timeline li").last).to_contain_text("Program ended: succeeded")
+    tab.picture("steps")
+    page.get_by_role("link", name="Run again").click()
+    page.get_by_label("Arguments").fill("June")
+    page.get_by_label("Job name").fill("report-june")
+    expect(page.locator(".summary code")).to_contain_text("--name report-june")
+    tab.picture("run-again")
+
+    # A map, of which one input fails and one takes long.
+    for name, rows in {"april": "pen,3", "may": "book,12", "june": "pen,none", "july": "ink,4"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"name,amount\n{rows}\n")
+    (tmp_path / "sum.py").write_text(SUMS)
+    files = [f"{each}.csv" for each in ("april", "may", "june", "july")]
+    cloud.skylift("map", "-d", "--name", "sums", "sum.py", *files, cwd=tmp_path)
+    page.goto(f"http://{console.host}/jobs/sums")
+    expect(page.locator(".count")).to_contain_text("3 of 4 done, 1 failed, 1 running")
+    expect(page.locator(".complaints")).to_contain_text("ValueError")
+    tab.picture("map")
+    page.get_by_role("link", name="1", exact=True).click()
+    expect(page.locator(".xterm-rows")).to_contain_text("row 2: looked at")
+    tab.picture("map-input")
+    cloud.skylift("cancel", "sums")
+
+    # A role, and what it may do.
+    open_screen("Roles")
+    page.get_by_role("button", name="Create role").first.click()
+    question.get_by_label("Name", exact=True).fill("reports")
+    question.get_by_role("button", name="Create", exact=True).click()
+    page.get_by_role("button", name="Write a policy").click()
+    page.get_by_label("Name", exact=True).fill("reads")
+    page.get_by_label("Document (JSON)").fill(READS)
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("table.small")).to_contain_text("reads")
+    page.get_by_role("tab", name="Simulator").click()
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator("tr", has_text="s3:PutObject")).to_contain_text("no policy allows it")
+    expect(page.locator("#notices div")).to_have_count(0)
+    tab.picture("role")
+
+    # A group of servers, one more by hand.
+    subnets = cloud.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [cloud.vpc]}])["Subnets"]
+    data = {"ImageId": cloud.image, "InstanceType": "t3.micro"}
+    cloud.ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData=data)
+    cloud.client("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName="web",
+        LaunchTemplate={"LaunchTemplateName": "web"},
+        MinSize=0,
+        MaxSize=3,
+        VPCZoneIdentifier=subnets[0]["SubnetId"],
+    )
+    open_screen("Auto Scaling")
+    page.get_by_role("link", name="web", exact=True).click()
+    page.get_by_role("button", name="Change capacity").click()
+    question.get_by_label("Desired", exact=True).fill("1")
+    question.get_by_role("button", name="Change", exact=True).click()
+    expect(page.locator(".timeline li").first).to_contain_text("Successful")
+    tab.picture("scaling")
+
+    # A spot server that is interrupted.
+    spot = cloud.start(InstanceMarketOptions={"MarketType": "spot"})
+    spot.await_state("running")
+    open_screen("Spot")
+    page.locator(".ag-row", has_text=spot.id).locator("input[type=checkbox]").click()
+    page.get_by_role("button", name="Interrupt").click()
+    question.get_by_label("Seconds of notice").fill("0")
+    question.get_by_role("button", name="Interrupt", exact=True).click()
+    expect(page.get_by_role("list", name="What happens")).to_contain_text("the instance is terminated")
+    tab.picture("spot")
+
+    # Types by need, a type's prices, and what has been spent.
+    open_screen("Launch")
+    page.get_by_role("button", name="Choose by need").click()
+    question.get_by_label("GiB, at least").fill("2")
+    expect(question.get_by_role("button", name="Choose t3.nano")).to_have_count(0)
+    tab.picture("types")
+    page.keyboard.press("Escape")
+    page.goto(f"http://{console.host}/prices/t3.micro")
+    page.get_by_label("Hours a month").fill("600")
+    expect(page.locator("tr", has_text="reserved, 1 year")).to_contain_text("h a month")
+    tab.picture("prices")
+    open_screen("Cost")
+    expect(page.get_by_role("link", name="report", exact=True)).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^USD a day"))).to_be_visible()
+    tab.picture("cost")
+    check_nothing_wrong(tab, console)
