@@ -27,12 +27,13 @@ print(int(sys.argv[1]) ** 2)
 
 
 def test_half_of_the_servers_are_killed_at_random(cloud: RealCloud, tmp_path: Path) -> None:
-    """Whatever runs there is lost with it, again and again."""
+    """Whatever runs there is lost with it, again and again; with the coordinator's server the other ones, too."""
     (tmp_path / "job.py").write_text(PROGRAM)
     inputs = tuple(MapInput(number, str(number), str(number)) for number in range(INPUTS))
     spec = MapSpec(("python", "job.py"), True, ("{}",), inputs, servers=SERVERS, losses=100)
     mapped = Mapped(cloud, tmp_path, "losses", spec, {}, max_time="1h")
-    chance, log, killed, seen = random.Random(SEED), MapLog(), list[str](), {mapped.instance}
+    watching = cloud.popen("wait", "losses", cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    chance, log, killed, seen = random.Random(SEED), MapLog(), list[str](), set[str]()
     end = time.monotonic() + 1800
     while log.ended is None:
         assert time.monotonic() < end, f"{len(log.outcomes)} inputs have an outcome, {len(killed)} servers were killed"
@@ -49,7 +50,9 @@ def test_half_of_the_servers_are_killed_at_random(cloud: RealCloud, tmp_path: Pa
     assert sum(int(each.stdout.content or b"0") for each in log.outcomes.values()) == sum(n * n for n in range(INPUTS))
     assert sorted(log.outcomes) == list(range(INPUTS))
     assert any(each.losses for each in log.outcomes.values())
-    assert mapped.wait()["exit_code"] == 0
+    told = watching.communicate()[1].decode()
+    assert watching.returncode == 0, told
+    assert log.epoch >= 1 + told.count("goes on with the map.")
     mapped.until(lambda: not mapped.alive(), "the map's servers to be gone")
     assert "losses: removed" in cloud.skylift("rm", "losses").stdout
 
