@@ -269,45 +269,45 @@ def _plan(words: list[str], name: str | None) -> tuple[Job, Settings]:
         alone.command("run", cls=RunCommand)(_read_run)
     else:
         alone.command("map", cls=MapCommand)(_read_map)
-    command: Any = typer.main.get_command(alone)
-    said = command.main(words[1:], prog_name=f"skylift schedule WHEN -- {words[0]}", standalone_mode=False)
-    if not isinstance(said, _Said):
-        raise typer.Exit(said or 0)
-    return _plan_run(said, name) if said.inputs is None else _plan_map(said, said.inputs, name)
+    parser: Any = typer.main.get_command(alone)
+    command = parser.main(words[1:], prog_name=f"skylift schedule WHEN -- {words[0]}", standalone_mode=False)
+    if not isinstance(command, _ScheduledCommand):
+        raise typer.Exit(command or 0)
+    return _plan_run(command, name) if command.inputs is None else _plan_map(command, command.inputs, name)
 
 
-def _plan_run(said: _Said, name: str | None) -> tuple[Job, Settings]:
+def _plan_run(command: _ScheduledCommand, name: str | None) -> tuple[Job, Settings]:
     from skylift.runner.errors import UsageError
     from skylift.runner.plan.read_options import read_options
     from skylift.runner.plan.resolve_options import resolve_options
     from skylift.runner.schedule.planning import NOT_OF_RUNS, check_run, plan_runs
     from skylift.runner.ship.stdin import has_input
 
-    options = said.options
-    require_consent(said.context, options.get("on"), trusted=bool(options.get("trust_project")))
-    check_run({**said.options, **said.given}, {**_NOT_AFTER_RUN, **NOT_OF_RUNS})
+    options = command.options
+    require_consent(command.context, options.get("on"), trusted=bool(options.get("trust_project")))
+    check_run({**command.options, **command.given}, {**_NOT_AFTER_RUN, **NOT_OF_RUNS})
     if sys.stdin is not None and has_input(_INPUT):
         raise UsageError("A scheduled run has no standard input.", "Send a file along with --in, or: </dev/null")
-    what = read_program(said.program, options.get("module"), is_command=said.is_command)
+    what = read_program(command.program, options.get("module"), is_command=command.is_command)
     asked = read_options(options, what)
     job = plan_runs(asked, what, name)
     settings = asked.apply_to(settings_for(asked.on, asked.access))
     return resolve_options(job, settings), settings
 
 
-def _plan_map(said: _Said, inputs: _Inputs, name: str | None) -> tuple[Job, Settings]:
+def _plan_map(command: _ScheduledCommand, inputs: _Inputs, name: str | None) -> tuple[Job, Settings]:
     from skylift.runner.errors import UsageError
     from skylift.runner.plan.read_options import read_options
     from skylift.runner.plan.resolve_options import resolve_options
     from skylift.runner.remote.account import open_account
     from skylift.runner.schedule.planning import NOT_OF_MAPS, check_run, plan_maps
 
-    options = said.options
-    require_consent(said.context, options.get("on"), trusted=bool(options.get("trust_project")))
-    check_run({**said.options, **said.given}, {**_NOT_AFTER_MAP, **NOT_OF_MAPS})
-    if said.is_command:
+    options = command.options
+    require_consent(command.context, options.get("on"), trusted=bool(options.get("trust_project")))
+    check_run({**command.options, **command.given}, {**_NOT_AFTER_MAP, **NOT_OF_MAPS})
+    if command.is_command:
         raise UsageError("A map runs a script or a module.", "-- map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
-    words, arguments = divide(said.program)
+    words, arguments = divide(command.program)
     limits = read_limits(inputs.per_server, inputs.batch, inputs.halt, inputs.servers)
     what, asked_inputs = read_inputs(
         words, arguments, options.get("module"), inputs.listed, inputs.numbers, inputs.split
@@ -336,7 +336,7 @@ class _Inputs:
 
 
 @dataclass(frozen=True)
-class _Said:
+class _ScheduledCommand:
     """What stands after `-- run`, or after `-- map`, which has `inputs`. `given` are the options that are none of
     RunOptions."""
 
@@ -357,9 +357,9 @@ def _read_run(
     as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
     **options: Unpack[RunOptions],
-) -> _Said:
+) -> _ScheduledCommand:
     given = {"forward": forward, "detach": detach, "quiet": quiet, "as_json": as_json}
-    return _Said(context, program or [], is_command, given, options)
+    return _ScheduledCommand(context, program or [], is_command, given, options)
 
 
 def _read_map(
@@ -380,7 +380,7 @@ def _read_map(
     as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
     **options: Unpack[SharedOptions],
-) -> _Said:
+) -> _ScheduledCommand:
     given = {
         "resume": resume,
         "retry_failed": retry_failed,
@@ -390,7 +390,7 @@ def _read_map(
         "as_json": as_json,
     }
     inputs = _Inputs(listed, numbers, split, servers, per_server, batch, halt)
-    return _Said(context, program or [], is_command, given, options, inputs)
+    return _ScheduledCommand(context, program or [], is_command, given, options, inputs)
 
 
 spell_out(_read_run)
