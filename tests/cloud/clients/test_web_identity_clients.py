@@ -86,6 +86,34 @@ def test_a_client_without_credentials(cloud: Cloud, signer: Signer) -> None:
         sts.get_caller_identity()
 
 
+def test_the_keys_of_an_issuer_are_a_matter_of_iam(cloud: Cloud, signer: Signer) -> None:
+    """Whoever gives them can sign a token for any subject, and take each role that trusts the issuer."""
+    iam = cloud.client("iam")
+    iam.create_user(UserName="eve")
+    iam.attach_user_policy(UserName="eve", PolicyArn="arn:aws:iam::aws:policy/PowerUserAccess")
+    made = iam.create_access_key(UserName="eve")["AccessKey"]
+    eve = control(cloud, made["AccessKeyId"], made["SecretAccessKey"])
+    own = key_set(Signer())
+    on_provider = f"iam:UpdateOpenIDConnectProviderThumbprint on resource: {PROVIDER}"
+    with pytest.raises(ClientError, match=f"not authorized to perform: {on_provider}"):
+        eve.put_issuer_keys(Issuer=URL, KeySet=own)
+    with pytest.raises(ClientError, match=f"not authorized to perform: {on_provider}"):
+        eve.reset_issuer_keys(Issuer=URL)
+    sts: Any = cloud.client("sts", signature_version=UNSIGNED)
+    asked = {"RoleArn": ROLE, "RoleSessionName": "ann"}
+    sts.assume_role_with_web_identity(WebIdentityToken=signer.token(claims(datetime.now(UTC))), **asked)
+    allowed = {"Effect": "Allow", "Action": "iam:UpdateOpenIDConnectProviderThumbprint", "Resource": PROVIDER}
+    iam.put_user_policy(
+        UserName="eve", PolicyName="keys", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": allowed})
+    )
+    eve.put_issuer_keys(Issuer=URL, KeySet=own)
+    with pytest.raises(ClientError, match="not authorized to perform: iam:UpdateOpenIDConnectProviderThumbprint"):
+        eve.put_issuer_keys(Issuer="https://other.example.com", KeySet=own)
+    iam.detach_user_policy(UserName="eve", PolicyArn="arn:aws:iam::aws:policy/PowerUserAccess")
+    with pytest.raises(ClientError, match="not authorized to perform: skylift:PutIssuerKeys"):
+        eve.put_issuer_keys(Issuer=URL, KeySet=own)
+
+
 def test_a_form_by_hand(cloud: Cloud, signer: Signer) -> None:
     """As programs without an SDK call it: GET with everything in the query, or POST; nothing is signed."""
     asked = {

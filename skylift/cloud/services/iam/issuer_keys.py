@@ -4,13 +4,15 @@ root's, asks no address that a user of it names.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import Caller, IssuerKeys
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Nothing, Operation
+from skylift.cloud.domain.identity import Caller, IssuerKeys, OidcProvider
+from skylift.cloud.services.api.iam_rules import resource_tags
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Nothing, Operation, Params
 from skylift.cloud.services.api.refusal import invalid_value
-from skylift.cloud.services.iam.oidc_provider import checked_issuer
+from skylift.cloud.services.iam.oidc_provider import checked_issuer, provider_arn
 from skylift.cloud.services.iam.web_key import BadKeySet, parse_key_set
 from skylift.cloud.store.database import Tx
 
@@ -67,16 +69,32 @@ def _issuer(text: str) -> str:
         ) from error
 
 
-def _row(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
-    return Operation("skylift", name, handler, frozenset(takes.split()), _check(name), writes=writes)
+def _check(_tx: Tx, _caller: Caller, _params: skylift.DescribeIssuerKeysRequest) -> Iterable[Check]:
+    return [Check("skylift:DescribeIssuerKeys", "*")]
 
 
-def _check(name: str) -> Checks:
-    return lambda _tx, _caller, _params: [Check(f"skylift:{name}", "*")]
+def _check_change(action: str) -> Checks:
+    """Whoever gives an issuer's keys takes each role that trusts it: `skylift:*` alone must not be enough.
+
+    On AWS the thumbprints say which server's keys count. Policies that keep IAM's own actions from somebody, as AWS's
+    PowerUserAccess does, keep this from him too.
+    """
+
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
+        arn = provider_arn(caller.account, params["Issuer"].removeprefix("https://"))
+        provider = tx.get(OidcProvider, arn=arn)
+        context = resource_tags(provider.tags) if provider else {}
+        return [Check(f"skylift:{action}", "*"), Check("iam:UpdateOpenIDConnectProviderThumbprint", arn, context)]
+
+    return checks
+
+
+def _changes(name: str, handler: Handler, takes: str) -> Operation:
+    return Operation("skylift", name, handler, frozenset(takes.split()), _check_change(name), writes=True)
 
 
 OPERATIONS = (
-    _row("PutIssuerKeys", put, "Issuer KeySet", writes=True),
-    _row("ResetIssuerKeys", reset, "Issuer", writes=True),
-    _row("DescribeIssuerKeys", describe, writes=False),
+    _changes("PutIssuerKeys", put, "Issuer KeySet"),
+    _changes("ResetIssuerKeys", reset, "Issuer"),
+    Operation("skylift", "DescribeIssuerKeys", describe, frozenset(), _check, writes=False),
 )
