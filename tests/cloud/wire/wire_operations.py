@@ -300,6 +300,7 @@ def _matching(pattern: str, least: int, most: int) -> str:
         "i-01234567",
         "ami-01234567",
         "Name",
+        "Sum",
         "AWS:Software",
         "1.0",
         "1.0.0",
