@@ -80,8 +80,9 @@ class Dispatcher:
         """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
         operation = TABLE.get((call.service, call.operation))
         if operation is None:
-            with self._database.read() as tx:
-                _find_bucket(tx, self._authenticated(tx, call), call)
+            if call.service == "s3":
+                with self._database.read() as tx:
+                    _find_bucket(tx, self._authenticated(tx, call), call)
             raise _not_here(call, f"The operation {call.operation} is not supported by skylift's embedded EC2.")
         with self._database.read() as tx:
             caller = self._authenticated(tx, call)
@@ -191,8 +192,13 @@ def _kept(tx: Tx, operation: Operation, call: Call) -> Response | None:
 
 
 def _find_bucket(tx: Tx, caller: Caller, call: Call) -> None:
-    """S3 finds the bucket before it looks at what it is asked to do with it. Raises NoSuchBucket."""
-    if call.service == "s3" and call.params.get("Bucket") and call.operation != "CreateBucket":
+    """S3 finds the bucket before it looks at what it is asked to do with it. Raises NoSuchBucket.
+
+    AWS does so for everybody. Here an anonymous caller learns of no bucket that he may not use.
+    """
+    if caller.kind == "anonymous" or call.operation == "CreateBucket":
+        return
+    if call.service == "s3" and call.params.get("Bucket"):
         bucket_of(tx, caller, cast(OfBucket, call.params))
 
 

@@ -118,3 +118,25 @@ def test_s3_finds_the_bucket_before_it_refuses_by_name(
         with pytest.raises(ServiceError) as refused:
             dispatcher.perform(call, encode)
         assert refused.value.code == code
+
+
+def test_who_does_not_sign_learns_of_no_bucket_by_what_is_refused_by_name(database: Database) -> None:
+    with database.write() as tx:
+        tx.add(Bucket("known", "us-east-1", NOW, ACCOUNT))
+    dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
+    answers = []
+    for name in ("known", "unknown"):
+        call = Call("s3", "PutBucketWebsite", {"Bucket": name}, Credential(None), "127.0.0.1", "request")
+        with pytest.raises(ServiceError) as refused:
+            dispatcher.perform(call, encode)
+        answers.append((refused.value.code, refused.value.message))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == "NotImplemented"
+
+
+def test_what_is_not_here_is_refused_by_name_also_where_nobody_signs(database: Database) -> None:
+    dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
+    call = Call("sts", "AssumeRoleWithSAML", {}, Credential(None), "127.0.0.1", "request")
+    with pytest.raises(ServiceError, match="AssumeRoleWithSAML is not supported") as refused:
+        dispatcher.perform(call, encode)
+    assert refused.value.code == "InvalidAction"

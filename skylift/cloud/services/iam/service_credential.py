@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, ServiceCredential, User
-from skylift.cloud.services.api.iam_rules import new_id, over_quota, page_of
+from skylift.cloud.services.api.iam_rules import invalid_value, new_id, over_quota, page_of
 from skylift.cloud.services.api.operation import Nothing, Params
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.operation import PAGES
@@ -62,7 +62,11 @@ def list_all(
 
 def update(tx: Tx, caller: Caller, params: iam.UpdateServiceSpecificCredentialRequest) -> Nothing:
     _, credential = _existing(tx, caller, params)
-    tx.save(replace(credential, active=params["Status"] == "Active"))
+    # The model has a third one, Expired, which only Bedrock's keys come to have.
+    status = params["Status"]
+    if status not in ("Active", "Inactive"):
+        raise invalid_value(status, "status", "satisfy enum value set: [Active, Inactive]")
+    tx.save(replace(credential, active=status == "Active"))
     return {}
 
 

@@ -43,6 +43,8 @@ def test_the_life_of_one(account: Account, service: str) -> None:
         "Status": "Active",
     }
     assert listed(account, UserName="ann", ServiceName=service) == [credential]
+    with refused("ValidationError", "enum value set"):
+        account.iam("UpdateServiceSpecificCredential", Status="Expired", **named)
     account.iam("UpdateServiceSpecificCredential", Status="Inactive", **named)
     assert listed(account, UserName="ann") == [{**credential, "Status": "Inactive"}]
     again = account.iam("ResetServiceSpecificCredential", **named)["ServiceSpecificCredential"]
