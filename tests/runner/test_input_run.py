@@ -194,6 +194,51 @@ def test_a_record_that_cannot_be_written_meanwhile_harms_no_input(
     assert case.prefix.objects == {}
 
 
+class SlowRequest:
+    """A report of what an input has written, whose request takes until `released`. `waited` says that it took its whole
+    time, which is a failure."""
+
+    def __init__(self, case: Case, began: Path) -> None:
+        self.began, self.released, self.waited = began, threading.Event(), False
+        case.prefix.fault = self._hold
+
+    def _hold(self, step: str, verb: str, key: str) -> None:
+        if key.endswith("-live") and step == "asked":
+            self.began.touch()
+            self.waited = not self.released.wait(20)
+
+
+def test_a_report_that_takes_long_keeps_no_outcome_back(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_live, "FIRST", 0.01)
+    slow = SlowRequest(case, tmp_path / "began")
+    source = "import os, time\nprint('x', flush=True)\n"
+    outcome = case.run(source + f"while not os.path.exists({str(slow.began)!r}):\n    time.sleep(0.01)\n")
+    slow.released.set()
+    assert outcome.succeeded
+    assert not slow.waited
+
+
+def test_who_is_gone_ends_it_while_a_report_takes_long(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the input could run twice at once."""
+    monkeypatch.setattr(input_live, "FIRST", 0.01)
+    slow = SlowRequest(case, tmp_path / "began")
+
+    def leave() -> None:
+        while not slow.began.exists():
+            time.sleep(0.01)
+        case.ours.close()
+
+    threading.Thread(target=leave).start()
+    with pytest.raises(Withheld):
+        case.run("import time\nprint('x', flush=True)\ntime.sleep(600)\n")
+    slow.released.set()
+    assert not slow.waited
+
+
 PART = {
     "bucket": "data", "region": "eu-west-1", "key": "in/table.csv", "etag": '"tag"', "header": 4, "begin": 8, "end": 12,
     "name": "table-0001.csv",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Callable, Dict, Tuple
@@ -25,7 +26,8 @@ _TAIL = 64 << 10
 
 
 class InputLive:
-    """Of one input: `streams` are its files. `look` is called when `seconds` have passed."""
+    """Of one input: `streams` are its files. `look` is called when `seconds` have passed. It waits for nothing: who calls
+    it watches the program, and a request may take a minute."""
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class InputLive:
         self._clock, self._pause = clock, FIRST
         self._due = clock() + FIRST
         self._sent: Dict[str, int] = dict.fromkeys(streams, 0)
+        self._sending = threading.Lock()
 
     @property
     def seconds(self) -> float:
@@ -46,10 +49,22 @@ class InputLive:
 
     def look(self) -> None:
         """What cannot be sent now is sent by a later look. Nobody has been promised it."""
-        with contextlib.suppress(OSError, Refused, Unreachable):
-            self._send()
         self._pause = min(self._pause * _GROWS, _LONGEST)
         self._due = self._clock() + self._pause
+        if not self._sending.acquire(blocking=False):
+            return
+        try:
+            threading.Thread(target=self._send_aside, name="live", daemon=True).start()
+        except RuntimeError:
+            # The server has as many threads as it may.
+            self._sending.release()
+
+    def _send_aside(self) -> None:
+        try:
+            with contextlib.suppress(OSError, Refused, Unreachable):
+                self._send()
+        finally:
+            self._sending.release()
 
     def _send(self) -> None:
         sizes = {name: path.stat().st_size for name, path in self._streams.items()}
