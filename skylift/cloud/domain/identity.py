@@ -68,6 +68,25 @@ class Caller:
     vpc_endpoint_id: str = ""
     federation: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def unsigned(self) -> Caller:
+        """The same request, as of somebody who signed nothing."""
+        return Caller(
+            "anonymous",
+            self.account,
+            self.region,
+            arn="anonymous",
+            user_id="anonymous",
+            access_key_id="",
+            source_ip=self.source_ip,
+            request_id=self.request_id,
+            secure=self.secure,
+            user_agent=self.user_agent,
+            referer=self.referer,
+            tls_version=self.tls_version,
+            vpc_id=self.vpc_id,
+            vpc_endpoint_id=self.vpc_endpoint_id,
+        )
+
 
 @dataclass(frozen=True)
 class AccessKey:

@@ -154,7 +154,8 @@ def _trusting_role(tx: Tx, caller: Caller, params: Params, identity: IdToken) ->
         raise _not_authorized(ACTION)
     provider = provider_arn(caller.account, identity.provider)
     context: dict[str, str | tuple[str, ...]] = {
-        **caller_context(tx, caller, tx.now),
+        # No signature is needed. Whoever signs all the same lends the token neither tags nor claims.
+        **caller_context(tx, caller.unsigned(), tx.now),
         **resource_tags(role.tags),
         **request_tags(params),
         **_claims(identity, (*IN_TRUST, "aud", "oaud", "sub", *OF_ISSUER.get(identity.provider, ()))),

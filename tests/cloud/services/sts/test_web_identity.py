@@ -60,12 +60,12 @@ class Web:
     def token(self, **more: Any) -> str:
         return signer().token(claims(self.account.now, **more))
 
-    def ask(self, token: str | None = None, **params: Any) -> dict[str, Any]:
+    def ask(self, token: str | None = None, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
+        """Without a signature, unless a caller is named."""
         asked = {"RoleArn": ROLE, "RoleSessionName": "ann", **params}
         given = self.token() if token is None else token
-        return self.account.call(
-            "sts", "AssumeRoleWithWebIdentity", caller=self.account.anonymous, WebIdentityToken=given, **asked
-        )
+        who = caller or self.account.anonymous
+        return self.account.call("sts", "AssumeRoleWithWebIdentity", caller=who, WebIdentityToken=given, **asked)
 
     def session(self, token: str | None = None, **params: Any) -> Caller:
         made = self.ask(token, **params)["Credentials"]
@@ -214,6 +214,28 @@ def test_what_the_session_keeps_of_the_token(web: Web) -> None:
     web.account.iam("PutRolePolicy", RoleName="web", PolicyName="own", PolicyDocument=policy(own))
     assert web.account.may(session, resource=f"arn:aws:s3:::home/{SUBJECT}/k")
     assert not web.account.may(session, resource="arn:aws:s3:::home/bob/k")
+
+
+def test_who_signs_does_not_count(web: Web) -> None:
+    """A token is weighed by itself: it gets nothing of the session, user or tags that the request is signed with."""
+    ann = web.session(web.token(amr=["mfa"]))
+    tagged = web.account.user("tagged", Tags=[{"Key": "team", "Value": "admins"}])
+    for wanted in (
+        {"ForAnyValue:StringEquals": {f"{HOST}:amr": "mfa"}},
+        {"StringEquals": {"aws:PrincipalTag/team": "admins"}},
+        {"StringEquals": {"aws:username": "tagged"}},
+        {"StringLike": {"aws:PrincipalArn": "*"}},
+        {"StringEquals": {"aws:PrincipalAccount": ACCOUNT}},
+        {"Null": {"aws:TokenIssueTime": "false"}},
+        {"StringNotEquals": {"aws:PrincipalType": "Anonymous"}},
+    ):
+        web.trust(trusting(**wanted))
+        for caller in (None, ann, tagged, web.account.root):
+            with refused("AccessDenied", DENIED, status=403):
+                web.ask(caller=caller)
+    web.trust(trusting(IpAddress={"aws:SourceIp": "127.0.0.0/8"}, StringEquals={f"{HOST}:sub": SUBJECT}))
+    for caller in (None, ann, tagged, web.account.root):
+        web.ask(caller=caller)
 
 
 def test_session_tags_and_source_identity(web: Web) -> None:
