@@ -73,7 +73,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-conditio
 
 def verified(tx: Tx, caller: Caller, params: sts.AssumeRoleWithWebIdentityRequest) -> Handler:
     """What is to be done for the bearer of this token, once it is known to be good."""
-    token, provider = params["WebIdentityToken"], None
+    token = params["WebIdentityToken"]
     if not 4 <= len(token) <= LONGEST_TOKEN:
         # The token itself is a secret, and is not repeated.
         raise invalid_value("*****", "webIdentityToken", f"have length between 4 and {LONGEST_TOKEN}")
@@ -81,26 +81,43 @@ def verified(tx: Tx, caller: Caller, params: sts.AssumeRoleWithWebIdentityReques
     if found is None:
         raise ServiceError("ValidationError", "Request ARN is invalid", status=400)
     identity = parse_id_token(token)
-    if found[1] == caller.account:
-        provider = tx.get(OidcProvider, arn=provider_arn(caller.account, identity.provider))
+    keys = _keys(tx, caller, identity, account=found[1])
+    identity.check_signature(parse_key_set(keys.document))
+    return partial(assume, identity=identity, verified_by=keys)
+
+
+def _keys(tx: Tx, caller: Caller, identity: IdToken, *, account: str) -> IssuerKeys:
+    """The keys of the token's issuer as they stand now. Raises unless the account has a provider for it, and the token
+    is for that provider and of this time."""
+    provider = None
+    if account == caller.account:
+        provider = tx.get(OidcProvider, arn=provider_arn(account, identity.provider))
     if provider is None:
         raise invalid_token(f"No OpenIDConnect provider found in your account for {identity.issuer}")
     if identity.audience not in provider.client_ids:
         raise invalid_token("Incorrect token audience")
     identity.check_time(tx.now)
-    given = tx.get(IssuerKeys, url=provider.url)
-    if given is None:
+    keys = tx.get(IssuerKeys, url=provider.url)
+    if keys is None:
         raise no_key(
             f"this cloud asks no issuer. Give it the keys: skylift cloud issuer https://{provider.url} JWKS-FILE"
         )
-    identity.check_signature(parse_key_set(given.document))
-    return partial(assume, identity=identity)
+    return keys
 
 
 def assume(
-    tx: Tx, caller: Caller, params: sts.AssumeRoleWithWebIdentityRequest, *, identity: IdToken
+    tx: Tx,
+    caller: Caller,
+    params: sts.AssumeRoleWithWebIdentityRequest,
+    *,
+    identity: IdToken,
+    verified_by: IssuerKeys,
 ) -> sts.AssumeRoleWithWebIdentityResponse:
     """Whoever may not assume a role does not learn whether it exists."""
+    keys = _keys(tx, caller, identity, account=caller.account)
+    if keys != verified_by:
+        # Others were given since the token was verified.
+        identity.check_signature(parse_key_set(keys.document))
     name = checked_session_name(params["RoleSessionName"])
     seconds = checked_number(params, "DurationSeconds", 900, 43200, 3600)
     # Tags come in the token, and count as if they stood in the request.

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from identity_fixtures import ACCOUNT, START, Account, allow, policy, refused
+from identity_fixtures import ACCOUNT, OPERATIONS, START, Account, allow, policy, refused
 from oidc_issuer import AUDIENCE, HOST, SUBJECT, URL, Signer, claims, encoded, key_set
 
 from skylift.cloud.domain.error import ServiceError
@@ -327,6 +327,43 @@ def test_keys_that_are_not_there(web: Web) -> None:
         tx.remove(found)
     with refused("InvalidIdentityToken", no_key, f"skylift cloud issuer {URL}"):
         web.ask()
+
+
+def between(web: Web, change: Callable[[], object], **params: Any) -> dict[str, Any]:
+    """Asks, with a change that is committed after the token was verified and before the session is written."""
+    asked = {"RoleArn": ROLE, "RoleSessionName": "ann", "WebIdentityToken": web.token(), **params}
+    operation, caller = OPERATIONS["sts", "AssumeRoleWithWebIdentity"], web.account.anonymous
+    with web.account.database.read() as tx:
+        handler = operation.prepared(tx, caller, asked)
+    change()
+    with web.account.database.write() as tx:
+        return dict(handler(tx, caller, asked))
+
+
+def test_what_changes_while_a_token_is_verified_counts(web: Web) -> None:
+    provider = {"OpenIDConnectProviderArn": PROVIDER}
+
+    def forget_keys() -> None:
+        with web.account.database.write() as tx:
+            found = tx.get(IssuerKeys, url=HOST)
+            assert found is not None
+            tx.remove(found)
+
+    with refused("InvalidIdentityToken", "Couldn't retrieve verification key"):
+        between(web, forget_keys)
+    web.keys(key_set(signer()))
+    with refused("InvalidIdentityToken", NOT_VALID):
+        between(web, lambda: web.keys(key_set(Signer(key_id="key-1"))))
+    web.keys(key_set(signer()))
+    assert between(web, lambda: web.keys(key_set(signer("ES256", "new"), signer())))["Provider"] == PROVIDER
+    with refused("InvalidIdentityToken", "Incorrect token audience"):
+        between(
+            web,
+            lambda: web.account.iam("RemoveClientIDFromOpenIDConnectProvider", ClientID=AUDIENCE, **provider),
+        )
+    web.account.iam("AddClientIDToOpenIDConnectProvider", ClientID=AUDIENCE, **provider)
+    with refused("InvalidIdentityToken", f"No OpenIDConnect provider found in your account for {URL}"):
+        between(web, lambda: web.account.iam("DeleteOpenIDConnectProvider", **provider))
 
 
 def test_a_token_without_a_key_id_is_tried_with_each_key(web: Web) -> None:
