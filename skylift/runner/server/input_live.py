@@ -26,8 +26,8 @@ _TAIL = 64 << 10
 
 
 class InputLive:
-    """Of one input: `streams` are its files. `look` is called when `seconds` have passed. It waits for nothing: who calls
-    it watches the program, and a request may take a minute."""
+    """Of one input: `streams` are its files. `look` is called when `seconds` have passed. It waits for nothing: its
+    caller watches the program, and a request may take a minute."""
 
     def __init__(
         self,
