@@ -13,6 +13,7 @@
         ├── ConnectionLost    SSH to the server failed or broke off
         ├── RemoteFileError   a file on the server cannot be looked at, read or written
         ├── LaunchFailed      no server, or one that ended before it took the job
+        │   └── LaunchUnclear ... and it is not certain that there is no server
         ├── ResultsDamaged    a downloaded result is not what the server sent
         └── RecordDamaged     a file of a job's record cannot be parsed
 
@@ -82,6 +83,10 @@ class RemoteFileError(RunError):
 
 
 class LaunchFailed(RunError):
+    pass
+
+
+class LaunchUnclear(LaunchFailed):
     pass
 
 

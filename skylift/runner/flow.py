@@ -17,7 +17,7 @@ from typing import IO
 
 from skylift.runner.collect.collecting import Collected, Collecting
 from skylift.runner.collect.watched_outcome import left_outcome, outcome_of
-from skylift.runner.errors import LaunchFailed, NameTaken
+from skylift.runner.errors import LaunchFailed, LaunchUnclear, NameTaken, SkyliftError
 from skylift.runner.job.job import Job, new_name
 from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.settings import Settings
@@ -174,20 +174,40 @@ class Submit:
     async def _check_and_launch(self, archive: IO[bytes], connecting: KeptConnection) -> Launched | None:
         checked = await check(self._job, self._settings, self._clock, archive, connecting)
         shipping = Shipping(checked.account, self._watcher, self._clock, self._stdin)
+        undo = Undo(checked.account, self._job.name, self._watcher, lambda: self._interrupted)
         try:
-            return await self._provision_and_launch(checked, shipping, connecting)
+            return await self._provision_and_launch(checked, shipping, connecting, undo)
         except NameTaken:
-            if not self._job.name_was_drawn or not await shipping.take_back(self._job.name):
+            if not self._job.name_was_drawn:
+                raise
+            await shipping.take_back(self._job.name)
+            if not shipping.may_send_again:
                 raise
             return None
+        except LaunchUnclear:
+            self._watcher.note(
+                f"It is not certain that no server was started. `skylift cancel {self._job.name}` ends it, if there is"
+                " one."
+            )
+            raise
         except LaunchFailed:
-            if self._instance is None and self._job.spot is None and not checked.kept:
-                # EC2 has refused it. Nothing is known of the job, and the same command may be given again.
-                await shipping.take_back(self._job.name)
+            if self._instance is None and self._job.spot is None and not checked.kept and undo.is_whole:
+                await self._forget(shipping)
             raise
 
-    async def _provision_and_launch(self, checked: Checked, shipping: Shipping, connecting: KeptConnection) -> Launched:
-        async with Undo(checked.account, self._job.name, self._watcher, lambda: self._interrupted) as undo:
+    async def _forget(self, shipping: Shipping) -> None:
+        """EC2 has refused the job. Nothing is known of it, and the same command may be given again."""
+        try:
+            await shipping.take_back(self._job.name)
+        except SkyliftError as error:
+            self._watcher.note(
+                f"The job's record could not be removed: {error.message} `skylift rm {self._job.name}` tries again."
+            )
+
+    async def _provision_and_launch(
+        self, checked: Checked, shipping: Shipping, connecting: KeptConnection, undo: Undo
+    ) -> Launched:
+        async with undo:
             if self._job.map is not None:
                 account = checked.account
                 undo.add(partial(self._job.map.take_back, account.api, account.bucket, self._job.name))

@@ -16,8 +16,8 @@ import pytest
 from runner_bench import Machine, Metadata, until
 from whole_run import Seen, host, order, run
 
-from skylift.runner.errors import LaunchFailed, NameTaken, Refused, RunError, UsageError
-from skylift.runner.flow import Run
+from skylift.runner.errors import LaunchFailed, NameTaken, NotPermitted, Refused, RunError, UsageError
+from skylift.runner.flow import Run, Submit
 from skylift.runner.job.job import Job, MapPart, Program
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix, bucket_name
@@ -30,6 +30,8 @@ from skylift.runner.launch.network import find_network
 from skylift.runner.launch.role import BOUNDARY
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api
+from skylift.runner.ship.stdin import Stdin
+from skylift.runner.steps import Clock
 
 
 def test_a_run_from_nothing_to_its_results(
@@ -399,6 +401,113 @@ def test_a_map_that_cannot_be_started_takes_back_what_it_has_written(
     assert api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix="jobs/") == []
     with pytest.raises(LaunchFailed, match="No room"):
         run(replace(job, name_was_drawn=False), settings, seen)
+
+
+def no_room(*_: Any) -> None:
+    raise LaunchFailed("No room.")
+
+
+def records(settings: Settings, api: Api, job: Job) -> list[Any]:
+    bucket = bucket_name(settings.account or "", settings.region)
+    return api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"jobs/{job.name}/")
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, error: Refused, *operations: str, after: bool = False) -> None:
+    """Have these operations answer with the error, with `after` once they have done their work."""
+    call = Api.call
+
+    def answer(self: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation not in operations:
+            return call(self, service, operation, **params)
+        if after:
+            call(self, service, operation, **params)
+        raise error
+
+    monkeypatch.setattr(Api, "call", answer)
+
+
+def test_a_job_without_room_that_is_not_taken_down_whole_keeps_its_record(
+    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`skylift cancel`, which the user is told of, takes the rest down."""
+    job = order(folder, "")
+    with monkeypatch.context() as patch:
+        patch.setattr("skylift.runner.launch.start.run_instance", no_room)
+        refuse(patch, Refused("ServiceFailure", "IAM is away.", "DeleteRole"), "delete_role")
+        with pytest.raises(LaunchFailed, match="No room"):
+            run(job, settings, seen)
+    assert any(f"`skylift cancel {job.name}`" in each for each in seen.notes)
+    assert len(api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")) == 1
+    Jobs(settings).cancel(job.name)
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+@pytest.mark.parametrize("code", ["InternalError", "InternalFailure", "Unavailable", "RequestLimitExceeded", "Unheard"])
+def test_a_job_that_may_have_a_server_keeps_its_record(
+    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    job = order(folder, "")
+    with monkeypatch.context() as patch:
+        refuse(patch, Refused(code, "Something is wrong.", "RunInstances"), "run_instances", after=True)
+        with pytest.raises(LaunchFailed, match=code):
+            run(job, settings, seen)
+    assert any(f"`skylift cancel {job.name}`" in each for each in seen.notes)
+    assert len(launch.live_servers(api, job.name)) == 1
+    Jobs(settings).cancel(job.name)
+    assert launch.live_servers(api, job.name) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "InsufficientInstanceCapacity",
+        "VcpuLimitExceeded",
+        "InstanceLimitExceeded",
+        "InvalidParameterValue",
+        "UnauthorizedOperation",
+    ],
+)
+def test_a_job_that_ec2_has_refused_has_no_record(
+    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    job = order(folder, "")
+    refuse(monkeypatch, Refused(code, "No.", "RunInstances"), "run_instances")
+    with pytest.raises(LaunchFailed, match=code):
+        run(job, settings, seen)
+    assert records(settings, api, job) == []
+
+
+def test_why_a_job_did_not_start_is_told_also_when_its_record_cannot_be_removed(
+    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: Any, **__: Any) -> None:
+        raise NotPermitted("AccessDenied", "You may not.", "ListMultipartUploads")
+
+    monkeypatch.setattr("skylift.runner.launch.start.run_instance", no_room)
+    monkeypatch.setattr(Api, "delete_below", denied)
+    job = order(folder, "")
+    with pytest.raises(LaunchFailed, match="No room"):
+        run(job, settings, seen)
+    assert any("ListMultipartUploads" in each for each in seen.notes)
+    assert any(f"`skylift rm {job.name}`" in each for each in seen.notes)
+
+
+def test_a_detached_job_without_room_leaves_nothing_of_its_standard_input(
+    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skylift.runner.launch.start.run_instance", no_room)
+    job = replace(order(folder, "", name="again"), stdin=True)
+    (folder / "input").write_text("some words\n")
+
+    async def submit() -> None:
+        with (folder / "input").open("rb") as source:
+            stdin = Stdin(source.fileno())
+            await Submit(job, settings, seen, Clock(seen), detached=True, stdin=stdin).run()
+
+    for _ in range(2):
+        with pytest.raises(LaunchFailed, match="No room"):
+            asyncio.run(submit())
+        assert records(settings, api, job) == []
 
 
 def test_a_map_that_is_resumed_while_it_starts_gives_way(

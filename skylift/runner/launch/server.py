@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import difflib
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from skylift.runner.errors import LaunchFailed, Refused, UsageError
+from skylift.runner.errors import LaunchFailed, LaunchUnclear, Refused, UsageError
 from skylift.runner.job.job import Job
 from skylift.runner.job.server import Server, parse_server
 from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB, job_filter, job_tags
@@ -21,6 +22,12 @@ _IAM_PATIENCE = 90.0
 """Seconds in which EC2 must learn of a new instance profile. AWS's documentation says several seconds."""
 TAKEN = "IdempotentParameterMismatch"
 _NEXT_ZONE = {"InsufficientInstanceCapacity", "Unsupported", "InsufficientFreeAddressesInSubnet"}
+_NOTHING_STARTED = re.compile(
+    "Invalid|Missing|Malformed|Unknown|Unsupported|Insufficient|Unauthorized|AuthFailure|AccessDenied|OptInRequired"
+    "|PendingVerification|Blocked|(?!Request).*LimitExceeded$"
+)
+"""Codes by which EC2 refuses RunInstances before it starts anything. After its own errors, and where it refuses to
+answer another call of the same token, there may be a server."""
 _LIVE = ["pending", "running", "stopping", "stopped"]
 
 
@@ -64,7 +71,7 @@ def run_instance(
     """Start the job's server in the first zone that has room. `token` is EC2's client token: a repeated call starts no
     second server. `configuration` is what a later job must have in common with the server to take it over; it is empty
     for a server that is not kept. `base` is the image that is taken if the other one was removed meanwhile. Raises
-    LaunchFailed."""
+    LaunchFailed, which is LaunchUnclear where there may be a server."""
     request = launch_request(job, "", network, "", key.name, role, image, user_data, configuration)
     return run_in_first_zone(api, request, network.subnets, token, base, _IAM_PATIENCE)
 
@@ -78,8 +85,8 @@ def run_in_first_zone(
     patience: float = 0.0,
 ) -> Server:
     """Start a server by this request, which lacks token and subnet; `subnets` are zones and theirs. `base` is as in
-    run_instance. `patience` is how long EC2 may take to learn of the instance profile. Raises LaunchFailed; Refused
-    with the code TAKEN when the token was used for another request."""
+    run_instance. `patience` is how long EC2 may take to learn of the instance profile. Raises LaunchFailed, as
+    run_instance does; Refused with the code TAKEN when the token was used for another request."""
     refusal: Refused | None = None
     full: list[str] = []
     for number, (zone, subnet) in enumerate(subnets):
@@ -100,7 +107,8 @@ def run_in_first_zone(
     if refusal is None:
         raise LaunchFailed("skylift's network has no subnet.")
     tried = f" Tried in {', '.join(full)}." if len(full) > 1 else ""
-    raise LaunchFailed(f"No server could be started: {refusal.reason} ({refusal.code}){tried}", refusal.advice)
+    kind = LaunchFailed if _NOTHING_STARTED.match(refusal.code) else LaunchUnclear
+    raise kind(f"No server could be started: {refusal.reason} ({refusal.code}){tried}", refusal.advice)
 
 
 def _in_subnet(request: dict[str, Any], subnet: str, token: str) -> dict[str, Any]:

@@ -31,7 +31,13 @@ class Undo:
     def __init__(self, account: Account, job: str, watcher: Watcher, interrupted: Callable[[], bool]) -> None:
         self._account, self._job, self._watcher, self._interrupted = account, job, watcher, interrupted
         self._steps = AsyncExitStack()
+        self._left_over: list[SkyliftError] = []
         self.instance: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no step has failed so far, those of its parts among them."""
+        return not self._left_over
 
     async def __aenter__(self) -> Undo:
         return self
@@ -58,6 +64,7 @@ class Undo:
         """An Undo for a part of the work. Its steps run as soon as its block fails; after a block that succeeds they
         belong to this Undo."""
         part = Undo(self._account, self._job, self._watcher, self._interrupted)
+        part._left_over = self._left_over
         async with part:
             yield part
             self._steps.push_async_exit(part._steps.pop_all())
@@ -80,6 +87,7 @@ class Undo:
             self._tell(error)
 
     def _tell(self, error: SkyliftError) -> None:
+        self._left_over.append(error)
         tell_left_over(self._watcher, self._job, error)
 
 

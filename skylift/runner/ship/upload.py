@@ -153,17 +153,17 @@ class Shipping:
             api.put(bucket, prefix.map, shipment.job.map.spec)
             shipment.job.map.send_inputs(api, bucket, shipment.job.name)
 
-    async def take_back(self, name: str) -> bool:
-        """Remove what has been sent under a name that another job turned out to have: there is a record of ours only
-        when just the name's role was there, of an earlier job or of one in another region. False when standard input
-        was sent, which cannot be read again."""
-        if not self._name_is_ours:
-            return True
-        if self._stdin is not None:
-            return False
-        account, prefix = self._account, Prefix(name)
-        await in_thread(account.api.delete_below, account.bucket, f"{prefix.base}/", last=prefix.record)
-        return True
+    @property
+    def may_send_again(self) -> bool:
+        """False once standard input may have been sent, which cannot be read again."""
+        return self._stdin is None or not self._name_is_ours
+
+    async def take_back(self, name: str) -> None:
+        """Remove what has been sent of a job that has no server. Of a name that another job turned out to have, there
+        is a record of ours only when just the name's role was there, of an earlier job or of one in another region."""
+        if self._name_is_ours:
+            account, prefix = self._account, Prefix(name)
+            await in_thread(account.api.delete_below, account.bucket, f"{prefix.base}/", last=prefix.record)
 
     async def _send_inputs(self, upload: Upload) -> int:
         """Upload inputs that are not in the bucket. Returns the number of bytes sent."""
