@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -66,14 +66,18 @@ class Topic(Generic[Seen]):
         return tuple((self._known or {}).values())
 
     def listen(self, listener: Listener) -> None:
-        """It is told at once what is known, and then of each change."""
+        """It is told at once what is known, and then of each change for as long as it wants more."""
+        if not all(listener(each) for each in self._news_so_far()):
+            return
         self._listeners.append(listener)
-        if self._known is not None:
-            listener(Change(added=tuple(_flat(row) for row in self._known.values())))
-        if self._trouble.trouble:
-            listener(self._trouble)
         if self.looking is None or self.looking.done():
             self.looking = asyncio.create_task(self._look())
+
+    def _news_so_far(self) -> Iterator[Change]:
+        if self._known is not None:
+            yield Change(added=tuple(_flat(row) for row in self._known.values()))
+        if self._trouble.trouble:
+            yield self._trouble
 
     def look_soon(self) -> None:
         """After something was done: its consequences are to be seen now."""

@@ -102,6 +102,29 @@ async def test_nobody_listening_is_nobody_looking() -> None:
     again.open = False
 
 
+async def test_who_has_heard_enough_is_told_nothing_of_what_comes() -> None:
+    cloud, tab = Cloud(ONE), Tab()
+    topic = Topic(cloud.fetch, 0.005)
+    topic.listen(tab.hear)
+    await tab.next()
+    told: list[Change] = []
+
+    def hears_once(change: Change) -> bool:
+        told.append(change)
+        return False
+
+    topic.listen(hears_once)
+    cloud.rows = (ONE, TWO)
+    assert [row["id"] for row in (await tab.next()).added] == ["key-2"]
+    assert [[row["id"] for row in each.added] for each in told] == [["key-1"]]
+    tab.open = False
+    looking = topic.looking
+    assert looking is not None
+    await asyncio.wait_for(looking, 10)
+    topic.listen(hears_once)
+    assert topic.looking is looking, "nobody looks for those who have heard enough"
+
+
 async def test_a_tab_that_fails_keeps_no_other_from_its_news(caplog: pytest.LogCaptureFixture) -> None:
     cloud, tab = Cloud(ONE), Tab()
     topic = Topic(cloud.fetch, 0.005)

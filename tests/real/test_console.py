@@ -104,6 +104,7 @@ def test_a_key_is_made_and_an_instance_launched_with_it(tab: Tab, cloud: RealClo
     expect(page.get_by_label("Progress").locator(".step-done")).to_have_text(
         ["It is launched", "It runs", "SSH answers"]
     )
+    expect(page).to_have_url(re.compile("/instances/i-[0-9a-f]+$"))
     page.get_by_role("link", name="Instances").click()
     page.get_by_label("Filter", exact=True).fill("from the page")
     expect(page.locator(".ag-center-cols-container .ag-row")).to_have_count(1)

@@ -1,4 +1,7 @@
-"""How an instance comes up that was launched a moment ago: until it runs, and SSH answers."""
+"""How an instance comes up that was launched a moment ago: until it runs, and SSH answers.
+
+The page's address says `?launched=now` until then, so that a page which is loaded again meanwhile shows it, too.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import asyncio
 from skylift.console.cloud_view import CloudView
 from skylift.console.poller import Change, FlatRow
 from skylift.console.shell import reach_ssh
-from skylift.console.widgets.element import tag
+from skylift.console.widgets.element import forget_query, tag
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.runner.errors import RunError
 
@@ -42,6 +45,7 @@ class ComingUp:
             return True
         if row["state"] != "running":
             self._mark(_RUNS, "failed", f"It is {row['state']}: its details say why.")
+            self._end()
             return False
         self._mark(_RUNS, "done")
         if row["public"]:
@@ -49,6 +53,7 @@ class ComingUp:
             in_background(self._reach(row["public"]))
         else:
             self._mark(_ANSWERS, "none", "It has no public address: SSH gets there from its VPC only.")
+            self._end()
         return False
 
     async def _reach(self, address: str) -> None:
@@ -60,11 +65,21 @@ class ComingUp:
                 over = asyncio.get_running_loop().time() > until
                 self._mark(_ANSWERS, "failed" if over else "doing", f"{error.message} {error.advice}")
                 if over:
+                    self._end()
                     return
                 await asyncio.sleep(_PAUSE)
             else:
                 self._mark(_ANSWERS, "done")
+                self._end()
                 return
+
+    def _end(self) -> None:
+        """Whoever loads the page later, or has it as a bookmark, asks for the instance and not for its beginning."""
+        if self._lines[0].is_deleted:
+            return
+        # Nobody has clicked: which tab is meant, its own element says.
+        with self._lines[0]:
+            forget_query(f"/instances/{self._id}")
 
     def _mark(self, number: int, state: str, words: str = "") -> None:
         if self._lines[number].is_deleted:

@@ -43,6 +43,11 @@ function skyliftTitle(text) {
   document.title = `${text} · skylift`;
 }
 
+// What an address asks for beside its page is done: it is not asked for again when the page is loaded again.
+function skyliftForgetQuery(path) {
+  if (location.pathname === path) history.replaceState({ page: path }, "", path);
+}
+
 document.addEventListener("click", (event) => {
   const copy = event.target.closest("[data-copy]");
   if (copy) {

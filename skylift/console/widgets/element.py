@@ -180,6 +180,11 @@ def go_to(path: str) -> None:
     ui.navigate.to(path)
 
 
+def forget_query(path: str) -> None:
+    """The address of the page at this path says nothing else from now on."""
+    run_script("skyliftForgetQuery", path)
+
+
 def run_script(function: str, *arguments: str) -> None:
     """Call a function of the page's script. Arguments are given as JSON: they are values there."""
     ui.run_javascript(f"{function}({', '.join(json.dumps(each) for each in arguments)})")

@@ -258,6 +258,25 @@ def test_a_job_whose_record_is_gone_can_be_cancelled(tab: Tab, console: Console,
     expect(page.get_by_label("Steps, the first one first")).to_be_visible()
 
 
+def test_how_an_instance_comes_up_is_shown_once(tab: Tab, console: Console, account: Cloud) -> None:
+    page, ec2 = tab.page, account.client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    (server,) = ec2.run_instances(ImageId=image, InstanceType="t3.micro", MinCount=1, MaxCount=1)["Instances"]
+    own = f"http://{console.host}/instances/{server['InstanceId']}"
+    page.goto(f"{own}?launched=now")
+    steps = page.get_by_label("Progress").locator("li")
+    expect(steps.nth(1)).to_have_class(re.compile("step-doing"))
+    # While it comes up, the page is found as it was.
+    page.reload()
+    expect(steps.nth(1)).to_have_class(re.compile("step-doing"))
+    ec2.terminate_instances(InstanceIds=[server["InstanceId"]])
+    expect(steps.nth(1)).to_have_class(re.compile("step-failed"))
+    expect(page).to_have_url(own)
+    page.reload()
+    expect(page.locator(".state").first).to_have_text(re.compile("terminated|shutting-down"))
+    expect(steps).to_have_count(0)
+
+
 def test_a_page_that_lacks_a_part_is_loaded_again(browser: Browser, console: Console) -> None:
     """Chromium drops requests when the machine's network changes."""
     tab = Tab(browser)
