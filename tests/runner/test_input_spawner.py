@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -228,3 +230,45 @@ def test_what_a_helper_leaves_that_is_killed_is_gone_though_nothing_else_runs(se
     os.kill(parent_of(pid), signal.SIGKILL)
     await_end(pid)
     await_end(int((tmp_path / "known").read_text()))
+
+
+def test_a_spawner_that_was_killed_has_a_successor_and_ends_nothing_that_runs(server: Server, tmp_path: Path) -> None:
+    source = "import os, time, sys\nwhile not os.path.exists('go'):\n    time.sleep(0.01)\nsys.exit(7)"
+    server.tell(argv=[sys.executable, "-c", source])
+    pid = server.answer()["pid"]
+    os.kill(server.spawner, signal.SIGKILL)
+    await_end(server.spawner)
+    assert runs(pid)
+    (tmp_path / "go").touch()
+    assert server.answer()["code"] == 7
+    for _ in range(3):
+        server.python("pass")
+        assert server.answer()["code"] == 0
+
+
+def test_a_server_without_room_for_another_process_says_so_and_goes_on(server: Server) -> None:
+    server.python("import time; time.sleep(600)", wait=False)
+    before = resource.prlimit(server.spawner, resource.RLIMIT_NOFILE)
+    # Its own three, the socket of requests, and the link to the helper: it closes what came with the request.
+    while len(taken := {int(each) for each in os.listdir(f"/proc/{server.spawner}/fd")}) > 5:
+        time.sleep(0.01)
+    # Room for a request, and for no helper.
+    free = [each for each in range(20) if each not in taken]
+    resource.prlimit(server.spawner, resource.RLIMIT_NOFILE, (free[3] + 1, before[1]))
+    assert server.python("pass") == {"errno": errno.EMFILE, "path": "a process for it"}
+    resource.prlimit(server.spawner, resource.RLIMIT_NOFILE, before)
+    server.python("pass")
+    assert server.answer()["code"] == 0
+
+
+def test_a_program_has_the_limit_of_descriptors_that_any_has(server: Server) -> None:
+    """Its helper may have more."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    source = f"import resource, sys; sys.exit(resource.getrlimit(resource.RLIMIT_NOFILE)[0] != {soft})"
+    for _ in range(2):
+        server.python(source)
+        assert server.answer()["code"] == 0
+    os.kill(server.spawner, signal.SIGKILL)
+    await_end(server.spawner)
+    server.python(source)
+    assert server.answer()["code"] == 0

@@ -78,7 +78,7 @@ class ClusterPool(ThreadPool):
         if self._failure is not None:
             raise self._failure
         self._take_back()
-        here = [each for each in take_all(self._ended, timeout) if each[0] != _NONE]
+        here = [each for each in self._take_here(timeout) if each[0] != _NONE]
         for number, outcomes in here:
             self._note_end(number, outcomes)
         if self._others is None:

@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ class ThreadPool:
         self._slots, self._instance, self._type = slots, instance, instance_type
         self._running: dict[int, int] = {}
         self._done = 0
+        self._put_off: deque[tuple[int, dict[str, Any]]] = deque()
         self._ended: queue.SimpleQueue[tuple[int, list[Any] | None]] = queue.SimpleQueue()
 
     @property
@@ -33,8 +35,20 @@ class ThreadPool:
 
     def submit(self, number: int, request: dict[str, Any]) -> None:
         self._running[number] = len(request["inputs"])
-        # A daemon: a coordinator that ends does not wait for what runs. Its programs are ended.
-        threading.Thread(target=self._run, args=(number, request), daemon=True).start()
+        self._put_off.append((number, request))
+        self._begin()
+
+    def _begin(self) -> None:
+        """An input that runs may have used up the server's processes, and threads are counted with them: what cannot
+        begin begins later."""
+        while self._put_off:
+            # A daemon: a coordinator that ends does not wait for what runs. Its programs are ended.
+            thread = threading.Thread(target=self._run, args=self._put_off[0], daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return
+            self._put_off.popleft()
 
     def _run(self, number: int, request: dict[str, Any]) -> None:
         outcomes: list[Any] | None = None
@@ -45,10 +59,14 @@ class ThreadPool:
             self._ended.put((number, outcomes))
 
     def ended(self, timeout: float) -> list[tuple[int, list[Any] | None]]:
-        found = take_all(self._ended, timeout)
+        found = self._take_here(timeout)
         for number, outcomes in found:
             self._note_end(number, outcomes)
         return found
+
+    def _take_here(self, timeout: float) -> list[tuple[int, list[Any] | None]]:
+        self._begin()
+        return take_all(self._ended, timeout)
 
     def _note_end(self, number: int, outcomes: list[Any] | None) -> None:
         size = self._running.pop(number)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -24,22 +26,37 @@ _DESCRIPTORS = 4
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """The signals on which the map's server decides; its helpers do nothing on them."""
 
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
+"""The server, or this process, has no descriptor, memory or process left. That passes when an input ends."""
 
-def main(requests: int) -> None:
-    """`requests` is the descriptor of a socket. SIGNALS are blocked when this process begins."""
+
+def raise_descriptors() -> int:
+    """Each input that runs takes some descriptors, and the usual limit is 1024. The limit before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The kernel's own limit may be lower by now.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
+
+
+def main(requests: int, descriptors: int) -> None:
+    """`requests` is the descriptor of a socket, `descriptors` how many a program may have open. SIGNALS
+    are blocked when this process begins."""
     for number in SIGNALS:
         # Not SIG_IGN, which programs would inherit: a handler is reset when a program is executed.
         signal.signal(number, lambda number, frame: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    Helpers(socket.socket(fileno=requests)).serve()
+    raise_descriptors()
+    Helpers(socket.socket(fileno=requests), descriptors).serve()
     end_children()
 
 
 class Helpers:
     """The helpers' links, by their pids. `idle` are those that have said so."""
 
-    def __init__(self, requests: socket.socket) -> None:
+    def __init__(self, requests: socket.socket, descriptors: int) -> None:
         self._requests, self._libc = requests, ctypes.CDLL(None)
+        self._limit = descriptors, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._links: Dict[int, socket.socket] = {}
         self._idle: List[int] = []
@@ -58,8 +75,12 @@ class Helpers:
             message, descriptors, _, _ = socket.recv_fds(self._requests, 1, _DESCRIPTORS)
             if not message:
                 return
-            if not self._pass_on(descriptors):
-                self._fork(descriptors)
+            # The kernel drops those for which there is no room here: then nobody can be answered.
+            if len(descriptors) == _DESCRIPTORS and not self._pass_on(descriptors):
+                try:
+                    self._fork(descriptors)
+                except OSError as error:
+                    _refuse(descriptors[-1], error)
             for each in descriptors:
                 os.close(each)
 
@@ -103,11 +124,17 @@ class Helpers:
 
     def _fork(self, descriptors: List[int]) -> None:
         link, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            link.close()
+            other.close()
+            raise
         if pid == 0:
             try:
                 for each in (self._requests, link, *self._links.values()):
                     each.close()
+                resource.setrlimit(resource.RLIMIT_NOFILE, self._limit)
                 self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
                 while descriptors:
                     _help(other, *descriptors)
@@ -123,10 +150,17 @@ def _help(link: socket.socket, request: int, out: int, err: int, control: int) -
     """One input, from its start to its end."""
     with socket.socket(fileno=control) as answers:
         last = _run(request, out, err, answers)
-        # First: who gets the answer may ask for the next input at once.
-        link.send(b"i")
+        # First: who gets the answer may ask for the next input at once. A spawner that is gone needs to know nothing.
+        with contextlib.suppress(OSError):
+            link.send(b"i")
         if last is not None:
             _tell(answers, last)
+
+
+def _refuse(control: int, error: OSError) -> None:
+    answers = socket.socket(fileno=control)
+    _tell(answers, {"errno": error.errno or 0, "path": "a process for it"})
+    answers.detach()
 
 
 def _run(request: int, out: int, err: int, answers: socket.socket) -> Optional[Dict[str, Any]]:

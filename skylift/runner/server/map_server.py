@@ -38,6 +38,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from skylift.runner.server.aws import Aws, Metadata, patiently
 from skylift.runner.server.console import say
+from skylift.runner.server.input_helper import NO_ROOM, raise_descriptors
 from skylift.runner.server.input_memory import InputMemory
 from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_unchangeable, remove_runs
 from skylift.runner.server.input_spawner import Spawner
@@ -102,6 +103,7 @@ class MapServer:
         self._options = options
         # First of all, while there is one thread.
         self._spawner = Spawner()
+        raise_descriptors()
         aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
         self._down = threading.Event()
         self._signal = 0
@@ -241,12 +243,7 @@ class MapServer:
     # The socket.
 
     def _serve(self, listening: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+        serve(listening, self._answer, self._down)
 
     def _answer(self, connection: socket.socket) -> None:
         with connection:
@@ -267,6 +264,26 @@ class MapServer:
             connection.sendall(json.dumps(answer).encode() + b"\n")
             if "withheld" in answer:
                 break
+
+
+def serve(listening: socket.socket, answer: Callable[[socket.socket], None], down: threading.Event) -> None:
+    """Answer each connection in a thread of its own. An input that runs may have used up the server's processes, with
+    which threads are counted, or descriptors: the next ones wait until there is room again."""
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError as error:
+            if error.errno not in NO_ROOM or down.wait(_LOOKING):
+                return
+            continue
+        while True:
+            try:
+                threading.Thread(target=answer, args=(connection,), daemon=True).start()
+                break
+            except RuntimeError:
+                if down.wait(_LOOKING):
+                    connection.close()
+                    return
 
 
 def see_through(run: Callable[[], int], outcomes: Callable[[], int], down: threading.Event) -> int:

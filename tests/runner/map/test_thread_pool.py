@@ -103,3 +103,23 @@ input()
         assert programs.asked.acquire(timeout=60)
         process.communicate(b"\n", timeout=60)
         assert process.returncode == 0
+
+
+def test_a_task_for_which_there_is_no_thread_begins_later(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An input may use up all processes of its server for a while."""
+    pool, start, failures = ThreadPool(programs.path, HERE, 2), threading.Thread.start, [1, 1]
+
+    def start_later(thread: Any) -> None:
+        if thread._target == pool._run and failures:
+            failures.pop()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_later)
+    pool.submit(1, request("a"))
+    programs.go.set()
+    ended = list[tuple[int, list[Any] | None]]()
+    while not ended:
+        ended = pool.ended(0.1)
+    assert ended == [(1, [{"index": 0}])]
+    assert not failures
