@@ -58,8 +58,9 @@ class Tools:
         """The same for servers that wait for the one that builds."""
         return replace(self, prebuilt=replace(self.prebuilt, shared=False))
 
-    def for_runs(self) -> Tools:
-        """The same for a schedule's runs. What one of them built, the next one of the same role could not trust."""
+    def for_one_server(self) -> Tools:
+        """The same for a map on one server, which builds them only where the image's Python is too old. So it could not
+        pin them before its inputs run, which have its role: these would decide what later maps start."""
         return replace(self, prebuilt=replace(self.prebuilt, shared=False), alone=True)
 
     def statements(self, bucket: str) -> list[dict[str, Any]]:

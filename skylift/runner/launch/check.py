@@ -71,7 +71,7 @@ async def check(
         upload = Upload(packs, large, sources, *read)
         configuration = configuration_of(job, image, settings, caller, upload.buckets(account.bucket))
         compatible = tuple(each for each in waiting if each.server.configuration == configuration)
-        tools = await in_thread(_find_tools, account, processor, image) if job.map is not None else None
+        tools = await in_thread(_find_tools, account, job, processor, image) if job.map is not None else None
         imaged = await in_thread(_find_image, account, job, prebuilt, image, processor)
         told = tools.encode() if tools is not None else None
         shipment = Shipment(job, deadline, upload, uv, prebuilt, told, image=imaged or image)
@@ -107,9 +107,10 @@ def _with_types_there(api: Api, spot: Spot | None) -> Spot | None:
     return None if spot is None else replace(spot, types=types_there(api, spot.types) or spot.types)
 
 
-def _find_tools(account: Account, processor: str, image: str) -> Tools:
+def _find_tools(account: Account, job: Job, processor: str, image: str) -> Tools:
     uv = None if account.settings.image.has_uv else WHEELS[processor]
-    return find_tools(account.api, account.bucket, processor, image, time.time(), uv)
+    found = find_tools(account.api, account.bucket, processor, image, time.time(), uv)
+    return found if job.has_workers else found.for_one_server()
 
 
 def _find_image(

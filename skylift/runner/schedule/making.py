@@ -88,10 +88,8 @@ class MakeSchedule:
             # Runs make their environment anew: what one run of a role builds, the next one could not replace. An image
             # with the environment may be gone by then.
             image = checked.base
-            tools = checked.tools.for_runs() if checked.tools is not None else None
-            told = tools.encode() if tools is not None else None
-            shipment = replace(checked.shipment, terms=terms, prebuilt=None, image=image, tools=told)
-            checked = replace(checked, shipment=shipment, image=image, tools=tools)
+            shipment = replace(checked.shipment, terms=terms, prebuilt=None, image=image)
+            checked = replace(checked, shipment=shipment, image=image)
             async with Undo(checked.account, job.name, self._watcher, lambda: self._interrupted) as undo:
                 await self._make(checked, terms, undo)
                 undo.keep()

@@ -27,6 +27,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Un
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.console import say
+from skylift.runner.server.environment_index import Changed, parse_index
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.unpack import sha256_of
@@ -53,10 +54,6 @@ class Owner(NamedTuple):
     home: Path
     uid: int
     gid: int
-
-
-class Changed(Exception):
-    """A file is not as the index has it."""
 
 
 class PrebuiltEnvironment:
@@ -97,9 +94,7 @@ class PrebuiltEnvironment:
         text = patiently("environment", lambda: self._prefix.get("index.json"), until)
         if text is None or hashlib.sha256(text).hexdigest() != self._sha256:
             raise Changed("its index is not the one that the record names")
-        index: Dict[str, Any] = json.loads(text)
-        if index["home"] != str(self._login.home):
-            raise Changed("it was made for %s" % index["home"])
+        index = parse_index(text, self._login.home, self._folders)
         for path, kind, *more in index["entries"]:
             if kind == "d":
                 self._make_folder(path, more[0])
@@ -117,7 +112,6 @@ class PrebuiltEnvironment:
         return index
 
     def _place(self, path: str) -> str:
-        """An absolute path. Paths in the index are trusted: its digest is known."""
         return os.path.join(str(self._login.home), path)
 
     def _give(self, place: str) -> None:

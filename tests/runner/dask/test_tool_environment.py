@@ -163,3 +163,77 @@ def test_a_server_that_waits_may_only_read() -> None:
     actions = [each["Action"] for each in building.followed().statements("bucket")]
     assert actions == ["s3:GetObject"]
     assert {each["Sid"] for each in building.statements("bucket")} == {"WriteDownTools", "KeepTools"}
+
+
+HOSTILE: list[list[list[Any]]] = [
+    [["../owned", "f", 0o755, 1, 0]],
+    [["venv", "d", 0o755], ["venv/../../owned", "f", 0o755, 1, 0]],
+    [["/OUTSIDE/owned", "f", 0o755, 1, 0]],
+    [["venv", "d", 0o755], ["venv/out", "l", "/OUTSIDE"], ["venv/out/owned", "f", 0o755, 1, 0]],
+    [["venv", "l", "/OUTSIDE"], ["venv/owned", "f", 0o755, 1, 0]],
+    [["venv", "l", "/OUTSIDE"], ["venv", "d", 0o755], ["venv/owned", "f", 0o755, 1, 0]],
+    [["venv", "d", 0o755], ["venv", "l", "/OUTSIDE"], ["venv/owned", "f", 0o755, 1, 0]],
+    [["../owned", "d", 0o777]],
+    [["../outside", "d", 0o777]],
+    [["../owned", "l", "venv"]],
+    [["ready", "f", 0o644, 1, 0]],
+    [["ready", "l", "/OUTSIDE/owned"]],
+    [[".", "d", 0o777]],
+    [["", "d", 0o777]],
+    [["venv", "d", 0o755], ["venv/a/b", "f", 0o755, 1, 0]],
+    [["venv", "d", 0o755], ["venv/a\0b", "f", 0o755, 1, 0]],
+    [["venv", "d", 0o755], ["venv/a", "f", 0o755, 1, 0], ["venv/a", "f", 0o755, 1, 0]],
+    [["venv", "d", 0o755], ["venv/a", "f", 0o4755, 1, 0]],
+    [["venv", "d", 0o755], ["venv/a", "f", 0o755, -1, 0]],
+    [["venv", "d", 0o755], ["venv/a", "f", 0o755, 1, "0"]],
+    [["venv", "d"]],
+    [["venv", "d", None]],
+    [[1, "d", 0o755]],
+    [["venv", "x", 0o755]],
+    [["venv", "d", 0o755], ["venv/a", "l", 7]],
+    [[]],
+]
+
+
+@pytest.mark.parametrize("entries", HOSTILE)
+def test_an_index_that_leads_elsewhere_is_not_followed(
+    bucket: Bucket, server: Callable[..., ToolEnvironment], tmp_path: Path, entries: list[list[Any]]
+) -> None:
+    """Root writes what it names. A pin proves who came first, and not that it was skylift."""
+    outside = tmp_path / "root/var/lib/skylift/outside"
+    home = tmp_path / "root" / tool_environment.PLACE
+    told = json.loads(json.dumps(entries).replace("/OUTSIDE", str(outside)))
+    index = {"home": str(home), "lock": None, "entries": told, "packs": [[0, 1, hashlib.sha256(b"x").hexdigest()]]}
+    plant(bucket, json.dumps(index).encode())
+    tools = server(bucket.told(bucket.pin, shared=False))
+    outside.mkdir(parents=True, mode=0o700)
+    assert (tools.make(), version(tools)) == ("built", "1.0")
+    assert (list(outside.iterdir()), stat.S_IMODE(outside.stat().st_mode)) == ([], 0o700)
+    assert sorted(each.name for each in home.parent.iterdir()) == ["dask", "outside"]
+    assert stat.S_IMODE(home.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        b"[]", b"{}", b"null", b"\xff", b"[" * 100_000, b'{"home": 1}',
+        b'{"home": "HOME", "lock": null, "packs": []}',
+        b'{"home": "HOME", "lock": null, "packs": [], "entries": {}}',
+        b'{"home": "HOME", "lock": 1, "packs": [], "entries": []}',
+        b'{"home": "HOME", "lock": null, "packs": [[0, 1]], "entries": []}',
+        b'{"home": "HOME", "lock": null, "packs": [[-1, 1, ""]], "entries": []}',
+        b'{"home": "HOME", "lock": null, "packs": 1, "entries": []}',
+    ],
+)  # fmt: skip
+def test_an_index_that_is_none_is_not_followed(
+    bucket: Bucket, server: Callable[..., ToolEnvironment], tmp_path: Path, index: bytes
+) -> None:
+    plant(bucket, index.replace(b"HOME", str(tmp_path / "root" / tool_environment.PLACE).encode()))
+    tools = server(bucket.told(bucket.pin, shared=False))
+    assert (tools.make(), version(tools)) == ("built", "1.0")
+
+
+def plant(bucket: Bucket, index: bytes) -> None:
+    """As the program of a map could where it has the right to write."""
+    pin = json.dumps({"sha256": hashlib.sha256(index).hexdigest()}).encode()
+    bucket.prefix(PLACE).objects.update({"pin.json": pin, "index.json": index, "pack-00000": b"x"})

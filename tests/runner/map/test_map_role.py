@@ -1,0 +1,67 @@
+"""What a map's role may put where later maps look for Dask's environment. Its inputs have that role."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from whole_run import Seen
+
+from skylift.runner.job.job import MapPart, Program
+from skylift.runner.job.settings import Settings
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.check import check
+from skylift.runner.launch.provision import provision
+from skylift.runner.launch.role import role_name
+from skylift.runner.launch.stages import Checked
+from skylift.runner.launch.undo import Undo
+from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.ship.prebuilt import ENVIRONMENTS
+from skylift.runner.steps import Clock, in_thread
+
+
+async def provisioned(settings: Settings, folder: Path, seen: Seen, servers: int) -> Checked:
+    (folder / "job.py").touch()
+    part: Any = MapPart(b"", lambda _api, _bucket: None, servers=servers)
+    job = replace(plan_job(Order(Program("script", "job.py")), folder, os.environ), map=part)
+    clock = Clock(seen)
+    with tempfile.TemporaryFile() as archive:
+        checked = await check(job, settings, clock, archive)
+        async with Undo(checked.account, job.name, seen, lambda: False) as undo:
+            ready = asyncio.ensure_future(in_thread(ensure_bucket, checked.account.api, checked.account.bucket))
+            await provision(checked, undo, clock, ready)
+            undo.keep()
+    return checked
+
+
+def written(checked: Checked) -> set[str]:
+    """The statements that let the role put something below `envs/`."""
+    asked = {"RoleName": role_name(checked.job.name), "PolicyName": "job"}
+    policy = checked.account.api.call("iam", "get_role_policy", **asked)["PolicyDocument"]
+    found = set()
+    for each in policy["Statement"]:
+        resources = each["Resource"] if isinstance(each["Resource"], list) else [each["Resource"]]
+        inside = any(f":::{checked.account.bucket}/{ENVIRONMENTS}/" in resource for resource in resources)
+        if inside and "s3:PutObject" in each["Action"]:
+            found.add(each["Sid"])
+    return found
+
+
+def test_a_map_on_one_server_plants_no_environment_of_dask(settings: Settings, folder: Path, seen: Seen) -> None:
+    """It builds none before its inputs run, so that these could pin what they like."""
+    checked = asyncio.run(provisioned(settings, folder, seen, 1))
+    assert written(checked) == set()
+    told = checked.shipment.tools
+    assert told is not None and (told["environment"]["shared"], told["environment"]["alone"]) == (False, True)
+
+
+def test_a_map_on_several_servers_keeps_the_one_that_it_builds_first(
+    settings: Settings, folder: Path, seen: Seen
+) -> None:
+    checked = asyncio.run(provisioned(settings, folder, seen, 3))
+    assert written(checked) == {"WriteDownTools", "KeepTools"}
+    assert checked.shipment.tools is not None and checked.shipment.tools["environment"]["shared"]
