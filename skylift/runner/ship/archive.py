@@ -50,7 +50,7 @@ at a time: https://github.com/python/cpython/issues/106905
 def boot_archive(cache: Cache = NOWHERE) -> bytes:
     """The archive for user data, which must be small: not compressed, as the boot script compresses it as a whole."""
     sources = {name: _read(name) for name in (f"server/{each}" for each in _FIRST)}
-    return cache.get("boot.zip", _digest(sources), lambda: _pack(sources, compiled=False))
+    return cache.get("boot.zip", _digest(sources), lambda: _pack(_texts(sources), {}, zipfile.ZIP_STORED))
 
 
 @functools.lru_cache(maxsize=4)
@@ -59,7 +59,15 @@ def whole_archive(cache: Cache = NOWHERE) -> bytes:
     names = [f"server/{path.stem}" for path in sorted((_RUNNER / "server").glob("*.py"))]
     names += [*(f"map/{each}" for each in _MAP), "dask/node", "job/server_time", "text/json_object", "text/s3_glob"]
     sources = {name: _read(name) for name in names}
-    return cache.get(SUPERVISOR, _digest(sources), lambda: _pack(sources, compiled=True))
+    digest = _digest(sources)
+    kept = cache.read(SUPERVISOR, digest)
+    if kept is None:
+        texts = _texts(sources)
+        made, is_final = bytecode.compiled(texts)
+        kept = _pack(texts, made, zipfile.ZIP_DEFLATED)
+        if is_final:
+            cache.write(SUPERVISOR, digest, kept)
+    return kept
 
 
 def _read(name: str) -> str:
@@ -74,14 +82,16 @@ def _digest(sources: dict[str, str]) -> str:
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
-def _pack(modules: dict[str, str], *, compiled: bool) -> bytes:
+def _texts(modules: dict[str, str]) -> dict[str, str]:
+    """All files of an archive, by their places in it."""
+    folders = {"skylift", "skylift/runner", *(f"{_PLACE}{name.rpartition('/')[0]}" for name in modules)}
+    texts = {**{f"{each}/__init__.py": "" for each in sorted(folders)}, "__main__.py": _MAIN}
+    return texts | {f"{_PLACE}{name}.py": slim(source) for name, source in modules.items()}
+
+
+def _pack(texts: dict[str, str], made: dict[str, bytes], method: int) -> bytes:
     whole = io.BytesIO()
-    method = zipfile.ZIP_DEFLATED if compiled else zipfile.ZIP_STORED
     with zipfile.ZipFile(whole, "w", method, compresslevel=9) as archive:
-        folders = {"skylift", "skylift/runner", *(f"{_PLACE}{name.rpartition('/')[0]}" for name in modules)}
-        texts = {**{f"{each}/__init__.py": "" for each in sorted(folders)}, "__main__.py": _MAIN}
-        texts |= {f"{_PLACE}{name}.py": slim(source) for name, source in modules.items()}
-        made = bytecode.compiled(texts) if compiled else {}
         for place, text in texts.items():
             archive.writestr(zipfile.ZipInfo(place, _EPOCH), text, method)
             if place in made:

@@ -13,27 +13,35 @@ import json
 import marshal
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 SERVERS_PYTHON = (3, 13)
 """The Python of Debian 13, the default image here and on AWS."""
-_PATIENCE = 30.0
-"""Seconds that another Python may take."""
+_PATIENCE = 10.0
+"""Seconds that all other Pythons together may take."""
 _UNCHECKED = 0b01
 """The flag of a hash-based .pyc whose hash Python does not check."""
 
 
-def compiled(sources: Mapping[str, str]) -> dict[str, bytes]:
-    """A .pyc for each module; `sources` are by place in the archive."""
+def compiled(sources: Mapping[str, str]) -> tuple[dict[str, bytes], bool]:
+    """A .pyc for each module; `sources` are by place in the archive. And whether this would be made again: False when
+    another Python took too long, which it may not do the next time."""
+    until = time.monotonic() + _PATIENCE
     if sys.version_info[:2] != SERVERS_PYTHON:
         for python in _others():
-            # What is called so may be a stand-in that does not work here.
-            with suppress(OSError, subprocess.SubprocessError, ValueError):
-                return _made_by(python, sources)
-    return compile_all(sources)
+            try:
+                return _made_by(python, sources, until - time.monotonic()), True
+            except subprocess.TimeoutExpired:
+                return compile_all(sources), False
+            except (OSError, subprocess.SubprocessError, ValueError):
+                # What is called so may be a stand-in that does not work here.
+                continue
+    return compile_all(sources), True
 
 
 def compile_all(sources: Mapping[str, str]) -> dict[str, bytes]:
@@ -44,23 +52,33 @@ def compile_all(sources: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def _others() -> Iterator[str]:
+    """The programs of that name. A relative folder of the PATH is one of the project, whose programs are not asked."""
     name = "python{}.{}".format(*SERVERS_PYTHON)
-    for folder in os.get_exec_path():
-        found = shutil.which(name, path=folder) if folder else None
-        if found is not None:
+    seen = set()
+    for folder in filter(os.path.isabs, os.get_exec_path()):
+        found = shutil.which(name, path=folder)
+        if found is not None and os.path.realpath(found) not in seen:
+            seen.add(os.path.realpath(found))
             yield found
 
 
-def _made_by(python: str, sources: Mapping[str, str]) -> dict[str, bytes]:
+def _made_by(python: str, sources: Mapping[str, str], seconds: float) -> dict[str, bytes]:
     """Raises OSError, SubprocessError, ValueError. Nothing of the user's own settings is imported there."""
-    done = subprocess.run(
-        [python, "-I", "-S", __file__],
-        input=json.dumps(dict(sources)).encode(),
-        capture_output=True,
-        check=True,
-        timeout=_PATIENCE,
-    )
-    made = [base64.b64decode(line, validate=True) for line in done.stdout.split()]
+    command = [python, "-I", "-S", __file__]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            output, _ = process.communicate(json.dumps(dict(sources)).encode(), max(seconds, 0))
+        except BaseException:
+            # It has not been waited for, so its group is its own still. A stand-in may have started others.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    made = [base64.b64decode(line, validate=True) for line in output.split()]
     return dict(zip(sources, made, strict=True))
 
 
