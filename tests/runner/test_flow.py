@@ -18,6 +18,7 @@ from whole_run import Seen, host, order, run
 
 from skylift.runner.errors import LaunchFailed, NameTaken, NotPermitted, Refused, RunError, UsageError
 from skylift.runner.flow import Run, Submit
+from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job, MapPart, Program
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix, bucket_name
@@ -30,6 +31,7 @@ from skylift.runner.launch.network import find_network
 from skylift.runner.launch.role import BOUNDARY
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api
+from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.stdin import Stdin
 from skylift.runner.steps import Clock
 
@@ -508,6 +510,25 @@ def test_a_detached_job_without_room_leaves_nothing_of_its_standard_input(
         with pytest.raises(LaunchFailed, match="No room"):
             asyncio.run(submit())
         assert records(settings, api, job) == []
+
+
+def test_the_event_loop_does_not_wait_for_the_supervisors_archive(
+    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another Python may compile it, and Ctrl-C and the connection to a kept server are served meanwhile."""
+    makers: list[threading.Thread] = []
+
+    def make(cache: Cache) -> bytes:
+        makers.append(threading.current_thread())
+        return whole_archive(cache)
+
+    for room in ("launch.kept_server", "ship.upload"):
+        monkeypatch.setattr(f"skylift.runner.{room}.whole_archive", make)
+    monkeypatch.setattr("skylift.runner.launch.start.run_instance", no_room)
+    with pytest.raises(LaunchFailed, match="No room"):
+        run(order(folder, ""), settings, seen)
+    assert makers
+    assert threading.main_thread() not in makers
 
 
 def test_a_map_that_is_resumed_while_it_starts_gives_way(

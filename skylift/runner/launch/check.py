@@ -69,7 +69,8 @@ async def check(
         packs, large = packed
         read = (job.map.arns, job.map.buckets) if job.map is not None else ((), ())
         upload = Upload(packs, large, sources, *read)
-        configuration = configuration_of(job, image, settings, caller, upload.buckets(account.bucket))
+        buckets = upload.buckets(account.bucket)
+        configuration = await in_thread(configuration_of, job, image, settings, caller, buckets)
         compatible = tuple(each for each in waiting if each.server.configuration == configuration)
         tools = await in_thread(_find_tools, account, job, processor, image) if job.map is not None else None
         imaged = await in_thread(_find_image, account, job, prebuilt, image, processor)
