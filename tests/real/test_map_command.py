@@ -105,10 +105,12 @@ def test_a_map_that_is_left_is_come_back_to(cloud: RealCloud, tmp_path: Path) ->
     assert json.loads(cloud.skylift("map-results", "shouts", "--json").stdout)["inputs"][1]["attempt"] == 2
 
 
-# Succeeds with all inputs but 2; the first ones wait until somebody has looked.
+# Succeeds with all inputs but 2, which fails only when somebody has looked.
 MENDED = """
-import os, sys
+import os, sys, time
 number = int(sys.argv[1])
+while number == 2 and not os.path.exists("/var/tmp/somebody-has-looked"):
+    time.sleep(0.1)
 assert number != 2, "two"
 print(os.environ["SKYLIFT_INDEX"], "of", os.environ["SKYLIFT_COUNT"])
 open("square.txt", "w").write(str(number ** 2))
@@ -122,8 +124,9 @@ def test_a_map_goes_on_where_another_one_has_ended(cloud: RealCloud, tmp_path: P
     cloud.skylift(*words, "--range", "1..5", "square.py", cwd=tmp_path)
     soon = cloud.skylift("map", "--resume", "early", cwd=tmp_path, check=False)
     assert (soon.returncode, "The map early has not ended yet" in soon.stderr) == (2, True)
+    cloud.skylift("ssh", "early", "touch /var/tmp/somebody-has-looked")
     assert cloud.skylift("wait", "early", check=False).returncode == 1
-    (tmp_path / "square.py").write_text(MENDED.replace("assert", "assert True or"))
+    (tmp_path / "square.py").write_text(MENDED.replace("number == 2", "False").replace("assert", "assert True or"))
     other = cloud.skylift("map", "--resume", "early", cwd=tmp_path, check=False)
     assert (other.returncode, "square.py is another one than early ran." in other.stderr) == (2, True)
 
