@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from skylift.runner.map.live import InputLive
+    from skylift.runner.map.reading import MapReader
     from skylift.runner.remote.account import Account
 
 
@@ -67,13 +68,13 @@ def _show_input(account: Account, name: str, given_input: str, *, only_stderr: b
     reader.read_on()
     outcome = reader.outcomes.get(wanted.index)
     if outcome is None:
-        live = reader.live(wanted.index) if wanted.index in reader.running else None
+        live = reader.live(wanted.index)
         if live is None:
             raise UsageError(
                 f"The input {given_input!r} has not ended, and there is nothing of it yet.",
                 f"How far the map is: skylift attach {name}",
             )
-        _show_live(live, only_stderr=only_stderr)
+        _show_live(live, _state_of(reader, wanted.index), only_stderr=only_stderr)
         return
     if not only_stderr:
         reader.write_stream(outcome, "stdout", sys.stdout.buffer)
@@ -85,7 +86,13 @@ def _show_input(account: Account, name: str, given_input: str, *, only_stderr: b
             say(f"Its {stream} is cut: the record keeps the first {kept} of {size}.", to_stderr=True)
 
 
-def _show_live(live: InputLive, *, only_stderr: bool) -> None:
+def _state_of(reader: MapReader, index: int) -> str:
+    if reader.is_over():
+        return "It has no outcome, and the map is over"
+    return "It still runs" if index in reader.running else "It has no outcome yet, and does not run now"
+
+
+def _show_live(live: InputLive, state: str, *, only_stderr: bool) -> None:
     """What its server has reported last."""
     import sys
 
@@ -96,9 +103,9 @@ def _show_live(live: InputLive, *, only_stderr: bool) -> None:
     (sys.stdout.buffer if only_stderr else sys.stderr.buffer).write(live.stderr.content)
     sys.stdout.buffer.flush()
     sys.stderr.buffer.flush()
-    when = time.strftime("%H:%M:%S", time.localtime(live.written))
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(live.written))
     cut = " Only the last 64 KiB of a stream are there by then." if live.stdout.start or live.stderr.start else ""
-    say(f"It still runs: this is what it had written by {when}.{cut}", to_stderr=True)
+    say(f"{state}: this is what it had written by {when}.{cut}", to_stderr=True)
 
 
 async def while_read(descriptor: int, work: Coroutine[object, object, object]) -> None:

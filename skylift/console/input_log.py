@@ -26,7 +26,7 @@ class InputLog:
 
     def add(self, live: InputLive) -> None:
         if self._run and live.run != self._run:
-            self.text.append("\r\n\x1b[2m[It runs again, on another server.]\x1b[0m\r\n")
+            self.text.append("\r\n\x1b[2m[It runs again.]\x1b[0m\r\n")
             self._begin()
         self._run = live.run
         self._add("stdout", live.stdout)

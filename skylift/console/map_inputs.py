@@ -93,12 +93,13 @@ class MapInputs:
             self._reader = MapReader(account, name)
         # Two tabs may ask at once.
         self._reading = threading.Lock()
+        self._is_over = False
         self.summary = MapSummary(len(self._reader.inputs), 0, 0, 0, False, (), ())
 
     def rows(self) -> Sequence[InputRow]:
         """In a thread. Raises SkyliftError."""
         with self._read_on():
-            progress = self._reader.progress() if self._reader.ended is None else None
+            progress = None if self._is_over else self._reader.progress()
             found = [self._row(each) for each in self._reader.spec.inputs]
             self.summary = self._sum_up(found, progress)
         if len(found) > MOST_ROWS:
@@ -111,6 +112,7 @@ class MapInputs:
             if account is not self._reader.account:
                 self._reader = MapReader(account, self._name)
             self._reader.read_on()
+            self._is_over = self._is_over or self._reader.is_over()
             yield
 
     def _row(self, given: MapInput) -> InputRow:
@@ -118,7 +120,7 @@ class MapInputs:
         name = given.name[:_LONGEST]
         if outcome is None:
             attempt = self._reader.running.get(given.index)
-            state = "no outcome" if self._reader.ended else "waiting" if attempt is None else "running"
+            state = "no outcome" if self._is_over else "waiting" if attempt is None else "running"
             return InputRow(str(given.index), name, state, None, None, attempt, "", "")
         why = "" if outcome.succeeded else last_line(outcome)
         return InputRow(
@@ -143,8 +145,8 @@ class MapInputs:
             notes.append(f"It went on from {self._reader.gone}, which was removed: what ran there is not known.")
         errors = Counter(row.why for row in rows if row.why)
         servers = tuple(each.instance for each in progress.servers) if progress is not None else ()
-        common, ended = tuple(errors.most_common(5)), self._reader.ended is not None
-        return MapSummary(len(rows), succeeded, failed, running, ended, servers, common, " ".join(notes))
+        common = tuple(errors.most_common(5))
+        return MapSummary(len(rows), succeeded, failed, running, self._is_over, servers, common, " ".join(notes))
 
     def one(self, index: str) -> ShownInput:
         """In a thread. Raises SkyliftError."""

@@ -173,7 +173,7 @@ def test_what_it_has_written_so_far_is_in_the_record_while_it_runs(
     assert live.stderr == LiveStream(0, b"careful")
     assert live.stdout.content.endswith(b"xso far")
     assert (len(live.stdout.content), live.stdout.end) == (64 << 10, 70006)
-    assert live.run == outcome.run
+    assert (live.run, live.attempt) == (outcome.run, 1)
     assert outcome.stdout.size == 70019
 
 

@@ -32,9 +32,10 @@ class LiveStream:
 
 @dataclass(frozen=True)
 class InputLive:
-    """`run` names the run, of which an input has several when its server was lost. `written` is the server's clock."""
+    """`run` names the run: an attempt has several when its server was lost. `written` is the server's clock."""
 
     run: str
+    attempt: int
     written: float
     stdout: LiveStream
     stderr: LiveStream
@@ -44,10 +45,13 @@ def parse_live(data: bytes) -> InputLive:
     """Raises Malformed."""
     fields = parse_object(data, LIVE_LIMIT)
     run, written = fields.text("run", 32, _RUN), fields.number("written", 0, FOREVER)
+    attempt = fields.integer("attempt", 1, 1 << 31)
     given(run, "run")
+    given(attempt, "attempt")
     given(written, "written")
-    assert run is not None and written is not None
-    return InputLive(run, written, _stream(fields.inner("stdout"), "stdout"), _stream(fields.inner("stderr"), "stderr"))
+    assert run is not None and attempt is not None and written is not None
+    stdout, stderr = _stream(fields.inner("stdout"), "stdout"), _stream(fields.inner("stderr"), "stderr")
+    return InputLive(run, attempt, written, stdout, stderr)
 
 
 def _stream(fields: JsonObject | None, name: str) -> LiveStream:

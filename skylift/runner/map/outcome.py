@@ -290,7 +290,8 @@ class MapLog:
     """The state of a map, from the entries of its log in their order. A second outcome of an input is ignored, as is an
     entry of an epoch that is over; no coordinator writes either.
 
-    `running` has the attempt of each input that was begun and has no outcome, `losses` how many servers, or
+    `running` has the attempt of each input that was begun and has no outcome, as long as the coordinator neither ended
+    nor stopped. `attempts` has the last one of each input that was begun, `losses` how many servers, or
     coordinators, were lost under an input in all."""
 
     def __init__(self) -> None:
@@ -331,12 +332,13 @@ class MapLog:
         if entry.ended is not None:
             self.ended = entry.ended
         self._stopped = self._stopped or entry.stopped
+        if self.ended is not None or self._stopped:
+            self.running.clear()
         return fresh
 
     def losses_so_far(self) -> Counter[int]:
         """The losses in a log that has ended: what still runs in it was lost, unless it ended in order."""
-        gone = [] if self.ended is not None or self._stopped else list(self.running)
-        return self.losses + Counter(gone)
+        return self.losses + Counter(list(self.running))
 
     def read(self, entries: Iterable[bytes]) -> list[InputOutcome]:
         """Add the entries that come next. Raises Malformed."""

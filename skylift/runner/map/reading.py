@@ -89,6 +89,17 @@ class MapReader:
         """The attempt of each input that was begun and has no outcome."""
         return self._log.running
 
+    def is_over(self) -> bool:
+        """Whether nothing of it runs any more: its log says so, or its job's state, which others than the coordinator
+        write, too. A state that cannot be read says nothing."""
+        if self.ended is not None:
+            return True
+        try:
+            status = self.account.status(self.name) if self.is_there else None
+        except RecordDamaged:
+            return False
+        return status is not None and status.final
+
     @property
     def ended(self) -> MapEnd | None:
         return self._log.ended
@@ -149,11 +160,12 @@ class MapReader:
             return None
 
     def live(self, index: int) -> InputLive | None:
-        """What an input that runs has written so far. None before there is something, and if it cannot be read: it is
-        only for display."""
+        """What an input without an outcome has written in its last attempt. None before there is something, and if it
+        cannot be read: it is only for display."""
         try:
             found = self.account.api.get(self.account.bucket, self._keys.live(index), LIVE_LIMIT)
-            return None if found is None else parse_live(found)
+            live = None if found is None else parse_live(found)
+            return live if live is not None and live.attempt == self._log.attempts.get(index) else None
         except (Malformed, RecordDamaged):
             return None
 

@@ -1,9 +1,9 @@
 """What an input has written so far, in the record, for whoever looks at it while it runs.
 
-The object server/map/runs/INDEX-live has the last bytes of both streams: {"written", "run", "stdout", "stderr"}, each
-stream {"start", "content"}, the offset of its first byte and Base64. An input that ends soon has none. Later it is
-written when there is more, at growing intervals, as a job's own output is. It stays when the input has ended: then the
-outcome is what counts.
+The object server/map/runs/INDEX-live has the last bytes of both streams: {"written", "run", "attempt", "stdout",
+"stderr"}, each stream {"start", "content"}, the offset of its first byte and Base64. An input that ends soon has none.
+Later it is written when there is more, at growing intervals, as a job's own output is. It stays when the input has
+ended: then the outcome is what counts.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ class InputLive:
         prefix: Prefix,
         index: int,
         run: str,
+        attempt: int,
         streams: Dict[str, Path],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._prefix, self._key, self._run, self._streams = prefix, live_key(index), run, streams
+        self._prefix, self._key, self._streams = prefix, live_key(index), streams
+        self._known = {"run": run, "attempt": attempt}
         self._clock, self._pause = clock, FIRST
         self._due = clock() + FIRST
         self._sent: Dict[str, int] = dict.fromkeys(streams, 0)
@@ -75,7 +77,7 @@ class InputLive:
             name: {"start": start, "content": base64.b64encode(content).decode()}
             for name, (start, content) in found.items()
         }
-        self._prefix.put(self._key, json.dumps(dict(shown, run=self._run, written=time.time())).encode())
+        self._prefix.put(self._key, json.dumps(dict(shown, **self._known, written=time.time())).encode())
         self._sent = sizes
 
 

@@ -198,7 +198,7 @@ class InputRun:
         # The owner sends nothing meanwhile: whatever comes is its end.
         poll.register(owner, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
         streams = {name: self._stream(name) for name in ("stdout", "stderr")}
-        live = InputLive(self._place.prefix, self._wanted["index"], self._run, streams)
+        live = InputLive(self._place.prefix, self._wanted["index"], self._run, self._wanted["attempt"], streams)
         while True:
             ready = [number for number, _ in poll.poll(live.seconds * 1000)]
             if not ready:

@@ -168,7 +168,10 @@ class Record:
             "stdout": {"start": 0, "content": base64.b64encode(stdout.encode()).decode()},
             "stderr": {"start": 0, "content": ""},
         }
-        self.put(self._keys.live(index), json.dumps({"run": RUN, "written": time.time(), **streams}).encode())
+        self.put(
+            self._keys.live(index),
+            json.dumps({"run": RUN, "attempt": index + 1, "written": time.time(), **streams}).encode(),
+        )
 
     def result(self, index: int, name: str, content: bytes) -> RunResult:
         self.put(f"{self._keys.run(index, RUN)}results/{name}", content)

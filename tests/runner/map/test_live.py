@@ -12,7 +12,13 @@ from skylift.runner.map.live import LIVE_LIMIT, LiveStream, parse_live
 from skylift.runner.text.json_object import Malformed
 
 STREAM = {"start": 3, "content": base64.b64encode(b"abc").decode()}
-GOOD = {"run": "0123456789abcdef", "written": 1.5, "stdout": STREAM, "stderr": {"start": 0, "content": ""}}
+GOOD = {
+    "run": "0123456789abcdef",
+    "attempt": 2,
+    "written": 1.5,
+    "stdout": STREAM,
+    "stderr": {"start": 0, "content": ""},
+}
 
 
 def test_a_report_has_the_end_of_both_streams() -> None:
@@ -27,6 +33,7 @@ def test_a_report_has_the_end_of_both_streams() -> None:
         *({each: None} for each in GOOD),
         {"run": "../../x"},
         {"run": 7},
+        *({"attempt": each} for each in (0, "2", 1.5, 1 << 32)),
         {"written": "now"},
         {"written": -1},
         {"stdout": []},
