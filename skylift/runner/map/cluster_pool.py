@@ -7,7 +7,10 @@ how many other servers there are.
 
 from __future__ import annotations
 
+import errno
 import queue
+import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -19,34 +22,49 @@ from skylift.runner.map.thread_pool import ThreadPool, take_all
 if TYPE_CHECKING:
     from skylift.runner.map.dask_servers import DaskServers
 
-SCHEDULER = 8786
-"""As in dask/node.py, which imports Dask."""
+PORTS = (8786, *range(8790, 8800))
+"""Where other servers find the scheduler, in this order: on what is free. See launch/job_group.py for who may come."""
 _NONE = -1
 """The number of no task."""
 
 
 class ClusterPool(ThreadPool):
-    """`address` is this server's in its network, `identities` are those of the scheduler and of workers."""
+    """`address` is this server's in its network, `identities` are those of the scheduler and of workers. Where Dask
+    cannot be started, all inputs run on this server."""
 
     def __init__(
-        self, path: str, instance: str, slots: int, address: str, identities: dict[str, Any], port: int = SCHEDULER
+        self,
+        path: str,
+        instance: str,
+        slots: int,
+        address: str,
+        identities: dict[str, Any],
+        ports: Sequence[int] = PORTS,
     ) -> None:
         super().__init__(path, instance, slots)
         self._others: DaskServers | None = None
-        self._failure: BaseException | None = None
+        self._failure, self._told = "", False
         self._requests: dict[int, dict[str, Any]] = {}
         self._waiting: deque[int] = deque()
         self._ended_there: queue.SimpleQueue[int] = queue.SimpleQueue()
-        start = threading.Thread(target=self._start, args=(address, identities, port), name="dask", daemon=True)
+        try:
+            # Before the first input runs, which may listen on any port.
+            reserved = reserve(address, ports)
+        except OSError as error:
+            self._failure = str(error)
+            return
+        start = threading.Thread(target=self._start, args=(address, identities, reserved), name="dask", daemon=True)
         start.start()
 
-    def _start(self, address: str, identities: dict[str, Any], port: int) -> None:
+    def _start(self, address: str, identities: dict[str, Any], reserved: socket.socket) -> None:
         try:
             from skylift.runner.map.dask_servers import DaskServers  # noqa: PLC0415 (inputs need not wait for it)
 
-            self._others = DaskServers(address, identities, port, self._tell)
-        except Exception as error:  # noqa: BLE001 (raised again for the coordinator)
-            self._failure = error
+            self._others = DaskServers(address, identities, reserved, self._tell)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the inputs can run here)
+            self._failure = f"{type(error).__name__}: {error}"
+        finally:
+            reserved.close()
 
     def _tell(self, number: int) -> None:
         self._ended_there.put(number)
@@ -57,6 +75,11 @@ class ClusterPool(ThreadPool):
     def address(self) -> str:
         """The address at which workers find the scheduler; empty as long as there is none."""
         return self._others.address if self._others is not None else ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether no other server can ever be taken."""
+        return bool(self._failure)
 
     @property
     def slots(self) -> int:
@@ -75,8 +98,9 @@ class ClusterPool(ThreadPool):
         self._others.submit(number, request)
 
     def ended(self, timeout: float) -> list[tuple[int, list[Any] | None]]:
-        if self._failure is not None:
-            raise self._failure
+        if self._failure and not self._told:
+            self._told = True
+            sys.stderr.write(f"Dask cannot be started, so all inputs run on this one server: {self._failure}\n")
         self._take_back()
         here = [each for each in self._take_here(timeout) if each[0] != _NONE]
         for number, outcomes in here:
@@ -120,3 +144,19 @@ class ClusterPool(ThreadPool):
         """Only a process that goes on needs this."""
         if self._others is not None:
             self._others.close()
+
+
+def reserve(address: str, ports: Sequence[int]) -> socket.socket:
+    """Listen on the first of these ports that is free, so that nobody else does. Raises OSError."""
+    for port in ports:
+        found = socket.socket()
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind((address, port))
+            found.listen()
+            return found
+        except OSError as error:
+            found.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(errno.EADDRINUSE, f"Something listens on all of the ports {', '.join(map(str, ports))}")

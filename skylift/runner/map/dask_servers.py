@@ -8,6 +8,7 @@ of their own. Dask hands out a task once: the coordinator decides what follows f
 from __future__ import annotations
 
 import logging
+import socket
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,13 +41,18 @@ UNHEARD = "30s"
 
 
 class DaskServers:
-    """`address` is this server's in its network, `identities` are those of the scheduler and of workers. `tell` is
-    called, in another thread, with the number of a task that has ended."""
+    """`address` is this server's in its network, `identities` are those of the scheduler and of workers. `reserved`
+    listens on the scheduler's port until that does. `tell` is called, in another thread, with the number of a task that
+    has ended."""
 
-    def __init__(self, address: str, identities: dict[str, Any], port: int, tell: Callable[[int], None]) -> None:
+    def __init__(
+        self, address: str, identities: dict[str, Any], reserved: socket.socket, tell: Callable[[int], None]
+    ) -> None:
         self._tell = tell
         forget_tls_errors()
         dask.config.set({**SETTINGS, "distributed.scheduler.worker-ttl": UNHEARD})
+        security, port = _security(identities["scheduler"], identities["worker"]), reserved.getsockname()[1]
+        reserved.close()
         self._cluster = LocalCluster(
             n_workers=0,
             processes=False,
@@ -55,7 +61,7 @@ class DaskServers:
             protocol="tls://",
             host=address,
             scheduler_port=port,
-            security=_security(identities["scheduler"], identities["worker"]),
+            security=security,
         )
         self._client = Client(self._cluster, set_as_default=False)
         self._scheduler: Any = self._cluster.scheduler

@@ -58,6 +58,10 @@ class Takers(Protocol):
         """Empty as long as no server can be taken."""
 
     @property
+    def failed(self) -> bool:
+        """Whether none ever can."""
+
+    @property
     def slots_of_one(self) -> int: ...
 
     def others(self) -> dict[str, bool]: ...
@@ -223,7 +227,8 @@ class Scaling:
         self._known_file.write_text("\n".join(sorted(self._known)))
 
     def _fit(self, group: Group, alive: int, here: dict[str, bool], work: Work, leaving: int) -> None:
-        wanted = min(self._most, math.ceil(work.left / self._takers.slots_of_one) - 1 + leaving)
+        useful = math.ceil(work.left / self._takers.slots_of_one) - 1 + leaving
+        wanted = 0 if self._takers.failed else min(self._most, useful)
         if wanted > group.desired:
             if self._failures < FAILURES and work.seconds_left() > WORTH:
                 self._group.resize(wanted)

@@ -18,7 +18,7 @@ import pytest
 from runner_bench import Metadata
 
 from skylift.runner.dask.authority import issue
-from skylift.runner.map.cluster_pool import ClusterPool
+from skylift.runner.map.cluster_pool import ClusterPool, reserve
 from skylift.runner.server.map_server import LEFT
 from skylift.runner.server.spot_notice import ACTION
 
@@ -68,7 +68,7 @@ class Case:
             part: each.encode() for part, each in issue("m", ("scheduler", "worker"), now, now + 600).items()
         }
         self.here, self.there = Programs(folder / "here", HERE), Programs(folder / "there", THERE)
-        self.pool = ClusterPool(self.here.path, HERE, 1, "127.0.0.1", self.identities, port=0)
+        self.pool = ClusterPool(self.here.path, HERE, 1, "127.0.0.1", self.identities, ports=(0,))
         until(lambda: self.pool.address)
 
     @contextmanager
@@ -180,16 +180,44 @@ def test_a_task_that_was_handed_out_as_the_last_other_server_was_lost_runs_here(
     assert (sorted(case.here.ran), case.there.ran) == ([1, 2, 3], [])
 
 
-def test_inputs_run_here_before_dask_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That it cannot be started ends the coordinator."""
+def test_inputs_run_here_before_dask_is_there_and_where_it_cannot_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("SKYLIFT_MAP_SOCKET", "")
     here = Programs(tmp_path / "here", HERE)
-    pool = ClusterPool(here.path, HERE, 2, "127.0.0.1", {}, port=0)
+    pool = ClusterPool(here.path, HERE, 2, "127.0.0.1", {}, ports=(0,))
     assert (pool.address, pool.slots, pool.others(), pool.leaving(), pool.pause(THERE)) == ("", 2, {}, set(), True)
     pool.submit(1, {"program": {}, "inputs": [{"index": 1, "text": ""}]})
     until(lambda: here.ran == [1])
-    with pytest.raises(KeyError, match="scheduler"):
-        until(lambda: pool.ended(0.1) == "never")
+    until(lambda: pool.failed)
+    pool.submit(2, {"program": {}, "inputs": [{"index": 2, "text": ""}]})
+    found: dict[int, Any] = {}
+    until(lambda: found.update(pool.ended(0.1)) or set(found) == {1, 2})
+    assert None not in found.values()
+    assert (pool.address, pool.slots) == ("", 2)
+    pool.ended(0)
+    why = "Dask cannot be started, so all inputs run on this one server: KeyError: 'scheduler'"
+    assert capfd.readouterr().err.count(why) == 1
+
+
+def test_an_input_that_listens_where_dask_would_keeps_no_server_away(case: Case) -> None:
+    """Dask's port is taken before the first input runs. A program that an earlier coordinator has left may have it."""
+    with socket.socket() as taken, socket.socket() as late:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        first = taken.getsockname()[1]
+        with reserve("127.0.0.1", (first, 0)) as reserved:
+            second = reserved.getsockname()[1]
+            assert second != first
+            late.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                late.bind(("0.0.0.0", second))
+        pool = ClusterPool(case.here.path, HERE, 1, "127.0.0.1", case.identities, (first, 0))
+        until(lambda: pool.address)
+        assert not pool.address.endswith(f":{first}")
+        pool.close()
+        alone = ClusterPool(case.here.path, HERE, 1, "127.0.0.1", case.identities, (first,))
+        assert (alone.failed, alone.address) == (True, "")
 
 
 def test_a_server_that_is_gone_without_a_word_is_dropped(case: Case) -> None:

@@ -47,7 +47,7 @@ class Servers:
 
 
 class Takers:
-    address, slots_of_one = "tls://10.0.0.1:8786", 2
+    address, slots_of_one, failed = "tls://10.0.0.1:8786", 2, False
 
     def __init__(self) -> None:
         self.busy: dict[str, bool] = {}
@@ -188,6 +188,17 @@ def test_a_server_that_ec2_takes_back_is_ended_when_it_has_nothing_to_do(case: C
     for _ in range(2):
         scaling.step(Work(left=6))
     assert (sorted(case.group.there), case.group.desired) == (["i-2", "i-3"], 2), "that very one, and none for it"
+
+
+def test_where_no_server_can_be_taken_none_is_had(case: Case) -> None:
+    scaling = begun(case)
+    case.takers.address = ""
+    scaling.step(Work(left=100))
+    assert case.group.desired == 3, "Dask is still being started"
+    case.takers.failed = True
+    for _ in range(2):
+        scaling.step(Work(left=100))
+    assert (case.group.desired, case.group.there, case.bucket.objects) == (0, {}, {})
 
 
 def test_all_servers_may_be_taken_back_at_once(case: Case) -> None:
