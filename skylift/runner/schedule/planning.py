@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,7 @@ from skylift.runner.plan.plan_job import plan_job, read_s3
 from skylift.runner.plan.read_options import ParsedOptions
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.s3_input import S3Object, S3Source, find_place
+from skylift.runner.text.s3_glob import S3Glob, literal
 
 NOT_OF_RUNS = {
     "interactive": "-it needs somebody at a terminal",
@@ -73,12 +75,22 @@ def plan_maps(
     places = [Place(each.bucket, place.region, each.key) for each, place in zip(named, found, strict=True)]
     inputs = replace(
         inputs,
-        arns=tuple(dict.fromkeys((*inputs.arns, *(each.arn for each in found)))),
+        arns=tuple(dict.fromkeys((*inputs.arns, *chain.from_iterable(map(_arns_at, named))))),
         buckets=tuple(dict.fromkeys((*inputs.buckets, *(each.bucket for each in named)))),
         notes=(*inputs.notes, *_input_notes(inputs, named, found)),
     )
     job, _ = plan_map(job, inputs, limits, Template(), places, SCHEDULES)
     return job
+
+
+def _arns_at(place: S3Input) -> tuple[str, ...]:
+    """All that a run may find there: a name may be an object's one day, and a folder's the next."""
+    base, glob = f"arn:aws:s3:::{place.bucket}/", S3Glob(place.key)
+    if glob.is_wild:
+        return (base + glob.pattern,)
+    folder = literal(place.key.rstrip("/"))
+    below = f"{base}{folder}/*" if folder else f"{base}*"
+    return (below,) if place.key.endswith("/") or not folder else (base + folder, below)
 
 
 def _input_notes(inputs: Inputs, named: list[S3Input], found: list[S3Source]) -> list[str]:

@@ -103,6 +103,19 @@ def test_a_run_may_list_what_it_looks_up_and_write_only_its_own(account: Account
     ]
 
 
+def test_a_run_may_read_what_it_may_find_also_where_that_is_not_there_yet(account: Account, seen: Seen) -> None:
+    """An object comes in the place of a folder, or the other way round, and a glob or a folder stays what it is."""
+    for key in ("object", "folder/a.csv"):
+        account.api.put("days-of-a-user", key, b"")
+    places = ("latest.csv", "object", "folder", "folder/", "a[*]", "in/*.csv")
+    make(account, seen, tuple(f"s3://days-of-a-user/{each}" for each in places), "places")
+    reading = next(each for each in statements(account, "places") if each["Sid"] == "ReadInputs")["Resource"]
+    ours = "arn:aws:s3:::days-of-a-user/"
+    assert {each.removeprefix(ours) for each in reading if each.startswith(ours)} == {
+        "latest.csv", "latest.csv/*", "object", "object/*", "folder", "folder/*", "a?", "in/*.csv",
+    }  # fmt: skip
+
+
 def test_a_map_without_places_may_list_nothing(account: Account, seen: Seen) -> None:
     make(account, seen, ("a.csv",), "plain")
     assert "s3:ListBucket" not in json.dumps(statements(account, "plain"))
