@@ -206,7 +206,7 @@ class Schedules:
         spec = self._api.get(self._bucket, Prefix(name, SCHEDULES).map, SPEC_LIMIT) if record.is_map else None
         for job in runs:
             if spec is not None:
-                self._api.put(self._bucket, Prefix(job).map, spec)
+                self._api.put(self._bucket, Prefix(job).map, spec, first=True)
             self._api.put(self._bucket, Prefix(job).record, _own_record(content, record, job), first=True)
         return len(runs)
 

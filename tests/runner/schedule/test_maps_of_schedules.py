@@ -151,6 +151,15 @@ def test_a_run_stays_when_its_schedule_is_removed(account: Account) -> None:
         go_on(account)
 
 
+def test_a_map_of_the_users_own_keeps_its_spec_when_a_schedule_of_its_name_is_removed(account: Account) -> None:
+    """It may be called as a run would be."""
+    account.api.put(account.bucket, Prefix(RUN).map, b"its own")
+    account.api.put(account.bucket, Prefix(RUN).record, b"{}")
+    Schedules(account.settings, account).remove("sums")
+    kept = [account.api.get(account.bucket, each) for each in (Prefix(RUN).map, Prefix(RUN).record)]
+    assert kept == [b"its own", b"{}"]
+
+
 def test_what_is_left_of_a_run_goes_on_as_a_map_of_its_own(account: Account) -> None:
     account.api.put(account.bucket, KEYS.found, encode_found([["in/monday.csv"]]))
     ended(account)
