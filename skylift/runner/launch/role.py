@@ -241,7 +241,8 @@ def policy_arn(account: str, name: str) -> str:
 
 
 def _boundary_name(buckets: Sequence[str], listed: Sequence[str] = ()) -> str:
-    text = " ".join((*buckets, *(["list", *listed] if listed else ())))
+    # No bucket is called `+`.
+    text = " ".join((*buckets, *(["+", *listed] if listed else ())))
     return f"{BOUNDARY}-{hashlib.sha256(text.encode()).hexdigest()[:16]}" if text else BOUNDARY
 
 

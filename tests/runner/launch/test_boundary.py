@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from skylift.runner.launch.role import BOUNDARY, boundary_policy
+from skylift.runner.launch.role import BOUNDARY, boundary_arn, boundary_policy
 
 DOCUMENT = "d0e43a4fce627a18a793c6cddec715aa6da748ef00ccee2c39e8119715f2f66c"
 
@@ -15,3 +15,14 @@ def test_another_document_has_another_name() -> None:
     BOUNDARY, too, and then writes down here what belongs together."""
     document = json.dumps([boundary_policy("123456789012"), boundary_policy("123456789012", ["data"])], sort_keys=True)
     assert (BOUNDARY, hashlib.sha256(document.encode()).hexdigest()) == ("skylift-boundary-5", DOCUMENT)
+
+
+def test_two_boundaries_that_allow_different_things_have_different_names() -> None:
+    """A bucket may be called `list`, and what may be read is not what may be listed."""
+    allowed = [
+        (("a-data", "list", "z-data"), ()), (("a-data",), ("z-data",)), (("a-data", "z-data"), ()),
+        ((), ("a-data",)),
+        (("list", "a-data"), ()), (("a-data",), ()), (("a-data", "list"), ("z-data",)),
+        (("a-data",), ("list", "z-data")),
+    ]  # fmt: skip
+    assert len({boundary_arn("123456789012", *each) for each in allowed}) == len(allowed)
