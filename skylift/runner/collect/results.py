@@ -262,7 +262,14 @@ class _Download:
         part = f".{place[:16]}.{result.sha256[:16]}{_PART}"
         with _open_part(folder, part) as file:
             _alone(file, result)
-            if fill(file) != result.sha256:
+            try:
+                digest = fill(file)
+            except Refused as error:
+                if error.code in _NOT_THERE:
+                    # Nothing goes on from there.
+                    os.unlink(part, dir_fd=folder)
+                raise
+            if digest != result.sha256:
                 os.unlink(part, dir_fd=folder)
                 raise ResultsDamaged(f"The result {result.path} arrived damaged.", self._kept)
             try:

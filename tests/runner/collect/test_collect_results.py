@@ -219,6 +219,16 @@ def test_a_large_result_of_another_size_than_was_said(
     assert not (tmp_path / "a.bin").exists()
 
 
+@pytest.mark.parametrize("there", [0, 400_000])
+def test_a_large_result_that_is_shorter_by_whole_stretches_leaves_no_part(
+    api: Api, large: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: int
+) -> None:
+    api.put(BUCKET, PREFIX.result("a.bin"), large[:there])
+    with pytest.raises(ResultsDamaged, match=r"The result a\.bin "):
+        fetch(api, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_stretch_with_more_in_it_than_was_asked_for(
     api: Api, large: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
