@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from runner_bench import Machine, Metadata, until
 from whole_run import Seen, host, order, run
 
+from skylift.runner.collect import results as collect
 from skylift.runner.errors import LaunchFailed, NameTaken, NotPermitted, Refused, RunError, UsageError
 from skylift.runner.flow import Run, Submit
 from skylift.runner.job.cache import Cache
@@ -25,12 +27,14 @@ from skylift.runner.job.record import Prefix, bucket_name
 from skylift.runner.job.settings import NewestImage, Settings
 from skylift.runner.job.tags import TAG_JOB
 from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.jobs.wait import collect as bring_results
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.network import find_network
 from skylift.runner.launch.role import BOUNDARY
 from skylift.runner.plan.plan_job import Order, plan_job
-from skylift.runner.remote.api import Api
+from skylift.runner.remote.account import open_account
+from skylift.runner.remote.api import Api, Sink
 from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.stdin import Stdin
 from skylift.runner.steps import Clock
@@ -280,6 +284,43 @@ def test_interrupt_before_the_program_takes_everything_down(
     assert (outcome.exit_code, outcome.state) == (130, "cancelled")
     assert launch.live_servers(api) == []
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+def test_an_interrupt_ends_the_download_of_results(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on its way then is the last that is asked for."""
+    job = order(folder, "open('big.bin', 'wb').write(bytes(range(250)) * 20_000)", outputs=["big.bin"])
+    asked: list[int] = []
+    stream = Api.stream
+
+    async def main() -> Outcome:
+        started = Run(job, settings, seen)
+        loop = asyncio.get_running_loop()
+
+        def interrupted(
+            self: Api, bucket: str, key: str, target: Sink, offset: int = 0, most: int | None = None
+        ) -> Iterator[int]:
+            if key.endswith("big.bin"):
+                asked.append(offset)
+                if offset == 0:
+                    loop.call_soon_threadsafe(started.interrupt)
+                until(lambda: any("Stopped bringing" in each for each in seen.notes), "the interrupt")
+            yield from stream(self, bucket, key, target, offset, most)
+
+        monkeypatch.setattr(collect, "_STRETCH", 100_000)
+        monkeypatch.setattr(Api, "stream", interrupted)
+        return await started.run()
+
+    with host(api, machine):
+        outcome = asyncio.run(main())
+    machine.wait()
+    assert (outcome.exit_code, outcome.state) == (130, "cancelled")
+    assert 0 < len(asked) <= collect._AT_A_TIME
+    assert not (folder / "big.bin").exists()
+    monkeypatch.setattr(Api, "stream", stream)
+    bring_results(open_account(settings), job.name, folder, seen)
+    assert (folder / "big.bin").stat().st_size == 5_000_000
 
 
 def test_an_interrupt_before_a_run_has_begun_begins_nothing(

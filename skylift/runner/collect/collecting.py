@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
@@ -29,6 +30,7 @@ class Collecting:
         self._streamed, self._job, self._watcher, self._clock = streamed, streamed.job, watcher, clock
         account = streamed.job.account
         self._api, self._bucket, self._prefix = account.api, account.bucket, Prefix(streamed.job.name)
+        self._stop = threading.Event()
         self._reconnect = Reconnect(account.api, watcher, account.settings.revive)
 
     async def run(self) -> Collected:
@@ -56,9 +58,11 @@ class Collecting:
             done += more
             self._watcher.progress("results", done, manifest.size)
 
-        return bring_home(self._api, self._bucket, self._prefix, manifest, self._job.home, progress)
+        where = (self._api, self._bucket, self._prefix)
+        return bring_home(*where, manifest, self._job.home, progress, self._stop)
 
     def interrupt(self) -> State:
+        self._stop.set()
         self._watcher.note(f"Stopped bringing results home: `skylift results {self._job.name}` brings the rest.")
         return State.CANCELLED
 

@@ -109,10 +109,17 @@ def is_wanted(path: str, outputs: Sequence[str], script: str) -> bool:
 
 
 def bring_home(
-    api: Api, bucket: str, prefix: Prefix, manifest: Manifest, home: Path, progress: Callable[[int], None]
+    api: Api,
+    bucket: str,
+    prefix: Prefix,
+    manifest: Manifest,
+    home: Path,
+    progress: Callable[[int], None],
+    stop: threading.Event | None = None,
 ) -> Manifest:
     """Download every result. Returns the manifest of those that are here now. Raises ResultsDamaged, which says where
-    the missing ones are, after all others have been downloaded."""
+    the missing ones are, after all others have been downloaded. Once `stop` is set, nothing more is asked for, and
+    RunError is raised."""
     kept = f"They are kept in s3://{bucket}/{prefix.base}/server/."
     if not manifest.results:
         return manifest
@@ -122,7 +129,7 @@ def bring_home(
     except OSError as error:
         raise ResultsDamaged(f"Nothing can be written to {home}: {error.strerror}.", kept) from None
     try:
-        return _Download(api, bucket, prefix, manifest, top, progress, kept).run()
+        return _Download(api, bucket, prefix, manifest, top, progress, kept, stop or threading.Event()).run()
     finally:
         os.close(top)
 
@@ -139,6 +146,7 @@ class _Download:
         top: int,
         progress: Callable[[int], None],
         kept: str,
+        stop: threading.Event,
     ) -> None:
         self._api, self._bucket, self._prefix, self._top, self._kept = api, bucket, prefix, top, kept
         self._manifest, self._progress = manifest, progress
@@ -148,7 +156,7 @@ class _Download:
         self._hashers = ThreadPoolExecutor(_AT_A_TIME)
         self._fetchers = ThreadPoolExecutor(_AT_A_TIME)
         self._room = threading.Semaphore(_AT_A_TIME)
-        self._is_over = False
+        self._stop = stop
 
     def run(self) -> Manifest:
         manifest = self._manifest
@@ -160,7 +168,7 @@ class _Download:
                 for _ in (*spans, *files):
                     continue
             except BaseException:
-                self._is_over = True
+                self._stop.set()
                 raise
         if self._troubles:
             more = len(self._troubles) - 1
@@ -188,7 +196,12 @@ class _Download:
             reason = f"The result {result.path} cannot be written here: {error.strerror}."
             self._troubles.append(ResultsDamaged(reason, self._kept))
 
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise RunError("The download was stopped, or that of other results has failed.")
+
     def _fetch(self, result: Result) -> None:
+        self._go_on()
         with self._each(result), _Folders(self._top, self._kept) as folders:
             folder, name = folders.place(result)
             if _is_here(folder, name, result):
@@ -205,6 +218,7 @@ class _Download:
 
     def _fetch_span(self, span: _Span) -> None:
         """Download results that are next to each other in one object."""
+        self._go_on()
         with _Folders(self._top, self._kept) as folders:
             self._fetch_missing(span, folders)
 
@@ -216,7 +230,7 @@ class _Download:
         try:
             # A range of zero bytes cannot be requested.
             for _ in self._api.stream(self._bucket, self._prefix.shared(span.key), content, span.start, size or 1):
-                continue
+                self._go_on()
         except Refused as error:
             if error.code not in _NOT_THERE:
                 raise
@@ -312,8 +326,7 @@ class _Download:
         waiting: deque[_Stretch] = deque()
         try:
             while waiting or start < result.size:
-                if self._is_over:
-                    raise RunError("The download of the other results has failed.")
+                self._go_on()
                 while start < result.size and self._room.acquire(blocking=not waiting):
                     size, pieces = min(_STRETCH, result.size - start), list[bytes]()
                     coming = self._fetchers.submit(self._fetch_stretch, key, offset + start, size, pieces)
@@ -330,9 +343,11 @@ class _Download:
 
     def _fetch_stretch(self, key: str, start: int, size: int, pieces: list[bytes]) -> None:
         come = 0
+        self._go_on()
         for more in self._api.stream(self._bucket, key, _Pieces(pieces), start, size):
             come += more
             self._progress(more)
+            self._go_on()
             if come > size:
                 # Never more in memory than was asked for.
                 break
