@@ -36,13 +36,19 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 
 @dataclass(frozen=True)
 class Ask:
-    """One kind of request, and how often a round sends it."""
+    """One kind of request, and how often a round sends it. Its body is `unit`, so many times in a row."""
 
     service: str
     method: str
     path: str
-    body: bytes = b""
+    unit: bytes = b""
     times: int = 40
+    units: int = 1
+
+    @property
+    def body(self) -> bytes:
+        """Made when it is sent: a large one is no burden to whoever asks for something else."""
+        return self.unit * self.units
 
 
 ASKED = {
@@ -54,8 +60,8 @@ ASKED = {
     "DescribeInstanceTypes, 100 of them": Ask(
         "ec2", "POST", "/", b"Action=DescribeInstanceTypes&MaxResults=100&Version=2016-11-15", times=4
     ),
-    "PUT of 64 MiB": Ask("s3", "PUT", "/bench/large", SMALL * 65536, times=1),
-    "PUT of 256 MiB": Ask("s3", "PUT", "/bench/large", SMALL * 262144, times=1),
+    "PUT of 64 MiB": Ask("s3", "PUT", "/bench/large", SMALL, times=1, units=65536),
+    "PUT of 256 MiB": Ask("s3", "PUT", "/bench/large", SMALL, times=1, units=262144),
 }
 
 
@@ -86,14 +92,13 @@ class Side:
         return time.clock_gettime_ns((~self._pid << 3) | 2)
 
     def _signed(self, ask: Ask) -> bytes:
-        request = AWSRequest(
-            ask.method, self._url + ask.path, headers=FORM if ask.method == "POST" else {}, data=ask.body
-        )
+        body = ask.body
+        request = AWSRequest(ask.method, self._url + ask.path, headers=FORM if ask.method == "POST" else {}, data=body)
         signer = S3SigV4Auth if ask.service == "s3" else SigV4Auth
         signer(self._key, ask.service, REGION).add_auth(request)  # type: ignore[no-untyped-call]
-        headers = {"Host": self._host, "Content-Length": str(len(ask.body)), **dict(request.headers.items())}
+        headers = {"Host": self._host, "Content-Length": str(len(body)), **dict(request.headers.items())}
         lines = [f"{ask.method} {ask.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-        return "\r\n".join([*lines, "", ""]).encode() + ask.body
+        return "\r\n".join([*lines, "", ""]).encode() + body
 
     def _send(self, request: bytes) -> bytes:
         self._socket.sendall(request)
