@@ -7,7 +7,8 @@ the bucket: not everybody who may write there may start servers.
 The map's log has what came of each input so far, and its epochs keep two coordinators apart. However many clients
 watch, one server comes: the token of RunInstances is made of the name of the server that was lost. A token counts in
 one zone. So where one client finds a zone full and another one does not, the first that writes its server down keeps
-it, and the other one terminates its own.
+it, and the other one terminates its own. The server that is written down may be lost, too: then the next one's token is
+made of its name.
 """
 
 from __future__ import annotations
@@ -119,9 +120,8 @@ class Relaunch:
         self._end_attempt(before)
         if record.has_workers:
             send_keys(self._account, self._name, time.time(), min(record.deadline, terms.deadline))
-        token = hashlib.sha256(f"{self._name}/{before}".encode()).hexdigest()[:40]
         try:
-            server = self._first_of(token, self._run(terms, token))
+            server = self._server_of(terms, before)
         except LaunchFailed as error:
             self._watcher.note(f"The server of {self._name} is lost. {error.message} {error.advice}".rstrip())
             return None
@@ -159,26 +159,60 @@ class Relaunch:
                 raise
             return self._started_by_another(token, len(network.subnets))
 
-    def _first_of(self, token: str, ours: Server) -> Server:
-        """Ours, unless another client has written down one before, in another zone. Raises LaunchFailed, and
-        RecordDamaged for what no client has written."""
-        key, bucket = self._prefix.next_server(token), self._account.bucket
-        if self._api.put(bucket, key, json.dumps({"instance": ours.instance}).encode(), first=True):
+    def _server_of(self, terms: LaunchTerms, before: str) -> Server:
+        """The server that comes after `before`: of those that clients have written down, the one that is not lost as
+        well; or a new one. A client that comes late knows of no other way which ones were lost since, as such a server
+        may have ended before it reported anything. Raises LaunchFailed and RecordDamaged."""
+        for _ in range(MOST):
+            token = hashlib.sha256(f"{self._name}/{before}".encode()).hexdigest()[:40]
+            first = self._written_down(token)
+            server = self._first_of(token, self._run(terms, token)) if first is None else self._known(token, first)
+            if isinstance(server, Server):
+                return server
+            before = server
+            self._end_attempt(before)
+        raise LaunchFailed(f"{MOST} servers were lost, one after the other.")
+
+    def _first_of(self, token: str, ours: Server) -> Server | str:
+        """Ours, unless another client has written down one before, in another zone."""
+        key, body = self._prefix.next_server(token), json.dumps({"instance": ours.instance}).encode()
+        if self._api.put(self._account.bucket, key, body, first=True):
             return ours
         try:
-            first = parse_object(self._api.get(bucket, key, _LIMIT) or b"", _LIMIT).text("instance", 64, _INSTANCE)
-            given(first, "instance")
-        except Malformed as error:
+            first = self._written_down(token)
+        except RecordDamaged:
             terminate(self._api, ours.instance)
-            raise RecordDamaged(key, str(error)) from None
-        assert first is not None
+            raise
         if first == ours.instance:
             return ours
         terminate(self._api, ours.instance)
-        found = self._listed(lambda: describe(self._api, first))
+        if first is None:
+            raise LaunchFailed("What another client had written down of its server is gone.")
+        return self._known(token, first)
+
+    def _written_down(self, token: str) -> str | None:
+        """Raises RecordDamaged for what no client has written."""
+        key = self._prefix.next_server(token)
+        content = self._api.get(self._account.bucket, key, _LIMIT)
+        if content is None:
+            return None
+        try:
+            first = parse_object(content, _LIMIT).text("instance", 64, _INSTANCE)
+            given(first, "instance")
+        except Malformed as error:
+            raise RecordDamaged(key, str(error)) from None
+        return first
+
+    def _known(self, token: str, instance: str) -> Server | str:
+        """The server that a client has written down, or its name if it has ended: EC2 lists a new one within seconds,
+        and one that has ended for an hour. Raises RecordDamaged."""
+        try:
+            found = self._listed(lambda: describe(self._api, instance))
+        except LaunchFailed:
+            return instance
         if found.job != self._name:
-            raise RecordDamaged(key, f"{found.instance} is no server of {self._name}")
-        return found
+            raise RecordDamaged(self._prefix.next_server(token), f"{instance} is no server of {self._name}")
+        return instance if found.state == "terminated" else found
 
     def _started_by_another(self, token: str, zones: int) -> Server:
         """A client with another key or another version of skylift has used the token: there is a server already, which

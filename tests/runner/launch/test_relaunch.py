@@ -131,17 +131,29 @@ def test_many_who_watch_start_one_server(case: Case, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Api, "call", note)
     lost, one, other = case.lose(case.first), case.watcher(), case.watcher()
-    second = one.server_after(lost)
-    assert second is not None
-    found = other.server_after(None)
+    second = list[Server | None]()
+    meanwhile(monkeypatch, lambda: second.append(one.server_after(lost)))
+    found = other.server_after(lost)
     assert found is not None
-    assert found.instance == second.instance
-    with monkeypatch.context() as blind:
-        # At the same time: it has not seen the other one's server.
-        blind.setattr("skylift.runner.launch.relaunch.live_servers", lambda *_: [])
-        other.server_after(lost)
+    assert [each.instance for each in second if each is not None] == [found.instance]
     assert len(tokens) == 2
     assert len(set(tokens)) == 1
+    third = case.watcher().server_after(None)
+    assert third is not None
+    assert third.instance == found.instance
+    assert len(tokens) == 2
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, what: Callable[[], object]) -> None:
+    """Do this in the moment in which the next client starts a server."""
+    run, todo = launch.run_in_first_zone, [what]
+
+    def run_after(*arguments: Any) -> Server:
+        if todo:
+            todo.pop()()
+        return run(*arguments)
+
+    monkeypatch.setattr("skylift.runner.launch.relaunch.run_in_first_zone", run_after)
 
 
 def test_of_two_servers_in_different_zones_the_one_that_is_written_down_first_stays(
@@ -156,13 +168,17 @@ def test_of_two_servers_in_different_zones_the_one_that_is_written_down_first_st
             raise Refused("InsufficientInstanceCapacity", f"{full} is full", operation)
         return asked(api, service, operation, **params)
 
-    first = case.watcher().server_after(lost)
+    started = list[Server | None]()
+
+    def start_and_fill() -> None:
+        started.append(case.watcher().server_after(lost))
+        monkeypatch.setattr(Api, "call", refuse)
+
+    meanwhile(monkeypatch, start_and_fill)
+    found = case.watcher().server_after(lost)
+    (first,) = started
     assert first is not None
     assert first.zone == full
-    with monkeypatch.context() as blind:
-        blind.setattr("skylift.runner.launch.relaunch.live_servers", lambda *_: [])
-        blind.setattr(Api, "call", refuse)
-        found = case.watcher().server_after(lost)
     assert found is not None
     assert found.instance == first.instance
     assert [each.instance for each in launch.live_servers(case.account.api, case.name)] == [first.instance]
@@ -182,6 +198,41 @@ def test_a_server_that_no_client_can_have_written_down_is_not_taken(case: Case, 
     case.account.api.put(case.account.bucket, case.prefix.next_server(token), mark)
     with pytest.raises(RecordDamaged):
         case.watcher().server_after(lost)
+    assert launch.live_servers(case.account.api, case.name) == []
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_who_comes_after_further_servers_were_lost_goes_on(
+    case: Case, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    """Two had ended before they reported anything. EC2 describes them for an hour, and then no more."""
+    lost, watcher = case.lose(case.first), case.watcher()
+    servers = [lost]
+    for _ in range(2):
+        server = watcher.server_after(servers[-1])
+        assert server is not None
+        servers.append(case.lose(server))
+    ended = {each.instance for each in servers}
+    if not listed:
+        monkeypatch.setattr("skylift.runner.launch.relaunch._LISTED", 0.01)
+        monkeypatch.setattr(
+            "skylift.runner.launch.relaunch.describe",
+            lambda api, instance: None if instance in ended else launch.describe(api, instance),
+        )
+    found = case.watcher().server_after(None)
+    assert found is not None
+    assert found.instance not in ended
+    again = case.watcher().server_after(None)
+    assert again is not None
+    assert again.instance == found.instance
+
+
+def test_marks_that_name_each_other_end(case: Case) -> None:
+    lost = case.lose(case.first)
+    token = hashlib.sha256(f"{case.name}/{lost.instance}".encode()).hexdigest()[:40]
+    case.put(case.prefix.next_server(token), {"instance": lost.instance})
+    assert case.watcher().server_after(None) is None
+    assert case.seen.notes[-1].endswith(f"{MOST} servers were lost, one after the other.")
     assert launch.live_servers(case.account.api, case.name) == []
 
 
