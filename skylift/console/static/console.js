@@ -23,20 +23,44 @@ function skyliftTell(text) {
   setTimeout(() => notice.remove(), 6000);
 }
 
+// What somebody has begun here and would lose: an open question, or a field that was typed in. A search is typed again,
+// and a shell is found again.
+document.addEventListener(
+  "input",
+  ({ target }) => {
+    if (!target.closest(".search, .xterm")) target.dataset.typed = "";
+  },
+  true,
+);
+const begun = () => document.querySelector("dialog[open], [data-typed]");
+
 // Chromium drops requests that wait for a connection when the machine's network changes, as it does whenever a server
-// starts here. A page that lacks a part for it is loaded again: it is found as it was.
+// starts here. A page that lacks a part for it is loaded again: it is found as it was. What is begun there comes first.
+let lacking = false;
 function loadAgain() {
+  lacking = true;
+  if (begun()) return skyliftTell("A part of this page could not be loaded. Load the page again when you have finished here.");
   const last = Number(sessionStorage.getItem("loadedAgain"));
   if (Date.now() - last < 10000) return skyliftTell("A part of this page could not be loaded. Load the page again.");
   sessionStorage.setItem("loadedAgain", Date.now());
   location.reload();
 }
 addEventListener("error", (event) => ["SCRIPT", "LINK"].includes(event.target.tagName) && loadAgain(), true);
-// NiceGUI catches what fails when it fetches a part for an element that is new, and tells nobody but the log.
+// NiceGUI catches what fails when it fetches a part for an element that is new, and tells nobody but the log. If the element
+// is of another page, that one's address comes a moment later: whoever loads the page before would take the click back.
 const sayError = console.error;
 console.error = (...said) => {
   sayError(...said);
-  if (said.some((each) => /dynamically imported module/.test(String(each)))) loadAgain();
+  if (!said.some((each) => /dynamically imported module/.test(String(each)))) return;
+  lacking = true;
+  if (begun()) loadAgain();
+  else setTimeout(loadAgain, 1000);
+};
+// The next page may need the same part, which the browser does not fetch twice.
+const goOn = history.pushState.bind(history);
+history.pushState = (...place) => {
+  goOn(...place);
+  if (lacking) loadAgain();
 };
 
 function skyliftTitle(text) {

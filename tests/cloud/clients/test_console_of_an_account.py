@@ -293,6 +293,39 @@ def test_a_page_that_lacks_a_part_is_loaded_again(browser: Browser, console: Con
     tab.context.close()
 
 
+def test_what_is_being_typed_outlives_a_part_that_could_not_be_loaded(browser: Browser, console: Console) -> None:
+    """The page after it is loaded whole."""
+    tab = Tab(browser)
+    page = tab.page
+    page.goto(console.link())
+    page.goto(f"http://{console.host}/new-job")
+    page.get_by_label("Job name").fill("half-written")
+    # As NiceGUI fetches what an element needs that has just come.
+    page.evaluate("import('/console/lost.js').catch((error) => console.error(error))")
+    expect(page.get_by_text("A part of this page could not be loaded.")).to_be_visible()
+    expect(page.get_by_label("Job name")).to_have_value("half-written")
+    page.evaluate("window.before = true")
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    page.wait_for_function("window.before === undefined")
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    tab.context.close()
+
+
+def test_what_was_typed_on_the_page_before_keeps_no_page_from_being_loaded_again(
+    browser: Browser, console: Console
+) -> None:
+    tab = Tab(browser)
+    page = tab.page
+    page.goto(console.link())
+    page.goto(f"http://{console.host}/new-job")
+    page.get_by_label("Job name").fill("left")
+    page.route("**/aggrid.js", lambda route: route.abort(), times=1)
+    page.get_by_role("link", name="Security groups", exact=True).click()
+    expect(page.locator(".ag-row", has_text="default").first).to_be_visible()
+    assert any("Failed to load" in each for each in tab.wrong)
+    tab.context.close()
+
+
 def test_a_cluster_is_listed_and_taken_down(tab: Tab, console: Console, account: Cloud) -> None:
     """All that is left of this one is its security group."""
     page, ec2 = tab.page, account.client("ec2")
