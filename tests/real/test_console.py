@@ -143,6 +143,9 @@ def test_a_vpc_is_a_map(tab: Tab, cloud: RealCloud) -> None:
     expect(page.locator(f"[data-node='{cloud.vpc}']")).to_have_class(re.compile("lit"))
 
 
+NAT_ADDRESS = [{"Name": "tag:Name", "Values": ["walk-nat"]}]
+
+
 @pytest.fixture
 def made_vpc(cloud: RealCloud) -> Iterator[str]:
     """The name of a VPC that a test makes. It is taken away with what is in it."""
@@ -165,6 +168,9 @@ def made_vpc(cloud: RealCloud) -> Iterator[str]:
             ec2.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc["VpcId"])
             ec2.delete_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"])
         ec2.delete_vpc(VpcId=vpc["VpcId"])
+    # It outlives its NAT gateway.
+    for address in ec2.describe_addresses(Filters=NAT_ADDRESS)["Addresses"]:
+        ec2.release_address(AllocationId=address["AllocationId"])
 
 
 def test_a_vpc_and_more_is_drawn_made_and_given_a_route(tab: Tab, cloud: RealCloud, made_vpc: str) -> None:
@@ -219,8 +225,7 @@ def test_a_vpc_and_more_is_drawn_made_and_given_a_route(tab: Tab, cloud: RealClo
     expect(row).to_have_count(0)
     page.get_by_role("tab", name="Route tables").click()
     expect(table.get_by_role("row", name=f"0.0.0.0/0 {nat}")).to_contain_text("blackhole")
-    (address,) = cloud.ec2.describe_addresses(Filters=[{"Name": "tag:Name", "Values": ["walk-nat"]}])["Addresses"]
-    cloud.ec2.release_address(AllocationId=address["AllocationId"])
+    assert len(cloud.ec2.describe_addresses(Filters=NAT_ADDRESS)["Addresses"]) == 1
     page.get_by_role("tab", name="Network ACLs").click()
     page.get_by_label("Number", exact=True).fill("90")
     page.get_by_label("Range", exact=True).fill("203.0.113.0/24")
