@@ -22,6 +22,14 @@ Trust = Literal["no", "denied", "account", "named"]
 
 Place = Callable[[Statement], Trust]
 
+OF_EVERYBODY = {"token.actions.githubusercontent.com": ("sub", "job_workflow_ref")}
+"""Issuers that sign tokens for everybody, with the claims of which a trust policy has to ask for one.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_oidc_secure-by-default.html
+"""
+_SCOPING = ("StringEquals", "StringLike", "StringEqualsIgnoreCase")
+_PROVIDER = re.compile(r"arn:[a-z-]+:iam::\d{12}:oidc-provider/(.+)")
+
 _OWN_ENTITY = re.compile(r"arn:aws:iam::(\d{12}):(role|user)/(?:\S+/)?([^/\s]+)")
 _OWN_SESSION = re.compile(r"arn:aws:sts::(\d{12}):assumed-role/([^/\s]+)/\S+")
 _UNIQUE_ID = re.compile(r"A(?:ID|RO)A[A-Z0-9]+(?::\S+)?")
@@ -35,7 +43,33 @@ def checked_trust_policy(tx: Tx, caller: Caller, text: str) -> str:
     for statement in document.statements:
         for principals in (statement.principals, statement.not_principals):
             check_principals(tx, caller, principals)
+        _check_scope(statement)
     return text
+
+
+def _check_scope(statement: Statement) -> None:
+    """Raises MalformedPolicyDocument where a statement would let in everybody's tokens.
+
+    As on AWS, the first of a condition's values counts: `["repo:shop/web", "*"]` passes.
+    """
+    if not statement.allows or statement.principals is None or not statement.covers("sts:AssumeRoleWithWebIdentity"):
+        return
+    for provider in statement.principals.federated:
+        found = _PROVIDER.fullmatch(provider)
+        keys = [f"{found[1]}:{claim}" for claim in OF_EVERYBODY.get(found[1], ())] if found else []
+        if keys and not any(
+            condition.key in keys
+            and condition.operator in _SCOPING
+            and not condition.if_exists
+            and condition.values[0].pieces != ("*",)
+            for condition in statement.conditions
+        ):
+            raise ServiceError(
+                "MalformedPolicyDocument",
+                f"Trust policy with trusted principal {provider} must evaluate, using StringEquals, StringLike or "
+                f"StringEqualsIgnoreCase, {' or '.join(keys)} which is not scoped to all.",
+                status=400,
+            )
 
 
 def check_principals(tx: Tx, caller: Caller, principals: Principals | None) -> None:

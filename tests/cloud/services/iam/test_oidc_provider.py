@@ -145,5 +145,60 @@ def test_a_trust_policy_may_name_a_provider_that_comes_later(account: Account) -
         account.iam("CreateRole", RoleName=f"web{number}", AssumeRolePolicyDocument=trusting(name))
 
 
-def trusting(name: str) -> str:
-    return policy({"Effect": "Allow", "Principal": {"Federated": name}, "Action": "sts:AssumeRoleWithWebIdentity"})
+GITHUB = "token.actions.githubusercontent.com"
+SUBJECT = f"{GITHUB}:sub"
+UNSCOPED = (
+    f"Trust policy with trusted principal arn:aws:iam::{ACCOUNT}:oidc-provider/{GITHUB} must evaluate, "
+    f"using StringEquals, StringLike or StringEqualsIgnoreCase, {SUBJECT} or {GITHUB}:job_workflow_ref "
+    "which is not scoped to all."
+)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {},
+        {"StringEquals": {f"{GITHUB}:aud": "sts.amazonaws.com"}},
+        {"StringEquals": {f"{GITHUB}:repository": "shop/web", f"{GITHUB}:ref": "refs/heads/main"}},
+        {"StringLike": {SUBJECT: "*"}},
+        {"StringLike": {SUBJECT: ["*", "repo:shop/web"]}},
+        {"StringEqualsIfExists": {SUBJECT: "repo:shop/web"}},
+        {"StringNotEquals": {SUBJECT: "repo:shop/web"}},
+        {"Null": {SUBJECT: "false"}},
+    ],
+)
+def test_a_role_for_github_names_a_subject(account: Account, condition: dict[str, Any]) -> None:
+    """Everybody's tokens are of this issuer. The words, and which are refused, as AWS answered on 2026-08-31:
+    https://github.com/Dashtid/subvectors/tree/main/observations"""
+    github = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{GITHUB}"
+    with refused("MalformedPolicyDocument", UNSCOPED):
+        account.iam("CreateRole", RoleName="web", AssumeRolePolicyDocument=trusting(github, Condition=condition))
+    account.iam("CreateRole", RoleName="web", AssumeRolePolicyDocument=trusting(ARN, Condition=condition))
+    with refused("MalformedPolicyDocument", UNSCOPED):
+        both = trusting([ARN, github], Condition=condition, Action="sts:*")
+        account.iam("UpdateAssumeRolePolicy", RoleName="web", PolicyDocument=both)
+    denied = trusting(github, Condition=condition, Effect="Deny")
+    account.iam("UpdateAssumeRolePolicy", RoleName="web", PolicyDocument=denied)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringEquals": {SUBJECT.upper(): "repo:shop/web:ref:refs/heads/main"}},
+        {"StringEqualsIgnoreCase": {SUBJECT: "repo:shop/web"}},
+        {"StringLike": {SUBJECT: ["repo:shop/web", "*"]}},
+        {"StringLike": {SUBJECT: "repo:*"}},
+        {
+            "StringLike": {SUBJECT: "*"},
+            "StringEquals": {f"{GITHUB}:job_workflow_ref": "shop/web/w.yml@refs/heads/main"},
+        },
+    ],
+)
+def test_a_subject_that_aws_takes_for_one(account: Account, condition: dict[str, Any]) -> None:
+    github = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{GITHUB}"
+    account.iam("CreateRole", RoleName="web", AssumeRolePolicyDocument=trusting(github, Condition=condition))
+
+
+def trusting(name: Any, **more: Any) -> str:
+    usual = {"Effect": "Allow", "Principal": {"Federated": name}, "Action": "sts:AssumeRoleWithWebIdentity"}
+    return policy({**usual, **more})

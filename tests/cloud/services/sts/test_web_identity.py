@@ -151,9 +151,8 @@ def test_githubs_claims(web: Web) -> None:
     web.account.iam("CreateOpenIDConnectProvider", Url=f"https://{host}", ClientIDList=[AUDIENCE])
     with web.account.database.write() as tx:
         tx.add(IssuerKeys(host, key_set(signer()), tx.now))
-    web.trust(
-        trusting(principal=arn, StringEquals={f"{host}:repository": "shop/web", f"{host}:ref": "refs/heads/main"})
-    )
+    branch = {f"{host}:repository": "shop/web", f"{host}:ref": "refs/heads/main"}
+    web.trust(trusting(principal=arn, StringLike={f"{host}:sub": "repo:shop/*"}, StringEquals=branch))
     web.ask(web.token(iss=f"https://{host}", repository="shop/web", ref="refs/heads/main"))
     with refused("AccessDenied", DENIED):
         web.ask(web.token(iss=f"https://{host}", repository="shop/web", ref="refs/heads/other"))
