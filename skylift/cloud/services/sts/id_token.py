@@ -34,8 +34,9 @@ _SOURCE_IDENTITY = "https://aws.amazon.com/source_identity"
 class IdToken:
     """What a token claims. `audience` is whom it was made for: its `azp` where it has one, whatever its `aud` says.
 
-    `issuer` is its URL. `extra` are all claims that are text, numbers, booleans or lists of such, as
-    condition keys have them. `tags` and `transitive` are of the session, and so is `source_identity`.
+    `issuer` is its URL. `extra` are all claims that are text, numbers, booleans or lists of such, as condition keys
+    have them; `unreadable` are the names of those that are something else. `tags` and `transitive` are of the session,
+    and so is `source_identity`.
     """
 
     issuer: str
@@ -46,6 +47,7 @@ class IdToken:
     issued: float
     not_before: float | None
     extra: dict[str, tuple[str, ...]]
+    unreadable: frozenset[str]
     tags: dict[str, str]
     transitive: tuple[str, ...]
     source_identity: str | None
@@ -102,6 +104,7 @@ def parse_id_token(text: str) -> IdToken:
     audience, audiences = _audience(claims)
     expires, issued = _time(claims, "exp"), _time(claims, "iat")
     tags, transitive = _session_tags(claims)
+    values = {name: _values(value) for name, value in claims.items() if value is not None}
     return IdToken(
         issuer=issuer,
         audience=audience,
@@ -110,7 +113,8 @@ def parse_id_token(text: str) -> IdToken:
         expires=expires,
         issued=issued,
         not_before=_time(claims, "nbf") if "nbf" in claims else None,
-        extra={name: values for name, value in claims.items() if (values := _values(value))},
+        extra={name: listed for name, listed in values.items() if listed},
+        unreadable=frozenset(name for name, listed in values.items() if listed is None),
         tags=tags,
         transitive=transitive,
         source_identity=_text(claims, _SOURCE_IDENTITY) if _SOURCE_IDENTITY in claims else None,
@@ -203,11 +207,11 @@ def _tag(value: Any) -> str:
     return one
 
 
-def _values(value: Any) -> tuple[str, ...]:
-    """A claim as a condition key has it; nothing for what it cannot have."""
+def _values(value: Any) -> tuple[str, ...] | None:
+    """A claim as a condition key has it; None for what it cannot have."""
     listed = value if isinstance(value, list) else [value]
     if len(listed) > MOST_VALUES or not all(isinstance(one, str | int | float) for one in listed):
-        return ()
+        return None
     return tuple(("true" if one else "false") if isinstance(one, bool) else str(one) for one in listed)
 
 

@@ -26,7 +26,7 @@ from skylift.cloud.services.api.trust import trust_in_provider
 from skylift.cloud.services.iam.identity import open_session
 from skylift.cloud.services.iam.oidc_provider import provider_arn
 from skylift.cloud.services.iam.web_key import parse_key_set
-from skylift.cloud.services.sts.id_token import IdToken, invalid_token, no_key, parse_id_token
+from skylift.cloud.services.sts.id_token import IdToken, invalid_token, no_key, not_valid, parse_id_token
 from skylift.cloud.services.sts.session import (
     ROLE_ARN,
     SOURCE_ACTION,
@@ -83,6 +83,9 @@ def verified(tx: Tx, caller: Caller, params: sts.AssumeRoleWithWebIdentityReques
     identity = parse_id_token(token)
     keys = _keys(tx, caller, identity, account=found[1])
     identity.check_signature(parse_key_set(keys.document))
+    if not identity.unreadable.isdisjoint(_asked_for(identity)):
+        # Left out, such a claim would fulfil each negated condition.
+        raise not_valid()
     return partial(assume, identity=identity, verified_by=keys)
 
 
@@ -175,7 +178,7 @@ def _trusting_role(tx: Tx, caller: Caller, params: Params, identity: IdToken) ->
         **caller_context(tx, caller.unsigned(), tx.now),
         **resource_tags(role.tags),
         **request_tags(params),
-        **_claims(identity, (*IN_TRUST, "aud", "oaud", "sub", *OF_ISSUER.get(identity.provider, ()))),
+        **_claims(identity, (*_asked_for(identity), "aud", "oaud", "sub")),
         "aws:FederatedProvider": provider,
         "sts:RoleSessionName": params["RoleSessionName"],
     }
@@ -191,6 +194,11 @@ def _trusting_role(tx: Tx, caller: Caller, params: Params, identity: IdToken) ->
         if not trust_in_provider(role, provider, action, context):
             raise _not_authorized(action)
     return role
+
+
+def _asked_for(identity: IdToken) -> tuple[str, ...]:
+    """The claims of this token that a trust policy may ask for by their own names."""
+    return (*IN_TRUST, *OF_ISSUER.get(identity.provider, ()))
 
 
 def _claims(identity: IdToken, names: Iterable[str]) -> dict[str, tuple[str, ...]]:

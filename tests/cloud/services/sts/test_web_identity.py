@@ -144,6 +144,21 @@ def test_a_claim_of_another_name_is_no_condition_key(web: Web) -> None:
         web.ask(web.token(oaud="forged"))
 
 
+@pytest.mark.parametrize(
+    "value", [[["evil@example.com"]], {"a": "evil@example.com"}, ["evil@example.com"] * 101, ["a", None], ["a", {}]]
+)
+def test_a_claim_that_no_condition_can_see_is_refused(web: Web, value: Any) -> None:
+    """Left out, it would fulfil a negated condition."""
+    web.trust(trusting(StringNotEquals={f"{HOST}:email": "evil@example.com"}))
+    web.ask(web.token(email="ann@example.com"))
+    for name in ("email", "amr"):
+        with refused("InvalidIdentityToken", NOT_VALID, status=400):
+            web.ask(web.token(**{name: value}))
+    # Nobody can ask for a claim of any other name.
+    web.ask(web.token(address=value, repository=value))
+    web.ask(web.token(amr=[]))
+
+
 def test_githubs_claims(web: Web) -> None:
     """https://aws.amazon.com/about-aws/whats-new/2026/01/aws-sts-supports-validation-identity-provider-claims/"""
     host = "token.actions.githubusercontent.com"
@@ -156,6 +171,8 @@ def test_githubs_claims(web: Web) -> None:
     web.ask(web.token(iss=f"https://{host}", repository="shop/web", ref="refs/heads/main"))
     with refused("AccessDenied", DENIED):
         web.ask(web.token(iss=f"https://{host}", repository="shop/web", ref="refs/heads/other"))
+    with refused("InvalidIdentityToken", NOT_VALID):
+        web.ask(web.token(iss=f"https://{host}", repository="shop/web", ref={"a": 1}))
 
 
 @pytest.mark.parametrize(
