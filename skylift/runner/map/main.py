@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import signal
 import sys
 import time
+from calendar import timegm
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,20 +40,29 @@ BROKEN = 125
 _LOOKING_UP = 300.0
 """Seconds in which S3 must list the places of a schedule's map."""
 _PROGRESS = "server/map/progress.json"
+_DOCUMENT = "/latest/dynamic/instance-identity/document"
+_DUE = re.compile(r"-([0-9]{8})-([0-9]{4})([0-9]{2})?/?$")
+"""The end of a run's name, which is that of its prefix."""
 
 
 class PrefixStore:
-    """The job's prefix as a log's Store."""
+    """The job's prefix as a log's Store. An object that was written before `since`, in seconds since the epoch, is
+    refused: the programs of a schedule's earlier runs may write where later ones will."""
 
-    def __init__(self, prefix: Prefix) -> None:
-        self._prefix = prefix
+    def __init__(self, prefix: Prefix, since: float = 0.0) -> None:
+        self._prefix, self._since = prefix, since
 
     def read(self, key: str) -> bytes | None:
         try:
-            return patiently(key, lambda: self._prefix.get(key), time.time() + _DENIED)
+            status, headers, body = patiently(key, lambda: self._prefix.request("GET", key), time.time() + _DENIED)
         except Unreachable:
             # A role that may not list the bucket is denied an object that is not there.
             return None
+        if status == 404:
+            return None
+        if self._since and parsedate_to_datetime(headers["last-modified"]).timestamp() < math.floor(self._since):
+            raise Refused(200, f"{key} was written before this run began, by another run of the schedule")
+        return body
 
     def create(self, key: str, body: bytes) -> bool:
         return patiently(key, lambda: self._prefix.put(key, body, first=True), time.time() + PATIENCE)
@@ -77,8 +90,9 @@ def _run() -> int:
 def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     """`settings` is what the server's process knows: "socket", "instance" and "threads"; for a map on several servers
     also "dask", the identities of its parts, and "group"."""
-    spec = _look_up(_read_spec(Prefix(aws, settings["bucket"], settings["source"])), aws, PrefixStore(prefix))
-    log = LogWriter(PrefixStore(prefix), settings["instance"])
+    store = PrefixStore(prefix, begun_since(settings))
+    spec = _look_up(_read_spec(Prefix(aws, settings["bucket"], settings["source"])), aws, store)
+    log = LogWriter(store, settings["instance"])
     (Path.home() / OUTCOMES).write_text(str(len(log.begin().outcomes)))
     here = (settings["socket"], settings["instance"], spec.per_server or settings["threads"])
     if not settings.get("dask"):
@@ -92,6 +106,19 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     before = _read_times(prefix) if log.log.epoch > 1 else ()
     with Scaling(group, pool, prefix, spec, key, keys, known, keeps=keeps, before=before) as scaling:
         return _see_through(spec, log, pool, prefix, scaling)
+
+
+def begun_since(settings: dict[str, Any]) -> float:
+    """When a schedule's run was due, or its server was started if the clock that has named the run was ahead of EC2's;
+    0 for any other map, which may have begun on another server."""
+    due = _DUE.search(settings["prefix"])
+    if due is None or not settings["source"].startswith("schedules/"):
+        return 0.0
+    metadata = Metadata(settings["imds"])
+    told = patiently("its start", partial(metadata.get, _DOCUMENT), time.time() + _LOOKING_UP)
+    named = time.strptime("".join(due.groups("00")), "%Y%m%d%H%M%S")
+    started = time.strptime(json.loads(told)["pendingTime"], "%Y-%m-%dT%H:%M:%SZ")
+    return float(min(timegm(named), timegm(started)))
 
 
 def _see_through(spec: MapSpec, log: LogWriter, pool: Pool, prefix: Prefix, scaling: Scaling | None = None) -> int:

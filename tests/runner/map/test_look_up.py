@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from runner_bench import Metadata
 
+from skylift.runner.map.log_writer import LogWriter, entry_key
 from skylift.runner.map.looked_up import FOUND, list_keys
-from skylift.runner.map.main import PrefixStore, _look_up
+from skylift.runner.map.main import PrefixStore, _look_up, begun_since
 from skylift.runner.map.spec import MapInput, MapSpec, Place
 from skylift.runner.server.aws import Aws, Refused, Unreachable
 
@@ -89,3 +93,48 @@ def test_a_list_that_cannot_be_read_is_not_replaced_by_another() -> None:
 def test_a_map_without_places_asks_nothing() -> None:
     spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),))
     assert _look_up(spec, cast(Aws, None), cast(PrefixStore, None)) is spec
+
+
+DUE = datetime(2026, 11, 29, 6, 22, tzinfo=UTC)
+
+
+class Written:
+    """A run's prefix in which everything was written at one time, as S3 answers for it."""
+
+    def __init__(self, when: float) -> None:
+        self.when = format_datetime(datetime.fromtimestamp(when, UTC), usegmt=True)
+        self.objects = {FOUND: b'{"found": [[]]}', entry_key(0): b"planted"}
+
+    def request(self, method: str, key: str) -> tuple[int, dict[str, str], bytes]:
+        assert method == "GET"
+        return 200, {"last-modified": self.when}, self.objects[key]
+
+    def put(self, key: str, body: bytes, first: bool = False) -> bool:
+        assert first
+        return self.objects.setdefault(key, body) is body
+
+
+def test_what_an_earlier_run_has_written_where_this_one_would_is_not_believed() -> None:
+    """It may write into all runs of its schedule: that there is no input, or that all have succeeded."""
+    planted = PrefixStore(cast(Any, Written(DUE.timestamp() - 1)), DUE.timestamp() + 0.9)
+    with pytest.raises(Refused, match=r"server/map/found\.json was written before this run began"):
+        _look_up(SPEC, cast(Aws, Pages(["in/a.csv"])), planted)
+    with pytest.raises(Refused, match="server/map/log/00000000 was written before this run began"):
+        LogWriter(planted, "i-1").begin()
+    own = PrefixStore(cast(Any, Written(DUE.timestamp())), DUE.timestamp() + 0.9)
+    assert [each.text for each in _look_up(SPEC, cast(Aws, Pages(["in/a.csv"])), own).inputs] == ["a"]
+
+
+def test_when_a_run_has_begun() -> None:
+    """Another map's coordinator reads on what was written on a server that is gone."""
+    settings = {"prefix": "jobs/daily-20261129-0622", "source": "schedules/daily"}
+    with Metadata() as metadata:
+        settings["imds"] = metadata.url
+        for started, begun in (("06:22:40", DUE), ("06:21:50", DUE.replace(minute=21, second=50))):
+            document = f'{{"pendingTime": "2026-11-29T{started}Z"}}'
+            metadata.more["/latest/dynamic/instance-identity/document"] = document.encode()
+            assert begun_since(settings) == begun.timestamp()
+        metadata.more["/latest/dynamic/instance-identity/document"] = b'{"pendingTime": "2026-11-29T06:30:00Z"}'
+        assert begun_since({**settings, "prefix": "jobs/daily-20261129-062205"}) == DUE.timestamp() + 5
+    assert begun_since({**settings, "source": "jobs/daily-20261129-0622"}) == 0
+    assert begun_since({**settings, "prefix": "jobs/m", "source": "jobs/m"}) == 0
