@@ -39,10 +39,22 @@ def test_other_keys_may_be_among_them() -> None:
         {**RSA.web_key, "use": "enc"},
         {**RSA.web_key, "alg": "RSA-OAEP"},
         {**CURVE.web_key, "crv": "secp256k1"},
+        {**RSA.web_key, "n": number(2**1023 + 1), "kid": "short"},
     ]
     assert [key.id for key in parse_key_set(json.dumps({"keys": [*others, CURVE.web_key]}))] == ["curve"]
     with pytest.raises(BadKeySet, match="It has no public key of RSA"):
         parse_key_set(json.dumps({"keys": others}))
+
+
+def test_what_issuers_publish_beside_good_keys() -> None:
+    """RFC 7517, 4.5: keys of different kinds may have one kid. A member of null is one that is left out."""
+    same = Signer("ES256", "rsa")
+    keys = parse_key_set(key_set(RSA, same, Signer("ES384", "rsa")))
+    assert [(key.id, key.kind) for key in keys] == [("rsa", "RSA"), ("rsa", "P-256"), ("rsa", "P-384")]
+    assert [key.kind for key in keys if key.signs("rsa", "ES256")] == ["P-256"]
+    null = {"alg": None, "use": None, "kid": None, "crv": None, "x": None, "d": None}
+    (key,) = parse_key_set(json.dumps({"keys": [{**RSA.web_key, **null}]}))
+    assert (key.id, key.kind, key.algorithm) == ("", "RSA", "")
 
 
 @pytest.mark.parametrize(
@@ -60,15 +72,16 @@ def test_other_keys_may_be_among_them() -> None:
         (one(kid=7), 'Key 1 has a "kid" that is not a string.'),
         (one(d="abc"), "Key 1 has its private part."),
         ('{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}', "Key 1 has its private part."),
-        (one(n=None), "Key 1 is no public key of RSA."),
+        (one(n=None), 'Key 1 is no public key of RSA: it has no "n".'),
         (one(n="!"), "Key 1 is no public key of RSA."),
-        (one(n=""), "Key 1 is no public key of RSA."),
-        (one(n=number(3**600)), "Key 1 is no public key of RSA."),
-        (one(n=encoded(b"\xff" * 1025)), "Key 1 is no public key of RSA."),
+        (one(n=""), "Key 1 is no public key of RSA: no base64url."),
+        (one(n="AA"), "It has no public key .*: key 1 has 0 bits, not 2048 to 8192"),
+        (one(n=number(2**1023 + 1)), "It has no public key .*: key 1 has 1024 bits"),
+        (one(n=encoded(b"\xff" * 1025)), "It has no public key .*: key 1 has 8200 bits"),
         (one(e="Ag"), "Key 1 is no public key of RSA."),
         (one(e=encoded(b"\xff" * 5)), "Key 1 is no public key of RSA."),
         (json.dumps({"keys": [{**CURVE.web_key, "y": "AQ"}]}), "Key 1 is no public key of P-256."),
-        (key_set(RSA, Signer("ES256", "rsa")), 'Two of its keys have the same "kid".'),
+        (key_set(RSA, Signer("RS512", "rsa")), 'Two of its keys of RSA have the same "kid".'),
         (json.dumps({"keys": [{**CURVE.web_key, "kid": str(n)} for n in range(101)]}), "101 keys of elliptic curves"),
     ],
 )
