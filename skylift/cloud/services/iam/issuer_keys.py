@@ -65,7 +65,7 @@ def _issuer(text: str) -> str:
         return checked_issuer(text)
     except ServiceError as error:
         raise invalid_value(
-            text, "Issuer", "It is an address like https://issuer.example.com, without a port."
+            text, "Issuer", "It is an address like https://issuer.example.com: a domain with a dot, no port."
         ) from error
 
 

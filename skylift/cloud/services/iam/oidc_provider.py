@@ -37,8 +37,11 @@ MAX_THUMBPRINTS = 5
 
 _SCHEME = "https://"
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]+.*")
-_ISSUER = re.compile(r"https://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?:/[A-Za-z0-9._~%!$&'()*+,;=@/-]*)?")
-"""A host and perhaps a path: no port, no query, no user."""
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_ISSUER = re.compile(rf"https://(?:{_LABEL}\.)+(?=[A-Za-z]){_LABEL}(?:/[A-Za-z0-9._~%!$&'()*+,;=@/-]*)?")
+"""A domain with a dot and perhaps a path: no address, port, query or user. A trust policy can ask for the claims of
+these alone, as `keycloak/realm:sub` is no condition key.
+"""
 _THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")
 
 

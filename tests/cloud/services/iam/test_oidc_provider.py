@@ -78,6 +78,15 @@ def test_tags(account: Account) -> None:
         ({"Url": "https://example.com:8443"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
         ({"Url": "https://ann:secret@example.com"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
         ({"Url": "https://example.com/a b"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
+        ({"Url": "https://keycloak/realms/x"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
+        ({"Url": "https://s3"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
+        ({"Url": "https://a..example.com"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
+        ({"Url": "https://-a.example.com"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
+        ({"Url": "https://a-.example.com"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
+        ({"Url": "https://example.com."}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
+        ({"Url": "https://127.0.0.1/realm"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
+        ({"Url": "https://example.1"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
+        ({"Url": "https://example.com\n"}, "InvalidInput", "Invalid Open ID Connect Provider URL."),
         ({"ThumbprintList": [digit * 40 for digit in "123456"]}, "InvalidInput", "fewer than 5 entries"),
         ({"ThumbprintList": ["x" * 40]}, "InvalidInput", "40 hexadecimal digits"),
         (
@@ -143,6 +152,27 @@ def test_a_trust_policy_names_domains_or_arns(account: Account, name: str) -> No
 def test_a_trust_policy_may_name_a_provider_that_comes_later(account: Account) -> None:
     for number, name in enumerate((ARN, "accounts.google.com", f"arn:aws:iam::{ACCOUNT}:saml-provider/corp")):
         account.iam("CreateRole", RoleName=f"web{number}", AssumeRolePolicyDocument=trusting(name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "issuer.example.com",
+        "Issuer.Example.com/Realm/x-1_2.3~a@b",
+        "oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF",
+        "a.xn--p1ai/",
+        "1.a.b-c.example",
+        "issuer.example.com/a(b)*c;d=e,f!g'h%20$&+",
+    ],
+)
+def test_whatever_can_be_a_provider_can_be_asked_for(account: Account, name: str) -> None:
+    """A trust policy has to be able to limit it."""
+    arn = made(account, f"https://{name}")
+    account.iam(
+        "CreateRole",
+        RoleName="web",
+        AssumeRolePolicyDocument=trusting(arn, Condition={"StringEquals": {f"{name}:sub": "ann", f"{name}:aud": "a"}}),
+    )
 
 
 GITHUB = "token.actions.githubusercontent.com"
