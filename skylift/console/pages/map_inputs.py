@@ -75,10 +75,6 @@ class InputPage:
 
     async def show(self) -> None:
         self._place = box("panel")
-        await self._fill()
-
-    async def _fill(self) -> None:
-        """As it is now. One that has not ended is followed."""
         try:
             self._inputs, topic = await in_thread(self._view.map_inputs, self._job)
             shown = await in_thread(self._inputs.one, self._index)
@@ -87,8 +83,11 @@ class InputPage:
                 say_trouble(error)
                 link("All jobs", "/jobs")
             return
-        if self._place.is_deleted:
-            return
+        if not self._place.is_deleted:
+            self._fill(shown, topic)
+
+    def _fill(self, shown: ShownInput, topic: Topic[InputRow]) -> None:
+        """One that has not ended is followed."""
         with self._place.clear():
             with head(f"Input {self._index} of {self._job}"):
                 link("All inputs", f"/jobs/{encoded(self._job, safe='')}", "button")
@@ -130,7 +129,8 @@ class InputPage:
             if terminal.is_gone:
                 return
             if seen.outcome is not None or seen.row.state != shown.row.state:
-                await self._fill()
+                # What was seen is what is shown: another question might not be answered.
+                self._fill(seen, topic)
             else:
                 add(seen)
 
