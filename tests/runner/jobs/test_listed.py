@@ -21,8 +21,6 @@ from skylift.runner.job.tags import TAG_WORKER, job_tags
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.account import Account, open_account
 
-NOW = time.time()
-
 
 def iso(when: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(when))
@@ -32,7 +30,7 @@ class Past:
     """Jobs whose records are there, each submitted so many seconds ago."""
 
     def __init__(self, account: Account) -> None:
-        self.account = account
+        self.account, self.now = account, time.time()
         ensure_bucket(account.api, account.bucket)
 
     def put(self, key: str, content: dict[str, Any]) -> None:
@@ -43,12 +41,16 @@ class Past:
     ) -> None:
         record = {
             "map": of_map,
-            "created": NOW - ago,
-            "deadline": NOW + 600,
+            "created": self.now - ago,
+            "deadline": self.now + 600,
             "argv": ["python", f"{name}.py", "--all", "a b"],
         }
         self.put(Prefix(name).record, {**record, "instance_type": "t3.small", "keep": 0, "outputs": []})
-        times = {"booted": iso(NOW - ago + 1), "started": iso(NOW - ago + 2), "ended": iso(NOW - ago + 62)}
+        times = {
+            "booted": iso(self.now - ago + 1),
+            "started": iso(self.now - ago + 2),
+            "ended": iso(self.now - ago + 62),
+        }
         told = {**STATUS, "state": state, "role": None, "kept_until": None, **times, "program_seconds": 60.0, **more}
         self.put(Prefix(name).status, told)
 
@@ -131,7 +133,7 @@ def test_what_is_said_of_one(past: Past, capfd: pytest.CaptureFixture[str]) -> N
     past.job("one", ago=1000, market=None, instance_type=None, exit_code=0)
     (found,) = listed(capfd, "--all")
     assert found["program"] == "one.py --all 'a b'"
-    assert found["created"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - 1000))
+    assert found["created"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(past.now - 1000))
     assert (found["seconds"], found["type"], found["exit_code"]) == (60.0, "t3.small", 0)
     # 61 seconds of t3.small in us-east-1.
     assert found["cost_usd"] == pytest.approx(0.0208 * 61 / 3600, rel=0.02)
@@ -160,7 +162,7 @@ def test_a_job_on_a_kept_server_has_its_own_time(past: Past, capfd: pytest.Captu
     past.server("mine")
     past.job("mine", ago=-3600, state="running", final=False, ended=None)
     (found,) = listed(capfd)
-    assert found["created"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW + 3600))
+    assert found["created"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(past.now + 3600))
     assert found["launched"] < found["created"]
 
 
