@@ -129,6 +129,9 @@ def perform(arguments: list[str]) -> int:
         drop_output()
         return READER_GONE
     except Exception as error:  # noqa: BLE001 - the promise about exit codes holds for our own mistakes too
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            # Python 3.11 makes a RuntimeError of Ctrl-C while it makes a class, as when a module is imported.
+            return INTERRUPTED
         import traceback
 
         say_text("".join(traceback.format_exception(error)), to_stderr=True)

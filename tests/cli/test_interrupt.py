@@ -23,10 +23,26 @@ dataclasses.dataclass = struck
 sys.argv = ["skylift", "run", "job.py"]
 runpy.run_module("skylift.cli.main", run_name="__main__")
 """
+# The same where Python calls `__set_name__`, as for each field of a dataclass.
+NAMED = """
+import runpy, signal, sys
+class Member:
+    def __set_name__(self, owner, name):
+        signal.raise_signal(signal.SIGINT)
+class Early:
+    def find_spec(self, name, path=None, target=None):
+        if name == "skylift.runner.plan.plan_job":
+            class Made:
+                member = Member()
+sys.meta_path.insert(0, Early())
+sys.argv = ["skylift", "run", "job.py"]
+runpy.run_module("skylift.cli.main", run_name="__main__")
+"""
 
 
-def test_the_exit_code_is_130_wherever_it_strikes(tmp_path: Path) -> None:
-    (tmp_path / "struck.py").write_text(STRUCK)
+@pytest.mark.parametrize("program", [STRUCK, NAMED], ids=["text", "name"])
+def test_the_exit_code_is_130_wherever_it_strikes(tmp_path: Path, program: str) -> None:
+    (tmp_path / "struck.py").write_text(program)
     done = subprocess.run([sys.executable, "-m", "struck"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
