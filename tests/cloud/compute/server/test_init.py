@@ -224,8 +224,8 @@ def test_a_script_runs_once_as_root_with_the_servers_environment(boot: Boot) -> 
         "err",
         "init: user data: part-001 exited with 4",
     ]
-    # It is passed on by a program of its own: what init says itself may come in between.
-    until(lambda: set(log.splitlines()) <= set(server.console().splitlines()), "the log on the console")
+    # It is passed on by a program of its own: what init says itself may come in between, or half a line of a service.
+    until(lambda: all(f"{each}\n" in server.console() for each in log.splitlines()), "the log on the console")
     server.ssh("sudo poweroff")
     assert server.ended() == EXIT_POWEROFF
     server.off()
