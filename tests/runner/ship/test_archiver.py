@@ -9,28 +9,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from made_bundles import packed, unpacked, write
 
-from skylift.runner.job.job import Bundle
-from skylift.runner.ship.archiver import Archiver
 from skylift.runner.ship.bundle import plan_bundle
-
-
-def write(folder: Path, *places: str, text: str = "x") -> None:
-    for place in places:
-        path = folder / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-def packed(bundle: Bundle) -> bytes:
-    buffer = io.BytesIO()
-    Archiver(bundle).write([each for each in bundle.files if each.place not in bundle.large], buffer)
-    return buffer.getvalue()
-
-
-def unpacked(bundle: Bundle) -> dict[str, tarfile.TarInfo]:
-    with tarfile.open(fileobj=io.BytesIO(packed(bundle))) as tar:
-        return {entry.name: entry for entry in tar}
 
 
 def test_archive_is_the_same_for_the_same_content(tmp_path: Path) -> None:

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 import subprocess
-import tarfile
 import zlib
 from pathlib import Path
 
 import pytest
+from made_bundles import packed, unpacked, write
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle
 from skylift.runner.ship import bundle as bundling
-from skylift.runner.ship.archiver import Archiver
 from skylift.runner.ship.blob_store import large_files
 from skylift.runner.ship.bundle import find_project, list_project, plan_bundle
-
-
-def write(folder: Path, *places: str, text: str = "x") -> None:
-    for place in places:
-        path = folder / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def git(folder: Path, *words: str) -> None:
@@ -34,17 +25,6 @@ def git(folder: Path, *words: str) -> None:
 
 def places(bundle: Bundle) -> list[str]:
     return [each.place for each in bundle.files]
-
-
-def packed(bundle: Bundle) -> bytes:
-    buffer = io.BytesIO()
-    Archiver(bundle).write([each for each in bundle.files if each.place not in bundle.large], buffer)
-    return buffer.getvalue()
-
-
-def unpacked(bundle: Bundle) -> dict[str, tarfile.TarInfo]:
-    with tarfile.open(fileobj=io.BytesIO(packed(bundle))) as tar:
-        return {entry.name: entry for entry in tar}
 
 
 def test_git_project_goes_by_its_ignore_rules(tmp_path: Path) -> None:
