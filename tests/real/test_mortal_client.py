@@ -53,14 +53,18 @@ def bucket(cloud: RealCloud) -> str:
 
 
 def run(cloud: RealCloud, name: str, last: str, *more: str) -> tuple[int, list[str], str]:
-    """One run by a client that is killed after its call `last`: its exit code, the calls that it made, its words."""
+    """One run by a client that is killed after its call `last`, as run_until says it."""
+    return run_until(last, cloud, name, JOB, "run", "--max-time", "2m", "--out", "starts", *more, "job.py")
+
+
+def run_until(last: str, cloud: RealCloud, name: str, job: str, word: str, *more: str) -> tuple[int, list[str], str]:
+    """A command line whose client is killed after its call `last`: its exit code, the calls that it made, its words."""
     folder = cloud.work / name
     folder.mkdir()
-    (folder / "job.py").write_text(JOB)
-    options = ["run", "--name", name, "--max-time", "2m", "--out", "starts", *more, "job.py"]
+    (folder / "job.py").write_text(job)
     with (folder / "words").open("wb") as words:
         client = subprocess.Popen(
-            [sys.executable, str(MORTAL), str(folder / "calls"), last, *options],
+            [sys.executable, str(MORTAL), str(folder / "calls"), last, word, "--name", name, *more],
             cwd=folder,
             env=cloud.environment,
             stdin=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ import pytest
 from mapped import left_of, log_of
 from real_cloud import RealCloud
 from real_server import until
-from test_mortal_client import MORTAL, instances_of
+from test_mortal_client import instances_of, run_until
 
 pytestmark = pytest.mark.real
 
@@ -42,22 +42,8 @@ for each in Sweep(open_account(settings_there(None)), time.time() + 86400).find(
 
 
 def start(cloud: RealCloud, name: str, last: str) -> tuple[int, list[str], str]:
-    """One map by a client that is killed after its call `last`: its exit code, the calls that it made, its words."""
-    folder = cloud.work / name
-    folder.mkdir()
-    (folder / "job.py").write_text(JOB)
-    with (folder / "words").open("wb") as words:
-        client = subprocess.Popen(
-            [sys.executable, str(MORTAL), str(folder / "calls"), last, "map", "--name", name, *WORDS],
-            cwd=folder,
-            env=cloud.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=words,
-        )
-        cloud.watch(client.pid)
-        code = client.wait()
-    return code, (folder / "calls").read_text().split(), (folder / "words").read_text()
+    """One map by a client that is killed after its call `last`, as run_until says it."""
+    return run_until(last, cloud, name, JOB, "map", *WORDS)
 
 
 def kill(cloud: RealCloud, name: str, last: str) -> None:
