@@ -41,6 +41,10 @@ def results(
             brought = collect(account, name, folder or Path(), screen)
             found = brought.results
             step.detail = f"{len(found)} file{'s' * (len(found) != 1)}, {spell_size(sum(each.size for each in found))}"
+    except KeyboardInterrupt:
+        screen.finish()
+        say("Interrupted. The same command goes on where this one has stopped.", to_stderr=True)
+        raise
     finally:
         screen.finish()
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Collection
 from dataclasses import replace
@@ -117,6 +118,28 @@ def test_a_cloud_that_is_away_while_things_are_put_away(
 SUCCEEDED = {"state": "succeeded", "final": True, "exit_code": 0, "reason": "", "streams": {}}
 NO_RESULTS = {"results": [], "unmatched": [], "left_behind": [], "final": True}
 MAP = {"keep": 0, "instance_type": "t3.small", "created": 1, "deadline": 2, "map": {"group": "skylift-workers.many"}}
+
+
+def test_results_that_are_interrupted_say_how_to_go_on(
+    elsewhere: Account,
+    settings: Settings,
+    api: Api,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    ensure_bucket(api, elsewhere.bucket)
+    for key, body in {
+        Prefix("over").record: {"keep": 0, "instance_type": "t3.small", "created": 1, "deadline": 2, "outputs": ["a"]},
+        Prefix("over").status: SUCCEEDED,
+        Prefix("over").manifest: {**NO_RESULTS, "results": [{"path": "a", "size": 1, "sha256": "0" * 64}]},
+    }.items():
+        api.put(elsewhere.bucket, key, json.dumps(body).encode())
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
+    monkeypatch.setattr(Api, "stream", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    assert perform(["results", "over"]) == 130
+    assert "The same command goes on where this one has stopped." in capfd.readouterr().err
 
 
 def test_who_waits_for_a_map_puts_away_what_its_servers_cannot(elsewhere: Account, api: Api) -> None:
