@@ -56,7 +56,8 @@ _FEDERATED_PRINCIPAL = re.compile(
 )
 _CONDITION_KEY = re.compile(r"[A-Za-z0-9-]+:.+|(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+(?:/[!-9;-~]*)?:[\w-]+", re.ASCII)
 """A vendor's key, or an identity provider's: `issuer.example.com/realm:sub`."""
-_SERVICE_PRINCIPAL = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?")
+_SERVICE_PRINCIPAL = re.compile(r"[a-z0-9.-]+\.(amazonaws\.com(\.cn)?|aws\.internal|amazon\.com)")
+"""AWS documents `api-service.dnssec.route53.aws.internal` and `alexa-appkit.amazon.com`."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Role, User
+from skylift.cloud.services.api import service_principal
 from skylift.cloud.services.api.authorize import applies
 from skylift.cloud.services.api.condition import normalised
 from skylift.cloud.services.api.iam_rules import over_quota
@@ -43,8 +44,21 @@ def checked_trust_policy(tx: Tx, caller: Caller, text: str) -> str:
     for statement in document.statements:
         for principals in (statement.principals, statement.not_principals):
             check_principals(tx, caller, principals)
+            _check_services(principals)
         _check_scope(statement)
     return text
+
+
+def _check_services(principals: Principals | None) -> None:
+    """Raises MalformedPolicyDocument for a service that AWS does not have, in AWS's words.
+
+    https://github.com/hashicorp/terraform/issues/35086
+    """
+    for service in principals.services if principals else ():
+        if not service_principal.exists(service):
+            raise ServiceError(
+                "MalformedPolicyDocument", f'Invalid principal in policy: "SERVICE":"{service}"', status=400
+            )
 
 
 def _check_scope(statement: Statement) -> None:

@@ -117,6 +117,18 @@ def test_a_trust_policy_may_name_only_roles_that_exist(account: Account) -> None
         make(account, "b", AssumeRolePolicyDocument=trust({"AWS": f"arn:aws:iam::{ACCOUNT}:user/nobody"}))
 
 
+def test_a_trust_policy_may_name_only_services_that_aws_has(account: Account) -> None:
+    """AWS's words: https://github.com/hashicorp/terraform/issues/35086"""
+    known = ["lambda.amazonaws.com", "logs.eu-west-1.amazonaws.com", "api-service.dnssec.route53.aws.internal"]
+    make(account, "a", AssumeRolePolicyDocument=trust({"Service": known}))
+    unknown = trust({"Service": ["ec2.amazonaws.com", "tagging.amazonaws.com"]})
+    with refused("MalformedPolicyDocument", 'Invalid principal in policy: "SERVICE":"tagging.amazonaws.com"'):
+        make(account, "b", AssumeRolePolicyDocument=unknown)
+    with refused("MalformedPolicyDocument", 'Invalid principal in policy: "SERVICE":"tagging.amazonaws.com"'):
+        account.iam("UpdateAssumeRolePolicy", RoleName="a", PolicyDocument=unknown)
+    assert names(account.iam("ListRoles")) == ["a"]
+
+
 def test_pages_hold_every_role_once(account: Account) -> None:
     made = sorted(f"role-{number}" for number in range(23))
     for name in reversed(made):
