@@ -144,12 +144,13 @@ class RestReader:
 
 
 def malformed(problem: Unreadable) -> ServiceError:
-    """S3's error for a document that does not follow the schema, with the fault."""
+    """S3's error for a document that does not follow the schema. Its sentence is always the same; `Detail` has the
+    fault, which botocore's clients show as `error.response["Error"]["Detail"]`."""
     where = f"{problem.path}: " if problem.path else ""
     return ServiceError(
         "MalformedXML",
-        "The XML you provided was not well-formed or did not validate against our published schema "
-        f"({where}{problem.message})",
+        "The XML you provided was not well-formed or did not validate against our published schema",
+        Detail=f"{where}{problem.message}",
     )
 
 

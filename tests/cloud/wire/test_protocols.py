@@ -65,6 +65,9 @@ def test_refusals(case: dict[str, Any]) -> None:
         ours.decode(ours.operation(request, body), request, body)
     assert refused.value.code == case["code"]
     assert case["says"] in refused.value.message
+    if "detail" in case:
+        assert refused.value.message == case["says"]
+        assert case["detail"] in refused.value.detail["Detail"]
     assert ours.refuse(refused.value, request, "ID").status == case["status"]
 
 
