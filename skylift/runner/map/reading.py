@@ -59,6 +59,7 @@ class MapReader:
 
     def _take(self, own: MapSpec) -> None:
         self.own = self.spec = own
+        self._checked: Template | None = None
         self._runs_here = {each.index for each in own.inputs}
         if self._earlier is not None:
             inputs = {each.index: each for each in (*self._earlier.spec.inputs, *own.inputs)}
@@ -188,7 +189,10 @@ class MapReader:
     ) -> list[tuple[InputOutcome, Path]]:
         """Download the results of these, each into a folder of its own below `home`: the folders that have any. Raises
         ResultsDamaged and UsageError."""
-        check_places(template, [each.name for each in self.spec.inputs])
+        if template != self._checked:
+            # Once, though Python asks for each outcome as it comes.
+            check_places(template, [each.name for each in self.spec.inputs])
+            self._checked = template
         places = []
         for each in outcomes:
             where = self._where(each.index)
