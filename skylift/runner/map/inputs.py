@@ -34,6 +34,8 @@ from skylift.runner.ship.sent_file import open_sent
 from skylift.runner.text.s3_glob import literal
 from skylift.runner.text.visible import shown
 
+_LONGEST = LONGEST_TEXT - len("SKYLIFT_INPUT=") - 1
+"""The most bytes of an input, which is an argument and the value of a variable. Both end with a null character."""
 _RANGE = re.compile(r"(-?\d{1,18})\.\.(-?\d{1,18})")
 _LEAST_PART = 1 << 10
 _MOST_LISTED = 256 << 20
@@ -325,8 +327,8 @@ def _check_text(text: str) -> None:
         size = len(text.encode())
     except UnicodeEncodeError:
         raise UsageError(f"The name of {shown(text)} is not UTF-8.", "Rename it.") from None
-    if size >= LONGEST_TEXT:
-        raise UsageError(f"The input {shown(text)} has {size} bytes; an argument has less than {LONGEST_TEXT}.")
+    if size > _LONGEST:
+        raise UsageError(f"The input {shown(text)} has {size} bytes; {_LONGEST} are the most.")
 
 
 class _PartFile(io.RawIOBase):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import IO
 
@@ -152,6 +154,22 @@ def test_many_objects_of_a_list_are_permitted_by_their_folder(folder: Path) -> N
 def test_lines_that_no_argument_can_have_are_refused(tmp_path: Path, listed: bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find_inputs(InputWords(listed=listed), tmp_path, s3, content)
+
+
+def test_the_longest_input_can_be_an_argument_and_a_variable(tmp_path: Path) -> None:
+    def find_text(size: int) -> str:
+        (found,) = find_inputs(InputWords(listed=b"x" * size), tmp_path, s3, content).found
+        return found.text
+
+    size = (128 << 10) - len("SKYLIFT_INPUT=\0")
+    longest = find_text(size)
+    said = subprocess.check_output(
+        [sys.executable, "-c", "import os, sys; print(os.environ['SKYLIFT_INPUT'] == sys.argv[1])", longest],
+        env={"SKYLIFT_INPUT": longest},
+    )
+    assert said == b"True\n"
+    with pytest.raises(UsageError, match=f"{size} are the most"):
+        find_text(size + 1)
 
 
 def test_a_range_has_both_its_ends(tmp_path: Path) -> None:
