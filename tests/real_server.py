@@ -22,8 +22,16 @@ PATIENCE = 120.0
 """Seconds after which a test no longer believes in what it waits for; nothing is measured with it."""
 
 
-def until(look: Callable[[], T], what: str, patience: float = PATIENCE, facts: Callable[[], object] | None = None) -> T:
-    """What `look` finds, as soon as it finds something true. `facts` is what to tell when that never comes."""
+def until(
+    look: Callable[[], T],
+    what: str,
+    patience: float = PATIENCE,
+    facts: Callable[[], object] | None = None,
+    *,
+    pause: float = 0.02,
+) -> T:
+    """What `look` finds, as soon as it finds something true. `facts` is what to tell when that never comes. `pause` is
+    longer where several look beside each other."""
     give_up = time.monotonic() + patience
     while True:
         found = look()
@@ -31,7 +39,7 @@ def until(look: Callable[[], T], what: str, patience: float = PATIENCE, facts: C
             return found
         if time.monotonic() > give_up:
             raise AssertionError(f"waited in vain for {what}" + (f"\n{facts()}" if facts else ""))
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 @contextmanager
