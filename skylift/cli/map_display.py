@@ -160,13 +160,15 @@ def show_map(
             f"{reader.name} went on from {reader.gone}, which was removed: what ran there is not known.", to_stderr=True
         )
     if job is not None:
-        say_json({**job, "inputs": as_json(reader.spec, outcomes, places)})
+        early = ended_early(reader)
+        say_json({**job, "ended_early": early or None, "inputs": as_json(reader.spec, outcomes, places)})
         return
     if not quiet:
         show_end(reader.spec, outcomes, places)
     all_well = len(outcomes) == len(reader.spec.inputs) and all(each.succeeded for each in outcomes.values())
     if not quiet or not all_well:
-        say(*summary(reader.spec, outcomes), *results(reader.spec, places), to_stderr=True)
+        lines = [*summary(reader.spec, outcomes, ended_early(reader)), *results(reader.spec, places)]
+        say(*lines, to_stderr=True)
 
 
 def _bring_home(
@@ -225,7 +227,12 @@ def _row(index: int, name: str, outcome: InputOutcome | None, home: dict[int, st
     return [str(index), name, state, str(outcome.exit_code), time_taken, *tail]
 
 
-def summary(spec: MapSpec, outcomes: dict[int, InputOutcome]) -> list[str]:
+def ended_early(reader: MapReader) -> str:
+    """Why a map has ended before all its inputs had an outcome, as its server says it; empty for any other."""
+    return reader.ended.reason if reader.ended is not None and reader.ended.halted else ""
+
+
+def summary(spec: MapSpec, outcomes: dict[int, InputOutcome], early: str = "") -> list[str]:
     """Sentences for standard error."""
     total = len(spec.inputs)
     if not total:
@@ -235,7 +242,7 @@ def summary(spec: MapSpec, outcomes: dict[int, InputOutcome]) -> list[str]:
     text = f"{len(outcomes) - len(failed):,} of {total:,} inputs succeeded"
     text += f", {len(failed):,} failed" if failed else ""
     lines = [f"{text}, {left:,} have no outcome." if left else f"{text}."]
-    return [*lines, *_errors(failed), *_cut(outcomes)]
+    return [*lines, *([early] if early else []), *_errors(failed), *_cut(outcomes)]
 
 
 def _cut(outcomes: dict[int, InputOutcome]) -> Iterable[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,6 +18,7 @@ from skylift.cli.screen import Live, Outlet, make_screen
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.server_time import ServerTime
 from skylift.runner.job.states import State
+from skylift.runner.map.outcome import MapEnd
 from skylift.runner.map.places import Template
 from skylift.runner.map.progress import Progress
 from skylift.runner.map.reading import MapReader
@@ -33,6 +36,7 @@ class Reader:
         self.account = SimpleNamespace(settings=SimpleNamespace(region="us-east-1"))
         self.spec, self.outcomes = SimpleNamespace(inputs=(1, 2, 3)), dict[int, Any]()
         self.others: tuple[ServerTime, ...] = (HOUR,)
+        self.ended: MapEnd | None = None
         self.looks = 0
 
     def read_on(self) -> list[Any]:
@@ -71,6 +75,22 @@ def test_why_no_input_has_run_is_told(quiet: bool, capfd: pytest.CaptureFixture[
     told = capfd.readouterr().err
     assert "0 of 1 inputs succeeded, 1 have no outcome." in told
     assert told.count(words) == told.count("No Python 3.2.") == 1
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_why_a_map_has_ended_early_is_told(as_json: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    reader: Any = Reader()
+    reader.name, reader.gone = "sums", ""
+    reader.spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"), MapInput(1, "b", "b")))
+    reader.ended = MapEnd("It was ended early: 1 of 2 inputs have failed (--halt).\x1b[2J", halted=True)
+    screen = make_screen(Outlet(2, 2), quiet=False, json=as_json)
+    map_display.show_map(reader, Template(), Path(), screen, quiet=False, job={"name": "sums"} if as_json else None)
+    told = capfd.readouterr()
+    words = "It was ended early: 1 of 2 inputs have failed (--halt)."
+    if as_json:
+        assert json.loads(told.out)["ended_early"].startswith(words)
+    else:
+        assert f"0 of 2 inputs succeeded, 2 have no outcome.\n{words}\\x1b[2J\n" in told.err
 
 
 async def done(outcome: Outcome) -> Outcome:
