@@ -57,7 +57,8 @@ class DaskServers:
             n_workers=0,
             processes=False,
             dashboard_address="127.0.0.1:0",
-            silence_logs=logging.WARNING,
+            # Its warnings are about workers that come late, or are gone: the map says itself what there is to say.
+            silence_logs=logging.ERROR,
             protocol="tls://",
             host=address,
             scheduler_port=port,
