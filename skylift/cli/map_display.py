@@ -49,9 +49,9 @@ class MapDisplay:
 
     def __init__(self, reader: MapReader, screen: Screen, *, quiet: bool) -> None:
         self._reader, self._screen = reader, screen
-        self._progress: Progress | None = None
+        self._parts: list[tuple[int, str]] = []
         self._others: tuple[Sequence[ServerTime], float | None] = (), 0.0
-        """What other servers cost, as it was reckoned last: a drawing must be cheap."""
+        """What other servers cost. This and the parts are as of the last look: a drawing must be cheap."""
         self._over = threading.Event()
         self._line_written = (0.0, 0)
         self._lines = not quiet and not isinstance(screen, Live)
@@ -77,18 +77,19 @@ class MapDisplay:
             times = progress.others if progress else ()
             if times != self._others[0]:
                 self._others = times, cost_of(times, self._reader.account.settings.region)
-            self._progress = progress
+            if progress is not None:
+                self._parts = self._count(progress)
             if self._lines:
                 self._tell_line()
 
     def _tell_line(self) -> None:
         now, done = time.monotonic(), len(self._reader.outcomes)
-        if self._progress is not None and done != self._line_written[1] and now - self._line_written[0] >= _LINE_EVERY:
+        if self._parts and done != self._line_written[1] and now - self._line_written[0] >= _LINE_EVERY:
             self._line_written = now, done
-            self._screen.note(", ".join(text for _, text in self._parts()))
+            self._screen.note(", ".join(text for _, text in self._parts))
 
     def _spell_running(self, run: RunningProgram, columns: int) -> str:
-        parts = self._parts()
+        parts = list(self._parts)
         if not parts:
             return ""
         others = self._others[1]
@@ -97,10 +98,9 @@ class MapDisplay:
         leave = self._screen.leave if isinstance(self._screen, Live) else ""
         return fit([*parts, (1, leave)], columns, before=" ")
 
-    def _parts(self) -> list[tuple[int, str]]:
-        progress, outcomes = self._progress, dict(self._reader.outcomes)
-        if progress is None:
-            return []
+    def _count(self, progress: Progress) -> list[tuple[int, str]]:
+        """All outcomes, of which there may be a million."""
+        outcomes = self._reader.outcomes
         failed = sum(not each.succeeded for each in outcomes.values())
         parts = [(0, f"{len(outcomes):,} of {len(self._reader.spec.inputs):,} done")]
         parts += [(0, f"{failed:,} failed")] if failed else []
