@@ -63,6 +63,7 @@ ENTRIES = (
 _HEAD = """
 <link rel="stylesheet" href="/console/console.css">
 <script src="/console/console.js"></script>
+<script src="/console/keyboard.js"></script>
 """
 
 

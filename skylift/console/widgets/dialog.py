@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from skylift.console.widgets.element import Element, box, button, copyable, tag
+from skylift.console.widgets.element import Element, box, button, copyable, set_attribute, tag
 from skylift.runner.errors import SkyliftError, UsageError
 
 _MOST_LINES = 6
@@ -61,8 +61,16 @@ class Dialog:
                     await waiting
 
         with self._buttons:
-            button("Cancel", self.close)
+            cancel = button("Cancel", self.close)
             doing = _Doing(text, do, dangerous=dangerous)
+        if not self._has_fields:
+            # Enter says yes to what does no harm, and no to all else.
+            set_attribute(cancel if dangerous else doing.button, "autofocus", "autofocus")
+
+    @property
+    def _has_fields(self) -> bool:
+        """The keyboard begins in the first of them."""
+        return any(each.tag in ("input", "select", "textarea") for each in self._body.descendants())
 
     def close_button(self) -> None:
         with self._buttons:
@@ -77,12 +85,14 @@ class Dialog:
 
 
 class TypedCommand:
-    """The command for what is typed, or what is wrong with that: `spell` may raise UsageError. Fields call `show`."""
+    """The command for what is typed, or what is wrong with that: `spell` may raise UsageError. Fields call `show`.
+    Without `at_once` it is silent until something is typed."""
 
-    def __init__(self, spell: Callable[[], str]) -> None:
+    def __init__(self, spell: Callable[[], str], *, at_once: bool = True) -> None:
         self._spell = spell
         self._place = box(role="status")
-        self.show()
+        if at_once:
+            self.show()
 
     def show(self) -> None:
         with self._place.clear():
@@ -94,15 +104,15 @@ class TypedCommand:
 
 class _Doing:
     def __init__(self, text: str, do: Callable[[], Any], *, dangerous: bool) -> None:
-        self._button = button(text, do, "danger" if dangerous else "primary")
+        self.button = button(text, do, "danger" if dangerous else "primary")
 
     def disable(self) -> None:
-        self._button.props["disabled"] = True
-        self._button.update()
+        self.button.props["disabled"] = True
+        self.button.update()
 
     def enable(self) -> None:
-        self._button.props["disabled"] = False
-        self._button.update()
+        self.button.props["disabled"] = False
+        self.button.update()
 
 
 def confirm(

@@ -176,6 +176,12 @@ def table(titles: tuple[str, ...], rows: tuple[tuple[str, ...], ...], empty: str
                         tag("td", cell)
 
 
+def focus(element: Element) -> None:
+    """The keyboard is there from now on, also where the browser does not have the element yet. What was clicked for it
+    may be gone: it is the element that knows its tab."""
+    element.client.run_javascript(f"skyliftFocus({json.dumps(element.html_id)})")
+
+
 def go_to(path: str) -> None:
     ui.navigate.to(path)
 
