@@ -13,6 +13,8 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CLI_SERVICES = {"s3": "s3api"}
 _CLI_NAMES = {"MinCount": "Count", "MaxCount": ""}
 """What the CLI calls otherwise. Of instances, it is asked for a number."""
+_CLI_NO = {"Egress": "--ingress"}
+"""What the CLI calls the opposite of a flag, where that is not the flag's name with `no-` before it."""
 _ODD = ("-", "@", "file:", "fileb:", "http:", "https:")
 _ODD_IN_LISTS = (*_ODD, "[", "{")
 """A list that begins like JSON would be read as JSON; a text is a text."""
@@ -50,7 +52,7 @@ def _option(name: str, value: Any) -> list[str]:
     if not name:
         return []
     if isinstance(value, bool):
-        return [flag] if value else [f"--no-{flag.removeprefix('--')}"]
+        return [flag] if value else [_CLI_NO.get(name, f"--no-{flag.removeprefix('--')}")]
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return [flag, *value]
     return [flag, json.dumps(value) if isinstance(value, dict | list) else str(value)]
@@ -80,6 +82,10 @@ def describe_instance(instance: str) -> Call:
     return Call("ec2", "describe_instances", {"InstanceIds": [instance]})
 
 
+def list_volumes(instance: str) -> Call:
+    return Call("ec2", "describe_volumes", {"Filters": [{"Name": "attachment.instance-id", "Values": [instance]}]})
+
+
 def read_console(instance: str) -> Call:
     return Call("ec2", "get_console_output", {"InstanceId": instance, "Latest": True})
 
@@ -94,6 +100,19 @@ def send_key(instance: str, user: str, public_key: str) -> Call:
         "send_ssh_public_key",
         {"InstanceId": instance, "InstanceOSUser": user, "SSHPublicKey": public_key},
     )
+
+
+def create_tags(resources: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Call:
+    tags = [{"Key": key, "Value": value} for key, value in pairs]
+    return Call("ec2", "create_tags", {"Resources": list(resources), "Tags": tags})
+
+
+def delete_tags(resources: Sequence[str], keys: Sequence[str]) -> Call:
+    return Call("ec2", "delete_tags", {"Resources": list(resources), "Tags": [{"Key": key} for key in keys]})
+
+
+def list_tags(resource: str) -> Call:
+    return Call("ec2", "describe_tags", {"Filters": [{"Name": "resource-id", "Values": [resource]}]})
 
 
 def list_key_pairs() -> Call:
@@ -132,6 +151,19 @@ def delete_security_group(group: str) -> Call:
 def authorize_rules(group: str, permissions: Sequence[Mapping[str, Any]], *, outbound: bool) -> Call:
     operation = f"authorize_security_group_{'egress' if outbound else 'ingress'}"
     return Call("ec2", operation, {"GroupId": group, "IpPermissions": [dict(each) for each in permissions]})
+
+
+def modify_rule(group: str, rule: str, wanted: Mapping[str, Any]) -> Call:
+    """The rule is given whole, and keeps its id, its direction and its tags."""
+    change = {"SecurityGroupRuleId": rule, "SecurityGroupRule": dict(wanted)}
+    return Call("ec2", "modify_security_group_rules", {"GroupId": group, "SecurityGroupRules": [change]})
+
+
+def describe_rule(group: str, rule: str, words: str, *, outbound: bool) -> Call:
+    """Without words, it has no description afterwards."""
+    operation = f"update_security_group_rule_descriptions_{'egress' if outbound else 'ingress'}"
+    change = {"SecurityGroupRuleId": rule, **({"Description": words} if words else {})}
+    return Call("ec2", operation, {"GroupId": group, "SecurityGroupRuleDescriptions": [change]})
 
 
 def revoke_rule(group: str, rule: str, *, outbound: bool) -> Call:

@@ -7,7 +7,7 @@ import io
 import ipaddress
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -36,6 +36,9 @@ from skylift.runner.price.run_price import run_cost
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api, Only
 
+_MOST_NAMED = 12
+"""The most volumes that a question names one by one."""
+
 Facts = tuple[tuple[str, str], ...]
 """Labels and values, to be read by a person."""
 
@@ -47,6 +50,8 @@ class Volume:
     size: str
     goes: bool
     """Whether it is deleted with the instance."""
+    tags: str
+    gib: int
 
 
 @dataclass(frozen=True)
@@ -254,6 +259,9 @@ class Port:
                 _spell_ports(each),
                 _spell_other(each),
                 each.get("Description", ""),
+                str(each["IpProtocol"]),
+                int(each.get("FromPort", -1)),
+                int(each.get("ToPort", -1)),
             )
             for each in sorted(
                 self.pages(calls.list_rules(groups), "SecurityGroupRules"),
@@ -272,9 +280,30 @@ class Port:
                 mapped[each["VolumeId"]]["DeviceName"],
                 f"{each['Size']} GiB {each.get('VolumeType', '')}",
                 bool(mapped[each["VolumeId"]]["Ebs"].get("DeleteOnTermination")),
+                ", ".join(f"{key}={value}" for key, value in sorted(as_tags(each).items())),
+                int(each["Size"]),
             )
             for each in found
         )
+
+    def ends_with(self, instances: Sequence[str]) -> list[str]:
+        """What is deleted with these instances, and what stays and costs, in words. Raises SkyliftError."""
+        reservations = self.pages(Call("ec2", "describe_instances", {"InstanceIds": list(instances)}), "Reservations")
+        found = [each for reservation in reservations for each in reservation["Instances"]]
+        volumes = [volume for each in found for volume in self._volumes(each)]
+        going, staying = [each for each in volumes if each.goes], [each for each in volumes if not each.goes]
+        if len(going) > _MOST_NAMED:
+            lines = [f"{len(going)} volumes are deleted with them, {sum(each.gib for each in going)} GiB in all."]
+        else:
+            lines = [f"{each.id} ({each.size}) is deleted with it." for each in going]
+        lines += [f"{each.id} ({each.size}) stays, and costs." for each in staying]
+        held = {each["InstanceId"] for each in found}
+        lines += [
+            f"{each['PublicIp']} stays yours, and costs: release it among Elastic IPs."
+            for each in self.perform(Call("ec2", "describe_addresses", {}))["Addresses"]
+            if each.get("InstanceId") in held
+        ]
+        return lines
 
     def console_output(self, instance: str) -> str:
         return str(self.perform(calls.read_console(instance)).get("Output", ""))
@@ -283,25 +312,32 @@ class Port:
         found = self.perform(calls.read_user_data(instance)).get("UserData", {}).get("Value", "")
         return base64.b64decode(found).decode(errors="replace")
 
-    def metric(self, instance: str, name: str, minutes: int = 60) -> list[tuple[float, float]]:
-        """Times in seconds since the epoch, with the average of each minute."""
-        now = datetime.now(UTC)
-        found = self.perform(
-            Call(
-                "cloudwatch",
-                "get_metric_statistics",
-                {
-                    "Namespace": "AWS/EC2",
-                    "MetricName": name,
-                    "Dimensions": [{"Name": "InstanceId", "Value": instance}],
-                    "StartTime": now - timedelta(minutes=minutes),
-                    "EndTime": now,
-                    "Period": 60,
-                    "Statistics": ["Average"],
-                },
-            )
-        )
+    def metric(self, instance: str, name: str, space: str = "AWS/EC2") -> list[tuple[float, float]]:
+        """Times in seconds since the epoch, with the average of each minute of the last hour."""
+        found = self.perform(self.metric_call(instance, name, space))
         return sorted((each["Timestamp"].timestamp(), float(each["Average"])) for each in found["Datapoints"])
+
+    @staticmethod
+    def metric_call(instance: str, name: str, space: str) -> Call:
+        now = datetime.now(UTC).replace(microsecond=0)
+        return Call(
+            "cloudwatch",
+            "get_metric_statistics",
+            {
+                "Namespace": space,
+                "MetricName": name,
+                "Dimensions": [{"Name": "InstanceId", "Value": instance}],
+                "StartTime": (now - timedelta(hours=1)).isoformat(),
+                "EndTime": now.isoformat(),
+                "Period": 60,
+                "Statistics": ["Average"],
+            },
+        )
+
+    def tags(self, resource: str) -> dict[str, str]:
+        """Of whatever has tags in EC2, by key."""
+        found = self.pages(calls.list_tags(resource), "Tags")
+        return {each["Key"]: each["Value"] for each in sorted(found, key=lambda each: str(each["Key"]))}
 
     # Key pairs.
 
@@ -426,6 +462,7 @@ class Port:
         images.sort(key=lambda each: str(each.get("Name", "")).startswith("skylift-environment-"))
         named = {each["ImageId"]: f"{each.get('Name', '')} ({each['ImageId']})" for each in images}
         groups, subnets = self.security_groups(), self.pages(Call("ec2", "describe_subnets", {}), "Subnets")
+        subnets.sort(key=lambda each: (str(each["VpcId"]), str(each["AvailabilityZone"])))
         profiles = self.pages(Call("iam", "list_instance_profiles", {}), "InstanceProfiles")
         return Choices(
             images={**named, **(_PUBLISHED if self.settings.billed else {})},
@@ -471,7 +508,8 @@ def _kind(kind: catalogue.InstanceType, region: str) -> Kind:
 
 def _spell_subnet(described: Any) -> str:
     name = as_tags(described).get("Name", "")
-    return f"{name} {described['SubnetId']} ({described['CidrBlock']}, {described['AvailabilityZone']})".strip()
+    where = f"{described['CidrBlock']}, {described['AvailabilityZone']}, {described['VpcId']}"
+    return f"{name} {described['SubnetId']} ({where})".strip()
 
 
 def _details(described: Any) -> Facts:

@@ -75,10 +75,22 @@ class SecurityGroupRow(Row):
 
 @dataclass(frozen=True)
 class RuleRow(Row):
+    """`ports` is for people; `first` and `last` are as EC2 has them: ports, or of ICMP the type and the code."""
+
     direction: str
     ports: str
     other: str
     description: str
+    protocol: str = "-1"
+    first: int = -1
+    last: int = -1
+
+    @property
+    def typed_ports(self) -> str:
+        """As somebody would type them."""
+        if self.protocol not in ("tcp", "udp"):
+            return ""
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from skylift.console import networks
+from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
+from skylift.console.pages.edit_tags import edit_tags
 from skylift.console.poller import FlatRow
-from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
@@ -36,6 +38,7 @@ class AddressesPage:
             button("Allocate", self._allocate, "primary")
             self._give = button("Associate", self._associate)
             self._take = button("Disassociate", self._disassociate)
+            self._tags = button("Tags", self._edit_tags)
             self._release = button("Release", self._ask_release, "danger")
         with box("bar"):
             search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
@@ -73,6 +76,7 @@ class AddressesPage:
         row = self._row()
         enable(self._give, row is not None and not row["association"])
         enable(self._take, row is not None and bool(row["association"]))
+        enable(self._tags, row is not None)
         enable(self._release, row is not None and not row["association"])
 
     def _changed(self) -> None:
@@ -81,15 +85,19 @@ class AddressesPage:
     def _allocate(self) -> None:
         dialog = Dialog("Allocate an Elastic IP")
         with dialog:
-            name = Field("Name", placeholder="web", spellcheck="false", autofocus="autofocus")
+            name = Field("Name", lambda _: command.show(), placeholder="web", spellcheck="false", autofocus="autofocus")
             tag("p", "On AWS each public IPv4 address costs by the hour, used or not.", "empty-line")
-            copyable(networks.allocate_address("").command)
+            command = TypedCommand(lambda: networks.allocate_address(name.value.strip()).command)
         dialog.buttons(
             "Allocate",
             lambda: self._view.perform(networks.allocate_address(name.value.strip())),
             done=self._changed,
         )
         dialog.open()
+
+    async def _edit_tags(self) -> None:
+        if (row := self._row()) is not None:
+            await edit_tags(self._view, row["id"], row["name"] or row["address"], self._changed)
 
     async def _associate(self) -> None:
         row = self._row()
@@ -101,17 +109,17 @@ class AddressesPage:
             tell(error.message)
             return
         dialog = Dialog(f"Associate {row['address']}")
-        with dialog:
-            chosen = Select("Instance", dict(found))
-            tag("p", "It takes the place of the instance's public address.", "empty-line")
-            copyable(networks.associate_address(row["id"], "INSTANCE").command)
 
-        def work() -> None:
+        def call() -> Call:
             if not chosen.value:
                 raise UsageError("There is no instance that could have it.", "Launch one first.")
-            self._view.perform(networks.associate_address(row["id"], chosen.value))
+            return networks.associate_address(row["id"], chosen.value)
 
-        dialog.buttons("Associate", work, done=self._changed)
+        with dialog:
+            chosen = Select("Instance", dict(found), lambda _: command.show())
+            tag("p", "It takes the place of the instance's public address.", "empty-line")
+            command = TypedCommand(lambda: call().command)
+        dialog.buttons("Associate", lambda: self._view.perform(call()), done=self._changed)
         dialog.open()
 
     def _disassociate(self) -> None:

@@ -9,23 +9,26 @@ from urllib.parse import quote
 from skylift.console import call as calls
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.coming_up import ComingUp
+from skylift.console.pages.edit_tags import show_tags, tags_button
 from skylift.console.pages.instances import REBOOT, START, STOP, TERMINATE, Action, ask
 from skylift.console.poller import Change
 from skylift.console.port import InstanceDetail
 from skylift.console.widgets.chart import Chart
-from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, link, table, tag
+from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, headings, link, table, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble, tell
 from skylift.runner.errors import SkyliftError
 
 _METRICS = (
-    ("CPUUtilization", "Processor", "%"),
-    ("NetworkIn", "Network in", "bytes"),
-    ("NetworkOut", "Network out", "bytes"),
-    ("EBSReadBytes", "Disk read", "bytes"),
-    ("EBSWriteBytes", "Disk written", "bytes"),
+    ("AWS/EC2", "CPUUtilization", "Processor", "%"),
+    ("CWAgent", "mem_used_percent", "Memory", "%"),
+    ("AWS/EC2", "NetworkIn", "Network in", "bytes"),
+    ("AWS/EC2", "NetworkOut", "Network out", "bytes"),
+    ("AWS/EC2", "EBSReadBytes", "Disk read", "bytes"),
+    ("AWS/EC2", "EBSWriteBytes", "Disk written", "bytes"),
 )
+"""The agent's are there on AWS where it runs; this machine's cloud has its memory without one, and nothing of disks."""
 
 
 class InstancePage:
@@ -97,18 +100,11 @@ class InstancePage:
 
     async def _ask(self, action: Action) -> None:
         try:
-            detail = await self._look()
+            row = (await self._look()).row
         except SkyliftError as error:
             tell(error.message)
             return
-        also: list[str] = [action.consequence]
-        if action is TERMINATE:
-            also += [
-                f"{each.id} ({each.size}) {'is deleted with it' if each.goes else 'stays, and costs'}."
-                for each in detail.volumes
-            ]
-        row = {"id": self._id, "name": detail.row.name, "state": detail.row.state}
-        ask(self._view, action, [row], also)
+        await ask(self._view, action, [{"id": self._id, "name": row.name, "state": row.state}])
 
     async def _look(self) -> InstanceDetail:
         self._detail = await in_thread(self._view.port.instance, self._id)
@@ -135,25 +131,44 @@ class InstancePage:
         table(("Direction", "Ports", "Other end"), detail.rules, "No rules: nothing comes in.")
 
     async def _storage(self) -> None:
-        rows = tuple(
-            (each.device, each.id, each.size, "deleted with the instance" if each.goes else "stays")
-            for each in (await self._look()).volumes
-        )
-        table(("Device", "Volume", "Size", "At the end"), rows, "It has no volumes.")
+        volumes = (await self._look()).volumes
+        if not volumes:
+            tag("p", "It has no volumes.", "empty-line")
+            return
+        with tag("table", "", "small wide", aria_label="Volumes"):
+            headings("Device", "Volume", "Size", "At the end", "Tags", "")
+            with tag("tbody"):
+                for each in volumes:
+                    end = "deleted with the instance" if each.goes else "stays"
+                    with tag("tr"):
+                        for cell in (each.device, each.id, each.size, end, each.tags):
+                            tag("td", cell)
+                        with tag("td", "", "actions"):
+                            tags_button(self._view, each.id, each.id, self._changed)
+        copyable(calls.list_volumes(self._id).command)
 
     async def _tags(self) -> None:
-        table(("Key", "Value"), (await self._look()).tags, "It has no tags.")
+        show_tags(self._view, self._id, (await self._look()).tags, self._changed)
+        copyable(calls.list_tags(self._id).command)
+
+    def _changed(self) -> None:
+        self._view.instances.look_soon()
+        self._tabs.refresh()
 
     async def _monitoring(self) -> None:
         found: list[Sequence[tuple[float, float]]] = [
-            await in_thread(self._view.port.metric, self._id, name) for name, _, _ in _METRICS
+            await in_thread(self._view.port.metric, self._id, name, space) for space, name, _, _ in _METRICS
         ]
         if not any(found):
             tag("p", "No figures yet. CloudWatch has the first ones some minutes after the start.", "empty-line")
             return
         with box("charts"):
-            for (_, title, unit), points in zip(_METRICS, found, strict=True):
-                Chart(title, unit, points)
+            for (_, _, title, unit), points in zip(_METRICS, found, strict=True):
+                if points:
+                    Chart(title, unit, points)
+        copyable(self._view.port.metric_call(self._id, *_METRICS[0][1::-1]).command)
+        if unknown := [title for (_, _, title, _), points in zip(_METRICS, found, strict=True) if not points]:
+            tag("p", f"CloudWatch has no figures of: {', '.join(unknown)}.", "empty-line")
 
     async def _console(self) -> None:
         found = await in_thread(self._view.port.console_output, self._id)
@@ -163,3 +178,5 @@ class InstancePage:
     async def _user_data(self) -> None:
         found = await in_thread(self._view.port.user_data, self._id)
         tag("pre", found or "It was launched without user data.", "output", tabindex="0")
+        decoded = " --query UserData.Value --output text | base64 -d" if found else ""
+        copyable(calls.read_user_data(self._id).command + decoded)

@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
+from skylift.console.pages.edit_tags import add_tags, edit_tags
 from skylift.console.poller import FlatRow
 from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.element import box, button, copyable, enable, go_to, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.tabs import in_thread
+from skylift.console.widgets.trouble import tell
+from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
     Column("name", "Name"),
@@ -25,6 +29,8 @@ COLUMNS = (
     Column("zone", "Zone", 94),
     Column("key", "Key pair", 96),
     Column("tags", "Tags"),
+    Column("market", "Purchase", kind="hidden"),
+    Column("vpc", "VPC", kind="hidden"),
 )
 STARTS, STOPS = ("stopped",), ("running", "pending")
 GONE = ("terminated", "shutting-down")
@@ -41,6 +47,7 @@ class InstancesPage:
             self._start = button("Start", lambda: self._ask(START))
             self._stop = button("Stop", lambda: self._ask(STOP))
             self._reboot = button("Reboot", lambda: self._ask(REBOOT))
+            self._tags = button("Tags", self._edit_tags)
             self._terminate = button("Terminate", lambda: self._ask(TERMINATE), "danger")
         with box("bar"):
             search = tag(
@@ -77,6 +84,7 @@ class InstancesPage:
         enable(self._start, any(state in STARTS for state in states))
         enable(self._stop, any(state in STOPS for state in states))
         enable(self._reboot, any(state == "running" for state in states))
+        enable(self._tags, bool(states))
         enable(self._terminate, any(state not in GONE for state in states))
 
     def _chosen_rows(self) -> list[FlatRow]:
@@ -85,10 +93,17 @@ class InstancesPage:
     def _go_connect(self) -> None:
         go_to(f"/connect/{self._chosen[0]}")
 
-    def _ask(self, action: Action) -> None:
+    async def _ask(self, action: Action) -> None:
         rows = [row for row in self._chosen_rows() if action.fits(row["state"])]
         if rows:
-            ask(self._view, action, rows)
+            await ask(self._view, action, rows)
+
+    async def _edit_tags(self) -> None:
+        rows, done = self._chosen_rows(), self._view.instances.look_soon
+        if len(rows) == 1:
+            await edit_tags(self._view, rows[0]["id"], rows[0]["name"], done)
+        elif rows:
+            add_tags(self._view, [row["id"] for row in rows], done)
 
 
 class Action:
@@ -116,9 +131,17 @@ TERMINATE = Action(
 )
 
 
-def ask(view: CloudView, action: Action, rows: Sequence[FlatRow], also: Sequence[str] = ()) -> None:
-    """Ask before it is done, with the name of each that it is done to."""
-    call = action.call([row["id"] for row in rows])
+async def ask(view: CloudView, action: Action, rows: Sequence[FlatRow]) -> None:
+    """Ask before it is done, with the name of each that it is done to, and of what ends with them."""
+    ids = [row["id"] for row in rows]
+    call = action.call(ids)
+    also = []
+    if action is TERMINATE:
+        try:
+            also = await in_thread(view.port.ends_with, ids)
+        except SkyliftError as error:
+            tell(error.message)
+            return
     what = "this instance" if len(rows) == 1 else f"these {len(rows)} instances"
     lines = [
         f"{row['name']} ({row['id']}), {row['state']}" if row["name"] else f"{row['id']}, {row['state']}"
@@ -130,7 +153,7 @@ def ask(view: CloudView, action: Action, rows: Sequence[FlatRow], also: Sequence
 
     confirm(
         f"{action.verb} {what}?",
-        [*lines, *(also or [action.consequence])],
+        [*lines, action.consequence, *also],
         call.command,
         action.verb,
         work,

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from skylift.console import call as calls
+from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.pages.edit_tags import edit_tags
+from skylift.console.poller import FlatRow
+from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, on_input, save, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
@@ -29,7 +32,13 @@ class KeyPairsPage:
         self._view = view
         with head("Key pairs"):
             button("Create key pair", self._create, "primary")
+            tags = button("Tags", self._edit_tags)
             delete = button("Delete", self._delete, "danger")
+
+        def selected(ids: list[str]) -> None:
+            for each in (tags, delete):
+                enable(each, len(ids) == 1)
+
         with box("bar"):
             search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
         self._grid = Grid(
@@ -37,9 +46,9 @@ class KeyPairsPage:
             COLUMNS,
             label="Key pairs",
             empty=self._say_empty,
-            on_select=lambda ids: enable(delete, len(ids) == 1),
+            on_select=selected,
         )
-        enable(delete, False)
+        selected([])
         on_input(search, self._grid.filter)
         with box("commandline"):
             copyable(calls.list_key_pairs().command)
@@ -52,8 +61,15 @@ class KeyPairsPage:
     def _create(self) -> None:
         create_key_pair(self._view)
 
+    def _row(self) -> FlatRow | None:
+        return self._grid.row(self._grid.selected[0]) if self._grid.selected else None
+
+    async def _edit_tags(self) -> None:
+        if (row := self._row()) is not None:
+            await edit_tags(self._view, row["id"], row["name"], self._view.key_pairs.look_soon)
+
     def _delete(self) -> None:
-        row = self._grid.row(self._grid.selected[0]) if self._grid.selected else None
+        row = self._row()
         if row is None:
             return
         call = calls.delete_key_pair(row["name"])
@@ -72,20 +88,32 @@ def create_key_pair(view: CloudView, made_one: Callable[[str], Any] = lambda _: 
     """Ask for a name, make it, and give the browser the private half. `made_one` gets its name."""
     made: list[Any] = []
     dialog = Dialog("Create key pair")
-    with dialog:
-        name = Field("Name", placeholder="my-key", spellcheck="false", autofocus="autofocus")
-        kind = Select("Type", {"ed25519": "ED25519", "rsa": "RSA"})
-        tag("p", "The private key is downloaded now. AWS does not keep it: it cannot be had again.", "empty-line")
 
-    def work() -> None:
+    def call() -> Call:
         if not name.value.strip():
             raise UsageError("The key pair needs a name.")
-        made.append(view.perform(calls.create_key_pair(name.value.strip(), kind.value)))
+        return calls.create_key_pair(name.value.strip(), kind.value)
+
+    with dialog:
+        name = Field("Name", lambda _: command.show(), placeholder="my-key", spellcheck="false", autofocus="autofocus")
+        kind = Select("Type", {"ed25519": "ED25519", "rsa": "RSA"}, lambda _: command.show())
+        tag("p", "The private key is downloaded now. AWS does not keep it: it cannot be had again.", "empty-line")
+        command = TypedCommand(lambda: keeping(call()), at_once=False)
 
     def done() -> None:
-        save(f"{re.sub('[^A-Za-z0-9._-]', '_', made[-1]['KeyName'])}.pem", made[-1]["KeyMaterial"].encode())
+        save(file_name(made[-1]["KeyName"]), made[-1]["KeyMaterial"].encode())
         view.key_pairs.look_soon()
         made_one(str(made[-1]["KeyName"]))
 
-    dialog.buttons("Create", work, done=done)
+    dialog.buttons("Create", lambda: made.append(view.perform(call())), done=done)
     dialog.open()
+
+
+def keeping(call: Call) -> str:
+    """The command that makes a key pair, and keeps its private half as OpenSSH wants it: nobody else may read it."""
+    return f"(umask 077; {call.command} --query KeyMaterial --output text > {file_name(call.params['KeyName'])})"
+
+
+def file_name(key: str) -> str:
+    """Which a shell and every system take for one, whatever the key is called."""
+    return f"{re.sub('[^A-Za-z0-9._-]', '_', key)}.pem"

@@ -51,7 +51,8 @@ _ENTER = """(event) => {
 
 @dataclass(frozen=True)
 class Column:
-    """`kind` is how its values are shown; `leads` is the beginning of the path that a value is a link to."""
+    """`kind` is how its values are shown; `leads` is the beginning of the path that a value is a link to. What is
+    hidden is not shown, and is found by the filter."""
 
     field: str
     title: str
@@ -74,6 +75,8 @@ class Column:
             found["type"] = "rightAligned"
         elif self.kind == "code":
             found["cellClass"] = "code"
+        elif self.kind == "hidden":
+            found["hide"] = True
         return found
 
 
@@ -111,6 +114,7 @@ class Grid:
             "animateRows": False,
             "suppressNoRowsOverlay": True,
             "suppressFieldDotNotation": True,
+            "includeHiddenColumnsInQuickFilter": True,
             "enableCellTextSelection": True,
             "ensureDomOrder": True,
             ":onCellKeyDown": _ENTER,
