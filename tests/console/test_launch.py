@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from test_call import HOSTILE, made_by_the_cli
 
-from skylift.console.pages.launch import Wish
+from skylift.console.pages.launch import Disk, Wish
 from skylift.console.pages.security_groups import read_rule
 from skylift.console.pages.type_picker import Need
 from skylift.console.port import Kind
@@ -23,10 +24,18 @@ PLAIN = Wish("", "ami-1", "t3.micro", "", "", "", "", "", "/dev/xvda", "", "", "
 WHOLE = Wish(
     "web", "ami-1", "t3.micro", "k", "subnet-1", "yes", "sg-1", "20", "/dev/xvda", "r", "spot", "#!/bin/sh\n", "2"
 )
+FULL = replace(
+    WHOLE,
+    public="",
+    tags=(("team", "c4"), ("", "")),
+    root_kind="gp2",
+    disks=(Disk("8", "gp3", stays=True), Disk("125", "st1", stays=False)),
+)
 
 
 def test_the_least_is_an_image_and_a_type() -> None:
     assert PLAIN.missing(KINDS) == []
+    assert replace(PLAIN, tags=(("", ""),)).call() == PLAIN.call()
     assert PLAIN.call().command == "aws ec2 run-instances --image-id ami-1 --instance-type t3.micro --count 1"
 
 
@@ -37,12 +46,19 @@ def test_the_least_is_an_image_and_a_type() -> None:
         ({"kind": ""}, "Choose a type."),
         ({"kind": "t9.huge"}, "There is no type 't9.huge'."),
         *[({"number": each}, "The number is from 1 to 100.") for each in ("", "0", "101", "-1", "x", "1.5", "²")],
-        *[({"size": each}, "The size of the disk is in GiB") for each in ("0", "99999", "8G")],
+        *[({"size": each}, "The size of a disk is in GiB") for each in ("0", "99999", "8G")],
     ],
 )
-def test_what_is_missing_is_said(different: dict[str, str], said: str) -> None:
+def test_what_is_missing_is_said(different: dict[str, Any], said: str) -> None:
     (found,) = replace(PLAIN, **different).missing(KINDS)
     assert found.startswith(said)
+
+
+def test_disks_and_tags_are_looked_at_too() -> None:
+    (said,) = replace(PLAIN, disks=(Disk("8", "gp3", stays=True), Disk("", "gp3", stays=False))).missing(KINDS)
+    assert said.startswith("The size of a disk is in GiB")
+    (said,) = replace(PLAIN, name="web", tags=(("Name", "db"),)).missing(KINDS)
+    assert said.startswith("There are two tags with the key 'Name'.")
 
 
 def test_an_image_and_a_type_of_two_processors_do_not_go_together() -> None:
@@ -72,7 +88,11 @@ def test_a_need_that_is_none_is_said(need: Need) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", [PLAIN, WHOLE, replace(WHOLE, public=""), *(replace(WHOLE, name=name) for name in HOSTILE)]
+    "wish",
+    [
+        *(PLAIN, WHOLE, FULL, replace(WHOLE, public="")),
+        *(replace(WHOLE, name=name, tags=((f"{name.strip()}!", name),)) for name in HOSTILE),
+    ],
 )
 def test_the_cli_makes_the_same_launch(wish: Wish, monkeypatch: pytest.MonkeyPatch) -> None:
     made, wanted = made_by_the_cli(wish.call().command, monkeypatch), dict(wish.call().params)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from shlex import quote
+import shlex
 
 from skylift.console.cloud_view import CloudView
+from skylift.console.pages.key_pairs import file_name
 from skylift.console.shell import Shell, Shells
 from skylift.console.widgets.element import Field, box, button, copyable, set_attribute, tag
 from skylift.console.widgets.frame import head
+from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
@@ -15,7 +17,7 @@ from skylift.runner.errors import SkyliftError
 
 class ConnectPage:
     def __init__(self, view: CloudView, shells: Shells, instance: str) -> None:
-        self._shells, self._id = shells, instance
+        self._view, self._shells, self._id = view, shells, instance
         self._login, self._billed = view.port.settings.login_user, view.port.settings.billed
 
     async def show(self) -> None:
@@ -29,6 +31,8 @@ class ConnectPage:
         self._place = box("panel")
         with box("commandline"):
             copyable(self._command())
+            self._ssh = box()
+        in_background(self._show_ssh_command())
         self._shown: Shell | None = None
         found = self._shells.of(self._id)
         if found:
@@ -38,8 +42,20 @@ class ConnectPage:
 
     def _command(self) -> str:
         if self._billed:
-            return f"aws ec2-instance-connect ssh --instance-id {quote(self._id)} --os-user {quote(self._login)}"
-        return f"skylift cloud connect {quote(self._id)}"
+            words = ["aws", "ec2-instance-connect", "ssh", "--instance-id", self._id, "--os-user", self._login]
+            return shlex.join(words)
+        return f"skylift cloud connect {shlex.quote(self._id)}"
+
+    async def _show_ssh_command(self) -> None:
+        """OpenSSH's own, with the key that the instance was launched with, in the folder that it was saved in."""
+        try:
+            row = (await in_thread(self._view.port.instance, self._id)).row
+        except SkyliftError:
+            # The shell says what is wrong.
+            return
+        if row.public and row.key and not self._ssh.is_deleted:
+            with self._ssh:
+                copyable(ssh_command(row.key, self._login, row.public))
 
     async def _open(self) -> None:
         with self._place.clear():
@@ -77,3 +93,7 @@ class ConnectPage:
                 made = tag("button", f"{each.target.user} #{each.number}", "tab", type="button", role="tab")
                 set_attribute(made, "aria-selected", "true" if each is self._shown else "false")
                 made.on("click", lambda _, each=each: self._look_at(each))
+
+
+def ssh_command(key: str, user: str, address: str) -> str:
+    return shlex.join(["ssh", "-i", file_name(key), f"{user}@{address}"])

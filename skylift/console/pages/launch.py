@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +11,51 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.group_wish import other_vpc
 from skylift.console.market import HOURS
+from skylift.console.pages.edit_tags import TagFields
 from skylift.console.pages.key_pairs import create_key_pair
 from skylift.console.pages.new_group import create_security_group
 from skylift.console.pages.type_picker import TypePicker, spell_price, spell_spot
 from skylift.console.port import Choices, Kind
+from skylift.console.tags import read_tags, specification
 from skylift.console.typed import whole_number
-from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, facts, go_to, suggest, tag
+from skylift.console.widgets.element import (
+    Field,
+    Select,
+    box,
+    button,
+    copyable,
+    enable,
+    facts,
+    focus,
+    go_to,
+    suggest,
+    tag,
+)
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
+from skylift.runner.errors import SkyliftError, UsageError
 
 _DEFAULT = "t3.micro"
+_DISK_TYPES = ("gp3", "gp2", "st1", "sc1", "standard")
+"""Those that need a size alone."""
+_LARGEST = 16384
+_ENDS = {"": "Deleted with the instance", "stays": "Stays, and costs"}
+_DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
+"""What AWS recommends for disks beside the root's."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One beside the root disk, as it was typed."""
+
+    size: str
+    kind: str
+    stays: bool
+
+    def mapping(self, device: str) -> dict[str, Any]:
+        ebs = {"VolumeSize": int(self.size), "VolumeType": self.kind, "DeleteOnTermination": not self.stays}
+        return {"DeviceName": device, "Ebs": ebs}
 
 
 @dataclass(frozen=True)
@@ -42,6 +75,9 @@ class Wish:
     market: str
     user_data: str
     number: str
+    tags: tuple[tuple[str, str], ...] = ()
+    root_kind: str = ""
+    disks: tuple[Disk, ...] = ()
 
     def missing(self, kinds: Mapping[str, Kind], processor: str = "") -> list[str]:
         """What has to be mended before it can be launched, in words. `processor` is what the image is built for."""
@@ -54,9 +90,25 @@ class Wish:
             found.append(f"The image is for {processor}, and {self.kind} has {kinds[self.kind].processor}.")
         if whole_number(self.number, 1, 100) is None:
             found.append("The number is from 1 to 100.")
-        if self.size and whole_number(self.size, 1, 16384) is None:
-            found.append("The size of the disk is in GiB, from 1 to 16384.")
+        sizes = [*([self.size] if self.size else []), *(each.size for each in self.disks)]
+        if any(whole_number(each, 1, _LARGEST) is None for each in sizes):
+            found.append(f"The size of a disk is in GiB, from 1 to {_LARGEST}.")
+        try:
+            read_tags(self._all_tags())
+        except UsageError as error:
+            found.append(f"{error.message} {error.advice}".strip())
         return found
+
+    def _all_tags(self) -> list[tuple[str, str]]:
+        return [*([("Name", self.name)] if self.name else []), *self.tags]
+
+    def _mappings(self) -> list[dict[str, Any]]:
+        root: dict[str, Any] = {"VolumeSize": int(self.size)} if self.size else {}
+        root |= {"VolumeType": self.root_kind} if self.root_kind else {}
+        return [
+            *([{"DeviceName": self.root_device, "Ebs": {**root, "DeleteOnTermination": True}}] if root else []),
+            *(each.mapping(device) for each, device in zip(self.disks, _DEVICES, strict=False)),
+        ]
 
     def call(self) -> Call:
         params: dict[str, Any] = {"ImageId": self.image, "InstanceType": self.kind}
@@ -71,18 +123,18 @@ class Wish:
         else:
             params |= {"SubnetId": self.subnet} if self.subnet else {}
             params |= {"SecurityGroupIds": [self.group]} if self.group else {}
-        if self.size:
-            disk = {"VolumeSize": int(self.size), "DeleteOnTermination": True}
-            params["BlockDeviceMappings"] = [{"DeviceName": self.root_device, "Ebs": disk}]
+        if mappings := self._mappings():
+            params["BlockDeviceMappings"] = mappings
         if self.role:
             params["IamInstanceProfile"] = {"Name": self.role}
         if self.market == "spot":
             params["InstanceMarketOptions"] = {"MarketType": "spot"}
         if self.user_data:
             params["UserData"] = self.user_data
-        if self.name:
-            tags = [{"Key": "Name", "Value": self.name}]
-            params["TagSpecifications"] = [{"ResourceType": "instance", "Tags": tags}]
+        tags = self._all_tags()
+        # Its disks have them, too: what is left of it later says what it was of.
+        if specifications := [*specification("instance", tags), *specification("volume", tags)]:
+            params["TagSpecifications"] = specifications
         return calls.run_instances(params)
 
 
@@ -111,6 +163,7 @@ class LaunchPage:
         with box("launch"):
             with box("form"):
                 self._name = Field("Name", self._changed, placeholder="web-1")
+                self._tags = TagFields(self._changed)
                 self._image = Select("Image", dict(choices.images), self._changed)
                 with box("bar"):
                     self._kind = Field("Type", self._changed, value=_DEFAULT, spellcheck="false", list="types")
@@ -125,9 +178,16 @@ class LaunchPage:
                 self._public = Select("Public IPv4 address", public, self._changed)
                 with box("bar"):
                     groups = {"": "The VPC's default", **choices.groups}
-                    self._group = Select("Security group", groups, self._changed)
+                    self._group = Select("Security group", groups, self._group_chosen)
                     button("New security group", self._new_group, "quiet")
-                self._size = Field("Root disk in GiB", self._changed, placeholder="as the image has it")
+                self._rules = box(role="status")
+                with box("bar"):
+                    self._size = Field(
+                        "Root disk in GiB", self._changed, placeholder="as the image has it", inputmode="numeric"
+                    )
+                    kinds = {"": "As the image has it", **dict.fromkeys(_DISK_TYPES)}
+                    self._root_kind = Select("Type of the root disk", kinds, self._changed)
+                self._disks = _DiskFields(self._changed)
                 self._role = Select("Role", {"": "None", **dict.fromkeys(choices.roles)}, self._changed)
                 markets = {"": "On demand", "spot": "Spot: cheaper, may be interrupted"}
                 self._market = Select("Purchase", markets, self._changed)
@@ -154,6 +214,9 @@ class LaunchPage:
             market=self._market.value,
             user_data=self._user_data.value,
             number=self._number.value.strip(),
+            tags=tuple(self._tags.pairs),
+            root_kind=self._root_kind.value,
+            disks=self._disks.disks,
         )
 
     def _processor(self) -> str:
@@ -171,12 +234,28 @@ class LaunchPage:
         """In the VPC of the subnet that was chosen."""
         vpc = self._vpcs.get(self._subnet.value, "")
 
-        def take(group: str, name: str, made_in: str) -> None:
+        async def take(group: str, name: str, made_in: str) -> None:
             self._vpcs[group] = made_in
             self._group.choose(group, f"{name} ({group}, {made_in})")
-            self._changed()
+            await self._group_chosen(group)
 
         await create_security_group(self._view, done=take, vpc=vpc)
+
+    async def _group_chosen(self, group: str) -> None:
+        """What it lets in is said: a server that nobody can reach is the usual surprise."""
+        self._changed()
+        try:
+            rules = await in_thread(self._view.port.rules, [group] if group else [])
+        except SkyliftError as error:
+            with self._rules.clear():
+                say_trouble(error)
+            return
+        if group != self._group.value:
+            return
+        with self._rules.clear():
+            if group:
+                let_in = [f"{each.ports} from {each.other}" for each in rules if each.direction == "in"]
+                tag("p", f"Lets in {'; '.join(let_in)}." if let_in else "Lets nothing in.", "empty-line")
 
     def _changed(self, _: str = "") -> None:
         wish, kinds = self._wish(), self._choices.kinds
@@ -217,3 +296,45 @@ class LaunchPage:
         self._view.instances.look_soon()
         launched = answer["Instances"]
         go_to(f"/instances/{launched[0]['InstanceId']}?launched=now" if len(launched) == 1 else "/instances")
+
+
+class _DiskFields:
+    """Disks beside the root's, as many as somebody likes."""
+
+    def __init__(self, changed: Callable[[str], Any]) -> None:
+        self._changed = changed
+        self._rows: list[_DiskField] = []
+        self._list = box()
+        with box("buttons-left"):
+            self._add_button = button("Add disk", self._add, "quiet")
+
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        return tuple(each.disk for each in self._rows)
+
+    def _add(self) -> None:
+        if len(self._rows) == len(_DEVICES):
+            return
+        with self._list:
+            self._rows.append(_DiskField(self._changed, self._remove))
+        focus(self._rows[-1].size.element)
+        self._changed("")
+
+    def _remove(self, disk: _DiskField) -> None:
+        self._rows.remove(disk)
+        disk.place.delete()
+        focus(self._rows[-1].size.element if self._rows else self._add_button)
+        self._changed("")
+
+
+class _DiskField:
+    def __init__(self, changed: Callable[[str], Any], remove: Callable[[_DiskField], None]) -> None:
+        with box("bar") as self.place:
+            self.size = Field("Disk in GiB", changed, value="8", inputmode="numeric")
+            self._kind = Select("Type of the disk", dict.fromkeys(_DISK_TYPES), changed)
+            self._end = Select("At the end", dict(_ENDS), changed)
+            button("Remove", lambda: remove(self), "quiet", aria_label="Remove disk")
+
+    @property
+    def disk(self) -> Disk:
+        return Disk(self.size.value.strip(), self._kind.value, self._end.value == "stays")
