@@ -9,6 +9,7 @@ from typing import Any
 
 from skylift.console import call as calls
 from skylift.console.call import Call
+from skylift.console.rows import RuleRow
 from skylift.console.typed import read_ports
 from skylift.console.vpc_plan import Making, Step
 from skylift.runner.errors import UsageError
@@ -83,8 +84,9 @@ class GroupWish:
         return making.made["group"]
 
 
-def read_permission(kind: str, ports: str, other: str) -> dict[str, Any]:
+def read_permission(kind: str, ports: str, other: str, description: str = "") -> dict[str, Any]:
     """What was typed, as EC2 has it. Raises UsageError; whether an address is one, AWS says."""
+    text = {"Description": description.strip()} if description.strip() else {}
     other = other.strip()
     if not other:
         raise UsageError("Say where from or to.", "An address is like 203.0.113.7/32; all are 0.0.0.0/0.")
@@ -95,14 +97,56 @@ def read_permission(kind: str, ports: str, other: str) -> dict[str, Any]:
     elif kind == "icmp":
         permission |= {"FromPort": -1, "ToPort": -1}
     if other.startswith("sg-"):
-        permission["UserIdGroupPairs"] = [{"GroupId": other}]
+        permission["UserIdGroupPairs"] = [{"GroupId": other, **text}]
     elif other.startswith("pl-"):
-        permission["PrefixListIds"] = [{"PrefixListId": other}]
+        permission["PrefixListIds"] = [{"PrefixListId": other, **text}]
     elif ":" in other:
-        permission["Ipv6Ranges"] = [{"CidrIpv6": other}]
+        permission["Ipv6Ranges"] = [{"CidrIpv6": other, **text}]
     else:
-        permission["IpRanges"] = [{"CidrIp": other if "/" in other else f"{other}/32"}]
+        permission["IpRanges"] = [{"CidrIp": other if "/" in other else f"{other}/32", **text}]
     return permission
+
+
+_PEERS = {
+    "IpRanges": ("CidrIp", "CidrIpv4"),
+    "Ipv6Ranges": ("CidrIpv6", "CidrIpv6"),
+    "PrefixListIds": ("PrefixListId", "PrefixListId"),
+    "UserIdGroupPairs": ("GroupId", "ReferencedGroupId"),
+}
+"""By the name of a permission's list: what its other end is called there, and what in a rule by itself."""
+
+
+def read_change(group: str, rule: RuleRow, kind: str, ports: str, other: str, description: str) -> Call:
+    """What was typed in a rule's place. One that has other words only is described anew. Raises UsageError."""
+    if kind == rule.protocol and kind not in ("tcp", "udp"):
+        # Its types, of ICMP, are no ports, and stay as they are.
+        wanted = {"IpProtocol": kind, **({} if kind == "-1" else {"FromPort": rule.first, "ToPort": rule.last})}
+        permission = {**read_permission("-1", "", other, description), **wanted}
+    else:
+        permission = read_permission(kind, ports, other, description)
+    (name,) = permission.keys() & _PEERS.keys()
+    (end,) = permission.pop(name)
+    inner, outer = _PEERS[name]
+    permission |= {outer: end[inner], **({"Description": end["Description"]} if "Description" in end else {})}
+    if outer != peer_of(rule.other):
+        raise UsageError(
+            "A rule keeps its kind of other end: addresses of one version, a group, or a prefix list.",
+            "Add another rule, and remove this one.",
+        )
+    before: dict[str, Any] = {"IpProtocol": rule.protocol, outer: rule.other}
+    before |= {} if rule.protocol == "-1" else {"FromPort": rule.first, "ToPort": rule.last}
+    words = permission.get("Description", "")
+    if {key: value for key, value in permission.items() if key != "Description"} != before:
+        return calls.modify_rule(group, rule.id, permission)
+    if words == rule.description:
+        raise UsageError("Nothing is different yet.")
+    return calls.describe_rule(group, rule.id, words, outbound=rule.direction == "out")
+
+
+def peer_of(other: str) -> str:
+    """What a rule's other end is called in a rule by itself."""
+    prefixes = {"sg-": "ReferencedGroupId", "pl-": "PrefixListId"}
+    return prefixes.get(other[:3], "CidrIpv6" if ":" in other else "CidrIpv4")
 
 
 def other_vpc(subnet: str, group: str, vpcs: Mapping[str, str]) -> str:

@@ -87,6 +87,10 @@ class AclRule:
     ports: str
     cidr: str
     allows: bool
+    kind: str = "-1"
+    """The protocol's number."""
+    icmp: tuple[int, int] | None = None
+    """Type and code, of ICMP."""
 
     @property
     def removable(self) -> bool:
@@ -100,6 +104,8 @@ class Acl:
     default: bool
     subnets: tuple[str, ...]
     rules: tuple[AclRule, ...]
+    associations: tuple[tuple[str, str], ...] = ()
+    """A subnet, and the id of its association."""
 
 
 class Networks:
@@ -210,6 +216,9 @@ class Networks:
                         map(_rule, each.get("Entries", [])), key=lambda rule: (rule.outbound, rule.number, rule.cidr)
                     )
                 ),
+                associations=tuple(
+                    (link["SubnetId"], link["NetworkAclAssociationId"]) for link in each.get("Associations", [])
+                ),
             )
             for each in self._all("describe_network_acls", "NetworkAcls", **_within(vpc))
         ]
@@ -298,25 +307,68 @@ def release_address(allocation: str) -> Call:
 _TARGETS = {"igw": "GatewayId", "nat": "NatGatewayId", "pcx": "VpcPeeringConnectionId", "eni": "NetworkInterfaceId"}
 
 
+def _tagged(kind: str, name: str) -> dict[str, Any]:
+    """Parameters of what is about to be made; none without a name."""
+    tags = [{"ResourceType": kind, "Tags": [{"Key": "Name", "Value": name.strip()}]}]
+    return {"TagSpecifications": tags} if name.strip() else {}
+
+
+def create_subnet(vpc: str, name: str, zone: str, cidr: str) -> Call:
+    """Raises UsageError for what is no range."""
+    place = {
+        "VpcId": vpc,
+        "AvailabilityZone": zone,
+        **_range(cidr.strip(), of="It is a part of the VPC's, like 10.0.48.0/20."),
+    }
+    return Call("ec2", "create_subnet", {**place, **_tagged("subnet", name)})
+
+
+def create_table(vpc: str, name: str) -> Call:
+    return Call("ec2", "create_route_table", {"VpcId": vpc, **_tagged("route-table", name)})
+
+
+def delete_table(table: str) -> Call:
+    return Call("ec2", "delete_route_table", {"RouteTableId": table})
+
+
+def create_acl(vpc: str, name: str) -> Call:
+    return Call("ec2", "create_network_acl", {"VpcId": vpc, **_tagged("network-acl", name)})
+
+
+def delete_acl(acl: str) -> Call:
+    return Call("ec2", "delete_network_acl", {"NetworkAclId": acl})
+
+
 def create_route(table: str, destination: str, target: str) -> Call:
     """Raises UsageError for what is no range."""
+    return _lead("create_route", table, destination, target)
+
+
+def replace_route(table: str, route: Route, target: str) -> Call:
+    """Raises UsageError where it leads there already."""
+    if target == route.target:
+        raise UsageError("It leads there already.")
+    return _lead("replace_route", table, route.destination, target)
+
+
+def _lead(operation: str, table: str, destination: str, target: str) -> Call:
     parameter = _TARGETS.get(target.partition("-")[0])
     if parameter is None:
         raise UsageError("Choose where the route leads.", "The VPC needs a gateway first: VPC and more makes one.")
     where = _range(destination.strip(), "Destination")
-    return Call("ec2", "create_route", {"RouteTableId": table, **where, parameter: target})
+    return Call("ec2", operation, {"RouteTableId": table, **where, parameter: target})
 
 
 def delete_route(table: str, destination: str) -> Call:
     return Call("ec2", "delete_route", {"RouteTableId": table, **_range(destination, "Destination")})
 
 
-def _range(text: str, prefix: str = "") -> dict[str, str]:
+def _range(text: str, prefix: str = "", of: str = "All addresses are 0.0.0.0/0.") -> dict[str, str]:
     """As a parameter of EC2's, whose name says of which version of IP it is. Raises UsageError."""
     try:
         network = ipaddress.ip_network(text)
     except ValueError:
-        raise UsageError(f"{text!r} is not a range.", "All addresses are 0.0.0.0/0.") from None
+        raise UsageError(f"{text!r} is not a range.", of) from None
     return {f"{prefix}{'Ipv6CidrBlock' if network.version == 6 else 'CidrBlock'}": text}
 
 
@@ -330,6 +382,14 @@ def change_table(subnet: SubnetLine, table: str, main: str) -> Call | None:
     if subnet.association:
         return Call("ec2", "replace_route_table_association", {**own, "RouteTableId": table})
     return Call("ec2", "associate_route_table", {"RouteTableId": table, "SubnetId": subnet.id})
+
+
+def change_acl(subnet: SubnetLine, acls: Sequence[Acl], acl: str) -> Call:
+    """The call by which a subnet gets this network ACL. Raises UsageError where it has this one."""
+    had = next(((each.id, link) for each in acls for place, link in each.associations if place == subnet.id), None)
+    if had is None or had[0] == acl:
+        raise UsageError("It has this one.")
+    return Call("ec2", "replace_network_acl_association", {"AssociationId": had[1], "NetworkAclId": acl})
 
 
 def internet_gateway_steps(vpc: str, name: str) -> list[Step]:
@@ -389,6 +449,23 @@ def remove_gateway(vpc: str, gateway: str) -> list[Call]:
 
 def create_acl_rule(acl: str, number: str, direction: str, protocol: str, ports: str, cidr: str, action: str) -> Call:
     """What was typed, as a call. Raises UsageError."""
+    return Call("ec2", "create_network_acl_entry", _entry(acl, number, direction, protocol, ports, cidr, action))
+
+
+def replace_acl_rule(acl: str, rule: AclRule, protocol: str, ports: str, cidr: str, action: str) -> Call:
+    """What was typed in a rule's place: its number and its direction stay. Raises UsageError."""
+    direction = "out" if rule.outbound else "in"
+    params = _entry(acl, str(rule.number), direction, protocol, ports, cidr, action)
+    if protocol == rule.kind:
+        # The types of ICMP, which nobody has typed.
+        params |= {"IcmpTypeCode": {"Type": rule.icmp[0], "Code": rule.icmp[1]}} if rule.icmp else {}
+        same = (ports.strip() or "all") == rule.ports or protocol not in ("6", "17")
+        if same and cidr.strip() == rule.cidr and (action == "allow") == rule.allows:
+            raise UsageError("Nothing is different yet.")
+    return Call("ec2", "replace_network_acl_entry", params)
+
+
+def _entry(acl: str, number: str, direction: str, protocol: str, ports: str, cidr: str, action: str) -> dict[str, Any]:
     place = whole_number(number, 1, _LAST_RULE - 1)
     if place is None:
         raise UsageError(f"A rule's number is from 1 to {_LAST_RULE - 1}.", "The lowest number that fits decides.")
@@ -405,7 +482,7 @@ def create_acl_rule(acl: str, number: str, direction: str, protocol: str, ports:
         params["PortRange"] = {"From": first, "To": last}
     elif protocol == "1":
         params["IcmpTypeCode"] = {"Type": -1, "Code": -1}
-    return Call("ec2", "create_network_acl_entry", params)
+    return params
 
 
 def delete_acl_rule(acl: str, rule: AclRule) -> Call:
@@ -451,6 +528,10 @@ def _rule(described: Any) -> AclRule:
         ports="all" if first is None else str(first) if first == last else f"{first}-{last}",
         cidr=described.get("CidrBlock") or described.get("Ipv6CidrBlock", ""),
         allows=described["RuleAction"] == "allow",
+        kind=number,
+        icmp=(described["IcmpTypeCode"]["Type"], described["IcmpTypeCode"]["Code"])
+        if "IcmpTypeCode" in described
+        else None,
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from awscli.testutils import capture_output
 
 from skylift.console import call as calls
-from skylift.console import identity, market, scaling
+from skylift.console import identity, market, networks, scaling
 from skylift.console.call import Call
 from skylift.console.identity import Holder
 from skylift.console.pages.security_groups import read_rule
@@ -30,6 +30,7 @@ HOSTILE = [
 ]
 DOCUMENT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
 INSTANCE = "i-0123456789abcdef0"
+ACL_RULE = networks.AclRule(90, outbound=False, protocol="TCP", ports="22", cidr="0.0.0.0/0", allows=True, kind="6")
 GROUP = scaling.GroupRow("g", desired=1, least=0, most=4, running=1, state="active", template="", zones="", tags="")
 
 
@@ -65,6 +66,19 @@ def made_by_the_cli(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         read_rule("sg-1", "tcp", "8000-8080", "10.0.0.0/8", outbound=False),
         read_rule("sg-1", "icmp", "", "sg-2", outbound=True),
         calls.revoke_rule("sg-1", "sgr-1", outbound=False),
+        networks.create_acl_rule("acl-1", "90", "in", "6", "22", "10.0.0.0/8", "deny"),
+        networks.create_acl_rule("acl-1", "90", "out", "1", "", "::/0", "allow"),
+        networks.delete_acl_rule("acl-1", ACL_RULE),
+        networks.replace_acl_rule("acl-1", ACL_RULE, "17", "53", "10.0.0.0/8", "deny"),
+        networks.create_route("rtb-1", "::/0", "igw-1"),
+        networks.replace_route("rtb-1", networks.Route("0.0.0.0/0", "igw-1", "active"), "nat-1"),
+        networks.create_subnet("vpc-1", "a b", "us-east-1a", "10.0.0.0/24"),
+        networks.create_table("vpc-1", ""),
+        networks.create_acl("vpc-1", "<b>"),
+        networks.allocate_address("a b"),
+        networks.associate_address("eipalloc-1", INSTANCE),
+        calls.list_tags("i-1"),
+        calls.list_volumes(INSTANCE),
         Holder("role", "r").put_policy("p", DOCUMENT),
         Holder("user", "u").attach("arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"),
         *identity.create_role("r", "ec2.amazonaws.com"),

@@ -83,7 +83,7 @@ def test_a_key_is_made_and_an_instance_launched_with_it(tab: Tab, cloud: RealClo
     question = page.get_by_role("dialog")
     question.get_by_label("Name").fill("of the page")
     with page.expect_download() as download:
-        question.get_by_role("button", name="Create").click()
+        question.get_by_role("button", name="Create", exact=True).click()
     assert download.value.suggested_filename == "of_the_page.pem"
     assert "PRIVATE KEY" in Path(download.value.path()).read_text()
     page.get_by_role("link", name="Launch").click()
@@ -234,6 +234,65 @@ def test_a_vpc_and_more_is_drawn_made_and_given_a_route(tab: Tab, cloud: RealClo
     expect(page.get_by_role("row", name=re.compile("^90 in"))).to_contain_text("deny")
     (vpc,) = cloud.ec2.describe_vpcs(Filters=[{"Name": "tag:Name", "Values": [made_vpc]}])["Vpcs"]
     assert vpc["CidrBlock"] == "10.9.0.0/16"
+
+
+@pytest.fixture
+def keyboard_group(cloud: RealCloud) -> Iterator[str]:
+    group = cloud.security_group("keyboard", cloud.vpc, (22, "192.0.2.0/24"), (80, "192.0.2.0/24"))
+    yield group
+    cloud.ec2.delete_security_group(GroupId=group)
+
+
+def test_rules_and_tags_are_edited_where_they_stand_by_the_keyboard_alone(
+    tab: Tab, console: Console, cloud: RealCloud, keyboard_group: str
+) -> None:
+    page, ec2, question = tab.page, cloud.ec2, tab.page.get_by_role("dialog")
+    page.goto(f"http://{console.host}/security-groups/{keyboard_group}")
+    rules = page.get_by_role("table", name="Rules")
+    edit = rules.get_by_role("button", name="Edit in tcp 22 192.0.2.0/24")
+    edit.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Protocol").first).to_be_focused()
+    # Left as it was, by Escape: the keyboard stands where it stood.
+    page.keyboard.press("Escape")
+    expect(edit).to_be_focused()
+    page.keyboard.press("Enter")
+    ports = rules.get_by_label("Ports")
+    ports.fill("no port")
+    expect(rules.get_by_role("status")).to_contain_text("'no port' is not a port")
+    ports.fill("2222")
+    rules.get_by_label("Description", exact=True).fill(HOSTILE)
+    page.keyboard.press("Enter")
+    # In AWS's words: a description has no such characters.
+    expect(rules.get_by_role("alert")).to_be_visible()
+    rules.get_by_label("Description", exact=True).fill("of the office")
+    expect(rules.locator("code")).to_contain_text("aws ec2 modify-security-group-rules")
+    page.keyboard.press("Enter")
+    expect(rules.get_by_role("button", name="Edit in tcp 2222 192.0.2.0/24")).to_be_focused()
+    expect(rules.get_by_role("row", name="in tcp 2222 192.0.2.0/24")).to_contain_text("of the office")
+    shown = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [keyboard_group]}])
+    (changed,) = [each for each in shown["SecurityGroupRules"] if each.get("Description") == "of the office"]
+    assert (changed["FromPort"], changed["CidrIpv4"]) == (2222, "192.0.2.0/24")
+    # A rule that has gone hands the keyboard to the one that has come to its place.
+    rules.get_by_role("button", name="Remove in tcp 80 192.0.2.0/24").focus()
+    page.keyboard.press("Enter")
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(rules).not_to_contain_text("tcp 80")
+    expect(rules.get_by_role("button", name="Remove in tcp 2222 192.0.2.0/24")).to_be_focused()
+    page.get_by_role("button", name="Tags", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(question.get_by_label("Key", exact=True)).to_be_focused()
+    page.keyboard.type("<b>team</b>")
+    page.keyboard.press("Tab")
+    page.keyboard.type(HOSTILE)
+    expect(question.locator("code")).to_contain_text("aws ec2 create-tags --resources sg-")
+    page.keyboard.press("Enter")
+    expect(question).to_have_count(0)
+    expect(page.get_by_role("button", name="Tags", exact=True)).to_be_focused()
+    (group,) = ec2.describe_security_groups(GroupIds=[keyboard_group])["SecurityGroups"]
+    assert group["Tags"] == [{"Key": "<b>team</b>", "Value": HOSTILE}]
 
 
 def test_an_address_is_allocated_given_and_taken(tab: Tab, server: Server) -> None:

@@ -71,7 +71,7 @@ def test_the_chapter_is_walked_through_the_screens(own_cloud: RealCloud, own_tab
     page.get_by_role("button", name="Create key pair").first.click()
     question.get_by_label("Name").fill("chapter")
     with page.expect_download() as download:
-        question.get_by_role("button", name="Create").click()
+        question.get_by_role("button", name="Create", exact=True).click()
     assert download.value.suggested_filename == "chapter.pem"
     assert "PRIVATE KEY" in Path(download.value.path()).read_text()
     expect(page.locator(".ag-row", has_text="chapter")).to_have_count(1)

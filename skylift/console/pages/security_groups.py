@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.group_wish import KINDS, read_permission
+from skylift.console.group_wish import KINDS, read_change, read_permission
+from skylift.console.pages.edit_tags import edit_tags, tags_button
 from skylift.console.pages.new_group import create_security_group
 from skylift.console.rows import RuleRow
-from skylift.console.widgets.dialog import confirm
+from skylift.console.widgets.dialog import TypedCommand, confirm
 from skylift.console.widgets.element import Field, Select, box, button, copyable, go_to, headings, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.heading import named_head
+from skylift.console.widgets.row_edit import EditedRow
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble
+from skylift.console.widgets.trouble import say_trouble, tell
 from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
@@ -57,18 +61,48 @@ class SecurityGroupPage:
     async def show(self) -> None:
         with named_head(self._view.security_groups, self._id):
             link("All groups", "/security-groups", "button")
+            button("Tags", lambda: edit_tags(self._view, self._id, "", self._view.security_groups.look_soon))
             button("Delete group", self._ask_delete, "danger")
         self._place = box()
+        tag("h2", "Another rule")
         with box("bar rule-form"):
-            self._direction = Select("Direction", {"in": "In", "out": "Out"})
-            self._kind = Select("Protocol", KINDS)
-            self._ports = Field("Ports", placeholder="22 or 8000-8080", spellcheck="false")
-            self._other = Field("From or to", placeholder="203.0.113.7/32 or sg-…", spellcheck="false")
+            self._direction = Select("Direction", {"in": "In", "out": "Out"}, self._typed)
+            self._kind = Select("Protocol", KINDS, self._typed)
+            self._ports = Field("Ports", self._typed, placeholder="22 or 80-90", spellcheck="false", size="11")
+            self._other = Field("From or to", self._typed, placeholder="203.0.113.7/32 or sg-…", spellcheck="false")
+            self._words = Field("Description", self._typed, spellcheck="false", size="14")
+            button("My address", self._fill, "quiet")
+            button("Anywhere", lambda: self._take("0.0.0.0/0"), "quiet")
             button("Add rule", self._add, "primary")
+        self._command = TypedCommand(lambda: self._new_rule().command, at_once=False)
         self._trouble = box()
         with box("commandline"):
             copyable(calls.list_rules([self._id]).command)
         await self._show_rules()
+
+    def _new_rule(self) -> Call:
+        """Raises UsageError."""
+        return read_rule(
+            self._id,
+            self._kind.value,
+            self._ports.value,
+            self._other.value,
+            self._words.value,
+            outbound=self._direction.value == "out",
+        )
+
+    def _typed(self, _: str) -> None:
+        self._command.show()
+
+    def _take(self, other: str) -> None:
+        self._other.set(other)
+        self._typed(other)
+
+    async def _fill(self) -> None:
+        try:
+            self._take(f"{await in_thread(self._view.port.own_address)}/32")
+        except SkyliftError as error:
+            tell(error.message)
 
     def _ask_delete(self) -> None:
         call = calls.delete_security_group(self._id)
@@ -98,20 +132,44 @@ class SecurityGroupPage:
             if not rules:
                 tag("p", "No rules: nothing comes in, and nothing goes out.", "empty-line")
                 return
-            with tag("table", "", "small"):
+            with tag("table", "", "small wide", aria_label="Rules"):
                 headings("Direction", "Ports", "Other end", "Description", "")
                 with tag("tbody"):
                     for rule in rules:
                         self._show_rule(rule)
 
     def _show_rule(self, rule: RuleRow) -> None:
-        with tag("tr"):
-            for cell in (rule.direction, rule.ports, rule.other, rule.description):
+        name = f"{rule.direction} {rule.ports} {rule.other}"
+
+        def show(row: EditedRow) -> None:
+            for cell in (rule.direction, rule.ports):
                 tag("td", cell)
             with tag("td"):
-                button(
-                    "Remove", lambda: self._remove(rule), "quiet", aria_label=f"Remove {rule.direction} {rule.ports}"
-                )
+                if rule.other.startswith("sg-"):
+                    link(rule.other, f"/security-groups/{rule.other}")
+                else:
+                    tag("span", rule.other)
+            tag("td", rule.description)
+            with tag("td", "", "actions"):
+                row.button()
+                tags_button(self._view, rule.id, name, self._show_rules)
+                button("Remove", lambda: self._remove(rule), "quiet", aria_label=f"Remove {name}")
+
+        def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+            kinds = {rule.protocol: KINDS.get(rule.protocol, rule.protocol), **KINDS}
+            kind = Select("Protocol", kinds, changed)
+            ports = Field("Ports", changed, value=rule.typed_ports, spellcheck="false", size="11")
+            other = Field(
+                "From" if rule.direction == "in" else "To", changed, value=rule.other, spellcheck="false", size="20"
+            )
+            words = Field("Description", changed, value=rule.description, spellcheck="false")
+            return lambda: read_change(self._id, rule, kind.value, ports.value, other.value, words.value)
+
+        EditedRow(5, rule.id, name, show=show, fields=fields, perform=self._view.perform, done=self._changed)
+
+    async def _changed(self) -> None:
+        self._view.security_groups.look_soon()
+        await self._show_rules()
 
     def _remove(self, rule: RuleRow) -> None:
         call = calls.revoke_rule(self._id, rule.id, outbound=rule.direction == "out")
@@ -122,27 +180,21 @@ class SecurityGroupPage:
             "Remove",
             lambda: self._view.perform(call),
             dangerous=True,
-            done=self._show_rules,
+            done=self._changed,
         )
 
     async def _add(self) -> None:
         self._trouble.clear()
         try:
-            call = read_rule(
-                self._id,
-                self._kind.value,
-                self._ports.value,
-                self._other.value,
-                outbound=self._direction.value == "out",
-            )
+            call = self._new_rule()
             await in_thread(self._view.perform, call)
         except SkyliftError as error:
             with self._trouble:
                 say_trouble(error)
             return
-        await self._show_rules()
+        await self._changed()
 
 
-def read_rule(group: str, kind: str, ports: str, other: str, *, outbound: bool) -> Call:
+def read_rule(group: str, kind: str, ports: str, other: str, description: str = "", *, outbound: bool) -> Call:
     """What was typed, as a call. Raises UsageError."""
-    return calls.authorize_rules(group, [read_permission(kind, ports, other)], outbound=outbound)
+    return calls.authorize_rules(group, [read_permission(kind, ports, other, description)], outbound=outbound)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from skylift.console import call as calls
 from skylift.console import networks
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.group_wish import spell_steps
-from skylift.console.networks import Acl, GatewayRow, Networks, SubnetLine, Table, spell_subnets
+from skylift.console.networks import Acl, GatewayRow, Networks, SubnetLine, Table
+from skylift.console.pages.edit_tags import edit_tags, tags_button
+from skylift.console.pages.vpc_acls import show_acls
+from skylift.console.pages.vpc_tab import VpcTab
+from skylift.console.pages.vpc_tables import show_tables
 from skylift.console.poller import Change
 from skylift.console.vpc_map import GONE
 from skylift.console.vpc_plan import Making, Step
@@ -73,19 +77,25 @@ class VpcPage:
     async def show(self) -> None:
         with named_head(self._view.vpcs, self._id):
             link("All VPCs", "/vpcs", "button")
+            button("Tags", lambda: edit_tags(self._view, self._id, "", self._view.vpcs.look_soon))
             button("Delete VPC", self._ask_delete, "danger")
         self._tabs = Tabs(
             {
-                "Map": self._map,
-                "Subnets": self._subnets,
-                "Route tables": self._tables,
-                "Network ACLs": self._acls,
-                "Gateways": self._gateways,
+                "Map": lambda: self._shown(self._map, "describe_vpcs", "vpc-id"),
+                "Subnets": lambda: self._shown(self._subnets, "describe_subnets", "vpc-id"),
+                "Route tables": lambda: self._shown(lambda: show_tables(self._tab), "describe_route_tables", "vpc-id"),
+                "Network ACLs": lambda: self._shown(lambda: show_acls(self._tab), "describe_network_acls", "vpc-id"),
+                "Gateways": lambda: self._shown(self._gateways, "describe_internet_gateways", "attachment.vpc-id"),
             }
         )
-        with box("commandline"):
-            copyable(calls.describe_route_tables(self._id).command)
+        self._tab = VpcTab(self._view, self._networks, self._id, self._tabs.refresh)
         self._tabs.begin("Map")
+
+    async def _shown(self, fill: Callable[[], Awaitable[None]], operation: str, name: str) -> None:
+        """A tab, with the command that lists the same."""
+        await fill()
+        with box("commandline"):
+            copyable(Call("ec2", operation, {"Filters": [{"Name": name, "Values": [self._id]}]}).command)
 
     async def _map(self) -> None:
         found = await in_thread(self._view.port.vpc_map, self._id)
@@ -133,25 +143,46 @@ class VpcPage:
         )
 
     async def _subnets(self) -> None:
-        found, tables = await in_thread(lambda: (self._networks.subnets(self._id), self._networks.tables(self._id)))
+        found, tables, acls = await in_thread(
+            lambda: (self._networks.subnets(self._id), self._networks.tables(self._id), self._networks.acls(self._id))
+        )
+        with box("buttons-left"):
+            button("Create subnet", self._ask_subnet)
         if not found:
             tag("p", "It has no subnets.", "empty-line")
             return
-        with tag("table", "", "small wide"):
-            headings("Subnet", "Name", "Zone", "Range", "Free addresses", "Gives public addresses", "Route table", "")
+        with tag("table", "", "small wide", aria_label="Subnets"):
+            headings("Subnet", "Name", "Zone", "Range", "Free", "Public", "Route table", "")
             with tag("tbody"):
                 for each in found:
                     with tag("tr"):
                         for cell in (each.id, each.name, each.zone, each.cidr, str(each.free), each.public, each.table):
                             tag("td", cell)
                         with tag("td", "", "actions"):
-                            self._subnet_buttons(each, tables)
+                            self._subnet_buttons(each, tables, acls)
 
-    def _subnet_buttons(self, subnet: SubnetLine, tables: list[Table]) -> None:
+    async def _ask_subnet(self) -> None:
+        try:
+            zones = await in_thread(self._networks.zones)
+        except SkyliftError as error:
+            tell(error.message)
+            return
+
+        def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+            name = Field("Name", changed, placeholder="shop-private-c", spellcheck="false")
+            zone = Select("Zone", dict.fromkeys(zones), changed)
+            cidr = Field("IPv4 range", changed, placeholder="10.0.48.0/20", spellcheck="false")
+            return lambda: networks.create_subnet(self._id, name.value, zone.value, cidr.value)
+
+        self._tab.ask("Create a subnet", "Create", fields)
+
+    def _subnet_buttons(self, subnet: SubnetLine, tables: list[Table], acls: list[Acl]) -> None:
         name = subnet.name or subnet.id
         button("Route table", lambda: self._ask_table(subnet, tables), "quiet", aria_label=f"Route table of {name}")
+        button("Network ACL", lambda: self._ask_acl(subnet, acls), "quiet", aria_label=f"Network ACL of {name}")
+        tags_button(self._view, subnet.id, name, self._tabs.refresh)
         call = Call("ec2", "delete_subnet", {"SubnetId": subnet.id})
-        self._remove(f"Delete {name}", call, f"{subnet.id}, {subnet.cidr}. It must have no servers.", "Delete")
+        self._tab.remove(f"Delete {name}", call, f"{subnet.id}, {subnet.cidr}. It must have no servers.", "Delete")
 
     def _ask_table(self, subnet: SubnetLine, tables: list[Table]) -> None:
         """Which table a subnet has decides what it reaches."""
@@ -174,8 +205,23 @@ class VpcPage:
 
         with dialog:
             chosen = Select("Route table", {subnet.table: words.get(subnet.table), **words}, lambda _: command.show())
-            command = TypedCommand(spell)
+            command = TypedCommand(spell, at_once=False)
         dialog.buttons("Change", work, done=self._tabs.refresh)
+        dialog.open()
+
+    def _ask_acl(self, subnet: SubnetLine, acls: list[Acl]) -> None:
+        """What comes into a subnet and leaves it, whatever its servers' groups say."""
+        had = next((each.id for each in acls if subnet.id in each.subnets), "")
+        words = {each.id: f"{each.name} {each.id}{' (default)' if each.default else ''}".strip() for each in acls}
+        dialog = Dialog(f"Network ACL of {subnet.name or subnet.id}")
+
+        def call() -> Call:
+            return networks.change_acl(subnet, acls, chosen.value)
+
+        with dialog:
+            chosen = Select("Network ACL", {had: words.get(had), **words}, lambda _: command.show())
+            command = TypedCommand(lambda: call().command, at_once=False)
+        dialog.buttons("Change", lambda: self._view.perform(call()), done=self._tabs.refresh)
         dialog.open()
 
     async def _gateways(self) -> None:
@@ -223,6 +269,7 @@ class VpcPage:
                         tag("td", row.address)
                         tag("td", row.more)
                         with tag("td", "", "actions"):
+                            tags_button(self._view, row.id, row.name or row.id, self._changed_gateways)
                             self._gateway_button(row)
 
     def _changed_gateways(self) -> None:
@@ -296,120 +343,3 @@ class VpcPage:
             dangerous=True,
             done=self._changed_gateways,
         )
-
-    async def _tables(self) -> None:
-        tables, targets = await in_thread(lambda: (self._networks.tables(self._id), self._networks.targets(self._id)))
-        for each in tables:
-            with box("part"):
-                tag("h2", f"{each.name} {each.id}{' (main)' if each.main else ''}".strip())
-                tag("p", f"Subnets: {spell_subnets(each.subnets)}", "empty-line")
-                self._routes(each)
-                self._route_form(each, targets)
-
-    def _routes(self, shown: Table) -> None:
-        with tag("table", "", "small", aria_label=f"Routes of {shown.id}"):
-            headings("Destination", "Target", "State", "")
-            with tag("tbody"):
-                for route in shown.routes:
-                    with tag("tr"):
-                        for cell in (route.destination, route.target):
-                            tag("td", cell)
-                        with tag("td"):
-                            tag("span", route.state, f"state state-{route.state}")
-                        with tag("td", "", "actions"):
-                            if route.removable:
-                                self._remove(
-                                    f"Remove the route to {route.destination}",
-                                    networks.delete_route(shown.id, route.destination),
-                                    f"{route.destination} no longer leads to {route.target}.",
-                                )
-
-    def _route_form(self, shown: Table, targets: Mapping[str, str]) -> None:
-        with box("bar rule-form"):
-            destination = Field("Destination", placeholder="0.0.0.0/0", spellcheck="false")
-            target = Select("Target", dict(targets) or {"": "The VPC has no gateway"})
-            self._add_button("Add route", lambda: networks.create_route(shown.id, destination.value, target.value))
-
-    async def _acls(self) -> None:
-        for each in await in_thread(self._networks.acls, self._id):
-            with box("part"):
-                tag("h2", f"{each.name} {each.id}{' (default)' if each.default else ''}".strip())
-                tag("p", f"Subnets: {spell_subnets(each.subnets)}", "empty-line")
-                self._acl_rules(each)
-                self._acl_form(each)
-
-    def _acl_rules(self, shown: Acl) -> None:
-        with tag("table", "", "small", aria_label=f"Rules of {shown.id}"):
-            headings("Number", "Direction", "Protocol", "Ports", "Range", "Decides", "")
-            with tag("tbody"):
-                for rule in shown.rules:
-                    direction = "out" if rule.outbound else "in"
-                    number = str(rule.number) if rule.removable else "*"
-                    decides = "allow" if rule.allows else "deny"
-                    with tag("tr"):
-                        for cell in (number, direction, rule.protocol, rule.ports, rule.cidr, decides):
-                            tag("td", cell)
-                        with tag("td", "", "actions"):
-                            if rule.removable:
-                                self._remove(
-                                    f"Remove rule {rule.number} {direction}",
-                                    networks.delete_acl_rule(shown.id, rule),
-                                    f"{rule.protocol}, {rule.ports}, {rule.cidr}: {decides}",
-                                )
-
-    def _acl_form(self, shown: Acl) -> None:
-        with box("bar rule-form"):
-            number = Field("Number", placeholder="90", inputmode="numeric")
-            direction = Select("Direction", {"in": "In", "out": "Out"})
-            protocol = Select("Protocol", dict(networks.PROTOCOLS))
-            ports = Field("Ports", placeholder="22 or 8000-8080", spellcheck="false")
-            other = Field("Range", placeholder="0.0.0.0/0", spellcheck="false")
-            action = Select("Decides", {"allow": "Allow", "deny": "Deny"})
-            self._add_button(
-                "Add rule",
-                lambda: networks.create_acl_rule(
-                    shown.id,
-                    number.value,
-                    direction.value,
-                    protocol.value,
-                    ports.value,
-                    other.value,
-                    action.value,
-                ),
-            )
-
-    def _remove(self, label: str, call: Call, consequence: str, text: str = "Remove") -> None:
-        button(
-            text,
-            lambda: confirm(
-                f"{label}?",
-                [consequence],
-                call.command,
-                text,
-                lambda: self._view.perform(call),
-                dangerous=True,
-                done=self._tabs.refresh,
-            ),
-            "quiet",
-            aria_label=label,
-        )
-
-    def _add_button(self, text: str, make: Callable[[], Call]) -> None:
-        """Makes the call of what was typed."""
-        self._doing(text, lambda: self._view.perform(make()))
-
-    def _doing(self, text: str, work: Callable[[], object]) -> None:
-        """What is wrong with it is said beside it."""
-
-        async def add() -> None:
-            trouble.clear()
-            try:
-                await in_thread(work)
-            except SkyliftError as error:
-                with trouble:
-                    say_trouble(error)
-            else:
-                self._tabs.refresh()
-
-        button(text, add, "primary")
-        trouble = box("wide")

@@ -1,0 +1,100 @@
+"""Network ACLs of a VPC, and their rules, edited in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from skylift.console import networks
+from skylift.console.call import Call
+from skylift.console.networks import Acl, AclRule, spell_subnets
+from skylift.console.pages.edit_tags import tags_button
+from skylift.console.pages.vpc_tab import VpcTab
+from skylift.console.widgets.element import Field, Select, box, button, headings, tag
+from skylift.console.widgets.row_edit import EditedRow
+from skylift.console.widgets.tabs import in_thread
+
+
+async def show_acls(tab: VpcTab) -> None:
+    acls = await in_thread(tab.networks.acls, tab.vpc)
+    with box("buttons-left"):
+        button("Create network ACL", lambda: _ask_acl(tab))
+    for each in acls:
+        name = each.name or each.id
+        with box("part"):
+            with box("bar"):
+                tag("h2", f"{each.name} {each.id}{' (default)' if each.default else ''}".strip())
+                tags_button(tab.view, each.id, name, tab.refresh)
+                if not each.default:
+                    words = f"{each.id}. Its subnets must have another one: {spell_subnets(each.subnets)}."
+                    tab.remove(f"Delete network ACL {name}", networks.delete_acl(each.id), words, "Delete")
+            tag("p", f"Subnets: {spell_subnets(each.subnets)}", "empty-line")
+            _show_rules(tab, each)
+            _add_rule(tab, each)
+
+
+def _ask_acl(tab: VpcTab) -> None:
+    def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+        name = Field("Name", changed, placeholder="shop-strict", spellcheck="false")
+        tag("p", "It lets nothing through until it has rules. A subnet gets it among Subnets.", "empty-line")
+        return lambda: networks.create_acl(tab.vpc, name.value)
+
+    tab.ask("Create a network ACL", "Create", fields)
+
+
+def _show_rules(tab: VpcTab, shown: Acl) -> None:
+    with tag("table", "", "small wide", aria_label=f"Rules of {shown.id}"):
+        headings("Number", "Direction", "Protocol", "Ports", "Range", "Decides", "")
+        with tag("tbody"):
+            for rule in shown.rules:
+                _show_rule(tab, shown, rule)
+
+
+def _show_rule(tab: VpcTab, shown: Acl, rule: AclRule) -> None:
+    direction = "out" if rule.outbound else "in"
+    decides = "allow" if rule.allows else "deny"
+
+    def show(row: EditedRow) -> None:
+        number = str(rule.number) if rule.removable else "*"
+        for cell in (number, direction, rule.protocol, rule.ports, rule.cidr, decides):
+            tag("td", cell)
+        with tag("td", "", "actions"):
+            if rule.removable:
+                row.button()
+                tab.remove(
+                    f"Remove rule {rule.number} {direction}",
+                    networks.delete_acl_rule(shown.id, rule),
+                    f"{rule.protocol}, {rule.ports}, {rule.cidr}: {decides}",
+                )
+
+    def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+        protocol = Select("Protocol", {rule.kind: rule.protocol, **networks.PROTOCOLS}, changed)
+        typed = "" if rule.ports == "all" else rule.ports
+        ports = Field("Ports", changed, value=typed, spellcheck="false", size="11")
+        other = Field("Range", changed, value=rule.cidr, spellcheck="false", size="20")
+        decide = {"allow": "Allow", "deny": "Deny"}
+        action = Select("Decides", {decides: decide[decides], **decide}, changed)
+        return lambda: networks.replace_acl_rule(shown.id, rule, protocol.value, ports.value, other.value, action.value)
+
+    label = f"rule {rule.number} {direction}"
+    EditedRow(7, label, label, show=show, fields=fields, perform=tab.view.perform, done=tab.refresh)
+
+
+def _add_rule(tab: VpcTab, shown: Acl) -> None:
+    def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+        number = Field("Number", changed, placeholder="90", inputmode="numeric")
+        direction = Select("Direction", {"in": "In", "out": "Out"}, changed)
+        protocol = Select("Protocol", dict(networks.PROTOCOLS), changed)
+        ports = Field("Ports", changed, placeholder="22 or 8000-8080", spellcheck="false")
+        other = Field("Range", changed, placeholder="0.0.0.0/0", spellcheck="false")
+        action = Select("Decides", {"allow": "Allow", "deny": "Deny"}, changed)
+        return lambda: networks.create_acl_rule(
+            shown.id,
+            number.value,
+            direction.value,
+            protocol.value,
+            ports.value,
+            other.value,
+            action.value,
+        )
+
+    tab.add("Add rule", fields)

@@ -1,0 +1,86 @@
+"""Route tables of a VPC, and their routes, edited in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from skylift.console import networks
+from skylift.console.call import Call
+from skylift.console.networks import Route, Table, spell_subnets
+from skylift.console.pages.edit_tags import tags_button
+from skylift.console.pages.vpc_tab import VpcTab
+from skylift.console.widgets.element import Field, Select, box, button, headings, tag
+from skylift.console.widgets.row_edit import EditedRow
+from skylift.console.widgets.tabs import in_thread
+
+
+async def show_tables(tab: VpcTab) -> None:
+    tables, targets = await in_thread(lambda: (tab.networks.tables(tab.vpc), tab.networks.targets(tab.vpc)))
+    with box("buttons-left"):
+        button("Create route table", lambda: _ask_table(tab))
+    for each in tables:
+        name = each.name or each.id
+        with box("part"):
+            with box("bar"):
+                tag("h2", f"{each.name} {each.id}{' (main)' if each.main else ''}".strip())
+                tags_button(tab.view, each.id, name, tab.refresh)
+                if not each.main:
+                    words = f"{each.id}. Its subnets must have another one: {spell_subnets(each.subnets)}."
+                    tab.remove(f"Delete route table {name}", networks.delete_table(each.id), words, "Delete")
+            tag("p", f"Subnets: {spell_subnets(each.subnets)}", "empty-line")
+            _show_routes(tab, each, targets)
+            _add_route(tab, each, targets)
+
+
+def _ask_table(tab: VpcTab) -> None:
+    def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+        name = Field("Name", changed, placeholder="shop-private", spellcheck="false")
+        tag(
+            "p",
+            "It leads within the VPC, until it has routes of its own, and is nobody's until a subnet has it.",
+            "empty-line",
+        )
+        return lambda: networks.create_table(tab.vpc, name.value)
+
+    tab.ask("Create a route table", "Create", fields)
+
+
+def _show_routes(tab: VpcTab, shown: Table, targets: Mapping[str, str]) -> None:
+    with tag("table", "", "small", aria_label=f"Routes of {shown.id}"):
+        headings("Destination", "Target", "State", "")
+        with tag("tbody"):
+            for route in shown.routes:
+                _show_route(tab, shown, route, targets)
+
+
+def _show_route(tab: VpcTab, shown: Table, route: Route, targets: Mapping[str, str]) -> None:
+    def show(row: EditedRow) -> None:
+        for cell in (route.destination, route.target):
+            tag("td", cell)
+        with tag("td"):
+            tag("span", route.state, f"state state-{route.state}")
+        with tag("td", "", "actions"):
+            if route.removable:
+                row.button()
+                tab.remove(
+                    f"Remove the route to {route.destination}",
+                    networks.delete_route(shown.id, route.destination),
+                    f"{route.destination} no longer leads to {route.target}.",
+                )
+
+    def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+        first = {route.target: targets.get(route.target, route.target)}
+        target = Select(f"{route.destination} leads to", {**first, **targets}, changed)
+        return lambda: networks.replace_route(shown.id, route, target.value)
+
+    label = f"the route to {route.destination}"
+    EditedRow(4, route.destination, label, show=show, fields=fields, perform=tab.view.perform, done=tab.refresh)
+
+
+def _add_route(tab: VpcTab, shown: Table, targets: Mapping[str, str]) -> None:
+    def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+        destination = Field("Destination", changed, placeholder="0.0.0.0/0", spellcheck="false")
+        target = Select("Target", dict(targets) or {"": "The VPC has no gateway"}, changed)
+        return lambda: networks.create_route(shown.id, destination.value, target.value)
+
+    tab.add("Add route", fields)
