@@ -17,6 +17,8 @@ from pathlib import Path
 from skylift.cloud.compute import probe
 from skylift.cloud.compute.image.image import default_image
 from skylift.cloud.compute.image.recipe import ArchitectureUnknown, read_recipe
+from skylift.cloud.compute.network.loopback_range import LoopbackRange
+from skylift.cloud.compute.network.network import loopback_ranges
 from skylift.cloud.compute.packages import PARTS, Part
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.compute.server.lxcfs import FUSE, SHARED
@@ -63,6 +65,7 @@ def assess(home: Home, port: int | None = None) -> list[Capability]:
         *_captures(home),
         _port(home, port),
         *_open_to_servers(home),
+        *_lost_clouds(),
     ]
 
 
@@ -318,6 +321,34 @@ def _open_to_servers(home: Home) -> list[Capability]:
         *(Capability(name, True, f"not {one.wanted}, {one.why}: {one.problem}") for one in entries if one.problem),
     ]
     return shown or [Capability(name, True, "nothing of your networks")]
+
+
+def _lost_clouds() -> list[Capability]:
+    """Address ranges that are held for clouds whose directory is gone, and how each is given back.
+
+    Nothing gives them back by itself: the directory may be on a disk that is mounted again later.
+    """
+    return [
+        Capability("lost cloud", True, f"{each.addresses} is held for {each.home}, which is gone; {_way_out(each)}")
+        for each in loopback_ranges().all()
+        if _is_gone(Path(each.home))
+    ]
+
+
+def _way_out(lost: LoopbackRange) -> str:
+    command = f"SKYLIFT_HOME={shlex.quote(lost.home)} skylift cloud down"
+    return f"unless it is on a disk that comes back, `{command}` takes its servers and network off this machine"
+
+
+def _is_gone(place: Path) -> bool:
+    """What this user may not look at is not gone."""
+    try:
+        place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _reason(one: OpenNow, text: str) -> str:

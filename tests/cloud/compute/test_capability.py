@@ -13,6 +13,7 @@ from ports import quiet_port
 
 from skylift.cloud.compute import capability, probe
 from skylift.cloud.compute.capability import LOCALHOST, Capability, assess, port_free
+from skylift.cloud.compute.network.loopback_range import LoopbackRanges
 from skylift.cloud.compute.packages import PARTS, Part
 from skylift.cloud.state.home import Home
 from skylift.cloud.state.person import Person, person_of
@@ -88,6 +89,21 @@ def test_a_data_directory_that_others_can_change_is_found(home: Home, tmp_path: 
     data = found(home)["data directory"]
     assert data.ok is False
     assert "SKYLIFT_DATA" in data.fix
+
+
+def test_ranges_of_clouds_whose_directory_is_gone_are_listed_with_the_way_to_give_them_back(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranges = LoopbackRanges(lambda _: False, tmp_path / "claims")
+    monkeypatch.setattr(capability, "loopback_ranges", lambda: ranges)
+    (tmp_path / "there").mkdir()
+    ranges.take(tmp_path / "there")
+    assert "lost cloud" not in found(home)
+    gone = ranges.take(tmp_path / "un mounted" / "home")
+    lost = found(home)["lost cloud"]
+    assert lost.ok
+    assert lost.found.startswith(f"{gone.addresses} is held for {gone.home}, which is gone")
+    assert f"`SKYLIFT_HOME='{gone.home}' skylift cloud down`" in lost.found
 
 
 @pytest.mark.real
