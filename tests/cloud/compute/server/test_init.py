@@ -305,7 +305,10 @@ BEACON = """\
 how="--pidfile /run/beacon.pid --exec /usr/bin/sleep"
 case $1 in
     start)
-        echo "beacon: start"
+        # As most scripts do it; between its two halves somebody else writes a line.
+        printf "beacon: "
+        echo "meanwhile" >/proc/1/fd/1
+        echo "start"
         start-stop-daemon --start --oknodo --background --make-pidfile $how -- infinity
         until start-stop-daemon --status $how; do sleep 0.05; done
         ;;
@@ -343,7 +346,8 @@ def test_units_are_the_distributions_service_scripts(boot: Boot) -> None:
     server.off()
     server.boot()
     until(lambda: systemctl("is-active beacon") == (0, "active\n"), "the service to be started by the boot")
-    until(lambda: "beacon: start" in server.console(), "the start of the service on the console")
+    until(lambda: "beacon: start" in server.console().splitlines(), "the start of the service on a line of its own")
+    assert "meanwhile" in server.console().splitlines()
     assert systemctl("disable --now beacon")[0] == 0
     assert systemctl("is-active beacon") == (3, "inactive\n")
     assert systemctl("is-enabled beacon") == (1, "disabled\n")

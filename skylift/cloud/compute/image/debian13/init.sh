@@ -150,7 +150,8 @@ start_services_after_sshd() {
     until [ -s /run/sshd.pid ] || ! kill -0 "$sshd" 2>/dev/null; do
         sleep 0.05
     done
-    start_services
+    # Line by line: a script writes half a line, works, and writes the rest, and others write meanwhile.
+    start_services 2>&1 | sed -u ''
 }
 
 each_boot() {
