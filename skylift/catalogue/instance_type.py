@@ -120,6 +120,19 @@ class InstanceType:
         return self.accelerators.count if self.accelerators and self.accelerators.kind == "gpu" else 0
 
     @property
+    def has_nvme_disks(self) -> bool:
+        """Whether its instance store is behind NVMe, as all but that of older types."""
+        return self.disks is not None and (self.hypervisor != "xen" or self.family == "i3")
+
+    @property
+    def has_disks_unasked(self) -> bool:
+        """Whether its instance store is there without a block device mapping that asks for it. An m3's may be.
+
+        https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/add-instance-store-volumes.html
+        """
+        return self.has_nvme_disks or self.family == "m3"
+
+    @property
     def disk_gb(self) -> int:
         """What it has of instance store in all."""
         return self.disks.count * self.disks.size_gb if self.disks else 0

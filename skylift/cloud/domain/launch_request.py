@@ -118,6 +118,13 @@ class TagRequest:
         return replace(self, tags=tuple(tags.values()))
 
 
+DEFAULT_TYPE = "m1.small"
+"""The type of a launch for which neither the request nor its launch template names one.
+
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html, until 2023; none is required since either.
+"""
+
+
 @dataclass(frozen=True)
 class LaunchRequest:
     """`template` names the launch template that has the rest. Nothing in here is checked yet."""
@@ -167,6 +174,9 @@ class LaunchRequest:
             devices=tuple(devices.values()) or None,
             tags=tuple(tags.values()) or None,
         )
+
+    def with_type(self) -> Self:
+        return self if self.type else replace(self, type=DEFAULT_TYPE)
 
     @property
     def place(self) -> PlacementRequest:

@@ -15,7 +15,7 @@ from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.wildcard import wildcard
-from skylift.cloud.services.ec2.instance_type import is_offered
+from skylift.cloud.services.ec2.instance_type import is_offered_whole
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def fitting(asked: Item, architectures: Iterable[str]) -> list[InstanceType]:
     return [
         kind
         for kind in types().values()
-        if kind.architecture in wanted and is_offered(kind) and all(test(kind) for test in _tests(asked))
+        if kind.architecture in wanted and is_offered_whole(kind) and all(test(kind) for test in _tests(asked))
     ]
 
 

@@ -99,13 +99,18 @@ def is_offered(kind: InstanceType) -> bool:
     return _lack(kind) is None
 
 
+def is_offered_whole(kind: InstanceType) -> bool:
+    """Whether they can have here all that the type may have: no instance store, not even one to be asked for."""
+    return is_offered(kind) and kind.disks is None
+
+
 def _lack(kind: InstanceType) -> str | None:
     """The features of the type that servers here do not have."""
     if kind.bare_metal:
         return "bare metal"
     if kind.accelerators:
         return f"{kind.accelerators.manufacturer} {kind.accelerators.name}"
-    if kind.disks:
+    if kind.has_disks_unasked:
         return "instance store"
     return None
 
@@ -216,7 +221,13 @@ def _storage(kind: InstanceType) -> ec2.InstanceTypeInfo:
     if kind.disks is None:
         return {}
     disk: ec2.DiskInfo = {"SizeInGB": kind.disks.size_gb, "Count": kind.disks.count, "Type": kind.disks.kind}
-    return {"InstanceStorageInfo": {"TotalSizeInGB": kind.disk_gb, "Disks": [disk]}}
+    return {
+        "InstanceStorageInfo": {
+            "TotalSizeInGB": kind.disk_gb,
+            "Disks": [disk],
+            "NvmeSupport": "required" if kind.has_nvme_disks else "unsupported",
+        }
+    }
 
 
 def _accelerators(kind: InstanceType) -> ec2.InstanceTypeInfo:

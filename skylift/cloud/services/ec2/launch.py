@@ -65,7 +65,8 @@ def run_instances(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> ec
 
 def launch(tx: Tx, caller: Caller, request: LaunchRequest) -> list[Instance]:
     """The instances that a request asks for, at least one. Raises RunInstances' errors."""
-    whole, template_tags = with_template(tx, request)
+    merged, template_tags = with_template(tx, request)
+    whole = merged.with_type()
     wish = market_wish(tx, whole)
     return _Launch(tx, caller, whole, template_tags=template_tags, wish=wish).make()
 

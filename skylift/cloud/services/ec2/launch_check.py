@@ -77,11 +77,11 @@ def checks(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Iterator[
 def of_launch(tx: Tx, caller: Caller, request: LaunchRequest) -> Iterator[Check]:
     """The checks of a launch. Includes resources that do not exist: the handler refuses those."""
     if not request.template:
-        yield from _checks(tx, caller, request)
+        yield from _checks(tx, caller, request.with_type())
         return
     template = check_of(tx, caller, ACTION, request.template)
     whole, _ = with_template(tx, request)
-    for check in (template, *_checks(tx, caller, whole)):
+    for check in (template, *_checks(tx, caller, whole.with_type())):
         yield _from_template(check, template.resource, request)
 
 

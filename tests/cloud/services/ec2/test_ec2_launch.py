@@ -189,10 +189,32 @@ def test_launches_that_cannot_be(cloud: Cloud, params: dict[str, Any], code: str
     assert len(cloud.call("DescribeNetworkInterfaces")["NetworkInterfaces"]) == 1
 
 
-def test_image_and_type_have_to_be_given(cloud: Cloud) -> None:
+def test_an_image_has_to_be_given(cloud: Cloud) -> None:
     assert cloud.code("RunInstances", MinCount=1, MaxCount=1) == "MissingParameter"
-    assert cloud.code("RunInstances", ImageId=cloud.image_id, MinCount=1, MaxCount=1) == "MissingParameter"
     assert cloud.run(ImageId=cloud.arm_image_id, InstanceType="t4g.nano")["Architecture"] == "arm64"
+
+
+def test_without_a_type_of_its_own_or_its_templates_a_launch_is_of_m1_small(cloud: Cloud) -> None:
+    """As EC2's API reference had it: "Default: m1.small"."""
+    alone = {"ImageId": cloud.image_id, "MinCount": 1, "MaxCount": 1}
+    (instance,) = cloud.call("RunInstances", **alone)["Instances"]
+    assert instance["InstanceType"] == "m1.small"
+    # Who may launch other types only may not leave it out.
+    asked = [
+        one.context["ec2:InstanceType"]
+        for one in cloud.checks("RunInstances", **alone)
+        if "ec2:InstanceType" in (one.context or {})
+    ]
+    assert asked == ["m1.small"]
+    data = {"ImageId": cloud.image_id}
+    template = cloud.call("CreateLaunchTemplate", LaunchTemplateName="bare", LaunchTemplateData=data)
+    named = {"LaunchTemplate": {"LaunchTemplateId": template["LaunchTemplate"]["LaunchTemplateId"]}}
+    (instance,) = cloud.call("RunInstances", **named, MinCount=1, MaxCount=1)["Instances"]
+    assert instance["InstanceType"] == "m1.small"
+    (instance,) = cloud.call("RunInstances", **named, InstanceType="t3.nano", MinCount=1, MaxCount=1)["Instances"]
+    assert instance["InstanceType"] == "t3.nano"
+    arm = {**alone, "ImageId": cloud.arm_image_id}
+    assert cloud.code("RunInstances", **arm) == cloud.code("RunInstances", **arm, InstanceType="m1.small")
 
 
 def test_group_and_subnet_have_to_be_in_one_network(cloud: Cloud) -> None:
