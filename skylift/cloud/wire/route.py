@@ -69,7 +69,9 @@ class ServiceRouter:
             return self._codecs["sts"]["query"]
         if request.header(PROTOCOL):
             return self._codecs["monitoring"]["smithy-rpc-v2-cbor"]
-        return self._codecs["s3"]["rest-xml"] if service in REST_XML else self._codecs["ssm"]["json"]
+        # What clients sign for as S3 on Outposts speaks XML, but for the service that makes its endpoints.
+        xml = service in REST_XML and not request.path.startswith("/S3Outposts/")
+        return self._codecs["s3"]["rest-xml"] if xml else self._codecs["ssm"]["json"]
 
     def by_version(self, request: Request, body: bytes) -> Codec:
         """For an unsigned form: every API has a version of its own."""

@@ -235,6 +235,9 @@ def _not_there(kind: Kind, ids: list[str]) -> str:
         return (
             f"The {kind.called}{'s' if len(ids) > 1 else ''} '[{', '.join(ids)}]' do{'' if ids[1:] else 'es'} not exist"
         )
+    if kind.noun is LaunchTemplate and len(ids) == 1:
+        # As on record in aws/karpenter-provider-aws#5665.
+        return f"The specified launch template, with template ID {ids[0]}, does not exist."
     if len(ids) > 1:
         return f"The {kind.called}s '{', '.join(ids)}' do not exist"
     return f"The {kind.called} '{ids[0]}' does not exist"

@@ -62,6 +62,9 @@ def test_names(cloud: Cloud) -> None:
     nobody = cloud.code("DeleteLaunchTemplate", LaunchTemplateName="nobody")
     assert nobody == "InvalidLaunchTemplateName.NotFoundException"
     assert cloud.code("DeleteLaunchTemplate") == "MissingParameter"
+    refusal = cloud.refusal("DeleteLaunchTemplate", LaunchTemplateId="lt-0123456789abcdef0")
+    assert refusal.code == "InvalidLaunchTemplateId.NotFound"
+    assert refusal.message == "The specified launch template, with template ID lt-0123456789abcdef0, does not exist."
 
 
 def test_a_template_has_data_and_its_user_data_is_base64(cloud: Cloud) -> None:
