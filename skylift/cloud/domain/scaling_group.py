@@ -132,6 +132,8 @@ class ScalingGroup:
     template: TemplateSpec
     subnets: tuple[str, ...]
     zones: tuple[str, ...]
+    configuration: str = ""
+    """The name of the launch configuration that it has in place of a template."""
     in_default_vpc: bool = False
     """Whether the group was made for zones, not for subnets."""
     cooldown: int = 300
@@ -203,7 +205,8 @@ class HookWait:
 
 @dataclass(frozen=True)
 class ScalingMember:
-    """An instance of a group. `template` is the version it was launched from; one that was attached has none.
+    """An instance of a group. `template` is the version it was launched from, or `configuration` the name; one that was
+    attached has neither.
 
     `activity_id` is the activity that is under way for it. `since` is when it came to its state, `in_service` when it
     was first ready. `unhealthy` says why it is to be replaced; empty as long as it is not.
@@ -219,6 +222,7 @@ class ScalingMember:
     activity_id: str
     since: datetime
     template: TemplateSpec = field(default_factory=TemplateSpec)
+    configuration: str = ""
     protected: bool = False
     unhealthy: str = ""
     in_service: datetime | None = None
@@ -251,9 +255,14 @@ def is_reached(group: ScalingGroup, counted: Sequence[ScalingMember]) -> bool:
 
 
 def new_member(
-    instance: Instance, group: ScalingGroup, activity: ScalingActivity, since: datetime, template: TemplateSpec
+    instance: Instance,
+    group: ScalingGroup,
+    activity: ScalingActivity,
+    since: datetime,
+    template: TemplateSpec,
+    configuration: str = "",
 ) -> ScalingMember:
-    """An instance on its way into a group, which launched it from a template or was given it."""
+    """An instance on its way into a group, which launched it from a template or a configuration, or was given it."""
     member = ScalingMember(
         instance_id=instance.id,
         group=group.name,
@@ -265,6 +274,7 @@ def new_member(
         activity_id=activity.id,
         since=since,
         template=template,
+        configuration=configuration,
         protected=group.protects_new,
         # A template may ask for it by itself.
         market="spot" if instance.spot_request_id else "on-demand",
@@ -336,6 +346,7 @@ class Wanted:
     subnet_id: str
     zone: str
     template: TemplateSpec
+    configuration: str = ""
     type: str = ""
     image_id: str = ""
     market: Market = "on-demand"

@@ -42,7 +42,7 @@ def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted
     lacking = not group.mixed or on_demand < on_demand_share(group, group.desired)
     market: Market = "on-demand" if lacking else "spot"
     ranked = sorted(places, key=lambda place: (in_zone[place[1]], in_subnet[place[0]], order[place[0]]))
-    return [Wanted(subnet_id, zone, group.template, market=market) for subnet_id, zone in ranked]
+    return [Wanted(subnet_id, zone, group.template, group.configuration, market=market) for subnet_id, zone in ranked]
 
 
 def victim(
@@ -104,7 +104,10 @@ def _ranks(policy: str, group: ScalingGroup, age: Rank) -> list[Rank]:
     """The ranks by which a policy compares, in order; the lowest goes."""
 
     def outdated(member: ScalingMember) -> float:
-        """Orders members: first those of another template, then by the template's version, the oldest first."""
+        """Orders members: first those of another template, then by the template's version, the oldest first. Those
+        that were launched from another configuration go first, too."""
+        if group.configuration or member.configuration:
+            return 0 if member.configuration == group.configuration else -1
         if member.template.get("LaunchTemplateId") != group.template["LaunchTemplateId"]:
             return -1
         return int(member.template["Version"])
@@ -115,7 +118,8 @@ def _ranks(policy: str, group: ScalingGroup, age: Rank) -> list[Rank]:
     return {
         "OldestInstance": [lambda member: -age(member)],
         "NewestInstance": [age],
-        "OldestLaunchTemplate": [outdated],
+        "OldestLaunchConfiguration": [outdated] if group.configuration else [],
+        "OldestLaunchTemplate": [] if group.configuration else [outdated],
         "ClosestToNextInstanceHour": [until_next_hour],
         "Default": [outdated, until_next_hour],
     }.get(policy, [])

@@ -209,7 +209,7 @@ class ScalingGroupLoop:
             return [], error
 
     def _add(self, tx: Tx, group: ScalingGroup, place: Wanted, cause: str) -> None:
-        template = self._resolved(tx, place.template)
+        template = TemplateSpec() if place.configuration else self._resolved(tx, place.template)
         instance = self._launch(tx, group, replace(place, template=template))
         activity = new_activity(
             group,
@@ -222,7 +222,7 @@ class ScalingGroupLoop:
             progress=30,
         )
         tx.add(activity)
-        tx.add(new_member(instance, group, activity, tx.now, template))
+        tx.add(new_member(instance, group, activity, tx.now, template, place.configuration))
         tx.save(replace(group, retry=None, replacing=max(0, group.replacing - 1)))
         log.info("group %s: launched %s in %s", group.name, instance.id, instance.zone)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Role
+from skylift.cloud.domain.launch_configuration import LaunchConfiguration
+from skylift.cloud.domain.launch_template import TemplateSpec
 from skylift.cloud.domain.network import Subnet
 from skylift.cloud.domain.scaling_group import PROCESSES, MixedPolicy, ScalingGroup, ScalingMember, spelled, weighed
 from skylift.cloud.services.api import service_role
@@ -21,6 +23,9 @@ from skylift.cloud.services.api.scaling_check import arn, check_of
 from skylift.cloud.services.api.service_role import SERVICE_PATH
 from skylift.cloud.services.api.zone import require_zone, zone_id
 from skylift.cloud.services.autoscaling import scaling_hook, scaling_mixed
+from skylift.cloud.services.autoscaling.launch_configuration import MOST as MOST_CONFIGURATIONS
+from skylift.cloud.services.autoscaling.launch_configuration import check_create as check_configuration
+from skylift.cloud.services.autoscaling.launch_configuration import create_from, in_no_group, required, running
 from skylift.cloud.services.autoscaling.operation import FILTERS, GROUP, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.scaling_hook import put_hook
 from skylift.cloud.services.autoscaling.scaling_launch import check_template, may_launch, named
@@ -45,6 +50,8 @@ if TYPE_CHECKING:
 
 SERVICE = "autoscaling.amazonaws.com"
 MOST_GROUPS = 500
+SOURCES = ("LaunchTemplate", "MixedInstancesPolicy", "LaunchConfigurationName", "InstanceId")
+"""Of these a group has one."""
 POLICIES = (
     "ClosestToNextInstanceHour",
     "Default",
@@ -86,12 +93,17 @@ def create(tx: Tx, caller: Caller, params: autoscaling.CreateAutoScalingGroupTyp
     if len(tx.find(ScalingGroup)) >= MOST_GROUPS:
         raise ServiceError("LimitExceeded", f"You may have at most {MOST_GROUPS} Auto Scaling groups.")
     refuse_other_values(params, NEUTRAL)
-    if not params.get("LaunchTemplate") and not params.get("MixedInstancesPolicy"):
+    if sum(bool(params.get(source)) for source in SOURCES) != 1:
         raise invalid(
             "Valid requests must contain either launchTemplate, LaunchConfigurationName, InstanceId or "
             "MixedInstancesPolicy parameter."
         )
     place = _place(tx, caller, params)
+    model = in_no_group(tx, running(tx, params["InstanceId"])) if params.get("InstanceId") else None
+    if model is not None:
+        place = place or _Place((model.subnet_id,), (model.zone,), in_default_vpc=False)
+        if model.zone not in place.zones:
+            raise invalid(f"The availability zone of instance {model.id}, {model.zone}, is not one of the group's.")
     if place is None:
         raise invalid("At least one Availability Zone or VPC Subnet is required.")
     desired = params.get("DesiredCapacity", params["MinSize"])
@@ -109,6 +121,8 @@ def create(tx: Tx, caller: Caller, params: autoscaling.CreateAutoScalingGroupTyp
         tags=checked_tags(name, params.get("Tags") or []),
     )
     group = _with_settings(tx, caller, params, bare)
+    if model is not None:
+        group = replace(group, configuration=create_from(tx, caller, name, model).name)
     _refuse_sizes(group.min_size, group.max_size, desired)
     if not group.service_role:
         group = replace(group, service_role=_own_role(tx, caller))
@@ -222,9 +236,9 @@ def termination_policy_types(
 def account_limits(tx: Tx, _caller: Caller, _params: Params) -> autoscaling.DescribeAccountLimitsAnswer:
     return {
         "MaxNumberOfAutoScalingGroups": MOST_GROUPS,
-        "MaxNumberOfLaunchConfigurations": 0,
+        "MaxNumberOfLaunchConfigurations": MOST_CONFIGURATIONS,
         "NumberOfAutoScalingGroups": len(tx.find(ScalingGroup)),
-        "NumberOfLaunchConfigurations": 0,
+        "NumberOfLaunchConfigurations": len(tx.find(LaunchConfiguration)),
     }
 
 
@@ -238,7 +252,9 @@ def refuse_in_cooldown(tx: Tx, group: ScalingGroup) -> None:
 def view(tx: Tx, group: ScalingGroup, *, instances: bool = True) -> autoscaling.AutoScalingGroup:
     members = tx.find(ScalingMember, group=group.name) if instances else []
     launched: autoscaling.AutoScalingGroup = {"LaunchTemplate": group.template}
-    if group.mixed:
+    if group.configuration:
+        launched = {"LaunchConfigurationName": group.configuration}
+    elif group.mixed:
         launched = {"MixedInstancesPolicy": cast("autoscaling.MixedInstancesPolicy", group.mixed)}
     return {
         "AutoScalingGroupName": group.name,
@@ -285,6 +301,7 @@ def member_view(member: ScalingMember) -> autoscaling.Instance:
         "LifecycleState": member.state,
         "HealthStatus": "Unhealthy" if member.unhealthy else "Healthy",
         **({"LaunchTemplate": member.template} if member.template else {}),
+        **({"LaunchConfigurationName": member.configuration} if member.configuration else {}),
         "ImageId": member.image_id,
         "ProtectedFromScaleIn": member.protected,
         **({"WeightedCapacity": str(member.weight)} if member.weight is not None else {}),
@@ -303,9 +320,15 @@ def _with_settings(tx: Tx, caller: Caller, params: Settings, group: ScalingGroup
     policies = group.termination_policies
     if params.get("TerminationPolicies"):
         policies = tuple(_policies(params["TerminationPolicies"]))
-    if params.get("LaunchTemplate") and params.get("MixedInstancesPolicy"):
-        raise invalid("A group has a LaunchTemplate or a MixedInstancesPolicy, not both.")
+    if sum(bool(params.get(source)) for source in SOURCES) > 1:
+        raise invalid("A group has a LaunchTemplate, a MixedInstancesPolicy or a LaunchConfigurationName, one of them.")
     template, mixed, role = group.template, group.mixed, group.service_role
+    configuration = group.configuration
+    if params.get("LaunchConfigurationName"):
+        configuration = required(tx, params["LaunchConfigurationName"]).name
+        template, mixed = TemplateSpec(), MixedPolicy()
+    if params.get("LaunchTemplate") or params.get("MixedInstancesPolicy"):
+        configuration = ""
     if params.get("LaunchTemplate"):
         template, mixed = named(tx, params["LaunchTemplate"]), MixedPolicy()
         check_template(tx, caller, template)
@@ -325,6 +348,7 @@ def _with_settings(tx: Tx, caller: Caller, params: Settings, group: ScalingGroup
         warmup=warmup if warmup is not None and warmup >= 0 else None,
         termination_policies=policies,
         template=template,
+        configuration=configuration,
         mixed=mixed,
         service_role=role,
     )
@@ -441,6 +465,12 @@ def check_create(tx: Tx, caller: Caller, params: autoscaling.CreateAutoScalingGr
     if not params.get("ServiceLinkedRoleARN") and _role(tx) is None:
         yield from service_role.check_create(tx, caller, {"AWSServiceName": SERVICE})
     yield from _check_launch(tx, caller, params)
+    if params.get("InstanceId"):
+        made: autoscaling.CreateLaunchConfigurationType = {
+            "LaunchConfigurationName": name,
+            "InstanceId": params["InstanceId"],
+        }
+        yield from check_configuration(tx, caller, made)
 
 
 def check_update(tx: Tx, caller: Caller, params: autoscaling.UpdateAutoScalingGroupType) -> Iterator[Check]:
@@ -467,6 +497,8 @@ def _asked(params: Settings) -> Context:
         context["autoscaling:MaxSize"] = str(params["MaxSize"])
     if params.get("VPCZoneIdentifier"):
         context["autoscaling:VPCZoneIdentifiers"] = tuple(params["VPCZoneIdentifier"].split(","))
+    if params.get("LaunchConfigurationName"):
+        context["autoscaling:LaunchConfigurationName"] = params["LaunchConfigurationName"]
     if params.get("LaunchTemplate"):
         version = params["LaunchTemplate"].get("Version")
         context["autoscaling:LaunchTemplateVersionSpecified"] = "true" if version else "false"
@@ -476,8 +508,8 @@ def _asked(params: Settings) -> Context:
 _TEMPLATE = "LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName LaunchTemplate.Version"
 
 _SETTINGS = (
-    f"{GROUP} {_TEMPLATE} MinSize MaxSize DesiredCapacity DefaultCooldown AvailabilityZones AvailabilityZoneIds "
-    "VPCZoneIdentifier HealthCheckGracePeriod TerminationPolicies NewInstancesProtectedFromScaleIn "
+    f"{GROUP} {_TEMPLATE} LaunchConfigurationName MinSize MaxSize DesiredCapacity DefaultCooldown AvailabilityZones "
+    "AvailabilityZoneIds VPCZoneIdentifier HealthCheckGracePeriod TerminationPolicies NewInstancesProtectedFromScaleIn "
     f"ServiceLinkedRoleARN Context DefaultInstanceWarmup CapacityRebalance {scaling_mixed.TAKES} " + " ".join(NEUTRAL)
 )
 
@@ -488,7 +520,7 @@ OPERATIONS = (
     writes(
         "CreateAutoScalingGroup",
         create,
-        f"{_SETTINGS} {TAG_MEMBERS} {_HOOKS}",
+        f"{_SETTINGS} InstanceId {TAG_MEMBERS} {_HOOKS}",
         check_create,
     ),
     writes("UpdateAutoScalingGroup", update, _SETTINGS, check_update),

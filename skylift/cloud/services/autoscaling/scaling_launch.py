@@ -14,6 +14,7 @@ from skylift.cloud.domain.scaling_group import GROUP_TAG, ScalingGroup, Wanted
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.public_parameter import image_id_for
+from skylift.cloud.services.autoscaling.launch_configuration import required
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2 import launch_check
 from skylift.cloud.services.ec2.image import usable_image
@@ -62,6 +63,8 @@ def launch(tx: Tx, caller: Caller, group: ScalingGroup, wanted: Wanted) -> Insta
 
 def request(tx: Tx, wanted: Wanted) -> LaunchRequest:
     """The launch of one instance. The subnet stands in the template's network interface, where that has one."""
+    if wanted.configuration:
+        return required(tx, wanted.configuration).launch_in(wanted.subnet_id)
     version = _version(tx, wanted.template)
     in_interface = bool(data_of(version).get("NetworkInterfaces"))
     return LaunchRequest(

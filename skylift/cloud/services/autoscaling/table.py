@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skylift.cloud.services.api.operation import Operation
 from skylift.cloud.services.autoscaling import (
+    launch_configuration,
     scaling_activity,
     scaling_group,
     scaling_hook,
@@ -15,6 +16,7 @@ from skylift.cloud.services.autoscaling import (
 )
 
 OPERATIONS: tuple[Operation, ...] = (
+    *launch_configuration.OPERATIONS,
     *scaling_activity.OPERATIONS,
     *scaling_group.OPERATIONS,
     *scaling_hook.OPERATIONS,

@@ -733,6 +733,13 @@ CREATE INDEX usages_by_end ON usages (ended);
 
 -- Auto Scaling
 
+CREATE TABLE launch_configurations (
+    name TEXT PRIMARY KEY,
+    arn TEXT NOT NULL UNIQUE,
+    created TEXT NOT NULL,
+    launch TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE scaling_groups (
     name TEXT PRIMARY KEY,
     arn TEXT NOT NULL UNIQUE,
@@ -743,6 +750,7 @@ CREATE TABLE scaling_groups (
     template TEXT NOT NULL,
     subnets TEXT NOT NULL,
     zones TEXT NOT NULL,
+    configuration TEXT NOT NULL,
     in_default_vpc INTEGER NOT NULL,
     cooldown INTEGER NOT NULL,
     grace INTEGER NOT NULL,
@@ -777,6 +785,7 @@ CREATE TABLE scaling_members (
     activity_id TEXT NOT NULL,
     since TEXT NOT NULL,
     template TEXT NOT NULL,
+    configuration TEXT NOT NULL,
     protected INTEGER NOT NULL,
     unhealthy TEXT NOT NULL,
     in_service TEXT,

@@ -194,16 +194,20 @@ INSERT INTO usages VALUES (
     't3.micro', 'eu-west-1a', 1, NULL, NULL, 'on-demand', 'default', NULL, 'i-9', 'Client.UserInitiatedShutdown',
     '{"team":"net"}'
 );
+INSERT INTO launch_configurations VALUES (
+    'older', 'arn:aws:autoscaling:eu-west-1:123456789012:launchConfiguration:1:launchConfigurationName/older',
+    '2026-01-01T00:00:00+00:00', '{"image":"ami-1","type":"t3.micro","group_ids":["sg-1"]}'
+);
 INSERT INTO scaling_groups VALUES (
     'web', 'arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:1:autoScalingGroupName/web',
     '2026-01-01T00:00:00+00:00', 1, 3, 1, '{"LaunchTemplateId":"lt-1","LaunchTemplateName":"t","Version":"$Latest"}',
-    '["subnet-1"]', '["eu-west-1a"]', 0, 300, 0, NULL, '["Default"]', 0, 'arn:aws:iam::123456789012:role/r', '', '{}',
+    '["subnet-1"]', '["eu-west-1a"]', '', 0, 300, 0, NULL, '["Default"]', 0, 'arn:aws:iam::123456789012:role/r', '', '{}',
     0, '[{"key":"Name","value":"web","propagate":true}]', '{"Launch":"User suspended at 2026-01-01T00:00:00Z"}', 0, '',
     2, '2026-01-01T00:00:00+00:00', 1, '2026-01-01T00:00:00+00:00', 0, '["GroupInServiceInstances"]', 2
 );
 INSERT INTO scaling_members VALUES (
     'i-1', 'web', 'eu-west-1a', 'subnet-1', 't3.micro', 'ami-1', 'InService', 'activity-1', '2026-01-01T00:00:00+00:00',
-    '{"LaunchTemplateId":"lt-1","LaunchTemplateName":"t","Version":"1"}', 0, '', '2026-01-01T00:00:00+00:00',
+    '{"LaunchTemplateId":"lt-1","LaunchTemplateName":"t","Version":"1"}', '', 0, '', '2026-01-01T00:00:00+00:00',
     'on-demand',
     '[{"hook":"up","token":"t","deadline":"2026-01-01T00:00:00+00:00","last":"2026-01-01T00:00:00+00:00",
 "heartbeat":60,"default":"ABANDON","result":""}]', 3
