@@ -134,8 +134,11 @@ def checked_number(params: Params, member: str, least: int, most: int, default: 
     return number
 
 
-def checked_tags(params: Params) -> dict[str, str]:
-    """`Tags` as a dictionary. Keys that differ by case only are the same key to IAM."""
+def checked_tags(params: Params, code: str = "InvalidInput") -> dict[str, str]:
+    """`Tags` as a dictionary. Keys that differ by case only are the same key to IAM.
+
+    `code` is that of the error for a key that is reserved or there twice: STS has another one than IAM.
+    """
     tags: dict[str, str] = {}
     for number, tag in enumerate(params.get("Tags", []), start=1):
         key, value = tag["Key"], tag["Value"]
@@ -151,9 +154,10 @@ def checked_tags(params: Params) -> dict[str, str]:
                 value, f"{where}.value", r"satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]*"
             )
         if key.lower().startswith("aws:"):
-            raise invalid_input("Tag keys that begin with aws: are reserved for system use.")
+            raise ServiceError(code, "Tag keys that begin with aws: are reserved for system use.", status=400)
         if key.lower() in map(str.lower, tags):
-            raise invalid_input("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+            words = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+            raise ServiceError(code, words, status=400)
         tags[key] = value
     if len(tags) > MAX_TAGS:
         raise invalid_value(len(tags), "tags", f"have length less than or equal to {MAX_TAGS}")

@@ -118,7 +118,7 @@ def get_federation_token(
     it. By a user up to 36 hours, by root never more than one."""
     if caller.issued is not None:
         raise ServiceError("AccessDenied", "Cannot call GetFederationToken with session credentials", status=403)
-    name, tags = _federated_name(params), checked_tags(params)
+    name, tags = _federated_name(params), checked_tags(params, "InvalidParameterValue")
     root = caller.kind == "root"
     seconds = checked_number(params, "DurationSeconds", 900, 129600, LONGEST_OF_ROOT if root else 43200)
     policies = session_policies(tx, params)
@@ -228,7 +228,7 @@ def _session_tags(caller: Caller, params: sts.AssumeRoleRequest) -> tuple[dict[s
 
     By the IAM user guide's "Pass session tags in AWS STS": a tag that passes on cannot be set anew.
     """
-    asked = checked_tags(params)
+    asked = checked_tags(params, "InvalidParameterValue")
     inherited = {key: value for key, value in caller.session_tags.items() if key in caller.transitive}
     taken = {key.lower() for key in inherited}
     for key in asked:

@@ -125,7 +125,7 @@ def assume(
     seconds = checked_number(params, "DurationSeconds", 900, 43200, 3600)
     # Tags come in the token, and count as if they stood in the request.
     asked = {**params, "Tags": [{"Key": key, "Value": value} for key, value in identity.tags.items()]}
-    tags = checked_tags(asked)
+    tags = checked_tags(asked, "InvalidParameterValue")
     transitive = checked_transitive(identity.transitive, tags)
     source = identity.source_identity
     if source is not None:

@@ -146,6 +146,17 @@ def test_tagging_a_session_needs_permission_from_both_sides(account: Account) ->
         account.call("sts", "AssumeRole", caller=ann, RoleArn=arn, RoleSessionName="name", Tags=tags(team="blue"))
 
 
+def test_tags_of_a_session_are_refused_by_the_code_of_sts(account: Account) -> None:
+    """Recorded on AWS: `test_assume_role_tag_validation` in LocalStack's tests/aws/services/sts/test_sts.snapshot.json;
+    IAM answers InvalidInput to the same tags."""
+    tagged_role(account, "r", allow("s3:GetObject"))
+    words = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+    with refused("InvalidParameterValue", words, status=400):
+        account.assume("r", Tags=tags(team="red", TEAM="blue"))
+    with refused("InvalidParameterValue", "reserved", status=400):
+        account.assume("r", Tags=tags(**{"aws:team": "red"}))
+
+
 def test_transitive_tags_pass_through_a_chain(account: Account) -> None:
     tagged_role(account, "one", allow("sts:*"))
     tagged_role(account, "two", allow("s3:GetObject", Condition={"StringEquals": {"aws:PrincipalTag/team": "red"}}))
