@@ -63,6 +63,9 @@ class _Plan:
     """Of the query string as well: each item is a parameter of the list's name."""
     headers: dict[str, tuple[str, Read]] = field(default_factory=dict)
     prefixes: list[tuple[str, str]] = field(default_factory=list)
+    numbers: set[str] = field(default_factory=set)
+    """Names in the query string: S3 takes an empty number for none (`test_list_parts_empty_part_number_marker` in
+    LocalStack's test_s3_list_operations.snapshot.json)."""
     fixed: frozenset[str] = frozenset()
     payload: Callable[[Payload], dict[str, Any]] = lambda payload: {}
 
@@ -103,6 +106,8 @@ class RestReader:
                     plan.lists[wire_name] = (name, READERS[cast(ListShape, shape).member.type_name])
                 case "querystring":
                     plan.query[wire_name] = (name, READERS[shape.type_name])
+                    if shape.type_name in ("integer", "long"):
+                        plan.numbers.add(wire_name)
                 case "header":
                     plan.headers[wire_name.lower()] = (name, _header_reader(shape))
                 case "headers":
@@ -159,7 +164,8 @@ def _query(plan: _Plan, request: Request) -> dict[str, Any]:
     for name, text in decoded_query(request):
         member, items = plan.query.get(name), plan.lists.get(name)
         if member is not None:
-            params[member[0]] = _argument(name, text, member[1])
+            if text or name not in plan.numbers:
+                params[member[0]] = _argument(name, text, member[1])
         elif items is not None:
             params.setdefault(items[0], []).append(_argument(name, text, items[1]))
         elif (name, text) == _SPOKEN or name in plan.fixed or name in _ALLOWED or name.lower().startswith("x-"):

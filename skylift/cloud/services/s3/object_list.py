@@ -68,7 +68,7 @@ def list_v2(tx: Tx, caller: Caller, params: s3.ListObjectsV2Request) -> s3.ListO
     }
     if token is not None:
         answer["ContinuationToken"] = token
-    if "StartAfter" in params:
+    elif "StartAfter" in params:
         answer["StartAfter"] = encode(params["StartAfter"])
     if page.truncated:
         answer["NextContinuationToken"] = write_token(name_of(page.items[-1]))

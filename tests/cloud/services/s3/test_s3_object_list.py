@@ -109,6 +109,19 @@ def test_pages_together_are_the_whole_listing(
     assert found == naive(keys, prefix, delimiter, after, covers=version == 1)
 
 
+def test_a_token_goes_before_the_key_to_start_after(account: Account) -> None:
+    """Recorded on AWS: `test_list_objects_v2_continuation_start_after` in LocalStack's
+    test_s3_list_operations.snapshot.json, where an answer to both shows the token alone."""
+    account.s3("CreateBucket", Bucket="bucket")
+    for key in "abcd":
+        account.s3("PutObject", Bucket="bucket", Key=key, Body=account.spool(b""))
+    first = account.s3("ListObjectsV2", Bucket="bucket", MaxKeys=1, StartAfter="a")
+    assert (first["StartAfter"], items_of(first)) == ("a", ["b"])
+    token = first["NextContinuationToken"]
+    second = account.s3("ListObjectsV2", Bucket="bucket", StartAfter="d", ContinuationToken=token)
+    assert (second.get("StartAfter"), second["ContinuationToken"], items_of(second)) == (None, token, ["c", "d"])
+
+
 def test_what_a_listing_says(account: Account) -> None:
     account.s3("CreateBucket", Bucket="bucket")
     account.s3("PutObject", Bucket="bucket", Key="a b", Body=account.spool(b"data", CRC32="AAAAAA=="))

@@ -392,6 +392,26 @@ def test_listing_uploads(account: Account) -> None:
     assert uploads(account.s3("ListMultipartUploads", Bucket="bucket", Prefix="a/")) == expected[:3]
 
 
+def test_markers_of_listed_uploads(account: Account) -> None:
+    """Recorded on AWS: `test_list_multiparts_next_marker` and `test_list_multiparts_with_prefix_and_delimiter` in
+    LocalStack's test_s3_list_operations.snapshot.json."""
+
+    def markers(**params: Any) -> tuple[str, str]:
+        answer = account.s3("ListMultipartUploads", Bucket="bucket", **params)
+        return answer["NextKeyMarker"], answer["NextUploadIdMarker"]
+
+    assert markers() == ("", "")
+    first, second = (Sender(account, Key=key).place["UploadId"] for key in ("a/1", "b"))
+    assert markers() == ("b", second)
+    assert markers(MaxUploads=1) == ("a/1", first)
+    assert markers(KeyMarker="b") == ("", "")
+    assert markers(Delimiter="/", Prefix="a") == ("", "")
+    # Here AWS's are empty, and nobody can go on.
+    assert markers(Delimiter="/", MaxUploads=1) == ("a/", "")
+    with refused("InvalidArgument", "Invalid uploadId marker", status=400):
+        markers(KeyMarker="b", UploadIdMarker=first)
+
+
 def test_attributes_of_a_multipart_object(account: Account) -> None:
     sender = Sender(account, ChecksumAlgorithm="CRC32")
     sender.complete(sender.part(1, LARGE, CRC32=crc32(LARGE)), sender.part(2, b"end", CRC32=crc32(b"end")))
