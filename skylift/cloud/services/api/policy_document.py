@@ -148,6 +148,8 @@ def _parse(text: str, kind: Kind) -> PolicyDocument:
         _syntax(f"Version is {version!r}; it must be one of {', '.join(VERSIONS)}.")
     if not isinstance(content.get("Id", ""), str):
         _syntax("Id must be a string.")
+    if kind == "resource" and "Statement" not in content:
+        _malformed("Missing required field Statement")
     listed = content.get("Statement")
     listed = [listed] if isinstance(listed, dict) else listed
     if not isinstance(listed, list) or not listed:

@@ -51,7 +51,9 @@ def put_ownership(tx: Tx, caller: Caller, params: s3.PutBucketOwnershipControlsR
     rules = params["OwnershipControls"]["Rules"]
     if len(rules) != 1:
         raise malformed_xml()
-    ownership = checked_ownership(rules[0]["ObjectOwnership"])
+    ownership = rules[0]["ObjectOwnership"]
+    if ownership not in OWNERSHIPS:
+        raise malformed_xml()
     if ownership == ENFORCED and bucket.acl is not None:
         raise acls_disabled()
     tx.save(replace(bucket, ownership=ownership))
@@ -79,7 +81,12 @@ def delete_ownership(tx: Tx, caller: Caller, params: s3.DeleteBucketOwnershipCon
 
 def checked_ownership(ownership: str) -> str:
     if ownership not in OWNERSHIPS:
-        raise ServiceError("InvalidArgument", f"Invalid x-amz-object-ownership header: {ownership}", status=400)
+        raise ServiceError(
+            "InvalidArgument",
+            f"Invalid x-amz-object-ownership header: {ownership}",
+            status=400,
+            ArgumentName="x-amz-object-ownership",
+        )
     return ownership
 
 

@@ -87,7 +87,7 @@ def test_a_policy_goes_with_its_bucket(account: Account) -> None:
         ("", "first byte must be '{'"),
         ("[]", "first byte must be '{'"),
         ("{", "invalid Json"),
-        ("{}", "Statement"),
+        ("{}", "Missing required field Statement"),
         (policy(allow("s3:GetObject", OBJECTS)), "Missing required field Principal"),
         (policy(let({"AWS": f"arn:aws:iam::{ACCOUNT}:user/nobody"})), "Invalid principal in policy"),
         (policy(let({"AWS": "ann"})), "Invalid principal in policy"),

@@ -59,6 +59,14 @@ def test_ownership(account: Account) -> None:
     account.s3("CreateBucket", Bucket="other", ObjectOwnership="BucketOwnerPreferred", ACL="private")
 
 
+def test_an_ownership_that_there_is_not(account: Account) -> None:
+    """Recorded on AWS: `test_bucket_ownership_controls_exc` in LocalStack's test_s3_api.snapshot.json."""
+    with refused("MalformedXML", status=400):
+        ask(account, "PutBucketOwnershipControls", OwnershipControls={"Rules": [{"ObjectOwnership": "RandomValue"}]})
+    with refused("InvalidArgument", "Invalid x-amz-object-ownership header: RandomValue", status=400):
+        account.s3("CreateBucket", Bucket="other", ObjectOwnership="RandomValue")
+
+
 def encryption(algorithm: str, **rule: Any) -> dict[str, Any]:
     default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": algorithm}}
     return {"ServerSideEncryptionConfiguration": {"Rules": [{**default, **rule}]}}

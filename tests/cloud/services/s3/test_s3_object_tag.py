@@ -50,6 +50,8 @@ def test_tags_come_with_the_object_or_later(account: Account) -> None:
         ("a=1&a=2", "InvalidArgument"),
         ("a=%FF", "InvalidArgument"),
         ("&", "InvalidArgument"),
+        # `test_object_tagging_exc`, recorded on AWS in LocalStack's test_s3_api.snapshot.json.
+        ("a=1,b=2", "InvalidArgument"),
         ("=1", "InvalidTag"),
         ("aws:a=1", "InvalidTag"),
         ("a=%26", "InvalidTag"),
@@ -76,6 +78,11 @@ def test_tags_of_versions(account: Account) -> None:
     marker = account.s3("DeleteObject", **PLACE)["VersionId"]
     with refused("MethodNotAllowed", status=405):
         tags(account, VersionId=marker)
+    # `test_object_tagging_versioned`, recorded on AWS in LocalStack's test_s3_api.snapshot.json.
+    with refused("MethodNotAllowed", status=405):
+        tags(account)
+    with refused("MethodNotAllowed", status=405):
+        account.s3("PutObjectTagging", **PLACE, Tagging=tag_set(n="1"))
 
 
 def test_a_copy_has_the_tags_of_its_source_or_its_own(account: Account) -> None:
