@@ -191,7 +191,7 @@ class Submit:
             )
             raise
         except LaunchFailed:
-            if self._instance is None and self._job.spot is None and not checked.kept and undo.is_whole:
+            if self._instance is None and not checked.kept and undo.is_whole:
                 await self._forget(shipping)
             raise
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from skylift.runner.collect import results as collect
 from skylift.runner.errors import LaunchFailed, NameTaken, NotPermitted, Refused, RunError, UsageError
 from skylift.runner.flow import Run, Submit
 from skylift.runner.job.cache import Cache
-from skylift.runner.job.job import Job, MapPart, Program
+from skylift.runner.job.job import Job, MapPart, Program, Spot
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix, bucket_name
 from skylift.runner.job.settings import NewestImage, Settings
@@ -30,6 +31,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.wait import collect as bring_results
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.fleet import Fleet
 from skylift.runner.launch.network import find_network
 from skylift.runner.launch.role import BOUNDARY
 from skylift.runner.plan.plan_job import Order, plan_job
@@ -518,6 +520,24 @@ def test_a_job_that_ec2_has_refused_has_no_record(
     with pytest.raises(LaunchFailed, match=code):
         run(job, settings, seen)
     assert records(settings, api, job) == []
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_spot_job_without_room_has_no_record_unless_a_server_was_begun(
+    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch, *, started: bool
+) -> None:
+    job = replace(order(folder, ""), spot=Spot(types=("t3.small",)))
+    here, ended = "skylift.runner.launch", list[str]()
+    servers = [SimpleNamespace(instance="i-0123456789abcdef0")] if started else []
+    # Moto's fleets have room always.
+    monkeypatch.setattr(f"{here}.fleet.start_fleet", lambda *_: Fleet("fleet-1", job.name))
+    monkeypatch.setattr(f"{here}.fleet.delete_fleets", lambda _, fleets, **__: ended.extend(each.id for each in fleets))
+    monkeypatch.setattr(f"{here}.fleet.await_server", no_room)
+    monkeypatch.setattr(f"{here}.start.live_servers", lambda *_: servers)
+    monkeypatch.setattr(f"{here}.start.terminate", lambda _, instance: ended.append(instance))
+    with pytest.raises(LaunchFailed, match="No room"):
+        run(job, settings, seen)
+    assert (bool(records(settings, api, job)), ended) == (started, ["fleet-1", *(each.instance for each in servers)])
 
 
 def test_why_a_job_did_not_start_is_told_also_when_its_record_cannot_be_removed(

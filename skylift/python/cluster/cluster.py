@@ -36,7 +36,7 @@ from skylift.runner.jobs.cluster import TakeDown, worker_name
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.job_group import make_job_group
-from skylift.runner.launch.network import ensure_network, find_network
+from skylift.runner.launch.network import check_groups, ensure_network, find_network
 from skylift.runner.remote.account import open_account
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Cluster:
 
     def _make_group(self) -> None:
         api = self._account.api
+        check_groups(api, len(self._plans.settings.access.groups), 1)
         ensure_bucket(api, self._account.bucket)
         network = find_network(api, self._plans.settings.access) or ensure_network(api, self._account.bucket)
         self._group = make_job_group(api, self.name, network.vpc, time.time(), "cluster")

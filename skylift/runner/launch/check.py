@@ -19,7 +19,7 @@ from skylift.runner.launch.environment_image import find_environment_image, imag
 from skylift.runner.launch.image import find_images, pick_image
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import KeptServer, configuration_of, kept_servers, waiting_servers
-from skylift.runner.launch.network import find_caller
+from skylift.runner.launch.network import check_groups, find_caller
 from skylift.runner.launch.server import check_type, types_there
 from skylift.runner.launch.service_role import ensure_fleet_roles
 from skylift.runner.launch.stages import Checked
@@ -48,6 +48,7 @@ async def check(
         if not settings.access.private:
             _import_ssh()
         api = await in_thread(Api, settings)
+        await in_thread(check_groups, api, len(settings.access.groups), len(job.groups) + job.has_workers)
         images, processors, (account, waiting), caller, packed, sources, spot, *_ = await together(
             in_thread(find_images, api, settings.image),
             in_thread(check_type, api, job.instance_type),

@@ -7,6 +7,7 @@ instead.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from skylift.runner.errors import LaunchFailed, Refused, UsageError
+from skylift.runner.errors import LaunchFailed, Refused, SkyliftError, UsageError
 from skylift.runner.job.settings import Access, Settings
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.lock import make_once
@@ -23,6 +24,9 @@ T = TypeVar("T")
 
 TAG_PART = "skylift:network"
 TAG_READY = "skylift:ready"
+MOST_GROUPS = 5
+"""The most security groups of a server's interface, unless AWS has granted an account more."""
+_QUOTA_OF_GROUPS = "L-2AFB9258"
 RANGE = "10.83.0.0/16"
 OWN = Access()
 _SETTLING = 30.0
@@ -59,6 +63,23 @@ def find_caller(settings: Settings) -> str | None:
     if access.private or access.groups:
         return None
     return str(ipaddress.IPv4Network(access.ssh_from or settings.caller_address()))
+
+
+def check_groups(api: Api, named: int, own: int) -> None:
+    """Raises UsageError if a server cannot be in as many security groups as were `named`, and in its job's `own`. The
+    account is asked only where it matters."""
+    if named + own <= MOST_GROUPS:
+        return
+    most = MOST_GROUPS
+    with contextlib.suppress(SkyliftError):
+        answer = api.call("service-quotas", "get_service_quota", ServiceCode="vpc", QuotaCode=_QUOTA_OF_GROUPS)
+        most = int(answer["Quota"]["Value"])
+    if named + own > most:
+        why = " Servers that work together are in one of their own besides." if own else ""
+        raise UsageError(
+            f"--security-group: a server can be in {most} security groups, and {named} are named.{why}",
+            f"Name {most - own} at the most.",
+        )
 
 
 def find_network(api: Api, access: Access = OWN) -> Network | None:

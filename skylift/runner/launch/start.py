@@ -124,6 +124,8 @@ class Start:
     def _delete_fleet(self, found: fleet.Fleet) -> None:
         fleet.delete_fleets(self._api, [found], servers_too=True)
         for server in live_servers(self._api, self._job.name):
+            # It may have written something: the job's record stays.
+            self._undo.see(server)
             terminate(self._api, server.instance)
 
 

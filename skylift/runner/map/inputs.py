@@ -38,6 +38,8 @@ _LONGEST = LONGEST_TEXT - len("SKYLIFT_INPUT=") - 1
 """The most bytes of an input, which is an argument and the value of a variable. Both end with a null character."""
 _RANGE = re.compile(r"(-?\d{1,18})\.\.(-?\d{1,18})")
 _LEAST_PART = 1 << 10
+_UNITS = {**MIB, "KIB": 1 / 1024, "K": 1 / 1024, "KB": 1e3 / 2**20}
+"""A part may be smaller than what a server could have."""
 _MOST_LISTED = 256 << 20
 _MOST_SHOWN = 3
 _MOST_ARNS = 20
@@ -123,9 +125,11 @@ def permitted(places: Sequence[str], option: str) -> tuple[list[str], list[str]]
 
 def read_split(text: str) -> int:
     """Bytes. Raises UsageError."""
-    size = round(read_size(text, "--split", MIB, "256MiB") * (1 << 20))
+    size = round(read_size(text, "--split", _UNITS, "256MiB") * (1 << 20))
     if size < _LEAST_PART:
-        raise UsageError(f"--split {text} is less than 1 KiB.")
+        raise UsageError(
+            f"--split {text} is less than 1KiB.", "Each part is an input, and costs a start of the program."
+        )
     return size
 
 

@@ -18,7 +18,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.key import ensure_key, ensure_key_file
-from skylift.runner.launch.network import RANGE, Network, ensure_network, find_network, open_ssh
+from skylift.runner.launch.network import RANGE, Network, check_groups, ensure_network, find_network, open_ssh
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.lock import make_once
 
@@ -265,3 +265,29 @@ def test_bucket_of_somebody_else(api: Api, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(api, "call", call)
     with pytest.raises(RunError, match="may not use it"):
         ensure_bucket(api, BUCKET)
+
+
+@pytest.mark.parametrize(("named", "own", "quota", "most"), [(5, 1, None, 5), (6, 0, None, 5), (10, 1, 10, 10)])
+def test_more_groups_than_a_server_can_be_in_are_told_before_anything_is_made(
+    api: Api, monkeypatch: pytest.MonkeyPatch, named: int, own: int, quota: int | None, most: int
+) -> None:
+    asked = list[str]()
+
+    def answer(_: Api, service: str, operation: str, **params: Any) -> Any:
+        asked.append(params["QuotaCode"])
+        if quota is None:
+            raise Refused("NoSuchResourceException", "There is no such quota.", operation)
+        return {"Quota": {"Value": float(quota)}}
+
+    monkeypatch.setattr(Api, "call", answer)
+    for few in range(6 - own):
+        check_groups(api, few, own)
+    assert asked == []
+    with pytest.raises(
+        UsageError, match=f"a server can be in {most} security groups, and {named} are named"
+    ) as refused:
+        check_groups(api, named, own)
+    assert refused.value.advice == f"Name {most - own} at the most."
+    assert ("in one of their own besides" in refused.value.message) == bool(own)
+    if quota is not None:
+        check_groups(api, quota - own, own)

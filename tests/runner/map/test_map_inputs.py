@@ -229,7 +229,8 @@ def test_what_cannot_be_split_is_refused_by_name(folder: Path) -> None:
 
 def test_a_size_of_parts() -> None:
     assert read_split("256MiB") == 256 << 20
-    for text in ("", "0", "-1", "0.0001MiB", "many", "1 nibble"):
+    assert [read_split(each) for each in ("1KiB", "64k", "2kb")] == [1024, 65536, 2000]
+    for text in ("", "0", "-1", "0.0001MiB", "1KB", "many", "1 nibble"):
         with pytest.raises(UsageError, match="--split"):
             read_split(text)
 
