@@ -18,6 +18,7 @@ from skylift.runner.map.live import InputLive, LiveStream, parse_live
 from skylift.runner.map.outcome import InputOutcome, InputState, parse_outcome
 from skylift.runner.server import input_live
 from skylift.runner.server.aws import Refused
+from skylift.runner.server.input_folders import InputFolders
 from skylift.runner.server.input_memory import InputMemory
 from skylift.runner.server.input_run import KEPT, InputRun, MapPlace, Withheld
 from skylift.runner.server.input_spawner import Spawner
@@ -59,15 +60,16 @@ class Case:
         self.tree, self.runs = folder / "job", folder / "runs"
         (self.tree / "sub").mkdir(parents=True)
         (self.tree / "data.txt").write_text("data")
-        self.spawner = Spawner()
+        self.spawner, self.folders = Spawner(), list[InputFolders]()
         self.ours, self.theirs = socket.socketpair()
 
     def run(
         self, source: str, *, outputs: tuple[str, ...] = (), args: tuple[str, ...] = (), part: Any = None
     ) -> InputOutcome:
         (self.tree / "job.py").write_text(source)
+        self.folders.append(InputFolders(self.runs, self.tree, "sub", Here()))
         place = MapPlace(
-            cast(Prefix, self.prefix), Here(), self.runs, self.tree, "sub", sys.executable, "i-0", self.down,
+            cast(Prefix, self.prefix), Here(), self.runs, self.folders[-1], "sub", sys.executable, "i-0", self.down,
             dict(os.environ), InputMemory(), lambda region, name: cast(Prefix, OneObject(region, name)),
             cast(Prefix, self.prefix),
         )  # fmt: skip
@@ -84,6 +86,8 @@ def case(tmp_path: Path) -> Iterator[Case]:
     found = Case(tmp_path)
     yield found
     found.spawner.close()
+    for each in found.folders:
+        each.close()
     assert list(found.runs.iterdir()) == []
 
 

@@ -1,8 +1,8 @@
 """One input of a map on its server: its folder, its process, and the results that are sent.
 
-The folder of a run has `work`, in which the job's files are links to files that no run may change, and `input`, with
-the local file that the input is, if it is one. The files that the run leaves in `work` are its results. Afterwards the
-folder is removed. runner/map/outcome.py describes the outcome of a run.
+The program runs in a folder in which the job's files are links to files that no run may change (input_folders.py).
+What it leaves there are its results. The folder of a run has its streams, and `input`, with the local file that the
+input is, if it is one. Afterwards it is removed. runner/map/outcome.py describes the outcome of a run.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.find_files import files_named, spelled
+from skylift.runner.server.input_folders import InputFolder, InputFolders
 from skylift.runner.server.input_live import InputLive
 from skylift.runner.server.input_memory import InputMemory, Share
 from skylift.runner.server.input_spawner import Spawner
@@ -50,14 +51,14 @@ class Withheld(Exception):
 
 
 class MapPlace(NamedTuple):
-    """Where a server's inputs run. `tree` are the job's files, `cwd` the working directory relative to it, `python` the
-    interpreter of the program, `down` whether the server goes down, `memory` what all inputs share. `bucket` is a
-    whole bucket of the user's, by its region and name. `source` is the prefix that local inputs are in."""
+    """Where a server's inputs run. `folders` are those with the job's files, `cwd` the working directory in them,
+    `python` the interpreter of the program, `down` whether the server goes down, `memory` what all inputs share.
+    `bucket` is a whole bucket of the user's, by its region and name. `source` is the prefix that has local inputs."""
 
     prefix: Prefix
     login: Login
     runs: Path
-    tree: Path
+    folders: InputFolders
     cwd: str
     python: str
     instance: str
@@ -87,8 +88,7 @@ class InputRun:
         self._run = secrets.token_hex(8)
         self._name = "%08d-%s" % (wanted["index"], self._run)
         self._folder = place.runs / self._name
-        self._work = self._folder / "work"
-        self._cwd = self._work / place.cwd
+        self._work: Optional[InputFolder] = None
 
     def run(self, owner: socket.socket) -> Dict[str, Any]:
         """The outcome. Raises Withheld when there is none; `owner` is the connection of the client that waits."""
@@ -99,15 +99,23 @@ class InputRun:
                 return self._broken("The input could not be prepared: %s" % error)
             with self._place.memory.begin() as share:
                 ended = self._execute(argv, owner)
-                return self._conclude(ended, share)
+                found = self._conclude(ended, share)
+            if "code" in ended and self._work is not None:
+                # Nothing of it runs any more.
+                work, self._work = self._work, None
+                self._place.folders.give_back(work)
+            return found
         finally:
+            if self._work is not None:
+                self._place.folders.remove(self._work)
             shutil.rmtree(str(self._folder), ignore_errors=True)
 
     # Its folder.
 
     def _prepare(self) -> List[str]:
         self._folder.mkdir(mode=0o711, parents=True)
-        self._mirror()
+        self._work = self._place.folders.take()
+        self._cwd = self._work.path / self._place.cwd
         argv, args = list(self._program["argv"]), list(self._program["args"])
         if self._program["python"]:
             argv[0] = self._place.python
@@ -122,25 +130,6 @@ class InputRun:
             args.append(text)
         self._text = text
         return argv + args
-
-    def _mirror(self) -> None:
-        """Folders of its own, in which the job's files are links."""
-        tree = str(self._place.tree)
-        for folder, folders, files in os.walk(tree):
-            mine = self._work / os.path.relpath(folder, tree)
-            mine.mkdir(mode=0o755)
-            self._give(mine)
-            for name in [*files, *(each for each in folders if os.path.islink(os.path.join(folder, each)))]:
-                source = os.path.join(folder, name)
-                target = os.readlink(source) if os.path.islink(source) else source
-                os.symlink(target, str(mine / name))
-        if not self._cwd.is_dir():
-            self._cwd.mkdir(parents=True)
-            self._give(self._cwd)
-
-    def _give(self, path: Path) -> None:
-        if os.geteuid() == 0:
-            os.lchown(str(path), self._place.login.uid, self._place.login.gid)
 
     def _fetch(self, blob: Dict[str, Any]) -> Path:
         folder = self._folder / "input"

@@ -36,8 +36,9 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
-from skylift.runner.server.aws import Aws, Metadata, patiently
+from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
+from skylift.runner.server.input_folders import InputFolders
 from skylift.runner.server.input_helper import NO_ROOM, raise_descriptors
 from skylift.runner.server.input_memory import InputMemory
 from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_unchangeable, remove_runs
@@ -110,8 +111,9 @@ class MapServer:
         self._folder = Path(options.root) / "var/lib/skylift" / options.job / "map"
         login = Login(options.user, Path(options.root), options.job, options.region)
         instance = patiently("instance id", aws.instance, float("inf"))
+        runs, made_of = self._folder / "runs", (Path(options.tree), options.cwd)
         self._place = MapPlace(
-            Prefix(aws, options.bucket, options.prefix), login, self._folder / "runs", Path(options.tree), options.cwd,
+            Prefix(aws, options.bucket, options.prefix), login, runs, InputFolders(runs, *made_of, login), options.cwd,
             options.python, instance, self._down, dict(os.environ),
             InputMemory(), lambda region, name: Prefix(aws.in_region(region), name),
             Prefix(aws, options.bucket, options.source),
@@ -128,7 +130,7 @@ class MapServer:
         remove_runs(self._place.runs)
         self._place.runs.mkdir(mode=0o711, parents=True)
         self._folder.chmod(0o711)
-        make_unchangeable(self._place.tree)
+        make_unchangeable(Path(self._options.tree))
         with self._listen() as listening:
             threading.Thread(target=self._end_dask, name="end", daemon=True).start()
             is_worker = self._options.part == "worker"
