@@ -15,8 +15,8 @@ from skylift.runner.map.spec import MapInput, MapSpec
 pytestmark = pytest.mark.real
 
 # Says its number, and which of the map's keys it can read with all that its server may do. The first one, on the
-# coordinator's server, puts one for another server, as the coordinator does. The first one there that finds other
-# servers kills the coordinator.
+# coordinator's server, puts one for another server, as the coordinator does. The others there wait until another server
+# has one, and the first of them that comes late kills the coordinator.
 PROGRAM = """
 import json, os, subprocess, sys, time, urllib.request
 import awscli
@@ -24,16 +24,30 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 number, bucket = int(sys.argv[1]), sys.argv[2]
 IMDS = "http://169.254.169.254/latest/"
+found = urllib.request
+token = found.Request(IMDS + "api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+header = {"X-aws-ec2-metadata-token": found.urlopen(token).read().decode()}
 time.sleep(1.2)
+if number >= 2 and not os.path.exists("/tmp/others"):
+    role = found.urlopen(found.Request(IMDS + "meta-data/iam/security-credentials/", headers=header)).read().decode()
+    s3, been = Session().create_client("s3"), {"Bucket": bucket, "Key": "jobs/several/server/map/runs/been"}
+    if role.endswith("-w"):
+        s3.put_object(Body=b"", **been)
+    while not os.path.exists("/tmp/others"):
+        try:
+            s3.get_object(**been)
+            open("/tmp/others", "w").close()
+        except ClientError:
+            if role.endswith("-w"):
+                break
+            time.sleep(0.3)
 if number >= 8 and not os.path.exists("/tmp/killed"):
     open("/tmp/killed", "w").close()
     if subprocess.run(["sudo", "pkill", "-9", "-f", "[m]ap.main import"]).returncode == 0:
         time.sleep(600)
 can = []
 if number in (0, 23):
-    session, found = Session(), urllib.request
-    token = found.Request(IMDS + "api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
-    header = {"X-aws-ec2-metadata-token": found.urlopen(token).read().decode()}
+    session = Session()
     document = found.Request(IMDS + "dynamic/instance-identity/document", headers=header)
     of = json.loads(found.urlopen(document).read())
     instances = "server/map/keys/arn:aws:ec2:%s:%s:instance/" % (of["region"], of["accountId"])

@@ -21,7 +21,7 @@ from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statem
 from skylift.runner.ship.recipe import Recipe
 from skylift.runner.ship.uv import Wheel, ensure_uv
 
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 @functools.cache
@@ -55,13 +55,22 @@ class Tools:
         return {**told, "uv": {"key": self.uv.key, "sha256": self.uv.sha256}} if self.uv is not None else told
 
     def followed(self) -> Tools:
-        """The same for servers that wait for the one that builds."""
+        """The same for a server that waits for the one that builds. Inputs run on a map's own server from the
+        beginning, so that it may not build what later maps take."""
         return replace(self, prebuilt=replace(self.prebuilt, shared=False))
 
     def for_one_server(self) -> Tools:
         """The same for a map on one server, which builds them only where the image's Python is too old. So it could not
         pin them before its inputs run, which have its role: these would decide what later maps start."""
         return replace(self, prebuilt=replace(self.prebuilt, shared=False), alone=True)
+
+    def building_statements(self, bucket: str) -> list[dict[str, Any]]:
+        """For the role of a map's other servers. The first of them builds the environment and pins it before an input
+        runs there; the others, and the map's own server, take it from the bucket."""
+        reading = self.followed().statements(bucket)
+        if self.prebuilt.sha256:
+            return reading
+        return [*reading, *environment_statements(self.prebuilt, bucket, "Tools")]
 
     def statements(self, bucket: str) -> list[dict[str, Any]]:
         """For the role of the server that this is for. Everything in `tools/` every role may read."""

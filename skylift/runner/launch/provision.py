@@ -64,7 +64,10 @@ async def _role(checked: Checked, undo: Undo, clock: Clock) -> role.JobRole:
         make = partial(role.create_role, api, job.name, number, shipment.upload.buckets(bucket), more=tags)
         await undo.make(make, lambda _: role.remove_role(api, job.name))
         inputs, spot = shipment.upload.arns(bucket), job.spot is not None
-        more = checked.tools.statements(bucket) if checked.tools is not None else []
+        tools = checked.tools
+        if tools is not None and job.has_workers:
+            tools = tools.followed()
+        more = tools.statements(bucket) if tools is not None else []
         if job.has_workers:
             more += coordinator_statements(job.name, bucket, number, api.region)
         given = (api, job.name, bucket, number, shipment.prebuilt, inputs)

@@ -209,7 +209,7 @@ def _make_role(checked: Checked) -> None:
 def _equip_role(checked: Checked) -> role.JobRole:
     account, job, shipment = checked.account, checked.job, checked.shipment
     bucket = account.bucket
-    tools = checked.tools.followed().statements(bucket) if checked.tools is not None else []
+    tools = checked.tools.building_statements(bucket) if checked.tools is not None else []
     more = [*environment_statements(_followed(shipment.prebuilt), bucket), *tools]
     policy = worker_policy(job.name, bucket, shipment.upload.arns(bucket), more, runs=job.map is not None)
     return role.equip_with(account.api, role.worker_of(job.name), policy, owner=job.name)

@@ -1,8 +1,8 @@
 """A Pool of the coordinator on several servers.
 
 The coordinator's own server runs inputs as a map on one server does. The others get theirs by Dask (dask_servers.py),
-whose import and start take longest of all: they begin when the pool does, and inputs run meanwhile. scaling.py decides
-how many other servers there are.
+whose environment, import and start take longest of all: they begin when the first other server is wanted, and inputs
+run meanwhile. scaling.py decides how many other servers there are.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from skylift.runner.map.dask_import import NoDask
 from skylift.runner.map.progress import MapServer
 from skylift.runner.map.thread_pool import ThreadPool, take_all
 
@@ -29,8 +30,8 @@ _NONE = -1
 
 
 class ClusterPool(ThreadPool):
-    """`address` is this server's in its network, `identities` are those of the scheduler and of workers. Where Dask
-    cannot be started, all inputs run on this server."""
+    """`address` is this server's in its network, `identities` are those of the scheduler and of workers. `import_dask`
+    makes that Dask can be imported, or raises NoDask. Where Dask cannot be started, all inputs run on this server."""
 
     def __init__(
         self,
@@ -39,9 +40,12 @@ class ClusterPool(ThreadPool):
         slots: int,
         address: str,
         identities: dict[str, Any],
+        import_dask: Callable[[], object] = lambda: None,
         ports: Sequence[int] = PORTS,
     ) -> None:
         super().__init__(path, instance, slots)
+        self._where, self._import_dask = (address, identities), import_dask
+        self._reserved: socket.socket | None = None
         self._others: DaskServers | None = None
         self._failure, self._told = "", False
         self._requests: dict[int, dict[str, Any]] = {}
@@ -49,18 +53,25 @@ class ClusterPool(ThreadPool):
         self._ended_there: queue.SimpleQueue[int] = queue.SimpleQueue()
         try:
             # Before the first input runs, which may listen on any port.
-            reserved = reserve(address, ports)
+            self._reserved = reserve(address, ports)
         except OSError as error:
             self._failure = str(error)
-            return
-        start = threading.Thread(target=self._start, args=(address, identities, reserved), name="dask", daemon=True)
-        start.start()
+
+    def begin(self) -> None:
+        """Have Dask started, unless that was begun: for another server that is wanted."""
+        if self._reserved is not None:
+            args = (*self._where, self._reserved)
+            self._reserved = None
+            threading.Thread(target=self._start, args=args, name="dask", daemon=True).start()
 
     def _start(self, address: str, identities: dict[str, Any], reserved: socket.socket) -> None:
         try:
+            self._import_dask()
             from skylift.runner.map.dask_servers import DaskServers  # noqa: PLC0415 (inputs need not wait for it)
 
             self._others = DaskServers(address, identities, reserved, self._tell)
+        except NoDask as error:
+            self._failure = str(error)
         except Exception as error:  # noqa: BLE001 (whatever it is, the inputs can run here)
             self._failure = f"{type(error).__name__}: {error}"
         finally:
@@ -142,6 +153,8 @@ class ClusterPool(ThreadPool):
 
     def close(self) -> None:
         """Only a process that goes on needs this."""
+        if self._reserved is not None:
+            self._reserved.close()
         if self._others is not None:
             self._others.close()
 

@@ -19,11 +19,12 @@ from typing import Any
 from skylift.runner.job.server_time import ServerTime, read_times
 from skylift.runner.map.cluster_pool import ClusterPool
 from skylift.runner.map.coordinator import Coordinator, Pool
+from skylift.runner.map.dask_import import import_dask
 from skylift.runner.map.log_writer import LogWriter, Superseded
 from skylift.runner.map.looked_up import FOUND, complete, encode_found, list_keys
 from skylift.runner.map.outcome import MapLog
 from skylift.runner.map.progress import Progress, encode_progress
-from skylift.runner.map.scaling import Scaling
+from skylift.runner.map.scaling import MOST, Scaling
 from skylift.runner.map.spec import MapSpec, parse_spec
 from skylift.runner.map.thread_pool import ThreadPool
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
@@ -89,7 +90,7 @@ def _run() -> int:
 
 def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     """`settings` is what the server's process knows: "socket", "instance" and "threads"; for a map on several servers
-    also "dask", the identities of its parts, and "group"."""
+    also "dask", the identities of its parts, "group", and "built", whether Dask's environment is in the bucket."""
     store = PrefixStore(prefix, begun_since(settings))
     spec = _look_up(_read_spec(Prefix(aws, settings["bucket"], settings["source"])), aws, store)
     log = LogWriter(store, settings["instance"])
@@ -99,12 +100,14 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
         return _see_through(spec, log, ThreadPool(*here), prefix)
     metadata = Metadata(settings["imds"])
     address = metadata.get("/latest/meta-data/local-ipv4").strip()
-    pool = ClusterPool(*here, address, settings["dask"])
+    pool = ClusterPool(*here, address, settings["dask"], partial(import_dask, settings["socket"]))
     group = open_group(aws, settings["group"], _say)
     known, key, keeps = Path.home() / "known-servers", settings["dask"]["worker"], bool(settings.get("keeps"))
     keys = keys_of_servers(metadata, settings["region"])
     before = _read_times(prefix) if log.log.epoch > 1 else ()
-    with Scaling(group, pool, prefix, spec, key, keys, known, keeps=keeps, before=before) as scaling:
+    # The first other server builds the environment, and the others take it.
+    at_first = MOST if settings.get("built") else 1
+    with Scaling(group, pool, prefix, spec, key, keys, known, at_first=at_first, keeps=keeps, before=before) as scaling:
         return _see_through(spec, log, pool, prefix, scaling)
 
 

@@ -30,6 +30,8 @@ WORTH = 10.0
 """Seconds of work for the current servers from which on another server is worth its start."""
 FAILURES = 3
 """After this many servers in a row that end before they have taken inputs, no other is started."""
+MOST = 1_000_000
+"""As many servers at first as are wanted."""
 _RESTING = 5.0
 """Seconds in which a look that has begun should end."""
 _AGAIN = 60.0
@@ -64,6 +66,9 @@ class Takers(Protocol):
     @property
     def slots_of_one(self) -> int: ...
 
+    def begin(self) -> None:
+        """Become able to take servers. May be called again."""
+
     def others(self) -> dict[str, bool]: ...
 
     def leaving(self) -> set[str]: ...
@@ -85,7 +90,8 @@ class Work(Protocol):
 class Scaling:
     """`follow` begins. At the end of the `with` block the group is deleted with all its servers. `keys` is where
     servers look for their keys (see keys_of_servers). `known` is a file with the servers that have had one: a successor
-    of this process gives none to them, because the programs that run there could read it. With `keeps`, a coordinator
+    of this process gives none to them, because the programs that run there could read it. `at_first` is how many other
+    servers come at the most until one can be taken: the first builds Dask's environment. With `keeps`, a coordinator
     that is stopped leaves the group to its successor on another server. `before` is the time of servers that the
     coordinators before have counted."""
 
@@ -100,12 +106,13 @@ class Scaling:
         known: Path,
         say: Callable[[str], None] | None = None,
         *,
+        at_first: int = MOST,
         keeps: bool = False,
         before: Sequence[ServerTime] = (),
     ) -> None:
         self._group, self._takers, self._prefix, self._known_file = group, takers, prefix, known
         self._keys = keys
-        self._most, self._per_server = spec.servers - 1, spec.per_server
+        self._most, self._at_first = spec.servers - 1, at_first
         self._connect_fields = {"slots": spec.per_server, **key}
         self._say = say or _say
         self._first = not known.exists()
@@ -161,6 +168,8 @@ class Scaling:
         if group is None:
             return
         self._times.see(group.members)
+        if group.members:
+            self._takers.begin()
         if self._first:
             self._forget_predecessors(group)
             return
@@ -231,7 +240,10 @@ class Scaling:
         wanted = 0 if self._takers.failed else min(self._most, useful)
         if wanted > group.desired:
             if self._failures < FAILURES and work.seconds_left() > WORTH:
-                self._group.resize(wanted)
+                self._takers.begin()
+                wanted = wanted if self._takers.address else min(wanted, self._at_first)
+                if wanted > group.desired:
+                    self._group.resize(wanted)
         elif wanted < group.desired:
             self._shrink(group, wanted, here)
         if alive < group.desired and (reason := self._group.why_not()):

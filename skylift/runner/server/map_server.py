@@ -5,7 +5,8 @@ The programs of inputs belong to it: a worker of Dask asks for one through a soc
 connection breaks, because the worker is gone, the program is ended; when this process is gone, all of them are.
 
 The socket takes lines of JSON: {"program", "inputs"}, as input_run.py describes them. It answers a line for each input
-in their order, {"outcome"}, or {"withheld": reason} instead of all that would follow.
+in their order, {"outcome"}, or {"withheld": reason} instead of all that would follow. A coordinator of several servers
+asks for Dask's environment with {"dask": true}; the answer is {"python"}, its interpreter, or {"failed": reason}.
 
 Dask's processes run as a user of their own. A process that may connect to them may execute anything as them; so they
 have no port that a program of an input could use, nor may such a program open the socket.
@@ -45,6 +46,8 @@ from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_u
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.tool_environment import BUILDING, CannotMake, ToolEnvironment
+from skylift.runner.server.uv import Uv
 from skylift.runner.server.worker_group import SECRETS, take_key
 
 KEEPS_ALL, KEEPS_GROUP = "all", "group"
@@ -65,6 +68,8 @@ _MOST_FAILURES = 5
 """Times in a row that a worker of Dask's may fail soon after its start."""
 _SOON = 10.0
 """Seconds."""
+_COMING = 240.0
+"""Seconds in which the first other server must have booted, and built Dask's environment."""
 _LOOKING = 0.2
 LEFT = 3
 """The exit code of a worker of Dask's that has not found its scheduler for long enough."""
@@ -83,14 +88,16 @@ def map_argv(
     group: str = "",
     keeps: str = "",
     source: str = "",
+    dask: Optional[Dict[str, Any]] = None,
 ) -> List[str]:
     """The command that starts this: `python` is the interpreter of the inputs' program, `tools` that of Dask, and `cwd`
     the working directory in the job's folder. `part` is `coordinator` or `worker`. `group` is the Auto Scaling group of
     a map with several servers. `keeps` is what stays for another coordinator's server: see KEEPS_ALL. `source` is the
-    prefix with the map's spec and local inputs, where that is not the job's: of a schedule's run."""
+    prefix with the map's spec and local inputs, where that is not the job's: of a schedule's run. `dask` is what the
+    record says of Dask's environment, which a coordinator of several servers has made when it wants another one."""
     options = dict(
         where, root=root, user=login.user.pw_name, python=python, tools=tools, tree=str(login.place), cwd=cwd,
-        part=part, group=group, keeps=keeps, source=source,
+        part=part, group=group, keeps=keeps, source=source, dask=json.dumps(dask),
     )  # fmt: skip
     start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.map_server import main; main()" % str(
         archive
@@ -121,7 +128,23 @@ class MapServer:
         self._uid = DASK_USER if os.geteuid() == 0 else os.geteuid()
         self._dask: Optional[subprocess.Popen[bytes]] = None
         self._secrets: Dict[str, Any] = {}
-        self._starting = threading.Lock()
+        self._starting, self._making = threading.Lock(), threading.Lock()
+        self._tools = self._tool_environment(aws, login)
+
+    def _tool_environment(self, aws: Aws, login: Login) -> Optional[ToolEnvironment]:
+        options, root, env = self._options, Path(self._options.root), login.environment()
+        told = json.loads(options.dask)
+        if told is None:
+            return None
+
+        def fetch(key: str, target: Path) -> None:
+            folder, _, name = key.rpartition("/")
+            patiently(name, lambda: Prefix(aws, options.bucket, folder).fetch(name, target), time.time() + BUILDING)
+
+        # Another server builds what there is not yet: inputs run here, with the rights of this one.
+        told = dict(told, environment=dict(told["environment"], shared=False))
+        uv = Uv(told.get("uv"), fetch, root / "var/lib/skylift/tools", env["PATH"])
+        return ToolEnvironment(told, lambda name: Prefix(aws, options.bucket, name), root, uv, env, _COMING)
 
     def run(self) -> int:
         """The exit code: the coordinator's, or that of the signal that has ended it."""
@@ -173,6 +196,7 @@ class MapServer:
                 "group": self._options.group,
                 "keeps": bool(self._options.keeps),
                 "dask": json.loads(found or b"{}"),
+                "built": bool((json.loads(self._options.dask) or {}).get("environment", {}).get("sha256")),
             }
             if self._options.keeps != KEEPS_ALL:
                 patiently(SECRETS, lambda: prefix.delete(SECRETS), float("inf"))
@@ -256,7 +280,20 @@ class MapServer:
                 for line in iter(lambda: lines.readline(_MOST), b""):
                     self._run_all(json.loads(line), connection)
 
+    def _make_dask(self) -> Dict[str, str]:
+        if self._tools is None:
+            return {"failed": "This map has one server."}
+        with self._making:
+            try:
+                self._tools.make()
+            except (CannotMake, Unreachable, Refused, OSError) as error:
+                return {"failed": str(error)}
+        return {"python": self._tools.python}
+
     def _run_all(self, request: Dict[str, Any], connection: socket.socket) -> None:
+        if "dask" in request:
+            connection.sendall(json.dumps(self._make_dask()).encode() + b"\n")
+            return
         for wanted in request["inputs"]:
             try:
                 run = InputRun(self._place, self._spawner, request["program"], wanted)
@@ -327,6 +364,7 @@ def main() -> None:
     parser.add_argument("--part", default="coordinator")
     for name in ("group", "keeps", "source"):
         parser.add_argument("--" + name, default="")
+    parser.add_argument("--dask", default="null")
     for name in ("archive", "bucket", "prefix", "region", "imds", "user", "python", "tools", "tree", "cwd"):
         parser.add_argument("--" + name, required=True)
     options = parser.parse_args()

@@ -161,12 +161,13 @@ class PrebuiltEnvironment:
 
     # Kept.
 
-    def write_down(self, lock: Optional[str], seconds: float) -> None:
+    def write_down(self, lock: Optional[str], seconds: float) -> bool:
         """Write the index of the environment that was built in `seconds`, before anything else can have changed it. If
-        it cannot be written, the environment is not shared; no program has run yet that could be the cause.
+        it cannot be written, the environment is not shared; no program has run yet that could be the cause. Returns
+        False if nobody has pinned one then, though this server may.
         """
         if not self.shared:
-            return
+            return True
         entries = list(self._entries())
         files = [entry for entry in entries if entry[1] == "f"]
         packs = [[first, end, self._digest(files[first:end])] for first, end in _packs(files)]
@@ -179,6 +180,8 @@ class PrebuiltEnvironment:
                 self._index = index
         except (Unreachable, Refused) as error:
             say("the environment is not kept: %s" % error)
+            return False
+        return True
 
     def _entries(self) -> Iterator[Entry]:
         home = str(self._login.home)

@@ -67,9 +67,10 @@ class Prepares(Protocol):
 
 
 class Preparation:
-    """`run` raises Ended when the job cannot begin."""
+    """`run` raises Ended when the job cannot begin. With `needs_dask`, that of a map does not begin without Dask."""
 
-    def __init__(self, session: Prepares) -> None:
+    def __init__(self, session: Prepares, *, needs_dask: bool = False) -> None:
+        self._needs_dask = needs_dask
         self._session, self._context, self._record = session, session.context, session.record
 
     def run(self) -> Prepared:
@@ -88,8 +89,9 @@ class Preparation:
         make_folder(self._session.cwd, self._context.login.place, self._context.login.user)
         secrets = self._session.env_values.fetch()
         self._restore_checkpoint()
-        prepared = self._make_environment(secrets)
-        return prepared if self._record.tools is None else prepared._replace(tools=self._tools(self._record.tools))
+        # First: to build the project's environment is to run code of others, with this server's role.
+        tools = "" if self._record.tools is None else self._tools(self._record.tools)
+        return self._make_environment(secrets)._replace(tools=tools)
 
     def recall(self) -> Prepared:
         """An earlier supervisor's preparations, for a program that is started again in the folder as it was left."""
@@ -167,10 +169,13 @@ class Preparation:
         return Prepared(secrets, environment, prebuilt, cached)
 
     def _tools(self, told: Dict[str, Any]) -> str:
-        """The interpreter of a map's coordinator. On one server it needs nothing but a Python that is new enough."""
-        if self._record.group is None and sys.version_info >= OLDEST:
+        """The interpreter of a map's coordinator, or of a worker of Dask's. The coordinator begins with nothing but a
+        Python that is new enough, and has Dask's environment made when it wants another server (map_server.py)."""
+        if self._needs_dask:
+            return self._make_tools(told)
+        if sys.version_info >= OLDEST:
             return sys.executable
-        return self._make_tools(told)
+        return self._make_tools(dict(told, environment=dict(told["environment"], shared=False, alone=True)))
 
     def _make_tools(self, told: Dict[str, Any]) -> str:
         context = self._context

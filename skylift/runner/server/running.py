@@ -67,8 +67,9 @@ def _execute(session: Session, prepared: Prepared, argv: List[str], env: Dict[st
         where, root = context.where(), str(context.root)
         keeps = KEEPS_ALL if session.record.fleet else KEEPS_GROUP
         group = session.record.group or ""
+        dask = session.record.tools if group else None
         more = {"group": group, "keeps": keeps, "source": context.source_name}
-        argv = map_argv(archive, python, prepared.tools, where, root, context.login, cwd, **more)
+        argv = map_argv(archive, python, prepared.tools, where, root, context.login, cwd, dask=dask, **more)
     try:
         if session.terminal is not None:
             _start_on(session.terminal, session, argv, env, **how)

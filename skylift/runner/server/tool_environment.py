@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
@@ -41,13 +42,20 @@ class CannotMake(Exception):
 class ToolEnvironment:
     """`told` is the record's: {"lock": {"key", "sha256"}, "environment": {"place", "sha256", "shared", "alone"*}}. One
     that is neither `shared` nor has a digest is being built by another server, which pins it; `alone`, each server
-    builds its own. `place` is another prefix of the bucket; `environment` are the variables that uv is started with."""
+    builds its own. `place` is another prefix of the bucket; `environment` are the variables that uv is started with.
+    `patience` are the seconds in which another server must have built it."""
 
     def __init__(
-        self, told: Dict[str, Any], place: Callable[[str], Prefix], root: Path, uv: Uv, environment: Dict[str, str]
+        self,
+        told: Dict[str, Any],
+        place: Callable[[str], Prefix],
+        root: Path,
+        uv: Uv,
+        environment: Dict[str, str],
+        patience: Optional[float] = None,
     ) -> None:
         self._lock, self._named, self._place, self._uv = told["lock"], dict(told["environment"]), place, uv
-        self._home = root / PLACE
+        self._home, self._patience = root / PLACE, patience
         self._venv, self._pythons = self._home / "venv", self._home / "python"
         self._mark, self._log = self._home / "ready", self._home / "uv.log"
         self._env = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
@@ -88,7 +96,7 @@ class ToolEnvironment:
         named, owner = self._named, Owner(self._home, os.geteuid(), os.getegid())
         prefix = self._place(named["place"])
         if not named["shared"] and not named["sha256"] and not named.get("alone"):
-            named["sha256"] = follow(prefix, "the tools")
+            named["sha256"] = follow(prefix, "the tools", self._patience)
         return PrebuiltEnvironment(prefix, named, owner, [self._venv, self._pythons])
 
     def _build(self, prebuilt: PrebuiltEnvironment) -> None:
@@ -100,7 +108,9 @@ class ToolEnvironment:
         patiently("the tools' lock", lambda: self._place(folder).fetch(name, lock), time.time() + BUILDING)
         if sha256_of(lock) != self._lock["sha256"]:
             raise CannotMake("The list of tools that arrived is not the one that the record names.")
-        self._run("venv", "--quiet", "--clear", "--python", PYTHON, str(self._venv))
+        # A map's coordinator imports from it with the server's own Python, where that is new enough.
+        python = sys.executable if sys.version_info >= OLDEST else PYTHON
+        self._run("venv", "--quiet", "--clear", "--python", python, str(self._venv))
         self._run("pip", "install", "--python", self.python, "--require-hashes", "--requirements", str(lock))
         shutil.rmtree(str(self._home / "cache"), ignore_errors=True)
         for each in (self._venv, self._pythons):
@@ -109,7 +119,9 @@ class ToolEnvironment:
         took = time.monotonic() - began
         if not run_within(compile_argv(self.python, [self._venv, self._pythons]), max(LEAST, took), self._env):
             say("the tools are compiled in part")
-        prebuilt.write_down(None, time.monotonic() - began)
+        if not prebuilt.write_down(None, time.monotonic() - began):
+            # The inputs that run here next have the right to pin one, as long as nobody has.
+            raise CannotMake("It cannot be written down which environment of Dask was built.")
 
     def _run(self, *arguments: str) -> None:
         program = self._uv.program()
@@ -129,22 +141,31 @@ class ToolEnvironment:
             raise CannotMake("The environment of Dask could not be made:\n%s" % tail)
 
 
-def follow(prefix: Prefix, what: str) -> str:
+def follow(prefix: Prefix, what: str, patience: Optional[float] = None) -> str:
     """Wait for the server that builds an environment: its pin comes first, and the index when all files are there.
     Returns the digest, or nothing when that takes too long."""
-    until = time.time() + FOLLOWING
+    until = time.time() + (FOLLOWING if patience is None else patience)
     try:
-        pin = patiently("the pin of %s" % what, lambda: _there(prefix, "pin.json"), until)
-        patiently("the index of %s" % what, lambda: _there(prefix, "index.json"), until)
+        pin = _await(prefix, "pin.json", until)
+        _await(prefix, "index.json", until)
         return str(json.loads(pin)["sha256"])
     except (Unreachable, Refused) as error:
         say("no other server has built %s: %s" % (what, error))
         return ""
 
 
-def _there(prefix: Prefix, key: str) -> bytes:
-    """An object that another server is about to write."""
-    found: Optional[bytes] = prefix.get(key)
-    if found is None:
-        raise Unreachable("%s is not there yet" % key)
-    return found
+def _await(prefix: Prefix, key: str, until: float) -> bytes:
+    """An object that another server is about to write. Looks in vain are not told of: a map's output is its user's."""
+    pause, why = 0.2, Unreachable("%s is not there yet" % key)
+    while True:
+        try:
+            found: Optional[bytes] = prefix.get(key)
+            if found is not None:
+                return found
+        except Unreachable as error:
+            # As what is not there is denied who may not list.
+            why = error
+        if time.time() + pause > until:
+            raise why
+        time.sleep(pause)
+        pause = min(pause * 1.3, 1.0)

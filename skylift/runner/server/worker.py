@@ -34,6 +34,10 @@ from skylift.runner.server.status import Status
 from skylift.runner.server.tool_environment import follow
 from skylift.runner.server.worker_group import take_key
 
+_PINNED = 3.0
+"""Seconds in which the pin of an environment that was built is read. A role that may not list the bucket is denied one
+that is not there, and is new itself."""
+
 
 def seconds_alone(retry: Optional[RetryPlan]) -> float:
     """For how long a worker of a job's cluster does without a scheduler: over the pause before the program is started
@@ -73,21 +77,27 @@ class Worker:
         self.record = self._followed(JobRecord.parse(found))
         self.cwd = self.context.login.place / self.record.cwd
         self.env_values = EnvValues(self.context, self.record)
-        prepared = Preparation(self).run()
+        prepared = Preparation(self, needs_dask=True).run()
         code = self._serve(prepared) if self.record.cluster is None else self._work(prepared)
         say("this server has nothing more to do (%d)" % code)
 
     def _followed(self, record: JobRecord) -> JobRecord:
-        """Environments that the job's own server has built are taken from there, and none is put there."""
+        """An environment that the job's own server builds is taken from there, and none is put there. That of Dask is
+        built by the first of the other servers."""
         tools, prebuilt = record.tools, record.prebuilt
         if tools is None and record.cluster is None:
             raise Refused(200, "the record is not of a job with several servers")
         if tools is not None:
-            tools = dict(tools, environment=dict(tools["environment"], shared=False))
+            tools = dict(tools, environment=self._with_pin(dict(tools["environment"])))
         if prebuilt is not None and prebuilt["shared"] and not prebuilt["sha256"]:
             prefix = self.context.place(prebuilt["place"])
             prebuilt = dict(prebuilt, shared=False, sha256=follow(prefix, "the environment"))
         return record._replace(tools=tools, prebuilt=prebuilt)
+
+    def _with_pin(self, named: Dict[str, Any]) -> Dict[str, Any]:
+        if not named["sha256"]:
+            named["sha256"] = follow(self.context.place(named["place"]), "the tools", _PINNED)
+        return named
 
     def _environment(self, prepared: Prepared) -> Dict[str, str]:
         env, folder = self.context.login.environment(), prepared.environment.bin

@@ -22,6 +22,7 @@ _FIRST = ("__init__", "aws", "boot", "console", "etc_environment", "announce", "
 _MAP = (
     "cluster_pool",
     "coordinator",
+    "dask_import",
     "dask_servers",
     "log_writer",
     "looked_up",

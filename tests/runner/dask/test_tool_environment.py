@@ -20,6 +20,7 @@ from leaf_package import wheel
 
 from skylift.runner.dask.tools import Tools, lock
 from skylift.runner.server import tool_environment
+from skylift.runner.server.aws import Refused
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.tool_environment import CannotMake, ToolEnvironment
 from skylift.runner.server.uv import Uv
@@ -133,6 +134,26 @@ def test_a_server_that_waits_in_vain_builds_for_itself_and_keeps_nothing(
     alone = server(bucket.told(shared=False))
     assert alone.make() == "built"
     assert bucket.prefix(PLACE).objects == {}
+
+
+def test_a_server_that_cannot_write_down_what_it_has_built_does_not_begin(
+    bucket: Bucket, server: Callable[..., ToolEnvironment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its inputs may pin an environment as long as there is none: they would decide what other maps start."""
+    shelf = bucket.prefix(PLACE)
+
+    def refuse(*_: Any, **__: Any) -> bool:
+        raise Refused(403, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf, "put", refuse)
+        with pytest.raises(CannotMake, match="cannot be written down"):
+            server(bucket.told()).make()
+    first = server(bucket.told())
+    assert first.make() == "built"
+    kept(bucket, first)
+    # Another server was quicker: what is pinned is not this one's, and nobody's to change.
+    assert (server(bucket.told()).make(), bucket.pin) == ("built", bucket.pin)
 
 
 def test_a_package_with_another_hash_is_refused(bucket: Bucket, server: Callable[..., ToolEnvironment]) -> None:

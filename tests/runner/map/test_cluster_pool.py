@@ -19,6 +19,7 @@ from runner_bench import Metadata
 
 from skylift.runner.dask.authority import issue
 from skylift.runner.map.cluster_pool import ClusterPool, reserve
+from skylift.runner.map.dask_import import NoDask
 from skylift.runner.server.map_server import LEFT
 from skylift.runner.server.spot_notice import ACTION
 
@@ -69,6 +70,7 @@ class Case:
         }
         self.here, self.there = Programs(folder / "here", HERE), Programs(folder / "there", THERE)
         self.pool = ClusterPool(self.here.path, HERE, 1, "127.0.0.1", self.identities, ports=(0,))
+        self.pool.begin()
         until(lambda: self.pool.address)
 
     @contextmanager
@@ -180,6 +182,31 @@ def test_a_task_that_was_handed_out_as_the_last_other_server_was_lost_runs_here(
     assert (sorted(case.here.ran), case.there.ran) == ([1, 2, 3], [])
 
 
+def test_dask_is_started_once_and_when_it_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SKYLIFT_MAP_SOCKET", "")
+    asked, told = list[int](), threading.Event()
+
+    def import_dask() -> None:
+        asked.append(1)
+        told.wait()
+        raise NoDask("there is none")
+
+    pool = ClusterPool(str(tmp_path / "here"), HERE, 1, "127.0.0.1", {}, import_dask, ports=(0,))
+    assert (asked, pool.failed, pool.address) == ([], False, "")
+    pool.begin()
+    pool.begin()
+    until(lambda: asked)
+    assert not pool.failed
+    told.set()
+    until(lambda: pool.failed)
+    pool.begin()
+    pool.ended(0)
+    why = "Dask cannot be started, so all inputs run on this one server: there is none"
+    assert (asked, capfd.readouterr().err.count(why)) == ([1], 1)
+
+
 def test_inputs_run_here_before_dask_is_there_and_where_it_cannot_be_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +216,7 @@ def test_inputs_run_here_before_dask_is_there_and_where_it_cannot_be_started(
     assert (pool.address, pool.slots, pool.others(), pool.leaving(), pool.pause(THERE)) == ("", 2, {}, set(), True)
     pool.submit(1, {"program": {}, "inputs": [{"index": 1, "text": ""}]})
     until(lambda: here.ran == [1])
+    pool.begin()
     until(lambda: pool.failed)
     pool.submit(2, {"program": {}, "inputs": [{"index": 2, "text": ""}]})
     found: dict[int, Any] = {}
@@ -212,11 +240,12 @@ def test_an_input_that_listens_where_dask_would_keeps_no_server_away(case: Case)
             late.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with pytest.raises(OSError, match="in use"):
                 late.bind(("0.0.0.0", second))
-        pool = ClusterPool(case.here.path, HERE, 1, "127.0.0.1", case.identities, (first, 0))
+        pool = ClusterPool(case.here.path, HERE, 1, "127.0.0.1", case.identities, ports=(first, 0))
+        pool.begin()
         until(lambda: pool.address)
         assert not pool.address.endswith(f":{first}")
         pool.close()
-        alone = ClusterPool(case.here.path, HERE, 1, "127.0.0.1", case.identities, (first,))
+        alone = ClusterPool(case.here.path, HERE, 1, "127.0.0.1", case.identities, ports=(first,))
         assert (alone.failed, alone.address) == (True, "")
 
 

@@ -59,9 +59,12 @@ def test_a_map_on_one_server_plants_no_environment_of_dask(settings: Settings, f
     assert told is not None and (told["environment"]["shared"], told["environment"]["alone"]) == (False, True)
 
 
-def test_a_map_on_several_servers_keeps_the_one_that_it_builds_first(
-    settings: Settings, folder: Path, seen: Seen
-) -> None:
+def test_nor_does_the_own_server_of_a_map_on_several(settings: Settings, folder: Path, seen: Seen) -> None:
+    """Its inputs run before there is one. The first other server builds it, before an input runs there."""
     checked = asyncio.run(provisioned(settings, folder, seen, 3))
-    assert written(checked) == {"WriteDownTools", "KeepTools"}
-    assert checked.shipment.tools is not None and checked.shipment.tools["environment"]["shared"]
+    assert written(checked) == set()
+    assert checked.tools is not None
+    others = checked.tools.building_statements(checked.account.bucket)
+    assert [each["Sid"] for each in others] == ["TakeTools", "WriteDownTools", "KeepTools"]
+    built = replace(checked.tools, prebuilt=replace(checked.tools.prebuilt, sha256="0" * 64))
+    assert [each["Sid"] for each in built.building_statements(checked.account.bucket)] == ["TakeTools"]

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from skylift.runner.job.server_time import ServerTime
-from skylift.runner.map.scaling import FAILURES, Scaling
+from skylift.runner.map.scaling import FAILURES, MOST, Scaling
 from skylift.runner.map.server_times import ServerTimes
 from skylift.runner.map.spec import MapInput, MapSpec
 from skylift.runner.server.aws import Unreachable
@@ -54,6 +54,10 @@ class Takers:
         self.paused: list[str] = []
         self.dropped: list[str] = []
         self.noticed: set[str] = set()
+        self.begun = False
+
+    def begin(self) -> None:
+        self.begun = True
 
     def others(self) -> dict[str, bool]:
         return dict(self.busy)
@@ -95,12 +99,13 @@ class Case:
         self.group, self.takers, self.bucket, self.said = Servers(), Takers(), Bucket(), list[str]()
         self.folder, self.servers = folder, servers
 
-    def scaling(self, *, keeps: bool = False, before: tuple[ServerTime, ...] = ()) -> Scaling:
+    def scaling(self, *, at_first: int = MOST, keeps: bool = False, before: tuple[ServerTime, ...] = ()) -> Scaling:
         spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), servers=self.servers)
         key, known = {"ca": "CA", "cert": "C", "key": "K"}, self.folder / "known"
         prefix = cast(Prefix, self.bucket)
         say = self.said.append
-        return Scaling(self.group, self.takers, prefix, spec, key, "keys/", known, say, keeps=keeps, before=before)
+        how: Any = {"at_first": at_first, "keeps": keeps, "before": before}
+        return Scaling(self.group, self.takers, prefix, spec, key, "keys/", known, say, **how)
 
 
 @pytest.fixture
@@ -125,7 +130,27 @@ def test_there_are_as_many_as_the_inputs_can_use_and_no_more_than_allowed(case: 
 def test_short_work_is_worth_no_other_server(case: Case) -> None:
     scaling = begun(case)
     scaling.step(Work(left=100, seconds=3))
-    assert case.group.desired == 0
+    assert (case.group.desired, case.takers.begun) == (0, False)
+    scaling.step(Work(left=100))
+    assert (case.group.desired, case.takers.begun) == (3, True)
+
+
+def test_the_first_server_comes_alone_where_it_builds_what_the_others_take(case: Case) -> None:
+    scaling, case.takers.address = case.scaling(at_first=1), ""
+    for _ in range(3):
+        scaling.step(Work(left=100))
+    assert (case.group.desired, case.bucket.objects) == (1, {})
+    case.takers.address = "tls://10.0.0.1:8786"
+    scaling.step(Work(left=100))
+    assert (case.group.desired, list(case.bucket.objects)) == (3, ["keys/i-1"])
+
+
+def test_a_successor_that_finds_servers_takes_them(case: Case) -> None:
+    scaling = begun(case)
+    scaling.step(Work(left=100))
+    case.takers.begun = False
+    case.scaling().step(Work(left=1, seconds=0))
+    assert case.takers.begun
 
 
 def test_a_new_server_gets_its_key_once_also_from_a_successor(case: Case) -> None:
