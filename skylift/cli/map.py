@@ -240,8 +240,8 @@ def _plan(
 ) -> tuple[Job, MapSpec, Settings]:
     """Inputs of this machine are looked at before a cloud is started for them."""
     from skylift.runner.map.inputs import find_inputs
-    from skylift.runner.map.most_servers import most_servers
-    from skylift.runner.map.planning import AUTO, plan_map
+    from skylift.runner.map.most_servers import choose_servers
+    from skylift.runner.map.planning import check_map, plan_map
     from skylift.runner.map.s3_file import open_object
     from skylift.runner.plan.plan_job import plan_job, read_s3
     from skylift.runner.plan.read_options import read_options
@@ -266,10 +266,9 @@ def _plan(
         lambda text: find_source(api(), read_s3(text, ""), option=""),
         lambda bucket, found: open_object(api(), bucket, found),
     )
-    if limits.servers == AUTO:
-        known, machine = resolve_options(job, settings()), settings().machine
-        servers, why = most_servers(api(), known, len(inputs.found), limits.per_server, machine)
-        job, limits = replace(job, notes=(*job.notes, why)), replace(limits, servers=servers)
+    # Before a cloud is started.
+    check_map(job, inputs, limits, template)
+    job, limits = choose_servers(api, job, settings(), len(inputs.found), limits)
     job, spec = plan_map(job, inputs, limits, template)
     return resolve_options(job, settings(), spec.servers), spec, settings()
 

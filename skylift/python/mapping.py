@@ -19,6 +19,7 @@ from skylift.runner.job.run_options import MAP_OPTIONS, SharedOptions
 from skylift.runner.job.settings import Settings
 from skylift.runner.map.again import Again, Continuation, read_continuation
 from skylift.runner.map.inputs import InputWords, find_inputs, read_split
+from skylift.runner.map.most_servers import choose_servers
 from skylift.runner.map.outcome import InputOutcome
 from skylift.runner.map.places import DEFAULT, Template, read_template
 from skylift.runner.map.planning import AUTO, MapLimits, check_servers, plan_map, read_halt
@@ -108,14 +109,14 @@ def plan(
     halt = None if asked.halt is None else read_halt(str(asked.halt))
     limits = MapLimits(asked.per_server or 0, asked.batch or 0, halt, check_servers(asked.servers))
     if limits.servers == AUTO:
-        raise UsageError("servers='auto' is for the command line: give a number.")
+        raise UsageError("servers='auto' is for the command line: leave it out.")
     options = cast(SharedOptions, {**options, "args": None})
     again = read_continuation(asked.resume, asked.retry_failed, force=asked.force)
     if again is not None:
         if inputs != () or asked.split is not None:
             raise UsageError(f"The inputs are those of {again.name}: name no others.")
         return _plan_again(function, script, arguments, options, again, limits, template)
-    planned, settings = work.plan(function, script, arguments, options, servers=limits.servers or 1)
+    planned, settings = work.plan_only(function, script, arguments, options)
     words = replace(_words(inputs), split=None if asked.split is None else read_split(asked.split))
 
     def listing(text: str) -> S3Source:
@@ -125,8 +126,9 @@ def plan(
         return open_object(open_account(settings).api, bucket, found)
 
     found = find_inputs(words, Path.cwd(), listing, reading)
+    planned, limits = choose_servers(lambda: open_account(settings).api, planned, settings, len(found.found), limits)
     planned, spec = plan_map(planned, found, limits, template)
-    return MapPlan(planned, settings, spec, template)
+    return MapPlan(work.resolve(planned, settings, spec.servers), settings, spec, template)
 
 
 def _plan_again(

@@ -242,7 +242,7 @@ class Submit:
         return provisioned
 
     async def _launch(self, checked: Checked, provisioned: Provisioned, undo: Undo) -> Launched:
-        provisioned = await make_workers(checked, provisioned, undo, self._clock)
+        provisioned = await make_workers(checked, provisioned, undo, self._clock, self._watcher)
         return await Start(checked, undo, self._watcher, self._clock, detached=self._detached).run(provisioned)
 
 

@@ -149,6 +149,19 @@ def test_a_map_on_several_servers_with_the_permissions_for_it(first: Somebody, a
     assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
 
 
+def test_a_map_without_the_permission_for_several_servers_has_one(first: Somebody, aws: RealCloud) -> None:
+    """Nobody has asked for several: it is no error."""
+    (first.folder / "counts.py").write_text("import sys\nprint(int(sys.argv[1]) ** 2)\n")
+    done = first.skylift("map", "--json", "--name", "single", "--per-server", "2", "--range", "1..4", "counts.py")
+    assert done.returncode == 0, done.stderr
+    denied = "The map has one server, as a group of others cannot be made. You lack the permission"
+    assert [denied in line for line in done.stderr.splitlines()].count(True) == 1, done.stderr
+    assert "At most 2 servers of type t3.small, as many as 4 inputs can use." in done.stderr
+    assert {each["server"] for each in json.loads(done.stdout)["inputs"]} == {json.loads(done.stdout)["instance"]}
+    assert first.skylift("rm", "single").returncode == 0
+    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+
+
 def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> None:
     every_day = documented_policies(aws.endpoint.account, REGION)[0]
     lacking = [each for each in every_day["Statement"] if each["Sid"] != "StartServersOfJobs"]

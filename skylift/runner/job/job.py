@@ -119,7 +119,8 @@ class MapPart:
     there is no server yet. `program` and `outputs` of such a job are in the spec. `arns` are objects of S3 that its
     inputs name, as a policy names them, and `buckets` those that have them. `servers` is the most servers at once.
     `take_back` is called in the same way when the job could not be started, after all else has been undone. `listed`
-    are the places that its server looks up: a bucket, and what all keys there begin with."""
+    are the places that its server looks up: a bucket, and what all keys there begin with. With `may_do_with_one`,
+    nobody has asked for several servers: where the user may not have them, the map has one."""
 
     spec: bytes
     send_inputs: Callable[[Any, str, str], None]
@@ -128,6 +129,7 @@ class MapPart:
     servers: int = 1
     take_back: Callable[[Any, str, str], None] = lambda _api, _bucket, _job: None
     listed: tuple[tuple[str, str], ...] = ()
+    may_do_with_one: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skylift.runner.errors import Refused
+from skylift.runner.errors import NotPermitted, Refused
 from skylift.runner.job.commands import boot_argv, boot_script
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import Prefix, workers_name, workers_on_demand
@@ -32,6 +32,7 @@ from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import boot_archive
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statements
 from skylift.runner.steps import Clock, in_thread
+from skylift.runner.watcher import Watcher
 
 _SUSPENDED = ["ReplaceUnhealthy", "AZRebalance"]
 _SETTLING = 60.0
@@ -167,36 +168,55 @@ def _group_request(
     }
 
 
-async def make_workers(checked: Checked, provisioned: Provisioned, undo: Undo, clock: Clock) -> Provisioned:
+async def make_workers(
+    checked: Checked, provisioned: Provisioned, undo: Undo, clock: Clock, watcher: Watcher
+) -> Provisioned:
     """The group, without servers, for a job that may have several. The job's own server is in the same security group
-    as the others. Raises SkyliftError; what had been made is then undone by `undo`."""
-    job, account = checked.job, checked.account
+    as the others. A map for which nobody has asked for several servers goes on with one where there can be no group.
+    Raises SkyliftError; what had been made is then undone by `undo`."""
+    job = checked.job
     if not job.has_workers:
         return provisioned
-    kind: Kind = "job" if job.map is None else "map"
-    api, name, network = account.api, job.name, provisioned.network
     with clock.step("group") as step:
         now = time.time()
-        # The last that can be removed, as servers must have left it.
-        security = await undo.make(
-            partial(make_job_group, api, name, network.vpc, now, kind), lambda _: remove_job_groups(api, name)
-        )
-        network = replace(network, groups=(*network.groups, security))
-        make_role = partial(_make_role, checked)
-        await undo.make(make_role, lambda _: role.remove_role(api, role.worker_of(name)))
-        worker = await in_thread(_equip_role, checked)
+        # The map's own server waits for them in any case.
         await in_thread(_send_keys, checked, now)
-        # Servers may be started later, when an image with the environment is gone.
-        request = fleet.template_request(job, network, provisioned.key, worker, checked.base, _boot_script(checked))
-        template = await undo.make(
-            partial(fleet.make_template, api, template_request(request, name)),
-            lambda _: fleet.remove_template(api, name),
-        )
+        try:
+            async with undo.part() as part:
+                provisioned = await _make_group_of(checked, provisioned, part, now)
+        except Refused as error:
+            if job.map is None or not job.map.may_do_with_one:
+                raise
+            why = error.advice if isinstance(error, NotPermitted) and error.advice else error.message
+            watcher.note(f"The map has one server, as a group of others cannot be made. {why}")
+            step.detail = "none"
+            return provisioned
         most = job.most_servers - 1
-        for request in group_requests(job, network, template, most):
-            await undo.make(partial(_make_group, api, request), lambda _: delete_groups(api, name))
-            await in_thread(_suspend, api, request["AutoScalingGroupName"])
-        step.detail = f"{workers_name(name)}, up to {most} more server{'s' * (most != 1)}"
+        step.detail = f"{workers_name(job.name)}, up to {most} more server{'s' * (most != 1)}"
+    return provisioned
+
+
+async def _make_group_of(checked: Checked, provisioned: Provisioned, undo: Undo, now: float) -> Provisioned:
+    job, account = checked.job, checked.account
+    kind: Kind = "job" if job.map is None else "map"
+    api, name, network = account.api, job.name, provisioned.network
+    # The last that can be removed, as servers must have left it.
+    security = await undo.make(
+        partial(make_job_group, api, name, network.vpc, now, kind), lambda _: remove_job_groups(api, name)
+    )
+    network = replace(network, groups=(*network.groups, security))
+    make_role = partial(_make_role, checked)
+    await undo.make(make_role, lambda _: role.remove_role(api, role.worker_of(name)))
+    worker = await in_thread(_equip_role, checked)
+    # Servers may be started later, when an image with the environment is gone.
+    request = fleet.template_request(job, network, provisioned.key, worker, checked.base, _boot_script(checked))
+    template = await undo.make(
+        partial(fleet.make_template, api, template_request(request, name)),
+        lambda _: fleet.remove_template(api, name),
+    )
+    for request in group_requests(job, network, template, job.most_servers - 1):
+        await undo.make(partial(_make_group, api, request), lambda _: delete_groups(api, name))
+        await in_thread(_suspend, api, request["AutoScalingGroupName"])
     return replace(provisioned, network=network)
 
 

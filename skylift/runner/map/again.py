@@ -197,7 +197,8 @@ class Again:
             if name in begun:
                 _take_back(self._account, self._continuation.name, name)
 
-        part = MapPart(encode_spec(spec), send, tuple(arns), tuple(buckets), servers, take_back)
+        one = not limits.servers
+        part = MapPart(encode_spec(spec), send, tuple(arns), tuple(buckets), servers, take_back, may_do_with_one=one)
         return replace(job, outputs=(), retry=None, map=part, notes=notes), spec
 
     def _left(self) -> tuple[MapInput, ...]:

@@ -1,15 +1,26 @@
-"""`--servers auto`: as many as the inputs can use, and as the account may have."""
+"""The most servers of a map for which no number was given: as many as the inputs can use, and as the account may have.
+
+`--servers auto` asks for that. Without --servers it is so as well, but then nothing may come of it that the user has
+not asked for: no shorter time for the sum of --max-cost, and no error.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
 from skylift import catalogue
-from skylift.runner.errors import Refused
+from skylift.runner.errors import Refused, SkyliftError
 from skylift.runner.job.job import Job
-from skylift.runner.job.settings import Machine
-from skylift.runner.plan.plan_job import MOST_SERVERS
+from skylift.runner.job.record import SETUP_ALLOWANCE
+from skylift.runner.job.settings import Machine, Settings
+from skylift.runner.launch.network import MOST_GROUPS
+from skylift.runner.map.planning import AUTO, MapLimits
+from skylift.runner.plan.plan_job import MOST_SERVERS, fits_several
+from skylift.runner.plan.resolve_options import resolve_options
+from skylift.runner.price.price import seconds_for
 from skylift.runner.remote.api import Api
 
 UNKNOWN = 8
@@ -30,29 +41,77 @@ _CODES = {
 standard."""
 
 
+Bound = tuple[int, str]
+"""So many servers at the most, and why."""
+
+
+def choose_servers(
+    api: Callable[[], Api], job: Job, settings: Settings, inputs: int, limits: MapLimits
+) -> tuple[Job, MapLimits]:
+    """The limits with a number of servers, if they have none, and the job with a note on it. `job` need not have its
+    type yet. Raises UsageError, as resolve_options does."""
+    if limits.servers > 0:
+        return job, limits
+    known = resolve_options(job, settings)
+    if limits.servers == AUTO:
+        number, why = most_servers(api(), known, inputs, limits.per_server, settings.machine)
+        return replace(job, notes=(*job.notes, f"--servers auto: {why}")), replace(limits, servers=number)
+    if not fits_several(job) or len(settings.access.groups) >= MOST_GROUPS:
+        return job, replace(limits, servers=1)
+    bounds = _bounds(known, inputs, limits.per_server, settings.machine)
+    if job.max_cost is not None:
+        bounds.append(_paid(known, job.max_cost, job.max_time, settings.region))
+    if min(bounds)[0] <= 1:
+        # The account need not be asked.
+        return job, replace(limits, servers=1)
+    number, why = _least([*bounds, _allowed(api(), known, _vcpus(known))], known)
+    if number > 1:
+        job = replace(job, notes=(*job.notes, f"{why[0].upper()}{why[1:]} --servers N is another number."))
+    return job, replace(limits, servers=number, chosen=True)
+
+
 def most_servers(api: Api, job: Job, inputs: int, per_server: int, machine: Machine | None) -> tuple[int, str]:
     """The number of servers, and a sentence on why it is that. `job` has its type. `machine` is the one that all of
     them are on, if it is one."""
+    return _least([*_bounds(job, inputs, per_server, machine), _allowed(api, job, _vcpus(job))], job)
+
+
+def _least(bounds: list[Bound], job: Job) -> tuple[int, str]:
+    number, why = min(bounds, key=lambda bound: bound[0])
+    number = max(1, min(number, MOST_SERVERS))
+    return number, f"at most {number:,} server{'s' * (number != 1)} of type {job.instance_type}, {why}."
+
+
+def _vcpus(job: Job) -> int:
     kind = catalogue.types().get(job.instance_type)
-    vcpus = kind.vcpus if kind is not None else 1
+    return kind.vcpus if kind is not None else 1
+
+
+def _bounds(job: Job, inputs: int, per_server: int, machine: Machine | None) -> list[Bound]:
+    vcpus = _vcpus(job)
     useful = math.ceil(inputs / (per_server or vcpus))
-    bounds = [(useful, f"as many as {inputs:,} input{'s' * (inputs != 1)} can use"), _allowed(api, job, vcpus)]
+    bounds = [(useful, f"as many as {inputs:,} input{'s' * (inputs != 1)} can use")]
     if machine is not None:
         processors = f"{machine.cpus} processor{'s' * (machine.cpus != 1)}"
         bounds.append((machine.cpus // vcpus, f"as {machine.name} has {processors}"))
-    number, why = min(bounds, key=lambda bound: bound[0])
-    number = max(1, min(number, MOST_SERVERS))
-    return number, f"--servers auto: at most {number:,} server{'s' * (number != 1)} of type {job.instance_type}, {why}."
+    return bounds
 
 
-def _allowed(api: Api, job: Job, vcpus: int) -> tuple[int, str]:
+def _paid(job: Job, cost: float, max_time: int, region: str) -> Bound:
+    """The sum is divided by the number of servers. So many leave the map all the time that it may take."""
+    each = max_time + SETUP_ALLOWANCE + job.keep
+    return seconds_for(cost, job.instance_type, region) // each, f"as --max-cost {cost:g} pays for all their time"
+
+
+def _allowed(api: Api, job: Job, vcpus: int) -> Bound:
     """By the quota. Servers that run already count against it, too: EC2 refuses what is beyond it, and the map goes on
     with the servers that it has."""
     found = re.match("[a-z]*", job.instance_type)
     code = _CODES.get(found[0] if found else "", _STANDARD)[job.spot is not None]
     try:
         quota = api.call("service-quotas", "get_service_quota", ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
-    except Refused as error:
-        why = "has no such quota" if error.code == "NoSuchResourceException" else "does not say what your quota is"
+    except SkyliftError as error:
+        is_none = isinstance(error, Refused) and error.code == "NoSuchResourceException"
+        why = "has no such quota" if is_none else "does not say what your quota is"
         return UNKNOWN, f"as Service Quotas {why} ({code})"
     return int(quota) // vcpus, f"by your quota of {int(quota):,} vCPUs ({code})"

@@ -26,17 +26,19 @@ _HALT = re.compile(r"(\d{1,7})(%?)")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _FILE_NAME = 255
 AUTO = -1
-"""`--servers auto`: see most_servers.py."""
+"""`--servers auto`: see most_servers.py, which also has the number that nobody has asked for."""
 
 
 @dataclass(frozen=True)
 class MapLimits:
-    """As in a MapSpec; 0 leaves the choice to the coordinator. `servers` is the most at once, or AUTO."""
+    """As in a MapSpec; 0 leaves the choice to the coordinator. `servers` is the most at once, or AUTO; 0 leaves it to
+    most_servers.py, which then sets `chosen`."""
 
     per_server: int = 0
     batch: int = 0
     halt: Halt | None = None
     servers: int = 0
+    chosen: bool = False
 
 
 def read_halt(text: str) -> Halt:
@@ -66,9 +68,7 @@ def plan_map(
     """The job with its inputs, whose files are read for their hashes. A schedule's maps have `places` besides, and
     their record in its `folder`. Raises UsageError."""
     servers = limits.servers or 1
-    _check(job)
-    check_name(job, servers)
-    check_places(template, [each.name for each in inputs.found])
+    check_map(job, inputs, limits, template)
     files = [each for each in inputs.found if each.file is not None]
     contents = dict(zip(map(id, files), blobs_of(files), strict=True))
     spec = MapSpec(
@@ -92,7 +92,15 @@ def plan_map(
 
     listed = tuple((each.bucket, each.glob.fixed) for each in places)
     part = MapPart(encode_spec(spec), send, inputs.arns, inputs.buckets, servers, listed=listed)
+    part = replace(part, may_do_with_one=limits.chosen)
     return replace(job, outputs=(), retry=None, map=part, notes=(*job.notes, *inputs.notes)), spec
+
+
+def check_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) -> None:
+    """What can be wrong wherever it runs. Raises UsageError."""
+    _check(job)
+    check_name(job, limits.servers)
+    check_places(template, [each.name for each in inputs.found])
 
 
 def script_digest(job: Job) -> str:

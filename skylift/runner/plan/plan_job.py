@@ -217,6 +217,11 @@ def read_s3(text: str, option: str = "--in ") -> S3Input:
     return S3Input(text, found[1], found[2] or "")
 
 
+def fits_several(job: Job) -> bool:
+    """Whether the name is short enough for a job with several servers."""
+    return len(job.name) <= _LONGEST_OF_SEVERAL
+
+
 def check_length(name: str) -> None:
     """Raises UsageError for a name that is too long for a job with several servers."""
     if len(name) > _LONGEST_OF_SEVERAL:

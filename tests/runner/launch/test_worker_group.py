@@ -14,7 +14,7 @@ from whole_run import Seen
 
 from skylift.runner.errors import NotPermitted
 from skylift.runner.job.job import MapPart, Program
-from skylift.runner.job.record import workers_name
+from skylift.runner.job.record import Prefix, workers_name
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import job_tags
 from skylift.runner.launch import role
@@ -38,13 +38,15 @@ class Case:
     checked: Checked
     provisioned: Provisioned
     seen: Seen
+    groups: tuple[str, ...] = ()
 
     def make(self) -> None:
         asyncio.run(self._make())
 
     async def _make(self) -> None:
         async with Undo(self.account, self.checked.job.name, self.seen, lambda: False) as undo:
-            await make_workers(self.checked, self.provisioned, undo, Clock(self.seen))
+            made = await make_workers(self.checked, self.provisioned, undo, Clock(self.seen), self.seen)
+            self.groups = made.network.groups
             undo.keep()
 
     def left(self) -> list[str]:
@@ -127,16 +129,16 @@ def test_no_other_jobs_template_is_replaced(case: Case) -> None:
     assert sorted(left) == sorted([f"skylift-{job}", f"skylift-{job}-workers", workers_name(job)])
 
 
-@pytest.mark.parametrize(
-    "refused",
-    [
-        "authorize_security_group_ingress",
-        "put_role_policy",
-        "create_launch_template",
-        "create_auto_scaling_group",
-        "suspend_processes",
-    ],
-)
+REFUSED = [
+    "authorize_security_group_ingress",
+    "put_role_policy",
+    "create_launch_template",
+    "create_auto_scaling_group",
+    "suspend_processes",
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED)
 def test_what_was_made_before_a_refusal_is_undone(case: Case, monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
     asked = Api.call
 
@@ -150,3 +152,26 @@ def test_what_was_made_before_a_refusal_is_undone(case: Case, monkeypatch: pytes
         case.make()
     assert case.left() == []
     assert case.seen.notes == []
+
+
+@pytest.mark.parametrize("refused", ["create_security_group", *REFUSED])
+def test_a_map_that_nobody_wanted_several_servers_for_goes_on_with_one(
+    case: Case, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    asked, job = Api.call, case.checked.job
+    assert job.map is not None
+    chosen = replace(job, map=replace(job.map, may_do_with_one=True))
+    case.checked = replace(case.checked, shipment=replace(case.checked.shipment, job=chosen))
+
+    def answer(api: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == refused:
+            raise NotPermitted("AccessDenied", "no", operation)
+        return asked(api, service, operation, **params)
+
+    monkeypatch.setattr(Api, "call", answer)
+    case.make()
+    assert (case.left(), case.groups) == ([], case.provisioned.network.groups)
+    (note,) = case.seen.notes
+    assert note.startswith("The map has one server, as a group of others cannot be made. ")
+    # Its own server waits for them.
+    assert case.account.api.has(case.account.bucket, Prefix(job.name).dask)

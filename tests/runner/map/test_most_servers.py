@@ -9,13 +9,18 @@ from typing import Any, cast
 
 import pytest
 
-from skylift.runner.errors import NotPermitted, Refused, UsageError
+from skylift.runner.errors import NotPermitted, Refused, SkyliftError, Unreachable, UsageError
 from skylift.runner.job.job import Job, Program, Spot
-from skylift.runner.job.settings import Machine
-from skylift.runner.map.most_servers import UNKNOWN, most_servers
-from skylift.runner.map.planning import AUTO, check_servers
+from skylift.runner.job.record import SETUP_ALLOWANCE
+from skylift.runner.job.settings import Machine, NewestImage, Settings
+from skylift.runner.map.most_servers import UNKNOWN, choose_servers, most_servers
+from skylift.runner.map.planning import AUTO, MapLimits, check_servers
 from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.plan.resolve_options import resolve_options
+from skylift.runner.price.price import hourly_price
 from skylift.runner.remote.api import Api
+
+SETTINGS = Settings("us-east-1", Path("/nowhere"), NewestImage("x", ()), caller_address=lambda: "203.0.113.7")
 
 
 @pytest.fixture
@@ -27,7 +32,7 @@ def job(tmp_path: Path) -> Job:
 class Quotas:
     """Service Quotas with these, by their codes."""
 
-    def __init__(self, refusal: Refused | None = None, **values: float) -> None:
+    def __init__(self, refusal: SkyliftError | None = None, **values: float) -> None:
         self.values, self.refusal, self.asked = values, refusal, list[str]()
 
     def call(self, service: str, operation: str, *, ServiceCode: str, QuotaCode: str) -> Any:
@@ -46,7 +51,7 @@ def test_no_more_than_the_inputs_can_use(job: Job) -> None:
     quotas = Quotas(L_1216C47A=1152.0)
     assert ask(quotas, job, 10) == (
         3,
-        "--servers auto: at most 3 servers of type c7i.xlarge, as many as 10 inputs can use.",
+        "at most 3 servers of type c7i.xlarge, as many as 10 inputs can use.",
     )
     assert ask(quotas, job, 10, per_server=1)[0] == 10
     assert ask(quotas, job, 1)[0] == 1
@@ -78,6 +83,61 @@ def test_one_machine_has_no_more_than_its_processors(job: Job) -> None:
     machine = Machine("this machine", "x86_64", 2, 4096)
     number, why = ask(Quotas(L_1216C47A=1152.0), job, 500, machine=machine)
     assert (number, why.endswith("as this machine has 2 processors.")) == (1, True)
+
+
+def choose(
+    quotas: Quotas, job: Job, inputs: int, settings: Settings = SETTINGS, **limits: Any
+) -> tuple[int, tuple[str, ...]]:
+    """The number of servers, and what is said of it."""
+    chosen, found = choose_servers(lambda: cast(Api, quotas), job, settings, inputs, MapLimits(**limits))
+    assert found.chosen == (found.servers > 1 and not limits.get("servers"))
+    return found.servers, chosen.notes
+
+
+def test_without_a_number_there_are_as_many_as_inputs_and_quota_allow(job: Job) -> None:
+    said = "At most 3 servers of type c7i.xlarge, as many as 10 inputs can use. --servers N is another number."
+    assert choose(Quotas(L_1216C47A=1152.0), job, 10) == (3, (said,))
+    assert choose(Quotas(L_1216C47A=8.0), job, 500)[0] == 2
+    assert choose(Quotas(L_1216C47A=1152.0), job, 10, per_server=1)[0] == 10
+
+
+def test_a_number_that_was_given_counts(job: Job) -> None:
+    quotas = Quotas(L_1216C47A=1152.0)
+    assert [choose(quotas, job, 10, servers=each) for each in (1, 7)] == [(1, ()), (7, ())]
+    assert quotas.asked == []
+
+
+@pytest.mark.parametrize("inputs", [1, 4])
+def test_a_map_that_can_use_one_server_only_asks_nobody_and_says_nothing(job: Job, inputs: int) -> None:
+    quotas, machine = Quotas(), Machine("this machine", "x86_64", 4, 4096)
+    assert choose(quotas, job, inputs) == (1, ())
+    assert choose(quotas, job, 500, replace(SETTINGS, machine=machine)) == (1, ())
+    assert quotas.asked == []
+
+
+def test_what_nobody_has_asked_for_is_no_error(job: Job) -> None:
+    """A name that is too long for the other servers' role, and a server that is in no other security group."""
+    quotas = Quotas(L_1216C47A=1152.0)
+    assert choose(quotas, replace(job, name="n" * 40), 500) == (1, ())
+    access = replace(SETTINGS.access, subnet="subnet-01234567", groups=tuple(f"sg-0123456{each}" for each in range(5)))
+    assert choose(quotas, job, 500, replace(SETTINGS, access=access)) == (1, ())
+    assert choose(Quotas(Unreachable("It is away.")), job, 500)[0] == UNKNOWN
+
+
+def test_a_sum_pays_for_as_many_as_leave_the_map_its_time(job: Job) -> None:
+    """The sum is divided by their number: it must neither be exceeded nor end the map earlier than on one server."""
+    quotas = Quotas(L_1216C47A=1152.0)
+    hourly = hourly_price("c7i.xlarge", "us-east-1")
+    assert hourly is not None
+    each = (job.max_time + SETUP_ALLOWANCE) / 3600 * hourly
+    for times, servers in ((0.5, 1), (1.5, 1), (3.5, 3), (50, 25)):
+        limited = replace(job, max_cost=times * each)
+        number, notes = choose(quotas, limited, 100)
+        alone = resolve_options(limited, SETTINGS)
+        assert (number, resolve_options(limited, SETTINGS, number).max_time) == (servers, alone.max_time)
+        assert number == 1 or ("--max-cost" in notes[0]) == (servers == 3)
+    with pytest.raises(UsageError, match="does not pay"):
+        choose(quotas, replace(job, max_cost=each / 1e6), 100)
 
 
 @pytest.mark.parametrize("given", ["0", "1001", "-1", "many", "AUTO", "1.5", "\u0663", "", 0, True])
