@@ -55,6 +55,20 @@ time.sleep(3600)
 """
 
 
+# Waits on its first server until a notice ends it.
+MOVES = """
+import os, signal
+from distributed import Client
+
+client = Client()
+client.wait_for_workers(int(os.environ["SKYLIFT_SERVERS"]))
+names = sorted(worker["name"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+print(os.environ["SKYLIFT_ATTEMPT"], client.submit(sum, range(10)).result(), *names, flush=True)
+if os.environ["SKYLIFT_ATTEMPT"] == "1":
+    signal.pause()
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "pyproject.toml").write_text(
@@ -108,6 +122,29 @@ def test_a_job_with_a_cluster(cloud: RealCloud, folder: Path) -> None:
     keys = cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix="jobs/training/")["Contents"]
     assert [each["Key"] for each in keys if "dask" in each["Key"] or "/keys/" in each["Key"]] == []
     cloud.skylift("rm", "training")
+
+
+@pytest.mark.heavy
+def test_a_spot_job_that_moves_has_another_cluster(cloud: RealCloud, folder: Path) -> None:
+    (folder / "train.py").write_text(MOVES)
+    cloud.skylift(
+        "run", "-d", "--spot", "--name", "moves", "--servers", "2", "--max-time", "8m", "train.py", cwd=folder
+    )
+
+    def said() -> list[list[str]]:
+        return [line.split() for line in cloud.skylift("logs", "moves").stdout.splitlines()]
+
+    until(lambda: len(said()) == 1, "the first cluster", facts=cloud.facts)
+    (row,) = [each for each in json.loads(cloud.skylift("ps", "--json").stdout) if each["name"] == "moves"]
+    assert row["servers"] == 2
+    cloud.skylift("cloud", "interrupt", row["instance"])
+    assert cloud.skylift("wait", "moves", check=False).returncode == 0
+    (first, total, *before), (second, again, *after) = said()
+    assert (first, second, total, again) == ("1", "2", "45", "45")
+    assert (len(before), len(after), set(before) & set(after)) == (2, 2, set())
+    until(lambda: workers(cloud, "moves") == [], "its servers to be gone", facts=cloud.facts)
+    cloud.skylift("rm", "moves")
+    assert left(cloud, "moves") == []
 
 
 @pytest.mark.heavy

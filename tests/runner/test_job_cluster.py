@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +27,13 @@ from skylift.runner.job.record import Prefix, parse_record
 from skylift.runner.job.server_time import ServerTime, read_times
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.server import job_cluster
+from skylift.runner.server.aws import Metadata as AskedMetadata
 from skylift.runner.server.job_cluster import ALONE, FAILURES, NODE, SOON, STARTING, OtherServers, cluster_argv
 from skylift.runner.server.job_record import RetryPlan
 from skylift.runner.server.program import GRACE
 from skylift.runner.server.retries import LONGEST
-from skylift.runner.server.worker import seconds_alone
+from skylift.runner.server.spot_notice import ACTION
+from skylift.runner.server.worker import seconds_alone, work_until_notice
 from skylift.runner.server.worker_group import Group, Member
 from skylift.runner.ship.archive import whole_archive
 
@@ -69,10 +73,9 @@ class Case:
         self.wanted = wanted
         self.start({})
 
-    def start(self, seen: dict[str, list[Any]]) -> None:
-        self.others = OtherServers(
-            self.group, self.wanted, self.prepared.append, seen, lambda: self.now, self.told.append
-        )
+    def start(self, seen: dict[str, list[Any]], *, strangers: bool = False) -> None:
+        how: Any = (self.prepared.append, seen, lambda: self.now, self.told.append)
+        self.others = OtherServers(self.group, self.wanted, *how, strangers=strangers)
 
     def start_again(self, after: float) -> None:
         """The program has failed, and its keeper has ended with it. A new one comes later."""
@@ -117,6 +120,60 @@ def test_losses_between_two_starts_of_the_program_do_not_count() -> None:
         case.look()
     assert len(case.prepared) == 2 * FAILURES
     assert case.told == []
+
+
+def test_a_job_that_has_moved_has_other_servers_than_before() -> None:
+    """Those that are there look for the scheduler of a server that is gone."""
+    case = Case(FAILURES)
+    for _ in range(2):
+        case.look()
+    case.start({}, strangers=True)
+    for _ in range(3):
+        case.look()
+    new = [f"i-{number}" for number in range(FAILURES + 1, 2 * FAILURES + 1)]
+    assert (list(case.group.there), case.prepared[FAILURES:], case.told) == (new, new, [])
+
+
+def test_servers_that_were_asked_for_and_have_not_come_are_not_waited_for() -> None:
+    case = Case(2)
+    case.group.desired, case.group.room = 2, 0
+    case.start({}, strangers=True)
+    case.look()
+    assert (case.group.desired, case.prepared) == (2, [])
+    case.group.room = 2
+    case.look()
+    assert case.prepared == ["i-1", "i-2"]
+
+
+def test_a_worker_that_its_scheduler_has_ended_has_a_successor(tmp_path: Path) -> None:
+    script = f"import os, sys; os.mkdir({str(tmp_path / 'first')!r})"
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+
+    assert work_until_notice(start, None, 0.05) == 1
+    assert (tmp_path / "first").is_dir()
+
+
+def test_a_worker_whose_server_is_taken_back_is_asked_to_leave_and_has_none(tmp_path: Path, metadata: Metadata) -> None:
+    """With exit code 0, as one that has handed over what it had."""
+    script = (
+        "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); open(sys.argv[1], 'x'); time.sleep(3600)"
+    )
+    started = list[int]()
+
+    def start() -> subprocess.Popen[bytes]:
+        started.append(1)
+        return subprocess.Popen([sys.executable, "-c", script, str(tmp_path / f"up-{len(started)}")])
+
+    ended = list[int]()
+    thread = threading.Thread(target=lambda: ended.append(work_until_notice(start, AskedMetadata(metadata.url), 0.05)))
+    thread.start()
+    until((tmp_path / "up-1").exists, "the worker to be up")
+    later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    metadata.more[ACTION] = json.dumps({"action": "terminate", "time": later}).encode()
+    thread.join(60)
+    assert (ended, started) == ([0], [1])
 
 
 def test_servers_wait_for_the_scheduler_of_a_program_that_is_started_again() -> None:

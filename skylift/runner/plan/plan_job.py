@@ -125,8 +125,6 @@ def _check_cluster(order: Order) -> None:
     """What does not go with several servers."""
     if order.keep:
         raise UsageError("--keep and --servers exclude each other: the servers end with the program.")
-    if order.spot is not None:
-        raise UsageError("--spot and --servers exclude each other: the program's own server has the scheduler.")
     if order.idle:
         raise UsageError("--idle and --servers exclude each other: it does not see what the other servers do.")
     if order.name is not None:

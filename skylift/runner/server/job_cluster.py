@@ -10,6 +10,9 @@ The keeper asks for as many servers as the job is to have, gives each its key, a
 keys are as in map_server.py: in/dask.json has besides the one of a client, the program, and of a job's key server/map/
 keys/ARN has {"ca", "cert", "key", "scheduler"}. The other servers' time, for what they cost, is in
 server/map/progress.json.
+
+A spot job that goes on on another server has another cluster there: the servers of the one before know an address at
+which nobody is any more.
 """
 
 from __future__ import annotations
@@ -72,12 +75,15 @@ def cluster_argv(
     script: str,
     failure: int,
     argv: List[str],
+    *,
+    moves: bool = False,
 ) -> List[str]:
     """The command that is started in the program's place. `interpreter` is the server's own, `python` that of the job's
     environment, `script` the program's path if it is one, and `argv` the program's own command. Into the descriptor
-    `failure` goes why there is no cluster; then the program is not started."""
+    `failure` goes why there is no cluster; then the program is not started. With `moves`, another server may go on with
+    the job, and needs the keys."""
     options = dict(where, endpoint=endpoint or "", group=group, servers=str(servers), python=python, script=script)
-    options.update(failure=str(failure))
+    options.update(failure=str(failure), moves="yes" if moves else "")
     start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.job_cluster import main; main()"
     words = ["--%s=%s" % (name, value) for name, value in options.items()]
     # Isolated: the job's own files must not be imported here.
@@ -106,7 +112,8 @@ class Servers(Protocol):
 
 class OtherServers:
     """Keeps a group at its size. `seen` has the time of each server, by its instance: [type, market, first, last];
-    `prepare` is called once for each that is new. A server that is lost is replaced."""
+    `prepare` is called once for each that is new. A server that is lost is replaced. With `strangers`, servers that are
+    there at first are another scheduler's, and are ended."""
 
     def __init__(
         self,
@@ -116,7 +123,10 @@ class OtherServers:
         seen: Dict[str, List[Any]],
         clock: Callable[[], float] = time.time,
         tell: Callable[[str], None] = say,
+        *,
+        strangers: bool = False,
     ) -> None:
+        self._strangers = strangers
         self._group, self._wanted, self._prepare, self.seen = group, wanted, prepare, seen
         self._clock, self._tell = clock, tell
         self._lost: Set[str] = set()
@@ -129,6 +139,15 @@ class OtherServers:
         if group is None:
             self._tell_once("The Auto Scaling group of the other servers is gone. The program has none but its own.")
             return
+        if self._strangers:
+            if group.members:
+                for each in group.members:
+                    self._group.terminate(each.instance)
+                return
+            if group.desired:
+                self._group.resize(0)
+                group = group._replace(desired=0)
+            self._strangers = False
         now = self._clock()
         for each in group.members:
             if each.alive and each.instance not in self.seen:
@@ -244,14 +263,16 @@ class JobCluster:
 
     def _take_keys(self, until: float) -> Dict[str, Any]:
         path = self._folder / "keys.json"
-        if path.exists():
+        self._is_first_here = not path.exists()
+        if not self._is_first_here:
             taken: Dict[str, Any] = json.loads(path.read_bytes())
             return taken
         found = patiently(SECRETS, lambda: self._prefix.get(SECRETS), until)
         if found is None:
             raise Refused(404, "%s is not in the job's prefix" % SECRETS)
         _write(path, found)
-        patiently(SECRETS, lambda: self._prefix.delete(SECRETS), until)
+        if not self._options.moves:
+            patiently(SECRETS, lambda: self._prefix.delete(SECRETS), until)
         keys: Dict[str, Any] = json.loads(found)
         return keys
 
@@ -357,7 +378,10 @@ class JobCluster:
         group = open_group(self._aws, self._options.group, self._tell)
         prepare = lambda instance: self._prefix.put(keys + instance, key)  # noqa: E731
         seen, wanted = self._seen(), int(self._options.servers) - 1
-        others = self._others = OtherServers(group, wanted, prepare, seen, tell=self._tell)  # type: ignore[arg-type]
+        self._before = self._times_before()
+        others = self._others = OtherServers(
+            group, wanted, prepare, seen, tell=self._tell, strangers=self._is_first_here  # type: ignore[arg-type]
+        )  # fmt: skip
         reported = 0.0
         while scheduler.poll() is None:
             try:
@@ -382,9 +406,21 @@ class JobCluster:
             return {}
         return found
 
+    def _times_before(self) -> List[Dict[str, Any]]:
+        """The time of the servers that the job had before it came to this one."""
+        path = self._folder / "before.json"
+        found: List[Dict[str, Any]] = []
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            found = json.loads(path.read_bytes())
+        if self._is_first_here and self._options.moves:
+            with contextlib.suppress(Unreachable, Refused, ValueError, KeyError, TypeError):
+                found = list(json.loads(self._prefix.get(_PROGRESS) or b"{}")["others"])
+            _write(path, json.dumps(found).encode())
+        return found
+
     def _report(self) -> None:
         _write(self._folder / "seen.json", json.dumps(self._others.seen).encode())
-        self._prefix.put(_PROGRESS, json.dumps({"others": self._others.times()}).encode())
+        self._prefix.put(_PROGRESS, json.dumps({"others": self._before + self._others.times()}).encode())
 
     def _end(self) -> None:
         """At once: nobody waits for what the parts would still do."""
@@ -424,7 +460,19 @@ def main() -> None:
     split = sys.argv.index("--")
     ours, argv = sys.argv[1:split], sys.argv[split + 1 :]
     parser = argparse.ArgumentParser(prog="cluster")
-    for name in ("archive", "bucket", "prefix", "region", "imds", "endpoint", "group", "servers", "python", "script"):
+    for name in (
+        "archive",
+        "bucket",
+        "prefix",
+        "region",
+        "imds",
+        "endpoint",
+        "group",
+        "servers",
+        "python",
+        "script",
+        "moves",
+    ):
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--failure", required=True, type=int)
     options = parser.parse_args(ours)

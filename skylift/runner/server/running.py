@@ -100,8 +100,9 @@ def _with_cluster(
     archive, endpoint = context.root / "var/lib/skylift/supervisor.pyz", os.environ.get("AWS_ENDPOINT_URL")
     interpreter = shutil.which("python3", path=context.login.environment()["PATH"]) or sys.executable
     python, servers = prepared.environment.python, record.cluster.servers
+    where, moves = context.where(), record.fleet
     return cluster_argv(
-        interpreter, archive, context.where(), endpoint, record.group, servers, python, record.script, failure, argv
+        interpreter, archive, where, endpoint, record.group, servers, python, record.script, failure, argv, moves=moves
     )
 
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
-from typing import Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
-from skylift.runner.server.aws import Refused, Unreachable
+from skylift.runner.server.aws import Metadata, Refused, Unreachable
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
@@ -29,6 +30,7 @@ from skylift.runner.server.power import power_off
 from skylift.runner.server.preparation import Preparation, Prepared
 from skylift.runner.server.program import Program
 from skylift.runner.server.retries import LONGEST
+from skylift.runner.server.spot_notice import Notice, Notices
 from skylift.runner.server.spot_server import SpotServer
 from skylift.runner.server.status import Status
 from skylift.runner.server.tool_environment import follow
@@ -43,6 +45,37 @@ def seconds_alone(retry: Optional[RetryPlan]) -> float:
     """For how long a worker of a job's cluster does without a scheduler: over the pause before the program is started
     again, if it may be, and the start of the next scheduler."""
     return ALONE if retry is None else ALONE + LONGEST + STARTING
+
+
+def work_until_notice(
+    start: Callable[[], "subprocess.Popen[bytes]"], metadata: Optional[Metadata], pause: float
+) -> int:
+    """Run a worker of Dask's, and another one after each that its scheduler has ended; the exit code of the last one.
+    When EC2 takes this server back, the worker is to hand over what only it has, and has no successor. `metadata` is
+    None on a server that EC2 does not take back."""
+    changing, over, running = threading.Lock(), threading.Event(), []  # type: ignore[var-annotated]
+
+    def leave(notice: Notice) -> None:
+        say("EC2 takes this server back")
+        with changing:
+            over.set()
+            for each in running:
+                each.send_signal(signal.SIGTERM)
+
+    nothing = lambda *_: None  # noqa: E731
+    notices = None
+    if metadata is not None:
+        notices = Notices(metadata, pause, noticed=leave, moved=nothing, late=nothing, advised=nothing)
+    code = 0
+    while code == 0:
+        with changing:
+            if over.is_set():
+                break
+            running[:] = [start()]
+        code = running[0].wait()
+    if notices is not None:
+        notices.stop()
+    return code
 
 
 class Worker:
@@ -122,13 +155,14 @@ class Worker:
         alone, script = seconds_alone(self.record.retry), self.record.script
         told = dict(found, part="worker", name=context.aws.instance(), alone=alone, script=script)
         env = dict(self._environment(prepared), SKYLIFT_DASK=json.dumps(told))
-        code = 0
-        while code == 0:
-            code = subprocess.call(
+
+        def start() -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(
                 [prepared.environment.python, str(node)], cwd=str(self.cwd), env=env, stdin=subprocess.DEVNULL,
                 umask=0o022, **context.login.identity(),
             )  # fmt: skip
-        return code
+
+        return work_until_notice(start, context.metadata() if self.record.fleet else None, context.poll)
 
     def _serve(self, prepared: Prepared) -> int:
         context, environment = self.context, prepared.environment

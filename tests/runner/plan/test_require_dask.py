@@ -31,6 +31,7 @@ def header(*names: str) -> str:
 def test_dask_that_is_named_will_do(tmp_path: Path, named: str) -> None:
     assert planned(tmp_path, header("numpy", named)).cluster == ClusterPart(4)
     assert planned(tmp_path, servers=0).cluster is None
+    assert planned(tmp_path, header(named), spot=Spot()).cluster == ClusterPart(4)
 
 
 @pytest.mark.parametrize("named", ["dask", "dask[array]", "distributed-tools", "undistributed", "numpy"])
@@ -79,7 +80,6 @@ def test_a_job_without_an_environment_is_refused(tmp_path: Path, script: str) ->
     ("order", "message"),
     [
         ({"keep": 60}, "--keep and --servers exclude each other"),
-        ({"spot": Spot()}, "--spot and --servers exclude each other"),
         ({"idle": 60}, "--idle and --servers exclude each other"),
         ({"name": "a" * 39}, "too long for several servers"),
     ],
