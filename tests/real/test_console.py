@@ -200,6 +200,8 @@ def test_a_vpc_and_more_is_drawn_made_and_given_a_route(tab: Tab, cloud: RealClo
     table.get_by_role("button", name="Remove the route to 192.0.2.0/24").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
     expect(table).not_to_contain_text("192.0.2.0/24")
+    # The rows that are left have no buttons: the keyboard stands at the table's own.
+    expect(table.get_by_role("button", name="Tags of walk-private")).to_be_focused()
     # A NAT gateway by itself, with an Elastic IP of its own: it is seen to come, routes lead to it, and it goes.
     question = page.get_by_role("dialog")
     page.get_by_role("tab", name="Gateways").click()

@@ -46,7 +46,7 @@ addEventListener("focusin", ({ target }) => {
 addEventListener("pointerdown", () => (stands = null), true);
 
 // What comes to the place of an element that has gone: the control of the same name, or the same one in its row, or in that
-// which has moved up; or the heading, from where Tab goes on through the page.
+// which has moved up; or the first one of the tab; or the heading, from where Tab goes on through the page.
 function heir(had) {
   const place = had.trail.find((each) => each.isConnected && each !== document.documentElement) ?? document.body;
   const bar = had.element.isConnected ? had.element.closest(".buttons") : null;
@@ -55,12 +55,14 @@ function heir(had) {
   return (
     (had.row >= 0 && inTable(had, place)) ||
     (!had.edited && namesake(had, place)) ||
-    (bar && controls(bar).find((each) => !each.classList.contains("danger"))) ||
+    harmless(bar) ||
+    harmless(place.closest("[role=tabpanel]")) ||
     heading
   );
 }
 const controls = (within) =>
   [...within.querySelectorAll(CONTROLS)].filter((each) => usable(each) && each.checkVisibility());
+const harmless = (within) => within && controls(within).find((each) => !each.classList.contains("danger"));
 const namesake = ({ element, name }, place) =>
   name && controls(place).find((each) => each !== element && each.tagName === element.tagName && nameOf(each) === name);
 
@@ -78,7 +80,8 @@ function inTable(had, place) {
   const next = own || rows[Math.min(had.row, rows.length - 1)];
   if (!next) return null;
   const its = controls(next);
-  return (!had.edited && namesake(had, body)) || its[had.inRow] || next.querySelector(".actions button") || its.at(-1);
+  const instead = its[had.inRow] || next.querySelector(".actions button") || its.at(-1);
+  return (!had.edited && namesake(had, body)) || instead || harmless(body.closest(".part"));
 }
 
 function handOn() {

@@ -34,6 +34,9 @@ class Chart:
 
 def _line(points: Sequence[tuple[float, float]], top: float) -> str:
     first, last = points[0][0], points[-1][0]
+    if first == last:
+        # One point has no length.
+        points = [points[0], (first + 1, points[0][1])]
     span = (last - first) or 1
     return " ".join(
         f"{(when - first) / span * _WIDTH:.1f},{_HEIGHT - 3 - value / (top or 1) * (_HEIGHT - 6):.1f}"
