@@ -42,8 +42,11 @@ addEventListener("focusin", ({ target }) => {
   if (now.dialog && now.dialog !== question) [question, asked] = [now.dialog, stands];
   stands = now;
 });
-// Whoever clicks beside everything wants no control to have the keyboard.
-addEventListener("pointerdown", () => (stands = null), true);
+// Whoever clicks beside everything wants no control to have the keyboard, and who has a mouse looks where it points: the
+// page is not scrolled for them.
+let points = false;
+addEventListener("pointerdown", () => ((stands = null), (points = true)), true);
+addEventListener("keydown", () => (points = false), true);
 
 // What comes to the place of an element that has gone: the control of the same name, or the same one in its row, or in that
 // which has moved up; or the first one of the tab; or the heading, from where Tab goes on through the page.
@@ -89,7 +92,7 @@ function handOn() {
   const had = closed ? asked : stands;
   const active = document.activeElement;
   if (!had || (active !== document.body && active !== had.element) || usable(had.element)) return;
-  heir(had)?.focus();
+  heir(had)?.focus({ preventScroll: points });
 }
 let waits = false;
 new MutationObserver(() => {
