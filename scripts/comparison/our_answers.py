@@ -226,6 +226,7 @@ class OurAnswers:
         groups.suspend_processes(**group)
         groups.resume_processes(**group)
         groups.update_auto_scaling_group(**group, MaxSize=3)
+        groups.delete_launch_configuration(LaunchConfigurationName="gone")
         tag = {"ResourceId": "scene", "ResourceType": "auto-scaling-group", "Key": "b"}
         groups.create_or_update_tags(Tags=[{**tag, "Value": "c", "PropagateAtLaunch": False}])
         groups.delete_tags(Tags=[tag])
@@ -365,6 +366,33 @@ class OurAnswers:
         s3.put_bucket_policy(Bucket="scene", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
         ssm.put_parameter(Name="scene", Value="value", Type="String", Description="of the scene")
         zone = self._client("ec2").describe_subnets()["Subnets"][0]["AvailabilityZone"]
+        template = self._client("ec2").describe_launch_template_versions(LaunchTemplateName="scene")
+        image = template["LaunchTemplateVersions"][0]["LaunchTemplateData"]["ImageId"]
+        allowed = self._client("ec2").describe_security_groups()["SecurityGroups"][0]["GroupId"]
+        for name in ("scene", "gone"):
+            groups.create_launch_configuration(
+                LaunchConfigurationName=name,
+                ImageId=image,
+                InstanceType="t3.micro",
+                SpotPrice="0.5",
+                IamInstanceProfile="scene",
+                AssociatePublicIpAddress=True,
+                SecurityGroups=[allowed],
+                BlockDeviceMappings=[
+                    {
+                        "DeviceName": "/dev/sdf",
+                        "Ebs": {"VolumeSize": 1, "VolumeType": "gp3", "DeleteOnTermination": True},
+                    },
+                    {"DeviceName": "/dev/sdg", "NoDevice": True},
+                ],
+            )
+        groups.create_auto_scaling_group(
+            AutoScalingGroupName="older",
+            MinSize=0,
+            MaxSize=0,
+            AvailabilityZones=[zone],
+            LaunchConfigurationName="scene",
+        )
         groups.create_auto_scaling_group(
             AutoScalingGroupName="scene",
             MinSize=0,
