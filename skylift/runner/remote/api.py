@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
@@ -42,6 +42,7 @@ from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.settings import Settings
 from skylift.runner.remote.advice import ADVICE, about_denial
 from skylift.runner.remote.service_models import KeptModels
+from skylift.runner.remote.unread import unread, without
 from skylift.version import __version__
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
@@ -221,9 +222,9 @@ class Api:
         with self._making:
             seen = self._looks.get((service, operation, only))
             if seen is None:
-                seen = self._looks[service, operation, only] = _LastAnswer()
-                of = client.meta.service_model.service_id.hyphenize()
                 called = client.meta.method_to_api_mapping[operation]
+                seen = self._looks[service, operation, only] = _LastAnswer(self._unread(client, called, only))
+                of = client.meta.service_model.service_id.hyphenize()
                 client.meta.events.register(f"before-parse.{of}.{called}", seen.compare)
         # One look at a time: each is compared with the one before it.
         with seen.looking, translated(operation, service):
@@ -233,6 +234,15 @@ class Api:
             except _Unchanged:
                 return seen.found
             return seen.keep([item for page in pages for item in page], pages=len(pages))
+
+    def _unread(self, client: Any, operation: str, only: Only) -> tuple[bytes, ...]:
+        """Elements of the operation's answers that this client has no use for."""
+        model = client.meta.service_model
+        if model.metadata["protocol"] != "ec2":
+            return ()
+        loader = self._session.get_component("data_loader")
+        whole = loader.load_service_model(model.service_name, "service-2")["shapes"]
+        return unread(whole, _narrowed(whole, only), model.operation_model(operation).output_shape.name)
 
     def get(self, bucket: str, key: str, most: int = _LARGEST) -> bytes | None:
         """The content of an object, or None when there is none. Raises RecordDamaged when it has more than `most`
@@ -386,7 +396,8 @@ class _LastAnswer:
     """To a question that is asked again and again. Of two answers that say the same, only the ids of their requests
     differ. An answer of several pages is not kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, unread: tuple[bytes, ...]) -> None:
+        self._unread = unread
         self.looking = threading.Lock()
         self.found: list[Any] = []
         self._kept: bytes | None = None
@@ -395,13 +406,16 @@ class _LastAnswer:
     def begin(self) -> None:
         self._come = None
 
-    def compare(self, response_dict: Mapping[str, Any], **_: Any) -> None:
+    def compare(self, response_dict: MutableMapping[str, Any], **_: Any) -> None:
         """Before an answer is parsed. Of several pages, the first one is compared."""
-        if response_dict["status_code"] != 200 or self._come is not None:
+        if response_dict["status_code"] != 200:
             return
-        self._come = _REQUEST_ID.sub(b"", response_dict["body"], count=1)
-        if self._come == self._kept:
-            raise _Unchanged
+        body = response_dict["body"]
+        if self._come is None:
+            self._come = _REQUEST_ID.sub(b"", body, count=1)
+            if self._come == self._kept:
+                raise _Unchanged
+        response_dict["body"] = without(body, self._unread)
 
     def keep(self, found: list[Any], *, pages: int) -> list[Any]:
         self.found, self._kept, self._come = found, self._come if pages == 1 else None, None
@@ -437,13 +451,17 @@ class _NarrowLoader:
         found = self._loader.load_service_model(service_name, type_name, api_version)
         if type_name != "service-2":
             return found
-        shapes = dict(found["shapes"])
-        for name, members in self._only:
-            shapes[name] = {**shapes[name], "members": {each: shapes[name]["members"][each] for each in members}}
-        return {**found, "shapes": shapes}
+        return {**found, "shapes": _narrowed(found["shapes"], self._only)}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
+
+
+def _narrowed(shapes: Any, only: Only) -> Any:
+    found = dict(shapes)
+    for name, members in only:
+        found[name] = {**found[name], "members": {each: found[name]["members"][each] for each in members}}
+    return found
 
 
 class _KeptLoader(Loader):
