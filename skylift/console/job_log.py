@@ -59,11 +59,16 @@ class JobLog:
 
     def _output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         text = self._decoders[stream].decode(data)
-        self._put(f"\x1b[33m{text}\x1b[39m" if stream == "stderr" else text)
+        self._put(_yellow(text) if stream == "stderr" else text)
 
     def _put(self, text: str) -> None:
         if not self._pages.is_closed():
             self._pages.call_soon_threadsafe(self.text.append, text)
+
+
+def _yellow(text: str) -> str:
+    """Line by line: a search may show any of them alone."""
+    return "\n".join(f"\x1b[33m{line}\x1b[39m" if line else "" for line in text.split("\n"))
 
 
 class _Watcher:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from skylift.console.scrollback import Scrollback
 
 
@@ -27,12 +29,15 @@ def test_a_slow_reader_passes_over_what_is_not_kept_and_memory_stays_bounded() -
     assert found.endswith("009999\n")
 
 
-def test_a_search_finds_the_last_lines_whatever_their_case() -> None:
-    text = Scrollback()
-    text.append("Error one\nfine\nan ERROR (two)\n")
-    assert text.lines_with("error") == ["Error one", "an ERROR (two)"]
-    assert text.lines_with("(", most=1) == ["an ERROR (two)"]
-    assert text.lines_with("[") == []
+@pytest.mark.parametrize("size", [1, 7, 1 << 15, 1 << 20])
+def test_pieces_of_any_size_are_one_text(size: int) -> None:
+    whole = "".join(f"{number:07d}" for number in range(300_000))
+    text = Scrollback(keep=len(whole))
+    for start in range(0, len(whole), size * 100 if size < 10 else size):
+        text.append(whole[start : start + (size * 100 if size < 10 else size)])
+    assert text.read(0, len(whole)) == (whole, len(whole))
+    for start in (0, 1, 32_767, 32_768, 32_769, 1_000_003, len(whole) - 1):
+        assert text.read(start, 70_001) == (whole[start : start + 70_001], min(start + 70_001, len(whole)))
 
 
 async def test_who_waits_is_told_of_news_and_never_waits_for_what_is_there() -> None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import PurePosixPath
 from shlex import quote
 from urllib.parse import quote as encoded
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.job_log import JobLog
+from skylift.console.log_search import LogSearch
 from skylift.console.pages.map_inputs import InputsTab
 from skylift.console.poller import Change
-from skylift.console.scrollback import Scrollback
 from skylift.console.widgets.chart import spell
 from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.element import box, button, copyable, enable, facts, link, on_input, save, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
-from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
 
 _LARGEST = 64 << 20
 """Bytes of a result that is given to the browser. Larger ones are for the command."""
+
+
+_ABOUT_LOG = "Errors are yellow; the search has the last 8 MiB."
 
 
 class JobPage:
@@ -82,24 +86,32 @@ class JobPage:
         log = JobLog(await in_thread(lambda: self._view.port.account), self._name)
         with box("bar"):
             search = tag("input", type="search", placeholder="Show lines with …", aria_label="Search the log")
-            count = tag("span", "Errors are yellow.", "count")
+            count = tag("span", _ABOUT_LOG, "count", role="status")
             full_screen()
         terminal = Terminal(log.text, f"Log of {self._name}")
+        searching: list[asyncio.Task[None]] = []
+
+        def stop_searching() -> None:
+            while searching:
+                searching.pop().cancel()
 
         def look_for(words: str) -> None:
+            stop_searching()
             if not words:
-                count.set_text("")
+                count.set_text(_ABOUT_LOG)
                 terminal.show(log.text)
                 return
-            lines = log.text.lines_with(words)
-            found = Scrollback(8 << 20)
-            found.append("\n".join(lines) + "\n")
-            count.set_text(f"{len(lines)} lines")
-            terminal.show(found)
+            found = LogSearch(log.text, words, lambda lines: count.set_text(spell_lines(lines)))
+            searching.append(asyncio.create_task(found.run()))
+            terminal.show(found.found)
+
+        def leave() -> None:
+            stop_searching()
+            log.stop()
 
         on_input(search, look_for)
         log.start()
-        WhenGone(log.stop)
+        WhenGone(leave)
 
     async def _steps(self) -> None:
         found = await in_thread(self._view.job_port.job_steps, self._name)
@@ -125,14 +137,21 @@ class JobPage:
                         tag("td", spell(size, "bytes"))
                         with tag("td"):
                             if size <= _LARGEST:
-                                button("Download", lambda _, path=path: self._download(path), "quiet")
+                                button(
+                                    "Download",
+                                    lambda _, path=path: self._download(path),
+                                    "quiet",
+                                    aria_label=f"Download {path}",
+                                )
+                            else:
+                                tag("span", "by the command", "count-left")
         copyable(f"skylift results {quote(self._name)}")
 
     async def _download(self, path: str) -> None:
         try:
             data = await in_thread(self._view.job_port.result, self._name, path)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         save(PurePosixPath(path).name, data)
 
@@ -156,3 +175,7 @@ class JobPage:
             ("Cost", cost),
         )
         facts(pairs, {"Server": f"/instances/{job.instance}"} if job.instance else None)
+
+
+def spell_lines(count: int) -> str:
+    return f"{count:,} {'line' if count == 1 else 'lines'}"

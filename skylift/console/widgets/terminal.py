@@ -12,6 +12,8 @@ from skylift.console.scrollback import Scrollback
 from skylift.console.widgets.element import tag
 
 _PIECE = 1 << 15
+_BEHIND = 2 << 20
+"""Characters that a page may be behind what is written. It keeps some thousand lines, and what comes is worth more."""
 _LOOK = 5.0
 """Seconds after which a terminal that got nothing looks whether it is still there."""
 
@@ -42,6 +44,8 @@ class Terminal:
         self._xterm.props["aria-label"] = label
         if on_type is not None:
             self._xterm.on_data(lambda event: on_type(event.data))
+            # Tab is the program's key.
+            tag("p", "Ctrl-Shift-K leads out of the terminal, to the search.", "terminal-hint")
         if on_resize is not None:
             self._xterm.on_resize(lambda event: on_resize(event.rows, event.cols))
         self._client = ui.context.client
@@ -64,6 +68,9 @@ class Terminal:
             await self._client.run_javascript(f"skyliftFit({self._xterm.id})", timeout=5)
         offset = 0
         while not self._xterm.is_deleted:
+            if text.end - offset > _BEHIND:
+                passed, offset = text.end - _BEHIND - offset, text.end - _BEHIND
+                await self._write(f"\r\n\x1b[2m[{passed:,} characters are not shown; the search has more.]\x1b[0m\r\n")
             piece, after = text.read(offset, _PIECE)
             if not piece:
                 await text.wait(offset, _LOOK)

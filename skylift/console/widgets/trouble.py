@@ -1,4 +1,4 @@
-"""Messages: an error in AWS's words with what to do about it, and short notices that go away by themselves."""
+"""Messages: an error in AWS's words with what to do about it, and short notices."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def say_trouble(error: SkyliftError) -> None:
 def tell(text: str) -> None:
     """At the bottom of the page; a reader of the screen is told, too."""
     run_script("skyliftTell", text)
+
+
+def tell_trouble(error: SkyliftError) -> None:
+    """At the bottom of the page, until somebody closes it: where there is no place for it on the page itself."""
+    run_script("skyliftTellTrouble", error.message, error.advice)
