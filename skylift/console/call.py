@@ -185,8 +185,14 @@ def create_bucket(name: str, region: str) -> Call:
     return Call("s3", "create_bucket", {"Bucket": name, **place})
 
 
-def list_objects(bucket: str, prefix: str) -> Call:
-    return Call("s3", "list_objects_v2", {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"})
+def list_objects(bucket: str, prefix: str, after: str = "") -> Call:
+    """`after` is the token of the answer before."""
+    more = {"ContinuationToken": after} if after else {}
+    return Call("s3", "list_objects_v2", {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/", "MaxKeys": 200, **more})
+
+
+def delete_bucket(name: str) -> Call:
+    return Call("s3", "delete_bucket", {"Bucket": name})
 
 
 def delete_object(bucket: str, key: str) -> Call:

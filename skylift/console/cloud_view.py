@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 from skylift.console.call import Call
@@ -17,6 +19,7 @@ from skylift.console.poller import Topic
 from skylift.console.port import Port
 from skylift.console.rows import BucketRow, ClusterRow, InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
 from skylift.console.scaling import GroupRow, Scaling
+from skylift.console.whereabouts import look_up
 from skylift.console.widgets.frame import Found
 
 _HERE, _ON_AWS = (0.9, 2.0, 2.0), (5.0, 10.0, 20.0)
@@ -46,7 +49,8 @@ class CloudView:
 
     def __post_init__(self) -> None:
         often, seldom, rarely = _ON_AWS if self.port.settings.billed else _HERE
-        self._often, self._seldom = often, seldom
+        self._often, self._seldom, self._rarely = often, seldom, rarely
+        self._elsewhere: dict[str, Found] = {}
         self._gateways: dict[str, Topic[GatewayRow]] = {}
         self._opening = threading.Lock()
         self.job_port = JobPort(self.port)
@@ -88,6 +92,35 @@ class CloudView:
         """In a thread. Raises SkyliftError."""
         return self.port.perform(call)
 
+    async def look_up(self, text: str) -> AsyncIterator[None]:
+        """Has news for `find`, each time that there may be some: of lists that no page shows at the moment, and of what
+        is in no list."""
+        looks = [each.look_once(self._rarely) for each in self._topics]
+        for look in asyncio.as_completed([*looks, self._look_up(text)]):
+            await look
+            yield
+
+    async def _look_up(self, text: str) -> None:
+        place = await asyncio.to_thread(look_up, self.port, text)
+        self._elsewhere = {text: Found(text, place.kind, place.path)} if place else {}
+
+    @property
+    def _topics(self) -> Sequence[Topic[Any]]:
+        return (
+            self.instances,
+            self.jobs,
+            self.clusters,
+            self.key_pairs,
+            self.security_groups,
+            self.vpcs,
+            self.addresses,
+            self.buckets,
+            self.roles,
+            self.users,
+            self.scaling_groups,
+            self.spot_requests,
+        )
+
     def find(self, text: str) -> Iterator[Found]:
         """By id, name or address, in what was last seen: what begins with the text comes first."""
         wanted = text.casefold()
@@ -99,6 +132,8 @@ class CloudView:
         return (hit for _, hit in sorted(hits, key=lambda each: each[0]))
 
     def _all(self) -> Iterator[tuple[tuple[str, ...], Found]]:
+        for text, found in self._elsewhere.items():
+            yield (text,), found
         for instance in self.instances.rows:
             shown = f"{instance.name} · {instance.id}" if instance.name else instance.id
             yield (

@@ -58,6 +58,7 @@ class Topic(Generic[Seen]):
         self._listeners: list[Listener] = []
         self._soon = asyncio.Event()
         self._spent = 0.0
+        self._looked_at: float | None = None
         self.looking: asyncio.Task[None] | None = None
 
     @property
@@ -72,6 +73,13 @@ class Topic(Generic[Seen]):
         self._listeners.append(listener)
         if self.looking is None or self.looking.done():
             self.looking = asyncio.create_task(self._look())
+
+    async def look_once(self, seconds: float) -> None:
+        """For who wants `rows` as they were so many seconds ago at most, and hears nothing of what comes later."""
+        if self.looking is not None and not self.looking.done():
+            return
+        if self._looked_at is None or time.monotonic() - self._looked_at > seconds:
+            self._tell(await self._find_change())
 
     def _news_so_far(self) -> Iterator[Change]:
         if self._known is not None:
@@ -93,6 +101,7 @@ class Topic(Generic[Seen]):
                     await self._soon.wait()
 
     async def _find_change(self) -> Change:
+        self._looked_at = time.monotonic()
         try:
             found = await asyncio.to_thread(self._timed)
         except SkyliftError as error:

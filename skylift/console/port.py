@@ -85,11 +85,11 @@ class Kind:
 
 @dataclass(frozen=True)
 class Listing:
-    """A folder of a bucket: keys with size and time. `more` is whether there are others that are not in it."""
+    """A part of a folder of a bucket: keys with size and time. `more` is the token of the next part."""
 
     folders: tuple[str, ...]
     files: tuple[tuple[str, int, str], ...]
-    more: bool
+    more: str
 
 
 @dataclass(frozen=True)
@@ -419,16 +419,16 @@ class Port:
         found = self.perform(Call("s3", "list_buckets", {}))["Buckets"]
         return [BucketRow(each["Name"], as_time(each.get("CreationDate"))) for each in found]
 
-    def objects(self, bucket: str, prefix: str) -> Listing:
-        """The first thousand of a folder."""
-        found = self.perform(calls.list_objects(bucket, prefix))
+    def objects(self, bucket: str, prefix: str, after: str = "") -> Listing:
+        """Some of a folder."""
+        found = self.perform(calls.list_objects(bucket, prefix, after))
         return Listing(
             tuple(str(each["Prefix"]) for each in found.get("CommonPrefixes", [])),
             tuple(
                 (str(each["Key"]), int(each["Size"]), as_time(each["LastModified"]))
                 for each in found.get("Contents", [])
             ),
-            bool(found.get("IsTruncated")),
+            str(found.get("NextContinuationToken", "")),
         )
 
     def beginning(self, bucket: str, key: str, most: int) -> str:

@@ -73,7 +73,7 @@ def build_site(site: FastAPI, port: Port) -> None:
 
     def root() -> None:
         ui.add_head_html(_HEAD)
-        frame = Frame(ENTRIES, f"{port.place} · {port.settings.region}", view.find)
+        frame = Frame(ENTRIES, f"{port.place} · {port.settings.region}", view.find, view.look_up)
         follow_path(frame.mark)
         with frame.main:
             Routes(

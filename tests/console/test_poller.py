@@ -83,6 +83,27 @@ async def test_a_second_tab_costs_no_second_look() -> None:
     topic.look_soon()
 
 
+async def test_who_asks_once_has_what_is_there_and_costs_no_second_look() -> None:
+    cloud, tab = Cloud(ONE), Tab()
+    topic = Topic(cloud.fetch, 3600)
+    await topic.look_once(3600)
+    await topic.look_once(3600)
+    assert (topic.rows, cloud.looks) == ((ONE,), 1)
+    cloud.rows = (ONE, TWO)
+    await topic.look_once(0)
+    assert (topic.rows, cloud.looks) == ((ONE, TWO), 2)
+    cloud.down = True
+    await topic.look_once(0)
+    assert topic.rows == (ONE, TWO), "what was seen last is worth more than nothing"
+    cloud.down = False
+    # While somebody listens, there are looks anyway.
+    topic.listen(tab.hear)
+    await topic.look_once(0)
+    assert topic.looking is not None
+    tab.open = False
+    topic.looking.cancel()
+
+
 async def test_nobody_listening_is_nobody_looking() -> None:
     cloud, tab = Cloud(ONE), Tab()
     topic = Topic(cloud.fetch, 0.001)

@@ -340,6 +340,13 @@ def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, s
     expect(screen).to_contain_text("echo pasted-")
     page.keyboard.press("Enter")
     expect(screen).to_contain_text("pasted-9")
+    # Tab is the shell's key, and another one leads out.
+    page.keyboard.type("echo $((40 + 3)) >/tmp/tab-is-mine\ncat /tmp/tab-is")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(screen).to_contain_text("43")
+    page.keyboard.press("Control+Shift+K")
+    expect(page.get_by_role("searchbox", name="Search by id")).to_be_focused()
     page.get_by_role("button", name="Full screen").click()
     page.wait_for_function("document.fullscreenElement?.matches('.terminal')")
     page.evaluate("document.exitFullscreen()")
@@ -434,6 +441,10 @@ def test_files_of_s3_are_dropped_in_looked_at_and_fetched(tab: Tab, console: Con
     row.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     expect(files).not_to_contain_text("dropped.csv")
+    page.get_by_role("button", name="Delete bucket").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("(BucketNotEmpty)")
+    page.keyboard.press("Escape")
 
 
 READS = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}'

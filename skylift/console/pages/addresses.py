@@ -15,7 +15,7 @@ from skylift.console.widgets.element import Field, Select, box, button, copyable
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import tell
+from skylift.console.widgets.trouble import tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 COLUMNS = (
@@ -106,7 +106,7 @@ class AddressesPage:
         try:
             found = await in_thread(Networks(self._view.port).holders)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         dialog = Dialog(f"Associate {row['address']}")
 

@@ -11,11 +11,11 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.port import Listing
 from skylift.console.widgets.chart import spell
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import Field, box, button, copyable, go_to, link, on_input, on_news, tag
+from skylift.console.widgets.element import Field, box, button, copyable, go_to, headings, link, on_input, on_news, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 COLUMNS = (Column("id", "Bucket", leads="/s3/"), Column("created", "Created", 180))
@@ -70,7 +70,8 @@ class BucketPage:
         self._view, self._bucket, self._prefix = view, bucket, prefix
 
     async def show(self) -> None:
-        head(self._bucket)
+        with head(self._bucket):
+            button("Delete bucket", self._delete, "danger")
         self._show_path()
         with box("drop", data_bucket=self._bucket, data_prefix=self._prefix) as drop:
             with box("bar"):
@@ -87,9 +88,26 @@ class BucketPage:
             link("All buckets", "/s3")
             whole = ""
             link(self._bucket, _path(self._bucket, ""))
-            for part in filter(None, self._prefix.split("/")):
+            for part in self._prefix.split("/")[:-1]:
                 whole += f"{part}/"
-                link(part, _path(self._bucket, whole))
+                link(part or "/", _path(self._bucket, whole))
+
+    def _delete(self) -> None:
+        call = calls.delete_bucket(self._bucket)
+
+        def done() -> None:
+            self._view.buckets.look_soon()
+            go_to("/s3")
+
+        confirm(
+            "Delete this bucket?",
+            [self._bucket, "S3 deletes a bucket with nothing in it, and no other one."],
+            call.command,
+            "Delete",
+            lambda: self._view.perform(call),
+            dangerous=True,
+            done=done,
+        )
 
     async def _list(self) -> None:
         try:
@@ -99,31 +117,59 @@ class BucketPage:
                 say_trouble(error)
             return
         with self._place.clear():
-            self._show(found)
+            if not found.folders and not found.files:
+                tag("p", "Nothing is in this folder.", "empty-line")
+                return
+            with tag("table", "", "small files"):
+                headings("Name", "Size", "Changed", "Actions")
+                self._rows = tag("tbody")
+            self._further = box()
+            self._add(found)
 
-    def _show(self, found: Listing) -> None:
-        if not found.folders and not found.files:
-            tag("p", "Nothing is in this folder.", "empty-line")
-            return
-        with tag("table", "", "small"), tag("tbody"):
-            for folder in found.folders:
-                with tag("tr"), tag("td", colspan="4"):
-                    link(f"{folder[len(self._prefix) :]}", _path(self._bucket, folder))
+    def _add(self, found: Listing) -> None:
+        """A part of the folder, and the way to the next one."""
+        with self._rows:
+            for prefix in found.folders:
+                with tag("tr"):
+                    with tag("td"):
+                        link(prefix[len(self._prefix) :], _path(self._bucket, prefix))
+                    tag("td", "folder")
+                    tag("td", "")
+                    tag("td", "")
             for key, size, changed in found.files:
                 with tag("tr"):
-                    tag("td", key[len(self._prefix) :] or key)
+                    tag("td", self._called(key))
                     tag("td", spell(size, "bytes"))
                     tag("td", changed)
                     with tag("td", "", "actions"):
                         self._actions(key, size)
-        if found.more:
-            tag("p", "There are more: the first 1000 are shown.", "empty-line")
+        with self._further.clear():
+            if found.more:
+                button("Show more", lambda: self._list_more(found.more))
+
+    async def _list_more(self, token: str) -> None:
+        try:
+            found = await in_thread(self._view.port.objects, self._bucket, self._prefix, token)
+        except SkyliftError as error:
+            tell_trouble(error)
+            return
+        self._add(found)
+
+    def _called(self, key: str) -> str:
+        return key[len(self._prefix) :] or key
 
     def _actions(self, key: str, size: int) -> None:
-        name = key.rpartition("/")[2]
-        button("Preview", lambda: self._preview(key), "quiet")
-        tag("a", "Download", "button quiet", href=_content(self._bucket, key), download=name)
-        button("Share", lambda: self._share(key), "quiet")
+        name = self._called(key)
+        button("Preview", lambda: self._preview(key, size), "quiet", aria_label=f"Preview {name}")
+        tag(
+            "a",
+            "Download",
+            "button quiet",
+            href=_content(self._bucket, key),
+            download=key.rpartition("/")[2],
+            aria_label=f"Download {name}",
+        )
+        button("Share", lambda: self._share(key), "quiet", aria_label=f"Share {name}")
         call = calls.delete_object(self._bucket, key)
         button(
             "Delete",
@@ -137,10 +183,11 @@ class BucketPage:
                 done=self._list,
             ),
             "quiet",
+            aria_label=f"Delete {name}",
         )
 
-    async def _preview(self, key: str) -> None:
-        dialog = Dialog(key)
+    async def _preview(self, key: str, size: int) -> None:
+        dialog = Dialog(key, wide=True)
         if key.lower().endswith(PICTURES):
             with dialog:
                 tag("img", "", "picture", src=_content(self._bucket, key), alt=key)
@@ -148,10 +195,10 @@ class BucketPage:
             try:
                 text = await in_thread(self._view.port.beginning, self._bucket, key, _PREVIEWED)
             except SkyliftError as error:
-                tell(error.message)
+                tell_trouble(error)
                 return
             with dialog:
-                _show_text(key, text)
+                _show_text(key, text, whole=size <= _PREVIEWED)
         dialog.close_button()
         dialog.open()
 
@@ -159,7 +206,7 @@ class BucketPage:
         try:
             shared = await in_thread(self._view.port.presigned, self._bucket, key, _LINK_SECONDS)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         dialog = Dialog("Share for an hour")
         with dialog:
@@ -169,16 +216,21 @@ class BucketPage:
         dialog.open()
 
 
-def _show_text(key: str, text: str) -> None:
+def _show_text(key: str, text: str, *, whole: bool) -> None:
+    rest = "" if whole else f"This is the beginning, {spell(_PREVIEWED, 'bytes')} of it. Download it to see the rest."
     if key.lower().endswith(".csv"):
-        rows = list(csv.reader(io.StringIO(text)))[:_ROWS]
-        with tag("table", "", "small preview"), tag("tbody"):
-            for row in rows:
+        rows = list(csv.reader(io.StringIO(text)))
+        if len(rows) > _ROWS:
+            rest = f"These are the first {_ROWS} rows. Download it to see the rest."
+        with box("preview-table", tabindex="0", role="group", aria_label=key), tag("table", "", "small"), tag("tbody"):
+            for row in rows[:_ROWS]:
                 with tag("tr"):
                     for cell in row:
                         tag("td", cell)
-        return
-    tag("pre", text or "It is empty.", "output", tabindex="0")
+    else:
+        tag("pre", text or "It is empty.", "output", tabindex="0", aria_label=key)
+    if rest:
+        tag("p", rest, "empty-line")
 
 
 def _path(bucket: str, prefix: str) -> str:

@@ -11,7 +11,7 @@ from skylift.console.tags import MOST, RESERVED, change_tags
 from skylift.console.widgets.dialog import Dialog, TypedCommand
 from skylift.console.widgets.element import Field, box, button, focus, table, tag
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import tell
+from skylift.console.widgets.trouble import tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 
@@ -64,7 +64,7 @@ async def edit_tags(view: CloudView, resource: str, name: str, done: Callable[[]
     try:
         found = await in_thread(view.port.tags, resource)
     except SkyliftError as error:
-        tell(error.message)
+        tell_trouble(error)
         return
     _ask(view, [resource], f"Tags of {name or resource}", found, done)
 

@@ -17,7 +17,7 @@ from skylift.console.widgets.chart import Chart
 from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, headings, link, table, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
 
 _METRICS = (
@@ -102,7 +102,7 @@ class InstancePage:
         try:
             row = (await self._look()).row
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         await ask(self._view, action, [{"id": self._id, "name": row.name, "state": row.state}])
 

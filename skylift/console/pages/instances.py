@@ -14,7 +14,7 @@ from skylift.console.widgets.element import box, button, copyable, enable, go_to
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import tell
+from skylift.console.widgets.trouble import tell_trouble
 from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
@@ -140,7 +140,7 @@ async def ask(view: CloudView, action: Action, rows: Sequence[FlatRow]) -> None:
         try:
             also = await in_thread(view.port.ends_with, ids)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
     what = "this instance" if len(rows) == 1 else f"these {len(rows)} instances"
     lines = [

@@ -18,7 +18,7 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
-from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
 
 _LARGEST = 64 << 20
@@ -176,7 +176,12 @@ class InputPage:
                     tag("td", spell(each.size, "bytes"))
                     with tag("td", "", "actions"):
                         if each.size <= _LARGEST:
-                            button("Download", lambda _, path=each.path: self._download(path), "quiet")
+                            button(
+                                "Download",
+                                lambda _, path=each.path: self._download(path),
+                                "quiet",
+                                aria_label=f"Download {each.path}",
+                            )
         if len(results) > _MOST_RESULTS:
             tag("p", f"There are {len(results):,}; the first {_MOST_RESULTS} are shown.", "empty-line")
 
@@ -189,6 +194,6 @@ class InputPage:
         try:
             data = await in_thread(self._inputs.result, self._index, path)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         save(PurePosixPath(path).name, data)

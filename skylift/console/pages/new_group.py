@@ -10,7 +10,7 @@ from skylift.console.group_wish import KINDS, GroupWish, RuleWish, spell_steps
 from skylift.console.widgets.dialog import Dialog
 from skylift.console.widgets.element import Field, Select, box, button, copyable, tag
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import tell
+from skylift.console.widgets.trouble import tell_trouble
 from skylift.runner.errors import SkyliftError
 
 _MOST_RULES = 20
@@ -21,7 +21,7 @@ async def create_security_group(view: CloudView, *, done: Callable[[str, str, st
     try:
         vpcs = {each.id: f"{each.name} {each.id} ({each.cidr})".strip() for each in await in_thread(view.port.vpcs)}
     except SkyliftError as error:
-        tell(error.message)
+        tell_trouble(error)
         return
     first = {vpc: vpcs[vpc]} if vpc in vpcs else {}
     _NewGroup(view, {**first, **vpcs}, done)
@@ -105,7 +105,7 @@ class _RuleFields:
         try:
             self._take(f"{await in_thread(self._view.port.own_address)}/32")
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
 
     def _take(self, other: str) -> None:
         self._other.set(other)

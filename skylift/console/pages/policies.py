@@ -12,7 +12,7 @@ from skylift.console.widgets.dialog import Dialog, confirm
 from skylift.console.widgets.editor import Editor
 from skylift.console.widgets.element import Field, box, button, copyable, headings, suggest, tag
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 _NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
@@ -93,7 +93,7 @@ class PoliciesTab:
         try:
             found = await in_thread(self._identities.document, arn)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         dialog = Dialog(name)
         with dialog:
@@ -131,7 +131,7 @@ class PoliciesTab:
         try:
             policies = await in_thread(self._identities.attachable)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         dialog = Dialog("Attach a policy")
         with dialog:

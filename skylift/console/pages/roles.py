@@ -19,7 +19,7 @@ from skylift.console.widgets.element import Field, Select, box, button, copyable
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 COLUMNS = (
@@ -174,7 +174,7 @@ class RolePage:
         try:
             has = await in_thread(self._identities.association, instance)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         call = identity.attach_profile(instance, profile, has)
         confirm(
@@ -209,7 +209,7 @@ class RolePage:
             policies = await in_thread(self._identities.policies, self._holder)
             role, uses, _ = await in_thread(_uses, self._view.port, self._holder.name)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         calls = identity.delete_role(self._holder.name, policies, role.profiles)
         lines = [self._holder.name, *(f"The policy {each} is deleted with it." for each in policies.inline)]

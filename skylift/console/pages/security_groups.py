@@ -18,7 +18,7 @@ from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.row_edit import EditedRow
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
@@ -102,7 +102,7 @@ class SecurityGroupPage:
         try:
             self._take(f"{await in_thread(self._view.port.own_address)}/32")
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
 
     def _ask_delete(self) -> None:
         call = calls.delete_security_group(self._id)

@@ -16,7 +16,7 @@ from skylift.console.widgets.element import Field, box, button, copyable, facts,
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 COLUMNS = (
@@ -182,7 +182,7 @@ class UserPage:
             keys = await in_thread(self._identities.keys, name)
             user = await in_thread(self._identities.user, name)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         calls = identity.delete_user(name, policies, keys, user.groups)
         confirm(

@@ -37,7 +37,7 @@ from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import RunError, SkyliftError, UsageError
 
 COLUMNS = (
@@ -125,7 +125,7 @@ class VpcPage:
         try:
             removal = await in_thread(find_removal, self._view.port, self._id)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
 
         def done() -> None:
@@ -165,7 +165,7 @@ class VpcPage:
         try:
             zones = await in_thread(self._networks.zones)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
 
         def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
@@ -294,7 +294,7 @@ class VpcPage:
                 lambda: (self._networks.nat_places(self._id), self._networks.free_addresses())
             )
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         dialog = Dialog("Create a NAT gateway")
 
@@ -328,7 +328,7 @@ class VpcPage:
         try:
             routes = await in_thread(self._networks.routes_to, self._id, row.id)
         except SkyliftError as error:
-            tell(error.message)
+            tell_trouble(error)
             return
         confirm(
             f"Delete {row.name or row.id}?",

@@ -11,16 +11,43 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", dress);
 
 const one = (name) => document.querySelector(`[data-search="${name}"]`);
 
-function skyliftTell(text) {
-  let place = document.getElementById("notices");
-  if (!place) {
-    place = document.body.appendChild(document.createElement("div"));
-    place.id = "notices";
-    place.setAttribute("role", "status");
+// Above all else, also above a dialog that is open.
+function noticesPlace(id, role) {
+  let all = document.getElementById("notices");
+  if (!all) {
+    all = document.body.appendChild(document.createElement("div"));
+    all.id = "notices";
+    all.popover = "manual";
   }
-  const notice = place.appendChild(document.createElement("div"));
+  if (all.matches(":popover-open")) all.hidePopover();
+  all.showPopover();
+  let place = document.getElementById(id);
+  if (!place) {
+    place = all.appendChild(document.createElement("div"));
+    place.id = id;
+    place.setAttribute("role", role);
+  }
+  return place;
+}
+
+function skyliftTell(text) {
+  const notice = noticesPlace("told", "status").appendChild(document.createElement("div"));
+  notice.className = "notice";
   notice.textContent = text;
   setTimeout(() => notice.remove(), 6000);
+}
+
+// An error stays until it is closed: nobody reads it at once, and what to do is in it.
+function skyliftTellTrouble(message, advice) {
+  const notice = noticesPlace("troubles", "alert").appendChild(document.createElement("div"));
+  notice.className = "trouble";
+  notice.appendChild(document.createElement("strong")).textContent = message;
+  if (advice) notice.appendChild(document.createElement("p")).textContent = advice;
+  const close = notice.appendChild(document.createElement("button"));
+  close.type = "button";
+  close.className = "button";
+  close.textContent = "Close";
+  close.addEventListener("click", () => notice.remove());
 }
 
 // What somebody has begun here and would lose: an open question, or a field that was typed in. A search is typed again,
@@ -28,6 +55,7 @@ function skyliftTell(text) {
 document.addEventListener(
   "input",
   ({ target }) => {
+    if (target === one("field")) entered = "";
     if (!target.closest(".search, .xterm")) target.dataset.typed = "";
   },
   true,
@@ -60,11 +88,29 @@ console.error = (...said) => {
 const goOn = history.pushState.bind(history);
 history.pushState = (...place) => {
   goOn(...place);
+  moved = true;
+  requestAnimationFrame(goToTheBeginning);
   if (lacking) loadAgain();
 };
 
+// Whoever follows a link is at the beginning of its page: the keyboard goes on from there, and a reader of the screen says
+// where that is. What somebody has gone to by then is left alone.
+let moved = false;
+addEventListener("popstate", () => (moved = true));
+for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, () => (moved = false), true);
+// The title may come before the address, or after it.
+function goToTheBeginning() {
+  const at = document.activeElement;
+  if (!moved || (at && at !== document.body && !at.closest(".side"))) return;
+  const heading = document.querySelector(".main h1");
+  if (!heading) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}
+
 function skyliftTitle(text) {
   document.title = `${text} · skylift`;
+  requestAnimationFrame(goToTheBeginning);
 }
 
 // What an address asks for beside its page is done: it is not asked for again when the page is loaded again.
@@ -84,6 +130,13 @@ document.addEventListener("click", (event) => {
     // Escape is an editor's key there, too: the browser asks to hold it down.
     document.querySelector(".terminal")?.requestFullscreen().then(() => navigator.keyboard?.lock(["Escape"]));
   }
+  if (event.target.closest("[data-skip]")) {
+    const heading = document.querySelector(".main h1");
+    if (heading) {
+      heading.tabIndex = -1;
+      heading.focus();
+    }
+  }
   if (event.target.closest("[data-theme='toggle']")) {
     localStorage.setItem("theme", darkWished() ? "light" : "dark");
     dress();
@@ -101,7 +154,8 @@ function leaveSearch() {
 
 document.addEventListener("keydown", (event) => {
   const field = one("field");
-  if ((event.ctrlKey || event.metaKey) && event.key === "k" && field) {
+  // With Shift it is no key of any program in a terminal: it leads out of there.
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k" && field) {
     event.preventDefault();
     field.focus();
     field.select();
@@ -116,14 +170,66 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "ArrowUp" && at >= 0) {
     event.preventDefault();
     (hits[at - 1] || field).focus();
-  } else if (event.key === "Enter" && at < 0 && hits.length) {
-    hits[0].click();
-    field.blur();
+  } else if (event.key === "Enter" && at < 0) {
+    entered = field.value.trim();
+    takeEntered();
   } else if (event.key === "Escape") {
     leaveSearch();
     field.blur();
   }
 });
+
+// Enter may be quicker than the answer to what was typed before it.
+let entered = "";
+function takeEntered() {
+  const found = one("found");
+  if (!entered || !found || found.dataset.of !== entered) return;
+  const hit = found.querySelector(".hit");
+  if (!hit) return;
+  entered = "";
+  one("field").blur();
+  hit.click();
+}
+
+// Hits come from several lists, one after the other. The one that the keyboard is at stays so.
+let chosenHit = "";
+addEventListener("focusin", ({ target }) => {
+  const search = target.closest?.(".search");
+  chosenHit = target.closest?.(".hit")?.getAttribute("href") || "";
+  if (!search || search.dataset.watched) return;
+  search.dataset.watched = "yes";
+  new MutationObserver(() => {
+    takeEntered();
+    if (chosenHit && document.activeElement === document.body) {
+      [...document.querySelectorAll(".hit")].find((hit) => hit.getAttribute("href") === chosenHit)?.focus();
+    }
+  }).observe(search, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-of"] });
+});
+
+// Arrow keys walk a table. Tab goes from its head to its rows, and from these to what comes after it: AG Grid would want it
+// for each cell of a thousand rows.
+const TABBABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+const isTabbable = (each) => each.tabIndex >= 0 && !each.disabled && each.checkVisibility({ checkVisibilityCSS: true });
+addEventListener(
+  "keydown",
+  (event) => {
+    const grid = event.key === "Tab" && !event.ctrlKey && !event.altKey && event.target.closest?.(".grid");
+    if (!grid || event.target.closest(".ag-popup")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const [here, there] = event.shiftKey ? [".ag-body", ".ag-header-cell"] : [".ag-header", ".ag-row .ag-cell"];
+    const within = event.target.closest(here) && grid.querySelector(there);
+    (within || besides(grid, event.shiftKey) || document.body).focus();
+  },
+  true,
+);
+function besides(grid, before) {
+  const wanted = before ? Node.DOCUMENT_POSITION_PRECEDING : Node.DOCUMENT_POSITION_FOLLOWING;
+  const all = [...document.querySelectorAll(TABBABLE)].filter(
+    (each) => isTabbable(each) && !grid.contains(each) && grid.compareDocumentPosition(each) & wanted,
+  );
+  return before ? all.at(-1) : all[0];
+}
 
 // A field gets a value that was chosen elsewhere.
 function skyliftFill(id, value) {
@@ -150,7 +256,26 @@ function leaveToBrowser(terminal, event) {
     terminal.clearSelection();
     return false;
   }
-  return !(key === "v" && event.shiftKey);
+  return !((key === "v" || key === "k") && event.shiftKey);
+}
+
+// A log is read, not typed into: keys scroll it, and Tab goes on to what comes after it.
+const scrolls = {
+  PageUp: (terminal) => terminal.scrollPages(-1),
+  PageDown: (terminal) => terminal.scrollPages(1),
+  Home: (terminal) => terminal.scrollToTop(),
+  End: (terminal) => terminal.scrollToBottom(),
+  ArrowUp: (terminal) => terminal.scrollLines(-1),
+  ArrowDown: (terminal) => terminal.scrollLines(1),
+};
+function readByKey(terminal, event) {
+  if (event.type === "keydown" && scrolls[event.key]) {
+    event.preventDefault();
+    scrolls[event.key](terminal);
+  } else {
+    leaveToBrowser(terminal, event);
+  }
+  return false;
 }
 
 // A terminal has as many rows and columns as there is room for, also later.
@@ -160,9 +285,13 @@ function skyliftFit(id) {
   if (!place || !terminal) return;
   // In the next frame: what an observer changes at once may be an error of the page's.
   new ResizeObserver(() => requestAnimationFrame(() => place.isConnected && terminal.fit())).observe(place);
-  terminal.terminal.attachCustomKeyEventHandler((event) => leaveToBrowser(terminal.terminal, event));
+  const reads = terminal.terminal.options.disableStdin;
+  const keys = reads ? readByKey : leaveToBrowser;
+  terminal.terminal.attachCustomKeyEventHandler((event) => keys(terminal.terminal, event));
+  const label = place.getAttribute("aria-label");
+  terminal.terminal.textarea.setAttribute("aria-label", reads ? label : `${label}. Ctrl-Shift-K leads out of it.`);
   terminal.fit();
-  if (!terminal.terminal.options.disableStdin) terminal.terminal.focus();
+  if (!reads) terminal.terminal.focus();
 }
 
 // What belongs to a box of a map lights up.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -30,11 +30,22 @@ class Found:
 
 
 class Frame:
-    """`find` answers a search, `place` is where the pages look."""
+    """`find` answers a search. `look_up` says when the answer may be another one by now. `place` is where the pages
+    look."""
 
-    def __init__(self, entries: Sequence[Entry], place: str, find: Callable[[str], Iterable[Found]]) -> None:
-        self._find = find
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        place: str,
+        find: Callable[[str], Iterable[Found]],
+        look_up: Callable[[str], AsyncIterator[None]],
+    ) -> None:
+        self._entries, self._find, self._look_up = entries, find, look_up
+        self._wanted = ""
+        self._searching = 0
+        self._hits: list[Found] | None = None
         self._links: dict[str, ui.element] = {}
+        tag("button", "Skip to the page", "button primary skip", type="button", data_skip="yes")
         with box("frame"):
             with tag("header", "", "top"):
                 link("skylift", "/", "brand")
@@ -72,17 +83,45 @@ class Frame:
             here = path == target or path.startswith((f"{target}/", f"{target}?"))
             set_attribute(element, "aria-current", "page" if here else False)
 
-    def _search(self, text: str) -> None:
-        wanted = text.strip()
-        found = list(self._find(wanted))[:12] if wanted else []
-        self._found.set_visibility(bool(wanted))
+    async def _search(self, text: str) -> None:
+        self._wanted, self._hits = text.strip(), None
+        self._found.set_visibility(bool(self._wanted))
+        if not self._wanted:
+            self._show()
+            return
+        # With each letter. What one search sees, the next one has: all show what is wanted by then.
+        self._searching += 1
+        try:
+            self._show()
+            async for _ in self._look_up(self._wanted):
+                self._show()
+        finally:
+            self._searching -= 1
+        self._show()
+
+    def _show(self) -> None:
+        wanted = self._wanted
+        hits = self._find_all(wanted) if wanted else []
+        if hits == self._hits and (hits or self._searching):
+            return
+        self._hits = hits
         with self._found.clear():
-            for each in found:
+            for each in hits:
                 with tag("a", "", "hit", href=each.path):
                     tag("span", each.text)
                     tag("span", each.kind, "kind")
-            if wanted and not found:
-                tag("p", "Nothing is called that, and nothing has that id or address.", "empty-line")
+            if wanted and not hits:
+                nothing = "Nothing is called that, and nothing has that id or address."
+                tag("p", "Looking …" if self._searching else nothing, "empty-line")
+        # The page's script may have been told to take the first hit of this.
+        set_attribute(self._found, "data-of", wanted)
+
+    def _find_all(self, wanted: str) -> list[Found]:
+        words = wanted.casefold()
+        screens = [
+            Found(each.title, "screen", each.path) for each in self._entries if each.title.casefold().startswith(words)
+        ]
+        return [*screens, *self._find(wanted)][:12]
 
 
 def head(title: str) -> ui.element:

@@ -16,6 +16,7 @@ _LINK = """(params) => {
     const anchor = document.createElement("a");
     anchor.textContent = params.value;
     anchor.href = "%s" + encodeURIComponent(params.value);
+    anchor.tabIndex = -1;
     return anchor;
 }"""
 _STATE = """(params) => {

@@ -29,6 +29,8 @@ class Tabs:
                 self._buttons[title] = tag("button", title, "tab", type="button", role="tab")
                 self._buttons[title].on("click", lambda _, title=title: self.show(title))
         self._panel = box("panel", role="tabpanel")
+        for element in self._buttons.values():
+            set_attribute(element, "aria-controls", self._panel.html_id)
 
     def begin(self, title: str) -> None:
         background_tasks.create(self.show(title))
@@ -42,6 +44,7 @@ class Tabs:
         asked = self._asked
         for each, element in self._buttons.items():
             set_attribute(element, "aria-selected", "true" if each == title else "false")
+        set_attribute(self._panel, "aria-labelledby", self._buttons[title].html_id)
         with self._panel:
             made = box("panel")
         try:

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from account_console import console_on_aws
 from browser import Tab
 from playwright.sync_api import Browser, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
@@ -47,22 +47,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def console(account: Cloud, home: Path) -> Iterator[Console]:
     with console_on_aws(account, home) as made:
         yield made
-
-
-@contextmanager
-def console_on_aws(account: Cloud, home: Path) -> Iterator[Console]:
-    words = [sys.executable, "-m", "skylift.cli.main", "console", "--no-browser", "--on", "aws", "--region", REGION]
-    environment = {**account.environment(home), "SKYLIFT_HOME": str(home / "skylift")}
-
-    def another() -> str:
-        return subprocess.run(words, capture_output=True, text=True, check=True, env=environment, cwd=home).stdout
-
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, env=environment, cwd=home)
-    try:
-        yield Console(process, another)
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 @pytest.fixture(autouse=True)
