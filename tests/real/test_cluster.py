@@ -304,6 +304,45 @@ def test_a_client_that_is_killed_leaves_nothing(cloud: RealCloud, run: Any) -> N
     until(lambda: left_of(cloud, "killed") == [], "all to be gone", facts=lambda: left_of(cloud, "killed"))
 
 
+DIES = """
+import importlib, os, signal
+
+module, kind, step = PLACE.split(":")
+owner = getattr(importlib.import_module(module), kind)
+made = getattr(owner, step)
+
+def dies(self, *words):
+    if AFTER:
+        made(self, *words)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, step, dies)
+importlib.import_module("skylift").Cluster(1, name=NAME)
+"""
+CLUSTER = "skylift.python.cluster.cluster:Cluster"
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("place", "after"),
+    [
+        (f"{CLUSTER}:_make_group", True),
+        ("skylift.runner.launch.boot:Boot:wait", False),
+        (f"{CLUSTER}:_start_scheduler", True),
+        (f"{CLUSTER}:_start_worker", True),
+    ],
+    ids=["group", "launched", "scheduler", "worker"],
+)
+def test_a_client_that_is_killed_at_its_start_leaves_nothing(
+    cloud: RealCloud, run: Any, place: str, *, after: bool
+) -> None:
+    name = f"dies-{place.rpartition(':')[2].strip('_').replace('_', '-')}"
+    program = run(f"NAME, PLACE, AFTER = {name!r}, {place!r}, {after}\n{DIES}")
+    code, words = program.end()
+    assert code == -signal.SIGKILL, words
+    until(lambda: left_of(cloud, name) == [], "all to be gone", facts=lambda: left_of(cloud, name))
+
+
 @pytest.mark.heavy
 def test_a_client_whose_machine_is_lost_leaves_nothing_that_costs(cloud: RealCloud, run: Any) -> None:
     program = run(f"NAME, GUARDED = 'dark', False\n{KILLED}")
