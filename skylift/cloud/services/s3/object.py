@@ -389,8 +389,9 @@ def _described(found: Object, piece: Slice | None, params: s3.GetObjectRequest |
 
 
 def _checksums(found: Object, piece: Slice | None) -> _Checksums:
-    """Checksums of exactly the bytes in the answer; a slice that is no part has none."""
-    checksums = found.checksums if piece is None else piece.checksums
+    """Checksums of exactly the bytes in the answer: all of the object, or a part. Another slice has none."""
+    whole = piece is None or (not piece.part and piece.length == found.size)
+    checksums = found.checksums if piece is None or whole else piece.checksums
     return {**described_checksums(checksums), "ChecksumType": found.checksum_type} if checksums else {}
 
 

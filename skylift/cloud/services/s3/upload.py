@@ -209,7 +209,6 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListMultipartUploadsRequest) -> 
         "Bucket": bucket.name,
         "KeyMarker": encode(marker),
         "UploadIdMarker": id_marker,
-        "Prefix": encode(prefix),
         "MaxUploads": limit,
         "IsTruncated": page.truncated and limit > 0,
     }
@@ -219,6 +218,8 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListMultipartUploadsRequest) -> 
         answer["Uploads"] = uploads
     if prefixes:
         answer["CommonPrefixes"] = prefixes
+    if prefix:
+        answer["Prefix"] = encode(prefix)
     if delimiter:
         answer["Delimiter"] = encode(delimiter)
     if "EncodingType" in params:

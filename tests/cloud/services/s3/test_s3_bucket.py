@@ -99,6 +99,18 @@ def test_the_first_region_takes_no_constraint(account: Account) -> None:
     make(account)
 
 
+def test_a_repeated_request_must_not_have_tags(account: Account) -> None:
+    """Recorded on AWS: `test_create_bucket_with_tags_us_east_1_idempotency` in LocalStack's
+    test_s3_api.snapshot.json."""
+    tags = {"Tags": [{"Key": "job", "Value": "1"}]}
+    make(account, CreateBucketConfiguration=tags)
+    make(account)
+    for listed in (tags, {"Tags": [{"Key": "job", "Value": "2"}]}):
+        with refused("BucketAlreadyOwnedByYou", status=409):
+            make(account, CreateBucketConfiguration=listed)
+    assert account.s3("GetBucketTagging", Bucket="bucket")["TagSet"] == tags["Tags"]
+
+
 def test_other_regions_want_theirs(elsewhere: Account) -> None:
     with refused("IllegalLocationConstraintException", "The unspecified location constraint", status=400):
         make(elsewhere)

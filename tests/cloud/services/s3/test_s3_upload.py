@@ -401,6 +401,7 @@ def test_markers_of_listed_uploads(account: Account) -> None:
         return answer["NextKeyMarker"], answer["NextUploadIdMarker"]
 
     assert markers() == ("", "")
+    assert "Prefix" not in account.s3("ListMultipartUploads", Bucket="bucket")
     first, second = (Sender(account, Key=key).place["UploadId"] for key in ("a/1", "b"))
     assert markers() == ("b", second)
     assert markers(MaxUploads=1) == ("a/1", first)
