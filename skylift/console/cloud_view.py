@@ -26,6 +26,8 @@ _HERE, _ON_AWS = (0.9, 2.0, 2.0), (5.0, 10.0, 20.0)
 """Seconds between two looks at what changes often, seldom, rarely. A machine's own cloud is asked more often than AWS,
 which counts calls."""
 
+_MOST_ELSEWHERE = 20
+"""Things in no list that the search has found last."""
 _MOST_MAPS, _MOST_VPCS = 20, 20
 """Maps whose record is kept in memory, and VPCs whose gateways are. The pages that show an older one go on by
 themselves."""
@@ -102,7 +104,12 @@ class CloudView:
 
     async def _look_up(self, text: str) -> None:
         place = await asyncio.to_thread(look_up, self.port, text)
-        self._elsewhere = {text: Found(text, place.kind, place.path)} if place else {}
+        # Each letter that is typed asks; the answer to an earlier one, which may come later, takes no other away.
+        self._elsewhere.pop(text, None)
+        if place is not None:
+            while len(self._elsewhere) >= _MOST_ELSEWHERE:
+                self._elsewhere.pop(next(iter(self._elsewhere)))
+            self._elsewhere[text] = Found(text, place.kind, place.path)
 
     @property
     def _topics(self) -> Sequence[Topic[Any]]:
