@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from calendar import timegm
+from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, NamedTuple, Optional
 
-from skylift.runner.server.attempts import Attempt, Attempts, key_of
+from skylift.runner.server.attempts import Attempt, Attempts, key_of, parse
+from skylift.runner.server.aws import Unreachable
+from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.fleet import release_fleet
@@ -39,10 +45,57 @@ def claim_job(context: Context, record: JobRecord) -> Optional[Claim]:
 
 
 def claim_first(context: Context, until: float, **more: Any) -> bool:
-    """Write the first attempt. When the answer was lost, the instance in it shows whose it is."""
+    """Write the first attempt. When the answer was lost, the instance in it shows whose it is.
+
+    All runs of a schedule have one role, so a program may have written there long before this run was due. What is
+    older than this server is no other server's claim: EventBridge Scheduler starts one server for each time. S3 says
+    when it was written, and no program can change that.
+    """
     instance, key = context.aws.instance(), key_of(1)
     body = json.dumps({"instance": instance, "claimed": now_iso(), **more}).encode()
     if context.retry("claim", lambda: context.prefix.put(key, body, first=True), until):
         return True
-    found = context.retry("claim", lambda: context.prefix.get(key), until)
-    return found is not None and json.loads(found)["instance"] == instance
+    while True:
+        found = context.retry("claim", lambda: _read_claim(context), until)
+        if found.instance == instance:
+            return True
+        if not context.is_scheduled or not found.is_older_than(context.retry("start", lambda: _start(context), until)):
+            return False
+        say("%s is older than this server: another run of the schedule has written it" % key)
+        if context.retry("claim", partial(_replace_claim, context, body, found.etag), until):
+            return True
+
+
+class _FirstClaim(NamedTuple):
+    """`instance` is empty where the object is no claim, and all is where there is none. `written` is as S3 says it."""
+
+    instance: str = ""
+    written: str = ""
+    etag: str = ""
+
+    def is_older_than(self, moment: float) -> bool:
+        return bool(self.written) and parsedate_to_datetime(self.written).timestamp() < moment
+
+
+def _read_claim(context: Context) -> _FirstClaim:
+    status, headers, body = context.prefix.request("GET", key_of(1))
+    if status == 404:
+        return _FirstClaim()
+    fields = parse(body) or {}
+    return _FirstClaim(fields.get("instance", ""), headers.get("last-modified", ""), headers.get("etag", ""))
+
+
+def _replace_claim(context: Context, body: bytes, etag: str) -> bool:
+    """False when somebody has written there meanwhile, as this server itself where an answer was lost."""
+    status, _, answer = context.prefix.request("PUT", key_of(1), "", body, {"if-match": etag})
+    if status in (404, 412):
+        return False
+    if status >= 300:
+        raise Unreachable("%s: %s" % (key_of(1), answer[:200].decode(errors="replace")))
+    return True
+
+
+def _start(context: Context) -> float:
+    """When this server was started, for the last time, in seconds since the epoch."""
+    document = json.loads(context.metadata().get("/latest/dynamic/instance-identity/document"))
+    return float(timegm(time.strptime(document["pendingTime"], "%Y-%m-%dT%H:%M:%SZ")))

@@ -106,6 +106,34 @@ def test_a_server_with_another_tag_does_nothing(
     assert account.recorded() == []
 
 
+@pytest.mark.parametrize("planted", [b'{"instance": "i-0fedcba9876543210"}', b"{", b"[]", b'{"instance": 1}'])
+@pytest.mark.parametrize("older", [True, False])
+def test_a_claim_is_believed_only_if_it_is_no_older_than_the_server(
+    settings: Settings,
+    account: Account,
+    machine: Machine,
+    metadata: Metadata,
+    seen: Seen,
+    folder: Path,
+    planted: bytes,
+    older: bool,
+) -> None:
+    """Programs of earlier runs may write there: all runs have one role."""
+    make(settings, folder, seen)
+    run = Prefix("nightly-20261128-0100")
+    account.api.put(account.bucket, f"{run.attempts}1.json", planted)
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + (3600 if older else -3600)))
+    metadata.more["/latest/dynamic/instance-identity/document"] = json.dumps({"pendingTime": started}).encode()
+    boot(account, machine, metadata, "nightly", "nightly/2026-11-28T01:00:00Z")
+    found = account.api.get(account.bucket, f"{run.attempts}1.json") or b""
+    (said,) = [each.state for each in Schedules(settings, account).history("nightly")]
+    if older:
+        assert (said, json.loads(found)["instance"]) == ("succeeded", metadata.instance)
+    else:
+        assert found == planted
+        assert account.status("nightly-20261128-0100") is None
+
+
 def test_a_name_is_taken_once(settings: Settings, account: Account, seen: Seen, folder: Path) -> None:
     make(settings, folder, seen)
     before = everything(account)
