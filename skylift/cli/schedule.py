@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from skylift.runner.job.job import Job
+    from skylift.runner.job.record import Overlap
     from skylift.runner.job.settings import Settings
     from skylift.runner.schedule.schedules import Schedules
 
@@ -134,7 +135,7 @@ def add(
     from skylift.runner.text.duration import spell_duration
 
     recurrence, policy = read_recurrence(when, timezone, datetime.now(UTC)), read_overlap(overlap)
-    job, settings = _plan(words or [], name)
+    job, settings = _plan(words or [], name, policy)
     screen = make_screen(Outlet(1, 2), quiet=as_json, json=as_json)
     for note in (*(f"{each}." for each in job.bundle.notes), *job.notes):
         screen.note(note)
@@ -256,7 +257,7 @@ def _each(names: list[str], on: str | None, act: Callable[[Schedules, str], str]
     raise typer.Exit(code)
 
 
-def _plan(words: list[str], name: str | None) -> tuple[Job, Settings]:
+def _plan(words: list[str], name: str | None, overlap: Overlap) -> tuple[Job, Settings]:
     from skylift.runner.errors import UsageError
 
     advice = "skylift schedule 'cron(0 2 * * ? *)' -- run SCRIPT"
@@ -273,7 +274,7 @@ def _plan(words: list[str], name: str | None) -> tuple[Job, Settings]:
     command = parser.main(words[1:], prog_name=f"skylift schedule WHEN -- {words[0]}", standalone_mode=False)
     if not isinstance(command, _ScheduledCommand):
         raise typer.Exit(command or 0)
-    return _plan_run(command, name) if command.inputs is None else _plan_map(command, command.inputs, name)
+    return _plan_run(command, name) if command.inputs is None else _plan_map(command, command.inputs, name, overlap)
 
 
 def _plan_run(command: _ScheduledCommand, name: str | None) -> tuple[Job, Settings]:
@@ -295,7 +296,7 @@ def _plan_run(command: _ScheduledCommand, name: str | None) -> tuple[Job, Settin
     return resolve_options(job, settings), settings
 
 
-def _plan_map(command: _ScheduledCommand, inputs: _Inputs, name: str | None) -> tuple[Job, Settings]:
+def _plan_map(command: _ScheduledCommand, inputs: _Inputs, name: str | None, overlap: Overlap) -> tuple[Job, Settings]:
     from skylift.runner.errors import UsageError
     from skylift.runner.plan.read_options import read_options
     from skylift.runner.plan.resolve_options import resolve_options
@@ -318,7 +319,8 @@ def _plan_map(command: _ScheduledCommand, inputs: _Inputs, name: str | None) -> 
     def settings() -> Settings:
         return asked.apply_to(settings_for(asked.on, asked.access))
 
-    job = plan_maps(asked, what, name, asked_inputs, limits, lambda: open_account(settings()).api)
+    api = lambda: open_account(settings()).api  # noqa: E731
+    job = plan_maps(asked, what, name, asked_inputs, limits, api, overlap)
     return resolve_options(job, settings()), settings()
 
 

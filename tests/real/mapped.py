@@ -102,11 +102,16 @@ def log_of(cloud: RealCloud, name: str) -> MapLog:
 
 def left_of(cloud: RealCloud, *names: str) -> list[str]:
     """What is named after these maps, besides servers and records."""
+    theirs = {f"skylift-{each}" for each in names} | {f"skylift-{each}-w" for each in names}
+    return [each for each in all_named(cloud) if each in theirs | {workers_name(name) for name in names}]
+
+
+def all_named(cloud: RealCloud) -> list[str]:
+    """The names of all that maps and schedules need besides servers and records."""
     ec2, iam, scaling = cloud.client("ec2"), cloud.client("iam"), cloud.client("autoscaling")
     found = [each["GroupName"] for each in ec2.describe_security_groups()["SecurityGroups"]]
     found += [each["LaunchTemplateName"] for each in ec2.describe_launch_templates()["LaunchTemplates"]]
     found += [each["RoleName"] for each in iam.list_roles()["Roles"]]
     found += [each["InstanceProfileName"] for each in iam.list_instance_profiles()["InstanceProfiles"]]
     found += [each["AutoScalingGroupName"] for each in scaling.describe_auto_scaling_groups()["AutoScalingGroups"]]
-    theirs = {f"skylift-{each}" for each in names} | {f"skylift-{each}-w" for each in names}
-    return [each for each in found if each in theirs | {workers_name(name) for name in names}]
+    return found

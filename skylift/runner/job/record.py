@@ -70,7 +70,17 @@ def workers_name(job: str) -> str:
 
 def workers_on_demand(job: str) -> str:
     """The group that has servers on demand where EC2 has no room for spot servers."""
-    return f"{workers_name(job)}.on-demand"
+    return on_demand_of(workers_name(job))
+
+
+def on_demand_of(group: str) -> str:
+    return f"{group}.on-demand"
+
+
+def workers_of_schedule(schedule: str) -> str:
+    """The Auto Scaling group with the other servers of a schedule's runs, and what goes with it. A job's name has no
+    dot, so no job has such a group."""
+    return f"skylift-schedule-workers.{schedule}"
 
 
 @dataclass(frozen=True)
@@ -231,9 +241,10 @@ def encode_record(
 
 
 def _map_terms(job: Job, part: MapPart, tools: dict[str, Any] | None, schedule: ScheduleTerms | None) -> dict[str, Any]:
+    group = workers_name(job.name) if schedule is None else workers_of_schedule(job.name)
     return {
         "tools": tools,
-        **({"group": workers_name(job.name)} if part.servers > 1 else {}),
+        **({"group": group} if part.servers > 1 else {}),
         **({"relaunch": True} if job.spot is None and schedule is None else {}),
     }
 

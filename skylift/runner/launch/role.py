@@ -16,13 +16,13 @@ from typing import Any
 
 from skylift.runner.errors import NameTaken, Refused
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import SCHEDULES, Prefix
+from skylift.runner.job.record import SCHEDULES, Prefix, workers_of_schedule
 from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.prebuilt import ENVIRONMENTS, PrebuiltEnvironment, environment_statements
 
 PATH = "/skylift/"
-BOUNDARY = "skylift-boundary-5"
+BOUNDARY = "skylift-boundary-6"
 """The number is the version of the document. A change makes a new policy; a policy that roles use is never changed."""
 
 TRUST = {
@@ -135,18 +135,33 @@ SEEING_SERVERS = {
 """The permission to describe groups, which AWS does not restrict to some."""
 
 
-def having_servers(groups: str | Sequence[str], instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
-    """To resize Auto Scaling groups, to end their servers, and to delete them, from one of the account's instances."""
+def having_servers(
+    groups: str | Sequence[str], instances: str, tagged: dict[str, Any], *, for_good: bool = False
+) -> dict[str, Any]:
+    """To resize Auto Scaling groups, to end their servers, and to delete them, from one of the account's instances.
+    Groups that stay `for_good` are not deleted."""
     return {
         "Sid": "HaveServers",
         "Effect": "Allow",
         "Action": [
-            "autoscaling:DeleteAutoScalingGroup",
+            *(() if for_good else ("autoscaling:DeleteAutoScalingGroup",)),
             "autoscaling:SetDesiredCapacity",
             "autoscaling:TerminateInstanceInAutoScalingGroup",
         ],
         "Resource": groups,
         "Condition": {**tagged, "ArnLike": {"ec2:SourceInstanceARN": instances}},
+    }
+
+
+def naming_servers(groups: str | Sequence[str], instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
+    """To say by the tag of a group which run of a schedule its next servers are of, and to give it no other tag."""
+    only = {"ForAllValues:StringEquals": {"aws:TagKeys": [TAG_JOB]}, "ArnLike": {"ec2:SourceInstanceARN": instances}}
+    return {
+        "Sid": "NameServers",
+        "Effect": "Allow",
+        "Action": "autoscaling:CreateOrUpdateTags",
+        "Resource": groups,
+        "Condition": {**tagged, **only},
     }
 
 
@@ -224,6 +239,11 @@ def boundary_policy(account: str, buckets: Sequence[str] = (), listed: Sequence[
                 f"arn:aws:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/skylift-*",
                 f"arn:aws:ec2:*:{account}:instance/*",
                 {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}},
+            ),
+            naming_servers(
+                f"arn:aws:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/{workers_of_schedule('*')}",
+                f"arn:aws:ec2:*:{account}:instance/*",
+                {"StringLike": {f"aws:RequestTag/{TAG_JOB}": "*/*"}},
             ),
             SEEING_SERVERS,
             *(opened if buckets else ()),

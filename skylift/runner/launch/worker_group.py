@@ -19,7 +19,7 @@ from typing import Any
 from skylift.runner.errors import NotPermitted, Refused
 from skylift.runner.job.commands import boot_argv, boot_script
 from skylift.runner.job.job import Job
-from skylift.runner.job.record import Prefix, workers_name, workers_on_demand
+from skylift.runner.job.record import Prefix, on_demand_of, workers_name, workers_on_demand
 from skylift.runner.job.tags import TAG_JOB, TAG_WORKER, job_of, job_tags
 from skylift.runner.launch import fleet, role
 from skylift.runner.launch.job_group import Kind, make_job_group, remove_job_groups
@@ -42,15 +42,30 @@ _SETTLING = 60.0
 def worker_policy(
     job: str, bucket: str, inputs: Sequence[str] = (), more: Sequence[dict[str, Any]] = (), *, runs: bool = True
 ) -> dict[str, Any]:
-    """What another server may do: read what the program needs, and in a map write what its `runs` leave. It reads its
-    own key, and no other server's, and removes it. It may do nothing to any server; it turns itself off."""
-    objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
+    """What another server of a job may do; one of a map writes what its `runs` leave."""
+    base = Prefix(job).base
+    return policy_of_workers(bucket, base, [base], inputs, more, runs=runs)
+
+
+def policy_of_workers(
+    bucket: str,
+    source: str,
+    jobs: Sequence[str],
+    inputs: Sequence[str] = (),
+    more: Sequence[dict[str, Any]] = (),
+    *,
+    runs: bool = True,
+) -> dict[str, Any]:
+    """Read what the program needs, and in a map write what its `runs` leave. Such a server reads its own key, and no
+    other server's, and removes it. It may do nothing to any server; it turns itself off. `source` has the record and
+    the inputs of all of these `jobs`: the beginnings of keys."""
+    objects, root = f"arn:aws:s3:::{bucket}/{source}", f"arn:aws:s3:::{bucket}"
     given = ["supervisor.pyz", "env.json", "s3.json", "map/*"]
     write_runs = {
         "Sid": "WriteRuns",
         "Effect": "Allow",
         "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-        "Resource": f"{objects}/server/map/runs/*",
+        "Resource": [f"{root}/{each}/server/map/runs/*" for each in jobs],
     }
     return {
         "Version": "2012-10-17",
@@ -73,7 +88,7 @@ def worker_policy(
                 "Effect": "Allow",
                 "Action": ["s3:GetObject", "s3:DeleteObject"],
                 # The variable is the ARN of the instance whose credentials sign the request.
-                "Resource": f"{objects}/server/map/keys/${{ec2:SourceInstanceARN}}",
+                "Resource": [f"{root}/{each}/server/map/keys/${{ec2:SourceInstanceARN}}" for each in jobs],
             },
             *more,
         ],
@@ -95,13 +110,18 @@ def coordinator_statements(job: str, bucket: str, account: str, region: str) -> 
             "Action": "s3:DeleteObject",
             "Resource": f"arn:aws:s3:::{bucket}/{Prefix(job).dask}",
         },
-        {
-            "Sid": "ReadNoKeyOfOthers",
-            "Effect": "Deny",
-            "Action": "s3:GetObject",
-            "Resource": f"arn:aws:s3:::{bucket}/{Prefix(job).base}/server/map/keys/*",
-        },
+        reading_no_key(bucket, [Prefix(job).base]),
     ]
+
+
+def reading_no_key(bucket: str, jobs: Sequence[str]) -> dict[str, Any]:
+    """`jobs` are the beginnings of keys."""
+    return {
+        "Sid": "ReadNoKeyOfOthers",
+        "Effect": "Deny",
+        "Action": "s3:GetObject",
+        "Resource": [f"arn:aws:s3:::{bucket}/{each}/server/map/keys/*" for each in jobs],
+    }
 
 
 def _tagged(job: str) -> dict[str, str]:
@@ -124,16 +144,31 @@ def template_request(request: dict[str, Any], job: str) -> dict[str, Any]:
 
 
 def group_requests(job: Job, network: Network, template: str, most: int) -> list[dict[str, Any]]:
-    """The exact parameters of CreateAutoScalingGroup. A map that may fall back to servers on demand has a group for
-    these besides: to change how one group buys would take the right to pass a role."""
-    found = [_group_request(job, network, template, most, workers_name(job.name), on_demand=job.spot is None)]
+    """The exact parameters of CreateAutoScalingGroup."""
+    tags = [{"PropagateAtLaunch": False, **each} for each in job_tags(job.name)]
+    return requests_of_groups(job, network, template, workers_name(job.name), most, tags)
+
+
+def requests_of_groups(
+    job: Job, network: Network, template: str, name: str, most: int, tags: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The same for a group of any name. A map that may fall back to servers on demand has a group for these besides: to
+    change how one group buys would take the right to pass a role."""
+    found = [_group_request(job, network, template, most, name, tags, on_demand=job.spot is None)]
     if job.spot is not None and job.spot.or_on_demand:
-        found.append(_group_request(job, network, template, most, workers_on_demand(job.name), on_demand=True))
+        found.append(_group_request(job, network, template, most, on_demand_of(name), tags, on_demand=True))
     return found
 
 
 def _group_request(
-    job: Job, network: Network, template: str, most: int, name: str, *, on_demand: bool
+    job: Job,
+    network: Network,
+    template: str,
+    most: int,
+    name: str,
+    tags: Sequence[dict[str, Any]],
+    *,
+    on_demand: bool,
 ) -> dict[str, Any]:
     spec = {"LaunchTemplateId": template, "Version": "1"}
     launched: dict[str, Any] = {"LaunchTemplate": spec}
@@ -160,10 +195,7 @@ def _group_request(
         "DesiredCapacity": 0,
         "VPCZoneIdentifier": ",".join(subnet for _, subnet in network.subnets),
         "NewInstancesProtectedFromScaleIn": True,
-        "Tags": [
-            {"ResourceId": name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False, **each}
-            for each in job_tags(job.name)
-        ],
+        "Tags": [{"ResourceId": name, "ResourceType": "auto-scaling-group", **each} for each in tags],
         **launched,
     }
 
@@ -215,8 +247,8 @@ async def _make_group_of(checked: Checked, provisioned: Provisioned, undo: Undo,
         lambda _: fleet.remove_template(api, name),
     )
     for request in group_requests(job, network, template, job.most_servers - 1):
-        await undo.make(partial(_make_group, api, request), lambda _: delete_groups(api, name))
-        await in_thread(_suspend, api, request["AutoScalingGroupName"])
+        await undo.make(partial(make_group, api, request), lambda _: delete_groups(api, name))
+        await in_thread(suspend, api, request["AutoScalingGroupName"])
     return replace(provisioned, network=network)
 
 
@@ -266,7 +298,7 @@ def _boot_script(checked: Checked) -> str:
     return boot_script(boot_archive(settings.cache), [*argv, "--worker"], deadline)
 
 
-def _make_group(api: Api, request: dict[str, Any]) -> None:
+def make_group(api: Api, request: dict[str, Any]) -> None:
     """Make the group. One of the same name is left from a job that was removed."""
     name, until, pause = request["AutoScalingGroupName"], time.monotonic() + _SETTLING, 0.1
     while True:
@@ -278,12 +310,13 @@ def _make_group(api: Api, request: dict[str, Any]) -> None:
             if not passes or time.monotonic() + pause > until:
                 raise
             if error.code == "AlreadyExists":
-                _delete(api, name)
+                delete_group(api, name)
         time.sleep(pause)
         pause = min(pause * 1.6, 5)
 
 
-def _suspend(api: Api, group: str) -> None:
+def suspend(api: Api, group: str) -> None:
+    """No server of the group is replaced by itself."""
     named = {"AutoScalingGroupName": group}
     api.retry_not_found("autoscaling", "suspend_processes", **named, ScalingProcesses=_SUSPENDED)
 
@@ -307,10 +340,11 @@ def worker_groups(api: Api, job: str | None = None) -> dict[str, tuple[str, floa
 def delete_groups(api: Api, job: str) -> None:
     """Delete the groups with all their servers."""
     for each in worker_groups(api, job):
-        _delete(api, each)
+        delete_group(api, each)
 
 
-def _delete(api: Api, name: str) -> None:
+def delete_group(api: Api, name: str) -> None:
+    """With all its servers. It may be gone already."""
     try:
         api.call("autoscaling", "delete_auto_scaling_group", AutoScalingGroupName=name, ForceDelete=True)
     except Refused as error:

@@ -42,6 +42,7 @@ _LOOKING_UP = 300.0
 """Seconds in which S3 must list the places of a schedule's map."""
 _PROGRESS = "server/map/progress.json"
 _DOCUMENT = "/latest/dynamic/instance-identity/document"
+_SCHEDULES = "schedules/"
 _DUE = re.compile(r"-([0-9]{8})-([0-9]{4})([0-9]{2})?/?$")
 """The end of a run's name, which is that of its prefix."""
 
@@ -101,7 +102,7 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     metadata = Metadata(settings["imds"])
     address = metadata.get("/latest/meta-data/local-ipv4").strip()
     pool = ClusterPool(*here, address, settings["dask"], partial(import_dask, settings["socket"]))
-    group = open_group(aws, settings["group"], _say)
+    group = open_group(aws, settings["group"], _say, run_tag(settings))
     known, key, keeps = Path.home() / "known-servers", settings["dask"]["worker"], bool(settings.get("keeps"))
     keys = keys_of_servers(metadata, settings["region"])
     before = _read_times(prefix) if log.log.epoch > 1 else ()
@@ -114,14 +115,29 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
 def begun_since(settings: dict[str, Any]) -> float:
     """When a schedule's run was due, or its server was started if the clock that has named the run was ahead of EC2's;
     0 for any other map, which may have begun on another server."""
-    due = _DUE.search(settings["prefix"])
-    if due is None or not settings["source"].startswith("schedules/"):
+    due = _due(settings)
+    if due is None:
         return 0.0
     metadata = Metadata(settings["imds"])
     told = patiently("its start", partial(metadata.get, _DOCUMENT), time.time() + _LOOKING_UP)
-    named = time.strptime("".join(due.groups("00")), "%Y%m%d%H%M%S")
     started = time.strptime(json.loads(told)["pendingTime"], "%Y-%m-%dT%H:%M:%SZ")
-    return float(min(timegm(named), timegm(started)))
+    return float(min(timegm(due), timegm(started)))
+
+
+def run_tag(settings: dict[str, Any]) -> str:
+    """The tag of the servers of a schedule's run, SCHEDULE/TIME; empty for any other map."""
+    due = _due(settings)
+    return (
+        "" if due is None else settings["source"].removeprefix(_SCHEDULES) + time.strftime("/%Y-%m-%dT%H:%M:%SZ", due)
+    )
+
+
+def _due(settings: dict[str, Any]) -> time.struct_time | None:
+    """When a schedule's run was due; None for any other map."""
+    found = _DUE.search(settings["prefix"])
+    if found is None or not settings["source"].startswith(_SCHEDULES):
+        return None
+    return time.strptime("".join(found.groups("00")), "%Y%m%d%H%M%S")
 
 
 def _see_through(spec: MapSpec, log: LogWriter, pool: Pool, prefix: Prefix, scaling: Scaling | None = None) -> int:

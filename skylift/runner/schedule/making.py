@@ -34,7 +34,8 @@ from skylift.runner.schedule.roles import (
     remove_scheduler_role,
     remove_server_role,
 )
-from skylift.runner.schedule.template import make_template, remove_template
+from skylift.runner.schedule.template import make_template, remove_templates
+from skylift.runner.schedule.workers import MakeWorkers, statements_of_runs
 from skylift.runner.ship.archive import boot_archive, whole_archive
 from skylift.runner.ship.upload import Shipping
 from skylift.runner.steps import Clock, in_thread, together
@@ -81,15 +82,19 @@ class MakeSchedule:
             self._task.cancel()
 
     async def _run(self) -> None:
-        job = _of_one_type(self._order.job)
+        job = self._order.job if self._order.job.has_workers else _of_one_type(self._order.job)
         with tempfile.TemporaryFile(prefix="skylift-") as archive:
             checked = await check(job, self._settings, self._clock, archive)
-            terms = ScheduleTerms.of(job, self._order.overlap)
+            own = _own_server(job)
+            terms = ScheduleTerms.of(own, self._order.overlap)
             # Runs make their environment anew: what one run of a role builds, the next one could not replace. An image
             # with the environment may be gone by then.
             image = checked.base
-            shipment = replace(checked.shipment, terms=terms, prebuilt=None, image=image)
-            checked = replace(checked, shipment=shipment, image=image)
+            # Dask's environment, too: no run may put one where maps of others take it from.
+            tools = None if checked.tools is None else checked.tools.for_one_server()
+            told = None if tools is None else tools.encode()
+            shipment = replace(checked.shipment, terms=terms, prebuilt=None, image=image, tools=told)
+            checked = replace(checked, shipment=shipment, image=image, tools=tools)
             async with Undo(checked.account, job.name, self._watcher, lambda: self._interrupted) as undo:
                 await self._make(checked, terms, undo)
                 undo.keep()
@@ -110,22 +115,27 @@ class MakeSchedule:
         finally:
             await asyncio.gather(bucket_ready, return_exceptions=True)
         with clock.step("schedule") as step:
-            upload = checked.shipment.upload
+            job, upload, workers = checked.job, checked.shipment.upload, MakeWorkers(checked, undo)
             listed = checked.job.map.listed if checked.job.map is not None else ()
             opened = (upload.buckets(bucket), sorted({each for each, _ in listed}))
             await undo.make(
                 partial(make_server_role, api, name, account.number, *opened), lambda _: remove_server_role(api, name)
             )
             role = await undo.make(partial(make_profile, api, name), lambda _: remove_profile(api, name))
-            more = looking_up(listed)
+            tools = []
             if checked.tools is not None:
                 await in_thread(send_tools, api, bucket, checked.tools)
-                more += checked.tools.statements(bucket)
+                tools = checked.tools.statements(bucket)
+            more = [*looking_up(listed), *tools]
+            if job.has_workers:
+                more += statements_of_runs(name, bucket, account.number, api.region)
             await in_thread(equip_servers, api, name, bucket, account.number, upload.arns(bucket), more)
-            request = template_request(
-                self._order.job, network, key.name, role, checked.image, self._boot_script(checked, terms)
-            )
-            undo.add(partial(remove_template, api, name))
+            if job.has_workers:
+                network = await workers.join(network)
+                await workers.make(network, key, opened[1], tools)
+            script = self._boot_script(checked, terms)
+            request = template_request(_own_server(job), network, key.name, role, checked.image, script)
+            undo.add(partial(remove_templates, api, name))
             template = await in_thread(make_template, api, request)
             scheduler = await undo.make(
                 partial(make_scheduler_role, api, name, account.number), lambda _: remove_scheduler_role(api, name)
@@ -142,6 +152,12 @@ class MakeSchedule:
         where = (account.bucket, Prefix(self._order.job.name, SCHEDULES).base, settings.region)
         argv = commands.boot_argv(*where, None, settings.login_user, digest)
         return commands.boot_script(boot_archive(settings.cache), argv, None, terms.lasts)
+
+
+def _own_server(job: Job) -> Job:
+    """As what the own server of a run is bought. That of a map on several servers is on demand: the others on spot are
+    replaced, and no other would go on in place of this one."""
+    return replace(job, spot=None) if job.has_workers else job
 
 
 def _of_one_type(job: Job) -> Job:

@@ -11,11 +11,11 @@ from typing import IO, Any
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Job, Program, S3Input
-from skylift.runner.job.record import SCHEDULES
+from skylift.runner.job.record import SCHEDULES, Overlap
 from skylift.runner.job.scheduled import SCHEDULE_FORM, default_schedule
 from skylift.runner.map.inputs import Inputs, InputWords, find_inputs
 from skylift.runner.map.places import Template
-from skylift.runner.map.planning import MapLimits, plan_map
+from skylift.runner.map.planning import AUTO, MapLimits, plan_map
 from skylift.runner.map.spec import MOST_PLACES, Place
 from skylift.runner.plan.plan_job import plan_job, read_s3
 from skylift.runner.plan.read_options import ParsedOptions
@@ -35,9 +35,10 @@ NOT_OF_RUNS = {
 NOT_OF_MAPS = {
     "resume": "--resume goes on with one map that has ended",
     "retry_failed": "--retry-failed goes on with one map that has ended",
-    "or_on_demand": NOT_OF_RUNS["or_on_demand"],
 }
 """The same of a map."""
+NOT_ON_ONE_SERVER = {"or_on_demand": NOT_OF_RUNS["or_on_demand"]}
+"""The same of a map on one server."""
 
 
 def check_run(given: Mapping[str, Any], refused: Mapping[str, str] = NOT_OF_RUNS) -> None:
@@ -54,11 +55,19 @@ def plan_maps(
     words: InputWords,
     limits: MapLimits,
     api: Callable[[], Api],
+    overlap: Overlap = "skip",
 ) -> Job:
     """The map that all runs are like, with the schedule's name. Files and values are those of now; places in S3 are
     looked up by each run. `api` is called only for these. Raises UsageError."""
-    if limits.servers not in (0, 1):
-        raise UsageError("--servers: a scheduled map runs on one server.", "For a larger one: --cpu or --type.")
+    if limits.servers > 1 and overlap == "allow":
+        raise UsageError(
+            "--overlap allow: the runs of a schedule share the group of --servers, so one goes at a time.",
+            "Use --overlap skip or queue, or one server for each run.",
+        )
+    if limits.servers == AUTO:
+        raise UsageError("--servers auto: the inputs of later runs are not known now.", "Give a number.")
+    if limits.servers in (0, 1) and asked.order.spot is not None:
+        check_run(vars(asked.order.spot), NOT_ON_ONE_SERVER)
     job = plan_runs(asked, what, name)
     named = [read_s3(each, "") for each in dict.fromkeys(words.words) if each.startswith("s3:")]
     if len(named) > MOST_PLACES:

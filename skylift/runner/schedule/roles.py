@@ -1,6 +1,7 @@
-"""The two roles of a schedule: that of its servers, and that of EventBridge Scheduler, which starts them.
+"""The roles of a schedule: that of its servers, and that of EventBridge Scheduler, which starts them. A schedule of
+maps on several servers has a third, that of the servers which only run inputs.
 
-Both are under skylift's path and have permissions boundaries, as jobs' roles do (launch/role.py). IAM has them once
+All are under skylift's path and have permissions boundaries, as jobs' roles do (launch/role.py). IAM has them once
 for an account, and a schedule is in one region: a tag says in which.
 """
 
@@ -12,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from skylift.runner.errors import Refused, UsageError
+from skylift.runner.job.record import workers_of_schedule
 from skylift.runner.job.settings import REGION_FORM
 from skylift.runner.job.tags import TAG_JOB
 from skylift.runner.launch.role import PATH, TRUST, JobRole, ensure_boundary, ensure_policy
@@ -109,6 +111,37 @@ def make_server_role(
     _make(api, schedule, _ROLE, request, clear)
 
 
+def make_worker_role(
+    api: Api, schedule: str, account: str, buckets: Sequence[str] = (), listed: Sequence[str] = ()
+) -> None:
+    """The same of the other servers of a map's runs, and their instance profile. `remove_worker_role` is the undo. It
+    goes by the same boundary, so that there is none more."""
+    name = workers_of_schedule(schedule)
+    boundary = ensure_boundary(api, account, buckets, listed)
+    why = f"Servers of skylift schedule {schedule} that only run inputs"
+    clear = partial(remove_worker_role, api, schedule)
+    _make(api, schedule, _ROLE, _role_request(api, schedule, name, TRUST, boundary, why), clear)
+
+
+def equip_workers(api: Api, schedule: str, policy: dict[str, Any]) -> JobRole:
+    """Give this role its policy, and make its instance profile. The role's undo undoes this, too."""
+    name = workers_of_schedule(schedule)
+    text = json.dumps(policy)
+    api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SERVERS_MAY, PolicyDocument=text)
+    request = {"InstanceProfileName": name, "Path": PATH, "Tags": role_tags(schedule, api.region)}
+    made = _make(api, schedule, _PROFILE, request, partial(_remove_profile, api, name))
+    api.retry_not_found("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+    return JobRole(name, made)
+
+
+def remove_worker_role(api: Api, schedule: str) -> None:
+    """With its profile, as far as they exist and are of this region's schedule."""
+    name = workers_of_schedule(schedule)
+    for kind, remove in ((_PROFILE, _remove_profile), (_ROLE, _remove_role)):
+        if _is_own(api, schedule, kind, name):
+            remove(api, name)
+
+
 def make_profile(api: Api, schedule: str) -> JobRole:
     """The instance profile of the servers, without its role. Raises UsageError when there is one. `remove_profile` is
     the undo."""
@@ -148,7 +181,7 @@ def equip_scheduler(api: Api, schedule: str, template: str, account: str, *, spo
 
 
 def remove_roles(api: Api, schedule: str) -> None:
-    """Both, and the instance profile, as far as they exist and are of this region's schedule. Their names are the
+    """All, and the instance profiles, as far as they exist and are of this region's schedule. Their names are the
     account's: they may be of a schedule in another region."""
     for kind, name, remove in (
         (_PROFILE, server_role_name(schedule), remove_profile),
@@ -157,17 +190,26 @@ def remove_roles(api: Api, schedule: str) -> None:
     ):
         if _is_own(api, schedule, kind, name):
             remove(api, schedule)
+    remove_worker_role(api, schedule)
 
 
 def remove_profile(api: Api, schedule: str) -> None:
-    name = server_role_name(schedule)
+    _remove_profile(api, server_role_name(schedule))
+
+
+def remove_server_role(api: Api, schedule: str) -> None:
+    _remove_role(api, server_role_name(schedule))
+
+
+def _remove_profile(api: Api, name: str) -> None:
     _unless_gone(api, "remove_role_from_instance_profile", InstanceProfileName=name, RoleName=name)
     _unless_gone(api, "delete_instance_profile", InstanceProfileName=name)
 
 
-def remove_server_role(api: Api, schedule: str) -> None:
-    _unless_gone(api, "delete_role_policy", RoleName=server_role_name(schedule), PolicyName=_SERVERS_MAY)
-    _unless_gone(api, "delete_role", RoleName=server_role_name(schedule))
+def _remove_role(api: Api, name: str) -> None:
+    """That of servers."""
+    _unless_gone(api, "delete_role_policy", RoleName=name, PolicyName=_SERVERS_MAY)
+    _unless_gone(api, "delete_role", RoleName=name)
 
 
 def remove_scheduler_role(api: Api, schedule: str) -> None:

@@ -25,7 +25,8 @@ from skylift.runner.schedule.making import delete_schedule
 from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.schedule.requests import GROUP, run_now_request
 from skylift.runner.schedule.roles import remove_roles
-from skylift.runner.schedule.template import find_template, remove_template
+from skylift.runner.schedule.template import find_template, remove_templates
+from skylift.runner.schedule.workers import remove_workers
 
 ScheduleState = Literal["active", "paused", "over", "incomplete", "damaged"]
 
@@ -105,7 +106,7 @@ class Schedules:
         self._require(name)
         # From here on nothing starts: a run that is just due needs the template.
         delete_schedule(self._api, name)
-        remove_template(self._api, name)
+        remove_templates(self._api, name)
         alive = [each.job for each in live_servers(self._api) if _is_run(each.job, name)]
         if alive:
             raise RunError(
@@ -113,6 +114,7 @@ class Schedules:
                 f"When it has ended, or after `skylift cancel {alive[0]}`: skylift schedule rm {name}",
             )
         count = self._keep_records(name)
+        remove_workers(self._api, name)
         remove_roles(self._api, name)
         prefix = Prefix(name, SCHEDULES)
         self._api.delete_below(self._bucket, f"{prefix.base}/", last=prefix.record)

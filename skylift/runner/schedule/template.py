@@ -1,34 +1,40 @@
-"""The launch template of a schedule."""
+"""The launch templates of a schedule: that of its runs, and that of their other servers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from skylift.runner.errors import Refused
+from skylift.runner.job.record import workers_of_schedule
 from skylift.runner.remote.api import Api
 from skylift.runner.schedule.requests import TAG_SCHEDULE, template_name
 
 
 def make_template(api: Api, request: dict[str, Any]) -> str:
-    """Make it and return its id. `remove_template` is the undo."""
+    """Make it and return its id. `remove_templates` is the undo."""
     return str(api.call("ec2", "create_launch_template", **request)["LaunchTemplate"]["LaunchTemplateId"])
 
 
 def find_template(api: Api, schedule: str) -> str | None:
-    """The id of the template with the schedule's tag and name."""
-    filters = [
-        {"Name": f"tag:{TAG_SCHEDULE}", "Values": [schedule]},
-        {"Name": "launch-template-name", "Values": [template_name(schedule)]},
-    ]
-    found = api.pages("ec2", "describe_launch_templates", "LaunchTemplates", Filters=filters)
-    return str(found[0]["LaunchTemplateId"]) if found else None
+    """The id of the template of its runs."""
+    found = _templates(api, schedule, template_name(schedule))
+    return found[0] if found else None
 
 
-def remove_template(api: Api, schedule: str) -> None:
-    found = find_template(api, schedule)
-    if found is not None:
+def remove_templates(api: Api, schedule: str) -> None:
+    for each in _templates(api, schedule, template_name(schedule), workers_of_schedule(schedule)):
         try:
-            api.call("ec2", "delete_launch_template", LaunchTemplateId=found)
+            api.call("ec2", "delete_launch_template", LaunchTemplateId=each)
         except Refused as error:
             if "NotFound" not in error.code:
                 raise
+
+
+def _templates(api: Api, schedule: str, *names: str) -> list[str]:
+    """The ids of templates with the schedule's tag and one of these names."""
+    filters = [
+        {"Name": f"tag:{TAG_SCHEDULE}", "Values": [schedule]},
+        {"Name": "launch-template-name", "Values": list(names)},
+    ]
+    found = api.pages("ec2", "describe_launch_templates", "LaunchTemplates", Filters=filters)
+    return [str(each["LaunchTemplateId"]) for each in found]

@@ -73,8 +73,9 @@ record.json, where what is marked * may be missing:
                                         off; and seconds between signs of life of the run that has the turn (turn.py)
     map*                                {"tools", "group"*, "relaunch"*} of a map, whose program is our own
                                         (map_server.py) and has more in the prefix (runner/map/__init__.py): where Dask
-                                        comes from (tool_environment.py), the Auto Scaling group with its other servers,
-                                        and whether a client starts another server when this one is lost
+                                        comes from (tool_environment.py), the Auto Scaling group with its other servers
+                                        (of a schedule, with those of its runs), and whether a client starts another
+                                        server when this one is lost
     cluster*                            {"servers", "group"} of a program that has a Dask cluster (job_cluster.py): how
                                         many servers at the most, and the Auto Scaling group of all but its own
     keep, instance_type                 seconds that the server stays after the end, and its type

@@ -27,6 +27,8 @@ from skylift.runner.server.prefix import Prefix
 
 WHOLE = "supervisor.pyz"
 TAG = "/latest/meta-data/tags/instance/skylift:job"
+_TAGGED = 300.0
+"""Seconds in which a server of a schedule must learn which run it is of. Nobody needs one that does not."""
 PATIENCE = 900
 """Seconds after the program's end in which the results must be in S3. After that the server stops and keeps its
 disk."""
@@ -70,7 +72,8 @@ def find_job(options: argparse.Namespace) -> None:
     folder, _, schedule = options.prefix.partition("/")
     if folder == "schedules":
         try:
-            tag = patiently("the tag", lambda: Metadata(options.imds).get(TAG), options.deadline - RESERVE)
+            until = min(options.deadline - RESERVE, time.time() + _TAGGED)
+            tag = patiently("the tag", lambda: Metadata(options.imds).get(TAG), until)
             options.prefix = "jobs/" + run_of(schedule, tag)
         except (Unreachable, ValueError) as error:
             say("this server has no job: %s" % error)

@@ -25,7 +25,7 @@ from skylift.runner.server.session import Session
 from skylift.runner.server.status import State, now_iso
 from skylift.runner.server.stop_instead import ask_to_stop
 from skylift.runner.server.stream import cuts
-from skylift.runner.server.worker_group import SECRETS, release_group
+from skylift.runner.server.worker_group import SECRETS, empty_group, release_group
 
 _TRYING = 10.0
 """Seconds in which results are sent before the server asks again to be stopped."""
@@ -69,6 +69,13 @@ def end_what_is_left(session: Session) -> None:
     left = LeftRunning(context.handles.guardian, context.login.uid, context.job, whole_machine=whole)
     left.end(min(GRACE, max(0.0, last - time.time()) / 4))
     session.program.kill_session()
+
+
+def give_group_back(session: Session) -> None:
+    """Of a schedule's run, before the next one has its turn: they have one group for their other servers."""
+    context, group = session.context, session.record.group
+    if context.is_scheduled and group is not None:
+        empty_group(context.aws, group)
 
 
 def pass_on(session: Session, outcome: Outcome) -> None:
@@ -156,7 +163,7 @@ class Delivery:
     def _release_group(self) -> None:
         """A map's other servers: nothing is to be done there any more, and nobody needs their keys."""
         context, group = self._context, self._session.record.group
-        if group is not None:
+        if group is not None and not context.is_scheduled:
             release_group(context.aws, group)
             try:
                 until = min(context.last, time.time() + _TRYING)

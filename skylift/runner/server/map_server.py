@@ -19,6 +19,8 @@ in the prefix for a moment only, because the role of a server is its programs' r
     server/map/keys/ARN             {"scheduler": ADDRESS, "ca", "cert", "key"}: written by the coordinator for a new
                                     server of its group, which removes it before it runs anything. No role may read it
                                     but that server's, from that server
+
+A schedule's run has no client that would issue them: its server does, and the first ones are nowhere but there.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_u
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.tls_keys import CannotIssue, issue
 from skylift.runner.server.tool_environment import BUILDING, CannotMake, ToolEnvironment
 from skylift.runner.server.uv import Uv
 from skylift.runner.server.worker_group import SECRETS, take_key
@@ -89,15 +92,17 @@ def map_argv(
     keeps: str = "",
     source: str = "",
     dask: Optional[Dict[str, Any]] = None,
+    until: float = 0.0,
 ) -> List[str]:
     """The command that starts this: `python` is the interpreter of the inputs' program, `tools` that of Dask, and `cwd`
     the working directory in the job's folder. `part` is `coordinator` or `worker`. `group` is the Auto Scaling group of
     a map with several servers. `keeps` is what stays for another coordinator's server: see KEEPS_ALL. `source` is the
     prefix with the map's spec and local inputs, where that is not the job's: of a schedule's run. `dask` is what the
-    record says of Dask's environment, which a coordinator of several servers has made when it wants another one."""
+    record says of Dask's environment, which a coordinator of several servers has made when it wants another one. Keys
+    that are issued here hold `until` then, in seconds since the epoch."""
     options = dict(
         where, root=root, user=login.user.pw_name, python=python, tools=tools, tree=str(login.place), cwd=cwd,
-        part=part, group=group, keeps=keeps, source=source, dask=json.dumps(dask),
+        part=part, group=group, keeps=keeps, source=source, dask=json.dumps(dask), until=str(until),
     )  # fmt: skip
     start = "import sys; sys.path.insert(0, %r); from skylift.runner.server.map_server import main; main()" % str(
         archive
@@ -190,17 +195,31 @@ class MapServer:
 
     def _take_secrets(self) -> bool:
         if self._options.group:
-            prefix = self._place.prefix
-            found = patiently(SECRETS, lambda: prefix.get(SECRETS), float("inf"))
+            of_schedule = self._options.source != self._options.prefix
             self._secrets = {
                 "group": self._options.group,
                 "keeps": bool(self._options.keeps),
-                "dask": json.loads(found or b"{}"),
+                "dask": self._issue_secrets() if of_schedule else self._fetch_secrets(),
                 "built": bool((json.loads(self._options.dask) or {}).get("environment", {}).get("sha256")),
             }
-            if self._options.keeps != KEEPS_ALL:
-                patiently(SECRETS, lambda: prefix.delete(SECRETS), float("inf"))
         return True
+
+    def _fetch_secrets(self) -> Dict[str, Any]:
+        prefix = self._place.prefix
+        found = patiently(SECRETS, lambda: prefix.get(SECRETS), float("inf"))
+        if self._options.keeps != KEEPS_ALL:
+            patiently(SECRETS, lambda: prefix.delete(SECRETS), float("inf"))
+        secrets: Dict[str, Any] = json.loads(found or b"{}")
+        return secrets
+
+    def _issue_secrets(self) -> Dict[str, Any]:
+        """None where that fails: all inputs run on this server then, and whoever reads the map's output is told why."""
+        options = self._options
+        try:
+            return issue(options.job, ("scheduler", "worker"), time.time(), options.until, self._folder)
+        except CannotIssue as error:
+            sys.stderr.write("All inputs run on this one server. %s\n" % error)
+            return {}
 
     def _take_worker_key(self) -> bool:
         """False when there is none in time: nobody wants this server."""
@@ -362,6 +381,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="map")
     parser.add_argument("--root", default="/")
     parser.add_argument("--part", default="coordinator")
+    parser.add_argument("--until", type=float, default=0.0)
     for name in ("group", "keeps", "source"):
         parser.add_argument("--" + name, default="")
     parser.add_argument("--dask", default="null")

@@ -65,11 +65,14 @@ def _execute(session: Session, prepared: Prepared, argv: List[str], env: Dict[st
         context, python, cwd = session.context, prepared.environment.python, session.record.cwd
         archive = context.root / "var/lib/skylift/supervisor.pyz"
         where, root = context.where(), str(context.root)
-        keeps = KEEPS_ALL if session.record.fleet else KEEPS_GROUP
+        # No other server goes on with a schedule's run.
+        keeps = "" if context.is_scheduled else KEEPS_ALL if session.record.fleet else KEEPS_GROUP
         group = session.record.group or ""
         dask = session.record.tools if group else None
-        more = {"group": group, "keeps": keeps, "source": context.source_name}
-        argv = map_argv(archive, python, prepared.tools, where, root, context.login, cwd, dask=dask, **more)
+        argv = map_argv(
+            archive, python, prepared.tools, where, root, context.login, cwd,
+            group=group, keeps=keeps, source=context.source_name, dask=dask, until=context.deadline,
+        )  # fmt: skip
     try:
         if session.terminal is not None:
             _start_on(session.terminal, session, argv, env, **how)

@@ -20,7 +20,7 @@ from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.control import Control
 from skylift.runner.server.crash import CrashReport
-from skylift.runner.server.delivery import Delivery, conclude, pass_on
+from skylift.runner.server.delivery import Delivery, conclude, give_group_back, pass_on
 from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.guardian import Handles
 from skylift.runner.server.job_record import JobRecord
@@ -161,6 +161,8 @@ class Supervisor:
             session.env_values.forget()
             end = Concluded(before_start(error), {})
         outcome = conclude(session, end)
+        if turn.is_held:
+            give_group_back(session)
         turn.leave()
         if outcome.state is State.INTERRUPTED:
             pass_on(session, outcome)

@@ -84,6 +84,11 @@ class Turn:
             if self._is_ours(held):
                 self._begin(held.etag)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this run has, or had, the turn. One that is to be skipped, or needs none, never has."""
+        return bool(self._etag)
+
     def leave(self) -> None:
         """The program and all that it left have ended."""
         if not self._needed:

@@ -104,7 +104,7 @@ class Worker:
             say("this server has worked before")
             return
         mark.touch()
-        found = self.context.retry("record", lambda: self.context.prefix.get("record.json"))
+        found = self.context.retry("record", lambda: self.context.source.get("record.json"))
         if found is None:
             raise Refused(404, "the job has no record")
         self.record = self._followed(JobRecord.parse(found))
@@ -128,7 +128,7 @@ class Worker:
         return record._replace(tools=tools, prebuilt=prebuilt)
 
     def _with_pin(self, named: Dict[str, Any]) -> Dict[str, Any]:
-        if not named["sha256"]:
+        if not named["sha256"] and not named.get("alone"):
             named["sha256"] = follow(self.context.place(named["place"]), "the tools", _PINNED)
         return named
 
@@ -170,6 +170,6 @@ class Worker:
         archive = context.root / "var/lib/skylift/supervisor.pyz"
         argv = map_argv(
             archive, environment.python, prepared.tools, context.where(), str(context.root), context.login,
-            self.record.cwd, part="worker",
+            self.record.cwd, part="worker", source=context.source_name,
         )  # fmt: skip
         return subprocess.Popen(argv, cwd=str(self.cwd), env=env, stdin=subprocess.DEVNULL, umask=0o022).wait()

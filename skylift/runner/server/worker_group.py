@@ -2,6 +2,9 @@
 
 Its processes ReplaceUnhealthy and AZRebalance are suspended, so no server comes unless the coordinator asks for it: a
 group whose coordinator is gone grows no more, and its servers end by themselves.
+
+A map of its own has a group of its own, and its servers delete that. The runs of a schedule have one group, one after
+the other, which stays: they only empty it.
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ from skylift.runner.server.prefix import Prefix
 
 SECRETS = "in/dask.json"
 """The keys of a map's coordinator: see map_server.py."""
+TAG_JOB = "skylift:job"
 ON_DEMAND = ".on-demand"
 """The end of the name of the group that has servers on demand in place of spot servers."""
 _PATIENCE = 60.0
-"""Seconds in which the group must be deleted at the map's end. After that its servers end by themselves."""
+"""Seconds in which the group must be deleted, or emptied, at the map's end. After that its servers end by
+themselves."""
 _WELCOME = 120.0
 """Seconds in which a new server must have been given its key."""
 _LOOKING = 0.2
@@ -103,6 +108,18 @@ class WorkerGroup:
             if error.code not in ("ValidationError", "ScalingActivityInProgress"):
                 raise
 
+    def empty(self) -> None:
+        """End all its servers. The group stays."""
+        group = self.look()
+        if group is None:
+            return
+        # Each by its name, as the group does not end servers when it is made smaller; first of all, as the group would
+        # be smaller than it may be otherwise.
+        for each in group.members:
+            self.terminate(each.instance)
+        # For those that have not come yet.
+        self.resize(0)
+
     def why_not(self) -> str:
         """Why the last server could not be had; empty when it could."""
         return self.failure()[1]
@@ -135,6 +152,26 @@ class WorkerGroup:
             return ElementTree.fromstring(answer)  # noqa: S314 (AWS's answer, and what it has of ours are names)
         except ElementTree.ParseError as error:
             raise Unreachable("%s: %s" % (action, error)) from None
+
+
+class GroupOfRuns(WorkerGroup):
+    """The group of a schedule's runs. `run` is the tag of this one's servers, SCHEDULE/TIME, by which they know whose
+    they are: they have it from the group. Only for its own run a server has the right to that."""
+
+    def __init__(self, aws: Aws, name: str, run: str) -> None:
+        super().__init__(aws, name)
+        self._run, self._is_named = run, False
+
+    def resize(self, desired: int) -> None:
+        if desired and not self._is_named:
+            tag = {"ResourceId": self.name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": "true"}
+            tag.update(Key=TAG_JOB, Value=self._run)
+            self._send("CreateOrUpdateTags", {"Tags.member.1." + name: value for name, value in tag.items()})
+            self._is_named = True
+        super().resize(desired)
+
+    def delete(self) -> None:
+        self.empty()
 
 
 class SpotOrOnDemand:
@@ -189,9 +226,11 @@ class SpotOrOnDemand:
         _delete_each(self._on_demand, self._spot)
 
 
-def open_group(aws: Aws, name: str, say: Callable[[str], None]) -> Union[WorkerGroup, SpotOrOnDemand]:
-    """The group of a map; with --or-on-demand there is a second one."""
-    spot, on_demand = WorkerGroup(aws, name), WorkerGroup(aws, name + ON_DEMAND)
+def open_group(aws: Aws, name: str, say: Callable[[str], None], run: str = "") -> Union[WorkerGroup, SpotOrOnDemand]:
+    """The group of a map; with --or-on-demand there is a second one. `run` is as in GroupOfRuns, of a schedule's."""
+    spot, on_demand = (
+        GroupOfRuns(aws, each, run) if run else WorkerGroup(aws, each) for each in (name, name + ON_DEMAND)
+    )
     there = patiently("the map's servers", on_demand.look, float("inf"))
     return spot if there is None else SpotOrOnDemand(spot, on_demand, say)
 
@@ -203,6 +242,15 @@ def release_group(aws: Aws, name: str) -> None:
         patiently("the map's servers", lambda: _delete_each(*both), time.time() + _PATIENCE)
     except (Unreachable, Refused) as error:
         say("the map's servers could not be ended; they end by themselves: %s" % error)
+
+
+def empty_group(aws: Aws, name: str) -> None:
+    """Empty the group of a schedule's runs, and the second one if there is one, before the next run has it."""
+    both = GroupOfRuns(aws, name + ON_DEMAND, ""), GroupOfRuns(aws, name, "")
+    try:
+        patiently("the run's servers", lambda: _delete_each(*both), time.time() + _PATIENCE)
+    except (Unreachable, Refused) as error:
+        say("the run's servers could not be ended; they end by themselves: %s" % error)
 
 
 def _delete_each(*groups: WorkerGroup) -> None:

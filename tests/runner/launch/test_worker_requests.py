@@ -97,7 +97,7 @@ def test_a_server_that_only_runs_inputs_may_do_nothing_to_servers_and_reads_no_s
     statements = worker_policy("x", "bucket", ["arn:aws:s3:::bucket/inputs/sha256/1"])["Statement"]
     assert all(action.startswith("s3:") for each in statements for action in listed(each["Action"]))
     written = [each["Resource"] for each in statements if "s3:PutObject" in listed(each["Action"])]
-    assert written == ["arn:aws:s3:::bucket/jobs/x/server/map/runs/*"]
+    assert written == [["arn:aws:s3:::bucket/jobs/x/server/map/runs/*"]]
     read = [place for each in statements for place in listed(each["Resource"])]
     assert not any(place.endswith(("/in/*", "/in/dask.json", "/server/*")) for place in read)
 

@@ -9,7 +9,16 @@ import pytest
 
 from skylift.runner.server import worker_group
 from skylift.runner.server.aws import Aws, Refused, Unreachable
-from skylift.runner.server.worker_group import Group, Member, SpotOrOnDemand, WorkerGroup, release_group
+from skylift.runner.server.worker_group import (
+    Group,
+    GroupOfRuns,
+    Member,
+    SpotOrOnDemand,
+    WorkerGroup,
+    empty_group,
+    open_group,
+    release_group,
+)
 
 SPACE = 'xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"'
 MEMBER = """
@@ -110,6 +119,70 @@ def test_a_refusal_of_one_group_does_not_end_the_patience_with_the_other(monkeyp
     later = Later("g.on-demand", HINDRANCES[0])
     release_group(cast(Aws, later), "g")
     assert later.there == {"g.on-demand"}
+
+
+class Kept:
+    """AWS with the group of a schedule's runs, which nobody may delete."""
+
+    def __init__(self, *members: str, desired: int = 0) -> None:
+        self.members, self.desired, self.asked = list(members), desired, list[Any]()
+
+    def url(self, service: str) -> str:
+        return "https://" + service
+
+    def send(self, _service: str, _method: str, _url: str, _headers: Any, body: bytes) -> tuple[int, Any, bytes]:
+        form = {name: value for name, (value,) in parse_qs(body.decode()).items()}
+        action = form["Action"]
+        found = ""
+        if action == "DescribeAutoScalingGroups":
+            if form["AutoScalingGroupNames.member.1"] == "g":
+                listed = "".join(MEMBER.format(each, "InService", "Healthy") for each in self.members)
+                found = (
+                    f"<member><DesiredCapacity>{self.desired}</DesiredCapacity><Instances>{listed}</Instances></member>"
+                )
+            return 200, {}, f"<Answer {SPACE}><AutoScalingGroups>{found}</AutoScalingGroups></Answer>".encode()
+        if action == "SetDesiredCapacity":
+            self.desired = int(form["DesiredCapacity"])
+            self.asked.append((action, self.desired))
+        elif action == "TerminateInstanceInAutoScalingGroup":
+            self.members.remove(form["InstanceId"])
+            self.desired -= 1
+            self.asked.append((action, form["InstanceId"]))
+        else:
+            prefix = "Tags.member.1."
+            self.asked.append(
+                (action, {name.removeprefix(prefix): value for name, value in form.items() if prefix in name})
+            )
+        return 200, {}, b"<Answer/>"
+
+
+def test_the_group_of_a_schedule_says_whose_its_servers_are_before_they_come() -> None:
+    aws = Kept()
+    group = open_group(cast(Aws, aws), "g", lambda _: None, "nightly/2026-11-28T02:00:00Z")
+    assert isinstance(group, GroupOfRuns)
+    for each in (0, 2, 3):
+        group.resize(each)
+    tag = {
+        "ResourceId": "g",
+        "ResourceType": "auto-scaling-group",
+        "Key": "skylift:job",
+        "Value": "nightly/2026-11-28T02:00:00Z",
+        "PropagateAtLaunch": "true",
+    }
+    size = "SetDesiredCapacity"
+    assert aws.asked == [(size, 0), ("CreateOrUpdateTags", tag), (size, 2), (size, 3)]
+
+
+def test_a_run_leaves_the_group_of_its_schedule_empty_and_there() -> None:
+    for leave in (
+        lambda aws: open_group(aws, "g", lambda _: None, "nightly/2026-11-28T02:00:00Z").delete(),
+        lambda aws: empty_group(aws, "g"),
+    ):
+        aws = Kept("i-1", "i-2", desired=5)
+        leave(cast(Aws, aws))
+        ending = "TerminateInstanceInAutoScalingGroup"
+        assert aws.asked == [(ending, "i-1"), (ending, "i-2"), ("SetDesiredCapacity", 0)]
+        assert (aws.members, aws.desired) == ([], 0)
 
 
 class Plain:

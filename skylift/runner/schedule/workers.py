@@ -1,0 +1,173 @@
+"""The other servers of a scheduled map's runs: an empty Auto Scaling group, which is made with the schedule and removed
+with it.
+
+All runs have the same one, one after the other, so that a run's server need not make groups, launch templates or
+security groups, nor pass a role: it may resize this one group, end its servers, and say by a tag which run the next
+ones are of. So they are found as servers of that run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from skylift.runner.errors import SkyliftError
+from skylift.runner.job import commands
+from skylift.runner.job.job import Job
+from skylift.runner.job.record import SCHEDULES, SETUP_ALLOWANCE, Prefix, on_demand_of, workers_of_schedule
+from skylift.runner.job.scheduled import RUN_PATTERNS
+from skylift.runner.job.tags import TAG_JOB, TAG_WORKER
+from skylift.runner.launch import fleet
+from skylift.runner.launch.job_group import ingress, remove_job_group
+from skylift.runner.launch.key import KeyPair
+from skylift.runner.launch.network import Network
+from skylift.runner.launch.role import SEEING_SERVERS, JobRole, having_servers, naming_servers
+from skylift.runner.launch.stages import Checked
+from skylift.runner.launch.undo import Undo
+from skylift.runner.launch.worker_group import (
+    delete_group,
+    make_group,
+    policy_of_workers,
+    reading_no_key,
+    requests_of_groups,
+    suspend,
+)
+from skylift.runner.remote.api import Api
+from skylift.runner.schedule.requests import TAG_SCHEDULE, schedule_tags
+from skylift.runner.schedule.roles import equip_workers, make_worker_role, remove_worker_role
+from skylift.runner.schedule.template import make_template, remove_templates
+from skylift.runner.ship.archive import boot_archive, whole_archive
+from skylift.runner.steps import in_thread
+
+
+def workers_tags(schedule: str) -> list[dict[str, str]]:
+    """The tag of jobs names no run: a server that has it from here knows that nobody wants it."""
+    return [*schedule_tags(schedule), {"Key": TAG_JOB, "Value": f"{schedule}/"}]
+
+
+def runs_of(schedule: str) -> list[str]:
+    """The beginnings of the keys of all its runs, in the form of a policy."""
+    return [Prefix(f"{schedule}-{pattern}").base for pattern in RUN_PATTERNS]
+
+
+def statements_of_runs(schedule: str, bucket: str, account: str, region: str) -> list[dict[str, Any]]:
+    """What the servers of runs may do besides, which have others."""
+    name, instances = workers_of_schedule(schedule), f"arn:aws:ec2:{region}:{account}:instance/*"
+    group = f"arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName"
+    groups = [f"{group}/{each}" for each in (name, on_demand_of(name))]
+    own = {"StringEquals": {f"aws:ResourceTag/{TAG_SCHEDULE}": schedule}}
+    return [
+        having_servers(groups, instances, own, for_good=True),
+        naming_servers(groups, instances, {"StringLike": {f"aws:RequestTag/{TAG_JOB}": f"{schedule}/*"}}),
+        SEEING_SERVERS,
+        reading_no_key(bucket, runs_of(schedule)),
+    ]
+
+
+def template_request(
+    job: Job, network: Network, key: KeyPair, role: JobRole, image: str, user_data: str
+) -> dict[str, Any]:
+    """CreateLaunchTemplate. A server gets the tag of its run from the group."""
+    data = fleet.template_request(job, network, key, role, image, user_data)["LaunchTemplateData"]
+    tags, mark = workers_tags(job.name), {"Key": TAG_WORKER, "Value": "yes"}
+    kinds = [each["ResourceType"] for each in data["TagSpecifications"]]
+    data["TagSpecifications"] = [
+        {"ResourceType": kind, "Tags": [*tags, *([mark] if kind == "instance" else ())]} for kind in kinds
+    ]
+    return {
+        "LaunchTemplateName": workers_of_schedule(job.name),
+        "LaunchTemplateData": data,
+        "TagSpecifications": [{"ResourceType": "launch-template", "Tags": schedule_tags(job.name)}],
+    }
+
+
+def group_requests(job: Job, network: Network, template: str) -> list[dict[str, Any]]:
+    tags = [{"PropagateAtLaunch": each["Key"] == TAG_JOB, **each} for each in workers_tags(job.name)]
+    return requests_of_groups(job, network, template, workers_of_schedule(job.name), job.most_servers - 1, tags)
+
+
+class MakeWorkers:
+    """In the order in which they need each other. `undo` undoes what has been made."""
+
+    def __init__(self, checked: Checked, undo: Undo) -> None:
+        self._checked, self._undo = checked, undo
+        self._job, self._account, self._api = checked.job, checked.account, checked.account.api
+
+    async def join(self, network: Network) -> Network:
+        """With the security group in which all servers of a run are: each other only. Undone last of all."""
+        api, name = self._api, self._job.name
+        make = partial(make_security_group, api, name, network.vpc)
+        group = await self._undo.make(make, lambda _: remove_security_groups(api, name))
+        return replace(network, groups=(*network.groups, group))
+
+    async def make(self, network: Network, key: KeyPair, listed: Sequence[str], more: Sequence[dict[str, Any]]) -> None:
+        """`listed` is as for the role of the runs; `more` are statements for the role of these servers."""
+        api, job, account, upload = self._api, self._job, self._account, self._checked.shipment.upload
+        name, bucket = job.name, account.bucket
+        make_role = partial(make_worker_role, api, name, account.number, upload.buckets(bucket), listed)
+        await self._undo.make(make_role, lambda _: remove_worker_role(api, name))
+        policy = policy_of_workers(bucket, Prefix(name, SCHEDULES).base, runs_of(name), upload.arns(bucket), more)
+        role = await in_thread(equip_workers, api, name, policy)
+        request = template_request(job, network, key, role, self._checked.image, self._boot_script())
+        self._undo.add(partial(remove_templates, api, name))
+        template = await in_thread(make_template, api, request)
+        for each in group_requests(job, network, template):
+            await self._undo.make(partial(make_group, api, each), lambda _: delete_groups(api, name))
+            await in_thread(suspend, api, each["AutoScalingGroupName"])
+
+    def _boot_script(self) -> str:
+        """Such a server comes when the program of a run goes already, so that it need not last as long as that one."""
+        account, settings, job = self._account, self._account.settings, self._job
+        digest = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
+        where = (account.bucket, Prefix(job.name, SCHEDULES).base, settings.region)
+        argv = commands.boot_argv(*where, None, settings.login_user, digest)
+        lasts = job.max_time + SETUP_ALLOWANCE
+        return commands.boot_script(boot_archive(settings.cache), [*argv, "--worker"], None, lasts)
+
+
+def make_security_group(api: Api, schedule: str, vpc: str) -> str:
+    """Its id; no group is left by an error. One that is there is of a schedule that was not removed whole."""
+    remove_security_groups(api, schedule)
+    made: str = api.call(
+        "ec2",
+        "create_security_group",
+        GroupName=workers_of_schedule(schedule),
+        Description=f"Servers of the skylift schedule {schedule}: each other only",
+        VpcId=vpc,
+        TagSpecifications=[{"ResourceType": "security-group", "Tags": workers_tags(schedule)}],
+    )["GroupId"]
+    try:
+        api.retry_not_found("ec2", "authorize_security_group_ingress", GroupId=made, IpPermissions=[ingress(made)])
+    except BaseException:
+        # The caller does not know of it. What the group cannot be removed for is not what has gone wrong.
+        with contextlib.suppress(SkyliftError):
+            remove_job_group(api, made)
+        raise
+    return made
+
+
+def remove_security_groups(api: Api, schedule: str) -> None:
+    wanted = [
+        {"Name": f"tag:{TAG_SCHEDULE}", "Values": [schedule]},
+        {"Name": "group-name", "Values": [workers_of_schedule(schedule)]},
+    ]
+    for each in api.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=wanted):
+        remove_job_group(api, each["GroupId"])
+
+
+def delete_groups(api: Api, schedule: str) -> None:
+    """With all their servers, as far as they exist and are the schedule's."""
+    wanted, name = [{"Name": f"tag:{TAG_SCHEDULE}", "Values": [schedule]}], workers_of_schedule(schedule)
+    for each in api.pages("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", Filters=wanted):
+        if each["AutoScalingGroupName"] in (name, on_demand_of(name)):
+            delete_group(api, each["AutoScalingGroupName"])
+
+
+def remove_workers(api: Api, schedule: str) -> None:
+    """All but the role and the templates. Safe to repeat. The security group goes when the servers have left it."""
+    delete_groups(api, schedule)
+    remove_security_groups(api, schedule)
