@@ -12,8 +12,8 @@ For asyncio, and what runs on it. The work has a thread of its own, so that a lo
 To cancel a task is Ctrl-C. With `run`, that is SIGINT to the program, or everything is taken down where it has not been
 started yet; a program that has not ended 10 s later is cancelled: SIGTERM, and SIGKILL 10 s after that. CancelledError
 comes once all is put away. With `map`, that ends the map, as closing its iterator does. With `submit` and `submit_map`,
-everything is taken down before the server has the job; with `schedule`, before there is one. `Job.attach`, `wait` and
-`logs` just end, and the job goes on.
+everything is taken down before the server has the job; with `schedule` and `schedule_map`, before there is one.
+`Job.attach`, `wait` and `logs` just end, and the job goes on.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ __all__ = [
     "map",
     "run",
     "schedule",
+    "schedule_map",
     "schedules",
     "submit",
     "submit_map",
@@ -162,9 +163,35 @@ async def schedule(
     return Schedule(planned.name, _account=account)
 
 
+async def schedule_map(
+    when: str,
+    script: FilePath | None = None,
+    inputs: MapInputs = (),
+    *arguments: FilePath,
+    timezone: str = "UTC",
+    overlap: str = "skip",
+    split: str | None = None,
+    servers: int | None = None,
+    per_server: int | None = None,
+    batch: int | None = None,
+    halt: int | str | None = None,
+    progress: Progress = False,
+    **options: Unpack[SharedOptions],
+) -> Schedule:
+    """As `skylift.schedule_map`. `progress` is used in another thread."""
+    with called("skylift.aio.schedule_map()"), Watcher(progress=progress) as watcher:
+        limits = MapWords(split, servers, per_server, batch, halt)
+        what = ("skylift.aio.schedule_map()", when, script, inputs, arguments, options, limits, timezone, overlap)
+        planned = await asyncio.to_thread(scheduling.plan_map, *what)
+        made = await scheduling.start(planned, watcher).awaited()
+    assert made
+    account = await asyncio.to_thread(open_account, planned.settings)
+    return Schedule(planned.name, _account=account)
+
+
 for _function in (run, submit, schedule):
     spell_out(_function)
-for _mapping in (map, submit_map):
+for _mapping in (map, submit_map, schedule_map):
     spell_out(_mapping, MAP_OPTIONS)
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "map",
     "run",
     "schedule",
+    "schedule_map",
     "schedules",
     "submit",
     "submit_map",
@@ -174,9 +175,38 @@ def schedule(
     return Schedule(planned.name, _account=open_account(planned.settings))
 
 
+def schedule_map(
+    when: str,
+    script: FilePath | None = None,
+    inputs: MapInputs = (),
+    *arguments: FilePath,
+    timezone: str = "UTC",
+    overlap: str = "skip",
+    split: str | None = None,
+    servers: int | None = None,
+    per_server: int | None = None,
+    batch: int | None = None,
+    halt: int | str | None = None,
+    progress: Progress = False,
+    **options: Unpack[SharedOptions],
+) -> Schedule:
+    """Run a map at set times: as `skylift schedule WHEN -- map` does.
+
+    `when`, `timezone` and `overlap` are as in `skylift.schedule`; `inputs` and what follows as in `skylift.map`. Files
+    and values are those of now, and sent now, once. Each `s3://` place is looked up by each run. `name` is the
+    schedule's."""
+    with called("skylift.schedule_map()"), Watcher(progress=progress) as watcher:
+        limits = MapWords(split, servers, per_server, batch, halt)
+        what = ("skylift.schedule_map()", when, script, inputs, arguments, options, limits, timezone, overlap)
+        planned = scheduling.plan_map(*what)
+        if not scheduling.start(planned, watcher).result():
+            raise KeyboardInterrupt
+    return Schedule(planned.name, _account=open_account(planned.settings))
+
+
 for _function in (run, submit, schedule):
     spell_out(_function)
-for _mapping in (map, submit_map):
+for _mapping in (map, submit_map, schedule_map):
     spell_out(_mapping, MAP_OPTIONS)
 
 

@@ -82,6 +82,14 @@ class MapWords:
     retry_failed: str | None = None
     force: bool = False
 
+    def limits(self) -> MapLimits:
+        """Raises UsageError."""
+        halt = None if self.halt is None else read_halt(str(self.halt))
+        limits = MapLimits(self.per_server or 0, self.batch or 0, halt, check_servers(self.servers))
+        if limits.servers == AUTO:
+            raise UsageError("servers='auto' is for the command line: leave it out.")
+        return limits
+
 
 @dataclass(frozen=True)
 class MapPlan:
@@ -102,14 +110,8 @@ def plan(
     asked: MapWords,
 ) -> MapPlan:
     """Raises UsageError, and TypeError for an option that a map has not."""
-    for name, value in options.items():
-        if name not in MAP_OPTIONS and value is not None:
-            raise TypeError(f"{function} got an unexpected keyword argument {name!r}")
-    template = read_template(asked.into)
-    halt = None if asked.halt is None else read_halt(str(asked.halt))
-    limits = MapLimits(asked.per_server or 0, asked.batch or 0, halt, check_servers(asked.servers))
-    if limits.servers == AUTO:
-        raise UsageError("servers='auto' is for the command line: leave it out.")
+    check_options(function, options)
+    template, limits = read_template(asked.into), asked.limits()
     options = cast(SharedOptions, {**options, "args": None})
     again = read_continuation(asked.resume, asked.retry_failed, force=asked.force)
     if again is not None:
@@ -131,6 +133,13 @@ def plan(
     return MapPlan(work.resolve(planned, settings, spec.servers), settings, spec, template)
 
 
+def check_options(function: str, options: SharedOptions) -> None:
+    """Raises TypeError, as Python does itself, for what is an option of runs only."""
+    for name, value in options.items():
+        if name not in MAP_OPTIONS and value is not None:
+            raise TypeError(f"{function} got an unexpected keyword argument {name!r}")
+
+
 def _plan_again(
     function: str,
     script: work.FilePath | None,
@@ -148,6 +157,16 @@ def _plan_again(
     planned = plan_job(again.order(replace(run.order, program=program), said), Path.cwd(), os.environ)
     planned, spec = again.plan(planned, limits, template)
     return MapPlan(work.resolve(planned, settings, spec.servers), settings, spec, template)
+
+
+def read_places(inputs: MapInputs) -> InputWords:
+    """The inputs of a schedule, whose runs look up each place in S3."""
+    if isinstance(inputs, str | os.PathLike):
+        return InputWords((os.fspath(inputs),))
+    each_one = list(inputs)
+    places = tuple(each for each in each_one if isinstance(each, str) and each.startswith("s3:"))
+    others = [each for each in each_one if each not in places]
+    return replace(_words(others), words=places) if others else InputWords(places)
 
 
 def _words(inputs: MapInputs) -> InputWords:

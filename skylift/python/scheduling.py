@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from skylift.place.settings import settings_for
 from skylift.python import work
 from skylift.python.background import Background
 from skylift.python.keywords import check_texts, check_types, with_environ
+from skylift.python.mapping import MapInputs, MapWords, check_options, read_places
 from skylift.python.watching import Watcher
 from skylift.python.work import FilePath
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Program
-from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.run_options import RunOptions, SharedOptions
 from skylift.runner.job.settings import Settings
+from skylift.runner.map.inputs import read_split
 from skylift.runner.plan.read_options import read_options
-from skylift.runner.remote.account import Account
+from skylift.runner.remote.account import Account, open_account
 from skylift.runner.schedule.making import MakeSchedule, Order
-from skylift.runner.schedule.planning import check_run, plan_runs
+from skylift.runner.schedule.planning import NOT_OF_MAPS, check_run, plan_maps, plan_runs
 from skylift.runner.schedule.recurrence import read_overlap, read_recurrence
 from skylift.runner.schedule.schedules import ListedSchedule, Schedules
 from skylift.runner.steps import Clock
@@ -60,15 +63,47 @@ def plan(
     return PlannedSchedule(Order(work.resolve(job, settings), recurrence, policy, _words(program)), settings)
 
 
+def plan_map(
+    function: str,
+    when: str,
+    script: FilePath | None,
+    inputs: MapInputs,
+    arguments: Sequence[FilePath],
+    options: SharedOptions,
+    asked: MapWords,
+    timezone: str,
+    overlap: str,
+) -> PlannedSchedule:
+    """The same for maps."""
+    check_texts(function, when=when, timezone=timezone, overlap=overlap)
+    recurrence, policy = read_recurrence(when, timezone, datetime.now(UTC)), read_overlap(overlap)
+    check_options(function, options)
+    check_types(function, options)
+    check_run(options, NOT_OF_MAPS)
+    limits, split = asked.limits(), None if asked.split is None else read_split(asked.split)
+    program = work.read_program(script, arguments, options)
+    parsed = read_options(with_environ(options, os.environ), program)
+
+    @functools.cache
+    def settings() -> Settings:
+        return parsed.apply_to(settings_for(parsed.on, parsed.access, trusted=parsed.trust_project))
+
+    words = replace(read_places(inputs), split=split)
+    api = lambda: open_account(settings()).api  # noqa: E731
+    job = plan_maps(parsed, program, options.get("name"), words, limits, api, policy)
+    order = Order(work.resolve(job, settings()), recurrence, policy, _words(program, "map"))
+    return PlannedSchedule(order, settings())
+
+
 def start(planned: PlannedSchedule, watcher: Watcher) -> Background[bool]:
     """False where it was interrupted."""
     return Background(MakeSchedule(planned.order, planned.settings, watcher, Clock(watcher)))
 
 
-def _words(program: Program) -> str:
+def _words(program: Program, verb: str = "run") -> str:
     """What runs, as the command line would say it."""
     what = ("-m", program.target) if program.kind == "module" else (program.target,)
-    return shlex.join(["run", *(["--"] if program.kind == "command" else []), *what, *program.args])
+    return shlex.join([verb, *(["--"] if program.kind == "command" else []), *what, *program.args])
 
 
 def open_schedules(on: str | None) -> Schedules:

@@ -94,6 +94,48 @@ def test_what_is_wrong_is_said_first(
         skylift.schedule(*words, **options)
 
 
+def test_maps_are_made_with_their_own_words(here: Path, api: Api) -> None:
+    api.call("s3", "create_bucket", Bucket="days-of-a-user")
+    inputs = ["s3://days-of-a-user/in/*.csv", 7, Path("nightly.py").name]
+    with pytest.raises(skylift.UsageError, match="names no file: 7"):
+        skylift.schedule_map(NIGHTLY, "nightly.py", inputs)
+    made = skylift.schedule_map(
+        NIGHTLY, "nightly.py", inputs[:1], "-x", "{}", servers=3, halt="20%", out="r", name="days", overlap="queue"
+    )
+    assert repr(made) == "skylift.Schedule('days')"
+    (listed,) = skylift.schedules()
+    assert (listed.overlap, listed.program) == ("queue", "nightly.py -x '{}'")
+    (group,) = api.call("autoscaling", "describe_auto_scaling_groups")["AutoScalingGroups"]
+    assert (group["AutoScalingGroupName"], group["MaxSize"]) == ("skylift-schedule-workers.days", 2)
+    made.rm()
+    assert skylift.schedules() == []
+
+    async def use() -> None:
+        numbers = await aio.schedule_map(NIGHTLY, "nightly.py", range(3), name="numbers")
+        assert (await aio.schedules())[0].name == "numbers"
+        await numbers.rm()
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"servers": "auto"}, skylift.UsageError, "servers='auto' is for the command line"),
+        ({"servers": 2, "overlap": "allow"}, skylift.UsageError, "one goes at a time"),
+        ({"spot": True, "or_on_demand": True}, skylift.UsageError, "or_on_demand would need somebody"),
+        ({"inputs": []}, skylift.UsageError, "There are no inputs"),
+        ({"halt": "x"}, skylift.UsageError, "neither a number of failures nor a share"),
+        ({"keep": "5m"}, TypeError, "unexpected keyword argument 'keep'"),
+        ({"into": "x"}, TypeError, "unexpected keyword argument 'into'"),
+    ],
+)
+def test_what_is_wrong_with_a_map(here: Path, options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        skylift.schedule_map(NIGHTLY, "nightly.py", **{"inputs": [1, 2], **options})
+    assert skylift.schedules() == []
+
+
 def test_an_option_that_there_is_not(here: Path) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'sched'"):
         skylift.schedule(NIGHTLY, "nightly.py", sched=1)  # type: ignore[call-arg]
