@@ -27,6 +27,7 @@ from skylift.runner.server.recovery import Concluded, Recovery, Start
 from skylift.runner.server.results import Syncing
 from skylift.runner.server.session import Session
 from skylift.runner.server.status import State, now_iso
+from skylift.runner.server.taken_back import WHY
 from skylift.runner.server.terminal import Terminal
 
 _SHUTDOWN = 2.0
@@ -302,7 +303,9 @@ class Running:
         if failure:
             reason = "The Dask cluster of the program could not be started."
             return Outcome(State.ENVIRONMENT_FAILED, reason, FAILED, detail=failure)
-        return judge(code, ending, self._words(), self._memory.kills(), self._memory.limit())
+        outcome = judge(code, ending, self._words(), self._memory.kills(), self._memory.limit())
+        taken_back = self._session.taken_back
+        return outcome if taken_back is None else taken_back.explain(outcome)
 
     def _no_cluster(self) -> str:
         session = self._session
@@ -314,9 +317,10 @@ class Running:
             return ""
 
     def _pause_after(self, outcome: Outcome) -> Optional[float]:
-        """None after a signal from the user or a cancelled job: the user does not want another attempt."""
+        """None after a signal from the user or a cancelled job, as the user does not want another attempt; and on a
+        server that EC2 takes back."""
         session = self._session
-        if session.program.was_asked or session.control.cancelled.is_set():
+        if session.program.was_asked or session.control.cancelled.is_set() or WHY in outcome.reason:
             return None
         return session.retries.pause(outcome, self._left(session.ran_before))
 

@@ -22,6 +22,7 @@ from skylift.runner.server.spot_server import SpotServer
 from skylift.runner.server.status import State, Status
 from skylift.runner.server.stdin import Stdin
 from skylift.runner.server.stream import Stream, cuts
+from skylift.runner.server.taken_back import TakenBack
 from skylift.runner.server.terminal import Terminal
 from skylift.runner.server.usage import Usage
 
@@ -75,6 +76,9 @@ class Session:
         self.socket = ControlSocket(path, context.login.gid, *heard)
         self.shipper = Shipper(context.prefix, self.streams, status, context.folder)
         self.control.listen(context.prefix, context.poll)
+        self.taken_back: Optional[TakenBack] = None
+        if record.schedule is not None and record.schedule.spot:
+            self.taken_back = TakenBack(context, program, status, passed_on)
         self.spot: Optional[SpotServer] = None
         if attempt is not None and record.spot is not None:
             self.results.inherit(attempt.fields["results"])

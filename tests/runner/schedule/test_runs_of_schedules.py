@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_bench import Machine, Metadata, boot_arguments
+from runner_bench import Machine, Metadata, boot_arguments, until
+from spot_counting import notice
 from whole_run import Seen, order
 
 from skylift.runner.errors import JobNotFound, Refused, RunError, UsageError
@@ -25,6 +26,8 @@ from skylift.runner.schedule.making import MakeSchedule, Order
 from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.schedule.schedules import Schedules
 from skylift.runner.schedule.template import find_template
+from skylift.runner.server.spot_notice import ACTION
+from skylift.runner.server.taken_back import WHY
 from skylift.runner.steps import Clock
 
 SOURCE = "import os\nprint('ran', os.environ['WORD'])\nopen('result.txt', 'w').write('42')\n"
@@ -55,7 +58,12 @@ def everything(account: Account) -> dict[str, Any]:
 
 
 def boot(account: Account, machine: Machine, metadata: Metadata, name: str, tag: str) -> None:
-    """A server, as EC2 would start it from the schedule's template."""
+    """A server, as EC2 would start it from the schedule's template, until its end."""
+    begin(account, machine, metadata, name, tag)
+    machine.wait()
+
+
+def begin(account: Account, machine: Machine, metadata: Metadata, name: str, tag: str) -> None:
     template = find_template(account.api, name)
     (version,) = account.api.call("ec2", "describe_launch_template_versions", LaunchTemplateId=template)[
         "LaunchTemplateVersions"
@@ -64,7 +72,6 @@ def boot(account: Account, machine: Machine, metadata: Metadata, name: str, tag:
     program, arguments = boot_arguments(user_data)
     metadata.more[TAG] = tag.encode()
     machine.boot([*arguments, f"--deadline={int(time.time()) + 900}"], program=program)
-    machine.wait()
 
 
 def test_a_schedule_and_its_runs(
@@ -132,6 +139,49 @@ def test_a_claim_is_believed_only_if_it_is_no_older_than_the_server(
     else:
         assert found == planted
         assert account.status("nightly-20261128-0100") is None
+
+
+NOTICED = """
+import signal, sys, time
+def end(*_):
+    print("told")
+    open("result.txt", "w").write("so far")
+    sys.exit(CODE)
+signal.signal(signal.SIGTERM, end)
+open("up", "w").close()
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize(("code", "state"), [(75, "failed"), (0, "succeeded")])
+def test_a_run_whose_spot_server_is_taken_back_has_an_end_and_its_results(
+    settings: Settings,
+    account: Account,
+    machine: Machine,
+    metadata: Metadata,
+    seen: Seen,
+    folder: Path,
+    code: int,
+    state: str,
+) -> None:
+    """It was `lost` before, as nobody listened. With --retries it is not started again on such a server either."""
+    make(settings, folder, seen, source=NOTICED.replace("CODE", str(code)))
+    key = Prefix("nightly", SCHEDULES).record
+    record = json.loads(account.api.get(account.bucket, key) or b"")
+    record["schedule"]["spot"], record["retry"] = True, {"times": 3, "on": [], "pause": 0.1}
+    account.api.put(account.bucket, key, json.dumps(record).encode())
+    begin(account, machine, metadata, "nightly", "nightly/2026-11-28T01:00:00Z")
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(120)
+    machine.wait()
+    status = account.status("nightly-20261128-0100")
+    assert status is not None
+    assert (status.state, status.final, status.exit_code) == (state, True, code)
+    assert (WHY in (status.reason or "")) == (code != 0)
+    assert account.api.get(account.bucket, f"{Prefix('nightly-20261128-0100').base}/server/results/result.txt") == (
+        b"so far"
+    )
 
 
 def test_a_name_is_taken_once(settings: Settings, account: Account, seen: Seen, folder: Path) -> None:
