@@ -79,7 +79,8 @@ class Mapped:
         return [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
 
     def until(self, look: Callable[[], object], what: str) -> None:
-        until(look, what, PATIENCE, lambda: self.log().outcomes)
+        # What is looked at is the whole log, mostly: without a pause, that would take a processor from the map.
+        until(look, what, PATIENCE, lambda: self.log().outcomes, pause=0.2)
 
     def wait(self) -> dict[str, Any]:
         """Until the job has ended: what `skylift wait` says of it."""
