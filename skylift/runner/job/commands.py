@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import shlex
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from skylift.runner.errors import LaunchFailed
@@ -129,6 +130,55 @@ def ssh_argv(
     here. A command of one word is for the server's shell, as with ssh. Several words are a program and its arguments. A
     command gets a terminal only with `terminal`; a shell gets one if there is one here."""
     return [
+        *_pinned(key, known_hosts),
+        "-o",
+        "ServerAliveInterval=15",
+        *(("-t",) if terminal else ()),
+        "-l",
+        user,
+        "--",
+        address,
+        *((command[0] if len(command) == 1 else shlex.join(command),) if command else ()),
+    ]
+
+
+HOST_ALIAS = "server"
+"""What a file of known hosts calls the server of `forwarding_argv`."""
+
+
+def forwarding_argv(
+    key: Path, known_hosts: Path, user: str, address: str, port: int, sockets: Sequence[tuple[Path, str]]
+) -> list[str]:
+    """The OpenSSH command that forwards sockets here to sockets on a server with a pinned host key, and asks nobody
+    anything. It ends when the server has been silent for half a minute."""
+    settings = {
+        "BatchMode": "yes",
+        "ConnectTimeout": "10",
+        "ExitOnForwardFailure": "yes",
+        "HostKeyAlias": HOST_ALIAS,
+        "IdentityAgent": "none",
+        "LogLevel": "ERROR",
+        "PreferredAuthentications": "publickey",
+        "ServerAliveCountMax": "3",
+        "ServerAliveInterval": "10",
+    }
+    return [
+        *_pinned(key, known_hosts),
+        *(word for name, value in settings.items() for word in ("-o", f"{name}={value}")),
+        "-N",
+        "-T",
+        *(word for here, there in sockets for word in ("-L", f"{here}:{there}")),
+        "-p",
+        str(port),
+        "-l",
+        user,
+        "--",
+        address,
+    ]
+
+
+def _pinned(key: Path, known_hosts: Path) -> list[str]:
+    return [
         "ssh",
         "-F",
         "none",
@@ -142,12 +192,4 @@ def ssh_argv(
         "GlobalKnownHostsFile=/dev/null",
         "-o",
         "StrictHostKeyChecking=yes",
-        "-o",
-        "ServerAliveInterval=15",
-        *(("-t",) if terminal else ()),
-        "-l",
-        user,
-        "--",
-        address,
-        *((command[0] if len(command) == 1 else shlex.join(command),) if command else ()),
     ]

@@ -23,6 +23,7 @@ from skylift.runner.launch.network import check_groups, find_caller
 from skylift.runner.launch.server import check_type, types_there
 from skylift.runner.launch.service_role import ensure_fleet_roles
 from skylift.runner.launch.stages import Checked
+from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.blob_store import LargeFile, large_files
@@ -45,7 +46,7 @@ async def check(
     if job.terminal is not None and settings.access.private:
         raise UsageError("-it needs SSH, and a --private server is not reached by SSH.")
     with clock.step("check") as step:
-        if not settings.access.private:
+        if not settings.access.private and not (openssh.is_here() and _has_key(settings)):
             _import_ssh()
         api = await in_thread(Api, settings)
         await in_thread(check_groups, api, len(settings.access.groups), len(job.groups) + job.has_workers)
@@ -89,9 +90,14 @@ async def _open_account(
     alone = job.fresh or job.map is not None or job.cluster is not None or job.spot is not None
     found = [] if alone else [each for each in kept if each.type == job.instance_type]
     waiting = await in_thread(waiting_servers, account, found, time.time()) if found else []
-    if waiting and connecting is not None:
+    if len(waiting) == 1 and connecting is not None:
         connecting.begin(account, waiting[0])
     return account, waiting
+
+
+def _has_key(settings: Settings) -> bool:
+    """Whether this machine has a key for any account. asyncssh makes them."""
+    return any(settings.key_dir.glob("*.pem"))
 
 
 def _import_ssh() -> None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import socket
 from types import TracebackType
 
 from skylift.runner.errors import ConnectionLost
 from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import ensure_key_file
+from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
 from skylift.runner.steps import in_thread
-
-_PATIENCE = 10.0
-"""Seconds in which a server must accept a connection."""
 
 
 class KeptConnection:
@@ -55,35 +52,14 @@ class KeptConnection:
         address, host_keys = kept.server.address, kept.host_keys
         if address is None or host_keys is None:
             return None
+        settings = account.settings
+        key = ensure_key_file(settings.key_dir, account.number, settings.region)
+        to = (address, host_keys.user, key.private, host_keys.keys, self._job, self._port)
         try:
-            # First: sshd begins its part, while asyncssh is still being imported here.
-            sock = await _dial(address, self._port)
-        except OSError:
-            return None
-        try:
+            if openssh.is_here():
+                return await openssh.connect(*to, last=kept.server.job)
             ssh = await in_thread(importlib.import_module, "skylift.runner.remote.ssh")
-            settings = account.settings
-            key = ensure_key_file(settings.key_dir, account.number, settings.region)
-            found: Connection = await ssh.connect(
-                address, host_keys.user, key.private, host_keys.keys, self._job, self._port, sock=sock
-            )
+            found: Connection = await ssh.connect(*to)
         except ConnectionLost:
-            sock.close()
             return None
-        except BaseException:
-            sock.close()
-            raise
         return found
-
-
-async def _dial(address: str, port: int) -> socket.socket:
-    """Raises OSError, also when the server is silent."""
-    sock = socket.socket(socket.AF_INET)
-    try:
-        sock.setblocking(False)
-        async with asyncio.timeout(_PATIENCE):
-            await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import secrets
 from dataclasses import replace
@@ -57,10 +56,7 @@ class Start:
 
     async def _server(self, provisioned: Provisioned) -> tuple[Server, str]:
         server: Server
-        server, *_ = await together(
-            self._undo.make(partial(self._run_instance, provisioned), self._undo.end_server),
-            _ssh_is_imported(),
-        )
+        server = await self._undo.make(partial(self._run_instance, provisioned), self._undo.end_server)
         if server.image != self._checked.image:
             await in_thread(self._correct_record, server.image)
         return server, ""
@@ -117,7 +113,6 @@ class Start:
             server, *_ = await together(
                 in_thread(fleet.await_server, api, found),
                 in_thread(api.put, bucket, self._checked.prefix.fleet, json.dumps({"fleet": found.id}).encode()),
-                _ssh_is_imported(),
             )
         return server
 
@@ -127,8 +122,3 @@ class Start:
             # It may have written something: the job's record stays.
             self._undo.see(server)
             terminate(self._api, server.instance)
-
-
-async def _ssh_is_imported() -> None:
-    """Wait for the import of asyncssh, which began with the check."""
-    await in_thread(importlib.import_module, "skylift.runner.remote.ssh")

@@ -106,6 +106,9 @@ class TakeOver:
                     boot = Boot(self._checked, server, self._undo, self._watcher, detached=self._detached)
                     there = await boot.wait(HANDOVER_PATIENCE)
                     launched = replace(launched, server=there.server, host_keys=there.host_keys or claimed.host_keys)
+                if connection is not None and self._detached:
+                    await connection.close()
+                    launched = replace(launched, connection=None)
             except BaseException:
                 if connection is not None:
                     await connection.close()

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ctypes.util
-import json
 import secrets
 import shlex
-import socket
-import struct
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from skylift.runner.errors import ConnectionLost, RemoteFileError
 from skylift.runner.job.commands import attach_argv, socket_path
-from skylift.runner.job.server_record import STATUS_LIMIT, USAGE_LIMIT
-from skylift.runner.remote.connection import Frame, Kind, RemoteFile
+from skylift.runner.remote.connection import RemoteFile
+from skylift.runner.remote.job_socket import HANDING_OVER, WINDOW, JobSocket, encode_order
 from skylift.runner.text.visible import shown
 
 
@@ -38,37 +35,10 @@ def _without_library_search() -> Iterator[None]:
 with _without_library_search():
     import asyncssh
 
-_KINDS: dict[bytes, Kind] = {
-    b"o": "stdout",
-    b"e": "stderr",
-    b"s": "status",
-    b"c": "cut",
-    b"b": "begin",
-    b"g": "gauge",
-    b"u": "usage",
-}
-_LIMITS: dict[str, int] = {
-    "stdout": 4 << 20,
-    "stderr": 4 << 20,
-    "status": STATUS_LIMIT,
-    "cut": 4096,
-    "begin": 4096,
-    "gauge": 4096,
-    "usage": USAGE_LIMIT,
-}
-"""The most bytes of one frame. A supervisor sends output in pieces of 256 KiB."""
-_ANSWERING = 10.0
-"""Seconds in which a supervisor must send its first measurement. It has one at once."""
-_SILENT = "Its supervisor does not tell what is used: the job may have been started by an earlier skylift."
-_HANDING_OVER = 20.0
-"""Seconds for a server to hand over from one job to the next, and for the next job's socket to exist."""
 PART = ".skylift-part"
 """The end of the name of an incomplete file. No file with such a name comes home as a result."""
 _PIECE = 2 << 20
 """Bytes of a file that are asked for at a time; they travel in many smaller requests beside each other."""
-_WINDOW = 8 << 20
-"""Bytes that the server may send before we acknowledge them. asyncssh's default of 2 MiB limits a stream over a long
-line."""
 
 
 def new_key() -> tuple[str, str]:
@@ -109,82 +79,42 @@ class SshTunnel:
         self._writer.close()
 
 
-class SshConnection:
+class SshConnection(JobSocket):
     """A Connection by SSH."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection, job: str, opening: float = 0.0) -> None:
         """`opening` is the number of seconds in which the supervisor may not have its socket yet."""
         self._connection = connection
         self._job = job
-        self._writer: Any = None
         self._socket_deadline = asyncio.get_running_loop().time() + opening
 
-    def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
-        return self._frames(stream={"stdout": stdout, "stderr": stderr}, **how)
-
-    async def measure(self, every: float, times: int = 0) -> AsyncIterator[Frame]:
-        async with aclosing(self._frames(usage=every, times=times)) as frames:
-            try:
-                yield await asyncio.wait_for(anext(frames), _ANSWERING)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise ConnectionLost(_SILENT) from None
-            async for frame in frames:
-                yield frame
-
-    async def _frames(self, **order: object) -> AsyncGenerator[Frame, None]:
-        with _translated():
-            reader, self._writer = await self._open_socket()
-            self._writer.write(_order(**order))
-            try:
-                while True:
-                    try:
-                        header = await reader.readexactly(5)
-                    except asyncio.IncompleteReadError as error:
-                        if error.partial:
-                            raise
-                        return
-                    letter, length = struct.unpack(">cI", header)
-                    kind = _KINDS.get(letter)
-                    if kind is None or length > _LIMITS[kind]:
-                        raise ConnectionLost(f"The server sent {length} bytes of an unknown kind, or too many of one.")
-                    yield Frame(kind, await reader.readexactly(length))
-            finally:
-                self._writer.close()
-                self._writer = None
-
-    def send(self, **order: object) -> bool:
-        if self._writer is None:
-            return False
-        with _translated():
-            self._writer.write(_order(**order))
-        return True
+    def _translated(self) -> AbstractContextManager[None]:
+        return _translated()
 
     async def hand_over(self, last: str) -> None:
         with _translated():
             reader, writer = await self._connection.open_unix_connection(socket_path(last))
-            writer.write(_order(next=True))
-            await asyncio.wait_for(reader.read(), _HANDING_OVER)
-            self._socket_deadline = asyncio.get_running_loop().time() + _HANDING_OVER
+            writer.write(encode_order(next=True))
+            await asyncio.wait_for(reader.read(), HANDING_OVER)
+            self._socket_deadline = asyncio.get_running_loop().time() + HANDING_OVER
 
     async def _open_socket(self) -> tuple[Any, Any]:
         """Connect to the supervisor's socket: through sshd where it forwards to sockets, or else through a process on
         the server."""
         while True:
             try:
-                return await self._connection.open_unix_connection(socket_path(self._job), window=_WINDOW)
+                return await self._connection.open_unix_connection(socket_path(self._job), window=WINDOW)
             except asyncssh.ChannelOpenError:
                 if asyncio.get_running_loop().time() < self._socket_deadline:
                     await asyncio.sleep(0.02)
                     continue
             command = shlex.join(attach_argv(self._job))
-            process = await self._connection.create_process(command, encoding=None, window=_WINDOW)
+            process = await self._connection.create_process(command, encoding=None, window=WINDOW)
             return process.stdout, process.stdin
 
     async def tunnel(self, port: int) -> SshTunnel:
         with _translated():
-            return SshTunnel(*await self._connection.open_connection("localhost", port, window=_WINDOW))
+            return SshTunnel(*await self._connection.open_connection("localhost", port, window=WINDOW))
 
     @asynccontextmanager
     async def files(self) -> AsyncIterator[SshFiles]:
@@ -320,10 +250,6 @@ def _public_key(line: str) -> asyncssh.SSHKey:
         raise ConnectionLost(f"What the server has published is not a host key: {error}") from None
 
 
-def _order(**order: object) -> bytes:
-    return json.dumps(order).encode() + b"\n"
-
-
 async def connect(
     address: str,
     user: str,
@@ -333,17 +259,14 @@ async def connect(
     port: int = 22,
     *,
     opening: float = 0.0,
-    sock: socket.socket | None = None,
 ) -> SshConnection:
     """Connect once. The server must prove that it has one of `host_keys`. The user's own SSH settings and agent are not
-    used. The job's supervisor may take `opening` seconds to open its socket. `sock` is connected to the server already;
-    it is the caller's to close when this fails."""
+    used. The job's supervisor may take `opening` seconds to open its socket."""
     with _translated():
         trusted = [_public_key(line) for line in host_keys]
         connection = await asyncssh.connect(
             address,
             port,
-            sock=sock,
             username=user,
             client_keys=[str(key)],
             known_hosts=(trusted, [], []),

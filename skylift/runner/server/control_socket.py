@@ -142,6 +142,8 @@ class ControlSocket:
         if "signal" in command:
             self._control.signal(signal.Signals["SIG" + command["signal"]])
         if "next" in command:
+            # Before the process can end because of it.
+            _send(connection, b"n", b"")
             self._control.look_for_next()
         terminal = self._control.terminal
         if "input" in command and terminal is not None:

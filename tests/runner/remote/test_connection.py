@@ -26,6 +26,7 @@ from skylift.runner.job.record import Prefix, bucket_name
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.key import KeyPair, ensure_key_file
+from skylift.runner.remote import openssh
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.connection import Connection
 from skylift.runner.remote.reconnect import Reconnect
@@ -113,8 +114,13 @@ def key(tmp_path: Path) -> KeyPair:
     return ensure_key_file(tmp_path / "keys", "123456789012", "us-east-1")
 
 
-def by_ssh(sshd: Sshd, key: KeyPair, shipped: Shipped, port: int) -> Callable[[], Any]:
-    return functools.partial(connect, "127.0.0.1", "me", key.private, [sshd.host_key], shipped.prefix.job, port)
+WAYS = pytest.mark.parametrize("way", [connect, openssh.connect], ids=["asyncssh", "openssh"])
+
+
+def by_ssh(
+    sshd: Sshd, key: KeyPair, shipped: Shipped, port: int, way: Callable[..., Any] = connect
+) -> Callable[[], Any]:
+    return functools.partial(way, "127.0.0.1", "me", key.private, [sshd.host_key], shipped.prefix.job, port)
 
 
 def follower(
@@ -137,8 +143,15 @@ EXPECTED = b"".join(b"%09d\n" % number for number in range(20000))
 
 
 @pytest.mark.parametrize("forwards", [True, False])
+@WAYS
 def test_output_by_ssh(
-    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, forwards: bool
+    shipped: Shipped,
+    machine: Machine,
+    api: Api,
+    settings: Settings,
+    key: KeyPair,
+    forwards: bool,
+    way: Callable[..., Any],
 ) -> None:
     shipped.ship(LINES + WAIT_FOR_GO)
     shipped.boot()
@@ -149,9 +162,9 @@ def test_output_by_ssh(
     async def main() -> Status | None:
         sshd = Sshd(machine, key, forwards=forwards)
         async with sshd.serve() as port:
-            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port), seen, told)
+            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port, way), seen, told)
             status = await follow.run()
-            assert len(sshd.connections) == 1, "one connection was enough"
+            assert len(sshd.connections) == 1 + (way is openssh.connect and not forwards), "as many as were needed"
             return status
 
     status = asyncio.run(main())
@@ -165,7 +178,7 @@ def test_a_supervisor_that_knows_nothing_of_usage_is_not_waited_for(
     shipped: Shipped, machine: Machine, key: KeyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An earlier version's takes no notice of an order that it does not know."""
-    monkeypatch.setattr("skylift.runner.remote.ssh._ANSWERING", 0.3)
+    monkeypatch.setattr("skylift.runner.remote.job_socket._ANSWERING", 0.3)
     shipped.ship("pass")
     place = machine.root / "run/skylift" / f"{shipped.prefix.job}.sock"
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -240,7 +253,10 @@ def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(api: Ap
     assert events == ["heard", "up\n"]
 
 
-def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, key: KeyPair) -> None:
+@WAYS
+def test_a_port_leads_through_whichever_connection_there_is(
+    machine: Machine, key: KeyPair, way: Callable[..., Any]
+) -> None:
     """One that breaks takes what went through it along, without a word on the screen; the next one leads again."""
     troubles: list[Any] = []
 
@@ -257,7 +273,7 @@ def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, ke
         await forwards.open()
         async with sshd.serve() as port:
             for _ in range(3):
-                connection = await connect("127.0.0.1", "me", key.private, [sshd.host_key], "x", port)
+                connection = await way("127.0.0.1", "me", key.private, [sshd.host_key], "x", port)
                 forwards.connect_through(lambda: connection)  # noqa: B023
                 reader, writer = await asyncio.open_connection("127.0.0.1", here)
                 assert await reader.readexactly(1 << 20) == b"x" * (1 << 20)
@@ -273,8 +289,9 @@ def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, ke
     assert troubles == []
 
 
+@WAYS
 def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(
-    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, way: Callable[..., Any]
 ) -> None:
     shipped.ship(
         "import os, sys, time\n"
@@ -303,7 +320,7 @@ def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(
                 breaks += 1
 
             seen.on_output = lambda: loop.call_soon_threadsafe(cut)
-            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port), seen, told)
+            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port, way), seen, told)
             return await follow.run()
 
     status = asyncio.run(main())
@@ -313,21 +330,23 @@ def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(
     assert breaks > 3
 
 
-def test_server_with_another_host_key_is_not_spoken_to(machine: Machine, key: KeyPair) -> None:
+@WAYS
+def test_server_with_another_host_key_is_not_spoken_to(machine: Machine, key: KeyPair, way: Callable[..., Any]) -> None:
     async def main() -> None:
         sshd = Sshd(machine, key)
         other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
         async with sshd.serve() as port:
-            with pytest.raises(ConnectionLost, match="host key"):
-                await connect("127.0.0.1", "me", key.private, [other], "x", port)
+            with pytest.raises(ConnectionLost, match=r"(?i)host key"):
+                await way("127.0.0.1", "me", key.private, [other], "x", port)
 
     asyncio.run(main())
 
 
-def test_nobody_there(key: KeyPair) -> None:
+@WAYS
+def test_nobody_there(key: KeyPair, way: Callable[..., Any]) -> None:
     host = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
-    with pytest.raises(ConnectionLost):
-        asyncio.run(connect("127.0.0.1", "me", key.private, [host], "x", 1))
+    with pytest.raises(ConnectionLost, match=r"refused|failed"):
+        asyncio.run(way("127.0.0.1", "me", key.private, [host], "x", 1))
 
 
 async def no_ssh() -> Connection:
