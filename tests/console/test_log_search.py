@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from skylift.console import log_search
 from skylift.console.log_search import LogSearch
 from skylift.console.scrollback import Scrollback
 
@@ -78,3 +79,32 @@ async def test_what_the_page_has_forgotten_is_in_no_line() -> None:
             text.append("x" * 99_999 + "\n")
         text.append("le\na needle\n")
         assert await shown.lines(1) == ["a needle"]
+
+
+async def test_a_line_without_an_end_is_looked_through_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It never pauses.
+    monkeypatch.setattr(log_search, "_QUIET", 3600)
+    text = Scrollback(keep=4 << 20)
+    text.append("need")
+    async with searched(text, "needle") as shown:
+        assert await shown.lines(0) == []
+        text.append("le" + "x" * 99_998)
+        (line,) = await shown.lines(1)
+        assert line == "needle" + "x" * 99_998
+        text.append("y" * 99_997 + "nEe")
+        text.append("z" * 99_999 + "\nneed" + "z" * 99_999)
+        text.append("le\n" + "y" * 99_997 + "\x1b[33mnEe")
+        text.append("\x1b[39mdle, needle\n")
+        assert (await shown.lines(2))[1:] == ["y" * 99_997 + "\x1b[33mnEe\x1b[39mdle, needle"]
+
+
+async def test_words_are_found_where_a_long_line_is_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_search, "_QUIET", 3600)
+    monkeypatch.setattr(log_search, "_PIECE", 100_000)
+    text = Scrollback(keep=4 << 20)
+    text.append("x" * 99_997 + "nee")
+    text.append("DLE" + "y" * 99_997)
+    text.append("nee\nand no more")
+    text.append("dle\n")
+    async with searched(text, "needle") as shown:
+        assert await shown.lines(1) == ["DLE" + "y" * 99_997]
