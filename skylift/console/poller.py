@@ -59,6 +59,8 @@ class Topic(Generic[Seen]):
         self._soon = asyncio.Event()
         self._spent = 0.0
         self._looked_at: float | None = None
+        self._one_at_a_time = asyncio.Lock()
+        """Of two looks at once, the answer to the earlier one may come last, and would bring back what is gone."""
         self.looking: asyncio.Task[None] | None = None
 
     @property
@@ -78,8 +80,9 @@ class Topic(Generic[Seen]):
         """For who wants `rows` as they were so many seconds ago at most, and hears nothing of what comes later."""
         if self.looking is not None and not self.looking.done():
             return
-        if self._looked_at is None or time.monotonic() - self._looked_at > seconds:
-            self._tell(await self._find_change())
+        async with self._one_at_a_time:
+            if self._looked_at is None or time.monotonic() - self._looked_at > seconds:
+                self._tell(await self._find_change())
 
     def _news_so_far(self) -> Iterator[Change]:
         if self._known is not None:
@@ -93,8 +96,9 @@ class Topic(Generic[Seen]):
 
     async def _look(self) -> None:
         while self._listeners:
-            self._soon.clear()
-            self._tell(await self._find_change())
+            async with self._one_at_a_time:
+                self._soon.clear()
+                self._tell(await self._find_change())
             # Unlike wait_for, which in Python 3.11 may lose a cancellation.
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause(self._seconds, self._spent)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -99,6 +100,36 @@ async def test_who_asks_once_has_what_is_there_and_costs_no_second_look() -> Non
     # While somebody listens, there are looks anyway.
     topic.listen(tab.hear)
     await topic.look_once(0)
+    assert topic.looking is not None
+    tab.open = False
+    topic.looking.cancel()
+
+
+async def test_an_older_look_that_takes_longer_brings_nothing_back() -> None:
+    old, new = threading.Event(), threading.Event()
+    begun: list[threading.Event] = []
+
+    def fetch() -> Sequence[Row]:
+        answer, rows = (new, (ONE,)) if begun else (old, (ONE, TWO))
+        begun.append(answer)
+        assert answer.wait(30)
+        return rows
+
+    topic, tab = Topic(fetch, 3600), Tab()
+    searched = asyncio.create_task(topic.look_once(3600))
+    while not begun:
+        await asyncio.sleep(0.001)
+    topic.listen(tab.hear)
+    new.set()
+    for _ in range(20):
+        # The newer look would be over by then, if it did not wait for the older one.
+        await asyncio.to_thread(len, begun)
+    old.set()
+    await searched
+    while len(begun) < 2 or topic.rows != (ONE,):
+        await tab.next()
+    assert [row["id"] for row in tab.told[0].added] == ["key-1", "key-2"]
+    assert tab.told[1].removed == ("key-2",)
     assert topic.looking is not None
     tab.open = False
     topic.looking.cancel()
