@@ -7,7 +7,7 @@ import io
 import ipaddress
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ from skylift.console.rows import (
     spell_tags,
 )
 from skylift.console.vpc_map import GONE, Parts, VpcMap, build_map
-from skylift.runner.errors import RunError, Unreachable
+from skylift.runner.errors import RunError, SkyliftError, Unreachable
 from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.settings import Settings
 from skylift.runner.price.price import stand_in
@@ -38,6 +38,8 @@ from skylift.runner.remote.api import Api, Only
 
 _MOST_NAMED = 12
 """The most volumes that a question names one by one."""
+_AT_ONCE = 200
+"""The most volumes that one call asks about."""
 
 Facts = tuple[tuple[str, str], ...]
 """Labels and values, to be read by a person."""
@@ -51,7 +53,6 @@ class Volume:
     goes: bool
     """Whether it is deleted with the instance."""
     tags: str
-    gib: int
 
 
 @dataclass(frozen=True)
@@ -270,40 +271,61 @@ class Port:
         ]
 
     def _volumes(self, described: Any) -> tuple[Volume, ...]:
-        mapped = {each["Ebs"]["VolumeId"]: each for each in described.get("BlockDeviceMappings", [])}
-        if not mapped:
-            return ()
-        found = self.pages(Call("ec2", "describe_volumes", {"VolumeIds": sorted(mapped)}), "Volumes")
+        mapped = _mapped(described)
         return tuple(
             Volume(
                 each["VolumeId"],
                 mapped[each["VolumeId"]]["DeviceName"],
                 f"{each['Size']} GiB {each.get('VolumeType', '')}",
-                bool(mapped[each["VolumeId"]]["Ebs"].get("DeleteOnTermination")),
+                _goes(mapped[each["VolumeId"]]),
                 ", ".join(f"{key}={value}" for key, value in sorted(as_tags(each).items())),
-                int(each["Size"]),
             )
-            for each in found
+            for each in self._describe_volumes(sorted(mapped))
         )
 
+    def _describe_volumes(self, volumes: Sequence[str]) -> list[Any]:
+        parts = [list(volumes[at : at + _AT_ONCE]) for at in range(0, len(volumes), _AT_ONCE)]
+        return [
+            each
+            for part in parts
+            for each in self.pages(Call("ec2", "describe_volumes", {"VolumeIds": part}), "Volumes")
+        ]
+
     def ends_with(self, instances: Sequence[str]) -> list[str]:
-        """What is deleted with these instances, and what stays and costs, in words. Raises SkyliftError."""
+        """What is deleted with these instances, and what stays and costs, in words. Who may terminate instances may
+        not see all of that: what could not be looked up is said instead. Raises SkyliftError for themselves."""
         reservations = self.pages(Call("ec2", "describe_instances", {"InstanceIds": list(instances)}), "Reservations")
         found = [each for reservation in reservations for each in reservation["Instances"]]
-        volumes = [volume for each in found for volume in self._volumes(each)]
-        going, staying = [each for each in volumes if each.goes], [each for each in volumes if not each.goes]
+        mapped = {volume: mapping for each in found for volume, mapping in _mapped(each).items()}
+        return [*self._volumes_end(mapped), *self._addresses_stay({each["InstanceId"] for each in found})]
+
+    def _volumes_end(self, mapped: Mapping[str, Any]) -> list[str]:
+        lines = []
+        try:
+            described = {each["VolumeId"]: each for each in self._describe_volumes(sorted(mapped))}
+        except SkyliftError as error:
+            described = dict.fromkeys(mapped)
+            lines.append(f"How large its volumes are could not be looked up. {error.message}")
+        # One that is gone by now is no longer among them.
+        going = [each for each in described if _goes(mapped[each])]
         if len(going) > _MOST_NAMED:
-            lines = [f"{len(going)} volumes are deleted with them, {sum(each.gib for each in going)} GiB in all."]
+            size = sum(int(described[each]["Size"]) for each in going if described[each])
+            lines.append(f"{len(going)} volumes are deleted with them{f', {size} GiB in all' if size else ''}.")
         else:
-            lines = [f"{each.id} ({each.size}) is deleted with it." for each in going]
-        lines += [f"{each.id} ({each.size}) stays, and costs." for each in staying]
-        held = {each["InstanceId"] for each in found}
-        lines += [
+            lines += [f"{_spell_volume(each, described[each])} is deleted with it." for each in going]
+        staying = [each for each in described if not _goes(mapped[each])]
+        return [*lines, *(f"{_spell_volume(each, described[each])} stays, and costs." for each in staying)]
+
+    def _addresses_stay(self, instances: Container[str]) -> list[str]:
+        try:
+            addresses = self.perform(Call("ec2", "describe_addresses", {}))["Addresses"]
+        except SkyliftError as error:
+            return [f"Whether an Elastic IP stays, and costs, could not be looked up. {error.message}"]
+        return [
             f"{each['PublicIp']} stays yours, and costs: release it among Elastic IPs."
-            for each in self.perform(Call("ec2", "describe_addresses", {}))["Addresses"]
-            if each.get("InstanceId") in held
+            for each in addresses
+            if each.get("InstanceId") in instances
         ]
-        return lines
 
     def console_output(self, instance: str) -> str:
         return str(self.perform(calls.read_console(instance)).get("Output", ""))
@@ -504,6 +526,19 @@ def _kind(kind: catalogue.InstanceType, region: str) -> Kind:
     spot = catalogue.spot(kind.name, region) if kind.spot else None
     memory = kind.memory_mib / 1024
     return Kind(kind.name, words, price, spot, kind.vcpus, memory, kind.architecture, kind.free_tier, kind.burstable)
+
+
+def _mapped(described: Any) -> dict[str, Any]:
+    """How an instance has its volumes, by their ids."""
+    return {each["Ebs"]["VolumeId"]: each for each in described.get("BlockDeviceMappings", []) if "Ebs" in each}
+
+
+def _goes(mapping: Any) -> bool:
+    return bool(mapping["Ebs"].get("DeleteOnTermination"))
+
+
+def _spell_volume(volume: str, described: Any) -> str:
+    return f"{volume} ({described['Size']} GiB {described.get('VolumeType', '')})" if described else volume
 
 
 def _spell_subnet(described: Any) -> str:

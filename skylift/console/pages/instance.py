@@ -36,6 +36,7 @@ class InstancePage:
         """With `launched`, it was a moment ago: the page shows how it comes up."""
         self._view, self._id, self._launched = view, instance, launched
         self._detail: InstanceDetail | None = None
+        self._asking = False
 
     async def show(self) -> None:
         place = box("panel")
@@ -99,12 +100,17 @@ class InstancePage:
         return True
 
     async def _ask(self, action: Action) -> None:
+        if self._asking:
+            return
+        # It takes a moment, in which somebody may click again.
+        self._asking = True
         try:
             row = (await self._look()).row
+            await ask(self._view, action, [{"id": self._id, "name": row.name, "state": row.state}])
         except SkyliftError as error:
             tell_trouble(error)
-            return
-        await ask(self._view, action, [{"id": self._id, "name": row.name, "state": row.state}])
+        finally:
+            self._asking = False
 
     async def _look(self) -> InstanceDetail:
         self._detail = await in_thread(self._view.port.instance, self._id)

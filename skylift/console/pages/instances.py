@@ -14,7 +14,6 @@ from skylift.console.widgets.element import box, button, copyable, enable, go_to
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import tell_trouble
 from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
@@ -41,6 +40,7 @@ class InstancesPage:
         self._view = view
         self._rows: dict[str, FlatRow] = {}
         self._chosen: list[str] = []
+        self._asking = False
         with head("Instances"):
             button("Launch", lambda: go_to("/launch"), "primary")
             self._connect = button("Connect", self._go_connect)
@@ -95,8 +95,14 @@ class InstancesPage:
 
     async def _ask(self, action: Action) -> None:
         rows = [row for row in self._chosen_rows() if action.fits(row["state"])]
-        if rows:
+        if not rows or self._asking:
+            return
+        # It takes a moment, in which somebody may click again.
+        self._asking = True
+        try:
             await ask(self._view, action, rows)
+        finally:
+            self._asking = False
 
     async def _edit_tags(self) -> None:
         rows, done = self._chosen_rows(), self._view.instances.look_soon
@@ -140,8 +146,7 @@ async def ask(view: CloudView, action: Action, rows: Sequence[FlatRow]) -> None:
         try:
             also = await in_thread(view.port.ends_with, ids)
         except SkyliftError as error:
-            tell_trouble(error)
-            return
+            also = [f"What ends with it could not be looked up. {error.message}"]
     what = "this instance" if len(rows) == 1 else f"these {len(rows)} instances"
     lines = [
         f"{row['name']} ({row['id']}), {row['state']}" if row["name"] else f"{row['id']}, {row['state']}"
