@@ -45,14 +45,21 @@ class XmlDecoder:
             if member.serialization.get("xmlAttribute")
         }
 
+        # In XML, an empty list may be no element at all. Whether it may be empty, the operation decides, which finds
+        # the bucket first: recorded on AWS in LocalStack's test_s3_api.snapshot.json, in
+        # `test_s3_default_bucket_encryption_exc` and `test_put_bucket_tagging_none_value`.
+        lists = [name for name in shape.metadata.get("required", ()) if _is_list_in_document(shape.members[name])]
+
         def read(node: Element) -> dict[str, Any]:
             members = self._structures.get(shape.name)
             if members is None:
                 members = self._structures[shape.name] = self._members(shape)
-            params = {
+            params: dict[str, Any] = {
                 attributes[local]: text for name, text in node.attrib.items() if (local := _local(name)) in attributes
             }
             params.update(_read_members(members, node))
+            for name in lists:
+                params.setdefault(name, [])
             return params
 
         return read
@@ -140,6 +147,10 @@ def _children(node: Element, name: str) -> list[Element]:
 def _element_name(member: str, shape: Shape) -> str:
     # S3's serializers name the elements of a flattened list after the member itself, and so do its documents.
     return cast(str, shape.serialization.get("name", member))
+
+
+def _is_list_in_document(shape: Shape) -> bool:
+    return shape.type_name == "list" and not shape.serialization.get("location")
 
 
 def _local(name: str) -> str:
