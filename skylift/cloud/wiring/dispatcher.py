@@ -20,7 +20,12 @@ from skylift.cloud.wire.call import Call, Encode, Response
 
 LOOPED = ("autoscaling", "ec2", "scheduler", "skylift")
 """The loops carry out the changes of these services."""
-LOOPED_TOO = (("cloudwatch", "SetAlarmState"), ("ssm", "CancelCommand"), ("ssm", "SendCommand"))
+LOOPED_TOO = (
+    ("cloudwatch", "SetAlarmState"),
+    ("s3", "PutBucketLifecycleConfiguration"),
+    ("ssm", "CancelCommand"),
+    ("ssm", "SendCommand"),
+)
 """The loops also carry out these operations of other services."""
 
 LONGEST_QUESTION = 4096

@@ -20,6 +20,7 @@ from skylift.cloud.wiring.dispatcher import Dispatcher
 
 ACCOUNT = "123456789012"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+RULE = {"ID": "rule", "Status": "Enabled", "Prefix": "", "Expiration": {"Days": 1}}
 USER = User(
     name="worker",
     id="AIDA000000000000WORK",
@@ -62,6 +63,29 @@ def test_a_key_that_is_deleted_while_its_use_is_noted_does_not_act(database: Dat
     with database.read() as tx:
         assert tx.get(AccessKey, id=key.id) is None
         assert tx.find(Group) == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "woken"),
+    [
+        ("PutBucketVersioning", {"VersioningConfiguration": {"Status": "Enabled"}}, 0),
+        ("PutBucketLifecycleConfiguration", {"LifecycleConfiguration": {"Rules": [RULE]}}, 1),
+    ],
+)
+def test_rules_of_lifecycle_wake_the_loops(
+    database: Database, operation: str, params: dict[str, object], woken: int
+) -> None:
+    """Or what has expired goes up to a minute later. Other changes of S3 do not: they would wake them all the time."""
+    with database.write() as tx:
+        key = make_root_key(tx)
+        tx.add(Bucket("bucket", "us-east-1", NOW, ACCOUNT))
+    wakes: list[str] = []
+    dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: wakes.append(operation))
+    credential = Credential(key.access_key_id)
+    dispatcher.perform(
+        Call("s3", operation, {"Bucket": "bucket", **params}, credential, "127.0.0.1", "request"), encode
+    )
+    assert len(wakes) == woken
 
 
 class Meanwhile:
