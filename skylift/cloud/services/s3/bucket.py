@@ -18,7 +18,7 @@ from skylift.cloud.services.s3.acl import Acl, acl_of, acls_disabled, is_private
 from skylift.cloud.services.s3.bucket_setting import checked_ownership
 from skylift.cloud.services.s3.error import invalid_argument, invalid_token
 from skylift.cloud.services.s3.operation import GRANTS, check_bucket, on_bucket, operation
-from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_tags, owner
+from skylift.cloud.services.s3.rules import BUCKET_TAGS, RESOURCE_TAGS, bucket_arn, bucket_of, checked_tags, owner
 from skylift.cloud.store.bucket import buckets, has_objects
 from skylift.cloud.store.content import discard
 from skylift.cloud.store.database import Tx
@@ -26,7 +26,6 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import s3
 
-MAX_TAGS = 50
 MOST_BUCKETS = 10_000
 """The quota of general purpose buckets, and the largest page of ListBuckets."""
 
@@ -46,7 +45,7 @@ def create(tx: Tx, caller: Caller, params: s3.CreateBucketRequest) -> s3.CreateB
     configuration = params.get("CreateBucketConfiguration", {})
     _check_location(caller.region, configuration.get("LocationConstraint"))
     ownership = checked_ownership(params.get("ObjectOwnership", ENFORCED))
-    tags = checked_tags(configuration.get("Tags", []), MAX_TAGS, "Bucket tag count")
+    tags = checked_tags(configuration.get("Tags", []), RESOURCE_TAGS)
     made = Bucket(name, caller.region, tx.now, caller.account, tags=tags, ownership=ownership)
     acl = _acl_of_new(caller, made, params)
     answer: s3.CreateBucketOutput = {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
@@ -146,7 +145,7 @@ def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketRequest) -> Nothing:
 
 def put_tags(tx: Tx, caller: Caller, params: s3.PutBucketTaggingRequest) -> Nothing:
     bucket = bucket_of(tx, caller, params)
-    tx.save(replace(bucket, tags=checked_tags(params["Tagging"]["TagSet"], MAX_TAGS, "Bucket tag count")))
+    tx.save(replace(bucket, tags=checked_tags(params["Tagging"]["TagSet"], BUCKET_TAGS)))
     return {}
 
 

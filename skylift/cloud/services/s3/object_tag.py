@@ -16,14 +16,12 @@ from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.s3.error import invalid_argument
 from skylift.cloud.services.s3.object_version import OfObject, described, find, on_marker
 from skylift.cloud.services.s3.operation import on_object
-from skylift.cloud.services.s3.rules import bucket_of, checked_tags, object_arn
+from skylift.cloud.services.s3.rules import OBJECT_TAGS, bucket_of, checked_tags, object_arn
 from skylift.cloud.store.bucket import current, latest, version_of
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
     from aws_shapes import s3
-
-MOST = 10
 
 
 class _OfTags(OfObject):
@@ -88,7 +86,7 @@ def from_header(params: Tagged) -> dict[str, str]:
 
 
 def checked(listed: list[s3.Tag]) -> dict[str, str]:
-    return checked_tags(listed, MOST, "Object tags")
+    return checked_tags(listed, OBJECT_TAGS)
 
 
 def existing_context(found: Object | None) -> Context:

@@ -15,10 +15,9 @@ from skylift.cloud.domain.bucket import Bucket
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks, Handler, Nothing, Operation
-from skylift.cloud.services.s3.bucket import MAX_TAGS
 from skylift.cloud.services.s3.condition import with_request_keys
 from skylift.cloud.services.s3.error import access_denied
-from skylift.cloud.services.s3.rules import checked_tags
+from skylift.cloud.services.s3.rules import RESOURCE_TAGS, checked_tags
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -41,10 +40,10 @@ class _Tagging(OfResource):
 
 def tag(tx: Tx, caller: Caller, params: s3control.TagResourceRequest) -> Nothing:
     bucket = _bucket_of(tx, caller, params)
-    given = checked_tags(params["Tags"], MAX_TAGS, "Bucket tag count")
+    given = checked_tags(params["Tags"], RESOURCE_TAGS)
     tags = {**bucket.tags, **given}
-    if len(tags) > MAX_TAGS:
-        raise ServiceError("BadRequest", f"Bucket tag count cannot be greater than {MAX_TAGS}", status=400)
+    if len(tags) > RESOURCE_TAGS.most:
+        raise ServiceError("BadRequest", f"Bucket tag count cannot be greater than {RESOURCE_TAGS.most}", status=400)
     tx.save(replace(bucket, tags=tags))
     return {}
 

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
@@ -177,19 +178,47 @@ def checked_limit(asked: int | None, called: str, most: int = 1000) -> int:
     return min(limit, most)
 
 
-def checked_tags(listed: list[s3.Tag], most: int, what: str) -> dict[str, str]:
-    """The tags of a bucket or object. Raises MalformedXML, InvalidTag; BadRequest for too many, of `what`."""
-    if len(listed) > most:
-        raise ServiceError("BadRequest", f"{what} cannot be greater than {most}", status=400)
+@dataclass(frozen=True)
+class TagRules:
+    """How many tags something may have, and S3's words for too many, for one of the system's (`aws:`), and for two of
+    one key.
+
+    As recorded on AWS: `test_tagging_validation` and `test_create_bucket_with_tags_exc` in LocalStack's
+    test_s3_api.snapshot.json, `test_tag_resource_validation` in its test_s3control.snapshot.json.
+    """
+
+    most: int
+    what: str
+    reserved: str
+    repeated: str = "Cannot provide multiple Tags with the same key"
+    names_key: bool = True
+
+
+OBJECT_TAGS = TagRules(10, "Object tags", "Your TagKey cannot be prefixed with aws:")
+BUCKET_TAGS = TagRules(50, "Bucket tag count", "System tags cannot be added/updated by requester")
+RESOURCE_TAGS = replace(
+    BUCKET_TAGS,
+    reserved='User-defined tag keys can\'t start with "aws:". This prefix is reserved for system tags. Remove "aws:" '
+    "from your tag keys and try again.",
+    repeated="There are duplicate tag keys in your request. Remove the duplicate tag keys and try again.",
+    names_key=False,
+)
+"""Those of a bucket where it is made, and by S3 Control."""
+
+
+def checked_tags(listed: list[s3.Tag], rules: TagRules) -> dict[str, str]:
+    """The tags of a bucket or object. Raises MalformedXML, InvalidTag; BadRequest for too many."""
+    if len(listed) > rules.most:
+        raise ServiceError("BadRequest", f"{rules.what} cannot be greater than {rules.most}", status=400)
     tags: dict[str, str] = {}
     for tag in listed:
         if "Key" not in tag or "Value" not in tag:
             raise malformed_xml()
-        tags[_checked_key(tag["Key"], tag["Value"], tags)] = tag["Value"]
+        tags[_checked_key(tag["Key"], tag["Value"], tags, rules)] = tag["Value"]
     return tags
 
 
-def _checked_key(key: str, value: str, already: Mapping[str, str]) -> str:
+def _checked_key(key: str, value: str, already: Mapping[str, str], rules: TagRules) -> str:
     """The key of a tag that S3 accepts along with those that are there already. Raises InvalidTag."""
     if not 1 <= len(key) <= 128 or not _TAG_TEXT.fullmatch(key):
         raise ServiceError("InvalidTag", "The TagKey you have provided is invalid", status=400, TagKey=key)
@@ -198,10 +227,16 @@ def _checked_key(key: str, value: str, already: Mapping[str, str]) -> str:
             "InvalidTag", "The TagValue you have provided is invalid", status=400, TagKey=key, TagValue=value
         )
     if key.lower().startswith("aws:"):
-        raise ServiceError("InvalidTag", "System tags cannot be added/updated by requester", status=400, TagKey=key)
+        raise _invalid_tag(rules, key, rules.reserved)
     if key in already:
-        raise ServiceError("InvalidTag", "Cannot provide multiple Tags with the same key", status=400, TagKey=key)
+        raise _invalid_tag(rules, key, rules.repeated)
     return key
+
+
+def _invalid_tag(rules: TagRules, key: str, message: str) -> ServiceError:
+    if rules.names_key:
+        return ServiceError("InvalidTag", message, status=400, TagKey=key)
+    return ServiceError("InvalidTag", message, status=400)
 
 
 def canonical_id(account: str) -> str:

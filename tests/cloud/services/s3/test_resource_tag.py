@@ -75,6 +75,14 @@ def test_tags_that_are_none(account: Account, given: list[dict[str, str]], code:
     assert tags(account) == {}
 
 
+def test_words_of_refused_tags(account: Account) -> None:
+    """Recorded on AWS: `test_tag_resource_validation` in LocalStack's test_s3control.snapshot.json."""
+    with refused("InvalidTag", 'User-defined tag keys can\'t start with "aws:".'):
+        ask(account, "TagResource", Tags=[{"Key": "aws:own", "Value": ""}])
+    with refused("InvalidTag", "There are duplicate tag keys in your request."):
+        ask(account, "TagResource", Tags=[*ONE, *ONE])
+
+
 def test_fifty_tags_and_no_more(account: Account) -> None:
     ask(account, "TagResource", Tags=[{"Key": f"k{number}", "Value": ""} for number in range(50)])
     ask(account, "TagResource", Tags=[{"Key": "k0", "Value": "again"}])

@@ -217,6 +217,20 @@ def test_tags(account: Account) -> None:
         account.s3("GetBucketTagging", Bucket="bucket")
 
 
+def test_each_operation_refuses_reserved_tags_in_its_words(account: Account) -> None:
+    """Recorded on AWS: `test_tagging_validation`, `test_create_bucket_with_tags_exc` in LocalStack's
+    test_s3_api.snapshot.json; `test_tag_resource_validation` in its test_s3control.snapshot.json."""
+    tags = [{"Key": "aws:prefixed", "Value": "1"}]
+    with refused("InvalidTag", 'User-defined tag keys can\'t start with "aws:".'):
+        make(account, CreateBucketConfiguration={"Tags": tags})
+    make(account)
+    with refused("InvalidTag", "System tags cannot be added/updated by requester"):
+        account.s3("PutBucketTagging", Bucket="bucket", Tagging={"TagSet": tags})
+    account.put("bucket", "key", b"")
+    with refused("InvalidTag", "Your TagKey cannot be prefixed with aws:"):
+        account.s3("PutObjectTagging", Bucket="bucket", Key="key", Tagging={"TagSet": tags})
+
+
 @pytest.mark.parametrize(
     ("tags", "code"),
     [
