@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LOG_DELIVERY = "http://acs.amazonaws.com/groups/s3/LogDelivery"
 MOST_GRANTS = 100
 
+_EXEC_READ = "aws-exec-read"
 _GROUPS = (ALL_USERS, AUTHENTICATED_USERS, LOG_DELIVERY)
 _PERMISSIONS = ("FULL_CONTROL", "READ", "READ_ACP", "WRITE", "WRITE_ACP")
 _HEADERS = {
@@ -43,6 +44,8 @@ _CANNED = {
     # The bucket's owner is the object's.
     "bucket-owner-read": (),
     "bucket-owner-full-control": (),
+    # Not here: refused where ACLs count.
+    _EXEC_READ: (),
     "log-delivery-write": (AclGrant(LOG_DELIVERY, "WRITE"), AclGrant(LOG_DELIVERY, "READ_ACP")),
 }
 _ELEMENTS = {
@@ -82,11 +85,13 @@ def acl_of(caller: Caller, bucket: Bucket, params: Mapping[str, Any], *, new: bo
     """The ACL that a request gives a bucket or object. `new` is for what it makes, which needs none.
 
     Raises AccessControlListNotSupported where the bucket has ACLs disabled, and AccessDenied for a public ACL where
-    the bucket blocks these.
+    the bucket blocks these. What is no ACL at all is refused as such first, as recorded on AWS.
     """
+    acl = _parsed(bucket.owner, params, new=new)
     if bucket.ownership == ENFORCED and not (new and _is_owners_alone(params)):
         raise ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
-    acl = _parsed(bucket.owner, params, new=new)
+    if params.get("ACL") == _EXEC_READ:
+        raise not_implemented("x-amz-acl", _EXEC_READ)
     if bucket.public_access is not None and bucket.public_access.block_acls and is_public(acl):
         raise ServiceError(
             "AccessDenied",
@@ -123,8 +128,6 @@ def _parsed(account: str, params: Mapping[str, Any], *, new: bool) -> Acl:
     if document is not None and (canned is not None or headers):
         raise ServiceError("UnexpectedContent", "This request does not support content", status=400)
     if canned is not None:
-        if canned == "aws-exec-read":
-            raise not_implemented("x-amz-acl", canned)
         if canned not in _CANNED:
             raise invalid_argument("x-amz-acl", canned, "")
         return _normal(account, (_own(account), *_CANNED[canned]))

@@ -16,7 +16,7 @@ from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3.acl import acl_of, acls_disabled, shown
 from skylift.cloud.services.s3.error import malformed_xml, not_implemented
-from skylift.cloud.services.s3.object_version import find
+from skylift.cloud.services.s3.object_version import find, find_unmarked
 from skylift.cloud.services.s3.operation import GRANTS, check_bucket, on_bucket, on_object, sets
 from skylift.cloud.services.s3.rules import bucket_of
 from skylift.cloud.store.database import Tx
@@ -175,7 +175,7 @@ def put_acl(tx: Tx, caller: Caller, params: s3.PutBucketAclRequest) -> Nothing:
 
 def put_object_acl(tx: Tx, caller: Caller, params: s3.PutObjectAclRequest) -> s3.PutObjectAclOutput:
     bucket = bucket_of(tx, caller, params)
-    found = find(tx, bucket, params)
+    found = find_unmarked(tx, bucket, params)
     tx.save(replace(found, acl=acl_of(caller, bucket, params, new=False)))
     return {}
 

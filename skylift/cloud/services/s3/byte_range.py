@@ -82,4 +82,10 @@ def _part(number: int, found: Object) -> Slice:
         if part.number == number:
             return Slice(start, part.size, part=True, checksums=part.checksums)
         start += part.size
-    raise ServiceError("InvalidPartNumber", "The requested partnumber is not satisfiable", status=416)
+    raise ServiceError(
+        "InvalidPartNumber",
+        "The requested partnumber is not satisfiable",
+        status=416,
+        PartNumberRequested=str(number),
+        ActualPartCount=str(len(found.parts) or 1),
+    )

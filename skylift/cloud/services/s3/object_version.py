@@ -52,6 +52,17 @@ def find(tx: Tx, bucket: Bucket, params: OfObject) -> Object:
     return by_id(tx, bucket, params["Key"], params.get("VersionId"))
 
 
+def find_unmarked(tx: Tx, bucket: Bucket, params: OfObject) -> Object:
+    """As `find`, but for what a delete marker on top does not have, and which is no missing key either: tags, and an
+    ACL that is put. As recorded on AWS: `test_object_tagging_versioned` in LocalStack's test_s3_api.snapshot.json,
+    `test_put_object_acl_on_delete_marker` in its test_s3.snapshot.json.
+    """
+    top = latest(tx, bucket.name, params["Key"]) if "VersionId" not in params else None
+    if top is not None and top.delete_marker:
+        raise on_marker(top)
+    return find(tx, bucket, params)
+
+
 def by_id(tx: Tx, bucket: Bucket, key: str, version: str | None) -> Object:
     if version is None:
         found = latest(tx, bucket.name, key)

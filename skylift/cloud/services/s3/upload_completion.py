@@ -107,7 +107,10 @@ def _listed_etag(params: s3.CompleteMultipartUploadRequest) -> str | None:
 
 def _chosen_parts(params: s3.CompleteMultipartUploadRequest, upload: Upload, arrived: dict[int, Part]) -> list[Part]:
     """The parts that the request lists, each as it arrived, in ascending order and large enough."""
-    listed = params.get("MultipartUpload", {}).get("Parts", [])
+    if "MultipartUpload" not in params:
+        # `test_multipart_complete_multipart_too_small`, recorded on AWS in LocalStack's test_s3.snapshot.json.
+        raise invalid_request("You must specify at least one part")
+    listed = params["MultipartUpload"].get("Parts", [])
     if not listed or any("PartNumber" not in item or "ETag" not in item for item in listed):
         raise malformed_xml()
     numbers = [item["PartNumber"] for item in listed]

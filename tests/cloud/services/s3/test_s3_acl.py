@@ -112,6 +112,43 @@ def test_what_no_acl_is(
 
 
 @pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"ACL": "fake-acl"}, "InvalidArgument"),
+        ({"GrantWrite": 'fakekey="1234"'}, "InvalidArgument"),
+        ({"AccessControlPolicy": {}}, "MalformedACLError"),
+        ({}, "MissingSecurityHeader"),
+        ({"ACL": "private", "GrantRead": f"uri={ALL}"}, "InvalidRequest"),
+        ({"ACL": "private"}, "AccessControlListNotSupported"),
+        ({"ACL": "aws-exec-read"}, "AccessControlListNotSupported"),
+    ],
+)
+def test_what_no_acl_is_where_there_are_none(account: Account, params: dict[str, Any], code: str) -> None:
+    """Recorded on AWS: `test_s3_bucket_acl_exceptions`, of a bucket as a new one is, in LocalStack's
+    test_s3.snapshot.json."""
+    ask(
+        account, "PutBucketOwnershipControls", OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    )
+    for put, target in (("PutBucketAcl", {}), ("PutObjectAcl", {"Key": "key"})):
+        with refused(code, status=400):
+            ask(account, put, **params, **target)
+
+
+def test_a_delete_marker_takes_no_acl(account: Account) -> None:
+    """Recorded on AWS: `test_put_object_acl_on_delete_marker` in LocalStack's test_s3.snapshot.json."""
+    ask(account, "PutBucketVersioning", VersioningConfiguration={"Status": "Enabled"})
+    marker = ask(account, "DeleteObject", Key="key")["VersionId"]
+    with refused("MethodNotAllowed", status=405):
+        ask(account, "PutObjectAcl", Key="key", ACL="public-read")
+    with refused("MethodNotAllowed", status=405):
+        ask(account, "PutObjectAcl", Key="key", VersionId=marker, ACL="public-read")
+    with refused("NoSuchKey", status=404):
+        ask(account, "GetObjectAcl", Key="key")
+    with refused("NoSuchKey", status=404):
+        ask(account, "PutObjectAcl", Key="missing", ACL="public-read")
+
+
+@pytest.mark.parametrize(
     "grant",
     [
         {"Permission": "READ"},

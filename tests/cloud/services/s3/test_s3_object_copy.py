@@ -92,6 +92,12 @@ def test_sources_that_are_none(account: Account, source: str, code: str) -> None
         copy(account, source)
 
 
+def test_words_of_a_source_that_is_none(account: Account) -> None:
+    """Recorded on AWS: `test_s3_copy_object_wrong_format` in LocalStack's test_s3.snapshot.json."""
+    with refused("InvalidArgument", "Invalid copy source object key", status=400):
+        copy(account, "wrongformat")
+
+
 def test_sources_as_clients_write_them(account: Account) -> None:
     for source in ("/bucket/a%20b", "bucket/a b", "bucket/a%20b?versionId=null"):
         copy(account, source)

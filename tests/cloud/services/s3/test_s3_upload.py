@@ -249,6 +249,9 @@ def test_what_cannot_be_completed(account: Account) -> None:
         sender.complete({"PartNumber": 3, "ETag": small["ETag"]})
     with refused("InvalidPart"):
         sender.complete({"PartNumber": 1, "ETag": large["ETag"]})
+    # `test_multipart_complete_multipart_too_small`, recorded on AWS in LocalStack's test_s3.snapshot.json.
+    with refused("InvalidRequest", "You must specify at least one part", status=400):
+        account.s3("CompleteMultipartUpload", **sender.place)
     with refused("MalformedXML"):
         sender.complete()
     with refused("MalformedXML"):

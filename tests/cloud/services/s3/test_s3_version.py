@@ -240,6 +240,16 @@ def test_deleting_many_versions(account: Account) -> None:
     assert account.get("bucket", "key") == b"2"
 
 
+def test_copying_what_has_no_version_id(account: Account) -> None:
+    """Recorded on AWS: `test_s3_copy_object_in_place_suspended_only` in LocalStack's test_s3.snapshot.json."""
+    account.put("bucket", "key", b"1")
+    for status in ("Enabled", "Suspended"):
+        turn(account, status)
+        answer = account.s3("CopyObject", Bucket="bucket", Key="other", CopySource="bucket/key")
+        assert "CopySourceVersionId" not in answer
+        assert answer["VersionId"]
+
+
 def test_copying_a_version(account: Account) -> None:
     turn(account, "Enabled")
     first, second = put(account, b"1"), put(account, b"2")
