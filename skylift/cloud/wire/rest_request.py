@@ -33,20 +33,28 @@ _SPOKEN = ("Version", "2006-03-01")
 _FOR_OTHERS = frozenset(("withUpdatedAt",))
 """What MinIO's client sends to every server, for MinIO's own."""
 _ALLOWED = _VERSION_2 | _FOR_OTHERS
+_CONDITIONS = frozenset(("if-match", "if-none-match"))
 
 
 def hoisted(request: Request) -> Request:
     """The request with the headers that a presigned URL carries in its query string, as `x-amz-acl=private`.
 
+    A condition may be there, too: `test_pre_signed_url_if_none_match`, validated on AWS in LocalStack's test_s3.py.
     S3 ignores a checksum there: SDKs for JavaScript put that of the empty body into each URL that they sign.
     https://github.com/localstack/localstack/issues/12169, https://github.com/aws/aws-sdk/issues/480
     """
-    headers = tuple(
-        (name.lower(), value)
-        for name, value in decoded_query(request)
-        if name.lower().startswith("x-amz-") and name.lower() not in SIGNATURE_HEADERS and not _of_body(name.lower())
-    )
+    headers = tuple((name.lower(), value) for name, value in decoded_query(request) if _is_hoisted(name.lower()))
     return replace(request, headers=(*request.headers, *headers)) if headers else request
+
+
+def _is_hoisted(name: str) -> bool:
+    if name in _CONDITIONS:
+        return True
+    return name.startswith("x-amz-") and name not in SIGNATURE_HEADERS and not _of_body(name)
+
+
+def _is_a_header(name: str) -> bool:
+    return name.startswith("x-") or name in _CONDITIONS
 
 
 def _of_body(name: str) -> bool:
@@ -169,7 +177,7 @@ def _query(plan: _Plan, request: Request) -> dict[str, Any]:
                 params[member[0]] = _argument(name, text, member[1])
         elif items is not None:
             params.setdefault(items[0], []).append(_argument(name, text, items[1]))
-        elif (name, text) == _SPOKEN or name in plan.fixed or name in _ALLOWED or name.lower().startswith("x-"):
+        elif (name, text) == _SPOKEN or name in plan.fixed or name in _ALLOWED or _is_a_header(name.lower()):
             continue
         else:
             # S3 itself ignores what it does not know; here a parameter that would be ignored is an error. Names in

@@ -106,6 +106,16 @@ def declared_payload(request: Request, signed: Signed) -> str | None:
     raise ServiceError("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
 
 
+MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+)
+"""S3's sentence, as recorded on AWS in LocalStack's test_s3.snapshot.json (`test_put_url_metadata_with_sig_s3v4`)."""
+_MISMATCH_ELSEWHERE = (
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
+    "and signing method. Consult the service documentation for details."
+)
+
+
 class Verifier:
     """Verifies requests to a cloud of one region. `secret_for` blocks and may raise ServiceError."""
 
@@ -125,8 +135,7 @@ class Verifier:
         if not hmac.compare_digest(key.sign(to_sign).encode(), signed.signature.encode("utf-8", "surrogateescape")):
             raise ServiceError(
                 "SignatureDoesNotMatch",
-                "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
-                "Access Key and signing method. Consult the service documentation for details.",
+                MISMATCH if signed.service == "s3" else _MISMATCH_ELSEWHERE,
                 AWSAccessKeyId=signed.access_key_id,
                 StringToSign=to_sign,
                 SignatureProvided=signed.signature,
@@ -342,7 +351,9 @@ def _check_headers(request: Request, signed: Signed) -> None:
     if missing:
         raise ServiceError(
             "AccessDenied",
-            f"There were headers present in the request which were not signed: {', '.join(missing)}",
+            "There were headers present in the request which were not signed"
+            # S3 has them in a member of their own.
+            + ("" if signed.service == "s3" else f": {', '.join(missing)}"),
             status=403,
             HeadersNotSigned=", ".join(missing),
         )

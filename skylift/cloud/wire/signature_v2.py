@@ -16,7 +16,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
 from skylift.cloud.wire.rest_route import decoded_query
-from skylift.cloud.wire.signature import session_token, unknown_key
+from skylift.cloud.wire.signature import MISMATCH, session_token, unknown_key
 
 _SIGNED_PARAMETERS = frozenset(
     """
@@ -80,9 +80,10 @@ def verify_v2(
             Expires=datetime.fromtimestamp(signed.end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             ServerTime=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-    # Only one of both would be signed, and the other one heeded.
+    # Only one of both would be signed, and the other one heeded. Of those that boto3 puts into the query string
+    # besides, it is the header that is signed and heeded: clients send both.
     for name in sorted({name.lower() for name, _ in request.query} & request.headers_by_name.keys()):
-        if name in _IN_QUERY or name.startswith("x-amz-"):
+        if name.startswith("x-amz-"):
             raise ServiceError(
                 "InvalidArgument",
                 f"{name} is given both as a header and in the query string.",
@@ -104,11 +105,11 @@ def verify_v2(
     if not any(_matches(secret, each, signed.signature) for each in to_sign):
         raise ServiceError(
             "SignatureDoesNotMatch",
-            "The request signature we calculated does not match the signature you provided. Check your key and "
-            "signing method.",
+            MISMATCH,
             AWSAccessKeyId=signed.access_key_id,
             StringToSign=to_sign[0],
             SignatureProvided=signed.signature,
+            StringToSignBytes=to_sign[0].encode("utf-8", "surrogateescape").hex(" "),
         )
 
 

@@ -177,6 +177,32 @@ def test_a_checksum_in_the_query_of_a_presigned_address_is_not_the_bodys(cloud: 
     assert (status, b"<Code>BadDigest</Code>" in body) == (400, True)
 
 
+def test_a_presigned_address_may_hold_a_condition(cloud: Cloud, s3: Any) -> None:
+    """As SDKs for Java sign it: `test_pre_signed_url_if_none_match` and `test_pre_signed_url_if_match`, validated on
+    AWS in LocalStack's test_s3.py."""
+
+    def put(condition: str, value: str) -> int:
+        request = AWSRequest("PUT", f"{cloud.url}/bucket/key", data={}, params={condition: value})
+        S3SigV4QueryAuth(Credentials(cloud.key, cloud.secret), "s3", REGION).add_auth(request)
+        return ask(request.url, "PUT", b"")[0]
+
+    assert [put("If-None-Match", "*"), put("If-None-Match", "*")] == [200, 412]
+    etag = s3.head_object(Bucket="bucket", Key="key")["ETag"]
+    assert [put("If-Match", '"' + "0" * 32 + '"'), put("If-Match", etag)] == [412, 200]
+
+
+def test_an_address_of_version_2_takes_the_content_type_that_it_names(cloud: Cloud, s3: Any) -> None:
+    """boto3 writes it into the address, and who uses that has to send it: `test_presigned_url_signature_authentication`
+    and `test_s3_put_presigned_url_with_different_headers`, validated on AWS in LocalStack's test_s3.py."""
+    url = cloud.client(signature_version="s3").generate_presigned_url(
+        "put_object", Params={"Bucket": "bucket", "Key": "key", "ContentType": "text/plain"}
+    )
+    assert ask(url, "PUT", b"data", Content_Type="text/plain")[0] == 200
+    status, _, body = ask(url, "PUT", b"data", Content_Type="text/xml")
+    assert (status, b"<Code>SignatureDoesNotMatch</Code>" in body) == (403, True)
+    assert s3.head_object(Bucket="bucket", Key="key")["ContentType"] == "text/plain"
+
+
 def test_a_page_uploads_to_a_presigned_address(cloud: Cloud, s3: Any) -> None:
     url = cloud.client(signature_version="s3v4").generate_presigned_url(
         "put_object", Params={"Bucket": "bucket", "Key": "key"}

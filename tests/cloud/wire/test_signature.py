@@ -350,3 +350,19 @@ def test_the_bytes_that_were_to_be_signed_are_told() -> None:
     detail = refused.value.detail
     for name in ("StringToSign", "CanonicalRequest"):
         assert bytes.fromhex(detail[f"{name}Bytes"]).decode() == detail[name]
+    with pytest.raises(ServiceError) as refused:
+        verify_old(OLD_TAMPERED["method"](presigned_v2("/abc/k")))
+    detail = refused.value.detail
+    assert bytes.fromhex(detail["StringToSignBytes"]).decode() == detail["StringToSign"]
+
+
+def test_s3_refuses_signatures_in_its_own_words() -> None:
+    """Recorded on AWS: `test_put_url_metadata_with_sig_s3v4` in LocalStack's test_s3.snapshot.json."""
+    request, _ = signed(S3SigV4Auth, service="s3", method="GET", path="/abc/k", body=b"")
+    with pytest.raises(ServiceError) as refused:
+        verify(with_header(request, "Authorization", request.header("authorization")[:-4] + "0000"))
+    assert refused.value.message.endswith("Check your key and signing method.")
+    with pytest.raises(ServiceError) as refused:
+        verify(with_header(request, "x-amz-acl", "private"))
+    assert refused.value.message == "There were headers present in the request which were not signed"
+    assert refused.value.detail["HeadersNotSigned"] == "x-amz-acl"
