@@ -30,6 +30,14 @@ MOST_BUCKETS = 10_000
 """The quota of general purpose buckets, and the largest page of ListBuckets."""
 
 FIRST_REGION = "us-east-1"
+_REGIONS = frozenset(
+    """
+    af-south ap-east ap-northeast ap-south ap-southeast ca-central ca-west cn-north cn-northwest eu-central eu-isoe-west
+    eu-north eu-south eu-west eusc-de-east il-central me-central me-south me-west mx-central sa-east sa-west us-east
+    us-gov-east us-gov-west us-iso-east us-iso-west us-isob-east us-isob-west us-isof-east us-isof-south us-west
+    """.split()
+)
+"""AWS's regions, without their numbers: botocore 1.44's partitions.json."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
@@ -92,7 +100,16 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListBucketsRequest) -> s3.ListBu
     prefix, token = params.get("Prefix", ""), params.get("ContinuationToken")
     # An empty token is none here, and an error in ListObjectsV2: LocalStack's test_s3_list_operations.snapshot.json.
     after = read_token(token, invalid_token(token)) if token else ""
-    in_region = params.get("BucketRegion", caller.region) == caller.region
+    region = params.get("BucketRegion") or caller.region
+    in_region = region == caller.region
+    if not in_region and not _is_region(region):
+        # `test_list_buckets_region_validation`, recorded on AWS in LocalStack's test_s3_list_operations.snapshot.json.
+        raise ServiceError(
+            "InvalidArgument",
+            f"Argument value {region} is not a valid AWS Region",
+            status=400,
+            ArgumentName="bucket-region",
+        )
     found = buckets(tx, prefix, after, limit + 1) if in_region else []
     answer: s3.ListBucketsOutput = {
         "Buckets": [
@@ -212,6 +229,11 @@ def _check_location(region: str, constraint: str | None) -> None:
         "this request was sent to.",
         status=400,
     )
+
+
+def _is_region(name: str) -> bool:
+    place, _, number = name.rpartition("-")
+    return place in _REGIONS and number.isdecimal()
 
 
 def _is_address(name: str) -> bool:

@@ -34,7 +34,12 @@ def invalid_argument(name: str, value: object, message: str) -> ServiceError:
 
 
 def invalid_token(token: str | None) -> ServiceError:
-    return invalid_argument("continuation-token", token, "The continuation token provided is incorrect")
+    """Of an empty one no value is told: `test_list_objects_v2_continuation_start_after`, recorded on AWS in
+    LocalStack's test_s3_list_operations.snapshot.json."""
+    message = "The continuation token provided is incorrect"
+    if not token:
+        return ServiceError("InvalidArgument", message, status=400, ArgumentName="continuation-token")
+    return invalid_argument("continuation-token", token, message)
 
 
 def invalid_request(message: str) -> ServiceError:

@@ -166,6 +166,10 @@ def test_lists_in_pages(account: Account) -> None:
     assert names(second) == ["b-3"] and "ContinuationToken" not in second
     assert names(account.s3("ListBuckets")) == ["a-1", "b-1", "b-2", "b-3", "c-1"]
     assert names(account.s3("ListBuckets", BucketRegion="eu-west-1")) == []
+    # `test_list_buckets_region_validation`, recorded on AWS in LocalStack's test_s3_list_operations.snapshot.json.
+    for none in ("eu-east-1", "eu-west", "eu-west-"):
+        with refused("InvalidArgument", f"Argument value {none} is not a valid AWS Region", status=400):
+            account.s3("ListBuckets", BucketRegion=none)
     # `test_list_buckets_when_continuation_token_is_empty` in LocalStack's test_s3_list_operations.snapshot.json.
     assert names(account.s3("ListBuckets", MaxBuckets=1, ContinuationToken="")) == ["a-1"]
     with refused("InvalidArgument", "max-buckets"):

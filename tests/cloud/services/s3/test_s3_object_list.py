@@ -13,6 +13,7 @@ from identity_fixtures import (
 )
 
 from skylift.cloud.domain.bucket import Bucket, Object
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.store.bucket import list_objects
 
 # Few characters, so that prefixes and delimiters meet; the last ones test the order of UTF-8 and its gaps.
@@ -120,6 +121,9 @@ def test_a_token_goes_before_the_key_to_start_after(account: Account) -> None:
     token = first["NextContinuationToken"]
     second = account.s3("ListObjectsV2", Bucket="bucket", StartAfter="d", ContinuationToken=token)
     assert (second.get("StartAfter"), second["ContinuationToken"], items_of(second)) == (None, token, ["c", "d"])
+    with pytest.raises(ServiceError) as raised:
+        account.s3("ListObjectsV2", Bucket="bucket", ContinuationToken="")
+    assert (raised.value.code, raised.value.detail) == ("InvalidArgument", {"ArgumentName": "continuation-token"})
 
 
 def test_what_a_listing_says(account: Account) -> None:
