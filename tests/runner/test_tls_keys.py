@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import time
 from pathlib import Path
@@ -99,3 +100,36 @@ def test_an_image_without_openssl(tmp_path: Path, program: str) -> None:
     with pytest.raises(CannotIssue, match="OpenSSL's program"):
         issue("x", PARTS, time.time(), time.time() + 600, tmp_path, program)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_users_openssl_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map's server is root, and the PATH that it was started with begins with folders of the user's."""
+    ran = plant(tmp_path / "home/.local/bin", "openssl")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'home/.local/bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("OPENSSL_MODULES", str(tmp_path))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    place = tmp_path / "map"
+    place.mkdir()
+    assert sorted(made(place)) == ["scheduler", "worker"]
+    assert not ran.exists()
+
+
+def test_openssl_gets_nothing_of_the_jobs_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "of the job")
+    program, told = tmp_path / "program", tmp_path / "told"
+    program.write_text(f"#!/bin/sh\n/usr/bin/env >{told}\nexit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(CannotIssue):
+        issue("x", PARTS, time.time(), time.time() + 600, tmp_path, str(program))
+    assert {line.partition("=")[0] for line in told.read_text().splitlines()} <= {
+        "PATH", "OPENSSL_CONF", "LANG", "PWD", "OLDPWD", "SHLVL", "_",
+    }  # fmt: skip
+
+
+def plant(folder: Path, name: str) -> Path:
+    """A program of the user's, and the file that it makes when it runs."""
+    folder.mkdir(parents=True)
+    ran = folder / "ran"
+    (folder / name).write_text(f"#!/bin/sh\ntouch {ran}\nexit 1\n")
+    (folder / name).chmod(0o755)
+    return ran

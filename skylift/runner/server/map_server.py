@@ -148,7 +148,7 @@ class MapServer:
 
         # Another server builds what there is not yet: inputs run here, with the rights of this one.
         told = dict(told, environment=dict(told["environment"], shared=False))
-        uv = Uv(told.get("uv"), fetch, root / "var/lib/skylift/tools", env["PATH"])
+        uv = Uv(told.get("uv"), fetch, root / "var/lib/skylift/tools")
         return ToolEnvironment(told, lambda name: Prefix(aws, options.bucket, name), root, uv, env, _COMING)
 
     def run(self) -> int:

@@ -181,7 +181,7 @@ class Preparation:
         context = self._context
         self._session.status.set(state=State.ENVIRONMENT)
         place, env = context.root / "var/lib/skylift/tools", context.login.environment()
-        uv = Uv(told.get("uv"), self._fetch_tool, place, env["PATH"])
+        uv = Uv(told.get("uv"), self._fetch_tool, place)
         tools = ToolEnvironment(told, context.place, context.root, uv, env)
         try:
             tools.make()

@@ -7,11 +7,14 @@ authority is this map's own, and its key is forgotten as soon as all parts have 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Dict, Sequence
+
+from skylift.runner.server.root_path import ROOT_PATH
 
 _EARLIER = 3600.0
 """Seconds before now from which a certificate is valid: clocks differ."""
@@ -91,11 +94,11 @@ class _Issuing:
         )  # fmt: skip
 
     def _do(self, *arguments: str) -> None:
-        # No settings of the image's own.
-        env = dict(os.environ, OPENSSL_CONF=os.devnull)
+        # No settings of the image's own, and nothing of the job's: its programs may run already, and this is root.
+        env = {"PATH": ROOT_PATH, "OPENSSL_CONF": os.devnull, "LANG": "C.UTF-8"}
         try:
             done = subprocess.run(
-                [self._program, *arguments], cwd=str(self._folder), env=env, umask=0o077, timeout=_PATIENCE,
+                [_found(self._program), *arguments], cwd=str(self._folder), env=env, umask=0o077, timeout=_PATIENCE,
                 check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -106,6 +109,11 @@ class _Issuing:
 
     def _read(self, name: str) -> str:
         return (self._folder / name).read_text()
+
+
+def _found(program: str) -> str:
+    """The path of a program: a name alone would be looked for in this process's own PATH, which is the job's."""
+    return shutil.which(program, path=ROOT_PATH) or os.path.join("/usr/bin", program)
 
 
 def _date(moment: float) -> str:

@@ -21,6 +21,7 @@ from skylift.runner.server.bytecode import LEAST, compile_argv, run_within
 from skylift.runner.server.console import say
 from skylift.runner.server.prebuilt import Owner, PrebuiltEnvironment
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.root_path import ROOT_PATH
 from skylift.runner.server.unpack import sha256_of
 from skylift.runner.server.uv import Uv
 
@@ -42,8 +43,8 @@ class CannotMake(Exception):
 class ToolEnvironment:
     """`told` is the record's: {"lock": {"key", "sha256"}, "environment": {"place", "sha256", "shared", "alone"*}}. One
     that is neither `shared` nor has a digest is being built by another server, which pins it; `alone`, each server
-    builds its own. `place` is another prefix of the bucket; `environment` are the variables that uv is started with.
-    `patience` are the seconds in which another server must have built it."""
+    builds its own. `place` is another prefix of the bucket; `environment` are the variables that uv is started with;
+    its PATH is root's. `patience` are the seconds in which another server must have built it."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class ToolEnvironment:
         self._mark, self._log = self._home / "ready", self._home / "uv.log"
         self._env = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         self._env.update(
+            PATH=ROOT_PATH,
             HOME=str(self._home),
             UV_CACHE_DIR=str(self._home / "cache"),
             UV_PYTHON_INSTALL_DIR=str(self._pythons),

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Callable, Dict, Optional
 
 from skylift.runner.server.aws import Refused
+from skylift.runner.server.root_path import ROOT_PATH
 
 
 class Uv:
     """`named` is {"key", "sha256"} of a wheel, or None where the record names none; `fetch` gets an object of the
-    bucket into a file."""
+    bucket into a file. `path` is where the image's own is looked for: the user's PATH is for a uv that runs as the
+    user."""
 
     def __init__(
-        self, named: Optional[Dict[str, str]], fetch: Callable[[str, Path], None], folder: Path, path: str
+        self, named: Optional[Dict[str, str]], fetch: Callable[[str, Path], None], folder: Path, path: str = ROOT_PATH
     ) -> None:
         self._named, self._fetch, self._folder, self._path = named, fetch, folder, path
 

@@ -22,6 +22,7 @@ from skylift.runner.dask.tools import Tools, lock
 from skylift.runner.server import tool_environment
 from skylift.runner.server.aws import Refused
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.root_path import ROOT_PATH
 from skylift.runner.server.tool_environment import CannotMake, ToolEnvironment
 from skylift.runner.server.uv import Uv
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
@@ -154,6 +155,31 @@ def test_a_server_that_cannot_write_down_what_it_has_built_does_not_begin(
     kept(bucket, first)
     # Another server was quicker: what is pinned is not this one's, and nobody's to change.
     assert (server(bucket.told()).make(), bucket.pin) == ("built", bucket.pin)
+
+
+def test_the_users_uv_is_not_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root makes the environment while inputs run, which may write to the folders that their PATH begins with."""
+    own = script(tmp_path / "home/.local/bin", "exit 1")
+    monkeypatch.setenv("PATH", f"{own.parent}:{os.environ['PATH']}")
+    assert Uv(None, fails, tmp_path / "tools").program() != str(own)
+
+
+def test_what_uv_starts_is_not_the_users(bucket: Bucket, tmp_path: Path) -> None:
+    own, told = tmp_path / "home/.local/bin", tmp_path / "told"
+    uv = Uv(None, fails, tmp_path / "tools", str(script(tmp_path / "bin", f"echo $PATH >{told}; exit 1").parent))
+    place, env = cast(Callable[[str], Prefix], bucket.prefix), {**os.environ, "PATH": f"{own}:{os.environ['PATH']}"}
+    with pytest.raises(CannotMake):
+        ToolEnvironment(bucket.told(), place, tmp_path / "root", uv, env).make()
+    assert told.read_text().strip() == ROOT_PATH
+
+
+def script(folder: Path, body: str) -> Path:
+    """A uv that is none."""
+    folder.mkdir(parents=True)
+    made = folder / "uv"
+    made.write_text(f"#!/bin/sh\n{body}\n")
+    made.chmod(0o755)
+    return made
 
 
 def test_a_package_with_another_hash_is_refused(bucket: Bucket, server: Callable[..., ToolEnvironment]) -> None:
