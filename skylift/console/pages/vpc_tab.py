@@ -12,7 +12,7 @@ from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.element import box, button
 from skylift.console.widgets.row_edit import Spell
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
 
 Fields = Callable[[Callable[[str], None]], Spell]
@@ -48,14 +48,25 @@ class VpcTab:
     def add(self, text: str, fields: Fields) -> None:
         """A line of fields with its button. What is wrong with them is said below."""
 
+        added = False
+
         async def add() -> None:
+            nonlocal added
+            # The tab is made anew a moment later.
+            if added:
+                return
             trouble.clear()
             try:
                 await in_thread(lambda: self.view.perform(spell()))
             except SkyliftError as error:
+                if trouble.is_deleted:
+                    with trouble.client:
+                        tell_trouble(error)
+                    return
                 with trouble:
                     say_trouble(error)
             else:
+                added = True
                 self.refresh()
 
         with box("bar rule-form"):

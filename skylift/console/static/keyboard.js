@@ -118,8 +118,12 @@ function neighbour(tab, key) {
   return { ArrowLeft: tabs.at(at - 1), ArrowRight: tabs[(at + 1) % tabs.length], Home: tabs[0], End: tabs.at(-1) }[key];
 }
 
+// A key that is held presses once: what has the keyboard by then was not what somebody pressed.
+const PRESSED = "button, a[href], summary, select, input:not([type=file])";
+
 addEventListener("keydown", (event) => {
   const { target, key } = event;
+  if (key === "Enter" && event.repeat && target.matches(PRESSED)) event.preventDefault();
   if (event.isComposing || event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
   if (key === "Enter" && target.matches("input:not([type=file], [type=search])")) {
     const form = target.closest("dialog") ?? target.closest(".rule-form");

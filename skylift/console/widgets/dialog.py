@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from skylift.console.widgets.element import Element, box, button, copyable, set_attribute, tag
+from skylift.console.widgets.trouble import tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 _MOST_LINES = 6
@@ -40,22 +41,36 @@ class Dialog:
         self._element.run_method("close")
 
     def _closed(self) -> None:
-        self._element.delete()
+        # A browser could say it twice.
+        if not self._element.is_deleted:
+            self._element.delete()
 
     def buttons(
         self, text: str, work: Callable[[], Any], *, dangerous: bool = False, done: Callable[[], Any] = lambda: None
     ) -> None:
-        """Cancel, and the one that does it: `work` runs in a thread. Then the dialog closes, and `done` is called."""
+        """Cancel, and the one that does it, once: `work` runs in a thread. Then the dialog closes; `done` is called."""
+        over = False
 
         async def do() -> None:
+            nonlocal over
+            # A press may come before the browser has closed it.
+            if over:
+                return
             doing.disable()
             try:
                 await asyncio.to_thread(work)
             except SkyliftError as error:
+                if self._element.is_deleted:
+                    # Somebody has closed it meanwhile, which stops nothing.
+                    with self._element.client:
+                        tell_trouble(error)
+                    return
                 self.say_trouble(error)
                 doing.enable()
             else:
-                self.close()
+                over = True
+                if not self._element.is_deleted:
+                    self.close()
                 waiting = done()
                 if inspect.isawaitable(waiting):
                     await waiting

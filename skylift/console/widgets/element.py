@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from nicegui import ui
+from nicegui import helpers, ui
 from nicegui.elements.mixins.text_element import TextElement
 
 Element = ui.element
@@ -32,9 +32,33 @@ def link(text: str, target: str, classes: str = "") -> Element:
 
 
 def button(text: str, on_click: Handler, classes: str = "", **attributes: str) -> TextElement:
+    """A press does nothing while what another has begun goes on: a browser learns too late that it is disabled."""
     made = tag("button", text, f"button {classes}", type="button", **attributes)
-    made.on("click", on_click)
+    made.on("click", _one_at_a_time(on_click))
     return made
+
+
+def _one_at_a_time(work: Handler) -> Handler:
+    goes_on = False
+
+    async def finish(waiting: Awaitable[Any]) -> None:
+        nonlocal goes_on
+        try:
+            await waiting
+        finally:
+            goes_on = False
+
+    def press(event: Any) -> Any:
+        nonlocal goes_on
+        if goes_on:
+            return None
+        answer = work(event) if helpers.expects_arguments(work) else work()
+        if not helpers.should_await(answer):
+            return None
+        goes_on = True
+        return finish(answer)
+
+    return press
 
 
 def set_attribute(element: Element, name: str, value: str | bool) -> None:

@@ -10,7 +10,7 @@ from skylift.console.call import Call
 from skylift.console.widgets.dialog import TypedCommand
 from skylift.console.widgets.element import box, button, focus, tag
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble
+from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
 
 Spell = Callable[[], Call]
@@ -60,11 +60,16 @@ class EditedRow:
         focus(self._edit)
 
     async def _save(self, spell: Spell) -> None:
-        self._trouble.clear()
+        trouble = self._trouble.clear()
         try:
             await in_thread(lambda: self._perform(spell()))
         except SkyliftError as error:
-            with self._trouble:
+            if trouble.is_deleted:
+                # Somebody has left the row meanwhile, which stops nothing.
+                with trouble.client:
+                    tell_trouble(error)
+                return
+            with trouble:
                 say_trouble(error)
             return
         waiting = self._done()

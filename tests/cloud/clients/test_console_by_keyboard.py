@@ -62,6 +62,7 @@ WALK = """() => {
 }"""
 HELD = "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
 FIRST = "document.activeElement?.matches('[data-skip]')"
+COUNT = "window.clicks = 0; addEventListener('click', () => window.clicks++, true)"
 MOST = 250
 """Tabs, after which a page is taken for a trap."""
 
@@ -176,10 +177,27 @@ def test_an_instance_is_found_selected_and_terminated(tab: Tab, console: Console
     keys.press("Escape")
     expect(question).to_have_count(0)
     expect(page.get_by_role("button", name="Terminate")).to_be_focused()
-    keys.press("Enter")
+    # A key that is held presses once: it asks, and does not answer.
+    page.evaluate(COUNT)
+    keys.down("Enter")
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    keys.down("Enter")
+    keys.up("Enter")
+    assert page.evaluate("window.clicks") == 1
     tab_to(page, question.get_by_role("button", name="Terminate", exact=True))
     keys.press("Enter")
     expect(row.locator(".state")).to_have_text(re.compile("terminated|shutting-down"))
+    # Nor does it make what a field is for several times.
+    page.goto(f"http://{console.host}/addresses")
+    page.get_by_role("button", name="Allocate").first.click()
+    question.get_by_label("Name").fill("held")
+    page.evaluate(COUNT)
+    for _ in range(5):
+        keys.down("Enter")
+    keys.up("Enter")
+    assert page.evaluate("window.clicks") == 1
+    expect(question).to_have_count(0)
+    expect(page.locator(".ag-row", has_text="held")).to_have_count(1)
 
 
 def test_whoever_goes_to_a_page_is_at_its_beginning(tab: Tab, console: Console, things: dict[str, str]) -> None:
