@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from skylift.console import call as calls
 from skylift.console.call import Call
@@ -16,11 +16,12 @@ RESERVED = "aws:"
 Pairs = Sequence[tuple[str, str]]
 
 
-def read_tags(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """What was typed, a pair after the other; one without key and value is none. Raises UsageError."""
+def read_tags(pairs: Iterable[tuple[str, str]], before: Container[str] = ()) -> dict[str, str]:
+    """What was typed, a pair after the other; one without key and value is none. Spaces around a key are taken away, but
+    for one of those that were there `before`. Raises UsageError."""
     found: dict[str, str] = {}
     for typed, value in pairs:
-        key = typed.strip()
+        key = typed if typed in before else typed.strip()
         if not key and not value:
             continue
         if not key:
@@ -38,15 +39,18 @@ def read_tags(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def change_tags(resources: Sequence[str], before: Mapping[str, str], typed: Pairs) -> list[Call]:
-    """Those that are new or have another value, and then those that are gone. Nothing where all is as it was. Raises
-    UsageError."""
-    wanted = read_tags(typed)
+    """Those that are new or have another value, and then those that are gone; the other way round where there is no room
+    for all of them at once. Nothing where all is as it was. Raises UsageError."""
+    wanted = read_tags(typed, before)
     new = [(key, value) for key, value in wanted.items() if before.get(key) != value]
     gone = [key for key in before if key not in wanted and not key.startswith(RESERVED)]
-    return [
+    made = [
         *([calls.create_tags(resources, new)] if new else []),
         *([calls.delete_tags(resources, gone)] if gone else []),
     ]
+    # AWS's own are not counted.
+    most = sum(not key.startswith(RESERVED) for key in {**before, **wanted})
+    return made if most <= MOST else made[::-1]
 
 
 def specification(kind: str, pairs: Pairs) -> list[dict[str, object]]:

@@ -24,6 +24,26 @@ def test_only_what_is_different_is_changed() -> None:
     assert deleted.params["Tags"] == [{"Key": "team"}]
 
 
+def test_keys_and_values_that_nobody_has_touched_stay_as_they_are() -> None:
+    before = {" spaced ": " a ", " ": "", "spaced": "b"}
+    assert change_tags(["i-1"], before, list(before.items())) == []
+    (call,) = change_tags(["i-1"], before, [*before.items(), (" new ", " c ")])
+    assert call.params["Tags"] == [{"Key": "new", "Value": " c "}]
+    (call,) = change_tags(["i-1"], before, [(" ", ""), ("spaced", "b")])
+    assert (call.operation, call.params["Tags"]) == ("delete_tags", [{"Key": " spaced "}])
+
+
+def test_a_key_is_renamed_where_there_is_no_room_for_one_more() -> None:
+    before = {str(number): "" for number in range(50)}
+    typed = [("new", ""), *list(before.items())[1:]]
+    assert [call.operation for call in change_tags(["i-1"], before, typed)] == ["delete_tags", "create_tags"]
+    # AWS's own are not counted there.
+    (reserved, *_) = before = {"aws:a": "", **{str(number): "" for number in range(49)}}
+    calls = change_tags(["i-1"], before, [("new", ""), *((key, "") for key in list(before)[2:])])
+    assert [call.operation for call in calls] == ["create_tags", "delete_tags"]
+    assert reserved not in str(calls)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_the_cli_makes_the_same_change(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name.strip(): "x", f"{name.strip()}-": "gone"}
