@@ -22,7 +22,7 @@ ServersOption = Annotated[
     typer.Option(
         "--servers",
         metavar="N|auto",
-        help="The most servers; they start as the inputs need them. By default by inputs and quotas, as with auto.",
+        help="The most servers; they start as the inputs need them. By default as with auto, and 8 at the most.",
     ),
 ]
 PerServerOption = Annotated[

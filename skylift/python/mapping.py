@@ -87,7 +87,7 @@ class MapWords:
         halt = None if self.halt is None else read_halt(str(self.halt))
         limits = MapLimits(self.per_server or 0, self.batch or 0, halt, check_servers(self.servers))
         if limits.servers == AUTO:
-            raise UsageError("servers='auto' is for the command line: leave it out.")
+            raise UsageError("servers='auto' is for the command line: give a number.")
         return limits
 
 

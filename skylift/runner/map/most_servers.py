@@ -1,6 +1,6 @@
 """The most servers of a map for which no number was given: as many as the inputs can use, and as the account may have.
 
-`--servers auto` asks for that. Without --servers it is so as well, but then nothing may come of it that the user has
+`--servers auto` asks for that. Without --servers there are a few at most, and nothing may come of it that the user has
 not asked for: no shorter time for the sum of --max-cost, and no error.
 """
 
@@ -25,6 +25,9 @@ from skylift.runner.remote.api import Api
 
 UNKNOWN = 8
 """The most servers where nobody says how many vCPUs the account may have."""
+UNASKED = 8
+"""The most servers of a map that was asked for no number. A program that has taken over the map's own server could have
+so many until the deadline."""
 _STANDARD = ("L-1216C47A", "L-34B43A08")
 _CODES = {
     "dl": ("L-6E869C2A", "L-85EED4F7"),
@@ -58,7 +61,10 @@ def choose_servers(
         return replace(job, notes=(*job.notes, f"--servers auto: {why}")), replace(limits, servers=number)
     if not fits_several(job) or len(settings.access.groups) >= MOST_GROUPS:
         return job, replace(limits, servers=1)
-    bounds = _bounds(known, inputs, limits.per_server, settings.machine)
+    bounds = [
+        *_bounds(known, inputs, limits.per_server, settings.machine),
+        (UNASKED, "as it takes --servers auto to have more"),
+    ]
     if job.max_cost is not None:
         bounds.append(_paid(known, job.max_cost, job.max_time, settings.region))
     if min(bounds)[0] <= 1:

@@ -13,9 +13,9 @@ from skylift.runner.errors import NotPermitted, Refused, SkyliftError, Unreachab
 from skylift.runner.job.job import Job, Program, Spot
 from skylift.runner.job.record import SETUP_ALLOWANCE
 from skylift.runner.job.settings import Machine, NewestImage, Settings
-from skylift.runner.map.most_servers import UNKNOWN, choose_servers, most_servers
+from skylift.runner.map.most_servers import UNASKED, UNKNOWN, choose_servers, most_servers
 from skylift.runner.map.planning import AUTO, MapLimits, check_servers
-from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.plan.plan_job import MOST_SERVERS, Order, plan_job
 from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.price.price import hourly_price
 from skylift.runner.remote.api import Api
@@ -98,7 +98,18 @@ def test_without_a_number_there_are_as_many_as_inputs_and_quota_allow(job: Job) 
     said = "At most 3 servers of type c7i.xlarge, as many as 10 inputs can use. --servers N is another number."
     assert choose(Quotas(L_1216C47A=1152.0), job, 10) == (3, (said,))
     assert choose(Quotas(L_1216C47A=8.0), job, 500)[0] == 2
-    assert choose(Quotas(L_1216C47A=1152.0), job, 10, per_server=1)[0] == 10
+    assert choose(Quotas(L_1216C47A=1152.0), job, 7, per_server=1)[0] == 7
+
+
+def test_a_map_that_was_asked_for_no_number_has_a_few_servers_at_most(job: Job) -> None:
+    """Its first server's programs could have so many until the map's deadline, and a quota may be thousands."""
+    quotas = Quotas(L_1216C47A=5000.0)
+    said = (
+        f"At most {UNASKED} servers of type c7i.xlarge, as it takes --servers auto to have more. "
+        "--servers N is another number."
+    )
+    assert choose(quotas, job, 10_000) == (UNASKED, (said,))
+    assert choose(quotas, job, 10_000, servers=AUTO)[0] == MOST_SERVERS
 
 
 def test_a_number_that_was_given_counts(job: Job) -> None:
@@ -130,7 +141,7 @@ def test_a_sum_pays_for_as_many_as_leave_the_map_its_time(job: Job) -> None:
     hourly = hourly_price("c7i.xlarge", "us-east-1")
     assert hourly is not None
     each = (job.max_time + SETUP_ALLOWANCE) / 3600 * hourly
-    for times, servers in ((0.5, 1), (1.5, 1), (3.5, 3), (50, 25)):
+    for times, servers in ((0.5, 1), (1.5, 1), (3.5, 3), (50, 8)):
         limited = replace(job, max_cost=times * each)
         number, notes = choose(quotas, limited, 100)
         alone = resolve_options(limited, SETTINGS)
