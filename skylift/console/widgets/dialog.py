@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from skylift.console.widgets.element import Element, box, button, copyable, set_attribute, tag
+from skylift.console.widgets.routes import page_place
 from skylift.console.widgets.trouble import tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
@@ -19,7 +20,8 @@ class Dialog:
     """Use it as a context, which is its content; `open` shows it."""
 
     def __init__(self, title: str, *, wide: bool = False) -> None:
-        self._element = tag("dialog", "", "dialog dialog-wide" if wide else "dialog", aria_label=title)
+        with page_place():
+            self._element = tag("dialog", "", "dialog dialog-wide" if wide else "dialog", aria_label=title)
         self._element.on("close", self._closed)
         with self._element:
             tag("h2", title)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from nicegui import ui
 from nicegui.elements.sub_pages import SubPages
 
-from skylift.console.widgets.element import link, tag
+from skylift.console.widgets.element import Element, link, tag
 from skylift.console.widgets.frame import head
 
 
@@ -30,6 +30,14 @@ class Routes(SubPages):
         head("There is no such page")
         tag("p", "The address may be of something that is gone, or mistyped.", "empty-line")
         link("All instances", "/instances")
+
+
+def page_place() -> Element:
+    """What the page is made in that is shown. What stands there stays until another page is: a table that is made anew
+    takes nothing of it away."""
+    here = ui.context.slot.parent
+    around = here.ancestors(include_self=True)
+    return next((each for each in around if isinstance(each, SubPages)), here.client.layout)
 
 
 def _take_the_path_as_it_came() -> None:
