@@ -191,6 +191,17 @@ def test_a_presigned_address_may_hold_a_condition(cloud: Cloud, s3: Any) -> None
     assert [put("If-Match", '"' + "0" * 32 + '"'), put("If-Match", etag)] == [412, 200]
 
 
+def test_what_is_said_of_the_body_beside_a_presigned_address_is_ignored(cloud: Cloud, s3: Any) -> None:
+    """`test_s3_ignored_special_headers`, validated on AWS in LocalStack's test_s3.py; other headers must be signed."""
+    url = cloud.client(signature_version="s3v4").generate_presigned_url(
+        "put_object", Params={"Bucket": "bucket", "Key": "key"}
+    )
+    for stated in ("UNSIGNED-PAYLOAD", "0" * 64, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"):
+        assert ask(url, "PUT", stated.encode(), x_amz_content_sha256=stated)[0] == 200
+        assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == stated.encode()
+    assert ask(url, "PUT", b"other", x_amz_user_agent="test")[0] == 403
+
+
 def test_an_address_of_version_2_takes_the_content_type_that_it_names(cloud: Cloud, s3: Any) -> None:
     """boto3 writes it into the address, and who uses that has to send it: `test_presigned_url_signature_authentication`
     and `test_s3_put_presigned_url_with_different_headers`, validated on AWS in LocalStack's test_s3.py."""
