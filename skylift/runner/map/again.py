@@ -173,6 +173,7 @@ class Again:
             outputs=job.outputs,
             total=earlier.total,
             servers=servers,
+            by_work=earlier.by_work and not limits.servers,
             per_server=limits.per_server or earlier.per_server,
             batch=limits.batch or earlier.batch,
             retries=job.retry.times if job.retry is not None else 0,

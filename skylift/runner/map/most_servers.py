@@ -58,7 +58,7 @@ def choose_servers(
     known = resolve_options(job, settings)
     if limits.servers == AUTO:
         number, why = most_servers(api(), known, inputs, limits.per_server, settings.machine)
-        return replace(job, notes=(*job.notes, f"--servers auto: {why}")), replace(limits, servers=number)
+        return replace(job, notes=(*job.notes, f"--servers auto: {why}")), replace(limits, servers=number, by_work=True)
     if not fits_several(job) or len(settings.access.groups) >= MOST_GROUPS:
         return job, replace(limits, servers=1)
     bounds = [
@@ -73,7 +73,7 @@ def choose_servers(
     number, why = _least([*bounds, _allowed(api(), known, _vcpus(known))], known)
     if number > 1:
         job = replace(job, notes=(*job.notes, f"{why[0].upper()}{why[1:]} --servers N is another number."))
-    return job, replace(limits, servers=number, chosen=True)
+    return job, replace(limits, servers=number, chosen=True, by_work=True)
 
 
 def most_servers(api: Api, job: Job, inputs: int, per_server: int, machine: Machine | None) -> tuple[int, str]:

@@ -32,13 +32,14 @@ AUTO = -1
 @dataclass(frozen=True)
 class MapLimits:
     """As in a MapSpec; 0 leaves the choice to the coordinator. `servers` is the most at once, or AUTO; 0 leaves it to
-    most_servers.py, which then sets `chosen`."""
+    most_servers.py, which then sets `chosen`. `by_work` is set of both, and is as in a MapSpec."""
 
     per_server: int = 0
     batch: int = 0
     halt: Halt | None = None
     servers: int = 0
     chosen: bool = False
+    by_work: bool = False
 
 
 def read_halt(text: str) -> Halt:
@@ -84,6 +85,7 @@ def plan_map(
         halt=limits.halt,
         script=script_digest(job),
         places=tuple(places),
+        by_work=limits.by_work,
     )
     different = list({each.sha256: each for each in contents.values()}.values())
 

@@ -28,6 +28,8 @@ from skylift.runner.server.worker_group import Group
 LOOKING = 0.5
 WORTH = 10.0
 """Seconds of work for the current servers from which on another server is worth its start."""
+MINUTE = 60.0
+"""Seconds that a server is paid for at least. Where nobody has asked for a number of servers, each has as much work."""
 FAILURES = 3
 """After this many servers in a row that end before they have taken inputs, no other is started."""
 MOST = 1_000_000
@@ -112,7 +114,7 @@ class Scaling:
     ) -> None:
         self._group, self._takers, self._prefix, self._known_file = group, takers, prefix, known
         self._keys = keys
-        self._most, self._at_first = spec.servers - 1, at_first
+        self._most, self._at_first, self._by_work = spec.servers - 1, at_first, spec.by_work
         self._connect_fields = {"slots": spec.per_server, **key}
         self._say = say or _say
         self._first = not known.exists()
@@ -242,12 +244,17 @@ class Scaling:
             if self._failures < FAILURES and work.seconds_left() > WORTH:
                 self._takers.begin()
                 wanted = wanted if self._takers.address else min(wanted, self._at_first)
+                wanted = min(wanted, self._worth(work, len(here)) + leaving) if self._by_work else wanted
                 if wanted > group.desired:
                     self._group.resize(wanted)
         elif wanted < group.desired:
             self._shrink(group, wanted, here)
         if alive < group.desired and (reason := self._group.why_not()):
             self._complain(f"There {_servers(alive + 1)}, and not {group.desired + 1}: {reason}")
+
+    def _worth(self, work: Work, others: int) -> int:
+        """The others that have a minute of work each, and one in any case: it halves the time."""
+        return max(1, math.ceil(work.seconds_left() * (1 + others) / MINUTE) - 1)
 
     def _shrink(self, group: Group, wanted: int, here: dict[str, bool]) -> None:
         """First those that have nothing to do, one that has not come yet among them."""

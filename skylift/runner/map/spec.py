@@ -111,7 +111,8 @@ class MapSpec:
     where there is none, the text comes last. `total` is SKYLIFT_COUNT, more than there are inputs in a map that repeats
     some. `outputs` are globs relative to the working directory of an input's program.
 
-    `servers` is the most that there are at once, `per_server` how many inputs run on one at the same time (0: as it has
+    `servers` is the most that there are at once; with `by_work`, nobody has asked for this number, and no more
+    come than the work is worth. `per_server` how many inputs run on one at the same time (0: as it has
     virtual processors), `batch` how many inputs a server takes in one task (0: as their durations suggest). `retries`
     is how often an input's program is started again when it fails, `losses` how many servers an input may lose before
     it has failed.
@@ -137,6 +138,7 @@ class MapSpec:
     resumes: str = ""
     failed_before: int = 0
     places: tuple[Place, ...] = ()
+    by_work: bool = False
 
 
 def encode_spec(spec: MapSpec) -> bytes:
@@ -154,6 +156,7 @@ def encode_spec(spec: MapSpec) -> bytes:
         "retries": spec.retries,
         "losses": spec.losses,
         **({"halt": {name: value for name, value in vars(halt).items() if value is not None}} if halt else {}),
+        **({"by_work": True} if spec.by_work else {}),
         **({"script": spec.script} if spec.script else {}),
         **({"resumes": {"job": spec.resumes, "failed": spec.failed_before}} if spec.resumes else {}),
         **(
@@ -210,6 +213,7 @@ def parse_spec(data: bytes) -> MapSpec:
         resumes=resumes.text("job", 40, _NAME) or "" if resumes is not None else "",
         failed_before=resumes.integer("failed", 0, MOST_INPUTS) or 0 if resumes is not None else 0,
         places=tuple(_place(as_object(each, "an entry of `places`")) for each in fields.list("places", MOST_PLACES)),
+        by_work=fields.flag("by_work"),
     )
 
 

@@ -22,6 +22,11 @@ def test_places_are_part_of_the_spec() -> None:
     assert parse_spec(encode_spec(SPEC)) == SPEC
 
 
+def test_whether_the_number_of_servers_goes_by_work_is_part_of_the_spec() -> None:
+    counted = replace(SPEC, servers=8, by_work=True)
+    assert parse_spec(encode_spec(counted)) == counted
+
+
 def test_inputs_that_are_found_come_after_the_others() -> None:
     whole = complete(SPEC, encode_found([["2026-11-28/a.gz", "2026-11-29/b.gz"]]))
     assert [(each.index, each.text, each.name) for each in whole.inputs] == [

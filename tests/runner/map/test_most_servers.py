@@ -90,6 +90,7 @@ def choose(
 ) -> tuple[int, tuple[str, ...]]:
     """The number of servers, and what is said of it."""
     chosen, found = choose_servers(lambda: cast(Api, quotas), job, settings, inputs, MapLimits(**limits))
+    assert found.by_work == (found.servers > 1 and limits.get("servers") in (None, AUTO))
     assert found.chosen == (found.servers > 1 and not limits.get("servers"))
     return found.servers, chosen.notes
 

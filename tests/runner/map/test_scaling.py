@@ -99,8 +99,16 @@ class Case:
         self.group, self.takers, self.bucket, self.said = Servers(), Takers(), Bucket(), list[str]()
         self.folder, self.servers = folder, servers
 
-    def scaling(self, *, at_first: int = MOST, keeps: bool = False, before: tuple[ServerTime, ...] = ()) -> Scaling:
-        spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"),), servers=self.servers)
+    def scaling(
+        self,
+        *,
+        at_first: int = MOST,
+        keeps: bool = False,
+        before: tuple[ServerTime, ...] = (),
+        by_work: bool = False,
+    ) -> Scaling:
+        inputs = (MapInput(0, "a", "a"),)
+        spec = MapSpec(("python", "job.py"), True, (), inputs, servers=self.servers, by_work=by_work)
         key, known = {"ca": "CA", "cert": "C", "key": "K"}, self.folder / "known"
         prefix = cast(Prefix, self.bucket)
         say = self.said.append
@@ -133,6 +141,31 @@ def test_short_work_is_worth_no_other_server(case: Case) -> None:
     assert (case.group.desired, case.takers.begun) == (0, False)
     scaling.step(Work(left=100))
     assert (case.group.desired, case.takers.begun) == (3, True)
+
+
+def test_a_number_that_nobody_asked_for_is_no_larger_than_the_work_is_worth(tmp_path: Path) -> None:
+    """A server is paid for a minute at least, so that each has a minute of work; the first one saves waiting."""
+    case = Case(tmp_path, servers=500)
+    scaling = case.scaling(by_work=True)
+    scaling.step(Work(0))
+    scaling.step(Work(left=998, seconds=9))
+    assert case.group.desired == 0
+    scaling.step(Work(left=998, seconds=15))
+    assert case.group.desired == 1
+    scaling.step(Work(left=998, seconds=499))
+    assert case.group.desired == 8, "with this one, nine servers for nine minutes"
+    case.takers.busy = {f"i-{number}": True for number in range(1, 9)}
+    scaling.step(Work(left=900, seconds=45))
+    assert case.group.desired == 8, "seven minutes of work for those that there are"
+    scaling.step(Work(left=900, seconds=3600))
+    assert case.group.desired == 449, "as many as the inputs can use"
+
+
+def test_a_number_that_was_asked_for_comes_at_once(tmp_path: Path) -> None:
+    case = Case(tmp_path, servers=500)
+    scaling = begun(case)
+    scaling.step(Work(left=998, seconds=15))
+    assert case.group.desired == 498
 
 
 def test_the_first_server_comes_alone_where_it_builds_what_the_others_take(case: Case) -> None:
