@@ -286,6 +286,7 @@ def test_what_the_chapter_does_not_have_is_walked_through(
     page.get_by_role("tab", name="Simulator").click()
     page.get_by_role("button", name="Ask").click()
     expect(page.locator("tr", has_text="s3:PutObject")).to_contain_text("no policy allows it")
+    expect(page.locator("#troubles .trouble")).to_have_count(0)
     expect(page.locator(".notice")).to_have_count(0)
     tab.picture("role")
 
