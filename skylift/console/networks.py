@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.console.call import Call
+from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.port import Port
 from skylift.console.rows import Row, as_tags, spell_tags
 from skylift.console.typed import read_ports, whole_number
@@ -63,6 +64,10 @@ class Route:
     state: str
 
     @property
+    def words(self) -> str:
+        return f"{self.destination} leads to {self.target}"
+
+    @property
     def removable(self) -> bool:
         """The VPC's own route stays, and endpoints have theirs."""
         return self.target != "local" and not self.destination.startswith("pl-")
@@ -91,6 +96,10 @@ class AclRule:
     """The protocol's number."""
     icmp: tuple[int, int] | None = None
     """Type and code, of ICMP."""
+
+    @property
+    def words(self) -> str:
+        return f"{self.protocol}, {self.ports}, {self.cidr}: {'allow' if self.allows else 'deny'}"
 
     @property
     def removable(self) -> bool:
@@ -222,6 +231,22 @@ class Networks:
             )
             for each in self._all("describe_network_acls", "NetworkAcls", **_within(vpc))
         ]
+
+    def check_rule(self, acl: str, rule: AclRule) -> None:
+        """Raises ChangedMeanwhile unless this network ACL has the same rule by that number."""
+        found = self._all("describe_network_acls", "NetworkAcls", NetworkAclIds=[acl])
+        rules = [_rule(entry) for each in found for entry in each.get("Entries", [])]
+        now = next((each for each in rules if (each.number, each.outbound) == (rule.number, rule.outbound)), None)
+        if now != rule:
+            raise ChangedMeanwhile(f"Rule {rule.number}", now.words if now else "")
+
+    def check_route(self, table: str, route: Route) -> None:
+        """Raises ChangedMeanwhile unless it leads where it led."""
+        found = self._all("describe_route_tables", "RouteTables", RouteTableIds=[table])
+        routes = [_route(entry) for each in found for entry in each.get("Routes", [])]
+        now = next((each for each in routes if each.destination == route.destination), None)
+        if now is None or now.target != route.target:
+            raise ChangedMeanwhile(f"The route to {route.destination}", now.words if now else "")
 
     def gateways(self, vpc: str) -> list[GatewayRow]:
         """A NAT gateway that is deleted is described for an hour: it is passed over."""

@@ -16,6 +16,7 @@ from typing import IO, Any
 from skylift import catalogue
 from skylift.console import call as calls
 from skylift.console.call import Call
+from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.rows import (
     BucketRow,
     InstanceRow,
@@ -269,6 +270,12 @@ class Port:
                 key=lambda each: (each["IsEgress"], each.get("FromPort", 0)),
             )
         ]
+
+    def check_rule(self, group: str, rule: RuleRow) -> None:
+        """Raises ChangedMeanwhile unless it is as it was when it was read."""
+        now = next((each for each in self.rules([group]) if each.id == rule.id), None)
+        if now != rule:
+            raise ChangedMeanwhile("The rule", now.words if now else "")
 
     def _volumes(self, described: Any) -> tuple[Volume, ...]:
         mapped = _mapped(described)

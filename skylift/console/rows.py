@@ -86,6 +86,10 @@ class RuleRow(Row):
     last: int = -1
 
     @property
+    def words(self) -> str:
+        return f"{self.direction}: {', '.join(filter(None, (self.ports, self.other, self.description)))}"
+
+    @property
     def typed_ports(self) -> str:
         """As somebody would type them."""
         if self.protocol not in ("tcp", "udp"):

@@ -17,8 +17,8 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def read_tags(pairs: Iterable[tuple[str, str]], before: Container[str] = ()) -> dict[str, str]:
-    """What was typed, a pair after the other; one without key and value is none. Spaces around a key are taken away, but
-    for one of those that were there `before`. Raises UsageError."""
+    """What was typed, a pair after the other; one without key and value is none. Spaces around a key are taken away,
+    but for one of those that were there `before`. Raises UsageError."""
     found: dict[str, str] = {}
     for typed, value in pairs:
         key = typed if typed in before else typed.strip()
@@ -39,8 +39,8 @@ def read_tags(pairs: Iterable[tuple[str, str]], before: Container[str] = ()) -> 
 
 
 def change_tags(resources: Sequence[str], before: Mapping[str, str], typed: Pairs) -> list[Call]:
-    """Those that are new or have another value, and then those that are gone; the other way round where there is no room
-    for all of them at once. Nothing where all is as it was. Raises UsageError."""
+    """Those that are new or have another value, and then those that are gone; the other way round where there is no
+    room for all of them at once. Nothing where all is as it was. Raises UsageError."""
     wanted = read_tags(typed, before)
     new = [(key, value) for key, value in wanted.items() if before.get(key) != value]
     gone = [key for key in before if key not in wanted and not key.startswith(RESERVED)]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from fastapi import Request
-from nicegui import Client, background_tasks, core, ui
-from nicegui.elements.mixins.text_element import TextElement
+from shown_page import shown_page
 
 from skylift.console.call import Call, list_vpcs
 from skylift.console.cloud_view import CloudView
@@ -20,44 +18,6 @@ from skylift.console.widgets.dialog import Dialog
 from skylift.console.widgets.element import Element, Field, button, tag
 from skylift.console.widgets.row_edit import EditedRow
 from skylift.runner.errors import RunError, SkyliftError
-
-
-class Page:
-    """What a browser would say of it, and what it is told to do."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.scripts: list[str] = []
-
-    def press(self, text: str) -> set[asyncio.Task[Any]]:
-        """What goes on after it."""
-        return self.say(self._find(text), "click")
-
-    def say(self, element: Element, event: str) -> set[asyncio.Task[Any]]:
-        before = set(background_tasks.running_tasks)
-        for each in list(element._event_listeners.values()):
-            if each.type == event:
-                self.client.handle_event({"id": element.id, "listener_id": each.id, "args": []})
-        return cast(set[asyncio.Task[Any]], background_tasks.running_tasks - before)
-
-    def _find(self, text: str) -> Element:
-        found = [each for each in self.client.layout.descendants() if isinstance(each, TextElement)]
-        return next(each for each in found if each.text == text)
-
-    def shows(self, text: str) -> bool:
-        found = [each for each in self.client.layout.descendants() if isinstance(each, TextElement)]
-        return any(text in each.text for each in found)
-
-
-@pytest.fixture
-async def page(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Page]:
-    monkeypatch.setattr(core, "loop", asyncio.get_running_loop())
-    request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []})
-    client = Client(ui.page("/"), request=request)
-    made = Page(client)
-    monkeypatch.setattr(client, "run_javascript", lambda code, **_: made.scripts.append(code))
-    yield made
-    client.delete()
 
 
 class Work:
@@ -93,8 +53,8 @@ def ask(work: Work, done: Callable[[], Any] = lambda: None) -> tuple[Dialog, Ele
     return dialog, dialog._element
 
 
-async def test_a_question_is_answered_once(page: Page) -> None:
-    with page.client:
+async def test_a_question_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown_page(monkeypatch) as page:
         work, done = Work(), Work()
         done.may_end.set()
         ask(work, done.do)
@@ -106,8 +66,8 @@ async def test_a_question_is_answered_once(page: Page) -> None:
         assert (work.begun, done.begun) == (1, 1)
 
 
-async def test_a_question_is_answered_again_after_an_error(page: Page) -> None:
-    with page.client:
+async def test_a_question_is_answered_again_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown_page(monkeypatch) as page:
         work = Work(FAILS)
         ask(work)
         await work.end(page.press("Allocate"))
@@ -116,8 +76,8 @@ async def test_a_question_is_answered_again_after_an_error(page: Page) -> None:
         assert work.begun == 2
 
 
-async def test_a_question_that_is_said_to_be_closed_twice_is_closed(page: Page) -> None:
-    with page.client:
+async def test_a_question_that_is_said_to_be_closed_twice_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown_page(monkeypatch) as page:
         dialog, element = ask(Work())
         dialog.close()
         listeners = dict(element._event_listeners)
@@ -128,8 +88,8 @@ async def test_a_question_that_is_said_to_be_closed_twice_is_closed(page: Page) 
                 each.handler()
 
 
-async def test_what_a_closed_question_was_answered_is_told(page: Page) -> None:
-    with page.client:
+async def test_what_a_closed_question_was_answered_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown_page(monkeypatch) as page:
         work = Work(FAILS)
         _, element = ask(work)
         tasks = page.press("Allocate")
@@ -159,8 +119,8 @@ def edit(work: Work) -> list[str]:
     return saved
 
 
-async def test_a_row_is_saved_once(page: Page) -> None:
-    with page.client:
+async def test_a_row_is_saved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown_page(monkeypatch) as page:
         work = Work()
         saved = edit(work)
         page.press("Edit")
@@ -168,8 +128,8 @@ async def test_a_row_is_saved_once(page: Page) -> None:
         assert (work.begun, saved) == (1, ["yes"])
 
 
-async def test_what_a_row_was_answered_that_somebody_has_left_is_told(page: Page) -> None:
-    with page.client:
+async def test_what_a_row_was_answered_that_somebody_has_left_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown_page(monkeypatch) as page:
         work = Work(FAILS)
         edit(work)
         page.press("Edit")
@@ -180,8 +140,8 @@ async def test_what_a_row_was_answered_that_somebody_has_left_is_told(page: Page
         assert [each for each in page.scripts if "AWS says no." in each]
 
 
-async def test_a_line_is_added_once(page: Page) -> None:
-    with page.client:
+async def test_a_line_is_added_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown_page(monkeypatch) as page:
         work, refreshed = Work(), Work()
         refreshed.may_end.set()
 
@@ -196,8 +156,8 @@ async def test_a_line_is_added_once(page: Page) -> None:
         assert (work.begun, refreshed.begun) == (1, 1)
 
 
-async def test_a_button_that_has_done_its_work_may_be_pressed_again(page: Page) -> None:
-    with page.client:
+async def test_a_button_that_has_done_its_work_may_be_pressed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown_page(monkeypatch) as page:
         work, pressed = Work(), []
         button("More", lambda: asyncio.to_thread(work.do))
         button("At once", lambda event: pressed.append(event.sender))

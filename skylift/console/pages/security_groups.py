@@ -165,11 +165,24 @@ class SecurityGroupPage:
             words = Field("Description", changed, value=rule.description, spellcheck="false")
             return lambda: read_change(self._id, rule, kind.value, ports.value, other.value, words.value)
 
-        EditedRow(5, rule.id, name, show=show, fields=fields, perform=self._view.perform, done=self._changed)
+        EditedRow(
+            5,
+            rule.id,
+            name,
+            show=show,
+            fields=fields,
+            perform=lambda call: self._change(rule, call),
+            done=self._changed,
+        )
 
     async def _changed(self) -> None:
         self._view.security_groups.look_soon()
         await self._show_rules()
+
+    def _change(self, rule: RuleRow, call: Call) -> None:
+        """In a thread. The call has the whole rule, as it was read."""
+        self._view.port.check_rule(self._id, rule)
+        self._view.perform(call)
 
     def _remove(self, rule: RuleRow) -> None:
         call = calls.revoke_rule(self._id, rule.id, outbound=rule.direction == "out")
@@ -178,7 +191,7 @@ class SecurityGroupPage:
             [f"{rule.direction}: {rule.ports}, {rule.other}", "Connections of it end."],
             call.command,
             "Remove",
-            lambda: self._view.perform(call),
+            lambda: self._change(rule, call),
             dangerous=True,
             done=self._changed,
         )

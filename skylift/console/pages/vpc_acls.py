@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from skylift.console import networks
 from skylift.console.call import Call
@@ -52,6 +53,7 @@ def _show_rules(tab: VpcTab, shown: Acl) -> None:
 def _show_rule(tab: VpcTab, shown: Acl, rule: AclRule) -> None:
     direction = "out" if rule.outbound else "in"
     decides = "allow" if rule.allows else "deny"
+    check = partial(tab.networks.check_rule, shown.id, rule)
 
     def show(row: EditedRow) -> None:
         number = str(rule.number) if rule.removable else "*"
@@ -63,7 +65,8 @@ def _show_rule(tab: VpcTab, shown: Acl, rule: AclRule) -> None:
                 tab.remove(
                     f"Remove rule {rule.number} {direction}",
                     networks.delete_acl_rule(shown.id, rule),
-                    f"{rule.protocol}, {rule.ports}, {rule.cidr}: {decides}",
+                    rule.words,
+                    check=check,
                 )
 
     def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
@@ -76,7 +79,7 @@ def _show_rule(tab: VpcTab, shown: Acl, rule: AclRule) -> None:
         return lambda: networks.replace_acl_rule(shown.id, rule, protocol.value, ports.value, other.value, action.value)
 
     label = f"rule {rule.number} {direction}"
-    EditedRow(7, label, label, show=show, fields=fields, perform=tab.view.perform, done=tab.refresh)
+    EditedRow(7, label, label, show=show, fields=fields, perform=lambda call: tab.change(call, check), done=tab.refresh)
 
 
 def _add_rule(tab: VpcTab, shown: Acl) -> None:

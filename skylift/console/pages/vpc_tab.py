@@ -28,7 +28,19 @@ class VpcTab:
     vpc: str
     refresh: Callable[[], None]
 
-    def remove(self, label: str, call: Call, consequence: str, text: str = "Remove") -> None:
+    def change(self, call: Call, check: Callable[[], None]) -> None:
+        """In a thread. `check` says whether that which is changed is still what the page has shown."""
+        check()
+        self.view.perform(call)
+
+    def remove(
+        self,
+        label: str,
+        call: Call,
+        consequence: str,
+        text: str = "Remove",
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """A button, which asks first."""
         button(
             text,
@@ -37,7 +49,7 @@ class VpcTab:
                 [consequence],
                 call.command,
                 text,
-                lambda: self.view.perform(call),
+                lambda: self.change(call, check),
                 dangerous=True,
                 done=self.refresh,
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from skylift.console import networks
 from skylift.console.call import Call
@@ -54,6 +55,8 @@ def _show_routes(tab: VpcTab, shown: Table, targets: Mapping[str, str]) -> None:
 
 
 def _show_route(tab: VpcTab, shown: Table, route: Route, targets: Mapping[str, str]) -> None:
+    check = partial(tab.networks.check_route, shown.id, route)
+
     def show(row: EditedRow) -> None:
         for cell in (route.destination, route.target):
             tag("td", cell)
@@ -66,6 +69,7 @@ def _show_route(tab: VpcTab, shown: Table, route: Route, targets: Mapping[str, s
                     f"Remove the route to {route.destination}",
                     networks.delete_route(shown.id, route.destination),
                     f"{route.destination} no longer leads to {route.target}.",
+                    check=check,
                 )
 
     def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
@@ -74,7 +78,15 @@ def _show_route(tab: VpcTab, shown: Table, route: Route, targets: Mapping[str, s
         return lambda: networks.replace_route(shown.id, route, target.value)
 
     label = f"the route to {route.destination}"
-    EditedRow(4, route.destination, label, show=show, fields=fields, perform=tab.view.perform, done=tab.refresh)
+    EditedRow(
+        4,
+        route.destination,
+        label,
+        show=show,
+        fields=fields,
+        perform=lambda call: tab.change(call, check),
+        done=tab.refresh,
+    )
 
 
 def _add_route(tab: VpcTab, shown: Table, targets: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.widgets.element import Element, box, button, copyable, set_attribute, tag
 from skylift.console.widgets.routes import page_place
 from skylift.console.widgets.trouble import tell_trouble
@@ -53,6 +54,11 @@ class Dialog:
         """Cancel, and the one that does it, once: `work` runs in a thread. Then the dialog closes; `done` is called."""
         over = False
 
+        async def finish() -> None:
+            waiting = done()
+            if inspect.isawaitable(waiting):
+                await waiting
+
         async def do() -> None:
             nonlocal over
             # A press may come before the browser has closed it.
@@ -61,6 +67,14 @@ class Dialog:
             doing.disable()
             try:
                 await asyncio.to_thread(work)
+            except ChangedMeanwhile as error:
+                over = True
+                if not self._element.is_deleted:
+                    self.close()
+                # The question was about what is no more.
+                with self._element.client:
+                    tell_trouble(error)
+                await finish()
             except SkyliftError as error:
                 if self._element.is_deleted:
                     # Somebody has closed it meanwhile, which stops nothing.
@@ -73,9 +87,7 @@ class Dialog:
                 over = True
                 if not self._element.is_deleted:
                     self.close()
-                waiting = done()
-                if inspect.isawaitable(waiting):
-                    await waiting
+                await finish()
 
         with self._buttons:
             cancel = button("Cancel", self.close)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from skylift.console.call import Call
+from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.widgets.dialog import TypedCommand
 from skylift.console.widgets.element import box, button, focus, tag
 from skylift.console.widgets.tabs import in_thread
@@ -51,19 +52,23 @@ class EditedRow:
                 button("Cancel", self._leave, data_cancel="yes")
             command = TypedCommand(lambda: spell().command, at_once=False)
             self._trouble = box()
+        self._is_old = False
         first = next(each for each in form.descendants() if each.tag in ("input", "select"))
         focus(first)
 
-    def _leave(self) -> None:
+    def _leave(self) -> Any:
         with self._row.clear():
             self._show(self)
         focus(self._edit)
+        # It may be awaited.
+        return self._done() if self._is_old else None
 
     async def _save(self, spell: Spell) -> None:
         trouble = self._trouble.clear()
         try:
             await in_thread(lambda: self._perform(spell()))
         except SkyliftError as error:
+            self._is_old = isinstance(error, ChangedMeanwhile)
             if trouble.is_deleted:
                 # Somebody has left the row meanwhile, which stops nothing.
                 with trouble.client:
