@@ -100,6 +100,8 @@ class Choices:
 
     images: Mapping[str, str]
     root_devices: Mapping[str, str]
+    devices: Mapping[str, frozenset[str]]
+    """Those that an image has a disk for, the root's among them."""
     processors: Mapping[str, str]
     """What an image is built for, where that is known."""
     kinds: Mapping[str, Kind]
@@ -496,6 +498,10 @@ class Port:
         return Choices(
             images={**named, **(_PUBLISHED if self.settings.billed else {})},
             root_devices={each["ImageId"]: each.get("RootDeviceName", "/dev/xvda") for each in images},
+            devices={
+                each["ImageId"]: frozenset(mapping["DeviceName"] for mapping in each.get("BlockDeviceMappings", []))
+                for each in images
+            },
             processors={
                 **{each["ImageId"]: str(each.get("Architecture", "")) for each in images},
                 **{each: "arm64" if each.endswith("arm64") else "x86_64" for each in _PUBLISHED},

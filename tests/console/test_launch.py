@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from test_call import HOSTILE, made_by_the_cli
 
+from skylift.console.call import Call
 from skylift.console.pages.launch import Disk, Wish
 from skylift.console.pages.security_groups import read_rule
 from skylift.console.pages.type_picker import Need
-from skylift.console.port import Kind
+from skylift.console.port import Kind, Port
 from skylift.runner.errors import UsageError
+from skylift.runner.job.settings import Settings
 
 KINDS = {
     "t3.micro": Kind("t3.micro", "t3.micro: 2 vCPU, 1 GiB", 0.0104, 0.004, 2, 1.0, "x86_64", True, True),
@@ -59,6 +62,33 @@ def test_disks_and_tags_are_looked_at_too() -> None:
     assert said.startswith("The size of a disk is in GiB")
     (said,) = replace(PLAIN, name="web", tags=(("Name", "db"),)).missing(KINDS)
     assert said.startswith("There are two tags with the key 'Name'.")
+
+
+def test_a_disk_that_is_added_is_none_of_the_image() -> None:
+    disk, taken = Disk("8", "gp3", stays=True), frozenset({"/dev/sda1", "/dev/sdf", "/dev/xvdg", "/dev/sdh1", "sdi"})
+    wish = replace(PLAIN, disks=(disk, disk), taken=taken)
+    assert [each["DeviceName"] for each in wish.call().params["BlockDeviceMappings"]] == ["/dev/sdi", "/dev/sdj"]
+    assert replace(wish, disks=(disk,) * 8).missing(KINDS) == []
+    assert replace(wish, disks=(disk,) * 9).missing(KINDS) == ["There is room for 8 disks beside those of the image."]
+
+
+class Account(Port):
+    """It has an image with two disks."""
+
+    def __init__(self) -> None:
+        # All that is asked of them.
+        self.settings = cast(Settings, SimpleNamespace(billed=False, region="us-east-1"))
+
+    def pages(self, call: Call, key: str) -> list[Any]:
+        mappings = [{"DeviceName": "/dev/xvda", "Ebs": {}}, {"DeviceName": "/dev/sdf", "VirtualName": "ephemeral0"}]
+        return [{"ImageId": "ami-1", "BlockDeviceMappings": mappings}, {"ImageId": "ami-2"}] if key == "Images" else []
+
+    def perform(self, call: Call) -> Any:
+        return {"KeyPairs": []}
+
+
+def test_the_devices_of_an_image_are_known() -> None:
+    assert Account().choices().devices == {"ami-1": {"/dev/xvda", "/dev/sdf"}, "ami-2": frozenset()}
 
 
 def test_an_image_and_a_type_of_two_processors_do_not_go_together() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,7 @@ _LARGEST = 16384
 _ENDS = {"": "Deleted with the instance", "stays": "Stays, and costs"}
 _DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
 """What AWS recommends for disks beside the root's."""
+_LETTER = re.compile(r"/dev/(?:sd|xvd)([a-z])")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Wish:
     tags: tuple[tuple[str, str], ...] = ()
     root_kind: str = ""
     disks: tuple[Disk, ...] = ()
+    taken: frozenset[str] = frozenset()
+    """The devices for which the image has a disk. Another disk of that name would be the image's, changed."""
 
     def missing(self, kinds: Mapping[str, Kind], processor: str = "") -> list[str]:
         """What has to be mended before it can be launched, in words. `processor` is what the image is built for."""
@@ -93,6 +97,8 @@ class Wish:
         sizes = [*([self.size] if self.size else []), *(each.size for each in self.disks)]
         if any(whole_number(each, 1, _LARGEST) is None for each in sizes):
             found.append(f"The size of a disk is in GiB, from 1 to {_LARGEST}.")
+        if len(self.disks) > (room := len(self._free_devices())):
+            found.append(f"There is room for {room} disks beside those of the image.")
         try:
             read_tags(self._all_tags())
         except UsageError as error:
@@ -102,12 +108,17 @@ class Wish:
     def _all_tags(self) -> list[tuple[str, str]]:
         return [*([("Name", self.name)] if self.name else []), *self.tags]
 
+    def _free_devices(self) -> list[str]:
+        """A server may call the same disk sdf and xvdf."""
+        letters = {found[1] for each in self.taken if (found := _LETTER.match(each))}
+        return [each for each in _DEVICES if each[-1] not in letters]
+
     def _mappings(self) -> list[dict[str, Any]]:
         root: dict[str, Any] = {"VolumeSize": int(self.size)} if self.size else {}
         root |= {"VolumeType": self.root_kind} if self.root_kind else {}
         return [
             *([{"DeviceName": self.root_device, "Ebs": {**root, "DeleteOnTermination": True}}] if root else []),
-            *(each.mapping(device) for each, device in zip(self.disks, _DEVICES, strict=False)),
+            *(each.mapping(device) for each, device in zip(self.disks, self._free_devices(), strict=False)),
         ]
 
     def call(self) -> Call:
@@ -217,6 +228,7 @@ class LaunchPage:
             tags=tuple(self._tags.pairs),
             root_kind=self._root_kind.value,
             disks=self._disks.disks,
+            taken=self._choices.devices.get(self._image.value, frozenset()),
         )
 
     def _processor(self) -> str:
