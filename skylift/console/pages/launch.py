@@ -17,6 +17,7 @@ from skylift.console.pages.key_pairs import create_key_pair
 from skylift.console.pages.new_group import create_security_group
 from skylift.console.pages.type_picker import TypePicker, spell_price, spell_spot
 from skylift.console.port import Choices, Kind
+from skylift.console.rows import RuleRow
 from skylift.console.tags import read_tags, specification
 from skylift.console.typed import whole_number
 from skylift.console.widgets.element import (
@@ -256,17 +257,22 @@ class LaunchPage:
     async def _group_chosen(self, group: str) -> None:
         """What it lets in is said: a server that nobody can reach is the usual surprise."""
         self._changed()
-        try:
-            rules = await in_thread(self._view.port.rules, [group] if group else [])
-        except SkyliftError as error:
-            with self._rules.clear():
-                say_trouble(error)
+        # What stands there is of the group before.
+        self._rules.clear()
+        if not group:
             return
+        found: list[RuleRow] | SkyliftError
+        try:
+            found = await in_thread(self._view.port.rules, [group])
+        except SkyliftError as error:
+            found = error
         if group != self._group.value:
             return
         with self._rules.clear():
-            if group:
-                let_in = [f"{each.ports} from {each.other}" for each in rules if each.direction == "in"]
+            if isinstance(found, SkyliftError):
+                say_trouble(found)
+            else:
+                let_in = [f"{each.ports} from {each.other}" for each in found if each.direction == "in"]
                 tag("p", f"Lets in {'; '.join(let_in)}." if let_in else "Lets nothing in.", "empty-line")
 
     def _changed(self, _: str = "") -> None:
