@@ -26,7 +26,6 @@ from skylift.cloud.domain.network import NetworkInterface, SecurityGroup
 from skylift.cloud.domain.scaling_group import ScalingGroup, ScalingMember
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Check, Nothing
-from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.api.refusal import refuse_other_values
 from skylift.cloud.services.api.resource import arn, require_all
 from skylift.cloud.services.autoscaling.operation import PAGES, reads, writes
@@ -128,16 +127,17 @@ def _add(tx: Tx, caller: Caller, name: str, launch: LaunchRequest) -> LaunchConf
     if len(tx.find(LaunchConfiguration)) >= MOST:
         raise ServiceError("LimitExceeded", f"You may have at most {MOST} launch configurations.")
     with _as_validation():
-        whole = _checked(tx, caller, launch)
+        whole = _checked(tx, launch)
     made = LaunchConfiguration(name, _arn(caller, name, str(uuid.uuid4())), tx.now, whole)
     tx.add(made)
     return made
 
 
-def _checked(tx: Tx, caller: Caller, launch: LaunchRequest) -> LaunchRequest:
+def _checked(tx: Tx, launch: LaunchRequest) -> LaunchRequest:
     """Raises EC2's errors where nothing could be launched so."""
     assert launch.image and launch.type, "both are required, or an instance's"
-    image = usable_image(tx, image_id_for(tx, caller, launch.image))
+    # As AWS has it, only an image's id: a parameter is for launch templates, where its permission is asked for.
+    image = usable_image(tx, launch.image)
     refuse_other_architecture(instance_type(launch.type), image)
     require_all(tx, SecurityGroup, list(LaunchConfiguration("", "", tx.now, launch).group_ids))
     if launch.key_name:

@@ -10,6 +10,7 @@ from ec2_fixtures import ACCOUNT, REGION, Cloud
 from scaling_scene import Scene
 
 from skylift.cloud.domain.identity import InstanceProfile, Role
+from skylift.cloud.services.ssm import parameter_put
 from skylift.cloud.services.table import TABLE
 
 SCRIPT = base64.b64encode(b"#!/bin/sh\ntrue\n").decode()
@@ -171,6 +172,19 @@ def test_what_no_instance_can_be_launched_from_is_refused(scene: Scene, asked: d
     named = {**asked, **({"ImageId": scene.cloud.image_id} if asked.get("ImageId") == "here" else {})}
     refusal = scene.refusal("CreateLaunchConfiguration", LaunchConfigurationName="bad", **named)
     assert refusal.code == "ValidationError" and words in refusal.message
+    assert configurations(scene) == []
+
+
+def test_a_parameter_is_not_looked_up_for_an_image(scene: Scene) -> None:
+    """AWS takes ids of images only. Whoever may make configurations could otherwise read every parameter."""
+    with scene.database.write() as tx:
+        for name, value in (("/db/password", "hunter2"), ("/golden", scene.cloud.image_id)):
+            parameter_put.put(tx, scene.cloud.caller, {"Name": name, "Value": value, "Type": "String"})
+    for parameter in ("/db/password", "/golden", "/none"):
+        asked = {"ImageId": f"resolve:ssm:{parameter}", "InstanceType": "t3.micro"}
+        refusal = scene.refusal("CreateLaunchConfiguration", LaunchConfigurationName="bad", **asked)
+        assert refusal.code == "ValidationError"
+        assert parameter in refusal.message and "hunter2" not in refusal.message
     assert configurations(scene) == []
 
 
