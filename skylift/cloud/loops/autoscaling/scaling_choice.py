@@ -8,12 +8,29 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from skylift.cloud.domain.scaling_group import COUNTED, Market, ScalingGroup, ScalingMember, Wanted, units
 
 HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Times:
+    """`launched` is when each instance was, `configured` when each launch configuration was made, by its name."""
+
+    now: datetime
+    launched: Mapping[str, datetime]
+    configured: Mapping[str, datetime]
+
+    def of(self, member: ScalingMember) -> datetime:
+        return self.launched.get(member.instance_id, member.since)
+
+    def of_configuration(self, member: ScalingMember) -> float:
+        """When that which it was launched from was made; minus infinity if it is gone, also if its name is taken."""
+        made = self.configured.get(member.configuration)
+        return made.timestamp() if made is not None and made <= self.of(member) else -math.inf
 
 
 def counted(members: Sequence[ScalingMember]) -> list[ScalingMember]:
@@ -45,12 +62,9 @@ def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted
     return [Wanted(subnet_id, zone, group.template, group.configuration, market=market) for subnet_id, zone in ranked]
 
 
-def victim(
-    group: ScalingGroup, members: Sequence[ScalingMember], launched: Mapping[str, datetime], now: datetime, excess: int
-) -> ScalingMember | None:
+def victim(group: ScalingGroup, members: Sequence[ScalingMember], times: Times, excess: int) -> ScalingMember | None:
     """The instance to end if there are too many: by the termination policies, in the zone that has most. None if all
-    candidates are protected, or are more than the `excess`, as a capacity never falls below the desired one.
-    `launched` is when each instance was."""
+    candidates are protected, or are more than the `excess`, as a capacity never falls below the desired one."""
     candidates = [member for member in counted(members) if not member.protected and member.units <= excess]
     if not candidates:
         return None
@@ -65,11 +79,8 @@ def victim(
         wanted = [member for member in candidates if (member.market == "on-demand") == too_many]
         candidates = wanted or candidates
 
-    def age(member: ScalingMember) -> float:
-        return (now - launched.get(member.instance_id, member.since)).total_seconds()
-
     for policy in group.termination_policies:
-        for rank in _ranks(policy, group, age):
+        for rank in _ranks(policy, group, times):
             best = min(rank(member) for member in candidates)
             candidates = [member for member in candidates if rank(member) == best]
     return candidates[0]
@@ -97,29 +108,33 @@ def _on_demand(members: Sequence[ScalingMember]) -> int:
     return units(member for member in counted(members) if member.market == "on-demand")
 
 
-Rank = Callable[[ScalingMember], float]
+Rank = Callable[[ScalingMember], float | tuple[float, float]]
 
 
-def _ranks(policy: str, group: ScalingGroup, age: Rank) -> list[Rank]:
+def _ranks(policy: str, group: ScalingGroup, times: Times) -> list[Rank]:
     """The ranks by which a policy compares, in order; the lowest goes."""
 
-    def outdated(member: ScalingMember) -> float:
-        """Orders members: first those of another template, then by the template's version, the oldest first. Those
-        that were launched from another configuration go first, too."""
+    def age(member: ScalingMember) -> float:
+        return (times.now - times.of(member)).total_seconds()
+
+    def outdated(member: ScalingMember) -> tuple[float, float]:
+        """Orders members: first those of a launch configuration, the oldest first, then those of another template,
+        then by the template's version, the oldest first."""
         if group.configuration or member.configuration:
-            return 0 if member.configuration == group.configuration else -1
+            return 0, times.of_configuration(member)
         if member.template.get("LaunchTemplateId") != group.template["LaunchTemplateId"]:
-            return -1
-        return int(member.template["Version"])
+            return 1, -1
+        return 1, int(member.template["Version"])
 
     def until_next_hour(member: ScalingMember) -> float:
         return HOUR - age(member) % HOUR
 
-    return {
+    known: dict[str, list[Rank]] = {
         "OldestInstance": [lambda member: -age(member)],
         "NewestInstance": [age],
         "OldestLaunchConfiguration": [outdated] if group.configuration else [],
         "OldestLaunchTemplate": [] if group.configuration else [outdated],
         "ClosestToNextInstanceHour": [until_next_hour],
         "Default": [outdated, until_next_hour],
-    }.get(policy, [])
+    }
+    return known.get(policy, [])

@@ -36,11 +36,11 @@ from skylift.cloud.loops.autoscaling.scaling_size import (
     at_risk,
     begin_cooldown,
     joined,
-    launched_at,
     may_balance,
     may_launch,
     rebalance,
     shrink,
+    times_of,
 )
 from skylift.cloud.loops.guard import guarded
 from skylift.cloud.store.database import Database, Tx
@@ -157,7 +157,7 @@ class ScalingGroupLoop:
                     return
                 members = tx.find(ScalingMember, group=name)
                 everything = units(counted(members))
-                going = victim(group, members, launched_at(tx, members), tx.now, everything)
+                going = victim(group, members, times_of(tx, members), everything)
                 wanted = moves_to(group, members, going) if going is not None else []
                 staying = [member for member in members if member is not going]
                 pools = [pool for place in wanted for pool in self._pools(tx, group, staying, place)]

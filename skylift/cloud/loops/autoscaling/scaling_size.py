@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_configuration import LaunchConfiguration
 from skylift.cloud.domain.scaling_group import ScalingGroup, ScalingMember, at, is_reached, units
 from skylift.cloud.domain.spot import SpotNotice
-from skylift.cloud.loops.autoscaling.scaling_choice import counted, is_balanced, victim
+from skylift.cloud.loops.autoscaling.scaling_choice import Times, counted, is_balanced, victim
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.scaling_group import in_progress, take_out
 
@@ -49,8 +49,10 @@ def may_balance(tx: Tx, group: ScalingGroup) -> bool:
     )
 
 
-def launched_at(tx: Tx, members: Sequence[ScalingMember]) -> dict[str, datetime]:
-    return {one.id: one.launched for member in members if (one := tx.get(Instance, id=member.instance_id))}
+def times_of(tx: Tx, members: Sequence[ScalingMember]) -> Times:
+    instances = [one for member in members if (one := tx.get(Instance, id=member.instance_id))]
+    configured = {one.name: one.created for one in tx.find(LaunchConfiguration)}
+    return Times(tx.now, {one.id: one.launched for one in instances}, configured)
 
 
 def may_launch(tx: Tx, group: ScalingGroup) -> bool:
@@ -109,9 +111,9 @@ def shrink(tx: Tx, group: ScalingGroup) -> None:
         return
     if too_many and group.runs("Terminate"):
         cause = group.cause or at(tx.now, BALANCED.format(", ".join(dict.fromkeys(group.zones))))
-        launched = launched_at(tx, members)
+        times = times_of(tx, members)
         while (excess := units(counted(members)) - target) > 0:
-            going = victim(group, members, launched, tx.now, excess)
+            going = victim(group, members, times, excess)
             if going is None:
                 break
             why = (

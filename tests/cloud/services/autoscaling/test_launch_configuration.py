@@ -188,6 +188,57 @@ def test_a_parameter_is_not_looked_up_for_an_image(scene: Scene) -> None:
     assert configurations(scene) == []
 
 
+def test_the_oldest_of_three_configurations_goes_first(scene: Scene) -> None:
+    plain = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
+    scene.call("CreateLaunchConfiguration", LaunchConfigurationName="1", **plain)
+    for number, name in enumerate("132", start=1):
+        # In the order 1, 3, 2 of launches; 3 is the newest.
+        if name == "3":
+            scene.cloud.clock.forward(seconds=10)
+            scene.call("CreateLaunchConfiguration", LaunchConfigurationName="2", **plain)
+            scene.cloud.clock.forward(seconds=10)
+            scene.call("CreateLaunchConfiguration", LaunchConfigurationName="3", **plain)
+        settings = {"LaunchConfigurationName": name, "DesiredCapacity": number}
+        if number == 1:
+            policies = ["OldestLaunchConfiguration", "NewestInstance"]
+            one = {"LaunchTemplate": None, "VPCZoneIdentifier": scene.subnets[0], "TerminationPolicies": policies}
+            scene.create(0, 3, 1, **one, LaunchConfigurationName=name)
+        else:
+            scene.on("UpdateAutoScalingGroup", **settings)
+        scene.settle()
+        scene.cloud.clock.forward(seconds=10)
+    names = {one["InstanceId"]: one["LaunchConfigurationName"] for one in scene.group["Instances"]}
+    assert [names[each] for each in scene.ids] == ["1", "3", "2"]
+    scene.on("SetDesiredCapacity", DesiredCapacity=2)
+    scene.settle()
+    assert [names[each] for each in scene.ids] == ["3", "2"]
+    # The group has 2 now, which is the older one.
+    scene.on("SetDesiredCapacity", DesiredCapacity=1)
+    scene.settle()
+    assert [names[each] for each in scene.ids] == ["3"]
+
+
+def test_an_instance_of_a_configuration_that_was_deleted_goes_first(scene: Scene) -> None:
+    """Also where there is one of the same name since."""
+    plain = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
+    for name in ("kept", "again"):
+        scene.call("CreateLaunchConfiguration", LaunchConfigurationName=name, **plain)
+        scene.cloud.clock.forward(seconds=10)
+    one = {"LaunchTemplate": None, "VPCZoneIdentifier": scene.subnets[0], "TerminationPolicies": ["Default"]}
+    scene.create(0, 2, 1, **one, LaunchConfigurationName="again")
+    scene.settle()
+    scene.cloud.clock.forward(seconds=10)
+    scene.on("UpdateAutoScalingGroup", LaunchConfigurationName="kept", DesiredCapacity=2)
+    scene.settle()
+    deleted, kept = scene.ids
+    scene.call("DeleteLaunchConfiguration", LaunchConfigurationName="again")
+    scene.cloud.clock.forward(seconds=10)
+    scene.call("CreateLaunchConfiguration", LaunchConfigurationName="again", **plain)
+    scene.on("UpdateAutoScalingGroup", LaunchConfigurationName="again", DesiredCapacity=1)
+    scene.settle()
+    assert scene.ids == [kept] and deleted != kept
+
+
 def test_a_configuration_goes_once_no_group_has_it(scene: Scene) -> None:
     plain = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
     scene.call("CreateLaunchConfiguration", LaunchConfigurationName="old", **plain)
