@@ -13,6 +13,8 @@ from skylift.cloud.services.api.service_role import SERVICES as SERVICES_WITH_RO
     monitoring.rds.amazonaws.com delivery.logs.amazonaws.com appconfig.amazonaws.com credentials.deadline.amazonaws.com
     ec2.eu-central-1.amazonaws.com logs.us-gov-west-1.amazonaws.com us-west-1.elasticache-snapshot.amazonaws.com
     ec2.amazonaws.com.cn ec2.cn-north-1.amazonaws.com.cn states.eusc-de-east-1.amazonaws.com
+    osis-pipelines.amazonaws.com dms-data-migrations.amazonaws.com tnb.amazonaws.com apptest.amazonaws.com
+    dnssec-route53.amazonaws.com s3-something-new.amazonaws.com
     api-service.dnssec.route53.aws.internal alexa-appkit.amazon.com
     """.split(),
 )
@@ -24,7 +26,8 @@ def test_services_of_aws(principal: str) -> None:
     "principal",
     """
     nothing.amazonaws.com codepipeiine.amazonaws.com tagging.amazonaws.com s3files.amazonaws.com
-    bedrock-agent.amazonaws.com ec2.nowhere.amazonaws.com eu-central-1.amazonaws.com .amazonaws.com
+    bedrock-agent.amazonaws.com ecz-fleet.amazonaws.com ec2-.amazonaws.com
+    ec2.nowhere.amazonaws.com eu-central-1.amazonaws.com .amazonaws.com
     ec2..amazonaws.com #.amazonaws.com
     """.split(),
 )
