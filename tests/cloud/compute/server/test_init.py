@@ -509,6 +509,32 @@ def test_the_power_button_shuts_down_in_order(boot: Boot) -> None:
     assert (server.place / server.id / "upper/home/ec2-user/told").read_text() == "told\n"
 
 
+DUTIFUL = """\
+#!/bin/sh
+name=${1:-script}
+{
+    # Once the other one has ended by the same signal: those that were there before it have, too.
+    trap 'wait $other; echo "$name saves"; echo all >/var/saved-by-$name; exit' TERM
+    sleep infinity &
+    other=$!
+    echo "$name is up"
+    wait
+} &
+"""
+
+
+def test_a_program_that_writes_while_it_is_stopped_does_its_last_work(boot: Boot) -> None:
+    """Its output is the one that it was started with, as that of many daemons."""
+    server = boot(DUTIFUL, programs={"etc/rc2.d/S01dutiful": DUTIFUL})
+    for name in ("start", "script"):
+        until(lambda name=name: f"{name} is up" in server.console().splitlines(), f"{name} to be up")
+    server.ssh("sudo poweroff")
+    assert server.ended() == EXIT_POWEROFF
+    for name in ("start", "script"):
+        assert (server.upper / f"var/saved-by-{name}").read_text() == "all\n"
+        assert f"{name} saves" in server.console().splitlines()
+
+
 def test_a_process_that_ignores_sigterm_does_not_hold_it_up(boot: Boot) -> None:
     server = boot("")
     program = "trap '' TERM HUP; touch up; while :; do sleep 1; done"

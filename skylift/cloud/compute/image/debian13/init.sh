@@ -88,10 +88,17 @@ fetch_user_data() {
     done
 }
 
+# A reader that shutdown's first signal does not end: who writes to it while being stopped would be killed by that. It ends
+# with the last of them.
+outlasting() (
+    trap '' TERM
+    exec "$@"
+)
+
 logged() {
     rm -f /run/skylift/output
     mkfifo /run/skylift/output
-    tee -a /var/log/cloud-init-output.log </run/skylift/output &
+    outlasting tee -a /var/log/cloud-init-output.log </run/skylift/output &
     "$@" >/run/skylift/output 2>&1
 }
 
@@ -151,7 +158,7 @@ start_services_after_sshd() {
         sleep 0.05
     done
     # Line by line: a script writes half a line, works, and writes the rest, and others write meanwhile.
-    start_services 2>&1 | sed -u ''
+    start_services 2>&1 | outlasting sed -u ''
 }
 
 each_boot() {
