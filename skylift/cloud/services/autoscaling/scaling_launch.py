@@ -111,11 +111,12 @@ def check_template(tx: Tx, caller: Caller, spec: TemplateSpec, kind: str = "", i
             "Version": spec.get("Version", DEFAULT_VERSION),
         }
         whole, _ = with_template(tx, LaunchRequest(template=by_id))
-        image_id = image_id or whole.image or ""
         kind = kind or whole.type or ""
+        # The template's image may be a parameter, for which `may_launch` asks permission; an override's is an id.
+        image_id = image_id or image_id_for(tx, caller, whole.image or "")
         if not image_id or not kind:
             raise invalid(f"The launch template has no {'InstanceType' if image_id else 'ImageId'}.")
-        image = usable_image(tx, image_id_for(tx, caller, image_id))
+        image = usable_image(tx, image_id)
         refuse_other_architecture(instance_type(kind), image)
     except ServiceError as error:
         raise _no_template(error) from error

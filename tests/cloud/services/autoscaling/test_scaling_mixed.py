@@ -11,6 +11,7 @@ from scaling_scene import Scene
 
 from skylift.cloud.domain.market import Capacity
 from skylift.cloud.domain.spot import SpotNotice
+from skylift.cloud.services.ssm import parameter_put
 from skylift.cloud.services.table import TABLE
 
 
@@ -167,6 +168,19 @@ def template(scene: Scene, name: str, **data: Any) -> dict[str, Any]:
     whole = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro", **data}
     made = scene.cloud.call("CreateLaunchTemplate", LaunchTemplateName=name, LaunchTemplateData=whole)
     return {"LaunchTemplateId": made["LaunchTemplate"]["LaunchTemplateId"], "Version": "$Latest"}
+
+
+def test_an_override_names_an_image_and_no_parameter(scene: Scene) -> None:
+    """Whoever may make groups could otherwise read every parameter."""
+    with scene.database.write() as tx:
+        asked = {"Name": "/db/password", "Value": "hunter2", "Type": "String"}
+        parameter_put.put(tx, scene.cloud.caller, asked)
+    mixed = policy(scene, "t3.micro")
+    mixed["LaunchTemplate"]["Overrides"][0]["ImageId"] = "resolve:ssm:/db/password"
+    wanted = {"MinSize": 0, "MaxSize": 1, "VPCZoneIdentifier": scene.subnets[0], "MixedInstancesPolicy": mixed}
+    refusal = scene.refusal("CreateAutoScalingGroup", AutoScalingGroupName="web", **wanted)
+    assert refusal.code == "ValidationError"
+    assert "resolve:ssm:/db/password" in refusal.message and "hunter2" not in refusal.message
 
 
 def test_a_template_may_ask_for_spot_by_itself(scene: Scene) -> None:
