@@ -32,7 +32,7 @@ from skylift.cloud.services.autoscaling.operation import PAGES, reads, writes
 from skylift.cloud.services.autoscaling.scaling_rules import Context, invalid, page
 from skylift.cloud.services.ec2 import keypair
 from skylift.cloud.services.ec2.image import usable_image
-from skylift.cloud.services.ec2.launch import refuse_other_architecture
+from skylift.cloud.services.ec2.launch import refuse_other_architecture, refuse_settings
 from skylift.cloud.services.ec2.launch_request import launch_request
 from skylift.cloud.services.ec2.launch_view import launch_specification
 from skylift.cloud.services.ec2.profile import find_profile, wanted_profile
@@ -127,18 +127,19 @@ def _add(tx: Tx, caller: Caller, name: str, launch: LaunchRequest) -> LaunchConf
     if len(tx.find(LaunchConfiguration)) >= MOST:
         raise ServiceError("LimitExceeded", f"You may have at most {MOST} launch configurations.")
     with _as_validation():
-        whole = _checked(tx, launch)
+        whole = _checked(tx, caller, launch)
     made = LaunchConfiguration(name, _arn(caller, name, str(uuid.uuid4())), tx.now, whole)
     tx.add(made)
     return made
 
 
-def _checked(tx: Tx, launch: LaunchRequest) -> LaunchRequest:
-    """Raises EC2's errors where nothing could be launched so."""
+def _checked(tx: Tx, caller: Caller, launch: LaunchRequest) -> LaunchRequest:
+    """Raises EC2's errors where nothing could be launched so, whatever room, price and quotas are then."""
     assert launch.image and launch.type, "both are required, or an instance's"
     # As AWS has it, only an image's id: a parameter is for launch templates, where its permission is asked for.
     image = usable_image(tx, launch.image)
     refuse_other_architecture(instance_type(launch.type), image)
+    refuse_settings(tx, caller, image, launch)
     require_all(tx, SecurityGroup, list(LaunchConfiguration("", "", tx.now, launch).group_ids))
     if launch.key_name:
         keypair.by_name(tx, launch.key_name)

@@ -147,7 +147,7 @@ class _Launch:
         profile = wanted_profile(self._tx, request.profile)
         encoded = user_data(request.user_data)
         behavior = self._shutdown_behavior()
-        metadata = self._metadata()
+        metadata = _metadata(self._tx, self._caller.account, request)
         tags = specified(
             tagged(request),
             *("instance", "volume", "network-interface"),
@@ -181,12 +181,6 @@ class _Launch:
         usual = "terminate" if request and request.type == "one-time" else "stop"
         asked = self._request.shutdown_behavior
         return shutdown_behavior(usual if asked is None else asked)
-
-    def _metadata(self) -> MetadataOptions:
-        defaults = default_options(self._tx, self._caller.account)
-        options = metadata_options(defaults, self._request.metadata or MetadataRequest())
-        refuse_tokenless(self._tx, self._caller.account, options)
-        return options
 
     def _key(self) -> KeyPair | None:
         name = self._request.key_name
@@ -335,6 +329,18 @@ def _answer(tx: Tx, caller: Caller, instances: list[Instance]) -> ec2.Reservatio
     context = InstanceContext.of(tx, caller, instances)
     shown = [view(instance, context) for instance in instances]
     return reservation(shown, instances[0].reservation_id, caller.account)
+
+
+def refuse_settings(tx: Tx, caller: Caller, image: Image, request: LaunchRequest) -> None:
+    """Raises what a launch would for its volumes and metadata options, wherever it goes to."""
+    wanted_devices(tx, image, request.devices or ())
+    _metadata(tx, caller.account, request)
+
+
+def _metadata(tx: Tx, account_id: str, request: LaunchRequest) -> MetadataOptions:
+    options = metadata_options(default_options(tx, account_id), request.metadata or MetadataRequest())
+    refuse_tokenless(tx, account_id, options)
+    return options
 
 
 def refuse_other_architecture(kind: InstanceType, image: Image) -> None:

@@ -152,6 +152,10 @@ def test_a_configuration_from_scratch(scene: Scene) -> None:
     assert (launched["InstanceLifecycle"], launched["Monitoring"]["State"]) == ("spot", "enabled")
 
 
+def disks(*wanted: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"BlockDeviceMappings": [{"DeviceName": name, "Ebs": volume} for name, volume in wanted]}
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
@@ -166,6 +170,16 @@ def test_a_configuration_from_scratch(scene: Scene) -> None:
         ({"InstanceType": "t3.micro", "ImageId": "here", "UserData": "%"}, "BASE64"),
         ({"InstanceType": "t3.micro", "ImageId": "here", "PlacementTenancy": "shared"}, "shared"),
         ({"InstanceId": "i-0123456789abcdef0"}, "i-0123456789abcdef0"),
+        *(
+            ({"InstanceType": "t3.micro", "ImageId": "here", **more}, words)
+            for more, words in (
+                ({"MetadataOptions": {"HttpTokens": "perhaps"}}, "perhaps"),
+                ({"MetadataOptions": {"HttpPutResponseHopLimit": 1000}}, "between 1 and 64"),
+                (disks(("/dev/sdf", {"SnapshotId": "snap-0123456789abcdef0"})), "snap-0123456789abcdef0"),
+                (disks(("/dev/sdf", {"VolumeSize": 99999999})), "99999999"),
+                (disks(("/dev/sdf", {"VolumeSize": 1}), ("/dev/sdf", {"VolumeSize": 2})), "Duplicate device name"),
+            )
+        ),
     ],
 )
 def test_what_no_instance_can_be_launched_from_is_refused(scene: Scene, asked: dict[str, Any], words: str) -> None:
