@@ -324,20 +324,24 @@ def _open_to_servers(home: Home) -> list[Capability]:
 
 
 def _lost_clouds() -> list[Capability]:
-    """Address ranges that are held for clouds whose directory is gone, and how each is given back.
+    """Address ranges of clouds whose directory is not to be seen, and how one that nothing uses is given back.
 
     Nothing gives them back by itself: the directory may be on a disk that is mounted again later.
     """
-    return [
-        Capability("lost cloud", True, f"{each.addresses} is held for {each.home}, which is gone; {_way_out(each)}")
-        for each in loopback_ranges().all()
-        if _is_gone(Path(each.home))
-    ]
+    ranges = loopback_ranges()
+    return [_in_use(each) if ranges.in_use(each) else _lost(each) for each in ranges.all() if _is_gone(Path(each.home))]
 
 
-def _way_out(lost: LoopbackRange) -> str:
+def _in_use(hidden: LoopbackRange) -> Capability:
+    """It may have been moved, or stand behind a mount that this process does not see. Nothing is to do here."""
+    what = f"{hidden.addresses} is in use by the cloud of {hidden.home}, which cannot be seen from here"
+    return Capability("other cloud", True, what)
+
+
+def _lost(lost: LoopbackRange) -> Capability:
     command = f"SKYLIFT_HOME={shlex.quote(lost.home)} skylift cloud down"
-    return f"unless it is on a disk that comes back, `{command}` takes its servers and network off this machine"
+    what = f"{lost.addresses} is held for {lost.home}, which is gone, and not in use; `{command}` gives it back"
+    return Capability("lost cloud", True, what)
 
 
 def _is_gone(place: Path) -> bool:

@@ -106,6 +106,22 @@ def test_ranges_of_clouds_whose_directory_is_gone_are_listed_with_the_way_to_giv
     assert f"`SKYLIFT_HOME='{gone.home}' skylift cloud down`" in lost.found
 
 
+def test_a_cloud_that_the_kernel_knows_is_in_use_wherever_its_directory_is(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was moved, or is behind a mount that others do not see: a command would take its servers down."""
+    in_kernel: set[int] = set()
+    ranges = LoopbackRanges(in_kernel.__contains__, tmp_path / "claims")
+    monkeypatch.setattr(capability, "loopback_ranges", lambda: ranges)
+    hidden = ranges.take(tmp_path / "hidden")
+    in_kernel.add(hidden.number)
+    listed = found(home)
+    assert "lost cloud" not in listed
+    assert listed["other cloud"].ok
+    assert listed["other cloud"].found.startswith(f"{hidden.addresses} is in use by the cloud of {hidden.home}")
+    assert "cloud down" not in listed["other cloud"].found
+
+
 @pytest.mark.real
 def test_trials_leave_nothing_behind(home: Home, tmp_path: Path) -> None:
     listed = found(home)

@@ -97,6 +97,10 @@ class LoopbackRanges:
             return []
         return self._read()
 
+    def in_use(self, loopback: LoopbackRange) -> bool:
+        """Whether the kernel has anything of its cloud, which then runs, or has servers that do."""
+        return self._taken(loopback.number)
+
     def release(self, loopback: LoopbackRange) -> None:
         """Give the number back; everything that stood for it is gone."""
         with self._locked():
