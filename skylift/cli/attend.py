@@ -14,8 +14,8 @@ from skylift.cli.watching import ForwardOption, show_outcome, with_interrupts
 
 if TYPE_CHECKING:
     from skylift.cli.screen import Screen
+    from skylift.runner.attach import Attach
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.flow import Attach
     from skylift.runner.job.outcome import Outcome
     from skylift.runner.remote.account import Account
 
@@ -44,7 +44,7 @@ def attach(
 
     from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import open_display
-    from skylift.runner.flow import Attach
+    from skylift.runner.attach import Attach
     from skylift.runner.remote.account import open_account
     from skylift.runner.steps import Clock
     from skylift.runner.watch.forward import Forwards, read_forward

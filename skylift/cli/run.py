@@ -242,8 +242,8 @@ def run_job(
 
 def submit_job(job: Job, settings: Settings, screen: Screen, stdin: Stdin | None = None) -> Launched | Outcome:
     """The job and its server; an outcome when it was interrupted before there was one."""
-    from skylift.runner.flow import Submit
     from skylift.runner.steps import Clock
+    from skylift.runner.submit import Submit
 
     return with_interrupts(Submit(job, settings, screen, Clock(screen), detached=True, stdin=stdin))
 

@@ -13,7 +13,6 @@ from skylift.console.job_wish import JobSpec, script_missing
 from skylift.python.background import Background
 from skylift.python.watching import Watcher
 from skylift.runner.errors import RunError, UsageError
-from skylift.runner.flow import Submit
 from skylift.runner.job.job import Environment, Job
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.repeat import Repeat
@@ -24,6 +23,7 @@ from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.bundle import find_project, plan_bundle
 from skylift.runner.steps import Clock
+from skylift.runner.submit import Submit
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from skylift.python.keywords import check_types, with_environ
 from skylift.python.lines import AsyncPieces, Pieces
 from skylift.python.watching import Watcher, log
 from skylift.python.wording import in_python
+from skylift.runner.attach import Attach
 from skylift.runner.errors import UsageError
-from skylift.runner.flow import Attach, Run, Submit
+from skylift.runner.flow import Run
 from skylift.runner.job.job import Job as Planned
 from skylift.runner.job.job import Program, Terminal
 from skylift.runner.job.outcome import Outcome
@@ -34,6 +35,7 @@ from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.ship.stdin import Stdin
 from skylift.runner.steps import Clock
+from skylift.runner.submit import Submit
 from skylift.runner.watch.forward import Forwards, read_forward
 from skylift.runner.watch.watched_job import find_job
 

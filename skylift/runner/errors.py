@@ -26,6 +26,7 @@ from typing import Literal
 
 SKYLIFT_FAILED = 125
 USAGE = 2
+INTERRUPTED = 130
 
 
 class SkyliftError(Exception):

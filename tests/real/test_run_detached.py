@@ -14,7 +14,7 @@ from real_cloud import RealCloud
 from real_server import until
 from running_job import WAITS, ended_job, jobs, roles
 
-from skylift.runner.flow import Attach
+from skylift.runner.attach import Attach
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.account import Account, open_account

@@ -20,7 +20,7 @@ from whole_run import Seen, host, order, run
 
 from skylift.runner.collect import results as collect
 from skylift.runner.errors import LaunchFailed, NameTaken, NotPermitted, Refused, RunError, UsageError
-from skylift.runner.flow import Run, Submit
+from skylift.runner.flow import Run
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job, MapPart, Program, Spot
 from skylift.runner.job.outcome import Outcome
@@ -40,6 +40,7 @@ from skylift.runner.remote.api import Api, Sink
 from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.stdin import Stdin
 from skylift.runner.steps import Clock
+from skylift.runner.submit import Submit
 
 
 def test_a_run_from_nothing_to_its_results(

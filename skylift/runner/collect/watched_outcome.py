@@ -8,7 +8,8 @@ from skylift.runner.collect.bigger_type import name_bigger_type
 from skylift.runner.collect.collecting import Collected
 from skylift.runner.collect.other_servers import other_servers
 from skylift.runner.collect.outcome import conclude
-from skylift.runner.job.outcome import INTERRUPTED, Outcome
+from skylift.runner.errors import INTERRUPTED
+from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.server import Server
 from skylift.runner.job.states import State
 from skylift.runner.price.run_price import with_price

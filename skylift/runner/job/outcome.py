@@ -18,8 +18,6 @@ from skylift.runner.text.visible import shown, visible, visible_lines
 _LISTED = 10
 """The most results that a table names, and the lines of standard error in an error's note."""
 
-INTERRUPTED = 130
-
 
 @dataclass(frozen=True)
 class Result:

@@ -8,8 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TypeVar
 
-from skylift.runner.errors import SKYLIFT_FAILED, SkyliftError
-from skylift.runner.job.outcome import INTERRUPTED
+from skylift.runner.errors import INTERRUPTED, SKYLIFT_FAILED, SkyliftError
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.states import State

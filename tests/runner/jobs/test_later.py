@@ -17,8 +17,8 @@ from waiting_job import WAITS, WaitingJob, go, submit
 from whole_run import Seen, host, order
 
 from skylift.cli.main import perform
+from skylift.runner.attach import Attach
 from skylift.runner.errors import JobNotFound, NotPermitted, RunError, Unreachable
-from skylift.runner.flow import Attach
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings

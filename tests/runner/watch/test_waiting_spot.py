@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from whole_run import Seen
 
-from skylift.runner.flow import Attach
+from skylift.runner.attach import Attach
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.settings import Settings
