@@ -4,21 +4,25 @@ The figures stand in csv files beside this one, which `scripts/make_catalogue.py
 each of them comes from and of which day it is. A price that no source gives is None: nothing here is estimated.
 """
 
-from skylift.catalogue.instance_type import Accelerators, Disks, InstanceType
-from skylift.catalogue.price import (
-    HOURS_A_YEAR,
-    PAYMENTS,
-    dedicated,
-    on_demand,
-    priced_regions,
-    reserved,
-    savings_plan,
-    sources,
-    spot,
-)
-from skylift.catalogue.refreshed import refreshed_folder, use
-from skylift.catalogue.source import Source
-from skylift.catalogue.table import types
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skylift.catalogue.instance_type import Accelerators, Disks, InstanceType
+    from skylift.catalogue.price import (
+        HOURS_A_YEAR,
+        PAYMENTS,
+        dedicated,
+        on_demand,
+        priced_regions,
+        reserved,
+        savings_plan,
+        sources,
+        spot,
+    )
+    from skylift.catalogue.refreshed import refreshed_folder, use
+    from skylift.catalogue.source import Source
+    from skylift.catalogue.table import types
 
 __all__ = [
     "HOURS_A_YEAR",
@@ -38,3 +42,19 @@ __all__ = [
     "types",
     "use",
 ]
+
+if not TYPE_CHECKING:
+    _FILES = {
+        **dict.fromkeys(("Accelerators", "Disks", "InstanceType"), "instance_type"),
+        **dict.fromkeys(("refreshed_folder", "use"), "refreshed"),
+        "Source": "source",
+        "types": "table",
+    }
+    """Where each name is from; the others are from `price.py`."""
+
+    def __getattr__(name: str) -> Any:
+        """What is asked for is imported then: most commands say where figures are, and ask for none."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found = getattr(import_module(f"{__name__}.{_FILES.get(name, 'price')}"), name)
+        return found

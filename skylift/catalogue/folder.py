@@ -25,11 +25,23 @@ class Folders:
 
     def __init__(self) -> None:
         self._refreshed: Path | None = None
+        self._forget: list[Callable[[], None]] = []
 
-    def use(self, refreshed: Path | None) -> bool:
-        """Whether that is another one than until now."""
+    def use(self, refreshed: Path | None) -> None:
+        """From now on; None is the package alone."""
         changed, self._refreshed = refreshed != self._refreshed, refreshed
-        return changed
+        if changed:
+            self.forget()
+
+    def when_forgotten(self, *forget: Callable[[], None]) -> None:
+        """Whoever keeps what was read has it forgotten by these. Folders can so be changed before anything is read:
+        most commands read nothing."""
+        self._forget += forget
+
+    def forget(self) -> None:
+        """Have everything read anew."""
+        for each in self._forget:
+            each()
 
     def read(self, name: str, parse: Callable[[list[list[str]]], T]) -> T | None:
         """What `parse` makes of the first file of the name; it raises ValueError for one that is no such file. The

@@ -97,9 +97,7 @@ def _parse(rows: list[list[str]]) -> Mapping[Kind, Figures]:
     return {kind: Figures(source, prices) for kind, source, prices in zip(kinds, sources, found, strict=True)}
 
 
-def forget_prices() -> None:
-    figures.cache_clear()
-    priced_regions.cache_clear()
+FOLDERS.when_forgotten(figures.cache_clear, priced_regions.cache_clear)
 
 
 def prices_of(region: str) -> str:

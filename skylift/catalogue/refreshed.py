@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from skylift.catalogue.folder import FOLDERS, FORMAT
-from skylift.catalogue.price import forget_prices
-from skylift.catalogue.table import forget_types
 
 
 def refreshed_folder(cache: Path) -> Path:
@@ -15,11 +13,9 @@ def refreshed_folder(cache: Path) -> Path:
 
 def use(folder: Path | None) -> None:
     """From now on; None is the package alone."""
-    if FOLDERS.use(folder):
-        forget()
+    FOLDERS.use(folder)
 
 
 def forget() -> None:
     """Read anew what was written meanwhile."""
-    forget_types()
-    forget_prices()
+    FOLDERS.forget()

@@ -56,9 +56,7 @@ def _parse(rows: list[list[str]]) -> tuple[Source, dict[str, InstanceType]]:
     return Source(*rows[0]), {row[0]: _type(*row) for row in rows[head:]}
 
 
-def forget_types() -> None:
-    types.cache_clear()
-    _read.cache_clear()
+FOLDERS.when_forgotten(types.cache_clear, _read.cache_clear)
 
 
 def _type(

@@ -151,7 +151,6 @@ def run(
     from skylift.runner.errors import SkyliftError
     from skylift.runner.plan.plan_job import plan_job
     from skylift.runner.plan.read_options import read_options
-    from skylift.runner.plan.resolve_options import resolve_options
     from skylift.runner.ship.stdin import Stdin, has_input
     from skylift.runner.watch.forward import read_forward
 
@@ -170,7 +169,11 @@ def run(
         job = plan_job(order, Path.cwd(), os.environ)
         job_name = job.name
         settings = asked.apply_to(settings_for(asked.on, asked.access))
-        job = resolve_options(job, settings)
+        if job.depends_on_place:
+            # Types and prices take longer to import than what else there is to plan.
+            from skylift.runner.plan.resolve_options import resolve_options
+
+            job = resolve_options(job, settings)
         announce(job, screen)
         stdin = Stdin(_INPUT) if job.stdin else None
         if detach:

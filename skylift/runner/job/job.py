@@ -185,6 +185,11 @@ class Job:
         return self.cluster is not None or (self.map is not None and self.map.servers > 1)
 
     @property
+    def depends_on_place(self) -> bool:
+        """Whether its type or its cap is made of the types and prices of the place where it runs."""
+        return bool(self.wanted) or self.spot is not None or self.max_cost is not None
+
+    @property
     def most_servers(self) -> int:
         part = self.cluster or self.map
         return 1 if part is None else part.servers

@@ -24,6 +24,8 @@ _NEXT = 2
 def resolve_options(job: Job, settings: Settings, servers: int = 1) -> Job:
     """The job with its type and its cap, for so many servers at the most. Raises UsageError where no type fits, or the
     sum does not pay for a run."""
+    if not job.depends_on_place:
+        return job
     servers = max(servers, job.most_servers)
     if job.wanted:
         job = _with_type(job, settings)
