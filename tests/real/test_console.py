@@ -124,6 +124,19 @@ def test_each_row_is_dark_in_the_dark(tab: Tab, console: Console) -> None:
     page.emulate_media(color_scheme="light")
 
 
+def test_errors_that_stay_are_told_once_and_fit_on_the_screen(tab: Tab, console: Console) -> None:
+    page = tab.page
+    page.goto(f"http://{console.host}/instances")
+    page.evaluate("for (let at = 0; at < 60; at++) skyliftTellTrouble(`Nothing answers ${at % 30}.`, 'Try again.')")
+    troubles = page.locator("#troubles .trouble")
+    expect(troubles).to_have_count(30)
+    expect(troubles.last).to_be_in_viewport()
+    # The first one can be reached, too.
+    troubles.first.get_by_role("button", name="Close").click()
+    expect(troubles).to_have_count(29)
+    page.locator("#troubles").evaluate("(troubles) => troubles.replaceChildren()")
+
+
 def test_an_address_that_leads_nowhere_leads_on(tab: Tab, console: Console) -> None:
     # The browser tells of it when it likes, before the page or after it.
     with tab.page.expect_event("console", lambda said: said.type == "error") as missing:

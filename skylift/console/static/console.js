@@ -37,10 +37,15 @@ function skyliftTell(text) {
   setTimeout(() => notice.remove(), 6000);
 }
 
-// An error stays until it is closed: nobody reads it at once, and what to do is in it.
+// An error stays until it is closed: nobody reads it at once, and what to do is in it. It is there once, however often it
+// comes, below those that came before.
 function skyliftTellTrouble(message, advice) {
-  const notice = noticesPlace("troubles", "alert").appendChild(document.createElement("div"));
+  const place = noticesPlace("troubles", "alert");
+  const text = JSON.stringify([message, advice]);
+  [...place.children].find((each) => each.dataset.text === text)?.remove();
+  const notice = place.appendChild(document.createElement("div"));
   notice.className = "trouble";
+  notice.dataset.text = text;
   notice.appendChild(document.createElement("strong")).textContent = message;
   if (advice) notice.appendChild(document.createElement("p")).textContent = advice;
   const close = notice.appendChild(document.createElement("button"));
@@ -48,6 +53,7 @@ function skyliftTellTrouble(message, advice) {
   close.className = "button";
   close.textContent = "Close";
   close.addEventListener("click", () => notice.remove());
+  notice.scrollIntoView({ block: "nearest" });
 }
 
 // What somebody has begun here and would lose: an open question, or a field that was typed in. A search is typed again,
