@@ -111,6 +111,7 @@ def edit(work: Work) -> list[str]:
             1,
             "rule",
             "rule",
+            edits={},
             show=lambda row: row.button(),
             fields=fields,
             perform=work.do,

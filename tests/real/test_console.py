@@ -288,6 +288,20 @@ def test_rules_and_tags_are_edited_where_they_stand_by_the_keyboard_alone(
     shown = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [keyboard_group]}])
     (changed,) = [each for each in shown["SecurityGroupRules"] if each.get("Description") == "of the office"]
     assert (changed["FromPort"], changed["CidrIpv4"]) == (2222, "192.0.2.0/24")
+    # What is typed in one row stays while another is saved.
+    for each in ("80", "2222"):
+        rules.get_by_role("button", name=f"Edit in tcp {each} 192.0.2.0/24").click()
+    half, whole = (page.get_by_role("group", name=f"Edit in tcp {each} 192.0.2.0/24") for each in ("80", "2222"))
+    half.get_by_label("Protocol").select_option("udp")
+    half.get_by_label("Ports").fill("8080")
+    whole.get_by_label("Description", exact=True).fill("of two offices")
+    whole.get_by_role("button", name="Save").click()
+    expect(whole).to_have_count(0)
+    expect(rules.get_by_role("row", name="in tcp 2222 192.0.2.0/24")).to_contain_text("of two offices")
+    expect(half.get_by_label("Protocol")).to_have_value("udp")
+    expect(half.get_by_label("Ports")).to_have_value("8080")
+    expect(rules.locator("code")).to_contain_text("8080")
+    half.get_by_role("button", name="Cancel").click()
     # A rule that has gone hands the keyboard to the one that has come to its place.
     rules.get_by_role("button", name="Remove in tcp 80 192.0.2.0/24").focus()
     page.keyboard.press("Enter")

@@ -16,7 +16,7 @@ from skylift.console.widgets.element import Field, Select, box, button, copyable
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.heading import named_head
-from skylift.console.widgets.row_edit import EditedRow
+from skylift.console.widgets.row_edit import EditedRow, Edits
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
@@ -57,6 +57,7 @@ def _say_empty() -> None:
 class SecurityGroupPage:
     def __init__(self, view: CloudView, group: str) -> None:
         self._view, self._id = view, group
+        self._edits: Edits = {}
 
     async def show(self) -> None:
         with named_head(self._view.security_groups, self._id):
@@ -169,6 +170,7 @@ class SecurityGroupPage:
             5,
             rule.id,
             name,
+            edits=self._edits,
             show=show,
             fields=fields,
             perform=lambda call: self._change(rule, call),

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.element import box, button
-from skylift.console.widgets.row_edit import Spell
+from skylift.console.widgets.row_edit import Edits, Fields
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
-
-Fields = Callable[[Callable[[str], None]], Spell]
-"""Puts fields there, which call what it gets, and gives the call for what is typed in them."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,7 @@ class VpcTab:
     networks: Networks
     vpc: str
     refresh: Callable[[], None]
+    edits: Edits = field(default_factory=dict)
 
     def change(self, call: Call, check: Callable[[], None]) -> None:
         """In a thread. `check` says whether that which is changed is still what the page has shown."""

@@ -80,8 +80,9 @@ def _show_route(tab: VpcTab, shown: Table, route: Route, targets: Mapping[str, s
     label = f"the route to {route.destination}"
     EditedRow(
         4,
-        route.destination,
+        f"{shown.id} {route.destination}",
         label,
+        edits=tab.edits,
         show=show,
         fields=fields,
         perform=lambda call: tab.change(call, check),

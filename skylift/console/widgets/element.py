@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from nicegui import helpers, ui
@@ -81,6 +82,25 @@ def on_news(element: Element, name: str, handler: Callable[[], Any]) -> None:
     element.on(name, lambda _: handler(), args=[])
 
 
+_collecting: list[list[Field | Select]] = []
+
+
+@contextmanager
+def collect_fields() -> Iterator[list[Field | Select]]:
+    """Those that are made within, in their order."""
+    found: list[Field | Select] = []
+    _collecting.append(found)
+    try:
+        yield found
+    finally:
+        _collecting.pop()
+
+
+def _collected(made: Field | Select) -> None:
+    if _collecting:
+        _collecting[-1].append(made)
+
+
 class Field:
     """An input with its label. `value` is what was typed."""
 
@@ -93,10 +113,18 @@ class Field:
             named = tag("label", label)
             self.element = tag(name, "", "", **attributes)
         named.props["for"] = self.element.html_id
-        if self.value:
-            # As an attribute, which is what the field begins with. Vue would set a property anew at each update.
-            self.element.props["^value"] = self.value
+        self.begin_with(self.value)
         on_input(self.element, self._typed)
+        _collected(self)
+
+    def begin_with(self, value: str) -> None:
+        """Before the browser has it."""
+        self.value = value
+        # As an attribute, which is what the field begins with. Vue would set a property anew at each update.
+        if value:
+            self.element.props["^value"] = value
+        else:
+            self.element.props.pop("^value", None)
 
     def set(self, value: str) -> None:
         """In place of what was typed."""
@@ -121,10 +149,16 @@ class Select:
         with box("field"):
             named = tag("label", label)
             with tag("select") as self.element:
-                for value, words in options.items():
-                    tag("option", words or value, value=value)
+                self._words = {value: tag("option", words or value, value=value) for value, words in options.items()}
         named.props["for"] = self.element.html_id
         on_input(self.element, self._chosen)
+        _collected(self)
+
+    def begin_with(self, value: str) -> None:
+        """Before the browser has it. What is no option is not chosen."""
+        if value in self._words:
+            self.value = value
+            self._words[value].props["^selected"] = "selected"
 
     def choose(self, value: str, words: str | None = None) -> None:
         """In place of what was chosen. A value that is not among the options yet becomes one."""
