@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+
+CONSOLE = "/dev/console"
 
 
 def say(text: str) -> None:
     """Write a line into the console log, for somebody who examines a server that has failed."""
     sys.stdout.write("skylift: %s\n" % text)
     sys.stdout.flush()
+
+
+def say_beside(text: str) -> None:
+    """The same, from a process of root's whose standard output is a job's, which is the user's only."""
+    with contextlib.suppress(OSError):
+        console = os.open(CONSOLE, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            os.write(console, ("skylift: %s\n" % text).encode(errors="backslashreplace"))
+        finally:
+            os.close(console)

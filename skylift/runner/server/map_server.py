@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
-from skylift.runner.server.console import say
+from skylift.runner.server.console import say, say_beside
 from skylift.runner.server.input_folders import InputFolders
 from skylift.runner.server.input_helper import NO_ROOM, raise_descriptors
 from skylift.runner.server.input_memory import InputMemory
@@ -144,12 +144,13 @@ class MapServer:
 
         def fetch(key: str, target: Path) -> None:
             folder, _, name = key.rpartition("/")
-            patiently(name, lambda: Prefix(aws, options.bucket, folder).fetch(name, target), time.time() + BUILDING)
+            prefix, until = Prefix(aws, options.bucket, folder), time.time() + BUILDING
+            patiently(name, lambda: prefix.fetch(name, target), until, say_beside)
 
         # Another server builds what there is not yet: inputs run here, with the rights of this one.
         told = dict(told, environment=dict(told["environment"], shared=False))
         uv = Uv(told.get("uv"), fetch, root / "var/lib/skylift/tools")
-        return ToolEnvironment(told, lambda name: Prefix(aws, options.bucket, name), root, uv, env, _COMING)
+        return ToolEnvironment(told, lambda name: Prefix(aws, options.bucket, name), root, uv, env, _COMING, say_beside)
 
     def run(self) -> int:
         """The exit code: the coordinator's, or that of the signal that has ended it."""

@@ -61,8 +61,15 @@ class PrebuiltEnvironment:
     yet, and whether this server may put something there, which is `shared`. `folders` are what an environment consists
     of, as far as they are there."""
 
-    def __init__(self, prefix: Prefix, named: Dict[str, Any], login: Union[Login, Owner], folders: List[Path]) -> None:
-        self._prefix, self._login, self._folders = prefix, login, folders
+    def __init__(
+        self,
+        prefix: Prefix,
+        named: Dict[str, Any],
+        login: Union[Login, Owner],
+        folders: List[Path],
+        say: Callable[[str], None] = say,
+    ) -> None:
+        self._prefix, self._login, self._folders, self._say = prefix, login, folders, say
         self._sha256, self.shared = named["sha256"], named["shared"]
         self._index: Dict[str, Any] = {}
         self._keeping: Optional[threading.Thread] = None
@@ -80,7 +87,7 @@ class PrebuiltEnvironment:
         try:
             return self._take(time.time() + _TAKING)
         except (Unreachable, Refused, Changed, OSError) as error:
-            say("the environment that was built before cannot be taken: %s" % error)
+            self._say("the environment that was built before cannot be taken: %s" % error)
             self._clear()
             return None
         finally:
@@ -91,7 +98,7 @@ class PrebuiltEnvironment:
             shutil.rmtree(str(folder), ignore_errors=True)
 
     def _take(self, until: float) -> Dict[str, Any]:
-        text = patiently("environment", lambda: self._prefix.get("index.json"), until)
+        text = patiently("environment", lambda: self._prefix.get("index.json"), until, self._say)
         if text is None or hashlib.sha256(text).hexdigest() != self._sha256:
             raise Changed("its index is not the one that the record names")
         index = parse_index(text, self._login.home, self._folders)
@@ -128,14 +135,14 @@ class PrebuiltEnvironment:
         if len(files) == 1:
             path, _, mode, _, modified = files[0]
             place = Path(self._place(path))
-            patiently(key, lambda: self._prefix.fetch(key, place), until)
+            patiently(key, lambda: self._prefix.fetch(key, place), until, self._say)
             if sha256_of(place) != digest:
                 raise Changed(path)
             self._give(str(place))
             place.chmod(mode)
             os.utime(str(place), (modified, modified))
             return
-        content = patiently(key, lambda: self._prefix.get(key), until)
+        content = patiently(key, lambda: self._prefix.get(key), until, self._say)
         if content is None:
             raise Refused(404, "%s is not there" % key)
         if hashlib.sha256(content).hexdigest() != digest:
@@ -176,10 +183,11 @@ class PrebuiltEnvironment:
         self._patience = max(seconds, _LEAST)
         pin = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
         try:
-            if patiently("environment", lambda: self._prefix.put("pin.json", pin, first=True), time.time() + _PINNING):
+            until = time.time() + _PINNING
+            if patiently("environment", lambda: self._prefix.put("pin.json", pin, first=True), until, self._say):
                 self._index = index
         except (Unreachable, Refused) as error:
-            say("the environment is not kept: %s" % error)
+            self._say("the environment is not kept: %s" % error)
             return False
         return True
 
@@ -236,7 +244,7 @@ class PrebuiltEnvironment:
                     each.result()
             self._prefix.put("index.json", json.dumps(self._index).encode())
         except (Unreachable, Refused, Changed, OSError) as error:
-            say("the environment is not kept: %s" % error)
+            self._say("the environment is not kept: %s" % error)
 
     def _keep_pack(self, number: int, files: List[Entry], digest: str, until: float) -> None:
         if self._over.is_set():

@@ -44,7 +44,8 @@ class ToolEnvironment:
     """`told` is the record's: {"lock": {"key", "sha256"}, "environment": {"place", "sha256", "shared", "alone"*}}. One
     that is neither `shared` nor has a digest is being built by another server, which pins it; `alone`, each server
     builds its own. `place` is another prefix of the bucket; `environment` are the variables that uv is started with;
-    its PATH is root's. `patience` are the seconds in which another server must have built it."""
+    its PATH is root's. `patience` are the seconds in which another server must have built it. `say` is
+    told what somebody wants to know who examines the server."""
 
     def __init__(
         self,
@@ -54,9 +55,10 @@ class ToolEnvironment:
         uv: Uv,
         environment: Dict[str, str],
         patience: Optional[float] = None,
+        say: Callable[[str], None] = say,
     ) -> None:
         self._lock, self._named, self._place, self._uv = told["lock"], dict(told["environment"]), place, uv
-        self._home, self._patience = root / PLACE, patience
+        self._home, self._patience, self._say = root / PLACE, patience, say
         self._venv, self._pythons = self._home / "venv", self._home / "python"
         self._mark, self._log = self._home / "ready", self._home / "uv.log"
         self._env = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
@@ -98,8 +100,8 @@ class ToolEnvironment:
         named, owner = self._named, Owner(self._home, os.geteuid(), os.getegid())
         prefix = self._place(named["place"])
         if not named["shared"] and not named["sha256"] and not named.get("alone"):
-            named["sha256"] = follow(prefix, "the tools", self._patience)
-        return PrebuiltEnvironment(prefix, named, owner, [self._venv, self._pythons])
+            named["sha256"] = follow(prefix, "Dask's environment", self._patience, self._say)
+        return PrebuiltEnvironment(prefix, named, owner, [self._venv, self._pythons], self._say)
 
     def _build(self, prebuilt: PrebuiltEnvironment) -> None:
         began = time.monotonic()
@@ -107,9 +109,10 @@ class ToolEnvironment:
             shutil.rmtree(str(each), ignore_errors=True)
         lock = self._home / "lock.txt"
         folder, _, name = self._lock["key"].rpartition("/")
-        patiently("the tools' lock", lambda: self._place(folder).fetch(name, lock), time.time() + BUILDING)
+        prefix, until = self._place(folder), time.time() + BUILDING
+        patiently("the lock of Dask's environment", lambda: prefix.fetch(name, lock), until, self._say)
         if sha256_of(lock) != self._lock["sha256"]:
-            raise CannotMake("The list of tools that arrived is not the one that the record names.")
+            raise CannotMake("The list of Dask's packages that arrived is not the one that the record names.")
         # A map's coordinator imports from it with the server's own Python, where that is new enough.
         python = sys.executable if sys.version_info >= OLDEST else PYTHON
         self._run("venv", "--quiet", "--clear", "--python", python, str(self._venv))
@@ -120,7 +123,7 @@ class ToolEnvironment:
                 (each / ".lock").unlink()  # which uv lets anybody write
         took = time.monotonic() - began
         if not run_within(compile_argv(self.python, [self._venv, self._pythons]), max(LEAST, took), self._env):
-            say("the tools are compiled in part")
+            self._say("Dask's environment is compiled in part")
         if not prebuilt.write_down(None, time.monotonic() - began):
             # The inputs that run here next have the right to pin one, as long as nobody has.
             raise CannotMake("It cannot be written down which environment of Dask was built.")
@@ -143,7 +146,7 @@ class ToolEnvironment:
             raise CannotMake("The environment of Dask could not be made:\n%s" % tail)
 
 
-def follow(prefix: Prefix, what: str, patience: Optional[float] = None) -> str:
+def follow(prefix: Prefix, what: str, patience: Optional[float] = None, say: Callable[[str], None] = say) -> str:
     """Wait for the server that builds an environment: its pin comes first, and the index when all files are there.
     Returns the digest, or nothing when that takes too long."""
     until = time.time() + (FOLLOWING if patience is None else patience)

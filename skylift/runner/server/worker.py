@@ -129,7 +129,7 @@ class Worker:
 
     def _with_pin(self, named: Dict[str, Any]) -> Dict[str, Any]:
         if not named["sha256"] and not named.get("alone"):
-            named["sha256"] = follow(self.context.place(named["place"]), "the tools", _PINNED)
+            named["sha256"] = follow(self.context.place(named["place"]), "Dask's environment", _PINNED)
         return named
 
     def _environment(self, prepared: Prepared) -> Dict[str, str]:

@@ -19,7 +19,7 @@ from kept_prefix import KeptPrefix
 from leaf_package import wheel
 
 from skylift.runner.dask.tools import Tools, lock
-from skylift.runner.server import tool_environment
+from skylift.runner.server import console, tool_environment
 from skylift.runner.server.aws import Refused
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.root_path import ROOT_PATH
@@ -65,13 +65,13 @@ def server(tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> C
     """A server's disk at the same path each time, empty."""
     monkeypatch.setattr(tool_environment, "FOLLOWING", 0.3)
 
-    def boot(told: dict[str, Any], *, uv: bool = True, again: bool = False) -> ToolEnvironment:
+    def boot(told: dict[str, Any], *, uv: bool = True, again: bool = False, **how: Any) -> ToolEnvironment:
         if not again:
             shutil.rmtree(tmp_path / "root", ignore_errors=True)
         env = {**os.environ, "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(bucket.packages), "UV_PYTHON_DOWNLOADS": "never"}
         place = cast(Callable[[str], Prefix], bucket.prefix)
         path = os.environ["PATH"] + ":" + str(Path(sys.executable).parent) if uv else ""
-        return ToolEnvironment(told, place, tmp_path / "root", Uv(None, fails, tmp_path, path), env)
+        return ToolEnvironment(told, place, tmp_path / "root", Uv(None, fails, tmp_path, path), env, **how)
 
     return boot
 
@@ -106,6 +106,32 @@ def test_it_is_built_by_the_first_server_and_taken_by_the_next(
     follower = server(bucket.told(shared=False), uv=False)
     assert (follower.make(), version(follower)) == ("taken", "1.0")
     assert server(bucket.told(shared=False), uv=False, again=True).make() == "here"
+
+
+def test_a_maps_output_gets_no_word_of_it(
+    bucket: Bucket, server: Callable[..., ToolEnvironment], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where a map's server makes it, standard output is the map's."""
+    said = list[str]()
+    tools = server(bucket.told(shared=False), say=said.append)
+    assert tools.make() == "built"
+    assert [each.partition(":")[0] for each in said] == ["no other server has built Dask's environment"]
+    damaged = server(bucket.told("0" * 64, shared=False), say=said.append)
+    assert damaged.make() == "built"
+    assert "cannot be taken" in said[-1]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_said_beside_a_jobs_output_is_on_the_console(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    screen = tmp_path / "console"
+    monkeypatch.setattr(console, "CONSOLE", str(screen))
+    console.say_beside("nobody has one")
+    screen.touch()
+    console.say_beside("one \udcff is odd")
+    assert screen.read_text() == "skylift: one \\udcff is odd\n"
+    assert capfd.readouterr() == ("", "")
 
 
 def test_it_comes_with_bytecode_and_only_root_may_change_it(
