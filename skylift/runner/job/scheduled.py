@@ -19,6 +19,8 @@ _TAG = re.compile(rf"({SCHEDULE_FORM.pattern})/([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 RUN_PATTERNS = ("20??????-????", "20??????-??????")
 """The rest of a run's name after `SCHEDULE-`, in the form of a policy. A run of SCHEDULE-OTHER does not match."""
+TAG_PATTERN = "20??-??-??T??:??:??Z"
+"""The rest of a run's tag after `SCHEDULE/`, in the same form."""
 
 
 def run_name(schedule: str, due: datetime) -> str:

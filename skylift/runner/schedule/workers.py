@@ -19,7 +19,7 @@ from skylift.runner.errors import SkyliftError
 from skylift.runner.job import commands
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import SCHEDULES, SETUP_ALLOWANCE, Prefix, on_demand_of, workers_of_schedule
-from skylift.runner.job.scheduled import RUN_PATTERNS
+from skylift.runner.job.scheduled import RUN_PATTERNS, TAG_PATTERN
 from skylift.runner.job.tags import TAG_JOB, TAG_WORKER
 from skylift.runner.launch import fleet
 from skylift.runner.launch.job_group import ingress, remove_job_group
@@ -62,7 +62,7 @@ def statements_of_runs(schedule: str, bucket: str, account: str, region: str) ->
     own = {"StringEquals": {f"aws:ResourceTag/{TAG_SCHEDULE}": schedule}}
     return [
         having_servers(groups, instances, own, for_good=True),
-        naming_servers(groups, instances, {"StringLike": {f"aws:RequestTag/{TAG_JOB}": f"{schedule}/*"}}),
+        naming_servers(groups, instances, {"StringLike": {f"aws:RequestTag/{TAG_JOB}": f"{schedule}/{TAG_PATTERN}"}}),
         SEEING_SERVERS,
         reading_no_key(bucket, runs_of(schedule)),
     ]

@@ -156,7 +156,7 @@ class WorkerGroup:
 
 class GroupOfRuns(WorkerGroup):
     """The group of a schedule's runs. `run` is the tag of this one's servers, SCHEDULE/TIME, by which they know whose
-    they are: they have it from the group. Only for its own run a server has the right to that."""
+    they are: they have it from the group. The role would let it name any run of the schedule, as all runs have one."""
 
     def __init__(self, aws: Aws, name: str, run: str) -> None:
         super().__init__(aws, name)

@@ -224,6 +224,8 @@ def test_a_run_gives_the_group_no_tag_but_that_of_a_run() -> None:
     assert allowed({"skylift:job": "nightly/2026-11-28T02:00:00Z"})
     assert not allowed({"skylift:job": "other/2026-11-28T02:00:00Z"})
     assert not allowed({"skylift:job": "a-job"})
+    assert not allowed({"skylift:job": "nightly/x"})
+    assert not allowed({"skylift:job": "nightly/"})
     assert not allowed({"skylift:schedule": "nightly/x"})
     assert not allowed({"skylift:job": "nightly/x", "Name": "x"})
     assert not allowed({})
