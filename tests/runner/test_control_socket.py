@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from skylift.runner.server.control_socket import ControlSocket
 from skylift.runner.server.ledger import Ledger
 from skylift.runner.server.program import Program
 from skylift.runner.server.status import Status
-from skylift.runner.server.stream import Stream
+from skylift.runner.server.stream import READ, Stream
 
 RUNS = """
 import os, pathlib, resource, sys, threading
@@ -63,6 +64,32 @@ def is_answered(path: Path) -> bool:
     found = next(door.frames())
     door.close()
     return found == ("o", b"what it says")
+
+
+def test_all_output_comes_before_the_word_that_the_job_has_ended(path: Path, tmp_path: Path) -> None:
+    """Also when it ends while a part of the output is being sent."""
+    status = Status("x", threading.Condition())
+
+    class EndsMeanwhile(Stream):
+        def read(self, offset: int, limit: int) -> tuple[int, bytes]:
+            found = super().read(offset, limit)
+            status.set(final=True)
+            return found
+
+    stdout = EndsMeanwhile("stdout", tmp_path, status.changed, (os.geteuid(), os.getegid()))
+    stdout.append(b"x" * (3 * READ))
+    program = Program(Ledger(tmp_path / "ledger"), os.pipe()[0])
+    ControlSocket(path, os.getegid(), Control(program), [stdout], status)
+    door, received = Door(path), 0
+    door.send(stream={"stdout": 0, "stderr": 0})
+    for kind, data in door.frames():
+        if kind == "o":
+            received += len(data)
+        elif json.loads(data)["final"]:
+            break
+    assert received == 3 * READ
+    door.close()
+    stdout.finish()
 
 
 def test_a_program_that_connects_again_and_again_keeps_nobody_away(served: Path) -> None:

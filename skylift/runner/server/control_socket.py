@@ -196,9 +196,9 @@ class ControlSocket:
             due = time.monotonic() + request.every
             while usage is not None and not (request.times and times >= request.times):
                 with status.changed:
-                    final, version = status.fields["final"], status.version
+                    final, version, words = status.fields["final"], status.version, status.encoded()
                 if version != sent_version:
-                    _send(connection, b"s", status.encoded())
+                    _send(connection, b"s", words)
                     sent_version = version
                     if final:
                         break
@@ -244,7 +244,8 @@ class ControlSocket:
                 while status.version == sent_version and all(offsets[each.name] >= each.size for each in self._streams):
                     if not status.changed.wait(max(0.0, due - time.monotonic()) if every else None):
                         break
-                final, version = status.fields["final"], status.version
+                # What becomes final while output is sent is not sent before the rest of the output.
+                final, version, words = status.fields["final"], status.version, status.encoded()
             if gauge is not None and time.monotonic() >= due:
                 _send(connection, b"g", json.dumps(dict(gauge.measure(), **self._under_way())).encode())
                 due = time.monotonic() + every
@@ -256,8 +257,7 @@ class ControlSocket:
             if moved and final:
                 continue
             if version != sent_version:
-                data = status.encoded()
-                _send(connection, b"s", data)
+                _send(connection, b"s", words)
                 sent_version = version
                 if final:
                     return
