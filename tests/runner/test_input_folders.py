@@ -1,18 +1,43 @@
-"""Working directories of inputs that are put right for the next one: whatever the last one has done to them."""
+"""Working directories of inputs, which root makes and the inputs' user has."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import time
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from skylift.runner.server.input_folders import _TICK, InputFolders
+from skylift.runner.server.input_folders import InputFolders
 from skylift.runner.server.login_user import Login
+
+WATCHED = """
+import os, sys
+from pathlib import Path
+from skylift.runner.server.input_folders import InputFolders
+
+class Other:
+    uid, gid = (65534, 65534) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+
+ours, seen = os.geteuid(), []
+
+def watch(event, args):
+    if event in ("os.mkdir", "os.symlink", "os.chown"):
+        place = args[event == "os.symlink"]
+        above = os.path.dirname(place)
+        seen.append((event, place, above.startswith(sys.argv[2]) and os.lstat(above).st_uid))
+
+folders = InputFolders(Path(sys.argv[1]), "sub/below", Other())
+sys.addaudithook(watch)
+folders.make(Path(sys.argv[2]))
+for event, place, owner in seen:
+    assert owner in (False, ours), (event, place)
+for each in (sys.argv[2], *(os.path.join(place, name) for place, names, _ in os.walk(sys.argv[2]) for name in names)):
+    assert os.path.islink(each) or os.lstat(each).st_uid == Other.uid, each
+print(len([each for each in seen if each[0] == "os.mkdir"]))
+"""
 
 
 class Here(Login):
@@ -23,21 +48,16 @@ class Here(Login):
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """All that is there: links with their targets, folders, and files with what is in them."""
+    """All that is there: links with their targets, and folders with their modes."""
     found: dict[str, Any] = {}
     for place in sorted(folder.rglob("*")):
-        name = str(place.relative_to(folder))
-        if place.is_symlink():
-            found[name] = os.readlink(place)
-        elif place.is_dir():
-            found[name] = oct(place.stat().st_mode)
-        else:
-            found[name] = place.read_bytes()
+        inner = str(place.relative_to(folder))
+        found[inner] = os.readlink(place) if place.is_symlink() else oct(place.stat().st_mode & 0o7777)
     return found
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> InputFolders:
+def tree(tmp_path: Path) -> Path:
     tree = tmp_path / "job"
     (tree / "data/deep").mkdir(parents=True)
     (tree / "empty").mkdir()
@@ -45,146 +65,48 @@ def folders(tmp_path: Path) -> InputFolders:
         (tree / name).write_text(name)
     os.symlink("a.csv", tree / "data/link.csv")
     os.symlink("data", tree / "also")
-    (tmp_path / "runs").mkdir()
-    return InputFolders(tmp_path / "runs", tree, "data", Here())
+    return tree
 
 
-def settled(path: Path) -> None:
-    """Wait until a change shows in the time of the last one."""
-    newest = max(each.lstat().st_ctime_ns for each in [path, *path.rglob("*")])
-    while time.time_ns() - newest <= 2 * _TICK:
-        time.sleep(0.01)
+def test_it_has_links_to_the_jobs_files_in_folders_of_its_own(tree: Path, tmp_path: Path) -> None:
+    folders = InputFolders(tree, "data", Here())
+    for path in (tmp_path / "first", tmp_path / "second"):
+        folders.make(path)
+        assert contents(path) == {
+            "job.py": str(tree / "job.py"),
+            "also": "data",
+            "empty": "0o755",
+            "data": "0o755",
+            "data/a.csv": str(tree / "data/a.csv"),
+            "data/link.csv": "a.csv",
+            "data/deep": "0o755",
+            "data/deep/b.csv": str(tree / "data/deep/b.csv"),
+        }
+        assert (path / "also/link.csv").read_text() == "data/a.csv"
 
 
-def test_it_has_links_to_the_jobs_files_in_folders_of_its_own(folders: InputFolders, tmp_path: Path) -> None:
-    tree, folder = tmp_path / "job", folders.take()
-    assert {name: each for name, each in contents(folder.path).items() if not each.startswith("0o")} == {
-        "job.py": str(tree / "job.py"),
-        "also": "data",
-        "data/a.csv": str(tree / "data/a.csv"),
-        "data/link.csv": "a.csv",
-        "data/deep/b.csv": str(tree / "data/deep/b.csv"),
-    }
-    assert (folder.path / "also/link.csv").read_text() == "data/a.csv"
-    assert (folder.path / "empty").is_dir()
-
-
-def replace_link(folder: Path) -> None:
-    (folder / "data/a.csv").unlink()
-    (folder / "data/a.csv").symlink_to("/etc/passwd")
-
-
-def replace_by_file(folder: Path) -> None:
-    (folder / "job.py").unlink()
-    (folder / "job.py").write_text("another")
-
-
-def add(folder: Path) -> None:
-    (folder / "data/out").mkdir()
-    (folder / "data/out/sum.json").write_text("1")
-    (folder / "data/deep/new").symlink_to("/")
-    (folder / "fifo.csv").symlink_to("nowhere")
-    os.mkfifo(folder / "empty/fifo")
-
-
-def swap(folder: Path) -> None:
-    (folder / "data/a.csv").rename(folder / "data/x")
-    (folder / "data/deep/b.csv").rename(folder / "data/a.csv")
-    (folder / "data/x").rename(folder / "data/deep/b.csv")
-
-
-def set_the_clock_back(folder: Path) -> None:
-    place, before = folder / "data", (folder / "data").stat()
-    replace_link(folder)
-    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def remove_link(folder: Path) -> None:
-    (folder / "data/link.csv").unlink()
-
-
-def shut(folder: Path) -> None:
-    (folder / "data").chmod(0o700)
-
-
-def open_to_all(folder: Path) -> None:
-    (folder / "data/deep").chmod(0o777)
-
-
-def remove_folder(folder: Path) -> None:
-    shutil.rmtree(folder / "data/deep")
-
-
-def replace_folder(folder: Path) -> None:
-    (folder / "data/deep").rename(folder / "data/deep.old")
-    shutil.copytree(folder / "data/deep.old", folder / "data/deep", symlinks=True)
-
-
-def replace_folder_by_link(folder: Path) -> None:
-    (folder / "data/deep").rename(folder / "deep")
-    (folder / "data/deep").symlink_to("../deep")
-
-
-def swap_folders(folder: Path) -> None:
-    (folder / "data/deep").rename(folder / "x")
-    (folder / "empty").rename(folder / "data/deep")
-    (folder / "x").rename(folder / "empty")
-
-
-def remove_all(folder: Path) -> None:
-    shutil.rmtree(folder)
-
-
-def nothing(_: Path) -> None:
-    pass
-
-
-MENDED = [nothing, replace_link, replace_by_file, add, swap, set_the_clock_back, remove_link]
-MADE_ANEW = [shut, open_to_all, remove_folder, replace_folder, replace_folder_by_link, swap_folders, remove_all]
-
-
-@pytest.mark.parametrize("at_once", [True, False])
-@pytest.mark.parametrize("meddle", [*MENDED, *MADE_ANEW])
-def test_the_next_input_finds_what_the_first_one_found(
-    folders: InputFolders, meddle: Callable[[Path], None], *, at_once: bool
+@pytest.mark.parametrize(
+    ("cwd", "added"),
+    [("sub/below", {"sub": "0o755", "sub/below": "0o755"}), ("data/new", {"data/new": "0o755"}), ("also/new", {})],
+)
+def test_the_working_directory_is_there_also_if_no_file_of_the_job_is_in_it(
+    tree: Path, tmp_path: Path, cwd: str, added: dict[str, str]
 ) -> None:
-    """Also where the last one was so quick that the file system's clock has not moved on."""
-    folder = folders.take()
-    first = contents(folder.path)
-    for _ in range(3):
-        if not at_once:
-            settled(folder.path)
-        meddle(folder.path)
-        folders.give_back(folder)
-        there = folder.path.exists()
-        folder = folders.take()
-        assert contents(folder.path) == first
-        assert there == (meddle in MENDED)
-    folders.remove(folder)
+    """But nothing is made through a link."""
+    InputFolders(tree, ".", Here()).make(tmp_path / "without")
+    InputFolders(tree, cwd, Here()).make(tmp_path / "with")
+    assert contents(tmp_path / "with") == contents(tmp_path / "without") | added
 
 
-def test_two_inputs_at_a_time_have_a_folder_each(folders: InputFolders) -> None:
-    first, second = folders.take(), folders.take()
-    assert first.path != second.path
-    folders.give_back(first)
-    assert folders.take() is first
+def test_root_does_nothing_in_a_folder_that_the_inputs_user_has(tree: Path, tmp_path: Path) -> None:
+    """Another input can exchange what is below, and root would follow."""
+    argv = [sys.executable, "-c", WATCHED, str(tree), str(tmp_path / "made")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "6\n", "")
 
 
-def test_the_working_directory_is_there_also_if_no_file_of_the_job_is_in_it(tmp_path: Path) -> None:
-    (tmp_path / "job").mkdir()
-    (tmp_path / "job/a").touch()
-    folders = InputFolders(tmp_path / "runs", tmp_path / "job", "sub/below", Here())
-    (tmp_path / "runs").mkdir()
-    folder = folders.take()
-    (folder.path / "sub/below/out").touch()
-    folders.give_back(folder)
-    assert sorted(contents(folders.take().path)) == ["a", "sub", "sub/below"]
-
-
-def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "job").mkdir()
-    folders = InputFolders(tmp_path / "runs", tmp_path / "job", ".", Here())
-    with pytest.raises(FileNotFoundError):
-        folders.take()
-    (tmp_path / "runs").mkdir()
-    assert folders.take().path.is_dir()
+def test_one_that_is_there_already_is_an_error(tree: Path, tmp_path: Path) -> None:
+    folders = InputFolders(tree, ".", Here())
+    folders.make(tmp_path / "made")
+    with pytest.raises(FileExistsError):
+        folders.make(tmp_path / "made")

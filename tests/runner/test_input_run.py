@@ -60,16 +60,15 @@ class Case:
         self.tree, self.runs = folder / "job", folder / "runs"
         (self.tree / "sub").mkdir(parents=True)
         (self.tree / "data.txt").write_text("data")
-        self.spawner, self.folders = Spawner(), list[InputFolders]()
+        self.spawner, self.folders = Spawner(), InputFolders(self.tree, "sub", Here())
         self.ours, self.theirs = socket.socketpair()
 
     def run(
         self, source: str, *, outputs: tuple[str, ...] = (), args: tuple[str, ...] = (), part: Any = None
     ) -> InputOutcome:
         (self.tree / "job.py").write_text(source)
-        self.folders.append(InputFolders(self.runs, self.tree, "sub", Here()))
         place = MapPlace(
-            cast(Prefix, self.prefix), Here(), self.runs, self.folders[-1], "sub", sys.executable, "i-0", self.down,
+            cast(Prefix, self.prefix), Here(), self.runs, self.folders, "sub", sys.executable, "i-0", self.down,
             dict(os.environ), InputMemory(), lambda region, name: cast(Prefix, OneObject(region, name)),
             cast(Prefix, self.prefix),
         )  # fmt: skip
@@ -86,8 +85,6 @@ def case(tmp_path: Path) -> Iterator[Case]:
     found = Case(tmp_path)
     yield found
     found.spawner.close()
-    for each in found.folders:
-        each.close()
     assert list(found.runs.iterdir()) == []
 
 
@@ -98,6 +95,16 @@ def test_what_it_leaves_is_sent_and_what_it_was_given_is_not(case: Case) -> None
     assert outcome.stdout.content == b"said\n"
     assert [each.path for each in outcome.results] == ["a.txt"]
     assert list(case.prefix.objects.values()) == [b"data"]
+
+
+def test_the_next_input_has_a_new_folder(case: Case) -> None:
+    """Whatever the last one has done to its own: an attribute of a folder would stay there."""
+    source = "import os\nprint(os.getcwd(), os.listxattr('.'), os.listdir())\n"
+    meddle = "os.setxattr('.', 'user.left', b'1')\nopen('left', 'w')\nos.chmod('.', 0o700)\n"
+    first, second = ((case.run(source + meddle).stdout.content or b"").split(b" ", 1) for _ in range(2))
+    assert first[0] != second[0]
+    assert first[1] == second[1]
+    assert first[1].endswith(b" []\n")
 
 
 @pytest.mark.parametrize(

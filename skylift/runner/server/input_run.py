@@ -1,8 +1,8 @@
 """One input of a map on its server: its folder, its process, and the results that are sent.
 
-The program runs in a folder in which the job's files are links to files that no run may change (input_folders.py).
-What it leaves there are its results. The folder of a run has its streams, and `input`, with the local file that the
-input is, if it is one. Afterwards it is removed. runner/map/outcome.py describes the outcome of a run.
+The folder of a run has `work`, in which the job's files are links to files that no run may change (input_folders.py),
+and `input`, with the local file that the input is, if it is one. The files that the run leaves in `work` are its
+results. Afterwards the folder is removed. runner/map/outcome.py describes the outcome of a run.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.find_files import files_named, spelled
-from skylift.runner.server.input_folders import InputFolder, InputFolders
+from skylift.runner.server.input_folders import InputFolders
 from skylift.runner.server.input_live import InputLive
 from skylift.runner.server.input_memory import InputMemory, Share
 from skylift.runner.server.input_spawner import Spawner
@@ -51,7 +51,7 @@ class Withheld(Exception):
 
 
 class MapPlace(NamedTuple):
-    """Where a server's inputs run. `folders` are those with the job's files, `cwd` the working directory in them,
+    """Where a server's inputs run. `folders` makes those with the job's files, `cwd` is where they run there,
     `python` the interpreter of the program, `down` whether the server goes down, `memory` what all inputs share.
     `bucket` is a whole bucket of the user's, by its region and name. `source` is the prefix that has local inputs."""
 
@@ -88,7 +88,8 @@ class InputRun:
         self._run = secrets.token_hex(8)
         self._name = "%08d-%s" % (wanted["index"], self._run)
         self._folder = place.runs / self._name
-        self._work: Optional[InputFolder] = None
+        self._work = self._folder / "work"
+        self._cwd = self._work / place.cwd
 
     def run(self, owner: socket.socket) -> Dict[str, Any]:
         """The outcome. Raises Withheld when there is none; `owner` is the connection of the client that waits."""
@@ -99,23 +100,15 @@ class InputRun:
                 return self._broken("The input could not be prepared: %s" % error)
             with self._place.memory.begin() as share:
                 ended = self._execute(argv, owner)
-                found = self._conclude(ended, share)
-            if "code" in ended and self._work is not None:
-                # Nothing of it runs any more.
-                work, self._work = self._work, None
-                self._place.folders.give_back(work)
-            return found
+                return self._conclude(ended, share)
         finally:
-            if self._work is not None:
-                self._place.folders.remove(self._work)
             shutil.rmtree(str(self._folder), ignore_errors=True)
 
     # Its folder.
 
     def _prepare(self) -> List[str]:
         self._folder.mkdir(mode=0o711, parents=True)
-        self._work = self._place.folders.take()
-        self._cwd = self._work.path / self._place.cwd
+        self._place.folders.make(self._work)
         argv, args = list(self._program["argv"]), list(self._program["args"])
         if self._program["python"]:
             argv[0] = self._place.python

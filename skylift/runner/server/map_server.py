@@ -123,9 +123,9 @@ class MapServer:
         self._folder = Path(options.root) / "var/lib/skylift" / options.job / "map"
         login = Login(options.user, Path(options.root), options.job, options.region)
         instance = patiently("instance id", aws.instance, float("inf"))
-        runs, made_of = self._folder / "runs", (Path(options.tree), options.cwd)
+        folders = InputFolders(Path(options.tree), options.cwd, login)
         self._place = MapPlace(
-            Prefix(aws, options.bucket, options.prefix), login, runs, InputFolders(runs, *made_of, login), options.cwd,
+            Prefix(aws, options.bucket, options.prefix), login, self._folder / "runs", folders, options.cwd,
             options.python, instance, self._down, dict(os.environ),
             InputMemory(), lambda region, name: Prefix(aws.in_region(region), name),
             Prefix(aws, options.bucket, options.source),
