@@ -161,7 +161,7 @@ class Supervisor:
             session.env_values.forget()
             end = Concluded(before_start(error), {})
         outcome = conclude(session, end)
-        if turn.is_held:
+        if turn.is_still_held():
             give_group_back(session)
         turn.leave()
         if outcome.state is State.INTERRUPTED:

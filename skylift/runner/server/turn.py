@@ -84,10 +84,16 @@ class Turn:
             if self._is_ours(held):
                 self._begin(held.etag)
 
-    @property
-    def is_held(self) -> bool:
-        """Whether this run has, or had, the turn. One that is to be skipped, or needs none, never has."""
-        return bool(self._etag)
+    def is_still_held(self) -> bool:
+        """Whether this run has the turn, by a new look. One that was silent may have been passed by. Where it cannot
+        look, it counts as one without."""
+        if not self._etag:
+            return False
+        try:
+            return self._is_ours(self._read())
+        except (Unreachable, Refused) as error:
+            say("whether this run still has the turn is not known: %s" % error)
+            return False
 
     def leave(self) -> None:
         """The program and all that it left have ended."""

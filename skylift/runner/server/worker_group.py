@@ -4,7 +4,7 @@ Its processes ReplaceUnhealthy and AZRebalance are suspended, so no server comes
 group whose coordinator is gone grows no more, and its servers end by themselves.
 
 A map of its own has a group of its own, and its servers delete that. The runs of a schedule have one group, one after
-the other, which stays: they only empty it.
+the other, which stays: the server of a run empties it, if the run still has its turn.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ class GroupOfRuns(WorkerGroup):
         super().resize(desired)
 
     def delete(self) -> None:
-        self.empty()
+        """The group stays. A coordinator cannot tell whether the next run has it by now: the server's own process looks
+        whose turn it is, and empties it."""
 
 
 class SpotOrOnDemand:
@@ -223,7 +224,7 @@ class SpotOrOnDemand:
         return self._on_demand.why_not() if on_demand.desired > len(on_demand.members) else self._spot.why_not()
 
     def delete(self) -> None:
-        _delete_each(self._on_demand, self._spot)
+        _do_each(self._on_demand.delete, self._spot.delete)
 
 
 def open_group(aws: Aws, name: str, say: Callable[[str], None], run: str = "") -> Union[WorkerGroup, SpotOrOnDemand]:
@@ -237,29 +238,30 @@ def open_group(aws: Aws, name: str, say: Callable[[str], None], run: str = "") -
 
 def release_group(aws: Aws, name: str) -> None:
     """Delete the group, and the second one if there is one, before the coordinator's server turns off."""
-    both = WorkerGroup(aws, name + ON_DEMAND), WorkerGroup(aws, name)
+    on_demand, spot = WorkerGroup(aws, name + ON_DEMAND), WorkerGroup(aws, name)
     try:
-        patiently("the map's servers", lambda: _delete_each(*both), time.time() + _PATIENCE)
+        patiently("the map's servers", lambda: _do_each(on_demand.delete, spot.delete), time.time() + _PATIENCE)
     except (Unreachable, Refused) as error:
         say("the map's servers could not be ended; they end by themselves: %s" % error)
 
 
 def empty_group(aws: Aws, name: str) -> None:
     """Empty the group of a schedule's runs, and the second one if there is one, before the next run has it."""
-    both = GroupOfRuns(aws, name + ON_DEMAND, ""), GroupOfRuns(aws, name, "")
+    on_demand, spot = WorkerGroup(aws, name + ON_DEMAND), WorkerGroup(aws, name)
     try:
-        patiently("the run's servers", lambda: _delete_each(*both), time.time() + _PATIENCE)
+        patiently("the run's servers", lambda: _do_each(on_demand.empty, spot.empty), time.time() + _PATIENCE)
     except (Unreachable, Refused) as error:
         say("the run's servers could not be ended; they end by themselves: %s" % error)
 
 
-def _delete_each(*groups: WorkerGroup) -> None:
-    """Delete all that can be deleted. Only then raise what hinders another: first what a retry may change."""
+def _do_each(*calls: Callable[[], None]) -> None:
+    """Delete or empty each group that lets itself. Only then raise what hinders another: first what a retry may
+    change."""
     unreachable: Optional[Unreachable] = None
     refused: Optional[Refused] = None
-    for each in groups:
+    for each in calls:
         try:
-            each.delete()
+            each()
         except Unreachable as error:
             unreachable = error
         except Refused as error:

@@ -60,6 +60,30 @@ ANOTHER = json.dumps({"job": "nightly-20261129-0100", "instance": OTHERS, "beat"
 
 
 @pytest.mark.parametrize("body", [ANOTHER, "{}", "x"])
+def test_a_run_that_was_passed_by_has_its_turn_no_more(body: str) -> None:
+    """The group for other servers is the next run's then."""
+    run = Run()
+    assert run.turn.is_still_held()
+    run.source.objects[KEY] = body.encode()
+    assert not run.turn.is_still_held()
+    run.turn.leave()
+
+
+def test_a_run_that_cannot_look_whether_it_has_its_turn_counts_as_one_without(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    run = Run()
+
+    def unreadable(step: str, verb: str, key: str) -> None:
+        raise Unreachable("no way there")
+
+    run.source.fault = unreadable
+    assert not run.turn.is_still_held()
+    assert "whether this run still has the turn is not known: no way there" in capfd.readouterr().out
+    run.turn.leave()
+
+
+@pytest.mark.parametrize("body", [ANOTHER, "{}", "x"])
 def test_what_another_run_wrote_stays(body: str) -> None:
     run = Run()
     run.source.objects[KEY] = body.encode()
