@@ -302,6 +302,7 @@ def test_rules_and_tags_are_edited_where_they_stand_by_the_keyboard_alone(
     expect(half.get_by_label("Ports")).to_have_value("8080")
     expect(rules.locator("code")).to_contain_text("8080")
     half.get_by_role("button", name="Cancel").click()
+    expect(rules.get_by_role("button", name="Edit in tcp 80 192.0.2.0/24")).to_be_focused()
     # A rule that has gone hands the keyboard to the one that has come to its place.
     rules.get_by_role("button", name="Remove in tcp 80 192.0.2.0/24").focus()
     page.keyboard.press("Enter")
