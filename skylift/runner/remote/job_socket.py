@@ -82,8 +82,11 @@ class JobSocket:
                 while (frame := await read_frame(reader)) is not None:
                     yield frame
             finally:
-                self._writer.close()
-                self._writer = None
+                writer, self._writer = self._writer, None
+                self._hang_up(writer)
+
+    def _hang_up(self, writer: Any) -> None:
+        writer.close()
 
     def send(self, **order: object) -> bool:
         if self._writer is None:

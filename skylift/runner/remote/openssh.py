@@ -46,6 +46,8 @@ _LOOK = 0.005
 """Seconds between two looks at a socket that does not exist yet, here or on the server."""
 _GOING_ON_BY_ITSELF = 2.0
 """Seconds for a kept server to see its next job in S3, where it looks twice a second, and to open that job's socket."""
+_LEAVING = 5.0
+"""Seconds for the server to have the orders of who leaves."""
 _WORDS = 2000
 """The most bytes that are read of what OpenSSH says."""
 _BUFFER = 1 << 20
@@ -67,12 +69,15 @@ class OpenSshConnection(JobSocket):
         self._opening_other = asyncio.Lock()
         self._instead: SshConnection | None = None
         self._has_joined = False
+        self._socket: tuple[Any, Any] | None = None
+        self._has_ordered = False
 
     def _translated(self) -> AbstractContextManager[None]:
         return _translated()
 
     async def _open_socket(self) -> tuple[Any, Any]:
-        return await _join(self._forwarding.job)
+        self._socket = await _join(self._forwarding.job)
+        return self._socket
 
     async def _frames(self, **order: object) -> AsyncGenerator[Frame, None]:
         """OpenSSH takes every client, and ends the connection if there is no such socket on the server. A supervisor
@@ -100,7 +105,24 @@ class OpenSshConnection(JobSocket):
     def send(self, **order: object) -> bool:
         if self._instead is not None:
             return self._instead.send(**order)
-        return self._has_joined and super().send(**order)
+        if not self._has_joined or not super().send(**order):
+            return False
+        self._has_ordered = True
+        return True
+
+    def _hang_up(self, writer: Any) -> None:
+        # `close` waits for the server to have the orders.
+        if not self._has_ordered:
+            writer.close()
+
+    async def _deliver_orders(self, reader: Any, writer: Any) -> None:
+        """What OpenSSH has of us would end with it. A supervisor carries out all orders, and then hangs up."""
+        with suppress(ConnectionLost), _translated():
+            async with asyncio.timeout(_LEAVING):
+                writer.write_eof()
+                while await reader.read(_BUFFER):
+                    pass
+        writer.close()
 
     async def hand_over(self, last: str) -> None:
         answered = b""
@@ -136,6 +158,9 @@ class OpenSshConnection(JobSocket):
         return self._other
 
     async def close(self) -> None:
+        if self._has_ordered and self._socket is not None:
+            await self._deliver_orders(*self._socket)
+            self._socket = None
         if self._other is not None:
             await self._other.close()
         await in_thread(self._forwarding.end)

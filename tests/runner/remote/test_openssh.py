@@ -189,6 +189,30 @@ def test_an_order_counts_as_sent_only_when_the_supervisor_is_there(key: KeyPair,
     assert heard == [b'{"signal": "TERM"}\n']
 
 
+def test_the_last_order_of_who_leaves_arrives(key: KeyPair, folders: Path) -> None:
+    """Also when OpenSSH has no processor at that moment."""
+    heard: list[bytes] = []
+
+    async def answer(_path: str, reader: Any, writer: Any) -> None:
+        await reader.readline()
+        writer.write(STATUS)
+        heard.append(await reader.readline())
+        heard.append(await reader.readline())
+        writer.close()
+
+    async def act(sshd: Sshd, port: int) -> None:
+        connection = await sshd.connect(port)
+        await anext(connection.watch(0, 0))
+        group = connection._forwarding._process.pid
+        os.killpg(group, signal.SIGSTOP)
+        assert connection.send(cancel=True) is True
+        asyncio.get_running_loop().call_later(0.1, os.killpg, group, signal.SIGCONT)
+        await connection.close()
+
+    served(key, answer, act)
+    assert heard == [b'{"cancel": true}\n', b""]
+
+
 @pytest.mark.parametrize("name", ["a:/etc/passwd", "../x", "A", "", "x y"])
 def test_a_name_that_is_no_jobs_forwards_nothing(key: KeyPair, folders: Path, name: str) -> None:
     """A kept server's last job is a tag's word."""
