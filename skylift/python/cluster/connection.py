@@ -115,10 +115,15 @@ class Connection:
         return self._following.result()
 
     def workers(self) -> list[SeenWorker]:
+        """Raises OSError where the scheduler is not there."""
         client = self._following_client()
         busy = client.processing()
-        info = client.scheduler_info(n_workers=-1)["workers"]
-        return [SeenWorker(str(each["name"]), address, bool(busy.get(address))) for address, each in info.items()]
+        info = client.scheduler_info(n_workers=-1)
+        # A client that has lost its scheduler knows nothing of it, and does not say so.
+        if "workers" not in info:
+            raise ConnectionError("The scheduler is not there.")
+        workers = info["workers"].items()
+        return [SeenWorker(str(each["name"]), address, bool(busy.get(address))) for address, each in workers]
 
     def target(self) -> int:
         """How many workers the work that there is could use, as Dask estimates it."""
