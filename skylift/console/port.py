@@ -7,7 +7,7 @@ import io
 import ipaddress
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from skylift import catalogue
 from skylift.console import call as calls
+from skylift.console import instance_removal
 from skylift.console.call import Call
 from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.rows import (
@@ -29,18 +30,13 @@ from skylift.console.rows import (
     spell_tags,
 )
 from skylift.console.vpc_map import GONE, Parts, VpcMap, build_map
-from skylift.runner.errors import RunError, SkyliftError, Unreachable
+from skylift.runner.errors import RunError, Unreachable
 from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.settings import Settings
 from skylift.runner.price.price import stand_in
 from skylift.runner.price.run_price import run_cost
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api, Only
-
-_MOST_NAMED = 12
-"""The most volumes that a question names one by one."""
-_AT_ONCE = 200
-"""The most volumes that one call asks about."""
 
 Facts = tuple[tuple[str, str], ...]
 """Labels and values, to be read by a person."""
@@ -280,61 +276,22 @@ class Port:
             raise ChangedMeanwhile("The rule", now.words if now else "")
 
     def _volumes(self, described: Any) -> tuple[Volume, ...]:
-        mapped = _mapped(described)
+        mapped = instance_removal.mapped(described)
         return tuple(
             Volume(
                 each["VolumeId"],
                 mapped[each["VolumeId"]]["DeviceName"],
                 f"{each['Size']} GiB {each.get('VolumeType', '')}",
-                _goes(mapped[each["VolumeId"]]),
+                instance_removal.goes(mapped[each["VolumeId"]]),
                 ", ".join(f"{key}={value}" for key, value in sorted(as_tags(each).items())),
             )
-            for each in self._describe_volumes(sorted(mapped))
+            for each in instance_removal.describe_volumes(self, sorted(mapped))
         )
-
-    def _describe_volumes(self, volumes: Sequence[str]) -> list[Any]:
-        parts = [list(volumes[at : at + _AT_ONCE]) for at in range(0, len(volumes), _AT_ONCE)]
-        return [
-            each
-            for part in parts
-            for each in self.pages(Call("ec2", "describe_volumes", {"VolumeIds": part}), "Volumes")
-        ]
 
     def ends_with(self, instances: Sequence[str]) -> list[str]:
         """What is deleted with these instances, and what stays and costs, in words. Who may terminate instances may
         not see all of that: what could not be looked up is said instead. Raises SkyliftError for themselves."""
-        reservations = self.pages(Call("ec2", "describe_instances", {"InstanceIds": list(instances)}), "Reservations")
-        found = [each for reservation in reservations for each in reservation["Instances"]]
-        mapped = {volume: mapping for each in found for volume, mapping in _mapped(each).items()}
-        return [*self._volumes_end(mapped), *self._addresses_stay({each["InstanceId"] for each in found})]
-
-    def _volumes_end(self, mapped: Mapping[str, Any]) -> list[str]:
-        lines = []
-        try:
-            described = {each["VolumeId"]: each for each in self._describe_volumes(sorted(mapped))}
-        except SkyliftError as error:
-            described = dict.fromkeys(mapped)
-            lines.append(f"How large its volumes are could not be looked up. {error.message}")
-        # One that is gone by now is no longer among them.
-        going = [each for each in described if _goes(mapped[each])]
-        if len(going) > _MOST_NAMED:
-            size = sum(int(described[each]["Size"]) for each in going if described[each])
-            lines.append(f"{len(going)} volumes are deleted with them{f', {size} GiB in all' if size else ''}.")
-        else:
-            lines += [f"{_spell_volume(each, described[each])} is deleted with it." for each in going]
-        staying = [each for each in described if not _goes(mapped[each])]
-        return [*lines, *(f"{_spell_volume(each, described[each])} stays, and costs." for each in staying)]
-
-    def _addresses_stay(self, instances: Container[str]) -> list[str]:
-        try:
-            addresses = self.perform(Call("ec2", "describe_addresses", {}))["Addresses"]
-        except SkyliftError as error:
-            return [f"Whether an Elastic IP stays, and costs, could not be looked up. {error.message}"]
-        return [
-            f"{each['PublicIp']} stays yours, and costs: release it among Elastic IPs."
-            for each in addresses
-            if each.get("InstanceId") in instances
-        ]
+        return instance_removal.ends_with(self, instances)
 
     def console_output(self, instance: str) -> str:
         return str(self.perform(calls.read_console(instance)).get("Output", ""))
@@ -539,19 +496,6 @@ def _kind(kind: catalogue.InstanceType, region: str) -> Kind:
     spot = catalogue.spot(kind.name, region) if kind.spot else None
     memory = kind.memory_mib / 1024
     return Kind(kind.name, words, price, spot, kind.vcpus, memory, kind.architecture, kind.free_tier, kind.burstable)
-
-
-def _mapped(described: Any) -> dict[str, Any]:
-    """How an instance has its volumes, by their ids."""
-    return {each["Ebs"]["VolumeId"]: each for each in described.get("BlockDeviceMappings", []) if "Ebs" in each}
-
-
-def _goes(mapping: Any) -> bool:
-    return bool(mapping["Ebs"].get("DeleteOnTermination"))
-
-
-def _spell_volume(volume: str, described: Any) -> str:
-    return f"{volume} ({described['Size']} GiB {described.get('VolumeType', '')})" if described else volume
 
 
 def _spell_subnet(described: Any) -> str:
