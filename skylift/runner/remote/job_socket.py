@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractContextManager, aclosing
 from typing import Any
@@ -47,18 +48,18 @@ _ANSWERING = 10.0
 _SILENT = "Its supervisor does not tell what is used: the job may have been started by an earlier skylift."
 
 
-class JobSocket:
+class JobSocket(ABC):
     """What every Connection does with a supervisor's socket."""
 
     _writer: Any = None
 
+    @abstractmethod
     async def _open_socket(self) -> tuple[Any, Any]:
         """Streams to the socket of this connection's job."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _translated(self) -> AbstractContextManager[None]:
         """What is raised within is a ConnectionLost."""
-        raise NotImplementedError
 
     def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
         return self._frames(stream={"stdout": stdout, "stderr": stderr}, **how)

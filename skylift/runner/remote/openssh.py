@@ -48,14 +48,18 @@ _GOING_ON_BY_ITSELF = 2.0
 """Seconds for a kept server to see its next job in S3, where it looks twice a second, and to open that job's socket."""
 _LEAVING = 5.0
 """Seconds for the server to have the orders of who leaves."""
+_LONGEST_PLACE = 80
+"""Bytes. A socket's path has 107 at the most, of which the names of the folder and of the socket take 26."""
 _WORDS = 2000
 """The most bytes that are read of what OpenSSH says."""
 _BUFFER = 1 << 20
 
 
 def is_here() -> bool:
-    """Whether this machine has OpenSSH's client."""
-    return shutil.which("ssh") is not None
+    """Whether this machine has OpenSSH's client, and temporary files where it can listen: it takes a colon for the
+    end of a socket's path, and the kernel no long one."""
+    place = tempfile.gettempdir()
+    return ":" not in place and len(os.fsencode(place)) <= _LONGEST_PLACE and shutil.which("ssh") is not None
 
 
 class OpenSshConnection(JobSocket):

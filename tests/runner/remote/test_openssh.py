@@ -224,6 +224,13 @@ def test_a_name_that_is_no_jobs_forwards_nothing(key: KeyPair, folders: Path, na
     assert list(folders.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["/tmp/a:b", "/tmp/" + "a" * 80])
+def test_where_no_socket_can_be_openssh_counts_as_not_here(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert openssh.is_here()
+    monkeypatch.setattr(tempfile, "tempdir", place)
+    assert not openssh.is_here()
+
+
 def test_a_machine_whose_shell_cannot_be_started(key: KeyPair, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(folders))
     assert not openssh.is_here()
