@@ -53,6 +53,12 @@ def make_job_group(api: Api, job: str, vpc: str, now: float, kind: Kind) -> str:
         if error.code == "InvalidGroup.Duplicate":
             raise NameTaken(job) from None
         raise
+    open_to_itself(api, made)
+    return made
+
+
+def open_to_itself(api: Api, made: str) -> None:
+    """Let the servers of a group that was just made reach each other. No group is left by an error."""
     try:
         api.retry_not_found("ec2", "authorize_security_group_ingress", GroupId=made, IpPermissions=[ingress(made)])
     except BaseException:
@@ -60,7 +66,6 @@ def make_job_group(api: Api, job: str, vpc: str, now: float, kind: Kind) -> str:
         with contextlib.suppress(SkyliftError):
             remove_job_group(api, made)
         raise
-    return made
 
 
 def ingress(group: str) -> dict[str, Any]:

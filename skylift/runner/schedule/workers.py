@@ -8,21 +8,19 @@ ones are of. So they are found as servers of that run.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skylift.runner.errors import SkyliftError
 from skylift.runner.job import commands
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import SCHEDULES, SETUP_ALLOWANCE, Prefix, on_demand_of, workers_of_schedule
 from skylift.runner.job.scheduled import RUN_PATTERNS, TAG_PATTERN
 from skylift.runner.job.tags import TAG_JOB, TAG_WORKER
 from skylift.runner.launch import fleet
-from skylift.runner.launch.job_group import ingress, remove_job_group
+from skylift.runner.launch.job_group import open_to_itself, remove_job_group
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import SEEING_SERVERS, JobRole, having_servers, naming_servers
@@ -140,13 +138,7 @@ def make_security_group(api: Api, schedule: str, vpc: str) -> str:
         VpcId=vpc,
         TagSpecifications=[{"ResourceType": "security-group", "Tags": workers_tags(schedule)}],
     )["GroupId"]
-    try:
-        api.retry_not_found("ec2", "authorize_security_group_ingress", GroupId=made, IpPermissions=[ingress(made)])
-    except BaseException:
-        # The caller does not know of it. What the group cannot be removed for is not what has gone wrong.
-        with contextlib.suppress(SkyliftError):
-            remove_job_group(api, made)
-        raise
+    open_to_itself(api, made)
     return made
 
 
