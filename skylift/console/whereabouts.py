@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -22,21 +23,27 @@ class Place:
     path: str
 
 
-def _of_vpc(found: Any) -> str:
-    return f"/vpcs/{found['VpcId']}"
+def _of_vpc(found: Any, tab: str) -> str:
+    return f"/vpcs/{found['VpcId']}?tab={tab}"
 
 
-def _of_gateway(found: Any) -> str:
-    return f"/vpcs/{found['Attachments'][0]['VpcId']}"
+def _of_internet_gateway(found: Any) -> str:
+    return _of_vpc(found["Attachments"][0], "gateways")
 
 
 def _of_volume(found: Any) -> str:
-    return f"/instances/{found['Attachments'][0]['InstanceId']}"
+    return f"/instances/{found['Attachments'][0]['InstanceId']}?tab=storage"
 
 
 def _of_interface(found: Any) -> str:
     instance = found.get("Attachment", {}).get("InstanceId", "")
-    return f"/instances/{instance}" if instance else _of_vpc(found)
+    return f"/instances/{instance}?tab=networking" if instance else _of_vpc(found, "subnets")
+
+
+_of_subnet = partial(_of_vpc, tab="subnets")
+_of_table = partial(_of_vpc, tab="route-tables")
+_of_acl = partial(_of_vpc, tab="network-acls")
+_of_gateway = partial(_of_vpc, tab="gateways")
 
 
 @dataclass(frozen=True)
@@ -51,13 +58,13 @@ class _Lookup:
 
 
 _LOOKUPS: Mapping[str, _Lookup] = {
-    "subnet": _Lookup("subnet", "describe_subnets", "SubnetIds", "Subnets", _of_vpc),
-    "rtb": _Lookup("route table", "describe_route_tables", "RouteTableIds", "RouteTables", _of_vpc),
-    "acl": _Lookup("network ACL", "describe_network_acls", "NetworkAclIds", "NetworkAcls", _of_vpc),
-    "nat": _Lookup("NAT gateway", "describe_nat_gateways", "NatGatewayIds", "NatGateways", _of_vpc),
-    "vpce": _Lookup("VPC endpoint", "describe_vpc_endpoints", "VpcEndpointIds", "VpcEndpoints", _of_vpc),
+    "subnet": _Lookup("subnet", "describe_subnets", "SubnetIds", "Subnets", _of_subnet),
+    "rtb": _Lookup("route table", "describe_route_tables", "RouteTableIds", "RouteTables", _of_table),
+    "acl": _Lookup("network ACL", "describe_network_acls", "NetworkAclIds", "NetworkAcls", _of_acl),
+    "nat": _Lookup("NAT gateway", "describe_nat_gateways", "NatGatewayIds", "NatGateways", _of_gateway),
+    "vpce": _Lookup("VPC endpoint", "describe_vpc_endpoints", "VpcEndpointIds", "VpcEndpoints", _of_gateway),
     "igw": _Lookup(
-        "internet gateway", "describe_internet_gateways", "InternetGatewayIds", "InternetGateways", _of_gateway
+        "internet gateway", "describe_internet_gateways", "InternetGatewayIds", "InternetGateways", _of_internet_gateway
     ),
     "vol": _Lookup("volume", "describe_volumes", "VolumeIds", "Volumes", _of_volume),
     "eni": _Lookup(

@@ -66,11 +66,19 @@ def test_instances_are_listed_stopped_and_looked_at(tab: Tab, cloud: RealCloud, 
     expect(page.locator(".hit").first).to_contain_text(server.id)
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(f"/instances/{server.id}$"))
-    for name, shown in {"Tags": TAGS[":x"], "Storage": "deleted with the instance", "Details": server.id}.items():
+    for name, shown in {"Details": server.id, "Tags": TAGS[":x"], "Storage": "deleted with the instance"}.items():
         page.get_by_role("tab", name=name).click()
         expect(page.get_by_role("tabpanel")).to_contain_text(shown)
-    # What a bookmark says is found again.
+    # What a bookmark says is found again, with its tab; Back leads to the page before, and forward to the tab.
+    storage = page.get_by_role("tab", name="Storage", selected=True)
+    expect(page).to_have_url(re.compile(f"/instances/{server.id}\\?tab=storage$"))
     page.reload()
+    expect(storage).to_have_count(1)
+    expect(page.get_by_role("tabpanel")).to_contain_text("deleted with the instance")
+    page.go_back()
+    expect(row.locator(".state")).to_have_text("stopped")
+    page.go_forward()
+    expect(storage).to_have_count(1)
     page.get_by_role("button", name="Start", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Start", exact=True).click()
     expect(page.locator(".state").first).to_have_text("running")
@@ -154,6 +162,16 @@ def test_a_vpc_is_a_map(tab: Tab, cloud: RealCloud) -> None:
     way_out = page.locator(".map-node", has_text="internet gateway")
     way_out.hover()
     expect(page.locator(f"[data-node='{cloud.vpc}']")).to_have_class(re.compile("lit"))
+    # The search leads to a subnet in its tab, which the address says; Back leads to the map.
+    found = cloud.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [cloud.vpc]}])["Subnets"]
+    page.keyboard.press("Control+k")
+    page.keyboard.type(found[0]["SubnetId"])
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("tab", name="Subnets", selected=True)).to_have_count(1)
+    expect(page).to_have_url(re.compile(f"/vpcs/{cloud.vpc}\\?tab=subnets$"))
+    page.go_back()
+    expect(page.get_by_role("tab", name="Map", selected=True)).to_have_count(1)
+    expect(way_out).to_be_visible()
 
 
 NAT_ADDRESS = [{"Name": "tag:Name", "Values": ["walk-nat"]}]

@@ -79,7 +79,7 @@ class ComingUp:
             return
         # Nobody has clicked: which tab is meant, its own element says.
         with self._lines[0]:
-            forget_query(f"/instances/{self._id}")
+            forget_query(f"/instances/{self._id}", "launched")
 
     def _mark(self, number: int, state: str, words: str = "") -> None:
         if self._lines[number].is_deleted:

@@ -9,6 +9,7 @@ from skylift.console.pages.key_pairs import file_name
 from skylift.console.shell import Shell, Shells
 from skylift.console.widgets.element import Field, box, button, copyable, set_attribute, tag
 from skylift.console.widgets.frame import head
+from skylift.console.widgets.open_tab import TabList
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import say_trouble
@@ -19,26 +20,35 @@ class ConnectPage:
     def __init__(self, view: CloudView, shells: Shells, instance: str) -> None:
         self._view, self._shells, self._id = view, shells, instance
         self._login, self._billed = view.port.settings.login_user, view.port.settings.billed
+        self._shown: Shell | None = None
 
     async def show(self) -> None:
         with head(f"Connect to {self._id}"):
             self._user = Field("User", value=self._login, spellcheck="false")
-            button("New shell", self._open, "primary")
+            button("New shell", self._open_another, "primary")
             button("Close shell", self._close)
             full_screen()
             tag("a", "Details", "button", href=f"/instances/{self._id}")
-        self._tabs = box("tabs", role="tablist")
+        self._tabs = TabList(self._follow)
         self._place = box("panel")
         with box("commandline"):
             copyable(self._command())
             self._ssh = box()
         in_background(self._show_ssh_command())
-        self._shown: Shell | None = None
-        found = self._shells.of(self._id)
-        if found:
-            self._look_at(found[-1])
+        if shell := self._shell(self._tabs.asked):
+            self._look_at(shell)
         else:
             await self._open()
+
+    def _shell(self, word: str) -> Shell | None:
+        """The one of that number; what is no number of one is of the latest."""
+        found = self._shells.of(self._id)
+        return next((each for each in found if str(each.number) == word), found[-1] if found else None)
+
+    def _follow(self, word: str) -> None:
+        shell = self._shell(word)
+        if self._shown is not None and shell is not None and shell is not self._shown:
+            self._look_at(shell)
 
     def _command(self) -> str:
         if self._billed:
@@ -57,6 +67,11 @@ class ConnectPage:
             with self._ssh:
                 copyable(ssh_command(row.key, self._login, row.public))
 
+    async def _open_another(self) -> None:
+        await self._open()
+        if self._shown is not None:
+            self._tabs.say(str(self._shown.number))
+
     async def _open(self) -> None:
         with self._place.clear():
             tag("p", "Connecting …", "waiting")
@@ -74,12 +89,17 @@ class ConnectPage:
         self._shells.close(self._shown)
         self._shown = None
         left = self._shells.of(self._id)
+        self._tabs.say("")
         if left:
             self._look_at(left[-1])
             return
         self._list([])
         with self._place.clear():
             tag("p", "There is no shell. Open one with New shell.", "empty-line")
+
+    def _choose(self, shell: Shell) -> None:
+        self._tabs.say(str(shell.number))
+        self._look_at(shell)
 
     def _look_at(self, shell: Shell) -> None:
         self._shown = shell
@@ -92,7 +112,7 @@ class ConnectPage:
             for each in shells:
                 made = tag("button", f"{each.target.user} #{each.number}", "tab", type="button", role="tab")
                 set_attribute(made, "aria-selected", "true" if each is self._shown else "false")
-                made.on("click", lambda _, each=each: self._look_at(each))
+                made.on("click", lambda _, each=each: self._choose(each))
 
 
 def ssh_command(key: str, user: str, address: str) -> str:

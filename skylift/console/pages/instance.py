@@ -81,7 +81,7 @@ class InstancePage:
         with box("commandline"):
             copyable(calls.describe_instance(self._id).command)
         self._dress(detail.row.state)
-        self._tabs.begin("Details")
+        self._tabs.begin()
 
     def _dress(self, state: str) -> None:
         self._state.set_text(state)
@@ -119,7 +119,14 @@ class InstancePage:
     async def _facts(self, part: str) -> None:
         detail = await self._look()
         pairs = dict(getattr(detail, part))
-        links = {"VPC": f"/vpcs/{pairs.get('VPC', '')}", "Key pair": "/key-pairs", "Role": self._role_path(detail)}
+        vpc = f"/vpcs/{pairs.get('VPC', '')}"
+        links = {
+            "Type": f"/prices/{pairs.get('Type', '')}",
+            "VPC": vpc,
+            "Subnet": f"{vpc}?tab=subnets",
+            "Key pair": "/key-pairs",
+            "Role": self._role_path(detail),
+        }
         facts(getattr(detail, part), links)
 
     def _role_path(self, detail: InstanceDetail) -> str:

@@ -58,7 +58,7 @@ class JobPage:
             with box("commandline"):
                 copyable(f"skylift logs -f {quote(self._name)}")
             enable(self._cancel, not job.is_over)
-            self._tabs.begin("Inputs" if job.is_map else "Log")
+            self._tabs.begin()
         self._view.jobs.listen(self._hear)
 
     def _hear(self, change: Change) -> bool:

@@ -95,7 +95,7 @@ class RolePage:
         )
         with box("commandline"):
             copyable(self._holder.call("get_{}").command)
-        tabs.begin("Policies")
+        tabs.begin()
 
     async def _details(self) -> None:
         role = await in_thread(self._identities.role, self._holder.name)

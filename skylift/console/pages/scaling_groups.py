@@ -105,7 +105,7 @@ class ScalingGroupPage:
         )
         with box("commandline"):
             copyable(scaling.describe_group(self._name).command)
-        self._tabs.begin("Activity")
+        self._tabs.begin()
         self._view.scaling_groups.listen(self._hear)
 
     def _dress(self, group: Group) -> None:
@@ -233,7 +233,7 @@ class ScalingGroupPage:
             target = Field("Value", lambda _: command.show(), value="60", inputmode="decimal")
             command = TypedCommand(lambda: call().command)
 
-        dialog.buttons("Add", lambda: self._view.perform(call()), done=lambda: self._tabs.begin("Policies and alarms"))
+        dialog.buttons("Add", lambda: self._view.perform(call()), done=lambda: self._tabs.open("Policies and alarms"))
         dialog.open()
 
     def _delete(self) -> None:

@@ -85,7 +85,7 @@ class UserPage:
         )
         with box("commandline"):
             copyable(self._holder.call("get_{}").command)
-        tabs.begin("Keys")
+        tabs.begin()
 
     async def _details(self) -> None:
         facts((await in_thread(self._identities.user, self._holder.name)).details)

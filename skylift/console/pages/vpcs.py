@@ -89,7 +89,7 @@ class VpcPage:
             }
         )
         self._tab = VpcTab(self._view, self._networks, self._id, self._tabs.refresh)
-        self._tabs.begin("Map")
+        self._tabs.begin()
 
     async def _shown(self, fill: Callable[[], Awaitable[None]], operation: str, name: str) -> None:
         """A tab, with the command that lists the same."""

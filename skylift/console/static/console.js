@@ -120,8 +120,19 @@ function skyliftTitle(text) {
 }
 
 // What an address asks for beside its page is done: it is not asked for again when the page is loaded again.
-function skyliftForgetQuery(path) {
-  if (location.pathname === path) history.replaceState({ page: path }, "", path);
+const skyliftForgetQuery = (path, name) => sayInAddress(path, name, "");
+
+// The tab that is open is found again. Back leads to the page before, not to the tab before.
+const skyliftSayTab = (path, word) => sayInAddress(path, "tab", word);
+
+// Somebody may have gone on to another page by now.
+function sayInAddress(path, name, value) {
+  if (location.pathname !== path) return;
+  const query = new URLSearchParams(location.search);
+  if (value) query.set(name, value);
+  else query.delete(name);
+  const page = query.toString() ? `${path}?${query}` : path;
+  if (page !== location.pathname + location.search) history.replaceState({ page }, "", page);
 }
 
 document.addEventListener("click", (event) => {

@@ -244,9 +244,9 @@ def go_to(path: str) -> None:
     ui.navigate.to(path)
 
 
-def forget_query(path: str) -> None:
-    """The address of the page at this path says nothing else from now on."""
-    run_script("skyliftForgetQuery", path)
+def forget_query(path: str, name: str) -> None:
+    """The address of the page at this path has no such part from now on."""
+    run_script("skyliftForgetQuery", path, name)
 
 
 def run_script(function: str, *arguments: str) -> None:

@@ -11,6 +11,7 @@ from nicegui.elements.sub_pages import SubPages
 
 from skylift.console.widgets.element import Element, link, tag
 from skylift.console.widgets.frame import head
+from skylift.console.widgets.open_tab import follow_address
 
 
 class Routes(SubPages):
@@ -25,6 +26,10 @@ class Routes(SubPages):
     def _match_path(pattern: str, path: str) -> dict[str, str] | None:
         found = SubPages._match_path(pattern, path)
         return None if found is None else {name: unquote(value) for name, value in found.items()}
+
+    def _show(self) -> None:
+        super()._show()
+        follow_address(self)
 
     def _render_404(self) -> None:
         head("There is no such page")

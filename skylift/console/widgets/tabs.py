@@ -1,4 +1,4 @@
-"""Tabs of a page. A tab is made when it is first opened."""
+"""Tabs of a page. A tab is made when it is opened."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from nicegui import background_tasks
 
 from skylift.console.widgets.element import Element, box, set_attribute, tag
+from skylift.console.widgets.open_tab import TabList, word_of
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
 
@@ -17,29 +18,46 @@ Answer = TypeVar("Answer")
 
 
 class Tabs:
-    """`fills` says for each title what puts the content there."""
+    """`fills` says for each title what puts the content there. The page's address names the tab that is open."""
 
     def __init__(self, fills: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         self._fills = fills
+        self._words = {word_of(title): title for title in fills}
+        self._first = next(iter(fills))
         self._shown = ""
         self._asked = 0
         self._buttons = {}
-        with box("tabs", role="tablist"):
+        self._list = TabList(self._follow)
+        with self._list:
             for title in fills:
                 self._buttons[title] = tag("button", title, "tab", type="button", role="tab")
-                self._buttons[title].on("click", lambda _, title=title: self.show(title))
+                self._buttons[title].on("click", lambda _, title=title: self.open(title))
         self._panel = box("panel", role="tabpanel")
         for element in self._buttons.values():
             set_attribute(element, "aria-controls", self._panel.html_id)
 
-    def begin(self, title: str) -> None:
-        background_tasks.create(self.show(title))
+    def begin(self) -> None:
+        """With the tab that the address names."""
+        self._follow(self._list.asked)
+
+    def _follow(self, word: str) -> None:
+        """What is no word of a tab is of the first one."""
+        title = self._words.get(word, self._first)
+        if title != self._shown:
+            self._begin(title)
+
+    def open(self, title: str) -> None:
+        self._list.say("" if title == self._first else word_of(title))
+        self._begin(title)
 
     def refresh(self) -> None:
-        self.begin(self._shown)
+        self._begin(self._shown)
 
-    async def show(self, title: str) -> None:
+    def _begin(self, title: str) -> None:
         self._shown = title
+        background_tasks.create(self._show(title))
+
+    async def _show(self, title: str) -> None:
         self._asked += 1
         asked = self._asked
         for each, element in self._buttons.items():

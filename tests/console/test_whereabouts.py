@@ -1,0 +1,82 @@
+"""Where the search leads to what has an id and no list of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from skylift.console.call import Call
+from skylift.console.port import Port
+from skylift.console.whereabouts import look_up
+from skylift.runner.errors import Refused
+
+HEX = "0123456789abcdef0"
+VPC, INSTANCE = f"vpc-{HEX}", f"i-{HEX}"
+ANSWERS: dict[str, Any] = {
+    "describe_subnets": {"Subnets": [{"VpcId": VPC}]},
+    "describe_route_tables": {"RouteTables": [{"VpcId": VPC}]},
+    "describe_network_acls": {"NetworkAcls": [{"VpcId": VPC}]},
+    "describe_nat_gateways": {"NatGateways": [{"VpcId": VPC}]},
+    "describe_vpc_endpoints": {"VpcEndpoints": [{"VpcId": VPC}]},
+    "describe_internet_gateways": {"InternetGateways": [{"Attachments": [{"VpcId": VPC}]}]},
+    "describe_volumes": {"Volumes": [{"Attachments": [{"InstanceId": INSTANCE}]}]},
+    "describe_network_interfaces": {"NetworkInterfaces": [{"VpcId": VPC, "Attachment": {"InstanceId": INSTANCE}}]},
+    "describe_security_group_rules": {"SecurityGroupRules": [{"GroupId": "sg-1"}]},
+    "get_access_key_last_used": {"UserName": "a/da"},
+}
+
+
+class Account(Port):
+    def __init__(self, **changed: Any) -> None:
+        self._answers = {**ANSWERS, **changed}
+
+    def perform(self, call: Call) -> Any:
+        answer = self._answers[call.operation]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (f"subnet-{HEX}", f"/vpcs/{VPC}?tab=subnets"),
+        (f"rtb-{HEX}", f"/vpcs/{VPC}?tab=route-tables"),
+        (f"acl-{HEX}", f"/vpcs/{VPC}?tab=network-acls"),
+        (f"nat-{HEX}", f"/vpcs/{VPC}?tab=gateways"),
+        (f"vpce-{HEX}", f"/vpcs/{VPC}?tab=gateways"),
+        (f"igw-{HEX}", f"/vpcs/{VPC}?tab=gateways"),
+        (f"vol-{HEX}", f"/instances/{INSTANCE}?tab=storage"),
+        (f"eni-{HEX}", f"/instances/{INSTANCE}?tab=networking"),
+        (f"sgr-{HEX}", "/security-groups/sg-1"),
+        ("AKIAIOSFODNN7EXAMPLE", "/users/a%2Fda"),
+    ],
+)
+def test_it_leads_to_the_tab_that_has_it(text: str, path: str) -> None:
+    found = look_up(Account(), text)
+    assert found is not None
+    assert found.path == path
+
+
+def test_an_interface_without_an_instance_is_in_its_vpc() -> None:
+    own = {"NetworkInterfaces": [{"VpcId": VPC}]}
+    found = look_up(Account(describe_network_interfaces=own), f"eni-{HEX}")
+    assert found is not None
+    assert found.path == f"/vpcs/{VPC}?tab=subnets"
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        (f"vol-{HEX}", {"describe_volumes": {"Volumes": [{"Attachments": []}]}}),
+        (f"subnet-{HEX}", {"describe_subnets": {"Subnets": []}}),
+        (f"subnet-{HEX}", {"describe_subnets": Refused("UnauthorizedOperation", "no", "describe_subnets")}),
+        (f"igw-{HEX}", {"describe_internet_gateways": {"InternetGateways": [{"Attachments": []}]}}),
+        (f"subnet-{HEX}?tab=none", {}),
+        ("subnet-1", {}),
+        (f"none-{HEX}", {}),
+    ],
+)
+def test_what_is_at_no_place_is_not_found(text: str, changed: dict[str, Any]) -> None:
+    assert look_up(Account(**changed), text) is None
