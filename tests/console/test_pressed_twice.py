@@ -150,7 +150,7 @@ async def test_a_line_is_added_once(monkeypatch: pytest.MonkeyPatch) -> None:
             perform = work.do
 
         tab = VpcTab(cast(CloudView, View), cast(Networks, None), "vpc-1", refreshed.do)
-        tab.add("Add rule", lambda _: list_vpcs)
+        tab.add("acl-1 new", "Add rule", lambda _: list_vpcs)
         await work.end(page.press("Add rule") | page.press("Add rule"))
         # The tab is made anew, and is not there yet.
         await work.end(page.press("Add rule"))

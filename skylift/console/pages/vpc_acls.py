@@ -109,4 +109,4 @@ def _add_rule(tab: VpcTab, shown: Acl) -> None:
             action.value,
         )
 
-    tab.add("Add rule", fields)
+    tab.add(f"{shown.id} new", "Add rule", fields)

@@ -9,22 +9,32 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import box, button
+from skylift.console.widgets.element import box, button, collect_fields
 from skylift.console.widgets.row_edit import Edits, Fields
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
 
 
+@dataclass
+class Line:
+    """What is typed where something is added, and how often something was: then it begins anew."""
+
+    typed: list[str] | None = None
+    added: int = 0
+
+
 @dataclass(frozen=True)
 class VpcTab:
-    """`refresh` shows the tab as all is then."""
+    """`refresh` shows the tab as all is then. `edits` and `lines` outlive that: what is typed in rows and in lines, by
+    their keys."""
 
     view: CloudView
     networks: Networks
     vpc: str
     refresh: Callable[[], None]
     edits: Edits = field(default_factory=dict)
+    lines: dict[str, Line] = field(default_factory=dict)
 
     def change(self, call: Call, check: Callable[[], None]) -> None:
         """In a thread. `check` says whether that which is changed is still what the page has shown."""
@@ -55,15 +65,21 @@ class VpcTab:
             aria_label=label,
         )
 
-    def add(self, text: str, fields: Fields) -> None:
-        """A line of fields with its button. What is wrong with them is said below."""
+    def add(self, key: str, text: str, fields: Fields) -> None:
+        """A line of fields with its button. What is wrong with them is said below. What is typed stays until it is
+        added, also when the tab is made anew. No other line or row of the page has its `key`."""
 
-        added = False
+        line = self.lines.setdefault(key, Line())
+        number = line.added
+
+        def changed(_: str) -> None:
+            if line.added == number:
+                line.typed = [each.value for each in found]
+            command.show()
 
         async def add() -> None:
-            nonlocal added
             # The tab is made anew a moment later.
-            if added:
+            if line.added != number:
                 return
             trouble.clear()
             try:
@@ -76,13 +92,16 @@ class VpcTab:
                 with trouble:
                     say_trouble(error)
             else:
-                added = True
+                line.typed, line.added = None, number + 1
                 self.refresh()
 
-        with box("bar rule-form"):
-            spell = fields(lambda _: command.show())
+        with box("bar rule-form", data_row=key, data_begun=str(number)):
+            with collect_fields() as found:
+                spell = fields(changed)
+            for each, value in zip(found, line.typed or [], strict=False):
+                each.begin_with(value)
             button(text, add, "primary")
-        command = TypedCommand(lambda: spell().command, at_once=False)
+        command = TypedCommand(lambda: spell().command, at_once=line.typed is not None)
         trouble = box()
 
     def ask(self, title: str, text: str, fields: Fields) -> None:

@@ -96,4 +96,4 @@ def _add_route(tab: VpcTab, shown: Table, targets: Mapping[str, str]) -> None:
         target = Select("Target", dict(targets) or {"": "The VPC has no gateway"}, changed)
         return lambda: networks.create_route(shown.id, destination.value, target.value)
 
-    tab.add("Add route", fields)
+    tab.add(f"{shown.id} new", "Add route", fields)

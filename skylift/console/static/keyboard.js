@@ -13,6 +13,7 @@ let asked = null;
 let question = null;
 
 function remember(element) {
+  const line = element.closest("[data-row]");
   const trail = [];
   for (let each = element.parentElement; each; each = each.parentElement) trail.push(each);
   const row = element.closest("tr, .ag-row");
@@ -26,6 +27,8 @@ function remember(element) {
     inRow,
     name: nameOf(element),
     key: row?.dataset.row ?? "",
+    line: line?.dataset.row ?? "",
+    begun: line?.dataset.begun,
     row: row ? rowsOf(row.parentElement).indexOf(row) : -1,
     table: element.closest("table")?.getAttribute("aria-label") ?? "",
     dialog: element.closest("dialog"),
@@ -48,14 +51,32 @@ let points = false;
 addEventListener("pointerdown", () => ((stands = null), (points = true)), true);
 addEventListener("keydown", () => (points = false), true);
 
-// What comes to the place of an element that has gone: the control of the same name, or the same one in its row, or in that
-// which has moved up; or the first one of the tab; or the heading, from where Tab goes on through the page.
+// A field that is made anew has what the server knew of it by then. What was typed since goes over, too, unless what it was
+// for is done: then the next thing begins.
+function sameField({ element, name, line, begun }) {
+  if (!line || !element.matches("input, select, textarea")) return null;
+  const again = [...document.querySelectorAll("[data-row]")].find((each) => each.dataset.row === line);
+  const field = again && controls(again).find((each) => each.tagName === element.tagName && nameOf(each) === name);
+  if (field && again.dataset.begun === begun) goOnTyping(element, field);
+  return field;
+}
+function goOnTyping(from, to) {
+  if (to.value !== from.value && (!to.options || [...to.options].some((each) => each.value === from.value))) {
+    to.value = from.value;
+    to.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  if (!to.options) to.setSelectionRange(from.selectionStart, from.selectionEnd);
+}
+
+// What comes to the place of an element that has gone: the same field; the control of the same name, or the same one in its
+// row, or in that which has moved up; or the first one of the tab; or the heading, from where Tab goes on through the page.
 function heir(had) {
   const place = had.trail.find((each) => each.isConnected && each !== document.documentElement) ?? document.body;
   const bar = had.element.isConnected ? had.element.closest(".buttons") : null;
   const heading = document.querySelector("h1");
   if (heading) heading.tabIndex = -1;
   return (
+    sameField(had) ||
     (had.row >= 0 && inTable(had, place)) ||
     (!had.edited && namesake(had, place)) ||
     harmless(bar) ||
