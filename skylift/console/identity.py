@@ -58,9 +58,9 @@ class Holder:
 
 @dataclass(frozen=True)
 class Policies:
-    """Inline ones by name with their documents; attached ones by name with their ARNs."""
+    """The names of inline ones; attached ones by name with their ARNs."""
 
-    inline: Mapping[str, str]
+    inline: Sequence[str]
     attached: Mapping[str, str]
 
 
@@ -110,6 +110,11 @@ class Verdict:
 def compact(document: str) -> str:
     """In one line: IAM counts characters, and a command is read more easily."""
     return json.dumps(json.loads(document), ensure_ascii=False)
+
+
+def reflow(document: str) -> str:
+    """As it is shown once IAM has it."""
+    return spell_document(json.loads(document))
 
 
 def spell_document(document: Any) -> str:
@@ -284,11 +289,22 @@ class Identities:
     def policies(self, holder: Holder) -> Policies:
         names = self._port.pages(holder.call("list_{}_policies"), "PolicyNames")
         attached = self._port.pages(holder.call("list_attached_{}_policies"), "AttachedPolicies")
-        documents = (self._port.perform(holder.call("get_{}_policy", PolicyName=name)) for name in names)
-        return Policies(
-            {each["PolicyName"]: spell_document(each["PolicyDocument"]) for each in documents},
-            {each["PolicyName"]: each["PolicyArn"] for each in attached},
-        )
+        return Policies(names, {each["PolicyName"]: each["PolicyArn"] for each in attached})
+
+    def inline_policy(self, holder: Holder, name: str) -> str:
+        """Its document as it is now; empty where there is none of this name."""
+        try:
+            found = self._port.perform(holder.call("get_{}_policy", PolicyName=name))
+        except Refused as error:
+            if error.code == "NoSuchEntity":
+                return ""
+            raise
+        return spell_document(found["PolicyDocument"])
+
+    def trust(self, role: str) -> str:
+        """Its trust policy as it is now."""
+        found = self._port.perform(Holder("role", role).call("get_{}"))["Role"]
+        return spell_document(found["AssumeRolePolicyDocument"])
 
     def document(self, arn: str) -> str:
         """Of a policy that may be attached, as it holds now."""

@@ -37,7 +37,7 @@ class Page:
         """Into the first field of that label."""
         slot = self._find(label, "label").parent_slot
         assert slot is not None
-        self.say(next(each for each in slot.children if each.tag == "input"), "input", {"value": text})
+        self.say(next(each for each in slot.children if each.tag in ("input", "textarea")), "input", {"value": text})
 
     def say(self, element: Element, event: str, *arguments: object) -> set[asyncio.Task[Any]]:
         before = set(background_tasks.running_tasks)

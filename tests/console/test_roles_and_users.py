@@ -14,7 +14,7 @@ from skylift.runner.errors import Refused
 
 
 def test_all_that_a_role_holds_goes_before_it() -> None:
-    held = Policies({"inline": "{}"}, {"Managed": "arn:aws:iam::aws:policy/Managed"})
+    held = Policies(["inline"], {"Managed": "arn:aws:iam::aws:policy/Managed"})
     made = [each.operation for each in delete_role("r", held, ["r", "shared"])]
     assert made == [
         "delete_role_policy",
@@ -28,7 +28,7 @@ def test_all_that_a_role_holds_goes_before_it() -> None:
 
 
 def test_a_users_keys_go_first() -> None:
-    made = delete_user("u", Policies({}, {}), [AccessKey("AKIA", "Active", "")], ["g"])
+    made = delete_user("u", Policies([], {}), [AccessKey("AKIA", "Active", "")], ["g"])
     assert [each.operation for each in made] == ["delete_access_key", "remove_user_from_group", "delete_user"]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.identity import Holder, Identities, spell_document
+from skylift.console.identity import Holder, Identities, reflow, spell_document
+from skylift.console.meanwhile import ChangedMeanwhile, EditedText
 from skylift.console.policy_check import check_policy
 from skylift.console.widgets.dialog import Dialog, confirm
 from skylift.console.widgets.editor import Editor
@@ -42,7 +45,7 @@ class PoliciesTab:
             return
         with self._place.clear():
             with box("buttons-left"):
-                button("Write a policy", lambda: self._edit("", spell_document(_BEGINNING)), "primary")
+                button("Write a policy", self._write, "primary")
                 button("Attach a policy", self._attach)
             if not found.inline and not found.attached:
                 tag("p", f"This {self._holder.kind} has no policies: it may do nothing.", "empty-line")
@@ -50,19 +53,19 @@ class PoliciesTab:
                 with tag("table", "", "small"):
                     headings("Policy", "Kind", "Actions")
                     with tag("tbody"):
-                        for name, document in found.inline.items():
-                            self._show_inline(name, document)
+                        for name in found.inline:
+                            self._show_inline(name)
                         for name, arn in found.attached.items():
                             self._show_attached(name, arn)
             copyable(self._holder.call("list_{}_policies").command)
             copyable(self._holder.call("list_attached_{}_policies").command)
 
-    def _show_inline(self, name: str, document: str) -> None:
+    def _show_inline(self, name: str) -> None:
         with tag("tr"):
             tag("td", name)
             tag("td", "inline")
             with tag("td", "", "actions"):
-                button("Edit", lambda: self._edit(name, document), "quiet", aria_label=f"Edit {name}")
+                button("Edit", lambda: self._edit(name), "quiet", aria_label=f"Edit {name}")
                 self._remove_button("Delete", name, [name], self._holder.delete_policy(name))
 
     def _show_attached(self, name: str, arn: str) -> None:
@@ -101,31 +104,60 @@ class PoliciesTab:
         dialog.close_button()
         dialog.open()
 
-    def _edit(self, name: str, document: str) -> None:
-        """Without a name, it is a new one."""
+    async def _edit(self, name: str) -> None:
+        """The list may be older than what the policy is by now."""
+        read = partial(self._identities.inline_policy, self._holder, name)
+        try:
+            found = await in_thread(read)
+            if not found:
+                raise ChangedMeanwhile(f"The policy {name}", "")
+        except SkyliftError as error:
+            tell_trouble(error)
+            if isinstance(error, ChangedMeanwhile):
+                await self._fill()
+            return
+        edited = EditedText(f"The policy {name}", found, read)
+
+        def save(text: str) -> None:
+            edited.replace(reflow(text), lambda: self._view.perform(self._holder.put_policy(name, text)))
+
         with self._place.clear():
-            with box("bar"):
-                tag("h2", f"Policy {name}" if name else "A new policy")
-                button("Back", self._fill)
+            self._head(f"Policy {name}")
+            self._editor(found, lambda: name, save)
+
+    def _write(self) -> None:
+        """A new one."""
+
+        def save(text: str) -> None:
+            name = field.value.strip()
+            if not _NAME.fullmatch(name):
+                raise UsageError("The policy needs a name.", "Letters, digits and +=,.@_- may be in it.")
+            if self._identities.inline_policy(self._holder, name):
+                raise UsageError(
+                    f"There is a policy {name} already.", "Take another name, or go back and edit that one."
+                )
+            self._view.perform(self._holder.put_policy(name, text))
+
+        with self._place.clear():
+            self._head("A new policy")
             with box("form narrow"):
-                field = None if name else Field("Name", placeholder="read-results", spellcheck="false")
+                field = Field("Name", placeholder="read-results", spellcheck="false")
+            self._editor(spell_document(_BEGINNING), lambda: field.value.strip() or "NAME", save)
 
-            def called() -> str:
-                return name or (field.value.strip() if field else "")
+    def _head(self, title: str) -> None:
+        with box("bar"):
+            tag("h2", title)
+            button("Back", self._fill)
 
-            def save(text: str) -> None:
-                if not _NAME.fullmatch(called()):
-                    raise UsageError("The policy needs a name.", "Letters, digits and +=,.@_- may be in it.")
-                self._view.perform(self._holder.put_policy(called(), text))
-
-            Editor(
-                "Document (JSON)",
-                document,
-                check_policy,
-                save,
-                show=lambda text: copyable(self._holder.put_policy(called() or "NAME", text).command),
-                done=self._fill,
-            )
+    def _editor(self, document: str, called: Callable[[], str], save: Callable[[str], None]) -> None:
+        Editor(
+            "Document (JSON)",
+            document,
+            check_policy,
+            save,
+            show=lambda text: copyable(self._holder.put_policy(called(), text).command),
+            done=self._fill,
+        )
 
     async def _attach(self) -> None:
         try:

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from skylift.console import identity
 from skylift.console.cloud_view import CloudView
-from skylift.console.identity import SERVICES, Holder, Identities, RoleDetail, Use
+from skylift.console.identity import SERVICES, Holder, Identities, RoleDetail, Use, reflow
+from skylift.console.meanwhile import EditedText
 from skylift.console.pages.policies import PoliciesTab
 from skylift.console.pages.simulator import Simulator
 from skylift.console.policy_check import check_policy
@@ -102,13 +103,19 @@ class RolePage:
         facts((*role.details, ("Instance profiles", ", ".join(role.profiles))))
 
     async def _trust(self) -> None:
-        role = await in_thread(self._identities.role, self._holder.name)
+        name = self._holder.name
+        shown = await in_thread(self._identities.trust, name)
+        edited = EditedText("The trust policy", shown, partial(self._identities.trust, name))
+
+        def save(text: str) -> None:
+            edited.replace(reflow(text), lambda: self._view.perform(identity.put_trust(name, text)))
+
         Editor(
             "Trust policy (JSON)",
-            role.trust,
+            shown,
             partial(check_policy, trust=True),
-            lambda text: self._view.perform(identity.put_trust(self._holder.name, text)),
-            show=lambda text: copyable(identity.put_trust(self._holder.name, text).command),
+            save,
+            show=lambda text: copyable(identity.put_trust(name, text).command),
         )
 
     async def _simulate(self, arn: str) -> None:

@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from skylift.console.meanwhile import TextChangedMeanwhile
 from skylift.console.widgets.element import box, button, enable, on_input, set_attribute, tag
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble, tell
+from skylift.console.widgets.trouble import say_trouble, tell, tell_trouble
 from skylift.runner.errors import SkyliftError
 
 
@@ -77,9 +78,16 @@ class Editor:
         try:
             await in_thread(self._save_it, self._area.value)
         except SkyliftError as error:
+            if self._trouble.is_deleted:
+                # Somebody has gone on meanwhile, which stops nothing.
+                with self._trouble.client:
+                    tell_trouble(error)
+                return
             enable(self._button, True)
             with self._trouble:
                 say_trouble(error)
+                if isinstance(error, TextChangedMeanwhile) and error.now:
+                    tag("pre", error.now, "output", tabindex="0", aria_label="What it is now")
             return
         tell("Saved.")
         waiting = self._done()
