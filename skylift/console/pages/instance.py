@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
 from typing import Any
 from urllib.parse import quote
 
@@ -28,7 +28,14 @@ _METRICS = (
     ("AWS/EC2", "EBSReadBytes", "Disk read", "bytes"),
     ("AWS/EC2", "EBSWriteBytes", "Disk written", "bytes"),
 )
-"""The agent's are there on AWS where it runs; this machine's cloud has its memory without one, and nothing of disks."""
+_WHY_NONE = {
+    ("Memory", True): "CloudWatch's agent tells of memory, where it runs on the server.",
+    (
+        "Disk written",
+        False,
+    ): "Linux counts a server's disks with cgroups of version 2 only: this machine has version 1.",
+}
+"""By what has none though others have, and whether that is on AWS."""
 
 
 class InstancePage:
@@ -169,9 +176,9 @@ class InstancePage:
         self._tabs.refresh()
 
     async def _monitoring(self) -> None:
-        found: list[Sequence[tuple[float, float]]] = [
-            await in_thread(self._view.port.metric, self._id, name, space) for space, name, _, _ in _METRICS
-        ]
+        found = await asyncio.gather(
+            *(in_thread(self._view.port.metric, self._id, name, space) for space, name, _, _ in _METRICS)
+        )
         if not any(found):
             tag("p", "No figures yet. CloudWatch has the first ones some minutes after the start.", "empty-line")
             return
@@ -181,7 +188,9 @@ class InstancePage:
                     Chart(title, unit, points)
         copyable(self._view.port.metric_call(self._id, *_METRICS[0][1::-1]).command)
         if unknown := [title for (_, _, title, _), points in zip(_METRICS, found, strict=True) if not points]:
-            tag("p", f"CloudWatch has no figures of: {', '.join(unknown)}.", "empty-line")
+            reasons = (_WHY_NONE.get((each, self._view.port.settings.billed), "") for each in unknown)
+            words = f"CloudWatch has no figures of: {', '.join(unknown)}."
+            tag("p", " ".join(filter(None, (words, *reasons))), "empty-line")
 
     async def _console(self) -> None:
         found = await in_thread(self._view.port.console_output, self._id)

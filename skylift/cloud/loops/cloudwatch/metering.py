@@ -142,6 +142,13 @@ class Metering:
         ):
             # Counters go back where an interface is taken away. The sum has to be what has come or gone.
             yield _Sample("AWS/EC2", name, unit, Summary.of(max(0, now - then) / weight, weight))
+        for name, read, earlier in (
+            ("EBSReadBytes", reading.bytes_read, before.bytes_read),
+            ("EBSWriteBytes", reading.bytes_written, before.bytes_written),
+        ):
+            if read is not None and earlier is not None:
+                # What a disk counted that was taken away is in it no more.
+                yield _Sample("AWS/EC2", name, "Bytes", Summary.of(max(0, read - earlier) / weight, weight))
         for name in CHECKS:
             yield _Sample("AWS/EC2", name, "Count", Summary.of(0.0, weight))
 

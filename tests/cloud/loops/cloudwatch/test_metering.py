@@ -31,6 +31,7 @@ class Scene:
         self.database = Database(fresh_state(directory), clock=lambda: self.now)
         self.boots: dict[str, int] = {}
         self.extra = 0.0
+        self.counts_disks = False
         self.metering = self.begin()
 
     def begin(self) -> Metering:
@@ -41,7 +42,10 @@ class Scene:
             return None
         seconds = (self.now - NOON).total_seconds()
         ten = int(10 * seconds)
-        return Reading(self.boots[server_id], seconds, 0.5 * seconds, 256 * MIB, ten, 2 * ten, ten // 10, ten // 10)
+        disks = (int(4096 * seconds), int(8192 * seconds)) if self.counts_disks else (None, None)
+        return Reading(
+            self.boots[server_id], seconds, 0.5 * seconds, 256 * MIB, ten, 2 * ten, ten // 10, ten // 10, *disks
+        )
 
     def add(self, server: Instance) -> None:
         with self.database.write() as tx:
@@ -113,6 +117,19 @@ def test_a_minute_of_it_is_one_sample_as_on_aws(scene: Scene) -> None:
     assert scene.told("StatusCheckFailed", 60, OF_ONE)[1].summary.statistic("Maximum") == 0.0
     (memory, *_) = scene.told("mem_used_percent", 60, OF_ONE, namespace="CWAgent")
     assert memory.summary.statistic("Average") == pytest.approx(25.0)
+
+
+def test_disks_are_told_of_where_the_kernel_counts_them(scene: Scene) -> None:
+    scene.add(DETAILED)
+    scene.tick(2)
+    assert scene.told("EBSReadBytes", 60, OF_ONE) == []
+    scene.counts_disks = True
+    scene.tick(12)
+    _, minute, *_ = scene.told("EBSReadBytes", 60, OF_ONE)
+    assert minute.summary.statistic("Sum") == pytest.approx(4096 * 60)
+    assert minute.unit == "Bytes"
+    _, minute, *_ = scene.told("EBSWriteBytes", 60, OF_ONE)
+    assert minute.summary.statistic("Sum") == pytest.approx(8192 * 60)
 
 
 def test_basic_monitoring_tells_of_five_minutes_once_they_are_over(scene: Scene) -> None:
