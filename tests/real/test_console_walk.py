@@ -178,7 +178,6 @@ def test_the_chapter_is_walked_through_the_screens(own_cloud: RealCloud, own_tab
     row.get_by_role("link", name=instance).click()
     page.get_by_role("button", name="Terminate").click()
     expect(question).to_contain_text("is deleted with it")
-    tab.picture("terminate")
     question.get_by_role("button", name="Terminate", exact=True).click()
     expect(page.locator(".state").first).to_have_text("terminated")
     (left,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"]
@@ -191,7 +190,6 @@ def test_the_chapter_is_walked_through_the_screens(own_cloud: RealCloud, own_tab
     for name in ("NAT gateway chapter-nat-a", "subnet chapter-private-b", "security group chapter-ssh"):
         expect(question).to_contain_text(name)
     expect(question).to_contain_text("stays yours, and costs")
-    tab.picture("delete-vpc")
     question.get_by_role("button", name="Delete", exact=True).click()
     expect(page).to_have_url(re.compile("/vpcs$"))
     assert [each["IsDefault"] for each in ec2.describe_vpcs()["Vpcs"]] == [True]
