@@ -82,7 +82,7 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/instances": lambda: InstancesPage(view),
                     "/instances/{instance}": _instance_page(view),
                     "/connect/{instance}": lambda instance: ConnectPage(view, shells, instance).show(),
-                    "/launch": lambda: LaunchPage(view).show(),
+                    "/launch": _launch_page(view),
                     "/key-pairs": lambda: KeyPairsPage(view),
                     "/security-groups": lambda: SecurityGroupsPage(view),
                     "/security-groups/{group}": lambda group: SecurityGroupPage(view, group).show(),
@@ -133,6 +133,13 @@ def build_site(site: FastAPI, port: Port) -> None:
 def _instance_page(view: CloudView) -> Callable[..., Awaitable[None]]:
     async def show(instance: str, launched: str = "") -> None:
         await InstancePage(view, instance, launched=bool(launched)).show()
+
+    return show
+
+
+def _launch_page(view: CloudView) -> Callable[..., Awaitable[None]]:
+    async def show(kind: str = "") -> None:
+        await LaunchPage(view, kind).show()
 
     return show
 

@@ -151,8 +151,9 @@ class Wish:
 
 
 class LaunchPage:
-    def __init__(self, view: CloudView) -> None:
-        self._view = view
+    def __init__(self, view: CloudView, kind: str = "") -> None:
+        """With the type that it begins with. What is no type is not taken."""
+        self._view, self._first = view, kind
 
     async def show(self) -> None:
         place = box("panel")
@@ -178,7 +179,8 @@ class LaunchPage:
                 self._tags = TagFields(self._changed)
                 self._image = Select("Image", dict(choices.images), self._changed)
                 with box("bar"):
-                    self._kind = Field("Type", self._changed, value=_DEFAULT, spellcheck="false", list="types")
+                    first = self._first if self._first in choices.kinds else _DEFAULT
+                    self._kind = Field("Type", self._changed, value=first, spellcheck="false", list="types")
                     button("Choose by need", lambda: TypePicker(choices.kinds, self._processor(), self._take), "quiet")
                 # All of them would be most of the page.
                 suggest("types", {each.name: each.words for each in choices.kinds.values() if each.burstable})

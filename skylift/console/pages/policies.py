@@ -11,7 +11,7 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.identity import Holder, Identities, reflow, spell_document
 from skylift.console.meanwhile import ChangedMeanwhile, EditedText
 from skylift.console.policy_check import check_policy
-from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.editor import Editor
 from skylift.console.widgets.element import Field, box, button, copyable, headings, suggest, tag
 from skylift.console.widgets.tabs import in_thread
@@ -167,16 +167,22 @@ class PoliciesTab:
             return
         dialog = Dialog("Attach a policy")
         with dialog:
-            arn = Field("Policy", placeholder="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", list="policies")
+            typed = Field(
+                "Policy",
+                lambda _: command.show(),
+                placeholder="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess",
+                list="policies",
+            )
             suggest("policies", policies)
-            copyable(self._holder.attach("ARN").command)
+            command = TypedCommand(lambda: call().command, at_once=False)
 
-        def work() -> None:
-            typed = arn.value.strip()
-            by_name = {name: each for each, name in policies.items()}
-            if not typed:
-                raise UsageError("Choose a policy.")
-            self._view.perform(self._holder.attach(by_name.get(typed, typed)))
+        by_name = {name: each for each, name in policies.items()}
 
-        dialog.buttons("Attach", work, done=self._fill)
+        def call() -> Call:
+            found = typed.value.strip()
+            if not found:
+                raise UsageError("Choose a policy.", "By its name or its ARN.")
+            return self._holder.attach(by_name.get(found, found))
+
+        dialog.buttons("Attach", lambda: self._view.perform(call()), done=self._fill)
         dialog.open()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from skylift.console.cloud_view import CloudView
 from skylift.console.market import HOURS, SORTED, Market, Offered, Types, Ways, hourly, read_needs
 from skylift.console.widgets.element import Element, Field, Select, box, copyable, facts, headings, link, tag
@@ -80,7 +82,7 @@ class PricePage:
             return
         with head(self._kind):
             link("All types", "/prices", "button")
-            link("Launch", "/launch", "button primary")
+            link("Launch one", f"/launch?kind={quote(self._kind, safe='')}", "button primary")
         facts(
             (
                 ("vCPUs", str(kind.vcpus)),

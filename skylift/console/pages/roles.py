@@ -168,7 +168,12 @@ class RolePage:
                         tag("td", there[use.instance].name if use.instance in there else "")
                         tag("td", use.state)
                         with tag("td", "", "actions"):
-                            button("Take away", partial(self._detach, use), "quiet", aria_label=f"From {use.instance}")
+                            button(
+                                "Take away",
+                                partial(self._detach, use),
+                                "quiet",
+                                aria_label=f"Take away from {use.instance}",
+                            )
         free = {key: f"{row.name} {key}".strip() for key, row in there.items() if key not in {u.instance for u in uses}}
         if free:
             with box("bar rule-form"):

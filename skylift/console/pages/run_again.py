@@ -5,7 +5,7 @@ from __future__ import annotations
 from skylift.console.cloud_view import CloudView
 from skylift.console.job_wish import again_spec, spell_not_recorded, wish_again
 from skylift.console.pages.job_form import JobForm, JobSummary
-from skylift.console.widgets.element import box, copyable, tag
+from skylift.console.widgets.element import box, copyable, link, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
@@ -27,6 +27,7 @@ class RunAgainPage:
         except SkyliftError as error:
             with place:
                 say_trouble(error)
+                link("All jobs", "/jobs")
             return
         with place:
             head(f"Run {self._name} again")

@@ -200,6 +200,8 @@ class SecurityGroupPage:
 
     async def _add(self) -> None:
         self._trouble.clear()
+        fields = (self._ports, self._other, self._words)
+        added = [each.value for each in fields]
         try:
             call = self._new_rule()
             await in_thread(self._view.perform, call)
@@ -207,6 +209,11 @@ class SecurityGroupPage:
             with self._trouble:
                 say_trouble(error)
             return
+        # The same once more would be refused. What was typed meanwhile is of the next one.
+        if [each.value for each in fields] == added:
+            for each in fields:
+                each.set("")
+            self._command.clear()
         await self._changed()
 
 

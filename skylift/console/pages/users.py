@@ -11,7 +11,7 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.identity import AccessKey, Holder, Identities
 from skylift.console.pages.policies import PoliciesTab
 from skylift.console.pages.simulator import Simulator
-from skylift.console.widgets.dialog import Dialog, confirm
+from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.element import Field, box, button, copyable, facts, go_to, headings, link, on_input, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
@@ -47,8 +47,8 @@ class UsersPage:
     def _create(self) -> None:
         dialog = Dialog("Create user")
         with dialog:
-            name = Field("Name", placeholder="ada", spellcheck="false", autofocus="autofocus")
-            copyable(identity.create_user("NAME").command)
+            name = Field("Name", lambda _: command.show(), placeholder="ada", spellcheck="false", autofocus="autofocus")
+            command = TypedCommand(lambda: identity.create_user(name.value.strip() or "NAME").command)
 
         def work() -> None:
             if not name.value.strip():

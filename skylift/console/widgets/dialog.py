@@ -123,6 +123,10 @@ class TypedCommand:
         if at_once:
             self.show()
 
+    def clear(self) -> None:
+        """Nothing is typed any more."""
+        self._place.clear()
+
     def show(self) -> None:
         with self._place.clear():
             try:
