@@ -630,13 +630,15 @@ def test_a_type_is_found_by_need_and_ways_to_buy_it_compared(tab: Tab) -> None:
     expect(page.get_by_role("alert")).to_contain_text("'many' is not a number of vCPUs")
     page.get_by_label("vCPUs").fill("2")
     expect(page.locator("code")).to_have_text("skylift types --cpu 2")
-    page.get_by_label("Words").fill("t3.micro")
-    page.get_by_role("link", name="t3.micro").click()
+    page.get_by_label("Words").fill("t3.small")
+    page.get_by_role("link", name="t3.small").click()
     page.get_by_label("Hours a month").fill("600")
-    expect(page.locator("code")).to_have_text("skylift price --type t3.micro --hours 600 --time 3600s job.py")
+    expect(page.locator("code")).to_have_text("skylift price --type t3.small --hours 600 --time 3600s job.py")
     expect(page.locator("tr", has_text="reserved, 1 year")).to_contain_text("h a month")
     expect(page.get_by_role("img", name=re.compile("^A month by hours of use"))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^Spot price by zone"))).to_be_attached()
+    page.get_by_role("link", name="Launch one").click()
+    expect(page.get_by_label("Type", exact=True)).to_have_value("t3.small")
 
 
 def test_what_has_run_is_counted_as_the_bill_counts_it(tab: Tab, cloud: RealCloud, server: Server) -> None:
