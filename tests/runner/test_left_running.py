@@ -47,20 +47,21 @@ from skylift.runner.server.left_running import LeftRunning
 
 # As the keeper is: orphans come to us.
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-env = {**os.environ, "SKYLIFT_JOB": "x-left-running"}
+job = f"left-running-{os.getpid()}"
+env = {**os.environ, "SKYLIFT_JOB": job}
 program = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=env, stdout=subprocess.PIPE, start_new_session=True)
-other = subprocess.Popen(["sleep", "60"])
+other = subprocess.Popen(["sleep", "600"])
 assert program.stdout.readline() == b"up\\n"
-left = LeftRunning(os.getpid(), os.geteuid(), "x-left-running", whole_machine=False)
+left = LeftRunning(os.getpid(), os.geteuid(), job, whole_machine=False)
 began = time.monotonic()
 left.end(float(sys.argv[2]))
 seconds = round(time.monotonic() - began)
 found = set()
-for _ in range(100):
+for _ in range(20):
     for each in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{each}/environ", "rb") as environ:
-                if b"SKYLIFT_JOB=x-left-running" in environ.read().split(b"\\0"):
+                if f"SKYLIFT_JOB={job}".encode() in environ.read().split(b"\\0"):
                     found.add(each)
         except OSError:
             continue

@@ -21,7 +21,8 @@ from skylift.runner.server.console import say
 _KILLING = 10.0
 """Seconds to wait for killed processes: one that waits for a broken disk may never end."""
 _LOOKS = 3
-"""Searches in a row that must find nothing, on a machine where processes start and end all the time."""
+"""Searches in a row that must find nothing, where all processes of a machine are searched: some start and end all the
+time, and no search is sure."""
 _LOGINS = frozenset({"sshd", "sshd-session", "dropbear", "login"})
 
 
@@ -43,11 +44,14 @@ class LeftRunning:
         self._mark = b"SKYLIFT_JOB=" + job.encode()
         self._ours = uid == os.geteuid()
         self._whole_machine = whole_machine and not self._ours
+        # The kernel's lists of children are exact, also while other processes start and end.
+        self._exact = not self._whole_machine and Path("/proc/%d/task/%d/children" % ((os.getpid(),) * 2)).exists()
+        self._zombies: Set[int] = set()
 
     def end(self, grace: float) -> None:
         signalled: Set[int] = set()
         until, pause, in_vain = time.monotonic() + grace, 0.005, 0
-        while in_vain < _LOOKS:
+        while self._exact or in_vain < _LOOKS:
             look = self._look(signal.SIGTERM, signalled)
             if not look.found and look.is_sure:
                 return None
@@ -66,10 +70,12 @@ class LeftRunning:
         while True:
             stopped: Set[int] = set()
             in_vain = 0
-            while in_vain < _LOOKS and time.monotonic() < until:
+            while (self._exact or in_vain < _LOOKS) and time.monotonic() < until:
                 look = self._look(signal.SIGSTOP, stopped)
                 stopped |= look.found
-                in_vain = 0 if look.new else _LOOKS if look.is_sure else in_vain + 1
+                if look.is_sure and not look.new:
+                    break
+                in_vain = 0 if look.new else in_vain + 1
             if not stopped:
                 return None
             for pid in stopped:
@@ -80,7 +86,7 @@ class LeftRunning:
     def _look(self, number: signal.Signals, signalled: Set[int]) -> _Look:
         """Find all processes and send each a signal at once, unless it has had that signal. The newest come first: they
         may be replaced in a moment."""
-        look = _Look()
+        look = _Look(self._zombies)
         for pid, descends in self._candidates(look):
             if self._is_left(pid, look, descends=descends):
                 look.found.add(pid)
@@ -90,9 +96,8 @@ class LeftRunning:
         return look
 
     def _candidates(self, look: _Look) -> Iterator[Tuple[int, bool]]:
-        """Pids, and whether each is known to be our descendant. The kernel's lists of children are exact, also while
-        other processes start and end."""
-        if self._whole_machine or not Path("/proc/%d/task/%d/children" % (os.getpid(), os.getpid())).exists():
+        """Pids, and whether each is known to be our descendant."""
+        if not self._exact:
             pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
             yield from ((pid, False) for pid in sorted(pids, reverse=True))
             return
@@ -121,10 +126,11 @@ class LeftRunning:
 
 class _Look:
     """One search of all processes, each read once. `is_sure` is False when one ended before it was read: it may have
-    started another one that was not seen."""
+    started another one that was not seen. `zombies` are those of earlier searches, to which this one's are added."""
 
-    def __init__(self) -> None:
+    def __init__(self, zombies: Set[int]) -> None:
         self._read: Dict[int, Optional[_Process]] = {}
+        self._zombies = zombies
         self.found: Set[int] = set()
         self.new = False
         self.is_sure = True
@@ -136,6 +142,10 @@ class _Look:
                 self._read[pid] = _process(Path("/proc/%d" % pid))
             except (OSError, IndexError):
                 self._read[pid], self.is_sure = None, False
+            else:
+                if self._read[pid] is None and pid not in self._zombies:
+                    self._zombies.add(pid)
+                    self.is_sure = False
         return self._read[pid]
 
     def above(self, pid: int) -> List[int]:
