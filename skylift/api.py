@@ -115,8 +115,9 @@ def map(
     `inputs` is a file, a glob or a s3:// place; or several inputs, which are all files and objects that are there, or
     all values. In `arguments`, `{}` becomes the input; without one, it comes last. Each input's results are brought to
     its own folder, `into`, before it is told of. The map is started when the first outcome is asked for, and ended when
-    the iterator is closed. An input that fails is no error; a map that ends before its inputs have is: JobFailed.
-    `split`, `servers`, `per_server`, `batch` and `halt` are those of `skylift map`, as are the other options.
+    the iterator is closed. An input that fails is no error; a map that ends before its inputs have is, also one that
+    `halt` has ended: JobFailed, which says why, after all outcomes. `split`, `servers`, `per_server`, `batch` and
+    `halt` are those of `skylift map`, as are the other options.
 
     `resume` is the name of a map that has ended, and runs its inputs that have no outcome; `retry_failed` those that
     have failed. Script and inputs are that map's then. The outcomes that it has are told of first.

@@ -160,14 +160,13 @@ def show_map(
             f"{reader.name} went on from {reader.gone}, which was removed: what ran there is not known.", to_stderr=True
         )
     if job is not None:
-        early = ended_early(reader)
-        say_json({**job, "ended_early": early or None, "inputs": as_json(reader.spec, outcomes, places)})
+        say_json({**job, "ended_early": reader.ended_early or None, "inputs": as_json(reader.spec, outcomes, places)})
         return
     if not quiet:
         show_end(reader.spec, outcomes, places)
     all_well = len(outcomes) == len(reader.spec.inputs) and all(each.succeeded for each in outcomes.values())
     if not quiet or not all_well:
-        lines = [*summary(reader.spec, outcomes, ended_early(reader)), *results(reader.spec, places)]
+        lines = [*summary(reader.spec, outcomes, reader.ended_early), *results(reader.spec, places)]
         say(*lines, to_stderr=True)
 
 
@@ -225,11 +224,6 @@ def _row(index: int, name: str, outcome: InputOutcome | None, home: dict[int, st
     time_taken = spell_duration(outcome.seconds)
     tail = [str(outcome.attempt), outcome.server or "", home.get(index, "")]
     return [str(index), name, state, str(outcome.exit_code), time_taken, *tail]
-
-
-def ended_early(reader: MapReader) -> str:
-    """Why a map has ended before all its inputs had an outcome, as its server says it; empty for any other."""
-    return reader.ended.reason if reader.ended is not None and reader.ended.halted else ""
 
 
 def summary(spec: MapSpec, outcomes: dict[int, InputOutcome], early: str = "") -> list[str]:

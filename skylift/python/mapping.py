@@ -15,6 +15,7 @@ from skylift.python.watching import Watcher
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.job.job import Job as Planned
 from skylift.runner.job.job import Program
+from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.run_options import MAP_OPTIONS, SharedOptions
 from skylift.runner.job.settings import Settings
 from skylift.runner.map.again import Again, Continuation, read_continuation
@@ -204,8 +205,18 @@ def results(plan: MapPlan, *, ordered: bool) -> Generator[InputResult, None, Non
             with suppress(KeyboardInterrupt, SkyliftError):
                 running.result()
     yield from _brought(reader, plan.template, [waiting[index] for index in sorted(waiting)])
-    if outcome.state not in ("succeeded", "failed"):
-        outcome.check()
+    _check_end(reader, outcome)
+
+
+def _check_end(reader: MapReader, outcome: Outcome) -> None:
+    """Raises JobFailed for a map that has ended before all that it runs had an outcome. Why `halt` has ended it, only
+    the map's own record says: its job has failed as any program does."""
+    by_itself = outcome.state in ("succeeded", "failed")
+    if by_itself and all(each.index in reader.outcomes for each in reader.own.inputs):
+        return
+    if by_itself and reader.ended_early:
+        outcome = replace(outcome, reason=reader.ended_early)
+    outcome.check()
 
 
 def _brought(reader: MapReader, template: Template, outcomes: Sequence[InputOutcome]) -> Iterator[InputResult]:

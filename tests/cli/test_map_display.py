@@ -18,7 +18,6 @@ from skylift.cli.screen import Live, Outlet, make_screen
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.server_time import ServerTime
 from skylift.runner.job.states import State
-from skylift.runner.map.outcome import MapEnd
 from skylift.runner.map.places import Template
 from skylift.runner.map.progress import Progress
 from skylift.runner.map.reading import MapReader
@@ -36,7 +35,7 @@ class Reader:
         self.account = SimpleNamespace(settings=SimpleNamespace(region="us-east-1"))
         self.spec, self.outcomes = SimpleNamespace(inputs=(1, 2, 3)), dict[int, Any]()
         self.others: tuple[ServerTime, ...] = (HOUR,)
-        self.ended: MapEnd | None = None
+        self.ended_early = ""
         self.looks = 0
 
     def read_on(self) -> list[Any]:
@@ -82,7 +81,7 @@ def test_why_a_map_has_ended_early_is_told(as_json: bool, capfd: pytest.CaptureF
     reader: Any = Reader()
     reader.name, reader.gone = "sums", ""
     reader.spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "a", "a"), MapInput(1, "b", "b")))
-    reader.ended = MapEnd("It was ended early: 1 of 2 inputs have failed (--halt).\x1b[2J", halted=True)
+    reader.ended_early = "It was ended early: 1 of 2 inputs have failed (--halt).\x1b[2J"
     screen = make_screen(Outlet(2, 2), quiet=False, json=as_json)
     map_display.show_map(reader, Template(), Path(), screen, quiet=False, job={"name": "sums"} if as_json else None)
     told = capfd.readouterr()

@@ -23,6 +23,12 @@ async def retry():
     return [each async for each in skylift.aio.map(retry_failed="cubes", retries=1)]
 again = asyncio.run(retry())
 failed = again[-1]
+try:
+    halted = []
+    for each in skylift.map("cube.py", range(4, 9), halt=1, per_server=1, batch=1):
+        halted.append(each.index)
+except skylift.JobFailed as error:
+    halted.append(error.outcome.reason)
 job = skylift.submit_map("cube.py", [1, 2])
 code = job.wait().exit_code
 errors = []
@@ -37,7 +43,7 @@ for call in (
     except (skylift.UsageError, TypeError) as error:
         errors.append(str(error))
 order = [each.index for each in again]
-print(json.dumps([told, order, failed.attempt, failed.stderr.decode(), errors, code, job.name]))
+print(json.dumps([told, order, failed.attempt, failed.stderr.decode(), halted, errors, code, job.name]))
 """
 
 
@@ -50,7 +56,7 @@ def test_a_map_from_python(cloud: RealCloud, tmp_path: Path) -> None:
         [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=cloud.environment, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
-    told, order, attempt, stderr, errors, code, name = json.loads(done.stdout)
+    told, order, attempt, stderr, halted, errors, code, name = json.loads(done.stdout)
     expected = [[number, str(number), "succeeded", [str(number**3)]] for number in range(6)]
     expected[4][2:] = ["failed", []]
     assert told == expected
@@ -58,6 +64,7 @@ def test_a_map_from_python(cloud: RealCloud, tmp_path: Path) -> None:
     assert (order, attempt, code) == ([0, 1, 2, 3, 5, 4], 2, 0)
     assert (tmp_path / "out/5/5.txt").read_text() == "125"
     assert stderr.endswith("AssertionError: not four\n")
+    assert halted == [0, "It was ended early: 1 of 5 inputs have failed (--halt)."]
     assert errors == [
         "inputs: line 2 names no file: gone. Others do, like cube.py.",
         "skylift.map() got an unexpected keyword argument 'keep'",

@@ -105,6 +105,11 @@ class MapReader:
     def ended(self) -> MapEnd | None:
         return self._log.ended
 
+    @property
+    def ended_early(self) -> str:
+        """Why a map has ended before all its inputs had an outcome, as its server says it; empty for any other."""
+        return self.ended.reason if self.ended is not None and self.ended.halted else ""
+
     def _read_spec(self) -> MapSpec:
         if not self.account.record(self.name).is_map:
             raise UsageError(f"The job {self.name} is no map.", f"Its results: skylift results {self.name}")

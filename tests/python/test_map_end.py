@@ -1,0 +1,100 @@
+"""How the outcomes of `skylift.map` end: a map that did not come to all its inputs says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import skylift
+from skylift.python import mapping
+from skylift.python.mapping import InputResult, MapPlan, results
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.states import State
+from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, encode_entry
+from skylift.runner.map.places import Template
+from skylift.runner.map.spec import MapInput, MapSpec
+
+SPEC = MapSpec(("python", "job.py"), True, (), tuple(MapInput(number, str(number), str(number)) for number in range(3)))
+HALTED = MapEnd("It was ended early: 1 of 3 inputs have failed (--halt).", halted=True)
+FAILED = Outcome("sums", State.FAILED, 1, "The program exited with 1.")
+
+
+class Ended:
+    """The bucket of a map that has ended so, and the run of it."""
+
+    def __init__(self, outcome: Outcome, entry: LogEntry) -> None:
+        log = [LogEntry(1, 1.0, "i-0a"), entry]
+        keys = MapKeys("sums")
+        self.objects = {keys.log_entry(number): encode_entry(each) for number, each in enumerate(log)}
+        self.outcome = outcome
+        self.api = SimpleNamespace(get=lambda bucket, key, most: self.objects.get(key))
+
+    def start(self, *words: Any) -> Ended:
+        begun: Callable[[str], object] = words[-1]
+        begun("sums")
+        return self
+
+    def ends_within(self, seconds: float) -> bool:
+        return True
+
+    def result(self) -> Outcome:
+        return self.outcome
+
+
+@pytest.fixture
+def outcomes_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Reads all that comes of a map that has ended so into a list, which stays when an error ends that."""
+
+    def run(outcome: Outcome, entry: LogEntry, come: list[InputResult], *, ordered: bool = False) -> None:
+        ended = Ended(outcome, entry)
+        account = SimpleNamespace(api=ended.api, bucket="bucket")
+        monkeypatch.setattr(mapping, "open_account", lambda _: account)
+        monkeypatch.setattr(mapping.work, "start_run", ended.start)
+        planned: Any = SimpleNamespace(name="sums")
+        settings: Any = None
+        for each in results(MapPlan(planned, settings, SPEC, Template()), ordered=ordered):
+            come.append(each)
+
+    return run
+
+
+def had(*exit_codes: int) -> tuple[InputOutcome, ...]:
+    return tuple(
+        InputOutcome(index, InputState.FAILED if code else InputState.SUCCEEDED, code)
+        for index, code in enumerate(exit_codes)
+    )
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_map_that_was_halted_says_why_after_all_outcomes(outcomes_of: Any, ordered: bool) -> None:
+    come: list[InputResult] = []
+    with pytest.raises(skylift.JobFailed) as failed:
+        outcomes_of(FAILED, LogEntry(1, 2.0, outcomes=had(0, 3), ended=HALTED), come, ordered=ordered)
+    assert [each.index for each in come] == [0, 1]
+    assert str(failed.value) == "sums: failed, exit code 1. It was ended early: 1 of 3 inputs have failed (--halt)."
+    assert failed.value.outcome.reason == HALTED.reason
+
+
+def test_what_the_server_says_cannot_move_the_cursor(outcomes_of: Any) -> None:
+    with pytest.raises(skylift.JobFailed) as failed:
+        outcomes_of(FAILED, LogEntry(1, 2.0, ended=MapEnd("a\x1b[2J", halted=True)), [])
+    assert str(failed.value) == "sums: failed, exit code 1. a\\x1b[2J"
+
+
+def test_a_map_whose_coordinator_has_failed_raises_what_its_job_says(outcomes_of: Any) -> None:
+    come: list[InputResult] = []
+    with pytest.raises(skylift.JobFailed, match=r"exit code 125\. The program exited with 125"):
+        outcomes_of(
+            Outcome("sums", State.FAILED, 125, "The program exited with 125."), LogEntry(1, 2.0, outcomes=had(0)), come
+        )
+    assert [each.index for each in come] == [0]
+
+
+def test_inputs_that_have_failed_are_no_error(outcomes_of: Any) -> None:
+    come: list[InputResult] = []
+    outcomes_of(FAILED, LogEntry(1, 2.0, outcomes=had(0, 3, 0), ended=MapEnd("1 of 3 inputs have failed.")), come)
+    assert [each.exit_code for each in come] == [0, 3, 0]
