@@ -250,10 +250,16 @@ def _cut(outcomes: dict[int, InputOutcome]) -> Iterable[str]:
 
 def going_on(reader: MapReader) -> list[str]:
     """How to run what has not succeeded, of a map that has ended."""
-    left = len(reader.spec.inputs) - len(reader.outcomes)
-    words = [f"--resume {reader.name}"] if left else []
-    words += [f"--retry-failed {reader.name}"] if any(not each.succeeded for each in reader.outcomes.values()) else []
-    return [f"To run what is left: skylift map {' '.join(words)}"] if words else []
+    from skylift.runner.map.changed import ADVICE, changed_parts, tell_changed
+
+    outcomes = reader.outcomes
+    left = [each for each in reader.spec.inputs if each.index not in outcomes or not outcomes[each.index].succeeded]
+    changed = changed_parts(reader.account, left)
+    lines = [f"{tell_changed(changed)} {ADVICE}"] if changed else []
+    again = {each.index for each in left} - {each.index for each in changed}
+    words = [f"--resume {reader.name}"] if any(each not in outcomes for each in again) else []
+    words += [f"--retry-failed {reader.name}"] if any(each in outcomes for each in again) else []
+    return [*lines, f"To run what is left: skylift map {' '.join(words)}"] if words else lines
 
 
 def results(spec: MapSpec, places: Sequence[tuple[InputOutcome, Path]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -14,7 +15,7 @@ from skylift.cli.main import make_app
 from skylift.cli.map_display import going_on, results, summary
 from skylift.runner.map.outcome import InputOutcome, InputState, RunStream
 from skylift.runner.map.reading import MapReader
-from skylift.runner.map.spec import MapInput, MapSpec, Place
+from skylift.runner.map.spec import MapInput, MapSpec, ObjectPart, Place
 from skylift.runner.remote.account import Account
 
 
@@ -111,3 +112,18 @@ def test_it_says_how_to_run_what_is_left() -> None:
     assert going_on(reader) == ["To run what is left: skylift map --retry-failed sums"]
     reader.outcomes[0] = InputOutcome(0, InputState.SUCCEEDED, 0)
     assert going_on(reader) == []
+
+
+def test_it_does_not_say_to_run_parts_again_whose_object_has_changed() -> None:
+    parts = [ObjectPart("theirs", "us-east-1", key, '"0"', 2, 2, 4, key) for key in ("a.csv", "b\x1b.csv")]
+    inputs = tuple(MapInput(n, f"s3://theirs/{part.key}", part.key, part=part) for n, part in enumerate(parts))
+    etags = {"a.csv": '"0"', "b\x1b.csv": '"1"'}
+    api = SimpleNamespace(call=lambda *_, Bucket, Key: {"ETag": etags[Key]})
+    account = cast(Account, SimpleNamespace(api=api))
+    reader = MapReader(account, "sums", MapSpec(("python", "job.py"), True, (), inputs))
+    reader.outcomes.update({n: InputOutcome(n, InputState.BROKEN, 125) for n in range(2)})
+    what = "s3://theirs/b\\x1b.csv has changed since it was split: 1 part of it cannot run any more. "
+    told = f"{what}A new map splits what is there now: start it by its own command."
+    assert going_on(reader) == [told, "To run what is left: skylift map --retry-failed sums"]
+    reader.outcomes[0] = InputOutcome(0, InputState.SUCCEEDED, 0)
+    assert going_on(reader) == [told]

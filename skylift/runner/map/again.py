@@ -20,6 +20,7 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.server import live_servers
+from skylift.runner.map.changed import ADVICE, changed_parts, tell_changed
 from skylift.runner.map.inputs import permitted
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.places import Template, check_places
@@ -162,6 +163,7 @@ class Again:
         check_places(template, [each.name for each in earlier.inputs])
         inputs = self._left()
         self._check_blobs(inputs)
+        changed = self._changed(inputs)
         ran = {each.index for each in inputs}
         failed = sum(not each.succeeded and each.index not in ran for each in self._reader.outcomes.values())
         spec = replace(
@@ -182,7 +184,7 @@ class Again:
             resumes=self._continuation.name,
             failed_before=failed,
         )
-        notes = (*job.notes, *self._program_notes(spec), self._inputs_note(inputs))
+        notes = (*job.notes, *self._program_notes(spec), self._inputs_note(inputs), *changed)
         arns, buckets = permitted(list(dict.fromkeys(each.text for each in inputs if _is_object(each))), "")
 
         begun = set()
@@ -239,6 +241,14 @@ class Again:
                 f"{what} not in the bucket: {shown(missing[0])}{', and others' if count > 1 else ''}. "
                 "Its client ended before it had sent all of them, or they were deleted, perhaps with their schedule."
             )
+
+    def _changed(self, inputs: Sequence[MapInput]) -> list[str]:
+        """A note on parts of objects that have changed: these fail once more, beside others that run. Raises UsageError
+        where there are no others."""
+        changed = changed_parts(self._account, inputs)
+        if len(changed) == len(inputs):
+            raise UsageError(tell_changed(changed), ADVICE)
+        return [f"{tell_changed(changed)} {ADVICE}"] if changed else []
 
     def _with_losses(self, each: MapInput) -> MapInput:
         """One that ends its server each time ends that of the next map at the most until it has lost enough. One that

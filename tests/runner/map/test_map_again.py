@@ -8,10 +8,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from skylift.runner.errors import JobNotFound, RecordDamaged, UsageError
+from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, UsageError
 from skylift.runner.job.job import Job, MapPart, Program
 from skylift.runner.job.record import Prefix, encode_record
 from skylift.runner.job.server import Server
@@ -19,6 +21,7 @@ from skylift.runner.job.server_time import PROGRESS_LIMIT
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.map.again import Again, Continuation, read_continuation
+from skylift.runner.map.changed import changed_parts
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import (
     InputOutcome,
@@ -31,7 +34,7 @@ from skylift.runner.map.outcome import (
 from skylift.runner.map.places import Template
 from skylift.runner.map.planning import MapLimits, script_digest
 from skylift.runner.map.reading import MapReader
-from skylift.runner.map.spec import Blob, Halt, MapInput, MapSpec, encode_spec
+from skylift.runner.map.spec import Blob, Halt, MapInput, MapSpec, ObjectPart, encode_spec
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
@@ -307,6 +310,43 @@ def test_what_cannot_be_resumed_is_told(case: Case) -> None:
     case.plan(case.again(unfinished=True, force=True))
     with pytest.raises(UsageError, match="name no others"):
         case.again(unfinished=True).program(["job.py", "a.csv"], None, None)
+
+
+def test_parts_of_an_object_that_has_changed_fail_again_and_a_new_map_is_advised(case: Case) -> None:
+    etags = {}
+    case.api.call("s3", "create_bucket", Bucket="theirs")
+    for key in ("a.csv", "b.csv"):
+        case.api.put("theirs", key, b"x\n1\n2\n")
+        etags[key] = str(case.api.call("s3", "head_object", Bucket="theirs", Key=key)["ETag"])
+    places = ["a.csv", "a.csv", "b.csv"]
+    parts = [ObjectPart("theirs", "us-east-1", key, etags[key], 2, 2, 4, key) for key in places]
+    inputs = [MapInput(index, f"s3://theirs/{part.key}", part.key, part=part) for index, part in enumerate(parts)]
+    case.put("early", replace(case.spec, inputs=(*inputs, MapInput(3, "c", "c"))), [ended(n, n + 1) for n in range(3)])
+    assert len(case.plan(case.again(failed=True))[0].notes) == 1, "no object has changed"
+    case.api.put("theirs", "a.csv", b"x\n1\n2\n3\n")
+    job, spec = case.plan(case.again(failed=True))
+    assert len(spec.inputs) == 3
+    assert job.notes[1:] == (
+        "s3://theirs/a.csv has changed since it was split: 2 parts of it cannot run any more. "
+        "A new map splits what is there now: start it by its own command.",
+    )
+    case.api.call("s3", "delete_object", Bucket="theirs", Key="b.csv")
+    with pytest.raises(UsageError) as caught:
+        case.plan(case.again(failed=True))
+    assert caught.value.message == (
+        "s3://theirs/a.csv and 1 other object have changed since they were split: 3 parts of them cannot run any more."
+    )
+    assert caught.value.advice == "A new map splits what is there now: start it by its own command."
+    case.plan(case.again(failed=True, unfinished=True))
+
+
+def test_parts_of_an_object_that_cannot_be_asked_for_run_as_they_would(case: Case) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise NotPermitted("403", "Forbidden", "head_object")
+
+    account: Any = SimpleNamespace(api=SimpleNamespace(call=refused))
+    part = ObjectPart("theirs", "us-east-1", "a.csv", '"0"', 2, 2, 4, "a.csv")
+    assert changed_parts(account, [MapInput(0, "s3://theirs/a.csv", "a.csv", part=part)]) == ()
 
 
 def test_a_server_that_a_client_has_just_started_is_waited_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
