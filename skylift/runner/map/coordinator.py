@@ -68,7 +68,7 @@ class Pool(Protocol):
 
 class Coordinator:
     """`report` is called with the progress of the map now and then. `stop` ends the coordinator without an end in the
-    log: the map may go on elsewhere."""
+    log: the map may go on elsewhere. `noticed` is whether EC2 takes the server back, asked when it has been stopped."""
 
     def __init__(
         self,
@@ -77,7 +77,9 @@ class Coordinator:
         pool: Pool,
         report: Callable[[Progress], None],
         clock: Callable[[], float] = time.monotonic,
+        noticed: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._noticed = noticed
         self._spec, self._log, self._pool, self._report, self._clock = spec, log, pool, report, clock
         had = log.log.outcomes
         self._todo: deque[Waiting] = deque()
@@ -124,7 +126,7 @@ class Coordinator:
             self._report_sometimes()
         end = None if self._stopped and self._is_left else self._end(halted=self._is_left)
         self._write_down()
-        self._log.close(end)
+        self._log.close(end, noticed=end is None and self._noticed())
         self._report(self.progress())
         return 0 if end is not None and not self._failed and not self._spec.failed_before else FAILED
 

@@ -89,7 +89,10 @@ class LogWriter:
             data = self._store.read(entry_key(self.log.next))
             if data is not None:
                 self.log.add(parse_entry(data))
-            elif self._create(LogEntry(self.log.epoch + 1, self._clock(), self._instance)):
+                continue
+            # The coordinator before was stopped because its server was shut down: otherwise nobody would go on.
+            lost = self.log.interrupted
+            if self._create(LogEntry(self.log.epoch + 1, self._clock(), self._instance, lost=lost)):
                 self._thread.start()
                 return self.log
 
@@ -171,13 +174,13 @@ class LogWriter:
         if not self._create(entry):
             raise Superseded(f"epoch {self.log.epoch} is over: entry {self.log.next} is another coordinator's")
 
-    def close(self, end: MapEnd | None) -> None:
-        """Write what is left, and the end, if it is one. Otherwise the coordinator was asked to stop: what it has begun
-        is not lost. Raises Superseded."""
+    def close(self, end: MapEnd | None, *, noticed: bool = False) -> None:
+        """Write what is left, and the end, if it is one. Otherwise the coordinator was asked to stop, `noticed` if EC2
+        takes its server back: what it has begun is not lost unless a successor says so. Raises Superseded."""
         self._waiting.put(_Note(last=True))
         self._thread.join()
         self.check()
-        self._append(LogEntry(self.log.epoch, self._clock(), ended=end, stopped=end is None))
+        self._append(LogEntry(self.log.epoch, self._clock(), ended=end, stopped=end is None, noticed=noticed))
 
 
 def _release(note: _Note) -> None:

@@ -30,6 +30,7 @@ from skylift.runner.map.thread_pool import ThreadPool
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.map_server import OUTCOMES
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.spot_notice import is_taken_back
 from skylift.runner.server.worker_group import keys_of_servers, open_group
 from skylift.runner.text.json_object import Malformed
 
@@ -96,10 +97,10 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     spec = _look_up(_read_spec(Prefix(aws, settings["bucket"], settings["source"])), aws, store)
     log = LogWriter(store, settings["instance"])
     (Path.home() / OUTCOMES).write_text(str(len(log.begin().outcomes)))
+    metadata = Metadata(settings["imds"])
     here = (settings["socket"], settings["instance"], spec.per_server or settings["threads"])
     if not settings.get("dask"):
-        return _see_through(spec, log, ThreadPool(*here), prefix)
-    metadata = Metadata(settings["imds"])
+        return _see_through(spec, log, ThreadPool(*here), prefix, metadata)
     address = metadata.get("/latest/meta-data/local-ipv4").strip()
     pool = ClusterPool(*here, address, settings["dask"], partial(import_dask, settings["socket"]))
     group = open_group(aws, settings["group"], _say, run_tag(settings))
@@ -109,7 +110,7 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     # The first other server builds the environment, and the others take it.
     at_first = MOST if settings.get("built") else 1
     with Scaling(group, pool, prefix, spec, key, keys, known, at_first=at_first, keeps=keeps, before=before) as scaling:
-        return _see_through(spec, log, pool, prefix, scaling)
+        return _see_through(spec, log, pool, prefix, metadata, scaling)
 
 
 def begun_since(settings: dict[str, Any]) -> float:
@@ -140,8 +141,11 @@ def _due(settings: dict[str, Any]) -> time.struct_time | None:
     return time.strptime("".join(found.groups("00")), "%Y%m%d%H%M%S")
 
 
-def _see_through(spec: MapSpec, log: LogWriter, pool: Pool, prefix: Prefix, scaling: Scaling | None = None) -> int:
-    coordinator = Coordinator(spec, log, pool, lambda progress: _write_progress(prefix, progress, scaling))
+def _see_through(
+    spec: MapSpec, log: LogWriter, pool: Pool, prefix: Prefix, metadata: Metadata, scaling: Scaling | None = None
+) -> int:
+    report, noticed = partial(_report, prefix, scaling), partial(is_taken_back, metadata)
+    coordinator = Coordinator(spec, log, pool, report, noticed=noticed)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: coordinator.stop())
     if scaling is not None:
@@ -182,7 +186,7 @@ def _read_times(prefix: Prefix) -> tuple[ServerTime, ...]:
     return read_times(PrefixStore(prefix).read(_PROGRESS) or b"")
 
 
-def _write_progress(prefix: Prefix, progress: Progress, scaling: Scaling | None) -> None:
+def _report(prefix: Prefix, scaling: Scaling | None, progress: Progress) -> None:
     """Only for display: the log is the truth."""
     if scaling is not None:
         progress = replace(progress, others=scaling.times)

@@ -8,9 +8,11 @@ An entry of the log is an object with `version`, `epoch`, `written` (seconds sin
     outcomes    of inputs that have ended
     ended       of the last entry of a map: {"reason"} and, if it was ended early, {"halted": true}
     stopped     of the last entry of a coordinator that was stopped: true
+    noticed     likewise, if EC2 takes its server back: true
 
 So the log has the losses of an input even where the coordinator was lost each time: what was begun in an epoch that has
-neither `ended` nor `stopped`, and has no outcome, was lost with its coordinator.
+neither `ended` nor `stopped`, and has no outcome, was lost with its coordinator. A coordinator that is told to stop
+does not know whether the map goes on. Its successor says in its first entry what was lost.
 
 What a server writes is hostile until it is parsed: every field has a form, a range or a limit.
 """
@@ -148,13 +150,14 @@ class LogEntry:
     begun: tuple[tuple[int, int], ...] = ()
     lost: tuple[int, ...] = ()
     stopped: bool = False
+    noticed: bool = False
 
 
 def encode_entry(entry: LogEntry) -> bytes:
     fields: dict[str, Any] = {"version": VERSION, "epoch": entry.epoch, "written": entry.written}
     if entry.began is not None:
         fields["began"] = {"instance": entry.began}
-    for name in ("lost", "begun", "stopped"):
+    for name in ("lost", "begun", "stopped", "noticed"):
         if value := getattr(entry, name):
             fields[name] = value
     if entry.outcomes:
@@ -189,6 +192,7 @@ def parse_entry(data: bytes) -> LogEntry:
         tuple(_begun(each) for each in fields.list("begun", MOST_INPUTS)),
         tuple(_index(each, "lost") for each in fields.list("lost", MOST_INPUTS)),
         fields.flag("stopped"),
+        fields.flag("noticed"),
     )
 
 
@@ -291,14 +295,15 @@ class MapLog:
     entry of an epoch that is over; no coordinator writes either.
 
     `running` has the attempt of each input that was begun and has no outcome, as long as the coordinator neither ended
-    nor stopped. `attempts` has the last one of each input that was begun, `losses` how many servers, or
-    coordinators, were lost under an input in all."""
+    nor stopped. `interrupted` are those that ran when it stopped without a notice. `attempts` has the last one of each
+    input that was begun, `losses` how many servers, or coordinators, were lost under an input in all."""
 
     def __init__(self) -> None:
         self.next = 0
         self.epoch = 0
         self.outcomes: dict[int, InputOutcome] = {}
         self.running: dict[int, int] = {}
+        self.interrupted: tuple[int, ...] = ()
         self.attempts: dict[int, int] = {}
         self.losses: Counter[int] = Counter()
         self._stopped = False
@@ -314,7 +319,7 @@ class MapLog:
         if entry.epoch > self.epoch:
             self.losses = self.losses_so_far()
             self.running.clear()
-            self.ended, self._stopped = None, False
+            self.ended, self._stopped, self.interrupted = None, False, ()
         self.epoch = entry.epoch
         self.began = entry.written if self.began is None else self.began
         self.last = entry.written
@@ -331,7 +336,8 @@ class MapLog:
                 fresh.append(each)
         if entry.ended is not None:
             self.ended = entry.ended
-        self._stopped = self._stopped or entry.stopped
+        if entry.stopped and not self._stopped:
+            self._stopped, self.interrupted = True, () if entry.noticed else tuple(self.running)
         if self.ended is not None or self._stopped:
             self.running.clear()
         return fresh

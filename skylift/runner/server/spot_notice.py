@@ -27,6 +27,14 @@ def how_bought(metadata: Metadata) -> Dict[str, str]:
     return {"instance_type": metadata.get(base + "type"), "market": metadata.get(base + "life-cycle")}
 
 
+def is_taken_back(metadata: Metadata) -> bool:
+    """Whether there is a notice now. Without an answer there is none."""
+    try:
+        return _parse(metadata.get(ACTION)) is not None
+    except Unreachable:
+        return False
+
+
 class Notice(NamedTuple):
     """`when` in seconds since the epoch."""
 

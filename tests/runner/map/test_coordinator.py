@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from test_map_log import Bucket
 
 from skylift.runner.map import coordinator as mind
 from skylift.runner.map.coordinator import Coordinator
-from skylift.runner.map.log_writer import LogWriter, Superseded
+from skylift.runner.map.log_writer import LogWriter, Superseded, entry_key
 from skylift.runner.map.outcome import InputState
 from skylift.runner.map.progress import MapServer, Progress
 from skylift.runner.map.spec import Halt, MapInput, MapSpec
@@ -70,10 +71,10 @@ class Case:
         self.pool = Pool(self.clock, verdict)
         self.told: list[Progress] = []
         inputs = tuple(MapInput(number, str(number), str(number)) for number in range(count))
-        spec = MapSpec(("python", "job.py"), True, (), inputs, **spec)
-        log = LogWriter(self.bucket, "i-a")
-        log.begin()
-        self.coordinator = Coordinator(spec, log, self.pool, self.told.append, self.clock)
+        self.spec = MapSpec(("python", "job.py"), True, (), inputs, **spec)
+        self.log = LogWriter(self.bucket, "i-a")
+        self.log.begin()
+        self.coordinator = Coordinator(self.spec, self.log, self.pool, self.told.append, self.clock)
 
     def run(self) -> int:
         return self.coordinator.run()
@@ -136,6 +137,31 @@ def test_an_input_that_takes_each_coordinator_along_fails_by_name_and_the_others
     assert (outcomes[7].state, outcomes[7].losses, outcomes[7].exit_code) == (InputState.LOST, 3, 125)
 
 
+def test_an_input_that_turns_off_each_coordinators_server_fails_by_name_and_the_others_do_not() -> None:
+    """A server that is shut down tells its coordinator to stop."""
+    bucket, seen = Bucket(), list[list[int]]()
+    coordinators = 0
+    while bucket.log().ended is None and coordinators < 6:
+        coordinators += 1
+        case = Case(lambda each, now: 0, batch=1, bucket=bucket)
+        end, stop = case.pool.ended, case.coordinator.stop
+
+        def stopping(timeout: float, case: Case = case, end: Any = end, stop: Any = stop) -> Any:
+            now = [each["index"] for task in case.pool.running.values() for each in task]
+            if 7 not in now:
+                return end(timeout)
+            seen.append(now)
+            stop()
+            return []
+
+        case.pool.ended = stopping
+        case.run()
+    outcomes = bucket.log().outcomes
+    assert (coordinators, len(seen), seen[-1]) == (4, 3, [7])
+    assert {index for index, each in outcomes.items() if not each.succeeded} == {7}
+    assert (len(outcomes), outcomes[7].state, outcomes[7].losses) == (20, InputState.LOST, 3)
+
+
 def test_a_coordinator_that_is_told_to_stop_loses_nothing() -> None:
     case = Case(lambda each, now: 0)
     end = case.pool.ended
@@ -148,6 +174,22 @@ def test_a_coordinator_that_is_told_to_stop_loses_nothing() -> None:
     case.run()
     assert case.bucket.log().running == {}
     assert not case.bucket.log().losses_so_far()
+    assert len(case.bucket.log().interrupted) == 3
+
+
+def test_a_coordinator_whose_server_ec2_takes_back_says_so() -> None:
+    case = Case(lambda each, now: 0)
+    stopped = Coordinator(case.spec, case.log, case.pool, case.told.append, case.clock, noticed=lambda: True)
+    end = case.pool.ended
+
+    def stopping(timeout: float) -> list[tuple[int, list[Any] | None]]:
+        stopped.stop()
+        return end(timeout)[:1]
+
+    case.pool.ended = stopping
+    stopped.run()
+    assert case.bucket.log().interrupted == ()
+    assert "noticed" in json.loads(case.bucket.objects[entry_key(case.bucket.log().next - 1)])
 
 
 def test_what_failed_goes_on_with_its_attempts_under_the_next_coordinator() -> None:

@@ -52,6 +52,35 @@ def test_what_is_written_is_there_in_order_and_each_epoch_goes_on_from_the_last(
     assert (log.epoch, sorted(log.outcomes), log.ended) == (2, list(range(51)), MapEnd("Done."))
 
 
+def test_what_ran_on_a_server_that_was_shut_down_has_lost_it_when_another_one_goes_on() -> None:
+    """An input may turn its server off in order, each time."""
+    bucket = Bucket()
+    first = LogWriter(bucket, "i-a")
+    first.begin()
+    first.note(begun=[(1, 1), (2, 1)])
+    first.note([outcome(2)])
+    first.close(None)
+    assert not bucket.log().losses_so_far(), "it may have been cancelled"
+    second = LogWriter(bucket, "i-b")
+    assert second.begin().losses == bucket.log().losses == {1: 1}
+    second.note(begun=[(1, 1), (3, 1)])
+    second.note(lost=[3])
+    second.close(None)
+    third = LogWriter(bucket, "i-c")
+    assert third.begin().losses == {1: 2, 3: 1}
+    third.close(MapEnd("Done."))
+    assert LogWriter(bucket, "i-d").begin().losses == {1: 2, 3: 1}
+
+
+def test_what_ran_on_a_server_that_was_taken_back_has_lost_nothing() -> None:
+    bucket = Bucket()
+    first = LogWriter(bucket, "i-a")
+    first.begin()
+    first.note(begun=[(1, 1)])
+    first.close(None, noticed=True)
+    assert not LogWriter(bucket, "i-b").begin().losses
+
+
 def test_a_writer_that_has_a_successor_writes_nothing_more() -> None:
     bucket = Bucket()
     first, second = LogWriter(bucket, "i-a"), LogWriter(bucket, "i-b")

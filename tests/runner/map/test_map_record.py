@@ -167,6 +167,7 @@ def test_what_ran_when_a_coordinator_was_lost_was_lost_with_it() -> None:
         {"lost": [None]},
         {"lost": 3},
         {"stopped": "yes"},
+        {"stopped": True, "noticed": 1},
     ],
 )
 def test_an_entry_that_is_none_is_refused(change: dict[str, object]) -> None:

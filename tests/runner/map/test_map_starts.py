@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import threading
 
+from runner_bench import Metadata
+
+from skylift.runner.server import aws
 from skylift.runner.server.map_server import LEFT, keep_working, see_through
+from skylift.runner.server.spot_notice import is_taken_back
 
 
 class Ends:
@@ -70,3 +74,14 @@ def test_coordinators_that_are_killed_for_nothing_have_an_end() -> None:
 
 def test_what_was_found_before_is_not_found_anew() -> None:
     assert Kills(*[1, 0] * 20).see_through() == 125
+
+
+def test_whether_ec2_takes_a_server_back() -> None:
+    with Metadata() as service:
+        metadata, notice = aws.Metadata(service.url), "/latest/meta-data/spot/instance-action"
+        assert not is_taken_back(metadata)
+        service.more[notice] = b'{"action": "terminate", "time": "2026-11-29T06:22:00Z"}'
+        assert is_taken_back(metadata)
+        service.more[notice] = b'{"action": "praise"}'
+        assert not is_taken_back(metadata)
+    assert not is_taken_back(aws.Metadata("http://127.0.0.1:1")), "nobody answers"
