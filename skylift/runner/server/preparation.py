@@ -23,7 +23,7 @@ from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.program import Program
 from skylift.runner.server.spot_server import SpotServer
 from skylift.runner.server.status import State, Status
-from skylift.runner.server.tool_environment import OLDEST, CannotMake, ToolEnvironment
+from skylift.runner.server.tool_environment import OLDEST, CannotMake, ToolEnvironment, pinned
 from skylift.runner.server.unpack import Unpacking, clear_away, make_folder, sha256_of
 from skylift.runner.server.uv import Uv
 
@@ -175,7 +175,11 @@ class Preparation:
             return self._make_tools(told)
         if sys.version_info >= OLDEST:
             return sys.executable
-        return self._make_tools(dict(told, environment=dict(told["environment"], shared=False, alone=True)))
+        named = told["environment"]
+        if self._session.status.fields["attempt"] > 1:
+            # The server before may have had others, of which the first has built it.
+            named = pinned(named, self._context.place)
+        return self._make_tools(dict(told, environment=dict(named, shared=False, alone=True)))
 
     def _make_tools(self, told: Dict[str, Any]) -> str:
         context = self._context

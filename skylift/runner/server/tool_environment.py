@@ -32,6 +32,9 @@ PYTHON = ">=%d.%d" % OLDEST
 """The Python of the locked packages. uv uses the image's own if it has this version, and else fetches one."""
 BUILDING = 300.0
 """Seconds after which a step of uv's is given up."""
+PINNED = 3.0
+"""Seconds in which the pin of an environment that was built is read. A role that may not list the bucket is denied one
+that is not there, and is new itself."""
 FOLLOWING = 60.0
 """Seconds that a server waits while another one builds the environment, before it builds its own."""
 
@@ -146,13 +149,22 @@ class ToolEnvironment:
             raise CannotMake("The environment of Dask could not be made:\n%s" % tail)
 
 
+def pinned(named: Dict[str, Any], place: Callable[[str], Prefix]) -> Dict[str, Any]:
+    """`named` with the digest of the environment that a server of this map has built since the record was written, if
+    there is one."""
+    if named["sha256"] or named.get("alone"):
+        return named
+    return dict(named, sha256=follow(place(named["place"]), "Dask's environment", PINNED))
+
+
 def follow(prefix: Prefix, what: str, patience: Optional[float] = None, say: Callable[[str], None] = say) -> str:
-    """Wait for the server that builds an environment: its pin comes first, and the index when all files are there.
-    Returns the digest, or nothing when that takes too long."""
+    """Wait for the server that builds an environment: its pin comes first, and the index when all files are there. That
+    takes some seconds, unless the server was lost in between. Returns the digest, or nothing when that takes too
+    long."""
     until = time.time() + (FOLLOWING if patience is None else patience)
     try:
         pin = _await(prefix, "pin.json", until)
-        _await(prefix, "index.json", until)
+        _await(prefix, "index.json", min(until, time.time() + FOLLOWING))
         return str(json.loads(pin)["sha256"])
     except (Unreachable, Refused) as error:
         say("no other server has built %s: %s" % (what, error))

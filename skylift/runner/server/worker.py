@@ -16,7 +16,7 @@ import signal
 import subprocess
 import threading
 import time
-from typing import Any, Callable, Dict, Optional
+from typing import Callable, Dict, Optional
 
 from skylift.runner.server.aws import Metadata, Refused, Unreachable
 from skylift.runner.server.console import say
@@ -33,12 +33,8 @@ from skylift.runner.server.retries import LONGEST
 from skylift.runner.server.spot_notice import Notice, Notices
 from skylift.runner.server.spot_server import SpotServer
 from skylift.runner.server.status import Status
-from skylift.runner.server.tool_environment import follow
+from skylift.runner.server.tool_environment import follow, pinned
 from skylift.runner.server.worker_group import take_key
-
-_PINNED = 3.0
-"""Seconds in which the pin of an environment that was built is read. A role that may not list the bucket is denied one
-that is not there, and is new itself."""
 
 
 def seconds_alone(retry: Optional[RetryPlan]) -> float:
@@ -121,16 +117,11 @@ class Worker:
         if tools is None and record.cluster is None:
             raise Refused(200, "the record is not of a job with several servers")
         if tools is not None:
-            tools = dict(tools, environment=self._with_pin(dict(tools["environment"])))
+            tools = dict(tools, environment=pinned(tools["environment"], self.context.place))
         if prebuilt is not None and prebuilt["shared"] and not prebuilt["sha256"]:
             prefix = self.context.place(prebuilt["place"])
             prebuilt = dict(prebuilt, shared=False, sha256=follow(prefix, "the environment"))
         return record._replace(tools=tools, prebuilt=prebuilt)
-
-    def _with_pin(self, named: Dict[str, Any]) -> Dict[str, Any]:
-        if not named["sha256"] and not named.get("alone"):
-            named["sha256"] = follow(self.context.place(named["place"]), "Dask's environment", _PINNED)
-        return named
 
     def _environment(self, prepared: Prepared) -> Dict[str, str]:
         env, folder = self.context.login.environment(), prepared.environment.bin

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -19,11 +20,13 @@ from kept_prefix import KeptPrefix
 from leaf_package import wheel
 
 from skylift.runner.dask.tools import Tools, lock
-from skylift.runner.server import console, tool_environment
+from skylift.runner.server import console, preparation, tool_environment
 from skylift.runner.server.aws import Refused
+from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.preparation import Preparation
 from skylift.runner.server.root_path import ROOT_PATH
-from skylift.runner.server.tool_environment import CannotMake, ToolEnvironment
+from skylift.runner.server.tool_environment import CannotMake, ToolEnvironment, pinned
 from skylift.runner.server.uv import Uv
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 
@@ -161,6 +164,57 @@ def test_a_server_that_waits_in_vain_builds_for_itself_and_keeps_nothing(
     alone = server(bucket.told(shared=False))
     assert alone.make() == "built"
     assert bucket.prefix(PLACE).objects == {}
+
+
+def test_a_server_that_was_lost_between_its_pin_and_its_files_is_not_waited_for_as_one_that_builds(
+    bucket: Bucket, server: Callable[..., ToolEnvironment]
+) -> None:
+    bucket.prefix(PLACE).objects["pin.json"] = json.dumps({"sha256": "0" * 64}).encode()
+    assert server(bucket.told(shared=False), patience=float("inf")).make() == "built"
+
+
+def test_what_another_server_has_built_since_is_known_by_its_pin(
+    bucket: Bucket, server: Callable[..., ToolEnvironment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_environment, "PINNED", 0.3)
+    place = cast(Callable[[str], Prefix], bucket.prefix)
+    named = bucket.told()["environment"]
+    assert pinned(named, place) == named
+    first = server(bucket.told())
+    first.make()
+    kept(bucket, first)
+    assert pinned(named, place) == {**named, "sha256": bucket.pin}
+    for known in ({**named, "sha256": "0" * 64}, {**named, "alone": True}):
+        assert pinned(known, place) == known
+
+
+@pytest.mark.parametrize(("attempt", "taken"), [(1, False), (2, True)])
+def test_a_map_that_goes_on_on_an_old_python_takes_what_was_built_before(
+    bucket: Bucket,
+    server: Callable[..., ToolEnvironment],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    attempt: int,
+    taken: bool,
+) -> None:
+    """Such a server's coordinator cannot begin without it."""
+    first = server(bucket.told())
+    first.make()
+    kept(bucket, first)
+    shutil.rmtree(tmp_path / "root")
+    monkeypatch.setattr(preparation, "OLDEST", (99, 0))
+    monkeypatch.setattr(preparation, "Uv", lambda *_: Uv(None, fails, tmp_path, str(tmp_path)))
+    context = SimpleNamespace(
+        place=bucket.prefix, root=tmp_path / "root", login=SimpleNamespace(environment=lambda: {"PATH": ""})
+    )
+    status = SimpleNamespace(fields={"attempt": attempt}, set=lambda **_: None)
+    session: Any = SimpleNamespace(context=context, record=None, status=status)
+    try:
+        python = Preparation(session)._tools(bucket.told())
+    except Ended as error:
+        assert not taken, error.reason
+    else:
+        assert (taken, python) == (True, first.python)
 
 
 def test_a_server_that_cannot_write_down_what_it_has_built_does_not_begin(
