@@ -12,7 +12,7 @@ from skylift.runner.job.run_options import OPTIONS
 
 _NAMES = {word: name for name, option in OPTIONS.items() for word in option.words if word.startswith("--")}
 _NAMES |= {"-it": "interactive", "-m": "module", "--forward": "forward", "--since": "since"}
-_NAMES |= {"--timezone": "timezone", "--overlap": "overlap"}
+_NAMES |= {"--timezone": "timezone", "--overlap": "overlap", "--dashboard": "dashboard"}
 _CHOICES = {"on": "local|aws", "arch": "x86_64|arm64"}
 """Options that a message may advise with a value."""
 

@@ -36,6 +36,35 @@ def test_a_name_that_leaves_room_for_the_workers(name: str) -> None:
         skylift.Cluster(1, name=name)
 
 
+PROJECT = '[project]\nname = "p"\nversion = "1"\ndependencies = ["distributed"]\n'
+LOCK = "".join(f'[[package]]\nname = "{name}"\nversion = "1"\n' for name in ("distributed", "tornado"))
+
+
+def test_pages_for_which_the_lock_has_no_bokeh(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "uv.lock").write_text(LOCK)
+    with pytest.raises(skylift.UsageError, match=r"^skylift.Cluster\(\): dashboard: Dask's pages need bokeh") as caught:
+        skylift.Cluster(1, dashboard=True)
+    assert caught.value.advice == "uv add bokeh"
+
+
+@pytest.mark.parametrize("lock", [None, LOCK + '[[package]]\nname = "bokeh"\nversion = "3"\n'])
+def test_pages_that_there_may_be(tmp_path: Path, lock: str | None) -> None:
+    """Without a lock, bokeh may come with another package. What is looked at next is the place."""
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    if lock is not None:
+        (tmp_path / "uv.lock").write_text(lock)
+    with pytest.raises(skylift.UsageError, match="nowhere"):
+        skylift.Cluster(1, dashboard=True)
+
+
+def test_a_lock_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "uv.lock").write_bytes(b"\xff")
+    with pytest.raises(skylift.UsageError, match=r"uv\.lock"):
+        skylift.Cluster(1, dashboard=True)
+
+
 @pytest.mark.parametrize("option", ["keep", "python", "module", "command", "interactive", "private", "checkpoint"])
 def test_an_option_that_is_not_for_a_cluster(option: str) -> None:
     options: Any = {option: "1"}

@@ -39,11 +39,17 @@ def python(shared: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("project")
-    (place / "pyproject.toml").write_text(
-        f'[project]\nname = "project"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["{DASK}"]\n'
-    )
+    place = project(tmp_path_factory.mktemp("project"), DASK)
     (place / "ours.py").write_text("def cube(number):\n    return number ** 3\n")
+    return place
+
+
+def project(place: Path, *packages: str) -> Path:
+    """A folder of a project that has locked these."""
+    (place / "pyproject.toml").write_text(
+        '[project]\nname = "project"\nversion = "1"\nrequires-python = ">=3.11"\n'
+        f"dependencies = {json.dumps(packages)}\n"
+    )
     subprocess.run([*UV, "lock", "--quiet"], cwd=place, check=True)
     return place
 
@@ -90,8 +96,8 @@ class Program:
 def run(cloud: RealCloud, python: Path, folder: Path) -> Iterator[Any]:
     started: list[Program] = []
 
-    def start(text: str) -> Program:
-        started.append(Program(cloud, python, folder, text))
+    def start(text: str, place: Path = folder) -> Program:
+        started.append(Program(cloud, python, place, text))
         return started[-1]
 
     yield start
@@ -117,7 +123,16 @@ def left_of(cloud: RealCloud, cluster: str) -> list[str]:
     ]
 
 
-COMPUTE = """
+LISTENING = """
+import psutil
+
+def listening():
+    found = psutil.Process().net_connections("tcp")
+    return [each.laddr.port for each in found if each.status == psutil.CONN_LISTEN]
+"""
+COMPUTE = (
+    LISTENING
+    + """
 import json, os, socket, subprocess, sys, time
 import skylift
 from distributed import Client
@@ -135,6 +150,7 @@ with skylift.Cluster(servers=2, name="crew") as cluster:
     client.wait_for_workers(2)
     there = client.run(lambda: (socket.gethostname(), sys.version_info[:2]))
     tell([sum(client.gather(client.map(cube, range(100)))), sorted(there.values())])
+    tell([cluster.dashboard_link, cluster.scheduler_address, listening()])
     # Another program finds the cluster by its environment.
     program = "from distributed import Client; print(Client().submit(sum, [1, 2]).result())"
     environ = {**os.environ, **cluster.environ("certificates")}
@@ -146,6 +162,7 @@ with skylift.Cluster(servers=2, name="crew") as cluster:
     sys.stdin.readline()
     tell(client.submit(sum, numbers).result())
 """
+)
 
 
 def test_a_cluster(cloud: RealCloud, run: Any) -> None:
@@ -154,6 +171,8 @@ def test_a_cluster(cloud: RealCloud, run: Any) -> None:
     assert total == sum(number**3 for number in range(100))
     assert first != second
     assert ".".join(map(str, version)) == SERVERS_PYTHON
+    link, address, ports = program.says()
+    assert (link, [f"tls://127.0.0.1:{port}" for port in ports]) == ("", [address]), "no port is for Dask's pages"
     assert program.says() == "3\n"
     (listed,) = json.loads(cloud.skylift("cluster", "ls", "--json").stdout)
     assert (listed["name"], listed["scheduler"], listed["workers"]) == ("crew", True, 2)
@@ -167,6 +186,36 @@ def test_a_cluster(cloud: RealCloud, run: Any) -> None:
     assert code == 0, words
     assert "Traceback" not in words
     assert left_of(cloud, "crew") == []
+
+
+PAGES = (
+    LISTENING
+    + """
+import json, urllib.request
+import skylift
+
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+with skylift.Cluster((0, 1), name="pages", dashboard=True) as cluster:
+    with direct.open(cluster.dashboard_link, timeout=120) as page:
+        print(json.dumps([page.status, page.read().decode(), cluster.dashboard_link, listening()]), flush=True)
+print(json.dumps(listening()), flush=True)
+"""
+)
+
+
+@pytest.mark.heavy
+def test_dasks_pages_are_at_a_port_of_this_machine(cloud: RealCloud, run: Any, tmp_path: Path) -> None:
+    """They need bokeh, and numpy with it."""
+    program = run(PAGES, project(tmp_path, DASK, "bokeh"))
+    status, page, link, ports = program.says()
+    assert status == 200
+    assert 'id="status-cluster-memory"' in page
+    assert link in [f"http://127.0.0.1:{port}/status" for port in ports]
+    assert len(ports) == 2
+    assert program.says() == []
+    code, words = program.end()
+    assert code == 0, words
+    assert left_of(cloud, "pages") == []
 
 
 SCALED = """

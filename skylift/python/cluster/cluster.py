@@ -71,7 +71,7 @@ class Cluster:
         with self._wording():
             self._size = Size(read_limits(servers))
             _check_dask()
-            self._plans = plan_servers(self.name, options)
+            self._plans = plan_servers(self.name, options, pages=dashboard)
         self._on, self._dashboard = options.get("on"), dashboard
         self._account = open_account(self._plans.settings)
         self._take_down = TakeDown(self._account, lambda text: log.warning("%s", text))

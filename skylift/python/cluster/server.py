@@ -22,7 +22,10 @@ from skylift.runner.job.run_options import SharedOptions
 from skylift.runner.job.settings import Secret, Settings
 from skylift.runner.jobs.cluster import worker_name
 from skylift.runner.launch.stages import Launched
+from skylift.runner.plan.require_dask import require_pages
 from skylift.runner.remote.account import Account
+from skylift.runner.ship.bundle import find_project
+from skylift.runner.ship.needs import find_needs
 
 SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
 """As in node.py, which is imported on servers only."""
@@ -51,12 +54,14 @@ def check_name(name: str) -> None:
         raise UsageError(f"The name {name!r} cannot be used.", advice)
 
 
-def plan_servers(name: str, options: SharedOptions) -> ServerPlans:
-    """Raises UsageError for what cannot be."""
+def plan_servers(name: str, options: SharedOptions, *, pages: bool) -> ServerPlans:
+    """With `pages`, Dask's own are wanted. Raises UsageError for what cannot be."""
     unknown = sorted(set(options) - set(FOR_WORKERS))
     if unknown:
         raise UsageError(f"{unknown[0]}= is not for a cluster.", f"There are: {', '.join(sorted(FOR_WORKERS))}.")
     check_name(name)
+    if pages:
+        require_pages(find_needs(Path.cwd(), find_project(Path.cwd())))
     given: Mapping[str, Any] = options
     scheduler, settings = _plan(name, {each: given[each] for each in _FOR_ALL if each in given})
     worker, _ = _plan(worker_name(name, 1), {each: given[each] for each in FOR_WORKERS if each in given})

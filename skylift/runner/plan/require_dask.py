@@ -1,4 +1,5 @@
-"""Whether a job's environment has Dask, for a program that gets a cluster: found before anything is started.
+"""Whether a job's environment has Dask, for a program that gets a cluster, and bokeh, for a cluster with Dask's pages:
+found before anything is started.
 
 Program, scheduler and workers have the same environment, so their versions are the same. What is not locked is known by
 the names that the environment is made of: a package that only another one asks for has to be named as well.
@@ -35,6 +36,19 @@ def require_dask(needs: Needs | None, script: str = "") -> None:
         raise UsageError(f"{shown(str(needs.path))} cannot be read: {error}.") from None
 
 
+def require_pages(needs: Needs | None) -> None:
+    """Raises UsageError for an environment that certainly has no bokeh. What is not locked may have it through another
+    package: then Dask's page itself says what it needs."""
+    if needs is None or needs.kind != "project":
+        return
+    try:
+        locked = _locked(needs.path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{shown(str(needs.path / 'uv.lock'))} cannot be read: {error}.") from None
+    if locked is not None and "bokeh" not in locked:
+        raise UsageError("--dashboard: Dask's pages need bokeh, and this project's uv.lock has none.", "uv add bokeh")
+
+
 def _require(kind: str, path: Path, name: str) -> None:
     if kind == "script":
         header = read_header(read_text(path, SCRIPT_LIMIT), name)
@@ -48,14 +62,22 @@ def _require(kind: str, path: Path, name: str) -> None:
 
 
 def _project_has_dask(folder: Path) -> bool:
-    lock = folder / "uv.lock"
-    if lock.is_file():
-        packages = parse_toml(read_text(lock, SCRIPT_LIMIT), shown(str(lock))).get("package")
-        named = packages if isinstance(packages, list) else []
-        return any(isinstance(each, dict) and each.get("name") == "distributed" for each in named)
+    locked = _locked(folder)
+    if locked is not None:
+        return "distributed" in locked
     content = parse_toml(read_text(folder / "pyproject.toml"), shown(str(folder / "pyproject.toml")))
     default = table_of(content, "dependency-groups").get("dev", [])
     return _any_is_dask([*_texts(table_of(content, "project").get("dependencies")), *_texts(default)])
+
+
+def _locked(folder: Path) -> set[str] | None:
+    """The packages of a project's lock; None where it has none."""
+    lock = folder / "uv.lock"
+    if not lock.is_file():
+        return None
+    packages = parse_toml(read_text(lock, SCRIPT_LIMIT), shown(str(lock))).get("package")
+    named = packages if isinstance(packages, list) else []
+    return {each["name"] for each in named if isinstance(each, dict) and isinstance(each.get("name"), str)}
 
 
 def _texts(value: Any) -> list[str]:
