@@ -29,13 +29,17 @@ class Superseded(Exception):
 
 
 class Store(Protocol):
-    """The part of a job's prefix that a log needs. Both calls are repeated until they are answered."""
+    """The part of a job's prefix that a log needs."""
+
+    def look(self, key: str) -> bytes | None:
+        """The content, by one request; None when that was denied or failed. A role that may not list is denied what is
+        not there."""
 
     def read(self, key: str) -> bytes | None:
-        """The content; None if nothing shows that the object exists: a role that may not list is denied either way."""
+        """The content of an object that is there, by as many requests as that takes. None when they are denied."""
 
     def create(self, key: str, body: bytes) -> bool:
-        """Whether it was not there before."""
+        """Whether it was not there before. The request is repeated until it is answered."""
 
 
 def entry_key(number: int) -> str:
@@ -84,9 +88,12 @@ class LogWriter:
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
 
     def begin(self) -> MapLog:
-        """Read the log to its end and begin an epoch there. Raises Malformed for an entry that is none."""
+        """Read the log to its end and begin an epoch there. Raises Malformed for an entry that is none.
+
+        Only an attempt to create an entry says whether it is there. To repeat the request to read it instead would
+        cost each map the seconds that a denial is not believed."""
         while True:
-            data = self._store.read(entry_key(self.log.next))
+            data = self._store.look(entry_key(self.log.next))
             if data is not None:
                 self.log.add(parse_entry(data))
                 continue

@@ -55,9 +55,15 @@ class PrefixStore:
     def __init__(self, prefix: Prefix, since: float = 0.0) -> None:
         self._prefix, self._since = prefix, since
 
+    def look(self, key: str) -> bytes | None:
+        return self._read(key, 0)
+
     def read(self, key: str) -> bytes | None:
+        return self._read(key, _DENIED)
+
+    def _read(self, key: str, seconds: float) -> bytes | None:
         try:
-            status, headers, body = patiently(key, lambda: self._prefix.request("GET", key), time.time() + _DENIED)
+            status, headers, body = patiently(key, lambda: self._prefix.request("GET", key), time.time() + seconds)
         except Unreachable:
             # A role that may not list the bucket is denied an object that is not there.
             return None

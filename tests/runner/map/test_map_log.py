@@ -9,13 +9,21 @@ from skylift.runner.map.outcome import InputOutcome, InputState, MapEnd, MapLog
 
 
 class Bucket:
-    """Conditional writes, of which the answer to some is lost; reading what is not there may be denied."""
+    """Conditional writes, of which the answer to some is lost; a look at what is there may be denied."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
-        self.lost = 0
+        self.lost = self.denied = 0
+        self.reads: list[str] = []
+
+    def look(self, key: str) -> bytes | None:
+        if self.denied:
+            self.denied -= 1
+            return None
+        return self.objects.get(key)
 
     def read(self, key: str) -> bytes | None:
+        self.reads.append(key)
         return self.objects.get(key)
 
     def create(self, key: str, body: bytes) -> bool:
@@ -81,6 +89,25 @@ def test_what_ran_on_a_server_that_was_taken_back_has_lost_nothing() -> None:
     assert not LogWriter(bucket, "i-b").begin().losses
 
 
+def test_an_entry_that_is_not_there_is_asked_for_once() -> None:
+    """The role of a map's server is denied it. Reading patiently would cost the map seconds."""
+    bucket = Bucket()
+    LogWriter(bucket, "i-a").begin()
+    LogWriter(bucket, "i-b").begin()
+    assert bucket.reads == []
+
+
+def test_an_entry_that_cannot_be_read_yet_is_no_free_one() -> None:
+    bucket = Bucket()
+    first = LogWriter(bucket, "i-a")
+    first.begin()
+    first.add(outcome(1))
+    first.close(None)
+    bucket.denied = 2
+    second = LogWriter(bucket, "i-b")
+    assert (second.begin().epoch, list(second.log.outcomes)) == (2, [1])
+
+
 def test_a_writer_that_has_a_successor_writes_nothing_more() -> None:
     bucket = Bucket()
     first, second = LogWriter(bucket, "i-a"), LogWriter(bucket, "i-b")
@@ -102,12 +129,15 @@ def test_of_two_that_begin_at_once_one_has_the_next_epoch_and_the_other_the_one_
         def __init__(self) -> None:
             self.come = False
 
-        def read(self, key: str) -> bytes | None:
-            found = bucket.read(key)
+        def look(self, key: str) -> bytes | None:
+            found = bucket.look(key)
             if found is None and not self.come:
                 self.come = True
                 first.begin()
             return found
+
+        def read(self, key: str) -> bytes | None:
+            return bucket.read(key)
 
         def create(self, key: str, body: bytes) -> bool:
             return bucket.create(key, body)
