@@ -100,11 +100,12 @@ class MapDisplay:
 
     def _count(self, progress: Progress) -> list[tuple[int, str]]:
         """All outcomes, of which there may be a million."""
-        outcomes = self._reader.outcomes
+        outcomes, total = self._reader.outcomes, len(self._reader.spec.inputs)
         failed = sum(not each.succeeded for each in outcomes.values())
-        parts = [(0, f"{len(outcomes):,} of {len(self._reader.spec.inputs):,} done")]
+        parts = [(0, f"{len(outcomes):,} of {total:,} done")]
         parts += [(0, f"{failed:,} failed")] if failed else []
-        parts.append((2, f"{progress.running:,} running"))
+        # The progress is older than the outcomes.
+        parts.append((2, f"{min(progress.running, total - len(outcomes)):,} running"))
         servers = len(progress.servers)
         parts.append((3, f"{servers} server{'s' * (servers != 1)}"))
         if progress.rate:

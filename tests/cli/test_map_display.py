@@ -125,3 +125,14 @@ def test_the_cost_of_other_servers_is_reckoned_when_it_changes_and_not_for_each_
     # Nor are the outcomes counted for it: there may be a million.
     reader.outcomes = cast(Any, None)
     assert "0 of 3 done" in screen.instead(run, 80)
+
+
+def test_no_more_inputs_run_than_are_left(screen: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record has outcomes that the coordinator's last report does not have."""
+    monkeypatch.setattr(map_display, "_LOOK_EVERY", 0.01)
+    reader, succeeded = Reader(), SimpleNamespace(succeeded=True)
+    reader.outcomes = dict.fromkeys(range(3), succeeded)
+    with MapDisplay(cast(MapReader, reader), screen, quiet=True):
+        assert screen.instead is not None
+        reader.wait(2)
+        assert "3 of 3 done · 0 running" in screen.instead(RunningProgram(time.time(), time.time(), hourly=0.0), 80)
