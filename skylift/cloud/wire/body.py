@@ -47,9 +47,10 @@ DEFAULT_CHECKSUM = "CRC64NVME"
 class Announced:
     """The facts about a request's body in its headers.
 
-    `length` counts the payload, without the aws-chunked coding around it. `checksums` are base64 by algorithm, None for
-    one that follows in a trailer. `coding` is the word in x-amz-content-sha256 that announces aws-chunked, or "" when
-    the body is coded so without one.
+    `length` counts the payload, without the aws-chunked coding around it. `md5` is as the header has it. `checksums`
+    are base64 by algorithm, None for one that follows in a trailer. `coding` is the word in x-amz-content-sha256 that
+    announces aws-chunked, or "" when the body is coded so without one. `repeats_hex` is whether a refusal repeats the
+    MD5 in hex.
     """
 
     length: int | None = None
@@ -57,6 +58,7 @@ class Announced:
     md5: str | None = None
     checksums: Mapping[str, str | None] = field(default_factory=dict)
     coding: str | None = None
+    repeats_hex: bool = False
 
 
 def announced(request: Request, declared: str | None, operation: OperationModel | None) -> Announced:
@@ -73,6 +75,7 @@ def announced(request: Request, declared: str | None, operation: OperationModel 
         _md5(request.header("content-md5")),
         _checksums(request) if operation is not None and operation.checksummed else {},
         coding,
+        repeats_hex=operation is not None and operation.name == "PutObject",
     )
     required = operation is not None and operation.checksum_required and operation.name not in WITHOUT_CHECKSUM
     if required and not found.md5 and not found.checksums:
@@ -292,8 +295,8 @@ class Receiver:
                 ClientComputedContentSHA256=wanted.sha256,
                 S3ComputedContentSHA256=self.sha256,
             )
-        if wanted.md5 is not None and wanted.md5 != self._md5.hexdigest():
-            raise ServiceError("BadDigest", "The Content-MD5 you specified did not match what we received.")
+        if wanted.md5 is not None and base64.b64decode(wanted.md5) != self._md5.digest():
+            raise _wrong_md5(wanted.md5, checksum.encoded(self._md5), in_hex=wanted.repeats_hex)
         computed = {name: checksum.encoded(running) for name, running in self._checksums.items()}
         self._compare(computed, trailers)
         kept = {name: computed[name] for name in self._algorithms()}
@@ -381,13 +384,27 @@ def _check_upload(found: Announced) -> None:
 
 
 def _md5(text: str) -> str | None:
-    """Hex of Content-MD5's base64."""
+    """Content-MD5, if it is one. A refusal repeats it, as recorded on AWS: `test_s3_invalid_content_md5` in
+    LocalStack's test_s3.snapshot.json."""
     if not text:
         return None
     digest = _base64(text)
     if digest is None or len(digest) != 16:
-        raise ServiceError("InvalidDigest", "The Content-MD5 you specified was invalid.")
-    return digest.hex()
+        detail = {"Content-MD5": text}
+        raise ServiceError(
+            "InvalidDigest", "The Content-MD5 you specified was invalid.", status=None, headers=None, **detail
+        )
+    return text
+
+
+def _wrong_md5(stated: str, computed: str, *, in_hex: bool) -> ServiceError:
+    """What was computed is told in base64; what was stated is told in hex to PutObject, and as it was to others."""
+    return ServiceError(
+        "BadDigest",
+        "The Content-MD5 you specified did not match what we received.",
+        ExpectedDigest=base64.b64decode(stated).hex() if in_hex else stated,
+        CalculatedDigest=computed,
+    )
 
 
 def _checksums(request: Request) -> dict[str, str | None]:

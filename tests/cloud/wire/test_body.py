@@ -208,6 +208,22 @@ def test_digests_of_the_whole(tmp_path: Path) -> None:
     assert code_of(tmp_path, wanted, CONTENT + b"x") == "IncompleteBody"
 
 
+def test_a_refused_md5_is_repeated(tmp_path: Path) -> None:
+    """`test_s3_invalid_content_md5`, recorded on AWS in LocalStack's test_s3.snapshot.json."""
+    stated = hashlib.md5(b"something1")
+    headers = {"content-length": "9", "content-md5": base64.b64encode(stated.digest()).decode()}
+    for operation, expected in (("PutObject", stated.hexdigest()), ("UploadPart", headers["content-md5"])):
+        wanted = put(headers, operation=load("s3").operation(operation))
+        with pytest.raises(ServiceError) as refused:
+            receive(tmp_path, wanted, b"something")
+        assert refused.value.code == "BadDigest"
+        assert refused.value.detail == {"ExpectedDigest": expected, "CalculatedDigest": "Q3uTDbhLgHnC3YBKcZNrXw=="}
+    for text in ("__invalid__", "000", "not base64 encoded checksum", "MTIz", "dGVzdC1zdHJpbmc="):
+        with pytest.raises(ServiceError) as refused:
+            put({"content-length": "9", "content-md5": text})
+        assert (refused.value.code, refused.value.detail) == ("InvalidDigest", {"Content-MD5": text})
+
+
 def test_a_large_body_is_hashed_in_threads_and_written_out_meanwhile(tmp_path: Path) -> None:
     content = os.urandom(2 * bodies.WRITTEN_OUT + bodies.WORTH_A_THREAD)
     sha256, crc = hashlib.sha256(content).hexdigest(), checksum.start("CRC32")
