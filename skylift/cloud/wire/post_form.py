@@ -6,6 +6,7 @@ that a form that nobody allowed takes no room. Source: "POST Object" (S3 API ref
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ _HEADERS = frozenset(
     "cache-control content-disposition content-encoding content-language content-md5 content-type expires".split()
 )
 """These fields have the meaning of the headers of the same name. So do all in `x-amz-`."""
+_METADATA = "x-amz-meta-"
 _NAME = re.compile("[a-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -184,7 +186,9 @@ def _headers(fields: Mapping[str, str]) -> dict[str, str]:
     """The headers of the PutObject."""
     headers = {}
     for name, value in fields.items():
-        if name in _HEADERS or (name.startswith("x-amz-") and name not in SIGNATURE_HEADERS):
+        if name.startswith(_METADATA):
+            headers[name] = _as_it_is(value)
+        elif name in _HEADERS or (name.startswith("x-amz-") and name not in SIGNATURE_HEADERS):
             headers[name] = value
         elif name == "acl":
             headers["x-amz-acl"] = value
@@ -196,6 +200,14 @@ def _headers(fields: Mapping[str, str]) -> dict[str, str]:
     return headers
 
 
+def _as_it_is(value: str) -> str:
+    """Metadata of a form may have any character, and what looks like an encoded word is none: a header says so by
+    encoding it. `test_post_object_with_unicode_metadata`, recorded on AWS in LocalStack's test_s3.snapshot.json."""
+    if "=?" not in value and _CONTROL.search(value) is None:
+        return value
+    return f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
+
+
 def _tags(xml: str) -> str:
     """The field `tagging` is the document of PutObjectTagging; the header has the same tags as a query string."""
     try:
@@ -203,7 +215,8 @@ def _tags(xml: str) -> str:
     except Unreadable as problem:
         raise malformed(problem) from None
     if _local(root.tag) != "Tagging":
-        raise malformed(Unreadable("the root element must be Tagging", _local(root.tag)))
+        # Ignored, as recorded on AWS: `test_post_object_with_tags[invalid]` in LocalStack's test_s3.snapshot.json.
+        return ""
     pairs = []
     for tag in (each for each in root.iter() if _local(each.tag) == "Tag"):
         found = {_local(each.tag): each.text or "" for each in tag}
