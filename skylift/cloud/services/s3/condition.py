@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from urllib.parse import unquote
 
 from skylift.cloud.domain.identity import Caller, Signature
 from skylift.cloud.services.api.operation import Check, Checks, Params
+from skylift.cloud.services.s3.copy_source import spelled_source
 from skylift.cloud.store.database import Tx
 
 KEYS = {
@@ -44,18 +44,12 @@ def with_request(tx: Tx, caller: Caller, params: Params, check: Check) -> Check:
     """Keys of the check itself take precedence."""
     context = {key: str(params[name]) for name, key in KEYS.items() if name in params}
     if "CopySource" in params:
-        context[KEYS["CopySource"]] = _copy_source(str(params["CopySource"]))
+        context[KEYS["CopySource"]] = spelled_source(str(params["CopySource"]))
     context["s3:ResourceAccount"] = caller.account
     context |= _of_signature(tx.now, caller.signature)
     if caller.tls_version:
         context["s3:TlsVersion"] = caller.tls_version
     return replace(check, context={**context, **(check.context or {})})
-
-
-def _copy_source(header: str) -> str:
-    """As policies write it, however the request does: without a slash before the bucket, and not percent-encoded."""
-    path, question, version = header.partition("?versionId=")
-    return f"{unquote(path).removeprefix('/')}{question}{version}"
 
 
 def _of_signature(now: datetime, signature: Signature | None) -> dict[str, str]:

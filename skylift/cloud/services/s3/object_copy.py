@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypedDict
-from urllib.parse import unquote
 
 from skylift.cloud.domain.bucket import Bucket, Object
 from skylift.cloud.domain.identity import Caller
@@ -15,6 +14,7 @@ from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3 import storage_class
 from skylift.cloud.services.s3.acl import acl_of
 from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes, digested
+from skylift.cloud.services.s3.copy_source import read_source
 from skylift.cloud.services.s3.error import access_denied, invalid_argument, invalid_request, no_such_bucket
 from skylift.cloud.services.s3.expiration import expiring
 from skylift.cloud.services.s3.metadata import parse_metadata
@@ -130,14 +130,13 @@ def source_of(tx: Tx, caller: Caller, params: s3.CopyObjectRequest | s3.UploadPa
 
 
 def source_name(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest) -> tuple[str, str, str | None]:
-    """Bucket, key and version from a header like `/bucket/percent%20encoded?versionId=ID`."""
-    source = params["CopySource"]
-    path, question, named = source.partition("?versionId=")
-    name, slash, key = unquote(path).removeprefix("/").partition("/")
+    """Bucket, key and version."""
+    path, named = read_source(params["CopySource"])
+    name, slash, key = path.partition("/")
     if not (name and slash and key):
         # As recorded on AWS, also the value: `test_s3_copy_object_wrong_format` in LocalStack's test_s3.snapshot.json.
         raise invalid_argument("x-amz-copy-source", "x-amz-copy-source", "Invalid copy source object key")
-    return name, key, named if question else None
+    return name, key, named
 
 
 def check_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Iterable[Check]:

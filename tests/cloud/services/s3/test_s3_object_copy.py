@@ -99,8 +99,14 @@ def test_words_of_a_source_that_is_none(account: Account) -> None:
 
 
 def test_sources_as_clients_write_them(account: Account) -> None:
-    for source in ("/bucket/a%20b", "bucket/a b", "bucket/a%20b?versionId=null"):
+    """A plus for a space and an address: `test_copy_object_special_character_plus_for_space` and
+    `test_response_structure`, validated on AWS in LocalStack's test_s3.py."""
+    for source in ("/bucket/a%20b", "bucket/a b", "bucket/a%20b?versionId=null", "bucket%2Fa+b"):
         copy(account, source)
+    copy(account, "https://s3.amazonaws.com/bucket/a%20b")
+    account.put("bucket", "a+b", b"other")
+    copy(account, "bucket/a%2Bb")
+    assert account.get("other", "copy") == b"other"
 
 
 def test_conditions(account: Account) -> None:
@@ -157,10 +163,20 @@ def test_a_copy_may_have_another_checksum(account: Account, algorithm: str) -> N
 
 
 @pytest.mark.parametrize(
-    "source", ["bucket/private/key", "/bucket/private/key", "bucket/%70rivate/key", "%2Fbucket%2Fprivate%2Fkey"]
+    "source",
+    [
+        "bucket/private/key",
+        "/bucket/private/key",
+        "bucket/%70rivate/key",
+        "%2Fbucket%2Fprivate%2Fkey",
+        "http://anywhere/bucket/private/key",
+        "https:///%2Fbucket/private/key",
+        "bucket/private/a+key",
+    ],
 )
 def test_no_way_to_write_a_source_escapes_a_deny(account: Account, source: str) -> None:
-    account.put("bucket", "private/key", b"data")
+    for key in ("private/key", "private/a key"):
+        account.put("bucket", key, b"data")
     there = {"Condition": {"StringLike": {"s3:x-amz-copy-source": "bucket/private/*"}}}
     copier = account.role("copier", allow("s3:*"), deny("s3:PutObject", **there))
     with refused("AccessDenied", "explicit deny"):
