@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-s3.html
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -116,6 +117,7 @@ def describe_services(
         _refuse_other_service(asked, caller)
     service: ec2.ServiceDetail = {
         "ServiceName": name,
+        "ServiceId": f"vpce-svc-{hashlib.sha256(name.encode()).hexdigest()[:17]}",
         "ServiceRegion": caller.region,
         "AvailabilityZones": list(zones(caller.region)),
         "AvailabilityZoneIds": [zone_id(zone) for zone in zones(caller.region)],
@@ -237,6 +239,7 @@ def _viewer(tx: Tx, caller: Caller) -> Callable[[VpcEndpoint], ec2.VpcEndpoint]:
             "Groups": [],
             "NetworkInterfaceIds": [],
             "DnsEntries": [],
+            "DnsOptions": {"DnsRecordIpType": "service-defined"},
             "PrivateDnsEnabled": False,
             "RequesterManaged": False,
             "IpAddressType": "ipv4",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -41,6 +42,8 @@ def test_as_it_was_made(cloud: Cloud, table: str) -> None:
     assert shown(cloud, made["VpcEndpointId"]) == made
     assert (made["State"], made["VpcEndpointType"], made["OwnerId"]) == ("available", "Gateway", ACCOUNT)
     assert made["ServiceRegion"] == "us-east-1"
+    # As recorded on AWS: test_vpc_endpoint_service_details_filter of cloud-custodian's tests/data/placebo.
+    assert made["DnsOptions"] == {"DnsRecordIpType": "service-defined"}
     assert (made["RouteTableIds"], made["Tags"]) == ([table], [{"Key": "Name", "Value": "s3"}])
     (statement,) = json.loads(made["PolicyDocument"])["Statement"]
     assert statement == {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
@@ -154,6 +157,7 @@ def test_the_services(cloud: Cloud) -> None:
     assert found["ServiceNames"] == [SERVICE]
     assert found["ServiceDetails"][0]["ServiceType"] == [{"ServiceType": "Gateway"}]
     assert found["ServiceDetails"][0]["AvailabilityZoneIds"][0] == "use1-az1"
+    assert re.fullmatch("vpce-svc-[0-9a-f]{17}", found["ServiceDetails"][0]["ServiceId"])
     assert cloud.call("DescribeVpcEndpointServices", Filters=filters(service_type="Interface"))["ServiceNames"] == []
     assert cloud.code("DescribeVpcEndpointServices", ServiceNames=["s3"]) == "InvalidServiceName"
 
