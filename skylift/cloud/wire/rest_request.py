@@ -37,13 +37,16 @@ _CONDITIONS = frozenset(("if-match", "if-none-match"))
 
 
 def hoisted(request: Request) -> Request:
-    """The request with the headers that a presigned URL carries in its query string, as `x-amz-acl=private`.
+    """The request with the headers that a presigned URL carries in its query string, as `x-amz-acl=private`. One that
+    is sent as well counts as it is sent: as such it is signed.
 
     A condition may be there, too: `test_pre_signed_url_if_none_match`, validated on AWS in LocalStack's test_s3.py.
     S3 ignores a checksum there: SDKs for JavaScript put that of the empty body into each URL that they sign.
     https://github.com/localstack/localstack/issues/12169, https://github.com/aws/aws-sdk/issues/480
     """
-    headers = tuple((name.lower(), value) for name, value in decoded_query(request) if _is_hoisted(name.lower()))
+    lowered = ((name.lower(), value) for name, value in decoded_query(request))
+    sent = request.headers_by_name
+    headers = tuple((name, value) for name, value in lowered if _is_hoisted(name) and name not in sent)
     return replace(request, headers=(*request.headers, *headers)) if headers else request
 
 

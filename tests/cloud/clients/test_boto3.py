@@ -202,6 +202,31 @@ def test_what_is_said_of_the_body_beside_a_presigned_address_is_ignored(cloud: C
     assert ask(url, "PUT", b"other", x_amz_user_agent="test")[0] == 403
 
 
+def test_a_header_that_a_presigned_address_signs_may_be_in_its_query(cloud: Cloud, s3: Any) -> None:
+    """`test_presigned_url_v4_signed_headers_in_qs`, validated on AWS in LocalStack's test_s3.py."""
+    signed = {"x-amz-server-side-encryption": "AES256", "x-amz-meta-a": "b"}
+    query = "&".join(f"{name}={value}" for name, value in signed.items())
+    request = AWSRequest("PUT", f"{cloud.url}/bucket/key?{query}", headers=signed)
+    S3SigV4QueryAuth(Credentials(cloud.key, cloud.secret), "s3", REGION).add_auth(request)
+    for sent in ({}, {"x-amz-meta-a": "b"}, signed):
+        assert ask(request.url, "PUT", b"data", **sent)[0] == 200
+        assert s3.head_object(Bucket="bucket", Key="key")["Metadata"] == {"a": "b"}
+    status, _, body = ask(request.url, "PUT", b"data", x_amz_meta_a="c")
+    assert (status, b"<Code>SignatureDoesNotMatch</Code>" in body) == (403, True)
+    status, _, body = ask(request.url.replace("x-amz-meta-a=b", "x-amz-meta-a=c"), "PUT", b"data")
+    assert (status, b"<Code>SignatureDoesNotMatch</Code>" in body) == (403, True)
+
+
+def test_a_presigned_address_whose_credential_is_encoded_twice(cloud: Cloud, s3: Any) -> None:
+    """`test_presigned_double_encoded_credentials`, recorded on AWS in LocalStack's test_s3.snapshot.json."""
+    url = cloud.client(signature_version="s3v4").generate_presigned_url(
+        "get_object", Params={"Bucket": "bucket", "Key": "key"}
+    )
+    status, _, body = ask(url.replace("%2F", "%252F"), "GET")
+    assert (status, b"<Code>AuthorizationQueryParametersError</Code>" in body) == (400, True)
+    assert b"the Credential is mal-formed; expecting &quot;&lt;YOUR-AKID&gt;/YYYYMMDD/REGION/SERVICE/" in body
+
+
 def test_an_address_of_version_2_takes_the_content_type_that_it_names(cloud: Cloud, s3: Any) -> None:
     """boto3 writes it into the address, and who uses that has to send it: `test_presigned_url_signature_authentication`
     and `test_s3_put_presigned_url_with_different_headers`, validated on AWS in LocalStack's test_s3.py."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
@@ -385,13 +386,22 @@ def _described(found: Object, piece: Slice | None, params: s3.GetObjectRequest |
     if params.get("ChecksumMode", "").upper() == "ENABLED":
         answer |= _checksums(found, piece)
     given: Mapping[str, object] = params
-    overridden = {name: given[override] for override, name in _OVERRIDES.items() if override in given}
+    overridden = {name: _latin(override, given[override]) for override, name in _OVERRIDES.items() if override in given}
     return answer | cast(SystemHeaders, overridden) if overridden else answer
 
 
 def _checksums(found: Object, piece: Slice | None) -> _Checksums:
     """Checksums of exactly the bytes in the answer: all of the object, or a part. Another slice has none."""
     whole = piece is None or (not piece.part and piece.length == found.size)
+def _latin(override: str, value: object) -> object:
+    """As recorded on AWS: `test_get_response_overrides_unicode_metadata_with_sig_s3` in LocalStack's
+    test_s3.snapshot.json."""
+    if isinstance(value, str) and any(character > "\xff" for character in value):
+        named = re.sub("(?<=[a-z])(?=[A-Z])", "-", override).lower()
+        raise invalid_argument(named, value, "Header value cannot be represented using ISO-8859-1.")
+    return value
+
+
     checksums = found.checksums if piece is None or whole else piece.checksums
     return {**described_checksums(checksums), "ChecksumType": found.checksum_type} if checksums else {}
 
