@@ -10,6 +10,7 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from boto3.s3.transfer import TransferConfig
@@ -225,6 +226,24 @@ def test_a_presigned_address_whose_credential_is_encoded_twice(cloud: Cloud, s3:
     status, _, body = ask(url.replace("%2F", "%252F"), "GET")
     assert (status, b"<Code>AuthorizationQueryParametersError</Code>" in body) == (400, True)
     assert b"the Credential is mal-formed; expecting &quot;&lt;YOUR-AKID&gt;/YYYYMMDD/REGION/SERVICE/" in body
+
+
+def test_what_lists_have_comes_after_what_it_belongs_to(cloud: Cloud, s3: Any) -> None:
+    """The SDK for Java reads answers in their order: `test_response_structure`, validated on AWS in LocalStack's
+    test_s3.py."""
+    for key in ("a/b", "c"):
+        s3.put_object(Bucket="bucket", Key=key, Body=b"")
+    version_4 = cloud.client(signature_version="s3v4")
+
+    def order(operation: str, **params: str) -> list[str]:
+        _, _, body = ask(version_4.generate_presigned_url(operation, Params=params), "GET")
+        return [each.tag.rpartition("}")[2] for each in ElementTree.fromstring(body)]
+
+    assert order("list_buckets")[:2] == ["Owner", "Buckets"]
+    listed = {"Bucket": "bucket", "Delimiter": "/", "Prefix": "", "EncodingType": "url"}
+    assert order("list_objects", **listed)[-2:] == ["Contents", "CommonPrefixes"]
+    assert order("list_objects_v2", **listed)[-2:] == ["Contents", "CommonPrefixes"]
+    assert order("list_object_versions", **listed)[-2:] == ["Version", "CommonPrefixes"]
 
 
 def test_an_address_of_version_2_takes_the_content_type_that_it_names(cloud: Cloud, s3: Any) -> None:

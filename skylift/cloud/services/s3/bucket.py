@@ -112,6 +112,9 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListBucketsRequest) -> s3.ListBu
         )
     found = buckets(tx, prefix, after, limit + 1) if in_region else []
     answer: s3.ListBucketsOutput = {
+        # First: the SDK for Java gives it to the buckets that follow (`test_response_structure`, validated on AWS in
+        # LocalStack's test_s3.py).
+        "Owner": owner(caller.account),
         "Buckets": [
             {
                 "Name": bucket.name,
@@ -121,7 +124,6 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListBucketsRequest) -> s3.ListBu
             }
             for bucket in found[:limit]
         ],
-        "Owner": owner(caller.account),
     }
     if "Prefix" in params:
         answer["Prefix"] = prefix

@@ -42,17 +42,23 @@ class OfList(TypedDict):
     OptionalObjectAttributes: NotRequired[list[str]]
 
 
-class _Listed(TypedDict):
-    """The common members of both versions' answers."""
+class _Described(TypedDict):
+    """The common members of both versions' answers, without what is listed."""
 
     Name: str
     Prefix: str
     MaxKeys: int
     IsTruncated: bool
-    Contents: NotRequired[list[s3.Object]]
-    CommonPrefixes: NotRequired[list[s3.CommonPrefix]]
     Delimiter: NotRequired[str]
     EncodingType: NotRequired[str]
+
+
+class _Listed(TypedDict):
+    """What is listed, which comes last: the SDK for Java gives it the bucket's name that it has read before
+    (`test_response_structure`, validated on AWS in LocalStack's test_s3.py)."""
+
+    Contents: NotRequired[list[s3.Object]]
+    CommonPrefixes: NotRequired[list[s3.CommonPrefix]]
 
 
 def list_v2(tx: Tx, caller: Caller, params: s3.ListObjectsV2Request) -> s3.ListObjectsV2Output:
@@ -62,17 +68,14 @@ def list_v2(tx: Tx, caller: Caller, params: s3.ListObjectsV2Request) -> s3.ListO
     token = params.get("ContinuationToken")
     after = read_token(token, invalid_token(token)) if token is not None else params.get("StartAfter", "")
     page = _page(tx, bucket, params, after, limit)
-    answer: s3.ListObjectsV2Output = {
-        **_described(tx, bucket, page, params, limit, with_owner=params.get("FetchOwner", False)),
-        "KeyCount": len(page.items),
-    }
+    answer: s3.ListObjectsV2Output = {**_described(bucket, page, params, limit), "KeyCount": len(page.items)}
     if token is not None:
         answer["ContinuationToken"] = token
     elif "StartAfter" in params:
         answer["StartAfter"] = encode(params["StartAfter"])
     if page.truncated:
         answer["NextContinuationToken"] = write_token(name_of(page.items[-1]))
-    return answer
+    return {**answer, **_listed(tx, bucket, page, params, with_owner=params.get("FetchOwner", False))}
 
 
 def list_v1(tx: Tx, caller: Caller, params: s3.ListObjectsRequest) -> s3.ListObjectsOutput:
@@ -81,14 +84,11 @@ def list_v1(tx: Tx, caller: Caller, params: s3.ListObjectsRequest) -> s3.ListObj
     limit = checked_limit(params.get("MaxKeys"), "max-keys")
     marker = params.get("Marker", "")
     page = _page(tx, bucket, params, marker, limit, covers=True)
-    answer: s3.ListObjectsOutput = {
-        **_described(tx, bucket, page, params, limit, with_owner=True),
-        "Marker": encode(marker),
-    }
+    answer: s3.ListObjectsOutput = {**_described(bucket, page, params, limit), "Marker": encode(marker)}
     if page.truncated and params.get("Delimiter"):
         # Without a delimiter the last key of the page is the marker, and S3 leaves this out.
         answer["NextMarker"] = encode(name_of(page.items[-1]))
-    return answer
+    return {**answer, **_listed(tx, bucket, page, params, with_owner=True)}
 
 
 def check_list(_tx: Tx, _caller: Caller, params: OfList) -> Iterable[Check]:
@@ -131,15 +131,22 @@ def _page(tx: Tx, bucket: Bucket, params: OfList, after: str, limit: int, *, cov
     )
 
 
-def _described(
-    tx: Tx,
-    bucket: Bucket,
-    page: Listing[Entry],
-    params: OfList,
-    limit: int,
-    *,
-    with_owner: bool,
-) -> _Listed:
+def _described(bucket: Bucket, page: Listing[Entry], params: OfList, limit: int) -> _Described:
+    encode = encoder(params.get("EncodingType"))
+    answer: _Described = {
+        "Name": bucket.name,
+        "Prefix": encode(params.get("Prefix", "")),
+        "MaxKeys": limit,
+        "IsTruncated": page.truncated,
+    }
+    if params.get("Delimiter"):
+        answer["Delimiter"] = encode(params["Delimiter"])
+    if "EncodingType" in params:
+        answer["EncodingType"] = params["EncodingType"]
+    return answer
+
+
+def _listed(tx: Tx, bucket: Bucket, page: Listing[Entry], params: OfList, *, with_owner: bool) -> _Listed:
     encode = encoder(params.get("EncodingType"))
     asked = params.get("OptionalObjectAttributes", [])
     contents: list[s3.Object] = []
@@ -160,20 +167,11 @@ def _described(
             entry["Owner"] = owner(bucket.owner)
         contents.append(entry)
     prefixes: list[s3.CommonPrefix] = [{"Prefix": encode(item)} for item in page.items if isinstance(item, str)]
-    answer: _Listed = {
-        "Name": bucket.name,
-        "Prefix": encode(params.get("Prefix", "")),
-        "MaxKeys": limit,
-        "IsTruncated": page.truncated,
-    }
+    answer: _Listed = {}
     if contents:
         answer["Contents"] = contents
     if prefixes:
         answer["CommonPrefixes"] = prefixes
-    if params.get("Delimiter"):
-        answer["Delimiter"] = encode(params["Delimiter"])
-    if "EncodingType" in params:
-        answer["EncodingType"] = params["EncodingType"]
     return answer
 
 

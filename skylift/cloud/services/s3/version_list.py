@@ -48,9 +48,6 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListObjectVersionsRequest) -> s3
         "VersionIdMarker": params.get("VersionIdMarker", ""),
         "MaxKeys": limit,
         "IsTruncated": page.truncated,
-        **({"Versions": versions} if versions else {}),
-        **({"DeleteMarkers": markers} if markers else {}),
-        **({"CommonPrefixes": prefixes} if prefixes else {}),
     }
     if delimiter:
         answer["Delimiter"] = encode(delimiter)
@@ -61,7 +58,13 @@ def list_all(tx: Tx, caller: Caller, params: s3.ListObjectVersionsRequest) -> s3
         answer["NextKeyMarker"] = encode(name_of(last))
         if isinstance(last, VersionEntry):
             answer["NextVersionIdMarker"] = last.version
-    return answer
+    # Last, as in the other listings.
+    return {
+        **answer,
+        **({"Versions": versions} if versions else {}),
+        **({"DeleteMarkers": markers} if markers else {}),
+        **({"CommonPrefixes": prefixes} if prefixes else {}),
+    }
 
 
 def check_list(_tx: Tx, _caller: Caller, params: s3.ListObjectVersionsRequest) -> Iterable[Check]:
