@@ -15,20 +15,20 @@ from skylift.cloud.wire.rpc_v2 import CborCodec
 from skylift.cloud.wire.s3_control import CONTROL, S3ControlCodec
 
 
-def codecs_for(service: str, hosts: Iterable[str] = ("localhost",)) -> tuple[Codec, ...]:
-    """A codec for each protocol that the model of `service` names. `hosts`: see RestXmlCodec."""
+def codecs_for(service: str, hosts: Iterable[str] = ("localhost",), region: str = "") -> tuple[Codec, ...]:
+    """A codec for each protocol that the model of `service` names. `hosts` and `region`: see RestXmlCodec."""
     model = load(service)
-    return tuple(_codec(replace(model, protocol=protocol), hosts) for protocol in model.protocols)
+    return tuple(_codec(replace(model, protocol=protocol), hosts, region) for protocol in model.protocols)
 
 
-def _codec(model: ServiceModel, hosts: Iterable[str]) -> Codec:
+def _codec(model: ServiceModel, hosts: Iterable[str], region: str) -> Codec:
     match model.protocol:
         case "ec2":
             return Ec2Codec(model)
         case "query":
             return QueryCodec(model)
         case "rest-xml":
-            return S3ControlCodec(model) if model.name == CONTROL else RestXmlCodec(model, hosts)
+            return S3ControlCodec(model) if model.name == CONTROL else RestXmlCodec(model, hosts, region)
         case "rest-json":
             return RestJsonCodec(model)
         case "json":

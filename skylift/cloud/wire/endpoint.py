@@ -130,7 +130,7 @@ class AwsEndpoint:
         return self._server
 
     def _make_pipeline(self) -> Pipeline:
-        codecs = [codec for service in SERVICES for codec in codecs_for(service, self._hosts)]
+        codecs = [codec for service in SERVICES for codec in codecs_for(service, self._hosts, self._region)]
         parts = Parts(
             router=ServiceRouter(codecs),
             verifier=Verifier(self._region, self._secret_for),

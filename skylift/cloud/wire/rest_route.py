@@ -98,6 +98,13 @@ class RestRouter:
         except UnicodeDecodeError:
             raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from None
 
+    def is_of_bucket(self, request: Request) -> bool:
+        """Whether a path and host name a bucket, and nothing in it."""
+        try:
+            return self.place(request).template == BUCKET
+        except ServiceError:
+            return False
+
     def labels(self, operation: OperationModel, request: Request) -> dict[str, str]:
         """The members that the path and host have."""
         place = self.place(request)

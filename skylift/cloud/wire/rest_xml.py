@@ -61,6 +61,8 @@ ROOTS = {
 # `restore_object` in test_s3.snapshot.json.
 STATUS = {"PutBucketPolicy": 204, "PutBucketTagging": 204, "RestoreObject": 202}
 
+_REGION = "x-amz-bucket-region"
+_TELL_REGION = frozenset(("ListObjects", "ListObjectsV2"))
 _LINE_ENDS = re.compile("[\x00-\x08\x0a-\x1f]")
 """And other control characters, but for the tab."""
 _IN_HEAD = frozenset({"header", "headers", "statusCode"})
@@ -68,14 +70,16 @@ _Answer = Callable[[Mapping[str, Any]], Response]
 
 
 class RestXmlCodec:
-    """S3. `hosts` are the names under which the endpoint is known, for `bucket.HOST` addresses."""
+    """S3. `hosts` are the names under which the endpoint is known, for `bucket.HOST` addresses. `region` is told to
+    clients that look for a bucket's; empty tells them nothing."""
 
     routes_by_body = False
     anonymous = True
     hex_request_ids = True
 
-    def __init__(self, service: ServiceModel, hosts: Iterable[str] = ("localhost",)) -> None:
+    def __init__(self, service: ServiceModel, hosts: Iterable[str] = ("localhost",), region: str = "") -> None:
         self.service = service
+        self._region = region
         self.router = RestRouter(service.operations(), hosts)
         self._encoder = XmlEncoder(iso_whole_seconds, elsewhere=_IN_HEAD, text=escape_key)
         self._reader = RestReader(self.router)
@@ -103,7 +107,10 @@ class RestXmlCodec:
         headers = {**error.headers, **identity(request_id)}
         if "Region" in error.detail:
             # Clients read the right region here when there is no body to read it from.
-            headers["x-amz-bucket-region"] = error.detail["Region"]
+            headers[_REGION] = error.detail["Region"]
+        elif error.code == "AccessDenied" and self._region and self.router.is_of_bucket(request):
+            # Who looks for a bucket's region may not need to see the bucket: the SDKs for Go ask without a signature.
+            headers[_REGION] = self._region
         if status == 304:
             headers.update({name.replace("_", "-"): value for name, value in error.detail.items()})
         if status == 304 or request.method == "HEAD":
@@ -121,9 +128,11 @@ class RestXmlCodec:
         heads = {name: _header(name, shape) for name, shape in _located(operation)}
         body = self._body(operation)
         usual = STATUS.get(operation.name, operation.status)
+        # `test_region_header_exists_outside_us_east_1`, validated on AWS in LocalStack's test_s3.py.
+        always = {_REGION: self._region} if operation.name in _TELL_REGION and self._region else {}
 
         def answer(result: Mapping[str, Any]) -> Response:
-            headers: dict[str, str] = {}
+            headers = {**always}
             for name, value in result.items():
                 if value is not None and name in heads:
                     heads[name](value, headers)

@@ -246,6 +246,18 @@ def test_what_lists_have_comes_after_what_it_belongs_to(cloud: Cloud, s3: Any) -
     assert order("list_object_versions", **listed)[-2:] == ["Version", "CommonPrefixes"]
 
 
+def test_whoever_looks_for_the_region_of_a_bucket_is_told(cloud: Cloud, s3: Any) -> None:
+    """By a header of listings (`test_region_header_exists_outside_us_east_1`, validated on AWS in LocalStack's
+    test_s3.py), and of a refusal to somebody who signs nothing, as `GetBucketRegion` of the SDK for Go does."""
+    for listing in (s3.list_objects, s3.list_objects_v2, s3.head_bucket):
+        metadata = listing(Bucket="bucket")["ResponseMetadata"]
+        assert metadata["HTTPHeaders"]["x-amz-bucket-region"] == REGION
+    for method in ("HEAD", "GET"):
+        status, headers, _ = ask(f"{cloud.url}/bucket", method)
+        assert (status, headers["x-amz-bucket-region"]) == (403, REGION)
+    assert "x-amz-bucket-region" not in ask(f"{cloud.url}/bucket/key", "HEAD")[1]
+
+
 def test_an_address_of_version_2_takes_the_content_type_that_it_names(cloud: Cloud, s3: Any) -> None:
     """boto3 writes it into the address, and who uses that has to send it: `test_presigned_url_signature_authentication`
     and `test_s3_put_presigned_url_with_different_headers`, validated on AWS in LocalStack's test_s3.py."""
