@@ -246,6 +246,23 @@ def test_what_lists_have_comes_after_what_it_belongs_to(cloud: Cloud, s3: Any) -
     assert order("list_object_versions", **listed)[-2:] == ["Version", "CommonPrefixes"]
 
 
+def test_who_would_pay_for_requests_is_served(s3: Any) -> None:
+    """Programs that read buckets of others send it with all requests."""
+    whole = {"Bucket": "bucket", "RequestPayer": "requester"}
+    one = {**whole, "Key": "key"}
+    s3.put_object(**one, Body=b"data")
+    assert s3.get_object(**one)["Body"].read() == b"data"
+    assert s3.list_objects_v2(**whole)["KeyCount"] == 1
+    s3.copy_object(**one, CopySource="bucket/key", MetadataDirective="REPLACE")
+    upload = s3.create_multipart_upload(**one)["UploadId"]
+    etag = s3.upload_part(**one, UploadId=upload, PartNumber=1, Body=b"data")["ETag"]
+    assert s3.list_parts(**one, UploadId=upload)["Parts"][0]["ETag"] == etag
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    s3.complete_multipart_upload(**one, UploadId=upload, MultipartUpload=parts)
+    assert s3.get_object_tagging(**one)["TagSet"] == []
+    assert s3.delete_objects(**whole, Delete={"Objects": [{"Key": "key"}]})["Deleted"] == [{"Key": "key"}]
+
+
 def test_whoever_looks_for_the_region_of_a_bucket_is_told(cloud: Cloud, s3: Any) -> None:
     """By a header of listings (`test_region_header_exists_outside_us_east_1`, validated on AWS in LocalStack's
     test_s3.py), and of a refusal to somebody who signs nothing, as `GetBucketRegion` of the SDK for Go does."""

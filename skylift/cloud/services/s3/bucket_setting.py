@@ -17,7 +17,7 @@ from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3.acl import acl_of, acls_disabled, shown
 from skylift.cloud.services.s3.error import malformed_xml, not_implemented
 from skylift.cloud.services.s3.object_version import find, find_unmarked
-from skylift.cloud.services.s3.operation import GRANTS, check_bucket, on_bucket, on_object, sets
+from skylift.cloud.services.s3.operation import GRANTS, PAYER, check_bucket, on_bucket, on_object, sets
 from skylift.cloud.services.s3.rules import bucket_of
 from skylift.cloud.store.database import Tx
 
@@ -181,12 +181,12 @@ def put_object_acl(tx: Tx, caller: Caller, params: s3.PutObjectAclRequest) -> s3
 
 
 OPERATIONS = (
-    on_object("GetObjectAcl", get_object_acl, objects.check_acl("Get"), "VersionId"),
+    on_object("GetObjectAcl", get_object_acl, objects.check_acl("Get"), f"VersionId {PAYER}"),
     on_object(
         "PutObjectAcl",
         put_object_acl,
         objects.check_acl("Put"),
-        f"VersionId ACL AccessControlPolicy {GRANTS} GrantWrite ContentMD5 ChecksumAlgorithm",
+        f"VersionId ACL AccessControlPolicy {GRANTS} GrantWrite ContentMD5 ChecksumAlgorithm {PAYER}",
         writes=True,
     ),
     sets("PutBucketVersioning", put_versioning, "VersioningConfiguration.Status"),

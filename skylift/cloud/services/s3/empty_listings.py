@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Answer
-from skylift.cloud.services.s3.operation import check_bucket, on_bucket
+from skylift.cloud.services.s3.operation import PAYER, check_bucket, on_bucket
 from skylift.cloud.services.s3.rules import OfBucket, bucket_of
 from skylift.cloud.store.database import Tx
 
@@ -37,7 +37,7 @@ class Absent:
 _NO_MORE = {"IsTruncated": False}
 
 ABSENT = (
-    Absent("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
+    Absent("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration", takes=PAYER),
     Absent("GetBucketLogging", "GetBucketLogging"),
     Absent("GetBucketNotificationConfiguration", "GetBucketNotification"),
     Absent(

@@ -23,7 +23,7 @@ from skylift.cloud.services.s3.expiration import Expiring, expiring
 from skylift.cloud.services.s3.metadata import described_metadata, parse_metadata
 from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
 from skylift.cloud.services.s3.object_version import OfObject
-from skylift.cloud.services.s3.operation import BODY, CREATED, READ, on_bucket, on_object
+from skylift.cloud.services.s3.operation import BODY, CREATED, PAYER, READ, on_bucket, on_object
 from skylift.cloud.services.s3.precondition import check_match, check_read, check_write
 from skylift.cloud.services.s3.rules import (
     ENCRYPTION,
@@ -460,14 +460,14 @@ OPERATIONS = (
         "GetObjectAttributes",
         attributes,
         check_attributes,
-        "VersionId ObjectAttributes MaxParts PartNumberMarker",
+        f"VersionId ObjectAttributes MaxParts PartNumberMarker {PAYER}",
     ),
-    on_object("DeleteObject", delete, check_delete, "VersionId IfMatch", writes=True),
+    on_object("DeleteObject", delete, check_delete, f"VersionId IfMatch {PAYER}", writes=True),
     on_bucket(
         "DeleteObjects",
         delete_many,
         check_delete_many,
-        "Delete.Objects.Key Delete.Objects.VersionId Delete.Objects.ETag Delete.Quiet ChecksumAlgorithm",
+        f"Delete.Objects.Key Delete.Objects.VersionId Delete.Objects.ETag Delete.Quiet ChecksumAlgorithm {PAYER}",
         writes=True,
     ),
 )

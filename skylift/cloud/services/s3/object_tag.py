@@ -15,7 +15,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.s3.error import invalid_argument
 from skylift.cloud.services.s3.object_version import OfObject, described, find_unmarked
-from skylift.cloud.services.s3.operation import on_object
+from skylift.cloud.services.s3.operation import PAYER, on_object
 from skylift.cloud.services.s3.rules import OBJECT_TAGS, bucket_of, checked_tags, object_arn
 from skylift.cloud.store.bucket import current, version_of
 from skylift.cloud.store.database import Tx
@@ -118,9 +118,9 @@ OPERATIONS = (
         "PutObjectTagging",
         put,
         check("Put"),
-        "VersionId Tagging ContentMD5 ChecksumAlgorithm",
+        f"VersionId Tagging ContentMD5 ChecksumAlgorithm {PAYER}",
         writes=True,
     ),
-    on_object("GetObjectTagging", get, check("Get"), "VersionId"),
+    on_object("GetObjectTagging", get, check("Get"), f"VersionId {PAYER}"),
     on_object("DeleteObjectTagging", delete, check("Delete"), "VersionId", writes=True),
 )

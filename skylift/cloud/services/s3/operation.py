@@ -12,21 +12,28 @@ from skylift.cloud.store.database import Tx
 
 OWNER = "ExpectedBucketOwner"
 CHECKSUMS = " ".join(["ChecksumAlgorithm", *CHECKSUM_MEMBERS])
-BODY = f"Body ContentLength ContentMD5 {CHECKSUMS}"
+PAYER = "RequestPayer"
+"""Who also reads buckets of which the requester pays sends it with each request. Here the owner pays, as
+GetBucketRequestPayment says, and then it changes nothing on AWS either.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/RequesterPaysBuckets.html
+"""
+BODY = f"Body ContentLength ContentMD5 {CHECKSUMS} {PAYER}"
 GRANTS = "GrantFullControl GrantRead GrantReadACP GrantWriteACP"
-CREATED = f"Tagging ACL {GRANTS} StorageClass ServerSideEncryption ContentType Metadata {' '.join(SYSTEM_HEADERS)}"
+CREATED = (
+    f"{PAYER} Tagging ACL {GRANTS} StorageClass ServerSideEncryption ContentType Metadata {' '.join(SYSTEM_HEADERS)}"
+)
 READ = (
-    "VersionId IfMatch IfNoneMatch IfModifiedSince IfUnmodifiedSince Range PartNumber ChecksumMode "
+    f"{PAYER} VersionId IfMatch IfNoneMatch IfModifiedSince IfUnmodifiedSince Range PartNumber ChecksumMode "
     "ResponseCacheControl ResponseContentDisposition ResponseContentEncoding ResponseContentLanguage "
     "ResponseContentType ResponseExpires"
 )
 SOURCE = (
-    "CopySource CopySourceIfMatch CopySourceIfNoneMatch CopySourceIfModifiedSince CopySourceIfUnmodifiedSince "
+    f"{PAYER} CopySource CopySourceIfMatch CopySourceIfNoneMatch CopySourceIfModifiedSince CopySourceIfUnmodifiedSince "
     "ExpectedSourceBucketOwner"
 )
 TIMED = frozenset({"OptionalObjectAttributes"})
 """Asks listings for restored copies, which come to an end."""
-LISTED = "Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
+LISTED = f"{PAYER} Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
 
 
 def operation(

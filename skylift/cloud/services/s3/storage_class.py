@@ -21,7 +21,7 @@ from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3.error import invalid_argument, malformed_xml
 from skylift.cloud.services.s3.expiration import midnight_after
 from skylift.cloud.services.s3.object_tag import existing_context
-from skylift.cloud.services.s3.operation import on_object
+from skylift.cloud.services.s3.operation import PAYER, on_object
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, object_arn
 from skylift.cloud.store.bucket import current, version_of
 from skylift.cloud.store.database import Tx
@@ -119,7 +119,7 @@ OPERATIONS = (
         restore,
         check_restore,
         "VersionId RestoreRequest.Days RestoreRequest.GlacierJobParameters RestoreRequest.Tier "
-        "RestoreRequest.Description ChecksumAlgorithm",
+        f"RestoreRequest.Description ChecksumAlgorithm {PAYER}",
         writes=True,
     ),
 )

@@ -30,7 +30,7 @@ from skylift.cloud.services.s3.object import check_part, check_readable, quoted
 from skylift.cloud.services.s3.object_copy import described_source, source_name, source_of
 from skylift.cloud.services.s3.object_list import Encode, encoder
 from skylift.cloud.services.s3.object_tag import from_header
-from skylift.cloud.services.s3.operation import BODY, CREATED, SOURCE, on_bucket, on_object
+from skylift.cloud.services.s3.operation import BODY, CREATED, PAYER, SOURCE, on_bucket, on_object
 from skylift.cloud.services.s3.precondition import check_source
 from skylift.cloud.services.s3.rules import (
     ENCRYPTION,
@@ -406,17 +406,17 @@ OPERATIONS = (
         writes=True,
         prepare=prepare_copy_part,
     ),
-    on_object("AbortMultipartUpload", abort, check("AbortMultipartUpload"), "UploadId", writes=True),
+    on_object("AbortMultipartUpload", abort, check("AbortMultipartUpload"), f"UploadId {PAYER}", writes=True),
     on_object(
         "ListParts",
         list_parts,
         check("ListMultipartUploadParts"),
-        "UploadId MaxParts PartNumberMarker",
+        f"UploadId MaxParts PartNumberMarker {PAYER}",
     ),
     on_bucket(
         "ListMultipartUploads",
         list_all,
         check_list,
-        "Prefix Delimiter KeyMarker UploadIdMarker MaxUploads EncodingType",
+        f"Prefix Delimiter KeyMarker UploadIdMarker MaxUploads EncodingType {PAYER}",
     ),
 )

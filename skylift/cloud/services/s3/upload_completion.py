@@ -23,7 +23,7 @@ from skylift.cloud.services.s3.checksum import (
 from skylift.cloud.services.s3.error import bad_digest, invalid_request, malformed_xml
 from skylift.cloud.services.s3.expiration import expiring
 from skylift.cloud.services.s3.object import quoted
-from skylift.cloud.services.s3.operation import on_object
+from skylift.cloud.services.s3.operation import PAYER, on_object
 from skylift.cloud.services.s3.precondition import check_completion
 from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, ENCRYPTION, bucket_of
 from skylift.cloud.services.s3.upload import upload_of
@@ -187,7 +187,7 @@ OPERATIONS = (
         complete,
         objects.check_put,
         "UploadId MultipartUpload.Parts.PartNumber MultipartUpload.Parts.ETag ChecksumType MpuObjectSize IfMatch "
-        "IfNoneMatch " + " ".join(f"{name} MultipartUpload.Parts.{name}" for name in CHECKSUM_MEMBERS),
+        f"IfNoneMatch {PAYER} " + " ".join(f"{name} MultipartUpload.Parts.{name}" for name in CHECKSUM_MEMBERS),
         writes=True,
     ),
 )
