@@ -288,7 +288,8 @@ def _checksum_choice(params: s3.CreateMultipartUploadRequest) -> tuple[str | Non
         return None, "FULL_OBJECT"
     if algorithm not in TYPES:
         raise invalid_request(
-            f"Checksum algorithm provided is unsupported. Please try again with any of the valid types: {list(TYPES)}"
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
+            f"[{', '.join(sorted(TYPES))}]"
         )
     if checksum_type not in (None, *TYPES[algorithm]):
         raise invalid_request(
