@@ -46,6 +46,7 @@ def complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) 
         # A client whose answer was lost asks again, and gets it: S3 does not even look at conditions then.
         return _answer(bucket, before)
     upload = upload_of(tx, caller, params)
+    _check_mode(params, upload)
     arrived = {part.number: part for part in tx.find(Part, upload_id=upload.id)}
     chosen = _chosen_parts(params, upload, arrived)
     size = sum(part.size for part in chosen)
@@ -168,6 +169,17 @@ def _chosen_part(item: s3.CompletedPart, upload: Upload, part: Part | None) -> P
     return part
 
 
+def _check_mode(params: s3.CompleteMultipartUploadRequest, upload: Upload) -> None:
+    """Before the parts are looked at: `complete-part-with-bad-checksum-type` of
+    `test_multipart_parts_checksum_exceptions_composite`, recorded on AWS in LocalStack's test_s3.snapshot.json."""
+    mode = upload.checksum_type if upload.checksum_algorithm else None
+    if "ChecksumType" in params and params["ChecksumType"] != mode:
+        raise invalid_request(
+            f"The upload was created using the {mode or 'null'} checksum mode. The complete request must use the same "
+            "checksum mode."
+        )
+
+
 def _whole_checksum(
     params: s3.CompleteMultipartUploadRequest, upload: Upload, chosen: list[Part]
 ) -> tuple[dict[str, str], str]:
@@ -178,22 +190,16 @@ def _whole_checksum(
     ignored (`test_complete_multipart_parts_checksum_default`).
     """
     algorithm, checksum_type = upload.checksum_algorithm or DEFAULT_ALGORITHM, upload.checksum_type
-    mode = checksum_type if upload.checksum_algorithm else None
-    if "ChecksumType" in params and params["ChecksumType"] != mode:
-        raise invalid_request(
-            f"The upload was created using the {mode or 'null'} checksum mode. The complete request must use the same "
-            "checksum mode."
-        )
     stated = stated_checksums(params)
     values = [part.checksums[algorithm] for part in chosen]
     if checksum_type == "COMPOSITE":
         value = composite(algorithm, values)
     else:
         value = combined(algorithm, zip(values, [part.size for part in chosen], strict=True))
-    if mode is None:
+    if upload.checksum_algorithm is None:
         stated = {name: claimed for name, claimed in stated.items() if name == algorithm}
-    composite_meant = mode == "FULL_OBJECT" and "COMPOSITE" in TYPES[algorithm] and "ChecksumType" not in params
-    if stated and (composite_meant or stated != {algorithm: value}):
+    of_composite = checksum_type == "FULL_OBJECT" and "COMPOSITE" in TYPES[algorithm] and "ChecksumType" not in params
+    if stated and (of_composite or stated != {algorithm: value}):
         raise bad_digest(algorithm.lower())
     return {algorithm: value}, checksum_type
 

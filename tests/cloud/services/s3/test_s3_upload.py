@@ -291,8 +291,11 @@ def test_a_composite_checksum(account: Account) -> None:
         sender.part(1, LARGE, CRC32=crc32(LARGE))
     one = sender.part(1, LARGE, SHA256=sha256(LARGE))
     two = sender.part(2, b"end", SHA256=sha256(b"end"))
+    without = {"PartNumber": 2, "ETag": two["ETag"]}
     with refused("InvalidRequest", "It was missing for part 2 in the request"):
-        sender.complete(one, {"PartNumber": 2, "ETag": two["ETag"]})
+        sender.complete(one, without)
+    with refused("InvalidRequest", "created using the COMPOSITE checksum mode"):
+        sender.complete(one, without, ChecksumType="FULL_OBJECT")
     with refused("InvalidPart"):
         sender.complete(one, {**two, "ChecksumSHA256": one["ChecksumSHA256"]})
     digests = hashlib.sha256(LARGE).digest() + hashlib.sha256(b"end").digest()
