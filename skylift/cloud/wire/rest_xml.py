@@ -258,10 +258,13 @@ def _document(root: str, content: Write) -> Callable[[Mapping[str, Any], dict[st
 
 
 def _location_constraint(result: Mapping[str, Any], headers: dict[str, str]) -> bytes:
-    """S3 answers with the region as the text of the root element; the model says otherwise, and clients know it."""
+    """S3 answers with the region as the text of the root element; the model says otherwise, and clients know it. An
+    empty one is spelled as on AWS: `test_response_structure_get_bucket_location`, validated there in LocalStack's
+    test_s3.py."""
     headers["Content-Type"] = "application/xml"
     region = escape(result.get("LocationConstraint") or "")
-    return f'{XML}<LocationConstraint xmlns="{NAMESPACE}">{region}</LocationConstraint>'.encode()
+    start = f'{XML}<LocationConstraint xmlns="{NAMESPACE}"'
+    return (f"{start}>{region}</LocationConstraint>" if region else f"{start}/>").encode()
 
 
 def identity(request_id: str) -> dict[str, str]:
