@@ -113,10 +113,11 @@ parameter like `Tags.Key` is the member `Key` of what is in `Tags`; one that sta
 works wherever the model has it.
 
 `scripts/recorded.py FOLDER...` compares this cloud's answers with answers that were recorded on AWS, member by member.
-With cloud-custodian's recordings and LocalStack's snapshots of November 2026, 190 operations were compared. Of the
-members that AWS was recorded with, 1,012 are there, 78 are left out on purpose, and 95 are lacking in a cloud that has
-one of most things and no servers. 111 operations were not asked: they change what that cloud has none of, or are not
-here. Of 92 codes of errors, each is one that an error here is made with, or is left out on purpose.
+With cloud-custodian's recordings and LocalStack's snapshots of November 2026, 191 operations were compared. Of the
+members that AWS was recorded with, 1,077 are there, 106 are left out on purpose, and 24 are lacking in a cloud that has
+one of most things and no servers: all but four of them are of what only servers and snapshots have. 110 operations were
+not asked: they change what that cloud has none of, or are not here. Of 94 codes of errors, each is one that an error
+here is made with, or is left out on purpose.
 `scripts/recorded_left_out.toml` has the reasons.
 """
 

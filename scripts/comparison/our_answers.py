@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import secrets
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore import xform_name
@@ -26,10 +28,15 @@ ASKED: dict[str, list[dict[str, Any]]] = {
     "ec2.DescribeVpcAttribute": [
         {"Attribute": name} for name in ("enableDnsSupport", "enableDnsHostnames", "enableNetworkAddressUsageMetrics")
     ],
+    "iam.ListRoles": [{}, {"MaxItems": 1}],
+    "iam.ListServiceSpecificCredentials": [{}, {"MaxItems": 1}],
     "cloudwatch.DescribeAlarmsForMetric": [{"Namespace": "AWS/EC2", "MetricName": "CPUUtilization"}],
     "ssm.ListTagsForResource": [{"ResourceType": "Parameter", "ResourceId": "scene"}],
 }
 """What single operations are asked for besides, once for each row."""
+
+
+DISK = {"VolumeSize": 1, "VolumeType": "gp3", "DeleteOnTermination": True}
 
 
 class OurAnswers:
@@ -124,6 +131,15 @@ class OurAnswers:
         gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
         peering = ec2.describe_vpc_peering_connections()["VpcPeeringConnections"][0]["VpcPeeringConnectionId"]
         ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
+        to_peer = {"DestinationCidrBlock": "10.9.0.0/16", "VpcPeeringConnectionId": peering}
+        ec2.create_route(RouteTableId=known["RouteTableId"], **to_peer)
+        there = ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [known["PeerVpcId"]]}])
+        far = {"GroupId": there["SecurityGroups"][0]["GroupId"], "VpcPeeringConnectionId": peering}
+        far["VpcId"] = known["PeerVpcId"]
+        prefixes = [{"PrefixListId": ec2.describe_prefix_lists()["PrefixLists"][0]["PrefixListId"]}]
+        for peer in ({"UserIdGroupPairs": [far]}, {"PrefixListIds": prefixes}):
+            permission = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, **peer}
+            ec2.authorize_security_group_ingress(GroupId=known["SecurityGroupId"], IpPermissions=[permission])
         ec2.create_key_pair(KeyName="gone")
         ec2.delete_key_pair(KeyName="gone")
         ec2.delete_network_interface(NetworkInterfaceId=interface)
@@ -271,10 +287,35 @@ class OurAnswers:
         s3 = {"ServiceName": "com.amazonaws.us-east-1.s3", "RouteTableIds": [table]}
         endpoint = [{"ResourceType": "vpc-endpoint", "Tags": tags}]
         ec2.create_vpc_endpoint(VpcId=subnet["VpcId"], TagSpecifications=endpoint, **s3)
+        ec2.associate_route_table(RouteTableId=table, SubnetId=subnet["SubnetId"])
+        ec2.create_route(RouteTableId=table, DestinationCidrBlock="10.7.0.0/16", NetworkInterfaceId=interfaces[0])
         other = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
-        ec2.create_vpc_peering_connection(VpcId=subnet["VpcId"], PeerVpcId=other)
-        ec2.allocate_hosts(AvailabilityZone=subnet["AvailabilityZone"], InstanceType="m5.large", Quantity=1)
-        ec2.modify_instance_metadata_defaults(HttpTokens="required", HttpPutResponseHopLimit=2)
+        peering = [{"ResourceType": "vpc-peering-connection", "Tags": tags}]
+        ec2.create_vpc_peering_connection(VpcId=subnet["VpcId"], PeerVpcId=other, TagSpecifications=peering)
+        one = {"ImageId": "ami-12345678", "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1}
+        for _ in range(2):
+            host = ec2.allocate_hosts(
+                AvailabilityZone=subnet["AvailabilityZone"],
+                InstanceType="m5.large",
+                Quantity=1,
+                TagSpecifications=[{"ResourceType": "dedicated-host", "Tags": tags}],
+            )["HostIds"][0]
+        ec2.release_hosts(HostIds=[host])
+        ec2.run_instances(**one, SubnetId=subnet["SubnetId"], Placement={"Tenancy": "host"})
+        ec2.run_instances(**one, SubnetId=subnet["SubnetId"], InstanceMarketOptions={"MarketType": "spot"})
+        ec2.request_spot_instances(
+            LaunchSpecification={
+                "ImageId": "ami-12345678",
+                "InstanceType": "m5.large",
+                "SecurityGroupIds": [group],
+                "SubnetId": subnet["SubnetId"],
+            },
+            TagSpecifications=[{"ResourceType": "spot-instances-request", "Tags": tags}],
+            ValidUntil=datetime.now(UTC) + timedelta(days=1),
+        )
+        ec2.modify_instance_metadata_defaults(
+            HttpTokens="required", HttpPutResponseHopLimit=2, HttpEndpoint="enabled", InstanceMetadataTags="enabled"
+        )
         nat = {"SubnetId": subnet["SubnetId"], "AllocationId": address["AllocationId"]}
         made = ec2.create_nat_gateway(TagSpecifications=[{"ResourceType": "natgateway", "Tags": tags}], **nat)
         to_nat = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": made["NatGateway"]["NatGatewayId"]}
@@ -284,7 +325,7 @@ class OurAnswers:
             "InstanceType": "t3.micro",
             "KeyName": "scene",
             "UserData": "IyEvYmluL3No",
-            "BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "VolumeType": "gp3"}}],
+            "BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {**DISK, "Encrypted": False}}],
             "TagSpecifications": [{"ResourceType": "instance", "Tags": tags}],
             "SecurityGroupIds": [group],
         }
@@ -296,6 +337,9 @@ class OurAnswers:
             "InstanceId": instance["InstanceId"],
             "LaunchTemplateId": template["LaunchTemplateId"],
             "LaunchTemplateName": "scene",
+            "PeerVpcId": other,
+            "RouteTableId": table,
+            "SecurityGroupId": group,
             "VolumeId": volume,
             "VpcId": subnet["VpcId"],
         }
@@ -325,8 +369,17 @@ class OurAnswers:
             getattr(iam, f"attach_{kind}_policy")(PolicyArn=policy, **named)
             getattr(iam, f"put_{kind}_policy")(PolicyName="scene", PolicyDocument=document, **named)
         iam.create_login_profile(UserName="scene", Password=secrets.token_urlsafe(16) + "aA1-")
-        iam.create_virtual_mfa_device(VirtualMFADeviceName="scene")
-        iam.create_service_specific_credential(UserName="scene", ServiceName="codecommit.amazonaws.com")
+        device = iam.create_virtual_mfa_device(VirtualMFADeviceName="scene")["VirtualMFADevice"]
+        now = datetime.now(UTC)
+        first, second = (_one_time_code(device["Base32StringSeed"], now + timedelta(seconds=at)) for at in (-30, 0))
+        iam.enable_mfa_device(
+            UserName="scene",
+            SerialNumber=device["SerialNumber"],
+            AuthenticationCode1=first,
+            AuthenticationCode2=second,
+        )
+        for service in ("codecommit", "cassandra"):
+            iam.create_service_specific_credential(UserName="scene", ServiceName=f"{service}.amazonaws.com")
         issuer = {"Url": "https://scene.example.com", "ClientIDList": ["scene"], "ThumbprintList": ["a" * 40]}
         provider = iam.create_open_id_connect_provider(**issuer, Tags=tags)["OpenIDConnectProviderArn"]
         iam.generate_credential_report()
@@ -379,10 +432,7 @@ class OurAnswers:
                 AssociatePublicIpAddress=True,
                 SecurityGroups=[allowed],
                 BlockDeviceMappings=[
-                    {
-                        "DeviceName": "/dev/sdf",
-                        "Ebs": {"VolumeSize": 1, "VolumeType": "gp3", "DeleteOnTermination": True},
-                    },
+                    {"DeviceName": "/dev/sdf", "Ebs": {**DISK, "Encrypted": False}},
                     {"DeviceName": "/dev/sdg", "NoDevice": True},
                 ],
             )
@@ -392,6 +442,16 @@ class OurAnswers:
             MaxSize=0,
             AvailabilityZones=[zone],
             LaunchConfigurationName="scene",
+        )
+        groups.suspend_processes(AutoScalingGroupName="older", ScalingProcesses=["AZRebalance"])
+        mixed = {"LaunchTemplateSpecification": {"LaunchTemplateName": "scene", "Version": "$Latest"}}
+        groups.create_auto_scaling_group(
+            AutoScalingGroupName="mixed",
+            MinSize=0,
+            MaxSize=0,
+            AvailabilityZones=[zone],
+            DesiredCapacityType="units",
+            MixedInstancesPolicy={"LaunchTemplate": {**mixed, "Overrides": [{"InstanceType": "t3.micro"}]}},
         )
         groups.create_auto_scaling_group(
             AutoScalingGroupName="scene",
@@ -432,3 +492,11 @@ class OurAnswers:
             ("ssm", "Name"): "scene",
             ("autoscaling", "AutoScalingGroupName"): "scene",
         }
+
+
+def _one_time_code(seed: bytes, at: datetime) -> str:
+    """RFC 6238, as authenticators compute it: six digits every 30 seconds, by SHA-1."""
+    step = int(at.timestamp()) // 30
+    digest = hmac.digest(base64.b32decode(seed), step.to_bytes(8, "big"), "sha1")
+    start = digest[-1] & 15
+    return f"{(int.from_bytes(digest[start : start + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06}"
