@@ -10,7 +10,7 @@ from pathlib import Path
 from skylift.console.job_steps import Step, job_steps
 from skylift.console.job_wish import JobSpec
 from skylift.console.port import Port
-from skylift.console.rows import ClusterRow, JobRow, as_time
+from skylift.console.rows import ClusterRow, JobRow, as_moment, as_time
 from skylift.console.submission import submit_again, submit_script
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError
@@ -19,7 +19,6 @@ from skylift.runner.job.repeat import Repeat, parse_repeat
 from skylift.runner.jobs.cluster import TakeDown, clusters, find_clusters, members_of
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed
-from skylift.runner.text.duration import moment
 
 
 class JobPort:
@@ -121,7 +120,7 @@ def _job_row(job: Listed) -> JobRow:
         id=job.name,
         state=str(job.state),
         what=job.program or "",
-        created=as_time(datetime.fromtimestamp(moment(created), UTC)) if created else "",
+        created=as_moment(created),
         seconds=None if job.seconds is None else round(job.seconds),
         exit=job.exit_code,
         cost=None if job.cost_usd is None else round(job.cost_usd, 4),

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+
+from skylift.runner.text.duration import moment
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,11 @@ class BucketRow(Row):
 def as_time(when: datetime | None) -> str:
     """In the machine's own zone, so that it sorts as text."""
     return when.astimezone().strftime("%Y-%m-%d %H:%M:%S") if when else ""
+
+
+def as_moment(text: str | None) -> str:
+    """The same of a time in a job's record."""
+    return as_time(datetime.fromtimestamp(moment(text), UTC)) if text else ""
 
 
 def as_tags(described: Mapping[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from skylift.console.poller import Change
 from skylift.console.port import InstanceDetail
 from skylift.console.widgets.chart import Chart
 from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, headings, link, table, tag
-from skylift.console.widgets.frame import head
+from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
@@ -59,7 +59,7 @@ class InstancePage:
         self._view.instances.listen(self._hear)
 
     def _build(self, detail: InstanceDetail) -> None:
-        with head(detail.row.name or detail.row.id):
+        with named_head(self._view.instances, self._id, detail.row.name):
             if detail.row.market == "spot":
                 link("Spot requests", "/spot", "button")
             self._connect = button("Connect", lambda: go_to(f"/connect/{self._id}"))

@@ -12,9 +12,10 @@ from skylift.console.job_log import JobLog
 from skylift.console.log_search import LogSearch
 from skylift.console.pages.map_inputs import InputsTab
 from skylift.console.poller import Change
+from skylift.console.rows import as_moment
 from skylift.console.widgets.chart import spell
 from skylift.console.widgets.dialog import confirm
-from skylift.console.widgets.element import box, button, copyable, enable, facts, link, on_input, save, tag
+from skylift.console.widgets.element import box, button, copyable, enable, facts, headings, link, on_input, save, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
@@ -130,22 +131,22 @@ class JobPage:
         if not found:
             tag("p", "There are no results yet. They are here when the program has ended.", "empty-line")
         else:
-            with tag("table", "", "small"), tag("tbody"):
-                for path, size in found:
-                    with tag("tr"):
-                        tag("td", path)
-                        tag("td", spell(size, "bytes"))
-                        with tag("td"):
-                            if size <= _LARGEST:
-                                button(
-                                    "Download",
-                                    lambda _, path=path: self._download(path),
-                                    "quiet",
-                                    aria_label=f"Download {path}",
-                                )
-                            else:
-                                tag("span", "by the command", "count-left")
+            with tag("table", "", "small", aria_label="Results"):
+                headings("File", "Size", "Actions")
+                with tag("tbody"):
+                    for path, size in found:
+                        with tag("tr"):
+                            tag("td", path)
+                            tag("td", spell(size, "bytes"))
+                            with tag("td", "", "actions"):
+                                self._download_button(path, size)
         copyable(f"skylift results {quote(self._name)}")
+
+    def _download_button(self, path: str, size: int) -> None:
+        if size > _LARGEST:
+            tag("span", "by the command", "count-left")
+            return
+        button("Download", lambda: self._download(path), "quiet", aria_label=f"Download {path}")
 
     async def _download(self, path: str) -> None:
         try:
@@ -163,10 +164,10 @@ class JobPage:
             ("State", str(job.state)),
             ("Why", job.reason or ""),
             ("Exit code", "" if job.exit_code is None else str(job.exit_code)),
-            ("Submitted", job.created or ""),
-            ("Program started", job.started or ""),
-            ("Ended", job.ended or ""),
-            ("Off at the latest", job.off_by or ""),
+            ("Submitted", as_moment(job.created)),
+            ("Program started", as_moment(job.started)),
+            ("Ended", as_moment(job.ended)),
+            ("Off at the latest", as_moment(job.off_by)),
             ("Server", job.instance or ""),
             ("Type", job.type or ""),
             ("Address", job.address or ""),
@@ -174,7 +175,9 @@ class JobPage:
             ("Retries", str(job.retries)),
             ("Cost", cost),
         )
-        facts(pairs, {"Server": f"/instances/{job.instance}"} if job.instance else None)
+        facts(
+            pairs, {"Server": f"/instances/{job.instance or ''}", "Type": f"/prices/{encoded(job.type or '', safe='')}"}
+        )
 
 
 def spell_lines(count: int) -> str:

@@ -16,7 +16,19 @@ from skylift.console.port import Port
 from skylift.console.rows import InstanceRow
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.editor import Editor
-from skylift.console.widgets.element import Field, Select, box, button, copyable, facts, go_to, link, on_input, tag
+from skylift.console.widgets.element import (
+    Field,
+    Select,
+    box,
+    button,
+    copyable,
+    facts,
+    go_to,
+    headings,
+    link,
+    on_input,
+    tag,
+)
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import Tabs, in_thread
@@ -160,20 +172,11 @@ class RolePage:
         if not uses:
             tag("p", "No instance has this role.", "empty-line")
         else:
-            with tag("table", "", "small"), tag("tbody"):
-                for use in uses:
-                    with tag("tr"):
-                        with tag("td"):
-                            link(use.instance, f"/instances/{use.instance}")
-                        tag("td", there[use.instance].name if use.instance in there else "")
-                        tag("td", use.state)
-                        with tag("td", "", "actions"):
-                            button(
-                                "Take away",
-                                partial(self._detach, use),
-                                "quiet",
-                                aria_label=f"Take away from {use.instance}",
-                            )
+            with tag("table", "", "small", aria_label="Instances"):
+                headings("Instance", "Name", "State", "Actions")
+                with tag("tbody"):
+                    for use in uses:
+                        self._show_use(use, there[use.instance].name if use.instance in there else "")
         free = {key: f"{row.name} {key}".strip() for key, row in there.items() if key not in {u.instance for u in uses}}
         if free:
             with box("bar rule-form"):
@@ -181,6 +184,16 @@ class RolePage:
                 button("Attach to it", lambda: self._attach(chosen.value, role.profiles[0]), "primary")
         elif not uses:
             link("Launch an instance", "/launch")
+
+    def _show_use(self, use: Use, name: str) -> None:
+        with tag("tr"):
+            with tag("td"):
+                link(use.instance, f"/instances/{use.instance}")
+            tag("td", name)
+            tag("td", use.state)
+            with tag("td", "", "actions"):
+                label = f"Take away from {use.instance}"
+                button("Take away", partial(self._detach, use), "quiet", aria_label=label)
 
     async def _attach(self, instance: str, profile: str) -> None:
         try:

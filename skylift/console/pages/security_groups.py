@@ -27,7 +27,7 @@ COLUMNS = (
     Column("vpc", "VPC", 190, leads="/vpcs/"),
     Column("description", "Description"),
     Column("inbound", "Rules in", 90, kind="number"),
-    Column("outbound", "Rules out", 90, kind="number"),
+    Column("outbound", "Rules out", 100, kind="number"),
     Column("tags", "Tags"),
 )
 

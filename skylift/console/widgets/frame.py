@@ -10,6 +10,15 @@ from nicegui import ui
 
 from skylift.console.widgets.element import box, link, on_input, run_script, set_attribute, tag
 
+_BELONGS = {
+    "/connect/": "/instances/",
+    "/inputs/": "/jobs/",
+    "/run-again/": "/jobs/",
+    "/new-job": "/jobs",
+    "/create-vpc": "/vpcs",
+}
+"""Pages that have no line in the navigation: a shell belongs to its instance, an input to its map."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -76,8 +85,8 @@ class Frame:
             self.main = box("main")
 
     def mark(self, path: str) -> None:
-        """Say in the navigation where we are. A shell belongs to its instance, an input to its map."""
-        for beginning, of in (("/connect/", "/instances/"), ("/inputs/", "/jobs/")):
+        """Say in the navigation where we are."""
+        for beginning, of in _BELONGS.items():
             path = path.replace(beginning, of, 1) if path.startswith(beginning) else path
         for target, element in self._links.items():
             here = path == target or path.startswith((f"{target}/", f"{target}?"))

@@ -9,11 +9,12 @@ from skylift.console.widgets.element import Element, box, tag
 from skylift.console.widgets.frame import say_title
 
 
-def named_head(topic: Topic[Any], key: str) -> Element:
-    """Place for buttons, as `head` returns it."""
-    say_title(key)
+def named_head(topic: Topic[Any], key: str, name: str = "") -> Element:
+    """Place for buttons, as `head` returns it. `name` is what is known of it before."""
+    first = _title(name, key)
+    say_title(first)
     with box("head"):
-        heading = tag("h1", key)
+        heading = tag("h1", first)
         buttons = box("buttons")
 
     def hear(change: Change) -> bool:
@@ -21,11 +22,16 @@ def named_head(topic: Topic[Any], key: str) -> Element:
             return False
         for row in (*change.added, *change.updated):
             if row["id"] == key:
-                title = f"{row['name']} · {key}" if row["name"] else key
-                heading.set_text(title)
-                with heading:
-                    say_title(title)
+                title = _title(row["name"], key)
+                if title != heading.text:
+                    heading.set_text(title)
+                    with heading:
+                        say_title(title)
         return True
 
     topic.listen(hear)
     return buttons
+
+
+def _title(name: str, key: str) -> str:
+    return f"{name} · {key}" if name else key

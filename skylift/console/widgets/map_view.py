@@ -12,7 +12,7 @@ _WIDTH, _HEIGHT = 240, 46
 _ACROSS, _GAP, _TOP = 270, 14, 34
 _SMALL, _INNER = 26, 8
 """The height of a box in another one, and the room around it."""
-_LETTERS = 38
+_NAME_LETTERS, _DETAIL_LETTERS, _INNER_LETTERS = 27, 38, 33
 
 
 class MapView:
@@ -74,8 +74,9 @@ def _inner_box(node: Node, x: int, y: int, related: str) -> None:
         tag("title", f"{node.title}: {node.detail}" if node.detail else node.title)
         tag("rect", width=str(_WIDTH - 2 * _INNER), height=str(_SMALL), rx="4")
         # The state alone beside a name: addresses are in its title.
-        words = ", ".join(filter(None, (node.title, node.detail.partition(",")[0])))
-        tag("text", _short(words), "map-detail", x="10", y="17")
+        state = node.detail.partition(",")[0]
+        name = _short(node.title, _INNER_LETTERS - len(state) - 2)
+        tag("text", ", ".join(filter(None, (name, state))), "map-detail", x="10", y="17")
     made.on("click", lambda: go_to(node.leads))
     made.on("keydown.enter", lambda: go_to(node.leads))
 
@@ -92,10 +93,11 @@ def _box(node: Node, x: int, y: int, related: str, height: int) -> None:
         data_node=node.id,
         data_related=related,
     ):
+        tag("title", f"{node.title}: {node.detail}")
         tag("rect", width=str(_WIDTH), height=str(height), rx="6")
-        tag("text", _short(node.title), "map-name", x="12", y="19")
-        tag("text", _short(node.detail), "map-detail", x="12", y="36")
+        tag("text", _short(node.title, _NAME_LETTERS), "map-name", x="12", y="19")
+        tag("text", _short(node.detail, _DETAIL_LETTERS), "map-detail", x="12", y="36")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

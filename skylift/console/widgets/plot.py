@@ -54,7 +54,7 @@ class Plot:
             options["series"][0]["markLine"] = _mark_line({"yAxis": threshold}, "#c85a5a")
             # The threshold is seen also where no value has come near it.
             highest = max((value for each in series for _, value in each.points), default=0.0)
-            options["yAxis"]["max"] = None if highest > threshold else threshold * 1.1
+            options["yAxis"]["max"] = None if highest > threshold else float(f"{threshold * 1.1:.3g}")
         if mark is not None and options["series"]:
             options["series"][0]["markLine"] = _mark_line({"xAxis": mark}, "#8a949e")
         chart = ui.echart(options, renderer="svg").classes("plot")
@@ -65,9 +65,14 @@ class Plot:
 def _axis(series: Sequence[Series], categories: Sequence[str], unit: str) -> dict[str, Any]:
     if categories:
         return {"type": "category", "data": list(categories)}
+    places = [where for each in series for where, _ in each.points]
     if not unit:
-        return {"type": "time"}
-    last = max((where for each in series for where, _ in each.points), default=0.0)
+        # One moment alone would stand in the middle of two days.
+        alone = places and min(places) == max(places)
+        return {"type": "time"} | (
+            {"min": (places[0] - 1800) * 1000, "max": (places[0] + 1800) * 1000} if alone else {}
+        )
+    last = max(places, default=0.0)
     return {"type": "value", "max": last, "axisLabel": {"formatter": "{value} " + unit}}
 
 
