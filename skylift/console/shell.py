@@ -184,6 +184,8 @@ class Shell:
     def resize(self, rows: int, columns: int) -> None:
         if not self.over and 1 <= rows <= 1000 and 1 <= columns <= 1000:
             fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            # The kernel tells those whose own terminal it is, and this one is nobody's.
+            self._process.send_signal(signal.SIGWINCH)
 
     def end(self) -> None:
         if self.over:

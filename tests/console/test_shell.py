@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from skylift.console.port import InstanceDetail, Port
 from skylift.console.rows import InstanceRow
-from skylift.console.shell import NoHostKeys, Shells, Target, find_target, host_keys, ssh_command
+from skylift.console.shell import NoHostKeys, Shell, Shells, Target, find_target, host_keys, ssh_command
 from skylift.runner.errors import RunError, UsageError
 
 KEYS = """
@@ -116,6 +117,39 @@ def test_a_machine_without_openssh_is_told_of(
     assert terminals() == before
     assert list(folders.iterdir()) == []
     assert shells.of("i-1") == []
+
+
+SIZED = f"""#!{sys.executable}
+import os, signal
+signal.signal(signal.SIGWINCH, lambda *_: print("size", *os.get_terminal_size(0), flush=True))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+async def test_a_program_that_runs_hears_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OpenSSH, which tells the server: a page that comes late, and one that is made larger."""
+    for name, text in {"ssh-keygen": KEYGEN, "ssh": SIZED}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    shells = Shells(cast(Port, Described(row())), lambda _: None)
+    shell = await shells.open("i-1", "ec2-user")
+    await shows(shell, "ready")
+    shell.resize(40, 130)
+    await shows(shell, "size 130 40")
+    shell.resize(24, 80)
+    await shows(shell, "size 80 24")
+    shells.close(shell)
+    # The page may tell one more.
+    shell.resize(40, 130)
+
+
+async def shows(shell: Shell, words: str) -> None:
+    async with asyncio.timeout(30):
+        while words not in shell.text.read(0, 1 << 16)[0]:
+            await shell.text.wait(shell.text.end, 30)
 
 
 def terminals() -> int:

@@ -395,6 +395,14 @@ def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, s
     expect(screen).to_contain_text("echo pasted-")
     page.keyboard.press("Enter")
     expect(screen).to_contain_text("pasted-9")
+    # The server hears of another size of the page.
+    page.keyboard.type(
+        'was=$(stty size); echo was-$((2 + 3)); until [ "$(stty size)" != "$was" ]; do sleep 0.1; done\n'
+    )
+    expect(screen).to_contain_text("was-5")
+    page.set_viewport_size({"width": 1100, "height": 600})
+    page.keyboard.type("echo other-$((2 + 3))\n")
+    expect(screen).to_contain_text("other-5")
     # Tab is the shell's key, and another one leads out.
     page.keyboard.type("echo $((40 + 3)) >/tmp/tab-is-mine\ncat /tmp/tab-is")
     page.keyboard.press("Tab")
