@@ -50,6 +50,10 @@ class Screen:
     def shows(self, text: str) -> None:
         expect(self._rows).to_contain_text(text)
 
+    def prompts(self, number: int) -> None:
+        """There are so many: what is typed ahead of its prompt is shown twice."""
+        expect(self._rows).to_contain_text(re.compile(rf"(?:ec2-user@[\s\S]*?){{{number}}}"))
+
     def run(self, command: str, shown: str) -> None:
         """`shown` is what it writes, and is no part of the command itself."""
         assert shown not in command
@@ -123,6 +127,7 @@ def test_the_chapter_is_walked_through_the_screens(own_cloud: RealCloud, own_tab
     screen.run("printf 'name,amount\\npen,3\\nbook,12\\n' > orders.csv; wc -l orders.csv", "3 orders.csv")
     for number, line in enumerate(PROCESSOR.splitlines()):
         page.keyboard.type(f"echo {shell_word(line)} {'>>' if number else '>'} file_processor.py\n")
+        screen.prompts(5 + number)
     screen.run("python file_processor.py orders.csv", "processed 2 rows")
     tab.picture("connect")
     screen.run("aws s3 cp totals.csv s3://of-the-chapter/results/ >said 2>&1; tail -n 1 said", "upload failed")
@@ -328,6 +333,7 @@ def test_what_the_chapter_does_not_have_is_walked_through(
     page.goto(f"http://{console.host}/prices/t3.micro")
     page.get_by_label("Hours a month").fill("600")
     expect(page.locator("tr", has_text="reserved, 1 year")).to_contain_text("h a month")
+    expect(page.get_by_role("img", name=re.compile("^A month by hours of use")).locator("svg")).to_be_visible()
     tab.picture("prices")
     open_screen("Cost")
     expect(page.get_by_role("link", name="report", exact=True)).to_be_visible()
