@@ -82,4 +82,6 @@ class Tab:
     def picture(self, name: str) -> None:
         """Keep what is seen, where SKYLIFT_PICTURES says so: docs/console.md has the pictures of this walk."""
         if folder := os.environ.get("SKYLIFT_PICTURES"):
+            # What was told of an earlier step goes after some seconds.
+            expect(self.page.locator(".notice")).to_have_count(0)
             self.page.screenshot(path=Path(folder) / f"{name}.png")

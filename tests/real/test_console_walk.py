@@ -333,6 +333,7 @@ def test_what_the_chapter_does_not_have_is_walked_through(
     page.goto(f"http://{console.host}/prices/t3.micro")
     page.get_by_label("Hours a month").fill("600")
     expect(page.locator("tr", has_text="reserved, 1 year")).to_contain_text("h a month")
+    expect(page.locator(".advice")).to_contain_text("600 h a month")
     expect(page.get_by_role("img", name=re.compile("^A month by hours of use")).locator("svg")).to_be_visible()
     tab.picture("prices")
     open_screen("Cost")
