@@ -48,15 +48,18 @@ def conclude(session: Session, found: Concluded) -> Outcome:
 
 
 def _explained(session: Session, outcome: Outcome) -> Outcome:
-    """The same outcome. When a Python program of the user failed because a module is missing, it says what to do."""
+    """The same outcome. When a Python program of the user failed because a module or a file is missing, it says what to
+    do."""
     record, errors = session.record, session.streams[0 if session.terminal is not None else -1]
     if outcome.state is not State.FAILED or outcome.detail or not record.python or record.tools is not None:
         return outcome
-    # Most jobs need not wait for its import.
+    # Most jobs need not wait for their import.
+    from skylift.runner.server.missing_file import how_to_have_file  # noqa: PLC0415
     from skylift.runner.server.missing_module import TAIL, how_to_have_module  # noqa: PLC0415
 
     _, tail = errors.read(max(errors.base, errors.size - TAIL), TAIL)
-    return outcome._replace(detail=how_to_have_module(tail, record.environment))
+    detail = how_to_have_module(tail, record.environment) or how_to_have_file(tail, str(session.cwd))
+    return outcome._replace(detail=detail)
 
 
 def end_what_is_left(session: Session) -> None:

@@ -1,0 +1,48 @@
+"""Says how a file gets to the server, after a Python program has failed because the file is not there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+
+_LAST_LINE = re.compile(r"FileNotFoundError: \[Errno 2\] No such file or directory: (?:'([^'\\]+)'|\"([^\"\\]+)\")")
+_LONGEST = 300
+
+
+def how_to_have_file(errors: bytes, cwd: str) -> str:
+    """A sentence or two for the job's outcome. Empty when the program did not end by this error, or when the file is
+    there. `errors` is the end of what the program wrote, `cwd` where it was started."""
+    lines = errors.decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    found = _LAST_LINE.fullmatch(last)
+    name = (found[1] or found[2]) if found is not None else ""
+    if not name or len(name) > _LONGEST or not name.isprintable():
+        return ""
+    whole = os.path.normpath(os.path.join(cwd, name))
+    if os.path.lexists(whole):
+        return ""
+    place = os.path.relpath(whole, cwd)
+    if place.startswith("../"):
+        # Also of somebody whose paths begin with the home directory of another machine.
+        return (
+            "The server has no %s. It has what goes along with --in, at the same paths relative to where you are."
+            % name
+        )
+    folder = _first_missing(cwd, os.path.dirname(place))
+    if folder:
+        return (
+            "The server has no folder %s. One with inputs goes along with --in %s; one for outputs is made by the "
+            "program itself." % (folder, shlex.quote(folder))
+        )
+    return "The server has no file %s. A file of yours goes along with --in %s" % (place, shlex.quote(place))
+
+
+def _first_missing(cwd: str, folder: str) -> str:
+    """The outermost of these nested folders that is not there; empty when all are."""
+    place = ""
+    for part in filter(None, folder.split("/")):
+        place = os.path.join(place, part)
+        if not os.path.isdir(os.path.join(cwd, place)):
+            return place
+    return ""
