@@ -104,6 +104,8 @@ class Outcome:
         rows = [("ended", [self._ended()])]
         if self.reason and self.state != State.SUCCEEDED:
             rows.append(("reason", self.reason.split("\n")))
+        if self.detail:
+            rows.append(("details", _some(_lines(self.detail))))
         if self.instance:
             rows.append(("server", [f"{self.instance_type} {self.instance} ({self.market})"]))
         if self.price is not None and (price := self.price.in_short()):
@@ -165,7 +167,7 @@ class Outcome:
 
 class JobFailed(SkyliftError):
     """The program failed, and the caller asked for an error (`check=True`). `outcome` has the details and results. The
-    last lines of standard error are a note, which a traceback shows."""
+    last lines of standard error are a note, which a traceback shows, and so are the first lines of the details."""
 
     def __init__(self, outcome: Outcome) -> None:
         reason = " ".join(visible_lines(outcome.reason)).strip()
@@ -178,10 +180,16 @@ class JobFailed(SkyliftError):
         self.exit_code = outcome.exit_code
         if last := outcome.stderr_tail.splitlines()[-_LISTED:]:
             self.add_note("\n".join(["standard error ends with:", *map(visible, last)]))
+        if outcome.detail:
+            self.add_note("\n".join(map(visible, _some(_lines(outcome.detail)))))
 
     def __reduce__(self) -> tuple[type[JobFailed], tuple[Outcome]]:
         """For process pools, which pickle errors."""
         return JobFailed, (self.outcome,)
+
+
+def _lines(text: str) -> list[str]:
+    return text.rstrip("\n").split("\n")
 
 
 def _some(lines: list[str]) -> list[str]:

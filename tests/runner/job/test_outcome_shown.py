@@ -55,6 +55,16 @@ def test_a_table() -> None:
     assert "<b>10" not in text
 
 
+def test_what_to_do_is_shown_in_a_notebook_and_under_a_traceback() -> None:
+    told = replace(HOSTILE, detail="The server has no module x.\n<b>\x1b[2J\n" + "more\n" * 20)
+    assert "<th>details</th><td>The server has no module x.<br>&lt;b&gt;\\x1b[2J<br>more" in told._repr_html_()
+    assert "<br>and 12 more</td>" in told._repr_html_()
+    note = JobFailed(told).__notes__[-1].split("\n")
+    assert (note[:3], note[-1]) == (["The server has no module x.", "<b>\\x1b[2J", "more"], "and 12 more")
+    alone = JobFailed(replace(told, stderr_tail="", detail="No solution.\n"))
+    assert alone.__notes__ == ["No solution."]
+
+
 def test_a_check() -> None:
     assert FINE.check() is FINE
     with pytest.raises(JobFailed) as caught:
