@@ -28,6 +28,7 @@ from skylift.console import call as calls
 from skylift.console.port import Port
 from skylift.console.scrollback import Scrollback
 from skylift.runner.errors import RunError, UsageError
+from skylift.runner.job.commands import file_option
 
 _PIECE = 1 << 16
 _PATIENCE, _PAUSE = 20.0, 0.2
@@ -102,15 +103,16 @@ def reach_ssh(address: str) -> None:
 def ssh_command(target: Target, folder: Path) -> list[str]:
     """OpenSSH's client, with nothing of this user's settings."""
     settings = {
+        "IdentityFile": file_option(folder / "key"),
         "IdentitiesOnly": "yes",
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": str(folder / "known_hosts"),
+        "UserKnownHostsFile": file_option(folder / "known_hosts"),
         "ConnectTimeout": "10",
         "ServerAliveInterval": "15",
         "SetEnv": "LANG=C.UTF-8",
     }
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-    return ["ssh", "-F", "none", "-tt", "-i", str(folder / "key"), *options, "--", f"{target.user}@{target.address}"]
+    return ["ssh", "-F", "none", "-tt", *options, "--", f"{target.user}@{target.address}"]
 
 
 class Shell:

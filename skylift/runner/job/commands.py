@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 import zlib
 from collections.abc import Sequence
@@ -167,7 +168,7 @@ def forwarding_argv(
         *(word for name, value in settings.items() for word in ("-o", f"{name}={value}")),
         "-N",
         "-T",
-        *(word for here, there in sockets for word in ("-L", f"{here}:{there}")),
+        *(word for here, there in sockets for word in ("-L", f"{_forwarded(here)}:{there}")),
         "-p",
         str(port),
         "-l",
@@ -182,14 +183,27 @@ def _pinned(key: Path, known_hosts: Path) -> list[str]:
         "ssh",
         "-F",
         "none",
-        "-i",
-        str(key),
+        "-o",
+        f"IdentityFile={file_option(key)}",
         "-o",
         "IdentitiesOnly=yes",
         "-o",
-        f"UserKnownHostsFile={known_hosts}",
+        f"UserKnownHostsFile={file_option(known_hosts)}",
         "-o",
         "GlobalKnownHostsFile=/dev/null",
         "-o",
         "StrictHostKeyChecking=yes",
     ]
+
+
+def file_option(path: Path) -> str:
+    """A file's path as OpenSSH reads it in an option: a space ends it, and a % begins a token."""
+    text = str(path).replace("%", "%%")
+    if re.fullmatch(r"[^\s\"'\\]+", text):
+        return text
+    return '"' + re.sub(r"([\"\\])", r"\\\1", text) + '"'
+
+
+def _forwarded(socket: Path) -> str:
+    """The same of a socket in -L, where a colon ends it; there is none in it (see openssh.py)."""
+    return re.sub(r"([\\%])", lambda found: found[1] * 2, str(socket))

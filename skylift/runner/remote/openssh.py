@@ -57,9 +57,14 @@ _BUFFER = 1 << 20
 
 def is_here() -> bool:
     """Whether this machine has OpenSSH's client, and temporary files where it can listen: it takes a colon for the
-    end of a socket's path, and the kernel no long one."""
+    end of a socket's path and a ${ for a variable's name, and the kernel no long path."""
     place = tempfile.gettempdir()
-    return ":" not in place and len(os.fsencode(place)) <= _LONGEST_PLACE and shutil.which("ssh") is not None
+    return (
+        ":" not in place
+        and "${" not in place
+        and len(os.fsencode(place)) <= _LONGEST_PLACE
+        and shutil.which("ssh") is not None
+    )
 
 
 class OpenSshConnection(JobSocket):

@@ -57,7 +57,7 @@ def test_attach_and_socket() -> None:
 
 
 def test_ssh() -> None:
-    options = ["-F", "none", "-i", "/k", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=/h"]
+    options = ["-F", "none", "-o", "IdentityFile=/k", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=/h"]
     options += ["-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes"]
     options += ["-o", "ServerAliveInterval=15"]
     plain = ssh_argv(Path("/k"), Path("/h"), "me", "127.9.0.1", ())
@@ -67,6 +67,15 @@ def test_ssh() -> None:
     assert ssh_argv(Path("/k"), Path("/h"), "me", "h", ("cd job; exit 3",))[-1] == "cd job; exit 3"
     shown = ssh_argv(Path("/k"), Path("/h"), "me", "h", ("top",), terminal=True)
     assert shown == ["ssh", *options, "-t", "-l", "me", "--", "h", "top"]
+
+
+@pytest.mark.parametrize("name", ["a b", "größe", "100%", "%h", "it's", 'say "hi"', "back\\slash", "#1", "$HOME"])
+def test_openssh_reads_any_path(name: str) -> None:
+    argv = ssh_argv(Path("/x", name, "k"), Path("/x", name, "h"), "me", "there", ())
+    told = subprocess.run([argv[0], "-G", *argv[1:]], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert f"userknownhostsfile /x/{name}/h" in told
+    # Tokens in this one are replaced when it is opened.
+    assert f"identityfile /x/{name.replace('%', '%%')}/k" in told
 
 
 def test_no_word_of_a_server_is_an_option_of_ssh(tmp_path: Path) -> None:

@@ -224,7 +224,31 @@ def test_a_name_that_is_no_jobs_forwards_nothing(key: KeyPair, folders: Path, na
     assert list(folders.iterdir()) == []
 
 
-@pytest.mark.parametrize("place", ["/tmp/a:b", "/tmp/" + "a" * 80])
+def test_files_may_be_anywhere(key: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In folders that people have, and whose names OpenSSH would divide or replace."""
+    odd = tmp_path / "größe %h 100% 'a' \"b\" \\c $HOME #d"
+    odd.mkdir()
+    moved = odd / "key %%.pem"
+    moved.write_bytes(key.private.read_bytes())
+    moved.chmod(0o600)
+    with tempfile.TemporaryDirectory(prefix="ä %h '\"\\ ") as place:
+        monkeypatch.setattr(tempfile, "tempdir", place)
+
+        async def answer(_path: str, reader: Any, writer: Any) -> None:
+            await reader.readline()
+            writer.write(STATUS)
+            writer.close()
+
+        async def act(sshd: Sshd, port: int) -> None:
+            connection = await openssh.connect("127.0.0.1", "me", moved, [sshd.host_key], "x", port)
+            assert [frame async for frame in connection.watch(0, 0)] == [Frame("status", b"{}")]
+            await connection.close()
+
+        served(key, answer, act)
+        assert list(Path(place).iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["/tmp/a:b", "/tmp/${HOME}", "/tmp/" + "a" * 80])
 def test_where_no_socket_can_be_openssh_counts_as_not_here(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert openssh.is_here()
     monkeypatch.setattr(tempfile, "tempdir", place)
