@@ -402,6 +402,8 @@ def main(arguments: list[str] | None = None) -> int:
         # sudo has a PATH of its own on most systems, and passes the user's on others.
         os.environ["PATH"] = root_path(os.environ.get("PATH", ""))
     home = Home(chosen.home)
+    # Servers' files are made for their own users. sudo leaves a stricter umask of the user's as it is.
+    os.umask(0o022)
     open_many_files()
     share_memory()
     handler = CappedLog(home.data.log, reader=home.owner.uid)

@@ -46,9 +46,8 @@ def skylift(home: Home, tmp_path: Path) -> Iterator[Skylift]:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "skylift.cli.main", *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment
-        )
+        how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": environment, "umask": 0o077}
+        return subprocess.run(command, capture_output=True, text=True, check=False, **how)
 
     yield run
     if home.path.exists():
@@ -94,6 +93,8 @@ def test_up_is_ready_when_it_returns_and_down_leaves_nothing(skylift: Skylift, h
     )
     assert sts.get_caller_identity()["Account"] == facts["account"]
     assert (home.path / "credentials.json").stat().st_mode & 0o777 == 0o600
+    # Root's, and read by the user, also where sudo has taken over a strict umask.
+    assert (home.data.path / "cloud.json").stat().st_mode & 0o777 == 0o644
 
     again = skylift("cloud", "up")
     assert (again.returncode, "is up at" in again.stdout) == (0, True)

@@ -172,7 +172,8 @@ class Data:
         """The endpoint that the last cloud here wrote; that cloud may have ended."""
         try:
             return Endpoint(**json.loads((self.path / "cloud.json").read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
+            # Version 0.1 made it root's alone where the user's umask was strict; the next start makes it anew.
             return None
 
     def write_endpoint(self, endpoint: Endpoint) -> None:

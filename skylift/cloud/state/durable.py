@@ -46,7 +46,7 @@ def make_directory(directory: Path, mode: int = 0o700) -> list[Path]:
 def replace_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
     """Replaces a file atomically: after a crash it has the old content or the new. One writer at a time.
 
-    Only its owner can read it in between. A file that a kill leaves behind is replaced by the next call.
+    Its mode is `mode`, whatever the umask is. A file that a kill leaves behind is replaced by the next call.
     """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
@@ -56,6 +56,8 @@ def replace_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] |
         file.flush()
         if owner is not None:
             os.fchown(file.fileno(), *owner)
+        # Not the umask's: sudo leaves a strict one of the user's, and clients read some of root's files.
+        os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
     temporary.rename(path)
     sync_directory(path.parent)

@@ -45,6 +45,15 @@ def test_a_file_is_replaced_once_its_content_is_kept(tmp_path: Path, synced: lis
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_file_has_its_mode_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        replace_file(tmp_path / "file", b"for all", 0o644)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
+
+
 def test_what_a_kill_left_is_replaced(tmp_path: Path) -> None:
     left = tmp_path / ".file.new"
     left.write_text("half of")

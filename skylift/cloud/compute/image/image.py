@@ -138,6 +138,16 @@ def _adopt(data: Data, recipe: Recipe) -> BuiltImage | None:
     return default_image(data, recipe)
 
 
+@contextmanager
+def _usual_umask() -> Iterator[None]:
+    """What is made in an image is for its users, who are not this machine's. The caller's umask may be stricter."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 class Build:
     """One build of one image, under the lock."""
 
@@ -153,6 +163,10 @@ class Build:
 
     def run(self) -> BuiltImage:
         self._require_space()
+        with _usual_umask():
+            return self._build()
+
+    def _build(self) -> BuiltImage:
         # For root alone: the image has programs that become its root, no matter who starts them.
         self._place.mkdir(mode=0o700)
         self._root.mkdir(mode=0o755)

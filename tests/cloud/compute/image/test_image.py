@@ -147,8 +147,18 @@ def test_a_build_that_was_killed_is_repeated_by_the_next_one(data: Data, small: 
     assert list(temporary.iterdir()) == []
     assert [path.name for path in data.images.glob(".building-*")] == [f".building-{small.image_id}"]
     assert default_image(data, small) is None
-    # Waits for the lock, which the killed build's processes hold until the last of them has gone.
-    image = ensure_image(data, silent, small)
+    # A user with a umask like this one builds the image of all. It waits for the lock, which the killed build's
+    # processes hold until the last of them has gone.
+    before = os.umask(0o077)
+    try:
+        image = ensure_image(data, silent, small)
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
+    modes = {".": 0o755, "etc": 0o755, "usr/lib/skylift": 0o755, "etc/passwd": 0o644}
+    modes |= {each.path.lstrip("/"): each.mode for each in small.files}
+    assert {place: (image.root / place).stat().st_mode & 0o777 for place in modes} == modes
+    assert (data.images / f"{image.id}.json").stat().st_mode & 0o777 == 0o644
     assert not list(data.images.glob(".building-*"))
     assert built_images(data) == [image] == [default_image(data, small)]
     assert str(data.images) not in Path("/proc/self/mountinfo").read_text()
