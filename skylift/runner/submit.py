@@ -99,7 +99,8 @@ class Submit:
     async def _submit(self) -> Launched | None:
         """None when a name that nobody chose is another job's; nothing is left then. The client that writes the record
         first has the name, so two clients that have drawn the same one do not share it."""
-        with tempfile.TemporaryFile(prefix="skylift-") as archive:
+        # Without a buffer: a full disk is told where it is written to, and not once more where it is closed.
+        with tempfile.TemporaryFile(prefix="skylift-", buffering=0) as archive:
             async with KeptConnection(self._job.name) as connecting:
                 return await self._check_and_launch(archive, connecting)
 

@@ -70,7 +70,8 @@ def group(files: Sequence[SentFile]) -> Iterator[list[SentFile]]:
 
 def pack_bundle(bundle: Bundle, target: IO[bytes], known: KnownPacks | None = None) -> tuple[Pack, ...]:
     """All but the large files, one archive behind the other in an open file of this machine, which stays open until
-    they are sent. What `known` has is compressed only if it has to be sent. Raises UsageError as Archiver does."""
+    they are sent. What `known` has is compressed only if it has to be sent. Raises UsageError as Archiver does, and
+    where the file, which has no buffer, has no room."""
     archiver, known = Archiver(bundle), KnownPacks() if known is None else known
     small = [each for each in bundle.files if each.place not in bundle.large]
     packs = tuple(_pack(archiver, files, target, known) for files in group(small))
@@ -102,7 +103,7 @@ def _pack_again(archiver: Archiver, files: Sequence[SentFile], known: KnownPacks
     """A known archive that the bucket does not have. Raises OSError when its files cannot be read as they were: the
     sender says that they have changed."""
     with ExitStack() as stack:
-        target = stack.enter_context(tempfile.TemporaryFile(prefix="skylift-"))
+        target = stack.enter_context(tempfile.TemporaryFile(prefix="skylift-", buffering=0))
         counting = _Counting(target)
         try:
             archived = archiver.write(files, counting)
@@ -127,9 +128,18 @@ class _Counting(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        self._target.write(data)
-        self.digest.update(data)
-        size = memoryview(data).nbytes
+        """Raises UsageError where there is no room."""
+        left = memoryview(data)
+        size = left.nbytes
+        self.digest.update(left)
+        try:
+            while left:
+                left = left[self._target.write(left) :]
+        except OSError as error:
+            raise UsageError(
+                f"What the job sends cannot be packed in {tempfile.gettempdir()}: {error.strerror}.",
+                "Set TMPDIR to a folder with more room, or send less.",
+            ) from None
         self.size += size
         return size
 

@@ -16,7 +16,7 @@ from typing import IO
 
 import pytest
 
-from skylift.runner.errors import RunError
+from skylift.runner.errors import RunError, UsageError
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import SentFile
 from skylift.runner.launch.bucket import ensure_bucket
@@ -95,6 +95,17 @@ def fill(folder: Path, count: int) -> None:
 
 def packs_of(folder: Path, archive: IO[bytes], known: KnownPacks | None = None) -> tuple[Pack, ...]:
     return pack_bundle(plan_bundle(folder, None, [], ["data"]), archive, known)
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_temporary_files_without_room(tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the fault of a file that is sent; nor is it told once more where the archive is closed."""
+    fill(tmp_path, count)
+    monkeypatch.setattr(tempfile, "tempdir", "/the/full/disk")
+    with pytest.raises(UsageError) as caught, Path("/dev/full").open("r+b", buffering=0) as full:
+        packs_of(tmp_path, full)
+    assert caught.value.message == "What the job sends cannot be packed in /the/full/disk: No space left on device."
+    assert caught.value.advice == "Set TMPDIR to a folder with more room, or send less."
 
 
 def content(packs: tuple[Pack, ...]) -> list[tuple[dict[str, object], int]]:
