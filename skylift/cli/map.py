@@ -228,9 +228,10 @@ def read_limits(per_server: int | None, batch: int | None, halt: str | None, ser
 
 def _read_list(name: str) -> bytes:
     from skylift.runner.errors import UsageError
+    from skylift.runner.text.user_path import user_path
 
     try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).expanduser().read_bytes()
+        return sys.stdin.buffer.read() if name == "-" else user_path(name).read_bytes()
     except OSError as error:
         raise UsageError(f"--inputs {name} cannot be read: {error.strerror}.") from None
 

@@ -34,10 +34,11 @@ class Preset(NamedTuple):
 def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, Preset]:
     """Defaults by parameter, from the tables of this project and script. `options` are click's. Raises UsageError."""
     from skylift.runner.plan.tool_table import project_table, script_table
+    from skylift.runner.text.user_path import user_path
 
     by_key = keys_of(options)
     found: dict[str, Preset] = {}
-    tables = [project_table(cwd), script_table(cwd / Path(script).expanduser(), script) if script else None]
+    tables = [project_table(cwd), script_table(cwd / user_path(script), script) if script else None]
     for table in tables:
         if table is not None:
             values = {key: _value(table, key, by_key[key]) for key in _checked(table, by_key)}

@@ -14,11 +14,12 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from skylift.runner.errors import UsageError
 from skylift.runner.plan.tool_table import ToolTable
 from skylift.runner.ship.bundle import find_project
+from skylift.runner.text.user_path import user_path
 from skylift.runner.text.visible import shown
 
 FREE = frozenset(
@@ -131,7 +132,7 @@ def _output(text: str, cwd: Path, own: Path | None) -> tuple[str, str]:
 
 
 def _outside(text: str, cwd: Path, own: Path | None, why: str) -> tuple[str, str]:
-    parts = PurePosixPath(Path(text).expanduser()).parts
+    parts = user_path(text).parts
     plain = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     place = Path(os.path.realpath(cwd.joinpath(*parts[:plain])))
     inside = own is not None and place.is_relative_to(own) and ".." not in parts

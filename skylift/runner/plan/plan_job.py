@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,7 @@ from skylift.runner.ship.needs import Needs, find_needs
 from skylift.runner.ship.pep723 import ScriptHeader, read_header
 from skylift.runner.text.s3_glob import S3Glob
 from skylift.runner.text.toml_text import SCRIPT_LIMIT, read_text
+from skylift.runner.text.user_path import user_path
 from skylift.runner.text.visible import shown
 
 DEFAULT_TYPE = "t3.small"
@@ -43,6 +45,7 @@ _LONGEST_OF_SEVERAL = 38
 _S3_FORM = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
 _PYTHON_FORM = re.compile(r"3\.\d{1,2}(?:\.\d{1,2})?")
 ENV_NAME_FORM = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PYTHON_COMMAND = re.compile(r"python[\d.]*")
 _TYPE_FORM = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
 _MODULE_FORM = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
@@ -136,7 +139,7 @@ _Plan = tuple[Program, Path | None, list[Path], Needs | None]
 
 
 def _plan_script(program: Program, cwd: Path) -> _Plan:
-    path = Path(os.path.normpath(cwd / Path(program.target).expanduser()))
+    path = Path(os.path.normpath(cwd / user_path(program.target)))
     header = _read_script(path, program.target)
     project = None if header is not None else find_project(cwd)
     if project is not None and not path.is_relative_to(project):
@@ -159,7 +162,7 @@ def _read_script(path: Path, given: str) -> ScriptHeader | None:
     try:
         source = read_text(path, SCRIPT_LIMIT)
     except FileNotFoundError:
-        raise UsageError(f"There is no script {name}.", f"It was looked for at {shown(path)}.") from None
+        raise UsageError(f"There is no script {name}.", _instead_of(given, path)) from None
     except NotADirectoryError:
         raise UsageError(f"There is no script {name}: a part of its path is not a folder.") from None
     except OSError as error:
@@ -168,7 +171,21 @@ def _read_script(path: Path, given: str) -> ScriptHeader | None:
         raise UsageError(
             f"{name} is not Python source: it is not UTF-8 text.", "For a program, use `-- COMMAND`."
         ) from None
+    if path.suffix == ".ipynb":
+        raise UsageError(
+            f"{name} is a notebook, not a script.", f"Make one of it: `jupyter nbconvert --to script {name}`"
+        )
     return read_header(source, name)
+
+
+def _instead_of(given: str, path: Path) -> str:
+    """What to do where there is no such script: the word may have been meant as a command."""
+    if _PYTHON_COMMAND.fullmatch(given):
+        return f"Leave {given} out: `skylift run SCRIPT` runs a script with Python."
+    looked = f"It was looked for at {shown(path)}."
+    if "/" not in given and shutil.which(given) is not None:
+        return f"{looked} For a command, use `-- COMMAND`."
+    return looked
 
 
 def _plan_module(program: Program, cwd: Path) -> _Plan:

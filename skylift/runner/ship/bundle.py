@@ -2,7 +2,7 @@
 
 - A script with a PEP 723 header is sent alone, because the header says what it needs.
 - Inside a project (the nearest folder above with `pyproject.toml` or `.git`) the whole project is sent, without files
-  that git ignores.
+  that git ignores, and without virtual environments.
 - Otherwise a script is sent alone, with the `requirements.txt` beside it.
 - `--in` adds files, folders and globs. Everything keeps its path relative to the working directory.
 
@@ -22,9 +22,13 @@ from pathlib import Path
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
 from skylift.runner.ship.git import has_git, list_repository, list_unversioned
+from skylift.runner.text.user_path import user_path
 from skylift.runner.text.visible import shown
 
 _PROJECT_MARKS = ("pyproject.toml", ".git")
+_ENVIRONMENT_MARKS = ("/pyvenv.cfg", "/conda-meta/history")
+"""Files at fixed places of virtual environments, of venv and of conda. Nothing in one is of use on a server, and not
+every tool that makes one tells git to ignore it."""
 _LARGE = 8 << 20
 """The size in bytes from which a file is uploaded by itself."""
 _MOST_LARGE = 32
@@ -40,8 +44,11 @@ _MOST_LINKS = 40
 def find_project(start: Path) -> Path | None:
     """The nearest project folder from `start` upwards. The home directory and `/` are no projects, and neither is a
     folder like /tmp, where other users may make a `pyproject.toml`."""
+    # A working directory has no links in its path; the home directory may be one.
+    home = user_path("~")
+    ends = (Path("/"), home, _resolve(home))
     for folder in (start, *start.parents):
-        if folder in (Path.home(), Path("/")):
+        if folder in ends:
             return None
         if any((folder / mark).exists() for mark in _PROJECT_MARKS):
             return None if folder.stat().st_mode & stat.S_ISVTX else folder
@@ -87,7 +94,15 @@ def _place_of(path: Path, root: Path, cwd: Path) -> str:
 
 
 def list_project(project: Path) -> list[str]:
-    """Files of a project that are tracked, or untracked and not ignored, as sorted POSIX paths."""
+    """Files of a project that are tracked, or untracked and not ignored, as sorted POSIX paths; without virtual
+    environments."""
+    places = _list_all(project)
+    environments = {place.removesuffix(mark) for place in places for mark in _ENVIRONMENT_MARKS if place.endswith(mark)}
+    within = tuple(f"{each}/" for each in environments)
+    return [each for each in places if not each.startswith(within)] if within else places
+
+
+def _list_all(project: Path) -> list[str]:
     if not has_git():
         if (project / ".gitignore").exists() or (project / ".git").exists():
             raise UsageError(
@@ -158,13 +173,13 @@ def expand(cwd: Path, text: str) -> list[Path]:
         return [path]
     if not glob.has_magic(text):
         return []
-    parts = tuple(Path(text).expanduser().parts)
+    parts = user_path(text).parts
     found = sorted(set(_glob(Path("/"), parts[1:]) if parts[0] == "/" else _glob(cwd, parts)))
     return [Path(os.path.normpath(each)) for each in found]
 
 
 def _absolute(cwd: Path, text: str) -> Path:
-    return Path(os.path.normpath(cwd / Path(text).expanduser()))
+    return Path(os.path.normpath(cwd / user_path(text)))
 
 
 def no_such(text: str, cwd: Path, option: str = "") -> UsageError:

@@ -104,6 +104,17 @@ def test_module_and_command(folder: Path) -> None:
     assert program_argv(job.program) == ["./job.py", "-x"]
 
 
+def test_a_tilde_is_the_home_directory_or_begins_a_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Office programs have a file like `~$table.xlsx` beside each that is open, and a glob in a shell names it."""
+    monkeypatch.setenv("HOME", str(folder))
+    for name in ("~$table.xlsx", "~x.py"):
+        (folder / name).write_text("print(1)\n")
+    assert places(plan(folder, "~/job.py")) == ["job.py"]
+    assert places(plan(folder, "~x.py", inputs=["~$table.xlsx", "~$*"])) == ["~$table.xlsx", "~x.py"]
+    with pytest.raises(UsageError, match="There is no script ~no_such_user"):
+        plan(folder, "~no_such_user/job.py")
+
+
 def test_env(folder: Path) -> None:
     job = plan(folder, env=["HERE", "GIVEN=a=b", "EMPTY="])
     assert job.env == (("HERE", Secret("value")), ("GIVEN", Secret("a=b")), ("EMPTY", Secret("")))
@@ -136,6 +147,31 @@ def test_script_that_is_none(folder: Path, target: str) -> None:
     (folder / "sub").mkdir()
     with pytest.raises(UsageError, match=re.escape(target)):
         plan(folder, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        ("python", "Leave python out: `skylift run SCRIPT` runs a script with Python."),
+        ("python3.13", "Leave python3.13 out: `skylift run SCRIPT` runs a script with Python."),
+        ("sh", "It was looked for at {folder}/sh. For a command, use `-- COMMAND`."),
+        ("no-such-command", "It was looked for at {folder}/no-such-command."),
+        ("./sh", "It was looked for at {folder}/sh."),
+    ],
+)
+def test_a_command_in_the_place_of_a_script(folder: Path, target: str, advice: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(folder, target, "job.py")
+    assert caught.value.message == f"There is no script {target}."
+    assert caught.value.advice == advice.format(folder=folder)
+
+
+def test_a_notebook_is_no_script(folder: Path) -> None:
+    (folder / "job.ipynb").write_text('{"cells": [], "metadata": {"x": null}}')
+    with pytest.raises(UsageError) as caught:
+        plan(folder, "job.ipynb")
+    assert caught.value.message == "job.ipynb is a notebook, not a script."
+    assert caught.value.advice == "Make one of it: `jupyter nbconvert --to script job.ipynb`"
 
 
 def test_script_that_is_not_text(folder: Path) -> None:

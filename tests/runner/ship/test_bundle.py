@@ -35,6 +35,16 @@ def test_git_project_goes_by_its_ignore_rules(tmp_path: Path) -> None:
     assert list_project(tmp_path) == [".gitignore", "a.py", "sub/b.py", "untracked.txt"]
 
 
+def test_virtual_environments_stay_unless_they_are_named(tmp_path: Path) -> None:
+    """The venv module of Python 3.12 and before writes no .gitignore, and conda none at all."""
+    write(tmp_path, "a.py", "venv/pyvenv.cfg", "venv/bin/python", "sub/env/conda-meta/history", "sub/env/lib/x.so")
+    write(tmp_path, "venv2/x", "pyvenv.cfg")
+    git(tmp_path, "init")
+    assert places(plan_bundle(tmp_path, tmp_path, [], [])) == ["a.py", "pyvenv.cfg", "venv2/x"]
+    named = plan_bundle(tmp_path, tmp_path, [], ["venv"])
+    assert places(named) == ["a.py", "pyvenv.cfg", "venv/bin/python", "venv/pyvenv.cfg", "venv2/x"]
+
+
 def test_tracked_file_that_was_deleted_does_not_stop_it(tmp_path: Path) -> None:
     write(tmp_path, "a.py", "gone.py")
     git(tmp_path, "init")
@@ -83,6 +93,15 @@ def test_home_is_nobodys_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write(tmp_path, "pyproject.toml", "work/x.py")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_project(tmp_path / "work") is None
+
+
+def test_a_home_behind_a_link_is_nobodys_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell's working directory is the real path, and so is what it would send."""
+    write(tmp_path, "disk/ann/pyproject.toml", "disk/ann/work/x.py")
+    (tmp_path / "home").symlink_to("disk")
+    monkeypatch.setenv("HOME", str(tmp_path / "home" / "ann"))
+    assert find_project(tmp_path / "disk" / "ann" / "work") is None
+    assert find_project(tmp_path / "home" / "ann" / "work") is None
 
 
 def test_inputs_keep_their_place(tmp_path: Path) -> None:
