@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skylift.cli.early import COMPLETE, early_answer, line_words
 from skylift.cli.say import drop_output, say, say_text, say_to_shell, say_trouble
-from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError
+from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError, UsageError
 from skylift.version import __version__
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ def main() -> None:
     """The entry point."""
     # What is imported lives until the end: looking through it for what does not costs a twentieth of a short command.
     gc.set_threshold(200_000, 20, 20)
+    _write_all_letters()
     code = _written_out(perform(sys.argv[1:]))
     # Python looks through everything once more before it exits: a fifth of a short command.
     gc.freeze()
@@ -142,6 +145,7 @@ def _invoke(arguments: list[str]) -> int:
     if early := early_answer(arguments, os.environ):
         say_to_shell(early[0])
         return early[1]
+    _require_working_directory()
     import typer
 
     # typer has its own copy of click or click itself, by version, and exports this class only by its descendants.
@@ -162,6 +166,21 @@ def _invoke(arguments: list[str]) -> int:
         error.show()
         return USAGE
     return code if isinstance(code, int) else 0
+
+
+def _require_working_directory() -> None:
+    """Nearly every command looks at it: for a project's settings, or for files."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("The current directory has been deleted.", "Go to one that is there: cd") from None
+
+
+def _write_all_letters() -> None:
+    """Standard output may be of an encoding that has not all letters. They are written as on standard error then: a
+    name or a tick must not end a command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _first_word(arguments: list[str]) -> str:

@@ -89,7 +89,7 @@ class Setup:
         if not sys.stdin.isatty():
             raise UsageError(
                 f"Missing: {', '.join(part.name for part in missing)}.",
-                f"Install them with: sudo {command}\n         or let skylift do it: skylift setup --yes",
+                f"Install them with: sudo {command}\nOr let skylift do it: skylift setup --yes",
             )
         say(f"Servers need packages that are not here: {' '.join(names(missing))}")
         if not typer.confirm(f"Install them with `{command}`?", default=True):

@@ -148,7 +148,7 @@ def refuse_earlier(home: Home) -> None:
         f"{home.path} holds a cloud of skylift 0.1: database, disks and images, which are now in {home.data.path}, "
         "where only root can change them. They are not taken over, and nothing was touched.",
         f"Begin anew: mv {shlex.quote(str(home.path))} {shlex.quote(f'{home.path}-0.1')}\n"
-        "         To bring buckets along, copy them first with skylift 0.1 (`aws s3 sync`), and take it down.",
+        "To bring buckets along, copy them first with skylift 0.1 (`aws s3 sync`), and take it down.",
     )
 
 

@@ -71,6 +71,26 @@ def test_output_that_has_no_room() -> None:
     )
 
 
+def test_letters_that_the_terminal_does_not_have(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKYLIFT_HOME", f"{home.path}/größe-✓")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    done = subprocess.run(
+        [sys.executable, "-m", "skylift.cli.main", "cloud", "status"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert done.stdout.endswith("/größe-\\u2713\n".encode("latin-1"))
+
+
+def test_a_directory_that_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    script = f"mkdir {gone} && cd {gone} && rmdir {gone} && exec {sys.executable} -P -m skylift.cli.main "
+    for words in ("run job.py", "ps", "cloud status"):
+        done = subprocess.run(["sh", "-c", script + words], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == "skylift: The current directory has been deleted.\n         Go to one that is there: cd\n"
+    assert subprocess.run(["sh", "-c", script + "--version"], capture_output=True, check=False).returncode == 0
+
+
 def test_a_command_is_found_without_the_others() -> None:
     everything = typer.main.get_command(make_app())
     assert isinstance(everything, TyperGroup)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pwd
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -119,15 +118,8 @@ def default_home() -> Home:
     data = os.environ.get("XDG_DATA_HOME")
     if data and "SUDO_UID" not in os.environ:
         return Home(Path(data) / "skylift")
-    return Home(_usual(Path(_user_home())))
+    return Home(_usual(calling_user().home))
 
 
 def _usual(user_home: Path) -> Path:
     return user_home / ".local" / "share" / "skylift"
-
-
-def _user_home() -> str:
-    sudo_uid = os.environ.get("SUDO_UID")
-    if sudo_uid and os.geteuid() == 0:
-        return pwd.getpwuid(int(sudo_uid)).pw_dir
-    return str(Path.home())

@@ -68,7 +68,7 @@ def ensure_key_file(folder: Path, account: str, region: str) -> KeyPair:
     except OSError as error:
         raise UsageError(
             f"The key folder {folder} cannot be used: {error.strerror} ({error.filename}).",
-            "Make it writable, or set XDG_CONFIG_HOME to a folder that is.",
+            "Make it writable, or set SKYLIFT_HOME to a folder that is.",
         ) from None
     digest = hashlib.sha256(text.encode()).hexdigest()
     return KeyPair(f"skylift-{digest[:16]}", private, text)

@@ -44,6 +44,18 @@ def test_the_usual_home_is_the_default_and_another_one_has_a_name_of_its_own(
     assert Home(tmp_path / "link").data.path == first
 
 
+def test_a_user_that_no_list_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container under any id: there is a place all the same, and whoever cannot write to it is told so."""
+
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("SKYLIFT_HOME", "XDG_DATA_HOME", "SUDO_UID", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert default_home().path == Path("/.local/share/skylift")
+
+
 @pytest.mark.real
 def test_under_sudo_it_is_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever sudo does to HOME, the user's own process and root's come to the same directory."""
