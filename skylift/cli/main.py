@@ -146,11 +146,14 @@ def _invoke(arguments: list[str]) -> int:
         say_to_shell(early[0])
         return early[1]
     _require_working_directory()
+    word = _first_word(arguments)
+    if word.endswith(".py") and COMPLETE not in os.environ:
+        raise UsageError(f"{word} is not a command of skylift.", f"To run it: skylift run {word}")
     import typer
 
     # typer has its own copy of click or click itself, by version, and exports this class only by its descendants.
     click_exception: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
-    command = typer.main.get_command(make_app(_first_word(arguments)))
+    command = typer.main.get_command(make_app(word))
     try:
         code = command.main(arguments, prog_name="skylift", standalone_mode=False)
     except typer.Exit as end:

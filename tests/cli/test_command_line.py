@@ -81,6 +81,12 @@ def test_letters_that_the_terminal_does_not_have(home: Home, monkeypatch: pytest
     assert done.stdout.endswith("/größe-\\u2713\n".encode("latin-1"))
 
 
+def test_a_script_in_the_place_of_a_command() -> None:
+    done = skylift("job.py", "--fast")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "skylift: job.py is not a command of skylift.\n         To run it: skylift run job.py\n"
+
+
 def test_a_directory_that_is_gone(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     script = f"mkdir {gone} && cd {gone} && rmdir {gone} && exec {sys.executable} -P -m skylift.cli.main "
