@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,10 +18,9 @@ from runner_bench import Machine, Metadata, until
 from whole_run import Seen, host, order, run
 
 from skylift.runner.collect import results as collect
-from skylift.runner.errors import LaunchFailed, NameTaken, NotPermitted, Refused, RunError, UsageError
+from skylift.runner.errors import LaunchFailed, NameTaken, Refused, RunError, UsageError
 from skylift.runner.flow import Run
-from skylift.runner.job.cache import Cache
-from skylift.runner.job.job import Job, MapPart, Program, Spot
+from skylift.runner.job.job import Program
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix, bucket_name
 from skylift.runner.job.settings import NewestImage, Settings
@@ -31,16 +29,11 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.wait import collect as bring_results
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.launch.fleet import Fleet
 from skylift.runner.launch.network import find_network
 from skylift.runner.launch.role import BOUNDARY
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.account import open_account
 from skylift.runner.remote.api import Api, Sink
-from skylift.runner.ship.archive import whole_archive
-from skylift.runner.ship.stdin import Stdin
-from skylift.runner.steps import Clock
-from skylift.runner.submit import Submit
 
 
 def test_a_run_from_nothing_to_its_results(
@@ -417,197 +410,3 @@ def test_what_is_imported_beside_the_check_is_waited_for(
     with pytest.raises(UsageError, match="no instance type"):
         run(order(folder, "pass", instance_type="t3.enormous"), settings, seen)
     assert [each.daemon for each in loaders] == [False]
-
-
-def a_map(job: Job, told: list[str]) -> Job:
-    """As runner/map has it: what it sends and takes back is told."""
-    part = MapPart(
-        b"{}",
-        lambda _api, _bucket, name: told.append(f"sent {name}"),
-        take_back=lambda _api, _bucket, name: told.append(f"took back {name}"),
-    )
-    return replace(job, map=part)
-
-
-def test_a_map_that_cannot_be_started_takes_back_what_it_has_written(
-    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[str] = []
-
-    def refuse(*_: Any) -> None:
-        raise LaunchFailed("No room.")
-
-    monkeypatch.setattr("skylift.runner.launch.start.run_instance", refuse)
-    job = a_map(order(folder, ""), told)
-    with pytest.raises(LaunchFailed, match="No room"):
-        run(job, settings, seen)
-    assert told == [f"sent {job.name}", f"took back {job.name}"]
-    assert [each["RoleName"] for each in api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")] == []
-    bucket = bucket_name(settings.account or "", settings.region)
-    assert api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix="jobs/") == []
-    with pytest.raises(LaunchFailed, match="No room"):
-        run(replace(job, name_was_drawn=False), settings, seen)
-
-
-def no_room(*_: Any) -> None:
-    raise LaunchFailed("No room.")
-
-
-def records(settings: Settings, api: Api, job: Job) -> list[Any]:
-    bucket = bucket_name(settings.account or "", settings.region)
-    return api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"jobs/{job.name}/")
-
-
-def refuse(monkeypatch: pytest.MonkeyPatch, error: Refused, *operations: str, after: bool = False) -> None:
-    """Have these operations answer with the error, with `after` once they have done their work."""
-    call = Api.call
-
-    def answer(self: Api, service: str, operation: str, **params: Any) -> Any:
-        if operation not in operations:
-            return call(self, service, operation, **params)
-        if after:
-            call(self, service, operation, **params)
-        raise error
-
-    monkeypatch.setattr(Api, "call", answer)
-
-
-def test_a_job_without_room_that_is_not_taken_down_whole_keeps_its_record(
-    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`skylift cancel`, which the user is told of, takes the rest down."""
-    job = order(folder, "")
-    with monkeypatch.context() as patch:
-        patch.setattr("skylift.runner.launch.start.run_instance", no_room)
-        refuse(patch, Refused("ServiceFailure", "IAM is away.", "DeleteRole"), "delete_role")
-        with pytest.raises(LaunchFailed, match="No room"):
-            run(job, settings, seen)
-    assert any(f"`skylift cancel {job.name}`" in each for each in seen.notes)
-    assert len(api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")) == 1
-    Jobs(settings).cancel(job.name)
-    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
-
-
-@pytest.mark.parametrize("code", ["InternalError", "InternalFailure", "Unavailable", "RequestLimitExceeded", "Unheard"])
-def test_a_job_that_may_have_a_server_keeps_its_record(
-    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch, code: str
-) -> None:
-    job = order(folder, "")
-    with monkeypatch.context() as patch:
-        refuse(patch, Refused(code, "Something is wrong.", "RunInstances"), "run_instances", after=True)
-        with pytest.raises(LaunchFailed, match=code):
-            run(job, settings, seen)
-    assert any(f"`skylift cancel {job.name}`" in each for each in seen.notes)
-    assert len(launch.live_servers(api, job.name)) == 1
-    Jobs(settings).cancel(job.name)
-    assert launch.live_servers(api, job.name) == []
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "InsufficientInstanceCapacity",
-        "VcpuLimitExceeded",
-        "InstanceLimitExceeded",
-        "InvalidParameterValue",
-        "UnauthorizedOperation",
-    ],
-)
-def test_a_job_that_ec2_has_refused_has_no_record(
-    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch, code: str
-) -> None:
-    job = order(folder, "")
-    refuse(monkeypatch, Refused(code, "No.", "RunInstances"), "run_instances")
-    with pytest.raises(LaunchFailed, match=code):
-        run(job, settings, seen)
-    assert records(settings, api, job) == []
-
-
-@pytest.mark.parametrize("started", [False, True])
-def test_a_spot_job_without_room_has_no_record_unless_a_server_was_begun(
-    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch, *, started: bool
-) -> None:
-    job = replace(order(folder, ""), spot=Spot(types=("t3.small",)))
-    here, ended = "skylift.runner.launch", list[str]()
-    servers = [SimpleNamespace(instance="i-0123456789abcdef0")] if started else []
-    # Moto's fleets have room always.
-    monkeypatch.setattr(f"{here}.fleet.start_fleet", lambda *_: Fleet("fleet-1", job.name))
-    monkeypatch.setattr(f"{here}.fleet.delete_fleets", lambda _, fleets, **__: ended.extend(each.id for each in fleets))
-    monkeypatch.setattr(f"{here}.fleet.await_server", no_room)
-    monkeypatch.setattr(f"{here}.start.live_servers", lambda *_: servers)
-    monkeypatch.setattr(f"{here}.start.terminate", lambda _, instance: ended.append(instance))
-    with pytest.raises(LaunchFailed, match="No room"):
-        run(job, settings, seen)
-    assert (bool(records(settings, api, job)), ended) == (started, ["fleet-1", *(each.instance for each in servers)])
-
-
-def test_why_a_job_did_not_start_is_told_also_when_its_record_cannot_be_removed(
-    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def denied(*_: Any, **__: Any) -> None:
-        raise NotPermitted("AccessDenied", "You may not.", "ListMultipartUploads")
-
-    monkeypatch.setattr("skylift.runner.launch.start.run_instance", no_room)
-    monkeypatch.setattr(Api, "delete_below", denied)
-    job = order(folder, "")
-    with pytest.raises(LaunchFailed, match="No room"):
-        run(job, settings, seen)
-    assert any("ListMultipartUploads" in each for each in seen.notes)
-    assert any(f"`skylift rm {job.name}`" in each for each in seen.notes)
-
-
-def test_a_detached_job_without_room_leaves_nothing_of_its_standard_input(
-    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("skylift.runner.launch.start.run_instance", no_room)
-    job = replace(order(folder, "", name="again"), stdin=True)
-    (folder / "input").write_text("some words\n")
-
-    async def submit() -> None:
-        with (folder / "input").open("rb") as source:
-            stdin = Stdin(source.fileno())
-            await Submit(job, settings, seen, Clock(seen), detached=True, stdin=stdin).run()
-
-    for _ in range(2):
-        with pytest.raises(LaunchFailed, match="No room"):
-            asyncio.run(submit())
-        assert records(settings, api, job) == []
-
-
-def test_the_event_loop_does_not_wait_for_the_supervisors_archive(
-    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another Python may compile it, and Ctrl-C and the connection to a kept server are served meanwhile."""
-    makers: list[threading.Thread] = []
-
-    def make(cache: Cache) -> bytes:
-        makers.append(threading.current_thread())
-        return whole_archive(cache)
-
-    for room in ("launch.kept_server", "ship.upload"):
-        monkeypatch.setattr(f"skylift.runner.{room}.whole_archive", make)
-    monkeypatch.setattr("skylift.runner.launch.start.run_instance", no_room)
-    with pytest.raises(LaunchFailed, match="No room"):
-        run(order(folder, ""), settings, seen)
-    assert makers
-    assert threading.main_thread() not in makers
-
-
-def test_a_map_that_is_resumed_while_it_starts_gives_way(
-    settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever resumes it has seen neither server nor status, as if its client had been killed."""
-    told: list[str] = []
-    start, bucket = launch.run_instance, bucket_name(settings.account or "", settings.region)
-
-    def start_meanwhile(*given: Any) -> Any:
-        api.put(bucket, Prefix(job.name).resumed, b'{"job": "later"}')
-        api.put(bucket, Prefix("later").record, b"{}")
-        return start(*given)
-
-    monkeypatch.setattr("skylift.runner.launch.start.run_instance", start_meanwhile)
-    job = a_map(order(folder, ""), told)
-    with pytest.raises(LaunchFailed, match="resumed it as another one"):
-        run(job, settings, seen)
-    assert launch.live_servers(api) == []
-    assert told == [f"sent {job.name}", f"took back {job.name}"]
