@@ -259,3 +259,12 @@ def tab(browser: Browser, console: Console) -> Tab:
     made = Tab(browser)
     made.page.goto(console.link())
     return made
+
+
+@pytest.fixture
+def all_well(tab: Tab, console: Console) -> Iterator[None]:
+    """After a test nothing is wrong in the tab."""
+    from shown_console import check_nothing_wrong
+
+    yield
+    check_nothing_wrong(tab, console)

@@ -16,12 +16,12 @@ from axe_playwright_python.sync_playwright import Axe
 from browser import Tab
 from playwright.sync_api import Locator, Page, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
-from shown_console import HOSTILE, Console, check_nothing_wrong
+from shown_console import HOSTILE, Console
 
 from skylift.runner.job.record import Prefix, bucket_name
 
 # It boots nothing; its browser is installed with what servers need.
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("all_well")]
 
 READS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
 GROUP = "50% + <b>more</b>"
@@ -77,12 +77,6 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 def console(account: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     with console_on_aws(account, tmp_path_factory.mktemp("home")) as made:
         yield made
-
-
-@pytest.fixture(autouse=True)
-def all_well(tab: Tab, console: Console) -> Iterator[None]:
-    yield
-    check_nothing_wrong(tab, console)
 
 
 ODD = {

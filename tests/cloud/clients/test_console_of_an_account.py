@@ -18,7 +18,7 @@ from account_console import console_on_aws
 from browser import Tab
 from playwright.sync_api import Browser, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
-from shown_console import HOSTILE, Console, check_nothing_wrong
+from shown_console import HOSTILE, Console
 
 from skylift.runner.job.record import Prefix, bucket_name
 from skylift.runner.job.tags import job_tags
@@ -27,7 +27,7 @@ from skylift.runner.map.outcome import InputOutcome, InputState, LogEntry, MapEn
 from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
 
 # It boots nothing; its browser is installed with what servers need.
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("all_well")]
 
 MANY = 1000
 
@@ -47,12 +47,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def console(account: Cloud, home: Path) -> Iterator[Console]:
     with console_on_aws(account, home) as made:
         yield made
-
-
-@pytest.fixture(autouse=True)
-def all_well(tab: Tab, console: Console) -> Iterator[None]:
-    yield
-    check_nothing_wrong(tab, console)
 
 
 @pytest.fixture(scope="module")
