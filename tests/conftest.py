@@ -129,6 +129,13 @@ def pytest_configure(config: pytest.Config) -> None:
 PLACES = "/var/lib/skylift-tests-"
 
 
+def remove_what_killed_runs_left() -> None:
+    from killed_runs import remove_leftovers
+
+    remove_leftovers()
+    remove_data_of_killed_runs()
+
+
 def remove_data_of_killed_runs() -> None:
     """The images, that is: a killed run's clouds are taken away by their guards (cloud_guard.py), which may not have
     come to it yet."""
@@ -146,7 +153,7 @@ def own_data(config: pytest.Config) -> None:
     # Everything on the way to it has to be root's, which a temporary directory is not.
     root = os.geteuid() == 0
     if root:
-        remove_data_of_killed_runs()
+        remove_what_killed_runs_left()
     place = Path(f"{PLACES}{os.getpid()}") if root else Path(tempfile.mkdtemp(prefix="sky-"))
     os.environ["SKYLIFT_DATA"] = str(place)
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))

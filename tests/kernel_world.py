@@ -13,10 +13,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
+from pathlib import Path
+
+from killed_runs import NOBODYS, ending_with_us, link_to, own_name
 
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace
-from skylift.cloud.compute.network.network import Network
+from skylift.cloud.compute.network.network import Network, loopback_ranges, sweep
 from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.domain.network import (
     NetworkInterface,
@@ -35,8 +38,8 @@ ANYWHERE = "0.0.0.0/0"
 # Both ends of the link to a test's own internet: two addresses of the range for such trials (RFC 2544), by process, so
 # that tests that run at the same time on one machine do not meet.
 NEARBY, ROUTER = (str(IPv4Address("198.18.0.0") + 4 * (os.getpid() % 32768) + end) for end in (1, 2))
-# What is beyond that, of a range that nobody has (RFC 5737).
-BEYOND = str(IPv4Address("198.51.100.0") + os.getpid() % 254 + 1)
+# What is beyond that.
+BEYOND = str(NOBODYS[os.getpid() % 254 + 1])
 # How long to wait for what must come, and for what must not.
 PATIENCE, ENOUGH = 60.0, 0.4
 
@@ -158,7 +161,7 @@ class World:
 
     def start(self, own_users: bool = False) -> Server:
         users = ["--user", "--map-root-user"] if own_users else []
-        command = ["unshare", *users, "--net", "sh", "-c", "echo ready && exec sleep infinity"]
+        command = ending_with_us("unshare", *users, "--net", "sh", "-c", "echo ready && exec sleep infinity")
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         self.stack.callback(stop, process)
         assert process.stdout and process.stdout.readline() == b"ready\n"
@@ -181,6 +184,30 @@ class World:
     def reaches(self, client: str, address: str, port: int = WEB) -> bool:
         """For a server that should not be let in."""
         return self.servers[client].namespace.run(lambda: reaches(address, port))
+
+
+@contextmanager
+def own_home(base: Path) -> Iterator[Path]:
+    """A state directory below `base` that a network can be of. At the end nothing of it is in the kernel, at the
+    latest when the next run of the tests begins."""
+    home = base / own_name()
+    home.mkdir()
+    try:
+        yield home
+    finally:
+        sweep(home)
+
+
+@contextmanager
+def built_world(base: Path) -> Iterator[World]:
+    with own_home(base) as home:
+        world = World(loopback_ranges().take(home))
+        try:
+            world.build()
+            yield world
+        finally:
+            world.stack.close()
+            world.network.release()
 
 
 @dataclass
@@ -277,8 +304,8 @@ FAR_END = "far"
 @contextmanager
 def beside_the_host(near: str, far: str) -> Iterator[Namespace]:
     """A namespace that the host has a link to: `near` is the host's address on it, `far` the other end's."""
-    mark = f"{os.getpid()}-{secrets.token_hex(2)}"
-    name, host_end = f"skylift-test-{mark}", f"st{mark}"
+    name = own_name()
+    host_end = link_to(name)
     with ExitStack() as stack:
         ip("netns", "add", name)
         stack.callback(ip, "netns", "delete", name)

@@ -24,13 +24,14 @@ from kernel_world import (
     answering,
     ask,
     beside_the_host,
+    built_world,
     datagrams,
     internet,
     ip,
 )
 
 from skylift.cloud.compute.network import pasta
-from skylift.cloud.compute.network.network import Network, loopback_ranges, sweep
+from skylift.cloud.compute.network.network import Network
 from skylift.cloud.compute.network.uplink import uplink_name
 from skylift.cloud.domain.opening import parse_openings
 
@@ -56,18 +57,9 @@ HOST = str(IPv4Address(LAN) - 1)
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("home")
     # The LAN is there first, as it is when a cloud starts.
-    with ExitStack() as stack:
-        stack.enter_context(lan())
-        world = World(loopback_ranges().take(home))
-        try:
-            world.build()
-            yield world
-        finally:
-            world.stack.close()
-            world.network.release()
-            sweep(home)
+    with lan(), built_world(tmp_path_factory.getbasetemp()) as built:
+        yield built
 
 
 @contextmanager

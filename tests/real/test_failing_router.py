@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kernel_world import ANYWHERE, DATABASE, WEB, World, allow, ask, reaches
+from kernel_world import ANYWHERE, DATABASE, WEB, World, allow, ask, built_world, reaches
 
 from skylift.cloud.compute.network import firewall
 from skylift.cloud.compute.network.conntrack import forget
 from skylift.cloud.compute.network.error import RouterBehind
 from skylift.cloud.compute.network.namespace import Namespace
 from skylift.cloud.compute.network.netlink import NAMESPACES
-from skylift.cloud.compute.network.network import loopback_ranges, sweep
 from skylift.cloud.compute.network.plan import Peer, VpcPlan
 from skylift.cloud.compute.network.router import router_name
 from skylift.cloud.domain.network import Route, Vpc, route_target
@@ -28,14 +27,8 @@ OTHER = 8001
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    world = World(loopback_ranges().take(tmp_path))
-    try:
-        world.build()
-        yield world
-    finally:
-        world.stack.close()
-        world.network.release()
-        sweep(tmp_path)
+    with built_world(tmp_path) as built:
+        yield built
 
 
 @contextmanager

@@ -23,13 +23,13 @@ from kernel_world import (
     allow,
     answering,
     ask,
+    built_world,
     datagrams,
     internet,
     ping,
     reaches,
 )
 
-from skylift.cloud.compute.network.network import loopback_ranges, sweep
 from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.domain.network import (
     AclAssociation,
@@ -48,15 +48,8 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("home")
-    world = World(loopback_ranges().take(home))
-    try:
-        world.build()
-        yield world
-    finally:
-        world.stack.close()
-        world.network.release()
-        sweep(home)
+    with built_world(tmp_path_factory.getbasetemp()) as built:
+        yield built
 
 
 def nat_address(world: World) -> str:

@@ -28,8 +28,10 @@ from kernel_world import (
     allow,
     answering,
     ask,
+    built_world,
     datagrams,
     internet,
+    own_home,
     ping,
     reaches,
 )
@@ -52,21 +54,14 @@ pytestmark = pytest.mark.real
 @pytest.fixture
 def unclaimed(tmp_path: Path) -> Iterator[Path]:
     """A home whose cloud is swept whatever the test does."""
-    yield tmp_path
-    sweep(tmp_path)
+    with own_home(tmp_path) as home:
+        yield home
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("home")
-    world = World(loopback_ranges().take(home))
-    try:
-        world.build()
-        yield world
-    finally:
-        world.stack.close()
-        world.network.release()
-        sweep(home)
+    with built_world(tmp_path_factory.getbasetemp()) as built:
+        yield built
 
 
 def test_the_host_reaches_a_public_address_and_is_seen_at_its_own(world: World) -> None:
@@ -522,16 +517,7 @@ def test_a_vpc_without_a_plan_is_removed(unclaimed: Path) -> None:
 
 def test_clouds_do_not_see_each_other(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        worlds = []
-        for name in ("one", "two"):
-            (tmp_path / name).mkdir()
-            stack.callback(sweep, tmp_path / name)
-            world = World(loopback_ranges().take(tmp_path / name))
-            stack.callback(world.network.release)
-            stack.enter_context(world.stack)
-            world.build()
-            worlds.append(world)
-        first, second = worlds
+        first, second = (stack.enter_context(built_world(tmp_path)) for _ in range(2))
         assert first.loopback.number != second.loopback.number
         assert ask(first.public("web"), WEB) == f"127.{first.loopback.number}.0.1"
         assert ask(second.public("web"), WEB) == f"127.{second.loopback.number}.0.1"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from kernel_world import answering, beside_the_host, reaches
+from killed_runs import ending_with_us
 from real_cloud import RealCloud
 from real_server import Server, until
 
@@ -58,8 +59,9 @@ def make_wheel(directory: Path) -> None:
 @contextmanager
 def serving(namespace: Namespace, directory: Path) -> Iterator[None]:
     """A folder by HTTP, from within a namespace."""
-    command = [sys.executable, "-m", "http.server", str(INDEX), "--directory", str(directory)]
-    process = namespace.run(lambda: subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    server = [sys.executable, "-m", "http.server", str(INDEX), "--directory", str(directory)]
+    command = ending_with_us("ip", "netns", "exec", namespace.name, *server)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until(lambda: connects(FAR, INDEX), "the index")
         yield

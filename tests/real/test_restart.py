@@ -11,6 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from kernel_traces import traces
+from kernel_world import own_home
 from real_cloud import RealCloud, real_cloud, tail
 from real_fleet import fleet_of
 from real_server import Server, ending, until
@@ -163,11 +164,9 @@ def test_a_cloud_whose_addresses_another_one_has_by_now_takes_others(own_cloud: 
     own_cloud.ec2.associate_address(AllocationId=elastic["AllocationId"], InstanceId=server.id)
     before = own_cloud.number
     own_cloud.down()
-    intruder = loopback_ranges().take(tmp_path, preferred=before)
-    try:
+    with own_home(tmp_path) as intruder:
+        loopback_ranges().take(intruder, preferred=before)
         own_cloud.up()
-    finally:
-        loopback_ranges().release(intruder)
     assert own_cloud.number != before
     own_cloud.ec2.start_instances(InstanceIds=[server.id])
     server.await_way_in(f"{server.id} to be back")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from killed_runs import own_name
 
 from skylift.cloud.compute.network.namespace import Namespace, create_namespace, remove_namespace
 from skylift.cloud.compute.network.ruleset import Collection, Ruleset
@@ -38,7 +38,7 @@ def rulesets(draw: st.DrawFn) -> Ruleset:
 
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[Namespace]:
-    name = f"skylift-test-{os.getpid()}"
+    name = own_name()
     create_namespace(name)
     try:
         namespace = Namespace.open(name)

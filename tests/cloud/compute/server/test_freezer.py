@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from killed_runs import ending_with_us, own_name
 
 from skylift.cloud.compute.server import cgroup, freezer
 
@@ -60,9 +60,10 @@ def test_a_group_that_is_no_more(mount: Path, act: object) -> None:
 @pytest.fixture
 def crowd() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A group of the kernel's with more processes that compute than there are processors."""
-    name = f"skylift-test-{secrets.token_hex(4)}"
+    name = own_name()
     cgroup.make(name, 1000)
-    programs = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(4 * (os.cpu_count() or 1))]
+    spin = ending_with_us("sh", "-c", "while :; do :; done")
+    programs = [subprocess.Popen(spin) for _ in range(4 * (os.cpu_count() or 1))]
     try:
         for hierarchy in cgroup.hierarchies():
             if (hierarchy / name / "freezer.state").exists() or (hierarchy / name / "cgroup.freeze").exists():

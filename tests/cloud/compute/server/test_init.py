@@ -4,169 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import subprocess
-import sys
 import textwrap
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from booted_server import Booted, wait_for
 from real_server import until
 
 from skylift.cloud.compute.image.image import default_image
-from skylift.cloud.compute.server.dmi import firmware_words
-from skylift.cloud.compute.server.oci import ServerPlan
 from skylift.cloud.compute.server.rootfs import DiskFull, Rootfs
-from skylift.cloud.compute.server.seed_files import Inheritance, seed_files
-from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT, Servers, find_programs
+from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT
 from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
-
-METADATA = """
-import http.server, sys, pathlib
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_PUT(self):
-        assert self.headers["X-aws-ec2-metadata-token-ttl-seconds"]
-        self.answer(200, b"a-token")
-    def do_GET(self):
-        data = pathlib.Path(sys.argv[1]).read_bytes()
-        known = self.path == "/latest/user-data" and self.headers["X-aws-ec2-metadata-token"] == "a-token" and data
-        self.answer(200 if known else 404, data)
-    def answer(self, status, body):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *arguments):
-        pass
-server = http.server.ThreadingHTTPServer(("169.254.169.254", 80), Handler)
-print("ready", flush=True)
-server.serve_forever()
-"""
-
-
-def wait_for(path: str) -> str:
-    return f"timeout 100 sh -c 'until test -e {path}; do sleep 0.05; done'"
-
-
-class Booted:
-    """One server, its disk, and a way in."""
-
-    def __init__(self, place: Path, image: Path, user_data: str | bytes, programs: Mapping[str, str]) -> None:
-        """`programs` are scripts that its disk has in place of the image's own, by path."""
-        self.id = f"i-{secrets.token_hex(8)}"
-        self.place = place
-        self._stack = contextlib.ExitStack()
-        self._ended = threading.Event()
-        self.code: int | None = None
-        group = f"skylift-test-{secrets.token_hex(4)}"
-        self._servers = Servers(Path(f"/run/{group}"), place, group, find_programs(), self._on_exit)
-        self._plan = ServerPlan(
-            id=self.id,
-            image=image,
-            disk=place / self.id,
-            uid_base=1_900_000_000,
-            hostname="ip-10-0-0-5",
-            cpus=2,
-            memory=1 << 30,
-            swap_accounting=False,
-            firmware=firmware_words(self.id, "t3.micro", "nitro"),
-        )
-        self.upper.mkdir(parents=True)
-        for path, script in programs.items():
-            file = self.upper / path
-            file.parent.mkdir(parents=True)
-            file.write_text(script)
-            file.chmod(0o755)
-        self._user_data = place / "user-data"
-        self._user_data.write_bytes(user_data if isinstance(user_data, bytes) else user_data.encode())
-        self._key = place / "key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key)], check=True)
-
-    @property
-    def upper(self) -> Path:
-        return self._plan.disk / "upper"
-
-    def boot(self) -> None:
-        self._ended.clear()
-        seed = seed_files(
-            instance_id=self.id,
-            hostname="ip-10-0-0-5.ec2.internal",
-            private_ip="10.0.0.5",
-            name_servers=["10.0.0.2"],
-            search="ec2.internal",
-            region="eu-west-3",
-            public_key=self._key.with_suffix(".pub").read_text(),
-            inheritance=Inheritance({"PIP_INDEX_URL": "https://user:pa$s@index.test/?a=b&c=d"}, {}),
-        )
-        pid = self._servers.create(self._plan, seed)
-        self._inside = ["nsenter", f"--net=/proc/{pid}/ns/net"]
-        subprocess.run([*self._inside, "ip", "link", "set", "lo", "up"], check=True)
-        subprocess.run([*self._inside, "ip", "address", "add", "169.254.169.254/32", "dev", "lo"], check=True)
-        command = [*self._inside, sys.executable, "-c", METADATA, str(self._user_data)]
-        service = subprocess.Popen(command, stdout=subprocess.PIPE)
-        self._stack.callback(service.wait)
-        self._stack.callback(service.kill)
-        assert service.stdout is not None
-        assert service.stdout.readline() == b"ready\n"
-        self._servers.start(self.id)
-        self._as_root = ["nsenter", f"--target={pid}", "--all", "--"]
-
-    def do(self, command: str, *, check: bool = True) -> None:
-        """As root, without SSH."""
-        subprocess.run([*self._as_root, "sh", "-c", command], check=check, timeout=120)
-
-    def ssh(self, command: str) -> subprocess.CompletedProcess[str]:
-        options = [
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-            "LogLevel=ERROR",
-            "ConnectionAttempts=60",
-        ]
-        whole = [*self._inside, "ssh", "-i", str(self._key), *(word for option in options for word in ("-o", option))]
-        return subprocess.run(
-            [*whole, "ec2-user@127.0.0.1", command], capture_output=True, text=True, check=False, timeout=120
-        )
-
-    def said(self, command: str) -> str:
-        done = self.ssh(command)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def until_first_boot_is_over(self) -> None:
-        self.said(wait_for("/var/lib/cloud/instance/boot-finished"))
-
-    def ended(self) -> int | None:
-        assert self._ended.wait(120), self.console()
-        return self.code
-
-    def console(self) -> str:
-        console = self._servers.console(self.id)
-        return console.text if console else ""
-
-    def press_power_button(self) -> None:
-        self._servers.request_shutdown(self.id)
-
-    def off(self) -> None:
-        """What the cloud does with a server that has ended, but for its disk."""
-        self._servers.clear(self.id)
-
-    def close(self) -> None:
-        if self.id in self._servers.running():
-            self._servers.kill(self.id)
-            self._ended.wait(60)
-        self._servers.destroy(self.id)
-        self._servers.remove_all(grace=0)
-        self._servers.remove_directory()
-        self._servers.close()
-        self._stack.close()
-
-    def _on_exit(self, server_id: str, code: int | None) -> None:
-        self.code = code
-        self._ended.set()
 
 
 class Boot(Protocol):
