@@ -42,7 +42,7 @@ from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.settings import Settings
 from skylift.runner.remote.advice import ADVICE, about_denial
 from skylift.runner.remote.service_models import KeptModels
-from skylift.runner.remote.unread import unread, without
+from skylift.runner.remote.unread_elements import cut_out, unread_elements
 from skylift.version import __version__
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
@@ -242,7 +242,7 @@ class Api:
             return ()
         loader = self._session.get_component("data_loader")
         whole = loader.load_service_model(model.service_name, "service-2")["shapes"]
-        return unread(whole, _narrowed(whole, only), model.operation_model(operation).output_shape.name)
+        return unread_elements(whole, _narrowed(whole, only), model.operation_model(operation).output_shape.name)
 
     def get(self, bucket: str, key: str, most: int = _LARGEST) -> bytes | None:
         """The content of an object, or None when there is none. Raises RecordDamaged when it has more than `most`
@@ -415,7 +415,7 @@ class _LastAnswer:
             self._come = _REQUEST_ID.sub(b"", body, count=1)
             if self._come == self._kept:
                 raise _Unchanged
-        response_dict["body"] = without(body, self._unread)
+        response_dict["body"] = cut_out(body, self._unread)
 
     def keep(self, found: list[Any], *, pages: int) -> list[Any]:
         self.found, self._kept, self._come = found, self._come if pages == 1 else None, None

@@ -1,5 +1,5 @@
-"""Parts of an XML answer that nobody reads, taken out before it is parsed: Python's parser takes most of the time of an
-answer, and nearly all of an instance is what no list shows."""
+"""Cuts out of an XML answer what nobody reads, before it is parsed. Parsing takes most of the time of an answer, and
+nearly all of an instance is what no list shows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ Shapes = Mapping[str, Any]
 """Of a service model, as botocore's data has them."""
 
 
-def unread(shapes: Shapes, narrow: Shapes, output: str) -> tuple[bytes, ...]:
-    """Elements with others in them, of which nothing is read where `narrow` is all that is known of the shape `output`.
-    One that may stand in itself is left alone."""
+def unread_elements(shapes: Shapes, narrow: Shapes, output: str) -> tuple[bytes, ...]:
+    """Names of the elements with others in them of which nothing is read. `narrow` is what the reader knows of
+    `shapes`, and `output` is the shape of the answer. An element that may contain one of its own name is not among
+    them."""
     read = {name for name, _ in _elements(narrow, output)}
     found = {
         name: None
@@ -42,8 +43,8 @@ def _members(shape: Any) -> Iterable[tuple[str, str]]:
     return [(each.get("locationName", name), each["shape"]) for name, each in shape.get("members", {}).items()]
 
 
-def without(body: bytes, elements: Iterable[bytes]) -> bytes:
-    """The answer without them. In a text of XML there is no <, so that what looks like an element is one."""
+def cut_out(body: bytes, elements: Iterable[bytes]) -> bytes:
+    """The answer without these elements. Text in XML has no <, so that what looks like an element is one."""
     if b"<![CDATA[" in body:
         return body
     for name in elements:

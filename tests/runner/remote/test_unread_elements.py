@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.runner.remote.unread import unread, without
+from skylift.runner.remote.unread_elements import cut_out, unread_elements
 
 SHAPES = {
     "Answer": {"type": "structure", "members": {"Servers": {"shape": "Servers", "locationName": "serverSet"}}},
@@ -33,9 +33,9 @@ def narrowed(*members: str) -> dict[str, object]:
 
 
 def test_what_is_read_nowhere_is_left_out_and_what_may_stand_in_itself_is_not() -> None:
-    assert unread(SHAPES, narrowed("Id"), "Answer") == (b"diskSet", b"tagSet", b"Place")
-    assert unread(SHAPES, narrowed("Id", "Tags"), "Answer") == (b"diskSet", b"Place")
-    assert unread(SHAPES, SHAPES, "Answer") == ()
+    assert unread_elements(SHAPES, narrowed("Id"), "Answer") == (b"diskSet", b"tagSet", b"Place")
+    assert unread_elements(SHAPES, narrowed("Id", "Tags"), "Answer") == (b"diskSet", b"Place")
+    assert unread_elements(SHAPES, SHAPES, "Answer") == ()
 
 
 def test_elements_go_with_all_that_is_in_them() -> None:
@@ -44,13 +44,13 @@ def test_elements_go_with_all_that_is_in_them() -> None:
         b"<tagSet><item>&lt;diskSet&gt;</item></tagSet></item><item><id>b</id><diskSet/></item>"
         b"<item><diskSet></diskSet><id>c</id></item>"
     )
-    assert without(body, [b"diskSet"]) == (
+    assert cut_out(body, [b"diskSet"]) == (
         b"<item><id>a</id><tagSet><item>&lt;diskSet&gt;</item></tagSet></item><item><id>b</id><diskSet/></item>"
         b"<item><id>c</id></item>"
     )
-    assert without(body, []) == body
+    assert cut_out(body, []) == body
 
 
 def test_an_answer_whose_texts_may_look_like_elements_stays_as_it_is() -> None:
     body = b"<id><![CDATA[<diskSet>]]></id><diskSet></diskSet>"
-    assert without(body, [b"diskSet"]) == body
+    assert cut_out(body, [b"diskSet"]) == body
