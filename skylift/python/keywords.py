@@ -32,10 +32,10 @@ def check_texts(function: str, **values: object) -> None:
 
 
 def with_environ(options: SharedOptions, environ: Mapping[str, str]) -> SharedOptions:
-    """With what stands in variables, where nothing else is said."""
+    """The options, with the variables of the environment for those that are not given."""
     found = {name: environ.get(each.environ) for name, each in OPTIONS.items() if each.environ is not None}
-    said = {name: value for name, value in options.items() if value is not None}
-    return cast(SharedOptions, {**{name: value for name, value in found.items() if value}, **said})
+    given = {name: value for name, value in options.items() if value is not None}
+    return cast(SharedOptions, {**{name: value for name, value in found.items() if value}, **given})
 
 
 def spell_out(function: Any, names: Sequence[str] = tuple(OPTIONS)) -> None:

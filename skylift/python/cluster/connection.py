@@ -99,10 +99,10 @@ class Connection:
             return False
 
     def _did_not_start(self) -> LaunchFailed:
-        said = self._watcher.with_tails(self.outcome())
-        detail = (said.detail or said.stderr_tail).strip()
+        outcome = self._watcher.with_tails(self.outcome())
+        detail = (outcome.detail or outcome.stderr_tail).strip()
         return LaunchFailed(
-            f"The scheduler's job {self._name} has ended ({said.state}): {said.reason}\n{detail[-2000:]}\n"
+            f"The scheduler's job {self._name} has ended ({outcome.state}): {outcome.reason}\n{detail[-2000:]}\n"
             f"The servers need `distributed` from this folder's project, and Python {_PYTHON}, which runs here."
         )
 

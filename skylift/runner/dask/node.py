@@ -21,7 +21,7 @@ import ssl
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional, TypedDict
 
 from distributed import Nanny, Scheduler
 from distributed.core import Status
@@ -40,9 +40,29 @@ RETIRING = 60.0
 """Seconds in which a worker hands over the data that only it has, when its server will be taken away."""
 
 
-def security_of(told: dict[str, Any], part: str) -> Security:
-    mine = {f"tls_{part}_cert": told["cert"], f"tls_{part}_key": told["key"]}
-    return Security(require_encryption=True, tls_ca_file=told["ca"], **mine)
+class Certificate(TypedDict):
+    """Texts in PEM: a certificate, its key, and the certificate of the authority that has signed it."""
+
+    ca: str
+    cert: str
+    key: str
+
+
+class Settings(Certificate, total=False):
+    """What SKYLIFT_DASK has. This file's docstring says which part has what."""
+
+    part: str
+    alone: float
+    dashboard: bool
+    scheduler: str
+    name: str
+    memory: float
+    script: Optional[str]  # noqa: UP045 (before Python 3.10, too)
+
+
+def security_of(settings: Certificate, part: str) -> Security:
+    mine = {f"tls_{part}_cert": settings["cert"], f"tls_{part}_key": settings["key"]}
+    return Security(require_encryption=True, tls_ca_file=settings["ca"], **mine)
 
 
 def forget_tls_errors() -> None:
@@ -73,24 +93,24 @@ def _forgetting(method: Any) -> Any:
     return call
 
 
-async def schedule(told: dict[str, Any], stop: asyncio.Event) -> None:
+async def schedule(settings: Settings, stop: asyncio.Event) -> None:
     """Until no client has been heard for `alone` seconds."""
     scheduler = Scheduler(
         host="0.0.0.0",  # noqa: S104 (the security group lets in the cluster's own servers, and SSH comes from within)
         port=SCHEDULER,
         protocol="tls",
-        security=security_of(told, "scheduler"),
-        dashboard=bool(told["dashboard"]),
+        security=security_of(settings, "scheduler"),
+        dashboard=bool(settings["dashboard"]),
         dashboard_address=f"127.0.0.1:{DASHBOARD}",
     )
     async with scheduler:
         heard = time.time()
-        while time.time() - heard < told["alone"] and not await ends(scheduler, stop):
+        while time.time() - heard < settings["alone"] and not await ends(scheduler, stop):
             heard = max([heard, *(each.last_seen for name, each in scheduler.clients.items() if is_outside(name))])
         if scheduler.status != Status.running:
             say("a client has ended the cluster")
         elif not stop.is_set():
-            say(f"no client for {told['alone']:g} s: the cluster ends")
+            say(f"no client for {settings['alone']:g} s: the cluster ends")
 
 
 def is_outside(client: str) -> bool:
@@ -98,23 +118,23 @@ def is_outside(client: str) -> bool:
     return client.startswith("Client-") and not client.startswith("Client-worker-")
 
 
-async def work(told: dict[str, Any], stop: asyncio.Event) -> None:
+async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Until the scheduler has not answered for `alone` seconds."""
     nanny = Nanny(
-        told["scheduler"],
+        settings["scheduler"],
         port=NANNY,
         worker_port=WORKER,
         nthreads=len(os.sched_getaffinity(0)),
-        name=told["name"],
-        security=security_of(told, "worker"),
-        death_timeout=told["alone"],
-        **({"memory_limit": float(told["memory"])} if "memory" in told else {}),
+        name=settings["name"],
+        security=security_of(settings, "worker"),
+        death_timeout=settings["alone"],
+        **({"memory_limit": float(settings["memory"])} if "memory" in settings else {}),
         dashboard_address="127.0.0.1:0",
         local_directory="/tmp",  # noqa: S108 (the server is this worker's alone)
     )
     async with nanny:
         heard = time.time()
-        while time.time() - heard < told["alone"] and not await ends(nanny, stop):
+        while time.time() - heard < settings["alone"] and not await ends(nanny, stop):
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 await asyncio.wait_for(nanny.scheduler.identity(n_workers=0), LOOKING)
                 heard = time.time()
@@ -156,12 +176,12 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-async def main(told: dict[str, Any]) -> None:
+async def main(settings: Settings) -> None:
     forget_tls_errors()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await {"scheduler": schedule, "worker": work}[told["part"]](told, stop)
+    await {"scheduler": schedule, "worker": work}[settings["part"]](settings, stop)
 
 
 if __name__ == "__mp_main__":
@@ -171,9 +191,9 @@ if __name__ == "__mp_main__":
     # programs that tasks start would inherit that it is ignored.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
 elif __name__ == "__main__":
-    told = json.loads(os.environ.pop("SKYLIFT_DASK"))
+    settings: Settings = json.loads(os.environ.pop("SKYLIFT_DASK"))
     # Tasks import what the program can: a script what lies beside it, as Python has it, others from where they are.
-    script = told.get("script")
+    script = settings.get("script")
     sys.path[0] = str(Path(script).resolve().parent if script else Path.cwd())
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH", "")]))
-    asyncio.run(main(told))
+    asyncio.run(main(settings))

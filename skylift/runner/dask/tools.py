@@ -48,11 +48,11 @@ class Tools:
 
     def encode(self) -> dict[str, Any]:
         """The form of a server's record (ToolEnvironment in server/tool_environment.py)."""
-        told: dict[str, Any] = {
+        record: dict[str, Any] = {
             "lock": {"key": self.key, "sha256": self.sha256},
             "environment": {**self.prebuilt.encode(), **({"alone": True} if self.alone else {})},
         }
-        return {**told, "uv": {"key": self.uv.key, "sha256": self.uv.sha256}} if self.uv is not None else told
+        return {**record, "uv": {"key": self.uv.key, "sha256": self.uv.sha256}} if self.uv is not None else record
 
     def followed(self) -> Tools:
         """The same for a server that waits for the one that builds. Inputs run on a map's own server from the
@@ -84,8 +84,8 @@ class Tools:
 
 def find_tools(api: Api, bucket: str, processor: str, image: str, now: float, uv: Wheel | None = None) -> Tools:
     """What there is for this image, or a new place."""
-    told = json.dumps([_LAYOUT, processor, hashlib.sha256(lock()).hexdigest()])
-    recipe = Recipe(hashlib.sha256(told.encode()).hexdigest()[:40], locked=True)
+    contents = json.dumps([_LAYOUT, processor, hashlib.sha256(lock()).hexdigest()])
+    recipe = Recipe(hashlib.sha256(contents.encode()).hexdigest()[:40], locked=True)
     return Tools(find_prebuilt(api, bucket, recipe, image, now), uv)
 
 

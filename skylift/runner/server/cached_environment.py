@@ -59,6 +59,6 @@ class CachedEnvironment:
                 for name in sorted(files):
                     full = os.path.join(place, name)
                     found = os.lstat(full)
-                    told = (full, found.st_mode, found.st_uid, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-                    digest.update(repr(told).encode(errors="surrogateescape"))
+                    facts = (full, found.st_mode, found.st_uid, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+                    digest.update(repr(facts).encode(errors="surrogateescape"))
         return digest.hexdigest()

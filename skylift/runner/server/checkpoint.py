@@ -78,10 +78,10 @@ class Sent(NamedTuple):
         try:
             sent = cls(**{name: found[name] for name in cls._fields})
             numbers = (sent.size, sent.mode, sent.attempt)
-            fine = _KEY.fullmatch(sent.key) and _SHA256.fullmatch(sent.sha256) and sent.kind in ("file", "folder")
+            is_valid = _KEY.fullmatch(sent.key) and _SHA256.fullmatch(sent.sha256) and sent.kind in ("file", "folder")
         except (KeyError, TypeError):
             return None
-        if not fine or any(type(number) is not int or not 0 <= number < 1 << 63 for number in numbers):
+        if not is_valid or any(type(number) is not int or not 0 <= number < 1 << 63 for number in numbers):
             return None
         return sent if type(sent.time) in (int, float) else None
 

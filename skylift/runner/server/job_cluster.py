@@ -255,8 +255,8 @@ class JobCluster:
             self._keep(telling)
         os.close(telling)
         os.wait()
-        with os.fdopen(reading) as told:
-            words = told.read()
+        with os.fdopen(reading) as answer:
+            words = answer.read()
         if words != "ready":
             raise CannotStart(words or "The scheduler's keeper was ended.")
         return self._environ()
@@ -300,8 +300,8 @@ class JobCluster:
         try:
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            with os.fdopen(telling, "w") as told:
-                scheduler = self._start_scheduler(told)
+            with os.fdopen(telling, "w") as answer:
+                scheduler = self._start_scheduler(answer)
             self._follow(scheduler)
         except SystemExit:
             pass
@@ -311,14 +311,14 @@ class JobCluster:
             self._end()
         os._exit(0)
 
-    def _start_scheduler(self, told: TextIO) -> "subprocess.Popen[bytes]":
-        """Into `told` goes that it is ready, or why not."""
+    def _start_scheduler(self, answer: TextIO) -> "subprocess.Popen[bytes]":
+        """Write into `answer` that it is ready, or why not."""
         try:
             self._leave_streams()
             scheduler = self._start("scheduler", {"alone": _FOREVER, "dashboard": False}, 300)
-            told.write(self._await_scheduler(scheduler))
+            answer.write(self._await_scheduler(scheduler))
         except _TROUBLES as error:
-            told.write(_spell(error))
+            answer.write(_spell(error))
             raise
         return scheduler
 
@@ -338,9 +338,9 @@ class JobCluster:
         with contextlib.suppress(OSError):
             os.write(self._program_stderr, ("skylift: %s\n" % text).encode())
 
-    def _start(self, part: str, told: Dict[str, Any], expendable: int) -> "subprocess.Popen[bytes]":
+    def _start(self, part: str, settings: Dict[str, Any], expendable: int) -> "subprocess.Popen[bytes]":
         """`expendable` is the part's oom_score_adj: when memory is short, a worker goes first, and has a successor."""
-        fields = dict(self._keys[part], part=part, script=self._options.script, **told)
+        fields = dict(self._keys[part], part=part, script=self._options.script, **settings)
         env = dict(os.environ, SKYLIFT_DASK=json.dumps(fields))
 
         def become() -> None:

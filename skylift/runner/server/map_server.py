@@ -138,8 +138,8 @@ class MapServer:
 
     def _tool_environment(self, aws: Aws, login: Login) -> Optional[ToolEnvironment]:
         options, root, env = self._options, Path(self._options.root), login.environment()
-        told = json.loads(options.dask)
-        if told is None:
+        record = json.loads(options.dask)
+        if record is None:
             return None
 
         def fetch(key: str, target: Path) -> None:
@@ -148,9 +148,11 @@ class MapServer:
             patiently(name, lambda: prefix.fetch(name, target), until, say_beside)
 
         # Another server builds what there is not yet: inputs run here, with the rights of this one.
-        told = dict(told, environment=dict(told["environment"], shared=False))
-        uv = Uv(told.get("uv"), fetch, root / "var/lib/skylift/tools")
-        return ToolEnvironment(told, lambda name: Prefix(aws, options.bucket, name), root, uv, env, _COMING, say_beside)
+        record = dict(record, environment=dict(record["environment"], shared=False))
+        uv = Uv(record.get("uv"), fetch, root / "var/lib/skylift/tools")
+        return ToolEnvironment(
+            record, lambda name: Prefix(aws, options.bucket, name), root, uv, env, _COMING, say_beside
+        )
 
     def run(self) -> int:
         """The exit code: the coordinator's, or that of the signal that has ended it."""

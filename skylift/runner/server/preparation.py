@@ -168,25 +168,25 @@ class Preparation:
         cached.note(environment.lock)
         return Prepared(secrets, environment, prebuilt, cached)
 
-    def _tools(self, told: Dict[str, Any]) -> str:
+    def _tools(self, record: Dict[str, Any]) -> str:
         """The interpreter of a map's coordinator, or of a worker of Dask's. The coordinator begins with nothing but a
         Python that is new enough, and has Dask's environment made when it wants another server (map_server.py)."""
         if self._needs_dask:
-            return self._make_tools(told)
+            return self._make_tools(record)
         if sys.version_info >= OLDEST:
             return sys.executable
-        named = told["environment"]
+        named = record["environment"]
         if self._session.status.fields["attempt"] > 1:
             # The server before may have had others, of which the first has built it.
             named = pinned(named, self._context.place)
-        return self._make_tools(dict(told, environment=dict(named, shared=False, alone=True)))
+        return self._make_tools(dict(record, environment=dict(named, shared=False, alone=True)))
 
-    def _make_tools(self, told: Dict[str, Any]) -> str:
+    def _make_tools(self, record: Dict[str, Any]) -> str:
         context = self._context
         self._session.status.set(state=State.ENVIRONMENT)
         place, env = context.root / "var/lib/skylift/tools", context.login.environment()
-        uv = Uv(told.get("uv"), self._fetch_tool, place)
-        tools = ToolEnvironment(told, context.place, context.root, uv, env)
+        uv = Uv(record.get("uv"), self._fetch_tool, place)
+        tools = ToolEnvironment(record, context.place, context.root, uv, env)
         try:
             tools.make()
         except CannotMake as error:

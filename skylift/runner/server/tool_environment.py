@@ -44,15 +44,14 @@ class CannotMake(Exception):
 
 
 class ToolEnvironment:
-    """`told` is the record's: {"lock": {"key", "sha256"}, "environment": {"place", "sha256", "shared", "alone"*}}. One
-    that is neither `shared` nor has a digest is being built by another server, which pins it; `alone`, each server
-    builds its own. `place` is another prefix of the bucket; `environment` are the variables that uv is started with;
-    its PATH is root's. `patience` are the seconds in which another server must have built it. `say` is
-    told what somebody wants to know who examines the server."""
+    """`record` is the part of the job's record: {"lock": {"key", "sha256"}, "environment": {"place", "sha256",
+    "shared", "alone"*}}. One that is neither `shared` nor has a digest is being built by another server, which pins it
+    within `patience` seconds. With `alone`, each server builds its own. `place` gives another prefix of the bucket. uv
+    is started with the variables `environment`, and root's PATH. `say` is for who examines the server."""
 
     def __init__(
         self,
-        told: Dict[str, Any],
+        record: Dict[str, Any],
         place: Callable[[str], Prefix],
         root: Path,
         uv: Uv,
@@ -60,7 +59,7 @@ class ToolEnvironment:
         patience: Optional[float] = None,
         say: Callable[[str], None] = say,
     ) -> None:
-        self._lock, self._named, self._place, self._uv = told["lock"], dict(told["environment"]), place, uv
+        self._lock, self._named, self._place, self._uv = record["lock"], dict(record["environment"]), place, uv
         self._home, self._patience, self._say = root / PLACE, patience, say
         self._venv, self._pythons = self._home / "venv", self._home / "python"
         self._mark, self._log = self._home / "ready", self._home / "uv.log"

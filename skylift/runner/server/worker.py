@@ -144,8 +144,8 @@ class Worker:
         place.chmod(0o755)
         node.chmod(0o644)
         alone, script = seconds_alone(self.record.retry), self.record.script
-        told = dict(found, part="worker", name=context.aws.instance(), alone=alone, script=script)
-        env = dict(self._environment(prepared), SKYLIFT_DASK=json.dumps(told))
+        settings = dict(found, part="worker", name=context.aws.instance(), alone=alone, script=script)
+        env = dict(self._environment(prepared), SKYLIFT_DASK=json.dumps(settings))
 
         def start() -> "subprocess.Popen[bytes]":
             return subprocess.Popen(

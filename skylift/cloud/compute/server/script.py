@@ -108,17 +108,17 @@ class Scripts:
             process.stdin.close()
         except BrokenPipeError:
             pass
-        said = process.stdout.fileno()
+        output = process.stdout.fileno()
         poll = select.poll()
-        poll.register(said, select.POLLIN)
+        poll.register(output, select.POLLIN)
         poll.register(self._closing, select.POLLIN)
         answer = b""
         while (left := deadline - time.monotonic()) > 0 and len(answer) <= LARGEST_ANSWER:
             ready = dict(poll.poll(left * 1000))
             if self._closing in ready:
                 raise Closing("the cloud is stopping")
-            if said in ready:
-                piece = os.read(said, 1 << 16)
+            if output in ready:
+                piece = os.read(output, 1 << 16)
                 if not piece:
                     return answer
                 answer += piece
@@ -133,12 +133,12 @@ def place(server_id: str, key: str) -> str:
 def parse_end(answer: bytes) -> ScriptEnd | None:
     """Parse the end of a script; None for anything else, because a server may send anything."""
     try:
-        said = json.loads(answer)
+        end = json.loads(answer)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(said, dict):
+    if not isinstance(end, dict):
         return None
-    how, code, stdout, stderr = (said.get(name) for name in ("how", "code", "stdout", "stderr"))
+    how, code, stdout, stderr = (end.get(name) for name in ("how", "code", "stdout", "stderr"))
     if how not in ("exited", "timed-out", "cancelled", "lost") or type(code) is not int or not -1 <= code <= 255:
         return None
     if not isinstance(stdout, str) or not isinstance(stderr, str):
