@@ -313,8 +313,7 @@ def list_addresses() -> Call:
 
 
 def allocate_address(name: str) -> Call:
-    tags = [{"ResourceType": "elastic-ip", "Tags": [{"Key": "Name", "Value": name}]}]
-    return Call("ec2", "allocate_address", {"Domain": "vpc", **({"TagSpecifications": tags} if name else {})})
+    return Call("ec2", "allocate_address", {"Domain": "vpc", **_tagged("elastic-ip", name)})
 
 
 def associate_address(allocation: str, instance: str) -> Call:
@@ -419,11 +418,10 @@ def change_acl(subnet: SubnetLine, acls: Sequence[Acl], acl: str) -> Call:
 
 def internet_gateway_steps(vpc: str, name: str) -> list[Step]:
     """Both, or neither."""
-    tags = [{"ResourceType": "internet-gateway", "Tags": [{"Key": "Name", "Value": name}]}]
     return [
         Step(
             "Internet gateway",
-            Call("ec2", "create_internet_gateway", {"TagSpecifications": tags} if name else {}),
+            Call("ec2", "create_internet_gateway", _tagged("internet-gateway", name)),
             "igw",
             ("InternetGateway", "InternetGatewayId"),
             Call("ec2", "delete_internet_gateway", {"InternetGatewayId": "%igw%"}),
@@ -438,7 +436,6 @@ def nat_gateway_steps(subnet: str, allocation: str, name: str) -> list[Step]:
         raise UsageError("The VPC has no subnet.", "A NAT gateway stands in one with a way to the internet.")
     if "%" in name:
         raise UsageError("The name has no % in it.")
-    tags = [{"ResourceType": "natgateway", "Tags": [{"Key": "Name", "Value": name}]}]
     address = Step("Elastic IP", allocate_address(name), "address", ("AllocationId",), release_address("%address%"))
     return [
         *([] if allocation else [address]),
@@ -450,7 +447,7 @@ def nat_gateway_steps(subnet: str, allocation: str, name: str) -> list[Step]:
                 {
                     "SubnetId": subnet,
                     "AllocationId": allocation or "%address%",
-                    **({"TagSpecifications": tags} if name else {}),
+                    **_tagged("natgateway", name),
                 },
             ),
             "nat",
