@@ -80,9 +80,9 @@ def _show_input(account: Account, name: str, given_input: str, *, only_stderr: b
         reader.write_stream(outcome, "stdout", sys.stdout.buffer)
     reader.write_stream(outcome, "stderr", sys.stdout.buffer if only_stderr else sys.stderr.buffer)
     sys.stdout.buffer.flush()
-    for stream, told in (("standard output", outcome.stdout), ("standard error", outcome.stderr)):
-        if told.kept < told.size and not (only_stderr and told is outcome.stdout):
-            kept, size = spell_size(told.kept), spell_size(told.size)
+    for stream, stored in (("standard output", outcome.stdout), ("standard error", outcome.stderr)):
+        if stored.kept < stored.size and not (only_stderr and stored is outcome.stdout):
+            kept, size = spell_size(stored.kept), spell_size(stored.size)
             say(f"Its {stream} is cut: the record keeps the first {kept} of {size}.", to_stderr=True)
 
 

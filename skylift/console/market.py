@@ -163,8 +163,8 @@ class Market:
         # On AWS, only the instance itself and the status of its request say of a notice.
         own = self._port.has_control and bool(found)
         notices = self._port.control(list_notices())["Interruptions"] if own else []
-        told = {each["InstanceId"]: _spell_notice(each) for each in notices}
-        rows = [_row(each, servers.get(each.get("InstanceId", ""), {}), told) for each in found]
+        words = {each["InstanceId"]: _spell_notice(each) for each in notices}
+        rows = [_row(each, servers.get(each.get("InstanceId", ""), {}), words) for each in found]
         return sorted(rows, key=lambda row: (row.created, row.id), reverse=True)
 
     def types(self, needs: Requirements, order: str, *, spot: bool) -> Types:

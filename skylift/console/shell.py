@@ -209,9 +209,9 @@ def _make_key(file: Path) -> None:
     except OSError as error:
         raise _not_started("ssh-keygen", error) from None
     if done.returncode != 0:
-        told = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        reason = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise RunError(
-            f"ssh-keygen has made no key for the shell: {told}", "It writes the key to a temporary directory."
+            f"ssh-keygen has made no key for the shell: {reason}", "It writes the key to a temporary directory."
         )
 
 

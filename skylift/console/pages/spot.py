@@ -76,12 +76,12 @@ class SpotPage:
         if self._list.is_deleted:
             return False
         first = not self._rows
-        told = [line for row in (*change.added, *change.updated) for line in self._differences(row, first=first)]
+        lines = [line for row in (*change.added, *change.updated) for line in self._differences(row, first=first)]
         self._rows |= {row["id"]: row for row in (*change.added, *change.updated)}
         for key in change.removed:
             self._rows.pop(key, None)
-        if told:
-            self._lines.extendleft(told)
+        if lines:
+            self._lines.extendleft(lines)
             self._show()
         self._select(self._selected)
         return True

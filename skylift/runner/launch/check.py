@@ -76,8 +76,8 @@ async def check(
         compatible = tuple(each for each in waiting if each.server.configuration == configuration)
         tools = await in_thread(_find_tools, account, job, processor, image) if job.map is not None else None
         imaged = await in_thread(_find_image, account, job, prebuilt, image, processor)
-        told = tools.encode() if tools is not None else None
-        shipment = Shipment(job, deadline, upload, uv, prebuilt, told, image=imaged or image)
+        tools_record = tools.encode() if tools is not None else None
+        shipment = Shipment(job, deadline, upload, uv, prebuilt, tools_record, image=imaged or image)
         more = (configuration, compatible, tools, image)
         return Checked(account, shipment, imaged or image, caller, *more)
 

@@ -287,8 +287,8 @@ def send_keys(
     from skylift.runner.dask.authority import issue  # noqa: PLC0415
 
     parts = issue(name, names, now, deadline)
-    told = json.dumps({part: identity.encode() for part, identity in parts.items()})
-    account.api.put(account.bucket, Prefix(name).dask, told.encode())
+    secrets = json.dumps({part: identity.encode() for part, identity in parts.items()})
+    account.api.put(account.bucket, Prefix(name).dask, secrets.encode())
 
 
 def _boot_script(checked: Checked) -> str:

@@ -71,8 +71,8 @@ def recipe_of(job: Job, processor: str, unread: Collection[str] = ()) -> Recipe 
         texts, locked = reader(wanted, files)
     except _NotKept:
         return None
-    told = json.dumps([LAYOUT, processor, wanted.kind, wanted.python, texts], sort_keys=True)
-    return Recipe(hashlib.sha256(told.encode()).hexdigest()[:40], locked)
+    contents = json.dumps([LAYOUT, processor, wanted.kind, wanted.python, texts], sort_keys=True)
+    return Recipe(hashlib.sha256(contents.encode()).hexdigest()[:40], locked)
 
 
 class _Files:
@@ -154,8 +154,8 @@ def _script(wanted: Environment, files: _Files) -> _Found:
     settings = table_of(header, "tool").get("uv", {})
     _check_settings(settings)
     asked = {name: header.get(name) for name in ("dependencies", "requires-python")}
-    told = json.dumps([asked, settings], sort_keys=True, default=str)
-    return {"header": told, **files.around(_folder(wanted.path))}, False
+    contents = json.dumps([asked, settings], sort_keys=True, default=str)
+    return {"header": contents, **files.around(_folder(wanted.path))}, False
 
 
 def _requirements(wanted: Environment, files: _Files) -> _Found:
@@ -212,9 +212,9 @@ def _project(wanted: Environment, files: _Files) -> _Found:
         _check(isinstance(packages, list) and all(map(_is_locked, packages)))
         return {**texts, "uv.lock": lock}, True
     # Resolving must not need to run the project's own code.
-    told = table_of(content, "project")
-    _check("dynamic" not in told)
-    named = [told.get("dependencies", []), *table_of(told, "optional-dependencies").values()]
+    project = table_of(content, "project")
+    _check("dynamic" not in project)
+    named = [project.get("dependencies", []), *table_of(project, "optional-dependencies").values()]
     for group in table_of(content, "dependency-groups").values():
         _check(isinstance(group, list))
         named.append([each for each in group if not (isinstance(each, dict) and set(each) == {"include-group"})])
@@ -224,10 +224,10 @@ def _project(wanted: Environment, files: _Files) -> _Found:
 
 def _decisive(content: dict[str, Any]) -> str:
     """The parts of a pyproject.toml that decide which packages are installed."""
-    told = table_of(content, "project")
+    project = table_of(content, "project")
     names = ("name", "dependencies", "optional-dependencies", "requires-python", "dynamic")
     kept = {
-        "project": {name: told.get(name) for name in names},
+        "project": {name: project.get(name) for name in names},
         "groups": content.get("dependency-groups"),
         "build": content.get("build-system"),
     }
