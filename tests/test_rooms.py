@@ -14,11 +14,12 @@ PACKAGE = Path(__file__).parent.parent / "skylift"
 MAIN = (PACKAGE / "cloud" / "main.py", PACKAGE / "cloud" / "__main__.py")
 
 MAY_NOT_IMPORT = {
-    "skylift.catalogue": ["skylift." + room for room in ("runner", "cloud", "place")],
-    "skylift.runner": ["skylift.cloud", "skylift.place", "skylift.console"],
-    "skylift.place": ["skylift.console"],
+    "skylift.catalogue": ["skylift." + room for room in ("runner", "cloud", "place", "python", "console")],
+    "skylift.runner": ["skylift." + room for room in ("cloud", "place", "python", "console")],
+    "skylift.python": ["skylift.console"],
+    "skylift.place": ["skylift.python", "skylift.console"],
     "skylift.console": ["skylift.cloud", "skylift.place"],
-    "skylift.cloud": ["skylift.runner", "skylift.place", "skylift.console"],
+    "skylift.cloud": ["skylift." + room for room in ("runner", "place", "python", "console")],
     "skylift.cloud.wire": ["skylift.cloud." + room for room in ("services", "store", "loops", "compute", "process")],
     "skylift.cloud.services": ["skylift.cloud." + room for room in ("wire", "loops", "compute", "process")]
     + ["botocore"],
