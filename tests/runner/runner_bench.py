@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from real_server import until
 
 from skylift.runner.ship.archive import boot_archive
 
@@ -307,17 +308,6 @@ def _connected(path: Path) -> socket.socket | None:
         return None
     found.settimeout(PATIENCE)
     return found
-
-
-def until(look: Any, what: str) -> Any:
-    """What `look` finds, as soon as it finds something."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < give_up, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def boot_arguments(user_data: str) -> tuple[bytes, list[str]]:
