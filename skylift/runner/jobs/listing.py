@@ -115,14 +115,14 @@ class Listing:
     ) -> list[Listed]:
         """Jobs that have a server, and with `ended` all others too, the newest first. `states` and `like` (a name with
         * and ?) select among them, and `last` is how many of the selected ones to return."""
-        return self._listed_of(lambda name: like is None or fnmatchcase(name, like), ended, last, states)
+        return self._listed_of(lambda name: like is None or fnmatchcase(name, like), last, states, ended=ended)
 
     def runs(self, schedule: str, last: int | None = None) -> list[Listed]:
         """The runs of a schedule, the newest first."""
-        return self._listed_of(lambda name: (parse_run(name) or ("",))[0] == schedule, True, last, ())
+        return self._listed_of(lambda name: (parse_run(name) or ("",))[0] == schedule, last, (), ended=True)
 
     def _listed_of(
-        self, chosen: Callable[[str], bool], ended: bool, last: int | None, states: Collection[str]
+        self, chosen: Callable[[str], bool], last: int | None, states: Collection[str], *, ended: bool
     ) -> list[Listed]:
         with ThreadPoolExecutor(8) as pool:
             fleets = pool.submit(active_fleets, self._api)

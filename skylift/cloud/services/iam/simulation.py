@@ -140,11 +140,11 @@ def _answer(
     """A denial by the boundary is shown beside what it denies."""
     decision = decide(policies, action, resource, context)
     denied = "explicit deny" in decision.why
-    matched = [one for source in sources for one in _matched(source, False, action, resource, context)]
+    matched = [one for source in sources for one in _matched(source, action, resource, context, allows=False)]
     if not matched:
-        matched = [one for source in sources for one in _matched(source, True, action, resource, context)]
+        matched = [one for source in sources for one in _matched(source, action, resource, context, allows=True)]
     if boundary is not None:
-        matched += _matched(boundary, False, action, resource, context)
+        matched += _matched(boundary, action, resource, context, allows=False)
     answer: iam.EvaluationResult = {
         "EvalActionName": action,
         "EvalResourceName": resource,
@@ -158,7 +158,7 @@ def _answer(
     return answer
 
 
-def _matched(source: Source, allows: bool, action: str, resource: str, context: Context) -> list[iam.Statement]:
+def _matched(source: Source, action: str, resource: str, context: Context, *, allows: bool) -> list[iam.Statement]:
     """The statements that allow, or those that deny."""
     return [
         {
