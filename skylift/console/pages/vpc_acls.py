@@ -7,8 +7,7 @@ from functools import partial
 
 from skylift.console import networks
 from skylift.console.call import Call
-from skylift.console.networks import Acl, AclRule, spell_subnets
-from skylift.console.pages.edit_tags import tags_button
+from skylift.console.networks import Acl, AclRule
 from skylift.console.pages.vpc_tab import VpcTab
 from skylift.console.widgets.element import Field, Select, box, button, headings, tag
 from skylift.console.widgets.row_edit import EditedRow
@@ -20,15 +19,8 @@ async def show_acls(tab: VpcTab) -> None:
     with box("buttons-left"):
         button("Create network ACL", lambda: _ask_acl(tab))
     for each in acls:
-        name = each.name or each.id
         with box("part"):
-            with box("bar"):
-                tag("h2", f"{each.name} {each.id}{' (default)' if each.default else ''}".strip())
-                tags_button(tab.view, each.id, name, tab.refresh)
-                if not each.default:
-                    words = f"{each.id}. Its subnets must have another one: {spell_subnets(each.subnets)}."
-                    tab.remove(f"Delete network ACL {name}", networks.delete_acl(each.id), words, "Delete")
-            tag("p", f"Subnets: {spell_subnets(each.subnets)}", "empty-line")
+            tab.head("network ACL", each, "default" if each.default else "", networks.delete_acl(each.id))
             _show_rules(tab, each)
             _add_rule(tab, each)
 

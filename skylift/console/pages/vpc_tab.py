@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.networks import Networks
+from skylift.console.networks import Acl, Networks, Table, spell_subnets
+from skylift.console.pages.edit_tags import tags_button
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import box, button, collect_fields
+from skylift.console.widgets.element import box, button, collect_fields, tag
 from skylift.console.widgets.row_edit import Edits, Fields
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble, tell_trouble
@@ -40,6 +41,17 @@ class VpcTab:
         """In a thread. `check` says whether that which is changed is still what the page has shown."""
         check()
         self.view.perform(call)
+
+    def head(self, kind: str, shown: Acl | Table, kept: str, delete: Call) -> None:
+        """The head of a part of the tab. `kept` says why it cannot be deleted, as "main"; empty where it can."""
+        name = shown.name or shown.id
+        with box("bar"):
+            tag("h2", f"{shown.name} {shown.id}{f' ({kept})' if kept else ''}".strip())
+            tags_button(self.view, shown.id, name, self.refresh)
+            if not kept:
+                words = f"{shown.id}. Its subnets must have another one: {spell_subnets(shown.subnets)}."
+                self.remove(f"Delete {kind} {name}", delete, words, "Delete")
+        tag("p", f"Subnets: {spell_subnets(shown.subnets)}", "empty-line")
 
     def remove(
         self,

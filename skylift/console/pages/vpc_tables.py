@@ -7,8 +7,7 @@ from functools import partial
 
 from skylift.console import networks
 from skylift.console.call import Call
-from skylift.console.networks import Route, Table, spell_subnets
-from skylift.console.pages.edit_tags import tags_button
+from skylift.console.networks import Route, Table
 from skylift.console.pages.vpc_tab import VpcTab
 from skylift.console.widgets.element import Field, Select, box, button, headings, tag
 from skylift.console.widgets.row_edit import EditedRow
@@ -20,15 +19,8 @@ async def show_tables(tab: VpcTab) -> None:
     with box("buttons-left"):
         button("Create route table", lambda: _ask_table(tab))
     for each in tables:
-        name = each.name or each.id
         with box("part"):
-            with box("bar"):
-                tag("h2", f"{each.name} {each.id}{' (main)' if each.main else ''}".strip())
-                tags_button(tab.view, each.id, name, tab.refresh)
-                if not each.main:
-                    words = f"{each.id}. Its subnets must have another one: {spell_subnets(each.subnets)}."
-                    tab.remove(f"Delete route table {name}", networks.delete_table(each.id), words, "Delete")
-            tag("p", f"Subnets: {spell_subnets(each.subnets)}", "empty-line")
+            tab.head("route table", each, "main" if each.main else "", networks.delete_table(each.id))
             _show_routes(tab, each, targets)
             _add_route(tab, each, targets)
 
