@@ -11,9 +11,10 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Optional
+
+from skylift.runner.server.remove_tree import remove_tree
 
 
 class CachedEnvironment:
@@ -40,7 +41,8 @@ class CachedEnvironment:
 
     def confirm(self) -> None:
         if self._look() != self._seen:
-            shutil.rmtree(str(self._cache), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(self._cache)
         elif self._recipe:
             self._mark.write_text(json.dumps({"recipe": self._recipe, "lock": self._lock}))
 

@@ -40,6 +40,7 @@ _READ = 100 << 20
 """Bytes that can be read in a second, at least."""
 _KEPT = 3
 """Checkpoints that are kept, the newest among them."""
+from skylift.runner.server.remove_tree import remove_tree
 _KEY = re.compile(r"server/checkpoint/[0-9a-z-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -367,7 +368,7 @@ class Checkpoint:
 
 def _clear(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(str(path))
+        remove_tree(path)
     elif path.is_symlink() or path.exists():
         path.unlink()
 

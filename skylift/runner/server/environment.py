@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from skylift.runner.server.login_user import Login
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import PrebuiltEnvironment
 from skylift.runner.server.program import Program
+from skylift.runner.server.remove_tree import remove_tree
 from skylift.runner.server.status import State
 from skylift.runner.server.uv import Uv
 
@@ -87,7 +89,8 @@ class Environment:
     def _build(self, prebuilt: Optional[PrebuiltEnvironment]) -> None:
         kind, source, version, began = self._wanted["kind"], str(self._source), self._version(), time.monotonic()
         lock = None
-        shutil.rmtree(str(self._venv), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_tree(self._venv)
         if kind == "script":
             self._uv("sync", *version, "--active", "--script", source)
         elif kind == "project":

@@ -13,11 +13,11 @@ Python tells by whether its bytecode is of this source. `lock` is what a project
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
-import shutil
 import stat
 import threading
 import time
@@ -31,6 +31,7 @@ from skylift.runner.server.environment_index import Changed, parse_index
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.unpack import sha256_of
+from skylift.runner.server.remove_tree import remove_tree
 
 PACK = 16 << 20
 """Bytes after which a pack is closed. A larger file has a pack of its own."""
@@ -95,7 +96,8 @@ class PrebuiltEnvironment:
 
     def _clear(self) -> None:
         for folder in self._folders:
-            shutil.rmtree(str(folder), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(folder)
 
     def _take(self, until: float) -> Dict[str, Any]:
         text = patiently("environment", lambda: self._prefix.get("index.json"), until, self._say)

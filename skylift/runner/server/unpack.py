@@ -8,13 +8,13 @@ import io
 import os
 import pwd
 import re
-import shutil
 import tarfile
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, Set
 
 from skylift.runner.server.outcome import Ended
+from skylift.runner.server.remove_tree import remove_tree
 from skylift.runner.server.status import State
 
 _BUFFER = 1 << 20
@@ -59,7 +59,7 @@ def clear_away(place: Path) -> None:
     if place.is_symlink():
         place.unlink()
     elif place.exists():
-        shutil.rmtree(str(place))
+        remove_tree(place)
 
 
 class Unpacking:

@@ -1,0 +1,95 @@
+"""Removing what a program has left, as root.
+
+A program can make folders in folders without end: more than a path can name, than Python can call functions in each
+other, and than there are descriptors. shutil.rmtree needs one of these for each level (the first two before Python
+3.13). Here two folders at most are open at a time. No link is followed, whatever its user does meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Callable, List, NamedTuple, Optional, Tuple
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Level(NamedTuple):
+    """A folder on the way down: what it is, and the folders in it that are still to be removed."""
+
+    name: str
+    identity: Tuple[int, int]
+    folders: List[str]
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it. What cannot be removed is left, and the first error raised at the end.
+    Raises OSError: FileNotFoundError when there is none, and NotADirectoryError for a link or a file."""
+    removing = _Removing(os.open(str(path), _FOLDER))
+    try:
+        removing.run()
+    finally:
+        removing.close()
+    os.rmdir(str(path))
+
+
+class _Removing:
+    """`_folder` is the folder that is looked at, on the way down and up again."""
+
+    def __init__(self, folder: int) -> None:
+        self._folder = folder
+        self._failure: Optional[OSError] = None
+
+    def close(self) -> None:
+        os.close(self._folder)
+
+    def run(self) -> None:
+        way = [self._enter("")]
+        while True:
+            if way[-1].folders:
+                name = way[-1].folders.pop()
+                if self._try(lambda: self._change_to(name)):  # noqa: B023 (called at once)
+                    way.append(self._enter(name))
+                continue
+            name = way.pop().name
+            if not way:
+                break
+            self._change_to("..")
+            if self._identity() != way[-1].identity:
+                raise OSError(0, "it was moved while it was removed", name)
+            self._try(lambda: os.rmdir(name, dir_fd=self._folder))  # noqa: B023 (called at once)
+        if self._failure is not None:
+            raise self._failure
+
+    def _enter(self, name: str) -> _Level:
+        """Remove the files of this folder, and all else that is no folder."""
+        folders: List[str] = []
+        files: List[str] = []
+        self._try(lambda: self._list(folders, files))
+        for file in files:
+            self._try(lambda: os.unlink(file, dir_fd=self._folder))  # noqa: B023 (called at once)
+        return _Level(name, self._identity(), folders)
+
+    def _list(self, folders: List[str], files: List[str]) -> None:
+        with os.scandir(self._folder) as found:
+            for each in found:
+                (folders if each.is_dir(follow_symlinks=False) else files).append(each.name)
+
+    def _identity(self) -> Tuple[int, int]:
+        found = os.fstat(self._folder)
+        return found.st_dev, found.st_ino
+
+    def _change_to(self, name: str) -> None:
+        before, self._folder = self._folder, os.open(name, _FOLDER, dir_fd=self._folder)
+        os.close(before)
+
+    def _try(self, step: Callable[[], object]) -> bool:
+        """Whether it went well. What is gone already need not be removed."""
+        try:
+            step()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            self._failure = self._failure or error
+            return False
+        return True

@@ -1,0 +1,118 @@
+"""Trees of a program's making, which are removed whole and alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skylift.runner.server.remove_tree import remove_tree
+from skylift.runner.server.unpack import clear_away
+
+DEEP = 5000
+"""Levels: more than Python calls functions in each other, than a path has names, and than a process has descriptors."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "job"
+
+
+@pytest.fixture
+def deep() -> Iterator[Path]:
+    """In memory: many a disk takes two milliseconds to remove a folder."""
+    found = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="skylift-deep-"))
+    yield found / "job"
+    # Also after a failure, and deeper than Python could.
+    subprocess.run(["rm", "-rf", found], check=True)
+
+
+def dig(place: Path, levels: int) -> None:
+    """As a program does. In a process of its own, which may stand where no path leads."""
+    source = f"import os\nfor _ in range({levels}):\n    open('f', 'w')\n    os.mkdir('d')\n    os.chdir('d')\n"
+    place.mkdir()
+    subprocess.run([sys.executable, "-c", source], cwd=place, check=True)
+
+
+def test_a_tree_that_is_deeper_than_any_path(deep: Path) -> None:
+    dig(deep, DEEP)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    clear_away(deep)
+    assert not deep.exists()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_it_takes_two_descriptors_however_deep_it_is(place: Path) -> None:
+    dig(place, 60)
+    source = (
+        "import resource, sys\nfrom pathlib import Path\nfrom skylift.runner.server.remove_tree import remove_tree\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))\nremove_tree(Path(sys.argv[1]))\n"
+    )
+    subprocess.run([sys.executable, "-c", source, place], check=True)
+    assert not place.exists()
+
+
+def test_no_link_is_followed(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    (place / "sub").mkdir(parents=True)
+    (place / "sub/link").symlink_to(tmp_path / "other")
+    (place / "sub/file").symlink_to(tmp_path / "other/file")
+    os.mkfifo(place / "sub/fifo")
+    remove_tree(place)
+    assert not place.exists()
+    assert [each.name for each in (tmp_path / "other").iterdir()] == ["file"]
+
+
+def test_a_link_and_a_file_are_no_trees(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    place.symlink_to(tmp_path / "other")
+    with pytest.raises(NotADirectoryError):
+        remove_tree(place)
+    with pytest.raises(FileNotFoundError):
+        remove_tree(tmp_path / "no")
+    assert (tmp_path / "other").is_dir()
+
+
+def test_a_folder_that_is_moved_away_meanwhile_leads_nowhere_else(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the way up it has another folder above it, whose files are none of this tree."""
+    (place / "a/b").mkdir(parents=True)
+    (place / "a/b/file").touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    unlink = os.unlink
+
+    def move_and_unlink(name: Any, **how: Any) -> None:
+        if (place / "a/b").exists():
+            (place / "a/b").rename(tmp_path / "other/b")
+        unlink(name, **how)
+
+    monkeypatch.setattr(os, "unlink", move_and_unlink)
+    with pytest.raises(OSError, match="it was moved while it was removed"):
+        remove_tree(place)
+    assert sorted(each.name for each in (tmp_path / "other").iterdir()) == ["b", "file"]
+
+
+def test_what_cannot_be_removed_is_left_and_everything_else_goes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "a").mkdir(parents=True)
+    for name in ("first", "fixed", "last", "a/file"):
+        (place / name).touch()
+    unlink = os.unlink
+
+    def refuse(name: Any, **how: Any) -> None:
+        if name == "fixed":
+            raise PermissionError(1, "Operation not permitted", name)
+        unlink(name, **how)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(PermissionError, match="fixed"):
+        remove_tree(place)
+    assert [each.name for each in place.iterdir()] == ["fixed"]
