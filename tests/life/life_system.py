@@ -117,7 +117,7 @@ class _Os(Module):
         return sorted(os.listdir(_here(os.fspath(path))))
 
     def scandir(self, path: Any = ".") -> Any:
-        return os.scandir(_here(os.fspath(path)))
+        return os.scandir(path if isinstance(path, int) else _here(os.fspath(path)))
 
     def dup(self, number: int) -> int:
         copy = os.dup(number)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.server.input_folders import InputFolders
+from skylift.runner.server.input_folders import InputFolders, make_unchangeable
 from skylift.runner.server.login_user import Login
 
 WATCHED = """
@@ -37,6 +37,29 @@ for event, place, owner in seen:
 for each in (sys.argv[2], *(os.path.join(place, name) for place, names, _ in os.walk(sys.argv[2]) for name in names)):
     assert os.path.islink(each) or os.lstat(each).st_uid == Other.uid, each
 print(len([each for each in seen if each[0] == "os.mkdir"]))
+"""
+
+TAKEN = """
+import os, stat, sys
+from pathlib import Path
+from skylift.runner.server.input_folders import make_unchangeable
+
+ours, seen = os.geteuid(), []
+
+def watch(event, args):
+    if event in ("os.chmod", "os.chown"):
+        place, folder = args[0], args[-1]
+        if isinstance(place, int):
+            seen.append("folder")
+            return
+        assert folder >= 0 and "/" not in place, (event, args)
+        above = os.fstat(folder)
+        assert above.st_uid == ours and not above.st_mode & 0o222, (event, args)
+        seen.append("file")
+
+sys.addaudithook(watch)
+make_unchangeable(Path(sys.argv[1]))
+print(seen.count("folder") > 0, seen.count("file") > 0)
 """
 
 
@@ -110,3 +133,27 @@ def test_one_that_is_there_already_is_an_error(tree: Path, tmp_path: Path) -> No
     folders.make(tmp_path / "made")
     with pytest.raises(FileExistsError):
         folders.make(tmp_path / "made")
+
+
+def test_no_file_of_the_job_can_be_changed(tree: Path) -> None:
+    (tree / "run.sh").touch(0o755)
+    make_unchangeable(tree)
+    for each in (tree, *tree.rglob("*")):
+        assert each.is_symlink() or not each.stat().st_mode & 0o222, each
+        assert os.geteuid() or each.lstat().st_uid == 0
+    assert (tree / "run.sh").stat().st_mode & 0o777 == 0o555
+    assert os.readlink(tree / "also") == "data"
+
+
+def test_root_changes_nothing_in_a_folder_that_its_user_still_has(tree: Path) -> None:
+    """A process that a build has left could put a link to any file there."""
+    done = subprocess.run([sys.executable, "-c", TAKEN, str(tree)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True True\n", "")
+
+
+def test_a_link_in_the_place_of_the_jobs_folder_is_not_followed(tree: Path, tmp_path: Path) -> None:
+    tree.rename(tmp_path / "other")
+    tree.symlink_to(tmp_path / "other")
+    with pytest.raises(NotADirectoryError):
+        make_unchangeable(tree)
+    assert (tmp_path / "other/job.py").stat().st_mode & 0o200

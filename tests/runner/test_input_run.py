@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pytest
+from at_opening import at_opening
 from kept_prefix import KeptPrefix
 
 from skylift.runner.map.live import InputLive, LiveStream, parse_live
@@ -63,6 +66,10 @@ class Case:
         self.spawner, self.folders = Spawner(), InputFolders(self.tree, "sub", Here())
         self.ours, self.theirs = socket.socketpair()
 
+    def close(self) -> None:
+        self.spawner.close()
+        assert list(self.runs.iterdir()) == []
+
     def run(
         self, source: str, *, outputs: tuple[str, ...] = (), args: tuple[str, ...] = (), part: Any = None
     ) -> InputOutcome:
@@ -84,8 +91,20 @@ class Case:
 def case(tmp_path: Path) -> Iterator[Case]:
     found = Case(tmp_path)
     yield found
-    found.spawner.close()
-    assert list(found.runs.iterdir()) == []
+    found.close()
+
+
+@pytest.fixture
+def case_in_memory() -> Iterator[Case]:
+    """Many a disk takes two milliseconds to remove a folder."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="skylift-deep-"))
+    found = Case(folder)
+    yield found
+    try:
+        found.close()
+    finally:
+        # It may be deeper than Python can remove.
+        subprocess.run(["rm", "-rf", folder], check=True)
 
 
 def test_what_it_leaves_is_sent_and_what_it_was_given_is_not(case: Case) -> None:
@@ -95,6 +114,80 @@ def test_what_it_leaves_is_sent_and_what_it_was_given_is_not(case: Case) -> None
     assert outcome.stdout.content == b"said\n"
     assert [each.path for each in outcome.results] == ["a.txt"]
     assert list(case.prefix.objects.values()) == [b"data"]
+
+
+# What hostile programs do: other inputs are the same user, and may exchange what root is about to read.
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A folder that no input may read."""
+    found = tmp_path / "secret"
+    found.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (found / name).write_text("root's")
+    return found
+
+
+LEAVE = "open('a.txt', 'w').write('a')\nopen('b.txt', 'w').write('b')\n"
+
+
+def place_of(case: Case) -> Path:
+    (run,) = case.runs.iterdir()
+    return run / "work/sub"
+
+
+@pytest.mark.parametrize("what", ["link", "fifo", "folder"])
+def test_a_result_that_another_input_exchanges_as_root_opens_it(case: Case, secret: Path, what: str) -> None:
+    def exchange() -> None:
+        place = place_of(case)
+        if what == "folder":
+            place.rename(place.with_name("moved"))
+            place.symlink_to(secret)
+            return
+        (place / "b.txt").unlink()
+        if what == "link":
+            (place / "b.txt").symlink_to(secret / "b.txt")
+        else:
+            os.mkfifo(place / "b.txt")
+
+    with at_opening("b.txt", exchange):
+        outcome = case.run(LEAVE, outputs=("*.txt",))
+    # In a working directory that was moved it is still the input's.
+    assert [each.path for each in outcome.results] == ["a.txt", *(["b.txt"] if what == "folder" else [])]
+    assert set(case.prefix.objects.values()) <= {b"a", b"b"}
+
+
+def test_a_working_directory_that_becomes_a_link_has_no_results(case: Case, secret: Path) -> None:
+    source = f"import os\n{LEAVE}os.chdir('..')\nos.rename('sub', 'moved')\nos.symlink({str(secret)!r}, 'sub')\n"
+    outcome = case.run(source, outputs=("*",))
+    assert (outcome.succeeded, outcome.results, case.prefix.objects) == (True, (), {})
+    assert outcome.missing == ("sub: a link that leads elsewhere is in its place",)
+
+
+def test_a_link_to_its_own_file_is_a_result_as_in_a_job(case: Case) -> None:
+    outcome = case.run(f"import os\n{LEAVE}os.symlink('a.txt', 'latest.txt')\n", outputs=("latest*",))
+    assert [(each.path, each.size) for each in outcome.results] == [("latest.txt", 1)]
+
+
+def test_folders_without_end_end_neither_the_outcome_nor_the_server(case_in_memory: Case) -> None:
+    source = "import os\nfor _ in range(1100):\n    os.mkdir('deep')\n    os.chdir('deep')\nprint('deep')\n"
+    outcome = case_in_memory.run(source, outputs=("**", "."))
+    assert (outcome.succeeded, outcome.stdout.content, outcome.results) == (True, b"deep\n", ())
+
+
+@pytest.mark.parametrize("size", [5000, (64 << 20) + 9])
+def test_a_stream_that_another_input_writes_on_is_sent_as_its_outcome_says(case: Case, size: int) -> None:
+    """It may have got the descriptor."""
+
+    def write_on() -> None:
+        with (place_of(case).parents[1] / "stdout").open("ab") as file:
+            file.write(b"more")
+
+    case.prefix.during = write_on
+    outcome = case.run(f"import os\nos.write(1, b'begin')\nos.ftruncate(1, {size})\n")
+    assert outcome.stdout.kept == min(size, KEPT)
+    assert [len(each) for each in case.prefix.objects.values()] == [outcome.stdout.kept]
 
 
 def test_the_next_input_has_a_new_folder(case: Case) -> None:

@@ -97,6 +97,21 @@ def test_parts_go_beside_each_other_and_are_whole() -> None:
     assert aws.named == [(number, f"tag{number}") for number in range(1, 12)]
 
 
+@pytest.mark.parametrize(("grown", "begun"), [(500, 0), (PART, 0), (len(BODY), 1)])
+def test_a_small_file_that_grows_meanwhile_is_not_taken_into_memory_whole(grown: int, begun: int) -> None:
+    class Whole(Parts):
+        def _complete(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+            if not self.begun:
+                self.whole = body
+                return 200, {}, b""
+            return super()._complete(body)
+
+    aws, body = Whole(), BODY[:grown]
+    told = Prefix(aws, "bucket", "jobs/x").put_file("server/results/r", io.BytesIO(body), 10, 0)  # type: ignore[arg-type]
+    assert told == hashlib.sha256(body).hexdigest()
+    assert (aws.whole, aws.begun) == (body, begun)
+
+
 def test_when_a_part_is_refused_the_file_is_not_completed() -> None:
     aws = Parts(refused=3)
     with pytest.raises(Refused, match="not this one"):

@@ -21,6 +21,7 @@ from shipped_job import Shipped
 
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.find_files import files_named
+from skylift.runner.server.open_result import WorkingFolder
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.results import FEW, Results
 from skylift.runner.server.send_deadline import OutOfTime, SendDeadline
@@ -94,8 +95,8 @@ def place(tmp_path: Path) -> Path:
     return found
 
 
-def results(bucket: Any, place: Path, *outputs: str, journal: Path | None = None) -> Results:
-    made = Results(Prefix(bucket, ""), place, place, list(outputs), journal)
+def results(bucket: Any, place: Path, *outputs: str, journal: Path | None = None, cwd: str = ".") -> Results:
+    made = Results(Prefix(bucket, ""), place, place / cwd, list(outputs), os.geteuid(), journal)
     made.had({})
     return made
 
@@ -217,11 +218,12 @@ def test_a_file_that_goes_wrong_meanwhile_is_named_and_all_others_come(
 
 @contextlib.contextmanager
 def sending_open(first: threading.Event) -> Iterator[None]:
-    """The last file, or its folder, is opened only once the first object is on its way."""
-    real = os.open
+    """The last file, or its folder, is opened only once the first object is on its way. They are found before, by
+    another thread."""
+    real, finding = os.open, threading.get_ident()
 
     def late(path: Any, *arguments: Any, **how: Any) -> int:
-        if str(path).endswith(("z/last", "/z")):
+        if threading.get_ident() != finding and path in ("z/last", "z"):
             assert first.wait(30)
         return real(path, *arguments, **how)
 
@@ -276,6 +278,32 @@ def test_neither_does_one_in_a_pack(bucket: Bucket, place: Path, whole_folder: b
     assert not [body for body in bucket.objects.values() if b"root's" in body]
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["working directory", "job's folder"])
+def test_a_link_in_the_place_of_the_working_directory_gives_nothing_away(
+    bucket: Bucket, place: Path, whole: bool
+) -> None:
+    """Neither what is there nor how it is called."""
+    (place.parent / "outside/sub").mkdir(parents=True)
+    for each in ("outside/secret", "outside/sub/secret"):
+        (place.parent / each).write_bytes(b"root's")
+    (place / "sub").mkdir()
+    sending = results(bucket, place, "**", cwd="sub")
+    if whole:
+        place.rename(place.with_name("moved"))
+        place.symlink_to(place.parent / "outside")
+    else:
+        (place / "sub").rmdir()
+        (place / "sub").symlink_to(place.parent / "outside")
+    sending.send(0, final=True)
+    assert (bucket.content(), list(bucket.not_sent), bucket.manifest["left_behind"]) == ({}, ["."], [])
+    assert not [each for each in bucket.objects.values() if b"root's" in each or b"secret" in each]
+
+
+def test_a_working_directory_that_the_program_has_removed_has_no_results(bucket: Bucket, place: Path) -> None:
+    results(bucket, place, "*.txt", cwd="sub").send(0, final=True)
+    assert (bucket.content(), bucket.manifest["unmatched"], bucket.not_sent) == ({}, ["*.txt"], {})
+
+
 def test_a_file_that_grows_all_the_time_comes_and_is_named(
     bucket: Bucket, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,14 +330,14 @@ def test_a_folder_that_cannot_be_looked_into_is_named(
 ) -> None:
     files = fill(place, 3)
     (place / "out/shut").mkdir()
-    scandir = os.scandir
+    real = os.open
 
-    def denied(folder: str) -> Any:
-        if folder.endswith("shut"):
-            raise PermissionError(13, "Permission denied", folder)
-        return scandir(folder)
+    def denied(path: Any, *arguments: Any, **how: Any) -> int:
+        if path == "out/shut":
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *arguments, **how)
 
-    monkeypatch.setattr(os, "scandir", denied)
+    monkeypatch.setattr(os, "open", denied)
     results(bucket, place, "out").send(0, final=True)
     assert bucket.content() == files
     assert bucket.not_sent == {"out/shut": "Permission denied"}
@@ -422,7 +450,8 @@ def test_what_a_pattern_names(place: Path, pattern: str, named: list[str]) -> No
     (place / "latest").symlink_to("out")
     (place / "dangling").symlink_to("nothing")
     os.mkfifo(place / "fifo")
-    found = [each.inner for each in files_named(str(place), pattern, lambda inner, error: None)]
+    with WorkingFolder(place, ".", os.geteuid()) as top:
+        found = [each.inner for each in files_named(top, pattern, lambda inner, error: None)]
     assert sorted(found) == sorted(named)
 
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 import functools
 import os
 import stat
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Set, Tuple
 
+from skylift.runner.server.open_result import WorkingFolder
 from skylift.runner.server.outputs import asked_for, has_wildcard, stands_for
 
 Stamp = Tuple[int, int]
 """Size in bytes and modification time in nanoseconds. A different stamp means that the file has changed."""
 Tell = Callable[[str, OSError], Any]
-Inner = Tuple[str, "Optional[os.DirEntry[str]]"]
-"""A path relative to the folder that is searched, and what its folder's listing says of it."""
 
 
 class Found(NamedTuple):
@@ -34,90 +33,100 @@ def spelled(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
-def files_below(top: str, tell: Tell) -> Iterator[Found]:
+def files_below(top: WorkingFolder, tell: Tell) -> Iterator[Found]:
     """All regular files below a folder, without links."""
-    for inner, entry in _entries_below(top, tell):
-        try:
-            if entry.is_file(follow_symlinks=False):
-                yield Found(inner, stamp_of(entry.stat(follow_symlinks=False)))
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            tell(inner, error)
+    for inner, is_link in _files_of(top, "", tell):
+        if not is_link:
+            yield from _regular(top, inner, tell)
 
 
-def files_named(cwd: str, pattern: str, tell: Tell) -> Iterator[Found]:
+def files_named(top: WorkingFolder, pattern: str, tell: Tell) -> Iterator[Found]:
     """The files that match a pattern, each once. A link counts as the file that it points to. A link that the pattern
-    names counts as its folder, if that is in `cwd`."""
-    home, seen = os.path.realpath(cwd) + os.sep, set()
+    names counts as its folder. Both must be in `top`."""
+    seen: Set[str] = set()
+    is_inside = functools.lru_cache(maxsize=256)(top.has_folder)
 
-    def is_file(inner: str, entry: "Optional[os.DirEntry[str]]") -> Iterator[Found]:
-        full = os.path.join(cwd, inner)
+    def files_at(place: str) -> Iterator[Tuple[str, bool]]:
         try:
-            if entry is not None and not entry.is_symlink():
-                # One look, where a file that may be a link needs two: there may be thousands.
-                found = entry.stat(follow_symlinks=False)
-                if stat.S_ISREG(found.st_mode):
-                    yield Found(inner, stamp_of(found))
-                return
-            found = os.stat(full)
-            if stat.S_ISREG(found.st_mode) and (not os.path.islink(full) or os.path.realpath(full).startswith(home)):
-                yield Found(inner, stamp_of(found))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            tell(inner, error)
+            mode = top.look(place).st_mode
+        except OSError:
+            return iter([(place, True)])
+        is_link = stat.S_ISLNK(mode)
+        if stat.S_ISDIR(mode) or (is_link and top.is_folder(place)):
+            return _files_of(top, place, tell)
+        return iter([(place, is_link)] if is_inside(os.path.dirname(place)) else [])
 
-    @functools.lru_cache(maxsize=256)
-    def is_inside(folder: str) -> bool:
-        return (os.path.realpath(folder) + os.sep).startswith(home)
-
-    for top in _tops(cwd, pattern, tell):
-        full = os.path.join(cwd, top)
-        if not os.path.isdir(full):
-            alone: List[Inner] = [(top, None)] if is_inside(os.path.dirname(full)) else []
-            inners: Iterator[Inner] = iter(alone)
-        elif is_inside(full):
-            below = _entries_below(full, lambda inner, error: tell(os.path.join(top, inner), error))  # noqa: B023
-            inners = ((os.path.join(top, inner), entry) for inner, entry in below)
-        else:
-            continue
-        for inner, entry in inners:
+    for place in _tops(top, pattern, tell):
+        for inner, is_link in files_at(place):
             if inner not in seen and asked_for(inner, [pattern]):
                 seen.add(inner)
-                yield from is_file(inner, entry)
+                yield from (_behind_link if is_link else _regular)(top, inner, tell)
 
 
-def _entries_below(top: str, tell: Tell) -> Iterator[Tuple[str, "os.DirEntry[str]"]]:
-    """All entries but folders. Folders are searched, links to folders are not."""
-    folders = [""]
+def _regular(top: WorkingFolder, inner: str, tell: Tell) -> Iterator[Found]:
+    try:
+        found = top.look(inner)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        tell(inner, error)
+        return
+    if stat.S_ISREG(found.st_mode):
+        yield Found(inner, stamp_of(found))
+
+
+def _behind_link(top: WorkingFolder, inner: str, tell: Tell) -> Iterator[Found]:
+    try:
+        found = top.find(inner)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        tell(inner, error)
+        return
+    if found is not None:
+        yield Found(inner, stamp_of(found))
+
+
+class _Entry(NamedTuple):
+    name: str
+    is_folder: bool
+    is_link: bool
+
+
+def _files_of(top: WorkingFolder, start: str, tell: Tell) -> Iterator[Tuple[str, bool]]:
+    """The paths of all entries but folders, and which are links. Folders are searched, links to folders are not."""
+    folders = [start]
     while folders:
         folder = folders.pop()
-        for entry in _list(os.path.join(top, folder), folder, tell):
+        for entry in _list(top, folder, tell):
             inner = os.path.join(folder, entry.name)
-            try:
-                is_folder = entry.is_dir(follow_symlinks=False)
-            except OSError as error:
-                tell(inner, error)
-                continue
-            if is_folder:
+            if entry.is_folder:
                 folders.append(inner)
             else:
-                yield inner, entry
+                yield inner, entry.is_link
 
 
-def _list(folder: str, inner: str, tell: Tell) -> "List[os.DirEntry[str]]":
+def _list(top: WorkingFolder, folder: str, tell: Tell) -> List[_Entry]:
+    """Nothing of a folder that is not in `top`."""
     try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
+        descriptor = top.open_folder(folder)
+        if descriptor is None:
+            return []
+        try:
+            with os.scandir(descriptor) as found:
+                return sorted(
+                    _Entry(each.name, each.is_dir(follow_symlinks=False), each.is_symlink()) for each in found
+                )
+        finally:
+            os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
-        tell(inner or ".", error)
+        tell(folder or ".", error)
     return []
 
 
-def _tops(cwd: str, pattern: str, tell: Tell) -> List[str]:
+def _tops(top: WorkingFolder, pattern: str, tell: Tell) -> List[str]:
     """The paths that the words of a pattern match. A `**` at the end adds nothing: all files below match anyway."""
     words = [] if pattern == "." else pattern.rstrip("/").split("/")
     if ".." in words or words[:1] == [""]:
@@ -128,26 +137,27 @@ def _tops(cwd: str, pattern: str, tell: Tell) -> List[str]:
     for word in words:
         following: Dict[str, None] = {}
         for each in found:
-            following.update(dict.fromkeys(_step(cwd, each, word, tell)))
+            following.update(dict.fromkeys(_step(top, each, word, tell)))
         found = list(following)
     return found
 
 
-def _step(cwd: str, each: str, word: str, tell: Tell) -> Iterator[str]:
+def _step(top: WorkingFolder, each: str, word: str, tell: Tell) -> Iterator[str]:
     if not has_wildcard(word):
-        if os.path.lexists(os.path.join(cwd, each, word)):
-            yield os.path.join(each, word)
+        inner = os.path.join(each, word)
+        if top.has(inner):
+            yield inner
         return
     folders = [each]
     if word == "**":
         yield each
     while folders:
         folder = folders.pop()
-        for entry in _list(os.path.join(cwd, folder), folder, tell):
+        for entry in _list(top, folder, tell):
             inner = os.path.join(folder, entry.name)
             if word != "**":
                 if stands_for(word, entry.name):
                     yield inner
-            elif entry.is_dir(follow_symlinks=False):
+            elif entry.is_folder:
                 folders.append(inner)
                 yield inner

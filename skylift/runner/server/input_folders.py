@@ -7,6 +7,7 @@ So each input has a new one, and it comes to be the user's when root has nothing
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Tuple
@@ -14,6 +15,7 @@ from typing import List, NamedTuple, Optional, Tuple
 from skylift.runner.server.login_user import Login
 
 _MODE = 0o755
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Layout(NamedTuple):
@@ -46,6 +48,40 @@ class InputFolders:
             # From the bottom: whoever has a folder can put another in the place of what is below.
             for inner in reversed(layout.folders):
                 os.lchown(_place(path, inner), self._login.uid, self._login.gid)
+
+
+def make_unchangeable(tree: Path) -> None:
+    """All inputs of a server share the job's files. Processes of their user may be here already, left by a build of the
+    project: so each folder is taken from them before root looks at what is in it. Raises OSError."""
+    top, inners = os.open(str(tree), _FOLDER), ["."]
+    try:
+        while inners:
+            inner = inners.pop()
+            folder = os.open(inner, _FOLDER, dir_fd=top)
+            try:
+                inners += [os.path.join(inner, name) for name in _take_away(folder)]
+            finally:
+                os.close(folder)
+    finally:
+        os.close(top)
+
+
+def _take_away(folder: int) -> List[str]:
+    """The folder and its files. Returns the names of the folders in it."""
+    is_root, folders = os.geteuid() == 0, []
+    if is_root:
+        os.fchown(folder, 0, 0)
+    os.fchmod(folder, stat.S_IMODE(os.fstat(folder).st_mode) & 0o555)
+    for name in os.listdir(folder):
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode):
+            folders.append(name)
+            continue
+        if is_root:
+            os.chown(name, 0, 0, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISLNK(mode):
+            os.chmod(name, stat.S_IMODE(mode) & 0o555, dir_fd=folder)
+    return folders
 
 
 def _place(path: Path, inner: str) -> str:

@@ -15,12 +15,11 @@ import json
 import os
 import secrets
 import select
-import shutil
 import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.find_files import files_named, spelled
@@ -29,7 +28,9 @@ from skylift.runner.server.input_live import InputLive
 from skylift.runner.server.input_memory import InputMemory, Share
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
+from skylift.runner.server.open_result import WorkingFolder
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.remove_tree import remove_tree
 from skylift.runner.server.status import State
 from skylift.runner.server.unpack import sha256_of
 
@@ -69,16 +70,6 @@ class MapPlace(NamedTuple):
     source: Prefix
 
 
-def make_unchangeable(tree: Path) -> None:
-    """All inputs of a server share the job's files."""
-    for folder, _, files in os.walk(str(tree)):
-        for each in (folder, *(os.path.join(folder, name) for name in files)):
-            if os.geteuid() == 0:
-                os.lchown(each, 0, 0)
-            if not os.path.islink(each):
-                os.chmod(each, os.stat(each).st_mode & 0o555)
-
-
 class InputRun:
     """`program` is {"argv", "python", "args", "outputs", "total"}, `wanted` {"index", "text", "attempt", "blob"*,
     "part"*}, the last two as in the map's spec."""
@@ -102,7 +93,8 @@ class InputRun:
                 ended = self._execute(argv, owner)
                 return self._conclude(ended, share)
         finally:
-            shutil.rmtree(str(self._folder), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(self._folder)
 
     # Its folder.
 
@@ -249,15 +241,15 @@ class InputRun:
     def _send(self, report: Dict[str, Any]) -> None:
         until = time.time() + SENDING
         for name in ("stdout", "stderr"):
-            size = self._stream(name).stat().st_size
-            if size > INLINE:
-                kept = min(size, KEPT)
-                os.truncate(str(self._stream(name)), kept)
-                with self._stream(name).open("rb") as file:
-                    self._put("%s" % name, file, kept, until)
-                report[name] = {"size": size, "kept": kept}
-            elif size:
-                report[name] = {"size": size, "content": base64.b64encode(self._stream(name).read_bytes()).decode()}
+            with self._stream(name).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > INLINE:
+                    kept = min(size, KEPT)
+                    self._put("%s" % name, Beginning(file, kept), kept, until)
+                    report[name] = {"size": size, "kept": kept}
+                elif size:
+                    content = file.read(size)
+                    report[name] = {"size": len(content), "content": base64.b64encode(content).decode()}
         if self._program["outputs"]:
             self._send_results(report, until)
 
@@ -267,28 +259,54 @@ class InputRun:
     def _send_results(self, report: Dict[str, Any], until: float) -> None:
         sent: Dict[str, Tuple[int, str]] = {}
         missing: List[str] = []
-
-        def tell(inner: str, error: OSError) -> None:
-            missing.append("%s: %s" % (inner, error.strerror))
-
-        for pattern in self._program["outputs"]:
-            for found in files_named(str(self._cwd), pattern, tell):
-                path, full = spelled(found.inner), self._cwd / found.inner
-                if path in sent or full.is_symlink() or len(sent) >= _MOST_RESULTS:
-                    continue
-                try:
-                    path.encode()
-                    with full.open("rb") as file:
-                        size = os.fstat(file.fileno()).st_size
-                        sent[path] = size, self._put(_result_key(path), file, size, until)
-                except UnicodeEncodeError:
-                    missing.append("%s: its name is not UTF-8" % ascii(path))
-                except OSError as error:
-                    missing.append("%s: %s" % (path, error.strerror))
+        try:
+            with WorkingFolder(self._work, self._place.cwd, self._place.login.uid) as top:
+                self._send_matching(top, sent, missing, until)
+        except FileNotFoundError:
+            # The program has removed it.
+            pass
+        except OSError as error:
+            missing.append("%s: %s" % (self._place.cwd, error.strerror))
         if sent:
             report["results"] = [[path, size, digest] for path, (size, digest) in sorted(sent.items())]
         if missing:
             report["missing"] = [each[:1000] for each in missing[:1000]]
+
+    def _send_matching(
+        self, top: WorkingFolder, sent: Dict[str, Tuple[int, str]], missing: List[str], until: float
+    ) -> None:
+        def tell(inner: str, error: OSError) -> None:
+            missing.append("%s: %s" % (inner, error.strerror))
+
+        for pattern in self._program["outputs"]:
+            for found in files_named(top, pattern, tell):
+                path = spelled(found.inner)
+                if path in sent or len(sent) >= _MOST_RESULTS:
+                    continue
+                try:
+                    path.encode()
+                    descriptor = top.open(found.inner)
+                    if descriptor is not None:
+                        with os.fdopen(descriptor, "rb") as file:
+                            size = os.fstat(file.fileno()).st_size
+                            digest = self._put(_result_key(path), file, size, until)
+                            sent[path] = file.tell(), digest
+                except UnicodeEncodeError:
+                    missing.append("%s: its name is not UTF-8" % ascii(path))
+                except OSError as error:
+                    missing.append("%s: %s" % (path, error.strerror))
+
+
+class Beginning:
+    """So much of a file, whatever is written behind it meanwhile: another input may have got the program's stream."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, most: int = -1) -> bytes:
+        left = self._size - self._file.tell()
+        return self._file.read(left if most < 0 else min(most, left))
 
 
 def _result_key(path: str) -> str:
@@ -300,4 +318,4 @@ def _result_key(path: str) -> str:
 def remove_runs(runs: Path) -> None:
     """Remove the files that an earlier server of this map has left here."""
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(str(runs))
+        remove_tree(runs)

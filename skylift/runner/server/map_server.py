@@ -41,10 +41,10 @@ from typing import Any, Callable, Dict, List, Optional
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say, say_beside
-from skylift.runner.server.input_folders import InputFolders
+from skylift.runner.server.input_folders import InputFolders, make_unchangeable
 from skylift.runner.server.input_helper import NO_ROOM, raise_descriptors
 from skylift.runner.server.input_memory import InputMemory
-from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, make_unchangeable, remove_runs
+from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, remove_runs
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix

@@ -13,7 +13,6 @@ import hashlib
 import heapq
 import json
 import os
-import stat
 import threading
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.console import say
 from skylift.runner.server.find_files import Found, Stamp, files_below, files_named, spelled, stamp_of
 from skylift.runner.server.gauge import Tally
+from skylift.runner.server.open_result import OneByOne, WorkingFolder
 from skylift.runner.server.outputs import asked_for
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.upload import AT_A_TIME, IN_HAND, PIECE
@@ -40,23 +40,26 @@ _LONGEST_KEY = 900
 """Bytes of the longest path that is part of a key. An S3 key has at most 1,024 bytes."""
 _MOST_TOLD = 10_000
 """The most files that the manifest names as not sent, or as changed."""
-_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_ELSEWHERE = (errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG)
+"""What comes of a program that puts something else in the place of its working directory. It may as well have removed
+it; another error passes."""
 _SETTLED = 0.5
 """Seconds after a change of a file in which another change may get the same time, because clocks are coarse."""
 
 
 class Results:
-    """The files that match the outputs and are not as they arrived; what else is new is named, not sent.
+    """The files that match the outputs and are not as they arrived; what else is new is named, not sent. `uid` is the
+    program's user.
 
     `arrived` notes how things are before the program starts; without it there is nothing to send. `journal` is where a
     next supervisor finds what has been sent.
     """
 
     def __init__(
-        self, prefix: Prefix, place: Path, cwd: Path, outputs: List[str], journal: Optional[Path] = None
+        self, prefix: Prefix, place: Path, cwd: Path, outputs: List[str], uid: int, journal: Optional[Path] = None
     ) -> None:
-        self._prefix, self._place, self._cwd, self._outputs = prefix, str(place), str(cwd), outputs
-        self._base = os.path.relpath(self._cwd, self._place)
+        self._prefix, self._place, self._outputs, self._uid = prefix, place, outputs, uid
+        self._base = os.path.relpath(str(cwd), str(place))
         self._before: Optional[Dict[str, Stamp]] = None
         self._elsewhere: Dict[str, Entry] = {}
         self._left_out: List[str] = []
@@ -67,7 +70,9 @@ class Results:
         """The progress of the current or last round."""
 
     def arrived(self) -> Dict[str, Stamp]:
-        self._before = {found.inner: found.stamp for found in files_below(self._place, lambda inner, error: None)}
+        self._before = {}
+        with contextlib.suppress(OSError), WorkingFolder(self._place, ".", self._uid) as top:
+            self._before.update(files_below(top, lambda inner, error: None))
         return self._before
 
     def had(self, before: Dict[str, Any]) -> None:
@@ -76,7 +81,7 @@ class Results:
 
     def leave_out(self, path: Path) -> None:
         """Do not report this path as left behind."""
-        self._left_out.append(os.path.relpath(str(path), self._place))
+        self._left_out.append(os.path.relpath(str(path), str(self._place)))
 
     def inherit(self, results: List[Entry]) -> None:
         """Keep the results that another server has sent in an earlier attempt, unless new ones replace them."""
@@ -92,18 +97,21 @@ class Results:
             self.latest = sent["results"]
 
     def _send_files(self, until: Until, *, final: bool) -> Dict[str, Any]:
-        sending = _Sending(self._prefix, self._cwd, self._journal, until, final=final)
+        sending = _Sending(self._prefix, self._journal, until, final=final)
         self.tally = sending.tally
-        unmatched, named = [], set()
-        for pattern in self._outputs if self._before is not None else ():
-            found = list(files_named(self._cwd, pattern, sending.give_up))
-            if not found and not any(asked_for(each, [pattern]) for each in self._elsewhere):
-                unmatched.append(pattern)
-            for each in found:
-                if each.inner not in named and self._is_new(os.path.join(self._base, each.inner), each.stamp):
-                    named.add(each.inner)
-                    sending.add(each)
-        sending.run()
+        unmatched: List[str] = []
+        try:
+            top = WorkingFolder(self._place, self._base, self._uid)
+        except OSError as error:
+            unmatched = self._add_to(sending, None)
+            if error.errno in _ELSEWHERE:
+                sending.give_up(".", error)
+            elif not isinstance(error, FileNotFoundError):
+                raise
+        else:
+            with top:
+                unmatched = self._add_to(sending, top)
+                sending.run(top)
         sent = dict(self._elsewhere)
         sent.update(sending.sent)
         left = self._left_behind(sent.keys() | sending.not_sent.keys()) if self._before is not None else []
@@ -117,11 +125,26 @@ class Results:
             "changed": sorted(sending.changed)[:_MOST_TOLD],
         }
 
-    def _left_behind(self, dealt_with: "set[str]") -> List[str]:
-        return heapq.nsmallest(20, self._new_beside(dealt_with))
+    def _add_to(self, sending: "_Sending", top: Optional[WorkingFolder]) -> List[str]:
+        """Add what is to be sent. Returns the patterns that match nothing."""
+        unmatched, named = [], set()
+        for pattern in self._outputs if self._before is not None else ():
+            found = [] if top is None else list(files_named(top, pattern, sending.give_up))
+            if not found and not any(asked_for(each, [pattern]) for each in self._elsewhere):
+                unmatched.append(pattern)
+            for each in found:
+                if each.inner not in named and self._is_new(os.path.join(self._base, each.inner), each.stamp):
+                    named.add(each.inner)
+                    sending.add(each)
+        return unmatched
 
-    def _new_beside(self, dealt_with: "set[str]") -> Iterator[str]:
-        for inner, stamp in files_below(self._place, lambda inner, error: None):
+    def _left_behind(self, dealt_with: "set[str]") -> List[str]:
+        with contextlib.suppress(OSError), WorkingFolder(self._place, ".", self._uid) as top:
+            return heapq.nsmallest(20, self._new_beside(top, dealt_with))
+        return []
+
+    def _new_beside(self, top: WorkingFolder, dealt_with: "set[str]") -> Iterator[str]:
+        for inner, stamp in files_below(top, lambda inner, error: None):
             if not self._is_new(inner, stamp) or "__pycache__" in inner.split("/"):
                 continue
             if any(inner == each or inner.startswith(each + "/") for each in self._left_out):
@@ -138,9 +161,8 @@ class Results:
 class _Sending:
     """One round of sending, with its outcome for each path."""
 
-    def __init__(self, prefix: Prefix, cwd: str, journal: "_Journal", until: Until, *, final: bool) -> None:
-        self._prefix, self._cwd, self._journal, self._until, self._final = prefix, cwd, journal, until, final
-        self._inside = os.path.realpath(cwd) + os.sep
+    def __init__(self, prefix: Prefix, journal: "_Journal", until: Until, *, final: bool) -> None:
+        self._prefix, self._journal, self._until, self._final = prefix, journal, until, final
         self._small: List[Found] = []
         self._large: List[Found] = []
         self._failed = False
@@ -161,8 +183,9 @@ class _Sending:
         gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
         self.not_sent[spelled(inner)] = "it was gone when it was to be sent" if gone else str(error.strerror or error)
 
-    def run(self) -> None:
+    def run(self, top: WorkingFolder) -> None:
         """Send several files at a time, the small ones first, so that most files arrive early."""
+        self._top = top
         large = sorted(self._large, key=lambda found: found.stamp[0])
         if len(self._small) <= FEW:
             packs, large = [], self._small + large
@@ -192,9 +215,10 @@ class _Sending:
         if not _is_key(path):
             key = "files/" + hashlib.sha256(os.fsencode(found.inner)).hexdigest()
         try:
-            with self._open(found.inner) as file:
-                if file is None:
-                    return None
+            descriptor = self._top.open(found.inner)
+            if descriptor is None:
+                return None
+            with os.fdopen(descriptor, "rb") as file:
                 before, now = os.fstat(file.fileno()), time.time()
                 known = self._journal.find(path, stamp_of(before))
                 if known is not None and _digest_of(file) == known["sha256"]:
@@ -224,7 +248,7 @@ class _Sending:
 
         from skylift.runner.server.tar_header import file_header  # noqa: PLC0415
 
-        with IN_HAND, _Folder(self._cwd, self._inside) as folder:
+        with IN_HAND, OneByOne(self._top) as folder:
             whole = bytearray()
             entries: List[Tuple[Entry, Stamp, float]] = []
             for found in files:
@@ -256,93 +280,23 @@ class _Sending:
             self.sent[entry["path"]] = entry
         self._journal.note(entries, still=self._final)
 
-    def _read(self, inner: str, folder: "_Folder") -> Optional[Tuple[bytes, Stamp, float]]:
-        """The content of a small file, its stamp, and when that was read. None when it keeps changing."""
+    def _read(self, inner: str, folder: OneByOne) -> Optional[Tuple[bytes, Stamp, float]]:
+        """The content of a small file, its stamp, and when that was read. None when it is no longer in the working
+        directory, as after a link was put in its place."""
         for _ in range(3):
-            with self._descriptor(inner, folder) as file:
-                if file is None:
-                    return None
+            file = folder.open(inner)
+            if file is None:
+                return None
+            try:
                 before, now = os.fstat(file), time.time()
                 # Not more: a buffer of its own for each of thousands of files takes longer than reading them.
                 data = os.read(file, min(before.st_size + 1, PIECE))
                 if stamp_of(os.fstat(file)) == stamp_of(before) and len(data) == before.st_size:
                     return data, stamp_of(before), now
+            finally:
+                os.close(file)
         self.changed.append(spelled(inner))
         return data, stamp_of(before), now
-
-    @contextlib.contextmanager
-    def _descriptor(self, inner: str, folder: "_Folder") -> Iterator[Optional[int]]:
-        """Like `_open`, for one of many files."""
-        try:
-            descriptor = folder.open(inner)
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
-            # A link counts as its file.
-            with self._open(inner) as file:
-                yield None if file is None else file.fileno()
-            return
-        try:
-            yield descriptor
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
-
-    @contextlib.contextmanager
-    def _open(self, inner: str) -> Iterator[Optional[BinaryIO]]:
-        """Open a result. None when the path is no longer a regular file in the working directory, as after a link was
-        put in its place."""
-        descriptor = os.open(os.path.join(self._cwd, inner), _READING)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(0, "it is no longer a file")
-            inside = os.readlink("/proc/self/fd/%d" % descriptor).startswith(self._inside)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        with os.fdopen(descriptor, "rb") as file:
-            yield file if inside else None
-
-
-class _Folder:
-    """Opens files of a folder that was looked at once. It stays open: the next file is mostly in it, too."""
-
-    def __init__(self, cwd: str, inside: str) -> None:
-        self._cwd, self._inside = cwd, inside
-        self._name: Optional[str] = None
-        self._folder = -1
-        self._is_inside = False
-
-    def __enter__(self) -> "_Folder":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._leave()
-
-    def open(self, inner: str) -> Optional[int]:
-        """A descriptor of a regular file. None when the folder is not in the working directory any more. Raises
-        OSError, with ELOOP for a link."""
-        folder, _, name = inner.rpartition("/")
-        if folder != self._name:
-            self._enter(folder)
-        if not self._is_inside:
-            return None
-        descriptor = os.open(name, _READING | os.O_NOFOLLOW, dir_fd=self._folder)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise OSError(0, "it is no longer a file")
-        return descriptor
-
-    def _enter(self, name: str) -> None:
-        self._leave()
-        self._folder = os.open(os.path.join(self._cwd, name), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._is_inside = (os.readlink("/proc/self/fd/%d" % self._folder) + os.sep).startswith(self._inside)
-        self._name = name
-
-    def _leave(self) -> None:
-        if self._folder >= 0:
-            os.close(self._folder)
-        self._name, self._folder = None, -1
 
 
 class _Journal:

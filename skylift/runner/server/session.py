@@ -67,7 +67,8 @@ class Session:
             for name in ("stdout", "stderr")
         ]
         self.terminal = Terminal(context.handles, self.streams[0]) if record.terminal is not None else None
-        self.results = Results(context.prefix, context.login.place, self.cwd, record.outputs, context.folder / "sent")
+        uid, journal = context.login.uid, context.folder / "sent"
+        self.results = Results(context.prefix, context.login.place, self.cwd, record.outputs, uid, journal)
         archive = context.root / "var/lib/skylift/supervisor.pyz"
         self.stdin = Stdin(context.folder, archive, context.where()) if record.stdin else None
         self.control = Control(program, self.terminal, self.stdin)

@@ -52,13 +52,17 @@ def put_file(
     """The SHA-256 of the bytes that were sent, from where the file stands to its end. An OSError is the file's own
     fault. `sent` is called with the size of each piece that S3 has, in bytes.
     """
+    start = file.tell()
     if size <= PIECE:
         with IN_HAND:
-            body = file.read()
-            patiently(key, lambda: prefix.put(key, body), until)
-        sent(len(body))
-        return hashlib.sha256(body).hexdigest()
-    start = file.tell()
+            body = file.read(size + 1)
+            if len(body) > size:
+                # It has grown meanwhile, perhaps beyond what there is memory for.
+                body += file.read(PIECE - size)
+            if len(body) <= PIECE:
+                patiently(key, lambda: prefix.put(key, body), until)
+                sent(len(body))
+                return hashlib.sha256(body).hexdigest()
 
     def send() -> str:
         file.seek(start)
