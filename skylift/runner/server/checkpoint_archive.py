@@ -13,7 +13,7 @@ import re
 import stat
 import tarfile
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 _BLOCK = tarfile.BLOCKSIZE
 _PIECE = 1 << 20
@@ -25,6 +25,8 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 
+Judge = Callable[[int], None]
+"""Raises an error for a descriptor of what is not to be packed."""
 Span = Tuple[int, int]
 """The offset and the length of data in a sparse file, in bytes."""
 
@@ -78,38 +80,49 @@ def _kind(mode: int) -> str:
     return next((words for test, words in _KINDS if test(mode)), "no file")
 
 
-def pack(top: Path, file: BinaryIO) -> None:
-    """Raises Unfit, Changed or OSError."""
-    root = os.path.realpath(str(top))
-    with tarfile.open(
-        fileobj=file, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
-    ) as tar:
-        names: Dict[Tuple[int, int], str] = {}
-        for inner, found in walk(root):
-            _pack(tar, (root, str(top)), inner, found, names)
+def pack(top: Path, file: BinaryIO, judge: Judge = lambda descriptor: None) -> None:
+    """`judge` is called with the folder and each file. Raises Unfit, Changed or OSError, and what `judge` does."""
+    folder = os.open(str(top), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        judge(folder)
+        with tarfile.open(
+            fileobj=file, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
+        ) as tar:
+            own = "/proc/self/fd/%d" % folder
+            packing = _Packing(tar, own + "/.", (os.readlink(own), str(top)), judge)
+            for inner, found in walk(packing.place):
+                packing.take(inner, found)
+    finally:
+        os.close(folder)
 
 
-def _pack(
-    tar: tarfile.TarFile, tops: Tuple[str, str], inner: str, found: os.stat_result, names: Dict[Tuple[int, int], str]
-) -> None:
-    entry = tarfile.TarInfo(inner or ".")
-    entry.mode = found.st_mode & 0o777
-    entry.pax_headers = {"mtime": "%d.%09d" % divmod(found.st_mtime_ns, 10**9)}
-    known = (found.st_dev, found.st_ino)
-    if stat.S_ISDIR(found.st_mode):
-        entry.type = tarfile.DIRTYPE
-    elif stat.S_ISLNK(found.st_mode):
-        entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(os.path.join(tops[0], inner))
-        _check_link(tops, inner, entry.linkname)
-    elif not stat.S_ISREG(found.st_mode):
-        raise Unfit("%s is %s, which a checkpoint cannot have." % (shown(inner), _kind(found.st_mode)))
-    elif known in names:
-        entry.type, entry.linkname = tarfile.LNKTYPE, names[known]
-    else:
-        names[known] = inner
-        return _pack_file(tar, os.path.join(tops[0], inner), entry, found)
-    tar.addfile(entry)
-    return None
+class _Packing:
+    """`place` is a path of the folder that nobody can lead elsewhere, and `tops` are those by which links may name
+    it."""
+
+    def __init__(self, tar: tarfile.TarFile, place: str, tops: Tuple[str, str], judge: Judge) -> None:
+        self._tar, self.place, self._tops, self._judge = tar, place, tops, judge
+        self._names: Dict[Tuple[int, int], str] = {}
+
+    def take(self, inner: str, found: os.stat_result) -> None:
+        entry = tarfile.TarInfo(inner or ".")
+        entry.mode = found.st_mode & 0o777
+        entry.pax_headers = {"mtime": "%d.%09d" % divmod(found.st_mtime_ns, 10**9)}
+        known, full = (found.st_dev, found.st_ino), os.path.join(self.place, inner)
+        if stat.S_ISDIR(found.st_mode):
+            entry.type = tarfile.DIRTYPE
+        elif stat.S_ISLNK(found.st_mode):
+            entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(full)
+            _check_link(self._tops, inner, entry.linkname)
+        elif not stat.S_ISREG(found.st_mode):
+            raise Unfit("%s is %s, which a checkpoint cannot have." % (shown(inner), _kind(found.st_mode)))
+        elif known in self._names:
+            entry.type, entry.linkname = tarfile.LNKTYPE, self._names[known]
+        else:
+            self._names[known] = inner
+            return _pack_file(self._tar, full, entry, found, self._judge)
+        self._tar.addfile(entry)
+        return None
 
 
 def _check_link(tops: Tuple[str, str], inner: str, target: str) -> None:
@@ -128,11 +141,12 @@ def _is_inside(path: str, tops: Tuple[str, ...]) -> bool:
     return any(path == top or path.startswith(top + os.sep) for top in tops)
 
 
-def _pack_file(tar: tarfile.TarFile, full: str, entry: tarfile.TarInfo, before: os.stat_result) -> None:
+def _pack_file(tar: tarfile.TarFile, full: str, entry: tarfile.TarInfo, before: os.stat_result, judge: Judge) -> None:
     with os.fdopen(os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as source:
         found = os.fstat(source.fileno())
         if (found.st_dev, found.st_ino) != (before.st_dev, before.st_ino):
             raise Changed(full)
+        judge(source.fileno())
         entry.size = found.st_size
         spans = _spans(source.fileno(), found.st_size) if found.st_blocks * 512 < found.st_size else None
         if spans is None:

@@ -85,8 +85,9 @@ class Session:
             self.results.inherit(attempt.fields["results"])
             checkpoint = None
             if record.spot.checkpoint:
-                path, spool = self.cwd / record.spot.checkpoint, context.folder / "checkpoint"
-                checkpoint = Checkpoint(path, context.prefix, attempt, context.login.user, spool)
+                path, place = self.cwd / record.spot.checkpoint, context.login.place
+                spool = context.folder / "checkpoint"
+                checkpoint = Checkpoint(path, context.prefix, attempt, context.login.user, spool, place)
                 self.results.leave_out(path)
             more = (record.spot, passed_on, self.how_far)
             self.spot = SpotServer(context, attempt, checkpoint, program, status, *more)
