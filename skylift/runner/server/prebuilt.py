@@ -22,16 +22,17 @@ import stat
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Union
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Union
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.console import say
 from skylift.runner.server.environment_index import Changed, parse_index
 from skylift.runner.server.login_user import Login
+from skylift.runner.server.open_result import OneByOne, WorkingFolder
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.unpack import sha256_of
 from skylift.runner.server.remove_tree import remove_tree
+from skylift.runner.server.unpack import sha256_of
 
 PACK = 16 << 20
 """Bytes after which a pack is closed. A larger file has a pack of its own."""
@@ -214,11 +215,27 @@ class PrebuiltEnvironment:
 
     def _digest(self, files: List[Entry]) -> str:
         digest = hashlib.sha256()
-        for path, *_ in files:
-            with open(self._place(path), "rb") as file:
-                for piece in iter(lambda: file.read(1 << 20), b""):
-                    digest.update(piece)
+        with self._reading() as read:
+            for path, *_ in files:
+                with read(path) as file:
+                    for piece in iter(lambda: file.read(1 << 20), b""):
+                        digest.update(piece)
         return digest.hexdigest()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Callable[[str], BinaryIO]]:
+        """Opens files by their paths, as root: what runs as their user may exchange them meanwhile. That raises
+        Changed or OSError."""
+        home = Path(os.path.realpath(str(self._login.home)))
+        with WorkingFolder(home, ".", self._login.uid) as top, OneByOne(top) as last:
+
+            def read(path: str) -> BinaryIO:
+                descriptor = last.open(path)
+                if descriptor is None:
+                    raise Changed(path)
+                return os.fdopen(descriptor, "rb")
+
+            yield read
 
     def keep(self) -> None:
         """Upload the files while the program runs. Files that it changes meanwhile are left out."""
@@ -251,13 +268,17 @@ class PrebuiltEnvironment:
     def _keep_pack(self, number: int, files: List[Entry], digest: str, until: float) -> None:
         if self._over.is_set():
             raise Changed("the job has ended")
-        if len(files) == 1:
-            path, _, _, size, _ = files[0]
-            with open(self._place(path), "rb") as file:
-                if self._prefix.put_file(_pack(number), file, size, until) != digest:
-                    raise Changed(path)
-            return
-        whole = b"".join(Path(self._place(path)).read_bytes() for path, *_ in files)
+        whole = bytearray()
+        with self._reading() as read:
+            for path, _, _, size, _ in files:
+                with read(path) as file:
+                    if os.fstat(file.fileno()).st_size != size:
+                        raise Changed(path)
+                    if len(files) == 1:
+                        if self._prefix.put_file(_pack(number), file, size, until) != digest:
+                            raise Changed(path)
+                        return
+                    whole += file.read(size)
         if hashlib.sha256(whole).hexdigest() != digest:
             raise Changed(_pack(number))
         self._prefix.put_file(_pack(number), io.BytesIO(whole), len(whole), until)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_what_is_kept_has_less_patience_than_results(tmp_path: Path) -> None:
         return hashlib.sha256(file.read()).hexdigest()
 
     shelf: Any = SimpleNamespace(put_file=put_file, put=lambda *args, **how: True)
-    login: Any = SimpleNamespace(home=tmp_path)
+    login: Any = SimpleNamespace(home=tmp_path, uid=os.geteuid())
     environment = supervisor.PrebuiltEnvironment(shelf, {"sha256": "", "shared": True}, login, [tmp_path / "venv"])
     environment.write_down(None, 0)
     environment.keep()

@@ -1,0 +1,79 @@
+"""An environment that is kept in the bucket while the program runs which may exchange its files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from at_opening import at_opening
+from kept_prefix import KeptPrefix
+
+from skylift.runner.server.prebuilt import Owner, PrebuiltEnvironment
+from skylift.runner.server.prefix import Prefix
+
+SIZE = len("environment")
+
+
+class Case:
+    def __init__(self, folder: Path, count: int) -> None:
+        self.prefix, self.told, self.secret = KeptPrefix(), list[str](), folder / "secret"
+        self.secret.write_text("root's file"[:SIZE])
+        self.venv = folder / "home/venv"
+        self.venv.mkdir(parents=True)
+        for number in range(count):
+            (self.venv / f"module{number}.py").write_text("environment")
+        owner, named = Owner(folder / "home", os.geteuid(), os.getegid()), {"sha256": "", "shared": True}
+        self.made = PrebuiltEnvironment(cast(Prefix, self.prefix), named, owner, [self.venv], self.told.append)
+        assert self.made.write_down(None, 0.0)
+
+    def keep(self) -> dict[str, bytes]:
+        self.made._keep()
+        return {key: content for key, content in self.prefix.objects.items() if key != "pin.json"}
+
+
+@pytest.fixture(params=[1, 3], ids=["file", "pack"])
+def case(tmp_path: Path, request: Any) -> Case:
+    return Case(tmp_path, request.param)
+
+
+def to_link(path: Path, secret: Path) -> None:
+    path.unlink()
+    path.symlink_to(secret)
+
+
+def to_endless(path: Path, secret: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def to_fifo(path: Path, secret: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def to_larger(path: Path, secret: Path) -> None:
+    os.truncate(path, 1 << 40)
+
+
+@pytest.mark.parametrize("exchange", [to_link, to_endless, to_fifo, to_larger])
+@pytest.mark.parametrize("at_the_last_moment", [False, True])
+def test_root_reads_nothing_else_in_their_place(
+    case: Case, exchange: Callable[[Path, Path], None], at_the_last_moment: bool
+) -> None:
+    last = sorted(case.venv.iterdir())[-1]
+    if at_the_last_moment:
+        with at_opening(last.name, lambda: exchange(last, case.secret)):
+            kept = case.keep()
+    else:
+        exchange(last, case.secret)
+        kept = case.keep()
+    assert kept == {}
+    assert "the environment is not kept" in case.told[0]
+
+
+def test_what_is_as_it_was_is_kept(case: Case) -> None:
+    assert case.keep().keys() == {"index.json", "pack-00000"}
+    assert case.told == []
