@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from skylift.runner.server.map_server import serve
+from skylift.runner.server.map_server import outcomes_in, serve
 
 
 class Scarce:
@@ -80,3 +81,16 @@ def test_a_server_that_goes_down_waits_for_nothing(listening: socket.socket) -> 
     down = threading.Event()
     down.set()
     serve(cast(socket.socket, Scarce(listening, 2)), answer, down)
+
+
+@pytest.mark.parametrize("kind", ["number", "fifo", "endless", "text", "none"])
+def test_a_count_of_outcomes_is_a_number_or_none(tmp_path: Path, kind: str) -> None:
+    """Processes of Dask's user may put anything in its place, and root reads it."""
+    path = tmp_path / "outcomes"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    elif kind != "none":
+        path.write_text("12" if kind == "number" else "twelve")
+    assert outcomes_in(path) == (12 if kind == "number" else 0)

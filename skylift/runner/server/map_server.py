@@ -48,6 +48,7 @@ from skylift.runner.server.input_run import InputRun, MapPlace, Withheld, remove
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.root_path import ROOT_PATH
 from skylift.runner.server.tls_keys import CannotIssue, issue
 from skylift.runner.server.tool_environment import BUILDING, CannotMake, ToolEnvironment
 from skylift.runner.server.uv import Uv
@@ -60,7 +61,7 @@ DASK_USER = 61_904
 """The user of Dask's processes: a number that no account has."""
 _ENDING = 8.0
 """Seconds that the coordinator has to record its outcomes before it is killed."""
-_PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "NO_PROXY", "no_proxy", "PATH", "LANG")
+_PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "NO_PROXY", "no_proxy", "LANG")
 _MOST_STARTS = 8
 """The most coordinators in a row that are killed on one server with no new outcome in the log."""
 OUTCOMES = "outcomes"
@@ -108,7 +109,9 @@ def map_argv(
         archive
     )
     words = ["--%s=%s" % (name, value) for name, value in options.items()]
-    return [sys.executable, "-c", start, "--archive=%s" % archive, *words]
+    # Isolated: this is root, and would import the job's own files in place of Python's. Unbuffered, as it then does not
+    # hear of PYTHONUNBUFFERED either.
+    return [sys.executable, "-I", "-u", "-c", start, "--archive=%s" % archive, *words]
 
 
 class MapServer:
@@ -180,18 +183,21 @@ class MapServer:
         self._down.set()
 
     def _listen(self) -> socket.socket:
-        home = self._folder / "dask"
+        """The folder is root's meanwhile: processes of Dask's may be left of a map's process before this one."""
+        home, is_root = self._folder / "dask", os.geteuid() == 0
         home.mkdir(mode=0o700, exist_ok=True)
+        if is_root:
+            os.chown(str(home), 0, 0)
         path = home / "inputs.sock"
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(path))
         listening.listen(128)
-        if os.geteuid() == 0:
-            os.chown(str(home), self._uid, self._uid)
-            os.chown(str(path), self._uid, self._uid)
         path.chmod(0o600)
+        if is_root:
+            os.chown(str(path), self._uid, self._uid)
+            os.chown(str(home), self._uid, self._uid)
         return listening
 
     # The keys.
@@ -242,11 +248,7 @@ class MapServer:
         return see_through(lambda: self._run_dask(path, "main"), self._outcomes, self._down)
 
     def _outcomes(self) -> int:
-        """Programs that are root may write anything there."""
-        try:
-            return int((self._folder / "dask" / OUTCOMES).read_bytes()[:20])
-        except (OSError, ValueError):
-            return 0
+        return outcomes_in(self._folder / "dask" / OUTCOMES)
 
     def _run_dask(self, path: str, module: str) -> int:
         """The exit code as in Popen."""
@@ -260,8 +262,8 @@ class MapServer:
         home = self._folder / "dask"
         env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         env.update(
-            HOME=str(home), TMPDIR=str(home), USER="skylift-dask", LOGNAME="skylift-dask", PYTHONUNBUFFERED="1",
-            SKYLIFT_MAP=json.dumps(fields),
+            PATH=ROOT_PATH, HOME=str(home), TMPDIR=str(home), USER="skylift-dask", LOGNAME="skylift-dask",
+            PYTHONUNBUFFERED="1", SKYLIFT_MAP=json.dumps(fields),
         )  # fmt: skip
         start = "import sys; sys.path.insert(0, %r); from skylift.runner.map.%s import main; main()"
         identity: Dict[str, Any] = {}
@@ -345,6 +347,15 @@ def serve(listening: socket.socket, answer: Callable[[socket.socket], None], dow
                 if down.wait(_LOOKING):
                     connection.close()
                     return
+
+
+def outcomes_in(path: Path) -> int:
+    """Processes of Dask's user may write anything there, or put anything in its place."""
+    try:
+        with os.fdopen(os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
+            return int(file.read(20) or b"0")
+    except (OSError, ValueError):
+        return 0
 
 
 def see_through(run: Callable[[], int], outcomes: Callable[[], int], down: threading.Event) -> int:
