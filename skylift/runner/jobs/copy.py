@@ -34,6 +34,8 @@ STANDARD = "-"
 """In the place of a file: standard input or output."""
 _JOB_FOLDER = "job"
 """The folder of a job's files in the home of the login user (see server/login_user.py)."""
+_MOST = 1_000_000
+"""The most files and folders that are copied at a time: a server can name them without end."""
 _AT_A_TIME = 16
 _DEEPEST = 200
 """The most nested folders: a server can name as many as it likes."""
@@ -254,13 +256,16 @@ class _Download(_Copy):
     async def _walk(self, top: bytes) -> AsyncGenerator[tuple[Names, RemoteFile], None]:
         """Folders before what is in them. Links to files are those files; other links, and what is no file, are
         reported and left out."""
-        waiting: list[Names] = [()]
+        waiting, count = list[Names]([()]), 0
         while waiting:
             folder = waiting.pop()
             path = b"/".join((top, *folder))
             entries: list[tuple[bytes, RemoteFile]] = []
             with self._tally.one():
-                entries = await self._files.entries(path)
+                entries = await self._files.entries(path, _MOST - count + 1)
+            count += len(entries)
+            if count > _MOST:
+                raise RunError(f"The server names more than {_MOST:,} files and folders.", "Copy them in parts.")
             for name, listed in sorted(entries, key=lambda each: each[0]):
                 if not _is_name(name):
                     raise RunError(f"The server names a file that no folder can hold: {shown(os.fsdecode(name))}.")

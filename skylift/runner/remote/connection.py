@@ -48,8 +48,8 @@ class RemoteFiles(Protocol):
     async def look(self, path: bytes, /) -> RemoteFile:
         """Of a link, what it leads to."""
 
-    async def entries(self, folder: bytes, /) -> list[tuple[bytes, RemoteFile]]:
-        """What is in a folder, by name; names are the server's own words."""
+    async def entries(self, folder: bytes, most: int, /) -> list[tuple[bytes, RemoteFile]]:
+        """What is in a folder, by name; names are the server's own words. Those after the first `most` are left out."""
 
     def read(self, path: bytes, size: int, /) -> AsyncGenerator[bytes, None]:
         """The first `size` bytes of a file, or all that it has."""

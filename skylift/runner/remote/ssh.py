@@ -141,10 +141,16 @@ class SshFiles:
         with _file_trouble(path):
             return _as_remote(await self._client.stat(path))
 
-    async def entries(self, folder: bytes) -> list[tuple[bytes, RemoteFile]]:
-        """What is in a folder, by name; names are the server's own words."""
+    async def entries(self, folder: bytes, most: int) -> list[tuple[bytes, RemoteFile]]:
+        """What is in a folder, by name; names are the server's own words. Those after the first `most` are left out."""
+        found: list[tuple[bytes | str, RemoteFile]] = []
         with _file_trouble(folder):
-            found = [(each.filename, _as_remote(each.attrs)) async for each in self._client.scandir(folder)]
+            async with aclosing(self._client.scandir(folder)) as listing:  # type: ignore[type-var]
+                async for each in listing:
+                    found.append((each.filename, _as_remote(each.attrs)))
+                    # Two more, as the folder itself and the one above are among them.
+                    if len(found) >= most + 2:
+                        break
         return [(name, file) for name, file in found if isinstance(name, bytes) and name not in (b".", b"..")]
 
     async def read(self, path: bytes, size: int) -> AsyncGenerator[bytes, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import stat
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ import pytest
 from whole_run import Seen
 
 from skylift.runner.errors import ConnectionLost, RunError, SkyliftError, UsageError
+from skylift.runner.jobs import copy
 from skylift.runner.jobs.copy import Order, RemotePath, copy_by, parse_path, plan_copy
 from skylift.runner.launch.key import ensure_key_file
 from skylift.runner.remote.ssh import connect
@@ -336,6 +338,20 @@ def test_folders_without_end_come_to_one(both: Both) -> None:
         here, depth = inner, depth + 1
     os.close(here)
     assert depth <= 201
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFREG, stat.S_IFDIR], ids=["files", "folders"])
+def test_a_folder_without_end_is_not_read_to_its_end(both: Both, kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scandir(self: Any, path: bytes) -> Any:
+        for number in itertools.count():
+            yield asyncssh.SFTPName(b"%d" % number, b"", asyncssh.SFTPAttrs(permissions=kind | 0o755, size=4))
+
+    monkeypatch.setattr(copy, "_MOST", 1000)
+    (both.there / "out").mkdir()
+    both.files.scandir = scandir  # type: ignore[attr-defined]
+    with pytest.raises(RunError, match="names more than 1,000 files and folders"):
+        both.cp("j:out", "o", recursive=True)
+    assert tree(both.here) == {}
 
 
 def test_no_link_here_is_followed(both: Both) -> None:
