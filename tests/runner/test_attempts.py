@@ -197,6 +197,7 @@ DAMAGED = [
     b'{"instance": "i-1", "over": {"final": 5}}',
     b'{"instance": "i-1", "ran": "x"}',
     b'{"instance": "i-1", "results": [5]}',
+    b'{"instance": "i-1", "results": [{"path": ["not", "a", "path"]}]}',
     b'{"instance": "i-1", "cut": {"stdout": [1]}}',
 ]
 

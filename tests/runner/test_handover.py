@@ -162,6 +162,13 @@ def test_a_job_that_comes_at_the_last_moment_is_asked_for_again() -> None:
     assert handover.wait(until=0) == {"job": "next", "deadline": 9.0}
 
 
+def test_a_claim_that_is_nested_too_deep_is_none() -> None:
+    prefix: Any = Away()
+    prefix.answers = [b"[" * 200_000]
+    handover = Handover(prefix, "last", lambda job: prefix, threading.Event(), threading.Event())
+    assert handover.wait(until=0) is None
+
+
 @pytest.mark.parametrize("claim", [b"not json", b"[]", b'{"job": "../other"}', b'{"job": 3}', b"itself"])
 def test_what_is_no_claim_ends_the_wait(line: Line, claim: bytes) -> None:
     """A program may write there, too; all that it gets is a server that goes off."""

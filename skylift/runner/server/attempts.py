@@ -290,7 +290,7 @@ def parse(text: bytes) -> Optional[Dict[str, Any]]:
     cut, results = found.get("cut", {}), found.get("results", [])
     if not isinstance(cut, dict) or not all(_is_span(each) for each in cut.values()):
         return None
-    if not isinstance(results, list) or not all(isinstance(each, dict) and "path" in each for each in results):
+    if not isinstance(results, list) or not all(_is_result(each) for each in results):
         return None
     return found
 
@@ -311,6 +311,10 @@ def _is_offsets(found: Any) -> bool:
 
 def _is_span(found: Any) -> bool:
     return isinstance(found, list) and len(found) == 2 and all(type(each) is int and each >= 0 for each in found)
+
+
+def _is_result(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("path"), str)
 
 
 def _are_tries(found: Any) -> bool:

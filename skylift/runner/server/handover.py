@@ -86,6 +86,6 @@ def _parse(text: bytes) -> Dict[str, Any]:
     """Parse the object, which any program of the job may have written."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
