@@ -91,7 +91,7 @@ def test_the_next_job_has_the_server_and_nothing_of_the_last(line: Line) -> None
     assert len(armed) == 3, "the timer is armed for each job, and for the wait between them"
     minutes = [int(each.rpartition("+")[2]) for each in armed]
     assert minutes[1] <= KEEP // 60 + 2 < minutes[2] < minutes[0] + 2
-    assert line.machine.off_commands()[-1] == "shutdown -P now"
+    assert "shutdown -P now" in line.machine.off_commands()
 
 
 def test_a_line_of_three(line: Line) -> None:
@@ -127,7 +127,7 @@ def test_what_goes_wrong_after_a_jobs_end_changes_nothing_of_it(line: Line) -> N
     assert line.machine.process is not None
     line.machine.process.wait(PATIENCE)
     assert line.status(first) == before
-    assert line.machine.off_commands()[-1] == "shutdown -P now"
+    assert "shutdown -P now" in line.machine.off_commands()
     assert "never" in line.machine.console()
 
 
@@ -136,7 +136,7 @@ def test_nobody_comes(line: Line) -> None:
     first = line.first("print(1)", keep=1)
     line.machine.wait()
     assert json.loads(line.shipped.read(first.next) or b"") == {"job": None}
-    assert line.machine.off_commands()[-1] == "shutdown -P now"
+    assert "shutdown -P now" in line.machine.off_commands()
 
 
 class Away:
@@ -175,7 +175,7 @@ def test_what_is_no_claim_ends_the_wait(line: Line, claim: bytes) -> None:
     first = line.first("print(1)")
     line.shipped.put(first.next, claim if claim != b"itself" else json.dumps({"job": first.job}).encode())
     line.machine.wait()
-    assert line.machine.off_commands()[-1] == "shutdown -P now"
+    assert "shutdown -P now" in line.machine.off_commands()
     assert line.output(first) == b"1\n", "it did not run twice"
 
 
