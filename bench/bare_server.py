@@ -134,6 +134,7 @@ class _Boot:
             search="",
             region="us-east-1",
             public_key=key.with_suffix(".pem.pub").read_text(),
+            user_data=None,
             inheritance=Inheritance({}, {}),
         )
 

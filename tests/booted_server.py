@@ -1,42 +1,18 @@
-"""One server with nothing around it: no network but its own, and a metadata service inside."""
+"""One server with nothing around it: no network but its own."""
 
 from __future__ import annotations
 
 import secrets
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
-from killed_runs import ending_with_us, own_name, remove_servers, servers_in
+from killed_runs import own_name, remove_servers, servers_in
 
 from skylift.cloud.compute.server.dmi import firmware_words
 from skylift.cloud.compute.server.oci import ServerPlan
 from skylift.cloud.compute.server.seed_files import Inheritance, seed_files
-
-METADATA = """
-import http.server, sys, pathlib
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_PUT(self):
-        assert self.headers["X-aws-ec2-metadata-token-ttl-seconds"]
-        self.answer(200, b"a-token")
-    def do_GET(self):
-        data = pathlib.Path(sys.argv[1]).read_bytes()
-        known = self.path == "/latest/user-data" and self.headers["X-aws-ec2-metadata-token"] == "a-token" and data
-        self.answer(200 if known else 404, data)
-    def answer(self, status, body):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *arguments):
-        pass
-server = http.server.ThreadingHTTPServer(("169.254.169.254", 80), Handler)
-print("ready", flush=True)
-server.serve_forever()
-"""
 
 
 def wait_for(path: str) -> str:
@@ -50,7 +26,6 @@ class Booted:
         """`programs` are scripts that its disk has in place of the image's own, by path."""
         self.id = f"i-{secrets.token_hex(8)}"
         self.place = place
-        self._stack = ExitStack()
         self._ended = threading.Event()
         self.code: int | None = None
         self._name = own_name()
@@ -72,8 +47,7 @@ class Booted:
             file.parent.mkdir(parents=True)
             file.write_text(script)
             file.chmod(0o755)
-        self._user_data = place / "user-data"
-        self._user_data.write_bytes(user_data if isinstance(user_data, bytes) else user_data.encode())
+        self._user_data = user_data if isinstance(user_data, bytes) else user_data.encode()
         self._key = place / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key)], check=True)
 
@@ -91,18 +65,12 @@ class Booted:
             search="ec2.internal",
             region="eu-west-3",
             public_key=self._key.with_suffix(".pub").read_text(),
+            user_data=self._user_data,
             inheritance=Inheritance({"PIP_INDEX_URL": "https://user:pa$s@index.test/?a=b&c=d"}, {}),
         )
         pid = self._servers.create(self._plan, seed)
         self._inside = ["nsenter", f"--net=/proc/{pid}/ns/net"]
         subprocess.run([*self._inside, "ip", "link", "set", "lo", "up"], check=True)
-        subprocess.run([*self._inside, "ip", "address", "add", "169.254.169.254/32", "dev", "lo"], check=True)
-        command = [*self._inside, sys.executable, "-c", METADATA, str(self._user_data)]
-        service = subprocess.Popen(ending_with_us(*command), stdout=subprocess.PIPE)
-        self._stack.callback(service.wait)
-        self._stack.callback(service.kill)
-        assert service.stdout is not None
-        assert service.stdout.readline() == b"ready\n"
         self._servers.start(self.id)
         self._as_root = ["nsenter", f"--target={pid}", "--all", "--"]
 
@@ -151,7 +119,6 @@ class Booted:
             self._ended.wait(60)
         self._servers.destroy(self.id)
         remove_servers(self._servers, self._name)
-        self._stack.close()
 
     def _on_exit(self, server_id: str, code: int | None) -> None:
         self.code = code

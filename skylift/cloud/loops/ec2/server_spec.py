@@ -66,6 +66,10 @@ def _session_keys(tx: Tx, instance_id: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def _user_data(instance: Instance) -> bytes | None:
+    return base64.b64decode(instance.user_data) if instance.user_data is not None else None
+
+
 def _devices(tx: Tx, instance_id: str) -> tuple[str, ...]:
     found = [volume.device for volume in tx.find(Volume, instance_id=instance_id) if not volume.root]
     return tuple(sorted(device for device in found if device))
@@ -131,6 +135,7 @@ class LaunchSpecBuilder:
             search=" ".join(options.configurations.get("domain-name", ())),
             region=self._settings.region,
             public_key=instance.public_key,
+            user_data=_user_data(instance) if instance.metadata.endpoint == "enabled" else None,
             inheritance=self._settings.inheritance,
         )
         return ServerSpec(plan, seed)
@@ -174,7 +179,7 @@ class LaunchSpecBuilder:
             interfaces=tuple(self._interface(tx, interface) for interface in interfaces),
             public_key=instance.public_key,
             key_name=instance.key_name,
-            user_data=base64.b64decode(instance.user_data) if instance.user_data is not None else None,
+            user_data=_user_data(instance),
             profile_arn=instance.profile_arn,
             profile_id=profile.id if profile else None,
             role=profile.role if profile else None,

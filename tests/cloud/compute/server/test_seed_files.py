@@ -13,6 +13,7 @@ def seed(*name_servers: str, search: str = "ec2.internal", **environment: str) -
         search=search,
         region="us-east-1",
         public_key="ssh-ed25519 AAAA me\n",
+        user_data=b"#!/bin/sh\n",
         inheritance=Inheritance(environment, {"/etc/pip.conf": b"[global]\n"}),
     )
     return {file.path: file for file in files}
@@ -33,7 +34,7 @@ def test_what_dhcp_options_say_is_told_at_each_boot() -> None:
     told = seed("10.0.0.9", "192.0.2.53", search="corp.example lab.example")["/etc/resolv.conf"]
     lines = told.content.decode().splitlines()
     assert lines[:3] == ["nameserver 10.0.0.9", "nameserver 192.0.2.53", "search corp.example lab.example"]
-    assert [path for path, file in seed().items() if file.each_boot] == ["/etc/resolv.conf"]
+    assert "/etc/resolv.conf" in {path for path, file in seed().items() if file.each_boot}
     assert b"search" not in seed(search="")["/etc/resolv.conf"].content
 
 
@@ -59,3 +60,8 @@ def test_credentials_are_waited_for_where_the_machine_is_busy() -> None:
 
 def test_a_value_of_several_lines_cannot_add_variables() -> None:
     assert "EVIL" not in environment_of(seed(ODD="a\nEVIL=b"))
+
+
+def test_user_data_is_roots_and_as_it_is_by_now() -> None:
+    told = seed()["/var/lib/cloud/seed/user-data"]
+    assert (told.content, told.mode, told.uid, told.each_boot) == (b"#!/bin/sh\n", 0o600, 0, True)

@@ -2,7 +2,8 @@
 # The one child of tini on a server: opens the way in first, then runs the user data, then keeps sshd alive.
 #
 # The host has written before the start: /etc/hostname, hosts, resolv.conf and environment (NAME=value lines, taken as
-# they stand), the login user's authorized_keys, and the instance id in /var/lib/cloud/seed/instance-id.
+# they stand), the login user's authorized_keys, and in /var/lib/cloud/seed the instance id and the user data, which is
+# empty where there is none, or no metadata service to tell it.
 
 umask 022
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
@@ -47,7 +48,7 @@ make_host_keys() {
         echo "$instance" >/var/lib/cloud/data/host-keys
 }
 
-show_host_keys() {
+told_host_keys() {
     echo '-----BEGIN SSH HOST KEY FINGERPRINTS-----'
     ssh-keygen -l -f /etc/ssh/ssh_host_ecdsa_key.pub
     ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub
@@ -57,35 +58,16 @@ show_host_keys() {
     echo '-----END SSH HOST KEY KEYS-----'
 }
 
+show_host_keys() {
+    # At once: others write to the console meanwhile.
+    words=$(told_host_keys)
+    echo "$words"
+}
+
 start_sshd() {
-    rm -f /run/sshd.pid
+    [ ! -e /run/sshd.pid ] || rm -f /run/sshd.pid
     /usr/sbin/sshd -D -e 2>>/var/log/sshd.log &
     sshd=$!
-}
-
-metadata() {
-    curl --silent --show-error --noproxy '*' --connect-timeout 5 --max-time 60 --retry 4 --fail "$@"
-}
-
-fetch_user_data() {
-    delay=1
-    while :; do
-        token=$(metadata --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 300' \
-            http://169.254.169.254/latest/api/token 2>/run/skylift/metadata.error)
-        status=$?
-        if [ $status -eq 0 ]; then
-            metadata --header "X-aws-ec2-metadata-token: $token" --output "$1" \
-                http://169.254.169.254/latest/user-data 2>/run/skylift/metadata.error
-            status=$?
-        fi
-        # 22 is an answer: no user data (404), or metadata switched off (403).
-        [ $status -eq 0 ] && return 0
-        [ $status -eq 22 ] && return 1
-        [ $delay -eq 1 ] && echo "init: metadata service: $(cat /run/skylift/metadata.error); trying again"
-        [ $delay -gt 512 ] && echo "init: metadata service: gave up; no user data was run" && return 1
-        sleep $delay
-        delay=$((delay * 2))
-    done
 }
 
 # A reader that shutdown's first signal does not end: who writes to it while being stopped would be killed by that. It ends
@@ -165,12 +147,20 @@ each_boot() {
     place=/var/lib/cloud/instances/$instance
     mkdir -p "$place/scripts"
     ln -sfn "$place" /var/lib/cloud/instance
+    if [ "$booted" != "$instance" ]; then
+        # Before anybody is told of the keys.
+        sync /var/lib/cloud/data/*
+        # Beside the scripts: more people wait for what those do.
+        show_host_keys &
+        shown=$!
+    fi
     [ -d /var/lib/cloud/scripts/per-boot ] && logged run_per_boot
     [ "$booted" = "$instance" ] || first_boot
 }
 
 first_boot() {
-    if (umask 077 && fetch_user_data "$place/user-data.txt"); then
+    data=/var/lib/cloud/seed/user-data
+    if [ -s $data ] && (umask 077 && cp $data "$place/user-data.txt"); then
         # Once, also when the server is stopped in the middle of it: half of a script is not repeated.
         echo "$instance" >/var/lib/cloud/data/instance-id
         sync /var/lib/cloud/data/*
@@ -178,6 +168,7 @@ first_boot() {
     fi
     echo "$instance" >/var/lib/cloud/data/instance-id
     [ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+    wait "$shown"
     echo "init: first boot of $instance finished"
     : >"$place/boot-finished"
 }
@@ -210,11 +201,6 @@ start_sshd
 # ping for everyone, as systemd sets it; the program has no capability of its own in Debian 13.
 echo 0 65535 >/proc/sys/net/ipv4/ping_group_range
 echo "Debian GNU/Linux 13, a local server of skylift: $instance"
-if [ -z "$cloud_init" ] && [ "$booted" != "$instance" ]; then
-    # Before anybody is told of the keys.
-    sync /var/lib/cloud/data/*
-    show_host_keys
-fi
 (cd / && start_services_after_sshd) </dev/null &
 if [ -n "$cloud_init" ]; then
     (cd / && cloud_init_after_sshd) </dev/null &

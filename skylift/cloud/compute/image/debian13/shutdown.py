@@ -1,23 +1,25 @@
-#!/usr/bin/python3 -IS
 """shutdown, poweroff, halt and reboot of a server, as shutdown(8) of systemd and sysvinit have them.
 
 A shutdown that is due later waits in a process of its own session, so that it survives the logout of whoever asked.
 The end itself: SIGTERM to every process, a grace, SIGKILL, and reboot(2), which in a pid namespace ends PID 1 with
 SIGHUP for a restart and SIGINT otherwise (pid_namespaces(7)); the host knows by it which one was asked for.
+
+Each job has its timer set while its program is started, so little is imported here, and the rest where it is needed.
 """
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
-import re
 import select
 import signal
 import sys
 import time
 from contextlib import suppress
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 RUN = "/run/skylift"
 SCHEDULE = f"{RUN}/shutdown"  # "PID ACTION EPOCH-SECONDS", locked by the process that waits
@@ -115,8 +117,11 @@ def due(when: str, now: float) -> float:
     """The moment that `now`, `+MINUTES` or `HH:MM` means, in seconds since the epoch."""
     if when == "now":
         return now
-    if re.fullmatch(r"\+?\d{1,6}", when):
-        return now + 60 * int(when)
+    minutes = when.removeprefix("+")
+    if minutes.isdecimal() and len(minutes) <= 6:
+        return now + 60 * int(minutes)
+    import re  # noqa: PLC0415
+
     clock = re.fullmatch(r"(\d{1,2}):(\d{2})", when)
     if clock is None or int(clock[1]) > 23 or int(clock[2]) > 59:
         raise Refused(f"shutdown: {when!r} is not a time; it is now, +MINUTES or HH:MM")
@@ -212,6 +217,7 @@ def _begin() -> None:
 
 def _sleep_until(at: float) -> None:
     """Until the wall clock says so, whatever happens to that clock or to the host's sleep in between."""
+    import ctypes  # noqa: PLC0415
 
     class Timespec(ctypes.Structure):
         _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
@@ -231,6 +237,8 @@ def end(request: Request) -> NoReturn:
         file.write("The system is going down.\n")
     _end_processes(signal.SIGTERM, GRACE)
     _end_processes(signal.SIGKILL, 1.0)
+    import ctypes  # noqa: PLC0415
+
     root = os.open("/", os.O_RDONLY)
     # This server's own disk; sync(2) would wait for all of the host's.
     ctypes.CDLL(None).syncfs(root)
@@ -281,6 +289,8 @@ def _alive(pid: str) -> bool:
 
 
 def _reboot(action: str) -> NoReturn:
+    import ctypes  # noqa: PLC0415
+
     libc = ctypes.CDLL(None, use_errno=True)
     libc.reboot(ctypes.c_int(COMMANDS[action]))
     # Only a refusal returns. Ending init ends the server too, though the host then takes it for a crash.
