@@ -10,6 +10,7 @@ from pathlib import Path
 _MOUNT_SETATTR = 442
 _AT_FDCWD = -100
 RDONLY, NOSUID, NODEV, NOEXEC = 0x1, 0x2, 0x4, 0x8
+IDMAP = 0x00100000
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 

@@ -21,16 +21,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from skylift.cloud.compute.disk.disk import DiskError, DiskInUse
-from skylift.cloud.compute.disk.mount_flags import NODEV, NOEXEC, NOSUID, RDONLY, MountAttr
+from skylift.cloud.compute.disk.mount_flags import IDMAP, NODEV, NOEXEC, NOSUID, RDONLY, MountAttr
+from skylift.cloud.compute.disk.mount_tree import copied_mount, put, set_attributes
 
 T = TypeVar("T")
 
-# The numbers are the same on every architecture.
-_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
-_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
-_OPEN_TREE_CLONE = 1
-_MOVE_FROM_DESCRIPTOR, _MOVE_TO_DESCRIPTOR = 0x4, 0x40
-_ATTR_IDMAP = 0x00100000
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 
@@ -66,12 +61,9 @@ def mount_into(pid: int, source: Path, device: str, owner: int) -> None:
         with ExitStack() as end:
             users = _open(f"/proc/{pid}/ns/user", end)
             mounts = _open(f"/proc/{pid}/ns/mnt", end)
-            tree = _call("open_tree", _OPEN_TREE, _AT_FDCWD, bytes(source), _OPEN_TREE_CLONE | os.O_CLOEXEC)
-            end.callback(os.close, tree)
+            tree = end.enter_context(copied_mount(source))
             # As on a disk of its own, programs may be set-uid in the server. On the host they may not.
-            attr = MountAttr(attr_set=_ATTR_IDMAP, attr_clr=NOSUID, userns_fd=users)
-            size = ctypes.sizeof(attr)
-            _call("mount_setattr", _MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attr), size)
+            set_attributes(tree, MountAttr(attr_set=IDMAP, attr_clr=NOSUID, userns_fd=users))
             _enter(mounts)
             place = Path(mount_point(device))
             with suppress(FileExistsError):
@@ -80,8 +72,7 @@ def mount_into(pid: int, source: Path, device: str, owner: int) -> None:
             flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             target = os.open(place, flags)
             end.callback(os.close, target)
-            to = _MOVE_FROM_DESCRIPTOR | _MOVE_TO_DESCRIPTOR
-            _call("move_mount", _MOVE_MOUNT, tree, b"", target, b"", to)
+            put(tree, target)
 
     _in_thread(inside, pid)
 
@@ -92,16 +83,12 @@ def mount_over(pid: int, source: Path, target: str) -> None:
     def inside() -> None:
         with ExitStack() as end:
             mounts = _open(f"/proc/{pid}/ns/mnt", end)
-            tree = _call("open_tree", _OPEN_TREE, _AT_FDCWD, bytes(source), _OPEN_TREE_CLONE | os.O_CLOEXEC)
-            end.callback(os.close, tree)
-            attr = MountAttr(attr_set=RDONLY | NOSUID | NODEV | NOEXEC)
-            size = ctypes.sizeof(attr)
-            _call("mount_setattr", _MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attr), size)
+            tree = end.enter_context(copied_mount(source))
+            set_attributes(tree, MountAttr(attr_set=RDONLY | NOSUID | NODEV | NOEXEC))
             _enter(mounts)
             place = os.open(target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
             end.callback(os.close, place)
-            to = _MOVE_FROM_DESCRIPTOR | _MOVE_TO_DESCRIPTOR
-            _call("move_mount", _MOVE_MOUNT, tree, b"", place, b"", to)
+            put(tree, place)
 
     _in_thread(inside, pid)
 
@@ -117,14 +104,10 @@ def uncover(pid: int, covered: str, places: Sequence[str], spare: str) -> None:
 
             def move(source: str, target: str) -> None:
                 with ExitStack() as moved:
-                    # Without what is mounted below it.
-                    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
-                    tree = _call("open_tree", _OPEN_TREE, _AT_FDCWD, source.encode(), flags)
-                    moved.callback(os.close, tree)
+                    tree = moved.enter_context(copied_mount(Path(source)))
                     place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
                     moved.callback(os.close, place)
-                    to = _MOVE_FROM_DESCRIPTOR | _MOVE_TO_DESCRIPTOR
-                    _call("move_mount", _MOVE_MOUNT, tree, b"", place, b"", to)
+                    put(tree, place)
 
             move(covered, spare)
             try:
@@ -191,14 +174,6 @@ def _unmount(place: str, flags: int) -> None:
     if _LIBC.umount2(place.encode(), _UMOUNT_NOFOLLOW | flags) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), place)
-
-
-def _call(name: str, number: int, *arguments: object) -> int:
-    result = int(_LIBC.syscall(number, *arguments))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{name}: {os.strerror(code)}")
-    return result
 
 
 def _in_thread(action: Callable[[], T], pid: int) -> T:

@@ -13,19 +13,22 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from skylift.cloud.compute.disk.mount_flags import NODEV, NOSUID, clear_flags, set_flags
+from skylift.cloud.compute.disk.mount_flags import IDMAP, NODEV, NOSUID, RDONLY, MountAttr, clear_flags, set_flags
+from skylift.cloud.compute.disk.mount_tree import copied_mount, put, set_attributes
 from skylift.cloud.compute.error import ComputeError
-from skylift.cloud.compute.image.stored import stored_as
+from skylift.cloud.compute.image.stored import STORED
+from skylift.cloud.compute.server.oci import UIDS
+from skylift.cloud.compute.server.owner_map import owner_map
 
 _CLONE_FS = 0x00000200
 _MS_NODEV = 4
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _HOSTNAME = re.compile(
     r"(?=.{1,64}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
@@ -80,14 +83,10 @@ class Rootfs:
         except OSError as error:
             raise not_made(error) from error
         if not is_mounted(self.lower):
-            # Read-only: nothing that goes wrong below /run can reach the image.
-            options = f"ro,nosuid,nodev,{stored_as(self.uid_base)}"
             try:
-                _run(["mount", "--bind", "-o", options, str(self.image), str(self.lower)])
-            except DiskFull:
-                raise
-            except RootfsError as error:
-                raise _refused(str(error)) from error
+                _bind(self.image, self.lower, owner_map(STORED, self.uid_base, UIDS))
+            except OSError as error:
+                raise _refused(f"mount {self.image} at {self.lower}: {error.strerror}") from error
         if not is_mounted(self.root):
             layers = f"lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
             _mount_overlay(layers, self.root)
@@ -119,7 +118,7 @@ class Rootfs:
         for directory in (self.root, self.lower):
             if is_mounted(directory):
                 # Lazily: a process that was killed a moment ago may still be on its way out of the directory.
-                _run(["umount", "--lazy", str(directory)])
+                _unmount(directory)
             try:
                 directory.rmdir()
             except FileNotFoundError:
@@ -232,6 +231,17 @@ def is_mounted(directory: Path) -> bool:
     return any(line.split(" ", 5)[4] == wanted for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
+def _bind(image: Path, place: Path, owners: int) -> None:
+    """Shows an image with the owners that a server sees. Read-only: nothing that goes wrong below /run can reach it."""
+    with copied_mount(image) as tree:
+        set_attributes(tree, MountAttr(attr_set=RDONLY | NOSUID | NODEV | IDMAP, userns_fd=owners))
+        target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            put(tree, target)
+        finally:
+            os.close(target)
+
+
 def _mount_overlay(layers: str, target: Path) -> None:
     """Calls the kernel itself instead of mount(8): starting a program takes longer, and every boot needs it."""
     if _LIBC.mount(b"overlay", bytes(target), b"overlay", ctypes.c_ulong(_MS_NODEV), layers.encode()) == 0:
@@ -249,8 +259,6 @@ def _refused(what: str) -> MountRefused:
     )
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        cause = DiskFull if os.strerror(errno.ENOSPC) in done.stderr else RootfsError
-        raise cause(f"{' '.join(command)}: {done.stderr.strip()}")
+def _unmount(directory: Path) -> None:
+    if _LIBC.umount2(bytes(directory), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
+        raise RootfsError(f"unmount {directory}: {os.strerror(ctypes.get_errno())}")
