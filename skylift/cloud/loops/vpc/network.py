@@ -203,13 +203,18 @@ def vpc_plans(tx: Tx) -> list[VpcPlan]:
             internet_gateway=gateways.get(vpc.id),
             route_tables=tuple(with_listed_routes(table, vpc, lists) for table in tables[vpc.id]),
             groups=tuple(with_listed_peers(group, lists, members) for group in groups[vpc.id]),
-            interfaces=tuple(interfaces[vpc.id]),
+            interfaces=tuple(_as_attached(one) for one in interfaces[vpc.id]),
             nat_gateways=tuple(replace(_settled(nat), state="available") for nat in nats[vpc.id]),
             acls=tuple(acls[vpc.id]),
             peers=tuple(_peers(vpc, vpcs, peerings)),
         )
         for vpc in vpcs.values()
     ]
+
+
+def _as_attached(interface: NetworkInterface) -> NetworkInterface:
+    """Whether its server has it by now changes nothing of a router, and is no new plan."""
+    return interface if interface.attachment == "attached" else replace(interface, attachment="attached")
 
 
 def _peers(vpc: Vpc, vpcs: dict[str, Vpc], peerings: list[Peering]) -> Iterator[Peer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from skylift.cloud.compute.network.error import ListenRefused
 from skylift.cloud.compute.network.plan import VpcPlan
-from skylift.cloud.domain.network import Vpc
+from skylift.cloud.domain.network import NetworkInterface, Subnet, Vpc
 from skylift.cloud.loops.vpc.network import NetworkLoop
 from skylift.cloud.store.database import Database
 
@@ -95,3 +96,23 @@ def test_a_vpc_where_nobody_listens_is_one_that_fails(tmp_path: Path) -> None:
         loop.sync()
         refused.clear()
         loop.sync({"vpc-0"})
+
+
+def test_an_interface_that_its_server_has_by_now_is_no_new_plan(tmp_path: Path) -> None:
+    kernel = Kernel()
+    with closing(Database(tmp_path / "state.db")) as database:
+        loop = NetworkLoop(database, kernel, lambda _: {}, lambda _: None)
+        with database.write() as tx:
+            tx.add(Vpc("vpc-1", "10.0.0.0/16"))
+            tx.add(Subnet("subnet-1", "vpc-1", "10.0.1.0/24", "us-east-1a"))
+            made = NetworkInterface("eni-1", "vpc-1", "subnet-1", "02:00:00:00:00:01", "10.0.1.5", (), tx.now)
+            tx.add(replace(made, attachment="attaching"))
+        loop.step()
+        with database.write() as tx:
+            tx.save(replace(made, attachment="attached"))
+        loop.step()
+        assert kernel.asked == 1
+        with database.write() as tx:
+            tx.save(replace(made, attachment="attached", group_ids=("sg-1",)))
+        loop.step()
+        assert kernel.asked == 2
