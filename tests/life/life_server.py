@@ -419,13 +419,20 @@ class Server:
         """In place of `keeper._begin`. The child has what its parent has, and from then on each its own."""
         keeper = self.world.current.process  # type: ignore[union-attr]
         reading, telling = OS.pipe()
-        copied = functools.partial(work.func, *map(copy.copy, work.args))
+        copied = functools.partial(work.func, *map(self._copied, work.args))
         kept = self.life.python["guardian"].Handles(reading, *terminal, keeper.pid)
         child = self.spawn("supervisor", keeper, lambda: copied(kept), without=(telling,))
         child.handlers.pop(signal.SIGTERM, None)
         child.handlers.pop(signal.SIGUSR1, None)
         OS.close(reading)
         return child.pid, telling
+
+    def _copied(self, what: Any) -> Any:
+        found = copy.copy(what)
+        if isinstance(found, self.life.python["aws"].Aws):
+            found._metadata = copy.copy(found._metadata)
+            found._metadata._lock = self.life.python["aws"].threading.Lock()
+        return found
 
 
 class Program:

@@ -30,6 +30,31 @@ print("ended", code)
 """
 
 
+TWICE = """
+import os, pathlib, select, signal
+from skylift.runner.server.guardian import guard
+from skylift.runner.server.ledger import Ledger
+
+reading, writing = os.pipe()
+
+def work(kept):
+    for _ in range(2):
+        # Not heard in the moment in which the guardian returns from the first one.
+        kept.prepare()
+        while not select.select([reading], [], [], 0.05)[0]:
+            kept.prepare()
+        os.read(reading, 1)
+
+def prepare():
+    print("begins")
+    os.kill(os.getpid(), signal.SIGUSR1)
+    print("ends", flush=True)
+    os.write(writing, b"x")
+
+guard(pathlib.Path("."), Ledger(pathlib.Path("ledger")), work, prepare)
+"""
+
+
 ORPHANS = """
 import os, pathlib, sys
 from skylift.runner.server.guardian import guard
@@ -84,6 +109,13 @@ def run(source: str, folder: Path) -> str:
 
 def test_the_guardian_prepares_while_its_supervisor_works(tmp_path: Path) -> None:
     assert run(PROGRAM, tmp_path) == "asked True\nended 0\n"
+
+
+def test_the_guardian_is_asked_again_while_it_prepares(tmp_path: Path) -> None:
+    """It does that once at a time, and hears of the next job all the same."""
+    said = run(TWICE, tmp_path).split()
+    assert said == ["begins", "ends"] * (len(said) // 2)
+    assert len(said) >= 4
 
 
 def test_the_guardian_reads_a_long_ledger_once_however_many_it_waits_for(tmp_path: Path) -> None:

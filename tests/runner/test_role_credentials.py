@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -28,6 +32,45 @@ class Endpoint:
         return 200, {}, b"role"
 
 
+@contextmanager
+def serving() -> Iterator[tuple[str, list[object]]]:
+    """A metadata service: its address, and the connections that it has had."""
+    connections: list[object] = []
+    role = {"AccessKeyId": "KEY", "SecretAccessKey": "secret", "Expiration": "2999-01-01T00:00:00Z"}
+    answers = {"/latest/api/token": "token", "/latest/meta-data/instance-id": "i-1"}
+    answers["/latest/meta-data/iam/security-credentials/"] = "role"
+    answers["/latest/meta-data/iam/security-credentials/role"] = json.dumps(role)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            connections.append(self.connection)
+
+        def do_GET(self) -> None:
+            body = answers[self.path].encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PUT = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", connections
+        finally:
+            server.shutdown()
+            thread.join()
+            Http.forget()
+
+
 def prefix(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Prefix:
     monkeypatch.setattr(Http, "send", staticmethod(endpoint.send))
     return Prefix(Aws("us-east-1", "http://s3", Metadata("http://metadata")), "bucket")
@@ -49,3 +92,23 @@ def test_those_of_a_moment_ago_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(Unreachable):
             place.get("key")
     assert (endpoint.given, endpoint.asked) == (1, 3)
+
+
+def test_what_is_read_ahead_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = Endpoint(taken=1)
+    place = prefix(endpoint, monkeypatch)
+    place._aws.look_ahead()
+    assert endpoint.given == 1
+    monkeypatch.setattr(Metadata, "get", lambda *_: pytest.fail("the metadata service is asked"))
+    assert place._aws.instance() == "role"
+    assert place.get("key") == b"found"
+
+
+def test_no_connection_is_kept_of_what_is_read_ahead() -> None:
+    """The next supervisor is a fork: it would use the same one as the one after it."""
+    with serving() as (address, connections):
+        aws = Aws("us-east-1", None, Metadata(address))
+        aws.look_ahead()
+        assert (aws.instance(), len(connections)) == ("i-1", 1)
+        Metadata(address).get("/latest/meta-data/instance-id")
+        assert len(connections) == 2

@@ -96,6 +96,14 @@ class Http:
     _lock = threading.Lock()
 
     @classmethod
+    def forget(cls) -> None:
+        """Keep no connection: a fork of this process would use the same ones."""
+        with cls._lock:
+            for _, connection in (each for kept in cls._kept.values() for each in kept):
+                connection.close()
+            cls._kept.clear()
+
+    @classmethod
     def send(
         cls,
         method: str,
@@ -283,6 +291,14 @@ class Aws:
         if not self._instance:
             self._instance = self._metadata.get("/latest/meta-data/instance-id")
         return self._instance
+
+    def look_ahead(self) -> None:
+        """Read what requests need, for forks of this process. Raises Unreachable, ValueError and LookupError."""
+        try:
+            self.instance()
+            self._metadata.credentials()
+        finally:
+            Http.forget()
 
     def in_region(self, region: str) -> Aws:
         return Aws(region, self.endpoint, self._metadata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -42,6 +43,7 @@ def boot(options: argparse.Namespace) -> None:
         os.environ.setdefault(name, value)
     rebooted = not boot_mark(Path(options.root)).exists()
     find_job(options)
+    aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
     while True:
         folder = Path(options.root) / "var/lib/skylift" / options.prefix.rstrip("/").rsplit("/", 1)[-1]
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -55,7 +57,8 @@ def boot(options: argparse.Namespace) -> None:
             # User data has set this timer already, before Python started.
             if options.deadline != float(os.environ.get("SKYLIFT_TIMER", "0")):
                 arm_timer(options.deadline)
-            code = guard(folder, ledger, functools.partial(work, options, ledger), functools.partial(prepare, options))
+            how = (functools.partial(work, options, aws, ledger), functools.partial(prepare, options, aws))
+            code = guard(folder, ledger, *how)
             if not go_on(options, ledger):
                 sys.exit(code)
             end_leftovers()
@@ -96,9 +99,8 @@ def go_on(options: argparse.Namespace, ledger: Ledger) -> bool:
     return following is not None
 
 
-def work(options: argparse.Namespace, ledger: Ledger, handles: Handles) -> None:
+def work(options: argparse.Namespace, aws: Aws, ledger: Ledger, handles: Handles) -> None:
     """The supervisor, in a process of its own."""
-    aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
     prefix = Prefix(aws, options.bucket, options.prefix)
     shown = (Path(options.root), options.user, aws, prefix, options.deadline - RESERVE)
     if not options.worker:
@@ -131,10 +133,13 @@ def give_up(ledger: Ledger, error: Exception, prefix: Prefix, aws: Aws) -> None:
     power_off()
 
 
-def prepare(options: argparse.Namespace) -> None:
-    """In the guardian: import ahead what takes a supervisor longest at its start."""
+def prepare(options: argparse.Namespace, aws: Aws) -> None:
+    """In the guardian: import and ask ahead what takes a supervisor longest at its start."""
     if is_here(options):
         load(whole_place(options))
+    with contextlib.suppress(Unreachable, ValueError, LookupError):
+        # A supervisor that has none of it asks again, and for longer.
+        aws.look_ahead()
 
 
 def load(archive: Path) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import sys
@@ -42,10 +43,10 @@ class Handles(NamedTuple):
 
 def guard(folder: Path, ledger: Ledger, work: Callable[[Handles], None], prepare: Callable[[], None]) -> int:
     """Run `work` in a child process, and again whenever it is killed. Returns the exit code it ends with. `prepare`
-    imports ahead in this process, of which the next child is a copy."""
+    does ahead in this process what the next child, which is a copy of it, need not do any more."""
     pipes, terminal = _hold_pipes(folder), _hold_terminal()
     signal.signal(signal.SIGTERM, lambda number, frame: _go_down(ledger))
-    signal.signal(signal.SIGUSR1, lambda number, frame: prepare())
+    signal.signal(signal.SIGUSR1, functools.partial(_prepare, prepare))
     pause = 0.05
     while True:
         child, telling = _begin(work, terminal)
@@ -60,6 +61,15 @@ def guard(folder: Path, ledger: Ledger, work: Callable[[Handles], None], prepare
         time.sleep(_SHUTDOWN if code == -signal.SIGTERM else pause)
         say("the supervisor was ended by signal %d; another one takes its place" % -code)
         pause = min(pause * 2, 10)
+
+
+def _prepare(prepare: Callable[[], None], number: int, frame: Any) -> None:
+    """Once at a time: a second one would wait for what the first one holds, which goes on only after it."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        prepare()
+    finally:
+        signal.signal(signal.SIGUSR1, functools.partial(_prepare, prepare))
 
 
 def _begin(work: Callable[[Handles], None], terminal: Tuple[int, int]) -> Tuple[int, int]:
