@@ -1,4 +1,7 @@
-"""The first step of a run: it finds mistakes while there is nothing to undo."""
+"""The first step of a run: it finds mistakes while there is nothing to undo.
+
+What few jobs need is imported where they need it: everybody waits for this step.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,18 @@ import importlib
 import threading
 import time
 from dataclasses import replace
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from skylift.runner.dask.tools import Tools, find_tools
 from skylift.runner.errors import UsageError
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job, Spot
 from skylift.runner.job.record import deadline_of
 from skylift.runner.job.settings import Settings
-from skylift.runner.launch import fleet
-from skylift.runner.launch.environment_image import find_environment_image, image_key
 from skylift.runner.launch.image import find_images, pick_image
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import KeptServer, configuration_of, kept_servers, waiting_servers
 from skylift.runner.launch.network import check_groups, find_caller
 from skylift.runner.launch.server import check_type, types_there
-from skylift.runner.launch.service_role import ensure_fleet_roles
 from skylift.runner.launch.stages import Checked
 from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account, open_account
@@ -30,11 +29,13 @@ from skylift.runner.ship.blob_store import LargeFile, large_files
 from skylift.runner.ship.known_packs import KnownPacks
 from skylift.runner.ship.pack import Pack, pack_bundle
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, find_prebuilt
-from skylift.runner.ship.recipe import recipe_of
-from skylift.runner.ship.s3_input import S3Source, find_sources
 from skylift.runner.ship.upload import Shipment, Upload
 from skylift.runner.ship.uv import WHEELS
 from skylift.runner.steps import Clock, in_thread, together
+
+if TYPE_CHECKING:
+    from skylift.runner.dask.tools import Tools
+    from skylift.runner.ship.s3_input import S3Source
 
 
 async def check(
@@ -50,17 +51,15 @@ async def check(
             _import_ssh()
         api = await in_thread(Api, settings)
         await in_thread(check_groups, api, len(settings.access.groups), len(job.groups) + job.has_workers)
-        images, processors, (account, waiting), caller, packed, sources, spot, *_ = await together(
+        images, processors, (account, waiting), caller, packed, sources, spot, _ = await together(
             in_thread(find_images, api, settings.image),
             in_thread(check_type, api, job.instance_type),
             _open_account(settings, api, job, connecting),
             in_thread(find_caller, settings),
             in_thread(_pack, job, archive, settings.cache),
-            in_thread(find_sources, api, job.s3_inputs, job.bundle),
-            in_thread(_with_types_there, api, job.spot),
-            in_thread(fleet.check_price, api, job.spot),
+            _find_sources(api, job),
+            _check_spot(api, job.spot),
             in_thread(api.warm),
-            *((in_thread(ensure_fleet_roles, api),) if job.spot is not None else ()),
         )
         job = replace(job, spot=spot)
         step.detail = f"{job.instance_type} in {settings.region} ({settings.place})"
@@ -110,12 +109,37 @@ def _pack(job: Job, archive: IO[bytes], cache: Cache) -> tuple[tuple[Pack, ...],
     return pack_bundle(job.bundle, archive, KnownPacks(cache)), large_files(job.bundle)
 
 
-def _with_types_there(api: Api, spot: Spot | None) -> Spot | None:
+async def _find_sources(api: Api, job: Job) -> tuple[S3Source, ...]:
+    if not job.s3_inputs:
+        return ()
+    from skylift.runner.ship.s3_input import find_sources  # noqa: PLC0415
+
+    return await in_thread(find_sources, api, job.s3_inputs, job.bundle)
+
+
+async def _check_spot(api: Api, spot: Spot | None) -> Spot | None:
+    if spot is None:
+        return None
+    from skylift.runner.launch import fleet  # noqa: PLC0415
+    from skylift.runner.launch.service_role import ensure_fleet_roles  # noqa: PLC0415
+
+    found: Spot
+    found, *_ = await together(
+        in_thread(_with_types_there, api, spot),
+        in_thread(fleet.check_price, api, spot),
+        in_thread(ensure_fleet_roles, api),
+    )
+    return found
+
+
+def _with_types_there(api: Api, spot: Spot) -> Spot:
     """Leave out types that the region does not have: EC2 might refuse the whole fleet because of them."""
-    return None if spot is None else replace(spot, types=types_there(api, spot.types) or spot.types)
+    return replace(spot, types=types_there(api, spot.types) or spot.types)
 
 
 def _find_tools(account: Account, job: Job, processor: str, image: str) -> Tools:
+    from skylift.runner.dask.tools import find_tools  # noqa: PLC0415
+
     uv = None if account.settings.image.has_uv else WHEELS[processor]
     found = find_tools(account.api, account.bucket, processor, image, time.time(), uv)
     return found if job.has_workers else found.for_one_server()
@@ -127,6 +151,8 @@ def _find_image(
     """The image that has the job's environment. See Checked.may_have_image."""
     if not account.settings.environment_images or prebuilt is None or not prebuilt.sha256 or job.spot is not None:
         return None
+    from skylift.runner.launch.environment_image import find_environment_image, image_key  # noqa: PLC0415
+
     found = find_environment_image(account.api, account.number, image_key(prebuilt, base), processor)
     return None if found is None else found.id
 
@@ -134,5 +160,7 @@ def _find_image(
 def _find_prebuilt(
     account: Account, job: Job, processor: str, image: str, sources: tuple[S3Source, ...]
 ) -> PrebuiltEnvironment | None:
+    from skylift.runner.ship.recipe import recipe_of  # noqa: PLC0415
+
     recipe = recipe_of(job, processor, [each.place for source in sources for each in source.objects])
     return None if recipe is None else find_prebuilt(account.api, account.bucket, recipe, image, time.time())

@@ -6,8 +6,8 @@ The stages after them are Streamed (watch/streaming.py) and Collected (collect/c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from skylift.runner.dask.tools import Tools
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
@@ -19,6 +19,9 @@ from skylift.runner.launch.role import JobRole
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
 from skylift.runner.ship.upload import Shipment
+
+if TYPE_CHECKING:
+    from skylift.runner.dask.tools import Tools
 
 
 @dataclass(frozen=True)

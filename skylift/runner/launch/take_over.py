@@ -11,7 +11,6 @@ from typing import Any
 from skylift.runner.errors import ConnectionLost
 from skylift.runner.job.server import Server
 from skylift.runner.launch import role
-from skylift.runner.launch.boot import HANDOVER_PATIENCE, Boot
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import (
     KeptServer,
@@ -103,6 +102,8 @@ class TakeOver:
                     connection=connection,
                 )
                 if connection is None or self._detached:
+                    from skylift.runner.launch.boot import HANDOVER_PATIENCE, Boot  # noqa: PLC0415
+
                     boot = Boot(self._checked, server, self._undo, self._watcher, detached=self._detached)
                     there = await boot.wait(HANDOVER_PATIENCE)
                     launched = replace(launched, server=there.server, host_keys=there.host_keys or claimed.host_keys)

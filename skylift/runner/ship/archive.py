@@ -6,7 +6,6 @@ import ast
 import functools
 import hashlib
 import io
-import json
 import sys
 import threading
 import zipfile
@@ -71,23 +70,26 @@ def whole_archive(cache: Cache = NOWHERE) -> bytes:
     return kept
 
 
-def _read(name: str) -> str:
-    return (_RUNNER / f"{name}.py").read_text()
+def _read(name: str) -> bytes:
+    return (_RUNNER / f"{name}.py").read_bytes()
 
 
-def _digest(sources: dict[str, str]) -> str:
+def _digest(sources: dict[str, bytes]) -> str:
     """A digest of everything that an archive is made from: the modules, these two files, and the interpreter. Another
     one that has compiled them is no part of it: the archive would change with each shell that has another PATH."""
-    ours = [Path(each).read_text() for each in (__file__, bytecode.__file__)]
-    whole = json.dumps([sources, ours, sys.version])
-    return hashlib.sha256(whole.encode()).hexdigest()
+    ours = {each: Path(each).read_bytes() for each in (__file__, bytecode.__file__)}
+    whole = hashlib.sha256(sys.version.encode())
+    for name, source in (sources | ours).items():
+        whole.update(f"\0{name} {len(source)}\0".encode())
+        whole.update(source)
+    return whole.hexdigest()
 
 
-def _texts(modules: dict[str, str]) -> dict[str, str]:
+def _texts(modules: dict[str, bytes]) -> dict[str, str]:
     """All files of an archive, by their places in it."""
     folders = {"skylift", "skylift/runner", *(f"{_PLACE}{name.rpartition('/')[0]}" for name in modules)}
     texts = {**{f"{each}/__init__.py": "" for each in sorted(folders)}, "__main__.py": _MAIN}
-    return texts | {f"{_PLACE}{name}.py": slim(source) for name, source in modules.items()}
+    return texts | {f"{_PLACE}{name}.py": slim(source.decode()) for name, source in modules.items()}
 
 
 def _pack(texts: dict[str, str], made: dict[str, bytes], method: int) -> bytes:

@@ -12,11 +12,13 @@ import json
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.runner.errors import Refused
 from skylift.runner.remote.api import Api
-from skylift.runner.ship.recipe import Recipe
+
+if TYPE_CHECKING:
+    from skylift.runner.ship.recipe import Recipe
 
 ENVIRONMENTS = "envs"
 STALE = 7 * 86400

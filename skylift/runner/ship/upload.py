@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.runner.errors import NameTaken
 from skylift.runner.job.cache import Cache
@@ -19,12 +19,14 @@ from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.blob_store import Blob, BlobStore, LargeFile
 from skylift.runner.ship.pack import Pack
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
-from skylift.runner.ship.s3_input import S3Source
 from skylift.runner.ship.stdin import Stdin
 from skylift.runner.ship.uv import Wheel, ensure_uv
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.text.size import spell_size
 from skylift.runner.watcher import Watcher
+
+if TYPE_CHECKING:
+    from skylift.runner.ship.s3_input import S3Source
 
 
 @dataclass(frozen=True)
