@@ -131,9 +131,10 @@ def test_a_schedule_with_the_permissions_for_schedules(first: Somebody, aws: Rea
 
 
 def test_a_map_on_several_servers_with_the_permissions_for_it(first: Somebody, aws: RealCloud) -> None:
-    """It is ended before its server is ready: what is made for it is made by then."""
+    """Its inputs do not end by themselves: what is made for it is there until it is cancelled."""
     every_day, _ = documented_policies(aws.endpoint.account, REGION)
-    wanted = ("map", "-d", "--servers", "2", "--name", "spread", "--range", "1..9", "job.py")
+    (first.folder / "stays.py").write_text("import signal\nsignal.pause()\n")
+    wanted = ("map", "-d", "--servers", "2", "--name", "spread", "--range", "1..9", "stays.py")
     try:
         first.allow(every_day, maps_policy(aws.endpoint.account, REGION))
         assert first.skylift(*wanted).stdout == "spread\n"
