@@ -223,7 +223,7 @@ def test_the_search_knows_lists_that_nobody_has_looked_at_and_what_is_in_none(
         "walked": things["job"],
         "by-keyb": things["bucket"],
         "Cost": "/cost",
-        things["subnet"]: things["vpc"],
+        things["subnet"]: f"{things['vpc']}?tab=subnets",
         key["AccessKeyId"]: things["user"],
     }.items():
         keys.press("Control+k")
