@@ -191,7 +191,20 @@ def value_of(event: Any) -> str:
 
 
 def on_input(element: Element, handler: Callable[[str], Any]) -> None:
-    element.on("input", lambda event: handler(value_of(event)), js_handler="(e) => emit({value: e.target.value})")
+    """What a field has, whenever that changes. Until the page is connected, the browser keeps each event back by
+    itself, and they come in any order: one that is older than the last is left out."""
+    last = 0.0
+
+    def take(event: Any) -> Any:
+        nonlocal last
+        at = event.args.get("at") if isinstance(event.args, dict) else None
+        if isinstance(at, int | float):
+            if at < last:
+                return None
+            last = at
+        return handler(value_of(event))
+
+    element.on("input", take, js_handler="(e) => emit({value: e.target.value, at: e.timeStamp})")
 
 
 def copyable(text: str, label: str = "Copy") -> None:
