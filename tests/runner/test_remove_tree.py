@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.server.remove_tree import remove_tree
+from skylift.runner.server.remove_tree import remove_below, remove_tree
 from skylift.runner.server.unpack import clear_away
 
 DEEP = 5000
@@ -78,6 +78,34 @@ def test_a_link_and_a_file_are_no_trees(place: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         remove_tree(tmp_path / "no")
     assert (tmp_path / "other").is_dir()
+
+
+@pytest.mark.parametrize("path", ["a", "a/b", "a/b/c"])
+def test_a_link_on_the_way_is_removed_itself(tmp_path: Path, path: str) -> None:
+    for top in ("home/a/b/c", "other/b/c", "other/c", "other"):
+        (tmp_path / top).mkdir(parents=True, exist_ok=True)
+        (tmp_path / top / "file").touch()
+    (tmp_path / "home" / path).rename(tmp_path / "home/moved")
+    (tmp_path / "home" / path).symlink_to(tmp_path / "other")
+    descriptors = len(os.listdir("/proc/self/fd"))
+    remove_below(tmp_path / "home", tmp_path / "home/a/b/c")
+    assert not os.path.lexists(tmp_path / "home" / path)
+    assert sorted(str(each.relative_to(tmp_path / "other")) for each in (tmp_path / "other").rglob("file")) == [
+        "b/c/file",
+        "c/file",
+        "file",
+    ]
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_below_a_folder_as_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / "a/b/c/file").touch()
+    remove_below(tmp_path, tmp_path / "a/b")
+    assert [each.name for each in tmp_path.rglob("*")] == ["a"]
+    for gone in ("a/b", "a/b/c", "no/b"):
+        with pytest.raises(FileNotFoundError):
+            remove_below(tmp_path, tmp_path / gone)
 
 
 def test_a_folder_that_is_moved_away_meanwhile_leads_nowhere_else(

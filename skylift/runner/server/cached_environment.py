@@ -14,16 +14,18 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from skylift.runner.server.remove_tree import remove_tree
+from skylift.runner.server.remove_tree import remove_below
+
+_CACHE = ".cache/uv"
 
 
 class CachedEnvironment:
     """`mark` is a file that names the environment here: its recipe, and the lock that it was made from. `recipe` is the
-    wanted one, and empty for an environment that is not shared. `cache` is uv's cache, which shares files with the
+    wanted one, and empty for an environment that is not shared. `home` has uv's cache, which shares files with the
     environment by hard links."""
 
-    def __init__(self, mark: Path, folders: List[Path], cache: Path, recipe: str) -> None:
-        self._mark, self._folders, self._cache, self._recipe = mark, folders, cache, recipe
+    def __init__(self, mark: Path, folders: List[Path], home: Path, recipe: str) -> None:
+        self._mark, self._folders, self._home, self._recipe = mark, folders, home, recipe
         self._seen = ""
         self._lock: Optional[str] = None
 
@@ -42,7 +44,7 @@ class CachedEnvironment:
     def confirm(self) -> None:
         if self._look() != self._seen:
             with contextlib.suppress(OSError):
-                remove_tree(self._cache)
+                remove_below(self._home, self._home / _CACHE)
         elif self._recipe:
             self._mark.write_text(json.dumps({"recipe": self._recipe, "lock": self._lock}))
 

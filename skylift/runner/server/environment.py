@@ -18,7 +18,7 @@ from skylift.runner.server.login_user import Login
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import PrebuiltEnvironment
 from skylift.runner.server.program import Program
-from skylift.runner.server.remove_tree import remove_tree
+from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.status import State
 from skylift.runner.server.uv import Uv
 
@@ -90,7 +90,7 @@ class Environment:
         kind, source, version, began = self._wanted["kind"], str(self._source), self._version(), time.monotonic()
         lock = None
         with contextlib.suppress(OSError):
-            remove_tree(self._venv)
+            remove_below(self._login.home, self._venv)
         if kind == "script":
             self._uv("sync", *version, "--active", "--script", source)
         elif kind == "project":

@@ -29,9 +29,10 @@ from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.console import say
 from skylift.runner.server.environment_index import Changed, parse_index
 from skylift.runner.server.login_user import Login
+from skylift.runner.server.new_folders import NewFolders
 from skylift.runner.server.open_result import OneByOne, WorkingFolder
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.remove_tree import remove_tree
+from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.unpack import sha256_of
 
 PACK = 16 << 20
@@ -98,46 +99,42 @@ class PrebuiltEnvironment:
     def _clear(self) -> None:
         for folder in self._folders:
             with contextlib.suppress(OSError):
-                remove_tree(folder)
+                remove_below(self._login.home, folder)
 
     def _take(self, until: float) -> Dict[str, Any]:
         text = patiently("environment", lambda: self._prefix.get("index.json"), until, self._say)
         if text is None or hashlib.sha256(text).hexdigest() != self._sha256:
             raise Changed("its index is not the one that the record names")
         index = parse_index(text, self._login.home, self._folders)
+        with NewFolders(self._login.home, self._folders, self._login.uid, self._login.gid) as new:
+            self._fill(new, index, until)
+            new.give()
+        return index
+
+    def _fill(self, new: NewFolders, index: Dict[str, Any], until: float) -> None:
         for path, kind, *more in index["entries"]:
             if kind == "d":
-                self._make_folder(path, more[0])
+                new.make(path, more[0])
             elif kind == "l":
-                os.symlink(more[0], self._place(path))
-                self._give(self._place(path))
+                os.symlink(more[0], new.place(path))
+                self._give(new.place(path))
         files = [entry for entry in index["entries"] if entry[1] == "f"]
         with thread_pool(_AT_A_TIME) as pool:
             work = [
-                pool.submit(self._take_pack, number, files[first:end], digest, until)
+                pool.submit(self._take_pack, new, number, files[first:end], digest, until)
                 for number, (first, end, digest) in enumerate(index["packs"])
             ]
             for each in work:
                 each.result()
-        return index
-
-    def _place(self, path: str) -> str:
-        return os.path.join(str(self._login.home), path)
 
     def _give(self, place: str) -> None:
         os.lchown(place, self._login.uid, self._login.gid)
 
-    def _make_folder(self, path: str, mode: int) -> None:
-        if not os.path.isdir(self._place(path)):
-            os.mkdir(self._place(path))
-            self._give(self._place(path))
-        os.chmod(self._place(path), mode)
-
-    def _take_pack(self, number: int, files: List[Entry], digest: str, until: float) -> None:
+    def _take_pack(self, new: NewFolders, number: int, files: List[Entry], digest: str, until: float) -> None:
         key = _pack(number)
         if len(files) == 1:
             path, _, mode, _, modified = files[0]
-            place = Path(self._place(path))
+            place = Path(new.place(path))
             patiently(key, lambda: self._prefix.fetch(key, place), until, self._say)
             if sha256_of(place) != digest:
                 raise Changed(path)
@@ -153,7 +150,7 @@ class PrebuiltEnvironment:
         start, whole = 0, memoryview(content)
         for path, _, mode, size, modified in files:
             data, start = whole[start : start + size], start + size
-            self._write(self._place(path), data, mode, modified)
+            self._write(new.place(path), data, mode, modified)
 
     def _write(self, place: str, data: memoryview, mode: int, modified: int) -> None:
         """Write a file with few system calls: there are thousands of small files."""

@@ -157,7 +157,7 @@ class Preparation:
         named, prebuilt = record.prebuilt, None
         recipe = named["place"].rpartition("/")[0] if named else ""
         mark = context.root / "var/lib/skylift/environment"
-        cached = CachedEnvironment(mark, environment.folders, login.home / ".cache/uv", recipe)
+        cached = CachedEnvironment(mark, environment.folders, login.home, recipe)
         if named:
             prebuilt = PrebuiltEnvironment(context.place(named["place"]), named, login, environment.folders)
         began = time.monotonic()

@@ -8,6 +8,7 @@ other, and than there are descriptors. shutil.rmtree needs one of these for each
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
@@ -24,13 +25,43 @@ class _Level(NamedTuple):
 
 def remove_tree(path: Path) -> None:
     """Remove a folder with all that is in it. What cannot be removed is left, and the first error raised at the end.
-    Raises OSError: FileNotFoundError when there is none, and NotADirectoryError for a link or a file."""
-    removing = _Removing(os.open(str(path), _FOLDER))
+    Raises OSError: FileNotFoundError when there is none, and NotADirectoryError for a link or a file. Only root may be
+    able to change what is above it: see remove_below."""
+    _remove(str(path), None)
+
+
+def remove_below(top: Path, path: Path) -> None:
+    """Remove the folder at a path below `top`, also where its user may exchange the folders on the way. A link there,
+    or anything else that is no folder, is removed itself, and not what it leads to. Raises OSError as remove_tree
+    does."""
+    *above, name = path.relative_to(top).parts
+    place = os.open(os.path.realpath(str(top)), _FOLDER)
+    try:
+        for each in above:
+            if not _is_folder(each, place):
+                os.unlink(each, dir_fd=place)
+                return
+            before, place = place, os.open(each, _FOLDER, dir_fd=place)
+            os.close(before)
+        if _is_folder(name, place):
+            _remove(name, place)
+        else:
+            os.unlink(name, dir_fd=place)
+    finally:
+        os.close(place)
+
+
+def _is_folder(name: str, place: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode)
+
+
+def _remove(name: str, place: Optional[int]) -> None:
+    removing = _Removing(os.open(name, _FOLDER, dir_fd=place))
     try:
         removing.run()
     finally:
         removing.close()
-    os.rmdir(str(path))
+    os.rmdir(name, dir_fd=place)
 
 
 class _Removing:

@@ -29,7 +29,7 @@ def seal(session: Session) -> Concluded:
     if found is None:
         raise Ended(State.BROKEN, "The environment for the image cannot be had from the bucket.")
     mark = context.root / "var/lib/skylift/environment"
-    CachedEnvironment(mark, folders, login.home / ".cache/uv", recipe).mark_imaged(found["lock"])
+    CachedEnvironment(mark, folders, login.home, recipe).mark_imaged(found["lock"])
     # The users of this server need not be those of a server of the image.
     for own in (login.home, context.root / "root"):
         with contextlib.suppress(FileNotFoundError):

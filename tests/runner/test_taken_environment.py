@@ -1,0 +1,128 @@
+"""An environment that root puts into a home whose user has left links there, or leaves some meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from at_opening import at_opening
+from kept_prefix import KeptPrefix
+
+from skylift.runner.server.cached_environment import CachedEnvironment
+from skylift.runner.server.prebuilt import Owner, PrebuiltEnvironment
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.remove_tree import remove_tree
+
+VENV, PYTHONS = ".skylift-venv", ".local/share/uv/python"
+FILES = ("bin/activate", "lib/module.py")
+
+
+def seen(folder: Path) -> dict[str, tuple[int, str]]:
+    """All that is in a folder, and itself."""
+    return {
+        str(each.relative_to(folder)): (each.lstat().st_mode, each.read_text() if each.is_file() else "")
+        for each in [folder, *folder.rglob("*")]
+    }
+
+
+class Case:
+    """A home without the environment that is in the bucket. `other` is what none of it is for: it has what a path of
+    an environment's folder leads to there, wherever a link to it is put."""
+
+    def __init__(self, folder: Path) -> None:
+        self.prefix, self.told = KeptPrefix(), list[str]()
+        self.home, self.other = folder / "home", folder / "other"
+        self.folders = [self.home / VENV, self.home / PYTHONS]
+        for each in self.folders:
+            for name in FILES:
+                (each / name).parent.mkdir(parents=True)
+                (each / name).write_text("environment")
+        for each in self.folders:
+            each.chmod(0o755)
+        first = self.environment({"sha256": "", "shared": True})
+        assert first.write_down(None, 0.0)
+        first._keep()
+        pin = json.loads(self.prefix.objects["pin.json"])
+        self.taking = self.environment({"sha256": pin["sha256"], "shared": False})
+        remove_tree(self.home)
+        self.home.mkdir()
+        for path in ("share/uv/python", "uv/python", "python", "uv"):
+            (self.other / path).mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.other / path / "file").write_text("other")
+        self.other.chmod(0o700)
+        self.before = seen(self.other)
+
+    def environment(self, named: dict[str, Any]) -> PrebuiltEnvironment:
+        owner = Owner(self.home, os.geteuid(), os.getegid())
+        return PrebuiltEnvironment(cast(Prefix, self.prefix), named, owner, self.folders, self.told.append)
+
+    def lead_away(self, path: str) -> None:
+        place = self.home / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():
+            place.rename(self.home / "moved")
+        place.symlink_to(self.other)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(tmp_path)
+
+
+@pytest.mark.parametrize("path", [VENV, ".local", ".local/share", ".local/share/uv", PYTHONS])
+def test_a_link_that_an_earlier_program_has_left_leads_root_nowhere(case: Case, path: str) -> None:
+    case.lead_away(path)
+    assert case.taking.take() is not None, case.told
+    assert seen(case.other) == case.before
+    assert not (case.home / path).is_symlink()
+    for folder in case.folders:
+        assert [(folder / name).read_text() for name in FILES] == ["environment"] * 2
+
+
+@pytest.mark.parametrize("path", [VENV, ".local", ".local/share/uv", PYTHONS])
+def test_one_that_takes_the_place_of_a_folder_in_the_moment_in_which_it_is_made(case: Case, path: str) -> None:
+    with at_opening(Path(path).name, lambda: case.lead_away(path)):
+        assert case.taking.take() is None
+    assert seen(case.other) == case.before
+    assert "cannot be taken" in case.told[0]
+
+
+@pytest.mark.parametrize("path", [VENV, ".local", PYTHONS])
+def test_one_that_takes_its_place_while_it_is_filled(case: Case, path: str) -> None:
+    with at_opening("activate", lambda: case.lead_away(path)):
+        assert case.taking.take() is not None
+    assert seen(case.other) == case.before
+
+
+def test_nobody_else_can_enter_a_folder_that_is_not_full(case: Case) -> None:
+    modes = list[int]()
+    with at_opening("module.py", lambda: modes.extend(each.stat().st_mode & 0o777 for each in case.folders)):
+        assert case.taking.take() is not None
+    assert modes == [0o700, 0o700]
+    assert [each.stat().st_mode & 0o777 for each in case.folders] == [0o755, 0o755]
+
+
+def test_folders_above_it_stay_as_their_user_has_them(case: Case) -> None:
+    (case.home / ".local/share").mkdir(parents=True)
+    (case.home / ".local/share").chmod(0o750)
+    (case.home / ".local/share/file").write_text("theirs")
+    assert case.taking.take() is not None, case.told
+    assert (case.home / ".local/share").stat().st_mode & 0o777 == 0o750
+    assert (case.home / ".local/share/file").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("path", [".cache", ".cache/uv"])
+def test_the_cache_of_a_changed_environment_goes_and_nothing_that_a_link_leads_to(case: Case, path: str) -> None:
+    case.folders[0].mkdir()
+    (case.folders[0] / "module.py").touch()
+    cached = CachedEnvironment(case.home / "mark", case.folders, case.home, "recipe")
+    cached.note(None)
+    case.lead_away(path)
+    (case.folders[0] / "module.py").write_text("changed")
+    cached.confirm()
+    assert not os.path.lexists(case.home / path)
+    assert seen(case.other) == case.before
+    assert not (case.home / "mark").exists()
