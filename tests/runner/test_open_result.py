@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from at_opening import at_opening
+from mount_namespace import NAMESPACE
 
 from skylift.runner.server.open_result import OneByOne, WorkingFolder, is_lent
 
@@ -125,3 +129,46 @@ def test_another_name_of_a_file_that_the_user_may_not_read(place: Path, monkeypa
         descriptor = top.open("link.txt")
         assert descriptor is not None, "one that has no other name was written for the program"
         os.close(descriptor)
+
+
+@contextmanager
+def in_another_namespace(script: str, folder: Path) -> Iterator[Path]:
+    """The folder as a process sees it that has run a script in a mount namespace of its own."""
+    argv = [*NAMESPACE, "sh", "-ec", f"{script}; echo ready; exec cat"]
+    with subprocess.Popen(argv, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            yield Path(f"/proc/{process.pid}/root{folder}")
+        finally:
+            process.stdin.close()
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_another_namespace_has_other_files_at_the_same_paths(place: Path, one_by_one: bool) -> None:
+    """There a program without root's rights may mount a file that it cannot read where it has one of its own."""
+    script = "mount --bind root/a.txt job/sub/a.txt; mount --bind root job/sub/deep"
+    with in_another_namespace(script, place.parent) as there:
+        (place / "sub/file").symlink_to(there / "job/sub/a.txt")
+        (place / "sub/folder").symlink_to(there / "job/sub/deep")
+        found = [read(place, each, one_by_one=one_by_one) for each in ("file", "folder/b.txt", "a.txt", "deep/b.txt")]
+        assert found == [None, None, "sub/a.txt", "sub/deep/b.txt"]
+        (place / "cwd").symlink_to(there / "job/sub/deep")
+        with pytest.raises(OSError, match="a link that leads elsewhere"):
+            read(place, "b.txt", cwd="cwd", one_by_one=one_by_one)
+
+
+def test_what_is_mounted_in_the_working_directory_is_in_it(place: Path) -> None:
+    """A volume that the program has had mounted there, with its results."""
+    source = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from skylift.runner.server.open_result import OneByOne, WorkingFolder\n"
+        "with WorkingFolder(Path('job').absolute(), 'sub', os.geteuid()) as top, OneByOne(top) as last:\n"
+        "    for each in (top.open, last.open):\n"
+        "        print(os.read(each('volume/result.txt'), 100).decode())\n"
+    )
+    (place / "sub/volume").mkdir()
+    script = 'mount -t tmpfs none job/sub/volume; echo -n here > job/sub/volume/result.txt; "$0" -c "$1"'
+    argv = [*NAMESPACE, "sh", "-ec", script, sys.executable, source]
+    done = subprocess.run(argv, cwd=place.parent, check=True, stdout=subprocess.PIPE, text=True)
+    assert done.stdout == "here\nhere\n"

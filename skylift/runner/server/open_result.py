@@ -3,7 +3,9 @@
 This process is root, and the program's user may exchange every file and folder there for another one at any moment: for
 a link to what only root may read, or for a FIFO, which would be waited at for ever. So nothing is judged by its path.
 It is opened first, without being read or waited for, and then it must be a regular file that lies in the working
-directory, by the kernel's own word (/proc/self/fd). A link counts as what it points to, if that is in there.
+directory, by the kernel's own word (/proc/self/fd). A link counts as what it points to, if that is in there. A mount of
+another namespace is elsewhere, whatever its path: links of /proc lead there, and programs without root's rights can
+mount what they like where they like in a namespace of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import os
 import stat
 from pathlib import Path
 from typing import Optional
+
+from skylift.runner.server.mounts import mount_of, own_mounts
 
 _NAMED = os.O_PATH | os.O_CLOEXEC
 """Opens nothing but the name: no FIFO waits, and no device does anything."""
@@ -175,6 +179,9 @@ def _open_in(folder: int, inner: str, flags: int) -> Optional[int]:
 
 
 def _is_in(descriptor: int, folder: int) -> bool:
+    mount = mount_of(descriptor)
+    if mount != mount_of(folder) and mount not in own_mounts():
+        return False
     # The folder first: its user may move it, but not to where a file is that is none of theirs.
     top = path_of(folder).rstrip(os.sep) + os.sep
     return (path_of(descriptor) + os.sep).startswith(top)
