@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mount_namespace import NAMESPACE
 
 from skylift.runner.server.remove_tree import remove_below, remove_tree
 from skylift.runner.server.unpack import clear_away
@@ -144,3 +145,39 @@ def test_what_cannot_be_removed_is_left_and_everything_else_goes(place: Path, mo
     with pytest.raises(PermissionError, match="fixed"):
         remove_tree(place)
     assert [each.name for each in place.iterdir()] == ["fixed"]
+
+
+def remove_in_namespace(place: Path, mounting: str) -> str:
+    """The error, of clear_away in a namespace where there are these mounts by then."""
+    source = (
+        "import os\nfrom pathlib import Path\nfrom skylift.runner.server.outcome import Ended\n"
+        "from skylift.runner.server.unpack import clear_away\n"
+        "before = len(os.listdir('/proc/self/fd'))\n"
+        "try:\n    clear_away(Path('job').absolute())\nexcept Ended as ended:\n    print(ended.reason)\n"
+        "assert len(os.listdir('/proc/self/fd')) == before\n"
+        "print(*sorted(str(each) for each in Path('job').rglob('*')))\n"
+    )
+    argv = [*NAMESPACE, "sh", "-ec", f'{mounting}; exec "$0" -c "$1"', sys.executable, source]
+    return subprocess.run(argv, cwd=place.parent, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+@pytest.mark.parametrize("mounting", ["mount -t tmpfs none job/a/data", "mount --bind volume job/a/data"])
+def test_what_is_mounted_in_it_is_left(place: Path, mounting: str) -> None:
+    """Also of the disk that the tree is on."""
+    for name in ("a/data", "a/b"):
+        (place / name).mkdir(parents=True)
+    for name in ("file", "a/file", "a/b/file"):
+        (place / name).touch()
+    (place.parent / "volume").mkdir()
+    told = remove_in_namespace(place, f"{mounting}; mkdir job/a/data/sub; touch job/a/data/sub/theirs")
+    words, left = told.splitlines()
+    assert "left something mounted in its folder on this server (data)." in words
+    assert left == "job/a job/a/data job/a/data/sub job/a/data/sub/theirs"
+
+
+def test_what_is_mounted_on_it_is_left(place: Path) -> None:
+    place.mkdir()
+    told = remove_in_namespace(place, "mount -t tmpfs none job; touch job/theirs")
+    words, left = told.splitlines()
+    assert words.startswith("An earlier job has left something mounted")
+    assert left == "job/theirs"

@@ -2,17 +2,22 @@
 
 A program can make folders in folders without end: more than a path can name, than Python can call functions in each
 other, and than there are descriptors. shutil.rmtree needs one of these for each level (the first two before Python
-3.13). Here two folders at most are open at a time. No link is followed, whatever its user does meanwhile.
+3.13). Here two folders at most are open at a time. No link is followed, whatever its user does meanwhile. What is
+mounted in a tree, such as a volume that a program has had root mount there, is none of it, and is left.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
+from skylift.runner.server.mounts import mount_of
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAMED = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class _Level(NamedTuple):
@@ -58,6 +63,7 @@ def _is_folder(name: str, place: int) -> bool:
 def _remove(name: str, place: Optional[int]) -> None:
     removing = _Removing(os.open(name, _FOLDER, dir_fd=place))
     try:
+        removing.check(name)
         removing.run()
     finally:
         removing.close()
@@ -69,23 +75,33 @@ class _Removing:
 
     def __init__(self, folder: int) -> None:
         self._folder = folder
+        self._mount = mount_of(folder)
         self._failure: Optional[OSError] = None
 
     def close(self) -> None:
         os.close(self._folder)
+
+    def check(self, name: str) -> None:
+        """Raises OSError if something is mounted on the folder itself."""
+        above = os.open("..", _NAMED, dir_fd=self._folder)
+        try:
+            if mount_of(above) != self._mount:
+                raise _mounted(name)
+        finally:
+            os.close(above)
 
     def run(self) -> None:
         way = [self._enter("")]
         while True:
             if way[-1].folders:
                 name = way[-1].folders.pop()
-                if self._try(lambda: self._change_to(name)):  # noqa: B023 (called at once)
+                if self._try(lambda: self._go_into(name)):  # noqa: B023 (called at once)
                     way.append(self._enter(name))
                 continue
             name = way.pop().name
             if not way:
                 break
-            self._change_to("..")
+            self._go_up()
             if self._identity() != way[-1].identity:
                 raise OSError(0, "it was moved while it was removed", name)
             self._try(lambda: os.rmdir(name, dir_fd=self._folder))  # noqa: B023 (called at once)
@@ -110,8 +126,19 @@ class _Removing:
         found = os.fstat(self._folder)
         return found.st_dev, found.st_ino
 
-    def _change_to(self, name: str) -> None:
-        before, self._folder = self._folder, os.open(name, _FOLDER, dir_fd=self._folder)
+    def _go_into(self, name: str) -> None:
+        folder = os.open(name, _FOLDER, dir_fd=self._folder)
+        try:
+            if mount_of(folder) != self._mount:
+                raise _mounted(name)
+        except OSError:
+            os.close(folder)
+            raise
+        os.close(self._folder)
+        self._folder = folder
+
+    def _go_up(self) -> None:
+        before, self._folder = self._folder, os.open("..", _FOLDER, dir_fd=self._folder)
         os.close(before)
 
     def _try(self, step: Callable[[], object]) -> bool:
@@ -124,3 +151,7 @@ class _Removing:
             self._failure = self._failure or error
             return False
         return True
+
+
+def _mounted(name: str) -> OSError:
+    return OSError(errno.EBUSY, "something is mounted there", name)

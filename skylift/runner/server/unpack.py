@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -59,7 +60,13 @@ def clear_away(place: Path) -> None:
     if place.is_symlink():
         place.unlink()
     elif place.exists():
-        remove_tree(place)
+        try:
+            remove_tree(place)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            words = "An earlier job has left something mounted in its folder on this server (%s)." % error.filename
+            raise Ended(State.BROKEN, words + " Unmount it there, or start a new server with --fresh.") from None
 
 
 class Unpacking:
