@@ -467,3 +467,18 @@ def test_what_is_no_file_is_refused_and_holds_nobody_up(tmp_path: Path, bucket: 
     found.path.symlink_to("state")
     assert look(found.path) is None
     assert found.finish(0, by_itself=True)
+
+
+def test_one_that_becomes_a_fifo_as_it_is_compared_holds_nobody_up(tmp_path: Path, bucket: KeptPrefix) -> None:
+    """The end of an attempt is told after that."""
+    found = checkpoint(tmp_path, bucket, Attempt())
+    found.path.write_text("whole")
+    assert found.send(0)
+
+    def exchange() -> None:
+        found.path.unlink()
+        os.mkfifo(found.path)
+
+    with at_opening("state", exchange):
+        assert not found.finish(time.time() + 60, by_itself=True)
+    assert len(checkpoints(bucket)) == 1

@@ -42,7 +42,7 @@ from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.remove_tree import remove_tree
 from skylift.runner.server.status import State
-from skylift.runner.server.unpack import make_folder, sha256_of
+from skylift.runner.server.unpack import digest_of, make_folder, sha256_of
 
 _SETTLED = 1.0
 """Seconds without a change after which a checkpoint that is written in place may be sent."""
@@ -377,7 +377,9 @@ class Checkpoint:
             return True
         try:
             if not self.path.is_dir():
-                return sha256_of(self.path) == sent.sha256
+                with os.fdopen(open_file(str(self.path)), "rb") as file:
+                    self._judge(file.fileno())
+                    return os.fstat(file.fileno()).st_size == sent.size and digest_of(file) == sent.sha256
             with self._spool.open("w+b") as file:
                 pack(self.path, file, self._judge)
             return sha256_of(self._spool) == sent.sha256

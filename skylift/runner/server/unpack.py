@@ -23,10 +23,15 @@ _OCTAL = re.compile(b"[0-7]+").fullmatch
 
 
 def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        for piece in iter(lambda: file.read(1 << 20), b""):
-            digest.update(piece)
+        return digest_of(file)
+
+
+def digest_of(file: BinaryIO) -> str:
+    """The SHA-256 of what an open file has from here on."""
+    digest = hashlib.sha256()
+    for piece in iter(lambda: file.read(1 << 20), b""):
+        digest.update(piece)
     return digest.hexdigest()
 
 
