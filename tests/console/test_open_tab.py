@@ -9,6 +9,7 @@ from nicegui import background_tasks
 from shown_page import Page, shown_page
 
 from skylift.console.widgets.element import tag
+from skylift.console.widgets.open_tab import TabList
 from skylift.console.widgets.routes import Routes
 from skylift.console.widgets.tabs import Tabs
 
@@ -83,6 +84,31 @@ async def test_what_is_opened_stands_in_the_address_and_the_first_tab_needs_no_w
         assert await shown.settle() == "Map"
         said = [each for each in page.scripts if "skyliftSayTab" in each]
         assert said == ['skyliftSayTab("/vpcs/vpc-1", "network-acls")', 'skyliftSayTab("/vpcs/vpc-1", "")']
+
+
+async def test_a_tab_says_nothing_in_the_address_of_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes a while may end when somebody has gone on, of which the browser knows first."""
+    with shown_page(monkeypatch) as page:
+        page.client.sub_pages_router.current_path = "/connect/i-1?tab=1"
+        tabs = TabList(lambda word: None)
+        page.client.sub_pages_router.current_path = "/instances/i-1?tab=storage"
+        tabs.say("2")
+        assert page.scripts == ['skyliftSayTab("/connect/i-1", "2")']
+        tabs.delete()
+        tabs.say("3")
+        assert len(page.scripts) == 1
+
+
+async def test_the_same_page_may_be_at_another_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown_page(monkeypatch) as page:
+        shown = Shown(page, "/vpcs/vpc-1")
+        await shown.settle()
+        shown.go("/vpcs/vpc-1/?tab=network-acls")
+        assert await shown.settle() == "Network ACLs"
+        assert shown.pages == 1
+        page.press("Map")
+        await shown.settle()
+        assert page.scripts[-1] == 'skyliftSayTab("/vpcs/vpc-1/", "")'
 
 
 async def test_another_address_of_the_same_page_opens_its_tab(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,27 +20,30 @@ _MOST = 20
 
 
 class TabList(Element):
-    """Place for the buttons of a page's tabs. `follow` opens the tab of a word, which may be any."""
+    """Place for the buttons of a page's tabs. `follow` opens the tab of a word, which may be any. `asked` is the word
+    in the address of the page."""
 
     def __init__(self, follow: Callable[[str], None]) -> None:
         super().__init__("div")
         self.classes("tabs")
         self.props["role"] = "tablist"
-        self.follow = follow
+        self._follow = follow
+        self._look()
 
-    @property
-    def asked(self) -> str:
-        """The word in the address of the page."""
-        return tab_in(self._path)
+    def follow_address(self) -> None:
+        """To the tab that it names by now. The page is the same, though its path may be spelled otherwise."""
+        self._look()
+        self._follow(self.asked)
 
     def say(self, word: str) -> None:
-        """In the address of the page; empty for the tab that is open without a word."""
-        arguments = (urlsplit(self._path).path, word)
-        self.client.run_javascript(f"skyliftSayTab({', '.join(map(json.dumps, arguments))})")
+        """In the address of the page; empty for the tab that is open without a word. Somebody may have gone on to
+        another page meanwhile, whose address stays as it is."""
+        if not self.is_deleted:
+            self.client.run_javascript(f"skyliftSayTab({json.dumps(self._path)}, {json.dumps(word)})")
 
-    @property
-    def _path(self) -> str:
-        return self.client.sub_pages_router.current_path
+    def _look(self) -> None:
+        address = self.client.sub_pages_router.current_path
+        self.asked, self._path = tab_in(address), urlsplit(address).path
 
 
 def word_of(title: str) -> str:
@@ -61,4 +64,4 @@ def follow_address(within: Element) -> None:
     """The page has stayed, and its address may name another tab by now, as after a link to the page itself."""
     for each in list(within.descendants()):
         if isinstance(each, TabList):
-            each.follow(each.asked)
+            each.follow_address()
