@@ -199,6 +199,12 @@ def test_a_shell_is_in_the_page_and_is_found_again(tab: Tab, console: Console, s
     page.get_by_role("button", name="Full screen").click()
     page.wait_for_function("document.fullscreenElement?.matches('.terminal')")
     page.evaluate("document.exitFullscreen()")
+    # It is the one that is in the address, also for who comes by a link.
+    number = re.compile(f"/connect/{server.id}\\?tab=[0-9]+$")
+    expect(page).to_have_url(number)
+    page.get_by_role("link", name="Details").click()
+    page.get_by_role("button", name="Connect", exact=True).click()
+    expect(page).to_have_url(number)
     page.reload()
     expect(screen).to_contain_text("42-C.UTF-8")
     page.keyboard.type("echo still-$kept\n")

@@ -25,7 +25,7 @@ class ConnectPage:
     async def show(self) -> None:
         with head(f"Connect to {self._id}"):
             self._user = Field("User", value=self._login, spellcheck="false")
-            button("New shell", self._open_another, "primary")
+            button("New shell", self._open, "primary")
             button("Close shell", self._close)
             full_screen()
             tag("a", "Details", "button", href=f"/instances/{self._id}")
@@ -67,11 +67,6 @@ class ConnectPage:
             with self._ssh:
                 copyable(ssh_command(row.key, self._login, row.public))
 
-    async def _open_another(self) -> None:
-        await self._open()
-        if self._shown is not None:
-            self._tabs.say(str(self._shown.number))
-
     async def _open(self) -> None:
         with self._place.clear():
             tag("p", "Connecting …", "waiting")
@@ -89,19 +84,17 @@ class ConnectPage:
         self._shells.close(self._shown)
         self._shown = None
         left = self._shells.of(self._id)
-        self._tabs.say("")
         if left:
             self._look_at(left[-1])
             return
+        self._tabs.say("")
         self._list([])
         with self._place.clear():
             tag("p", "There is no shell. Open one with New shell.", "empty-line")
 
-    def _choose(self, shell: Shell) -> None:
-        self._tabs.say(str(shell.number))
-        self._look_at(shell)
-
     def _look_at(self, shell: Shell) -> None:
+        """Its number is in the address: other shells may come before the page is loaded again."""
+        self._tabs.say(str(shell.number))
         self._shown = shell
         self._list(self._shells.of(self._id))
         with self._place.clear():
@@ -112,7 +105,7 @@ class ConnectPage:
             for each in shells:
                 made = tag("button", f"{each.target.user} #{each.number}", "tab", type="button", role="tab")
                 set_attribute(made, "aria-selected", "true" if each is self._shown else "false")
-                made.on("click", lambda _, each=each: self._choose(each))
+                made.on("click", lambda _, each=each: self._look_at(each))
 
 
 def ssh_command(key: str, user: str, address: str) -> str:

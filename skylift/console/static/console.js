@@ -94,6 +94,9 @@ console.error = (...said) => {
 const goOn = history.pushState.bind(history);
 history.pushState = (...place) => {
   goOn(...place);
+  const [path, name, value] = early;
+  early = [];
+  if (location.pathname === path) sayInAddress(path, name, value);
   moved = true;
   requestAnimationFrame(goToTheBeginning);
   if (lacking) loadAgain();
@@ -125,9 +128,13 @@ const skyliftForgetQuery = (path, name) => sayInAddress(path, name, "");
 // The tab that is open is found again. Back leads to the page before, not to the tab before.
 const skyliftSayTab = (path, word) => sayInAddress(path, "tab", word);
 
-// Somebody may have gone on to another page by now.
+// Somebody may have gone on to another page by now; or a page comes before its address, which gets the word a moment later.
+let early = [];
 function sayInAddress(path, name, value) {
-  if (location.pathname !== path) return;
+  if (location.pathname !== path) {
+    early = [path, name, value];
+    return;
+  }
   const query = new URLSearchParams(location.search);
   if (value) query.set(name, value);
   else query.delete(name);
