@@ -378,7 +378,9 @@ def replace_route(table: str, route: Route, target: str) -> Call:
 def _lead(operation: str, table: str, destination: str, target: str) -> Call:
     parameter = _TARGETS.get(target.partition("-")[0])
     if parameter is None:
-        raise UsageError("Choose where the route leads.", "The VPC needs a gateway first: VPC and more makes one.")
+        raise UsageError(
+            "Choose where the route leads.", "A VPC without a gateway needs one first: VPC and more makes one."
+        )
     where = _range(destination.strip(), "Destination")
     return Call("ec2", operation, {"RouteTableId": table, **where, parameter: target})
 

@@ -25,6 +25,7 @@ class Account(Port):
 
     def __init__(self) -> None:
         self.refuses = False
+        self.nats: list[Any] = []
         self.made: list[Call] = []
 
     def pages(self, call: Call, key: str) -> list[Any]:
@@ -32,6 +33,7 @@ class Account(Port):
             "NetworkAcls": [{"NetworkAclId": "acl-1", "Entries": []}, {"NetworkAclId": "acl-2", "Entries": []}],
             "RouteTables": [{"RouteTableId": "rtb-1", "Routes": []}],
             "InternetGateways": [{"InternetGatewayId": "igw-1"}, {"InternetGatewayId": "igw-2"}],
+            "NatGateways": self.nats,
         }
         return found.get(key, [])
 
@@ -120,3 +122,27 @@ async def test_what_is_chosen_stays_too(monkeypatch: pytest.MonkeyPatch) -> None
         await shown.press("Add route")
         (made,) = shown.account.made
         assert made.params["GatewayId"] == "igw-2"
+
+
+async def test_another_choice_is_not_made_for_who_has_chosen_what_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NAT gateway that is deleted meanwhile leads to no internet gateway."""
+    with shown_page(monkeypatch) as page:
+        shown = Shown(page, show_tables)
+        shown.account.nats = [{"NatGatewayId": "nat-1", "State": "available"}]
+        await shown.make()
+        page.type("Destination", "0.0.0.0/0")
+        (target,) = shown._of_kind("select")
+        page.say(target, "input", {"value": "nat-1"})
+        shown.account.nats = []
+        await shown.make()
+        assert shown.begins_with("input") == ["0.0.0.0/0"]
+        assert shown.chosen() == [""]
+        assert page.shows("Choose one")
+        assert page.shows("Choose where the route leads.")
+        await shown.press("Add route")
+        assert shown.account.made == []
+        (target,) = shown._of_kind("select")
+        page.say(target, "input", {"value": "igw-1"})
+        await shown.press("Add route")
+        (made,) = shown.account.made
+        assert made.params["GatewayId"] == "igw-1"

@@ -155,10 +155,15 @@ class Select:
         _collected(self)
 
     def begin_with(self, value: str) -> None:
-        """Before the browser has it. What is no option is not chosen."""
-        if value in self._words:
-            self.value = value
-            self._words[value].props["^selected"] = "selected"
+        """Before the browser has it. For what is no option any more nothing is chosen, rather than another."""
+        if value not in self._words:
+            value = ""
+            self._options[value] = "Choose one"
+            with self.element:
+                self._words[value] = tag("option", "Choose one", value=value)
+            self._words[value].move(target_index=0)
+        self.value = value
+        self._words[value].props["^selected"] = "selected"
 
     def choose(self, value: str, words: str | None = None) -> None:
         """In place of what was chosen. A value that is not among the options yet becomes one."""
