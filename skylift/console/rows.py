@@ -115,7 +115,15 @@ class BucketRow(Row):
 
 def as_time(when: datetime | None) -> str:
     """In the machine's own zone, so that it sorts as text."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S") if when else ""
+    return _in_own_zone(when).strftime("%Y-%m-%d %H:%M:%S") if when else ""
+
+
+def _in_own_zone(when: datetime) -> datetime:
+    try:
+        return when.astimezone()
+    except OverflowError:
+        # At the end of the year 9999, which a job's program may have written, Tokyo is in the year 10000.
+        return when
 
 
 def as_moment(text: str | None) -> str:

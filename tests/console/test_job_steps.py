@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
+
 from skylift.console.job_steps import job_steps
+from skylift.console.rows import as_moment
 from skylift.runner.job.server_record import Status, Try
 from skylift.runner.job.states import State
 from skylift.runner.jobs.listing import Listed
@@ -55,3 +60,21 @@ def test_each_step_says_how_long_after_the_one_before_it() -> None:
     assert steps[3].detail == "it failed. Again after 1.5 s."
     assert steps[-1].detail == "Exit code 3."
     assert steps[-1].state == "failed"
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "JST-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_tokyo")
+def test_the_last_time_that_a_program_can_write_is_a_time() -> None:
+    """There is none in Tokyo for it."""
+    last = "9999-12-31T23:59:59Z"
+    assert as_moment("9999-12-31T14:59:59Z") == "9999-12-31 23:59:59"
+    assert as_moment(last) == "9999-12-31 23:59:59"
+    assert job_steps(replace(ENDED, ended=last), STATUS)[-1].when == "9999-12-31 23:59:59"
