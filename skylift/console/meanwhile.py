@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from skylift.runner.errors import RunError
+from skylift.runner.errors import RunError, SkyliftError
 
 
 class ChangedMeanwhile(RunError):
@@ -33,13 +34,16 @@ class EditedText:
     for it as it is now, and answers nothing where there is none."""
 
     def __init__(self, what: str, seen: str, read: Callable[[], str]) -> None:
-        self._what, self._seen, self._read = what, seen, read
+        self._what, self._seen, self._read = what, {seen}, read
 
     def replace(self, text: str, save: Callable[[], object]) -> None:
         """In a thread. Raises TextChangedMeanwhile, once for each change: whoever is told has seen it."""
         now = self._read()
-        if now != self._seen:
-            self._seen = now
+        if now not in self._seen:
+            self._seen = {now}
             raise TextChangedMeanwhile(self._what, now)
         save()
-        self._seen = text
+        self._seen = {text}
+        # IAM may have another form of it (an account's ARN for its number), and may still answer what was there before.
+        with suppress(SkyliftError):
+            self._seen.add(self._read())

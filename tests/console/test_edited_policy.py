@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,7 @@ from skylift.console.identity import Holder
 from skylift.console.pages.policies import PoliciesTab
 from skylift.console.pages.roles import RolePage
 from skylift.console.port import Port
-from skylift.runner.errors import Refused
+from skylift.runner.errors import NotPermitted, Refused
 
 
 def allows(action: str) -> dict[str, Any]:
@@ -27,26 +28,67 @@ def trusts(service: str) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
+class Held:
+    """A call that is not made before it may be."""
+
+    def __init__(self) -> None:
+        self.began, self.may_go_on = threading.Event(), threading.Event()
+
+    def wait(self) -> None:
+        self.began.set()
+        assert self.may_go_on.wait(30)
+
+    async def begins(self) -> None:
+        assert await asyncio.to_thread(self.began.wait, 30)
+
+    async def go_on(self, tasks: set[asyncio.Task[Any]]) -> None:
+        self.may_go_on.set()
+        await asyncio.wait_for(asyncio.gather(*tasks), 30)
+
+
 class Account(Port):
     """One role, its policies and its trust."""
 
     def __init__(self) -> None:
         self.policies = {"reads": allows("s3:GetObject")}
         self.trust = trusts("ec2.amazonaws.com")
+        self.readable = True
+        self._held: dict[str, Held] = {}
+        self.late = 0
+        """How often a trust policy is answered as it was before it was changed."""
+        self._earlier: list[Any] = []
+
+    def hold(self, operation: str, name: str = "") -> Held:
+        """The next call of it, with the policy of that name."""
+        return self._held.setdefault(operation + name, Held())
+
+    def _wait(self, call: Call) -> None:
+        if held := self._held.pop(call.operation + call.params.get("PolicyName", ""), None):
+            held.wait()
 
     def pages(self, call: Call, key: str) -> list[Any]:
+        self._wait(call)
         return list(self.policies) if key == "PolicyNames" else []
 
     def perform(self, call: Call) -> Any:
+        self._wait(call)
         if call.operation == "get_role":
-            return {"Role": {"AssumeRolePolicyDocument": self.trust}}
+            return {"Role": {"AssumeRolePolicyDocument": self._earlier.pop() if self._earlier else self.trust}}
         if call.operation == "update_assume_role_policy":
-            self.trust = json.loads(call.params["PolicyDocument"])
+            self._earlier = [self.trust] * self.late
+            # As IAM keeps it.
+            document = call.params["PolicyDocument"].replace('"123456789012"', '"arn:aws:iam::123456789012:root"')
+            self.trust = json.loads(document)
             return {}
         name = call.params["PolicyName"]
         if call.operation == "put_role_policy":
             self.policies[name] = json.loads(call.params["PolicyDocument"])
             return {}
+        if call.operation == "delete_role_policy":
+            del self.policies[name]
+            return {}
+        if not self.readable:
+            raise NotPermitted("AccessDenied", "you may not", call.operation)
         if name not in self.policies:
             raise Refused("NoSuchEntity", "there is none of this name", call.operation)
         return {"PolicyDocument": self.policies[name]}
@@ -57,13 +99,25 @@ class View:
         self.port, self.perform = account, account.perform
 
 
+async def show(account: Account) -> None:
+    await PoliciesTab(cast(CloudView, View(account)), Holder("role", "r")).show()
+
+
 async def press(page: Page, text: str) -> None:
-    await asyncio.wait_for(asyncio.gather(*page.press(text)), 30)
+    await wait(page.press(text))
+
+
+def press_labelled(page: Page, label: str) -> set[asyncio.Task[Any]]:
+    (found,) = (each for each in page.client.layout.descendants() if each.props.get("aria-label") == label)
+    return page.say(found, "click")
+
+
+async def wait(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.wait_for(asyncio.gather(*tasks), 30)
 
 
 async def begin(account: Account, action: str, page: Page) -> None:
-    tab = PoliciesTab(cast(CloudView, View(account)), Holder("role", "r"))
-    await tab.show()
+    await show(account)
     if action == "Edit":
         # The list is older than this.
         account.policies["reads"] = allows("s3:Get*")
@@ -112,7 +166,7 @@ async def test_a_policy_that_is_gone_is_made_again_only_by_who_knows(monkeypatch
 async def test_one_that_is_gone_before_is_not_edited(monkeypatch: pytest.MonkeyPatch) -> None:
     account = Account()
     with shown_page(monkeypatch) as page:
-        await PoliciesTab(cast(CloudView, View(account)), Holder("role", "r")).show()
+        await show(account)
         account.policies.clear()
         await press(page, "Edit")
         assert page.shows("This role has no policies")
@@ -150,3 +204,33 @@ async def test_a_trust_policy_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         page.type("Trust policy (JSON)", json.dumps(other))
         await press(page, "Save")
         assert account.trust == other
+
+
+def trusts_account(number: str) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Principal": {"AWS": number}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+@pytest.mark.parametrize("late", [0, 1, 2])
+async def test_what_iam_makes_of_a_trust_policy_is_no_other_persons_change(
+    late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps an account's number as that one's ARN, and may answer for a while what was there before."""
+    account = Account()
+    account.late = late
+    # With an answer that is late, only what was sent is known.
+    own = trusts("lambda.amazonaws.com") if late else trusts_account("123456789012")
+    next_one, other = trusts("sqs.amazonaws.com"), trusts("ecs.amazonaws.com")
+    with shown_page(monkeypatch) as page:
+        await RolePage(cast(CloudView, View(account)), "r")._trust()
+        page.type("Trust policy (JSON)", json.dumps(own))
+        await press(page, "Save")
+        page.type("Trust policy (JSON)", json.dumps(next_one))
+        await press(page, "Save")
+        assert account.trust == next_one
+        # What somebody else makes of it is still theirs.
+        account.late, account.trust = 0, other
+        account._earlier.clear()
+        await press(page, "Save")
+        assert account.trust == other
+        assert page.shows('"ecs.amazonaws.com"')
