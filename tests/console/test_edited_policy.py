@@ -234,3 +234,17 @@ async def test_what_iam_makes_of_a_trust_policy_is_no_other_persons_change(
         await press(page, "Save")
         assert account.trust == other
         assert page.shows('"ecs.amazonaws.com"')
+
+
+async def test_who_may_read_no_policy_writes_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account()
+    account.readable = False
+    with shown_page(monkeypatch) as page:
+        await begin(account, "Write a policy", page)
+        page.type("Document (JSON)", json.dumps(allows("s3:*")))
+        page.type("Name", "reads")
+        await press(page, "Save")
+        assert page.shows("There is a policy reads already.")
+        page.type("Name", "all")
+        await press(page, "Save")
+    assert account.policies == {"reads": allows("s3:GetObject"), "all": allows("s3:*")}
