@@ -248,3 +248,91 @@ async def test_who_may_read_no_policy_writes_a_new_one(monkeypatch: pytest.Monke
         page.type("Name", "all")
         await press(page, "Save")
     assert account.policies == {"reads": allows("s3:GetObject"), "all": allows("s3:*")}
+
+
+@pytest.mark.parametrize(("begun", "title"), [("", "A new policy"), ("Edit writes", "Policy writes")])
+async def test_a_late_answer_takes_nothing_away_that_was_begun_meanwhile(
+    begun: str, title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = Account()
+    account.policies["writes"] = allows("s3:PutObject")
+    with shown_page(monkeypatch) as page:
+        await show(account)
+        slow = account.hold("get_role_policy", "reads")
+        edit = press_labelled(page, "Edit reads")
+        await slow.begins()
+        await wait(press_labelled(page, begun) if begun else page.press("Write a policy"))
+        page.type("Document (JSON)", json.dumps(allows("s3:List*")))
+        await slow.go_on(edit)
+        assert page.shows(title)
+        assert not page.shows("Policy reads")
+        # It is in the command below the editor.
+        assert page.shows('"s3:List*"')
+
+
+async def test_a_late_error_of_what_nobody_waits_for_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account()
+    with shown_page(monkeypatch) as page:
+        await show(account)
+        slow = account.hold("get_role_policy", "reads")
+        edit = press_labelled(page, "Edit reads")
+        await slow.begins()
+        await press(page, "Write a policy")
+        account.policies.clear()
+        await slow.go_on(edit)
+        assert page.shows("A new policy")
+        assert page.scripts == []
+
+
+async def test_the_list_comes_late_after_a_policy_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account()
+    with shown_page(monkeypatch) as page:
+        await show(account)
+        slow = account.hold("list_role_policies")
+        page.press("Delete")
+        delete = page.answer("Delete")
+        await slow.begins()
+        await press(page, "Write a policy")
+        await slow.go_on(delete)
+        assert page.shows("A new policy")
+        await press(page, "Back")
+        assert page.shows("This role has no policies")
+
+
+async def test_a_policy_is_deleted_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its question is closed, and something else begun by then."""
+    account = Account()
+    with shown_page(monkeypatch) as page:
+        await show(account)
+        slow = account.hold("delete_role_policy", "reads")
+        page.press("Delete")
+        delete = page.answer("Delete")
+        await slow.begins()
+        await press(page, "Write a policy")
+        await slow.go_on(delete)
+        assert account.policies == {}
+        assert page.shows("A new policy")
+
+
+@pytest.mark.parametrize("begun", ["", "Edit writes"])
+async def test_a_policy_is_saved_late(begun: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account()
+    account.policies["writes"] = allows("s3:PutObject")
+    with shown_page(monkeypatch) as page:
+        await begin(account, "Write a policy", page)
+        page.type("Document (JSON)", json.dumps(allows("s3:*")))
+        page.type("Name", "all")
+        slow = account.hold("put_role_policy", "all")
+        save = page.press("Save")
+        await slow.begins()
+        await press(page, "Back")
+        await wait(press_labelled(page, begun) if begun else set())
+        await slow.go_on(save)
+        assert [each for each in page.scripts if "Saved." in each]
+        assert page.shows("Policy writes") == bool(begun)
+        # The list has it, where that is what is shown.
+        assert ("Edit all" in labels(page)) == (not begun)
+
+
+def labels(page: Page) -> set[str]:
+    return {each.props.get("aria-label", "") for each in page.client.layout.descendants()}

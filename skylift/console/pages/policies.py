@@ -8,7 +8,7 @@ from functools import partial
 
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.identity import Holder, Identities, reflow, spell_document
+from skylift.console.identity import Holder, Identities, Policies, reflow, spell_document
 from skylift.console.meanwhile import ChangedMeanwhile, EditedText
 from skylift.console.policy_check import check_policy
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
@@ -31,19 +31,48 @@ class PoliciesTab:
     def __init__(self, view: CloudView, holder: Holder) -> None:
         self._view, self._holder = view, holder
         self._identities = Identities(view.port)
+        self._pressed, self._listed = 0, 0
+        """How often another thing was to be shown, and how often the list was asked for."""
+        self._lists = True
+        """Whether the list is shown, or about to be."""
 
     async def show(self) -> None:
         self._place = box("panel")
+        await self._go_back()
+
+    async def _go_back(self) -> None:
+        """To the list."""
+        self._pressed += 1
+        self._lists = True
         await self._fill()
 
+    async def _refresh(self) -> None:
+        """The list, where it is shown: something has changed in it. What somebody has begun to write stays."""
+        if self._lists:
+            await self._fill()
+
+    async def _saved(self, pressed: int) -> None:
+        """What was begun with that press. The list is shown in its place, unless somebody has gone on meanwhile."""
+        if pressed == self._pressed:
+            await self._go_back()
+        else:
+            await self._refresh()
+
     async def _fill(self) -> None:
+        self._listed += 1
+        listed = self._listed
+        found: Policies | SkyliftError
         try:
             found = await in_thread(self._identities.policies, self._holder)
         except SkyliftError as error:
-            with self._place.clear():
-                say_trouble(error)
+            found = error
+        # An answer may come when another look has begun, or when the list is no longer what is shown.
+        if not self._lists or listed != self._listed:
             return
         with self._place.clear():
+            if isinstance(found, SkyliftError):
+                say_trouble(found)
+                return
             with box("buttons-left"):
                 button("Write a policy", self._write, "primary")
                 button("Attach a policy", self._attach)
@@ -86,7 +115,7 @@ class PoliciesTab:
                 verb,
                 lambda: self._view.perform(call),
                 dangerous=True,
-                done=self._fill,
+                done=self._refresh,
             ),
             "quiet",
             aria_label=f"{verb} {name}",
@@ -106,16 +135,25 @@ class PoliciesTab:
 
     async def _edit(self, name: str) -> None:
         """The list may be older than what the policy is by now."""
+        self._pressed += 1
+        pressed = self._pressed
         read = partial(self._identities.inline_policy, self._holder, name)
         try:
             found = await in_thread(read)
             if not found:
                 raise ChangedMeanwhile(f"The policy {name}", "")
         except SkyliftError as error:
-            tell_trouble(error)
-            if isinstance(error, ChangedMeanwhile):
-                await self._fill()
+            if pressed == self._pressed:
+                # The list may have been made anew, without the button that was pressed.
+                with self._place:
+                    tell_trouble(error)
+                if isinstance(error, ChangedMeanwhile):
+                    await self._fill()
             return
+        if pressed != self._pressed:
+            # Somebody has pressed another button meanwhile: what was begun with that stays.
+            return
+        self._lists = False
         edited = EditedText(f"The policy {name}", found, read)
 
         def save(text: str) -> None:
@@ -139,6 +177,8 @@ class PoliciesTab:
                 )
             self._view.perform(self._holder.put_policy(name, text))
 
+        self._pressed += 1
+        self._lists = False
         with self._place.clear():
             self._head("A new policy")
             with box("form narrow"):
@@ -148,7 +188,7 @@ class PoliciesTab:
     def _head(self, title: str) -> None:
         with box("bar"):
             tag("h2", title)
-            button("Back", self._fill)
+            button("Back", self._go_back)
 
     def _editor(self, document: str, called: Callable[[], str], save: Callable[[str], None]) -> None:
         Editor(
@@ -157,7 +197,7 @@ class PoliciesTab:
             check_policy,
             save,
             show=lambda text: copyable(self._holder.put_policy(called(), text).command),
-            done=self._fill,
+            done=partial(self._saved, self._pressed),
         )
 
     async def _attach(self) -> None:
@@ -185,5 +225,5 @@ class PoliciesTab:
                 raise UsageError("Choose a policy.", "By its name or its ARN.")
             return self._holder.attach(by_name.get(found, found))
 
-        dialog.buttons("Attach", lambda: self._view.perform(call()), done=self._fill)
+        dialog.buttons("Attach", lambda: self._view.perform(call()), done=self._refresh)
         dialog.open()

@@ -89,7 +89,8 @@ class Editor:
                 if isinstance(error, TextChangedMeanwhile) and error.now:
                     tag("pre", error.now, "output", tabindex="0", aria_label="What it is now")
             return
-        tell("Saved.")
+        with self._trouble.client:
+            tell("Saved.")
         waiting = self._done()
         if inspect.isawaitable(waiting):
             await waiting
