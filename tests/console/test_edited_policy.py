@@ -336,3 +336,21 @@ async def test_a_policy_is_saved_late(begun: str, monkeypatch: pytest.MonkeyPatc
 
 def labels(page: Page) -> set[str]:
     return {each.props.get("aria-label", "") for each in page.client.layout.descendants()}
+
+
+async def test_who_has_gone_back_is_not_sent_to_what_is_no_longer_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account()
+    other = allows("sqs:SendMessage")
+    with shown_page(monkeypatch) as page:
+        await begin(account, "Edit", page)
+        page.type("Document (JSON)", json.dumps(allows("s3:Put*")))
+        slow = account.hold("get_role_policy", "reads")
+        save = page.press("Save")
+        await slow.begins()
+        await press(page, "Back")
+        account.policies["reads"] = other
+        await slow.go_on(save)
+        assert account.policies == {"reads": other}
+        (told,) = (each for each in page.scripts if "somebody has changed it meanwhile" in each)
+        assert "Yours was not saved." in told
+        assert "below" not in told

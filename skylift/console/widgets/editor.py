@@ -80,6 +80,9 @@ class Editor:
         except SkyliftError as error:
             if self._trouble.is_deleted:
                 # Somebody has gone on meanwhile, which stops nothing.
+                if isinstance(error, TextChangedMeanwhile):
+                    # There is nothing below, and no button to save it again.
+                    error.advice = "Yours was not saved."
                 with self._trouble.client:
                     tell_trouble(error)
                 return
