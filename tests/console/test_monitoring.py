@@ -15,7 +15,7 @@ from skylift.console.pages.instance import InstancePage
 
 PROCESSOR, MEMORY, NETWORK = "CPUUtilization", "mem_used_percent", ("NetworkIn", "NetworkOut")
 DISKS = ("EBSReadBytes", "EBSWriteBytes")
-OLD_CGROUPS = "Linux counts a server's disks with cgroups of version 2 only: this machine has version 1."
+CGROUPS = "Linux counts a server's disks with cgroups of version 2 and their io controller only."
 AGENT = "CloudWatch's agent tells of memory, where it runs on the server."
 
 
@@ -39,7 +39,7 @@ class Account:
     ("known", "billed", "words"),
     [
         ((PROCESSOR, MEMORY, *NETWORK, *DISKS), False, ""),
-        ((PROCESSOR, MEMORY, *NETWORK), False, f"no figures of: Disk read, Disk written. {OLD_CGROUPS}"),
+        ((PROCESSOR, MEMORY, *NETWORK), False, f"no figures of: Disk read, Disk written. {CGROUPS}"),
         ((PROCESSOR, *NETWORK, *DISKS), True, f"no figures of: Memory. {AGENT}"),
         ((PROCESSOR, MEMORY, *DISKS), False, "no figures of: Network in, Network out."),
         ((), False, "No figures yet."),
@@ -50,4 +50,4 @@ async def test_it_says_why(known: Sequence[str], billed: bool, words: str, monke
         await InstancePage(cast(CloudView, Account(known, billed=billed)), "i-1")._monitoring()
         assert page.shows(words)
         assert page.shows("no figures of:") == ("no figures of:" in words)
-        assert page.shows(OLD_CGROUPS) == (OLD_CGROUPS in words)
+        assert page.shows(CGROUPS) == (CGROUPS in words)

@@ -33,7 +33,7 @@ _WHY_NONE = {
     (
         "Disk written",
         False,
-    ): "Linux counts a server's disks with cgroups of version 2 only: this machine has version 1.",
+    ): "Linux counts a server's disks with cgroups of version 2 and their io controller only.",
 }
 """By what has none though others have, and whether that is on AWS."""
 
