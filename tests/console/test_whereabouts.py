@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from nicegui import background_tasks
+from shown_page import shown_page
 
 from skylift.console.call import Call
-from skylift.console.port import Port
+from skylift.console.cloud_view import CloudView
+from skylift.console.pages.instance import InstancePage
+from skylift.console.pages.vpcs import VpcPage
+from skylift.console.port import InstanceDetail, Port
+from skylift.console.rows import InstanceRow
 from skylift.console.whereabouts import look_up
+from skylift.console.widgets.open_tab import tab_in, word_of
 from skylift.runner.errors import Refused
 
 HEX = "0123456789abcdef0"
@@ -38,25 +47,53 @@ class Account(Port):
         return answer
 
 
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [
-        (f"subnet-{HEX}", f"/vpcs/{VPC}?tab=subnets"),
-        (f"rtb-{HEX}", f"/vpcs/{VPC}?tab=route-tables"),
-        (f"acl-{HEX}", f"/vpcs/{VPC}?tab=network-acls"),
-        (f"nat-{HEX}", f"/vpcs/{VPC}?tab=gateways"),
-        (f"vpce-{HEX}", f"/vpcs/{VPC}?tab=gateways"),
-        (f"igw-{HEX}", f"/vpcs/{VPC}?tab=gateways"),
-        (f"vol-{HEX}", f"/instances/{INSTANCE}?tab=storage"),
-        (f"eni-{HEX}", f"/instances/{INSTANCE}?tab=networking"),
-        (f"sgr-{HEX}", "/security-groups/sg-1"),
-        ("AKIAIOSFODNN7EXAMPLE", "/users/a%2Fda"),
-    ],
-)
+PLACES = [
+    (f"subnet-{HEX}", f"/vpcs/{VPC}?tab=subnets"),
+    (f"rtb-{HEX}", f"/vpcs/{VPC}?tab=route-tables"),
+    (f"acl-{HEX}", f"/vpcs/{VPC}?tab=network-acls"),
+    (f"nat-{HEX}", f"/vpcs/{VPC}?tab=gateways"),
+    (f"vpce-{HEX}", f"/vpcs/{VPC}?tab=gateways"),
+    (f"igw-{HEX}", f"/vpcs/{VPC}?tab=gateways"),
+    (f"vol-{HEX}", f"/instances/{INSTANCE}?tab=storage"),
+    (f"eni-{HEX}", f"/instances/{INSTANCE}?tab=networking"),
+    (f"sgr-{HEX}", "/security-groups/sg-1"),
+    ("AKIAIOSFODNN7EXAMPLE", "/users/a%2Fda"),
+]
+
+
+@pytest.mark.parametrize(("text", "path"), PLACES)
 def test_it_leads_to_the_tab_that_has_it(text: str, path: str) -> None:
     found = look_up(Account(), text)
     assert found is not None
     assert found.path == path
+
+
+class Empty(Port):
+    """It has one instance, of which nothing is known."""
+
+    def __init__(self) -> None:
+        pass
+
+    def pages(self, call: Call, key: str) -> list[Any]:
+        return []
+
+    def instance(self, instance: str) -> InstanceDetail:
+        known = dict.fromkeys(InstanceRow.__dataclass_fields__, "")
+        row = InstanceRow(**{**known, "id": instance, "cost": None})
+        return InstanceDetail(row, (("Role", ""),), (), (), (), (), (), ())
+
+
+@pytest.mark.parametrize("path", sorted({path for _, path in PLACES if "?tab=" in path}))
+async def test_the_page_has_that_tab(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = SimpleNamespace(listen=lambda hear: None, rows=())
+    view = cast(CloudView, SimpleNamespace(port=Empty(), vpcs=topic, instances=topic, gateways=lambda vpc: topic))
+    with shown_page(monkeypatch) as page:
+        page.client.sub_pages_router.current_path = path
+        await (VpcPage(view, VPC) if path.startswith("/vpcs/") else InstancePage(view, INSTANCE)).show()
+        shows = {each for each in background_tasks.running_tasks if "Tabs._show" in repr(each)}
+        await asyncio.wait_for(asyncio.gather(*shows), 30)
+        (shown,) = (each for each in page.client.layout.descendants() if each.props.get("aria-selected") == "true")
+        assert word_of(getattr(shown, "text", "")) == tab_in(path)
 
 
 def test_an_interface_without_an_instance_is_in_its_vpc() -> None:
