@@ -139,10 +139,12 @@ def remove_what_killed_runs_left() -> None:
 def remove_data_of_killed_runs() -> None:
     """The images, that is: a killed run's clouds are taken away by their guards (cloud_guard.py), which may not have
     come to it yet."""
+    from killed_runs import has_ended
+
     for place in Path(PLACES).parent.glob(f"{Path(PLACES).name}[0-9]*"):
         run = place.name.rpartition("-")[2]
         has_clouds = any(place.glob("[0-9]*/*"))
-        if run.isdigit() and not Path("/proc", run).exists() and not has_clouds:
+        if run.isdigit() and has_ended(int(run)) and not has_clouds:
             shutil.rmtree(place, ignore_errors=True)
 
 

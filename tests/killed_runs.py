@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
@@ -80,23 +80,39 @@ class Made:
 
     @property
     def is_left(self) -> bool:
-        return not Path(f"/proc/{self.pid}").exists()
+        return has_ended(self.pid)
+
+
+def has_ended(pid: int) -> bool:
+    """Also where nobody reaps it, as in a container without an init."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def remove_leftovers() -> None:
     """Remove what processes have left that are no more. Runs that begin at the same time do it one after the other.
 
-    A run begins also where something cannot be removed; it says so.
+    A run begins also where something cannot be removed, or not even listed; it says so.
     """
     with one_at_a_time(RUN / "skylift-tests"):
         # What a server holds is free once it is gone: a kind is listed when its turn comes.
         for kind in _KINDS:
-            for each in [made for made in kind() if made.is_left]:
-                try:
-                    each.remove()
-                except (AssertionError, ComputeError, OSError) as error:
-                    print(f"A killed test has left {each.name}, which stays: {error}", file=sys.stderr)
-        _remove_rules()
+            with _going_on(f"What killed tests have left may stay ({kind.__name__.lstrip('_')})"):
+                for each in [made for made in kind() if made.is_left]:
+                    with _going_on(f"A killed test has left {each.name}, which stays"):
+                        each.remove()
+        with _going_on("What killed tests have left may stay (rules)"):
+            _remove_rules()
+
+
+@contextmanager
+def _going_on(otherwise: str) -> Iterator[None]:
+    try:
+        yield
+    except (AssertionError, ComputeError, OSError, ValueError) as error:
+        print(f"{otherwise}: {error}", file=sys.stderr)
 
 
 def made_by_tests() -> list[Made]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import killed_runs
 import pytest
-from killed_runs import made_by_tests, remove_leftovers, rules_to_nobody
+from killed_runs import Made, made_by_tests, remove_leftovers, rules_to_nobody
 from real_server import ending
 
 from skylift.cloud.compute.image.image import default_image
@@ -67,8 +70,9 @@ def test_what_a_killed_test_has_made_is_removed(image_home: Home, tmp_path: Path
         with ExitStack() as stack:
             for child in children(maker.pid):
                 stack.enter_context(ending(child))
-            maker.kill()
-            maker.wait()
+            # Nobody reaps it yet.
+            with ending(maker.pid):
+                maker.kill()
             remove_leftovers()
     finally:
         maker.kill()
@@ -76,3 +80,27 @@ def test_what_a_killed_test_has_made_is_removed(image_home: Home, tmp_path: Path
         maker.stdout.close()
     assert (made(), [each for each in rules_to_nobody() if each in rules]) == ([], [])
     assert f"-{maker.pid}-" not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_a_run_begins_also_where_something_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another run may take it away at this moment, and a program may answer what nobody can read."""
+    removed = []
+
+    def vanished() -> list[Made]:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/run/claims")
+
+    def left() -> list[Made]:
+        return [Made(1 << 30, "something", lambda: removed.append("something"))]
+
+    ip = tmp_path / "ip"
+    ip.write_text("#!/bin/sh\necho '['\n")
+    ip.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(killed_runs, "RUN", tmp_path)
+    monkeypatch.setattr(killed_runs, "_KINDS", (vanished, left))
+    remove_leftovers()
+    assert removed == ["something"]
+    words = capsys.readouterr().err.splitlines()
+    assert len(words) == 2 and "(vanished)" in words[0] and "/run/claims" in words[0] and "(rules)" in words[1], words
