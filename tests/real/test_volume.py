@@ -105,6 +105,9 @@ def test_a_volume_of_a_launch_stays_through_reboot_stop_and_start(cloud: RealClo
     server = cloud.launch(BlockDeviceMappings=mappings)
     volumes = [one["Ebs"]["VolumeId"] for one in server.describe()["BlockDeviceMappings"]]
     server.ssh("echo b | sudo tee /mnt/sdb/word; echo c | sudo tee /mnt/sdc/word")
+    # Where the cloud writes at each boot, too, before the volume is there.
+    server.ssh("until test -e /var/lib/cloud/instance/boot-finished; do sleep 0.05; done")
+    server.ssh("sudo mv /var/lib/cloud /mnt/sdb && sudo ln -s /mnt/sdb/cloud /var/lib")
     server.reboot()
     assert server.says("cat /mnt/sdb/word /mnt/sdc/word") == "b\nc"
     cloud.ec2.stop_instances(InstanceIds=[server.id])

@@ -15,7 +15,7 @@ import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,7 +132,9 @@ class Rootfs:
 
         def write() -> None:
             for file in wanted:
-                self._write_file(file)
+                # A link may lead to a volume, which is not there yet: only a server's first files have to be.
+                with suppress(FileExistsError) if file.each_boot else nullcontext():
+                    self._write_file(file)
 
         self._inside(write)
 

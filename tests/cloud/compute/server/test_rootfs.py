@@ -46,6 +46,18 @@ def test_a_link_in_the_image_does_not_lead_out(tmp_path: Path) -> None:
 
 
 @needs_root
+def test_what_is_written_at_each_boot_waits_for_no_volume(tmp_path: Path) -> None:
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    rootfs.root.mkdir()
+    (rootfs.root / "var").symlink_to("/mnt/sdf/var")
+    rootfs.write([SeedFile("/var/lib/each", b"1", each_boot=True), SeedFile("/etc/each", b"2", each_boot=True)])
+    assert (rootfs.root / "etc/each").read_bytes() == b"2"
+    assert {path.name for path in rootfs.root.iterdir()} == {"etc", "var"}
+    with pytest.raises(RootfsError, match="/var"):
+        rootfs.write([SeedFile("/var/lib/once", b"3")])
+
+
+@needs_root
 def test_what_is_to_last_is_looked_for_in_the_root_only(tmp_path: Path) -> None:
     rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
     rootfs.root.mkdir()
