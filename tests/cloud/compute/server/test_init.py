@@ -85,6 +85,20 @@ def test_a_script_runs_once_as_root_with_the_servers_environment(boot: Boot) -> 
     assert server.said("sudo cat /root/runs") == "x\n"
 
 
+def test_user_data_that_cannot_be_copied_is_run_by_the_next_boot(boot: Boot) -> None:
+    full = "#!/bin/sh\necho 'cp: no space' >&2\nexit 1\n"
+    server = boot("#!/bin/sh\necho x >>/root/runs\n", programs={"usr/bin/cp": full})
+    until(lambda: "and the next boot tries again" in server.console(), "a word on the console")
+    assert "cp: no space" in server.console()
+    server.ssh("sudo poweroff")
+    assert server.ended() == EXIT_POWEROFF
+    server.off()
+    (server.upper / "usr/bin/cp").unlink()
+    server.boot()
+    server.until_first_boot_is_over()
+    assert server.said("sudo cat /root/runs") == "x\n"
+
+
 def test_host_keys_are_made_at_first_boot_and_shown_on_the_console(boot: Boot) -> None:
     """In one piece, whatever else is written there."""
     server = boot("#!/bin/sh\nfor n in $(seq 2000); do echo line $n; done\n")

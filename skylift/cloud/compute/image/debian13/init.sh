@@ -160,7 +160,12 @@ each_boot() {
 
 first_boot() {
     data=/var/lib/cloud/seed/user-data
-    if [ -s $data ] && (umask 077 && cp $data "$place/user-data.txt"); then
+    if [ -s $data ]; then
+        if ! (umask 077 && cp $data "$place/user-data.txt"); then
+            # No space, say. The first boot is not noted: a job's timer is in there.
+            echo "init: user data: it cannot be copied to $place/user-data.txt; it was not run, and the next boot tries again"
+            return
+        fi
         # Once, also when the server is stopped in the middle of it: half of a script is not repeated.
         echo "$instance" >/var/lib/cloud/data/instance-id
         sync /var/lib/cloud/data/*
