@@ -424,6 +424,17 @@ def test_a_scheduled_shutdown_outlives_the_session_can_be_replaced_and_cancelled
     assert server.said("echo alive") == "alive\n"
 
 
+def test_a_shutdown_that_cannot_end_the_server_leaves_what_is_scheduled(boot: Boot) -> None:
+    server = boot("")
+    server.said("sudo shutdown -P +60")
+    scheduled = server.said("sudo shutdown --show")
+    server.said("sudo rm /usr/lib/python3*/lib-dynload/_ctypes.*.so")
+    for command in ("shutdown -P now", "shutdown -P +30", "poweroff"):
+        assert "_ctypes" in server.ssh(f"sudo {command}").stderr
+    assert server.said("sudo shutdown --show") == scheduled
+    assert "(power-off)" in scheduled
+
+
 def test_a_shutdown_from_user_data_happens(boot: Boot) -> None:
     server = boot("#!/bin/sh\nshutdown -P +60\nshutdown -P now\nsleep 60\n")
     assert server.ended() == EXIT_POWEROFF

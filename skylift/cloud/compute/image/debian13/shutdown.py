@@ -162,6 +162,9 @@ def carry_out(request: Request) -> int:
         return 0
     if request.force:
         _reboot(request.action)
+    # Where it cannot be loaded, a shutdown can neither wait nor end the server: what is scheduled must stay then.
+    import ctypes  # noqa: F401, PLC0415
+
     lock = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(lock, fcntl.LOCK_EX)
     _cancel()
