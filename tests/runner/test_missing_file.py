@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,45 @@ def test_only_the_last_line_counts(tmp_path: Path) -> None:
 def test_what_is_no_name_that_a_person_gave_is_not_repeated(name: str, tmp_path: Path) -> None:
     line = f"FileNotFoundError: [Errno 2] No such file or directory: '{name}'\n"
     assert how_to_have_file(line.encode(), str(tmp_path)) == ""
+
+
+def told_of(source: str, cwd: Path) -> str:
+    """What is said when this program ends."""
+    done = subprocess.run([sys.executable, "-c", source], cwd=cwd, capture_output=True, check=False)
+    assert b"FileNotFoundError" in done.stderr
+    return how_to_have_file(done.stderr, str(cwd))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "subprocess.run(['no-such-command', '-i', 'a.mp4'])",
+        "subprocess.Popen('/no/such/command')",
+        "subprocess.Popen('/no/such/command', close_fds=False)",
+        "import asyncio\nasyncio.run(asyncio.create_subprocess_exec('no-such-command'))",
+        "try:\n    open('data.csv')\nexcept OSError:\n    subprocess.check_output('no-such-command')",
+    ],
+)
+def test_a_command_is_no_file_that_goes_along(source: str, tmp_path: Path) -> None:
+    assert told_of(f"import subprocess\n{source}\n", tmp_path) == ""
+
+
+def test_neither_is_one_that_a_notebook_starts(tmp_path: Path) -> None:
+    """As IPython writes a traceback."""
+    lines = (
+        "File /usr/lib/python3.13/subprocess.py:1972, in Popen._execute_child(self, args, executable, preexec_fn)",
+        "   1970         err_filename = orig_executable",
+        "-> 1972     raise child_exception_type(errno_num, err_msg, err_filename)",
+        "FileNotFoundError: [Errno 2] No such file or directory: 'ffmpeg'",
+    )
+    assert how_to_have_file("\n".join(lines).encode(), str(tmp_path)) == ""
+
+
+def test_a_program_of_the_users_own_is_a_file_like_any_other(tmp_path: Path) -> None:
+    own = "The server has no file convert.sh. A file of yours goes along with --in convert.sh"
+    assert told_of("import subprocess\nsubprocess.run(['./convert.sh'])\n", tmp_path) == own
+    assert told_of(f"import subprocess\nsubprocess.run([{str(tmp_path / 'convert.sh')!r}])\n", tmp_path) == own
+    assert told_of("import subprocess\nopen('convert.sh')\nsubprocess.run('x')\n", tmp_path) == own
 
 
 def test_the_server_says_so(shipped: Shipped, machine: Machine) -> None:

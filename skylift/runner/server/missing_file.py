@@ -7,12 +7,15 @@ import re
 import shlex
 
 _LAST_LINE = re.compile(r"FileNotFoundError: \[Errno 2\] No such file or directory: (?:'([^'\\]+)'|\"([^\"\\]+)\")")
+_FRAME = re.compile(r"\s*File .+\d, in .+")
+_STARTS = re.compile(r"\bsubprocess\.py\W.*, in (?:Popen\.)?_(?:execute_child|posix_spawn)\b")
+"""The frame in which Python starts another program. It names a program that is missing as it would name a file."""
 _LONGEST = 300
 
 
 def how_to_have_file(errors: bytes, cwd: str) -> str:
-    """A sentence or two for the job's outcome. Empty when the program did not end by this error, or when the file is
-    there. `errors` is the end of what the program wrote, `cwd` where it was started."""
+    """A sentence or two for the job's outcome. Empty when the program did not end by this error, when the file is
+    there, or when it is a command. `errors` is the end of what the program wrote, `cwd` where it was started."""
     lines = errors.decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     found = _LAST_LINE.fullmatch(last)
@@ -23,6 +26,10 @@ def how_to_have_file(errors: bytes, cwd: str) -> str:
     if os.path.lexists(whole):
         return ""
     place = os.path.relpath(whole, cwd)
+    frame = next((line for line in reversed(lines) if _FRAME.match(line)), "")
+    if _STARTS.search(frame) and ("/" not in name or place.startswith("../")):
+        # To be installed, not sent along. A program of the user's own has a path in the job's folder.
+        return ""
     if place.startswith("../"):
         # Also of somebody whose paths begin with the home directory of another machine.
         return (
