@@ -155,6 +155,11 @@ def test_a_result_that_another_input_exchanges_as_root_opens_it(case: Case, secr
         outcome = case.run(LEAVE, outputs=("*.txt",))
     # In a working directory that was moved it is still the input's.
     assert [each.path for each in outcome.results] == ["a.txt", *(["b.txt"] if what == "folder" else [])]
+    reasons = {
+        "link": ("b.txt: a link that leads elsewhere is in its place",),
+        "fifo": ("b.txt: it is no longer a file",),
+    }
+    assert outcome.missing == reasons.get(what, ())
     assert set(case.prefix.objects.values()) <= {b"a", b"b"}
 
 

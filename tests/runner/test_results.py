@@ -248,6 +248,7 @@ def test_a_link_that_leads_out_in_the_last_moment_gives_nothing_away(bucket: Buc
     with sending_open(first):
         results(bucket, place, "*").send(0, final=True)
     assert bucket.content() == {"first": b"first"}
+    assert bucket.not_sent == {"z/last": "a link that leads elsewhere is in its place"}
     assert not [body for body in bucket.objects.values() if b"root's" in body]
 
 
@@ -275,6 +276,7 @@ def test_neither_does_one_in_a_pack(bucket: Bucket, place: Path, whole_folder: b
     with sending_open(first):
         results(bucket, place, "*").send(0, final=True)
     assert bucket.content() == files
+    assert bucket.not_sent == {"z/last": "a link that leads elsewhere is in its place"}
     assert not [body for body in bucket.objects.values() if b"root's" in body]
 
 

@@ -28,7 +28,7 @@ from skylift.runner.server.input_live import InputLive
 from skylift.runner.server.input_memory import InputMemory, Share
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
-from skylift.runner.server.open_result import WorkingFolder
+from skylift.runner.server.open_result import WorkingFolder, elsewhere
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.remove_tree import remove_tree
 from skylift.runner.server.status import State
@@ -286,11 +286,12 @@ class InputRun:
                 try:
                     path.encode()
                     descriptor = top.open(found.inner)
-                    if descriptor is not None:
-                        with os.fdopen(descriptor, "rb") as file:
-                            size = os.fstat(file.fileno()).st_size
-                            digest = self._put(_result_key(path), file, size, until)
-                            sent[path] = file.tell(), digest
+                    if descriptor is None:
+                        raise elsewhere(path)
+                    with os.fdopen(descriptor, "rb") as file:
+                        size = os.fstat(file.fileno()).st_size
+                        digest = self._put(_result_key(path), file, size, until)
+                        sent[path] = file.tell(), digest
                 except UnicodeEncodeError:
                     missing.append("%s: its name is not UTF-8" % ascii(path))
                 except OSError as error:

@@ -37,7 +37,7 @@ class WorkingFolder:
         finally:
             os.close(top)
         if found is None:
-            raise OSError(errno.ELOOP, "a link that leads elsewhere is in its place", inner)
+            raise elsewhere(inner)
         self._descriptor: int = found
 
     def __enter__(self) -> WorkingFolder:
@@ -156,6 +156,11 @@ class OneByOne:
         if self._folder is not None:
             os.close(self._folder)
         self._name = self._folder = None
+
+
+def elsewhere(inner: str) -> OSError:
+    """For what is not in the working directory when it is opened, although it was there when it was found."""
+    return OSError(errno.ELOOP, "a link that leads elsewhere is in its place", inner)
 
 
 def is_lent(found: os.stat_result, uid: int) -> bool:

@@ -23,7 +23,7 @@ from skylift.runner.server.concurrently import thread_pool
 from skylift.runner.server.console import say
 from skylift.runner.server.find_files import Found, Stamp, files_below, files_named, spelled, stamp_of
 from skylift.runner.server.gauge import Tally
-from skylift.runner.server.open_result import OneByOne, WorkingFolder
+from skylift.runner.server.open_result import OneByOne, WorkingFolder, elsewhere
 from skylift.runner.server.outputs import asked_for
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.upload import AT_A_TIME, IN_HAND, PIECE
@@ -217,7 +217,7 @@ class _Sending:
         try:
             descriptor = self._top.open(found.inner)
             if descriptor is None:
-                return None
+                raise elsewhere(found.inner)
             with os.fdopen(descriptor, "rb") as file:
                 before, now = os.fstat(file.fileno()), time.time()
                 known = self._journal.find(path, stamp_of(before))
@@ -253,22 +253,20 @@ class _Sending:
             entries: List[Tuple[Entry, Stamp, float]] = []
             for found in files:
                 try:
-                    read = self._read(found.inner, folder)
+                    data, stamp, now = self._read(found.inner, folder)
                 except OSError as error:
                     self.give_up(found.inner, error)
                     continue
-                if read is not None:
-                    data, stamp, now = read
-                    digest = hashlib.sha256(data).hexdigest()
-                    known = self._journal.find(spelled(found.inner), stamp)
-                    if known is not None and known["sha256"] == digest:
-                        self._keep(known, stamp, now)
-                        continue
-                    whole += file_header(spelled(found.inner), len(data), 0o644, stamp[1] // 10**9, GNU_FORMAT)
-                    entry: Entry = {"path": spelled(found.inner), "size": len(data), "sha256": digest}
-                    entry["at"] = ["", len(whole)]
-                    entries.append((entry, stamp, now))
-                    whole += data + bytes(-len(data) % 512)
+                digest = hashlib.sha256(data).hexdigest()
+                known = self._journal.find(spelled(found.inner), stamp)
+                if known is not None and known["sha256"] == digest:
+                    self._keep(known, stamp, now)
+                    continue
+                whole += file_header(spelled(found.inner), len(data), 0o644, stamp[1] // 10**9, GNU_FORMAT)
+                entry: Entry = {"path": spelled(found.inner), "size": len(data), "sha256": digest}
+                entry["at"] = ["", len(whole)]
+                entries.append((entry, stamp, now))
+                whole += data + bytes(-len(data) % 512)
             # The end of a tar archive.
             body = bytes(whole) + bytes(1024)
             key = "packs/%s.tar" % hashlib.sha256(body).hexdigest()
@@ -280,13 +278,13 @@ class _Sending:
             self.sent[entry["path"]] = entry
         self._journal.note(entries, still=self._final)
 
-    def _read(self, inner: str, folder: OneByOne) -> Optional[Tuple[bytes, Stamp, float]]:
-        """The content of a small file, its stamp, and when that was read. None when it is no longer in the working
-        directory, as after a link was put in its place."""
+    def _read(self, inner: str, folder: OneByOne) -> Tuple[bytes, Stamp, float]:
+        """The content of a small file, its stamp, and when that was read. Raises OSError, also when it is no longer in
+        the working directory, as after a link was put in its place."""
         for _ in range(3):
             file = folder.open(inner)
             if file is None:
-                return None
+                raise elsewhere(inner)
             try:
                 before, now = os.fstat(file), time.time()
                 # Not more: a buffer of its own for each of thousands of files takes longer than reading them.
