@@ -122,7 +122,7 @@ class Coordinator:
             self._hand_out()
             self._write_down()
             for number, outcomes in self._pool.ended(self._until_next()):
-                self._take(self._tasks.pop(number), outcomes)
+                self._take(number, outcomes)
             self._report_sometimes()
         end = None if self._stopped and self._is_left else self._end(halted=self._is_left)
         self._write_down()
@@ -216,8 +216,14 @@ class Coordinator:
 
     # What has ended.
 
-    def _take(self, task: Task, reports: list[Any] | None) -> None:
+    def _take(self, number: int, reports: list[Any] | None) -> None:
+        task = self._tasks[number]
         outcomes = None if reports is None else _parsed(reports, task)
+        if outcomes is None and self._stopped:
+            # Withheld, as by a server that goes down. It counts as what still runs, and whether that is lost depends on
+            # why the server goes down: see LogWriter.close.
+            return
+        del self._tasks[number]
         if outcomes is None:
             self._log.note(self._fresh, self._begun, [each.input.index for each in task.inputs])
             self._fresh, self._begun = [], []

@@ -192,6 +192,26 @@ def test_a_coordinator_whose_server_ec2_takes_back_says_so() -> None:
     assert "noticed" in json.loads(case.bucket.objects[entry_key(case.bucket.log().next - 1)])
 
 
+@pytest.mark.parametrize("noticed", [False, True])
+def test_what_ends_without_a_verdict_after_the_stop_is_lost_only_if_ec2_has_given_no_notice(noticed: bool) -> None:
+    """A server that goes down withholds what ends meanwhile, also a success."""
+    case = Case(lambda each, now: 0)
+    stopped = Coordinator(case.spec, case.log, case.pool, case.told.append, case.clock, noticed=lambda: noticed)
+    end = case.pool.ended
+
+    def stopping(timeout: float) -> list[tuple[int, list[Any] | None]]:
+        stopped.stop()
+        first, *others = end(timeout)
+        return [first, *((number, None) for number, _ in others)]
+
+    case.pool.ended = stopping
+    assert stopped.run() == 1
+    log = case.bucket.log()
+    assert (len(log.outcomes), log.ended) == (1, None)
+    assert sorted(log.losses_so_far()) == []
+    assert len(log.interrupted) == (0 if noticed else 3)
+
+
 def test_what_failed_goes_on_with_its_attempts_under_the_next_coordinator() -> None:
     first = Case(lambda each, now: 1, count=1, retries=5)
     end = first.pool.ended
