@@ -19,11 +19,11 @@ from kept_prefix import KeptPrefix
 
 from skylift.runner.map.live import InputLive, LiveStream, parse_live
 from skylift.runner.map.outcome import InputOutcome, InputState, parse_outcome
-from skylift.runner.server import input_live
+from skylift.runner.server import input_live, input_run
 from skylift.runner.server.aws import Refused
 from skylift.runner.server.input_folders import InputFolders
 from skylift.runner.server.input_memory import InputMemory
-from skylift.runner.server.input_run import KEPT, InputRun, MapPlace, Withheld
+from skylift.runner.server.input_run import KEPT, InputRun, MapPlace, Withheld, remove_runs
 from skylift.runner.server.input_spawner import Spawner
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.prefix import Prefix
@@ -212,6 +212,32 @@ def test_the_next_input_has_a_new_folder(case: Case) -> None:
 def test_an_input_takes_the_place_of_braces_or_comes_last(case: Case, args: tuple[str, ...], had: list[str]) -> None:
     outcome = case.run("import sys\nprint(sys.argv[1:])\n", args=args)
     assert outcome.stdout.content == f"{had}\n".encode()
+
+
+def test_what_cannot_be_removed_in_the_end_is_said_and_no_failure_of_the_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program with root's rights may have mounted something there, or made a file unchangeable."""
+    said, unlink = list[str](), os.unlink
+
+    def refuse(name: Any, **how: Any) -> None:
+        if name == "fixed":
+            raise PermissionError(1, "Operation not permitted", name)
+        unlink(name, **how)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    monkeypatch.setattr(input_run, "say_beside", said.append)
+    (tmp_path / "runs/one").mkdir(parents=True)
+    for name in ("fixed", "other"):
+        (tmp_path / "runs/one" / name).touch()
+    remove_runs(tmp_path / "runs")
+    assert [each.name for each in (tmp_path / "runs/one").iterdir()] == ["fixed"]
+    assert len(said) == 1
+    assert "Operation not permitted: 'fixed'" in said[0]
+    monkeypatch.undo()
+    remove_runs(tmp_path / "runs")
+    remove_runs(tmp_path / "runs")
+    assert (list(tmp_path.iterdir()), len(said)) == ([], 1)
 
 
 def test_a_death_by_signal_is_an_outcome_of_a_server_that_stays(case: Case) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
+from skylift.runner.server.console import say_beside
 from skylift.runner.server.find_files import files_named, spelled
 from skylift.runner.server.input_folders import InputFolders
 from skylift.runner.server.input_live import InputLive
@@ -317,6 +318,11 @@ def _result_key(path: str) -> str:
 
 
 def remove_runs(runs: Path) -> None:
-    """Remove the files that an earlier server of this map has left here."""
-    with contextlib.suppress(FileNotFoundError):
+    """Remove what inputs have left here. An input may have made what even root cannot remove, as by a mount: that is no
+    failure of the map."""
+    try:
         remove_tree(runs)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        say_beside("what inputs have left cannot all be removed: %s" % error)

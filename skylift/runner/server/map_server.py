@@ -162,7 +162,7 @@ class MapServer:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, frame: self._go_down(number))
         remove_runs(self._place.runs)
-        self._place.runs.mkdir(mode=0o711, parents=True)
+        self._place.runs.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._folder.chmod(0o711)
         make_unchangeable(Path(self._options.tree))
         with self._listen() as listening:
