@@ -1,4 +1,5 @@
-"""An environment that is kept in the bucket while the program runs which may exchange its files."""
+"""An environment that is kept in the bucket while its files may be exchanged, by the program or by what its build has
+left running."""
 
 from __future__ import annotations
 
@@ -27,9 +28,12 @@ class Case:
             (self.venv / f"module{number}.py").write_text("environment")
         owner, named = Owner(folder / "home", os.geteuid(), os.getegid()), {"sha256": "", "shared": True}
         self.made = PrebuiltEnvironment(cast(Prefix, self.prefix), named, owner, [self.venv], self.told.append)
-        assert self.made.write_down(None, 0.0)
 
     def keep(self) -> dict[str, bytes]:
+        assert self.made.write_down(None, 0.0)
+        return self.upload()
+
+    def upload(self) -> dict[str, bytes]:
         self.made._keep()
         return {key: content for key, content in self.prefix.objects.items() if key != "pin.json"}
 
@@ -63,15 +67,34 @@ def to_larger(path: Path, secret: Path) -> None:
 def test_root_reads_nothing_else_in_their_place(
     case: Case, exchange: Callable[[Path, Path], None], at_the_last_moment: bool
 ) -> None:
+    assert case.made.write_down(None, 0.0)
     last = sorted(case.venv.iterdir())[-1]
     if at_the_last_moment:
         with at_opening(last.name, lambda: exchange(last, case.secret)):
-            kept = case.keep()
+            kept = case.upload()
     else:
         exchange(last, case.secret)
-        kept = case.keep()
+        kept = case.upload()
     assert kept == {}
     assert "the environment is not kept" in case.told[0]
+
+
+def to_nothing(path: Path, secret: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("exchange", [to_link, to_endless, to_fifo, to_nothing])
+def test_what_changes_before_it_is_written_down_is_not_shared_and_the_job_goes_on(
+    case: Case, exchange: Callable[[Path, Path], None]
+) -> None:
+    """A package's build may have left a process running."""
+    last = sorted(case.venv.iterdir())[-1]
+    with at_opening(last.name, lambda: exchange(last, case.secret)):
+        assert not case.made.write_down(None, 0.0)
+    assert "the environment is not kept" in case.told[0]
+    case.made.keep()
+    case.made.stop(lambda: True)
+    assert case.prefix.objects == {}
 
 
 def test_what_is_as_it_was_is_kept(case: Case) -> None:

@@ -169,24 +169,24 @@ class PrebuiltEnvironment:
     # Kept.
 
     def write_down(self, lock: Optional[str], seconds: float) -> bool:
-        """Write the index of the environment that was built in `seconds`, before anything else can have changed it. If
-        it cannot be written, the environment is not shared; no program has run yet that could be the cause. Returns
-        False if nobody has pinned one then, though this server may.
+        """Write the index of the environment that was built in `seconds`, before the program can have changed it. If it
+        cannot be written, or something that the build has left running changes it meanwhile, the environment is not
+        shared. Returns False if nobody has pinned one then, though this server may.
         """
         if not self.shared:
             return True
-        entries = list(self._entries())
-        files = [entry for entry in entries if entry[1] == "f"]
-        packs = [[first, end, self._digest(files[first:end])] for first, end in _packs(files)]
-        index = {"home": str(self._login.home), "lock": lock, "entries": entries, "packs": packs}
-        body = json.dumps(index).encode()
         self._patience = max(seconds, _LEAST)
-        pin = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
         try:
+            entries = list(self._entries())
+            files = [entry for entry in entries if entry[1] == "f"]
+            packs = [[first, end, self._digest(files[first:end])] for first, end in _packs(files)]
+            index = {"home": str(self._login.home), "lock": lock, "entries": entries, "packs": packs}
+            body = json.dumps(index).encode()
+            pin = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
             until = time.time() + _PINNING
             if patiently("environment", lambda: self._prefix.put("pin.json", pin, first=True), until, self._say):
                 self._index = index
-        except (Unreachable, Refused) as error:
+        except (Unreachable, Refused, Changed, OSError) as error:
             self._say("the environment is not kept: %s" % error)
             return False
         return True
@@ -229,7 +229,7 @@ class PrebuiltEnvironment:
             def read(path: str) -> BinaryIO:
                 descriptor = last.open(path)
                 if descriptor is None:
-                    raise Changed(path)
+                    raise Changed("%a leads elsewhere" % path)
                 return os.fdopen(descriptor, "rb")
 
             yield read
