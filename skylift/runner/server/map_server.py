@@ -114,6 +114,12 @@ def map_argv(
     return [sys.executable, "-I", "-u", "-c", start, "--archive=%s" % archive, *words]
 
 
+def dask_argv(tools: str, archive: str, module: str) -> List[str]:
+    """The command of a process of Dask's: the coordinator, or a worker. It ends without a flush of its output."""
+    start = "import sys; sys.path.insert(0, %r); from skylift.runner.map.%s import main; main()"
+    return [tools, "-I", "-u", "-c", start % (archive, module)]
+
+
 class MapServer:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
@@ -263,18 +269,17 @@ class MapServer:
         env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         env.update(
             PATH=ROOT_PATH, HOME=str(home), TMPDIR=str(home), USER="skylift-dask", LOGNAME="skylift-dask",
-            PYTHONUNBUFFERED="1", SKYLIFT_MAP=json.dumps(fields),
+            SKYLIFT_MAP=json.dumps(fields),
         )  # fmt: skip
-        start = "import sys; sys.path.insert(0, %r); from skylift.runner.map.%s import main; main()"
         identity: Dict[str, Any] = {}
         if os.geteuid() == 0:
             identity = {"user": self._uid, "group": self._uid, "extra_groups": []}
         with self._starting:
             if self._down.is_set():
                 return -self._signal
-            argv = [options.tools, "-I", "-c", start % (options.archive, module)]
             self._dask = subprocess.Popen(
-                argv, env=env, cwd=str(home), stdin=subprocess.DEVNULL, **identity,
+                dask_argv(options.tools, options.archive, module), env=env, cwd=str(home), stdin=subprocess.DEVNULL,
+                **identity,
             )  # fmt: skip
         return self._dask.wait()
 
