@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -97,18 +97,39 @@ def test_those_of_a_moment_ago_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_read_ahead_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = Endpoint(taken=1)
     place = prefix(endpoint, monkeypatch)
-    place._aws.look_ahead()
+    place._aws.look_ahead(60)
     assert endpoint.given == 1
     monkeypatch.setattr(Metadata, "get", lambda *_: pytest.fail("the metadata service is asked"))
     assert place._aws.instance() == "role"
     assert place.get("key") == b"found"
 
 
+def test_all_that_is_read_ahead_has_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guardian does nothing else meanwhile."""
+    endpoint, waits = Endpoint(taken=1), list[float]()
+
+    def send(*arguments: str, timeout: float, **_: object) -> object:
+        waits.append(timeout)
+        return endpoint.send(arguments[0], arguments[1], {})
+
+    monkeypatch.setattr(Http, "send", staticmethod(send))
+    metadata = Metadata("http://metadata")
+    with suppress(Unreachable):  # where this process itself has had no processor for so long
+        Aws("us-east-1", None, metadata).look_ahead(4.0)
+    assert waits == sorted((each for each in waits if each <= 4.0), reverse=True)
+    waits.clear()
+    with pytest.raises(Unreachable):
+        Aws("us-east-1", None, Metadata("http://metadata")).look_ahead(0.0)
+    assert waits == []
+    metadata.get("/latest/meta-data/instance-id")
+    assert waits[-1] > 4.0, "nothing else is in a hurry"
+
+
 def test_no_connection_is_kept_of_what_is_read_ahead() -> None:
     """The next supervisor is a fork: it would use the same one as the one after it."""
     with serving() as (address, connections):
         aws = Aws("us-east-1", None, Metadata(address))
-        aws.look_ahead()
+        aws.look_ahead(60)
         assert (aws.instance(), len(connections)) == ("i-1", 1)
         Metadata(address).get("/latest/meta-data/instance-id")
         assert len(connections) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import hashlib
@@ -9,12 +10,13 @@ import hmac
 import html
 import http.client
 import json
+import math
 import os
 import ssl
 import threading
 import time
 import urllib.parse
-from typing import BinaryIO, Callable, ClassVar, Dict, List, Optional, Tuple, TypeVar, Union
+from typing import BinaryIO, Callable, ClassVar, Dict, Iterator, List, Optional, Tuple, TypeVar, Union
 
 from skylift.runner.server.console import say
 
@@ -22,6 +24,8 @@ T = TypeVar("T")
 Until = Union[float, Callable[[], float]]
 """The wall-clock time until which a call is retried, or a function that returns it when the call begins."""
 
+_ANSWERING = 5.0
+"""Seconds in which the metadata service must answer a request."""
 _RENEWABLE = 5.0
 """Seconds for which credentials are not read again: a call that is denied for a while is repeated often."""
 _PIECE = 1 << 20
@@ -189,17 +193,35 @@ class Metadata:
         self._credentials: Dict[str, str] = {}
         self._fresh_until = 0.0
         self._fetched = 0.0
+        self._until = math.inf
         self.role = ""
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """All requests together wait no longer than this for answers. They raise Unreachable once it is over."""
+        self._until = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._until = math.inf
+
+    def _patience(self) -> float:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise Unreachable("metadata: no answer in time")
+        return min(left, _ANSWERING)
 
     def get(self, path: str) -> str:
         for _ in range(2):
             if not self._token:
                 headers = {"X-aws-ec2-metadata-token-ttl-seconds": "21600", "Content-Length": "0"}
-                status, _, body = Http.send("PUT", self._url + "/latest/api/token", headers, timeout=5)
+                place = self._url + "/latest/api/token"
+                status, _, body = Http.send("PUT", place, headers, timeout=self._patience())
                 if status != 200:
                     raise Unreachable("metadata token: HTTP %d" % status)
                 self._token = body.decode()
-            status, _, body = Http.send("GET", self._url + path, {"X-aws-ec2-metadata-token": self._token}, timeout=5)
+            headers = {"X-aws-ec2-metadata-token": self._token}
+            status, _, body = Http.send("GET", self._url + path, headers, timeout=self._patience())
             if status == 200:
                 return body.decode()
             if status != 401:
@@ -292,11 +314,13 @@ class Aws:
             self._instance = self._metadata.get("/latest/meta-data/instance-id")
         return self._instance
 
-    def look_ahead(self) -> None:
-        """Read what requests need, for forks of this process. Raises Unreachable, ValueError and LookupError."""
+    def look_ahead(self, seconds: float) -> None:
+        """Read what requests need, for forks of this process. That takes so long at most. Raises Unreachable,
+        ValueError and LookupError."""
         try:
-            self.instance()
-            self._metadata.credentials()
+            with self._metadata.within(seconds):
+                self.instance()
+                self._metadata.credentials()
         finally:
             Http.forget()
 

@@ -28,6 +28,8 @@ from skylift.runner.server.prefix import Prefix
 
 WHOLE = "supervisor.pyz"
 TAG = "/latest/meta-data/tags/instance/skylift:job"
+_AHEAD = 1.0
+"""Seconds in which a guardian reads ahead. It hears of nothing else meanwhile, as of the end of its supervisor."""
 _TAGGED = 300.0
 """Seconds in which a server of a schedule must learn which run it is of. Nobody needs one that does not."""
 PATIENCE = 900
@@ -139,7 +141,7 @@ def prepare(options: argparse.Namespace, aws: Aws) -> None:
         load(whole_place(options))
     with contextlib.suppress(Unreachable, ValueError, LookupError):
         # A supervisor that has none of it asks again, and for longer.
-        aws.look_ahead()
+        aws.look_ahead(_AHEAD)
 
 
 def load(archive: Path) -> Any:
