@@ -42,7 +42,7 @@ def test_a_daemon_that_churns_temporary_files(shipped: Shipped, machine: Machine
 
 
 WATCHES = """
-import ctypes, os, subprocess, sys, time
+import ctypes, glob, os, subprocess, sys, time
 from skylift.runner.server.left_running import LeftRunning
 
 # As the keeper is: orphans come to us.
@@ -58,9 +58,10 @@ left.end(float(sys.argv[2]))
 seconds = round(time.monotonic() - began)
 found = set()
 for _ in range(20):
-    for each in filter(str.isdigit, os.listdir("/proc")):
+    # Of each thread: the first one may have ended.
+    for each in glob.glob("/proc/[0-9]*/task/*/environ"):
         try:
-            with open(f"/proc/{each}/environ", "rb") as environ:
+            with open(each, "rb") as environ:
                 if f"SKYLIFT_JOB={job}".encode() in environ.read().split(b"\\0"):
                     found.add(each)
         except OSError:
@@ -85,13 +86,26 @@ os.write(1, b"up\\n")
 """
 DEAF = "import signal, os\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.write(1, b'up\\n')\nsignal.pause()"
 STOPPED = "import signal, os\nos.write(1, b'up\\n')\nos.kill(os.getpid(), signal.SIGSTOP)"
+# Its first thread has ended, and another one goes on.
+HEADLESS = """
+import ctypes, os, threading, time
+
+def go_on():
+    while open(f"/proc/{os.getpid()}/stat").read().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    os.write(1, b"up\\n")
+    time.sleep(40)
+
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
 LISTENS = "import signal, os\nos.write(1, b'up\\n')\nsignal.pause()"
 
 
 @pytest.mark.parametrize(
     ("program", "grace"),
-    [(FLEES, 0.1), (DEAF, 0.5), (STOPPED, 0.5), (LISTENS, 60)],
-    ids=["forks all the time", "deaf", "stopped", "listens"],
+    [(FLEES, 0.1), (DEAF, 0.5), (STOPPED, 0.5), (LISTENS, 60), (HEADLESS, 60)],
+    ids=["forks all the time", "deaf", "stopped", "listens", "without its first thread"],
 )
 def test_however_it_runs(program: str, grace: float) -> None:
     root = str(Path(__file__).parents[2])

@@ -46,7 +46,7 @@ class LeftRunning:
         self._whole_machine = whole_machine and not self._ours
         # The kernel's lists of children are exact, also while other processes start and end.
         self._exact = not self._whole_machine and Path("/proc/%d/task/%d/children" % ((os.getpid(),) * 2)).exists()
-        self._zombies: Set[int] = set()
+        self._zombies: Set[Tuple[int, str]] = set()
 
     def end(self, grace: float) -> None:
         signalled: Set[int] = set()
@@ -120,15 +120,21 @@ class LeftRunning:
 
     def _has_mark(self, pid: int) -> bool:
         with contextlib.suppress(OSError):
-            return self._mark in Path("/proc/%d/environ" % pid).read_bytes().split(b"\0")
+            for task in Path("/proc/%d/task" % pid).iterdir():
+                # A first thread that has ended has none, or denies it; any other one says what all have.
+                with contextlib.suppress(OSError):
+                    environ = (task / "environ").read_bytes()
+                    if environ:
+                        return self._mark in environ.split(b"\0")
         return False
 
 
 class _Look:
     """One search of all processes, each read once. `is_sure` is False when one ended before it was read: it may have
-    started another one that was not seen. `zombies` are those of earlier searches, to which this one's are added."""
+    started another one that was not seen. `zombies` are those of earlier searches, to which this one's are added, by
+    pid and start: a pid is given out again."""
 
-    def __init__(self, zombies: Set[int]) -> None:
+    def __init__(self, zombies: Set[Tuple[int, str]]) -> None:
         self._read: Dict[int, Optional[_Process]] = {}
         self._zombies = zombies
         self.found: Set[int] = set()
@@ -139,12 +145,12 @@ class _Look:
         """The process; None when it has ended, or is a zombie."""
         if pid not in self._read:
             try:
-                self._read[pid] = _process(Path("/proc/%d" % pid))
+                self._read[pid], started = _process(Path("/proc/%d" % pid))
             except (OSError, IndexError):
                 self._read[pid], self.is_sure = None, False
             else:
-                if self._read[pid] is None and pid not in self._zombies:
-                    self._zombies.add(pid)
+                if self._read[pid] is None and (pid, started) not in self._zombies:
+                    self._zombies.add((pid, started))
                     self.is_sure = False
         return self._read[pid]
 
@@ -168,14 +174,17 @@ class _Look:
         return sorted(found, reverse=True)
 
 
-def _process(place: Path) -> Optional[_Process]:
+def _process(place: Path) -> Tuple[Optional[_Process], str]:
+    """A process, None when it is a zombie, and when it has started. One whose first thread has ended looks like a
+    zombie, and runs as long as it has another thread."""
     name, _, rest = (place / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
-    state, parent = rest.split()[:2]
-    if state in ("Z", "X"):
-        return None
+    fields = rest.split()
+    state, parent, started = fields[0], fields[1], fields[19]
+    if state in ("Z", "X") and len(os.listdir(str(place / "task"))) < 2:
+        return None, started
     owner = place.stat().st_uid
     # A process that is not dumpable belongs to root here, whatever user it runs as.
-    return _Process(int(parent), name, {owner} if owner else _users(place))
+    return _Process(int(parent), name, {owner} if owner else _users(place)), started
 
 
 def _users(place: Path) -> Set[int]:
