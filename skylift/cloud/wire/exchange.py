@@ -21,9 +21,9 @@ from skylift.cloud.wire.call import AtOnce, Call, Credential, Perform, Request, 
 from skylift.cloud.wire.chunked import ChunkSignatures
 from skylift.cloud.wire.codec import Codec, Payload
 from skylift.cloud.wire.files import opened
+from skylift.cloud.wire.hoisted import hoisted
 from skylift.cloud.wire.models import OperationModel
 from skylift.cloud.wire.post_form import OPERATION, PostForm, is_post_form
-from skylift.cloud.wire.rest_request import hoisted
 from skylift.cloud.wire.rest_xml import RestXmlCodec, identity
 from skylift.cloud.wire.route import ServiceRouter, is_form
 from skylift.cloud.wire.settling import Settling

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote_to_bytes
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
+from skylift.cloud.wire.hoisted import is_hoisted
 
 ALGORITHM: Literal["AWS4-HMAC-SHA256"] = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
@@ -123,7 +124,11 @@ def _stated_payload(request: Request, signed: Signed) -> str:
 
 
 def _ignores_payload(signed: Signed) -> bool:
-    return signed.service == "s3" and signed.lifetime is not None and _PAYLOAD not in signed.headers
+    return _is_presigned_for_s3(signed) and _PAYLOAD not in signed.headers
+
+
+def _is_presigned_for_s3(signed: Signed) -> bool:
+    return signed.service == "s3" and signed.lifetime is not None
 
 
 class Verifier:
@@ -412,9 +417,10 @@ def _canonical_query(request: Request) -> str:
 
 def _header_value(request: Request, signed: Signed, name: str) -> str:
     """A header that a presigned address of S3 signs may be in its query string, as the SDK for JavaScript puts it:
-    `test_presigned_url_v4_signed_headers_in_qs`, validated on AWS in LocalStack's test_s3.py."""
+    `test_presigned_url_v4_signed_headers_in_qs`, validated on AWS in LocalStack's test_s3.py. One that says what the
+    body hashes to does not count there, so it has to be sent: else any body would go with it."""
     values = request.headers_by_name.get(name, ())
-    if not values and signed.service == "s3" and signed.lifetime is not None and name.startswith("x-amz-"):
+    if not values and _is_presigned_for_s3(signed) and name.startswith("x-amz-") and is_hoisted(name):
         values = tuple(value for parameter, value in _query(request) if parameter.lower() == name)
     return ",".join(" ".join(value.split()) for value in values)
 
