@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.rest_route import decoded_query
@@ -18,7 +19,8 @@ CONDITIONS = frozenset(("if-match", "if-none-match"))
 def hoisted(request: Request) -> Request:
     """The request with these headers. One in `x-amz-` that is sent as well counts as it is sent: as such it is signed.
 
-    A condition may be there, too: `test_pre_signed_url_if_none_match`, validated on AWS in LocalStack's test_s3.py.
+    A condition may be there, too: `test_pre_signed_url_if_none_match`, validated on AWS in LocalStack's test_s3.py. Its
+    header need not be signed, and must not say anything else: whoever was given the address could get round it.
 
     S3 ignores a checksum there: SDKs for JavaScript put that of the empty body into each URL that they sign.
     https://github.com/localstack/localstack/issues/12169, https://github.com/aws/aws-sdk/issues/480
@@ -30,6 +32,13 @@ def hoisted(request: Request) -> Request:
             continue
         if name not in sent:
             found.append((name, value))
+        elif name in CONDITIONS and sent[name] != (value,):
+            raise ServiceError(
+                "InvalidArgument",
+                f"The header {name} is not what the query string says.",
+                ArgumentName=name,
+                ArgumentValue=request.header(name),
+            )
     return replace(request, headers=(*request.headers, *found)) if found else request
 
 

@@ -193,6 +193,23 @@ def test_a_presigned_address_may_hold_a_condition(cloud: Cloud, s3: Any) -> None
     assert [put("If-Match", '"' + "0" * 32 + '"'), put("If-Match", etag)] == [412, 200]
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_no_header_replaces_the_condition_of_a_presigned_address(cloud: Cloud, s3: Any, method: str) -> None:
+    """Nobody has signed such a header: who holds the address could change what was written meanwhile."""
+    whole = {"Bucket": "bucket", "Key": "key"}
+    first = s3.put_object(**whole, Body=b"first")["ETag"]
+    request = AWSRequest(method, f"{cloud.url}/bucket/key", data={}, params={"If-Match": first})
+    S3SigV4QueryAuth(Credentials(cloud.key, cloud.secret), "s3", REGION).add_auth(request)
+    other = s3.put_object(**whole, Body=b"other")["ETag"]
+    for header in (other, "*", ""):
+        status, _, body = ask(request.url, method, b"", If_Match=header)
+        assert (status, b"<ArgumentName>if-match</ArgumentName>" in body) == (400, True)
+    assert ask(request.url, method, b"")[0] == 412
+    assert s3.get_object(**whole)["Body"].read() == b"other"
+    s3.put_object(**whole, Body=b"first")
+    assert ask(request.url, method, b"", If_Match=first)[0] in (200, 204)
+
+
 def test_what_is_said_of_the_body_beside_a_presigned_address_is_ignored(cloud: Cloud, s3: Any) -> None:
     """`test_s3_ignored_special_headers`, validated on AWS in LocalStack's test_s3.py; other headers must be signed."""
     url = cloud.client(signature_version="s3v4").generate_presigned_url(
