@@ -69,9 +69,14 @@ class Meter:
         return int((group / used).read_text()) - _named((group / "memory.stat").read_text(), spare)
 
     def _disks(self, server_id: str) -> _Disks | None:
-        """With version 2 only: version 1 counts what is written for whoever flushes it, which is seldom the writer."""
+        """With version 2 only: version 1 counts what is written for whoever flushes it, which is seldom the writer.
+
+        None also for a table that cannot be read: without any figures the server would be taken for impaired."""
         figures = cgroup.MOUNT / self._group / server_id / "io.stat"
-        return _disks(figures.read_text()) if figures.exists() else None
+        try:
+            return _disks(figures.read_text())
+        except (OSError, ValueError):
+            return None
 
     def _place(self, first: str, second: str, server_id: str) -> tuple[Path, int] | None:
         """The place and the version of the hierarchy that has one of these files; None if the host counts nothing of

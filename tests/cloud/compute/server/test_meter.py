@@ -87,6 +87,16 @@ def test_without_the_controller_for_disks_the_rest_is_told(machine: Machine) -> 
     assert (found.cpu, found.memory, found.bytes_in, found.bytes_out) == (2.5, 4000, 100, 200)
 
 
+@pytest.mark.parametrize("name", ["io.stat", "io.stat/no file"])
+def test_figures_of_disks_that_cannot_be_read_leave_the_rest(machine: Machine, name: str) -> None:
+    of_version_2(machine)
+    machine.write(f"cgroup/skylift/40/i-1/{name}", "8:0 rbytes=many\n\n")
+    found = machine.meter.read("i-1")
+    assert found is not None
+    assert (found.bytes_read, found.bytes_written) == (None, None)
+    assert (found.cpu, found.memory, found.bytes_in, found.bytes_out) == (2.5, 4000, 100, 200)
+
+
 def test_version_1_has_no_figures_of_disks(machine: Machine) -> None:
     of_version_1(machine)
     found = machine.meter.read("i-1")
