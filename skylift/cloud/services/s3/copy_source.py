@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
-_ENDPOINT = re.compile("https?://[^/]*/")
+_ENDPOINT = re.compile("https?://([^/]*)/")
 _VERSION = "?versionId="
 
 
@@ -22,6 +22,18 @@ def read_source(header: str) -> tuple[str, str | None]:
     path, question, version = header.partition(_VERSION)
     path = _ENDPOINT.sub("", path, count=1) if _ENDPOINT.match(path) else path
     return unquote_plus(path).removeprefix("/"), version if question else None
+
+
+def names_bucket_in_host(header: str) -> bool:
+    """Whether it is an address like `https://bucket.s3.amazonaws.com/key`, whose path has the key alone. What AWS does
+    with such a source is not known; read as the others are, it would be an object of another bucket."""
+    endpoint = _ENDPOINT.match(header)
+    if endpoint is None:
+        return False
+    host = endpoint[1].partition(":")[0].lower().removesuffix(".")
+    if host.endswith(".amazonaws.com"):
+        return any(each == "s3" or each.startswith("s3-") for each in host.split(".")[1:])
+    return host.endswith(".localhost")
 
 
 def spelled_source(header: str) -> str:

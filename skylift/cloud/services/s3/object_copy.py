@@ -14,7 +14,7 @@ from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3 import storage_class
 from skylift.cloud.services.s3.acl import acl_of
 from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes, digested
-from skylift.cloud.services.s3.copy_source import read_source
+from skylift.cloud.services.s3.copy_source import names_bucket_in_host, read_source
 from skylift.cloud.services.s3.error import access_denied, invalid_argument, invalid_request, no_such_bucket
 from skylift.cloud.services.s3.expiration import expiring
 from skylift.cloud.services.s3.metadata import parse_metadata
@@ -132,6 +132,12 @@ def source_of(tx: Tx, caller: Caller, params: s3.CopyObjectRequest | s3.UploadPa
 def source_name(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest) -> tuple[str, str, str | None]:
     """Bucket, key and version."""
     path, named = read_source(params["CopySource"])
+    if names_bucket_in_host(params["CopySource"]):
+        raise invalid_argument(
+            "x-amz-copy-source",
+            params["CopySource"],
+            "A copy source has its bucket in the path, as bucket/key or https://s3.amazonaws.com/bucket/key",
+        )
     name, slash, key = path.partition("/")
     if not (name and slash and key):
         # As recorded on AWS, also the value: `test_s3_copy_object_wrong_format` in LocalStack's test_s3.snapshot.json.

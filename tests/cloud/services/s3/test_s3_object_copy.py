@@ -103,10 +103,34 @@ def test_sources_as_clients_write_them(account: Account) -> None:
     `test_response_structure`, validated on AWS in LocalStack's test_s3.py."""
     for source in ("/bucket/a%20b", "bucket/a b", "bucket/a%20b?versionId=null", "bucket%2Fa+b"):
         copy(account, source)
-    copy(account, "https://s3.amazonaws.com/bucket/a%20b")
+    for host in ("s3.amazonaws.com", "s3-us-west-2.amazonaws.com", "localhost:4520", "127.0.0.1", "s3.example.com"):
+        copy(account, f"https://{host}/bucket/a%20b")
     account.put("bucket", "a+b", b"other")
     copy(account, "bucket/a%2Bb")
     assert account.get("other", "copy") == b"other"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "mine.s3.amazonaws.com",
+        "mine.s3.eu-central-1.amazonaws.com:443",
+        "mine.s3-us-west-2.amazonaws.com",
+        "mine.S3.dualstack.us-east-1.amazonaws.com.",
+        "mine.localhost:4520",
+    ],
+)
+def test_an_address_with_its_bucket_in_the_host_is_no_source(account: Account, host: str) -> None:
+    """Its key may look like an object of another bucket."""
+    account.s3("CreateBucket", Bucket="mine")
+    account.put("mine", "bucket/a b", b"mine")
+    source = f"https://{host}/bucket/a%20b"
+    with refused("InvalidArgument", "has its bucket in the path", status=400):
+        copy(account, source)
+    place = {"Bucket": "other", "Key": "large"}
+    upload = account.s3("CreateMultipartUpload", **place)["UploadId"]
+    with refused("InvalidArgument", "has its bucket in the path", status=400):
+        account.s3("UploadPartCopy", **place, UploadId=upload, PartNumber=1, CopySource=source)
 
 
 def test_conditions(account: Account) -> None:
