@@ -12,12 +12,13 @@ from typing import IO, cast
 
 from skylift.python import work
 from skylift.python.watching import Watcher
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.runner.errors import SKYLIFT_FAILED, SkyliftError, UsageError
 from skylift.runner.job.job import Job as Planned
 from skylift.runner.job.job import Program
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.run_options import MAP_OPTIONS, SharedOptions
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.states import State
 from skylift.runner.map.again import Again, Continuation, read_continuation
 from skylift.runner.map.inputs import InputWords, find_inputs, read_split
 from skylift.runner.map.most_servers import choose_servers
@@ -212,10 +213,16 @@ def _check_end(reader: MapReader, outcome: Outcome) -> None:
     """Raises JobFailed for a map that has ended before all that it runs had an outcome. Why `halt` has ended it, only
     the map's own record says: its job has failed as any program does."""
     by_itself = outcome.state in ("succeeded", "failed")
-    if by_itself and all(each.index in reader.outcomes for each in reader.own.inputs):
+    total = len(reader.own.inputs)
+    left = sum(each.index not in reader.outcomes for each in reader.own.inputs)
+    if by_itself and not left:
         return
     if by_itself and reader.ended_early:
         outcome = replace(outcome, reason=reader.ended_early)
+    if left and not outcome.exit_code:
+        # No coordinator reports that. But root of a server writes what it likes into the job's record.
+        reason = f"Its server says that it succeeded, but {left:,} of {total:,} inputs have no outcome."
+        outcome = replace(outcome, state=State.BROKEN, exit_code=SKYLIFT_FAILED, reason=reason)
     outcome.check()
 
 

@@ -98,3 +98,16 @@ def test_inputs_that_have_failed_are_no_error(outcomes_of: Any) -> None:
     come: list[InputResult] = []
     outcomes_of(FAILED, LogEntry(1, 2.0, outcomes=had(0, 3, 0), ended=MapEnd("1 of 3 inputs have failed.")), come)
     assert [each.exit_code for each in come] == [0, 3, 0]
+
+
+@pytest.mark.parametrize("reason", ["", "All is well.\x1b[2J"])
+def test_a_success_that_leaves_inputs_without_an_outcome_is_not_believed(outcomes_of: Any, reason: str) -> None:
+    """No coordinator says so. Root of a server can write it into the job's record."""
+    come: list[InputResult] = []
+    entry = LogEntry(1, 2.0, outcomes=had(0), ended=MapEnd("All inputs succeeded."))
+    with pytest.raises(skylift.JobFailed) as failed:
+        outcomes_of(Outcome("sums", State.SUCCEEDED, 0, reason), entry, come)
+    assert [each.index for each in come] == [0]
+    assert failed.value.exit_code == failed.value.outcome.exit_code == 125
+    told = "Its server says that it succeeded, but 2 of 3 inputs have no outcome."
+    assert str(failed.value) == f"sums: broken, exit code 125. {told}"
