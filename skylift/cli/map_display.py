@@ -41,6 +41,8 @@ _LINE_EVERY = 10.0
 """Seconds between two lines in a pipe, where there is something to tell."""
 _MOST_ROWS = 25
 _MOST_ERRORS = 5
+_MOST_OBJECTS = 200
+"""The most objects in S3 that are asked for when a map has ended: some seconds, far from the region."""
 
 
 class MapDisplay:
@@ -141,7 +143,9 @@ def watch_map(
         return outcome
     show_map(reader, template, Path.cwd(), screen, quiet=quiet, job=outcome.as_json() if as_json else None)
     if not quiet and not as_json:
-        say(*ending.summary(outcome), *going_on(reader), to_stderr=True)
+        say(*ending.summary(outcome), to_stderr=True)
+        # After the summary: it may ask S3.
+        say(*going_on(reader), to_stderr=True)
     elif not as_json and (found := ending.troubles(outcome)):
         say_trouble("\n".join(found))
     return outcome
@@ -250,12 +254,16 @@ def _cut(outcomes: dict[int, InputOutcome]) -> Iterable[str]:
 
 
 def going_on(reader: MapReader) -> list[str]:
-    """How to run what has not succeeded, of a map that has ended."""
+    """How to run what has not succeeded, of a map that has ended. Where it has parts of many objects, some of these are
+    looked at, first those whose parts no server could fetch; of the others nothing is said."""
     from skylift.runner.map.changed import ADVICE, changed_parts, tell_changed
+    from skylift.runner.map.outcome import InputState
 
     outcomes = reader.outcomes
     left = [each for each in reader.spec.inputs if each.index not in outcomes or not outcomes[each.index].succeeded]
-    changed = changed_parts(reader.account, left)
+    broken = {index for index, each in outcomes.items() if each.state == InputState.BROKEN}
+    first = sorted(left, key=lambda each: each.index not in broken)
+    changed = changed_parts(reader.account, first, _MOST_OBJECTS)
     lines = [f"{tell_changed(changed)} {ADVICE}"] if changed else []
     again = {each.index for each in left} - {each.index for each in changed}
     words = [f"--resume {reader.name}"] if any(each not in outcomes for each in again) else []

@@ -127,3 +127,23 @@ def test_it_does_not_say_to_run_parts_again_whose_object_has_changed() -> None:
     assert going_on(reader) == [told, "To run what is left: skylift map --retry-failed sums"]
     reader.outcomes[0] = InputOutcome(0, InputState.SUCCEEDED, 0)
     assert going_on(reader) == [told]
+
+
+def test_of_parts_of_many_objects_only_some_are_looked_at_and_the_broken_ones_first() -> None:
+    """Also of parts that have not run, so that the last lines of a map do not wait for thousands of requests."""
+    many = 5000
+    parts = [ObjectPart("theirs", "us-east-1", f"{n}.csv", '"0"', 2, 2, 4, f"{n}.csv") for n in range(many)]
+    inputs = tuple(MapInput(n, f"s3://theirs/{part.key}", part.key, part=part) for n, part in enumerate(parts))
+    asked: list[str] = []
+
+    def call(*_: str, Bucket: str, Key: str) -> dict[str, str]:
+        asked.append(Key)
+        return {"ETag": '"1"' if Key == "4999.csv" else '"0"'}
+
+    account = cast(Account, SimpleNamespace(api=SimpleNamespace(call=call)))
+    reader = MapReader(account, "sums", MapSpec(("python", "job.py"), True, (), inputs))
+    reader.outcomes[4999] = InputOutcome(4999, InputState.BROKEN, 125)
+    told = going_on(reader)
+    assert told[0].startswith("s3://theirs/4999.csv has changed since it was split: 1 part of it cannot run any more.")
+    assert told[1:] == ["To run what is left: skylift map --resume sums"]
+    assert "4999.csv" in asked and len(asked) < 500

@@ -21,7 +21,7 @@ from skylift.runner.job.states import State
 from skylift.runner.map.places import Template
 from skylift.runner.map.progress import Progress
 from skylift.runner.map.reading import MapReader
-from skylift.runner.map.spec import MapInput, MapSpec
+from skylift.runner.map.spec import MapInput, MapSpec, ObjectPart
 from skylift.runner.price.run_price import cost_of
 from skylift.runner.watch.monitor import RunningProgram
 
@@ -74,6 +74,26 @@ def test_why_no_input_has_run_is_told(quiet: bool, capfd: pytest.CaptureFixture[
     told = capfd.readouterr().err
     assert "0 of 1 inputs succeeded, 1 have no outcome." in told
     assert told.count(words) == told.count("No Python 3.2.") == 1
+
+
+def test_how_a_map_has_ended_is_told_before_s3_is_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    """S3 may take long, and whoever does not wait for it has seen the end."""
+
+    def left(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    reader: Any = Reader()
+    reader.is_there, reader.name, reader.gone = True, "sums", ""
+    reader.account.api = SimpleNamespace(call=left)
+    part = ObjectPart("theirs", "us-east-1", "a.csv", '"0"', 2, 2, 4, "a.csv")
+    reader.spec = MapSpec(("python", "job.py"), True, (), (MapInput(0, "s3://theirs/a.csv", "a.csv", part=part),))
+    outcome = Outcome("sums", State.FAILED, 1, "The program exited with 1.", instance="i-0a")
+    work: Any = SimpleNamespace(run=lambda: done(outcome), interrupt=lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        map_display.watch_map(
+            reader, work, make_screen(Outlet(2, 2), quiet=False, json=False), Template(), quiet=False, as_json=False
+        )
+    assert "sums: exit code 1 (failed)" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 
 from skylift.runner.errors import Refused, SkyliftError
 from skylift.runner.map.spec import MapInput, ObjectPart
@@ -17,16 +18,17 @@ _AT_A_TIME = 8
 _GONE = frozenset({"404", "NoSuchKey", "NoSuchBucket"})
 
 
-def changed_parts(account: Account, inputs: Iterable[MapInput]) -> tuple[MapInput, ...]:
-    """Those of the inputs that would fail if they ran now. Of an object that cannot be asked for, nothing is known: its
-    parts are none of them."""
+def changed_parts(account: Account, inputs: Iterable[MapInput], most: int | None = None) -> tuple[MapInput, ...]:
+    """Those of the inputs that would fail if they ran now. All their objects are looked at, or the first `most`. Of one
+    that is not, or that cannot be asked for, nothing is known: its parts are none of them."""
     parts = [(each, each.part) for each in inputs if each.part is not None]
     objects = {(part.bucket, part.key): part for _, part in parts}
     if not objects:
         return ()
-    with ThreadPoolExecutor(min(_AT_A_TIME, len(objects))) as pool:
-        found = pool.map(partial(_has_changed, account.api), objects.values())
-        changed = {each for each, is_so in zip(objects, found, strict=True) if is_so}
+    asked = dict(islice(objects.items(), most))
+    with ThreadPoolExecutor(min(_AT_A_TIME, len(asked))) as pool:
+        found = pool.map(partial(_has_changed, account.api), asked.values())
+        changed = {each for each, is_so in zip(asked, found, strict=True) if is_so}
     return tuple(each for each, part in parts if (part.bucket, part.key) in changed)
 
 
