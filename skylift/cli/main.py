@@ -148,7 +148,10 @@ def _invoke(arguments: list[str]) -> int:
     _require_working_directory()
     word = _first_word(arguments)
     if word.endswith(".py") and COMPLETE not in os.environ:
-        raise UsageError(f"{word} is not a command of skylift.", f"To run it: skylift run {word}")
+        import shlex
+
+        script = shlex.quote(f"./{word}" if word.startswith("-") else word)
+        raise UsageError(f"{word} is not a command of skylift.", f"To run it: skylift run {script}")
     import typer
 
     # typer has its own copy of click or click itself, by version, and exports this class only by its descendants.

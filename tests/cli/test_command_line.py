@@ -87,6 +87,13 @@ def test_a_script_in_the_place_of_a_command() -> None:
     assert done.stderr == "skylift: job.py is not a command of skylift.\n         To run it: skylift run job.py\n"
 
 
+@pytest.mark.parametrize(("script", "word"), [("my job.py", "'my job.py'"), ("-x.py", "./-x.py")])
+def test_the_command_that_is_told_runs_that_script(script: str, word: str) -> None:
+    done = skylift(script)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"To run it: skylift run {word}\n")
+
+
 def test_a_directory_that_is_gone(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     script = f"mkdir {gone} && cd {gone} && rmdir {gone} && exec {sys.executable} -P -m skylift.cli.main "
