@@ -60,30 +60,20 @@ def files_named(top: WorkingFolder, pattern: str, tell: Tell) -> Iterator[Found]
         for inner, is_link in files_at(place):
             if inner not in seen and asked_for(inner, [pattern]):
                 seen.add(inner)
-                yield from (_behind_link if is_link else _regular)(top, inner, tell)
+                yield from _regular(top, inner, tell, is_link=is_link)
 
 
-def _regular(top: WorkingFolder, inner: str, tell: Tell) -> Iterator[Found]:
+def _regular(top: WorkingFolder, inner: str, tell: Tell, *, is_link: bool = False) -> Iterator[Found]:
+    """The file at a path, or behind a link; nothing where there is none."""
     try:
-        found = top.look(inner)
+        # A link costs more: it has to be opened to be judged.
+        found = top.find(inner) if is_link else top.look(inner)
     except FileNotFoundError:
         return
     except OSError as error:
         tell(inner, error)
         return
-    if stat.S_ISREG(found.st_mode):
-        yield Found(inner, stamp_of(found))
-
-
-def _behind_link(top: WorkingFolder, inner: str, tell: Tell) -> Iterator[Found]:
-    try:
-        found = top.find(inner)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        tell(inner, error)
-        return
-    if found is not None:
+    if found is not None and stat.S_ISREG(found.st_mode):
         yield Found(inner, stamp_of(found))
 
 
