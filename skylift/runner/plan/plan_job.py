@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -173,7 +174,8 @@ def _read_script(path: Path, given: str) -> ScriptHeader | None:
         ) from None
     if path.suffix == ".ipynb":
         raise UsageError(
-            f"{name} is a notebook, not a script.", f"Make one of it: `jupyter nbconvert --to script {name}`"
+            f"{name} is a notebook, not a script.",
+            f"Make one of it: `jupyter nbconvert --to script {shlex.quote(name)}`",
         )
     return read_header(source, name)
 

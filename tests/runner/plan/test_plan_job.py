@@ -166,12 +166,13 @@ def test_a_command_in_the_place_of_a_script(folder: Path, target: str, advice: s
     assert caught.value.advice == advice.format(folder=folder)
 
 
-def test_a_notebook_is_no_script(folder: Path) -> None:
-    (folder / "job.ipynb").write_text('{"cells": [], "metadata": {"x": null}}')
+@pytest.mark.parametrize(("name", "word"), [("job.ipynb", "job.ipynb"), ("my job.ipynb", "'my job.ipynb'")])
+def test_a_notebook_is_no_script(folder: Path, name: str, word: str) -> None:
+    (folder / name).write_text('{"cells": [], "metadata": {"x": null}}')
     with pytest.raises(UsageError) as caught:
-        plan(folder, "job.ipynb")
-    assert caught.value.message == "job.ipynb is a notebook, not a script."
-    assert caught.value.advice == "Make one of it: `jupyter nbconvert --to script job.ipynb`"
+        plan(folder, name)
+    assert caught.value.message == f"{name} is a notebook, not a script."
+    assert caught.value.advice == f"Make one of it: `jupyter nbconvert --to script {word}`"
 
 
 def test_script_that_is_not_text(folder: Path) -> None:
