@@ -152,21 +152,25 @@ class Dispatcher:
         self._recent.add(question)
 
     def _authenticated(self, tx: Tx, call: Call) -> Caller:
+        operation = TABLE.get((call.service, call.operation))
+        circumstances: identity.Circumstances = {
+            "account": self._account,
+            "region": self._region,
+            "source_ip": call.source_ip,
+            "request_id": call.request_id,
+            "secure": call.secure,
+            "user_agent": call.user_agent,
+            "referer": call.referer,
+            "tls_version": call.tls_version,
+            "signature": call.signature,
+        }
         caller = identity.authenticate(
             tx,
             call.credential.access_key_id,
             call.credential.session_token,
+            circumstances,
             service=call.service,
-            source_ip=call.source_ip,
-            request_id=call.request_id,
-            account=self._account,
-            region=self._region,
-            user_agent=call.user_agent,
-            referer=call.referer,
-            secure=call.secure,
-            tls_version=call.tls_version,
-            signature=call.signature,
-            unsigned=(operation := TABLE.get((call.service, call.operation))) is not None and operation.unsigned,
+            unsigned=operation is not None and operation.unsigned,
         )
         return endpoint_path.by_endpoint_path(tx, caller, call.vpc_id, call.service) if call.vpc_id else caller
 

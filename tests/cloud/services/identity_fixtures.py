@@ -25,7 +25,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.authorize import authorize
 from skylift.cloud.services.api.operation import Check, Operation
-from skylift.cloud.services.iam.identity import authenticate, make_root_key
+from skylift.cloud.services.iam.identity import Circumstances, authenticate, make_root_key
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database, RowsOnly
 from skylift.cloud.wire import checksum
@@ -92,16 +92,7 @@ class Account:
 
     def caller(self, access_key_id: str, token: str | None = None, service: str = "sts") -> Caller:
         with self.database.read() as tx:
-            return authenticate(
-                tx,
-                access_key_id,
-                token,
-                service=service,
-                source_ip="127.0.0.1",
-                request_id="request",
-                account=ACCOUNT,
-                region=self.region,
-            )
+            return authenticate(tx, access_key_id, token, self._circumstances, service=service)
 
     def role(self, name: str, *statements: dict[str, Any], trusted: str | None = None) -> Caller:
         """A new role with these permissions, and a caller who has assumed it."""
@@ -121,16 +112,11 @@ class Account:
     def anonymous(self) -> Caller:
         """Somebody who signed nothing."""
         with self.database.read() as tx:
-            return authenticate(
-                tx,
-                None,
-                None,
-                service="s3",
-                source_ip="127.0.0.1",
-                request_id="request",
-                account=ACCOUNT,
-                region=self.region,
-            )
+            return authenticate(tx, None, None, self._circumstances, service="s3")
+
+    @property
+    def _circumstances(self) -> Circumstances:
+        return {"account": ACCOUNT, "region": self.region, "source_ip": "127.0.0.1", "request_id": "request"}
 
     def assume(self, name: str, session: str = "test", **params: Any) -> Caller:
         role = self.iam("GetRole", RoleName=name)["Role"]

@@ -37,11 +37,11 @@ class Circumstances(TypedDict):
     region: str
     source_ip: str
     request_id: str
-    secure: bool
-    user_agent: str
-    referer: str
-    tls_version: str
-    signature: Signature | None
+    secure: NotRequired[bool]
+    user_agent: NotRequired[str]
+    referer: NotRequired[str]
+    tls_version: NotRequired[str]
+    signature: NotRequired[Signature | None]
     issued: NotRequired[datetime]
     mfa: NotRequired[datetime | None]
 
@@ -60,17 +60,9 @@ def authenticate(
     tx: Tx,
     access_key_id: str | None,
     session_token: str | None,
+    circumstances: Circumstances,
     *,
     service: str,
-    source_ip: str,
-    request_id: str,
-    account: str,
-    region: str,
-    secure: bool = False,
-    user_agent: str = "",
-    referer: str = "",
-    tls_version: str = "",
-    signature: Signature | None = None,
     unsigned: bool = False,
 ) -> Caller:
     """The caller whose signature has been verified. Raises as `secret_for`.
@@ -79,17 +71,8 @@ def authenticate(
     for an `unsigned` operation; every other one is refused with MissingAuthenticationToken. IAM does not accept
     credentials of GetSessionToken that were made without an MFA device's code.
     """
-    common: Circumstances = {
-        "account": account,
-        "region": region,
-        "source_ip": source_ip,
-        "request_id": request_id,
-        "secure": secure,
-        "user_agent": user_agent,
-        "referer": referer,
-        "tls_version": tls_version,
-        "signature": signature,
-    }
+    common = circumstances.copy()
+    account, region = common["account"], common["region"]
     if access_key_id is None:
         if unsigned or service == "s3":
             return Caller(kind="anonymous", arn="anonymous", user_id="anonymous", access_key_id="", **common)

@@ -19,7 +19,7 @@ from plain_instance import plain_instance
 
 from skylift.cloud.domain.identity import AccessKey, Caller, Session
 from skylift.cloud.domain.network import NetworkInterface, Subnet, Vpc
-from skylift.cloud.services.iam.identity import authenticate, instance_credentials, secret_for
+from skylift.cloud.services.iam.identity import Circumstances, authenticate, instance_credentials, secret_for
 from skylift.cloud.store import instance as _instances  # noqa: F401 - says where instances are kept
 
 
@@ -89,7 +89,8 @@ def test_credentials_that_are_none(account: Account, role: str) -> None:
 
 def test_nobody_signed(account: Account) -> None:
     with account.database.read() as tx, refused("MissingAuthenticationToken", status=403):
-        authenticate(tx, None, None, service="iam", source_ip="", request_id="", account=ACCOUNT, region="us-east-1")
+        asked: Circumstances = {"account": ACCOUNT, "region": "us-east-1", "source_ip": "", "request_id": ""}
+        authenticate(tx, None, None, asked, service="iam")
     caller = account.anonymous
     assert (caller.kind, caller.user, caller.role) == ("anonymous", None, None)
     with refused("AccessDenied", "Access Denied", status=403):
