@@ -6,16 +6,21 @@ standard's CORS protocol, and S3's user guide for the refusals).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
+from skylift.cloud.wire.rest_route import Place
 
 Allowed = Callable[[str, str, str, Sequence[str]], dict[str, str] | None]
 """(bucket, origin, method, request headers) -> the answer's headers; None if no rule of the bucket allows it.
 
-It blocks. Raises ServiceError if the bucket has no rules.
+It blocks. Raises ServiceError if there is no such bucket, or if it has no rules.
 """
+METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE")
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What the name of a header is made of (RFC 9110, 5.6.2)."""
 
 
 def nobody(bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
@@ -23,30 +28,46 @@ def nobody(bucket: str, origin: str, method: str, headers: Sequence[str]) -> dic
     return None
 
 
-def preflight(request: Request, bucket: str, allowed: Allowed) -> Response:
+def preflight(request: Request, place: Place, allowed: Allowed) -> Response:
     """The answer to OPTIONS. It needs no signature: a browser sends none."""
     origin, method = request.header("origin"), request.header("access-control-request-method")
     if not origin:
         raise ServiceError("BadRequest", "Insufficient information. Origin request header needed.", status=400)
-    if method not in ("GET", "PUT", "HEAD", "POST", "DELETE"):
+    headers = allowed(place.bucket, origin, method or request.method, _names(request))
+    if headers is not None:
+        return Response(200, headers)
+    if method not in METHODS:
         raise ServiceError("BadRequest", f"Invalid Access-Control-Request-Method: {method or 'null'}", status=400)
-    names = [name.strip() for name in request.header("access-control-request-headers").split(",") if name.strip()]
-    headers = allowed(bucket, origin, method, names)
-    if headers is None:
-        raise ServiceError(
-            "AccessForbidden",
-            "CORSResponse: This CORS request is not allowed. No rule of the bucket covers its Origin, "
-            "Access-Control-Request-Method and Access-Control-Request-Headers.",
-            status=403,
-            Method=method,
-        )
-    return Response(200, headers)
+    raise ServiceError(
+        "AccessForbidden",
+        # AWS's own words, with its misspelling.
+        "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request "
+        "method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the "
+        "resource's CORS spec.",
+        status=403,
+        Method=method,
+        ResourceType="OBJECT" if place.key else "BUCKET",
+    )
 
 
 def shared(request: Request, bucket: str, allowed: Allowed) -> dict[str, str]:
     """What an answer to a page of another origin carries besides; nothing where the bucket does not allow the page."""
+    # S3 judges any request by what it would ask in a preflight, if it has a preflight's headers.
+    method = request.header("access-control-request-method") or request.method
     try:
-        return allowed(bucket, request.header("origin"), request.method, ()) or {}
+        return allowed(bucket, request.header("origin"), method, _names(request)) or {}
     except ServiceError:
         # No rules: the answer itself is the same, and the browser keeps it from the page.
         return {}
+
+
+def _names(request: Request) -> list[str]:
+    """The headers that a page wants to send."""
+    asked = request.header("access-control-request-headers")
+    names = [name.strip() for name in asked.split(",")] if asked.strip() else []
+    for name in names:
+        if not TOKEN.fullmatch(name):
+            raise ServiceError(
+                "BadRequest", f'Access-Control-Request-Headers "{name}" contains invalid character.', status=400
+            )
+    return names

@@ -24,6 +24,7 @@ from skylift.cloud.wire.files import opened
 from skylift.cloud.wire.hoisted import hoisted
 from skylift.cloud.wire.models import OperationModel
 from skylift.cloud.wire.post_form import OPERATION, PostForm, is_post_form
+from skylift.cloud.wire.rest_route import Place
 from skylift.cloud.wire.rest_xml import RestXmlCodec, identity
 from skylift.cloud.wire.route import ServiceRouter, is_form
 from skylift.cloud.wire.settling import Settling
@@ -156,24 +157,24 @@ class Exchange:
     def preflight(self) -> Response:
         """The answer to a browser that asks whether it may send a request; it is not signed and has no body."""
         self._choose(self._parts.router.guess(self._request))
-        response = cors.preflight(self._request, self._bucket(), self._parts.allowed)
+        response = cors.preflight(self._request, self._place(), self._parts.allowed)
         response.headers.update(identity(self.request_id))
         return response
 
     def share(self, response: Response) -> Response:
         """The same answer, readable by the page that asked when its bucket's rules allow that."""
         try:
-            bucket = self._bucket()
+            bucket = self._place().bucket
         except ServiceError:
             # It names none that could be: the answer says so.
             return response
         headers = cors.shared(self._request, bucket, self._parts.allowed)
         return replace(response, headers={**response.headers, **headers})
 
-    def _bucket(self) -> str:
-        """The bucket a request is about; empty when it is about none."""
+    def _place(self) -> Place:
+        """The bucket and key that a request is about; empty when it is about none."""
         codec = self._codec or self._parts.router.guess(self._request)
-        return codec.router.place(self._request).bucket if isinstance(codec, RestXmlCodec) else ""
+        return codec.router.place(self._request) if isinstance(codec, RestXmlCodec) else Place()
 
     def refuse(self, error: ServiceError) -> Response:
         codec = self._codec

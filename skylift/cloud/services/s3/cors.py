@@ -1,10 +1,12 @@
 """Cross-origin resource sharing: the rules of a bucket, and what they allow a browser.
 
-Source: the S3 user guide's "Using cross-origin resource sharing (CORS)" and "CORS configuration".
+Source: the S3 user guide's "Using cross-origin resource sharing (CORS)" and "CORS configuration". The sentences are
+those that tests/cloud/clients/test_cors.py names the recordings of.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_RULES = 100
 METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE")
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
+"""The name of a header (RFC 9110, 5.6.2), or nothing. Exposed ones are written into answers as they are."""
 
 
 def put(tx: Tx, caller: Caller, params: s3.PutBucketCorsRequest) -> Nothing:
@@ -57,16 +61,21 @@ def allowed(tx: Tx, bucket: str, origin: str, method: str, headers: Sequence[str
     """The headers that let a page of `origin` send, and read the answer to, such a request; None if nothing does.
 
     `headers` are the request headers that a preflight asks about. The first rule that fits decides. Raises
-    AccessForbidden where there are no rules.
+    AccessForbidden where there are no rules. No permission is checked here: S3 tells anybody whether a bucket exists.
     """
     found = tx.get(Bucket, name=bucket)
-    if found is None or not found.cors:
-        # No permission is checked here, so the answer for a missing bucket is the same.
-        raise ServiceError("AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.", status=403)
+    if found is None:
+        raise _closed("Bucket not found", method)
+    if not found.cors:
+        raise _closed("CORS is not enabled for this bucket.", method)
     for rule in found.cors:
         if _matches(rule, origin, method, headers):
             return _answer(rule, origin, headers)
     return None
+
+
+def _closed(why: str, method: str) -> ServiceError:
+    return ServiceError("AccessForbidden", f"CORSResponse: {why}", status=403, Method=method, ResourceType="BUCKET")
 
 
 def _matches(rule: CorsRule, origin: str, method: str, headers: Sequence[str]) -> bool:
@@ -118,7 +127,13 @@ def _checked(rule: s3.CORSRule) -> CorsRule:
                 raise invalid_request(f'{name} "{value}" can not have more than one wildcard.')
     for value in exposed:
         if "*" in value:
-            raise invalid_request(f'ExposeHeader "{value}" contains wildcard. We currently do not support wildcard.')
+            raise invalid_request(
+                f'ExposeHeader "{value}" contains wildcard. We currently do not support wildcard for ExposeHeader.'
+            )
+    for value in (*headers, *exposed):
+        if not HEADER.fullmatch(value):
+            # S3 says AllowedHeader of either.
+            raise invalid_request(f'AllowedHeader "{value}" contains invalid character.')
     if len(rule.get("ID", "")) > 255:
         raise invalid_request("The ID of a CORS rule has at most 255 characters.")
     return CorsRule(

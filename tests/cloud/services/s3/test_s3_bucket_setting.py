@@ -144,7 +144,7 @@ def test_cors(account: Account) -> None:
             ("https://one.example", "PUT", ["Authorization"]),
         ):
             assert allowed(tx, "bucket", origin, method, headers) is None
-        with refused("AccessForbidden", "not enabled", status=403):
+        with refused("AccessForbidden", "Bucket not found", status=403):
             allowed(tx, "missing", "http://elsewhere", "GET", [])
     ask(account, "DeleteBucketCors")
     with refused("NoSuchCORSConfiguration", status=404):
