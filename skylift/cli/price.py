@@ -163,8 +163,8 @@ def _type(job: Job, history: History | None, region: str) -> tuple[str, str]:
     if job.wanted:
         choice, _ = choose(job.wanted, region, None)
         return choice.type, f"the cheapest for {job.wanted.spell()}"
-    past = history.of(_argv(job)) if history is not None else ()
-    return (past[-1].instance_type, "as in its last run") if past else (job.instance_type, "the default")
+    earlier = history.of(_argv(job)) if history is not None else ()
+    return (earlier[-1].instance_type, "as in its last run") if earlier else (job.instance_type, "the default")
 
 
 def _check_type(name: str) -> None:

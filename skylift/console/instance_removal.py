@@ -27,7 +27,7 @@ def ends_with(port: Calls, instances: Sequence[str]) -> list[str]:
     reservations = port.pages(Call("ec2", "describe_instances", {"InstanceIds": list(instances)}), "Reservations")
     found = [each for reservation in reservations for each in reservation["Instances"]]
     volumes = {volume: mapping for each in found for volume, mapping in mapped(each).items()}
-    return [*_volumes_end(port, volumes), *_addresses_stay(port, {each["InstanceId"] for each in found})]
+    return [*_volumes_end(port, volumes), *_addresses_kept(port, {each["InstanceId"] for each in found})]
 
 
 def mapped(described: Any) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _volumes_end(port: Calls, volumes: Mapping[str, Any]) -> list[str]:
     return [*lines, *(f"{_spell_volume(each, described[each])} stays, and costs." for each in staying)]
 
 
-def _addresses_stay(port: Calls, instances: Container[str]) -> list[str]:
+def _addresses_kept(port: Calls, instances: Container[str]) -> list[str]:
     try:
         addresses = port.perform(Call("ec2", "describe_addresses", {}))["Addresses"]
     except SkyliftError as error:

@@ -226,7 +226,7 @@ def test_what_cannot_be_removed_in_the_end_is_said_and_no_failure_of_the_map(
         unlink(name, **how)
 
     monkeypatch.setattr(os, "unlink", refuse)
-    monkeypatch.setattr(input_run, "say_beside", said.append)
+    monkeypatch.setattr(input_run, "write_to_console", said.append)
     (tmp_path / "runs/one").mkdir(parents=True)
     for name in ("fixed", "other"):
         (tmp_path / "runs/one" / name).touch()

@@ -60,8 +60,8 @@ class RunPrice:
         if self.market == "spot":
             if spot is None:
                 return f"{spell_dollars(usual)} at most{place}" if usual is not None else ""
-            beside = f" (on demand {spell_dollars(usual)})" if usual is not None else ""
-            return f"≈ {spell_dollars(spot)}{place} on spot{beside}"
+            on_demand = f" (on demand {spell_dollars(usual)})" if usual is not None else ""
+            return f"≈ {spell_dollars(spot)}{place} on spot{on_demand}"
         if usual is None:
             return ""
         return f"≈ {spell_dollars(usual)}{place}" + (f" (spot {spell_dollars(spot)})" if spot is not None else "")

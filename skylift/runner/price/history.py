@@ -137,6 +137,6 @@ def basis_of(history: History | None, argv: Sequence[str], instance_type: str, a
     middle = median(each.seconds for each in runs)
     count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
     others = sum(each.instance_type == instance_type for each in history.runs) - len(runs)
-    beside = f" and {others} of other programs" if others else ""
+    others_too = f" and {others} of other programs" if others else ""
     served = history.served(instance_type)
-    return Basis(middle, hours, served, f"{count}{beside} in the last {DAYS} days on {instance_type}", len(runs))
+    return Basis(middle, hours, served, f"{count}{others_too} in the last {DAYS} days on {instance_type}", len(runs))

@@ -15,7 +15,7 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def say_beside(text: str) -> None:
+def write_to_console(text: str) -> None:
     """The same, from a process of root's whose standard output is a job's, which is the user's only."""
     with contextlib.suppress(OSError):
         console = os.open(CONSOLE, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
-from skylift.runner.server.console import say_beside
+from skylift.runner.server.console import write_to_console
 from skylift.runner.server.find_files import files_named, spelled
 from skylift.runner.server.input_folders import InputFolders
 from skylift.runner.server.input_live import InputLive
@@ -325,4 +325,4 @@ def remove_runs(runs: Path) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        say_beside("what inputs have left cannot all be removed: %s" % error)
+        write_to_console("what inputs have left cannot all be removed: %s" % error)

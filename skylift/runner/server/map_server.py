@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
-from skylift.runner.server.console import say, say_beside
+from skylift.runner.server.console import say, write_to_console
 from skylift.runner.server.input_folders import InputFolders, make_unchangeable
 from skylift.runner.server.input_helper import NO_ROOM, raise_descriptors
 from skylift.runner.server.input_memory import InputMemory
@@ -154,13 +154,13 @@ class MapServer:
         def fetch(key: str, target: Path) -> None:
             folder, _, name = key.rpartition("/")
             prefix, until = Prefix(aws, options.bucket, folder), time.time() + BUILDING
-            patiently(name, lambda: prefix.fetch(name, target), until, say_beside)
+            patiently(name, lambda: prefix.fetch(name, target), until, write_to_console)
 
         # Another server builds what there is not yet: inputs run here, with the rights of this one.
         record = dict(record, environment=dict(record["environment"], shared=False))
         uv = Uv(record.get("uv"), fetch, root / "var/lib/skylift/tools")
         return ToolEnvironment(
-            record, lambda name: Prefix(aws, options.bucket, name), root, uv, env, _COMING, say_beside
+            record, lambda name: Prefix(aws, options.bucket, name), root, uv, env, _COMING, write_to_console
         )
 
     def run(self) -> int:

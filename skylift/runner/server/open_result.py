@@ -101,7 +101,7 @@ class WorkingFolder:
         finally:
             os.close(found)
 
-    def open_beside(self, name: str, folder: int) -> int:
+    def open_in(self, name: str, folder: int) -> int:
         """The same for a file of an open folder. Raises OSError, with ELOOP for a link."""
         descriptor = os.open(name, _READING | os.O_NOFOLLOW, dir_fd=folder)
         try:
@@ -146,7 +146,7 @@ class OneByOne:
         if self._folder is None:
             return None
         try:
-            return self._top.open_beside(name, self._folder)
+            return self._top.open_in(name, self._folder)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise

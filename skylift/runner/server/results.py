@@ -140,10 +140,10 @@ class Results:
 
     def _left_behind(self, dealt_with: "set[str]") -> List[str]:
         with contextlib.suppress(OSError), WorkingFolder(self._place, ".", self._uid) as top:
-            return heapq.nsmallest(20, self._new_beside(top, dealt_with))
+            return heapq.nsmallest(20, self._unmatched(top, dealt_with))
         return []
 
-    def _new_beside(self, top: WorkingFolder, dealt_with: "set[str]") -> Iterator[str]:
+    def _unmatched(self, top: WorkingFolder, dealt_with: "set[str]") -> Iterator[str]:
         for inner, stamp in files_below(top, lambda inner, error: None):
             if not self._is_new(inner, stamp) or "__pycache__" in inner.split("/"):
                 continue

@@ -130,9 +130,9 @@ def test_what_is_said_beside_a_jobs_output_is_on_the_console(
 ) -> None:
     screen = tmp_path / "console"
     monkeypatch.setattr(console, "CONSOLE", str(screen))
-    console.say_beside("nobody has one")
+    console.write_to_console("nobody has one")
     screen.touch()
-    console.say_beside("one \udcff is odd")
+    console.write_to_console("one \udcff is odd")
     assert screen.read_text() == "skylift: one \\udcff is odd\n"
     assert capfd.readouterr() == ("", "")
 

@@ -237,7 +237,7 @@ class InstanceLoop:
         elif row.state == "running" and row.rebooting:
             self._reboot(row)
         elif row.state == "running":
-            self._replug(row)
+            self._update_interfaces(row)
 
     def _forget_end(self, server_id: str, end: _End) -> None:
         """Not one that was reported meanwhile."""
@@ -314,7 +314,7 @@ class InstanceLoop:
                 settle(tx, interface)
         self._changed()
 
-    def _replug(self, row: Instance) -> None:
+    def _update_interfaces(self, row: Instance) -> None:
         """Give a server that runs the interfaces and addresses that it is to have, and take those that it is not."""
         with self._database.read() as tx:
             interfaces = [one for one in _of_server(tx, row.id) if one.attachment != "attached"]
