@@ -53,13 +53,15 @@ def up(
     from skylift.cli.bar import build_bar
     from skylift.cli.certificate import ensure_certificate
     from skylift.place.first_run import cache_filled
-    from skylift.place.local import running_cloud
+    from skylift.place.local import is_within_reach, running_cloud
     from skylift.place.privilege import is_root, run_as_root
     from skylift.place.start import bring_up, make_data, prepare_home
 
     openings = _checked(allow)
     home = default_home()
-    pid = home.running_pid()
+    pid = home.running_pid() if is_within_reach(home) else None
+    if pid is not None and is_root():
+        make_data(home)
     if pid is None:
         prepare_home(home)
         if not is_root():
@@ -179,8 +181,9 @@ def status(
 def describe(home: Home) -> dict[str, Any]:
     """What `cloud status --json` shows; the endpoint's own facts only while it is up."""
     from skylift.cloud.compute.image.image import default_image
+    from skylift.place.start import running_pid
 
-    endpoint = home.endpoint() if home.running_pid() is not None else None
+    endpoint = home.endpoint() if running_pid(home) is not None else None
     image = default_image(home.data)
     return {
         "running": endpoint is not None,

@@ -27,16 +27,18 @@ class RunningJobs:
         self._found: list[Listed] = []
         self._unlisted = ""
         """Why they cannot be listed."""
-        if home.running_pid() is not None:
-            self._look()
+        self._look(home)
 
-    def _look(self) -> None:
+    def _look(self, home: Home) -> None:
         from skylift.place.local import local_settings
+        from skylift.place.start import running_pid
         from skylift.runner.errors import SkyliftError
         from skylift.runner.job.states import ENDED
         from skylift.runner.jobs.jobs import Jobs
 
         try:
+            if running_pid(home) is None:
+                return
             self._jobs = Jobs(local_settings(start=False))
             listed = self._jobs.listed()
         except SkyliftError as error:

@@ -42,13 +42,15 @@ class Setup:
 
     def run(self) -> None:
         from skylift.place.privilege import is_root, run_as_root
-        from skylift.place.start import prepare_home
+        from skylift.place.start import make_data, prepare_home
 
         prepare_home(self._home)
         missing = self._missing()
         if missing:
             self._agree(missing)
         if self._complete(missing):
+            if is_root() and not self._packages_only:
+                make_data(self._home)
             self._say_ready()
             return
         if not is_root():
@@ -67,12 +69,13 @@ class Setup:
 
     def _complete(self, missing: list[Part]) -> bool:
         from skylift.cloud.compute.image.image import default_image
+        from skylift.place.local import is_within_reach
 
         if missing:
             return False
         if self._packages_only:
             return True
-        return self._home.running_pid() is not None and default_image(self._home.data) is not None
+        return is_within_reach(self._home) and default_image(self._home.data) is not None
 
     def _agree(self, missing: list[Part]) -> None:
         """Ask before anything is installed; where nobody can be asked, or apt is not the way, say what to do."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Literal, NoReturn
 
-from skylift.cloud.state.data import Endpoint
+from skylift.cloud.state.data import Endpoint, EndpointUnreadable
 from skylift.cloud.state.home import Home, RootKey, default_home
 from skylift.place.first_run import CACHE, cache_filled
 from skylift.place.privilege import is_root, run_as_root
-from skylift.place.start import Showing, bring_up, no_display, prepare_home, refuse_earlier
+from skylift.place.start import Showing, bring_up, no_display, prepare_home, refuse_earlier, running_pid
 from skylift.runner.errors import USAGE, RunError, UsageError
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.settings import Credentials, Machine, NewestImage, Secret, Settings
@@ -55,7 +55,7 @@ def this_machine() -> Machine:
 
 def ensure_cloud_up(home: Home, showing: Showing = no_display) -> tuple[Endpoint, RootKey]:
     """Endpoint and key of the cloud in this state directory, which is started first where it is not up."""
-    if not _is_up(home):
+    if not is_within_reach(home):
         prepare_home(home)
         with cache_filled(home):
             _start(home, showing)
@@ -95,9 +95,17 @@ def _enumerate(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _is_up(home: Home) -> bool:
+def is_within_reach(home: Home) -> bool:
+    """Whether it is up, and this user can read where. If not, `cloud up` as root makes it so."""
     try:
         return home.running_pid() is not None
+    except (EndpointUnreadable, OSError):
+        return False
+
+
+def _is_up(home: Home) -> bool:
+    try:
+        return running_pid(home) is not None
     except OSError:
         # Where nobody can look there is none; what is wrong with the place is said by who would make it.
         return False
@@ -105,7 +113,7 @@ def _is_up(home: Home) -> bool:
 
 def running_cloud(home: Home) -> tuple[Endpoint, RootKey]:
     """Endpoint and key of the cloud that is up; raises UsageError where there is none."""
-    endpoint = home.endpoint() if home.running_pid() is not None else None
+    endpoint = home.endpoint() if running_pid(home) is not None else None
     if endpoint is None:
         raise UsageError(f"The cloud in {home.path} is not up.", "Start it: skylift cloud up")
     key = home.root_key()

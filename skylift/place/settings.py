@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skylift.cloud.state.home import default_home
-from skylift.place.start import Showing, no_display
+from skylift.place.start import Showing, no_display, running_pid
 from skylift.runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def consents() -> Consents:
 def settings_of_running(on: str | None) -> Settings | None:
     """Those of a place that is there now: a cloud of this machine's that is down is not started for a look."""
     chosen = on or _configured("on") or "local"
-    if chosen == "local" and default_home().running_pid() is None:
+    if chosen == "local" and running_pid(default_home()) is None:
         return None
     from skylift.runner.job.settings import Access
 

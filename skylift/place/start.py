@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skylift.cloud.state.data import NotRoots, open_for_user
+from skylift.cloud.state.data import EndpointUnreadable, NotRoots, open_for_user
 from skylift.cloud.state.home import Home
 from skylift.place.privilege import same_package
 from skylift.runner.errors import USAGE, RunError, UsageError
@@ -30,6 +30,18 @@ Showing = Callable[[], "AbstractContextManager[Progress]"]
 def no_display() -> Iterator[Progress]:
     """Not at all."""
     yield lambda fraction, text: None
+
+
+def running_pid(home: Home) -> int | None:
+    """The process of the cloud that is up. Raises UsageError where one is, and this user may not read where."""
+    try:
+        return home.running_pid()
+    except EndpointUnreadable as error:
+        raise UsageError(
+            f"The cloud in {home.path} is up, but {home.owner.name} may not read {error}, which has its address: an"
+            " earlier version of skylift made it root's alone.",
+            "Make it readable, which takes root: skylift cloud up",
+        ) from error
 
 
 def bring_up(
@@ -153,10 +165,13 @@ def refuse_earlier(home: Home) -> None:
 
 
 def make_data(home: Home) -> None:
-    """Make what root needs for this cloud, where nobody else can change it. Raises UsageError."""
+    """Make what root needs for this cloud, where nobody else can change it, and let the user read what a client needs
+    of it. Raises UsageError.
+    """
     data = home.data
     try:
         data.make()
+        data.show_to_user()
     except NotRoots as error:
         raise UsageError(
             f"{error}: only root may change the files of the cloud, which runs as root.",

@@ -9,8 +9,9 @@ import pytest
 
 from skylift.cli.main import perform
 from skylift.cli.running_jobs import RunningJobs
+from skylift.cloud.state.data import EndpointUnreadable
 from skylift.cloud.state.home import Home
-from skylift.runner.errors import RunError
+from skylift.runner.errors import RunError, UsageError
 
 WHY = "The jobs of this cloud cannot be listed: list_objects_v2: nobody is there"
 
@@ -41,6 +42,19 @@ def test_jobs_that_cannot_be_listed_are_not_taken_for_none(
     assert WHY in told
     assert "skylift cloud down --force" in told
     assert stopped == []
+
+
+def test_the_jobs_of_a_cloud_whose_address_is_unreadable_are_not_taken_for_none(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(_: Home) -> None:
+        raise EndpointUnreadable("/data/cloud.json")
+
+    monkeypatch.setattr(Home, "running_pid", unreadable)
+    jobs = RunningJobs(home)
+    assert jobs
+    with pytest.raises(UsageError, match=r"may not read /data/cloud\.json"):
+        jobs.agree()
 
 
 def test_with_force_it_is_told_and_nothing_asked(home: Home, capfd: pytest.CaptureFixture[str]) -> None:

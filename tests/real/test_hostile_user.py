@@ -16,7 +16,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from botocore.exceptions import ClientError
 from real_cloud import RealCloud
 from real_server import Server, until
 
+from skylift.cli.main import perform
 from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
@@ -69,7 +70,7 @@ class Them:
             check=check,
         )
 
-    def finds(self, true: Callable[[], bool]) -> bool:
+    def finds(self, true: Callable[[], bool], *, as_root: bool = False) -> bool:
         """In a process of theirs: whether the interpreter of these tests is theirs to start is another matter."""
         child = os.fork()
         if child == 0:
@@ -77,11 +78,33 @@ class Them:
             try:
                 os.setgroups([])
                 os.setgid(self.gid)
-                os.setuid(self.uid)
+                if not as_root:
+                    os.setuid(self.uid)
                 code = 0 if true() else 1
             finally:
                 os._exit(code)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def skylift(self, *arguments: str) -> tuple[int, str]:
+        """A command that only looks, in a process of theirs: its exit code, and all that it says. It is root's first,
+        who imports what it needs.
+        """
+        said = self.secret.parent / "said"
+
+        def performs() -> bool:
+            os.environ.update(self.cloud.environment)
+            with said.open("w") as file:
+                for uid in (0, self.uid):
+                    os.setresuid(uid, uid, 0)
+                    file.seek(0)
+                    file.truncate()
+                    with redirect_stdout(file), redirect_stderr(file):
+                        print(perform([*arguments]))
+            return True
+
+        assert self.finds(performs, as_root=True)
+        *lines, code = said.read_text().splitlines()
+        return int(code), "\n".join(lines)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +162,27 @@ def test_what_is_in_the_state_directory_is_theirs_and_no_more(them: Them) -> Non
     assert them.finds(lambda: (home.running_pid(), home.root_key()) == (pid, key))
     assert them.sh('cat "$1" >/dev/null', home.data.log).returncode == 0
     assert json.loads(them.sh('cat "$1"', home.data.path / "cloud.json").stdout)["url"] == them.cloud.endpoint.url
+
+
+def test_an_address_that_only_root_can_read_is_told_and_the_next_up_mends_it(them: Them) -> None:
+    """As an earlier version wrote it where the umask was strict."""
+    data = them.cloud.home.data
+    files = [data.path / "cloud.json", data.path / "open.json"]
+    for file in files:
+        file.chmod(0o600)
+    unreadable = f"may not read {files[0]}, which has"
+    for command in (["cloud", "status"], ["ps"]):
+        code, said = them.skylift(*command)
+        assert code == 2, said
+        assert "is up, but" in said
+        assert unreadable in said
+        assert "skylift cloud up" in said
+    code, said = them.skylift("doctor")
+    assert code == 1, said
+    assert unreadable in " ".join(said.split())
+    assert "is up at" in them.cloud.up()
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o644] * 2
+    assert them.skylift("cloud", "status")[0] == 0
 
 
 def test_nothing_of_roots_can_be_swapped_read_or_written(them: Them) -> None:

@@ -23,6 +23,7 @@ from skylift.cloud.compute.packages import PARTS, Part
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.compute.server.lxcfs import FUSE, SHARED
 from skylift.cloud.domain.opening import OpenNow
+from skylift.cloud.state.data import EndpointUnreadable
 from skylift.cloud.state.home import DEFAULT_PORT, Home
 from skylift.cloud.state.person import Person, calling_user
 
@@ -63,6 +64,7 @@ def assess(home: Home, port: int | None = None) -> list[Capability]:
         _disk_space(home),
         _image(home),
         *_captures(home),
+        *_address(home),
         _port(home, port),
         *_open_to_servers(home),
         *_lost_clouds(),
@@ -103,7 +105,7 @@ def _root(home: Home) -> Capability:
     name = "root"
     if os.geteuid() == 0:
         return Capability(name, True, "this is root")
-    if home.running_pid() is not None:
+    if _is_up(home):
         return Capability(name, True, "not needed: the cloud is up")
     who = calling_user().name
     fix = (
@@ -295,10 +297,31 @@ def _built(home: Home) -> bool:
         return False
 
 
+def _is_up(home: Home) -> bool:
+    try:
+        return home.running_pid() is not None
+    except EndpointUnreadable:
+        return True
+
+
+def _address(home: Home) -> list[Capability]:
+    """Whether a cloud that is up can be found. An earlier version wrote its address for root alone where the umask was
+    strict."""
+    try:
+        home.running_pid()
+    except EndpointUnreadable as error:
+        found = f"the cloud is up, but {calling_user().name} may not read {error}, which has it"
+        return [Capability("address of the cloud", False, found, "skylift cloud up")]
+    return []
+
+
 def _port(home: Home, port: int | None) -> Capability:
     wanted = DEFAULT_PORT if port is None else port
     name = "free port"
-    endpoint = home.endpoint() if home.running_pid() is not None else None
+    try:
+        endpoint = home.endpoint() if home.running_pid() is not None else None
+    except EndpointUnreadable:
+        endpoint = None
     if endpoint is not None and (port is None or endpoint.url.endswith(f":{port}")):
         return Capability(name, True, f"{endpoint.url} is this cloud's own")
     if port_free(wanted):
@@ -311,9 +334,12 @@ def _port(home: Home, port: int | None) -> Capability:
 def _open_to_servers(home: Home) -> list[Capability]:
     """The networks around this machine that servers may reach. None of it is a fault by itself."""
     name = "open to servers"
-    if home.running_pid() is None:
+    if not _is_up(home):
         return [Capability(name, True, "nothing: the cloud is not up")]
-    entries = home.data.open_now()
+    try:
+        entries = home.data.open_now()
+    except PermissionError:
+        return [Capability(name, None, "root sees what")]
     if entries is None:
         return [Capability(name, True, "not known: the cloud that is up does not say")]
     shown = [
@@ -371,7 +397,7 @@ def port_free(port: int) -> bool:
 
 
 def _untried(name: str, home: Home) -> Capability:
-    if home.running_pid() is not None:
+    if _is_up(home):
         return Capability(name, True, "there: the cloud that is up has it")
     return Capability(name, None, "takes root to try")
 

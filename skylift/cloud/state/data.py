@@ -5,7 +5,8 @@ The cloud's process is root and looks these paths up again and again. Below a di
 that user could replace a part of the path between two looks. So each directory from the top of the machine down to
 these is root's, which is checked before anything is done in it.
 
-NotRoots   a directory on the way is not root's, or others may write to it
+NotRoots             a directory on the way is not root's, or others may write to it
+EndpointUnreadable   a cloud runs, and this user may not read where
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ _LOOKS = 5
 
 class NotRoots(Exception):
     """A directory that others than root can change. Says which."""
+
+
+class EndpointUnreadable(Exception):
+    """A file that says where a cloud is, which only root can read. Says which."""
 
 
 @dataclass(frozen=True)
@@ -157,11 +162,18 @@ class Data:
         Asked of the kernel rather than by trying the lock: that takes root, and would be in the way of a cloud that
         starts at this moment. The kernel hands out its list of locks in pages of 4 KiB, and leaves one out where
         another is released between two pages: one look in a thousand misses it beside a browser.
+
+        Raises EndpointUnreadable where a process holds the lock, and which one is meant cannot be read.
         """
-        endpoint = self.endpoint()
         try:
             inode = self.lock.stat().st_ino
         except FileNotFoundError:
+            return None
+        try:
+            endpoint = self.endpoint()
+        except EndpointUnreadable:
+            if any(_has_lock(None, inode) for _ in range(_LOOKS)):
+                raise
             return None
         if endpoint is None:
             return None
@@ -169,34 +181,56 @@ class Data:
         return endpoint.pid if any(_has_lock(endpoint.pid, inode) for _ in range(looks)) else None
 
     def endpoint(self) -> Endpoint | None:
-        """The endpoint that the last cloud here wrote; that cloud may have ended."""
+        """The endpoint that the last cloud here wrote; that cloud may have ended. Raises EndpointUnreadable."""
         try:
-            return Endpoint(**json.loads((self.path / "cloud.json").read_text()))
-        except (FileNotFoundError, PermissionError):
-            # Version 0.1 made it root's alone where the user's umask was strict; the next start makes it anew.
+            return Endpoint(**json.loads(self._endpoint.read_text()))
+        except FileNotFoundError:
             return None
+        except PermissionError as error:
+            raise EndpointUnreadable(str(self._endpoint)) from error
 
     def write_endpoint(self, endpoint: Endpoint) -> None:
-        replace_file(self.path / "cloud.json", json.dumps(asdict(endpoint), indent=2).encode(), 0o644)
+        replace_file(self._endpoint, json.dumps(asdict(endpoint), indent=2).encode(), 0o644)
+
+    def show_to_user(self) -> None:
+        """Let the user read what a client needs of a running cloud. An earlier version made it root's alone where the
+        umask was strict. Raises NotRoots, OSError."""
+        with open_root_directory(self.path) as directory:
+            for file in (self._endpoint, self._openings):
+                with suppress(FileNotFoundError):
+                    descriptor = os.open(file.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+                    try:
+                        os.fchmod(descriptor, 0o644)
+                    finally:
+                        os.close(descriptor)
+
+    @property
+    def _endpoint(self) -> Path:
+        return self.path / "cloud.json"
+
+    @property
+    def _openings(self) -> Path:
+        return self.path / "open.json"
 
     def open_now(self) -> list[OpenNow] | None:
         """The openings of the last cloud here; None if it has not recorded them."""
         try:
-            found = json.loads((self.path / "open.json").read_text())
+            found = json.loads(self._openings.read_text())
         except FileNotFoundError:
             return None
         return [OpenNow(**{**one, "open": tuple(one["open"])}) for one in found]
 
     def write_open_now(self, entries: Sequence[OpenNow]) -> None:
         content = json.dumps([asdict(one) for one in entries], indent=2)
-        replace_file(self.path / "open.json", content.encode(), 0o644)
+        replace_file(self._openings, content.encode(), 0o644)
 
 
-def _has_lock(pid: int, inode: int) -> bool:
+def _has_lock(pid: int | None, inode: int) -> bool:
+    """Whether this process holds the lock of this file; without one, whether any does."""
     for line in Path("/proc/locks").read_text().splitlines():
         # `1: FLOCK  ADVISORY  WRITE 4711 fe:00:131077 0 EOF`; lines with an arrow are of those who wait.
         fields = line.split()
-        if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode) and int(fields[4]) == pid:
+        if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode) and pid in (None, int(fields[4])):
             return True
     return False
 

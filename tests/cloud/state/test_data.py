@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.state.data import PLACE, Data, Endpoint, NotRoots, is_root_path, open_for_user
+from skylift.cloud.state.data import PLACE, Data, Endpoint, EndpointUnreadable, NotRoots, is_root_path, open_for_user
 from skylift.cloud.state.home import Home, default_home
 
 SOMEBODY = pwd.getpwnam("nobody")
@@ -169,3 +169,36 @@ def test_a_cloud_is_found_among_many_locks_that_come_and_go(tmp_path: Path) -> N
             assert others.stdout.readline() == b"\n"
         assert {data.running_pid() for _ in range(3000)} == {os.getpid()}
     assert data.running_pid() is None
+
+
+def test_an_unreadable_address_counts_only_while_somebody_holds_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Data(tmp_path)
+    data.write_endpoint(Endpoint("http://127.0.0.1:1", "us-east-1", "1" * 12, os.getpid(), "1", "127.9.0.0"))
+    read = Path.read_text
+
+    def refuse(self: Path) -> str:
+        """Root, which the tests may be, reads whatever its mode is."""
+        if self.name == "cloud.json":
+            raise PermissionError(13, "Permission denied", str(self))
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert data.running_pid() is None
+    with data.lock.open("w") as lock:
+        assert data.running_pid() is None
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(EndpointUnreadable, match=str(tmp_path / "cloud.json")):
+            data.running_pid()
+
+
+@pytest.mark.real
+def test_what_is_shown_to_the_user_is_no_file_behind_a_link(place: Path, tmp_path: Path) -> None:
+    data = Data(place / "1000" / "default")
+    data.make()
+    (tmp_path / "secret").touch(mode=0o600)
+    (data.path / "open.json").symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match=r"open\.json"):
+        data.show_to_user()
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
