@@ -257,9 +257,14 @@ def _one_at_a_time(home: Home) -> Iterator[None]:
 def is_here(home: Home) -> bool:
     """Whether there is anything to take off this machine: data, or what a cloud whose data was deleted has left in the
     kernel."""
+    from skylift.cloud.compute.network.error import NotPermitted
     from skylift.cloud.compute.network.network import loopback_ranges
 
-    return home.data.path.exists() or loopback_ranges().find(home.path) is not None
+    try:
+        return home.data.path.exists() or loopback_ranges().find(home.path) is not None
+    except NotPermitted:
+        # Root sees it.
+        return True
 
 
 def stop_cloud(home: Home, *, erase: bool = False) -> None:

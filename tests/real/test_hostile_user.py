@@ -25,6 +25,7 @@ from real_cloud import RealCloud
 from real_server import Server, until
 
 from skylift.cli.main import perform
+from skylift.cloud.compute.network.loopback_range import DIRECTORY
 from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
@@ -183,6 +184,18 @@ def test_an_address_that_only_root_can_read_is_told_and_the_next_up_mends_it(the
     assert "is up at" in them.cloud.up()
     assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o644] * 2
     assert them.skylift("cloud", "status")[0] == 0
+
+
+def test_a_range_that_only_root_can_read_does_not_end_the_doctor(them: Them) -> None:
+    file = DIRECTORY / str(them.cloud.number)
+    before = stat.S_IMODE(file.stat().st_mode)
+    file.chmod(0o600)
+    try:
+        code, said = them.skylift("doctor")
+        assert code in (0, 1), said
+        assert f"{file} can be read by root only" in " ".join(said.split())
+    finally:
+        file.chmod(before)
 
 
 def test_nothing_of_roots_can_be_swapped_read_or_written(them: Them) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from skylift.cloud.compute import probe
 from skylift.cloud.compute.image.image import default_image
 from skylift.cloud.compute.image.recipe import ArchitectureUnknown, read_recipe
+from skylift.cloud.compute.network.error import NotPermitted
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.network import loopback_ranges
 from skylift.cloud.compute.packages import PARTS, Part
@@ -355,7 +356,11 @@ def _lost_clouds() -> list[Capability]:
     Nothing gives them back by itself: the directory may be on a disk that is mounted again later.
     """
     ranges = loopback_ranges()
-    return [_in_use(each) if ranges.in_use(each) else _lost(each) for each in ranges.all() if _is_gone(Path(each.home))]
+    try:
+        found = ranges.all()
+    except NotPermitted as error:
+        return [Capability("other clouds", None, str(error))]
+    return [_in_use(each) if ranges.in_use(each) else _lost(each) for each in found if _is_gone(Path(each.home))]
 
 
 def _in_use(hidden: LoopbackRange) -> Capability:

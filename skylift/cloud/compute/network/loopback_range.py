@@ -89,13 +89,15 @@ class LoopbackRanges:
             return loopback
 
     def find(self, home: Path) -> LoopbackRange | None:
-        """The range of this home, whether its cloud runs or not."""
+        """The range of this home, whether its cloud runs or not. Raises NotPermitted."""
         return next((loopback for loopback in self.all() if loopback.home == _canonical(home)), None)
 
     def all(self) -> list[LoopbackRange]:
-        if not self._directory.is_dir():
-            return []
-        return self._read()
+        """Raises NotPermitted where an earlier version made some root's alone, as a strict umask has it."""
+        try:
+            return self._read() if self._directory.is_dir() else []
+        except PermissionError as error:
+            raise NotPermitted(f"{error.filename} can be read by root only: {error.strerror}") from error
 
     def in_use(self, loopback: LoopbackRange) -> bool:
         """Whether the kernel has anything of its cloud, which then runs, or has servers that do."""
