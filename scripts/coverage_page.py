@@ -114,7 +114,7 @@ works wherever the model has it.
 
 `scripts/recorded.py FOLDER...` compares this cloud's answers with answers that were recorded on AWS, member by member.
 With cloud-custodian's recordings and LocalStack's snapshots of November 2026, 191 operations were compared. Of the
-members that AWS was recorded with, 1,077 are there, 106 are left out on purpose, and 24 are lacking in a cloud that has
+members that AWS was recorded with, 1,081 are there, 106 are left out on purpose, and 20 are lacking in a cloud that has
 one of most things and no servers: most of these are of running servers and their snapshots. 110 operations were not
 asked: they change what that cloud has none of, or are not here. Of 94 codes of errors, each is one that an error here
 is made with, or is left out on purpose.

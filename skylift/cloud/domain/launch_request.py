@@ -60,6 +60,8 @@ class VolumeRequest:
     throughput: int | None = None
     snapshot_id: str | None = None
     delete_on_termination: bool | None = None
+    encrypted: bool | None = None
+    """No volume is. It is kept to be shown as it was asked for."""
 
 
 @dataclass(frozen=True)

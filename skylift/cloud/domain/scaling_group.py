@@ -143,6 +143,8 @@ class ScalingGroup:
     protects_new: bool = False
     service_role: str = ""
     context: str = ""
+    capacity_type: str = ""
+    """`units` where a request has said so: it is what the desired capacity counts in any case."""
     mixed: MixedPolicy = field(default_factory=MixedPolicy)
     """The MixedInstancesPolicy as the request had it; `template` is then the template that it names."""
     capacity_rebalance: bool = False

@@ -60,6 +60,7 @@ def _volume_request(asked: ec2.EbsBlockDevice | ec2.FleetEbsBlockDeviceRequest) 
         throughput=asked.get("Throughput"),
         snapshot_id=asked.get("SnapshotId"),
         delete_on_termination=asked.get("DeleteOnTermination"),
+        encrypted=asked.get("Encrypted"),
     )
 
 
@@ -91,6 +92,8 @@ def _volume_view(asked: VolumeRequest) -> ec2.EbsBlockDevice:
         shown["SnapshotId"] = asked.snapshot_id
     if asked.delete_on_termination is not None:
         shown["DeleteOnTermination"] = asked.delete_on_termination
+    if asked.encrypted is not None:
+        shown["Encrypted"] = asked.encrypted
     return shown
 
 

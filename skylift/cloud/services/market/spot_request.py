@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.network import Subnet
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
@@ -129,7 +130,7 @@ def view(tx: Tx, caller: Caller, row: SpotRequest) -> ec2.SpotInstanceRequest:
         "Status": {"Code": row.status_code, "Message": row.status_message, "UpdateTime": row.status_updated},
         **({"Fault": {"Code": row.status_code, "Message": row.status_message}} if row.state == "failed" else {}),
         "CreateTime": row.created,
-        "LaunchSpecification": launch_specification(tx, row.launch),
+        "LaunchSpecification": _specification(tx, row),
         "ProductDescription": "Linux/UNIX",
         "InstanceInterruptionBehavior": row.behavior,
         **({"InstanceId": row.instance_id} if row.instance_id else {}),
@@ -138,6 +139,14 @@ def view(tx: Tx, caller: Caller, row: SpotRequest) -> ec2.SpotInstanceRequest:
         **({"ValidUntil": row.valid_until} if row.valid_until else {}),
         "Tags": tag_list(row.tags),
     }
+
+
+def _specification(tx: Tx, row: SpotRequest) -> ec2.LaunchSpecification:
+    """What was asked for, and the zone of it: the subnet's where there is one, else the one that was chosen."""
+    shown = launch_specification(tx, row.launch)
+    subnet = tx.get(Subnet, id=row.launch.subnet_id) if row.launch.subnet_id else None
+    zone = subnet.zone if subnet else row.zone
+    return {**shown, "Placement": {"AvailabilityZone": zone, **shown.get("Placement", {})}} if zone else shown
 
 
 _SPECIFICATION = " ".join(

@@ -61,7 +61,7 @@ RULES = Listing(
 )
 
 
-def view(group: SecurityGroup, caller: Caller) -> ec2.SecurityGroup:
+def view(tx: Tx, group: SecurityGroup, caller: Caller) -> ec2.SecurityGroup:
     return {
         "GroupId": group.id,
         "GroupName": group.name,
@@ -69,8 +69,8 @@ def view(group: SecurityGroup, caller: Caller) -> ec2.SecurityGroup:
         "VpcId": group.vpc_id,
         "OwnerId": caller.account,
         "SecurityGroupArn": arn(caller, "security-group", group.id),
-        "IpPermissions": security_rule.permissions(group.rules, caller.account, egress=False),
-        "IpPermissionsEgress": security_rule.permissions(group.rules, caller.account, egress=True),
+        "IpPermissions": security_rule.permissions(tx, group.rules, caller.account, egress=False),
+        "IpPermissionsEgress": security_rule.permissions(tx, group.rules, caller.account, egress=True),
         "Tags": tag_list(group.tags),
     }
 
@@ -112,7 +112,7 @@ def describe(tx: Tx, caller: Caller, params: ec2.DescribeSecurityGroupsRequest) 
     if params.get("GroupNames"):
         named = [by_name(tx, name) for name in dict.fromkeys(params["GroupNames"])]
         rows = [*rows, *named] if params.get("GroupIds") else named
-    shown = LISTING.page(params, [view(group, caller) for group in {row.id: row for row in rows}.values()])
+    shown = LISTING.page(params, [view(tx, group, caller) for group in {row.id: row for row in rows}.values()])
     return {"SecurityGroups": shown.items, **shown.next}
 
 
@@ -176,7 +176,7 @@ def describe_rules(
             raise ServiceError("InvalidSecurityGroupRuleId.Malformed", f'Invalid id: "{rule_id}" (expecting "sgr-...")')
         rule_by_id(tx, rule_id)
     items = [
-        security_rule.view(rule, group, caller)
+        security_rule.view(tx, rule, group, caller)
         for group in tx.find(SecurityGroup)
         for rule in group.rules
         if not wanted or rule.id in wanted
@@ -218,7 +218,7 @@ def _authorize(
                 f"the specified rule {security_rule.worded(rule)} already exists",
             )
     tx.save(replace(group, rules=(*group.rules, *added)))
-    return [security_rule.view(rule, group, caller) for rule in added]
+    return [security_rule.view(tx, rule, group, caller) for rule in added]
 
 
 def _revoke(
@@ -247,7 +247,7 @@ def _revoke(
     tx.save(replace(group, rules=tuple(rule for rule in group.rules if rule not in gone)))
     return {
         "Return": True,
-        "UnknownIpPermissions": security_rule.permissions(tuple(unknown), caller.account, egress=egress),
+        "UnknownIpPermissions": security_rule.permissions(tx, tuple(unknown), caller.account, egress=egress),
         "RevokedSecurityGroupRules": [security_rule.revoked_view(rule, group) for rule in gone],
     }
 

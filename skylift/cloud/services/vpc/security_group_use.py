@@ -87,8 +87,8 @@ def stale(
                     "GroupName": group.name,
                     "Description": group.description,
                     "VpcId": vpc.id,
-                    "StaleIpPermissions": _stale_permissions(gone, caller, egress=False),
-                    "StaleIpPermissionsEgress": _stale_permissions(gone, caller, egress=True),
+                    "StaleIpPermissions": _stale_permissions(tx, gone, caller, egress=False),
+                    "StaleIpPermissionsEgress": _stale_permissions(tx, gone, caller, egress=True),
                 }
             )
     shown = page(items, params, lambda item: str(item["GroupId"]), Limits(most=255))
@@ -99,8 +99,8 @@ def _is_stale(tx: Tx, rule: Rule, connected: set[str]) -> bool:
     return rule.peering_id not in connected or tx.get(SecurityGroup, id=rule.group_id) is None
 
 
-def _stale_permissions(rules: tuple[Rule, ...], caller: Caller, *, egress: bool) -> list[ec2.StaleIpPermission]:
-    return [_stale(one) for one in security_rule.permissions(rules, caller.account, egress=egress)]
+def _stale_permissions(tx: Tx, rules: tuple[Rule, ...], caller: Caller, *, egress: bool) -> list[ec2.StaleIpPermission]:
+    return [_stale(one) for one in security_rule.permissions(tx, rules, caller.account, egress=egress)]
 
 
 def _stale(permission: ec2.IpPermission) -> ec2.StaleIpPermission:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import Rule, SecurityGroup
+from skylift.cloud.domain.peering import Peering
 from skylift.cloud.services.api.refusal import invalid, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.vpc.cidr import peer, peer6
+from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
@@ -61,6 +63,7 @@ class _Peering(TypedDict):
 
     VpcId: NotRequired[str]
     VpcPeeringConnectionId: NotRequired[str]
+    PeeringStatus: NotRequired[str]
 
 
 class _Rule(TypedDict):
@@ -194,7 +197,7 @@ def _asked_traffic(permission: ec2.IpPermission) -> Traffic:
     return Traffic(str(int(protocol)), -1, -1)
 
 
-def permissions(rules: tuple[Rule, ...], owner: str, *, egress: bool) -> list[ec2.IpPermission]:
+def permissions(tx: Tx, rules: tuple[Rule, ...], owner: str, *, egress: bool) -> list[ec2.IpPermission]:
     """Rules as DescribeSecurityGroups shows them: those of the same traffic together."""
     grouped: dict[Traffic, ec2.IpPermission] = {}
     for rule in rules:
@@ -209,7 +212,7 @@ def permissions(rules: tuple[Rule, ...], owner: str, *, egress: bool) -> list[ec
         elif rule.prefix_list_id:
             shown["PrefixListIds"].append({"PrefixListId": rule.prefix_list_id, **described})
         elif rule.group_id:
-            pair: ec2.UserIdGroupPair = {"GroupId": rule.group_id, "UserId": owner, **_peering(rule), **described}
+            pair: ec2.UserIdGroupPair = {"GroupId": rule.group_id, "UserId": owner, **_peering(tx, rule), **described}
             shown["UserIdGroupPairs"].append(pair)
     return list(grouped.values())
 
@@ -226,7 +229,7 @@ def _traffic_of(rule: Rule) -> ec2.IpPermission:
     }
 
 
-def view(rule: Rule, group: SecurityGroup, caller: Caller) -> ec2.SecurityGroupRule:
+def view(tx: Tx, rule: Rule, group: SecurityGroup, caller: Caller) -> ec2.SecurityGroupRule:
     """A rule as DescribeSecurityGroupRules shows it."""
     shown: ec2.SecurityGroupRule = {
         "SecurityGroupRuleId": rule.id,
@@ -241,15 +244,21 @@ def view(rule: Rule, group: SecurityGroup, caller: Caller) -> ec2.SecurityGroupR
             "GroupId": rule.group_id,
             "UserId": caller.account,
             "VpcId": group.vpc_id,
-            **_peering(rule),
+            **_peering(tx, rule),
         }
     return shown
 
 
-def _peering(rule: Rule) -> _Peering:
+def _peering(tx: Tx, rule: Rule) -> _Peering:
+    """A connection that has ended is described no more after a while; a rule may name it as long as it likes."""
     if rule.peer_vpc_id is None or rule.peering_id is None:
         return {}
-    return {"VpcId": rule.peer_vpc_id, "VpcPeeringConnectionId": rule.peering_id}
+    found = tx.get(Peering, id=rule.peering_id)
+    return {
+        "VpcId": rule.peer_vpc_id,
+        "VpcPeeringConnectionId": rule.peering_id,
+        "PeeringStatus": found.state if found else "deleted",
+    }
 
 
 def revoked_view(rule: Rule, group: SecurityGroup) -> ec2.RevokedSecurityGroupRule:
@@ -291,7 +300,8 @@ PERMISSIONS = (
     "IpPermissions.Ipv6Ranges IpPermissions.UserIdGroupPairs.Description IpPermissions.UserIdGroupPairs.GroupId "
     "IpPermissions.UserIdGroupPairs.GroupName IpPermissions.UserIdGroupPairs.UserId "
     "IpPermissions.UserIdGroupPairs.VpcId IpPermissions.UserIdGroupPairs.VpcPeeringConnectionId "
-    "IpPermissions.PrefixListIds"
+    # It asks for nothing: it comes along where somebody copies what was described.
+    "IpPermissions.UserIdGroupPairs.PeeringStatus IpPermissions.PrefixListIds"
 )
 
 ONE_PERMISSION = "CidrIp FromPort IpProtocol ToPort"

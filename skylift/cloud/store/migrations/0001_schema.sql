@@ -759,6 +759,7 @@ CREATE TABLE scaling_groups (
     protects_new INTEGER NOT NULL,
     service_role TEXT NOT NULL,
     context TEXT NOT NULL,
+    capacity_type TEXT NOT NULL,
     mixed TEXT NOT NULL,
     capacity_rebalance INTEGER NOT NULL,
     tags TEXT NOT NULL,

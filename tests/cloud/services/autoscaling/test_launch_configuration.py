@@ -152,6 +152,19 @@ def test_a_configuration_from_scratch(scene: Scene) -> None:
     assert (launched["InstanceLifecycle"], launched["Monitoring"]["State"]) == ("spot", "enabled")
 
 
+def test_a_volume_is_shown_with_what_was_asked_of_its_encryption(scene: Scene) -> None:
+    """Recorded on AWS: test_asg_non_encrypted_filter in cloud-custodian's tests/data/placebo. Terraform makes a
+    configuration anew where it reads less than it wrote."""
+    plain = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
+    volume = {"VolumeSize": 8, "VolumeType": "gp3", "DeleteOnTermination": False, "Encrypted": False}
+    scene.call("CreateLaunchConfiguration", LaunchConfigurationName="a", **plain, **disks(("/dev/sde", volume)))
+    (shown,) = scene.call("DescribeLaunchConfigurations")["LaunchConfigurations"]
+    assert shown["BlockDeviceMappings"] == disks(("/dev/sde", volume))["BlockDeviceMappings"]
+    scene.create(1, 1, LaunchTemplate=None, LaunchConfigurationName="a")
+    scene.settle()
+    assert len(scene.cloud.instance(scene.ids[0])["BlockDeviceMappings"]) == 2
+
+
 def disks(*wanted: tuple[str, dict[str, Any]]) -> dict[str, Any]:
     return {"BlockDeviceMappings": [{"DeviceName": name, "Ebs": volume} for name, volume in wanted]}
 

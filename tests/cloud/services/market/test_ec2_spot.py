@@ -35,6 +35,22 @@ def test_a_spot_instance_says_what_it_is(scene: Scene) -> None:
     assert "InstanceLifecycle" not in scene.cloud.run()
 
 
+def test_a_request_shows_the_zone_that_it_is_for(scene: Scene) -> None:
+    """Recorded on AWS with a subnet: test_ec2_propagate_spot_tags in cloud-custodian's tests/data/placebo."""
+    subnet = scene.cloud.call("DescribeSubnets")["Subnets"][1]
+    (request,) = scene.ask(launch={"SubnetId": subnet["SubnetId"]})
+    shown = scene.request(request)["LaunchSpecification"]
+    assert (shown["SubnetId"], shown["Placement"]) == (
+        subnet["SubnetId"],
+        {"AvailabilityZone": subnet["AvailabilityZone"]},
+    )
+    (anywhere,) = scene.ask()
+    assert "Placement" not in scene.request(anywhere)["LaunchSpecification"]
+    scene.settle()
+    chosen = scene.request(anywhere)
+    assert chosen["LaunchSpecification"]["Placement"] == {"AvailabilityZone": chosen["LaunchedAvailabilityZone"]}
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [

@@ -209,15 +209,18 @@ def test_rules_that_name_a_group_of_the_peer(cloud: Cloud, pair: Pair) -> None:
     assert cloud.code("AuthorizeSecurityGroupIngress", **asked) == "InvalidGroup.NotFound"
     peering = pair.join()
     (rule,) = cloud.call("AuthorizeSecurityGroupIngress", **asked)["SecurityGroupRules"]
-    assert rule["ReferencedGroupInfo"] == {
+    pair_of_rule = {
         "GroupId": theirs,
         "UserId": ACCOUNT,
         "VpcId": second,
         "VpcPeeringConnectionId": peering,
+        # Recorded on AWS: test_security_group_stale in cloud-custodian's tests/data/placebo.
+        "PeeringStatus": "active",
     }
+    assert rule["ReferencedGroupInfo"] == pair_of_rule
     shown = cloud.call("DescribeSecurityGroups", GroupIds=[own])["SecurityGroups"][0]["IpPermissions"]
     (of_22,) = [one for one in shown if one.get("FromPort") == 22]
-    assert of_22["UserIdGroupPairs"][0]["VpcPeeringConnectionId"] == peering
+    assert of_22["UserIdGroupPairs"] == [pair_of_rule]
     references = cloud.call("DescribeSecurityGroupReferences", GroupId=[theirs])["SecurityGroupReferenceSet"]
     assert references == [{"GroupId": theirs, "ReferencingVpcId": first, "VpcPeeringConnectionId": peering}]
     subnet = cloud.call("DescribeSubnets", Filters=filters(vpc_id=second))["Subnets"][0]["SubnetId"]
@@ -235,7 +238,14 @@ def test_rules_that_name_a_group_of_the_peer(cloud: Cloud, pair: Pair) -> None:
     assert sources() == []
     (stale,) = cloud.call("DescribeStaleSecurityGroups", VpcId=first)["StaleSecurityGroupSet"]
     assert (stale["GroupId"], stale["StaleIpPermissionsEgress"]) == (own, [])
-    assert stale["StaleIpPermissions"][0]["UserIdGroupPairs"][0]["GroupId"] == theirs
+    (of_stale,) = stale["StaleIpPermissions"][0]["UserIdGroupPairs"]
+    assert (of_stale["GroupId"], of_stale["PeeringStatus"]) == (theirs, "deleting")
+    pair.step()
+    cloud.clock.forward(hours=2)
+    with cloud.database.write() as tx:
+        forget_ended(tx)
+    (stale,) = cloud.call("DescribeStaleSecurityGroups", VpcId=first)["StaleSecurityGroupSet"]
+    assert stale["StaleIpPermissions"][0]["UserIdGroupPairs"][0]["PeeringStatus"] == "deleted"
     assert cloud.call("DescribeSecurityGroupReferences", GroupId=[theirs])["SecurityGroupReferenceSet"] == []
     cloud.call("RevokeSecurityGroupIngress", GroupId=own, SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]])
     assert cloud.call("DescribeStaleSecurityGroups", VpcId=first) == {"StaleSecurityGroupSet": []}

@@ -201,8 +201,8 @@ INSERT INTO launch_configurations VALUES (
 INSERT INTO scaling_groups VALUES (
     'web', 'arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:1:autoScalingGroupName/web',
     '2026-01-01T00:00:00+00:00', 1, 3, 1, '{"LaunchTemplateId":"lt-1","LaunchTemplateName":"t","Version":"$Latest"}',
-    '["subnet-1"]', '["eu-west-1a"]', '', 0, 300, 0, NULL, '["Default"]', 0, 'arn:aws:iam::123456789012:role/r', '', '{}',
-    0, '[{"key":"Name","value":"web","propagate":true}]', '{"Launch":"User suspended at 2026-01-01T00:00:00Z"}', 0, '',
+    '["subnet-1"]', '["eu-west-1a"]', '', 0, 300, 0, NULL, '["Default"]', 0, 'arn:aws:iam::123456789012:role/r', '', '',
+    '{}', 0, '[{"key":"Name","value":"web","propagate":true}]', '{"Launch":"User suspended at 2026-01-01T00:00:00Z"}', 0, '',
     2, '2026-01-01T00:00:00+00:00', 1, '2026-01-01T00:00:00+00:00', 0, '["GroupInServiceInstances"]', 2
 );
 INSERT INTO scaling_members VALUES (
