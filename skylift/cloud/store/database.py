@@ -168,7 +168,7 @@ class Tx:
         condition = " AND ".join(f'"{column}" IS ?' for column in where)
         sql = f"{table.select} {'WHERE ' + condition if condition else ''} ORDER BY rowid"
         values = [table.encode(column, value) for column, value in where.items()]
-        return [table.decode(row) for row in self._connection.execute(sql, values)]
+        return table.decode_all(self._connection.execute(sql, values))
 
     def find_among(self, noun: type[T], wanted: Mapping[str, Sequence[Any]]) -> list[T]:
         """All rows of which each column in `wanted` equals one of its values, in the order they were added."""
@@ -180,7 +180,7 @@ class Tx:
     def select(self, noun: type[T], rest: str, *values: Any) -> list[T]:
         """Rows by hand-written SQL after `SELECT columns FROM table`; for the store's own files only."""
         table = mapped(noun)
-        return [table.decode(row) for row in self._connection.execute(f"{table.select} {rest}", values)]
+        return table.decode_all(self._connection.execute(f"{table.select} {rest}", values))
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         """A statement of the store's own files."""

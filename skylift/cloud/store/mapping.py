@@ -9,6 +9,8 @@ import typing
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
+from itertools import chain
+from sqlite3 import Cursor
 from typing import Any, Generic, Literal, TypeVar
 
 T = TypeVar("T")
@@ -20,7 +22,9 @@ one.
 """
 
 KEPT = 512
-"""The most nouns of a table that are kept."""
+"""The most nouns of a table that are kept, and the most values of one of its columns."""
+SHORT = 256
+"""The most characters of a column whose value is kept."""
 
 TABLES: dict[type, Table[Any]] = {}
 """The table of every stored noun, by its class."""
@@ -58,10 +62,16 @@ class Table(Generic[T]):
         self.name = name
         self.key = key
         self.follow = follow
-        self.decode: Callable[[tuple[Any, ...]], T] = (
-            lru_cache(maxsize=KEPT)(self._decode) if read_often else self._decode
-        )
+        self._read_often = read_often
+        self.decode: Callable[[tuple[Any, ...]], T] = lru_cache(maxsize=KEPT)(self._made) if read_often else self._made
         """A row's noun. What is kept is found by all that is in the row, so it is never out of date."""
+
+    def decode_all(self, rows: Cursor) -> list[T]:
+        """The nouns of these rows. Of more rows than are kept none is: each would displace one that is looked for
+        before it is."""
+        first = rows.fetchmany(KEPT + 1)
+        decode = self.decode if len(first) <= KEPT else self._made
+        return [decode(row) for row in chain(first, rows)]
 
     @cached_property
     def columns(self) -> dict[str, Any]:
@@ -105,14 +115,20 @@ class Table(Generic[T]):
             raise KeyError(f"{self.noun.__name__} has no field {column}")
         return to_column(value)
 
-    def _decode(self, row: tuple[Any, ...]) -> T:
-        values = zip(row, self._readers, strict=True)
-        return self.noun(*[_read(read, value) for value, read in values])
+    def _made(self, row: tuple[Any, ...]) -> T:
+        values = list(row)
+        for at, read in self._readers:
+            value = values[at]
+            if value is not None:
+                values[at] = read(value)
+        return self.noun(*values)
 
     @cached_property
-    def _readers(self) -> list[Reader | None]:
-        """Worked out once: describing is decoding, many thousand times a second."""
-        return [column_reader(hint) for hint in self.columns.values()]
+    def _readers(self) -> list[tuple[int, Reader]]:
+        """Those of the columns that need one, by their place. Worked out once: describing is decoding, many thousand
+        times a second."""
+        readers = enumerate(column_reader(hint, kept=self._read_often) for hint in self.columns.values())
+        return [(at, read) for at, read in readers if read is not None]
 
 
 def to_column(value: Any) -> Any:
@@ -133,8 +149,9 @@ def from_json(text: str) -> Any:
     return _scan(text)[0]
 
 
-def column_reader(hint: Any) -> Reader | None:
-    """The reader of a column of this type; None if SQLite holds the value itself."""
+def column_reader(hint: Any, *, kept: bool = False) -> Reader | None:
+    """The reader of a column of this type; None if SQLite holds the value itself. With `kept`, the same short JSON is
+    the same value: most rows have what others have, and it is nothing for many."""
     hint = _without_none(hint)
     if hint in (int, float, str, bytes) or typing.get_origin(hint) is Literal:
         return None
@@ -142,8 +159,14 @@ def column_reader(hint: Any) -> Reader | None:
         return bool
     if hint is datetime:
         return datetime.fromisoformat
-    read = _json_reader(hint)
-    return from_json if read is None else lambda value: read(from_json(value))
+    within = _json_reader(hint)
+    read = from_json if within is None else lambda text: within(from_json(text))
+    return _keeping(read) if kept else read
+
+
+def _keeping(read: Reader) -> Reader:
+    known = lru_cache(maxsize=KEPT)(read)
+    return lambda text: known(text) if len(text) <= SHORT else read(text)
 
 
 def _to_json(value: Any) -> Any:

@@ -10,8 +10,9 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+from skylift.cloud.domain.shared_part import SharedPart
 from skylift.cloud.wire.limits import UNFIT
 from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.timestamp import FORMATS
@@ -19,6 +20,8 @@ from skylift.cloud.wire.timestamp import FORMATS
 Write = Callable[[Any, list[str]], None]
 _REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#xD;", "\x7f": "&#x7F;"}
 """The ampersand first: the others have it."""
+MOST_KNOWN = 256
+"""The most shared parts whose text is kept, of one element."""
 _SPECIAL = re.compile(f"[{''.join(_REFERENCES)}]|{UNFIT.pattern}")
 
 
@@ -50,15 +53,9 @@ class UnknownMember(TypeError):
     """A result has a member that the model's output shape does not: a fault of the service that made it."""
 
 
-class Member(NamedTuple):
-    """How one member of a structure is written: by `write`, or, a scalar, as its text between two tags, without a call
-    more for each of thousands."""
-
-    write: Write | None
-    start: str = ""
-    text: Callable[[Any], str] = str
-    end: str = ""
-
+Member = tuple[Write | None, str, Callable[[Any], str], str]
+"""How one member of a structure is written: by its function, or, a scalar, as its text between two tags, without a call
+more for each of thousands. A tuple and no more: it is taken apart as often."""
 
 Members = Mapping[str, Member]
 
@@ -123,7 +120,7 @@ class XmlEncoder:
         return write
 
     def _tagged(self, name: str, shape: Shape) -> Member:
-        return Member(None, f"<{name}{_namespace(shape)}>", self._text(shape), f"</{name}>")
+        return None, f"<{name}{_namespace(shape)}>", self._text(shape), f"</{name}>"
 
     def _text(self, shape: Shape) -> Callable[[Any], str]:
         if shape.type_name == "timestamp":
@@ -137,10 +134,27 @@ class XmlEncoder:
         start, end = f"<{name}{_namespace(shape)}>", f"</{name}>"
         content = self.content(shape)
 
+        known: dict[int, tuple[SharedPart, str]] = {}
+
         def write(value: Any, out: list[str]) -> None:
+            if type(value) is SharedPart:
+                out.append(_text_of(value))
+                return
             out.append(start)
             content(value, out)
             out.append(end)
+
+        def _text_of(part: SharedPart) -> str:
+            found = known.get(id(part))
+            if found is None:
+                pieces = [start]
+                content(part, pieces)
+                pieces.append(end)
+                if len(known) >= MOST_KNOWN:
+                    known.clear()
+                # With the part itself: while it is there, no other has its id.
+                found = known[id(part)] = part, "".join(pieces)
+            return found[1]
 
         return write
 
@@ -174,7 +188,7 @@ class XmlEncoder:
 
     def _member(self, name: str, shape: Shape) -> Member:
         compound = shape.type_name in ("structure", "list", "map")
-        return Member(self.element(name, shape)) if compound else self._tagged(name, shape)
+        return (self.element(name, shape), "", str, "") if compound else self._tagged(name, shape)
 
     def _list(self, name: str, shape: ListShape) -> Write:
         if shape.serialization.get("flattened"):
@@ -219,6 +233,7 @@ class XmlEncoder:
 
 
 def _write_members(shape: Structure, members: Members, value: Any, out: list[str]) -> None:
+    special = _SPECIAL.search
     for key, item in value.items():
         if item is None:
             continue
@@ -228,10 +243,13 @@ def _write_members(shape: Structure, members: Members, value: Any, out: list[str
                 raise UnknownMember(f"{shape.name} has no member {key}")
             continue
         write, start, text, end = member
-        if write is None:
-            out.append(f"{start}{text(item)}{end}")
-        else:
+        if write is not None:
             write(item, out)
+        elif text is escape and special(item) is None:
+            # What `escape` would find, without the call.
+            out.append(f"{start}{item}{end}")
+        else:
+            out.append(f"{start}{text(item)}{end}")
 
 
 def _element_name(member: str, shape: Shape) -> str:

@@ -27,7 +27,8 @@ def iso_seconds(moment: datetime) -> str:
 
 def _iso(moment: datetime, precision: str) -> str:
     """In UTC, cut rather than rounded. `strftime` takes four times as long, and a describe call writes hundreds."""
-    return moment.astimezone(UTC).isoformat(timespec=precision).removesuffix("+00:00")
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat(timespec=precision)[: -len("+00:00")]
 
 
 def http_date(moment: datetime) -> str:

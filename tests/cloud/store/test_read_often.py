@@ -11,7 +11,7 @@ import pytest
 
 from skylift.cloud.domain.bucket import Bucket
 from skylift.cloud.store.database import Database
-from skylift.cloud.store.mapping import KEPT
+from skylift.cloud.store.mapping import KEPT, SHORT
 
 MADE = datetime(2026, 11, 25, 8, 30, tzinfo=UTC)
 
@@ -70,3 +70,26 @@ def test_more_rows_than_are_kept_are_all_read(database: Database) -> None:
     for _ in range(2):
         with database.read() as tx:
             assert tx.find(Bucket) == made
+
+
+def test_a_long_list_displaces_none_of_what_is_looked_for(database: Database) -> None:
+    with database.write() as tx:
+        for number in range(KEPT + 1):
+            tx.add(bucket(f"pail-{number}"))
+    first = read(database, "pail-0")
+    with database.read() as tx:
+        assert len(tx.find(Bucket)) == KEPT + 1
+    assert read(database, "pail-0") is first
+
+
+def test_columns_that_say_the_same_are_the_same_value(database: Database) -> None:
+    long = {"colour": "red" * SHORT}
+    with database.write() as tx:
+        for name in ("pail", "tub"):
+            tx.add(bucket(name))
+            tx.add(dataclasses.replace(bucket(f"long-{name}"), tags=long))
+    found = [read(database, name) for name in ("pail", "tub", "long-pail", "long-tub")]
+    pail, tub, long_pail, long_tub = (each.tags for each in found if each is not None)
+    assert pail is tub == {"colour": "red"}
+    assert long_pail == long_tub == long
+    assert long_pail is not long_tub

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.api.refusal import invalid
 
@@ -18,6 +20,7 @@ def zones(region: str) -> tuple[str, ...]:
     return tuple(f"{region}{letter}" for letter in LETTERS)
 
 
+@lru_cache(maxsize=64)
 def zone_id(zone: str) -> str:
     """`use1-az1` for `us-east-1a`: the region's parts by their initials, as AWS abbreviates them."""
     region, letter = zone[:-1], zone[-1]

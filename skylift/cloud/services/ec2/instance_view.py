@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from skylift.catalogue import types
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.instance import STATE_CODES, Instance, State
+from skylift.cloud.domain.instance import STATE_CODES, Instance, MetadataOptions, State
 from skylift.cloud.domain.network import NetworkInterface, private_dns_name
+from skylift.cloud.domain.shared_part import shared
 from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.api.zone import zone_id
@@ -135,6 +136,7 @@ FILTERS = {
 }
 
 
+@shared
 def state(name: State) -> ec2.InstanceState:
     return {"Code": STATE_CODES[name], "Name": name}
 
@@ -177,17 +179,16 @@ def view(instance: Instance, context: InstanceContext) -> ec2.Instance:
         "AmiLaunchIndex": instance.launch_index,
         "LaunchTime": instance.launched,
         "Architecture": kind.architecture,
-        "CpuOptions": {"CoreCount": kind.cores, "ThreadsPerCore": kind.vcpus // kind.cores},
-        "Placement": {
-            "AvailabilityZone": instance.zone,
-            "AvailabilityZoneId": zone_id(instance.zone),
-            "GroupName": instance.placement_group,
-            **({"GroupId": instance.placement_group_id} if instance.placement_group_id else {}),
-            **({"PartitionNumber": instance.partition} if instance.partition else {}),
-            "Tenancy": instance.tenancy,
-            **_host(instance),
-        },
-        "Monitoring": {"State": "enabled" if instance.detailed_monitoring else "disabled"},
+        "CpuOptions": _processors(kind.cores, kind.vcpus // kind.cores),
+        "Placement": _placement(
+            instance.zone,
+            instance.placement_group,
+            instance.placement_group_id,
+            instance.partition,
+            instance.tenancy,
+            *_host(instance),
+        ),
+        "Monitoring": _monitoring(instance.detailed_monitoring),
         "MetadataOptions": metadata_options(instance),
         **({"KeyName": instance.key_name} if instance.key_name else {}),
         **({"ClientToken": instance.client_token} if instance.client_token else {}),
@@ -195,6 +196,61 @@ def view(instance: Instance, context: InstanceContext) -> ec2.Instance:
         **_profile(instance),
         **_network(instance, context),
         "BlockDeviceMappings": _devices(context.volumes.get(instance.id, [])),
+        **_every_instance(),
+        "UsageOperationUpdateTime": instance.launched,
+        "ProductCodes": [],
+        "Tags": tag_list(instance.tags),
+    }
+
+
+def reservation(items: list[ec2.Instance], reservation_id: str, owner: str) -> ec2.Reservation:
+    return {"ReservationId": reservation_id, "OwnerId": owner, "Groups": [], "Instances": items}
+
+
+def _host(instance: Instance) -> tuple[str | None, str | None]:
+    """Affinity and host. An instance that is off is on no host, unless its affinity is for one."""
+    if instance.tenancy != "host":
+        return None, None
+    off = instance.state in ("stopped", "terminated") and instance.affinity != "host"
+    return instance.affinity, None if off else instance.host_id
+
+
+@shared
+def _placement(
+    zone: str,
+    group: str,
+    group_id: str | None,
+    partition: int | None,
+    tenancy: Literal["default", "dedicated", "host"],
+    affinity: str | None,
+    host_id: str | None,
+) -> ec2.Placement:
+    return {
+        "AvailabilityZone": zone,
+        "AvailabilityZoneId": zone_id(zone),
+        "GroupName": group,
+        **({"GroupId": group_id} if group_id else {}),
+        **({"PartitionNumber": partition} if partition else {}),
+        "Tenancy": tenancy,
+        **({"Affinity": affinity} if affinity else {}),
+        **({"HostId": host_id} if host_id else {}),
+    }
+
+
+@shared
+def _processors(cores: int, threads: int) -> ec2.CpuOptions:
+    return {"CoreCount": cores, "ThreadsPerCore": threads}
+
+
+@shared
+def _monitoring(detailed: bool) -> ec2.Monitoring:
+    return {"State": "enabled" if detailed else "disabled"}
+
+
+@shared
+def _every_instance() -> ec2.Instance:
+    """What there is of each instance, whatever it is."""
+    return {
         "RootDeviceName": ROOT_DEVICE,
         "RootDeviceType": "ebs",
         "Hypervisor": "xen",
@@ -213,27 +269,17 @@ def view(instance: Instance, context: InstanceContext) -> ec2.Instance:
         },
         "PlatformDetails": "Linux/UNIX",
         "UsageOperation": "RunInstances",
-        "UsageOperationUpdateTime": instance.launched,
-        "ProductCodes": [],
-        "Tags": tag_list(instance.tags),
     }
 
 
-def reservation(items: list[ec2.Instance], reservation_id: str, owner: str) -> ec2.Reservation:
-    return {"ReservationId": reservation_id, "OwnerId": owner, "Groups": [], "Instances": items}
-
-
-def _host(instance: Instance) -> ec2.Placement:
-    """An instance that is off is on no host, unless its affinity is for one."""
-    if instance.tenancy != "host":
-        return {}
-    off = instance.state in ("stopped", "terminated") and instance.affinity != "host"
-    return {"Affinity": instance.affinity, **({} if off or not instance.host_id else {"HostId": instance.host_id})}
+@shared
+def _pending() -> ec2.StateReason:
+    return {"Code": "pending", "Message": "pending"}
 
 
 def _state_reason(instance: Instance) -> ec2.Instance:
     if instance.state == "pending":
-        return {"StateReason": {"Code": "pending", "Message": "pending"}}
+        return {"StateReason": _pending()}
     if instance.state_reason_code:
         return {"StateReason": {"Code": instance.state_reason_code, "Message": instance.state_reason}}
     return {}
@@ -247,9 +293,13 @@ def _market(instance: Instance) -> ec2.Instance:
 
 
 def metadata_options(instance: Instance) -> ec2.InstanceMetadataOptionsResponse:
-    options = instance.metadata
+    return _options(instance.metadata, "pending" if instance.state == "pending" else "applied")
+
+
+@shared
+def _options(options: MetadataOptions, state: Literal["pending", "applied"]) -> ec2.InstanceMetadataOptionsResponse:
     return {
-        "State": "pending" if instance.state == "pending" else "applied",
+        "State": state,
         "HttpTokens": options.tokens,
         "HttpEndpoint": options.endpoint,
         "HttpPutResponseHopLimit": options.hop_limit,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import NetworkInterface, PrivateAddress, Subnet, private_dns_name
+from skylift.cloud.domain.shared_part import shared
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
@@ -102,7 +103,7 @@ def of_instance(
         "PrivateIpAddresses": addresses,
         "Ipv6Addresses": [],
         "Groups": groups(interface, names),
-        "Operator": {"Managed": False},
+        "Operator": _no_operator(),
         **({"Association": primary["Association"]} if "Association" in primary else {}),
         **({"Attachment": _attachment(interface)} if interface.attachment_id else {}),
     }
@@ -123,7 +124,17 @@ def _association(
 
 
 def groups(interface: NetworkInterface, names: Names) -> list[ec2.GroupIdentifier]:
-    return [{"GroupId": group_id, "GroupName": names[group_id]} for group_id in interface.group_ids]
+    return [_group(group_id, names[group_id]) for group_id in interface.group_ids]
+
+
+@shared
+def _group(group_id: str, name: str) -> ec2.GroupIdentifier:
+    return {"GroupId": group_id, "GroupName": name}
+
+
+@shared
+def _no_operator() -> ec2.OperatorResponse:
+    return {"Managed": False}
 
 
 def describe(

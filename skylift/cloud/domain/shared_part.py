@@ -1,0 +1,41 @@
+"""What many answers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+
+Given = ParamSpec("Given")
+Members = TypeVar("Members")
+
+KEPT = 256
+"""The most parts that are kept of one function's."""
+
+
+class SharedPart(dict[str, Any]):
+    """A structure of answers that is made once and never changes: what an encoder makes of it is made once, too.
+
+    Structures in it are such parts themselves.
+    """
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        super().__init__(
+            {name: SharedPart(member) if isinstance(member, dict) else member for name, member in members.items()}
+        )
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a shared part of answers does not change; make another one")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+
+def shared(make: Callable[Given, Members]) -> Callable[Given, Members]:
+    """What the function makes of the same arguments is one shared part, for as long as it is not too many others ago.
+    It has no lists."""
+
+    @wraps(make)
+    def made(*args: Given.args, **kwargs: Given.kwargs) -> Members:
+        return cast(Members, SharedPart(cast(Mapping[str, Any], make(*args, **kwargs))))
+
+    return cast(Callable[Given, Members], lru_cache(maxsize=KEPT)(made))
