@@ -15,7 +15,9 @@ Answer = TypeVar("Answer")
 
 MOST_KEPT = 16
 """The most answers of a connection, of which there are a few."""
-LARGEST_KEPT = 128 * 1024
+MOST_BYTES = 2 << 20
+"""The most bytes of these together."""
+LARGEST_KEPT = MOST_BYTES // 2
 """The most bytes of one."""
 
 
@@ -26,20 +28,26 @@ class Kept(Generic[Answer]):
         self._connection = connection
         self._version: int | None = None
         self._answers: dict[str, Answer] = {}
+        self._bytes = 0
 
     def get(self, question: str) -> Answer | None:
         """The answer to this question, if it was made of exactly what this transaction sees."""
         version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._version:
             self._version = version
-            self._answers.clear()
+            self._forget()
         return self._answers.get(question)
 
     def keep(self, question: str, answer: Answer, size: int) -> bool:
         """Keep what this transaction has made, after it asked for it in vain. Whether it is small enough."""
         if size > LARGEST_KEPT:
             return False
-        if len(self._answers) >= MOST_KEPT:
-            self._answers.clear()
+        if len(self._answers) >= MOST_KEPT or self._bytes + size > MOST_BYTES:
+            self._forget()
         self._answers[question] = answer
+        self._bytes += size
         return True
+
+    def _forget(self) -> None:
+        self._answers.clear()
+        self._bytes = 0

@@ -12,7 +12,7 @@ from fresh_state import fresh_state
 
 from skylift.cloud.domain.bucket import Bucket
 from skylift.cloud.store.database import Database, RowsOnly
-from skylift.cloud.store.kept import LARGEST_KEPT, MOST_KEPT
+from skylift.cloud.store.kept import LARGEST_KEPT, MOST_BYTES, MOST_KEPT
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BUCKET = Bucket(name="first", region="us-east-1", created=NOW, owner="123456789012")
@@ -85,8 +85,31 @@ def test_few_are_kept_and_none_that_is_large(database: Database) -> None:
         assert not tx.kept.keep("question", "answer", LARGEST_KEPT + 1)
         assert tx.kept.get("question") is None
         for number in range(10 * MOST_KEPT):
-            assert tx.kept.keep(str(number), number, LARGEST_KEPT)
+            assert tx.kept.keep(str(number), number, 1)
+            assert tx.kept.get(str(number)) == number
         assert sum(tx.kept.get(str(number)) is not None for number in range(10 * MOST_KEPT)) <= MOST_KEPT
+
+
+def test_what_is_kept_has_a_size_in_all(database: Database) -> None:
+    sizes = [LARGEST_KEPT - 1, LARGEST_KEPT, 1, 1, LARGEST_KEPT, LARGEST_KEPT]
+    with database.read() as tx:
+        tx.kept.get("question")
+        for number, size in enumerate(sizes):
+            assert tx.kept.keep(str(number), number, size)
+            found = [tx.kept.get(str(each)) for each in range(number + 1)]
+            assert found[number] == number
+            assert sum(sizes[each] for each in found if each is not None) <= MOST_BYTES
+
+
+def test_after_a_write_there_is_room_again(database: Database) -> None:
+    two = {"first": LARGEST_KEPT, "second": LARGEST_KEPT}
+    for name in ("before", "after"):
+        with database.read() as tx:
+            assert tx.kept.get("first") is None
+            for question, size in two.items():
+                tx.kept.keep(question, name, size)
+            assert [tx.kept.get(question) for question in two] == [name, name]
+        write(database, name)
 
 
 def test_a_writer_neither_keeps_nor_finds(database: Database) -> None:
