@@ -338,6 +338,16 @@ def test_an_address_of_version_2_takes_the_content_type_that_it_names(cloud: Clo
     assert s3.head_object(Bucket="bucket", Key="key")["ContentType"] == "text/plain"
 
 
+def test_a_request_of_version_2_is_refused(cloud: Cloud, s3: Any) -> None:
+    """`Any new buckets created after June 24, 2020 will not support SigV2 signed requests`: AWS's announcement of
+    2019-06-14, and https://docs.aws.amazon.com/AmazonS3/latest/API/specify-signature-version.html"""
+    old = cloud.client(signature_version="s3")
+    code, status, _ = refusal(old.list_objects_v2, Bucket="bucket")
+    assert (code, status) == ("InvalidRequest", 400)
+    with pytest.raises(ClientError, match="The authorization mechanism you have provided is not supported. Please use"):
+        old.put_object(Bucket="bucket", Key="key", Body=b"data")
+
+
 def test_a_page_uploads_to_a_presigned_address(cloud: Cloud, s3: Any) -> None:
     url = cloud.client(signature_version="s3v4").generate_presigned_url(
         "put_object", Params={"Bucket": "bucket", "Key": "key"}
