@@ -45,7 +45,7 @@ ElasticIps = dict[tuple[str, str], Address]
 def private_ips(tx: Tx, subnet_id: str) -> set[str]:
     """The addresses that interfaces in this subnet have."""
     rows = tx.execute(
-        "SELECT private_ip FROM network_interfaces WHERE subnet_id = ?1 UNION "
+        "SELECT private_ip FROM network_interfaces WHERE subnet_id = ?1 UNION ALL "
         "SELECT json_extract(value, '$.private_ip') FROM network_interfaces, json_each(secondary) "
         "WHERE subnet_id = ?1 AND secondary != '[]'",
         subnet_id,
@@ -75,7 +75,7 @@ def route_table_of(tx: Tx, subnet: Subnet) -> RouteTable | None:
 def public_ips(tx: Tx) -> set[str]:
     """All public addresses in use: of interfaces, and of the account."""
     rows = tx.execute(
-        "SELECT public_ip FROM network_interfaces WHERE public_ip IS NOT NULL UNION SELECT public_ip FROM addresses"
+        "SELECT public_ip FROM network_interfaces WHERE public_ip IS NOT NULL UNION ALL SELECT public_ip FROM addresses"
     )
     return {row[0] for row in rows}
 

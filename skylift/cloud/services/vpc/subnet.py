@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from socket import inet_ntoa
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
@@ -194,8 +195,9 @@ def free_addresses(tx: Tx, subnet: Subnet) -> Iterator[str]:
     """The subnet's free addresses, from the lowest."""
     taken = private_ips(tx, subnet.id)
     network = IPv4Network(subnet.cidr)
-    for number in range(RESERVED_FIRST, network.num_addresses - 1):
-        address = str(network[number])
+    for number in range(int(network.network_address) + RESERVED_FIRST, int(network.broadcast_address)):
+        # A launch passes by each address of a thousand servers; `IPv4Address` takes five times as long for one.
+        address = inet_ntoa(number.to_bytes(4, "big"))
         if address not in taken:
             yield address
 
