@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import os
 import pickle
 import shutil
@@ -15,7 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore import hooks
+from botocore.client import ClientCreator
+from botocore.hooks import EVENT_ALIASES, EventAliaser
 from botocore.loaders import ExtrasProcessor, JSONFileLoader, Loader
+from botocore.model import ServiceModel
 from client_environment import client_environment
 from hypothesis import HealthCheck, settings
 from shared_images import ensure_kept_image
@@ -90,6 +95,41 @@ def merge_into_copy(processor: ExtrasProcessor, model: dict[str, Any], extras: d
 
 
 ExtrasProcessor._process = merge_into_copy
+_begin_aliaser = EventAliaser.__init__
+_aliases: dict[str, str] = {}
+
+
+def begin_aliaser(aliaser: EventAliaser, emitter: Any, aliases: dict[str, str] | None = None) -> None:
+    """Each session and each client gives the same few hundred events the same other names."""
+    _begin_aliaser(aliaser, emitter, aliases)
+    if aliaser._event_aliases == EVENT_ALIASES:
+        aliaser._alias_name_cache = _aliases
+
+
+EventAliaser.__init__ = begin_aliaser
+_accepts_kwargs = hooks.accepts_kwargs
+
+
+def accepts_kwargs(handler: Any) -> bool:
+    """Each session asks this of 120 handlers; a function's code says it without a signature."""
+    code = getattr(handler, "__code__", None)
+    return bool(code.co_flags & inspect.CO_VARKEYWORDS) if code else _accepts_kwargs(handler)
+
+
+hooks.accepts_kwargs = accepts_kwargs
+_create_methods = ClientCreator._create_methods
+_methods: dict[tuple[str, ...], dict[str, Any]] = {}
+
+
+def create_methods(creator: ClientCreator, model: ServiceModel) -> dict[str, Any]:
+    """A client's class has a function for each operation, EC2's has 770. Those of another client's do the same."""
+    which = (model.service_name, *model.operation_names)
+    if which not in _methods:
+        _methods[which] = _create_methods(creator, model)
+    return {**_methods[which]}
+
+
+ClientCreator._create_methods = create_methods
 
 CLIENTS = ("s3fs>=2025.1", "s3cmd>=2.4", "apache-libcloud>=3.9", "paramiko>=4")
 
