@@ -27,6 +27,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed
 from skylift.runner.jobs.logs import read_since, show_logs
 from skylift.runner.jobs.wait import collect, wait
+from skylift.runner.launch.last_kept import connect_early
 from skylift.runner.launch.stages import Launched
 from skylift.runner.plan.plan_job import plan_job
 from skylift.runner.plan.read_options import ParsedOptions as AskedFor
@@ -118,7 +119,8 @@ def start_run(
     begun: Callable[[str], object] = lambda _: None,
 ) -> Background[Outcome]:
     """`begun` is as in Run."""
-    run = Run(planned, settings, watcher, forwards=forwards, stdin=stdin, begun=begun)
+    early = connect_early(planned, settings, time.time())
+    run = Run(planned, settings, watcher, forwards=forwards, stdin=stdin, early=early, begun=begun)
     return Background(run, run.insist)
 
 
@@ -126,7 +128,8 @@ def start_submission(
     planned: Planned, settings: Settings, watcher: Watcher, stdin: Stdin | None
 ) -> Background[Launched | Outcome]:
     """An outcome where it was interrupted."""
-    return Background(Submit(planned, settings, watcher, Clock(watcher), detached=True, stdin=stdin))
+    early = connect_early(planned, settings, time.time())
+    return Background(Submit(planned, settings, watcher, Clock(watcher), detached=True, stdin=stdin, early=early))
 
 
 def account_of(name: str, on: str | None) -> Account:

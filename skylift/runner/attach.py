@@ -10,6 +10,7 @@ from skylift.runner.collect.watched_outcome import left_outcome, outcome_of
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.states import State
 from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.launch.last_kept import LastKept, remember_kept
 from skylift.runner.launch.turn_off import TurnOff
 from skylift.runner.price.run_price import read_prices
 from skylift.runner.ship.stdin import Stdin
@@ -114,6 +115,7 @@ class Attach:
         """At the same time: when a job has ended, its results are in S3. A server that is kept stays on."""
         self._stage = collecting = Collecting(streamed, self._watcher, self._clock)
         if self._job.keep:
+            await in_thread(self._remember, streamed)
             return await collecting.run()
         turn_off = self._turn_off()
         try:
@@ -122,6 +124,15 @@ class Attach:
         finally:
             await turn_off.finish()
         return collected
+
+    def _remember(self, streamed: Streamed) -> None:
+        """The next run begins to connect to this server before it asks for anything."""
+        job, server, until = self._job, streamed.server, streamed.status.until(self._job.deadline).kept_until
+        if not job.launched_here or until is None or server is None or server.address is None or job.host_keys is None:
+            return
+        if job.host_keys.instance == server.instance:
+            kept = LastKept(job.account.number, job.name, server.type, server.address, job.host_keys, until)
+            remember_kept(job.account.settings, kept)
 
     def _turn_off(self) -> TurnOff:
         job = self._job

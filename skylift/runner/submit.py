@@ -18,6 +18,7 @@ from skylift.runner.job.states import State
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.check import check
 from skylift.runner.launch.kept_connection import KeptConnection
+from skylift.runner.launch.last_kept import EarlyConnection
 from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.undo import Undo
@@ -34,7 +35,7 @@ class Submit:
     """Check, provision, ship, launch. `run` may be called once; `interrupt` is Ctrl-C.
 
     With `detached`, nobody stays to watch: the server must have reported that the job is its own. `stdin` is sent to
-    its end before there is a server.
+    its end before there is a server. `early` is a connection that has begun, to a kept server that the job may have.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class Submit:
         *,
         detached: bool = False,
         stdin: Stdin | None = None,
+        early: EarlyConnection | None = None,
     ) -> None:
         self._job, self._settings, self._watcher, self._clock = job, settings, watcher, clock
-        self._detached, self._stdin = detached, stdin
+        self._detached, self._stdin, self._early = detached, stdin, early
         self._interrupted = False
         self._instance: str | None = None
         self._task: asyncio.Task[Launched] | None = None
@@ -100,8 +102,9 @@ class Submit:
         """None when a name that nobody chose is another job's; nothing is left then. The client that writes the record
         first has the name, so two clients that have drawn the same one do not share it."""
         # Without a buffer: a full disk is told where it is written to, and not once more where it is closed.
+        early, self._early = self._early, None
         with tempfile.TemporaryFile(prefix="skylift-", buffering=0) as archive:
-            async with KeptConnection(self._job.name) as connecting:
+            async with KeptConnection(self._job.name, early=early) as connecting:
                 return await self._check_and_launch(archive, connecting)
 
     async def _check_and_launch(self, archive: IO[bytes], connecting: KeptConnection) -> Launched | None:

@@ -38,6 +38,8 @@ def run(cloud: RealCloud, folder: Path, *options: str) -> dict[str, Any]:
 
 def test_the_next_run_has_the_server(cloud: RealCloud, folder: Path) -> None:
     first = run(cloud, folder, "--keep", "10m", "--name", "first")
+    remembered = cloud.home.path / "cache" / "last-kept"
+    assert '"job": "first"' in remembered.read_text(), "the next run begins to connect before it asks for anything"
     second = run(cloud, folder, "--keep", "10m", "--name", "second", "--out", "mine")
     assert second["instance"] == first["instance"]
     assert "kept since first" in second["words"]

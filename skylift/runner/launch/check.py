@@ -19,6 +19,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.launch.image import find_images, pick_image
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import KeptServer, configuration_of, kept_servers, waiting_servers
+from skylift.runner.launch.last_kept import may_take_kept
 from skylift.runner.launch.network import check_groups, find_caller
 from skylift.runner.launch.server import check_type, types_there
 from skylift.runner.launch.stages import Checked
@@ -86,8 +87,7 @@ async def _open_account(
 ) -> tuple[Account, list[KeptServer]]:
     """The account, and its kept servers of the job's type that wait for a job, if the job may have one."""
     account, kept = await together(in_thread(open_account, settings, api), in_thread(kept_servers, api))
-    alone = job.fresh or job.map is not None or job.cluster is not None or job.spot is not None
-    found = [] if alone else [each for each in kept if each.type == job.instance_type]
+    found = [each for each in kept if each.type == job.instance_type] if may_take_kept(job) else []
     waiting = await in_thread(waiting_servers, account, found, time.time()) if found else []
     if len(waiting) == 1 and connecting is not None:
         connecting.begin(account, waiting[0])

@@ -9,6 +9,7 @@ from types import TracebackType
 from skylift.runner.errors import ConnectionLost
 from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import ensure_key_file
+from skylift.runner.launch.last_kept import EarlyConnection
 from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
@@ -17,10 +18,11 @@ from skylift.runner.steps import in_thread
 
 class KeptConnection:
     """Connects while the job is checked and sent, because that takes as long. Nothing is changed on the server. What
-    nobody has taken is closed at the end of the block. `job` is the job that is to go on there."""
+    nobody has taken is closed at the end of the block. `job` is the job that is to go on there. `early` has begun
+    before the check, to the server that will probably be found."""
 
-    def __init__(self, job: str, port: int = 22) -> None:
-        self._job, self._port = job, port
+    def __init__(self, job: str, port: int = 22, early: EarlyConnection | None = None) -> None:
+        self._job, self._port, self._early = job, port, early
         self._connecting: dict[str, asyncio.Task[Connection | None]] = {}
 
     async def __aenter__(self) -> KeptConnection:
@@ -34,6 +36,8 @@ class KeptConnection:
         for found in await asyncio.gather(*self._connecting.values(), return_exceptions=True):
             if found is not None and not isinstance(found, BaseException):
                 await found.close()
+        if self._early is not None:
+            await in_thread(self._early.end)
 
     def begin(self, account: Account, kept: KeptServer) -> None:
         """Connect to this server, unless that has begun."""
@@ -52,6 +56,10 @@ class KeptConnection:
         address, host_keys = kept.server.address, kept.host_keys
         if address is None or host_keys is None:
             return None
+        early = self._early
+        if early is not None and early.is_to(kept.server, host_keys):
+            self._early = None
+            return await _connected(early)
         settings = account.settings
         key = ensure_key_file(settings.key_dir, account.number, settings.region)
         to = (address, host_keys.user, key.private, host_keys.keys, self._job, self._port)
@@ -63,3 +71,10 @@ class KeptConnection:
         except ConnectionLost:
             return None
         return found
+
+
+async def _connected(early: EarlyConnection) -> Connection | None:
+    try:
+        return await early.connect()
+    except ConnectionLost:
+        return None

@@ -236,6 +236,47 @@ def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+class Dialing:
+    """OpenSSH on its way to a server, as soon as this exists: it needs no event loop for that. `connect` waits for it,
+    and may be called once. The arguments are those of the function `connect`."""
+
+    def __init__(
+        self, address: str, user: str, key: Path, host_keys: Sequence[str], job: str, port: int = 22, *, last: str = ""
+    ) -> None:
+        """Raises ConnectionLost."""
+        names = (("last", last), ("job", job)) if last else (("job", job),)
+        for _, name in names:
+            if not NAME_FORM.fullmatch(name):
+                raise ConnectionLost(f"{shown(name)} is no job's name.")
+
+        def argv(folder: Path) -> list[str]:
+            # OpenSSH makes them in this order, so all are there when the job's own is.
+            sockets = [(folder / here, socket_path(name)) for here, name in names]
+            return forwarding_argv(key, folder / "known_hosts", user, address, port, sockets)
+
+        async def open_other() -> SshConnection:
+            ssh = await in_thread(importlib.import_module, "skylift.runner.remote.ssh")
+            found: SshConnection = await ssh.connect(address, user, key, host_keys, job, port)
+            return found
+
+        self._open_other = open_other
+        with _translated():
+            known = "".join(f"{HOST_ALIAS} {each}\n" for each in host_keys)
+            self._forwarding = _Forwarding(argv, known)
+
+    async def connect(self, opening: float = 0.0) -> OpenSshConnection:
+        """Raises ConnectionLost."""
+        try:
+            await self._forwarding.listen()
+        except BaseException:
+            self.end()
+            raise
+        return OpenSshConnection(self._forwarding, self._open_other, opening)
+
+    def end(self) -> None:
+        self._forwarding.end()
+
+
 async def connect(
     address: str,
     user: str,
@@ -248,30 +289,7 @@ async def connect(
     opening: float = 0.0,
 ) -> OpenSshConnection:
     """Connect once, as `connect` of `ssh.py` does. A server that was kept after the job `last` can be handed over."""
-    names = (("last", last), ("job", job)) if last else (("job", job),)
-    for _, name in names:
-        if not NAME_FORM.fullmatch(name):
-            raise ConnectionLost(f"{shown(name)} is no job's name.")
-
-    async def open_other() -> SshConnection:
-        ssh = await in_thread(importlib.import_module, "skylift.runner.remote.ssh")
-        found: SshConnection = await ssh.connect(address, user, key, host_keys, job, port)
-        return found
-
-    def argv(folder: Path) -> list[str]:
-        # OpenSSH makes them in this order, so all are there when the job's own is.
-        sockets = [(folder / here, socket_path(name)) for here, name in names]
-        return forwarding_argv(key, folder / "known_hosts", user, address, port, sockets)
-
-    with _translated():
-        known = "".join(f"{HOST_ALIAS} {each}\n" for each in host_keys)
-        forwarding = _Forwarding(argv, known)
-    try:
-        await forwarding.listen()
-    except BaseException:
-        forwarding.end()
-        raise
-    return OpenSshConnection(forwarding, open_other, opening)
+    return await Dialing(address, user, key, host_keys, job, port, last=last).connect(opening)
 
 
 async def _join(path: Path) -> tuple[Any, Any]:

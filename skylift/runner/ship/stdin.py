@@ -16,12 +16,15 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skylift.runner.errors import RecordDamaged, RunError, SkyliftError, Unreachable
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import HOST_KEYS_LIMIT, parse_stdin_taken
-from skylift.runner.remote.api import Api
 from skylift.runner.text.size import spell_size
+
+if TYPE_CHECKING:
+    from skylift.runner.remote.api import Api
 
 PIECE = 4 << 20
 """The most bytes of a piece. Slow input is sent as it comes."""

@@ -18,6 +18,8 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import ensure_key_file
+from skylift.runner.launch.last_kept import EarlyConnection, LastKept
+from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account, open_account
 
 
@@ -139,5 +141,73 @@ def test_a_server_that_accepts_and_says_nothing_holds_nobody_up(account: Account
             with accepted:
                 while await asyncio.get_running_loop().sock_recv(accepted, 4096):
                     pass
+
+    served(account, act)
+
+
+def early(account: Account, there: KeptServer, port: int) -> EarlyConnection:
+    """What a client begins by what it remembers of a server."""
+    server, host_keys = there.server, there.host_keys
+    assert server.address is not None
+    assert host_keys is not None
+    to = LastKept(account.number, server.job, server.type, server.address, host_keys, there.until)
+    key = ensure_key_file(account.settings.key_dir, account.number, account.settings.region).private
+    user, keys = host_keys.user, host_keys.keys
+    return EarlyConnection(to, openssh.Dialing(server.address, user, key, keys, "one", port, last=server.job))
+
+
+def test_a_connection_that_began_early_is_the_one_that_is_taken(account: Account) -> None:
+    async def act(sshd: Sshd, port: int) -> None:
+        began = early(account, sshd.kept, port)
+        async with KeptConnection("one", port, began) as connecting:
+            connecting.begin(account, sshd.kept)
+            found = await connecting.take(sshd.kept)
+        assert found is not None
+        assert (sshd.opened, sshd.closed.is_set()) == (1, False)
+        await found.close()
+        await sshd.closed.wait()
+
+    served(account, act)
+
+
+def test_one_that_began_early_and_is_not_wanted_is_closed(account: Account) -> None:
+    async def act(sshd: Sshd, port: int) -> None:
+        async with KeptConnection("one", port, early(account, sshd.kept, port)):
+            while not sshd.opened:
+                await asyncio.sleep(0.01)
+        await sshd.closed.wait()
+
+    served(account, act)
+
+
+@pytest.mark.parametrize("differs", ["job", "host_keys"])
+def test_one_that_began_to_another_server_is_not_taken(account: Account, differs: str) -> None:
+    """What is remembered is not believed: what EC2 and S3 say of the server counts."""
+
+    async def act(sshd: Sshd, port: int) -> None:
+        stranger = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+        remembered = {
+            "job": replace(sshd.kept, server=replace(sshd.kept.server, job="before")),
+            "host_keys": kept("i-1", stranger),
+        }[differs]
+        async with KeptConnection("one", port, early(account, remembered, port)) as connecting:
+            connecting.begin(account, sshd.kept)
+            found = await connecting.take(sshd.kept)
+        assert found is not None
+        await found.close()
+
+    served(account, act)
+
+
+def test_one_that_began_early_and_has_failed(account: Account) -> None:
+    """The server looks into S3 by itself."""
+
+    async def act(sshd: Sshd, _port: int) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+            async with KeptConnection("one", port, early(account, sshd.kept, port)) as connecting:
+                connecting.begin(account, sshd.kept)
+                assert await connecting.take(sshd.kept) is None
 
     served(account, act)

@@ -1,0 +1,134 @@
+"""What a client knows of the server of its last job: enough to begin a connection, and believed in nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whole_run import order
+
+from skylift.runner.job.cache import Cache
+from skylift.runner.job.job import Job, Spot
+from skylift.runner.job.server_record import HostKeys
+from skylift.runner.job.settings import Access, Settings
+from skylift.runner.launch.last_kept import EarlyConnection, LastKept, connect_early, last_kept, remember_kept
+from skylift.runner.remote import openssh
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAvmQYuYD71X7/XlPU3aEWsBp0En6Ta+MF6J0ChgMILQ"
+NOW = 1000.0
+KEPT = LastKept("123456789012", "last", "t3.small", "127.0.0.1", HostKeys("me", (KEY,), "i-1"), NOW + 60)
+
+
+@pytest.fixture
+def place(settings: Settings, tmp_path: Path) -> Settings:
+    return replace(settings, cache=Cache(tmp_path / "cache"))
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return order(tmp_path, "pass")
+
+
+@pytest.fixture
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EarlyConnection]]:
+    """What a test has begun is closed."""
+    folders = tmp_path / "t"
+    folders.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folders))
+    found: list[EarlyConnection] = []
+    yield found
+    for each in found:
+        each.end()
+    assert not list(folders.iterdir())
+
+
+def test_it_is_known_again(place: Settings) -> None:
+    assert last_kept(place) is None
+    remember_kept(place, KEPT)
+    assert last_kept(place) == KEPT
+
+
+@pytest.mark.parametrize(
+    "other", [{"region": "eu-west-1"}, {"endpoint_url": "http://127.0.0.1:1"}, {"account": "210987654321"}]
+)
+def test_of_another_place_it_says_nothing(place: Settings, other: dict[str, Any]) -> None:
+    remember_kept(place, KEPT)
+    assert last_kept(replace(place, **other)) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("account", "../../secret"),
+        ("account", 5),
+        ("job", "-oProxyCommand=touch it"),
+        ("job", None),
+        ("type", "t3.small\n"),
+        ("type", ["t3.small"]),
+        ("address", "-oProxyCommand=touch it"),
+        ("address", "host.example.com"),
+        ("address", None),
+        ("user", "root -v"),
+        ("user", "-l"),
+        ("keys", []),
+        ("keys", ["ssh-ed25519 AAAA"]),
+        ("keys", f"{KEY}\n* {KEY}"),
+        ("keys", [f"{KEY}\n* {KEY}"]),
+        ("until", "tomorrow"),
+        ("until", -1),
+        ("instance", "i-1; touch it"),
+    ],
+)
+def test_what_is_damaged_is_nothing(
+    place: Settings, job: Job, begun: list[EarlyConnection], field: str, value: object
+) -> None:
+    remember_kept(place, KEPT)
+    where = f"{place.endpoint_url} {place.region} {place.account}"
+    fields = json.loads(place.cache.read("last-kept", where) or b"")
+    place.cache.write("last-kept", where, json.dumps({**fields, field: value}).encode())
+    assert connect_early(job, place, NOW) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"{}", b"\xff", b"[" * 100_000])
+def test_what_is_no_description_is_nothing(place: Settings, content: bytes) -> None:
+    place.cache.write("last-kept", f"{place.endpoint_url} {place.region} {place.account}", content)
+    assert last_kept(place) is None
+
+
+def test_a_job_that_may_have_it_connects(place: Settings, job: Job, begun: list[EarlyConnection]) -> None:
+    assert connect_early(job, place, NOW) is None
+    remember_kept(place, KEPT)
+    found = connect_early(job, place, NOW)
+    assert found is not None
+    begun.append(found)
+
+
+def test_a_job_that_cannot_have_it_does_not(
+    place: Settings, job: Job, begun: list[EarlyConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember_kept(place, KEPT)
+    assert connect_early(replace(job, fresh=True), place, NOW) is None
+    assert connect_early(replace(job, spot=Spot()), place, NOW) is None
+    assert connect_early(replace(job, instance_type="t3.medium"), place, NOW) is None
+    assert connect_early(job, replace(place, access=Access(private=True)), NOW) is None
+    assert connect_early(job, place, NOW + 61) is None
+    monkeypatch.setattr(openssh, "is_here", lambda: False)
+    assert connect_early(job, place, NOW) is None
+
+
+def test_a_shell_that_cannot_be_started(
+    place: Settings, job: Job, begun: list[EarlyConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember_kept(place, KEPT)
+
+    def none_left(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", none_left)
+    assert connect_early(job, place, NOW) is None
