@@ -79,9 +79,11 @@ class Run:
             await self._forwards.close()
 
     def interrupt(self) -> None:
-        if self._making is not None and self._making.is_awaited:
+        """Whoever does not wait for the job does not wait for an image of its environment either."""
+        is_over = self._making is not None and self._making.is_awaited
+        if self._making is not None:
             self._making.leave()
-        else:
+        if not is_over:
             self._half.interrupt()
 
     def insist(self) -> None:

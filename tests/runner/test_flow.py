@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from runner_bench import Machine, Metadata, until
@@ -27,6 +27,7 @@ from skylift.runner.job.settings import NewestImage, Settings
 from skylift.runner.job.tags import TAG_JOB
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.wait import collect as bring_results
+from skylift.runner.launch import image_making
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.network import find_network
@@ -332,6 +333,57 @@ def test_an_interrupt_before_a_run_has_begun_begins_nothing(
     outcome = asyncio.run(main())
     assert (outcome.exit_code, outcome.state, seen.steps) == (130, "cancelled", [])
     assert launch.live_servers(api) == []
+
+
+class Making:
+    """The making of an image that goes on for as long as anybody waits."""
+
+    is_awaited = False
+
+    def __init__(self, *_: object) -> None:
+        self.left = asyncio.Event()
+        self.waited = False
+        self.all.append(self)
+
+    all: ClassVar[list[Making]] = []
+
+    async def __aenter__(self) -> Making:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        self.left.set()
+
+    async def finish(self) -> None:
+        self.waited = not self.left.is_set()
+        await self.left.wait()
+
+
+def test_an_interrupt_leaves_out_the_image_of_the_environment(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_making, "ImageMaking", Making)
+    monkeypatch.setattr(Making, "all", [])
+    job = order(folder, "print('up')")
+
+    async def main() -> Outcome:
+        started = Run(job, settings, seen)
+        loop = asyncio.get_running_loop()
+
+        def press() -> None:
+            seen.on_output = None
+            loop.call_soon_threadsafe(started.interrupt)
+
+        seen.on_output = press
+        return await started.run()
+
+    with host(api, machine):
+        outcome = asyncio.run(main())
+    machine.wait()
+    assert outcome.name == job.name
+    assert [each.waited for each in Making.all] == [False]
 
 
 def test_third_interrupt_leaves_the_job_running(

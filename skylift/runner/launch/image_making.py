@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Literal
 
@@ -36,7 +37,7 @@ from skylift.runner.launch.start import Start
 from skylift.runner.launch.undo import Undo
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, stored_environment
 from skylift.runner.ship.upload import Shipment, Shipping, Upload
-from skylift.runner.steps import Clock, in_thread, together
+from skylift.runner.steps import Clock, in_thread, together, until_done
 from skylift.runner.watcher import Watcher
 
 LEAST = 32 << 20
@@ -58,14 +59,14 @@ class ImageMaking:
         self._checked, self._watcher = checked, watcher
         self._job_has_ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._begun = self._is_made = False
+        self._begun = self._is_made = self._is_left = False
 
     @property
     def is_awaited(self) -> bool:
         return self._job_has_ended.is_set() and self._task is not None and not self._task.done()
 
     async def __aenter__(self) -> ImageMaking:
-        if self._checked is not None:
+        if self._checked is not None and not self._is_left:
             self._task = asyncio.ensure_future(self._run(self._checked))
         return self
 
@@ -77,13 +78,15 @@ class ImageMaking:
             await asyncio.wait([self._task])
 
     def leave(self) -> None:
-        if self._task is not None:
+        """Make no image, and take back what there is of it. Saying so again does not disturb that."""
+        if self._task is not None and not self._is_left:
             self._task.cancel()
+        self._is_left = True
 
     async def finish(self) -> None:
         """The job has ended: wait until the image is there, if one is being made."""
         self._job_has_ended.set()
-        if self._task is None:
+        if self._task is None or self._is_left:
             return
         # A look at the bucket shows whether there is anything to do.
         await asyncio.wait([self._task], timeout=0.5)
@@ -129,7 +132,13 @@ class ImageMaking:
         builder = sealed(checked, prebuilt, f"environment-{secrets.token_hex(4)}")
         try:
             server = await self._launch(builder)
-            await in_thread(_create, builder, server, key)
+            creating = asyncio.ensure_future(_create(builder, server, key))
+            try:
+                await asyncio.shield(creating)
+            except asyncio.CancelledError:
+                # What EC2 has begun is copied from the server's disk, which takes a few seconds.
+                await until_done(creating)
+                raise
             self._is_made = True
         finally:
             await in_thread(_put_away, builder)
@@ -147,7 +156,7 @@ class ImageMaking:
                 Shipping(account, silent, clock).send(builder.shipment, bucket_ready),
             )
             launched = await Start(builder, undo, silent, clock, detached=True).run(provisioned)
-            await in_thread(_await_seal, builder)
+            await _await(partial(_is_sealed, builder), "The server for it was not ready in time.")
             undo.keep()
         return launched.server.instance
 
@@ -173,10 +182,6 @@ def sealed(checked: Checked, prebuilt: PrebuiltEnvironment, name: str) -> Checke
     return replace(checked, shipment=shipment, image=checked.base, configuration="", kept=(), tools=None)
 
 
-def _await_seal(builder: Checked) -> None:
-    _await(lambda: _is_sealed(builder), "The server for it was not ready in time.")
-
-
 def _is_sealed(builder: Checked) -> bool:
     status = builder.account.status(builder.job.name)
     if status is None or not status.final:
@@ -186,16 +191,17 @@ def _is_sealed(builder: Checked) -> bool:
     return True
 
 
-def _create(builder: Checked, instance: str, key: str) -> None:
+async def _create(builder: Checked, instance: str, key: str) -> None:
     """Another client that has been quicker has made the same image."""
     api, number = builder.account.api, builder.account.number
+    request = partial(api.call, "ec2", "create_image", **make_request(instance, key, builder.base))
     try:
-        api.call("ec2", "create_image", **make_request(instance, key, builder.base))
+        await in_thread(request)
     except Refused as error:
         if error.code == "InvalidAMIName.Duplicate":
             return
         raise
-    _await(lambda: _is_made(environment_images(api, number, key)), "EC2 has not made it in time.")
+    await _await(lambda: _is_made(environment_images(api, number, key)), "EC2 has not made it in time.")
 
 
 def _is_made(found: list[EnvironmentImage]) -> bool:
@@ -205,12 +211,13 @@ def _is_made(found: list[EnvironmentImage]) -> bool:
     return any(each.state == "available" for each in found)
 
 
-def _await(is_there: Callable[[], bool], late: str) -> None:
+async def _await(is_there: Callable[[], bool], late: str) -> None:
+    """Between two looks it can be cancelled."""
     until, pause = time.monotonic() + _PATIENCE, 0.05
-    while not is_there():
+    while not await in_thread(is_there):
         if time.monotonic() > until:
             raise LaunchFailed(late)
-        time.sleep(pause)
+        await asyncio.sleep(pause)
         pause = min(pause * 1.3, 2)
 
 

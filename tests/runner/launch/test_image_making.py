@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,12 @@ from whole_run import Seen
 
 from skylift.runner.job.job import Program
 from skylift.runner.job.settings import Access, Settings
+from skylift.runner.launch import image_making
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.image_making import LEAST, ImageMaking, sealed
 from skylift.runner.launch.server import live_servers
-from skylift.runner.launch.stages import Checked
+from skylift.runner.launch.stages import Checked, Launched, Provisioned
+from skylift.runner.launch.start import Start
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.account import open_account
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
@@ -73,6 +76,40 @@ def test_leaving_ends_the_wait_for_what_never_comes(checked: Checked, seen: Seen
 
     asyncio.run(leave())
     assert seen.notes == []
+
+
+def test_leaving_waits_for_no_server_that_is_not_ready(
+    checked: Checked, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes as long as its environment is large."""
+    put(checked, pack_00000=bytes(LEAST))
+    api = checked.account.api
+    api.put(checked.account.bucket, f"{PLACE}/index.json", b"{}")
+    base = api.pages("ec2", "describe_images", "Images", Owners=["amazon"])[0]["ImageId"]
+    looked, has_left, looks = threading.Event(), threading.Event(), list[bool]()
+
+    async def run(self: Start, provisioned: Provisioned) -> Launched:
+        """No server boots here."""
+        server, _ = await self._server(provisioned)
+        return Launched(checked.account, checked.job, server, None, 0)
+
+    def is_sealed(_: Checked) -> bool:
+        looks.append(has_left.is_set())
+        looked.set()
+        return looks.count(True) > 2
+
+    monkeypatch.setattr(Start, "run", run)
+    monkeypatch.setattr(image_making, "_is_sealed", is_sealed)
+
+    async def leave() -> None:
+        async with ImageMaking(replace(checked, base=base, image=base), seen):
+            assert await asyncio.to_thread(looked.wait, 60)
+            has_left.set()
+
+    asyncio.run(leave())
+    # One may have been on its way.
+    assert looks.count(True) <= 1
+    assert (seen.notes, live_servers(api), checked.account.recorded()) == ([], [], [])
 
 
 def test_an_error_is_told_and_leaves_nothing(checked: Checked, seen: Seen) -> None:
