@@ -111,20 +111,42 @@ def wait(
         return list(await asyncio.gather(*(one(name) for name in names)))
 
     outcomes = asyncio.run(all_of_them())
+    early = [_ended_early(account, outcome) for outcome in outcomes]
     if as_json:
-        say_json([_as_json(name, found) for name, found in zip(names, outcomes, strict=True)])
-    for outcome in outcomes:
+        say_json(list(map(_as_json, names, outcomes, early)))
+    for outcome, words in zip(outcomes, early, strict=True):
         if isinstance(outcome, SkyliftError):
             show_error(outcome)
         elif not as_json:
-            say(*summary(outcome))
+            say(*summary(outcome), *([words] if words else []))
     raise typer.Exit(next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0))
 
 
-def _as_json(name: str, found: Outcome | SkyliftError) -> dict[str, Any]:
+def _ended_early(account: Account, outcome: Outcome | SkyliftError) -> str | None:
+    """Why --halt has ended a map. Only its own record says so: its job has failed as any program does. None for all
+    other jobs."""
+    from skylift.cli.screen import show_error
+    from skylift.runner.errors import SkyliftError
+
+    if isinstance(outcome, SkyliftError) or outcome.state != "failed":
+        return None
+    try:
+        if not account.record(outcome.name).is_map:
+            return None
+        from skylift.runner.map.reading import MapReader
+
+        reader = MapReader(account, outcome.name)
+        reader.read_on()
+    except SkyliftError as error:
+        show_error(error)
+        return None
+    return reader.ended_early or None
+
+
+def _as_json(name: str, found: Outcome | SkyliftError, early: str | None) -> dict[str, Any]:
     from skylift.runner.errors import RecordDamaged, SkyliftError
 
     if isinstance(found, SkyliftError):
         state = "damaged" if isinstance(found, RecordDamaged) else "broken"
         return {"name": name, "state": state, "exit_code": found.exit_code, "reason": found.message}
-    return found.as_json()
+    return {**found.as_json(), **({"ended_early": early} if early else {})}

@@ -29,6 +29,9 @@ from skylift.runner.launch import role
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.job_group import job_groups, make_job_group
+from skylift.runner.map.keys import MapKeys
+from skylift.runner.map.outcome import LogEntry, MapEnd, encode_entry
+from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.steps import Clock
@@ -153,6 +156,32 @@ def test_who_waits_for_a_map_puts_away_what_its_servers_cannot(elsewhere: Accoun
     assert asyncio.run(wait(elsewhere, "many", Seen())).exit_code == 0
     assert job_groups(api) == {}
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+def test_who_waits_for_a_map_that_was_ended_early_is_told_why(
+    elsewhere: Account, settings: Settings, api: Api, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its job has failed as any program does."""
+    monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
+    ensure_bucket(api, elsewhere.bucket)
+    keys, prefix = MapKeys("many"), Prefix("many")
+    failed = {**SUCCEEDED, "state": "failed", "exit_code": 1, "reason": "The program exited with 1."}
+    for key, body in {prefix.record: MAP, prefix.status: failed, prefix.manifest: NO_RESULTS}.items():
+        api.put(elsewhere.bucket, key, json.dumps(body).encode())
+    api.put(elsewhere.bucket, keys.spec, encode_spec(MapSpec(("job.py",), True, (), (MapInput(0, "a", "a"),))))
+    end = MapEnd("It was ended early: 1 of 5 inputs have failed (--halt).", halted=True)
+    for number, entry in enumerate([LogEntry(1, 1.0, "i-0a"), LogEntry(1, 2.0, ended=end)]):
+        api.put(elsewhere.bucket, keys.log_entry(number), encode_entry(entry))
+    assert perform(["wait", "many"]) == 1
+    assert end.reason in capfd.readouterr().out
+    assert perform(["wait", "--json", "many"]) == 1
+    (found,) = json.loads(capfd.readouterr().out)
+    assert (found["reason"], found["ended_early"]) == ("The program exited with 1.", end.reason)
+    api.put(elsewhere.bucket, keys.spec, b"{")
+    assert perform(["wait", "--json", "many"]) == 1
+    told = capfd.readouterr()
+    assert "ended_early" not in json.loads(told.out)[0]
+    assert keys.spec in told.err
 
 
 def test_a_map_whose_server_is_gone_is_told_how_to_go_on(elsewhere: Account, api: Api) -> None:
