@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 MOST_QUERIES = 500
 MOST_POINTS = 100_800
 _ID = re.compile("[a-z][a-zA-Z0-9_]*")
+_UNITS = {
+    unit: place
+    for place, unit in enumerate(
+        "Megabits Terabits Gigabits Count Bytes Gigabytes Gigabytes/Second Kilobytes Kilobits/Second Terabytes "
+        "Terabits/Second Bytes/Second Percent Megabytes Megabits/Second Milliseconds Microseconds Kilobytes/Second "
+        "Gigabits/Second Megabytes/Second Bits Bits/Second Count/Second Seconds Kilobits Terabytes/Second None".split()
+    )
+}
+"""CloudWatch's order: of a metric that was published in several units, the first of these is answered."""
 
 
 def get(tx: Tx, _caller: Caller, params: cloudwatch.GetMetricDataInput) -> cloudwatch.GetMetricDataOutput:
@@ -45,9 +54,9 @@ def get(tx: Tx, _caller: Caller, params: cloudwatch.GetMetricDataInput) -> cloud
     results: list[cloudwatch.MetricDataResult] = []
     apart = _told_apart_by(queries)
     for number, query in enumerate(queries, 1):
-        found = list(_series(tx, query, f"MetricDataQueries.member.{number}", start, end, apart))
+        found = _series(tx, query, f"MetricDataQueries.member.{number}", start, end, apart)
         if query.get("ReturnData", True):
-            results += [_ordered(series, descending) for series in found]
+            results.append(_ordered(found, descending))
     return _page(results, params)
 
 
@@ -68,8 +77,8 @@ def _series(
     start: float,
     end: float,
     apart: Iterable[Literal["Stat", "Period"]],
-) -> list[cloudwatch.MetricDataResult]:
-    """The result of a query: a series for each unit that the metric was published in, an empty one for none."""
+) -> cloudwatch.MetricDataResult:
+    """The result of a query: a series of one unit. A metric with several, of which none is asked for, is told so."""
     if "MetricStat" not in query:
         raise _invalid(f"The parameter {place}.MetricStat is required: this cloud evaluates no expressions.")
     asked, place = query["MetricStat"], f"{place}.MetricStat"
@@ -84,16 +93,18 @@ def _series(
     for point in summaries(tx, Wanted(metric, first, math.ceil(end), period, asked.get("Unit"))):
         by_unit[point.unit].append(point)
     label = query.get("Label") or " ".join([metric.name, *(str(asked[member]) for member in apart)])
-    return [
-        {
-            "Id": query["Id"],
-            "Label": f"{label} {unit}" if len(by_unit) > 1 else label,
-            "Timestamps": [moment(point.at) for point in points],
-            "Values": [point.summary.statistic(statistic) for point in points],
-            "StatusCode": "Complete",
-        }
-        for unit, points in (by_unit or {"None": []}).items()
-    ]
+    units = sorted(by_unit, key=lambda unit: (_UNITS.get(unit, len(_UNITS)), unit))
+    points = by_unit[units[0]] if units else []
+    result: cloudwatch.MetricDataResult = {
+        "Id": query["Id"],
+        "Label": label,
+        "Timestamps": [moment(point.at) for point in points],
+        "Values": [point.summary.statistic(statistic) for point in points],
+        "StatusCode": "Complete",
+    }
+    if len(units) > 1:
+        result["Messages"] = [{"Code": "MultipleUnits", "Value": f"Multiple units returned: '[{', '.join(units)}]'"}]
+    return result
 
 
 def _ordered(series: cloudwatch.MetricDataResult, descending: bool) -> cloudwatch.MetricDataResult:

@@ -94,6 +94,24 @@ def test_units_are_apart(account: Account) -> None:
     assert ask(account, "Sum", Unit="Seconds") == []
 
 
+def test_data_of_several_units_are_those_of_one(account: Account) -> None:
+    """LocalStack's test_get_metric_data_different_units_no_unit_in_query, recorded on AWS in September 2025.
+
+    Its comment has the order of the units.
+    """
+    put(account, 60, Unit="Seconds")
+    put(account, 60000, Unit="Milliseconds")
+    plain = {"Id": "a", "Label": "Orders", "Timestamps": [NOON], "StatusCode": "Complete"}
+    message = "Multiple units returned: '[Milliseconds, Seconds]'"
+    (found,) = data(account, query("a"))["MetricDataResults"]
+    assert found == {**plain, "Values": [60000.0], "Messages": [{"Code": "MultipleUnits", "Value": message}]}
+    put(account, 5, Unit="Count")
+    put(account, 7)
+    message = "Multiple units returned: '[Count, Milliseconds, Seconds, None]'"
+    (found,) = data(account, query("a"))["MetricDataResults"]
+    assert found == {**plain, "Values": [5.0], "Messages": [{"Code": "MultipleUnits", "Value": message}]}
+
+
 def test_periods_begin_where_the_time_asked_for_begins(account: Account) -> None:
     for minutes in range(10):
         put(account, 1, ago=60 * minutes)
