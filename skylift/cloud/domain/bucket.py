@@ -28,9 +28,10 @@ LARGEST_IN_ROW = 64 * 1024
 class Spool:
     """A request body, verified against what the client signed: a small one is `data`, others are a file.
 
-    `file` is its name among those of objects (empty where it is none), `md5` is hex, `checksums` are base64 by
-    algorithm as S3 spells it (`CRC32`, `CRC32C`, `SHA1`, `SHA256`, `CRC64NVME`). The file's content and name are
-    durable (fsynced). It is removed when the request is over, unless somebody `take`s it.
+    `file` is its name among those of objects (empty where it is none), `md5` is hex (or made of the checksums, if the
+    sender of a part takes any ETag), `checksums` are base64 by algorithm as S3 spells it (`CRC32`, `CRC32C`, `SHA1`,
+    `SHA256`, `CRC64NVME`). The file's content and name are durable (fsynced). It is removed when the request is over,
+    unless somebody `take`s it.
     """
 
     file: str
@@ -260,7 +261,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Part:
-    """A part that has arrived; `md5` is hex and is the part's ETag."""
+    """A part that has arrived; `md5` is hex and is the part's ETag (see Spool)."""
 
     upload_id: str
     number: int
