@@ -41,8 +41,11 @@ class ServiceRole:
 
 
 def _services() -> dict[str, ServiceRole]:
-    """The services by principal, from `service_roles.csv`. AWS was recorded with each of them but those of EC2's fleets
-    and spot servers, which its documentation has."""
+    """The services by principal, from `service_roles.csv`.
+
+    AWS was recorded with half of them. The others' roles are named in its managed policies
+    (https://github.com/iann0036/iam-dataset) or in its documentation, and each of their policies exists.
+    """
     text = (Path(__file__).parent / "service_roles.csv").read_text()
     rows = csv.DictReader(text.splitlines())
     return {row["service"]: ServiceRole(row["role"], row["policy"], row["suffixes"] == "yes") for row in rows}
