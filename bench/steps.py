@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import socket
 import statistics
@@ -177,7 +176,7 @@ def main() -> None:
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.serve:
-        log_to(chosen.serve / "log")
+        log_into(chosen.serve / "log")
         asyncio.run(Endpoint(chosen.serve).serve())
         return
     with ExitStack() as stack:
@@ -212,14 +211,12 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f}")
 
 
-def log_to(file: Path) -> None:
+def log_into(file: Path) -> None:
     """As the cloud logs, with standard error as the file."""
-    from skylift.cloud.process.log import CappedLog, OneLine
+    from skylift.cloud.process.log import log_to
 
     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
-    handler = CappedLog(file)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_to(file)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ from skylift.cloud.process.cannot_start import USAGE, CannotStart
 from skylift.cloud.process.laps import Laps, process_began
 from skylift.cloud.process.listening import listen_for_tls, listen_on_loopback
 from skylift.cloud.process.lock import hold
-from skylift.cloud.process.log import CappedLog, OneLine
+from skylift.cloud.process.log import log_to
 from skylift.cloud.process.sealed import root_path, seal
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.services.ec2.identity_document import DocumentSigner
@@ -406,9 +406,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o022)
     open_many_files()
     share_memory()
-    handler = CappedLog(home.data.log, reader=home.owner.uid)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_to(home.data.log, reader=home.owner.uid)
 
     def answer(line: str) -> None:
         if chosen.ready_fd is not None:

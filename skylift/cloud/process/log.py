@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import time
 from pathlib import Path
 
 from skylift.cloud.state.data import open_for_user
@@ -13,8 +14,32 @@ LONGEST = 8 << 20
 """Bytes after which a new log begins; the one before is kept, which is as long again."""
 
 
+LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def log_to(log: Path, *, reader: int = 0) -> None:
+    """Log to standard error from now on; see `CappedLog`. Nobody looks for what no line shows, its caller and thread:
+    every request has a line."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
+    handler = CappedLog(log, reader=reader)
+    handler.setFormatter(OneLine(LINE))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 class OneLine(logging.Formatter):
     """A message is a line of its own, whatever a client put into it; only a traceback has more."""
+
+    _second = (-1, "")
+    """The newest second of a record, and its text."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        second, text = self._second
+        if second != int(record.created):
+            second = int(record.created)
+            text = time.strftime(self.default_time_format, self.converter(second))
+            self._second = second, text
+        return f"{text},{int(record.msecs):03}"
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)

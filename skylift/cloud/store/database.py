@@ -30,7 +30,7 @@ from skylift.cloud.domain.instance import Console
 from skylift.cloud.store.commit import CommitFailed, Commits
 from skylift.cloud.store.files import Files
 from skylift.cloud.store.kept import Kept
-from skylift.cloud.store.mapping import Table, mapped
+from skylift.cloud.store.mapping import Table, mapped, to_column
 
 log = logging.getLogger(__name__)
 
@@ -165,10 +165,8 @@ class Tx:
     def find(self, noun: type[T], **where: Any) -> list[T]:
         """All rows whose columns equal `where`, in the order they were added."""
         table = mapped(noun)
-        condition = " AND ".join(f'"{column}" IS ?' for column in where)
-        sql = f"{table.select} {'WHERE ' + condition if condition else ''} ORDER BY rowid"
-        values = [table.encode(column, value) for column, value in where.items()]
-        return table.decode_all(self._connection.execute(sql, values))
+        values = [to_column(value) for value in where.values()]
+        return table.decode_all(self._connection.execute(table.where(tuple(where)), values))
 
     def find_among(self, noun: type[T], wanted: Mapping[str, Sequence[Any]]) -> list[T]:
         """All rows of which each column in `wanted` equals one of its values, in the order they were added."""

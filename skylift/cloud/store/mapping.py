@@ -63,6 +63,7 @@ class Table(Generic[T]):
         self.key = key
         self.follow = follow
         self._read_often = read_often
+        self._wheres: dict[tuple[str, ...], str] = {}
         self.decode: Callable[[tuple[Any, ...]], T] = lru_cache(maxsize=KEPT)(self._made) if read_often else self._made
         """A row's noun. What is kept is found by all that is in the row, so it is never out of date."""
 
@@ -81,6 +82,17 @@ class Table(Generic[T]):
     @cached_property
     def select(self) -> str:
         return f"SELECT {self._quoted} FROM {self.name}"  # noqa: S608 - names of ours
+
+    def where(self, columns: tuple[str, ...]) -> str:
+        """The statement that finds rows by the values of these columns."""
+        known = self._wheres.get(columns)
+        if known is None:
+            for column in columns:
+                self._require(column)
+            condition = " AND ".join(f'"{column}" IS ?' for column in columns)
+            known = f"{self.select} {'WHERE ' + condition if condition else ''} ORDER BY rowid"
+            self._wheres[columns] = known
+        return known
 
     @cached_property
     def insert(self) -> str:
@@ -111,9 +123,12 @@ class Table(Generic[T]):
         return [to_column(getattr(noun, column)) for column in self.key]
 
     def encode(self, column: str, value: Any) -> Any:
+        self._require(column)
+        return to_column(value)
+
+    def _require(self, column: str) -> None:
         if column not in self.columns:
             raise KeyError(f"{self.noun.__name__} has no field {column}")
-        return to_column(value)
 
     def _made(self, row: tuple[Any, ...]) -> T:
         values = list(row)
@@ -161,7 +176,16 @@ def column_reader(hint: Any, *, kept: bool = False) -> Reader | None:
         return datetime.fromisoformat
     within = _json_reader(hint)
     read = from_json if within is None else lambda text: within(from_json(text))
-    return _keeping(read) if kept else read
+    return _keeping(read) if kept else _with_empty(read, typing.get_origin(hint))
+
+
+def _with_empty(read: Reader, kind: Any) -> Reader:
+    """Most of an object's columns are empty, which needs no reader."""
+    if kind is tuple:
+        return lambda text: () if text == "[]" else read(text)
+    if kind is dict:
+        return lambda text: {} if text == "{}" else read(text)
+    return read
 
 
 def _keeping(read: Reader) -> Reader:

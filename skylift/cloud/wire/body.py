@@ -317,8 +317,12 @@ class Receiver:
         self._size += len(data)
         if self._announced.length is not None and self._size > self._announced.length:
             raise ServiceError("IncompleteBody", "The request body is longer than announced")
-        large = len(data) >= WORTH_A_THREAD
-        hashing = [_hashers.submit(_hash, lane, data) for lane in self._lanes] if large else []
+        if len(data) < WORTH_A_THREAD:
+            self._sink.write(data)
+            for lane in self._lanes:
+                _hash(lane, data)
+            return
+        hashing = [_hashers.submit(_hash, lane, data) for lane in self._lanes]
         try:
             self._sink.write(data)
         finally:
@@ -326,8 +330,6 @@ class Receiver:
             wait(hashing)
         for each in hashing:
             each.result()
-        for lane in [] if large else self._lanes:
-            _hash(lane, data)
 
     def _algorithms(self) -> list[str]:
         stated = list(self._announced.checksums)
@@ -473,7 +475,7 @@ def _base64(text: str) -> bytes | None:
 
 
 def _is_hex_sha256(text: str) -> bool:
-    return len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)
+    return len(text) == 64 and not text.strip("0123456789abcdef")
 
 
 def _too_large(size: int) -> ServiceError:

@@ -342,27 +342,31 @@ def moment(stamp: str) -> datetime | None:
 def _check_time(signed: Signed, now: datetime) -> None:
     made = moment(signed.stamp)
     assert made is not None, "read() lets no other stamp pass"
-    server_time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     if signed.lifetime is None:
         if abs(now - made) > SKEW:
             raise ServiceError(
                 "RequestTimeTooSkewed",
                 "The difference between the request time and the current time is too large.",
                 RequestTime=signed.stamp,
-                ServerTime=server_time,
+                ServerTime=_told(now),
                 MaxAllowedSkewMilliseconds=str(int(SKEW.total_seconds() * 1000)),
             )
         return
     if made - now > SKEW:
-        raise ServiceError("AccessDenied", "Request is not yet valid", ServerTime=server_time)
+        raise ServiceError("AccessDenied", "Request is not yet valid", ServerTime=_told(now))
     end = made + timedelta(seconds=signed.lifetime)
     if now > end:
         detail = {
             "X-Amz-Expires": str(signed.lifetime),
-            "Expires": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "ServerTime": server_time,
+            "Expires": _told(end),
+            "ServerTime": _told(now),
         }
         raise ServiceError("RequestExpired", "Request has expired.", status=None, headers=None, **detail)
+
+
+def _told(moment: datetime) -> str:
+    """A moment as errors have it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _check_headers(request: Request, signed: Signed) -> None:

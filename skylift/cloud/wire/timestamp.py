@@ -6,8 +6,10 @@ Source: Smithy's `timestampFormat` trait (date-time, http-date, epoch-seconds), 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 
 
 def iso_milliseconds(moment: datetime) -> str:
@@ -31,12 +33,13 @@ def _iso(moment: datetime, precision: str) -> str:
     return in_utc.isoformat(timespec=precision)[: -len("+00:00")]
 
 
+@lru_cache(maxsize=256)
 def http_date(moment: datetime) -> str:
-    """`Wed, 25 Nov 2026 08:30:00 GMT`: headers."""
+    """`Wed, 25 Nov 2026 08:30:00 GMT`: headers. An object that is read again was changed when it was."""
     return format_datetime(moment.astimezone(UTC), usegmt=True)
 
 
-FORMATS = {"iso8601": iso_milliseconds, "rfc822": http_date}
+FORMATS: dict[str, Callable[[datetime], str]] = {"iso8601": iso_milliseconds, "rfc822": http_date}
 
 
 def parse(text: str) -> datetime:

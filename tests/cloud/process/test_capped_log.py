@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,36 @@ def test_a_message_is_one_line_whatever_is_in_it() -> None:
     record = logging.LogRecord("n", logging.INFO, "f", 1, "refused: %s", (message,), None)
     written = OneLine("%(levelname)s %(message)s").format(record)
     assert written == r"INFO refused: x\n2026-11-28 INFO a line of its own\r\x1b[2J\u2028\u202e\ud800"
+
+
+def test_each_line_has_the_time_of_its_own_record() -> None:
+    lines = OneLine("%(asctime)s %(message)s")
+    usual = logging.Formatter("%(asctime)s %(message)s")
+    for created in (1764412800.0, 1764412800.25, 1764412801.999, 1764412800.5, 1764499200.001):
+        record = logging.LogRecord("n", logging.INFO, "f", 1, "message", (), None)
+        record.created, record.msecs = created, created % 1 * 1000
+        assert lines.format(record) == usual.format(record)
+
+
+def test_the_clouds_log_has_lines_and_tracebacks(tmp_path: Path) -> None:
+    log = tmp_path / "cloud.log"
+    fail = """
+import logging, sys
+from pathlib import Path
+from skylift.cloud.process.log import log_to
+log_to(Path(sys.argv[1]))
+logging.getLogger("skylift.cloud").info("request %s", "GetObject")
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("skylift.cloud").exception("a fault")
+"""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        subprocess.run([sys.executable, "-c", fail, log], stderr=descriptor, check=True)
+    finally:
+        os.close(descriptor)
+    first, second, *traceback = log.read_text().splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO skylift.cloud: request GetObject", first)
+    assert second.endswith(" ERROR skylift.cloud: a fault")
+    assert traceback[-1] == "ZeroDivisionError: division by zero"

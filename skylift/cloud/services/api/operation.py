@@ -84,6 +84,8 @@ class Operation:
 
         An empty list or structure asks for nothing; it is honoured where something below it would be.
         """
+        if name in self.takes:
+            return True
         parts = name.split(".")
         listed = any(".".join(parts[: length + 1]) in self.takes for length in range(len(parts)))
         return listed or any(taken.startswith(f"{name}.") for taken in self.takes)
