@@ -28,6 +28,9 @@ def trusts(service: str) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
+MANAGED = "arn:aws:iam::123456789012:policy/ReadsMore"
+
+
 class Held:
     """A call that is not made before it may be."""
 
@@ -52,7 +55,7 @@ class Account(Port):
     def __init__(self) -> None:
         self.policies = {"reads": allows("s3:GetObject")}
         self.trust = trusts("ec2.amazonaws.com")
-        self.readable = True
+        self.readable, self.has_managed = True, False
         self._held: dict[str, Held] = {}
         self.late = 0
         """How often a trust policy is answered as it was before it was changed."""
@@ -68,6 +71,12 @@ class Account(Port):
 
     def pages(self, call: Call, key: str) -> list[Any]:
         self._wait(call)
+        if key == "Policies":
+            if not self.readable:
+                raise NotPermitted("AccessDenied", "you may not", call.operation)
+            return [{"Arn": MANAGED, "PolicyName": "ReadsMore"}]
+        if key == "AttachedPolicies":
+            return [{"PolicyArn": MANAGED, "PolicyName": "ReadsMore"}] if self.has_managed else []
         return list(self.policies) if key == "PolicyNames" else []
 
     def perform(self, call: Call) -> Any:
@@ -80,7 +89,11 @@ class Account(Port):
             document = call.params["PolicyDocument"].replace('"123456789012"', '"arn:aws:iam::123456789012:root"')
             self.trust = json.loads(document)
             return {}
-        name = call.params["PolicyName"]
+        if call.operation == "get_policy" and self.readable:
+            return {"Policy": {"DefaultVersionId": "v1"}}
+        if call.operation == "get_policy_version":
+            return {"PolicyVersion": {"Document": allows("s3:GetObject")}}
+        name = call.params.get("PolicyName", "")
         if call.operation == "put_role_policy":
             self.policies[name] = json.loads(call.params["PolicyDocument"])
             return {}
@@ -354,3 +367,47 @@ async def test_who_has_gone_back_is_not_sent_to_what_is_no_longer_there(monkeypa
         (told,) = (each for each in page.scripts if "somebody has changed it meanwhile" in each)
         assert "Yours was not saved." in told
         assert "below" not in told
+
+
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize(
+    ("label", "operation", "title"),
+    [("Attach a policy", "list_policies", "Attach"), ("Show ReadsMore", "get_policy", '"s3:GetObject"')],
+)
+async def test_an_answer_comes_when_its_button_has_been_made_anew(
+    label: str, operation: str, title: str, readable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = Account()
+    account.readable, account.has_managed = readable, True
+    with shown_page(monkeypatch) as page:
+        await show(account)
+        slow = account.hold(operation)
+        asked = page.press(label) if label == "Attach a policy" else press_labelled(page, label)
+        await slow.begins()
+        page.press("Delete")
+        await wait(page.answer("Delete"))
+        await slow.go_on(asked)
+        told = [each for each in page.scripts if "skyliftTellTrouble" in each]
+        assert [readable, len(told)] == ([True, 0] if readable else [False, 1])
+        assert page.shows(title) or not readable
+
+
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize(
+    ("label", "operation"), [("Attach a policy", "list_policies"), ("Show ReadsMore", "get_policy")]
+)
+async def test_an_answer_that_nobody_waits_for_any_more_opens_nothing(
+    label: str, operation: str, readable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = Account()
+    account.readable, account.has_managed = readable, True
+    with shown_page(monkeypatch) as page:
+        await show(account)
+        slow = account.hold(operation)
+        asked = page.press(label) if label == "Attach a policy" else press_labelled(page, label)
+        await slow.begins()
+        await press(page, "Write a policy")
+        await slow.go_on(asked)
+        assert page.shows("A new policy")
+        assert not page.shows(label.removeprefix("Show "))
+        assert page.scripts == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
@@ -17,6 +18,8 @@ from skylift.console.widgets.element import Field, box, button, copyable, headin
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
+
+Answer = TypeVar("Answer")
 
 _NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
 _BEGINNING = {
@@ -122,16 +125,28 @@ class PoliciesTab:
         )
 
     async def _read(self, name: str, arn: str) -> None:
-        try:
-            found = await in_thread(self._identities.document, arn)
-        except SkyliftError as error:
-            tell_trouble(error)
+        found = await self._ask(partial(self._identities.document, arn))
+        if found is None:
             return
-        dialog = Dialog(name)
+        with self._place:
+            dialog = Dialog(name)
         with dialog:
             tag("pre", found, "output", tabindex="0")
         dialog.close_button()
         dialog.open()
+
+    async def _ask(self, work: Callable[[], Answer]) -> Answer | None:
+        """None where it has failed, which is told, or where another thing is shown by now. The list may have been made
+        anew meanwhile, without the button that was pressed: what comes of the answer stands in the tab itself."""
+        pressed = self._pressed
+        try:
+            found = await in_thread(work)
+        except SkyliftError as error:
+            if pressed == self._pressed and not self._place.is_deleted:
+                with self._place:
+                    tell_trouble(error)
+            return None
+        return None if pressed != self._pressed or self._place.is_deleted else found
 
     async def _edit(self, name: str) -> None:
         """The list may be older than what the policy is by now."""
@@ -201,12 +216,11 @@ class PoliciesTab:
         )
 
     async def _attach(self) -> None:
-        try:
-            policies = await in_thread(self._identities.attachable)
-        except SkyliftError as error:
-            tell_trouble(error)
+        policies = await self._ask(self._identities.attachable)
+        if policies is None:
             return
-        dialog = Dialog("Attach a policy")
+        with self._place:
+            dialog = Dialog("Attach a policy")
         with dialog:
             typed = Field(
                 "Policy",
