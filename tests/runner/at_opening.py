@@ -1,5 +1,5 @@
-"""What another process does in the very moment in which a file is opened here: Python calls audit hooks right before.
-They stay for good, so there is one."""
+"""What another process does in the very moment in which a file is opened here, or a folder is listed: Python calls
+audit hooks right before. They stay for good, so there is one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _waiting: list[tuple[str, Callable[[], object]]] = []
 
 
 def _hear(event: str, args: tuple[object, ...]) -> None:
-    if event == "open" and _waiting:
+    if event in ("open", "os.scandir", "os.listdir") and _waiting:
         name, act = _waiting[0]
         if f"/{args[0]}".endswith(f"/{name}"):
             _waiting.clear()
@@ -23,7 +23,7 @@ sys.addaudithook(_hear)
 
 @contextmanager
 def at_opening(name: str, act: Callable[[], object]) -> Iterator[None]:
-    """Once, whoever opens it."""
+    """Once, whoever opens or lists it."""
     _waiting[:] = [(name, act)]
     try:
         yield

@@ -50,6 +50,10 @@ class WorkingFolder:
         """Whether this is in the folder, whatever path has led to it."""
         return _is_in(descriptor, self._descriptor)
 
+    def is_at(self, descriptor: int, inner: str) -> bool:
+        """Whether this is at a path without a link on the way."""
+        return path_of(descriptor) == os.path.join(path_of(self._descriptor), inner)
+
     def look(self, inner: str) -> os.stat_result:
         """What is at a path now: this opens nothing, and so proves nothing."""
         return os.stat(inner or ".", dir_fd=self._descriptor, follow_symlinks=False)

@@ -192,23 +192,20 @@ class PrebuiltEnvironment:
         return True
 
     def _entries(self) -> Iterator[Entry]:
-        home = str(self._login.home)
-        for folder in self._folders:
-            if not folder.is_dir():
-                continue
-            for above in reversed(folder.relative_to(home).parents):
-                if str(above) != ".":
-                    yield [str(above), "d", stat.S_IMODE(os.stat(os.path.join(home, str(above))).st_mode)]
-            for place, folders, files in os.walk(str(folder)):
-                yield [os.path.relpath(place, home), "d", stat.S_IMODE(os.stat(place).st_mode)]
-                for name in sorted([*folders, *files]):
-                    full = os.path.join(place, name)
-                    path = os.path.relpath(full, home)
-                    if os.path.islink(full):
-                        yield [path, "l", os.readlink(full)]
-                    elif name in files:
-                        found = os.stat(full)
-                        yield [path, "f", stat.S_IMODE(found.st_mode), found.st_size, int(found.st_mtime)]
+        """By descriptor, as files are read: a build may have left a process running that exchanges a folder for a link.
+        Raises Changed or OSError."""
+        with self._home() as top:
+            for folder in self._folders:
+                path = folder.relative_to(self._login.home)
+                if not top.has(str(path)):
+                    continue
+                for above in reversed(path.parents[:-1]):
+                    with _opened(top, str(above)) as descriptor:
+                        yield _folder(str(above), descriptor)
+                yield from _entries_below(top, str(path))
+
+    def _home(self) -> WorkingFolder:
+        return WorkingFolder(Path(os.path.realpath(str(self._login.home))), ".", self._login.uid)
 
     def _digest(self, files: List[Entry]) -> str:
         digest = hashlib.sha256()
@@ -223,8 +220,7 @@ class PrebuiltEnvironment:
     def _reading(self) -> Iterator[Callable[[str], BinaryIO]]:
         """Opens files by their paths, as root: what runs as their user may exchange them meanwhile. That raises
         Changed or OSError."""
-        home = Path(os.path.realpath(str(self._login.home)))
-        with WorkingFolder(home, ".", self._login.uid) as top, OneByOne(top) as last:
+        with self._home() as top, OneByOne(top) as last:
 
             def read(path: str) -> BinaryIO:
                 descriptor = last.open(path)
@@ -279,6 +275,41 @@ class PrebuiltEnvironment:
         if hashlib.sha256(whole).hexdigest() != digest:
             raise Changed(_pack(number))
         self._prefix.put_file(_pack(number), io.BytesIO(whole), len(whole), until)
+
+
+@contextlib.contextmanager
+def _opened(top: WorkingFolder, path: str) -> Iterator[int]:
+    """A descriptor of the folder that is at this very path, and of none behind a link."""
+    descriptor = top.open_folder(path)
+    if descriptor is None:
+        raise Changed("%a leads elsewhere" % path)
+    try:
+        if not top.is_at(descriptor, path):
+            raise Changed("%a is behind a link" % path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _folder(path: str, descriptor: int) -> Entry:
+    return [path, "d", stat.S_IMODE(os.fstat(descriptor).st_mode)]
+
+
+def _entries_below(top: WorkingFolder, start: str) -> Iterator[Entry]:
+    """A folder before what is in it, however deep that is."""
+    folders = [start]
+    while folders:
+        folder = folders.pop()
+        with _opened(top, folder) as descriptor:
+            yield _folder(folder, descriptor)
+            for name in sorted(os.listdir(descriptor)):
+                found, path = os.stat(name, dir_fd=descriptor, follow_symlinks=False), os.path.join(folder, name)
+                if stat.S_ISLNK(found.st_mode):
+                    yield [path, "l", os.readlink(name, dir_fd=descriptor)]
+                elif stat.S_ISDIR(found.st_mode):
+                    folders.append(path)
+                else:
+                    yield [path, "f", stat.S_IMODE(found.st_mode), found.st_size, int(found.st_mtime)]
 
 
 def _pack(number: int) -> str:
