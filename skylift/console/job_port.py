@@ -16,6 +16,7 @@ from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError
 from skylift.runner.job.record import RECORD_LIMIT, Prefix
 from skylift.runner.job.repeat import Repeat, parse_repeat
+from skylift.runner.job.states import ENDED, State
 from skylift.runner.jobs.cluster import TakeDown, clusters, find_clusters, members_of
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed
@@ -112,6 +113,11 @@ class JobPort:
         """The new job's name, once its server has it. Raises SkyliftError."""
         with self._port.reached() as account:
             return submit_again(repeat, spec, account)
+
+
+def can_be_cancelled(state: str, *, has_server: bool) -> bool:
+    """The server of a job that has ended may be there still, on its way down or kept."""
+    return state not in ENDED and (has_server or state in (State.STARTING, State.WAITING))
 
 
 def _job_row(job: Listed) -> JobRow:

@@ -9,6 +9,7 @@ from urllib.parse import quote as encoded
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.job_log import JobLog
+from skylift.console.job_port import can_be_cancelled
 from skylift.console.log_search import LogSearch
 from skylift.console.pages.map_inputs import InputsTab
 from skylift.console.poller import Change
@@ -21,7 +22,6 @@ from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError
-from skylift.runner.job.states import ENDED, State
 
 _LARGEST = 64 << 20
 """Bytes of a result that is given to the browser. Larger ones are for the command."""
@@ -59,7 +59,7 @@ class JobPage:
             )
             with box("commandline"):
                 copyable(f"skylift logs -f {quote(self._name)}")
-            enable(self._cancel, _can_be_cancelled(job.state, has_server=bool(job.instance_state)))
+            enable(self._cancel, can_be_cancelled(job.state, has_server=bool(job.instance_state)))
             self._tabs.begin()
         self._view.jobs.listen(self._hear)
 
@@ -70,7 +70,7 @@ class JobPage:
             if row["id"] == self._name:
                 self._state.set_text(row["state"])
                 self._state.classes(replace=f"state state-{row['state']}")
-                enable(self._cancel, _can_be_cancelled(row["state"], has_server=bool(row["server"])))
+                enable(self._cancel, can_be_cancelled(row["state"], has_server=bool(row["server"])))
         return True
 
     def _ask(self) -> None:
@@ -179,11 +179,6 @@ class JobPage:
         facts(
             pairs, {"Server": f"/instances/{job.instance or ''}", "Type": f"/prices/{encoded(job.type or '', safe='')}"}
         )
-
-
-def _can_be_cancelled(state: str, *, has_server: bool) -> bool:
-    """The server of a job that has ended may be there still, on its way down or kept."""
-    return state not in ENDED and (has_server or state in (State.STARTING, State.WAITING))
 
 
 def spell_lines(count: int) -> str:
