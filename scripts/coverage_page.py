@@ -37,9 +37,9 @@ TITLES = {
 
 NOTES = {
     "autoscaling": """\
-Groups are of launch templates, alone or in a mixed instances policy. An instance that is not `running` any more is
-replaced at once, not at the next look; one may also be for the balance of zones, where the maximum has room. There are
-no load balancers, launch configurations, warm pools, instance refreshes or notifications here: a lifecycle hook is
+Groups are of launch templates, alone or in a mixed instances policy, or of launch configurations. An instance that is
+not `running` any more is replaced at once, not at the next look; one may also be for the balance of zones, where the
+maximum has room. There are no load balancers, warm pools, instance refreshes or notifications here: a lifecycle hook is
 completed by who polls for it, or by the instance itself.
 """,
     "cloudwatch": """\

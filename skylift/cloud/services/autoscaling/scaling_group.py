@@ -62,6 +62,7 @@ POLICIES = (
 )
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "AvailabilityZoneDistribution.CapacityDistributionStrategy": ("balanced-best-effort",),
+    "CapacityReservationSpecification.CapacityReservationPreference": ("default",),
     "DeletionProtection": ("none",),
     "DesiredCapacityType": ("units",),
     "HealthCheckType": ("EC2",),

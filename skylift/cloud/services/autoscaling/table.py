@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skylift.cloud.services.api.operation import Operation
 from skylift.cloud.services.autoscaling import (
+    empty_listings,
     launch_configuration,
     scaling_activity,
     scaling_group,
@@ -16,6 +17,7 @@ from skylift.cloud.services.autoscaling import (
 )
 
 OPERATIONS: tuple[Operation, ...] = (
+    *empty_listings.OPERATIONS,
     *launch_configuration.OPERATIONS,
     *scaling_activity.OPERATIONS,
     *scaling_group.OPERATIONS,

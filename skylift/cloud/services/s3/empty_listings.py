@@ -1,4 +1,5 @@
-"""Configurations that no bucket has here. Clients that describe a bucket whole ask for each of them.
+"""Configurations that no bucket has here. Clients that describe a bucket whole ask for each of them, and some remove
+what may be there.
 
 The answers are S3's for a bucket without such a configuration. Putting one is refused by name.
 """
@@ -9,8 +10,8 @@ from dataclasses import dataclass, field
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.services.api.operation import Answer
-from skylift.cloud.services.s3.operation import PAYER, check_bucket, on_bucket
+from skylift.cloud.services.api.operation import Answer, Nothing
+from skylift.cloud.services.s3.operation import PAYER, check_bucket, on_bucket, sets
 from skylift.cloud.services.s3.rules import OfBucket, bucket_of
 from skylift.cloud.store.database import Tx
 
@@ -35,6 +36,8 @@ class Absent:
 
 
 _NO_MORE = {"IsTruncated": False}
+_KINDS = ("Analytics", "IntelligentTiering", "Inventory", "Metrics")
+"""A bucket may have several of each, which are told apart by `Id`."""
 
 ABSENT = (
     Absent("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration", takes=PAYER),
@@ -59,16 +62,31 @@ ABSENT = (
         code="ObjectLockConfigurationNotFoundError",
         message="Object Lock configuration does not exist for this bucket",
     ),
-    Absent("ListBucketAnalyticsConfigurations", "GetAnalyticsConfiguration", _NO_MORE, takes="ContinuationToken"),
-    Absent(
-        "ListBucketIntelligentTieringConfigurations",
-        "GetIntelligentTieringConfiguration",
-        _NO_MORE,
-        takes="ContinuationToken",
+    *(
+        Absent(f"ListBucket{kind}Configurations", f"Get{kind}Configuration", _NO_MORE, takes="ContinuationToken")
+        for kind in _KINDS
     ),
-    Absent("ListBucketInventoryConfigurations", "GetInventoryConfiguration", _NO_MORE, takes="ContinuationToken"),
-    Absent("ListBucketMetricsConfigurations", "GetMetricsConfiguration", _NO_MORE, takes="ContinuationToken"),
+    *(
+        Absent(
+            f"GetBucket{kind}Configuration",
+            f"Get{kind}Configuration",
+            code="NoSuchConfiguration",
+            message="The specified configuration does not exist.",
+            takes="Id",
+        )
+        for kind in _KINDS
+    ),
 )
 
 
-OPERATIONS = (*(on_bucket(one.operation, one.get, check_bucket(one.action), one.takes) for one in ABSENT),)
+def delete(tx: Tx, caller: Caller, params: OfBucket) -> Nothing:
+    """What is not there is removed already."""
+    bucket_of(tx, caller, params)
+    return {}
+
+
+OPERATIONS = (
+    *(on_bucket(one.operation, one.get, check_bucket(one.action), one.takes) for one in ABSENT),
+    sets("DeleteBucketReplication", delete, "", "PutReplicationConfiguration"),
+    sets("DeleteBucketWebsite", delete, ""),
+)

@@ -446,3 +446,34 @@ def test_the_type_of_the_capacity_is_shown_where_it_was_said(scene: Scene) -> No
     scene.on("UpdateAutoScalingGroup", DesiredCapacityType="units")
     scene.on("UpdateAutoScalingGroup", MaxSize=2)
     assert scene.group["DesiredCapacityType"] == "units"
+
+
+EMPTY = {
+    "DescribeInstanceRefreshes": "InstanceRefreshes",
+    "DescribeLoadBalancerTargetGroups": "LoadBalancerTargetGroups",
+    "DescribeLoadBalancers": "LoadBalancers",
+    "DescribeTrafficSources": "TrafficSources",
+}
+
+
+def test_a_group_has_none_of_what_is_not_here(scene: Scene) -> None:
+    for operation in EMPTY:
+        with pytest.raises(ServiceError, match="AutoScalingGroup name not found"):
+            scene.on(operation)
+    scene.create(0, 1)
+    for operation, member in EMPTY.items():
+        assert scene.on(operation) == {member: []}
+        with pytest.raises(ServiceError, match="The number of records must be between"):
+            scene.on(operation, MaxRecords=0)
+    assert scene.call("DescribeNotificationConfigurations") == {"NotificationConfigurations": []}
+    with pytest.raises(ServiceError, match="AutoScalingGroup name not found"):
+        scene.call("DescribeNotificationConfigurations", AutoScalingGroupNames=["web", "none"])
+
+
+def test_capacity_reservations_can_be_asked_for_by_default_only(scene: Scene) -> None:
+    """What DescribeAutoScalingGroups shows can be sent back."""
+    scene.create(0, 1, CapacityReservationSpecification={"CapacityReservationPreference": "default"})
+    assert scene.group["CapacityReservationSpecification"] == {"CapacityReservationPreference": "default"}
+    with pytest.raises(ServiceError, match="capacity-reservations-only"):
+        wanted = {"CapacityReservationPreference": "capacity-reservations-only"}
+        scene.on("UpdateAutoScalingGroup", CapacityReservationSpecification=wanted)
