@@ -85,7 +85,7 @@ class Sshd:
     async def _run(self, process: Any) -> None:
         python, script, *rest = shlex.split(process.command)
         assert (python, script) == ("python3", "/var/lib/skylift/supervisor.pyz")
-        child = await asyncio.create_subprocess_exec(
+        child: Any = await asyncio.create_subprocess_exec(
             sys.executable,
             str(self.machine.root / "var/lib/skylift/supervisor.pyz"),
             f"--root={self.machine.root}",
@@ -93,11 +93,14 @@ class Sshd:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        assert child.stdin is not None
         into = asyncio.ensure_future(_pump(process.stdin, child.stdin, child.stdin.close))
-        await _pump(child.stdout, process.stdout, process.stdout.write_eof)
-        into.cancel()
-        await child.wait()
+        try:
+            await _pump(child.stdout, process.stdout, process.stdout.write_eof)
+        finally:
+            into.cancel()
+            # With its pipes, also when the loop ends first: nobody could close them then.
+            child._transport.close()
+            await child.wait()
         process.exit(0)
 
 
