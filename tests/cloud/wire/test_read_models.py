@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import stat
+import subprocess
+import sys
 import zlib
 from functools import cache
 from pathlib import Path
@@ -106,6 +109,49 @@ def test_what_is_no_model_is_as_good_as_nothing(tmp_path: Path, damage: bytes) -
     keep_all(["sts"], kept)
     kept.write_bytes(kept.read_bytes()[:-100])
     assert _read_kept(["sts"], kept) == {}
+
+
+LOAD = """
+import sys
+from pathlib import Path
+from skylift.cloud.wire import models
+if "alone" not in sys.argv:
+    models._read_model = None
+models.load_all(["sts"], Path(sys.argv[1]))
+print(models.load("sts").operation("GetCallerIdentity").name)
+"""
+"""Fails if this process itself reads a model, but for `alone`."""
+
+
+def loaded(kept: Path, *words: str) -> str:
+    command = [sys.executable, "-c", LOAD, str(kept), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def parsed(model: dict[str, Any]) -> dict[str, Any]:
+    """Two processes need not write members in the same order."""
+    json_of = {
+        part: {name: json.loads(text) for name, text in model[part].items()} for part in ("operations", "shapes")
+    }
+    return {**model, **json_of}
+
+
+@pytest.mark.parametrize("before", [None, b"", b"[]\n[]", "half"])
+def test_models_are_read_and_kept_by_another_process(tmp_path: Path, before: bytes | str | None) -> None:
+    kept = tmp_path / "models.json"
+    if before == "half":
+        keep_all(["sts"], kept)
+        before = kept.read_bytes()[:-100]
+    if isinstance(before, bytes):
+        kept.write_bytes(before)
+    assert loaded(kept) == "GetCallerIdentity"
+    assert parsed(_read_kept(["sts"], kept)["sts"]) == parsed(_read_model("sts"))
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_models_that_cannot_be_kept_are_read_here(tmp_path: Path) -> None:
+    assert loaded(tmp_path / "missing" / "models.json", "alone") == "GetCallerIdentity"
+    assert not list(tmp_path.iterdir())
 
 
 class Findings:
