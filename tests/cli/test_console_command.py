@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-import skylift.console.main
 from skylift.cli.main import perform
 
 ARNS = {
@@ -68,9 +67,7 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def up(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """The consoles that are up: they listen, and show nothing."""
     listeners: list[Any] = []
-    monkeypatch.setattr(
-        skylift.console.main, "serve", lambda place, listener, find, control: listeners.append(listener)
-    )
+    monkeypatch.setattr("skylift.console.main.serve", lambda place, listener, find, control: listeners.append(listener))
     yield listeners
     for each in listeners:
         each.close()

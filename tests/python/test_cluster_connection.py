@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster
 
 from skylift.python.cluster.connection import Connection
 
@@ -13,6 +12,8 @@ from skylift.python.cluster.connection import Connection
 def test_a_scheduler_that_has_gone_between_two_questions_is_an_error_that_is_expected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from distributed import Client, LocalCluster
+
     with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
         connection: Any = Connection.__new__(Connection)
         connection._following_client = lambda: client

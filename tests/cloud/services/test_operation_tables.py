@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from importlib import import_module
 from pathlib import Path
 
@@ -13,13 +12,7 @@ from skylift.cloud.services.table import OPERATIONS, TABLE
 
 SERVICES = Path(services.__file__).parent
 WITH_ROWS = sorted(
-    path
-    for path in SERVICES.rglob("*.py")
-    if path.name != "table.py"
-    and any(
-        isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OPERATIONS"
-        for node in ast.parse(path.read_text()).body
-    )
+    path for path in SERVICES.rglob("*.py") if path.name != "table.py" and "\nOPERATIONS = " in path.read_text()
 )
 
 

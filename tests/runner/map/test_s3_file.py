@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -15,23 +16,27 @@ from skylift.runner.remote.api import Api
 from skylift.runner.ship.s3_input import S3Object, S3Source, find_source
 
 PLACE = "s3://data-of-a-user/in/table.csv"
-ROWS = b"number,text\n" + b"".join(b'%d,"some\ntext"\n' % number for number in range(600_000))
-"""More than one request reads."""
+
+
+@cache
+def rows() -> bytes:
+    """More than one request reads."""
+    return b"number,text\n" + b"".join(b'%d,"some\ntext"\n' % number for number in range(600_000))
 
 
 @pytest.fixture
 def source(api: Api) -> S3Source:
     api.call("s3", "create_bucket", Bucket="data-of-a-user")
-    api.put("data-of-a-user", "in/table.csv", ROWS)
+    api.put("data-of-a-user", "in/table.csv", rows())
     return find_source(api, read_s3(PLACE, ""))
 
 
 def test_it_is_read_whole_and_from_its_start_again(api: Api, source: S3Source) -> None:
-    assert len(ROWS) > 8 << 20
+    assert len(rows()) > 8 << 20
     with open_object(api, source.bucket, source.objects[0]) as file:
-        assert file.read(20) == ROWS[:20]
+        assert file.read(20) == rows()[:20]
         file.seek(0)
-        assert file.read() == ROWS
+        assert file.read() == rows()
         assert file.read(1) == b""
 
 
@@ -45,15 +50,15 @@ def test_its_parts_are_all_of_it(api: Api, source: S3Source) -> None:
     header = len(b"number,text\n")
     assert {each.header for each in parts} == {header}
     assert parts[0].begin == header
-    assert [each.end for each in parts] == [*(each.begin for each in parts[1:]), len(ROWS)]
-    assert all(ROWS[each.begin - 2 : each.begin] in (b'"\n', b"t\n") for each in parts)
+    assert [each.end for each in parts] == [*(each.begin for each in parts[1:]), len(rows())]
+    assert all(rows()[each.begin - 2 : each.begin] in (b'"\n', b"t\n") for each in parts)
 
 
 @pytest.mark.parametrize("how", ["written", "removed"])
 def test_one_that_is_changed_meanwhile_is_told(api: Api, source: S3Source, how: str) -> None:
     def reading(bucket: str, found: S3Object) -> IO[bytes]:
         if how == "written":
-            api.put(bucket, found.key, ROWS + b"1,2\n")
+            api.put(bucket, found.key, rows() + b"1,2\n")
         else:
             api.call("s3", "delete_object", Bucket=bucket, Key=found.key)
         return open_object(api, bucket, found)
