@@ -227,8 +227,7 @@ def pytest_collection() -> None:
 
 def pytest_collection_finish() -> None:
     """The tests, all that they import and the models that they read stay to the end. A quarter of the processors' time
-    went by looking whether these are garbage."""
-    gc.collect()
+    went by looking whether these are garbage. The few that are stay as well."""
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
     gc.enable()
