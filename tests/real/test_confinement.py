@@ -227,6 +227,19 @@ for call in ((SOCKETCALL, 1, page + 512), (SOCKET, 40, 1), (CLONE, 0x10000000 | 
     assert set(as_root(server, code).split("\n")) <= {*REFUSED, "EAFNOSUPPORT"}
 
 
+def test_calls_of_x32_are_refused(server: Server) -> None:
+    """x86-64 with short pointers: the same calls, with a bit in their numbers."""
+    code = """
+X32, GETPID = 1 << 30, 39
+trying = os.fork()
+if trying == 0:
+    os._exit(0 if libc.syscall(X32 | GETPID) < 0 else 1)
+status = os.waitpid(trying, 0)[1]
+print(platform.machine() == "x86_64" and os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0)
+"""
+    assert as_root(server, code) == "False"
+
+
 def test_what_programs_do_goes_on_working(server: Server) -> None:
     code = """
 import asyncio, concurrent.futures, multiprocessing, socket, subprocess, threading
