@@ -13,6 +13,7 @@ from killed_runs import own_name, remove_servers, servers_in
 from skylift.cloud.compute.server.dmi import firmware_words
 from skylift.cloud.compute.server.oci import ServerPlan
 from skylift.cloud.compute.server.seed_files import Inheritance, seed_files
+from skylift.cloud.compute.server.server import HostKeys, no_host_keys
 
 
 def wait_for(path: str) -> str:
@@ -22,14 +23,21 @@ def wait_for(path: str) -> str:
 class Booted:
     """One server, its disk, and a way in."""
 
-    def __init__(self, place: Path, image: Path, user_data: str | bytes, programs: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        place: Path,
+        image: Path,
+        user_data: str | bytes,
+        programs: Mapping[str, str],
+        host_keys: HostKeys = no_host_keys,
+    ) -> None:
         """`programs` are scripts that its disk has in place of the image's own, by path."""
         self.id = f"i-{secrets.token_hex(8)}"
         self.place = place
         self._ended = threading.Event()
         self.code: int | None = None
         self._name = own_name()
-        self._servers = servers_in(self._name, place, self._on_exit)
+        self._servers = servers_in(self._name, place, self._on_exit, host_keys)
         self._plan = ServerPlan(
             id=self.id,
             image=image,

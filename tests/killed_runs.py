@@ -30,7 +30,7 @@ from skylift.cloud.compute.network.namespace import remove_namespace
 from skylift.cloud.compute.network.netlink import NAMESPACES
 from skylift.cloud.compute.network.network import loopback_ranges, sweep
 from skylift.cloud.compute.server import cgroup, freezer
-from skylift.cloud.compute.server.server import Servers, find_programs
+from skylift.cloud.compute.server.server import HostKeys, Servers, find_programs, no_host_keys
 
 PREFIX = "skylift-test-"
 RUN, LINKS = Path("/run"), Path("/sys/class/net")
@@ -52,10 +52,12 @@ def link_to(namespace: str) -> str:
     return f"st{pid}-{mark[:4]}"
 
 
-def servers_in(name: str, disks: Path, on_exit: Callable[[str, int | None], None]) -> Servers:
+def servers_in(
+    name: str, disks: Path, on_exit: Callable[[str, int | None], None], host_keys: HostKeys = no_host_keys
+) -> Servers:
     """Servers with a directory in /run and a cgroup of this name. They set the mode of the directory that theirs is in,
     too, and that must not be /run."""
-    return Servers(RUN / name / "servers", disks, name, find_programs(), on_exit)
+    return Servers(RUN / name / "servers", disks, name, find_programs(), on_exit, host_keys)
 
 
 def remove_servers(servers: Servers, name: str) -> None:

@@ -82,6 +82,7 @@ from skylift.cloud.wiring.bootstrap import (
 )
 from skylift.cloud.wiring.command import make_commands
 from skylift.cloud.wiring.dispatcher import Dispatcher
+from skylift.cloud.wiring.host_keys import host_keys
 from skylift.cloud.wiring.link_local import LinkLocalServices
 from skylift.cloud.wiring.openings import Openings
 from skylift.cloud.wiring.paths import (
@@ -189,7 +190,7 @@ class Cloud:
             network.open()
             stack.callback(network.release)
             laps.end("network")
-            self._servers = servers = make_servers(self._data, loopback, self._ended)
+            self._servers = servers = make_servers(self._data, loopback, self._ended, host_keys)
             stack.callback(servers.close)
             account, region = bootstrap(database, self._home, self._wanted_region, loopback, listener, allowed)
             self._region = region

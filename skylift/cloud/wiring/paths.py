@@ -13,7 +13,7 @@ from skylift.cloud.compute.server import cgroup
 from skylift.cloud.compute.server.inheritance import inherited
 from skylift.cloud.compute.server.lxcfs import ensure_lxcfs
 from skylift.cloud.compute.server.meter import Meter
-from skylift.cloud.compute.server.server import Servers, find_programs
+from skylift.cloud.compute.server.server import HostKeys, Servers, find_programs, no_host_keys
 from skylift.cloud.loops.cloudwatch.metering import Size
 from skylift.cloud.loops.ec2.server_spec import CloudSettings
 from skylift.cloud.state.data import Data
@@ -26,8 +26,13 @@ def work_directories(data: Data, loopback: LoopbackRange) -> tuple[Path, ...]:
     return RUN / str(loopback.number), data.volumes
 
 
-def make_servers(data: Data, loopback: LoopbackRange, ended: Callable[[str, int | None], None]) -> Servers:
-    return Servers(RUN / str(loopback.number), data.instances, _group(loopback), find_programs(), ended)
+def make_servers(
+    data: Data,
+    loopback: LoopbackRange,
+    ended: Callable[[str, int | None], None],
+    host_keys: HostKeys = no_host_keys,
+) -> Servers:
+    return Servers(RUN / str(loopback.number), data.instances, _group(loopback), find_programs(), ended, host_keys)
 
 
 def make_meter(loopback: LoopbackRange) -> Meter:

@@ -29,7 +29,7 @@ from skylift.cloud.compute.disk.mount_into import mount_over, uncover
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server import cgroup, dmi, freezer
 from skylift.cloud.compute.server.oci import CAPABILITIES, ServerPlan, oci_config
-from skylift.cloud.compute.server.rootfs import Rootfs, SeedFile, not_made
+from skylift.cloud.compute.server.rootfs import Rootfs, RootfsError, SeedFile, not_made
 from skylift.cloud.compute.server.seccomp import oci_seccomp, read_profile
 from skylift.cloud.domain.instance import Console
 from skylift.cloud.state.durable import sync_directory
@@ -81,6 +81,15 @@ def find_programs() -> Programs:
     return Programs(runtime, conmon)
 
 
+HostKeys = Callable[[str, str], Iterable[SeedFile]]
+"""Makes the files with the SSH host keys of a new server, from its id and its name."""
+
+
+def no_host_keys(server_id: str, hostname: str) -> Iterable[SeedFile]:
+    """The server makes its own."""
+    return ()
+
+
 class Servers:
     """All servers of one cloud.
 
@@ -96,12 +105,14 @@ class Servers:
         group: str,
         programs: Programs,
         on_exit: Callable[[str, int | None], None],
+        host_keys: HostKeys = no_host_keys,
     ) -> None:
         self._run = run
         self._disks = disks
         self._group = group
         self._programs = programs
         self._on_exit = on_exit
+        self._host_keys = host_keys
         self._watch = _Watch(self._ended)
         self._profile = read_profile()
         # A server's root passes through the first two, and finds nothing of other servers on its way.
@@ -128,7 +139,7 @@ class Servers:
             first = self._furnish(plan, files, bundle)
         except OSError as error:
             raise not_made(error) from error
-        with self._kept_through_power_cuts(plan, files) if first else nullcontext():
+        with self._seeded_beside(plan, files) if first else nullcontext():
             pid = self._conmon(plan, bundle)
         self._give_boot_id(bundle, pid, plan.uid_base)
         if plan.firmware and self._firmware_layer is not None:
@@ -150,12 +161,21 @@ class Servers:
         mount_over(pid, file, BOOT_ID)
 
     @contextmanager
-    def _kept_through_power_cuts(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> Iterator[None]:
-        """Has the disk keep the seed, beside the block: the runtime does not need that, and the server is not started
-        before. Only then it is noted, so that what was cut off is written again."""
+    def _seeded_beside(self, plan: ServerPlan, seed: Sequence[SeedFile]) -> Iterator[None]:
+        """Writes a new disk's seed and has it kept through a power cut, beside the block: the runtime looks at none of
+        it, and the server is not started before. Only then it is noted, so that what was cut off is written again."""
 
-        def keep() -> None:
-            self._rootfs(plan).sync(seed)
+        def write() -> None:
+            rootfs = self._rootfs(plan)
+            rootfs.write(seed)
+            keys = tuple(self._host_keys(plan.id, plan.hostname))
+            try:
+                rootfs.write(keys)
+            except RootfsError as error:
+                # In an image of somebody's own there may be anything in their place. Init tries next, and says why.
+                log.warning("server %s: its SSH host keys: %s", plan.id, error)
+                keys = ()
+            rootfs.sync([*seed, *keys])
             try:
                 _seeded(plan).touch()
                 for directory in (plan.disk, plan.disk.parent):
@@ -164,13 +184,13 @@ class Servers:
                 raise not_made(error) from error
 
         with ThreadPoolExecutor(1, thread_name_prefix="seed") as beside:
-            kept = beside.submit(keep)
+            written = beside.submit(write)
             yield
-            kept.result()
+            written.result()
 
-    def _furnish(self, plan: ServerPlan, seed: Iterable[SeedFile], bundle: Path) -> bool:
-        """Makes what the runtime needs: the bundle and the root. Returns whether the root was seeded for the first
-        time."""
+    def _furnish(self, plan: ServerPlan, seed: Sequence[SeedFile], bundle: Path) -> bool:
+        """Makes what the runtime needs: the bundle and the root. Returns whether the root is a new one, without its
+        seed."""
         bundle.mkdir(mode=0o700, exist_ok=True)
         _open_to_its_root(bundle, plan.uid_base)
         rootfs = self._rootfs(plan)
@@ -181,7 +201,8 @@ class Servers:
         plan.disk.chmod(0o700)
         rootfs.mount()
         first = not _seeded(plan).exists()
-        rootfs.write(file for file in seed if first or file.each_boot)
+        if not first:
+            rootfs.write(file for file in seed if file.each_boot)
         (self._exits / plan.id).unlink(missing_ok=True)
         cgroup.make(self._group, plan.tasks)
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
@@ -191,7 +212,8 @@ class Servers:
             firmware = bundle / "firmware"
             dmi.write_words(firmware, plan.firmware, plan.uid_base)
         # Who writes another name there has it from the next boot on; the server's own root may not set it at once.
-        named = replace(plan, hostname=rootfs.hostname() or plan.hostname)
+        hostname = _first_hostname(seed) if first else rootfs.hostname()
+        named = replace(plan, hostname=hostname or plan.hostname)
         config = oci_config(
             named, rootfs.root, f"/{self._cgroup(plan.id)}", seccomp, open_files, firmware, self._firmware_layer
         )
@@ -434,6 +456,11 @@ class Servers:
 def _seeded(plan: ServerPlan) -> Path:
     """The note that a disk has its seed."""
     return plan.disk / "seeded"
+
+
+def _first_hostname(seed: Iterable[SeedFile]) -> str | None:
+    """The name that a new server's /etc/hostname will have."""
+    return next((file.content.decode().strip() for file in seed if file.path == "/etc/hostname"), None)
 
 
 def _open_to_its_root(bundle: Path, uid_base: int) -> None:

@@ -68,6 +68,19 @@ def make_ed25519(name: str, form: str) -> Made:
     return Made(material, _sha256(public), public)
 
 
+def make_host_keys(comment: str) -> dict[str, tuple[str, str]]:
+    """New keys of an SSH server as OpenSSH keeps them, by its names of their kinds: the private file and the public."""
+    found = {}
+    for kind, private in (
+        ("ed25519", ed25519.Ed25519PrivateKey.generate()),
+        ("ecdsa", ec.generate_private_key(ec.SECP256R1())),
+    ):
+        secret = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+        line = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        found[kind] = (secret, f"{line} {comment}\n")
+    return found
+
+
 def imported_fingerprint(public: PublicKey) -> str:
     if isinstance(public, rsa.RSAPublicKey):
         der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -14,15 +14,18 @@ from booted_server import Booted, wait_for
 from real_server import until
 
 from skylift.cloud.compute.image.image import default_image
-from skylift.cloud.compute.server.rootfs import DiskFull, Rootfs
-from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT
+from skylift.cloud.compute.server.rootfs import DiskFull, Rootfs, SeedFile
+from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT, HostKeys, no_host_keys
 from skylift.cloud.state.home import Home
+from skylift.cloud.wiring.host_keys import host_keys
 
 pytestmark = pytest.mark.real
 
 
 class Boot(Protocol):
-    def __call__(self, user_data: str | bytes = "", programs: Mapping[str, str] | None = None) -> Booted: ...
+    def __call__(
+        self, user_data: str | bytes = "", programs: Mapping[str, str] | None = None, host_keys: HostKeys = no_host_keys
+    ) -> Booted: ...
 
 
 @pytest.fixture
@@ -31,8 +34,12 @@ def boot(image_home: Home, tmp_path: Path) -> Iterator[Boot]:
     assert image is not None
     with contextlib.ExitStack() as stack:
 
-        def start(user_data: str | bytes = "", programs: Mapping[str, str] | None = None) -> Booted:
-            server = Booted(tmp_path / secrets.token_hex(4), image.root, user_data, programs or {})
+        def start(
+            user_data: str | bytes = "",
+            programs: Mapping[str, str] | None = None,
+            host_keys: HostKeys = no_host_keys,
+        ) -> Booted:
+            server = Booted(tmp_path / secrets.token_hex(4), image.root, user_data, programs or {}, host_keys)
             stack.callback(server.close)
             server.boot()
             return server
@@ -111,6 +118,47 @@ def test_host_keys_are_made_at_first_boot_and_shown_on_the_console(boot: Boot) -
     server.off()
     server.boot()
     assert server.said("cat /etc/ssh/ssh_host_ecdsa_key.pub /etc/ssh/ssh_host_ed25519_key.pub") == keys
+
+
+class GivenKeys:
+    """A server's host keys, made here."""
+
+    def __init__(self) -> None:
+        self.files: list[SeedFile] = []
+
+    def __call__(self, server_id: str, hostname: str) -> list[SeedFile]:
+        self.files += host_keys(server_id, hostname)
+        return self.files
+
+    def public(self) -> list[str]:
+        return [file.content.decode() for file in self.files if file.path.endswith(".pub")]
+
+
+def test_host_keys_of_its_first_files_are_the_servers_own(boot: Boot) -> None:
+    given = GivenKeys()
+    server = boot(host_keys=given)
+    server.until_first_boot_is_over()
+    keys = server.said("cat /etc/ssh/ssh_host_*_key.pub")
+    assert sorted(keys.splitlines(keepends=True)) == sorted(given.public())
+    assert f"-----BEGIN SSH HOST KEY KEYS-----\n{keys}-----END" in server.console()
+    assert server.said("stat -c '%a %U' /etc/ssh/ssh_host_*_key") == "600 root\n600 root\n"
+    # sshd has both, and no others.
+    shown = server.said("ssh-keyscan -t ed25519,ecdsa,rsa 127.0.0.1 2>/dev/null").splitlines()
+    offered = {line.split(" ", 1)[1] for line in shown if not line.startswith("#")}
+    assert offered == {line.rpartition(" ")[0] for line in keys.splitlines()}
+    server.ssh("sudo poweroff")
+    server.ended()
+    server.off()
+    server.boot()
+    assert server.said("cat /etc/ssh/ssh_host_*_key.pub") == keys
+
+
+def test_where_host_keys_cannot_be_written_the_server_makes_its_own(boot: Boot) -> None:
+    """Something else is at a key's place in an image of somebody's own."""
+    given = GivenKeys()
+    server = boot(programs={"etc/ssh/ssh_host_ecdsa_key/file": ""}, host_keys=given)
+    (key,) = server.said("cat /etc/ssh/ssh_host_ed25519_key.pub").splitlines(keepends=True)
+    assert key.startswith("ssh-ed25519 ") and key not in given.public()
 
 
 @pytest.mark.parametrize("way", ["told inside", "button"])
