@@ -23,6 +23,7 @@ here=$(dirname "$0")
 shift 2
 case $1 in
     list) cat "$here/list" ;;
+    start) echo start >>"$here/asked" ;;
     kill)
         echo "$3" >>"$here/asked"
         [ ! -e "$here/$3" ] || . "$here/$3"
@@ -36,6 +37,7 @@ class Runtime:
 
     def __init__(self, place: Path, end: ExitStack) -> None:
         self._place = place
+        self._end = end
         self.init = subprocess.Popen(["sleep", "60"])
         end.callback(self.init.wait)
         end.callback(self.init.kill)
@@ -57,7 +59,23 @@ class Runtime:
 
     @property
     def asked(self) -> list[str]:
-        return (self._place / "asked").read_text().split()
+        file = self._place / "asked"
+        return file.read_text().split() if file.exists() else []
+
+    def made(self, init: str, *, of_runc: bool = True) -> Path:
+        """A server that was made and not started, whose init is this script. Answers the pipe that it may write to."""
+        state, bundle = self._place / "run/1/oci/i-2", self._place / "run/1/i-2"
+        for directory in (state, bundle):
+            directory.mkdir()
+        pipe = state / "exec.fifo"
+        os.mkfifo(pipe)
+        if of_runc:
+            (state / "state.json").touch()
+        self.waiting = subprocess.Popen(["sh", "-c", init, "init", str(pipe)])
+        self._end.callback(self.waiting.wait)
+        self._end.callback(self.waiting.kill)
+        (bundle / "pid").write_text(str(self.waiting.pid))
+        return pipe
 
 
 @pytest.fixture
@@ -81,6 +99,27 @@ def test_one_that_never_hears_loses_its_plug(runtime: Runtime) -> None:
     runtime.on("KILL", GONE)
     runtime.servers.remove_all(grace=0.05)
     assert runtime.asked[-1] == "KILL"
+
+
+def test_a_server_of_runcs_is_started_without_runc(runtime: Runtime) -> None:
+    """As runc does it: reads what init writes once somebody listens, and removes the pipe, which means that it runs."""
+    pipe = runtime.made('printf 0 >"$1" && exec sleep 60')
+    runtime.servers.start("i-2")
+    assert not pipe.exists() and runtime.asked == []
+    assert runtime.waiting.poll() is None
+
+
+@pytest.mark.parametrize("init", ["exit 0", 'exec 3>"$1"; exit 0'])
+def test_why_an_init_that_has_ended_cannot_be_started_says_the_runtime(runtime: Runtime, init: str) -> None:
+    pipe = runtime.made(init)
+    runtime.servers.start("i-2")
+    assert pipe.exists() and runtime.asked == ["start"]
+
+
+def test_another_runtimes_server_is_started_by_that(runtime: Runtime) -> None:
+    pipe = runtime.made('exec cat "$1"', of_runc=False)
+    runtime.servers.start("i-2")
+    assert pipe.exists() and runtime.asked == ["start"]
 
 
 @pytest.mark.parametrize("number", ["PWR", "KILL"])
