@@ -114,7 +114,7 @@ class Servers:
         self._on_exit = on_exit
         self._host_keys = host_keys
         self._watch = _Watch(self._ended)
-        self._profile = read_profile()
+        self._seccomp = oci_seccomp(read_profile(), CAPABILITIES)
         # A server's root passes through the first two, and finds nothing of other servers on its way.
         for directory, mode in ((run.parent, 0o711), (run, 0o711), (self._exits, 0o700), (self._state, 0o700)):
             directory.mkdir(exist_ok=True)
@@ -205,7 +205,6 @@ class Servers:
             rootfs.write(file for file in seed if file.each_boot)
         (self._exits / plan.id).unlink(missing_ok=True)
         cgroup.make(self._group, plan.tasks)
-        seccomp = oci_seccomp(self._profile, CAPABILITIES)
         open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         firmware = None
         if plan.firmware:
@@ -215,7 +214,7 @@ class Servers:
         hostname = _first_hostname(seed) if first else rootfs.hostname()
         named = replace(plan, hostname=hostname or plan.hostname)
         config = oci_config(
-            named, rootfs.root, f"/{self._cgroup(plan.id)}", seccomp, open_files, firmware, self._firmware_layer
+            named, rootfs.root, f"/{self._cgroup(plan.id)}", self._seccomp, open_files, firmware, self._firmware_layer
         )
         _write_private(bundle / "config.json", json.dumps(config))
         return first
