@@ -90,13 +90,13 @@ def _reason(alarm: Alarm, state: AlarmState | None, recent: Sequence[Point], rea
     _, words = COMPARISONS[alarm.comparison]
     shown = [f"{one.summary.statistic(alarm.statistic)} ({_moment(one):%d/%m/%y %H:%M:%S})" for one in recent]
     listed = f"[{', '.join(reversed(shown))}]"
-    if state == "OK":
-        many = len(recent)
+    if state == "OK" or alarm.datapoints is None:
+        many, crossed = len(recent), "not " if state == "OK" else ""
         return (
             f"Threshold Crossed: {many} datapoint{'' if many == 1 else 's'} {listed} "
-            f"{'was' if many == 1 else 'were'} not {words} the threshold ({alarm.threshold})."
+            f"{'was' if many == 1 else 'were'} {crossed}{words} the threshold ({alarm.threshold})."
         )
-    breached, wanted = sum(real[-periods:]), alarm.datapoints or periods
+    breached, wanted = sum(real[-periods:]), alarm.datapoints
     return (
         f"Threshold Crossed: {breached} out of the last {len(recent)} datapoints {listed} "
         f"{'was' if breached == 1 else 'were'} {words} the threshold ({alarm.threshold}) "
@@ -114,6 +114,7 @@ def _data(alarm: Alarm, recent: Sequence[Point], now: datetime) -> str:
         "version": "1.0",
         "queryDate": _stamp(now),
         **({"startDate": _stamp(_moment(recent[0]))} if recent else {}),
+        **({"unit": alarm.unit} if alarm.unit else {}),
         "statistic": alarm.statistic,
         "period": alarm.period,
         "recentDatapoints": values,

@@ -97,6 +97,22 @@ def test_words_of_an_alarm() -> None:
     assert (data["recentDatapoints"], data["threshold"], data["period"]) == ([20.0, 0.0, 20.0], 10.0, 60)
 
 
+def test_words_of_an_alarm_that_says_nothing_of_its_datapoints() -> None:
+    """Recorded on AWS: `test_put_metric_alarm` in LocalStack's
+    test_cloudwatch.snapshot.json."""
+    one = replace(ALARM, periods=1, datapoints=None, unit="Seconds")
+    verdict = evaluate(one, points("--X"), NOON)
+    assert verdict.reason == (
+        "Threshold Crossed: 1 datapoint [20.0 (25/11/26 11:59:00)] was greater than the threshold (10.0)."
+    )
+    data = json.loads(verdict.data)
+    assert list(data)[:5] == ["version", "queryDate", "startDate", "unit", "statistic"] and data["unit"] == "Seconds"
+    assert evaluate(replace(one, periods=2), points("-XX"), NOON).reason == (
+        "Threshold Crossed: 2 datapoints [20.0 (25/11/26 11:59:00), 20.0 (25/11/26 11:58:00)] were greater than the "
+        "threshold (10.0)."
+    )
+
+
 def test_words_where_nothing_is_wrong_or_known() -> None:
     one = replace(ALARM, periods=1, datapoints=None)
     assert evaluate(one, points("--0"), NOON).reason == (
