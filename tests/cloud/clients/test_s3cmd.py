@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from serverless_cloud import Cloud
 
 
+@pytest.fixture(scope="module", name="process")
+def process_fixture(clients: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [clients / "python", Path(__file__).with_name("s3cmd_process.py"), clients / "s3cmd"]
+    # It sees nothing of whoever runs the tests, as each command has an environment of its own.
+    started = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PATH": "/usr/bin:/bin"}
+    )
+    with started:
+        yield started
+        assert started.stdin is not None
+        started.stdin.close()
+
+
 class S3cmd:
-    def __init__(self, cloud: Cloud, clients: Path, home: Path) -> None:
-        self._program = str(clients / "s3cmd")
+    def __init__(self, cloud: Cloud, process: subprocess.Popen[str], program: Path, home: Path) -> None:
+        self._process = process
+        self._program = str(program)
         self._environment = cloud.environment(home)
         self.home = home
         host = cloud.url.removeprefix("http://")
@@ -24,21 +40,18 @@ class S3cmd:
         )
 
     def __call__(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [self._program, *arguments],
-            cwd=self.home,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        out, err = self.home / ".out", self.home / ".err"
+        asked = {"words": [self._program, *arguments], "folder": str(self.home), "environment": self._environment}
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps({**asked, "out": str(out), "err": str(err)}) + "\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "0\n", err.read_text()
+        return out.read_text()
 
 
 @pytest.fixture(name="s3cmd")
-def s3cmd_fixture(cloud: Cloud, clients: Path, tmp_path: Path) -> S3cmd:
-    return S3cmd(cloud, clients, tmp_path)
+def s3cmd_fixture(cloud: Cloud, process: subprocess.Popen[str], clients: Path, tmp_path: Path) -> S3cmd:
+    return S3cmd(cloud, process, clients / "s3cmd", tmp_path)
 
 
 def test_objects(s3cmd: S3cmd) -> None:
