@@ -18,6 +18,7 @@ import pytest
 from few_images import few_images
 from leaf_package import wheel
 from moto.server import ThreadedMotoServer
+from quick_moto import quick_moto
 from runner_bench import Machine, Metadata
 from shipped_job import Shipped
 from whole_run import Seen
@@ -29,6 +30,7 @@ from skylift.runner.ship import bytecode
 ACCOUNT = "123456789012"
 
 few_images()
+quick_moto()
 
 
 @pytest.fixture(scope="session", autouse=True)
