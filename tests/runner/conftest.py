@@ -26,6 +26,8 @@ from whole_run import Seen
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.api import Api
 from skylift.runner.ship import bytecode
+from skylift.runner.ship import uv as runner_uv
+from skylift.runner.ship.uv import Wheel
 
 ACCOUNT = "123456789012"
 
@@ -83,9 +85,29 @@ def one_by_one(app: Any) -> Any:
     return answer
 
 
+@pytest.fixture(scope="session")
+def fetch_wheel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Wheel, Path], Path]:
+    """uv's wheel comes from the package index once a process, not for each test's empty bucket."""
+    download, kept, lock = runner_uv._download, tmp_path_factory.mktemp("wheels"), threading.Lock()
+
+    def fetch(wheel: Wheel, folder: Path) -> Path:
+        place = kept / wheel.sha256
+        with lock:
+            if not place.exists():
+                place.mkdir()
+                download(wheel, place)
+        (found,) = place.iterdir()
+        return Path(shutil.copy(found, folder))
+
+    return fetch
+
+
 @pytest.fixture
-def settings(endpoint: str, tmp_path: Path) -> Settings:
+def settings(
+    endpoint: str, tmp_path: Path, fetch_wheel: Callable[[Wheel, Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> Settings:
     """The account as moto knows it, emptied before each test."""
+    monkeypatch.setattr(runner_uv, "_download", fetch_wheel)
     with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=30):
         pass
     return Settings(
