@@ -18,6 +18,7 @@ import pytest
 from few_images import few_images
 from leaf_package import wheel
 from moto.server import ThreadedMotoServer
+from prepared_account import PreparedAccount
 from quick_moto import quick_moto
 from runner_bench import Machine, Metadata
 from shipped_job import Shipped
@@ -121,6 +122,17 @@ def settings(
         account=ACCOUNT,
         place="moto",
     )
+
+
+@pytest.fixture(scope="session")
+def kept_account() -> PreparedAccount:
+    return PreparedAccount()
+
+
+@pytest.fixture
+def prepared(settings: Settings, kept_account: PreparedAccount) -> None:
+    """The account has skylift's bucket and network."""
+    kept_account.put_back(settings)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ NOW = time.time()
 
 
 @pytest.fixture
-def account(settings: Settings) -> Account:
+def account(settings: Settings, prepared: None) -> Account:
     found = open_account(settings)
     ensure_bucket(found.api, found.bucket)
     return found

@@ -22,7 +22,6 @@ from skylift.runner.job.settings import Access, Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch import role
 from skylift.runner.launch import server as launch
-from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.job_group import make_job_group
 from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.launch_terms import TAG_ACCESS, TAG_LAUNCH, LaunchTerms, parse_terms, terms_of
@@ -79,10 +78,9 @@ class Case:
 
 
 @pytest.fixture
-def case(settings: Settings, folder: Path, seen: Seen) -> Case:
+def case(settings: Settings, prepared: None, folder: Path, seen: Seen) -> Case:
     account = open_account(settings)
     api, bucket, number = account.api, account.bucket, account.number
-    ensure_bucket(api, bucket)
     image = api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
     (folder / "job.py").touch()
     job = plan_job(Order(Program("script", "job.py")), folder, os.environ)

@@ -18,7 +18,6 @@ from skylift.runner.job.record import Prefix, workers_name
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import job_tags
 from skylift.runner.launch import role
-from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.job_group import job_groups, remove_job_groups
 from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.network import ensure_network
@@ -66,10 +65,9 @@ class Case:
 
 
 @pytest.fixture
-def case(settings: Settings, folder: Path, seen: Seen) -> Case:
+def case(settings: Settings, prepared: None, folder: Path, seen: Seen) -> Case:
     account = open_account(settings)
     api, bucket, number = account.api, account.bucket, account.number
-    ensure_bucket(api, bucket)
     base, other = [each["ImageId"] for each in api.call("ec2", "describe_images", Owners=["amazon"])["Images"][:2]]
     (folder / "job.py").touch()
     job = plan_job(Order(Program("script", "job.py")), folder, os.environ)

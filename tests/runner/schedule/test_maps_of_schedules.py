@@ -39,7 +39,9 @@ KEYS = MapKeys(RUN)
 
 
 @pytest.fixture
-def account(settings: Settings, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
+def account(
+    settings: Settings, prepared: None, api: Api, seen: Seen, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Account:
     """With a schedule `sums`, whose runs look into s3://days-of-a-user/in/*.csv and have a local file."""
     monkeypatch.chdir(folder)
     (folder / "sum.py").write_text("")

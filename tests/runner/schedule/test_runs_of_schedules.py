@@ -35,7 +35,7 @@ TAG = "/latest/meta-data/tags/instance/skylift:job"
 
 
 @pytest.fixture
-def account(settings: Settings, api: Api) -> Account:
+def account(settings: Settings, prepared: None, api: Api) -> Account:
     return open_account(settings, api)
 
 

@@ -26,7 +26,7 @@ ROLES = ["skylift-schedule.nightly", "skylift-scheduler.nightly"]
 
 
 @pytest.fixture
-def account(settings: Settings, api: Api) -> Account:
+def account(settings: Settings, prepared: None, api: Api) -> Account:
     return open_account(settings, api)
 
 

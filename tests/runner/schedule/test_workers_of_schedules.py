@@ -36,7 +36,7 @@ GROUP = "skylift-schedule-workers.nightly"
 
 
 @pytest.fixture
-def account(settings: Settings, api: Api, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
+def account(settings: Settings, prepared: None, api: Api, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
     monkeypatch.chdir(folder)
     (folder / "sum.py").write_text("")
     return open_account(settings, api)
