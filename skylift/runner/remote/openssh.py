@@ -50,6 +50,7 @@ _LEAVING = 5.0
 """Seconds for the server to have the orders of who leaves."""
 _LONGEST_PLACE = 80
 """Bytes. A socket's path has 107 at the most, of which the names of the folder and of the socket take 26."""
+_ENDED = "SSH: the connection to the server has ended."
 _WORDS = 2000
 """The most bytes that are read of what OpenSSH says."""
 _BUFFER = 1 << 20
@@ -85,7 +86,7 @@ class OpenSshConnection(JobSocket):
         return _translated()
 
     async def _open_socket(self) -> tuple[Any, Any]:
-        self._socket = await _join(self._forwarding.job)
+        self._socket = await self._forwarding.join(self._forwarding.job)
         return self._socket
 
     async def _frames(self, **order: object) -> AsyncGenerator[Frame, None]:
@@ -137,7 +138,7 @@ class OpenSshConnection(JobSocket):
         answered = b""
         with _translated():
             async with asyncio.timeout(HANDING_OVER):
-                reader, writer = await _join(self._forwarding.last)
+                reader, writer = await self._forwarding.join(self._forwarding.last)
                 try:
                     writer.write(encode_order(next=True))
                     # Reset if there is no such socket on the server.
@@ -147,7 +148,7 @@ class OpenSshConnection(JobSocket):
                 finally:
                     writer.close()
         if not self._forwarding.is_up():
-            raise ConnectionLost("SSH: the connection to the server has ended.")
+            raise ConnectionLost(_ENDED)
         # Without an answer the server has gone on by itself, or that sshd does not forward to sockets.
         patience = HANDING_OVER if answered == GOING_ON else _GOING_ON_BY_ITSELF
         self._socket_deadline = asyncio.get_running_loop().time() + patience
@@ -210,6 +211,20 @@ class _Forwarding:
                 raise ConnectionLost(f"SSH: {shown(words) or 'ssh has ended without a word'}")
             if asyncio.get_running_loop().time() > until:
                 raise ConnectionLost("SSH: the server does not answer.")
+            await asyncio.sleep(_LOOK)
+
+    async def join(self, path: Path) -> tuple[Any, Any]:
+        """Streams to one of the sockets, which is there a moment before OpenSSH listens at it, and may stay when that
+        has ended. Raises OSError and ConnectionLost."""
+        until = asyncio.get_running_loop().time() + _CONNECTING
+        while True:
+            try:
+                return await asyncio.open_unix_connection(path, limit=_BUFFER)
+            except (ConnectionRefusedError, FileNotFoundError):
+                if not self.is_up():
+                    raise ConnectionLost(_ENDED) from None
+                if asyncio.get_running_loop().time() > until:
+                    raise
             await asyncio.sleep(_LOOK)
 
     def is_up(self) -> bool:
@@ -290,18 +305,6 @@ async def connect(
 ) -> OpenSshConnection:
     """Connect once, as `connect` of `ssh.py` does. A server that was kept after the job `last` can be handed over."""
     return await Dialing(address, user, key, host_keys, job, port, last=last).connect(opening)
-
-
-async def _join(path: Path) -> tuple[Any, Any]:
-    """Streams to a socket of OpenSSH's, which is there a moment before it is listened at."""
-    until = asyncio.get_running_loop().time() + _CONNECTING
-    while True:
-        try:
-            return await asyncio.open_unix_connection(path, limit=_BUFFER)
-        except ConnectionRefusedError:
-            if asyncio.get_running_loop().time() > until:
-                raise
-        await asyncio.sleep(_LOOK)
 
 
 @contextmanager

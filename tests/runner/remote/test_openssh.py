@@ -148,11 +148,13 @@ def test_a_server_that_has_gone_on_by_itself(key: KeyPair, folders: Path) -> Non
 
 
 def test_a_server_whose_connection_has_ended_is_not_handed_over(key: KeyPair, folders: Path) -> None:
+    """Its socket here is left behind, and nobody listens at it any more."""
+
     async def act(sshd: Sshd, port: int) -> None:
         connection = await sshd.connect(port, last="last-job")
         sshd.cut()
         await sshd.closed.wait()
-        with pytest.raises(ConnectionLost, match="SSH"):
+        with pytest.raises(ConnectionLost, match="connection to the server has ended"):
             while True:
                 await connection.hand_over("last-job")
         await connection.close()
