@@ -111,35 +111,49 @@ def slim(source: str) -> str:
     """
     with _parsing:
         tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
-            _remove_types(node)
-        if isinstance(node, ast.arg):
-            node.annotation = None
-    _remove_typing_imports(tree)
+    _remove_typing_imports(tree, _strip(tree))
     return ast.unparse(tree)
 
 
-def _remove_types(function: ast.FunctionDef) -> None:
-    """Turn `a: int = 1` into `a = 1`, except for fields of a class."""
-    for node in ast.walk(function):
-        for name in ("body", "orelse", "finalbody"):
-            block = getattr(node, name, [])
-            if isinstance(node, ast.ClassDef) or not isinstance(block, list):
-                continue
-            for number, each in enumerate(block):
-                if isinstance(each, ast.AnnAssign) and each.value is not None:
-                    block[number] = ast.fix_missing_locations(
-                        ast.copy_location(ast.Assign([each.target], each.value), each)
-                    )
+def _strip(tree: ast.Module) -> set[str]:
+    """Remove docstrings and annotations, and turn `a: int = 1` into `a = 1`, except for fields of a class. Returns the
+    names that are still used. A node is changed before its children are looked at."""
+    used = set()
+    left: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while left:
+        node, in_function = left.pop()
+        if isinstance(node, ast.Name):
+            used.add(node.id)
+            continue
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and _begins_with_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+            in_function = True
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        for _, part in ast.iter_fields(node):
+            if isinstance(part, list):
+                if in_function and not isinstance(node, ast.ClassDef):
+                    part[:] = map(_without_type, part)
+                left += [(each, in_function) for each in part if isinstance(each, ast.AST)]
+            elif isinstance(part, ast.AST):
+                left.append((part, in_function))
+    return used
 
 
-def _remove_typing_imports(tree: ast.Module) -> None:
-    """Remove imports from typing that are no longer used."""
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+def _begins_with_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> bool:
+    return ast.get_docstring(node, clean=False) is not None
+
+
+def _without_type(node: object) -> object:
+    if not isinstance(node, ast.AnnAssign) or node.value is None:
+        return node
+    return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+
+def _remove_typing_imports(tree: ast.Module, used: set[str]) -> None:
+    """Remove imports from typing that are not among the names that are used."""
     for node in list(tree.body):
         if isinstance(node, ast.ImportFrom) and node.module == "typing":
             node.names = [each for each in node.names if (each.asname or each.name) in used]
