@@ -11,11 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skylift.cloud.state.data import EndpointUnreadable, NotRoots, open_for_user
 from skylift.cloud.state.home import Home
+from skylift.cloud.state.person import person_of
 from skylift.place.privilege import same_package
 from skylift.runner.errors import USAGE, RunError, UsageError
 
@@ -54,6 +56,11 @@ def bring_up(
 ) -> None:
     """All that a start takes, as root: the parts, the image, the process. Raises UsageError and RunError."""
     require_parts()
+    if home.running_pid() is None and (pid := _lost_pid(home)) is not None:
+        raise UsageError(
+            f"The cloud in {home.path} runs as process {pid}, but its data in {home.data.path} were deleted.",
+            "Take it down: skylift cloud down",
+        )
     make_data(home)
     if home.data.erasing.exists():
         # A `cloud down --erase` was cut off. What it has left is no cloud.
@@ -267,14 +274,68 @@ def is_here(home: Home) -> bool:
         return True
 
 
+@dataclass(frozen=True)
+class _LostCloud:
+    """A process that runs the cloud of a home, and whose lock is not where that home's is."""
+
+    pid: int
+    data: Path
+
+    def require_data(self, home: Home) -> None:
+        """Raises UsageError where its data are not this home's."""
+        if self.data == home.data.path:
+            return
+        uid = self.data.parent.name
+        if uid.isdigit() and int(uid) != home.owner.uid:
+            name = person_of(int(uid)).name
+            folder = f"install -d -o {name} {shlex.quote(str(home.path))}"
+            where = (
+                "root, without sudo" if name == "root" else f"{name}; or as root, once the folder is {name}'s: {folder}"
+            )
+            advice = f"Take it down as {where}"
+        else:
+            advice = f"Take it down: SKYLIFT_DATA={shlex.quote(str(self.data.parents[1]))} skylift cloud down"
+        raise UsageError(
+            f"The cloud of {home.path} runs as process {self.pid}, with its data in {self.data}, and not in"
+            f" {home.data.path}.",
+            advice,
+        )
+
+
+def _lost_pid(home: Home) -> int | None:
+    """The process of a cloud that runs without its data. Raises UsageError where they are not this home's."""
+    lost = _lost_cloud(home)
+    if lost is None:
+        return None
+    lost.require_data(home)
+    return lost.pid
+
+
+def _lost_cloud(home: Home) -> _LostCloud | None:
+    """Found by the claim of its addresses, which is in /run whatever becomes of its folders; for root."""
+    from skylift.cloud.compute.network.network import loopback_ranges
+
+    claimed = loopback_ranges().find(home.path)
+    if claimed is None:
+        return None
+    opened: list[str] = []
+    with suppress(OSError):
+        for each in Path(f"/proc/{claimed.owner}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                opened.append(str(each.readlink()).removesuffix(" (deleted)"))
+    locks = [Path(each) for each in opened if Path(each).name == home.data.lock.name]
+    return _LostCloud(claimed.owner, locks[0].parent) if locks else None
+
+
 def stop_cloud(home: Home, *, erase: bool = False) -> None:
     """End the cloud's process, if there is one, and take everything of its servers off this machine; root only.
 
     Disks, images and state stay, so that the next start brings the servers back, unless all of it is to be erased.
     """
+    _lost_pid(home)
     make_data(home)
     with _one_at_a_time(home):
-        pid = home.running_pid()
+        pid = home.running_pid() or _lost_pid(home)
         if pid is not None:
             _end(pid)
         command = [sys.executable, "-P", "-m", "skylift.cloud", "--home", str(home.path), "--down"]

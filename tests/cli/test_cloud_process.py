@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import select
 import shutil
 import signal
@@ -44,9 +45,9 @@ def skylift(home: Home, tmp_path: Path) -> Iterator[Skylift]:
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "aws/credentials"),
     }
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "skylift.cli.main", *arguments]
-        how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": environment, "umask": 0o077}
+        how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": {**environment, **more}, "umask": 0o077}
         return subprocess.run(command, capture_output=True, text=True, check=False, **how)
 
     yield run
@@ -142,6 +143,31 @@ def test_what_a_cloud_without_data_has_left_is_taken_away(skylift: Skylift, home
     done = skylift("cloud", "down")
     assert (done.returncode, done.stdout, done.stderr) == (0, "The cloud is down.\n", "")
     assert traces(number, home.path) == []
+
+
+def test_a_cloud_whose_folders_were_deleted_is_found_while_it_runs(skylift: Skylift, home: Home) -> None:
+    skylift("cloud", "up", "--port", str(quiet_port()))
+    facts = status(skylift)
+    pid, number = facts["pid"], int(facts["loopback"].split(".")[1])
+    shutil.rmtree(home.path)
+    data = home.data.path
+    nobody = pwd.getpwnam("nobody")
+    # As under sudo: without the folder nobody knows that it was another one's.
+    theirs = {"SUDO_UID": str(nobody.pw_uid), "SUDO_GID": str(nobody.pw_gid), "SUDO_USER": nobody.pw_name}
+    refused = skylift("cloud", "down", "--erase", "--yes", **theirs)
+    assert refused.returncode == 2, refused.stderr
+    assert f"runs as process {pid}, with its data in {data}" in refused.stderr
+    assert "Take it down as root" in refused.stderr
+    assert alive(pid)
+    assert [each.name for each in data.parents[1].iterdir() if each.name.isdigit()] == [data.parent.name]
+    shutil.rmtree(data)
+    again = skylift("cloud", "up")
+    assert (again.returncode, f"process {pid}" in again.stderr, "skylift cloud down" in again.stderr) == (2, True, True)
+    done = skylift("cloud", "down", "--erase", "--yes")
+    assert (done.returncode, done.stdout) == (0, "The cloud is down, and its data is gone.\n"), done.stderr
+    assert not alive(pid)
+    assert traces(number, home.path) == []
+    assert not data.exists()
 
 
 def test_a_down_that_was_killed_is_finished_by_the_next_command(skylift: Skylift, home: Home) -> None:
