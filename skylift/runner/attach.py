@@ -115,8 +115,9 @@ class Attach:
         """At the same time: when a job has ended, its results are in S3. A server that is kept stays on."""
         self._stage = collecting = Collecting(streamed, self._watcher, self._clock)
         if self._job.keep:
-            await in_thread(self._remember, streamed)
-            return await collecting.run()
+            kept: Collected
+            kept, _ = await together(collecting.run(), in_thread(self._remember, streamed))
+            return kept
         turn_off = self._turn_off()
         try:
             collected: Collected
