@@ -102,6 +102,19 @@ def test_the_next_job_has_the_server_and_nothing_of_the_last(line: Line) -> None
     until(lambda: "shutdown -P now" in line.machine.off_commands(), "the server to be turned off")
 
 
+def test_host_keys_are_published_for_a_job_that_the_server_has(line: Line) -> None:
+    """Who hands a server over has them already, so that the claim comes first."""
+    line.machine.show_host_key("ssh-ed25519 AAAA root@here")
+    first = line.first("print(1)")
+    second = line.next("print(2)", first, keep=KEEP)
+    until(lambda: line.shipped.read(second.host_keys), "its host keys")
+    third = line.ship("print(3)", keep=0)
+    line.shipped.put(f"{third.base}/server/attempts/1.json", b'{"instance": "i-another"}')
+    line.claim(second, job=third.job)
+    line.machine.wait()
+    assert line.shipped.read(third.host_keys) is None
+
+
 def test_a_line_of_three(line: Line) -> None:
     first = line.first("print(1)")
     second = line.next("print(2)", first, keep=KEEP)

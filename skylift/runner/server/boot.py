@@ -45,6 +45,7 @@ def boot(options: argparse.Namespace) -> None:
         os.environ.setdefault(name, value)
     rebooted = not boot_mark(Path(options.root)).exists()
     find_job(options)
+    options.handed_over = False
     aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
     while True:
         folder = Path(options.root) / "var/lib/skylift" / options.prefix.rstrip("/").rsplit("/", 1)[-1]
@@ -97,7 +98,7 @@ def go_on(options: argparse.Namespace, ledger: Ledger) -> bool:
     following = ledger.read().get("next")
     if following is not None:
         options.prefix = options.source = "jobs/" + following["job"]
-        options.deadline = following["deadline"]
+        options.deadline, options.handed_over = following["deadline"], True
     return following is not None
 
 
@@ -105,9 +106,12 @@ def work(options: argparse.Namespace, aws: Aws, ledger: Ledger, handles: Handles
     """The supervisor, in a process of its own."""
     prefix = Prefix(aws, options.bucket, options.prefix)
     shown = (Path(options.root), options.user, aws, prefix, options.deadline - RESERVE)
-    if not options.worker:
-        # The client waits for the host keys. It connects by SSH while we load the rest.
-        threading.Thread(target=announce, args=shown, daemon=True).start()
+    announcing = threading.Thread(target=announce, args=shown, daemon=True)
+    # The client waits for the host keys. It connects by SSH while we load the rest. Who hands a server over has them:
+    # then the claim comes first, which is a write that the job waits for.
+    later = options.worker or options.handed_over
+    if not later:
+        announcing.start()
     try:
         archive = fetch_whole(Prefix(aws, options.bucket, options.source), options)
     except (Unreachable, Refused, OSError) as error:
@@ -115,7 +119,7 @@ def work(options: argparse.Namespace, aws: Aws, ledger: Ledger, handles: Handles
             say("the supervisor cannot begin: %s" % error)
             return power_off()
         return give_up(ledger, error, prefix, aws)
-    load(archive).supervise(options, aws, prefix, ledger, handles)
+    load(archive).supervise(options, aws, prefix, ledger, handles, announcing if later else None)
     return None
 
 

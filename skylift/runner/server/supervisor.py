@@ -39,21 +39,29 @@ from skylift.runner.server.status import State, Status, now_iso
 from skylift.runner.server.turn import Turn
 
 
-def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, handles: Handles) -> None:
-    """Called by the boot program when it has loaded the supervisor."""
+def supervise(
+    options: argparse.Namespace,
+    aws: Aws,
+    prefix: Prefix,
+    ledger: Ledger,
+    handles: Handles,
+    announcing: Optional[threading.Thread],
+) -> None:
+    """Called by the boot program when it has loaded the supervisor. `announcing` publishes the host keys, and is to be
+    started when the job is this server's; None where that was done."""
     context = Context(options, aws, prefix, ledger, handles)
     if options.worker:
         from skylift.runner.server.worker import Worker  # noqa: PLC0415 (other servers need not wait for it)
 
         return Worker(context).run()
-    return Supervisor(context).run()
+    return Supervisor(context, announcing).run()
 
 
 class Supervisor:
     """Supervises one job, from the server's boot to its end, or until the next job has the server."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, announcing: Optional[threading.Thread]) -> None:
+        self._context, self._announcing = context, announcing
         self._status = Status(context.job, threading.Condition())
         # It learns from the start on how an earlier supervisor's program ends, and when the guardian dies.
         self._program = Program(context.ledger, context.handles.ends_pipe)
@@ -68,6 +76,8 @@ class Supervisor:
         if claim is None:
             say("the job has ended, or another server has it; turning off")
             return power_off()
+        if self._announcing is not None:
+            self._announcing.start()
         reported = self._find_reported_end(record, claim, recovery)
         if reported is not None:
             return self._leave(reported)
