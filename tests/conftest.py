@@ -153,6 +153,12 @@ LONG = (
     "tests/cloud/wire/test_round_trip.py",
     "tests/runner/test_supervisor.py",
     "tests/cli/test_consent.py",
+    "tests/runner/dask/test_tool_environment.py",
+    "tests/runner/job/test_hostile_record.py",
+    "tests/runner/schedule/test_maps_of_schedules.py",
+    "tests/runner/launch/test_relaunch.py",
+    "tests/test_recorded.py",
+    "tests/test_rooms.py",
 )
 
 
