@@ -38,9 +38,11 @@ class Browser:
     def __init__(self, cloud: Cloud) -> None:
         self._host = cloud.url.removeprefix("http://")
 
-    def asks(self, path: str, origin: str = "", method: str = "", headers: str = "") -> tuple[int, dict[str, str]]:
+    def asks(
+        self, path: str, origin: str = "", method: str = "", headers: str = "", **more: str
+    ) -> tuple[int, dict[str, str]]:
         """A preflight: status, and headers if it is granted or members of the error if not."""
-        status, answered, body = self._send("OPTIONS", path, origin, method, headers)
+        status, answered, body = self._send("OPTIONS", path, origin, method, headers, **more)
         if status == 200:
             assert (body, answered["Content-Length"]) == (b"", "0") and "Content-Type" not in answered
             return status, _shared(answered)
@@ -57,13 +59,14 @@ class Browser:
         return _shared(answered)
 
     def _send(
-        self, verb: str, path: str, origin: str, method: str, headers: str
+        self, verb: str, path: str, origin: str, method: str, headers: str, **more: str
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         connection = http.client.HTTPConnection(self._host)
         named = {
             "Origin": origin,
             "Access-Control-Request-Method": method,
             "Access-Control-Request-Headers": headers,
+            **more,
         }
         try:
             connection.request(verb, path, headers={name: value for name, value in named.items() if value})
@@ -139,6 +142,17 @@ def test_origins(s3: Any, browser: Browser) -> None:
     origin = "http://test.origin.com"
     assert browser.asks("/bucket", origin, "GET") == (200, granted(origin, "GET, PUT", Max_Age="3000"))
     assert browser.asks("/bucket", f"{origin}/", "GET") == forbidden(REFUSED, "GET", "BUCKET")
+
+
+def test_the_bucket_may_be_in_the_host(s3: Any, browser: Browser) -> None:
+    """As in all of the recorded questions; an address with a path has the bucket first, and the key after it."""
+    s3.put_bucket_cors(Bucket="bucket", CORSConfiguration={"CORSRules": [RULE]})
+    yes = granted(PAGE, Max_Age="3000")
+    assert browser.asks("/key", PAGE, "GET", Host="bucket.localhost") == (200, yes)
+    assert browser.asks("/key", PAGE, "PUT", Host="bucket.localhost") == forbidden(REFUSED, "PUT", "OBJECT")
+    assert browser.asks("/", PAGE, "PUT", Host="bucket.localhost") == forbidden(REFUSED, "PUT", "BUCKET")
+    missing = forbidden("CORSResponse: Bucket not found", "PUT", "BUCKET")
+    assert browser.asks("/key", PAGE, "PUT", Host="missing.localhost") == missing
 
 
 def test_methods(s3: Any, browser: Browser) -> None:
