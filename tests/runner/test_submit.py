@@ -26,6 +26,8 @@ from skylift.runner.ship.stdin import Stdin
 from skylift.runner.steps import Clock
 from skylift.runner.submit import Submit
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 
 def no_room(*_: Any) -> None:
     raise LaunchFailed("No room.")
