@@ -37,13 +37,14 @@ def traces(number: int, home: Path) -> list[str]:
 
 
 def _data_of(home: Path) -> Path:
-    """Where root has the data of this state directory's cloud; of one that has none, somewhere that is not there."""
+    """Where root has the data of this state directory's cloud; of one that has none, somewhere that is not there and
+    whose path no process has in its command line."""
     for origin in Path(os.environ["SKYLIFT_DATA"]).glob("*/*/home"):
         # A neighbour's may go at this moment, with the disk that a test has given it.
         with suppress(OSError):
             if origin.read_text() == f"{home}\n":
                 return origin.parent
-    return Path("/nonexistent")
+    return home / "no data"
 
 
 def _has_number(number: int) -> str | None:
