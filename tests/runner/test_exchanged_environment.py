@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from pathlib import Path, PosixPath
 from typing import Any, cast
 
 import pytest
@@ -126,3 +126,36 @@ def test_root_lists_no_folder_in_the_place_of_another(case: Case, at_the_last_mo
 def test_what_is_as_it_was_is_kept(case: Case) -> None:
     assert case.keep().keys() == {"index.json", "pack-00000"}
     assert case.told == []
+
+
+class OldParents(Sequence[Any]):
+    """What Python 3.9 has: no slices, and nothing is counted from the end."""
+
+    def __init__(self, parents: Sequence[Path]) -> None:
+        self._parents = parents
+
+    def __len__(self) -> int:
+        return len(self._parents)
+
+    def __getitem__(self, index: Any) -> Any:
+        # As there: a slice cannot be compared with a number.
+        if index < 0 or index >= len(self):
+            raise IndexError(index)
+        return self._parents[index]
+
+
+class OldPath(PosixPath):
+    @property
+    def parents(self) -> Sequence[Any]:
+        return OldParents(super().parents)
+
+
+def test_an_environment_is_written_down_by_python_39(case: Case) -> None:
+    """Amazon Linux 2023 has that."""
+    folder = case.venv / "lib/python"
+    folder.mkdir(parents=True)
+    (folder / "module.py").write_text("environment")
+    case.made._folders = [OldPath(folder)]
+    case.made.write_down(None, 0.0)
+    written = [each[0] for each in case.made._index["entries"]]
+    assert written == ["venv", "venv/lib", "venv/lib/python", "venv/lib/python/module.py"]

@@ -199,7 +199,8 @@ class PrebuiltEnvironment:
                 path = folder.relative_to(self._login.home)
                 if not top.has(str(path)):
                     continue
-                for above in reversed(path.parents[:-1]):
+                # Python 3.9 cannot slice `parents`.
+                for above in reversed(list(path.parents)[:-1]):
                     with _opened(top, str(above)) as descriptor:
                         yield _folder(str(above), descriptor)
                 yield from _entries_below(top, str(path))
