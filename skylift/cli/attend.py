@@ -133,14 +133,12 @@ def _ended_early(account: Account, outcome: Outcome | SkyliftError) -> str | Non
     try:
         if not account.record(outcome.name).is_map:
             return None
-        from skylift.runner.map.reading import MapReader
+        from skylift.runner.map.reading import ended_early
 
-        reader = MapReader(account, outcome.name)
-        reader.read_on()
+        return ended_early(account, outcome.name) or None
     except SkyliftError as error:
         show_error(error)
         return None
-    return reader.ended_early or None
 
 
 def _as_json(name: str, found: Outcome | SkyliftError, early: str | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from skylift.runner.job.server_time import PROGRESS_LIMIT
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.live import LIVE_LIMIT, InputLive, parse_live
 from skylift.runner.map.looked_up import FOUND_LIMIT, complete
-from skylift.runner.map.outcome import ENTRY_LIMIT, InputOutcome, MapEnd, MapLog
+from skylift.runner.map.outcome import ENTRY_LIMIT, InputOutcome, MapEnd, MapLog, parse_entry
 from skylift.runner.map.places import Template, check_places
 from skylift.runner.map.progress import Progress, parse_progress
 from skylift.runner.map.spec import SPEC_LIMIT, MapInput, MapSpec, parse_spec
@@ -26,6 +27,8 @@ from skylift.runner.text.json_object import Malformed
 
 _LONGEST_KEY = 900
 """Bytes of the longest path that is part of a key, as server/input_run.py has it."""
+_NUMBER = re.compile(r"[0-9]{8}")
+"""An entry's name in the log."""
 _MOST_MAPS = 100
 """The most maps that continue one another."""
 
@@ -45,7 +48,9 @@ class MapReader:
         self.account, self.name, self._keys, self._log = account, name, MapKeys(name), MapLog()
         self.is_there = spec is None
         self.source = self._keys
-        self.own = own = spec or self._read_spec()
+        if spec is None:
+            spec, self.source = _read_spec(account, name)
+        self.own = own = spec
         self._earlier, self.gone = self._read_earlier(_later)
         self.outcomes: dict[int, InputOutcome] = {}
         self._carried: list[InputOutcome] = []
@@ -109,21 +114,6 @@ class MapReader:
     def ended_early(self) -> str:
         """Why a map has ended before all its inputs had an outcome, as its server says it; empty for any other."""
         return self.ended.reason if self.ended is not None and self.ended.halted else ""
-
-    def _read_spec(self) -> MapSpec:
-        if not self.account.record(self.name).is_map:
-            raise UsageError(f"The job {self.name} is no map.", f"Its results: skylift results {self.name}")
-        run = parse_run(self.name)
-        found = self.account.api.get(self.account.bucket, self._keys.spec, SPEC_LIMIT)
-        if found is None and run is not None:
-            self.source = MapKeys(run[0], SCHEDULES)
-            found = self.account.api.get(self.account.bucket, self.source.spec, SPEC_LIMIT)
-        if found is None:
-            raise RecordDamaged(self._keys.spec, "it is missing")
-        try:
-            return parse_spec(found)
-        except Malformed as error:
-            raise RecordDamaged(self.source.spec, str(error)) from None
 
     def _read_earlier(self, later: int) -> tuple[MapReader | None, str]:
         """To its end: a map that another one goes on from has ended."""
@@ -223,6 +213,43 @@ class MapReader:
         if self._earlier is None or index in self._runs_here:
             return self
         return self._earlier._where(index)
+
+
+def _read_spec(account: Account, name: str) -> tuple[MapSpec, MapKeys]:
+    """With the keys of where it is. Raises UsageError for a job that is no map."""
+    if not account.record(name).is_map:
+        raise UsageError(f"The job {name} is no map.", f"Its results: skylift results {name}")
+    keys, run = MapKeys(name), parse_run(name)
+    source = keys
+    found = account.api.get(account.bucket, source.spec, SPEC_LIMIT)
+    if found is None and run is not None:
+        source = MapKeys(run[0], SCHEDULES)
+        found = account.api.get(account.bucket, source.spec, SPEC_LIMIT)
+    if found is None:
+        raise RecordDamaged(keys.spec, "it is missing")
+    try:
+        return parse_spec(found), source
+    except Malformed as error:
+        raise RecordDamaged(source.spec, str(error)) from None
+
+
+def ended_early(account: Account, name: str) -> str:
+    """As MapReader has it, of a map that has ended and of which nothing else is asked: no more is read than its spec
+    and, where that has `halt`, the last entry of its log."""
+    spec, _ = _read_spec(account, name)
+    if spec.halt is None:
+        return ""
+    log = MapKeys(name).log
+    entries = account.api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix=log)
+    key = max((each["Key"] for each in entries if _NUMBER.fullmatch(each["Key"].removeprefix(log))), default="")
+    data = account.api.get(account.bucket, key, ENTRY_LIMIT) if key else None
+    if data is None:
+        return ""
+    try:
+        end = parse_entry(data).ended
+    except Malformed as error:
+        raise RecordDamaged(key, str(error)) from None
+    return end.reason if end is not None and end.halted else ""
 
 
 def input_called(spec: MapSpec, text: str) -> MapInput:

@@ -31,7 +31,7 @@ from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.job_group import job_groups, make_job_group
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import LogEntry, MapEnd, encode_entry
-from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
+from skylift.runner.map.spec import Halt, MapInput, MapSpec, encode_spec
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.steps import Clock
@@ -168,7 +168,8 @@ def test_who_waits_for_a_map_that_was_ended_early_is_told_why(
     failed = {**SUCCEEDED, "state": "failed", "exit_code": 1, "reason": "The program exited with 1."}
     for key, body in {prefix.record: MAP, prefix.status: failed, prefix.manifest: NO_RESULTS}.items():
         api.put(elsewhere.bucket, key, json.dumps(body).encode())
-    api.put(elsewhere.bucket, keys.spec, encode_spec(MapSpec(("job.py",), True, (), (MapInput(0, "a", "a"),))))
+    spec = MapSpec(("job.py",), True, (), (MapInput(0, "a", "a"),), halt=Halt(count=1))
+    api.put(elsewhere.bucket, keys.spec, encode_spec(spec))
     end = MapEnd("It was ended early: 1 of 5 inputs have failed (--halt).", halted=True)
     for number, entry in enumerate([LogEntry(1, 1.0, "i-0a"), LogEntry(1, 2.0, ended=end)]):
         api.put(elsewhere.bucket, keys.log_entry(number), encode_entry(entry))
@@ -177,11 +178,43 @@ def test_who_waits_for_a_map_that_was_ended_early_is_told_why(
     assert perform(["wait", "--json", "many"]) == 1
     (found,) = json.loads(capfd.readouterr().out)
     assert (found["reason"], found["ended_early"]) == ("The program exited with 1.", end.reason)
+    api.put(elsewhere.bucket, keys.log_entry(2), b"{")
+    assert perform(["wait", "many"]) == 1
+    assert keys.log_entry(2) in capfd.readouterr().err
     api.put(elsewhere.bucket, keys.spec, b"{")
     assert perform(["wait", "--json", "many"]) == 1
     told = capfd.readouterr()
     assert "ended_early" not in json.loads(told.out)[0]
     assert keys.spec in told.err
+
+
+@pytest.mark.parametrize("halt", [None, Halt(count=3)])
+def test_who_waits_for_a_map_reads_no_more_of_its_log_than_why_it_ended(
+    elsewhere: Account, settings: Settings, api: Api, monkeypatch: pytest.MonkeyPatch, halt: Halt | None
+) -> None:
+    """The log of a large map has thousands of entries, with all outcomes in them, as have those of the maps before."""
+    monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
+    ensure_bucket(api, elsewhere.bucket)
+    keys, prefix = MapKeys("many"), Prefix("many")
+    failed = {**SUCCEEDED, "state": "failed", "exit_code": 1, "reason": "The program exited with 1."}
+    for key, body in {prefix.record: MAP, prefix.status: failed, prefix.manifest: NO_RESULTS}.items():
+        api.put(elsewhere.bucket, key, json.dumps(body).encode())
+    spec = MapSpec(("job.py",), True, (), (MapInput(0, "a", "a"),), halt=halt, resumes="before")
+    api.put(elsewhere.bucket, keys.spec, encode_spec(spec))
+    end = MapEnd("1 of 1 inputs have failed.")
+    for number, entry in enumerate([LogEntry(1, 1.0, "i-0a"), LogEntry(1, 2.0), LogEntry(1, 3.0, ended=end)]):
+        api.put(elsewhere.bucket, keys.log_entry(number), encode_entry(entry))
+    read: list[str] = []
+    get = Api.get
+
+    def noted(self: Api, bucket: str, key: str, *more: Any) -> bytes | None:
+        read.append(key)
+        return get(self, bucket, key, *more)
+
+    monkeypatch.setattr(Api, "get", noted)
+    assert perform(["wait", "many"]) == 1
+    assert [each for each in read if each.startswith(keys.log)] == ([keys.log_entry(2)] if halt else [])
+    assert not [each for each in read if each.startswith(Prefix("before").base)]
 
 
 def test_a_map_whose_server_is_gone_is_told_how_to_go_on(elsewhere: Account, api: Api) -> None:
