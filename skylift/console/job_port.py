@@ -115,9 +115,14 @@ class JobPort:
             return submit_again(repeat, spec, account)
 
 
+def has_ended(state: str) -> bool:
+    """Its server may be there still, kept or on its way down."""
+    return state in ENDED
+
+
 def can_be_cancelled(state: str, *, has_server: bool) -> bool:
-    """The server of a job that has ended may be there still, on its way down or kept."""
-    return state not in ENDED and (has_server or state in (State.STARTING, State.WAITING))
+    """Whether there is anything to end: the job, or only its server."""
+    return has_server or state in (State.STARTING, State.WAITING)
 
 
 def _job_row(job: Listed) -> JobRow:

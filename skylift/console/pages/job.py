@@ -9,7 +9,7 @@ from urllib.parse import quote as encoded
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.job_log import JobLog
-from skylift.console.job_port import can_be_cancelled
+from skylift.console.job_port import can_be_cancelled, has_ended
 from skylift.console.log_search import LogSearch
 from skylift.console.pages.map_inputs import InputsTab
 from skylift.console.poller import Change
@@ -26,6 +26,9 @@ from skylift.runner.errors import SkyliftError
 _LARGEST = 64 << 20
 """Bytes of a result that is given to the browser. Larger ones are for the command."""
 
+_CANCEL, _TURN_OFF = "Cancel job", "Turn its server off"
+_OF_JOB = "Its program gets SIGTERM, its results so far go to S3, and its server is turned off."
+_OF_SERVER = "The job has ended. Its server is terminated, with all that is on its disk only, and its role is removed."
 
 _ABOUT_LOG = "Errors are yellow; the search has the last 8 MiB."
 
@@ -46,7 +49,7 @@ class JobPage:
         with place:
             with head(self._name):
                 link("Run again", f"/run-again/{encoded(self._name, safe='')}", "button")
-                self._cancel = button("Cancel job", self._ask, "danger")
+                self._cancel = button(_CANCEL, self._ask, "danger")
             self._state = tag("span", str(job.state), f"state state-{job.state}")
             self._tabs = Tabs(
                 {
@@ -59,7 +62,7 @@ class JobPage:
             )
             with box("commandline"):
                 copyable(f"skylift logs -f {quote(self._name)}")
-            enable(self._cancel, can_be_cancelled(job.state, has_server=bool(job.instance_state)))
+            self._offer(job.state, has_server=bool(job.instance_state))
             self._tabs.begin()
         self._view.jobs.listen(self._hear)
 
@@ -70,15 +73,22 @@ class JobPage:
             if row["id"] == self._name:
                 self._state.set_text(row["state"])
                 self._state.classes(replace=f"state state-{row['state']}")
-                enable(self._cancel, can_be_cancelled(row["state"], has_server=bool(row["server"])))
+                self._offer(row["state"], has_server=bool(row["server"]))
         return True
 
+    def _offer(self, state: str, *, has_server: bool) -> None:
+        """What `skylift cancel` would do now."""
+        self._ended = has_ended(state)
+        self._cancel.set_text(_TURN_OFF if self._ended and has_server else _CANCEL)
+        enable(self._cancel, can_be_cancelled(state, has_server=has_server))
+
     def _ask(self) -> None:
+        question, what = ("Turn its server off?", _OF_SERVER) if self._ended else ("Cancel this job?", _OF_JOB)
         confirm(
-            "Cancel this job?",
-            [self._name, "Its program gets SIGTERM, its results so far go to S3, and its server is turned off."],
+            question,
+            [self._name, what],
             f"skylift cancel {quote(self._name)}",
-            "Cancel job",
+            _TURN_OFF if self._ended else _CANCEL,
             lambda: self._view.job_port.cancel(self._name),
             dangerous=True,
             done=self._view.jobs.look_soon,
