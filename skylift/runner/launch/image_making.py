@@ -44,6 +44,8 @@ LEAST = 32 << 20
 """The least bytes of an environment that is worth an image. A smaller one is fetched in a moment."""
 _PATIENCE = 120.0
 """Seconds after the job's end in which the image must be there."""
+_SILENCE = 1.0
+"""Seconds of waiting that nobody needs to be told of."""
 _LONGEST = 300
 """Seconds that the server may take, and then wait for its image to be made."""
 
@@ -57,36 +59,48 @@ class ImageMaking:
     def __init__(self, checked: Checked | None, watcher: Watcher) -> None:
         """Without `checked` there is nothing to make."""
         self._checked, self._watcher = checked, watcher
-        self._job_has_ended = asyncio.Event()
+        self._job_has_ended, self._is_left = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._begun = self._is_made = self._is_left = False
+        self._begun = self._is_made = False
+        self._creating: asyncio.Task[None] | None = None
+        """What EC2 does, from CreateImage on."""
 
     @property
     def is_awaited(self) -> bool:
         return self._job_has_ended.is_set() and self._task is not None and not self._task.done()
 
     async def __aenter__(self) -> ImageMaking:
-        if self._checked is not None and not self._is_left:
+        if self._checked is not None and not self._is_left.is_set():
             self._task = asyncio.ensure_future(self._run(self._checked))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.leave()
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        if not self._is_left.is_set():
+            self.leave()
+        if self._task is None:
+            return
+        await asyncio.wait([self._task], timeout=_SILENCE)
+        creating = self._creating
+        if creating is not None and not creating.done() and not creating.cancelling():
+            self._watcher.note("The cloud copies the image of the environment already. Ctrl-C leaves it out.")
+        await asyncio.wait([self._task])
 
     def leave(self) -> None:
-        """Make no image, and take back what there is of it. Saying so again does not disturb that."""
-        if self._task is not None and not self._is_left:
-            self._task.cancel()
-        self._is_left = True
+        """Make no image, and take back what there is of it. An image that EC2 has begun is waited for, until this is
+        said again."""
+        if not self._is_left.is_set():
+            self._is_left.set()
+            if self._task is not None:
+                self._task.cancel()
+        elif self._creating is not None:
+            self._creating.cancel()
 
     async def finish(self) -> None:
-        """The job has ended: wait until the image is there, if one is being made."""
+        """The job has ended: wait until the image is there, if one is being made, or is left."""
         self._job_has_ended.set()
-        if self._task is None or self._is_left:
+        if self._task is None or self._is_left.is_set():
             return
         # A look at the bucket shows whether there is anything to do.
         await asyncio.wait([self._task], timeout=0.5)
@@ -94,7 +108,9 @@ class ImageMaking:
         if is_shown:
             self._watcher.note("An image of the environment is made for the next runs. Ctrl-C leaves it out.")
             self._watcher.begin("image")
-        await asyncio.wait([self._task], timeout=_PATIENCE)
+        left = asyncio.ensure_future(self._is_left.wait())
+        await asyncio.wait([self._task, left], timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        left.cancel()
         if is_shown and self._is_made:
             self._watcher.done("image", "has the environment", time.monotonic() - began)
 
@@ -132,11 +148,11 @@ class ImageMaking:
         builder = sealed(checked, prebuilt, f"environment-{secrets.token_hex(4)}")
         try:
             server = await self._launch(builder)
-            creating = asyncio.ensure_future(_create(builder, server, key))
+            creating = self._creating = asyncio.create_task(_create(builder, server, key))
             try:
                 await asyncio.shield(creating)
             except asyncio.CancelledError:
-                # What EC2 has begun is copied from the server's disk, which takes a few seconds.
+                # What EC2 has begun is copied from the server's disk, in a few seconds. Without that it fails.
                 await until_done(creating)
                 raise
             self._is_made = True

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from whole_run import Seen
@@ -23,6 +24,7 @@ from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.start import Start
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.account import open_account
+from skylift.runner.remote.api import Api
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 from skylift.runner.ship.upload import Shipment, Upload
 
@@ -110,6 +112,54 @@ def test_leaving_waits_for_no_server_that_is_not_ready(
     # One may have been on its way.
     assert looks.count(True) <= 1
     assert (seen.notes, live_servers(api), checked.account.recorded()) == ([], [], [])
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_what_ec2_has_begun_is_waited_for_until_it_is_left_again(
+    checked: Checked, seen: Seen, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    put(checked, pack_00000=bytes(LEAST))
+    api = checked.account.api
+    api.put(checked.account.bucket, f"{PLACE}/index.json", b"{}")
+    base = api.pages("ec2", "describe_images", "Images", Owners=["amazon"])[0]["ImageId"]
+    looked, has_left, looks = threading.Event(), threading.Event(), list[bool]()
+
+    async def run(self: Start, provisioned: Provisioned) -> Launched:
+        """No server boots here."""
+        server, _ = await self._server(provisioned)
+        return Launched(checked.account, checked.job, server, None, 0)
+
+    def is_made(_: object) -> bool:
+        looks.append(has_left.is_set())
+        looked.set()
+        return looks.count(True) > 3
+
+    call = Api.call
+
+    def answer(self: Api, service: str, operation: str, **params: Any) -> Any:
+        """Moto makes no image with tags."""
+        return {} if operation == "create_image" else call(self, service, operation, **params)
+
+    monkeypatch.setattr(Api, "call", answer)
+    monkeypatch.setattr(Start, "run", run)
+    monkeypatch.setattr(image_making, "_is_sealed", lambda _: True)
+    monkeypatch.setattr(image_making, "_is_made", is_made)
+    monkeypatch.setattr(image_making, "_SILENCE", 0.0)
+
+    async def leave() -> None:
+        async with ImageMaking(replace(checked, base=base, image=base), seen) as making:
+            assert await asyncio.to_thread(looked.wait, 60)
+            has_left.set()
+            for _ in range(left):
+                making.leave()
+                # The first one has come to what waits.
+                await asyncio.sleep(0)
+
+    asyncio.run(leave())
+    # One may have been on its way.
+    assert looks.count(True) > 3 if left == 1 else looks.count(True) <= 1
+    assert any("Ctrl-C leaves it out" in each for each in seen.notes) == (left == 1)
+    assert (live_servers(api), checked.account.recorded()) == ([], [])
 
 
 def test_an_error_is_told_and_leaves_nothing(checked: Checked, seen: Seen) -> None:
