@@ -55,8 +55,8 @@ class Run:
 
     async def run(self) -> Outcome:
         """Raises SkyliftError when the run failed before its program ended; what had been made is then undone."""
-        await self._forwards.open()
         try:
+            await self._forwards.open()
             launched = await self._submit.run()
             if not isinstance(launched, Launched):
                 return launched
@@ -76,6 +76,7 @@ class Run:
                     await making.finish()
             return outcome
         finally:
+            self._submit.end_early()
             await self._forwards.close()
 
     def interrupt(self) -> None:

@@ -67,6 +67,9 @@ class Submit:
         except asyncio.CancelledError:
             if not self._interrupted:
                 raise
+        finally:
+            # Whoever is interrupted at once never comes to it.
+            self.end_early()
         from skylift.runner.job.outcome import Outcome  # noqa: PLC0415
 
         return Outcome(
@@ -79,6 +82,12 @@ class Submit:
             watched_seconds=self._clock.elapsed(),
             steps=dict(self._clock.seconds),
         )
+
+    def end_early(self) -> None:
+        """For whoever has made this and does not come to `run`: end the connection that has begun."""
+        early, self._early = self._early, None
+        if early is not None:
+            early.end()
 
     def interrupt(self) -> None:
         """Interrupt the run, also before `run`, while forwarded ports are opened."""
@@ -102,13 +111,14 @@ class Submit:
         """None when a name that nobody chose is another job's; nothing is left then. The client that writes the record
         first has the name, so two clients that have drawn the same one do not share it."""
         # Without a buffer: a full disk is told where it is written to, and not once more where it is closed.
-        early, self._early = self._early, None
         with tempfile.TemporaryFile(prefix="skylift-", buffering=0) as archive:
+            early, self._early = self._early, None
             async with KeptConnection(self._job.name, early=early) as connecting:
                 return await self._check_and_launch(archive, connecting)
 
     async def _check_and_launch(self, archive: IO[bytes], connecting: KeptConnection) -> Launched | None:
         checked = await check(self._job, self._settings, self._clock, archive, connecting)
+        await connecting.keep_only(checked.kept)
         shipping = Shipping(checked.account, self._watcher, self._clock, self._stdin)
         undo = Undo(checked.account, self._job.name, self._watcher, lambda: self._interrupted)
         try:
@@ -150,6 +160,7 @@ class Submit:
             try:
                 launched = await self._take_over(checked, shipping, undo, connecting)
                 if launched is None:
+                    await connecting.keep_only(())
                     provisioned = await self._provision_and_ship(checked, shipping, undo)
                     launched = await self._launch(checked, provisioned, undo)
                     self.worth_an_image = checked if checked.may_have_image and checked.image == checked.base else None

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from whole_run import Seen, order, run
 
-from skylift.runner.errors import LaunchFailed, NotPermitted, Refused
+from skylift.cli.main import perform
+from skylift.python import work
+from skylift.runner.errors import LaunchFailed, NotPermitted, Refused, UsageError
+from skylift.runner.flow import Run
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job, MapPart, Spot
 from skylift.runner.job.record import Prefix, bucket_name
+from skylift.runner.job.server_record import HostKeys
 from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.fleet import Fleet
+from skylift.runner.launch.last_kept import EarlyConnection, LastKept
+from skylift.runner.remote import openssh
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.stdin import Stdin
 from skylift.runner.steps import Clock
 from skylift.runner.submit import Submit
+from skylift.runner.watch.forward import Forward, Forwards
 
 pytestmark = pytest.mark.usefixtures("prepared")
 
@@ -217,3 +225,84 @@ def test_a_map_that_is_resumed_while_it_starts_gives_way(
         run(job, settings, seen)
     assert launch.live_servers(api) == []
     assert told == [f"sent {job.name}", f"took back {job.name}"]
+
+
+class Begun:
+    """A connection that has begun, to a server that is no more."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.ended = False
+        host_keys = HostKeys("me", ("ssh-ed25519 none",), "i-0123456789abcdef0")
+        to = LastKept(settings.account or "", "last", "t3.small", "127.0.0.1", host_keys, 9e9)
+        self.early = EarlyConnection(to, cast(openssh.Dialing, self))
+
+    def end(self) -> None:
+        self.ended = True
+
+
+@pytest.fixture
+def begun(settings: Settings) -> Begun:
+    return Begun(settings)
+
+
+def test_a_connection_that_has_begun_to_a_server_that_is_no_more_is_closed_before_there_is_a_new_one(
+    settings: Settings, seen: Seen, folder: Path, begun: Begun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[bool] = []
+
+    def start(*_: Any) -> None:
+        ended.append(begun.ended)
+        no_room()
+
+    monkeypatch.setattr("skylift.runner.launch.start.run_instance", start)
+    with pytest.raises(LaunchFailed, match="No room"):
+        asyncio.run(Run(order(folder, ""), settings, seen, early=begun.early).run())
+    assert ended == [True]
+
+
+def test_a_connection_that_has_begun_is_closed_where_nobody_comes_to_it(
+    settings: Settings, seen: Seen, folder: Path, begun: Begun
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        forwards = Forwards([Forward(taken.getsockname()[1], 80)])
+        run = Run(order(folder, ""), settings, seen, forwards=forwards, early=begun.early)
+        with pytest.raises(UsageError, match="the port is not available"):
+            asyncio.run(run.run())
+    assert begun.ended
+
+
+def test_a_connection_that_has_begun_is_closed_for_who_is_interrupted_at_once(
+    settings: Settings, seen: Seen, folder: Path, begun: Begun
+) -> None:
+    run = Run(order(folder, ""), settings, seen, early=begun.early)
+    run.interrupt()
+    assert asyncio.run(run.run()).state == "cancelled"
+    assert begun.ended
+
+
+@pytest.mark.parametrize("options", [(), ("-d",)])
+def test_the_command_hands_on_what_has_begun(
+    settings: Settings, folder: Path, begun: Begun, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "job.py").touch()
+    monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
+    monkeypatch.setattr("skylift.runner.launch.last_kept.connect_early", lambda *_: begun.early)
+    monkeypatch.setattr("skylift.runner.launch.start.run_instance", no_room)
+    assert perform(["run", *options, "job.py"]) == 125
+    assert begun.ended
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_python_hands_on_what_has_begun(
+    settings: Settings, seen: Seen, folder: Path, begun: Begun, monkeypatch: pytest.MonkeyPatch, detached: bool
+) -> None:
+    monkeypatch.setattr("skylift.python.work.connect_early", lambda *_: begun.early)
+    monkeypatch.setattr("skylift.runner.launch.start.run_instance", no_room)
+    job = order(folder, "")
+    with pytest.raises(LaunchFailed, match="No room"):
+        if detached:
+            work.start_submission(job, settings, seen, None).result()
+        else:
+            work.start_run(job, settings, seen, Forwards(()), None).result()
+    assert begun.ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Sequence
 from types import TracebackType
 
 from skylift.runner.errors import ConnectionLost
@@ -13,7 +14,7 @@ from skylift.runner.launch.last_kept import EarlyConnection
 from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
-from skylift.runner.steps import in_thread
+from skylift.runner.steps import in_thread, until_done
 
 
 class KeptConnection:
@@ -31,13 +32,29 @@ class KeptConnection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for each in self._connecting.values():
+        await self.keep_only(())
+
+    async def keep_only(self, wanted: Sequence[KeptServer]) -> None:
+        """Close what leads to other servers than these, also when the caller is cancelled meanwhile."""
+        closing = asyncio.ensure_future(self._close_all_but(wanted))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await until_done(closing)
+            raise
+
+    async def _close_all_but(self, wanted: Sequence[KeptServer]) -> None:
+        there = {each.server.instance for each in wanted}
+        others = [self._connecting.pop(instance) for instance in [*self._connecting] if instance not in there]
+        for each in others:
             each.cancel()
-        for found in await asyncio.gather(*self._connecting.values(), return_exceptions=True):
+        early = self._early
+        if early is not None and not any(early.is_to(each.server, each.host_keys) for each in wanted):
+            self._early = None
+            await in_thread(early.end)
+        for found in await asyncio.gather(*others, return_exceptions=True):
             if found is not None and not isinstance(found, BaseException):
                 await found.close()
-        if self._early is not None:
-            await in_thread(self._early.end)
 
     def begin(self, account: Account, kept: KeptServer) -> None:
         """Connect to this server, unless that has begun."""
@@ -59,7 +76,10 @@ class KeptConnection:
         early = self._early
         if early is not None and early.is_to(kept.server, host_keys):
             self._early = None
-            return await _connected(early)
+            if early.is_up():
+                return await _connected(early)
+            # It has failed before EC2 was asked: perhaps the server came back in between.
+            await in_thread(early.end)
         settings = account.settings
         key = ensure_key_file(settings.key_dir, account.number, settings.region)
         to = (address, host_keys.user, key.private, host_keys.keys, self._job, self._port)

@@ -48,9 +48,13 @@ class EarlyConnection:
     def __init__(self, to: LastKept, dialing: openssh.Dialing) -> None:
         self._to, self._dialing = to, dialing
 
-    def is_to(self, server: Server, host_keys: HostKeys) -> bool:
+    def is_to(self, server: Server, host_keys: HostKeys | None) -> bool:
         found = (server.job, server.address, host_keys)
         return found == (self._to.job, self._to.address, self._to.host_keys)
+
+    def is_up(self) -> bool:
+        """Whether it is on its way still, or there."""
+        return self._dialing.is_up()
 
     async def connect(self) -> OpenSshConnection:
         """Raises ConnectionLost."""

@@ -279,6 +279,9 @@ class Dialing:
             known = "".join(f"{HOST_ALIAS} {each}\n" for each in host_keys)
             self._forwarding = _Forwarding(argv, known)
 
+    def is_up(self) -> bool:
+        return self._forwarding.is_up()
+
     async def connect(self, opening: float = 0.0) -> OpenSshConnection:
         """Raises ConnectionLost."""
         try:

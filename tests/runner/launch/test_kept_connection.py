@@ -7,7 +7,8 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import asyncssh
 import pytest
@@ -160,7 +161,9 @@ def test_a_connection_that_began_early_is_the_one_that_is_taken(account: Account
     async def act(sshd: Sshd, port: int) -> None:
         began = early(account, sshd.kept, port)
         async with KeptConnection("one", port, began) as connecting:
+            await connecting.keep_only((sshd.kept,))
             connecting.begin(account, sshd.kept)
+            await connecting.keep_only((sshd.kept,))
             found = await connecting.take(sshd.kept)
         assert found is not None
         assert (sshd.opened, sshd.closed.is_set()) == (1, False)
@@ -180,17 +183,98 @@ def test_one_that_began_early_and_is_not_wanted_is_closed(account: Account) -> N
     served(account, act)
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_what_leads_to_a_server_that_the_job_cannot_have_is_closed_at_once(account: Account, has_begun: bool) -> None:
+    """A new server may take minutes from here on."""
+
+    async def act(sshd: Sshd, port: int) -> None:
+        async with KeptConnection("one", port, early(account, sshd.kept, port)) as connecting:
+            if has_begun:
+                connecting.begin(account, sshd.kept)
+            while not sshd.opened:
+                await asyncio.sleep(0.01)
+            await connecting.keep_only((another_server(),))
+            await sshd.closed.wait()
+            assert await connecting.take(sshd.kept) is None
+        assert sshd.opened == 1
+
+    served(account, act)
+
+
+def another_server() -> KeptServer:
+    host_key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    return kept("i-2", host_key)
+
+
+def test_an_interrupt_while_they_are_closed_leaves_none(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    began_before = cast(EarlyConnection, SimpleNamespace(is_to=lambda *_: False, end=lambda: ended.append("early")))
+
+    async def main() -> None:
+        connects, is_ending, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def connect(*_: object, **__: object) -> None:
+            connects.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                is_ending.set()
+                await goes_on.wait()
+                ended.append("other")
+
+        async def block() -> None:
+            async with KeptConnection("one", early=began_before) as connecting:
+                connecting.begin(account, another_server())
+                await asyncio.Event().wait()
+
+        monkeypatch.setattr(openssh, "connect", connect)
+        monkeypatch.setattr(openssh, "is_here", lambda: True)
+        running = asyncio.ensure_future(block())
+        await connects.wait()
+        running.cancel()
+        await is_ending.wait()
+        running.cancel()
+        # It has heard of that.
+        await asyncio.sleep(0)
+        goes_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
+    assert sorted(ended) == ["early", "other"]
+
+
 @pytest.mark.parametrize("differs", ["job", "host_keys"])
 def test_one_that_began_to_another_server_is_not_taken(account: Account, differs: str) -> None:
     """What is remembered is not believed: what EC2 and S3 say of the server counts."""
 
     async def act(sshd: Sshd, port: int) -> None:
-        stranger = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
         remembered = {
             "job": replace(sshd.kept, server=replace(sshd.kept.server, job="before")),
-            "host_keys": kept("i-1", stranger),
+            "host_keys": replace(sshd.kept, host_keys=another_server().host_keys),
         }[differs]
         async with KeptConnection("one", port, early(account, remembered, port)) as connecting:
+            while not sshd.opened:
+                await asyncio.sleep(0.01)
+            connecting.begin(account, sshd.kept)
+            found = await connecting.take(sshd.kept)
+        assert found is not None
+        # The other one.
+        await sshd.closed.wait()
+        assert sshd.opened == 2
+        await found.close()
+
+    served(account, act)
+
+
+def test_one_that_had_failed_before_the_server_was_found_is_begun_anew(account: Account) -> None:
+    async def act(sshd: Sshd, port: int) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            began = early(account, sshd.kept, unused.getsockname()[1])
+            while began.is_up():
+                await asyncio.sleep(0.01)
+        async with KeptConnection("one", port, began) as connecting:
             connecting.begin(account, sshd.kept)
             found = await connecting.take(sshd.kept)
         assert found is not None
