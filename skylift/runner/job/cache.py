@@ -44,6 +44,11 @@ class Cache:
                 each.mkdir(mode=0o700, exist_ok=True)
             _write(self._folder / name, _head(made_from, content) + b"\n" + content)
 
+    def remove(self, name: str) -> None:
+        if self._folder is not None:
+            with suppress(OSError):
+                (self._folder / name).unlink()
+
 
 NOWHERE = Cache(None)
 

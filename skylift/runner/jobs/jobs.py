@@ -22,6 +22,7 @@ from skylift.runner.launch.fleet import active_fleets, delete_fleets, remove_fle
 from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.kept_server import remove_roles
+from skylift.runner.launch.last_kept import forget_kept
 from skylift.runner.launch.server import describe, live_servers, terminate
 from skylift.runner.launch.worker_group import remove_workers
 from skylift.runner.remote.account import Account
@@ -123,6 +124,7 @@ class Jobs(Listing):
             remove_template(self._api, name)
         for server in servers:
             terminate(self._api, server.instance)
+            forget_kept(self._account.settings, server.instance)
         if servers and not ended:
             # The server may have written its final status at the last moment. That one counts.
             status = self._readable_status(name)

@@ -87,6 +87,8 @@ async def _open_account(
 ) -> tuple[Account, list[KeptServer]]:
     """The account, and its kept servers of the job's type that wait for a job, if the job may have one."""
     account, kept = await together(in_thread(open_account, settings, api), in_thread(kept_servers, api))
+    if connecting is not None:
+        await connecting.forget_gone(account, kept)
     found = [each for each in kept if each.type == job.instance_type] if may_take_kept(job) else []
     waiting = await in_thread(waiting_servers, account, found, time.time()) if found else []
     if len(waiting) == 1 and connecting is not None:

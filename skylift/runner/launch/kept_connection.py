@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from skylift.runner.errors import ConnectionLost
+from skylift.runner.job.server import Server
 from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import ensure_key_file
-from skylift.runner.launch.last_kept import EarlyConnection
+from skylift.runner.launch.last_kept import EarlyConnection, forget_kept
 from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
@@ -55,6 +56,11 @@ class KeptConnection:
         for found in await asyncio.gather(*others, return_exceptions=True):
             if found is not None and not isinstance(found, BaseException):
                 await found.close()
+
+    async def forget_gone(self, account: Account, there: Sequence[Server]) -> None:
+        """Forget the server that `early` leads to, unless it is among these, which are all kept servers of EC2."""
+        if self._early is not None and self._early.is_gone(account.number, there):
+            await in_thread(forget_kept, account.settings, self._early.instance)
 
     def begin(self, account: Account, kept: KeptServer) -> None:
         """Connect to this server, unless that has begun."""

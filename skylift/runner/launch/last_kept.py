@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,17 @@ class EarlyConnection:
     def __init__(self, to: LastKept, dialing: openssh.Dialing) -> None:
         self._to, self._dialing = to, dialing
 
+    @property
+    def instance(self) -> str:
+        return self._to.host_keys.instance
+
     def is_to(self, server: Server, host_keys: HostKeys | None) -> bool:
         found = (server.job, server.address, host_keys)
         return found == (self._to.job, self._to.address, self._to.host_keys)
+
+    def is_gone(self, account: str, there: Iterable[Server]) -> bool:
+        """Whether the account that it was in has the server no more. `there` are those that this account has."""
+        return self._to.account == account and all(each.instance != self.instance for each in there)
 
     def is_up(self) -> bool:
         """Whether it is on its way still, or there."""
@@ -95,6 +104,13 @@ def remember_kept(settings: Settings, kept: LastKept) -> None:
         "instance": kept.host_keys.instance,
     }
     settings.cache.write(_ENTRY, _where(settings), json.dumps(content).encode())
+
+
+def forget_kept(settings: Settings, instance: str) -> None:
+    """This server is another job's, or ends. Its address may be somebody else's soon."""
+    kept = last_kept(settings)
+    if kept is not None and kept.host_keys.instance == instance:
+        settings.cache.remove(_ENTRY)
 
 
 def last_kept(settings: Settings) -> LastKept | None:

@@ -19,6 +19,7 @@ from skylift.runner.launch.kept_server import (
     tag_server,
     take_server,
 )
+from skylift.runner.launch.last_kept import forget_kept
 from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.connection import Connection
@@ -72,11 +73,16 @@ class TakeOver:
         self._undo.add(partial(role.remove_role_of, self._account.api, server.role, {self._name, last}))
         self._undo.add(partial(self._undo.end_server, server))
         there = await in_thread(assign_server, self._account.api, server, self._name, self._policy(last))
-        taken = there and await in_thread(take_server, self._account, self._name, last)
+        taken = there and await in_thread(self._take, server)
         if not taken:
             self._undo.keep()
             await in_thread(tag_server, self._account.api, server, last)
         return taken
+
+    def _take(self, server: Server) -> bool:
+        """It is no longer the one that waits for this user's next job: when this job has ended, it may be off."""
+        forget_kept(self._account.settings, server.instance)
+        return take_server(self._account, self._name, server.job)
 
     def _policy(self, last: str) -> dict[str, Any]:
         """The policy of this job, which also opens the one key of the last job's prefix that decides who has the

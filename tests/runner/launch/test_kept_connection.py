@@ -7,19 +7,21 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import asyncssh
 import pytest
 
+from skylift.runner.job.cache import Cache
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import HostKeys
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import ensure_key_file
-from skylift.runner.launch.last_kept import EarlyConnection, LastKept
+from skylift.runner.launch.last_kept import EarlyConnection, LastKept, last_kept, remember_kept
 from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account, open_account
 
@@ -281,6 +283,26 @@ def test_one_that_had_failed_before_the_server_was_found_is_begun_anew(account: 
         await found.close()
 
     served(account, act)
+
+
+def test_a_server_that_ec2_has_no_more_is_forgotten(account: Account, tmp_path: Path) -> None:
+    settings = replace(account.settings, cache=Cache(tmp_path / "cache"))
+    there = another_server()
+    assert there.host_keys is not None
+    remembered = LastKept(account.number, "last", "t3.small", "127.0.0.1", there.host_keys, 9e9)
+    remember_kept(settings, remembered)
+    assert last_kept(settings) == remembered
+    began = EarlyConnection(remembered, cast(openssh.Dialing, SimpleNamespace(end=lambda: None)))
+
+    async def look(account: Account, *kept: KeptServer) -> LastKept | None:
+        async with KeptConnection("one", early=began) as connecting:
+            await connecting.forget_gone(account, [each.server for each in kept])
+        return last_kept(settings)
+
+    mine = replace(account, settings=settings)
+    assert asyncio.run(look(mine, there)) == remembered
+    assert asyncio.run(look(replace(mine, number="210987654321"))) == remembered
+    assert asyncio.run(look(mine, replace(there, server=replace(there.server, instance="i-3")))) is None
 
 
 def test_one_that_began_early_and_has_failed(account: Account) -> None:

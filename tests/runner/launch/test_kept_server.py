@@ -8,15 +8,17 @@ import time
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from whole_run import Seen, order
 
 from skylift.runner.job import tags as tagging
+from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Spot
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
+from skylift.runner.job.server_record import HostKeys
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB, job_tags
 from skylift.runner.jobs.jobs import Jobs
@@ -27,16 +29,19 @@ from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.fleet import fleet_request, template_request
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.key import ensure_key
+from skylift.runner.launch.last_kept import EarlyConnection, LastKept, last_kept, remember_kept
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.server import launch_request, live_servers
 from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.undo import Undo
+from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.ship.blob_store import Blob
 from skylift.runner.ship.pack import Pack
 from skylift.runner.ship.upload import Shipment, Shipping, Upload
 from skylift.runner.steps import Clock
+from skylift.runner.submit import Submit
 
 
 class Yard:
@@ -127,6 +132,63 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
 
     assert not asyncio.run(take(found.server))
     assert yard.account.status("one") is None, "nothing was given up, either"
+
+
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAvmQYuYD71X7/XlPU3aEWsBp0En6Ta+MF6J0ChgMILQ"
+
+
+class Begun:
+    """A connection that has begun, and what is done with it."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def is_up(self) -> bool:
+        return True
+
+    async def connect(self) -> Begun:
+        self.done.append("connect")
+        return self
+
+    async def hand_over(self, last: str) -> None:
+        self.done.append(f"hand over {last}")
+
+    def end(self) -> None:
+        self.done.append("end")
+
+
+def test_a_run_takes_a_server_through_the_connection_that_has_begun_and_forgets_it(
+    yard: Yard, tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is this job's from here on, and ends with it unless it is kept again."""
+    instance = yard.keep("kept")
+    (server,) = live_servers(yard.api)
+    assert server.address is not None
+    published = {"user": "me", "keys": [HOST_KEY], "instance": instance}
+    yard.api.put(yard.account.bucket, Prefix("kept").host_keys, json.dumps(published).encode())
+    settings = replace(yard.account.settings, cache=Cache(tmp_path / "cache"))
+    host_keys, until = HostKeys("me", (HOST_KEY,), instance), yard.now + 600
+    remembered = LastKept(yard.account.number, "kept", "t3.small", server.address, host_keys, until)
+    remember_kept(settings, remembered)
+    monkeypatch.setattr("skylift.runner.launch.check.configuration_of", lambda *_: "fit")
+    begun = Begun()
+    early = EarlyConnection(remembered, cast(openssh.Dialing, begun))
+    job = order(tmp_path, "", name="one", instance_type="t3.small")
+    launched = asyncio.run(Submit(job, settings, seen, Clock(seen), early=early).run())
+    assert isinstance(launched, Launched)
+    assert launched.server.instance == instance
+    assert begun.done == ["connect", "hand over kept"]
+    assert last_kept(settings) is None
+
+
+def test_who_cancels_a_job_that_was_kept_forgets_its_server(yard: Yard, tmp_path: Path) -> None:
+    instance = yard.keep("kept")
+    settings = replace(yard.account.settings, cache=Cache(tmp_path / "cache"))
+    host_keys = HostKeys("me", (HOST_KEY,), instance)
+    remember_kept(settings, LastKept(yard.account.number, "kept", "t3.small", "127.0.0.1", host_keys, yard.now + 600))
+    assert last_kept(settings) is not None
+    Jobs(settings).cancel("kept")
+    assert last_kept(settings) is None
 
 
 def test_a_server_that_leaves_while_the_job_is_checked_gets_nothing(yard: Yard, tmp_path: Path, seen: Seen) -> None:

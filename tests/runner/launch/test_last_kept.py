@@ -8,21 +8,35 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from whole_run import order
 
+from skylift.runner.attach import Attach
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job, Spot
-from skylift.runner.job.server_record import HostKeys
+from skylift.runner.job.server import Server
+from skylift.runner.job.server_record import NO_STATUS, HostKeys
 from skylift.runner.job.settings import Access, Settings
-from skylift.runner.launch.last_kept import EarlyConnection, LastKept, connect_early, last_kept, remember_kept
+from skylift.runner.launch.last_kept import (
+    EarlyConnection,
+    LastKept,
+    connect_early,
+    forget_kept,
+    last_kept,
+    remember_kept,
+)
 from skylift.runner.remote import openssh
+from skylift.runner.remote.account import open_account
+from skylift.runner.watch.streaming import Streamed
+from skylift.runner.watch.watched_job import WatchedJob
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAvmQYuYD71X7/XlPU3aEWsBp0En6Ta+MF6J0ChgMILQ"
 NOW = 1000.0
 KEPT = LastKept("123456789012", "last", "t3.small", "127.0.0.1", HostKeys("me", (KEY,), "i-1"), NOW + 60)
+SERVER = Server("i-1", "running", "127.0.0.1", "", "last", "t3.small", "")
 
 
 @pytest.fixture
@@ -132,3 +146,50 @@ def test_a_shell_that_cannot_be_started(
 
     monkeypatch.setattr(subprocess, "Popen", none_left)
     assert connect_early(job, place, NOW) is None
+
+
+def test_it_is_forgotten_with_its_server_and_with_no_other(place: Settings) -> None:
+    remember_kept(place, KEPT)
+    forget_kept(place, "i-2")
+    assert last_kept(place) == KEPT
+    for _ in range(2):
+        forget_kept(place, "i-1")
+        assert last_kept(place) is None
+
+
+@pytest.mark.parametrize("differs", ["job", "address", "host_keys", None])
+def test_it_is_one_server_by_job_address_and_host_keys(differs: str | None) -> None:
+    remembered = {
+        "job": replace(KEPT, job="before"),
+        "address": replace(KEPT, address="127.0.0.2"),
+        "host_keys": replace(KEPT, host_keys=replace(KEPT.host_keys, user="you")),
+        None: KEPT,
+    }[differs]
+    connection = EarlyConnection(remembered, cast(openssh.Dialing, None))
+    assert connection.is_to(SERVER, KEPT.host_keys) == (differs is None)
+    assert not connection.is_to(SERVER, None)
+
+
+@pytest.mark.parametrize(
+    ("job", "server", "until", "remembered"),
+    [
+        ({}, SERVER, NOW + 60, KEPT),
+        ({"deadline": NOW + 60}, SERVER, NOW + 600, KEPT),
+        ({"launched_here": False}, SERVER, NOW + 60, None),
+        ({"host_keys": None}, SERVER, NOW + 60, None),
+        ({"host_keys": replace(KEPT.host_keys, instance="i-2")}, SERVER, NOW + 60, None),
+        ({}, None, NOW + 60, None),
+        ({}, replace(SERVER, address=None), NOW + 60, None),
+        ({}, SERVER, None, None),
+    ],
+)
+def test_what_a_run_remembers(
+    place: Settings, job: dict[str, Any], server: Server | None, until: float | None, remembered: LastKept | None
+) -> None:
+    """A server that it has started itself, that is kept, and that it knows by its host keys."""
+    account = open_account(place)
+    known: dict[str, Any] = {"launched_here": True, "host_keys": KEPT.host_keys, **job}
+    watched = WatchedJob(account, "last", Path(), 60, "t3.small", server, **known)
+    streamed = Streamed(watched, server, replace(NO_STATUS, kept_until=until))
+    Attach._remember(cast(Attach, SimpleNamespace(_job=watched)), streamed)
+    assert last_kept(place) == remembered
