@@ -111,10 +111,10 @@ def wait(
         return list(await asyncio.gather(*(one(name) for name in names)))
 
     outcomes = asyncio.run(all_of_them())
-    early = [_ended_early(account, outcome) for outcome in outcomes]
+    ended_early = [_ended_early(account, outcome) for outcome in outcomes]
     if as_json:
-        say_json(list(map(_as_json, names, outcomes, early)))
-    for outcome, words in zip(outcomes, early, strict=True):
+        say_json(list(map(_as_json, names, outcomes, ended_early)))
+    for outcome, words in zip(outcomes, ended_early, strict=True):
         if isinstance(outcome, SkyliftError):
             show_error(outcome)
         elif not as_json:
@@ -141,10 +141,10 @@ def _ended_early(account: Account, outcome: Outcome | SkyliftError) -> str | Non
         return None
 
 
-def _as_json(name: str, found: Outcome | SkyliftError, early: str | None) -> dict[str, Any]:
+def _as_json(name: str, found: Outcome | SkyliftError, ended_early: str | None) -> dict[str, Any]:
     from skylift.runner.errors import RecordDamaged, SkyliftError
 
     if isinstance(found, SkyliftError):
         state = "damaged" if isinstance(found, RecordDamaged) else "broken"
         return {"name": name, "state": state, "exit_code": found.exit_code, "reason": found.message}
-    return {**found.as_json(), **({"ended_early": early} if early else {})}
+    return {**found.as_json(), **({"ended_early": ended_early} if ended_early else {})}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from skylift.runner.job.job import Job, Program
     from skylift.runner.job.outcome import Outcome
     from skylift.runner.job.settings import Settings
-    from skylift.runner.launch.last_kept import EarlyConnection
+    from skylift.runner.launch.last_kept import StartedConnection
     from skylift.runner.launch.stages import Launched
     from skylift.runner.ship.stdin import Stdin
     from skylift.runner.watch.forward import Forward
@@ -237,29 +237,31 @@ def run_job(
     job: Job, settings: Settings, display: Display, forwards: Sequence[Forward] = (), stdin: Stdin | None = None
 ) -> Outcome:
     """The job in an event loop of its own, with Ctrl-C handed to it."""
-    early = start_early(job, settings)
+    connection = start_connecting(job, settings)
     from skylift.runner.flow import Run
     from skylift.runner.watch.forward import Forwards
 
     return with_interrupts(
-        Run(job, settings, display.screen, display.keyboard, Forwards(forwards), display.monitor, stdin, early)
+        Run(job, settings, display.screen, display.keyboard, Forwards(forwards), display.monitor, stdin, connection)
     )
 
 
 def submit_job(job: Job, settings: Settings, screen: Screen, stdin: Stdin | None = None) -> Launched | Outcome:
     """The job and its server; an outcome when it was interrupted before there was one."""
-    early = start_early(job, settings)
+    connection = start_connecting(job, settings)
     from skylift.runner.steps import Clock
     from skylift.runner.submit import Submit
 
-    return with_interrupts(Submit(job, settings, screen, Clock(screen), detached=True, stdin=stdin, early=early))
+    return with_interrupts(
+        Submit(job, settings, screen, Clock(screen), detached=True, stdin=stdin, connection=connection)
+    )
 
 
-def start_early(job: Job, settings: Settings) -> EarlyConnection | None:
+def start_connecting(job: Job, settings: Settings) -> StartedConnection | None:
     """OpenSSH is a process of its own: it connects while this one imports what the run needs."""
-    from skylift.runner.launch.last_kept import connect_early
+    from skylift.runner.launch.last_kept import start_connection
 
-    return connect_early(job, settings, time.time())
+    return start_connection(job, settings, time.time())
 
 
 def show_detached(taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:

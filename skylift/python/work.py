@@ -27,7 +27,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed
 from skylift.runner.jobs.logs import read_since, show_logs
 from skylift.runner.jobs.wait import collect, wait
-from skylift.runner.launch.last_kept import connect_early
+from skylift.runner.launch.last_kept import start_connection
 from skylift.runner.launch.stages import Launched
 from skylift.runner.plan.plan_job import plan_job
 from skylift.runner.plan.read_options import ParsedOptions as AskedFor
@@ -119,8 +119,8 @@ def start_run(
     begun: Callable[[str], object] = lambda _: None,
 ) -> Background[Outcome]:
     """`begun` is as in Run."""
-    early = connect_early(planned, settings, time.time())
-    run = Run(planned, settings, watcher, forwards=forwards, stdin=stdin, early=early, begun=begun)
+    connection = start_connection(planned, settings, time.time())
+    run = Run(planned, settings, watcher, forwards=forwards, stdin=stdin, connection=connection, begun=begun)
     return Background(run, run.insist)
 
 
@@ -128,8 +128,10 @@ def start_submission(
     planned: Planned, settings: Settings, watcher: Watcher, stdin: Stdin | None
 ) -> Background[Launched | Outcome]:
     """An outcome where it was interrupted."""
-    early = connect_early(planned, settings, time.time())
-    return Background(Submit(planned, settings, watcher, Clock(watcher), detached=True, stdin=stdin, early=early))
+    connection = start_connection(planned, settings, time.time())
+    return Background(
+        Submit(planned, settings, watcher, Clock(watcher), detached=True, stdin=stdin, connection=connection)
+    )
 
 
 def account_of(name: str, on: str | None) -> Account:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from skylift.runner.job.job import Job
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import State
-from skylift.runner.launch.last_kept import EarlyConnection
+from skylift.runner.launch.last_kept import StartedConnection
 from skylift.runner.launch.stages import Launched
 from skylift.runner.ship.stdin import Stdin
 from skylift.runner.steps import Clock
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 class Run:
     """One job, from here to its outcome. `run` may be called once; `interrupt` is Ctrl-C. `begun` is called with the
-    job's name once its server has it: a name that nobody chose may be another one by then. `early` is as in Submit."""
+    job's name once its server has it: a name that nobody chose may be another one by then. `connection` is as in
+    Submit."""
 
     def __init__(
         self,
@@ -41,14 +42,14 @@ class Run:
         forwards: Forwards | None = None,
         monitor: Monitor | None = None,
         stdin: Stdin | None = None,
-        early: EarlyConnection | None = None,
+        connection: StartedConnection | None = None,
         begun: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._watcher, self._keyboard, self._monitor, self._stdin = watcher, keyboard, monitor, stdin
         self._begun = begun
         self._forwards = forwards or Forwards(())
         self._clock = Clock(watcher)
-        self._submit = Submit(job, settings, watcher, self._clock, early=early)
+        self._submit = Submit(job, settings, watcher, self._clock, connection=connection)
         self._half: Submit | Attach = self._submit
         self._attach: Attach | None = None
         self._making: ImageMaking | None = None
@@ -76,7 +77,7 @@ class Run:
                     await making.finish()
             return outcome
         finally:
-            self._submit.end_early()
+            self._submit.end_connection()
             await self._forwards.close()
 
     def interrupt(self) -> None:

@@ -18,7 +18,7 @@ from skylift.runner.job.states import State
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.check import check
 from skylift.runner.launch.kept_connection import KeptConnection
-from skylift.runner.launch.last_kept import EarlyConnection
+from skylift.runner.launch.last_kept import StartedConnection
 from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.undo import Undo
@@ -35,7 +35,7 @@ class Submit:
     """Check, provision, ship, launch. `run` may be called once; `interrupt` is Ctrl-C.
 
     With `detached`, nobody stays to watch: the server must have reported that the job is its own. `stdin` is sent to
-    its end before there is a server. `early` is a connection that has begun, to a kept server that the job may have.
+    its end before there is a server. `connection` has begun, to a kept server that the job may have.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Submit:
         *,
         detached: bool = False,
         stdin: Stdin | None = None,
-        early: EarlyConnection | None = None,
+        connection: StartedConnection | None = None,
     ) -> None:
         self._job, self._settings, self._watcher, self._clock = job, settings, watcher, clock
-        self._detached, self._stdin, self._early = detached, stdin, early
+        self._detached, self._stdin, self._connection = detached, stdin, connection
         self._interrupted = False
         self._instance: str | None = None
         self._task: asyncio.Task[Launched] | None = None
@@ -69,7 +69,7 @@ class Submit:
                 raise
         finally:
             # Whoever is interrupted at once never comes to it.
-            self.end_early()
+            self.end_connection()
         from skylift.runner.job.outcome import Outcome  # noqa: PLC0415
 
         return Outcome(
@@ -83,11 +83,11 @@ class Submit:
             steps=dict(self._clock.seconds),
         )
 
-    def end_early(self) -> None:
+    def end_connection(self) -> None:
         """For whoever has made this and does not come to `run`: end the connection that has begun."""
-        early, self._early = self._early, None
-        if early is not None:
-            early.end()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.end()
 
     def interrupt(self) -> None:
         """Interrupt the run, also before `run`, while forwarded ports are opened."""
@@ -112,8 +112,8 @@ class Submit:
         first has the name, so two clients that have drawn the same one do not share it."""
         # Without a buffer: a full disk is told where it is written to, and not once more where it is closed.
         with tempfile.TemporaryFile(prefix="skylift-", buffering=0) as archive:
-            early, self._early = self._early, None
-            async with KeptConnection(self._job.name, early=early) as connecting:
+            connection, self._connection = self._connection, None
+            async with KeptConnection(self._job.name, started=connection) as connecting:
                 return await self._check_and_launch(archive, connecting)
 
     async def _check_and_launch(self, archive: IO[bytes], connecting: KeptConnection) -> Launched | None:

@@ -25,7 +25,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.fleet import Fleet
-from skylift.runner.launch.last_kept import EarlyConnection, LastKept
+from skylift.runner.launch.last_kept import LastKept, StartedConnection
 from skylift.runner.remote import openssh
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import whole_archive
@@ -234,7 +234,7 @@ class Begun:
         self.ended = False
         host_keys = HostKeys("me", ("ssh-ed25519 none",), "i-0123456789abcdef0")
         to = LastKept(settings.account or "", "last", "t3.small", "127.0.0.1", host_keys, 9e9)
-        self.early = EarlyConnection(to, cast(openssh.Dialing, self))
+        self.connection = StartedConnection(to, cast(openssh.OpenSshStart, self))
 
     def end(self) -> None:
         self.ended = True
@@ -256,7 +256,7 @@ def test_a_connection_that_has_begun_to_a_server_that_is_no_more_is_closed_befor
 
     monkeypatch.setattr("skylift.runner.launch.start.run_instance", start)
     with pytest.raises(LaunchFailed, match="No room"):
-        asyncio.run(Run(order(folder, ""), settings, seen, early=begun.early).run())
+        asyncio.run(Run(order(folder, ""), settings, seen, connection=begun.connection).run())
     assert ended == [True]
 
 
@@ -265,7 +265,7 @@ def test_a_connection_that_has_begun_is_closed_where_nobody_comes_to_it(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         forwards = Forwards([Forward(taken.getsockname()[1], 80)])
-        run = Run(order(folder, ""), settings, seen, forwards=forwards, early=begun.early)
+        run = Run(order(folder, ""), settings, seen, forwards=forwards, connection=begun.connection)
         with pytest.raises(UsageError, match="the port is not available"):
             asyncio.run(run.run())
     assert begun.ended
@@ -274,7 +274,7 @@ def test_a_connection_that_has_begun_is_closed_where_nobody_comes_to_it(
 def test_a_connection_that_has_begun_is_closed_for_who_is_interrupted_at_once(
     settings: Settings, seen: Seen, folder: Path, begun: Begun
 ) -> None:
-    run = Run(order(folder, ""), settings, seen, early=begun.early)
+    run = Run(order(folder, ""), settings, seen, connection=begun.connection)
     run.interrupt()
     assert asyncio.run(run.run()).state == "cancelled"
     assert begun.ended
@@ -287,7 +287,7 @@ def test_the_command_hands_on_what_has_begun(
     monkeypatch.chdir(folder)
     (folder / "job.py").touch()
     monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
-    monkeypatch.setattr("skylift.runner.launch.last_kept.connect_early", lambda *_: begun.early)
+    monkeypatch.setattr("skylift.runner.launch.last_kept.start_connection", lambda *_: begun.connection)
     monkeypatch.setattr("skylift.runner.launch.start.run_instance", no_room)
     assert perform(["run", *options, "job.py"]) == 125
     assert begun.ended
@@ -297,7 +297,7 @@ def test_the_command_hands_on_what_has_begun(
 def test_python_hands_on_what_has_begun(
     settings: Settings, seen: Seen, folder: Path, begun: Begun, monkeypatch: pytest.MonkeyPatch, detached: bool
 ) -> None:
-    monkeypatch.setattr("skylift.python.work.connect_early", lambda *_: begun.early)
+    monkeypatch.setattr("skylift.python.work.start_connection", lambda *_: begun.connection)
     monkeypatch.setattr("skylift.runner.launch.start.run_instance", no_room)
     job = order(folder, "")
     with pytest.raises(LaunchFailed, match="No room"):

@@ -11,7 +11,7 @@ from skylift.runner.errors import ConnectionLost
 from skylift.runner.job.server import Server
 from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import ensure_key_file
-from skylift.runner.launch.last_kept import EarlyConnection, forget_kept
+from skylift.runner.launch.last_kept import StartedConnection, forget_kept
 from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.connection import Connection
@@ -20,11 +20,11 @@ from skylift.runner.steps import in_thread, until_done
 
 class KeptConnection:
     """Connects while the job is checked and sent, because that takes as long. Nothing is changed on the server. What
-    nobody has taken is closed at the end of the block. `job` is the job that is to go on there. `early` has begun
+    nobody has taken is closed at the end of the block. `job` is the job that is to go on there. `started` has begun
     before the check, to the server that will probably be found."""
 
-    def __init__(self, job: str, port: int = 22, early: EarlyConnection | None = None) -> None:
-        self._job, self._port, self._early = job, port, early
+    def __init__(self, job: str, port: int = 22, started: StartedConnection | None = None) -> None:
+        self._job, self._port, self._started = job, port, started
         self._connecting: dict[str, asyncio.Task[Connection | None]] = {}
 
     async def __aenter__(self) -> KeptConnection:
@@ -49,18 +49,18 @@ class KeptConnection:
         others = [self._connecting.pop(instance) for instance in [*self._connecting] if instance not in there]
         for each in others:
             each.cancel()
-        early = self._early
-        if early is not None and not any(early.is_to(each.server, each.host_keys) for each in wanted):
-            self._early = None
-            await in_thread(early.end)
+        started = self._started
+        if started is not None and not any(started.is_to(each.server, each.host_keys) for each in wanted):
+            self._started = None
+            await in_thread(started.end)
         for found in await asyncio.gather(*others, return_exceptions=True):
             if found is not None and not isinstance(found, BaseException):
                 await found.close()
 
     async def forget_gone(self, account: Account, there: Sequence[Server]) -> None:
-        """Forget the server that `early` leads to, unless it is among these, which are all kept servers of EC2."""
-        if self._early is not None and self._early.is_gone(account.number, there):
-            await in_thread(forget_kept, account.settings, self._early.instance)
+        """Forget the server that `started` leads to, unless it is among these, which are all kept servers of EC2."""
+        if self._started is not None and self._started.is_gone(account.number, there):
+            await in_thread(forget_kept, account.settings, self._started.instance)
 
     def begin(self, account: Account, kept: KeptServer) -> None:
         """Connect to this server, unless that has begun."""
@@ -79,13 +79,13 @@ class KeptConnection:
         address, host_keys = kept.server.address, kept.host_keys
         if address is None or host_keys is None:
             return None
-        early = self._early
-        if early is not None and early.is_to(kept.server, host_keys):
-            self._early = None
-            if early.is_up():
-                return await _connected(early)
+        started = self._started
+        if started is not None and started.is_to(kept.server, host_keys):
+            self._started = None
+            if started.is_up():
+                return await _connected(started)
             # It has failed before EC2 was asked: perhaps the server came back in between.
-            await in_thread(early.end)
+            await in_thread(started.end)
         settings = account.settings
         key = ensure_key_file(settings.key_dir, account.number, settings.region)
         to = (address, host_keys.user, key.private, host_keys.keys, self._job, self._port)
@@ -99,8 +99,8 @@ class KeptConnection:
         return found
 
 
-async def _connected(early: EarlyConnection) -> Connection | None:
+async def _connected(started: StartedConnection) -> Connection | None:
     try:
-        return await early.connect()
+        return await started.connect()
     except ConnectionLost:
         return None

@@ -43,11 +43,11 @@ class LastKept:
     until: float
 
 
-class EarlyConnection:
+class StartedConnection:
     """A connection to a server that the job may have. `connect` may be called once; `end` closes what nobody wants."""
 
-    def __init__(self, to: LastKept, dialing: openssh.Dialing) -> None:
-        self._to, self._dialing = to, dialing
+    def __init__(self, to: LastKept, start: openssh.OpenSshStart) -> None:
+        self._to, self._start = to, start
 
     @property
     def instance(self) -> str:
@@ -63,21 +63,21 @@ class EarlyConnection:
 
     def is_up(self) -> bool:
         """Whether it is on its way still, or there."""
-        return self._dialing.is_up()
+        return self._start.is_up()
 
     async def connect(self) -> OpenSshConnection:
         """Raises ConnectionLost."""
-        return await self._dialing.connect()
+        return await self._start.connect()
 
     def end(self) -> None:
-        self._dialing.end()
+        self._start.end()
 
 
 def may_take_kept(job: Job) -> bool:
     return not job.fresh and job.map is None and job.cluster is None and job.spot is None
 
 
-def connect_early(job: Job, settings: Settings, now: float, port: int = 22) -> EarlyConnection | None:
+def start_connection(job: Job, settings: Settings, now: float, port: int = 22) -> StartedConnection | None:
     """Begin to connect to the server that the last job was on, if this job may have it. It changes nothing there."""
     if not may_take_kept(job) or settings.access.private or not openssh.is_here():
         return None
@@ -86,10 +86,10 @@ def connect_early(job: Job, settings: Settings, now: float, port: int = 22) -> E
         return None
     key = settings.key_dir / f"{to.account}-{settings.region}.pem"
     try:
-        dialing = openssh.Dialing(to.address, to.host_keys.user, key, to.host_keys.keys, job.name, port, last=to.job)
+        start = openssh.OpenSshStart(to.address, to.host_keys.user, key, to.host_keys.keys, job.name, port, last=to.job)
     except ConnectionLost:
         return None
-    return EarlyConnection(to, dialing)
+    return StartedConnection(to, start)
 
 
 def remember_kept(settings: Settings, kept: LastKept) -> None:

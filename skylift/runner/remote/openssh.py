@@ -251,7 +251,7 @@ def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-class Dialing:
+class OpenSshStart:
     """OpenSSH on its way to a server, as soon as this exists: it needs no event loop for that. `connect` waits for it,
     and may be called once. The arguments are those of the function `connect`."""
 
@@ -307,7 +307,7 @@ async def connect(
     opening: float = 0.0,
 ) -> OpenSshConnection:
     """Connect once, as `connect` of `ssh.py` does. A server that was kept after the job `last` can be handed over."""
-    return await Dialing(address, user, key, host_keys, job, port, last=last).connect(opening)
+    return await OpenSshStart(address, user, key, host_keys, job, port, last=last).connect(opening)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import KeptServer
 from skylift.runner.launch.key import ensure_key_file
-from skylift.runner.launch.last_kept import EarlyConnection, LastKept, last_kept, remember_kept
+from skylift.runner.launch.last_kept import LastKept, StartedConnection, last_kept, remember_kept
 from skylift.runner.remote import openssh
 from skylift.runner.remote.account import Account, open_account
 
@@ -148,7 +148,7 @@ def test_a_server_that_accepts_and_says_nothing_holds_nobody_up(account: Account
     served(account, act)
 
 
-def early(account: Account, there: KeptServer, port: int) -> EarlyConnection:
+def start(account: Account, there: KeptServer, port: int) -> StartedConnection:
     """What a client begins by what it remembers of a server."""
     server, host_keys = there.server, there.host_keys
     assert server.address is not None
@@ -156,12 +156,12 @@ def early(account: Account, there: KeptServer, port: int) -> EarlyConnection:
     to = LastKept(account.number, server.job, server.type, server.address, host_keys, there.until)
     key = ensure_key_file(account.settings.key_dir, account.number, account.settings.region).private
     user, keys = host_keys.user, host_keys.keys
-    return EarlyConnection(to, openssh.Dialing(server.address, user, key, keys, "one", port, last=server.job))
+    return StartedConnection(to, openssh.OpenSshStart(server.address, user, key, keys, "one", port, last=server.job))
 
 
 def test_a_connection_that_began_early_is_the_one_that_is_taken(account: Account) -> None:
     async def act(sshd: Sshd, port: int) -> None:
-        began = early(account, sshd.kept, port)
+        began = start(account, sshd.kept, port)
         async with KeptConnection("one", port, began) as connecting:
             await connecting.keep_only((sshd.kept,))
             connecting.begin(account, sshd.kept)
@@ -177,7 +177,7 @@ def test_a_connection_that_began_early_is_the_one_that_is_taken(account: Account
 
 def test_one_that_began_early_and_is_not_wanted_is_closed(account: Account) -> None:
     async def act(sshd: Sshd, port: int) -> None:
-        async with KeptConnection("one", port, early(account, sshd.kept, port)):
+        async with KeptConnection("one", port, start(account, sshd.kept, port)):
             while not sshd.opened:
                 await asyncio.sleep(0.01)
         await sshd.closed.wait()
@@ -190,7 +190,7 @@ def test_what_leads_to_a_server_that_the_job_cannot_have_is_closed_at_once(accou
     """A new server may take minutes from here on."""
 
     async def act(sshd: Sshd, port: int) -> None:
-        async with KeptConnection("one", port, early(account, sshd.kept, port)) as connecting:
+        async with KeptConnection("one", port, start(account, sshd.kept, port)) as connecting:
             if has_begun:
                 connecting.begin(account, sshd.kept)
             while not sshd.opened:
@@ -210,7 +210,7 @@ def another_server() -> KeptServer:
 
 def test_an_interrupt_while_they_are_closed_leaves_none(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
-    began_before = cast(EarlyConnection, SimpleNamespace(is_to=lambda *_: False, end=lambda: ended.append("early")))
+    began_before = cast(StartedConnection, SimpleNamespace(is_to=lambda *_: False, end=lambda: ended.append("started")))
 
     async def main() -> None:
         connects, is_ending, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -225,7 +225,7 @@ def test_an_interrupt_while_they_are_closed_leaves_none(account: Account, monkey
                 ended.append("other")
 
         async def block() -> None:
-            async with KeptConnection("one", early=began_before) as connecting:
+            async with KeptConnection("one", started=began_before) as connecting:
                 connecting.begin(account, another_server())
                 await asyncio.Event().wait()
 
@@ -243,7 +243,7 @@ def test_an_interrupt_while_they_are_closed_leaves_none(account: Account, monkey
             await running
 
     asyncio.run(main())
-    assert sorted(ended) == ["early", "other"]
+    assert sorted(ended) == ["other", "started"]
 
 
 @pytest.mark.parametrize("differs", ["job", "host_keys"])
@@ -255,7 +255,7 @@ def test_one_that_began_to_another_server_is_not_taken(account: Account, differs
             "job": replace(sshd.kept, server=replace(sshd.kept.server, job="before")),
             "host_keys": replace(sshd.kept, host_keys=another_server().host_keys),
         }[differs]
-        async with KeptConnection("one", port, early(account, remembered, port)) as connecting:
+        async with KeptConnection("one", port, start(account, remembered, port)) as connecting:
             while not sshd.opened:
                 await asyncio.sleep(0.01)
             connecting.begin(account, sshd.kept)
@@ -273,7 +273,7 @@ def test_one_that_had_failed_before_the_server_was_found_is_begun_anew(account: 
     async def act(sshd: Sshd, port: int) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
-            began = early(account, sshd.kept, unused.getsockname()[1])
+            began = start(account, sshd.kept, unused.getsockname()[1])
             while began.is_up():
                 await asyncio.sleep(0.01)
         async with KeptConnection("one", port, began) as connecting:
@@ -292,10 +292,10 @@ def test_a_server_that_ec2_has_no_more_is_forgotten(account: Account, tmp_path: 
     remembered = LastKept(account.number, "last", "t3.small", "127.0.0.1", there.host_keys, 9e9)
     remember_kept(settings, remembered)
     assert last_kept(settings) == remembered
-    began = EarlyConnection(remembered, cast(openssh.Dialing, SimpleNamespace(end=lambda: None)))
+    began = StartedConnection(remembered, cast(openssh.OpenSshStart, SimpleNamespace(end=lambda: None)))
 
     async def look(account: Account, *kept: KeptServer) -> LastKept | None:
-        async with KeptConnection("one", early=began) as connecting:
+        async with KeptConnection("one", started=began) as connecting:
             await connecting.forget_gone(account, [each.server for each in kept])
         return last_kept(settings)
 
@@ -312,7 +312,7 @@ def test_one_that_began_early_and_has_failed(account: Account) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
-            async with KeptConnection("one", port, early(account, sshd.kept, port)) as connecting:
+            async with KeptConnection("one", port, start(account, sshd.kept, port)) as connecting:
                 connecting.begin(account, sshd.kept)
                 assert await connecting.take(sshd.kept) is None
 

@@ -29,7 +29,7 @@ from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.fleet import fleet_request, template_request
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.key import ensure_key
-from skylift.runner.launch.last_kept import EarlyConnection, LastKept, last_kept, remember_kept
+from skylift.runner.launch.last_kept import LastKept, StartedConnection, last_kept, remember_kept
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.server import launch_request, live_servers
 from skylift.runner.launch.stages import Checked, Launched
@@ -172,9 +172,9 @@ def test_a_run_takes_a_server_through_the_connection_that_has_begun_and_forgets_
     remember_kept(settings, remembered)
     monkeypatch.setattr("skylift.runner.launch.check.configuration_of", lambda *_: "fit")
     begun = Begun()
-    early = EarlyConnection(remembered, cast(openssh.Dialing, begun))
+    connection = StartedConnection(remembered, cast(openssh.OpenSshStart, begun))
     job = order(tmp_path, "", name="one", instance_type="t3.small")
-    launched = asyncio.run(Submit(job, settings, seen, Clock(seen), early=early).run())
+    launched = asyncio.run(Submit(job, settings, seen, Clock(seen), connection=connection).run())
     assert isinstance(launched, Launched)
     assert launched.server.instance == instance
     assert begun.done == ["connect", "hand over kept"]

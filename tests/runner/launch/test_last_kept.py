@@ -21,12 +21,12 @@ from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import NO_STATUS, HostKeys
 from skylift.runner.job.settings import Access, Settings
 from skylift.runner.launch.last_kept import (
-    EarlyConnection,
     LastKept,
-    connect_early,
+    StartedConnection,
     forget_kept,
     last_kept,
     remember_kept,
+    start_connection,
 )
 from skylift.runner.remote import openssh
 from skylift.runner.remote.account import open_account
@@ -50,12 +50,12 @@ def job(tmp_path: Path) -> Job:
 
 
 @pytest.fixture
-def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EarlyConnection]]:
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StartedConnection]]:
     """What a test has begun is closed."""
     folders = tmp_path / "t"
     folders.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folders))
-    found: list[EarlyConnection] = []
+    found: list[StartedConnection] = []
     yield found
     for each in found:
         each.end()
@@ -100,13 +100,13 @@ def test_of_another_place_it_says_nothing(place: Settings, other: dict[str, Any]
     ],
 )
 def test_what_is_damaged_is_nothing(
-    place: Settings, job: Job, begun: list[EarlyConnection], field: str, value: object
+    place: Settings, job: Job, begun: list[StartedConnection], field: str, value: object
 ) -> None:
     remember_kept(place, KEPT)
     where = f"{place.endpoint_url} {place.region} {place.account}"
     fields = json.loads(place.cache.read("last-kept", where) or b"")
     place.cache.write("last-kept", where, json.dumps({**fields, field: value}).encode())
-    assert connect_early(job, place, NOW) is None
+    assert start_connection(job, place, NOW) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"{}", b"\xff", b"[" * 100_000])
@@ -115,29 +115,29 @@ def test_what_is_no_description_is_nothing(place: Settings, content: bytes) -> N
     assert last_kept(place) is None
 
 
-def test_a_job_that_may_have_it_connects(place: Settings, job: Job, begun: list[EarlyConnection]) -> None:
-    assert connect_early(job, place, NOW) is None
+def test_a_job_that_may_have_it_connects(place: Settings, job: Job, begun: list[StartedConnection]) -> None:
+    assert start_connection(job, place, NOW) is None
     remember_kept(place, KEPT)
-    found = connect_early(job, place, NOW)
+    found = start_connection(job, place, NOW)
     assert found is not None
     begun.append(found)
 
 
 def test_a_job_that_cannot_have_it_does_not(
-    place: Settings, job: Job, begun: list[EarlyConnection], monkeypatch: pytest.MonkeyPatch
+    place: Settings, job: Job, begun: list[StartedConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remember_kept(place, KEPT)
-    assert connect_early(replace(job, fresh=True), place, NOW) is None
-    assert connect_early(replace(job, spot=Spot()), place, NOW) is None
-    assert connect_early(replace(job, instance_type="t3.medium"), place, NOW) is None
-    assert connect_early(job, replace(place, access=Access(private=True)), NOW) is None
-    assert connect_early(job, place, NOW + 61) is None
+    assert start_connection(replace(job, fresh=True), place, NOW) is None
+    assert start_connection(replace(job, spot=Spot()), place, NOW) is None
+    assert start_connection(replace(job, instance_type="t3.medium"), place, NOW) is None
+    assert start_connection(job, replace(place, access=Access(private=True)), NOW) is None
+    assert start_connection(job, place, NOW + 61) is None
     monkeypatch.setattr(openssh, "is_here", lambda: False)
-    assert connect_early(job, place, NOW) is None
+    assert start_connection(job, place, NOW) is None
 
 
 def test_a_shell_that_cannot_be_started(
-    place: Settings, job: Job, begun: list[EarlyConnection], monkeypatch: pytest.MonkeyPatch
+    place: Settings, job: Job, begun: list[StartedConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remember_kept(place, KEPT)
 
@@ -145,7 +145,7 @@ def test_a_shell_that_cannot_be_started(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", none_left)
-    assert connect_early(job, place, NOW) is None
+    assert start_connection(job, place, NOW) is None
 
 
 def test_it_is_forgotten_with_its_server_and_with_no_other(place: Settings) -> None:
@@ -165,7 +165,7 @@ def test_it_is_one_server_by_job_address_and_host_keys(differs: str | None) -> N
         "host_keys": replace(KEPT, host_keys=replace(KEPT.host_keys, user="you")),
         None: KEPT,
     }[differs]
-    connection = EarlyConnection(remembered, cast(openssh.Dialing, None))
+    connection = StartedConnection(remembered, cast(openssh.OpenSshStart, None))
     assert connection.is_to(SERVER, KEPT.host_keys) == (differs is None)
     assert not connection.is_to(SERVER, None)
 
