@@ -16,10 +16,13 @@ KEPT = 256
 class SharedPart(dict[str, Any]):
     """A structure of answers that is made once and never changes: what an encoder makes of it is made once, too.
 
-    Structures in it are such parts themselves.
+    Structures in it are such parts themselves. It has no lists, which could change.
     """
 
     def __init__(self, members: Mapping[str, Any]) -> None:
+        for name, member in members.items():
+            if isinstance(member, list):
+                raise TypeError(f"a shared part of answers has no lists, and {name} is one")
         super().__init__(
             {name: SharedPart(member) if isinstance(member, dict) else member for name, member in members.items()}
         )
@@ -31,8 +34,7 @@ class SharedPart(dict[str, Any]):
 
 
 def shared(make: Callable[Given, Members]) -> Callable[Given, Members]:
-    """What the function makes of the same arguments is one shared part, for as long as it is not too many others ago.
-    It has no lists."""
+    """What the function makes of the same arguments is one shared part; the KEPT that were last asked for are kept."""
 
     @wraps(make)
     def made(*args: Given.args, **kwargs: Given.kwargs) -> Members:

@@ -18,7 +18,7 @@ LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def log_to(log: Path, *, reader: int = 0) -> None:
-    """Log to standard error from now on; see `CappedLog`. Nobody looks for what no line shows, its caller and thread:
+    """Log to standard error from now on; see `CappedLog`. Caller and thread are not looked up, as no line shows them:
     every request has a line."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None

@@ -47,6 +47,11 @@ def test_nobody_changes_it(change: Callable[[Any], None]) -> None:
     assert part == {"Number": 1, "Within": {"Even": False}}
 
 
+def test_it_has_no_lists() -> None:
+    with pytest.raises(TypeError, match="Groups is one"):
+        SharedPart({"Number": 1, "Within": {"Groups": ["a"]}})
+
+
 def test_what_is_made_of_it_is_whoever_makes_it() -> None:
     assert {**made(1), "Number": 2} == {"Number": 2, "Within": {"Even": False}}
     changed = made(1) | {"Number": 3}
