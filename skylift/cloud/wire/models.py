@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import subprocess
 import sys
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ from typing import Any, cast
 
 from skylift.cloud.state.durable import replace_file
 from skylift.cloud.wire.shape import SAID, Shapes, Structure
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,9 @@ _GZIP = 31
 _FORMAT = 2
 """The version of the cached file; a file with another one is not used."""
 
+_PATIENCE = 120.0
+"""Seconds for another process to read the models, which takes one or two."""
+
 _OPERATION = ("http", "input", "output", "authtype", "deprecated", "httpChecksum")
 
 _loaded: dict[str, ServiceModel] = {}
@@ -166,10 +171,12 @@ def _read_by_another(services: Sequence[str], kept: Path) -> dict[str, Any]:
     """The models that another process has read and kept. To read them whole leaves a process ten MiB larger for good.
     Nothing if that failed: then this process reads them."""
     command = [sys.executable, "-P", "-m", __name__, str(kept), *services]
-    with suppress(OSError):
-        subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
-        )
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_PATIENCE)
+    except (OSError, subprocess.SubprocessError) as error:
+        # The last line of a traceback says what it was.
+        said = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()
+        log.warning("another process could not read AWS's models: %s", said[-1] if said else error)
     return _read_kept(services, kept)
 
 

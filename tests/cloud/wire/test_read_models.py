@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import stat
 import subprocess
@@ -20,7 +21,16 @@ from wire_operations import OPERATIONS, Chance, Values
 
 from skylift.cloud.wire import models
 from skylift.cloud.wire.endpoint import SERVICES
-from skylift.cloud.wire.models import OWN_MODELS, _files, _model, _read_kept, _read_model, keep_all, load
+from skylift.cloud.wire.models import (
+    OWN_MODELS,
+    _files,
+    _model,
+    _read_by_another,
+    _read_kept,
+    _read_model,
+    keep_all,
+    load,
+)
 from skylift.cloud.wire.shape import ListShape, MapShape, Problem, Shape, Structure, problems
 
 CONSTRAINTS = ("required", "min", "max", "pattern", "enum", "union", "sensitive", "error", "exception")
@@ -152,6 +162,25 @@ def test_models_are_read_and_kept_by_another_process(tmp_path: Path, before: byt
 def test_models_that_cannot_be_kept_are_read_here(tmp_path: Path) -> None:
     assert loaded(tmp_path / "missing" / "models.json", "alone") == "GetCallerIdentity"
     assert not list(tmp_path.iterdir())
+
+
+def test_why_another_process_cannot_read_them_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert _read_by_another(["sts"], tmp_path / "missing" / "models.json") == {}
+    (said,) = caplog.messages
+    assert said.startswith("another process could not read AWS's models: FileNotFoundError: ")
+    assert "\n" not in said
+
+
+def test_nobody_waits_for_ever_for_another_process_to_read_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck = tmp_path / "python"
+    stuck.write_text("#!/bin/sh\nexec sleep 1000\n")
+    stuck.chmod(0o755)
+    monkeypatch.setattr(models.sys, "executable", str(stuck))
+    monkeypatch.setattr(models, "_PATIENCE", 0.1)
+    assert _read_by_another(["sts"], tmp_path / "models.json") == {}
+    assert [(each.levelno, "timed out" in each.getMessage()) for each in caplog.records] == [(logging.WARNING, True)]
 
 
 class Findings:
