@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import threading
@@ -52,9 +53,12 @@ class Booted:
         self.upper.mkdir(parents=True)
         for path, script in programs.items():
             file = self.upper / path
-            file.parent.mkdir(parents=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(script)
             file.chmod(0o755)
+            for each in (file, *file.relative_to(self.upper).parents):
+                # The server's own root may delete them.
+                os.chown(self.upper / each, self._plan.uid_base, self._plan.uid_base)
         self._user_data = user_data if isinstance(user_data, bytes) else user_data.encode()
         self._key = place / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key)], check=True)

@@ -159,6 +159,12 @@ class Rootfs:
         if failure:
             raise not_made(failure[0]) from failure[0]
 
+    def can_run(self, program: str) -> bool:
+        """Whether the mounted root has such a program."""
+        found: list[bool] = []
+        self._inside(lambda: found.append(os.access(program, os.X_OK)))
+        return found[0]
+
     def hostname(self) -> str | None:
         """The name that the server's own /etc/hostname gives it; None where that is no name."""
         found: list[str] = []

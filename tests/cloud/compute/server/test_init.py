@@ -161,6 +161,21 @@ def test_where_host_keys_cannot_be_written_the_server_makes_its_own(boot: Boot) 
     assert key.startswith("ssh-ed25519 ") and key not in given.public()
 
 
+@pytest.mark.parametrize("deletes", [True, False])
+def test_host_keys_of_an_image_with_cloud_init_are_not_written_over(boot: Boot, deletes: bool) -> None:
+    """cloud-init may delete them and make none that sshd has, or leave the image's, as it is told."""
+    image = {file.path[1:]: file.content.decode() for file in host_keys("i-of-the-image", "image")}
+    act = "rm -f /etc/ssh/ssh_host_*" if deletes else "chmod 600 /etc/ssh/ssh_host_*_key"
+    program = f'#!/bin/sh\n[ "$1" != init ] || {act}\n'
+    given = GivenKeys()
+    server = boot(programs={**image, "usr/bin/cloud-init": program}, host_keys=given)
+    keys = server.said("cat /etc/ssh/ssh_host_*_key.pub").splitlines(keepends=True)
+    assert given.files == []
+    assert len(keys) == 2
+    its_own = [key for key in keys if key in image.values()]
+    assert its_own == ([] if deletes else keys)
+
+
 @pytest.mark.parametrize("way", ["told inside", "button"])
 def test_a_shutdown_while_host_keys_are_made_leaves_none_by_halves(boot: Boot, way: str) -> None:
     held = "#!/bin/sh\ntouch /run/asked\nuntil test -e /run/pressed; do sleep 0.05; done\n"
