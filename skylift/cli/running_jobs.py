@@ -20,7 +20,8 @@ _AT_A_TIME = 8
 
 
 class RunningJobs:
-    """The jobs that a cloud has now; none when it does not run. Where they cannot be listed, there may be some."""
+    """The jobs that a cloud has now; none when it does not run. Where they cannot be listed, there may be some, also
+    where it runs on without its data."""
 
     def __init__(self, home: Home) -> None:
         self._jobs: Jobs | None = None
@@ -31,13 +32,20 @@ class RunningJobs:
 
     def _look(self, home: Home) -> None:
         from skylift.place.local import local_settings
-        from skylift.place.start import running_pid
+        from skylift.place.start import claimed_pid, running_pid
         from skylift.runner.errors import SkyliftError
         from skylift.runner.job.states import ENDED
         from skylift.runner.jobs.jobs import Jobs
 
         try:
             if running_pid(home) is None:
+                pid = claimed_pid(home)
+                # A cloud that begins has its lock before it has a claim.
+                if pid is not None and not home.data.lock.exists():
+                    self._unlisted = (
+                        f"The jobs of this cloud cannot be listed: it runs as process {pid}, and its data are not in"
+                        f" {home.data.path}."
+                    )
                 return
             self._jobs = Jobs(local_settings(start=False))
             listed = self._jobs.listed()

@@ -163,6 +163,9 @@ def test_a_cloud_whose_folders_were_deleted_is_found_while_it_runs(skylift: Skyl
     shutil.rmtree(data)
     again = skylift("cloud", "up")
     assert (again.returncode, f"process {pid}" in again.stderr, "skylift cloud down" in again.stderr) == (2, True, True)
+    asked = skylift("cloud", "down")
+    assert (asked.returncode, f"it runs as process {pid}, and its data are not in {data}" in asked.stderr) == (2, True)
+    assert alive(pid)
     done = skylift("cloud", "down", "--erase", "--yes")
     assert (done.returncode, done.stdout) == (0, "The cloud is down, and its data is gone.\n"), done.stderr
     assert not alive(pid)
