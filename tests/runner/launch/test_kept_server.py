@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from kept_yard import Yard
 from whole_run import Seen, order
 
 from skylift.runner.job import tags as tagging
@@ -20,15 +20,13 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import HostKeys
 from skylift.runner.job.settings import Settings
-from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB, job_tags
+from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.launch import kept_server as warm
 from skylift.runner.launch import role
-from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.fleet import fleet_request, template_request
 from skylift.runner.launch.kept_connection import KeptConnection
-from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.last_kept import LastKept, StartedConnection, last_kept, remember_kept
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.server import launch_request, live_servers
@@ -36,48 +34,12 @@ from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote import openssh
-from skylift.runner.remote.account import Account, open_account
+from skylift.runner.remote.account import open_account
 from skylift.runner.ship.blob_store import Blob
 from skylift.runner.ship.pack import Pack
 from skylift.runner.ship.upload import Shipment, Shipping, Upload
 from skylift.runner.steps import Clock
 from skylift.runner.submit import Submit
-
-
-class Yard:
-    """Servers that jobs have left up."""
-
-    def __init__(self, account: Account) -> None:
-        self.account, self.api, self.now = account, account.api, time.time()
-        ensure_bucket(self.api, account.bucket)
-        self.key = ensure_key(self.api, account.settings.key_dir, account.number)
-
-    def keep(self, job: str, *, key: str = "", until: float = 600, **status: Any) -> str:
-        role.create_role(self.api, job, self.account.number)
-        made = role.equip_role(self.api, job, self.account.bucket, self.account.number)
-        tags = [*job_tags(job), {"Key": TAG_CONFIGURATION, "Value": "fit"}]
-        instances = self.api.call(
-            "ec2",
-            "run_instances",
-            ImageId=self.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"],
-            InstanceType="t3.small",
-            MinCount=1,
-            MaxCount=1,
-            KeyName=key or self.key.name,
-            IamInstanceProfile={"Arn": made.profile_arn},
-            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
-        )["Instances"]
-        record = {"created": self.now, "deadline": self.now + 7200}
-        told = {"state": "succeeded", "final": True, "kept_until": self.now + until, **status}
-        self.api.put(self.account.bucket, Prefix(job).record, json.dumps(record).encode())
-        self.api.put(self.account.bucket, Prefix(job).status, json.dumps(told).encode())
-        return str(instances[0]["InstanceId"])
-
-    def waiting(self) -> list[warm.KeptServer]:
-        return warm.waiting_servers(self.account, warm.kept_servers(self.api), self.now)
-
-    def roles(self) -> list[str]:
-        return [each["RoleName"] for each in self.api.pages("iam", "list_roles", "Roles", PathPrefix=role.PATH)]
 
 
 @pytest.fixture
