@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fetched_once import FetchedOnce
 from few_images import few_images
 from leaf_package import wheel
 from moto.server import ThreadedMotoServer
@@ -88,19 +89,7 @@ def one_by_one(app: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def fetch_wheel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Wheel, Path], Path]:
-    """uv's wheel comes from the package index once a process, not for each test's empty bucket."""
-    download, kept, lock = runner_uv._download, tmp_path_factory.mktemp("wheels"), threading.Lock()
-
-    def fetch(wheel: Wheel, folder: Path) -> Path:
-        place = kept / wheel.sha256
-        with lock:
-            if not place.exists():
-                place.mkdir()
-                download(wheel, place)
-        (found,) = place.iterdir()
-        return Path(shutil.copy(found, folder))
-
-    return fetch
+    return FetchedOnce(runner_uv._download, tmp_path_factory.mktemp("wheels")).fetch
 
 
 @pytest.fixture

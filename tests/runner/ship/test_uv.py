@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fetched_once import FetchedOnce
 from leaf_package import PROGRAM
 from runner_bench import Machine
 from shipped_job import Shipped
@@ -62,6 +63,26 @@ def test_an_index_that_does_not_give_it(monkeypatch: pytest.MonkeyPatch, tmp_pat
     with pytest.raises(RunError, match="No matching distribution") as caught:
         runner_uv._download(WHEELS["x86_64"], tmp_path)
     assert "pip download uv" in caught.value.advice
+
+
+def test_a_test_after_one_whose_download_failed_asks_again(tmp_path: Path) -> None:
+    """The fixture `settings` has it for all of these tests: an index that was away for a moment fails one of them."""
+    calls: list[int] = []
+
+    def fails_once(wheel: Wheel, folder: Path) -> Path:
+        found = fetches(b"wheel" if calls else b"whe", calls)(wheel, folder)
+        if len(calls) == 1:
+            raise RunError("The index is away.")
+        return found
+
+    once = FetchedOnce(fails_once, tmp_path)
+    places = [tmp_path / name for name in ("first", "second", "third")]
+    for place in places:
+        place.mkdir()
+    with pytest.raises(RunError, match="The index is away"):
+        once.fetch(WHEELS["arm64"], places[0])
+    assert [once.fetch(WHEELS["arm64"], place).read_bytes() for place in places[1:]] == [b"wheel", b"wheel"]
+    assert calls == [1, 1]
 
 
 def test_how_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
