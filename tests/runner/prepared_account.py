@@ -21,9 +21,13 @@ class PreparedAccount:
         self._kept = b""
 
     def put_back(self, settings: Settings) -> None:
-        """Into an account that is empty."""
+        """Into an account that is empty: what it had would come back with each later test of this process, or go."""
         account = open_account(settings)
         backends_of = {"ec2": settings.region, "s3": "aws"}
+        ec2, s3 = (_backend(each, account.number, place) for each, place in backends_of.items())
+        networks = [each.id for each in ec2.vpcs.values() if each is not ec2.default_vpc]
+        has = [*s3.buckets, *networks, *ec2.reservations, *ec2.key_pairs]
+        assert has == [], f"`prepared` comes before what makes anything in the account, which has {has}"
         buckets: Any = backends.get_backend("s3")
         if not self._kept:
             ensure_bucket(account.api, account.bucket)
@@ -39,9 +43,8 @@ class PreparedAccount:
         buckets.bucket_accounts.update(owners)
 
 
-def _backend(service: Any, account: str, place: str) -> BaseBackend:
-    found: BaseBackend = backends.get_backend(service)[account][place]
-    return found
+def _backend(service: Any, account: str, place: str) -> Any:
+    return backends.get_backend(service)[account][place]
 
 
 class _Writer(pickle.Pickler):
@@ -54,5 +57,5 @@ class _Writer(pickle.Pickler):
 
 
 class _Reader(pickle.Unpickler):
-    def persistent_load(self, name: tuple[str, str, str]) -> BaseBackend:
+    def persistent_load(self, name: tuple[str, str, str]) -> Any:
         return _backend(*name)
