@@ -36,6 +36,15 @@ PATIENCE = 120
 """Seconds after which a wait for what must come is a failure."""
 
 
+OFF = """\
+#!/bin/sh
+words="{name} $*"
+read -r facts </proc/$$/stat
+set -- $facts
+echo "${{22}} $words" >> {file}
+"""
+
+
 class Metadata:
     """IMDSv2, as far as the supervisor asks: a token first, then the instance id and the role's credentials. `more` is
     what else there is, by its path."""
@@ -115,7 +124,7 @@ class Machine:
         tools.mkdir()
         for name in ("shutdown", "poweroff"):
             script = tools / name
-            script.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.commands}\n')
+            script.write_text(OFF.format(name=name, file=self.commands))
             script.chmod(0o755)
         (self.root / "etc" / "ssh").mkdir(parents=True)
         # A server's own PATH: this environment's Python may lie where the login user cannot go.
@@ -167,7 +176,14 @@ class Machine:
         return (self.root / "console").read_text(errors="replace")
 
     def off_commands(self) -> list[str]:
-        return self.commands.read_text().splitlines() if self.commands.exists() else []
+        return [command for _, command in self.timed_off_commands()]
+
+    def timed_off_commands(self) -> list[tuple[int, str]]:
+        """Each after the time at which its process began, in the kernel's ticks, and in that order: some of them are
+        not waited for, and write down how they were called when they come to it."""
+        lines = self.commands.read_text().splitlines() if self.commands.exists() else []
+        found = [each.partition(" ") for each in lines]
+        return sorted(((int(at), command) for at, _, command in found), key=lambda each: each[0])
 
     @property
     def supervisors(self) -> list[int]:
