@@ -169,21 +169,26 @@ def test_an_address_that_only_root_can_read_is_told_and_the_next_up_mends_it(the
     """As an earlier version wrote it where the umask was strict."""
     data = them.cloud.home.data
     files = [data.path / "cloud.json", data.path / "open.json"]
-    for file in files:
-        file.chmod(0o600)
     unreadable = f"may not read {files[0]}, which has"
-    for command in (["cloud", "status"], ["ps"]):
-        code, said = them.skylift(*command)
-        assert code == 2, said
-        assert "is up, but" in said
-        assert unreadable in said
-        assert "skylift cloud up" in said
-    code, said = them.skylift("doctor")
-    assert code == 1, said
-    assert unreadable in " ".join(said.split())
-    assert "is up at" in them.cloud.up()
-    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o644] * 2
-    assert them.skylift("cloud", "status")[0] == 0
+    try:
+        for file in files:
+            file.chmod(0o600)
+        for command in (["cloud", "status"], ["ps"]):
+            code, said = them.skylift(*command)
+            assert code == 2, said
+            assert "is up, but" in said
+            assert unreadable in said
+            assert "skylift cloud up" in said
+        code, said = them.skylift("doctor")
+        assert code == 1, said
+        assert unreadable in " ".join(said.split())
+        assert "is up at" in them.cloud.up()
+        assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o644] * 2
+        assert them.skylift("cloud", "status")[0] == 0
+    finally:
+        # The cloud is also that of the tests after this one.
+        for file in files:
+            file.chmod(0o644)
 
 
 def test_a_range_that_only_root_can_read_does_not_end_the_doctor(them: Them) -> None:
