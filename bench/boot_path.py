@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import select
 import signal
 import statistics
 import subprocess
@@ -53,6 +54,15 @@ class Record:
 
 
 @contextmanager
+def both_ways(fifo: Path) -> Iterator[int]:
+    descriptor = os.open(fifo, os.O_RDWR)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def recording(file: Path) -> Iterator[None]:
     """perf is on when the block begins."""
     control, answers = file.with_suffix(".control"), file.with_suffix(".answers")
@@ -60,10 +70,13 @@ def recording(file: Path) -> Iterator[None]:
     os.mkfifo(answers)
     command = ["perf", "record", "-q", "-a", "-k", "CLOCK_MONOTONIC", "-m", "8M", "-D", "-1", "-o", str(file)]
     command += ["-e", ",".join(f"sched:sched_{each}" for each in EVENTS), "--control", f"fifo:{control},{answers}"]
-    with subprocess.Popen(command) as perf, control.open("w") as say, answers.open() as said:
-        say.write("enable\n")
-        say.flush()
-        said.readline()
+    # Opened for both, so that nobody waits for a perf that has ended: it refuses events that this kernel does not show.
+    with subprocess.Popen(command) as perf, both_ways(control) as say, both_ways(answers) as said:
+        os.write(say, b"enable\n")
+        while not select.select([said], [], [], 1)[0]:
+            if perf.poll() is not None:
+                raise SystemExit(f"perf has ended with {perf.returncode}; see above")
+        os.read(said, 4096)
         try:
             yield
         finally:
