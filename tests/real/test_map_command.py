@@ -18,7 +18,7 @@ assert number == "2"
 print(os.environ["SKYLIFT_INDEX"], "of", os.environ["SKYLIFT_COUNT"], os.path.basename(path))
 with open(path, newline="") as file:
     rows = list(csv.DictReader(file))
-if "bad" in path:
+if os.path.basename(path) == "bad.csv":
     raise ValueError(f"{len(rows)} rows of no use")
 json.dump(sum(int(row["value"]) for row in rows), open("sum.json", "w"))
 """
