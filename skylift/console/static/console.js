@@ -62,11 +62,12 @@ document.addEventListener(
   "input",
   ({ target }) => {
     if (target === one("field")) entered = "";
-    if (!target.closest(".search, .xterm")) target.dataset.typed = "";
+    if (!target.closest(".search, .xterm")) target.dataset.typed = location.pathname;
   },
   true,
 );
-const begun = () => document.querySelector("dialog[open], [data-typed]");
+// What was typed on the page before does not count: its elements may go a moment after its address.
+const begun = () => document.querySelector(`dialog[open], [data-typed="${CSS.escape(location.pathname)}"]`);
 
 // Chromium drops requests that wait for a connection when the machine's network changes, as it does whenever a server
 // starts here. A page that lacks a part for it is loaded again: it is found as it was. What is begun there comes first.

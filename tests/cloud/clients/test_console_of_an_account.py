@@ -289,6 +289,23 @@ def test_what_is_being_typed_outlives_a_part_that_could_not_be_loaded(browser: B
     tab.context.close()
 
 
+def test_a_field_that_goes_a_moment_after_its_address_keeps_no_page_from_being_loaded_again(
+    browser: Browser, console: Console
+) -> None:
+    tab = Tab(browser)
+    page = tab.page
+    page.goto(console.link())
+    page.goto(f"http://{console.host}/new-job")
+    page.get_by_label("Job name").fill("half-written")
+    page.evaluate("import('/console/lost.js').catch((error) => console.error(error))")
+    expect(page.get_by_text("A part of this page could not be loaded.")).to_be_visible()
+    page.evaluate("window.before = true")
+    page.evaluate("() => { setTimeout(() => history.pushState({ page: '/jobs' }, '', '/jobs')) }")
+    page.wait_for_function("window.before === undefined")
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    tab.context.close()
+
+
 def test_what_was_typed_on_the_page_before_keeps_no_page_from_being_loaded_again(
     browser: Browser, console: Console
 ) -> None:
