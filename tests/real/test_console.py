@@ -278,6 +278,8 @@ def test_a_type_is_found_by_need_and_ways_to_buy_it_compared(tab: Tab) -> None:
     page.get_by_label("vCPUs").fill("2")
     expect(page.locator("code")).to_have_text("skylift types --cpu 2")
     page.get_by_label("Words").fill("t3.small")
+    # The list before it has that type, too, and takes a click with it when it goes.
+    expect(page.locator("code")).to_have_text("skylift types t3.small --cpu 2")
     page.get_by_role("link", name="t3.small").click()
     page.get_by_label("Hours a month").fill("600")
     expect(page.locator("code")).to_have_text("skylift price --type t3.small --hours 600 --time 3600s job.py")
