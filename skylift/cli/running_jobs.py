@@ -32,7 +32,8 @@ class RunningJobs:
 
     def _look(self, home: Home) -> None:
         from skylift.place.local import local_settings
-        from skylift.place.start import claimed_pid, running_pid
+        from skylift.place.lost_cloud import claimed_pid
+        from skylift.place.start import running_pid
         from skylift.runner.errors import SkyliftError
         from skylift.runner.job.states import ENDED
         from skylift.runner.jobs.jobs import Jobs

@@ -18,7 +18,7 @@ import pytest
 from skylift.cli.running_jobs import RunningJobs
 from skylift.cloud.compute.network.loopback_range import LoopbackRanges
 from skylift.cloud.state.home import Home
-from skylift.place.start import _lost_cloud, _LostCloud
+from skylift.place.lost_cloud import LostCloud, lost_cloud
 from skylift.runner.errors import UsageError
 
 # What another process has open is seen by root only.
@@ -76,11 +76,11 @@ def test_a_cloud_that_begins_is_not_lost(run: Run, home: Home, tmp_path: Path, m
     """It has its lock and its addresses, and has not yet said where it is."""
     run(home.data.lock)
     assert home.running_pid() is None
-    assert _lost_cloud(home) is None
+    assert lost_cloud(home) is None
     assert not RunningJobs(home)
     monkeypatch.setenv("SKYLIFT_DATA", f"{home.path}/../data")
     assert ".." in home.data.path.parts
-    assert _lost_cloud(home) is None
+    assert lost_cloud(home) is None
 
 
 @pytest.mark.parametrize("made_anew", [False, True])
@@ -89,15 +89,15 @@ def test_a_cloud_whose_lock_was_deleted_is_lost(run: Run, home: Home, made_anew:
     home.data.lock.unlink()
     if made_anew:
         home.data.lock.touch()
-    assert _lost_cloud(home) == _LostCloud(pid, None)
+    assert lost_cloud(home) == LostCloud(pid, None)
 
 
 def test_a_cloud_with_other_data_is_lost_and_said_to_be_there(run: Run, home: Home, tmp_path: Path) -> None:
     other = tmp_path / "other" / str(home.owner.uid) / "default"
     other.mkdir(parents=True)
     pid = run(other / "cloud.lock")
-    lost = _lost_cloud(home)
-    assert lost == _LostCloud(pid, other)
+    lost = lost_cloud(home)
+    assert lost == LostCloud(pid, other)
     with pytest.raises(UsageError, match=f"runs as process {pid}, with its data in {other}") as refused:
         lost.require_deleted(home)
     assert f"SKYLIFT_DATA={tmp_path}/other skylift cloud down" in str(refused.value.advice)
@@ -106,7 +106,7 @@ def test_a_cloud_with_other_data_is_lost_and_said_to_be_there(run: Run, home: Ho
 def test_data_that_were_moved_are_to_be_put_back(run: Run, home: Home, tmp_path: Path) -> None:
     run(home.data.lock)
     home.data.path.rename(tmp_path / "moved")
-    lost = _lost_cloud(home)
+    lost = lost_cloud(home)
     assert lost is not None and lost.data == tmp_path / "moved"
     with pytest.raises(UsageError) as refused:
         lost.require_deleted(home)
@@ -131,7 +131,7 @@ def test_a_process_with_the_number_of_an_old_claim_is_not_lost(
         run(lock, of=tmp_path / "other")
     else:
         run(lock, uid=NOBODY)
-    assert _lost_cloud(home) is None
+    assert lost_cloud(home) is None
     lock.unlink()
-    assert _lost_cloud(home) is None
+    assert lost_cloud(home) is None
     assert not RunningJobs(home)

@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from skylift.cloud.compute.disk.mount_into import mount_over, uncover
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server import cgroup, dmi, freezer
 from skylift.cloud.compute.server.oci import CAPABILITIES, ServerPlan, oci_config
+from skylift.cloud.compute.server.release_init import release_init
 from skylift.cloud.compute.server.rootfs import Rootfs, RootfsError, SeedFile, not_made
 from skylift.cloud.compute.server.seccomp import oci_seccomp, read_profile
 from skylift.cloud.domain.instance import Console
@@ -222,39 +223,8 @@ class Servers:
         return first
 
     def start(self, server_id: str) -> None:
-        if not self._let_go(server_id):
+        if not release_init(self._state / server_id, self._bundle(server_id) / "pid"):
             self._runtime("start", server_id)
-
-    def _let_go(self, server_id: str) -> bool:
-        """Does what `runc start` does, which takes longer to begin than to do it: the server's init goes on once
-        somebody has read from this pipe. False where that is not so, or the init has ended: the runtime says why then.
-        """
-        state = self._state / server_id
-        if not (state / "state.json").exists():
-            # It is not runc's: crun's init reads from its pipe.
-            return False
-        try:
-            init = os.pidfd_open(int((self._bundle(server_id) / "pid").read_text()))
-        except ProcessLookupError:
-            return False
-        with ExitStack() as end:
-            end.callback(os.close, init)
-            try:
-                pipe = os.open(state / "exec.fifo", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return False
-            end.callback(os.close, pipe)
-            either = select.poll()
-            either.register(pipe, select.POLLIN)
-            either.register(init, select.POLLIN)
-            either.poll()
-            try:
-                if not os.read(pipe, 1):
-                    return False
-            except BlockingIOError:
-                return False
-        (state / "exec.fifo").unlink()
-        return True
 
     def running(self) -> dict[str, int]:
         """Pids of the inits of servers that run now, by id, as the runtime and the kernel see it."""
