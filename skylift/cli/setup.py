@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -100,13 +99,13 @@ class Setup:
 
     def _install(self, missing: list[Part]) -> None:
         from skylift.cloud.compute.packages import missing_parts
+        from skylift.cloud.state.program import apt_environment
         from skylift.runner.errors import RunError
 
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         say(f"Installing {' '.join(names(missing))} ...", to_stderr=True)
         for command in (["apt-get", "--quiet", "update"], install_command(missing)):
             done = subprocess.run(
-                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+                command, env=apt_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
             )
             if done.returncode != 0:
                 words = "\n".join(f"  {line}" for line in (done.stdout + done.stderr).strip().splitlines()[-8:])

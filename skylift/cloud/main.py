@@ -62,13 +62,14 @@ from skylift.cloud.process.laps import Laps, process_began
 from skylift.cloud.process.listening import listen_for_tls, listen_on_loopback
 from skylift.cloud.process.lock import hold
 from skylift.cloud.process.log import log_to
-from skylift.cloud.process.sealed import root_path, seal
+from skylift.cloud.process.sealed import seal
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.services.ec2.identity_document import DocumentSigner
 from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.services.s3 import lifecycle_upkeep
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
+from skylift.cloud.state.program import programs_path
 from skylift.cloud.store.database import Database, StoreError
 from skylift.cloud.wire.endpoint import AwsEndpoint, keep_models, load_models
 from skylift.cloud.wire.settling import Settling
@@ -399,9 +400,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--down", action="store_true", help="take everything off this machine instead")
     parser.add_argument("--erase", action="store_true", help="with --down: delete the data directory, too")
     chosen = parser.parse_args(arguments)
-    if os.geteuid() == 0:
-        # sudo has a PATH of its own on most systems, and passes the user's on others.
-        os.environ["PATH"] = root_path(os.environ.get("PATH", ""))
+    os.environ["PATH"] = programs_path()
     home = Home(chosen.home)
     # Servers' files are made for their own users. sudo leaves a stricter umask of the user's as it is.
     os.umask(0o022)

@@ -12,8 +12,8 @@ from skylift.cloud.state.home import Home
 from skylift.cloud.state.person import person_of
 from skylift.runner.errors import UsageError
 
-PROGRAM = ("-P", "-m", "skylift.cloud", "--home")
-"""The words that Python is given before the home, for a cloud's process."""
+MODULE = "skylift.cloud"
+"""A cloud's process runs this module of Python's; `--home` follows it."""
 
 
 def claimed_pid(home: Home) -> int | None:
@@ -33,10 +33,11 @@ def claimed_pid(home: Home) -> int | None:
         # Real, effective, saved, and of files: a program of root's that anybody may start is not root's process.
         is_root = "\nUid:\t0\t0\t0\t0\n" in (process / "status").read_text()
         words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
-    except (OSError, NotPermitted):
+        option = words.index("--home")
+    except (OSError, NotPermitted, ValueError):
         return None
-    homes = [os.path.realpath(word) for word in words[5:6]]
-    runs_it = tuple(words[1:5]) == PROGRAM and homes == [claimed.home] and "--down" not in words
+    homes = [os.path.realpath(word) for word in words[option + 1 : option + 2]]
+    runs_it = words[1] == "-I" and words[option - 1] == MODULE and homes == [claimed.home] and "--down" not in words
     return claimed.owner if is_root and runs_it else None
 
 

@@ -8,7 +8,6 @@ import select
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.state.data import EndpointUnreadable, NotRoots, open_for_user
 from skylift.cloud.state.home import Home
-from skylift.place.lost_cloud import PROGRAM, lost_pid, refuse_lost
-from skylift.place.privilege import same_package
+from skylift.cloud.state.program import cloud_environment, own_python
+from skylift.place.lost_cloud import MODULE, lost_pid, refuse_lost
 from skylift.runner.errors import USAGE, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -199,7 +198,7 @@ def start_cloud(
             return
         refuse_lost(home)
         reading, writing = os.pipe()
-        command = [sys.executable, *PROGRAM, str(home.path), "--ready-fd", str(writing)]
+        command = [*own_python(MODULE), "--home", str(home.path), "--ready-fd", str(writing)]
         command += ["--port", str(port)] if port is not None else []
         command += ["--region", region] if region is not None else []
         command += [word for text in allow or () for word in ("--allow", text)]
@@ -220,7 +219,7 @@ def _detached(home: Home, command: list[str], ready: int) -> subprocess.Popen[by
         return subprocess.Popen(
             command,
             cwd="/",
-            env=same_package(os.environ),
+            env=cloud_environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -283,12 +282,12 @@ def stop_cloud(home: Home, *, erase: bool = False) -> None:
         pid = home.running_pid() or lost_pid(home)
         if pid is not None:
             _end(pid)
-        command = [sys.executable, *PROGRAM, str(home.path), "--down"]
+        command = [*own_python(MODULE), "--home", str(home.path), "--down"]
         command += ["--erase"] if erase else []
         done = subprocess.run(
             command,
             cwd="/",
-            env=same_package(os.environ),
+            env=cloud_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from skylift.cli.running_jobs import RunningJobs
 from skylift.cloud.compute.network.loopback_range import LoopbackRanges
 from skylift.cloud.state.home import Home
+from skylift.cloud.state.program import own_python
 from skylift.place.lost_cloud import LostCloud, lost_cloud
 from skylift.runner.errors import UsageError
 
@@ -59,8 +59,9 @@ def run(home: Home, tmp_path: Path) -> Iterator[Run]:
     with ExitStack() as stack:
 
         def start(lock: Path, *, of: Path = home.path, uid: int = 0) -> int:
-            command = [sys.executable, "-P", "-m", "skylift.cloud", "--home", str(of)]
-            environment = {**os.environ, "PYTHONPATH": str(tmp_path / "lib"), "LOCK": str(lock), "UID_OF_IT": str(uid)}
+            *python, _, module = own_python("skylift.cloud")
+            command = [*python, str(tmp_path / "lib"), module, "--home", str(of)]
+            environment = {**os.environ, "LOCK": str(lock), "UID_OF_IT": str(uid)}
             process = stack.enter_context(
                 subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             )

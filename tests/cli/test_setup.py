@@ -45,6 +45,8 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
         )
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        # Root looks for programs in places of root's only.
+        monkeypatch.setattr("skylift.cloud.state.program.root_path", lambda path: path)
         monkeypatch.setattr(setup_room, "has_apt", lambda: True)
         return note
 
@@ -60,6 +62,7 @@ def test_every_part_names_its_package_and_how_it_is_found() -> None:
 def test_any_of_several_programs_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "second-choice").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("skylift.cloud.state.program.root_path", lambda path: path)
     part = Part("either", "p", programs=("no-such-first-choice", "second-choice"))
     assert part.found() == str(tmp_path / "second-choice")
 

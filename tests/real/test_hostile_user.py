@@ -18,7 +18,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from botocore.exceptions import ClientError
 from real_cloud import RealCloud
 from real_server import Server, until
 
+import skylift
 from skylift.cli.main import perform
 from skylift.cloud.compute.network.loopback_range import DIRECTORY
 from skylift.cloud.state.home import Home
@@ -37,6 +38,11 @@ LARGE = 1 << 20
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nbm90IG9uZSBvZiB0aGUgcGFja2FnZWQ=\n-----END CERTIFICATE-----\n"
 KEY = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
+
+
+MARK = "theirs-alone"
+EXECUTES = ("BASH_ENV", "ENV", "PERL5LIB", "APT_CONFIG", "OPENSSL_CONF", "GCONV_PATH", "TMPDIR", "AWS_DATA_PATH")
+"""Variables by which what root starts would run or read a file of theirs."""
 
 
 @contextmanager
@@ -122,14 +128,16 @@ def them(image_home: Home) -> Iterator[Them]:
         them = Them(entry, base, secret)
         cloud = RealCloud(base, image_home)
         cloud.environment |= {"SUDO_UID": str(entry.pw_uid), "SUDO_GID": str(entry.pw_gid), "SUDO_USER": entry.pw_name}
-        # Python looks there first, as it does in a user's virtual environment.
-        packages = (str(base / "lib"), cloud.environment.get("PYTHONPATH", ""))
-        cloud.environment["PYTHONPATH"] = os.pathsep.join(filter(None, packages))
+        # skylift is installed there, and Python looks there first, as it does in a user's virtual environment.
+        cloud.environment["PYTHONPATH"] = str(base / "lib")
+        cloud.environment |= dict.fromkeys(EXECUTES, str(base / MARK))
         cloud.environment |= {"PIP_CONFIG_FILE": str(base / "pip.conf"), "PIP_CERT": str(base / "bundle.pem")}
         for path in (base, cloud.home.path, cloud.work):
             os.chown(path, them.uid, them.gid)
         cloud.home.data.make()
+        package = Path(skylift.__file__).parent
         them.sh('mkdir lib; ln -s "$1" pip.conf; printf %s "$2" >bundle.pem', secret, KEY + CERTIFICATE)
+        them.sh('ln -s "$1" lib; echo "echo >>$PWD/root-was-here" >$2', package, MARK)
         secret.write_text("[global]\nindex-url = https://root.test/simple\n")
         cloud.guard()
         end.callback(cloud.erase)
@@ -234,6 +242,20 @@ def test_what_the_caller_may_not_read_reaches_no_server(server: Server) -> None:
     assert "PRIVATE" not in bundle and "c2VjcmV0" not in bundle
 
 
+def test_nothing_that_root_starts_has_their_variables(them: Them, server: Server) -> None:
+    """The cloud's process, and each program that it has started for servers and their networks."""
+    number, seen = str(them.cloud.number), set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if str(them.cloud.home.path) in words or any(f"/{number}/" in f"{word}/" for word in words):
+                seen.add(Path(words[0]).name)
+                variables = (process / "environ").read_bytes().decode(errors="replace")
+                assert MARK not in variables and "PYTHON" not in variables, words
+    assert {"conmon", Path(sys.executable).name} <= seen
+    assert not (them.base / "root-was-here").exists()
+
+
 def test_a_module_that_they_put_where_python_looks_is_not_run_by_root(them: Them, server: Server) -> None:
     """Of every name that Python's own library has; the cloud does a bit of everything meanwhile."""
     cloud, planted, mark = them.cloud, them.base / "lib", them.base / "root-was-here"
@@ -264,7 +286,7 @@ def test_a_module_that_they_put_where_python_looks_is_not_run_by_root(them: Them
         late = [line for line in cloud.home.data.log.read_text().splitlines() if "import" in line]
         assert (mark.exists(), late) == (False, [])
     finally:
-        them.sh('rm -rf "$1"/*', planted)
+        them.sh('rm -rf "$1"/*.py "$1"/__pycache__', planted)
 
 
 def test_directories_of_the_same_names_in_their_own_are_nothing_to_the_cloud(them: Them, server: Server) -> None:

@@ -27,6 +27,7 @@ from skylift.cloud.domain.opening import OpenNow
 from skylift.cloud.state.data import EndpointUnreadable
 from skylift.cloud.state.home import DEFAULT_PORT, Home
 from skylift.cloud.state.person import Person, calling_user
+from skylift.cloud.state.program import own_environment
 
 _SUDOERS = {"admin", "sudo", "wheel"}
 """Members of these groups may use sudo on Debian, Ubuntu, Fedora and distributions that are made from them."""
@@ -85,7 +86,14 @@ def _part(part: Part) -> Capability:
 def _version(program: str) -> str:
     """The number that a program gives for itself; OpenSSH and iproute2 know `-V` only."""
     option = "-V" if Path(program).name in ("ssh", "ip") else "--version"
-    done = subprocess.run([program, option], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [program, option],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=own_environment(),
+    )
     found = re.search(r"\d+(?:\.\d+)+\S*|\d{4}_\d\d_\d\d\S*", done.stdout + done.stderr)
     return found[0].strip(",;.\"'") if found else ""
 
@@ -223,7 +231,7 @@ def _writable(place: Path, caller: Person) -> bool:
     if caller.uid == os.geteuid():
         return os.access(place, os.W_OK | os.X_OK)
     command = ["test", "-w", str(place)]
-    return subprocess.run(command, check=False, **caller.run_as()).returncode == 0  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, check=False, env=own_environment(), **caller.run_as()).returncode == 0  # type: ignore[call-overload,no-any-return]
 
 
 def _data_directory(home: Home) -> Capability:
@@ -414,4 +422,4 @@ def _nearest(path: Path) -> Path:
 
 def _file_system(path: Path) -> str:
     command = ["findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=own_environment()).stdout.strip()

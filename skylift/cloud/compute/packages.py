@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from skylift.cloud.compute.image.apt_sources import KEYRING
 from skylift.cloud.compute.server.seccomp import PROFILES
+from skylift.cloud.state.program import find_program
 
 _OLD_KEYRING = KEYRING.replace(".pgp", ".gpg")
-_ADMIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,6 @@ class Part:
         return next((path for path in paths if path), None) or next(
             (file for file in self.files if Path(file).exists()), None
         )
-
-
-def find_program(name: str) -> str | None:
-    """Find a program, also outside of the user's own PATH: administrators' programs are only run as root."""
-    return shutil.which(name) or shutil.which(name, path=_ADMIN_PATH)
 
 
 PARTS = (

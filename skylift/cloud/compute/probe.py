@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from skylift.cloud.compute.packages import find_program
+from skylift.cloud.state.program import find_program, own_environment
 
 # The one way to know is to do it: kernels, file systems and container hosts refuse each of these in their own ways.
 _OVERLAY = """
@@ -90,7 +90,7 @@ def user_namespace() -> str:
 
 def _run(command: list[str], text: str = "") -> str:
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=own_environment())
     except FileNotFoundError as error:
         return f"{error.filename} is not installed"
     if done.returncode == 0:

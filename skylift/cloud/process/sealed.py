@@ -30,16 +30,6 @@ _LATE = (
     "tempfile tokenize traceback unicodedata urllib.request uuid xml.etree.ElementTree zipfile zoneinfo"
 ).split()
 
-USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def root_path(path: str) -> str:
-    """The directories of a PATH that belong to root all the way, and the usual ones, for programs that root runs by
-    name."""
-    entries = [os.path.realpath(entry) for entry in path.split(os.pathsep) if Path(entry).is_absolute()]
-    kept = [entry for entry in entries if is_root_path(Path(entry))]
-    return os.pathsep.join(dict.fromkeys([*kept, *USUAL_PATH.split(os.pathsep)]))
-
 
 def seal() -> None:
     """Import the modules that are needed later. Afterwards only modules below directories of root's can be imported."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from skylift.cloud.state.durable import replace_file
+from skylift.cloud.state.program import own_environment, own_python
 from skylift.cloud.wire.shape import SAID, Shapes, Structure
 
 log = logging.getLogger(__name__)
@@ -170,9 +171,11 @@ def _write(services: Sequence[str], kept: Path) -> None:
 def _read_by_another(services: Sequence[str], kept: Path) -> dict[str, Any]:
     """The models that another process has read and kept. To read them whole leaves a process ten MiB larger for good.
     Nothing if that failed: then this process reads them."""
-    command = [sys.executable, "-P", "-m", __name__, str(kept), *services]
+    command = [*own_python(__name__), str(kept), *services]
     try:
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_PATIENCE)
+        subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_PATIENCE, env=own_environment()
+        )
     except (OSError, subprocess.SubprocessError) as error:
         # The last line of a traceback says what it was.
         said = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.process.sealed import USUAL_PATH, root_path
+from skylift.cloud.state.program import USUAL_PATH, root_path
 
 pytestmark = pytest.mark.real
 """What is root's can only be made by root."""

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.image.stored import seen_from_inside
-from skylift.cloud.compute.packages import find_program
 from skylift.cloud.state.durable import sync_directory
+from skylift.cloud.state.program import find_program, own_environment
 
 GIB = 1 << 30
 
@@ -230,7 +230,7 @@ class Disks:
         _truncate(file, size_gib * GIB)
         run("losetup", "--set-capacity", device)
         command = [find_program("resize2fs") or "resize2fs", device]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=_ENGLISH)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=own_environment())
         if done.returncode != 0 and "Permission denied" in done.stderr:
             return False
         if done.returncode != 0:
@@ -296,14 +296,11 @@ def mounts_below(directory: Path) -> list[Path]:
     return [Path(one) for one in found if Path(one).parent == directory]
 
 
-_ENGLISH = {**os.environ, "LC_ALL": "C"}
-
-
 def run(program: str, *arguments: str, accepted: tuple[int, ...] = (0,)) -> None:
     command = [find_program(program) or program, *arguments]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=_ENGLISH
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=own_environment()
         )
     except FileNotFoundError as error:
         raise DiskRefused(f"{program} is not installed; `skylift setup` installs what volumes need") from error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from skylift.cloud.state.program import find_program, own_environment
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.pgp"
 _OLD_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -68,10 +69,10 @@ def server_options() -> list[str]:
 
 
 def _dump() -> Iterator[tuple[str, str]]:
-    program = shutil.which("apt-config")
+    program = find_program("apt-config")
     if program is None:
         return
-    done = subprocess.run([program, "dump"], capture_output=True, text=True, check=True)
+    done = subprocess.run([program, "dump"], capture_output=True, text=True, check=True, env=own_environment())
     for line in done.stdout.splitlines():
         found = _DUMPED.fullmatch(line)
         if found and found[2]:

@@ -22,6 +22,7 @@ from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.image.stored import stored_as, stored_from
 from skylift.cloud.compute.server.oci import UIDS
 from skylift.cloud.state.durable import sync_directory
+from skylift.cloud.state.program import own_environment
 
 # Mounted where nobody else sees it, and gone with the process, however that ends. The writes come first, through a
 # mount that takes the server's uids to those of images, on the disk or as a server sees them; overlayfs then applies
@@ -191,6 +192,7 @@ class Overlay:
             capture_output=True,
             check=False,
             stdin=subprocess.DEVNULL,
+            env=own_environment(),
         )
         if linked.returncode != 0:
             return False
@@ -279,7 +281,9 @@ def _delete(directory: Path) -> None:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=own_environment()
+    )
     if done.returncode != 0:
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise CaptureFailed(f"the disk could not be copied: {last}")

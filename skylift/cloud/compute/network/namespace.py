@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from skylift.cloud.compute.network.error import (
     SysctlRefused,
 )
 from skylift.cloud.compute.network.netlink import NAMESPACES, Netlink
+from skylift.cloud.state.program import find_program, own_environment
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
@@ -101,10 +101,12 @@ def write_setting(key: str, value: str) -> None:
 
 def load_ruleset(ruleset: str, place: str) -> None:
     """Load an nft script in the namespace of the calling thread."""
-    nft = shutil.which("nft")
+    nft = find_program("nft")
     if nft is None:
         raise ProgramMissing("nft", "nftables")
-    done = subprocess.run([nft, "-f", "-"], input=ruleset.encode(), capture_output=True, check=False)
+    done = subprocess.run(
+        [nft, "-f", "-"], input=ruleset.encode(), capture_output=True, check=False, env=own_environment()
+    )
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip()
         raise RulesetRefused(f"nft in {place}: {words}; does this kernel have nf_tables with conntrack and NAT?")

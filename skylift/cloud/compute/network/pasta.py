@@ -11,7 +11,6 @@ import fcntl
 import os
 import resource
 import select
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 from skylift.cloud.compute.network.error import NamespaceError, ProgramMissing, UplinkRefused
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, name_thread
+from skylift.cloud.state.program import find_program, own_environment
 
 LINK = "out"
 ADDRESS = "169.254.2.2"
@@ -54,7 +54,8 @@ def create_uplink_namespace(loopback: LoopbackRange, name: str) -> None:
         *(_program("unshare", "util-linux"), "--user", "--map-root-user", "--net"),
         *("sh", "-c", "echo made && read _"),
     ]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=own_environment()) as process:
         assert process.stdin and process.stdout and process.stderr
         if process.stdout.readline() != b"made\n":
             words = process.stderr.read().decode(errors="replace").strip()
@@ -101,6 +102,7 @@ def start(loopback: LoopbackRange, uplink: Namespace, namespace_path: str) -> No
     try:
         done = subprocess.run(
             pasta_command(loopback, namespace_path, owner, _descriptors()),
+            env=own_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -172,7 +174,7 @@ def _as_uid(loopback: LoopbackRange, capabilities: str) -> list[str]:
 
 
 def _program(name: str, package: str) -> str:
-    found = shutil.which(name)
+    found = find_program(name)
     if found is None:
         raise ProgramMissing(name, package)
     return found

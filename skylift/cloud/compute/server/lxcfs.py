@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from skylift.cloud.compute.server.rootfs import is_mounted
+from skylift.cloud.state.program import find_program, own_environment
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def ensure_lxcfs(own: Path) -> Path | None:
     found = running_lxcfs(own)
     if found is not None:
         return found
-    program = shutil.which("lxcfs")
+    program = find_program("lxcfs")
     if program is None or not FUSE.exists():
         return None
     stop_lxcfs(own)
@@ -73,7 +74,7 @@ def stop_lxcfs(own: Path) -> None:
             stack.callback(os.close, process)
         while is_mounted(mount):
             # Lazily: a process that still reads from it is about to end.
-            subprocess.run(["umount", "--lazy", str(mount)], check=True, capture_output=True)
+            subprocess.run(["umount", "--lazy", str(mount)], check=True, capture_output=True, env=own_environment())
         if process is not None and not select.select([process], [], [], PATIENCE)[0]:
             log.warning("the lxcfs at %s goes on without its mount", mount)
     shutil.rmtree(own, ignore_errors=True)
@@ -115,6 +116,7 @@ def _start(program: str, own: Path) -> Path:
         with (own / "log").open("wb") as lines:
             subprocess.Popen(  # it outlives us
                 command,
+                env=own_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=lines,
                 stderr=subprocess.STDOUT,

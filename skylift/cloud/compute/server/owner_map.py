@@ -12,6 +12,8 @@ import subprocess
 import threading
 from pathlib import Path
 
+from skylift.cloud.state.program import own_environment
+
 _LOCK = threading.Lock()
 _MADE: dict[tuple[int, int, int], int] = {}
 
@@ -29,7 +31,7 @@ def _make(ids: str) -> int:
     # The shell writes once it is in the new namespace, and waits until it is held from here.
     command = ["unshare", "--user", "sh", "-c", "echo; read end"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as shell:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=own_environment()) as shell:
         assert shell.stdout is not None and shell.stderr is not None
         if not shell.stdout.read(1):
             words = shell.stderr.read().decode(errors="replace").strip()

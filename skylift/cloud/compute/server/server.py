@@ -34,6 +34,7 @@ from skylift.cloud.compute.server.rootfs import Rootfs, RootfsError, SeedFile, n
 from skylift.cloud.compute.server.seccomp import oci_seccomp, read_profile
 from skylift.cloud.domain.instance import Console
 from skylift.cloud.state.durable import sync_directory
+from skylift.cloud.state.program import find_program, own_environment
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +75,8 @@ class Programs:
 
 def find_programs() -> Programs:
     """runc before crun: crun refuses hosts with both cgroup versions, runc takes every kind."""
-    runtime = shutil.which("runc") or shutil.which("crun")
-    conmon = shutil.which("conmon")
+    runtime = find_program("runc") or find_program("crun")
+    conmon = find_program("conmon")
     if runtime is None or conmon is None:
         missing = "an OCI runtime (runc or crun)" if runtime is None else "conmon"
         raise RuntimeMissing(f"{missing} is not installed; `skylift setup` installs what servers need")
@@ -305,6 +306,7 @@ class Servers:
         try:
             return subprocess.Popen(
                 command,
+                env=own_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -413,7 +415,7 @@ class Servers:
                 process = subprocess.Popen(
                     command,
                     pass_fds=[writing],
-                    env={"PATH": os.environ.get("PATH", os.defpath), "_OCI_SYNCPIPE": str(writing)},
+                    env=own_environment(_OCI_SYNCPIPE=str(writing)),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -450,7 +452,9 @@ class Servers:
 
     def _runtime(self, *arguments: str) -> str:
         command = [self._programs.runtime, "--root", str(self._state), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=own_environment()
+        )
         if done.returncode != 0:
             raise RuntimeRefused(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout

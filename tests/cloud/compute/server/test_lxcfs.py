@@ -76,6 +76,7 @@ def test_servers_that_go_while_it_begins_do_not_keep_it_from_it(
     )
     listed.chmod(0o755)
     monkeypatch.setenv("PATH", f"{listed.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr("skylift.cloud.state.program.root_path", lambda path: path)
     monkeypatch.setattr("skylift.cloud.compute.server.lxcfs._may_read_pid_1", lambda: False)
     assert ensure_lxcfs(own) == own / "mount"
     assert (tmp_path / "once").exists()
@@ -100,6 +101,7 @@ def test_one_ends_whichever_others_have_begun_meanwhile(
 
 def test_a_machine_without_it_has_none(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(own))
+    monkeypatch.setattr("skylift.cloud.state.program.root_path", lambda path: path)
     assert ensure_lxcfs(own) is None
 
 
@@ -111,6 +113,7 @@ def test_one_that_ends_at_once_leaves_servers_without(
     broken.write_text("#!/bin/sh\necho no such thing >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr("skylift.cloud.state.program.root_path", lambda path: path)
     assert ensure_lxcfs(own) is None
     assert "no such thing" in caplog.text
     assert not own.exists()
