@@ -25,11 +25,11 @@ from runner_bench import Machine, Metadata
 from shipped_job import Shipped
 from whole_run import Seen
 
+from skylift.catalogue.uv import Wheel
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.api import Api
 from skylift.runner.ship import bytecode
 from skylift.runner.ship import uv as runner_uv
-from skylift.runner.ship.uv import Wheel
 
 ACCOUNT = "123456789012"
 

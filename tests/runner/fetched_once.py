@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from skylift.runner.ship.uv import Wheel
+from skylift.catalogue.uv import Wheel
 
 
 class FetchedOnce:

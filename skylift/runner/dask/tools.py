@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from skylift.catalogue.uv import Wheel
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statements, find_prebuilt
 from skylift.runner.ship.recipe import Recipe
-from skylift.runner.ship.uv import Wheel, ensure_uv
+from skylift.runner.ship.uv import ensure_uv
 
 _LAYOUT = 2
 

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
+from skylift.catalogue.uv import WHEELS
 from skylift.runner.errors import UsageError
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job, Spot
@@ -31,7 +32,6 @@ from skylift.runner.ship.known_packs import KnownPacks
 from skylift.runner.ship.pack import Pack, pack_bundle
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, find_prebuilt
 from skylift.runner.ship.upload import Shipment, Upload
-from skylift.runner.ship.uv import WHEELS
 from skylift.runner.steps import Clock, in_thread, together
 
 if TYPE_CHECKING:

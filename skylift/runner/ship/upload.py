@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from skylift.catalogue.uv import Wheel
 from skylift.runner.errors import NameTaken
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Job
@@ -20,7 +21,7 @@ from skylift.runner.ship.blob_store import Blob, BlobStore, LargeFile
 from skylift.runner.ship.pack import Pack
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 from skylift.runner.ship.stdin import Stdin
-from skylift.runner.ship.uv import Wheel, ensure_uv
+from skylift.runner.ship.uv import ensure_uv
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.text.size import spell_size
 from skylift.runner.watcher import Watcher

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +16,14 @@ from leaf_package import PROGRAM
 from runner_bench import Machine
 from shipped_job import Shipped
 
+from skylift.catalogue.uv import VERSION, WHEELS, Wheel, download_argv
 from skylift.runner.errors import RunError
 from skylift.runner.job.job import Program
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.remote.api import Api
 from skylift.runner.ship import uv as runner_uv
-from skylift.runner.ship.uv import VERSION, WHEELS, Wheel, download_argv, ensure_uv
+from skylift.runner.ship.uv import ensure_uv
 
 BUCKET = "skylift-123456789012-us-east-1"
 
@@ -87,27 +87,20 @@ def test_a_test_after_one_whose_download_failed_asks_again(tmp_path: Path) -> No
 
 def test_how_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     argv = download_argv(WHEELS["arm64"], tmp_path)
+    assert argv is not None
     assert argv[:4] == [sys.executable, "-P", "-m", "pip"]
     assert argv[-1] == f"uv=={VERSION}"
     assert "--platform=manylinux2014_aarch64" in argv
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: f"/opt/{name}")
-    assert download_argv(WHEELS["arm64"], tmp_path)[:6] == ["/opt/uv", "tool", "run", "--quiet", "pip", "download"]
-
-
-def test_servers_here_have_the_same() -> None:
-    recipe = Path(runner_uv.__file__).parents[2] / "cloud/compute/image/debian13/recipe.toml"
-    found: list[str] = []
-
-    def look(table: dict[str, Any]) -> None:
-        for name, value in table.items():
-            if name == "uv":
-                found.append(value)
-            elif isinstance(value, dict):
-                look(value)
-
-    look(tomllib.loads(recipe.read_text()))
-    assert found == [VERSION]
+    assert (download_argv(WHEELS["arm64"], tmp_path) or [])[:6] == [
+        "/opt/uv",
+        "tool",
+        "run",
+        "--quiet",
+        "pip",
+        "download",
+    ]
 
 
 @pytest.fixture

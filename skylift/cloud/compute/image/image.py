@@ -32,9 +32,10 @@ from skylift.cloud.compute.image.apt_sources import build_options, debian_source
 from skylift.cloud.compute.image.recipe import Recipe, read_recipe
 from skylift.cloud.compute.image.stored import STORED, seen_from_inside
 from skylift.cloud.compute.image.uv import ProgramUnavailable, fetch_uv
-from skylift.cloud.state.data import Data, is_root_path, open_for_user
+from skylift.cloud.state.data import Data, open_for_user
 from skylift.cloud.state.durable import make_directory, replace_file
 from skylift.cloud.state.person import calling_user
+from skylift.cloud.state.program import apt_environment
 
 Progress = Callable[[float, str], None]
 """Called with the share that is done (0 to 1) and the step."""
@@ -79,7 +80,7 @@ class BuiltImage:
 
 def built_images(data: Data) -> list[BuiltImage]:
     """Every image for this cloud, oldest first: those of the machine, and those that an earlier version built for this
-    user and that need not be built anew.
+    user, from which servers may have been started.
     """
     found = {file.name: file for place in (data.user_images, data.images) for file in place.glob("ami-*.json")}
     return sorted(map(_read, found.values()), key=lambda image: image.created)
@@ -87,9 +88,8 @@ def built_images(data: Data) -> list[BuiltImage]:
 
 def default_image(data: Data, recipe: Recipe | None = None) -> BuiltImage | None:
     """The image of this version's recipe, if it has been built."""
-    name = f"{(recipe or read_recipe()).image_id}.json"
-    files = [place / name for place in (data.images, data.user_images)]
-    return next((_read(file) for file in files if file.exists()), None)
+    file = data.images / f"{(recipe or read_recipe()).image_id}.json"
+    return _read(file) if file.exists() else None
 
 
 def claim_image(data: Data, recipe: Recipe | None = None) -> bool:
@@ -116,26 +116,8 @@ def ensure_image(data: Data, progress: Progress, recipe: Recipe | None = None) -
                 shutil.rmtree(left)
             if not claim_image(data, recipe):
                 shutil.rmtree(manifest.with_suffix(""), ignore_errors=True)
-                return _adopt(data, recipe) or Build(data, recipe, progress, lock).run()
+                return Build(data, recipe, progress, lock).run()
     return _read(manifest)
-
-
-def _adopt(data: Data, recipe: Recipe) -> BuiltImage | None:
-    """Take over an image that an earlier version built for this user, by hard links: servers may be based on it."""
-    manifest = data.user_images / f"{recipe.image_id}.json"
-    if not manifest.exists() or not is_root_path(manifest.with_suffix("")):
-        return None
-    place = data.images / f".building-{recipe.image_id}"
-    copied = subprocess.run(
-        ["cp", "--archive", "--link", str(manifest.with_suffix("")), str(place)], env={"PATH": _PATH}, check=False
-    )
-    if copied.returncode != 0:
-        shutil.rmtree(place, ignore_errors=True)
-        return None
-    _sync(place)
-    place.rename(data.images / recipe.image_id)
-    replace_file(data.images / manifest.name, manifest.read_bytes(), 0o644)
-    return default_image(data, recipe)
 
 
 @contextmanager
@@ -275,8 +257,6 @@ class Build:
         It holds the lock too, so that a build that comes next waits until the last of it is gone.
         """
         whole = seen_from_inside(self._root, command)
-        environment = {name: value for name, value in os.environ.items() if name in _PASSED}
-        environment |= {"PATH": _PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **more}
         with os.fdopen(open_for_user(self._log, calling_user().uid), "a") as log:
             log.write(f"\n{datetime.now(UTC):%F %T} {' '.join(command)}\n")
             log.flush()
@@ -288,7 +268,7 @@ class Build:
                     stderr=subprocess.STDOUT,
                     text=True,
                     errors="replace",
-                    env=environment,
+                    env=apt_environment(**more),
                     pass_fds=[self._lock],
                 )
             except FileNotFoundError as error:
@@ -326,8 +306,6 @@ class Build:
         )
 
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PASSED = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY"}
 _UNREACHABLE = (
     r"(?m)^.*(Could not resolve|Temporary failure resolving|Could not connect|Cannot initiate the connection|"
     r"Unable to connect|Connection timed out|Connection failed|Failed to fetch|Connection refused).*$"

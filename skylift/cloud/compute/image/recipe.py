@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from skylift.catalogue.uv import WHEELS, Wheel
 from skylift.cloud.compute.image.stored import STORED
 
 FOLDER = Path(__file__).parent / "debian13"
@@ -39,7 +40,6 @@ class Recipe:
     release: str
     description: str
     packages: tuple[str, ...]
-    uv: str
     expected: int
     needs_mib: int
     exclude: tuple[str, ...]
@@ -57,11 +57,16 @@ class Recipe:
             known = " and ".join(_ARCHITECTURES)
             raise ArchitectureUnknown(f"there is no image for {platform.machine()}, only for {known}") from None
 
+    @property
+    def uv(self) -> Wheel:
+        """It is not in Debian 13; its wheel has one static program."""
+        return WHEELS[self.architecture]
+
     @cached_property
     def digest(self) -> str:
-        """The digest of everything that makes the image what it is: each file of the folder, the architecture, and its
-        owner."""
-        total = hashlib.sha256(f"{self.architecture}, {STORED}".encode())
+        """The digest of everything that makes the image what it is: each file of the folder, the architecture, its
+        owner, and uv's wheel."""
+        total = hashlib.sha256(f"{self.architecture}, {STORED}, {self.uv.sha256}".encode())
         for file in sorted(self.folder.iterdir()):
             if file.is_file():
                 total.update(f"\0{file.name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
@@ -84,7 +89,6 @@ def read_recipe(folder: Path = FOLDER) -> Recipe:
         release=text["release"],
         description=text["description"],
         packages=tuple(text["packages"]),
-        uv=text["uv"],
         expected=text["expected"],
         needs_mib=text["needs_mib"],
         exclude=tuple(text["exclude"]),

@@ -1,54 +1,67 @@
 """uv for the image, from the package index that this machine's own pip or uv is set up for.
 
-ProgramUnavailable   neither pip nor uv could fetch it; carries their words
+The calling user's pip brings bytes, and nothing more: all users' servers start from the image. Root takes them into its
+own memory, and unpacks what has the hash that is known.
+
+ProgramUnavailable   neither pip nor uv could fetch it, with their words; or it is another file
 """
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
+import io
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
+from skylift.catalogue.uv import VERSION, Wheel, download_argv
 from skylift.cloud.state.person import Person, calling_user
+
+_LONGEST = 1 << 28
+"""The most bytes of a wheel."""
 
 
 class ProgramUnavailable(Exception):
     """The package index did not give it."""
 
 
-def fetch_uv(version: str, directory: Path) -> None:
-    """Put the program of this version into `directory`."""
-    caller = calling_user()
-    # Fetched as the calling user, whose pip settings are meant, and whose right to write ends in this directory. What
-    # is there is read as that user too: it may have become a link to anything.
-    with tempfile.TemporaryDirectory(prefix="skylift-uv-") as name:
-        place = Path(name)
-        caller.own(place)
-        program = _fetch(f"uv=={version}", place, caller)
-        (directory / "uv").write_bytes(program)
-        (directory / "uv").chmod(0o755)
+def fetch_uv(wheel: Wheel, directory: Path) -> None:
+    """Put the program into `directory`."""
+    content = _fetched(wheel, calling_user())
+    if hashlib.sha256(content).hexdigest() != wheel.sha256:
+        raise ProgramUnavailable(
+            f"the uv {VERSION} that the package index gave is not the one that is known; see PIP_INDEX_URL"
+        )
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".data/scripts/uv"))
+        (directory / "uv").write_bytes(archive.read(name))
+    (directory / "uv").chmod(0o755)
 
 
-def _fetch(requirement: str, place: Path, caller: Person) -> bytes:
-    if importlib.util.find_spec("pip") is not None:
-        options = ("--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "--dest", str(place))
-        _run([sys.executable, "-P", "-m", "pip", "download", *options, requirement], place, caller)
-        return caller.act(lambda: _member(place, ".data/scripts/uv"))
-    if uv := shutil.which("uv"):
-        _run([uv, "pip", "install", "--quiet", "--no-deps", "--target", str(place), requirement], place, caller)
-        return caller.act((place / "bin" / "uv").read_bytes)
-    raise ProgramUnavailable("fetching uv for the image takes pip or uv, and this Python has neither")
+def _fetched(wheel: Wheel, caller: Person) -> bytes:
+    """What is there of that name afterwards: anything that the caller may read."""
+    # Theirs from the beginning to the end: root neither makes nor removes anything in a folder that they can exchange.
+    place = caller.act(lambda: Path(tempfile.mkdtemp(prefix="skylift-uv-", dir="/tmp")))
+    try:
+        command = download_argv(wheel, place)
+        if command is None:
+            raise ProgramUnavailable("fetching uv for the image takes pip or uv, and this Python has neither")
+        _run(command, place, caller)
+        return caller.act(lambda: _read(place))
+    finally:
+        caller.act(lambda: shutil.rmtree(place, ignore_errors=True))
 
 
-def _member(place: Path, ending: str) -> bytes:
-    """The one file of the wheel in this directory whose name ends so."""
-    with zipfile.ZipFile(next(place.glob("uv-*.whl"))) as archive:
-        return archive.read(next(name for name in archive.namelist() if name.endswith(ending)))
+def _read(place: Path) -> bytes:
+    try:
+        file = os.open(next(place.glob("uv-*.whl")), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(file, "rb") as content:
+            return content.read(_LONGEST)
+    except (OSError, StopIteration) as error:
+        raise ProgramUnavailable("uv's wheel is not where pip was to put it") from error
 
 
 def _run(command: list[str], place: Path, caller: Person) -> None:

@@ -10,17 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from skylift.cloud.compute.image.image import (
     BuildFailed,
-    BuiltImage,
     DiskFull,
     MirrorUnreachable,
-    _write,
     built_images,
     default_image,
     ensure_image,
@@ -102,33 +99,6 @@ def test_it_is_built_once_for_all_users_of_a_machine(data: Data, small: Recipe) 
     assert image == default_image(theirs, small)
     assert image.root.parent.parent == data.path.parents[1] / "images"
     assert (image.root.parent.stat().st_mode & 0o777, image.root.parent.stat().st_uid) == (0o700, 0)
-
-
-@pytest.mark.real
-def test_what_an_earlier_version_built_for_a_user_is_taken_over(small: Recipe) -> None:
-    """Without a build, by other names for the same files: a server may stand on it."""
-    place = Path(os.environ["SKYLIFT_DATA"]) / f"of-{os.getpid()}"
-    data = Data(place / "1000" / "default")
-    try:
-        data.make()
-        root = data.user_images / small.image_id / "root"
-        root.mkdir(parents=True)
-        (root / "file").write_text("of the image")
-        os.chown(root / "file", STORED, STORED)
-        told = BuiltImage(small.image_id, "n", "d", "x86_64", datetime(2026, 1, 1, tzinfo=UTC), 1, root)
-        (data.user_images / f"{small.image_id}.json").write_text(_write(told))
-        assert default_image(data, small) == told
-        taken = ensure_image(data, silent, small)
-        assert taken.root == data.images / small.image_id / "root"
-        assert (taken.root / "file").stat().st_ino == (root / "file").stat().st_ino
-        assert built_images(data) == [taken]
-        # What others could have changed is not believed.
-        shutil.rmtree(data.images)
-        data.user_images.chmod(0o777)
-        with pytest.raises(DiskFull):
-            ensure_image(data, silent, replace(small, needs_mib=1 << 40))
-    finally:
-        shutil.rmtree(place)
 
 
 @pytest.mark.real
