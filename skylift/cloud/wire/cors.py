@@ -1,4 +1,5 @@
-"""Browsers at the endpoint: the question they ask before a request, and the headers that let a page read an answer.
+"""Browsers at the endpoint: the question they ask before a request, and the headers that let a page read an answer, or
+keep an object from being a page of the endpoint's own.
 
 The rules are a bucket's and are asked for by a callable; here is only how HTTP carries question and answer (the Fetch
 standard's CORS protocol, and S3's user guide for the refusals).
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
@@ -21,6 +23,12 @@ It blocks. Raises ServiceError if there is no such bucket, or if it has no rules
 METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What the name of a header is made of (RFC 9110, 5.6.2)."""
+
+
+_SHOWN = re.compile(r"(?:audio|video)/[\w.-]+|image/(?!svg)[\w.-]+|text/(?:plain|csv)|application/(?:json|pdf)")
+"""Types of which a browser runs nothing. XML of any name may be a page: those have a `+`."""
+_INERT = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_WITHOUT_ORIGIN = "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads"
 
 
 def nobody(bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
@@ -59,6 +67,18 @@ def shared(request: Request, bucket: str, allowed: Allowed) -> dict[str, str]:
     except ServiceError:
         # No rules: the answer itself is the same, and the browser keeps it from the page.
         return {}
+
+
+def contained(response: Response, *, public: bool) -> Response:
+    """An object that a browser may run as a page, with the headers by which that page is none of the endpoint's: it
+    shares nothing with other answers. Of a presigned address it also runs no script, and is saved rather than shown,
+    unless the object or the address says otherwise; what is public may be a web site."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if _SHOWN.fullmatch(kind):
+        return response
+    policy = {"Content-Security-Policy": _WITHOUT_ORIGIN if public else _INERT}
+    saved = {} if public else {"Content-Disposition": "attachment"}
+    return replace(response, headers={**saved, **response.headers, **policy})
 
 
 def _names(request: Request) -> list[str]:

@@ -300,7 +300,7 @@ def _limit_hops(http: BaseRequest, hops: int) -> None:
 
 async def _send(http: BaseRequest, response: Response, *, last: bool) -> StreamResponse:
     body = response.body
-    headers = {"Server": "skylift", **response.headers}
+    headers = {"Server": "skylift", "X-Content-Type-Options": "nosniff", **response.headers}
     if isinstance(body, OpenBody):
         return await _stream(http, response.status, headers, body, last=last)
     answer = HttpResponse(status=response.status, headers=headers, body=body)
