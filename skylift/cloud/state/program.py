@@ -10,7 +10,6 @@ import os
 import shutil
 import site
 import sys
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -29,10 +28,6 @@ SETTINGS = (
     "SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE AWS_CA_BUNDLE"
 ).split()
 """What the cloud reads of its user's environment. Files that these name are read with the user's rights."""
-
-_CALLER = ("HOME", "SUDO_UID", "SUDO_GID", "SUDO_USER")
-
-_APT_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY")
 
 _FROM_PLACE = (
     "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
@@ -54,12 +49,13 @@ def own_python(module: str) -> list[str]:
 
 def cloud_environment() -> dict[str, str]:
     """For the cloud's own process: its user's settings as well."""
-    return own_environment(**_taken((*SETTINGS, *_CALLER)))
+    return own_environment(**_taken(*SETTINGS, "HOME", "SUDO_UID", "SUDO_GID", "SUDO_USER"))
 
 
 def apt_environment(**more: str) -> dict[str, str]:
     """For apt, and what starts it: the way out as well."""
-    return own_environment(**_taken(_APT_PROXIES), DEBIAN_FRONTEND="noninteractive", **more)
+    proxies = _taken("http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY")
+    return own_environment(**proxies, DEBIAN_FRONTEND="noninteractive", **more)
 
 
 def own_environment(**more: str) -> dict[str, str]:
@@ -67,7 +63,7 @@ def own_environment(**more: str) -> dict[str, str]:
     return {"PATH": programs_path(), "LC_ALL": "C.UTF-8", **more}
 
 
-def _taken(names: Iterable[str]) -> dict[str, str]:
+def _taken(*names: str) -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 

@@ -36,7 +36,6 @@ log = logging.getLogger("skylift.cloud.wire")
 
 READ_AGAIN = 3
 """How often a read is repeated because its object was replaced before the file was opened."""
-_OBJECTS = ("GetObject", "HeadObject")
 
 
 @dataclass(frozen=True)
@@ -289,7 +288,9 @@ class Exchange:
         """FileNotFoundError: the object was replaced after the answer was made."""
         signature, body = self._understood().signature, response.body
         # A browser signs no headers.
-        if self._understood().operation in _OBJECTS and (signature is None or signature.auth_type != "REST-HEADER"):
+        if self._understood().operation in ("GetObject", "HeadObject") and (
+            signature is None or signature.auth_type != "REST-HEADER"
+        ):
             response = cors.contained(response, public=signature is None)
         return replace(response, body=opened(self._parts.objects, body)) if isinstance(body, FileBody) else response
 

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from playwright.sync_api import Locator, Page, expect
 from serverless_cloud import ACCOUNT, REGION, Cloud, serverless_cloud
 from shown_console import HOSTILE, Console
 
+from skylift.cloud.domain.instance import Console as Said
 from skylift.runner.job.record import Prefix, bucket_name
 
 # It boots nothing; its browser is installed with what servers need.
@@ -270,6 +272,35 @@ def test_a_log_is_left_by_the_keys_that_lead_into_it(tab: Tab, console: Console,
     expect(page.get_by_role("textbox", name="Log of walked")).to_be_focused()
     page.keyboard.press("Shift+Tab")
     expect(page.get_by_role("button", name="Full screen")).to_be_focused()
+
+
+def test_nothing_that_somebody_has_named_or_written_runs_on_any_screen(
+    tab: Tab, console: Console, things: dict[str, str], account: Cloud
+) -> None:
+    """Tags, keys, names and user data of `things`; what a server has said on its console; and a job's log."""
+    page, instance = tab.page, things["instance"].rpartition("/")[2]
+    said = "\r\n".join((*ODD.values(), "<script>window.hacked = 1</script>", "\x1b]0;<svg onload=window.hacked=1>\x07"))
+    with account.database.write() as tx:
+        tx.add(Said(instance, said, datetime.now(UTC)))
+    write_job(account.client("s3"), "hostile")
+    for stream in ("stdout", "stderr"):
+        key = f"{Prefix('hostile').stream(stream)}{0:020}"
+        account.client("s3").put_object(Bucket=bucket_name(ACCOUNT, REGION), Key=key, Body=said.encode())
+    page.goto(f"http://{console.host}/")
+    screens = [str(each.get_attribute("href")) for each in page.get_by_role("navigation").get_by_role("link").all()]
+    for path in [*screens, *(each for each in things.values() if each.startswith("/")), "/jobs/hostile"]:
+        open_page(page, console, path)
+        for each in page.get_by_role("tab").all():
+            each.click()
+            expect(each).to_have_attribute("aria-selected", "true")
+            settle(page)
+            assert page.evaluate("window.hacked") is None, (path, each.text_content())
+        assert page.evaluate("window.hacked") is None, path
+    open_page(page, console, things["instance"])
+    page.get_by_role("tab", name="Console output").click()
+    expect(page.locator("pre.output")).to_contain_text(HOSTILE)
+    open_page(page, console, "/jobs/hostile")
+    expect(page.locator(".xterm-rows")).to_contain_text("onerror=window.hacked")
 
 
 @pytest.mark.heavy
