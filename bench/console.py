@@ -284,7 +284,7 @@ def many(folder: Path, browser: Browser, instances: int, seconds: int) -> None:
 
 def serve(url: str, key: str, secret: str, directory: str) -> None:
     """A console of this endpoint, as it is for a cloud on this machine."""
-    from skylift.console.address import LOCAL, find_place, listen
+    from skylift.console.address import LOCAL, listen
     from skylift.console.entry import Entry
     from skylift.console.main import serve as serve_console
     from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
@@ -299,9 +299,7 @@ def serve(url: str, key: str, secret: str, directory: str) -> None:
         account=beside_moto.ACCOUNT,
         billed=False,
     )
-    place = find_place(Path(directory), LOCAL)
-    listener = listen(place)
-    assert listener is not None
+    place, listener = listen(Path(directory), LOCAL)
     print(f"{place.origin}/enter?token={Entry(place.key).make_token()}", flush=True)
     serve_console(place, listener, lambda: settings, None)
 

@@ -41,7 +41,7 @@ def console(
     each region and each user or role has a console of its own.
     """
     from skylift.cloud.state.home import default_home
-    from skylift.console.address import find_place, listen
+    from skylift.console.address import find_running, listen
     from skylift.console.entry import Entry
     from skylift.runner.errors import UsageError
 
@@ -55,8 +55,9 @@ def console(
     if profile:
         os.environ["AWS_PROFILE"] = profile
     settings = find_settings()
-    place = find_place(default_home().path, _place_name(settings))
-    listener = listen(place)
+    home, name = default_home().path, _place_name(settings)
+    running = find_running(home, name)
+    place, listener = (running, None) if running else listen(home, name)
     link = f"{place.origin}/enter?token={Entry(place.key).make_token()}"
     say(link)
     # Whoever reads it from a pipe waits for it while the console runs.

@@ -1,12 +1,12 @@
-"""Where the console listens: a loopback address of its own, and the key that signs its links and cookies.
+"""Where the console listens: another address and port at each start, and another key for its links and cookies.
 
-Cookies ignore ports. At 127.0.0.1, every forwarded notebook would receive the console's cookie. Public addresses of
-servers are 127.32.0.0 to 127.223.255.255 (see loopback ranges of the cloud), so the console is above them.
+A browser keeps cookies for an address, and a page's scripts for its address and port: those that another user of this
+machine has left where a console once was, or will be, are at none of a later one. Public addresses of servers are
+127.32.0.0 to 127.223.255.255 (see loopback ranges of the cloud), so the console is above them.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -19,15 +19,14 @@ from pathlib import Path
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.settings import Secret
+from skylift.runner.remote.socket_owner import listener_at, owners
 
-PORT = 4530
 _FIRST, _LAST = 224, 253
-_FORM = re.compile(r"127\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 
 
 @dataclass(frozen=True)
 class Place:
-    """The same after a restart, so that a cookie stays good."""
+    """Of one console, as long as it is up."""
 
     address: str
     port: int
@@ -53,57 +52,55 @@ def aws_name(caller: str, region: str) -> str:
     return f"aws-{region}-{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
 
 
-def find_place(home: Path, name: str) -> Place:
-    """The place of the console with this name in this state directory; a new one where there is none that can be read.
-    Raises UsageError."""
-    file = home / f"console-{name}.json"
+def find_running(home: Path, name: str) -> Place | None:
+    """The place of the console with this name that is up. Only the very socket that its file names is believed."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return _parse(json.loads(file.read_text()))
-    place = Place(_random_address(), PORT, Secret(secrets.token_hex(32)))
-    content = json.dumps({"address": place.address, "port": place.port, "key": place.key.reveal()})
+        descriptor = os.open(home / f"console-{name}.json", os.O_RDONLY | os.O_NOFOLLOW)
+        with os.fdopen(descriptor) as opened:
+            writer = os.fstat(descriptor).st_uid
+            found = json.loads(opened.read())
+        place = Place(str(found["address"]), int(found["port"]) & 0xFFFF, Secret(found["key"]))
+        listener = listener_at((place.address, place.port))
+        ours = listener is not None and {writer, listener.uid} <= owners() and listener.number == found["socket"]
+        if ours and re.fullmatch("[0-9a-f]{64}", found["key"]):
+            return place
+    return None
+
+
+def listen(home: Path, name: str) -> tuple[Place, socket.socket]:
+    """A new place and its listening socket, which `find_running` finds. Raises UsageError."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.bind((_random_address(), 0))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"The console cannot listen at a loopback address of its own: {error.strerror}.",
+            "It needs one, as Linux has them in 127.0.0.0/8.",
+        ) from error
+    address, port = listener.getsockname()
+    place = Place(address, port, Secret(secrets.token_hex(32)))
+    _write(home, name, place, os.fstat(listener.fileno()).st_ino)
+    return place, listener
+
+
+def _write(home: Path, name: str, place: Place, number: int) -> None:
+    content = {"address": place.address, "port": place.port, "key": place.key.reveal(), "socket": number}
+    file = home / f"console-{name}.json"
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = file.with_name(f".console.{secrets.token_hex(4)}")
         with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as opened:
-            opened.write(content)
+            opened.write(json.dumps(content))
         written.replace(file)
     except OSError as error:
         raise UsageError(
             f"The console's key cannot be written to {file}: {error.strerror}.",
             "Set SKYLIFT_HOME to a directory that you may write to.",
         ) from error
-    return place
 
 
 def _random_address() -> str:
     first = _FIRST + secrets.randbelow(_LAST - _FIRST + 1)
     return f"127.{first}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}"
-
-
-def _parse(found: dict[str, object]) -> Place:
-    """Raises ValueError for what this file was never given by us."""
-    address, port, key = str(found["address"]), found["port"], str(found["key"])
-    parts = _FORM.fullmatch(address)
-    if parts is None or not _FIRST <= int(parts[1]) <= _LAST or any(int(part) > 255 for part in parts.groups()):
-        raise ValueError(address)
-    if not isinstance(port, int) or not 1024 <= port <= 65535 or not re.fullmatch("[0-9a-f]{64}", key):
-        raise ValueError(port)
-    return Place(address, port, Secret(key))
-
-
-def listen(place: Place) -> socket.socket | None:
-    """A listening socket; None where the console of this place is up already. Raises UsageError."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((place.address, place.port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            return None
-        raise UsageError(
-            f"The console cannot listen at {place.host}: {error.strerror}.",
-            "It needs a loopback address of its own, as Linux has them in 127.0.0.0/8.",
-        ) from error
-    return listener

@@ -1,4 +1,5 @@
-"""Access to the console: links that are used once, and cookies. Both are signed with the console's key."""
+"""Access to the console: links that are used once, and cookies. Both are signed with its key, which is new at each
+start, so that they are good for that one console only."""
 
 from __future__ import annotations
 

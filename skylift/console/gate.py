@@ -1,7 +1,8 @@
 """The gate: every request passes here before NiceGUI sees it. It knows ASGI and nothing else.
 
 Refused is, in this order: a peer that is another user of this machine, a `Host` that is not exactly ours (a name that
-resolves to a loopback address is a stranger's), whoever has no cookie, and what comes from another origin.
+resolves to a loopback address is a stranger's), whoever has no cookie, what comes from another origin, and a service
+worker, which would answer in our name from then on.
 """
 
 from __future__ import annotations
@@ -69,9 +70,13 @@ class Gate:
         if scope["method"] != "GET" or not self._entry.redeem(token):
             return await _answer(send, 403, "This link was used already, or it is older than a minute.", _ADVICE)
         cookie = f"{COOKIE}={self._entry.make_cookie()}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_SECONDS}"
+        headers = [(b"set-cookie", cookie.encode())]
+        if not self._entry.admits(_cookie(scope)):
+            # Whatever somebody else has left at this origin, above all a service worker, goes before our first page.
+            headers.append((b"clear-site-data", b'"storage"'))
         # A redirect would be the other site's navigation still, which SameSite=Strict sends no cookie with. A page that
         # goes on by itself is ours.
-        return await _answer(send, 200, "Opening the console.", "", cookie=cookie, onward="/")
+        return await _answer(send, 200, "Opening the console.", "", headers, onward="/")
 
     def _reaches(self, scope: Scope) -> bool:
         """Whether this is the owner, who means us."""
@@ -89,6 +94,8 @@ class Gate:
             return 403, "This came from another site.", "Open the console in a tab of its own."
         if scope["type"] == "http" and scope["path"].startswith("/_nicegui_ws"):
             return 403, "Only a websocket leads here.", ""
+        if _only(scope, b"service-worker") is not None:
+            return 403, "The console has no service worker.", ""
         return None
 
     def _policy(self, nonce: str) -> str:
@@ -100,6 +107,7 @@ class Gate:
                 "style-src 'self' 'unsafe-inline'",
                 "img-src 'self' data: blob:",
                 "font-src 'self' data:",
+                "worker-src 'none'",
                 f"connect-src 'self' ws://{self._place.host}",
                 "form-action 'none'",
                 "base-uri 'none'",
@@ -138,7 +146,15 @@ def _cookie(scope: Scope) -> str:
     return found[COOKIE].value if COOKIE in found else ""
 
 
-async def _answer(send: Send, status: int, message: str, advice: str, *, cookie: str = "", onward: str = "") -> None:
+async def _answer(
+    send: Send,
+    status: int,
+    message: str,
+    advice: str,
+    more: Iterable[tuple[bytes, bytes]] = (),
+    *,
+    onward: str = "",
+) -> None:
     refresh = f'<meta http-equiv="refresh" content="0;url={onward}">' if onward else ""
     body = (
         f'<!doctype html><html lang="en"><meta charset="utf-8">{refresh}<title>skylift console</title>'
@@ -151,8 +167,7 @@ async def _answer(send: Send, status: int, message: str, advice: str, *, cookie:
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         *_guards(policy),
+        *more,
     ]
-    if cookie:
-        headers.append((b"set-cookie", cookie.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from skylift.console.address import Place
 from skylift.console.entry import Entry
 from skylift.console.gate import App, Gate
-from skylift.console.peer import is_owner, owners
 from skylift.console.port import Control, Port
 from skylift.console.site import build_site
 from skylift.runner.job.settings import Settings
+from skylift.runner.remote.socket_owner import is_owner, owners
 
 _COLLECTED = 50_000, 20, 20
 """After how many new objects Python looks for cycles. One answer with 200 instances has as many: by itself it would
@@ -34,12 +34,9 @@ def serve(
     site = FastAPI(openapi_url=None)
     build_site(site, Port(find_settings, find_control))
     app: App = site
-    gate = Gate(app, place, Entry(place.key), partial(_is_ours, console=(place.address, place.port)))
+    is_ours = partial(is_owner, here=(place.address, place.port), allowed=owners())
+    gate = Gate(app, place, Entry(place.key), is_ours)
     config = uvicorn.Config(
         gate, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="on"
     )
     uvicorn.Server(config).run([listener])
-
-
-def _is_ours(peer: tuple[str, int], console: tuple[str, int]) -> bool:
-    return is_owner(peer, console, owners())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import json
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from skylift.console.address import Place, find_place, listen
+from skylift.console.address import Place, find_running, listen
 from skylift.console.entry import COOKIE, COOKIE_SECONDS, LINK_SECONDS, Entry
 from skylift.console.gate import Gate
-from skylift.console.peer import is_owner
 from skylift.runner.job.settings import Secret
 
 PLACE = Place("127.230.1.2", 4530, Secret("ab" * 32))
@@ -122,11 +121,11 @@ def test_without_a_cookie_nothing_is_shown(console: Console, kind: str) -> None:
     assert console.ask(kind=kind, headers=origin).passed
 
 
-def test_a_cookie_is_good_after_a_restart_and_not_for_ever(console: Console) -> None:
-    later = Console(time=console.time + 10)
-    assert later.ask(headers={"cookie": console.cookie}).passed
-    later.time += COOKIE_SECONDS + 1
-    assert later.ask(headers={"cookie": console.cookie}).status == 401
+def test_a_cookie_is_not_good_for_ever(console: Console) -> None:
+    console.time += COOKIE_SECONDS
+    assert console.ask().passed
+    console.time += 1
+    assert console.ask().status == 401
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
@@ -179,46 +178,61 @@ def test_a_proxy_s_words_are_not_passed_on(console: Console) -> None:
     assert not [name for name, _ in console.seen[-1]["headers"] if name.startswith(b"x-forwarded")]
 
 
-def test_the_kernel_says_whose_a_connection_is() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
-        mine = client.getsockname(), server.getsockname()
-        uid = Path("/proc/self").stat().st_uid
-        assert is_owner(*mine, allowed={uid})
-        assert not is_owner(*mine, allowed={uid + 1})
-        assert not is_owner(("127.0.0.1", 1), server.getsockname(), allowed={uid})
-        assert not is_owner(*mine, allowed={uid}, table=Path("/nowhere"))
+def test_no_script_becomes_a_service_worker(console: Console) -> None:
+    """It would answer in the console's name, also in that of one that comes later."""
+    for kind in ("script", "x"):
+        assert not console.ask("/console/console.js", headers={"service-worker": kind}).passed
+    assert "worker-src 'none'" in console.ask().headers["content-security-policy"]
 
 
-def test_the_console_has_an_address_of_its_own_and_keeps_it(tmp_path: Path) -> None:
-    first = find_place(tmp_path, "local")
-    assert find_place(tmp_path, "local") == first
-    assert find_place(tmp_path, "aws").address != first.address
-    assert 224 <= int(first.address.split(".")[1]) <= 253
-    assert (tmp_path / "console-local.json").stat().st_mode & 0o777 == 0o600
-    assert first.key.reveal() not in repr(first)
+def test_what_was_at_this_origin_before_is_cleared_at_the_first_entry_only(console: Console) -> None:
+    """The choice of dark or light is kept there."""
+    for cookie, cleared in (("", '"storage"'), (console.cookie, None)):
+        entered = console.ask(f"/enter?token={console.entry.make_token()}", headers={"cookie": cookie})
+        assert entered.status == 200
+        assert entered.headers.get("clear-site-data") == cleared
+
+
+def test_a_link_and_a_cookie_are_good_for_the_console_that_made_them_only(console: Console, tmp_path: Path) -> None:
+    """The next one has another address, port and key. A stranger may have the former ones by then."""
+    place, listener = listen(tmp_path, "local")
+    with listener:
+        other = Entry(place.key, lambda: console.time)
+        assert console.ask(f"/enter?token={other.make_token()}", headers={"cookie": ""}).status == 403
+        assert console.ask(headers={"cookie": f"{COOKIE}={other.make_cookie()}"}).status == 401
+    assert place.key.reveal() not in repr(place)
+
+
+def test_the_console_that_is_up_is_found_and_no_other(tmp_path: Path) -> None:
+    assert find_running(tmp_path, "local") is None
+    first, listener = listen(tmp_path, "local")
+    with listener:
+        assert find_running(tmp_path, "local") == first
+        assert find_running(tmp_path, "aws") is None
+        assert 224 <= int(first.address.split(".")[1]) <= 253
+        assert (tmp_path / "console-local.json").stat().st_mode & 0o777 == 0o600
+    assert find_running(tmp_path, "local") is None
+    second, listener = listen(tmp_path, "local")
+    with listener:
+        assert find_running(tmp_path, "local") == second
+    assert first.address != second.address
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[]",
-        "{",
-        '{"address": "127.0.0.1", "port": 4530, "key": "KEY"}',
-        '{"address": "127.230.1.2", "port": 22, "key": "KEY"}',
-        '{"address": "127.230.1.2", "port": 4530, "key": ""}',
-        '{"address": "127.230.1.999", "port": 4530, "key": "KEY"}',
-    ],
+    "damage",
+    [b"", b"[]", b"{", {"port": 1 << 20}, {"port": "x"}, {"socket": 0}, {"key": "00"}, {"key": 0}, {"address": "x"}],
 )
-def test_a_damaged_place_is_made_anew(tmp_path: Path, content: str) -> None:
-    (tmp_path / "console-local.json").write_text(content.replace("KEY", "ab" * 32))
-    made = find_place(tmp_path, "local")
-    assert find_place(tmp_path, "local") == made
+def test_a_damaged_file_names_no_console(tmp_path: Path, damage: bytes | dict[str, object]) -> None:
+    _, listener = listen(tmp_path, "local")
+    file = tmp_path / "console-local.json"
+    with listener:
+        found = json.loads(file.read_bytes())
+        file.write_bytes(damage if isinstance(damage, bytes) else json.dumps(found | damage).encode())
+        assert find_running(tmp_path, "local") is None
 
 
-def test_one_console_listens_at_a_place(tmp_path: Path) -> None:
-    place = find_place(tmp_path, "local")
-    first = listen(place)
-    assert first is not None
-    with first:
-        assert listen(place) is None
+def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
+    _, listener = listen(tmp_path, "local")
+    with listener:
+        (tmp_path / "console-aws.json").symlink_to(tmp_path / "console-local.json")
+        assert find_running(tmp_path, "aws") is None

@@ -9,6 +9,22 @@ const dress = () => (document.documentElement.dataset.theme = darkWished() ? "da
 dress();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", dress);
 
+// A console that ends says so (1012). The next one has another address, and whoever answers at this one then is somebody
+// else: he gets no word from this page, tells it nothing, and finds nothing in it.
+const Line = WebSocket;
+window.WebSocket = class extends Line {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("close", ({ code }) => code === 1012 && showTheEnd());
+  }
+};
+function showTheEnd() {
+  window.socket.disconnect();
+  document.title = "skylift console";
+  document.body.replaceChildren(document.createElement("h1"));
+  document.querySelector("h1").textContent = "The console has ended. Run `skylift console` for a link to another one.";
+}
+
 const one = (name) => document.querySelector(`[data-search="${name}"]`);
 
 // Above all else, also above a dialog that is open.
