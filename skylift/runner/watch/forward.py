@@ -1,10 +1,15 @@
-"""Ports of this machine that are forwarded to a job's server, through the SSH connection that watches the job."""
+"""Ports of this machine that are forwarded to a job's server, through the SSH connection that watches the job.
+
+Every user of the machine can connect to them, and listen where they are not yet: they serve the command's own user, at
+both addresses that `localhost` may mean, or there are none.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +17,7 @@ from typing import Protocol
 
 from skylift.runner.errors import ConnectionLost, UsageError
 from skylift.runner.remote.connection import Connection
+from skylift.runner.remote.socket_owner import is_owner, owners
 from skylift.runner.watcher import Watcher
 
 _FORM = re.compile(r"(\d{1,5})(?::(\d{1,5}))?")
@@ -50,19 +56,20 @@ class Forwards:
             return
         try:
             for each in self._wanted:
-                self._servers.append(await self._listen(each))
+                for address in loopback_addresses():
+                    self._servers.append(await self._listen(each, address))
         except UsageError:
             await self.close()
             raise
 
-    async def _listen(self, wanted: Forward) -> asyncio.Server:
+    async def _listen(self, wanted: Forward, address: str) -> asyncio.Server:
         def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.ensure_future(self._serve(wanted.remote, reader, writer))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
         try:
-            return await asyncio.start_server(serve, "127.0.0.1", wanted.local)
+            return await asyncio.start_server(serve, address, wanted.local)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
             raise UsageError(
@@ -79,10 +86,11 @@ class Forwards:
             watcher.note(f"localhost:{each.local} is forwarded to port {each.remote} of the server.")
 
     async def _serve(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client. It is disconnected when nothing listens on the server's port."""
+        """Serve one client. It is disconnected when it is another user's, or nothing listens on the server's port."""
         connection = self._connection()
+        peer, here = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
         try:
-            if connection is not None:
+            if connection is not None and peer is not None and is_owner(peer[:2], here[:2], owners()):
                 with suppress(ConnectionLost):
                     tunnel = await connection.tunnel(port)
                     await asyncio.gather(_pump(reader, tunnel), _pump(tunnel, writer))
@@ -97,6 +105,13 @@ class Forwards:
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
+
+
+def loopback_addresses() -> list[str]:
+    """Those of this machine, which may have no IPv6."""
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return ["127.0.0.1", "::1"]
+    return ["127.0.0.1"]
 
 
 class _Source(Protocol):
