@@ -59,7 +59,7 @@ def up(
 
     openings = _checked(allow)
     home = default_home()
-    pid = home.running_pid() if is_within_reach(home) else None
+    pid, before = home.running_pid() if is_within_reach(home) else None, None
     if pid is not None and is_root():
         make_data(home)
     if pid is None:
@@ -71,6 +71,7 @@ def up(
             with cache_filled(home):
                 code = run_as_root(home, ["cloud", "up", *options])
             raise typer.Exit(code)
+        before = home.endpoint() if port is None else None
         if tls:
             make_data(home)
             ensure_certificate(home)
@@ -87,6 +88,9 @@ def up(
         say("The cloud was up already, with other openings. Take it down first: skylift cloud down", to_stderr=True)
         raise typer.Exit(2)
     say(f"The cloud {'is' if pid else 'is now'} up at {endpoint.url} ({endpoint.region}, account {endpoint.account}).")
+    if before is not None and before.url != endpoint.url:
+        # They would say everything to whoever has it now.
+        say(f"It was at {before.url}, which another program has now. Point your tools here: skylift cloud env --help")
     if endpoint.tls_url:
         say(f"Over TLS it is at {endpoint.tls_url}, with a certificate vouched for by {home.authority}.")
 

@@ -10,10 +10,10 @@ from botocore.session import Session
 
 from skylift.cloud.state.home import default_home
 from skylift.cloud.wire.models import OWN_MODELS
-from skylift.place.local import running_cloud
+from skylift.place.local import listeners_of, running_cloud
 from skylift.runner.errors import Refused, UsageError
 from skylift.runner.job.tags import job_filter
-from skylift.runner.remote.api import translated
+from skylift.runner.remote.api import send_only_to, translated
 
 _WRONG_VALUES = ("Invalid", "MissingParameter", "ValidationError")
 """How codes begin that tell of a mistake of who asked."""
@@ -55,6 +55,7 @@ class Control:
     def _made(self, service: str) -> Any:
         endpoint, key = running_cloud(default_home())
         session: Any = Session()
+        send_only_to(listeners_of(default_home()), session)
         session.get_component("data_loader").search_paths.append(str(OWN_MODELS))
         return session.create_client(
             service,
@@ -62,5 +63,5 @@ class Control:
             endpoint_url=endpoint.url,
             aws_access_key_id=key.access_key_id,
             aws_secret_access_key=key.secret_access_key,
-            config=Config(retries={"mode": "standard", "max_attempts": 3}),
+            config=Config(retries={"mode": "standard", "max_attempts": 3}, proxies={}),
         )

@@ -36,7 +36,13 @@ def local_settings(showing: Showing = no_display, start: bool = True) -> Setting
         cache=Cache(home.path / CACHE),
         machine=this_machine(),
         environment_images=environment_images,
+        listeners=listeners_of(home),
     )
+
+
+def listeners_of(home: Home) -> frozenset[int]:
+    """Who may be listening at the endpoint of this cloud: who has its data. In a user namespace that is no number 0."""
+    return frozenset({home.data.path.stat().st_uid})
 
 
 def _wants_environment_images() -> bool:

@@ -216,6 +216,17 @@ def test_a_taken_port_is_refused_before_anything_is_started(skylift: Skylift, ho
     assert not home.data.database.exists()
 
 
+def test_a_port_that_another_program_has_since_is_told(skylift: Skylift) -> None:
+    """Tools that were pointed there would talk to that program."""
+    port = quiet_port()
+    assert "It was at" not in skylift("cloud", "up", "--port", str(port)).stdout
+    assert skylift("cloud", "down").returncode == 0
+    with socket.create_server(("127.0.0.1", port)):
+        again = skylift("cloud", "up")
+    assert again.returncode == 0
+    assert f"It was at http://127.0.0.1:{port}, which another program has now." in again.stdout
+
+
 def test_a_port_is_taken_as_asked_and_kept(skylift: Skylift) -> None:
     port = quiet_port()
     assert skylift("cloud", "up", "--port", str(port)).returncode == 0

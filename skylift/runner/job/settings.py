@@ -127,7 +127,8 @@ class Settings:
     is logged in as where an image has that user; a job's server says who it is there. `billed` is whether servers cost
     money there. `cache` keeps what would take long to make anew. `machine` is None where servers have machines of their
     own. `environment_images` is whether images are made of environments: where snapshots cost nothing, and no image was
-    asked for.
+    asked for. `listeners` are the users of this machine who may be listening at the endpoint, which is on it then: to
+    anybody else nothing is sent. None where the endpoint is elsewhere.
     """
 
     region: str
@@ -145,6 +146,7 @@ class Settings:
     cache: Cache = NOWHERE
     machine: Machine | None = None
     environment_images: bool = False
+    listeners: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
         if not REGION_FORM.fullmatch(self.region):

@@ -8,19 +8,20 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 import botocore
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    EndpointConnectionError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
@@ -42,6 +43,7 @@ from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.settings import Settings
 from skylift.runner.remote.advice import ADVICE, about_denial
 from skylift.runner.remote.service_models import KeptModels
+from skylift.runner.remote.socket_owner import listener_at
 from skylift.runner.remote.unread_elements import cut_out, unread_elements
 from skylift.version import __version__
 
@@ -101,6 +103,8 @@ class Api:
             self._session: Any = Session()
             self._session.lazy_register_component("data_loader", self._loader)
             self._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_time)
+            if settings.listeners is not None:
+                send_only_to(settings.listeners, self._session)
             if keys is not None:
                 self._session.set_credentials(
                     keys.access_key_id, keys.secret_access_key.reveal(), token.reveal() if token else None
@@ -113,6 +117,8 @@ class Api:
             max_pool_connections=20,
             user_agent_extra=f"skylift/{__version__}",
             s3=addressing,
+            # No proxy leads to an endpoint of this machine's.
+            proxies=None if settings.listeners is None else {},
         )
         self._unsigned = self._config.merge(Config(s3={**addressing, "payload_signing_enabled": False}))
 
@@ -500,6 +506,24 @@ def _is_concurrent(error: Refused) -> bool:
 
 def _is_not_found_yet(error: Refused) -> bool:
     return error.code.endswith(".NotFound") or error.code == "NoSuchEntity" or _is_concurrent(error)
+
+
+class _ListenedToByOthers(EndpointConnectionError):
+    fmt = "Not the cloud but another user of this machine listens at {endpoint_url}. Nothing was sent there."
+
+
+def send_only_to(listeners: Collection[int], session: Any) -> None:
+    """Have the session's clients look, before each request, who listens at its address: a cloud that has ended holds it
+    no more. Others than these users count as nobody. Raises botocore's ConnectionError, from calls."""
+
+    def look(request: Any, **_: object) -> None:
+        url = urlsplit(request.url)
+        found = listener_at((url.hostname or "", url.port or 80))
+        if found is None or found.uid not in listeners:
+            kind = EndpointConnectionError if found is None else _ListenedToByOthers
+            raise kind(endpoint_url=f"http://{url.netloc}", error="nobody listens")
+
+    session.register("before-send", look)
 
 
 @contextmanager
