@@ -16,12 +16,14 @@ import fnmatch
 import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
-from skylift.runner.ship.git import has_git, list_repository, list_unversioned
+from skylift.runner.ship.git import has_git, list_repository, list_unversioned, list_within
 from skylift.runner.text.user_path import user_path
 from skylift.runner.text.visible import shown
 
@@ -39,6 +41,11 @@ _MOST_BYTES = 100 << 30
 """The most bytes of a project. Files that --in names may be larger."""
 _MOST_LINKS = 40
 """The longest chain of links to folders; the kernel follows as many in a path."""
+
+
+def is_environment(folder: Path) -> bool:
+    """Whether it is a virtual environment."""
+    return any(os.access(f"{folder}{mark}", os.F_OK) for mark in _ENVIRONMENT_MARKS)
 
 
 def find_project(start: Path) -> Path | None:
@@ -67,8 +74,9 @@ def plan_bundle(
     root = project or cwd
     chosen = _Chosen(root)
     if project is not None:
-        for place in list_project(project):
-            chosen.take_listed(place)
+        listed = list_project(project)
+        for place in listed:
+            chosen.take_listed(place, frozenset(listed))
         chosen.check_size()
     for path in alone:
         chosen.take(path, at=_place_of(path, root, cwd), home=project)
@@ -110,9 +118,12 @@ def _list_all(project: Path) -> list[str]:
                 "Install git, or give the script a PEP 723 header (`# /// script` and `# ///`) to send it alone.",
             )
         return sorted(place for place in _walk(project) if not place.endswith(".pyc"))
-    if (project / ".git").exists():
-        return sorted(_list_nested(project, "", list_repository(project)))
-    return sorted(_list_nested(project, "", list_unversioned(project)))
+    is_repository = (project / ".git").exists()
+    # Of a repository further up that has the project in it, the rules count as well.
+    names = list_repository(project) if is_repository else list_within(project, tracked=False) or []
+    if not is_repository and "pyproject.toml" not in names:
+        names = list_unversioned(project)
+    return sorted(_list_nested(project, "", names))
 
 
 def _list_nested(top: Path, inner: str, names: list[str]) -> Iterator[str]:
@@ -158,11 +169,12 @@ def _walk(top: Path) -> Iterator[str]:
                 waiting.append(place)
 
 
-class _Wanted:
+class _Wanted(NamedTuple):
     """One path of an `--in`. `named` is whether the user wrote it out, without a glob."""
 
-    def __init__(self, text: str, path: Path, *, named: bool) -> None:
-        self.text, self.path, self.named = text, path, named
+    text: str
+    path: Path
+    named: bool
 
 
 def expand(cwd: Path, text: str) -> list[Path]:
@@ -196,7 +208,7 @@ def _expand_input(cwd: Path, text: str) -> list[_Wanted]:
     if not found:
         raise no_such(text, cwd, "--in ")
     named = found == [_absolute(cwd, text)]
-    return [_Wanted(text, each, named=named) for each in found]
+    return [_Wanted(text, each, named) for each in found]
 
 
 def _glob(base: Path, parts: Sequence[str]) -> Iterator[Path]:
@@ -224,6 +236,26 @@ def _hidden_below(folder: Path, base: Path) -> bool:
     return any(part.startswith(".") for part in folder.relative_to(base).parts)
 
 
+def fixed_part(cwd: Path, text: str) -> Path:
+    """What a path, or a glob whatever its wildcards match, is or is in; without links."""
+    parts = user_path(text).parts
+    plain = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return _resolve(cwd.joinpath(*parts[:plain]))
+
+
+def unlisted(cwd: Path, text: str) -> list[str]:
+    """What an --in of this text sends of the project around `cwd` that does not go along by itself: what git ignores,
+    and virtual environments. Raises UsageError."""
+    project = find_project(cwd)
+    if project is None or not fixed_part(cwd, text).is_relative_to(root := _resolve(project)):
+        return []
+    listed, chosen = frozenset(list_project(project)), _Chosen(project)
+    for path in expand(cwd, text):
+        chosen.take(path)
+    sent = (each.real for each in chosen.bundle(cwd).files if each.real.is_relative_to(root))
+    return [place for each in sent if (place := each.relative_to(root).as_posix()) not in listed]
+
+
 class _Chosen:
     """The chosen files by their path in the archive. A file that is chosen twice is taken once."""
 
@@ -242,7 +274,7 @@ class _Chosen:
             folder = self._folders[path.parent] = _resolve(path.parent)
         return _resolve(path) if path.is_symlink() else folder / path.name
 
-    def take_listed(self, place: str) -> None:
+    def take_listed(self, place: str, listed: Collection[str]) -> None:
         """Take a file of the project. Broken links, links that lead out and special files are left out with a note, and
         do not stop the run."""
         path = self._root / place
@@ -255,6 +287,9 @@ class _Chosen:
             self._notes.append(f"{shown(place)} is a link to nowhere and stays here")
         elif real != path and (trouble := _leads_out(real, (self._real_root,))):
             self._notes.append(f"{shown(place)} is a link that {trouble} and stays here; --in {shown(place)} sends it")
+        elif path.is_symlink() and not real.is_dir() and real.relative_to(self._real_root).as_posix() not in listed:
+            why = "a link to what git ignores"
+            self._notes.append(f"{shown(place)} is {why} and stays here; --in {shown(place)} sends it")
         elif real != path and self._folders[path.parent] != (self._real_root / place).parent:
             self._notes.append(f"{shown(place)} is behind a link to a folder and stays here; the link goes along")
         elif stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
@@ -350,24 +385,20 @@ class _Chosen:
         )
 
 
+@dataclass(frozen=True)
 class _Folder:
-    """A folder that is taken whole, and the folders that led to it, by device and inode."""
+    """A folder that is taken whole, and the folders that led to it."""
 
-    def __init__(
-        self,
-        path: Path,
-        place: str,
-        real: Path,
-        homes: Sequence[Path],
-        named: frozenset[Path],
-        above: tuple[Path, ...] = (),
-    ) -> None:
-        self.path, self.place, self.homes, self.named = path, place, homes, named
-        self._real, self._above = real, above
+    path: Path
+    place: str
+    real: Path
+    homes: Sequence[Path]
+    named: frozenset[Path]
+    above: tuple[Path, ...] = ()
 
     def inner(self, path: Path, place: str, real: Path) -> _Folder:
         """The folder that a link in this one points to. Raises UsageError for a circle."""
-        around = (*self._above, self._real)
+        around = (*self.above, self.real)
         below = _resolve(path.parent)
         trouble = f"more than {_MOST_LINKS} links lead on from each other" if len(around) > _MOST_LINKS else ""
         if _identity(real) in map(_identity, (*around, below, *below.parents)):

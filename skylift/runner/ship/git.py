@@ -1,4 +1,4 @@
-"""Asking git which files a project has.
+"""Asking git which files a project has, and which of them it tracks.
 
 The project may be somebody else's, and its `.git/config` may name programs: for a remote, for watching files, as a
 hook. None of them is run. The user's own git settings count, and of the repository's settings those about its files.
@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from skylift.runner.errors import UsageError
@@ -30,6 +31,7 @@ _CLOSED = {
     # git's messages are parsed, so they must be in one language.
     "LC_ALL": "C",
 }
+_OTHERS = ("--others", "--exclude-standard")
 _SETTINGS = ("core.fsmonitor=false", "core.hooksPath=/dev/null")
 """Settings that override the repository's own."""
 _NOT_OURS = ("dubious ownership", "owned by someone else")
@@ -40,24 +42,45 @@ def has_git() -> bool:
     return shutil.which("git") is not None
 
 
+def repository_of(folder: Path) -> Path | None:
+    """The nearest folder with a `.git`, from `folder` upwards."""
+    return next((each for each in (folder, *folder.parents) if os.access(each / ".git", os.F_OK)), None)
+
+
 def list_repository(folder: Path) -> list[str]:
     """Files of the repository at `folder` that are tracked, or untracked and not ignored, as git lists them: a nested
     repository is one entry. Raises UsageError."""
-    return _list(folder, ())
+    return _list(folder, ("--cached", *_OTHERS), folder)
+
+
+def list_within(folder: Path, *, tracked: bool) -> list[str] | None:
+    """The same below a folder of any repository, or only what is `tracked`. None where git cannot tell."""
+    top = repository_of(folder)
+    with suppress(UsageError):
+        return [] if top is None else _list(folder, ("--cached",) if tracked else ("--cached", *_OTHERS), top)
+    return None
+
+
+def read_tracked(path: Path, most: int) -> str | None:
+    """A file's text as it is in git's index. None where git does not track it, cannot tell, or has more than `most`
+    bytes of it."""
+    top = repository_of(path.parent)
+    with suppress(UsageError, UnicodeDecodeError):
+        blob = "" if top is None else f":0:{path.relative_to(top).as_posix()}"
+        if top is not None and int(_ask(top, ["cat-file", "-s", blob], _environment(top))) <= most:
+            return _ask(top, ["cat-file", "blob", blob], _environment(top)).decode().replace("\r\n", "\n")
+    return None
 
 
 def list_unversioned(folder: Path) -> list[str]:
     """The same for a folder that is no repository but may have `.gitignore` files."""
     with tempfile.TemporaryDirectory(prefix="skylift-git-") as scratch:
         _ask(folder, ["init", "--quiet", "--bare", scratch], _environment())
-        return _list(folder, (f"--git-dir={scratch}",))
+        return _list(folder, ("--cached", *_OTHERS), folder, f"--git-dir={scratch}")
 
 
-def _list(folder: Path, options: tuple[str, ...]) -> list[str]:
-    # The work tree is set because a repository's own settings may name another one. The ceiling is set because git
-    # would take a folder with an invalid `.git` for a part of a repository further up.
-    environment = {**_environment(), "GIT_WORK_TREE": str(folder), "GIT_CEILING_DIRECTORIES": str(folder.parent)}
-    answer = _ask(folder, [*options, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], environment)
+def _list(folder: Path, which: Sequence[str], top: Path, *options: str) -> list[str]:
+    answer = _ask(folder, [*options, "ls-files", "-z", *which], _environment(top))
     names = (os.fsdecode(raw).rstrip("/") for raw in answer.split(b"\0"))
     return list(dict.fromkeys(name for name in names if name))
 
@@ -65,6 +88,8 @@ def _list(folder: Path, options: tuple[str, ...]) -> list[str]:
 def _ask(folder: Path, words: list[str], environment: dict[str, str]) -> bytes:
     settings = [word for each in _SETTINGS for word in ("-c", each)]
     command = ["git", "--no-pager", *settings, "-C", str(folder), *words]
+    if not has_git():
+        raise UsageError("There is no `git` on this machine.")
     process = subprocess.Popen(
         command,
         env=environment,
@@ -89,9 +114,13 @@ def _ask(folder: Path, words: list[str], environment: dict[str, str]) -> bytes:
     return answer
 
 
-def _environment() -> dict[str, str]:
-    """The environment without GIT_DIR and similar variables, which a git hook sets for its own repository."""
-    return {**{name: value for name, value in os.environ.items() if not name.startswith("GIT_")}, **_CLOSED}
+def _environment(top: Path | None = None) -> dict[str, str]:
+    """The environment without GIT_DIR and similar variables, which a git hook sets for its own repository. With `top`,
+    for the repository there: its own settings may name another work tree, and git would take a folder with an invalid
+    `.git` for a part of a repository further up."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    place = {"GIT_WORK_TREE": str(top), "GIT_CEILING_DIRECTORIES": str(top.parent)} if top is not None else {}
+    return {**inherited, **_CLOSED, **place}
 
 
 def _failed(folder: Path, errors: str) -> UsageError:

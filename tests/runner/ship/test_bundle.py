@@ -76,6 +76,20 @@ def test_project_without_git_still_obeys_gitignore(tmp_path: Path) -> None:
     assert not (tmp_path / ".git").exists()
 
 
+def test_a_project_in_a_repository_goes_by_the_repositorys_rules(tmp_path: Path) -> None:
+    """A package of a monorepo has a pyproject.toml, and no ignore rules of its own."""
+    package, unpacked_here = tmp_path / "packages/one", tmp_path / "build/other"
+    write(tmp_path, ".gitignore", text=".env\nbuild/\n")
+    write(package, "pyproject.toml", "a.py", ".env", "sub/.env", "sub/kept.py", "own.log")
+    write(package, ".gitignore", text="*.log\n")
+    write(unpacked_here, "pyproject.toml", "a.py")
+    git(tmp_path, "init")
+    assert list_project(package) == [".gitignore", "a.py", "pyproject.toml", "sub/kept.py"]
+    assert list_project(unpacked_here) == ["a.py", "pyproject.toml"], "the repository does not count it as its own"
+    (tmp_path / ".git/HEAD").write_text("nonsense")
+    assert ".env" in list_project(package), "there is no repository"
+
+
 def test_names_that_git_would_quote(tmp_path: Path) -> None:
     write(tmp_path, 'quo"te.py', "new\nline.py", "ünï.py", " lead.py")
     git(tmp_path, "init")
@@ -247,6 +261,21 @@ def test_nothing_leads_out_of_the_project(
     (note,) = [each for each in bundle.notes if each.startswith(f"{first} ")]
     assert "leads out of" in note
     assert f"--in {first} sends it" in note
+
+
+@pytest.mark.parametrize("target", [".env", "secrets/key", "sub/first"])
+def test_a_link_to_what_git_ignores_stays(foreign: Path, target: str) -> None:
+    """The link comes with the project. What it leads to is the user's."""
+    write(foreign, ".env", "secrets/key", text="treasure")
+    (foreign / "sub").mkdir(exist_ok=True)
+    (foreign / "sub/first").symlink_to("../.env")
+    write(foreign, ".gitignore", text=".env\nsecrets/\n")
+    (foreign / "data.txt").symlink_to(target)
+    git(foreign, "add", ".")
+    bundle = plan_bundle(foreign, foreign, [], [])
+    assert b"treasure" not in zlib.decompress(packed(bundle), wbits=31)
+    assert "data.txt is a link to what git ignores and stays here; --in data.txt sends it" in bundle.notes
+    assert unpacked(plan_bundle(foreign, foreign, [], ["data.txt"]))["data.txt"].size == 8
 
 
 def test_a_link_that_is_named_by_itself_goes(foreign: Path) -> None:
