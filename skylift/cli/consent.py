@@ -14,23 +14,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skylift.cli.preset import Preset
+    from skylift.runner.job.run_options import SharedOptions
     from skylift.runner.plan.consent import Question
 
 PRESETS = "skylift.presets"
 """The key in a command's context of the values from `[tool.skylift]`."""
 
 
-def require_consent(context: Any, on: str | None, *, trusted: bool) -> None:
-    """Raises UsageError when the user has not agreed to a value that is about to be used."""
+def require_consent(context: Any, options: SharedOptions) -> bool:
+    """Whether results spare what git tracks: a table has asked for them, and the user has not agreed to that. Raises
+    UsageError when the user has not agreed to a value that is about to be used."""
     from skylift.place.settings import consents
-    from skylift.runner.plan.consent import asks_of, require
+    from skylift.runner.plan.consent import asks_of, may_replace, require
 
     found: dict[str, Preset] = context.meta.get(PRESETS, {})
     counting = [each for name, each in found.items() if context.get_parameter_source(name).name == "DEFAULT_MAP"]
-    billed = (on or "local") != "local"
+    billed = (options.get("on") or "local") != "local"
     asks = [ask for each in counting for ask in asks_of(each.table, [each.key], Path.cwd(), billed=billed)]
-    if not trusted:
-        require(asks, consents(), _ask if sys.stdin.isatty() and sys.stderr.isatty() else None)
+    if options.get("trust_project"):
+        return False
+    require(asks, consents(), _ask if sys.stdin.isatty() and sys.stderr.isatty() else None)
+    return any(each.key == "out" for each in counting) and not may_replace(asks)
 
 
 def _ask(asks: Sequence[Question]) -> bool:

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Annotated, ClassVar, Unpack
 
 import typer
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from skylift.runner.map.places import Template
     from skylift.runner.map.planning import MapLimits
     from skylift.runner.map.spec import MapSpec
+    from skylift.runner.plan.read_options import ParsedOptions
     from skylift.runner.remote.api import Api
 
 _OWN = (
@@ -137,16 +138,18 @@ def map_inputs(
     from skylift.cli.terminal import open_display
     from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.flow import Run
+    from skylift.runner.job.job import Program
     from skylift.runner.map.again import read_continuation
     from skylift.runner.map.places import read_template
     from skylift.runner.map.reading import MapReader
+    from skylift.runner.plan.read_options import read_options
     from skylift.runner.remote.account import open_account
 
     outlet = Outlet(2, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     name = options.get("name")
     try:
-        require_consent(context, options.get("on"), trusted=bool(options.get("trust_project")))
+        spares = require_consent(context, options)
         again = read_continuation(resume, retry_failed, force=force)
         if is_command and again is None:
             raise UsageError("A map runs a script or a module.", "skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
@@ -160,10 +163,12 @@ def map_inputs(
             if listed is not None or numbers is not None or split is not None:
                 raise UsageError(f"The inputs are those of {again.name}: name no others.")
             given = arguments if is_command or "--" in (program or []) else None
-            job, spec, settings = _plan_again(options, words, given, again, limits, template, _said(context))
+            run = read_options(options, Program("script", ""), spares_tracked=spares)
+            job, spec, settings = _plan_again(run, module, words, given, again, limits, template, _said(context))
         else:
             what, asked = read_inputs(words, arguments, module, listed, numbers, split)
-            job, spec, settings = _plan(options, what, asked, limits, template)
+            run = read_options(options, what, spares_tracked=spares)
+            job, spec, settings = _plan(run, asked, limits, template)
         name = job.name
         announce(job, screen)
         if detach:
@@ -237,7 +242,7 @@ def _read_list(name: str) -> bytes:
 
 
 def _plan(
-    options: SharedOptions, what: Any, asked: InputWords, limits: MapLimits, template: Template
+    run: ParsedOptions, asked: InputWords, limits: MapLimits, template: Template
 ) -> tuple[Job, MapSpec, Settings]:
     """Inputs of this machine are looked at before a cloud is started for them."""
     from skylift.runner.map.inputs import find_inputs
@@ -245,12 +250,10 @@ def _plan(
     from skylift.runner.map.planning import check_map, plan_map
     from skylift.runner.map.s3_file import open_object
     from skylift.runner.plan.plan_job import plan_job, read_s3
-    from skylift.runner.plan.read_options import read_options
     from skylift.runner.plan.resolve_options import resolve_options
     from skylift.runner.remote.account import open_account
     from skylift.runner.ship.s3_input import find_source
 
-    run = read_options(options, what)
     job = plan_job(run.order, Path.cwd(), os.environ)
 
     @functools.cache
@@ -281,7 +284,8 @@ def _said(context: typer.Context) -> set[str]:
 
 
 def _plan_again(
-    options: SharedOptions,
+    run: ParsedOptions,
+    module: str | None,
     words: list[str],
     arguments: list[str] | None,
     asked: Continuation,
@@ -289,17 +293,14 @@ def _plan_again(
     template: Template,
     said: set[str],
 ) -> tuple[Job, MapSpec, Settings]:
-    from skylift.runner.job.job import Program
     from skylift.runner.map.again import Again
     from skylift.runner.plan.plan_job import plan_job
-    from skylift.runner.plan.read_options import read_options
     from skylift.runner.plan.resolve_options import resolve_options
     from skylift.runner.remote.account import open_account
 
-    run = read_options(options, Program("script", ""))
     settings = run.apply_to(settings_for(run.on, run.access))
     again = Again(open_account(settings), asked)
-    program = again.program(words, arguments, options.get("module"))
+    program = again.program(words, arguments, module)
     job = plan_job(again.order(replace(run.order, program=program), said), Path.cwd(), os.environ)
     job, spec = again.plan(job, limits, template)
     return resolve_options(job, settings, spec.servers), spec, settings

@@ -160,13 +160,13 @@ def run(
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     job_name, interactive = options.get("name"), bool(options.get("interactive"))
     try:
-        require_consent(context, options.get("on"), trusted=bool(options.get("trust_project")))
+        spares = require_consent(context, options)
         check_attached_options(interactive=interactive, forward=bool(forward), detach=detach, as_json=as_json)
         forwards = [read_forward(text) for text in forward or ()]
         display = open_display(screen, interactive=interactive and not detach, hint="~. leaves")
         screen = display.screen
         what = read_program(program or [], options.get("module"), is_command=is_command)
-        asked = read_options(options, what, this_terminal() if interactive else None)
+        asked = read_options(options, what, this_terminal() if interactive else None, spares_tracked=spares)
         order = replace(asked.order, stdin=sys.stdin is not None and has_input(_INPUT))
         job = plan_job(order, Path.cwd(), os.environ)
         job_name = job.name

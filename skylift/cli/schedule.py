@@ -285,12 +285,12 @@ def _plan_run(command: _ScheduledCommand, name: str | None) -> tuple[Job, Settin
     from skylift.runner.ship.stdin import has_input
 
     options = command.options
-    require_consent(command.context, options.get("on"), trusted=bool(options.get("trust_project")))
+    spares = require_consent(command.context, options)
     check_run({**command.options, **command.given}, {**_NOT_AFTER_RUN, **NOT_OF_RUNS})
     if sys.stdin is not None and has_input(_INPUT):
         raise UsageError("A scheduled run has no standard input.", "Send a file along with --in, or: </dev/null")
     what = read_program(command.program, options.get("module"), is_command=command.is_command)
-    asked = read_options(options, what)
+    asked = read_options(options, what, spares_tracked=spares)
     job = plan_runs(asked, what, name)
     settings = asked.apply_to(settings_for(asked.on, asked.access))
     return resolve_options(job, settings), settings
@@ -304,7 +304,7 @@ def _plan_map(command: _ScheduledCommand, inputs: _Inputs, name: str | None, ove
     from skylift.runner.schedule.planning import NOT_OF_MAPS, check_run, plan_maps
 
     options = command.options
-    require_consent(command.context, options.get("on"), trusted=bool(options.get("trust_project")))
+    spares = require_consent(command.context, options)
     check_run({**command.options, **command.given}, {**_NOT_AFTER_MAP, **NOT_OF_MAPS})
     if command.is_command:
         raise UsageError("A map runs a script or a module.", "-- map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
@@ -313,7 +313,7 @@ def _plan_map(command: _ScheduledCommand, inputs: _Inputs, name: str | None, ove
     what, asked_inputs = read_inputs(
         words, arguments, options.get("module"), inputs.listed, inputs.numbers, inputs.split
     )
-    asked = read_options(options, what)
+    asked = read_options(options, what, spares_tracked=spares)
 
     @functools.cache
     def settings() -> Settings:

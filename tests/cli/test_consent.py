@@ -20,6 +20,11 @@ from skylift.runner.errors import UsageError
 from skylift.runner.plan.consent import ASKED, COSTS, FREE, Consents, Question, asks_of
 from skylift.runner.plan.tool_table import project_table, script_table
 
+
+def git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True)
+
+
 Skylift = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -27,7 +32,7 @@ Skylift = Callable[..., subprocess.CompletedProcess[str]]
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     folder.mkdir()
-    (folder / ".git").mkdir()
+    git(folder, "init")
     (folder / "job.py").write_text("print()\n")
     return folder
 
@@ -107,7 +112,7 @@ def test_what_holds_by_itself(project: Path, line: str) -> None:
 def test_what_takes_a_yes(project: Path, line: str) -> None:
     (project / "link").symlink_to(project.parent)
     table(project, line)
-    (found,) = asked(project)
+    found, *_ = asked(project)
     assert found.at == f"{project / 'pyproject.toml'}:2"
     assert found.spell().isprintable()
 
@@ -119,10 +124,11 @@ def test_what_takes_a_yes_where_servers_cost_money(project: Path, line: str) -> 
 
 
 def test_what_is_beside_a_script_is_not_its_own(tmp_path: Path, project: Path) -> None:
-    """A script that was downloaded lies among other files; one in a project belongs there."""
+    """A script that was downloaded lies among other files; one that a project's git tracks belongs there."""
     header = '# /// script\n# [tool.skylift]\n# in = ["taxes.pdf"]\n# out = ["Makefile"]\n# ///\n'
     for folder, number in ((tmp_path, 2), (project, 0)):
         (folder / "job.py").write_text(header)
+        git(project, "add", "job.py")
         found = script_table(folder / "job.py", "job.py")
         assert found is not None
         assert len(asks_of(found, list(found.values), folder, billed=False)) == number

@@ -121,6 +121,26 @@ def test_by_the_command_line(cloud: RealCloud, folder: Path) -> None:
     assert "detached" not in [each["name"] for each in jobs(cloud, "--all")]
 
 
+def test_results_that_a_table_asks_for_replace_nothing_that_git_tracks(cloud: RealCloud, folder: Path) -> None:
+    """By the time that they come, the user has put a file of that name under version control."""
+    (folder / "pyproject.toml").write_text('[tool.skylift]\nout = ["result.txt"]\n')
+    (folder / "job.py").write_text("open('result.txt', 'w').write('42')\n")
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+    cloud.skylift("run", "-d", "--name", "spared", "job.py", cwd=folder)
+    assert cloud.skylift("wait", "spared", check=False).returncode == 0
+    (folder / "result.txt").write_text("mine")
+    subprocess.run(["git", "-C", str(folder), "add", "result.txt"], check=True)
+    brought = cloud.skylift("results", "spared", cwd=folder)
+    assert "result.txt (git tracks another one here, and no --out asked for it)" in " ".join(brought.stderr.split())
+    assert (folder / "result.txt").read_text() == "mine"
+    assert cloud.skylift("results", "spared", "there", cwd=folder).stdout == "result.txt\n"
+    asked = cloud.skylift("run", "job.py", cwd=folder, check=False)
+    assert (asked.returncode, "replaces what git tracks (result.txt)" in asked.stderr) == (2, True)
+    cloud.skylift("run", "--out", "result.txt", "job.py", cwd=folder)
+    assert (folder / "result.txt").read_text() == "42"
+    cloud.skylift("rm", "spared")
+
+
 def test_who_reads_the_log_may_go(cloud: RealCloud, folder: Path) -> None:
     """`logs -f | head` ends when head has seen enough, and not when the job does."""
     job = ("--name", "reader-gone", "job.py")

@@ -37,8 +37,9 @@ class Collecting:
         """Raises SkyliftError when not all results can be had."""
         if not self._streamed.status.sent_streams:
             return Collected(self._streamed, Manifest())
+        where, job = (self._api, self._bucket, self._prefix), self._job
         manifest = await self._reconnect.until_answered(
-            read_manifest, self._api, self._bucket, self._prefix, self._job.outputs, self._job.script
+            read_manifest, *where, job.outputs, job.script, spares_tracked=job.spares_tracked
         )
         has_step = self._streamed.status.started is not None and not self._job.is_map
         if has_step or manifest.results:

@@ -2,7 +2,8 @@
 
 A file that a server has sent is written only if the job's own record asks for it (see server/outputs.py), and only
 below the working directory: folders are opened by descriptors, without following symbolic links. Files that were sent
-and not asked for are named, and stay in S3. The same holds for a result whose name no file here can have.
+and not asked for are named, and stay in S3. The same holds for a result whose name no file here can have, and for one
+that would replace what spared.py spares.
 
 A large result is fetched in stretches, several at a time, and written in their order: what is left of a download that
 breaks off is the beginning of the file, and the next one goes on from there.
@@ -29,6 +30,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
+from skylift.runner.collect.spared import is_here, spared
 from skylift.runner.errors import Refused, ResultsDamaged, RunError
 from skylift.runner.job.outcome import Missing, Result
 from skylift.runner.job.record import Prefix
@@ -58,7 +60,7 @@ class Manifest:
     `unmatched` are outputs that matched no file. `left_behind` are new files that were not asked for, and `not_written`
     are files that were sent although they were not asked for. `missing` are results that cannot be had, and `changed`
     are results that changed while the server read them. `places` has the object and the offset of each result that
-    shares an object.
+    shares an object. `spares_tracked` is as in the job's record.
     """
 
     results: tuple[Result, ...] = ()
@@ -68,6 +70,7 @@ class Manifest:
     missing: tuple[Missing, ...] = ()
     changed: tuple[str, ...] = ()
     places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    spares_tracked: bool = False
 
     @cached_property
     def size(self) -> int:
@@ -75,9 +78,11 @@ class Manifest:
         return sum(each.size for each in self.results)
 
 
-def read_manifest(api: Api, bucket: str, prefix: Prefix, outputs: Sequence[str], script: str = "") -> Manifest:
-    """The job's manifest; an empty one when there is none. `outputs` and `script` (the program's own file) come from
-    the job's record. Raises RecordDamaged."""
+def read_manifest(
+    api: Api, bucket: str, prefix: Prefix, outputs: Sequence[str], script: str = "", *, spares_tracked: bool = False
+) -> Manifest:
+    """The job's manifest; an empty one when there is none. `outputs`, `script` (the program's own file) and
+    `spares_tracked` come from the job's record. Raises RecordDamaged."""
     found = api.get(bucket, prefix.manifest, MANIFEST_LIMIT)
     if found is None:
         return Manifest()
@@ -97,6 +102,7 @@ def read_manifest(api: Api, bucket: str, prefix: Prefix, outputs: Sequence[str],
         tuple(Missing(each.path, each.reason) for each in sent.not_sent),
         sent.changed,
         {each.path: (each.key, each.offset) for each in wanted if each.key},
+        spares_tracked,
     )
 
 
@@ -121,6 +127,9 @@ def bring_home(
     the missing ones are, after all others have been downloaded. Once `stop` is set, nothing more is asked for, and
     RunError is raised."""
     kept = f"They are kept in s3://{bucket}/{prefix.base}/server/."
+    stay = spared(manifest.results, home, tracked=manifest.spares_tracked)
+    coming = tuple(each for each in manifest.results if each.path not in stay)
+    manifest = replace(manifest, results=coming, missing=(*manifest.missing, *stay.values()))
     if not manifest.results:
         return manifest
     try:
@@ -204,7 +213,7 @@ class _Download:
         self._go_on()
         with self._each(result), _Folders(self._top, self._kept) as folders:
             folder, name = folders.place(result)
-            if _is_here(folder, name, result):
+            if is_here(folder, name, result):
                 self._progress(result.size)
                 return
             try:
@@ -242,7 +251,7 @@ class _Download:
     def _was_here(self, result: Result, folders: _Folders) -> bool:
         with self._each(result):
             folder, name = folders.place(result)
-            if not _is_here(folder, name, result):
+            if not is_here(folder, name, result):
                 return False
         self._progress(result.size)
         return True
@@ -444,21 +453,6 @@ class _Folders:
         if self._last >= 0:
             os.close(self._last)
         self._names, self._last = None, -1
-
-
-def _is_here(folder: int, name: bytes, result: Result) -> bool:
-    """Whether the result is here already: a regular file with its digest, not a link to one."""
-    try:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES):
-            return False
-        raise
-    with os.fdopen(file, "rb") as content:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_size != result.size:
-            return False
-        return hashlib.file_digest(content, "sha256").hexdigest() == result.sha256
 
 
 def _open_part(folder: int, name: str) -> IO[bytes]:

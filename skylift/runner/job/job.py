@@ -147,7 +147,8 @@ class Job:
     the user, before the job starts. `stdin` is whether the client has standard input for the program. `groups` are
     security groups that the server is in besides. `name_was_drawn` is whether nobody chose the name.
 
-    `outputs` are globs relative to the working directory, on the server as here.
+    `outputs` are globs relative to the working directory, on the server as here. With `spares_tracked` they are those
+    of a table, and nobody has agreed that results replace what git tracks.
     """
 
     name: str
@@ -178,6 +179,7 @@ class Job:
     choice: Choice | None = None
     notes: tuple[str, ...] = ()
     name_was_drawn: bool = False
+    spares_tracked: bool = False
 
     @property
     def has_workers(self) -> bool:

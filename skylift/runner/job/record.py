@@ -235,6 +235,7 @@ def encode_record(
         **({"cluster": _cluster_terms(job.cluster, job.name)} if job.cluster is not None else {}),
         **({"image": image} if image else {}),
         **({"seal": True} if seal else {}),
+        **({"spares_tracked": True} if job.spares_tracked else {}),
         **({"schedule": vars(schedule)} if schedule is not None else {}),
     }
     return json.dumps(record, indent=2).encode()
@@ -261,7 +262,8 @@ class Record:
     record has none; `cwd` where in the job's folder the program runs. `is_map` is whether the program is the
     coordinator of a map, `has_workers` whether the job may have other servers, and `relaunched` whether it is a map for
     which a client that watches starts another server when its own is lost. `has_env` is whether there were values of
-    --env, which are not in the record. `terms` are of a schedule, in its own record and in those of its runs."""
+    --env, which are not in the record. `terms` are of a schedule, in its own record and in those of its runs.
+    `spares_tracked` is as in Job."""
 
     created: float
     deadline: float
@@ -280,6 +282,7 @@ class Record:
     has_workers: bool = False
     relaunched: bool = False
     terms: ScheduleTerms | None = None
+    spares_tracked: bool = False
 
     def of_run(self, due: float) -> Record:
         """Of a schedule's record: that of its run that was due at this time."""
@@ -340,6 +343,7 @@ def _record(stored: JsonObject) -> Record:
         relaunched=of_map is not None and of_map.flag("relaunch"),
         has_env=stored.flag("has_env"),
         terms=None if terms is None else _terms(terms),
+        spares_tracked=stored.flag("spares_tracked"),
     )
 
 

@@ -145,7 +145,8 @@ class _Wait:
 
 
 def _manifest(account: Account, name: str, record: Record) -> Manifest:
-    return read_manifest(account.api, account.bucket, Prefix(name), record.outputs, record.script)
+    where = (account.api, account.bucket, Prefix(name))
+    return read_manifest(*where, record.outputs, record.script, spares_tracked=record.spares_tracked)
 
 
 def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manifest:

@@ -141,7 +141,7 @@ class Again:
         if not _CAP_OPTIONS & set(given) and record.max_time:
             order = replace(order, max_time=record.max_time)
         if "out" not in given:
-            order = replace(order, outputs=spec.outputs)
+            order = replace(order, outputs=spec.outputs, spares_tracked=spec.spares_tracked)
         if "retries" not in given and spec.retries:
             order = replace(order, retry=Retry(spec.retries))
         return order
@@ -173,6 +173,7 @@ class Again:
             args=job.program.args,
             inputs=inputs,
             outputs=job.outputs,
+            spares_tracked=job.spares_tracked,
             total=earlier.total,
             servers=servers,
             by_work=earlier.by_work and not limits.servers,

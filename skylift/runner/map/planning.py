@@ -78,6 +78,7 @@ def plan_map(
         args=job.program.args,
         inputs=tuple(_input(number, each, contents.get(id(each))) for number, each in enumerate(inputs.found)),
         outputs=job.outputs,
+        spares_tracked=job.spares_tracked,
         servers=servers,
         per_server=limits.per_server,
         batch=limits.batch,

@@ -196,7 +196,8 @@ class MapReader:
                 continue
             place = home / template.folder(each.index, self.inputs[each.index].name)
             folder = _RunPrefix(where.name, where._keys.run(each.index, each.run))
-            bring_home(self.account.api, self.account.bucket, folder, Manifest(wanted), place, progress)
+            manifest = Manifest(wanted, spares_tracked=where.own.spares_tracked)
+            bring_home(self.account.api, self.account.bucket, folder, manifest, place, progress)
             places.append((each, place))
         return places
 

@@ -109,7 +109,7 @@ class Halt:
 class MapSpec:
     """`argv` is the program as in a job's record, `args` what follows, in which each `{}` becomes the input's text;
     where there is none, the text comes last. `total` is SKYLIFT_COUNT, more than there are inputs in a map that repeats
-    some. `outputs` are globs relative to the working directory of an input's program.
+    some. `outputs` are globs relative to the working directory of an input's program; `spares_tracked` is as in Job.
 
     `servers` is the most that there are at once; with `by_work`, nobody has asked for this number, and no more
     come than the work is worth. `per_server` how many inputs run on one at the same time (0: as it has
@@ -127,6 +127,7 @@ class MapSpec:
     args: tuple[str, ...]
     inputs: tuple[MapInput, ...]
     outputs: tuple[str, ...] = ()
+    spares_tracked: bool = False
     total: int = 0
     servers: int = 1
     per_server: int = 0
@@ -157,6 +158,7 @@ def encode_spec(spec: MapSpec) -> bytes:
         "losses": spec.losses,
         **({"halt": {name: value for name, value in vars(halt).items() if value is not None}} if halt else {}),
         **({"by_work": True} if spec.by_work else {}),
+        **({"spares_tracked": True} if spec.spares_tracked else {}),
         **({"script": spec.script} if spec.script else {}),
         **({"resumes": {"job": spec.resumes, "failed": spec.failed_before}} if spec.resumes else {}),
         **(
@@ -202,6 +204,7 @@ def parse_spec(data: bytes) -> MapSpec:
         args=fields.texts("args", 10_000, LONGEST_TEXT),
         inputs=inputs,
         outputs=fields.texts("outputs", 10_000, 8192),
+        spares_tracked=fields.flag("spares_tracked"),
         total=max(fields.integer("total", 0, MOST_INPUTS) or 0, len(inputs)),
         servers=_or(fields.integer("servers", 1, 10_000), 1),
         per_server=_or(fields.integer("per_server", 0, 10_000), 0),

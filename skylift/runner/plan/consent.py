@@ -2,23 +2,25 @@
 
 Somebody else may have written the table: it comes with the project, or in the header of a script. Keys about the job's
 own server and files hold at once. The caller is asked once about keys that cost money, send or write files that are
-not the project's, or open this machine or the caller's network. The answer is remembered by the key's content.
+not the project's, send what git ignores, replace what git tracks, or open this machine or the caller's network. The
+answer is remembered by the key's content. A header's keys are the project's only as far as git tracks them.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from skylift.runner.errors import UsageError
-from skylift.runner.plan.tool_table import ToolTable
-from skylift.runner.ship.bundle import find_project
+from skylift.runner.plan.tool_table import ToolTable, script_table
+from skylift.runner.server.outputs import asked_for
+from skylift.runner.ship.bundle import find_project, fixed_part, unlisted
+from skylift.runner.ship.git import list_within
 from skylift.runner.text.user_path import user_path
 from skylift.runner.text.visible import shown
 
@@ -58,6 +60,9 @@ ASKED = {
     "interactive": "has your keys go to the program",
 }
 """Keys that need a yes, whatever their value is."""
+_TRACKED = "replaces what git tracks"
+_NAMED = 3
+"""Files that a question names."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +94,22 @@ def asks_of(table: ToolTable, keys: Collection[str], cwd: Path, *, billed: bool)
     return [ask for key in keys for ask in _asks(table, key, cwd, billed=billed)]
 
 
+def may_replace(asks: Sequence[Question]) -> bool:
+    """Whether who agrees to these has agreed to results that replace what is here."""
+    return any(each.detail == _TRACKED for each in asks)
+
+
 def _asks(table: ToolTable, key: str, cwd: Path, *, billed: bool) -> list[Question]:
     value = table.values[key]
     texts = [str(each) for each in value] if isinstance(value, list) else [str(value)]
-    looked_at: dict[str, Callable[[str], tuple[str, str]]] = {
-        "on": lambda text: ("" if text == "local" else "servers on AWS cost money", ""),
-        "env": lambda text: ("" if "=" in text else "sends the value of your variable to the program", ""),
-        "in": lambda text: _input(text, cwd, _own(table)),
-        "out": lambda text: _output(text, cwd, _own(table)),
+    looked_at: dict[str, Callable[[str], Iterable[tuple[str, str]]]] = {
+        "on": lambda text: [("" if text == "local" else "servers on AWS cost money", "")],
+        "env": lambda text: [("" if "=" in text else "sends the value of your variable to the program", "")],
+        "in": lambda text: _input(text, cwd, _own(table, key)),
+        "out": lambda text: _output(text, cwd, _own(table, key)),
     }
     if key in looked_at:
-        found = [(text, *looked_at[key](text)) for text in texts]
+        found = [(text, why, detail) for text in texts for why, detail in looked_at[key](text)]
         return [
             Question(table.at(key), _place(table), key, json.dumps(text), why, detail)
             for text, why, detail in found
@@ -115,26 +125,47 @@ def _place(table: ToolTable) -> Path:
     return Path(os.path.realpath(table.path))
 
 
-def _own(table: ToolTable) -> Path | None:
-    """The project that the table belongs to. A script outside of a project has none, whatever is in its folder."""
-    found = find_project(_place(table).parent)
+def _own(table: ToolTable, key: str) -> Path | None:
+    """The project that the key belongs to. A script outside of a project has none, whatever is in its folder, and
+    neither has a key of a header that git does not track: the script may have been downloaded."""
+    place = _place(table)
+    found = find_project(place.parent)
+    if found is not None and table.is_header:
+        tracked = None
+        with suppress(UsageError):
+            tracked = script_table(place, place.name, tracked=True)
+        found = found if tracked is not None and tracked.values.get(key) == table.values[key] else None
     return None if found is None else Path(os.path.realpath(found))
 
 
-def _input(text: str, cwd: Path, own: Path | None) -> tuple[str, str]:
+def _input(text: str, cwd: Path, own: Path | None) -> Iterator[tuple[str, str]]:
     if text.startswith("s3:"):
-        return "reads from S3 with your rights", ""
-    return _outside(text, cwd, own, "sends what is not the project's")
+        yield "reads from S3 with your rights", ""
+        return
+    yield _outside(text, cwd, own, "sends what is not the project's")
+    try:
+        yield _naming("sends what git ignores", unlisted(cwd, text))
+    except UsageError:
+        yield _naming("sends what git ignores", [text])
 
 
-def _output(text: str, cwd: Path, own: Path | None) -> tuple[str, str]:
-    return _outside(text, cwd, own, "writes where it is not the project's")
+def _output(text: str, cwd: Path, own: Path | None) -> Iterator[tuple[str, str]]:
+    pattern = PurePosixPath(text)
+    yield _outside(text, cwd, own, "writes where it is not the project's")
+    tracked = list_within(cwd, tracked=True)
+    yield _naming(_TRACKED, [text] if tracked is None else [x for x in tracked if asked_for(x, [str(pattern)])])
+    if any(part.startswith(".") and part != ".." for part in pattern.parts):
+        yield "writes what is hidden, which other programs may run", "hidden"
+
+
+def _naming(why: str, names: Sequence[str]) -> tuple[str, str]:
+    """The names are no part of the detail: there may be more of them each day."""
+    more = ", ..." if len(names) > _NAMED else ""
+    return (f"{why} ({', '.join(map(shown, names[:_NAMED]))}{more})", why) if names else ("", "")
 
 
 def _outside(text: str, cwd: Path, own: Path | None, why: str) -> tuple[str, str]:
-    parts = user_path(text).parts
-    plain = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    place = Path(os.path.realpath(cwd.joinpath(*parts[:plain])))
+    parts, place = user_path(text).parts, fixed_part(cwd, text)
     inside = own is not None and place.is_relative_to(own) and ".." not in parts
     if inside and ".git" not in [part.casefold() for part in (*place.parts, *parts)]:
         return "", ""
@@ -180,4 +211,6 @@ def require(
 
 def _advice(missing: Sequence[Question]) -> str:
     words = " ".join(dict.fromkeys(f"--{each.key} ..." for each in missing))
-    return f"Say it yourself ({words}), or agree to all of it with --trust-project (in Python trust_project=True)."
+    said = f"Say it yourself ({words}), or agree to all of it with --trust-project (in Python trust_project=True)."
+    tracked = " What a script's header says is the project's own once git tracks it: git add."
+    return said + tracked * any(each.path.name != "pyproject.toml" for each in missing)

@@ -55,6 +55,7 @@ _MODULE_FORM = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 class Order:
     """A run as it was asked for; `inputs`, `outputs` and `env` are the texts of --in, --out and --env. A type that is
     given counts before one that would be chosen for the needs. `servers` are those of a Dask cluster; 0 for none.
+    `spares_tracked` is as in Job.
     """
 
     program: Program
@@ -76,6 +77,7 @@ class Order:
     spot: Spot | None = None
     retry: Retry | None = None
     servers: int = 0
+    spares_tracked: bool = False
 
 
 def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
@@ -121,6 +123,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         spot=order.spot,
         retry=order.retry,
         cluster=ClusterPart(order.servers) if order.servers else None,
+        spares_tracked=order.spares_tracked,
         s3_inputs=tuple(read_s3(text) for text in order.inputs if text.startswith("s3:")),
     )
 

@@ -37,8 +37,10 @@ class ParsedOptions:
         return replace(chosen, environment_images=False) if plain else chosen
 
 
-def read_options(options: SharedOptions, program: Program, terminal: Terminal | None = None) -> ParsedOptions:
-    """`terminal` is what an interactive program has. Raises UsageError."""
+def read_options(
+    options: SharedOptions, program: Program, terminal: Terminal | None = None, *, spares_tracked: bool = False
+) -> ParsedOptions:
+    """`terminal` is what an interactive program has; `spares_tracked` is as in Job. Raises UsageError."""
     given: Mapping[str, Any] = options
     cpu, gpu = _text(given, "cpu"), _text(given, "gpu")
     spot = read_spot(
@@ -65,6 +67,7 @@ def read_options(options: SharedOptions, program: Program, terminal: Terminal | 
         wanted=read_requirements(cpu=cpu, memory=given.get("memory"), arch=given.get("arch"), gpu=gpu),
         spot=spot,
         servers=read_servers(_text(given, "servers")),
+        spares_tracked=spares_tracked,
         retry=read_retry(given.get("retries"), given.get("retry_on"), interactive=bool(given.get("interactive"))),
     )
     groups = tuple(_list(given.get("security_group")))

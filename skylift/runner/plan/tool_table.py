@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skylift.runner.errors import UsageError
 from skylift.runner.ship.bundle import find_project
+from skylift.runner.ship.git import read_tracked
 from skylift.runner.ship.pep723 import find_block
 from skylift.runner.text.toml_text import SCRIPT_LIMIT, parse_toml, read_text
 from skylift.runner.text.visible import shown
@@ -18,12 +19,14 @@ _HEADER = re.compile(r"\s*\[\s*tool\s*\.\s*skylift\s*\]")
 
 @dataclass(frozen=True)
 class ToolTable:
-    """Keys with their values, and the line of `source` that each stands in; `source` is `path` as people call it."""
+    """Keys with their values, and the line of `source` that each stands in; `source` is `path` as people call it. A
+    script's `is_header`."""
 
     path: Path
     source: str
     values: Mapping[str, object]
     lines: Mapping[str, int]
+    is_header: bool = False
 
     def at(self, key: str) -> str:
         return f"{self.source}:{self.lines[key]}" if key in self.lines else self.source
@@ -42,14 +45,17 @@ def project_table(cwd: Path) -> ToolTable | None:
     return _read(text, path, shown(path), shown(path), 1)
 
 
-def script_table(path: Path, given: str) -> ToolTable | None:
-    """The table in a script's header. Other code reports a script that is missing or is not text."""
+def script_table(path: Path, given: str, *, tracked: bool = False) -> ToolTable | None:
+    """The table in a script's header, or in that which git has of it, `tracked`. Other code reports a script that is
+    missing or is not text."""
     name = shown(given)
     try:
-        block = find_block(read_text(path, SCRIPT_LIMIT), name)
+        text = read_tracked(path, SCRIPT_LIMIT) if tracked else read_text(path, SCRIPT_LIMIT)
     except (OSError, UnicodeDecodeError):
         return None
-    return _read(block[1], path, name, f"{name}: the PEP 723 header", block[0] + 1) if block is not None else None
+    block = find_block(text or "", name)
+    found = block and _read(block[1], path, name, f"{name}: the PEP 723 header", block[0] + 1)
+    return replace(found, is_header=True) if found is not None else None
 
 
 def _read(text: str, path: Path, source: str, whole: str, first_line: int) -> ToolTable | None:

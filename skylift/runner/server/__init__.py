@@ -55,7 +55,7 @@ record.json, where what is marked * may be missing:
     prebuilt*                           {"place", "sha256", "shared"}: where in the bucket an environment is to be taken
                                         from, or, without a digest and where it is shared, where the one that is built
                                         is put (see prebuilt.py)
-    outputs                             globs relative to cwd
+    outputs, spares_tracked*            globs relative to cwd; whether results replace nothing that git tracks at home
     has_env, has_s3*                    whether there are in/env.json and in/s3.json
     max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")
     idle*                               seconds without output and without work for the processor that end the program

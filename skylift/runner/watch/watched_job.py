@@ -23,9 +23,9 @@ class WatchedJob:
     `launched_here` is true for the client that launched it: it takes everything down when the job fails before its
     program starts. `home` is the folder that results go to, `connection` an SSH connection that is open already, and
     `choice` the reason for the server's type, if it was chosen. The server of a `spot` job may be followed by others.
-    `outputs`, `script` (the program's own file), `deadline` (seconds since the epoch) and `max_time` (seconds) are as
-    in the job's record; `has_workers` is whether it may have other servers besides, `relaunched` whether it is a map
-    that goes on on another server when its own is lost.
+    `outputs`, `script` (the program's own file), `deadline` (seconds since the epoch), `max_time` (seconds) and
+    `spares_tracked` are as in the job's record; `has_workers` is whether it may have other servers besides,
+    `relaunched` whether it is a map that goes on on another server when its own is lost.
     """
 
     account: Account
@@ -47,6 +47,7 @@ class WatchedJob:
     is_map: bool = False
     has_workers: bool = False
     relaunched: bool = False
+    spares_tracked: bool = False
 
     def type_of(self, server: Server | None) -> str:
         """The instance type that the job ran on, when `server` was its last one. A spot job's types may differ."""
@@ -76,6 +77,7 @@ def launched_job(launched: Launched) -> WatchedJob:
         is_map=job.map is not None,
         has_workers=job.has_workers,
         relaunched=job.map is not None and job.spot is None,
+        spares_tracked=job.spares_tracked,
     )
 
 
@@ -100,4 +102,5 @@ def find_job(account: Account, name: str, home: Path) -> WatchedJob:
         is_map=record.is_map,
         has_workers=record.has_workers,
         relaunched=record.relaunched,
+        spares_tracked=record.spares_tracked,
     )
