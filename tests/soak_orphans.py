@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kernel_traces import processes_of
 
+from skylift.cloud.compute.disk.removal import is_aside
 from skylift.cloud.state.home import Home
 
 IN_HOME = {"cache", "credentials.json"}
@@ -157,7 +158,8 @@ def _link(interface: str) -> str:
 
 
 def _names(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    """Without what is still to be deleted."""
+    return {path.name for path in directory.iterdir() if not is_aside(path)} if directory.is_dir() else set()
 
 
 def _stems(directory: Path) -> set[str]:

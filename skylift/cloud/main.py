@@ -28,6 +28,7 @@ from pathlib import Path
 from skylift.catalogue import types
 from skylift.cloud.compute.disk.disk import remove_unfinished
 from skylift.cloud.compute.disk.mount_into import mount_into, unmount_from
+from skylift.cloud.compute.disk.removal import NotRemoved, Removal
 from skylift.cloud.compute.image.image_from_disk import Captures
 from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.network.error import NetworkError
@@ -53,6 +54,7 @@ from skylift.cloud.loops.ec2.server_spec import CloudSettings, LaunchSpecBuilder
 from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.market.fleet import FleetLoop
 from skylift.cloud.loops.market.spot import SpotLoop
+from skylift.cloud.loops.removal import RemovalLoop
 from skylift.cloud.loops.s3.lifecycle import LifecycleLoop
 from skylift.cloud.loops.ssm.command import CommandLoop
 from skylift.cloud.loops.ticker import Ticker
@@ -141,6 +143,7 @@ class _Parts:
     snapshots: SnapshotLoop
     images: ImageLoop
     commands: CommandLoop
+    removals: RemovalLoop
     link_local: LinkLocalServices
 
     def begin_at_once(self) -> None:
@@ -156,7 +159,7 @@ class _Parts:
             await asyncio.wait((adopting,))
         await asyncio.to_thread(self.ticker.stop)
         await asyncio.to_thread(self.engine.stop)
-        for loop in (self.commands, self.instances, self.volumes, self.snapshots, self.images):
+        for loop in (self.commands, self.instances, self.volumes, self.snapshots, self.images, self.removals):
             await asyncio.to_thread(loop.close)
         await self.link_local.close()
 
@@ -323,6 +326,8 @@ class Cloud:
             server_spec=spec_builder.server_spec,
             changed=engine.wake,
         )
+        # The last one has clouds that were erased.
+        removals = RemovalLoop((self._data.instances, self._data.captures, self._data.path.parent), Removal)
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
         spot = SpotLoop(database, Market(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
@@ -338,7 +343,7 @@ class Cloud:
         # sees to its network itself once it is made, which takes longer than the network.
         wishes = (schedules.step, alarms.act, spot.step, fleets.step, groups.step)
         made = (instances.step, volumes.step, snapshots.step, images.step, networks.step)
-        engine.steps = (*wishes, *made, commands.step, lifecycle.step)
+        engine.steps = (*wishes, *made, commands.step, lifecycle.step, removals.step)
         engine.chores = (queries.forget, queries.shrink, network.restore_pasta, self._data.seen.touch)
         adoption, first_start = Adoption(), not been_up(network.loopback).exists()
         # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is
@@ -355,7 +360,8 @@ class Cloud:
             ("loops", partial(_each, engine.start, ticker.start, been_up(network.loopback).touch)),
         )
         return _Parts(
-            engine, ticker, adoption, first_start, openings, instances, volumes, snapshots, images, commands, link_local
+            *(engine, ticker, adoption, first_start, openings, instances, volumes, snapshots, images, commands),
+            *(removals, link_local),
         )
 
     def _console(self, instance_id: str) -> Console | None:
@@ -423,7 +429,7 @@ def main(arguments: list[str] | None = None) -> int:
             asyncio.run(Cloud(home, chosen.port, chosen.region, chosen.allow).run(lambda: answer("ready")))
     except CannotStart as error:
         return _refuse(error, USAGE, answer)
-    except (ServerError, RootfsError, NetworkError, ProfileMissing, StoreError) as error:
+    except (ServerError, RootfsError, NotRemoved, NetworkError, ProfileMissing, StoreError) as error:
         return _refuse(error, FAILURE, answer)
     return 0
 

@@ -57,10 +57,6 @@ def bring_up(
     if home.running_pid() is None:
         refuse_lost(home)
     make_data(home)
-    if home.data.erasing.exists():
-        # A `cloud down --erase` was cut off. What it has left is no cloud.
-        stop_cloud(home, erase=True)
-        make_data(home)
     _require_port(port)
     _require_readable_state(home)
     require_image(home, showing)

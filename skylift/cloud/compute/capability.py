@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skylift.cloud.compute import probe
+from skylift.cloud.compute.disk.removal import trees_aside
 from skylift.cloud.compute.image.image import default_image
 from skylift.cloud.compute.image.recipe import ArchitectureUnknown, read_recipe
 from skylift.cloud.compute.network.error import NotPermitted
@@ -66,6 +67,7 @@ def assess(home: Home, port: int | None = None) -> list[Capability]:
         _disk_space(home),
         _image(home),
         *_captures(home),
+        *_to_be_deleted(home),
         *_address(home),
         _port(home, port),
         *_open_to_servers(home),
@@ -283,20 +285,25 @@ def _captures(home: Home) -> list[Capability]:
         return [Capability(name, True, "root sees how many there are, and how large")]
     if not found:
         return []
-    own = sum(map(_own_bytes, found)) >> 20
+    own = _own_bytes(found) >> 20
     advice = "`skylift sweep` removes old environments, `aws ec2 deregister-image` any"
     return [Capability(name, True, f"{len(found)}, {own} MiB; {advice}")]
 
 
-def _own_bytes(top: Path) -> int:
+def _own_bytes(trees: list[Path]) -> int:
     """The bytes on the disk of files that stand nowhere else. What is removed meanwhile does not count."""
-    total = 0
-    for folder, _, files in os.walk(top):
-        for each in files:
-            with suppress(FileNotFoundError):
-                status = os.lstat(os.path.join(folder, each))  # noqa: PTH118
-                total += status.st_blocks * 512 if status.st_nlink == 1 else 0
-    return total
+    command = ["find", *map(str, trees), "-xdev", "!", "-type", "d", "-links", "1", "-printf", "%b\n"]
+    found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+    return 512 * sum(map(int, found.split()))
+
+
+def _to_be_deleted(home: Home) -> list[Capability]:
+    """What servers and clouds have left, and is not deleted yet. The user may see nothing of servers'."""
+    name = "still to be deleted"
+    with suppress(PermissionError):
+        left = trees_aside((home.data.instances, home.data.captures, home.data.path.parent))
+        return [Capability(name, True, f"{each}; the log says why, if it stays") for each in left]
+    return []
 
 
 def _built(home: Home) -> bool:

@@ -5,6 +5,7 @@ ComputeError
 +-- RootfsError     compute/server/rootfs.py
 +-- NetworkError    compute/network/error.py
 +-- DiskError       compute/disk/disk.py
++-- NotRemoved      compute/disk/removal.py
 +-- CaptureFailed   compute/image/image_from_disk.py
 """
 

@@ -140,11 +140,6 @@ class Data:
         return self.path / "down"
 
     @property
-    def erasing(self) -> Path:
-        """A file that exists from the first deletion of `cloud down --erase` to the last one."""
-        return self.path / "erasing"
-
-    @property
     def origin(self) -> Path:
         """Has the path of the state directory that this belongs to."""
         return self.path / "home"

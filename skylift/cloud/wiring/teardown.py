@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from skylift.cloud.compute.disk.removal import NotRemoved, Removal, set_aside, trees_aside
 from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.network.network import loopback_ranges, sweep
 from skylift.cloud.compute.server.lxcfs import stop_lxcfs
 from skylift.cloud.loops.ec2.instance import SHUTDOWN_GRACE
 from skylift.cloud.process.cannot_start import CannotStart
 from skylift.cloud.process.lock import hold
-from skylift.cloud.state.data import Data
 from skylift.cloud.state.durable import sync_directory
 from skylift.cloud.state.home import Home
 from skylift.cloud.wiring.paths import RUN, lxcfs_at, make_disks, make_servers, work_directories
@@ -20,16 +19,14 @@ from skylift.cloud.wiring.paths import RUN, lxcfs_at, make_disks, make_servers, 
 
 def take_down(home: Home, *, erase: bool = False) -> None:
     """End every server of this cloud and remove all it has in the kernel; disks, images and state stay, unless they are
-    to be erased, or an earlier call that erased them was cut off."""
+    to be erased."""
     data = home.data
-    erase = erase or data.erasing.exists()
     with hold(home):
         data.down_mark.touch()
         sync_directory(data.path)
         leave_machine(home, 0 if erase else SHUTDOWN_GRACE)
         if erase:
-            home.forget()
-            _erase(data)
+            _erase(home)
 
 
 def leave_machine(home: Home, grace: float) -> None:
@@ -51,24 +48,24 @@ def leave_machine(home: Home, grace: float) -> None:
         RUN.rmdir()
 
 
-def _erase(data: Data) -> None:
-    """Everything of this cloud, but not the images that all clouds of a machine share."""
+def _erase(home: Home) -> None:
+    """Everything of this cloud, but not the images that all clouds of a machine share. It is gone at once, as half of
+    the data is no cloud; what of it cannot be deleted, the next start tries again."""
+    data = home.data
     below = f"{data.path}/"
     mounted = [line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     if inside := [place for place in mounted if place.startswith(below)]:
         raise CannotStart(
             f"Something is mounted at {inside[0]}: nothing was erased. Unmount it and run this command again."
         )
-    # Half of the data is no cloud: the next run finishes the work after an interruption.
-    data.erasing.touch()
-    sync_directory(data.path)
-    # The lock comes last: another process finds it held until then.
-    for entry in data.path.iterdir():
-        if entry in (data.lock, data.erasing):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-    data.lock.unlink()
-    shutil.rmtree(data.path)
+    set_aside(data.path)
+    sync_directory(data.path.parent)
+    home.forget()
+    refused = []
+    for tree in trees_aside([data.path.parent]):
+        try:
+            Removal(tree).wait()
+        except NotRemoved as error:
+            refused.append(error)
+    if refused:
+        raise NotRemoved(f"The cloud is gone, but not all of its files: {refused[0]}. Each start tries it again.")

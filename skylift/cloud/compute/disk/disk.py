@@ -21,7 +21,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skylift.cloud.compute.error import ComputeError
-from skylift.cloud.compute.image.stored import seen_from_inside
+from skylift.cloud.compute.image.stored import FILL, MKFS, seen_from_inside
+from skylift.cloud.compute.program import begin, last_words
 from skylift.cloud.state.durable import sync_directory
 from skylift.cloud.state.program import find_program, own_environment
 
@@ -86,7 +87,7 @@ class Disks:
         """An empty file system that uses next to nothing until it is written to."""
         with _appearing(self.volume(volume_id)) as file:
             _truncate(file, size_gib * GIB)
-            _format(file)
+            run(*MKFS.split(), str(file))
 
     def make_from(self, volume_id: str, size_gib: int, snapshot_id: str) -> None:
         """The file system of a snapshot, as large as the volume."""
@@ -99,7 +100,9 @@ class Disks:
         """Makes a file system with the content of an image's root directory, with ids as servers see them."""
         with _appearing(self.volume(volume_id)) as file:
             _truncate(file, size_gib * GIB)
-            _format(file, tree)
+            self._mounts.mkdir(mode=0o700, parents=True, exist_ok=True)
+            script = ["sh", "-ec", f'{FILL}fill "$@"', "fill", *map(str, (tree, file, self._mounts))]
+            run(*seen_from_inside(tree, script))
 
     def make_by(self, volume_id: str, fill: Callable[[Path], None]) -> int:
         """Has `fill` write a file system, and answers its size in GiB. An existing one is replaced."""
@@ -299,25 +302,14 @@ def mounts_below(directory: Path) -> list[Path]:
 def run(program: str, *arguments: str, accepted: tuple[int, ...] = (0,)) -> None:
     command = [find_program(program) or program, *arguments]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=own_environment()
-        )
+        begun = begin(command)
     except FileNotFoundError as error:
         raise DiskRefused(f"{program} is not installed; `skylift setup` installs what volumes need") from error
-    if done.returncode not in accepted:
-        reported = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+    reported = last_words(begun)
+    if begun.returncode not in accepted:
         if "target is busy" in reported:
             raise DiskInUse(f"{program}: {reported}")
         raise DiskRefused(f"{program}: {reported}")
-
-
-def _format(file: Path, tree: Path | None = None) -> None:
-    """No room is reserved for root, and the inode tables are written when they are needed."""
-    command = ["mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"]
-    if tree is None:
-        run(*command, str(file))
-    else:
-        run(*seen_from_inside(tree, [*command, "-d", str(tree), str(file)]))
 
 
 def _truncate(file: Path, size: int) -> None:

@@ -9,20 +9,20 @@ CaptureFailed   the disk could not be copied; says which step and what the kerne
 from __future__ import annotations
 
 import errno
+import logging
 import os
-import secrets
 import shutil
 import stat
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+from skylift.cloud.compute.disk.removal import is_aside, set_aside
 from skylift.cloud.compute.error import ComputeError
-from skylift.cloud.compute.image.stored import stored_as, stored_from
+from skylift.cloud.compute.image.stored import FILL, stored_as, stored_from
+from skylift.cloud.compute.program import begin, last_words
 from skylift.cloud.compute.server.oci import UIDS
 from skylift.cloud.state.durable import sync_directory
-from skylift.cloud.state.program import own_environment
 
 # Mounted where nobody else sees it, and gone with the process, however that ends. The writes come first, through a
 # mount that takes the server's uids to those of images, on the disk or as a server sees them; overlayfs then applies
@@ -54,7 +54,7 @@ used=$(du --summarize --one-file-system --block-size=1M "$1/whole" | cut -f 1)
 needed=$((used + used / 16 + 128))
 if [ "$needed" -lt "$7" ]; then needed=$7; fi
 truncate --size="$(((needed + 1023) / 1024))G" "$6"
-mkfs.ext4 -q -F -m 0 -E lazy_itable_init=1,lazy_journal_init=1,nodiscard -d "$1/whole" "$6"
+fill "$1/whole" "$6" "$1/image"
 """
 
 
@@ -74,6 +74,8 @@ sync --file-system "$3"
 """
 
 _UNFINISHED = ".making-"
+
+log = logging.getLogger(__name__)
 
 
 class CaptureFailed(ComputeError):
@@ -129,35 +131,34 @@ class Captures:
         """A directory to make `root` in, which has its name once that is whole."""
         final = self._place / image_id
         making = self._place / f"{_UNFINISHED}{image_id}"
-        shutil.rmtree(making, ignore_errors=True)
         try:
+            _set_aside(making)
             making.mkdir(mode=0o700)
             (making / "root").mkdir()
             yield making
-            if final.exists():
-                shutil.rmtree(final)
+            _set_aside(final)
             making.rename(final)
             sync_directory(self._place)
         except OSError as error:
             raise CaptureFailed(f"{error.filename or making}: {error.strerror}") from error
         finally:
-            shutil.rmtree(making, ignore_errors=True)
+            _set_aside(making)
 
     def pack(self, file: Path, size_gib: int, *, lower: Path, disk: Path, uid_base: int) -> None:
         """Make a file system of at least this size, with all that a server saw that has ended. Raises CaptureFailed."""
         seen = f"X-mount.idmap=b:{uid_base}:0:{UIDS}"
-        self._apart(_MERGE + _PACK, lower, disk / "upper", stored_as(0), seen, file, size_gib * 1024)
+        self._apart(FILL + _MERGE + _PACK, lower, disk / "upper", stored_as(0), seen, file, size_gib * 1024)
 
     def keep(self, needed: set[Path]) -> None:
-        """Remove every root directory but these, and what unfinished copies have left."""
+        """Remove every root directory but these."""
         for entry in self._place.iterdir():
-            if entry / "root" not in needed and not entry.name.startswith(_UNFINISHED):
-                shutil.rmtree(entry)
+            if entry / "root" not in needed and not entry.name.startswith(_UNFINISHED) and not is_aside(entry):
+                _set_aside(entry)
 
     def sweep(self) -> None:
-        """At start: name what unfinished copies have left so that `keep` removes it, which takes a while."""
+        """At start: remove what unfinished copies have left."""
         for entry in self._place.glob(f"{_UNFINISHED}*"):
-            entry.rename(self._place / f".unfinished-{secrets.token_hex(4)}")
+            _set_aside(entry)
 
     def _apart(self, script: str, *arguments: object) -> None:
         """Run a script with mounts of its own, below the scratch directory, which is its first argument."""
@@ -187,14 +188,9 @@ class Overlay:
         under another name. `upper` is whole then."""
         if not self._is_plain():
             return False
-        linked = subprocess.run(
-            ["cp", "--archive", "--link", "--one-file-system", f"{self._lower}/.", str(self._tree)],
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env=own_environment(),
-        )
-        if linked.returncode != 0:
+        try:
+            _run(["cp", "--archive", "--link", "--one-file-system", f"{self._lower}/.", str(self._tree)])
+        except CaptureFailed:
             return False
         self._lay(self._upper, self._tree)
         return True
@@ -268,6 +264,16 @@ def _forget_overlay(path: Path) -> None:
             os.removexattr(path, name, follow_symlinks=False)
 
 
+def _set_aside(tree: Path) -> None:
+    """It stays where even its name cannot be changed; what comes next says so."""
+    try:
+        set_aside(tree)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.error("%s stays: %s", tree, error)
+
+
 def _remove(path: Path) -> None:
     if _is_directory(path):
         _delete(path)
@@ -281,9 +287,7 @@ def _delete(directory: Path) -> None:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=own_environment()
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise CaptureFailed(f"the disk could not be copied: {last}")
+    program = begin(command)
+    said = last_words(program)
+    if program.returncode != 0:
+        raise CaptureFailed(f"the disk could not be copied: {said}")

@@ -11,7 +11,6 @@ import ctypes
 import errno
 import os
 import re
-import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterable
@@ -207,12 +206,6 @@ class Rootfs:
             os.fchown(descriptor, uid, gid)
             # The process's umask must not count.
             os.fchmod(descriptor, file.mode)
-
-    def remove(self) -> None:
-        """The end of the disk: nothing of the server is kept."""
-        self.unmount()
-        if self.disk.exists():
-            shutil.rmtree(self.disk)
 
 
 def not_made(error: OSError) -> RootfsError:

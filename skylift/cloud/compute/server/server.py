@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from skylift.cloud.compute.disk.mount_into import mount_over, uncover
+from skylift.cloud.compute.disk.removal import is_aside, set_aside
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server import cgroup, dmi, freezer
 from skylift.cloud.compute.server.oci import CAPABILITIES, ServerPlan, oci_config
@@ -245,7 +246,7 @@ class Servers:
 
     def with_disks(self) -> set[str]:
         """Every server that has a disk."""
-        return {path.name for path in self._disks.iterdir()}
+        return {path.name for path in self._disks.iterdir() if not is_aside(path)}
 
     def adopt(self, server_id: str) -> None:
         """Watch a server that an earlier process of ours started, and close what that one has left open."""
@@ -331,11 +332,14 @@ class Servers:
         (self._exits / server_id).unlink(missing_ok=True)
 
     def destroy(self, server_id: str) -> None:
-        """Take a server off the host and delete its disk."""
+        """Take a server off the host, and set its disk aside: to delete it may take long, or fail."""
         self.clear(server_id)
-        disk = self._disks / server_id
-        if disk.exists():
-            shutil.rmtree(disk)
+        try:
+            set_aside(self._disks / server_id)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.error("server %s: its disk stays until the next start: %s", server_id, error)
 
     def console(self, server_id: str) -> Console | None:
         """The server's output on its console, at most the newest 64 KiB as on EC2; None without a server."""

@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from deep_tree import deepen
 
 from skylift.cloud.compute.disk import disk
 from skylift.cloud.compute.disk.disk import GIB, DiskInUse, DiskRefused, Disks, run
+from skylift.cloud.compute.image.stored import STORED
 
 pytestmark = pytest.mark.real
 
@@ -84,3 +86,26 @@ def test_one_that_stays_in_use_is_not(disks: Disks, monkeypatch: pytest.MonkeyPa
     finally:
         os.close(used)
         disks.unmount("vol-1")
+
+
+def test_folders_in_folders_become_a_volume(disks: Disks, tmp_path: Path) -> None:
+    """mkfs of e2fsprogs 1.47 corrupts its own memory where it is to copy these itself."""
+    tree = tmp_path / "root"
+    deepen(tree, 1_900)
+    subprocess.run(["chown", "-R", f"{STORED}:{STORED}", tree], check=True)
+    disks.make_of_tree("vol-1", 1, tree)
+    place = disks.mount("vol-1")
+    assert (place / ("d/" * 1_900) / "end").stat().st_uid == 0
+    disks.unmount("vol-1")
+    subprocess.run(["e2fsck", "-f", "-n", disks.volume("vol-1")], check=True, capture_output=True)
+    subprocess.run(["rm", "-rf", tree], check=True)
+
+
+def test_a_tree_that_is_larger_than_its_volume_is_an_error(disks: Disks, tmp_path: Path) -> None:
+    tree = tmp_path / "root"
+    tree.mkdir()
+    with (tree / "large").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 2 * GIB)
+    with pytest.raises(DiskRefused, match="No space left"):
+        disks.make_of_tree("vol-1", 1, tree)
+    assert list(disks.volume("vol-1").parent.iterdir()) == []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from deep_tree import deepen
 
-from skylift.cloud.compute.image.image_from_disk import Captures, Overlay
+from skylift.cloud.compute.disk.removal import is_aside
+from skylift.cloud.compute.image.image_from_disk import CaptureFailed, Captures, Overlay
 from skylift.cloud.compute.image.stored import STORED
 
 pytestmark = pytest.mark.real
@@ -43,6 +46,9 @@ class Disk:
         return self._captures.take(
             "ami-1", lower=self.lower, disk=self.disk, uid_base=_BASE, held=self._held if runs else None
         )
+
+    def pack(self, file: Path) -> None:
+        self._captures.pack(file, 1, lower=self.lower, disk=self.disk, uid_base=_BASE)
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -129,3 +135,33 @@ def test_a_deep_directory_is_copied_with_all_the_rest(disk: Disk) -> None:
     root = disk.take()
     assert (root / "same").stat().st_ino != same.stat().st_ino
     assert (root / "/".join(["a"] * 250) / "file").read_text() == "server"
+
+
+def test_paths_that_no_program_can_copy_are_an_error_and_leave_nothing(disk: Disk, tmp_path: Path) -> None:
+    deepen(disk.upper / "a", 6_000)
+    try:
+        with pytest.raises(CaptureFailed, match="File name too long"):
+            disk.take()
+        assert all(is_aside(each) for each in (tmp_path / "captures").iterdir())
+    finally:
+        # pytest's own removal would end in the middle.
+        subprocess.run(["rm", "-rf", disk.disk, tmp_path / "captures"], check=True)
+
+
+@pytest.mark.parametrize("levels", [1_400, 1_900])
+def test_folders_in_folders_become_a_volume_with_all_the_rest(disk: Disk, tmp_path: Path, levels: int) -> None:
+    """mkfs of e2fsprogs 1.47 corrupts its own memory where it is to copy these itself."""
+    disk.below("same")
+    deepen(disk.upper / "a", levels)
+    volume, place = tmp_path / "vol-1.img", tmp_path / "volume"
+    disk.pack(volume)
+    place.mkdir()
+    subprocess.run(["mount", "-o", "loop,ro", volume, place], check=True)
+    try:
+        assert (place / "same").read_text() == "image"
+        assert (place / "a" / ("d/" * levels) / "end").exists()
+        assert place.stat().st_uid == 0
+    finally:
+        subprocess.run(["umount", place], check=True)
+        subprocess.run(["rm", "-rf", disk.disk], check=True)
+    subprocess.run(["e2fsck", "-f", "-n", volume], check=True, capture_output=True)

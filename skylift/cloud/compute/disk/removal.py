@@ -1,0 +1,57 @@
+"""Deletion of what servers have made.
+
+A job makes folders in folders without end, or files by the million. So a tree gets another name first: that takes no
+time, and what is in the tree cannot keep it from going. rm(1) then deletes it, which copes with any depth, follows no
+link and holds up no thread of ours that has other work.
+
+NotRemoved   something in the tree cannot be deleted; says what
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from skylift.cloud.compute.error import ComputeError
+from skylift.cloud.compute.program import begin, last_words
+
+_MARK = ".removed-"
+
+
+class NotRemoved(ComputeError):
+    """A tree could not be deleted, or not all of it."""
+
+
+def set_aside(tree: Path) -> Path:
+    """Give a tree the name of one that is to be deleted, beside its own. Raises OSError."""
+    return tree.rename(tree.with_name(f"{_MARK}{secrets.token_hex(8)}"))
+
+
+def is_aside(tree: Path) -> bool:
+    return tree.name.startswith(_MARK)
+
+
+def trees_aside(places: Iterable[Path]) -> list[Path]:
+    """What is still to be deleted in these directories. Raises PermissionError."""
+    return [each for place in places if place.exists() for each in place.iterdir() if is_aside(each)]
+
+
+class Removal:
+    """The deletion of a tree, which is under way from here on. Raises NotRemoved where something is mounted in it."""
+
+    def __init__(self, tree: Path) -> None:
+        self._tree = tree
+        mounted = (line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        if inside := [place for place in mounted if Path(place).is_relative_to(tree)]:
+            raise NotRemoved(f"something is mounted at {inside[0]}")
+        self._rm = begin(["rm", "--recursive", "--force", "--one-file-system", "--", str(tree)])
+
+    def wait(self) -> None:
+        """Raises NotRemoved."""
+        said = last_words(self._rm)
+        if self._rm.returncode != 0:
+            raise NotRemoved(f"{self._tree} cannot be deleted: {said}")
+
+    def stop(self) -> None:
+        self._rm.kill()
