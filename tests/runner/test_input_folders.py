@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deep_tree import deepen
 
 from skylift.runner.server.input_folders import InputFolders, make_unchangeable
 from skylift.runner.server.login_user import Login
+from skylift.runner.server.remove_tree import remove_tree
 
 WATCHED = """
 import os, sys
@@ -157,3 +159,11 @@ def test_a_link_in_the_place_of_the_jobs_folder_is_not_followed(tree: Path, tmp_
     with pytest.raises(NotADirectoryError):
         make_unchangeable(tree)
     assert (tmp_path / "other/job.py").stat().st_mode & 0o200
+
+
+def test_folders_in_folders_are_there_for_each_input(tree: Path, tmp_path: Path) -> None:
+    deepen(tree / "deep", 1_500)
+    InputFolders(tree, ".", Here()).make(tmp_path / "input")
+    assert (tmp_path / "input/deep" / ("d/" * 1_500) / "end").is_symlink()
+    for each in (tree / "deep", tmp_path / "input"):
+        remove_tree(each)

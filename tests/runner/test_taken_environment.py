@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from at_opening import at_opening
+from deep_tree import deepen
 from kept_prefix import KeptPrefix
 
 from skylift.runner.server.cached_environment import CachedEnvironment
@@ -126,3 +127,34 @@ def test_the_cache_of_a_changed_environment_goes_and_nothing_that_a_link_leads_t
     assert not os.path.lexists(case.home / path)
     assert seen(case.other) == case.before
     assert not (case.home / "mark").exists()
+
+
+@pytest.mark.parametrize("levels", [1_500, 6_000])
+def test_an_environment_that_a_program_makes_too_deep_to_look_at_is_not_shared(case: Case, levels: int) -> None:
+    case.folders[0].mkdir()
+    cached = CachedEnvironment(case.home / "mark", case.folders, case.home, "recipe")
+    cached.note(None)
+    deepen(case.folders[0] / "deep", levels)
+    cached.confirm()
+    assert not (case.home / "mark").exists()
+    remove_tree(case.folders[0])
+
+
+def test_one_that_has_not_changed_is_shared_however_deep(case: Case) -> None:
+    case.folders[0].mkdir()
+    deepen(case.folders[0] / "deep", 1_500)
+    cached = CachedEnvironment(case.home / "mark", case.folders, case.home, "recipe")
+    cached.note(None)
+    cached.confirm()
+    assert (case.home / "mark").exists()
+    remove_tree(case.folders[0])
+
+
+def test_one_that_cannot_be_looked_at_is_never_the_same(case: Case) -> None:
+    case.folders[0].mkdir()
+    deepen(case.folders[0] / "deep", 6_000)
+    cached = CachedEnvironment(case.home / "mark", case.folders, case.home, "recipe")
+    cached.note(None)
+    cached.confirm()
+    assert not (case.home / "mark").exists()
+    remove_tree(case.folders[0])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from skylift.runner.server.outcome import Ended
+from skylift.runner.server.remove_tree import remove_tree
 from skylift.runner.server.unpack import Unpacking
 
 
@@ -183,3 +184,10 @@ def test_names_of_every_length_and_alphabet_arrive_as_they_are(packed: Packed) -
     names = ["a" * 99, "b" * 100, "c" * 101, "d/" * 60 + "e", "ü", "two words", "folder/ü", "folder/plain", "-", "a\nb"]
     place = packed.unpack(*((name, name.encode()) for name in names))
     assert {name: (place / name).read_bytes() for name in names} == {name: name.encode() for name in names}
+
+
+def test_a_project_may_have_folders_in_folders(packed: Packed) -> None:
+    name = "d/" * 1_800 + "end"
+    place = packed.unpack((name, b"deep"))
+    assert (place / name).read_bytes() == b"deep"
+    remove_tree(place)

@@ -11,10 +11,12 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from skylift.runner.server.remove_tree import remove_below
+from skylift.runner.server.walk import walk
 
 _CACHE = ".cache/uv"
 
@@ -54,15 +56,16 @@ class CachedEnvironment:
 
     def _look(self) -> str:
         """A digest of the properties of each file that a write would change. Compiled files next to their sources do
-        not count.
+        not count. What cannot be looked at is never the same.
         """
         digest = hashlib.sha256()
-        for top in self._folders:
-            for place, folders, files in os.walk(str(top)):
-                folders[:] = sorted(name for name in folders if name != "__pycache__")
-                for name in sorted(files):
-                    full = os.path.join(place, name)
-                    found = os.lstat(full)
-                    facts = (full, found.st_mode, found.st_uid, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-                    digest.update(repr(facts).encode(errors="surrogateescape"))
+        try:
+            for top in filter(os.path.isdir, map(str, self._folders)):
+                for inner, found in walk(top, without=["__pycache__"]):
+                    if not stat.S_ISDIR(found.st_mode):
+                        when = found.st_mtime_ns, found.st_ctime_ns
+                        facts = top, inner, found.st_mode, found.st_uid, found.st_size, *when
+                        digest.update(repr(facts).encode(errors="surrogateescape"))
+        except OSError:
+            digest.update(os.urandom(16))
         return digest.hexdigest()

@@ -34,7 +34,6 @@ from skylift.runner.server.checkpoint_archive import (
     open_file,
     pack,
     shown,
-    walk,
 )
 from skylift.runner.server.console import say
 from skylift.runner.server.open_result import WorkingFolder, is_lent, path_of
@@ -43,6 +42,7 @@ from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.remove_tree import remove_tree
 from skylift.runner.server.status import State
 from skylift.runner.server.unpack import digest_of, make_folder, sha256_of
+from skylift.runner.server.walk import walk
 
 _SETTLED = 1.0
 """Seconds without a change after which a checkpoint that is written in place may be sent."""

@@ -13,7 +13,9 @@ import re
 import stat
 import tarfile
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple
+
+from skylift.runner.server.walk import walk
 
 _BLOCK = tarfile.BLOCKSIZE
 _PIECE = 1 << 20
@@ -46,19 +48,6 @@ class Damaged(Exception):
 class Owner(NamedTuple):
     uid: int
     gid: int
-
-
-def walk(top: str) -> Iterator[Tuple[str, os.stat_result]]:
-    """A folder itself, as "", and everything below it by its relative path, parents before children. No link is
-    followed."""
-    waiting = [""]
-    while waiting:
-        inner = waiting.pop()
-        full = os.path.join(top, inner) if inner else top
-        found = os.lstat(full)
-        yield inner, found
-        if stat.S_ISDIR(found.st_mode):
-            waiting += [os.path.join(inner, name) for name in sorted(os.listdir(full), reverse=True)]
 
 
 def open_file(path: str) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import List, NamedTuple, Optional, Tuple
 
 from skylift.runner.server.login_user import Login
+from skylift.runner.server.walk import walk
 
 _MODE = 0o755
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -90,14 +91,12 @@ def _place(path: Path, inner: str) -> str:
 
 def _read(tree: str, cwd: str) -> Layout:
     layout = Layout([], [])
-    for folder, folders, files in os.walk(tree):
-        inner = os.path.relpath(folder, tree)
-        layout.folders.append(inner)
-        linked = [each for each in folders if os.path.islink(os.path.join(folder, each))]
-        for name in [*files, *linked]:
-            place = os.path.join(folder, name)
-            target = os.readlink(place) if os.path.islink(place) else place
-            layout.links.append((os.path.normpath(os.path.join(inner, name)), target))
+    for inner, found in walk(tree):
+        place = os.path.join(tree, inner)
+        if stat.S_ISDIR(found.st_mode):
+            layout.folders.append(inner or ".")
+        else:
+            layout.links.append((inner, os.readlink(place) if stat.S_ISLNK(found.st_mode) else place))
     _add(layout, cwd)
     return layout
 

@@ -36,12 +36,14 @@ def digest_of(file: BinaryIO) -> str:
 
 
 def make_folder(path: Path, top: Path, user: pwd.struct_passwd) -> None:
-    if path != top and not path.parent.exists():
-        make_folder(path.parent, top, user)
-    if not path.exists():
-        path.mkdir(mode=0o755)
-        path.chmod(0o755)
-        os.chown(str(path), user.pw_uid, user.pw_gid)
+    missing = [path]
+    while missing[-1] != top and not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for each in reversed(missing):
+        if not each.exists():
+            each.mkdir(mode=0o755)
+            each.chmod(0o755)
+            os.chown(str(each), user.pw_uid, user.pw_gid)
 
 
 def make_room(name: str, place: Path, user: pwd.struct_passwd, folders: Set[Path]) -> Path:

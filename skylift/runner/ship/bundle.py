@@ -123,19 +123,20 @@ def _list_all(project: Path) -> list[str]:
     names = list_repository(project) if is_repository else list_within(project, tracked=False) or []
     if not is_repository and "pyproject.toml" not in names:
         names = list_unversioned(project)
-    return sorted(_list_nested(project, "", names))
+    return sorted(_list_nested(project, names))
 
 
-def _list_nested(top: Path, inner: str, names: list[str]) -> Iterator[str]:
+def _list_nested(top: Path, names: list[str]) -> Iterator[str]:
     """List submodules and nested repositories too: git has one entry for each of them."""
-    for name in names:
-        place = f"{inner}/{name}" if inner else name
+    waiting = list(names)
+    while waiting:
+        place = waiting.pop()
         path = top / place
-        if not _is_a_place(name):
+        if not _is_a_place(place):
             yield place
         elif path.is_dir() and not path.is_symlink():
             if (path / ".git").exists():
-                yield from _list_nested(top, place, list_repository(path))
+                waiting += [f"{place}/{each}" for each in list_repository(path)]
         elif os.path.lexists(path):
             yield place
 
@@ -222,18 +223,25 @@ def _glob(base: Path, parts: Sequence[str]) -> Iterator[Path]:
         if os.path.lexists(base / first):
             yield from _glob(base / first, rest)
     elif first == "**":
-        for folder, _, files in os.walk(base):
-            if not _hidden_below(Path(folder), base):
-                yield from (Path(folder, name) for name in files if not rest and not name.startswith("."))
-                yield from _glob(Path(folder), rest)
-    elif base.is_dir() and os.access(base, os.R_OK):
-        for path in base.iterdir():
+        waiting = [base]
+        while waiting:
+            folder = waiting.pop()
+            shown_here = [each for each in _entries(folder) if not each.name.startswith(".")]
+            waiting += [each for each in shown_here if each.is_dir() and not each.is_symlink()]
+            yield from (each for each in shown_here if not rest and not each.is_dir())
+            yield from _glob(folder, rest)
+    else:
+        for path in _entries(base):
             if fnmatch.fnmatchcase(path.name, first) and (first.startswith(".") or not path.name.startswith(".")):
                 yield from _glob(path, rest)
 
 
-def _hidden_below(folder: Path, base: Path) -> bool:
-    return any(part.startswith(".") for part in folder.relative_to(base).parts)
+def _entries(folder: Path) -> list[Path]:
+    """Nothing of one that may not be looked into, or is none."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def fixed_part(cwd: Path, text: str) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from deep_tree import deepen
 from runner_bench import Machine, Metadata
 from whole_run import Seen, host, order, run
 
@@ -17,7 +18,9 @@ from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import bucket_name
 from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
+from skylift.runner.server.remove_tree import remove_tree
 from skylift.runner.ship.blob_store import BLOBS, BlobStore
+from skylift.runner.ship.bundle import expand
 
 MIB = 1 << 20
 
@@ -136,3 +139,9 @@ def test_a_large_input_that_is_not_what_was_sent_ends_the_job(
     assert (outcome.state, outcome.exit_code) == ("broken", 125)
     assert "big.bin is not what was sent" in outcome.reason
     assert seen.streams["stdout"] == b""
+
+
+def test_folders_in_folders_are_searched_to_the_end(tmp_path: Path) -> None:
+    deepen(tmp_path / "deep", 1_500)
+    assert expand(tmp_path, "**/end") == [tmp_path / "deep" / ("d/" * 1_500) / "end"]
+    remove_tree(tmp_path / "deep")
