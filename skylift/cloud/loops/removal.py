@@ -6,22 +6,14 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
-from skylift.cloud.compute.disk.removal import NotRemoved, trees_aside
+from skylift.cloud.compute.disk.removal import NotRemoved, Removal, trees_aside
 from skylift.cloud.loops.work import Work
 
 log = logging.getLogger(__name__)
 
 AGAIN = 600.0
 """Seconds until the next attempt with a tree that could not be deleted."""
-
-
-class Removal(Protocol):
-    """A deletion that is under way; see compute/disk/removal.py."""
-
-    def wait(self) -> None: ...
-    def stop(self) -> None: ...
 
 
 class RemovalLoop:

@@ -181,7 +181,7 @@ def set_state(tx: Tx, _caller: Caller, params: cloudwatch.SetAlarmStateInput) ->
     if data is not None:
         try:
             json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ServiceError("InvalidFormat", "StateReasonData must be JSON.") from None
     change_state(tx, alarm, cast(AlarmState, params["StateValue"]), params["StateReason"], data)
     return {}

@@ -66,15 +66,15 @@ def test_a_tree_that_stays_is_named_and_keeps_no_other(
 ) -> None:
     begun: list[str] = []
 
-    class Refusal:
+    class Refusal(Removal):
+        def __init__(self, tree: Path) -> None: ...
+
         def wait(self) -> None:
             raise NotRemoved(f"{stuck} cannot be deleted: Operation not permitted")
 
-        def stop(self) -> None: ...
-
-    def begin(tree: Path) -> Removal | Refusal:
+    def begin(tree: Path) -> Removal:
         begun.append(tree.name)
-        return Refusal() if tree == stuck else Removal(tree)
+        return Refusal(tree) if tree == stuck else Removal(tree)
 
     for name in ("i-1", "i-2"):
         (place / name).mkdir()

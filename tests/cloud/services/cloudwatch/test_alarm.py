@@ -366,3 +366,10 @@ def test_tags_of_a_new_alarm_take_a_permission_of_their_own(account: Account) ->
     put(account, caller=caller)
     put(account, Tags=tags, caller=caller)
     put(account, "other", Tags=tags, caller=account.role("tagger", allow("cloudwatch:*")))
+
+
+@pytest.mark.parametrize("data", ["{", "[" * 3_900, "[" * 1_990 + "]" * 1_990])
+def test_a_states_data_must_be_json_that_can_be_read(account: Account, data: str) -> None:
+    put(account)
+    with refused("InvalidFormat"):
+        account.cloudwatch("SetAlarmState", AlarmName="busy", StateValue="OK", StateReason="", StateReasonData=data)
