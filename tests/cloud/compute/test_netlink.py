@@ -26,9 +26,13 @@ BYTES = {
         netlink.link_up(5, "skylift /home/x"),
         "0000000005000000010000000100000014001400736b796c696674202f686f6d652f7800",
     ),
+    "a link on which nobody asks for neighbours": (
+        netlink.link_up(5, arp=False),
+        "00000000050000008100000081000000",
+    ),
     "an address": (
         netlink.add_address(3, "10.0.0.5", 24, broadcast="10.0.0.255", label="eth0:1"),
-        "0218000003000000080002000a000005080001000a000005080004000a0000ff0b000300657468303a310000",
+        "0218000003000000080002000a000005080001000a000005080004000a0000ff0b000300657468303a3100000800080000020000",
     ),
     "a route through a neighbour": (
         netlink.set_route(KernelRoute("10.0.0.0/16", link=4, via="169.254.1.1", table=1234, metric=1000)),

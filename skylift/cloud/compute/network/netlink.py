@@ -37,6 +37,8 @@ NETLINK_CAP_ACK = 10
 NETLINK_EXT_ACK = 11
 NLMSGERR_ATTR_MSG = 1
 IFF_UP = 1
+IFF_NOARP = 0x80
+IFA_F_NOPREFIXROUTE = 0x200
 NUD_PERMANENT = 0x80
 RTPROT_STATIC = 4
 RT_SCOPE_UNIVERSE = 0
@@ -138,17 +140,22 @@ def delete_link(name: str) -> Request:
     return Request(f"delete link {name}", rt.RTM_DELLINK, 0, _link({rt.IFLA_IFNAME: name}), frozenset({errno.ENODEV}))
 
 
-def link_up(index: int, alias: str | None = None) -> Request:
-    """`alias` is a description of up to 255 bytes, which the kernel keeps with the link."""
-    message = _link({rt.IFLA_IFALIAS: alias}, index=index, flags=IFF_UP)
+def link_up(index: int, alias: str | None = None, *, arp: bool = True) -> Request:
+    """`alias` is a description of up to 255 bytes, which the kernel keeps with the link. Without `arp`, neighbours are
+    only those that were set: the kernel asks for none, answers for none and learns none."""
+    message = _link({rt.IFLA_IFALIAS: alias}, index=index, flags=IFF_UP | (0 if arp else IFF_NOARP))
     return Request(f"set link {index} up", rt.RTM_NEWLINK, 0, message)
 
 
 def add_address(
     index: int, address: str, prefix: int, *, broadcast: str | None = None, label: str | None = None
 ) -> Request:
-    """`label` begins with the link's name and a colon."""
-    more = {rt.IFA_BROADCAST: _ipv4(broadcast), rt.IFA_LABEL: label}
+    """`label` begins with the link's name and a colon. An address brings no route to its network, but on loopback."""
+    more = {
+        rt.IFA_BROADCAST: _ipv4(broadcast),
+        rt.IFA_LABEL: label,
+        rt.IFA_FLAGS: None if index == LOOPBACK_INDEX else IFA_F_NOPREFIXROUTE,
+    }
     message, label = _address(index, address, prefix, more), f"add address {address}/{prefix}"
     return Request(label, rt.RTM_NEWADDR, rt.NLM_F_CREATE | rt.NLM_F_EXCL, message, frozenset({errno.EEXIST}))
 

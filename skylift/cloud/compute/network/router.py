@@ -37,7 +37,7 @@ from skylift.cloud.compute.network.netlink import (
 )
 from skylift.cloud.compute.network.plan import Peer, VpcPlan
 from skylift.cloud.compute.network.ruleset import Ruleset
-from skylift.cloud.compute.network.server_link import configure_server_link, server_link
+from skylift.cloud.compute.network.server_link import GATEWAY_MAC, configure_server_link, server_link
 from skylift.cloud.compute.network.traffic import (
     GATEWAY_MARK,
     gateway_table,
@@ -222,7 +222,7 @@ class Router:
     def configure(self, plan: VpcPlan, uplink_namespace: Namespace) -> None:
         """Everything that stays for the VPC's life. Idempotent."""
         netlink = self.namespace.netlink
-        self.namespace.write_settings({**uplink.ROUTER_SETTINGS, "ipv4/conf/default/proxy_arp": "1"})
+        self.namespace.write_settings(uplink.ROUTER_SETTINGS)
         netlink.do(
             *narrow_loopback(),
             *(
@@ -280,6 +280,7 @@ class Router:
             add_veth(
                 here,
                 mtu=MTU,
+                mac=GATEWAY_MAC,
                 peer=server_link(interface),
                 peer_mac=interface.mac,
                 peer_namespace=server.descriptor,
@@ -293,12 +294,10 @@ class Router:
             forget(self.namespace, addresses)
         self._used |= addresses
         gateway = str(firewall.gateway(subnet))
-        # On its own the kernel answers for a neighbour after a random time of up to 0.8 s.
-        self.namespace.write_settings({f"ipv4/neigh/{here}/proxy_delay": "0"})
         watch = self.namespace.run(LinkWatch)
         try:
             netlink.do(
-                link_up(index, interface.id),
+                link_up(index, interface.id, arp=False),
                 add_address(index, gateway, 32),
                 *_lead(index, interface, addresses),
             )

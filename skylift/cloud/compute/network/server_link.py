@@ -20,11 +20,15 @@ from skylift.cloud.compute.network.netlink import (
     delete_source_rule,
     link_up,
     narrow_loopback,
+    set_neighbour,
     set_route,
 )
 from skylift.cloud.domain.network import NetworkInterface, Subnet
 
 FIRST_TABLE = 10_000
+GATEWAY_MAC = "02:00:00:00:00:03"
+"""The router's end of each server's link. The kernel has one table of neighbours for all servers and the host, so that
+nobody asks for any: each end is set to know the other, and all that a server sends goes to its gateway."""
 
 
 def server_link(interface: NetworkInterface) -> str:
@@ -43,24 +47,27 @@ def configure_server_link(server: Namespace, interface: NetworkInterface, subnet
     others = {address.private_ip for address in interface.secondary}
     known = {one.address for one in netlink.addresses(index) if one.label == label}
     # Public addresses are loopback addresses of the host. In here they must be routable, all but 127.0.0.0/16.
-    server.write_settings({"ipv4/conf/all/route_localnet": "1"})
+    server.write_settings({"ipv4/conf/all/route_localnet": "1", f"ipv6/conf/{name}/disable_ipv6": "1"})
+    router = str(gateway(subnet))
     netlink.do(
         *narrow_loopback(),
-        link_up(index),
+        link_up(index, arp=False),
+        set_neighbour(index, router, GATEWAY_MAC),
         add_address(index, interface.private_ip, network.prefixlen, broadcast=str(network.broadcast_address)),
         *(delete_address(index, address, 32) for address in sorted(known - others)),
         *(add_address(index, address, 32, label=label) for address in sorted(others - known)),
+        # Where two interfaces are in one subnet, the first leads there.
+        set_route(KernelRoute(subnet.cidr, link=index, via=router, metric=interface.index)),
     )
-    router = str(gateway(subnet))
     if interface.index == 0:
-        netlink.do(set_route(KernelRoute("0.0.0.0/0", link=index, via=router)))
+        # What is sent to a group would make a neighbour of it, unless its route has a gateway.
+        netlink.do(*(set_route(KernelRoute(each, link=index, via=router)) for each in ("0.0.0.0/0", "224.0.0.0/4")))
         return
     # What comes in by a further interface must go out by it, or the router drops it as forged.
     table = FIRST_TABLE + interface.index
     wanted = {SourceRule(address.private_ip, table) for address in interface.addresses}
     there = {rule for rule in netlink.source_rules() if rule.table == table}
     netlink.do(
-        set_route(KernelRoute(subnet.cidr, link=index, table=table)),
         set_route(KernelRoute("0.0.0.0/0", link=index, via=router, table=table)),
         *map(delete_source_rule, there - wanted),
         *map(add_source_rule, wanted - there),
