@@ -30,6 +30,13 @@ def _v2_swap() -> bool:
     return any((child / "memory.swap.max").exists() for child in MOUNT.iterdir() if child.is_dir())
 
 
+def bound_sockets(name: str, most: int) -> None:
+    """The bytes that the sockets of a cgroup may buffer. Version 2 counts them as its memory; version 1 does not, and
+    runtimes do not set this limit any more."""
+    with suppress(FileNotFoundError):
+        (MOUNT / "memory" / name / "memory.kmem.tcp.limit_in_bytes").write_text(str(most))
+
+
 def cpusets() -> bool:
     """Whether processes can be held to some of the cores."""
     unified = MOUNT / "cgroup.controllers"

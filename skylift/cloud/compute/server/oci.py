@@ -22,15 +22,14 @@ SYS_MODULE and SYS_RAWIO the host's kernel is out of reach.
 
 UIDS = 65536
 _MIB, _PAGE = 1 << 20, 4096
+_TERMINALS = 256
+"""The most pseudo-terminals of one server; the kernel has 4,096 for all, and keeps 1,024 of them for the host."""
 INIT = ("/usr/bin/tini", "--", "/usr/lib/skylift/init")
 LXCFS_FILES = (
     *(f"proc/{name}" for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")),
     "sys/devices/system/cpu",
 )
 _MASKED_PROC = tuple("acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats".split())
-
-OPEN_FILES = 1024, 524_288
-"""A program's first limit of open files, and the most that it can set, as systemd has them on EC2's images."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +68,15 @@ def oci_config(
     root: Path,
     cgroup: str,
     seccomp: dict[str, Any],
-    open_files: int = OPEN_FILES[1],
     firmware: Path | None = None,
     firmware_layer: Path | None = None,
+    users: str | None = None,
 ) -> dict[str, Any]:
-    """The content of the bundle's `config.json`; `cgroup` is the path below each hierarchy's root. Processes here may
-    open `open_files` at most. `firmware` has the plan's words as files, and `firmware_layer` where they are mounted on,
-    if the kernel has no such place: see dmi.py."""
+    """The content of the bundle's `config.json`; `cgroup` is the path below each hierarchy's root.
+    `firmware` has the plan's words as files, and `firmware_layer` where they are mounted on,
+    if the kernel has no such place: see dmi.py. `users` is the path of the server's user namespace, which the runtime
+    makes if there is none."""
     capabilities = list(CAPABILITIES)
-    files = [min(limit, open_files) for limit in OPEN_FILES]
     mapping = [{"containerID": 0, "hostID": plan.uid_base, "size": UIDS}]
     return {
         "ociVersion": "1.0.2",
@@ -92,16 +91,17 @@ def oci_config(
             "cwd": "/",
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "noNewPrivileges": False,
-            "rlimits": [{"type": "RLIMIT_NOFILE", "soft": files[0], "hard": files[1]}],
         },
         "root": {"path": str(root)},
         "hostname": plan.hostname,
         "mounts": [*_mounts(plan), *_firmware_mounts(root, firmware, firmware_layer)],
         "linux": {
             "cgroupsPath": cgroup,
-            "uidMappings": mapping,
-            "gidMappings": mapping,
-            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "user", "cgroup")],
+            **({} if users else {"uidMappings": mapping, "gidMappings": mapping}),
+            "namespaces": [
+                *({"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")),
+                {"type": "user", **({"path": users} if users else {})},
+            ],
             "resources": _resources(plan),
             "seccomp": seccomp,
             "maskedPaths": [
@@ -135,7 +135,7 @@ def _mounts(plan: ServerPlan) -> list[dict[str, Any]]:
             "destination": "/dev/pts",
             "type": "devpts",
             "source": "devpts",
-            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", f"max={_TERMINALS}"],
         },
         {
             "destination": "/dev/mqueue",

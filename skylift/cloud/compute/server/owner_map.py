@@ -1,7 +1,6 @@
-"""Whose the files of a mount are: a user namespace tells the kernel (MOUNT_ATTR_IDMAP of mount_setattr(2)).
+"""User namespaces: whose the files of a mount are (MOUNT_ATTR_IDMAP of mount_setattr(2)), and the servers' own.
 
-To make one takes a process of its own, and longer than the mount. For the same ids it is the same one, so it is kept
-for as long as this process lives.
+To make one takes a process of its own, and longer than the mount.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ import errno
 import os
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from skylift.cloud.state.program import own_environment
@@ -20,16 +21,34 @@ _MADE: dict[tuple[int, int, int], int] = {}
 
 def owner_map(on_disk: int, seen: int, size: int) -> int:
     """The descriptor of a user namespace by which ids from `on_disk` on are shown as those from `seen` on. It is kept
-    here; nobody closes it. Raises OSError."""
+    here, for the same ids as long as this process lives; nobody closes it. Raises OSError."""
     with _LOCK:
         if (on_disk, seen, size) not in _MADE:
             _MADE[on_disk, seen, size] = _make(f"{on_disk} {seen} {size}\n")
         return _MADE[on_disk, seen, size]
 
 
-def _make(ids: str) -> int:
+@contextmanager
+def own_users(uid_base: int, size: int) -> Iterator[str]:
+    """The path, for other processes and until the end of the block, of a user namespace for a server. Raises OSError.
+
+    It is made by the server's own root, as the host knows that. What the kernel counts for each user (inotify, queues
+    of messages, pending signals, locked memory) it counts for who has made the namespace as well: for the host's root,
+    one server would take it from the host and from all others.
+    """
+    as_owner = ["setpriv", f"--reuid={uid_base}", f"--regid={uid_base}", "--clear-groups"]
+    # Some hosts let only who has this capability make one. It ends with that process.
+    as_owner += ["--inh-caps=+sys_admin", "--ambient-caps=+sys_admin"]
+    descriptor = _make(f"0 {uid_base} {size}\n", as_owner)
+    try:
+        yield f"/proc/{os.getpid()}/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _make(ids: str, as_owner: tuple[str, ...] | list[str] = ()) -> int:
     # The shell writes once it is in the new namespace, and waits until it is held from here.
-    command = ["unshare", "--user", "sh", "-c", "echo; read end"]
+    command = [*as_owner, "unshare", "--user", "sh", "-c", "echo; read end"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=own_environment()) as shell:
         assert shell.stdout is not None and shell.stderr is not None

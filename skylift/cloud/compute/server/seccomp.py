@@ -31,6 +31,10 @@ KERNEL_CALLS = frozenset(
 )
 """Calls that the distribution's profile may allow, depending on its version, and that Docker's refuses."""
 
+ABSENT_CALLS = frozenset({"io_setup"})
+"""Calls that are answered as by a kernel without them. The kernel has one number of contexts of asynchronous I/O for
+all (`fs.aio-max-nr`); databases do without when there are none."""
+
 CLONE_NAMESPACES = tuple(1 << bit for bit in (17, *range(25, 31)))
 """CLONE_NEWNS, then NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET, in the first argument of clone(2)."""
 
@@ -72,14 +76,16 @@ def oci_seccomp(profile: Mapping[str, Any], capabilities: Collection[str], machi
     known = [oci_architecture, *(sub for entry in mapped for sub in entry["subArchitectures"])]
     architectures = [each for each in known if each != UNUSED]
     privileged = "CAP_SYS_ADMIN" in capabilities
-    replaced = frozenset() if privileged else _DENIED | {"clone", "clone3", "socket", "socketcall", "socketpair"}
+    own = {"clone", "clone3", "socket", "socketcall", "socketpair"}
+    replaced = frozenset() if privileged else _DENIED | ABSENT_CALLS | own
     rules = [
         _rule(entry, replaced)
         for entry in profile["syscalls"]
         if _applies(entry, set(capabilities), architecture) and set(entry["names"]) - replaced
     ]
     if not privileged:
-        rules += [_refusal(_DENIED, errno.EPERM), *_threads_only(), *_own_families()]
+        rules += [_refusal(_DENIED, errno.EPERM), _refusal(ABSENT_CALLS, errno.ENOSYS)]
+        rules += [*_threads_only(), *_own_families()]
     result: dict[str, Any] = {
         "defaultAction": profile["defaultAction"],
         "architectures": architectures,

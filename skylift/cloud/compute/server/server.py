@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,8 @@ from skylift.cloud.compute.disk.mount_into import mount_over, uncover
 from skylift.cloud.compute.disk.removal import is_aside, set_aside
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server import cgroup, dmi, freezer
-from skylift.cloud.compute.server.oci import CAPABILITIES, ServerPlan, oci_config
+from skylift.cloud.compute.server.oci import CAPABILITIES, UIDS, ServerPlan, oci_config
+from skylift.cloud.compute.server.owner_map import own_users
 from skylift.cloud.compute.server.release_init import release_init
 from skylift.cloud.compute.server.rootfs import Rootfs, RootfsError, SeedFile, not_made
 from skylift.cloud.compute.server.seccomp import oci_seccomp, read_profile
@@ -40,6 +41,9 @@ from skylift.cloud.state.program import find_program, own_environment
 log = logging.getLogger(__name__)
 
 CONSOLE_LIMIT = 1 << 20
+
+OPEN_FILES = 1024, 524_288
+"""A program's first limit of open files, and the most that it can set, as systemd has them on EC2's images."""
 
 Status = Literal["created", "running", "paused"]
 """The states that the runtime reports of an existing server."""
@@ -138,12 +142,16 @@ class Servers:
         The init waits to be started, so that its network can be attached first.
         """
         bundle, files = self._bundle(plan.id), list(seed)
-        try:
-            first = self._furnish(plan, files, bundle)
-        except OSError as error:
-            raise not_made(error) from error
-        with self._seeded_beside(plan, files) if first else nullcontext():
+        with ExitStack() as made:
+            try:
+                users = made.enter_context(own_users(plan.uid_base, UIDS))
+                first = self._furnish(plan, files, bundle, users)
+            except OSError as error:
+                raise not_made(error) from error
+            if first:
+                made.enter_context(self._seeded_beside(plan, files))
             pid = self._conmon(plan, bundle)
+        cgroup.bound_sockets(self._cgroup(plan.id), plan.memory // 8)
         self._give_boot_id(bundle, pid, plan.uid_base)
         if plan.firmware and self._firmware_layer is not None:
             uncover(pid, "/sys", dmi.LIVE, spare=str(dmi.FIRMWARE))
@@ -193,7 +201,7 @@ class Servers:
             yield
             written.result()
 
-    def _furnish(self, plan: ServerPlan, seed: Sequence[SeedFile], bundle: Path) -> bool:
+    def _furnish(self, plan: ServerPlan, seed: Sequence[SeedFile], bundle: Path, users: str) -> bool:
         """Makes what the runtime needs: the bundle and the root. Returns whether the root is a new one, without its
         seed."""
         bundle.mkdir(mode=0o700, exist_ok=True)
@@ -210,7 +218,6 @@ class Servers:
             rootfs.write(file for file in seed if file.each_boot)
         (self._exits / plan.id).unlink(missing_ok=True)
         cgroup.make(self._group, plan.tasks)
-        open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         firmware = None
         if plan.firmware:
             firmware = bundle / "firmware"
@@ -219,7 +226,13 @@ class Servers:
         hostname = _first_hostname(seed) if first else rootfs.hostname()
         named = replace(plan, hostname=hostname or plan.hostname)
         config = oci_config(
-            named, rootfs.root, f"/{self._cgroup(plan.id)}", self._seccomp, open_files, firmware, self._firmware_layer
+            named,
+            rootfs.root,
+            f"/{self._cgroup(plan.id)}",
+            self._seccomp,
+            firmware,
+            self._firmware_layer,
+            users,
         )
         _write_private(bundle / "config.json", json.dumps(config))
         return first
@@ -303,7 +316,8 @@ class Servers:
 
     def begin(self, server_id: str, program: Sequence[str]) -> subprocess.Popen[bytes]:
         """Begin a program in a server as its root, with pipes for its input and output."""
-        command = [self._programs.runtime, "--root", str(self._state), "exec", "--cwd", "/", server_id, *program]
+        asked = ["--root", str(self._state), "exec", "--cwd", "/", server_id, *program]
+        command = [*_with_limits(), self._programs.runtime, *asked]
         try:
             return subprocess.Popen(
                 command,
@@ -399,6 +413,7 @@ class Servers:
     def _conmon(self, plan: ServerPlan, bundle: Path) -> int:
         reading, writing = os.pipe()
         command = [
+            *_with_limits(),
             self._programs.conmon,
             *("--api-version", "1"),
             *("--cid", plan.id),
@@ -462,6 +477,14 @@ class Servers:
         if done.returncode != 0:
             raise RuntimeRefused(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout
+
+
+def _with_limits() -> list[str]:
+    """Begins a command whose processes in servers are to have the limit of open files there. The runtime cannot set it
+    where root lacks CAP_SYS_RESOURCE (some containers): the user namespace is not root's own."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    soft, hard = (min(limit, most) for limit in OPEN_FILES)
+    return ["prlimit", f"--nofile={soft}:{hard}"]
 
 
 def _seeded(plan: ServerPlan) -> Path:

@@ -27,6 +27,17 @@ def test_root_in_a_server_is_nobody_on_the_host() -> None:
     assert "CAP_SYS_BOOT" in capabilities
 
 
+def test_a_user_namespace_that_is_there_brings_its_own_ids() -> None:
+    linux = oci_config(PLAN, Path("/r"), "/g", {}, users="/proc/7/fd/5")["linux"]
+    assert {"type": "user", "path": "/proc/7/fd/5"} in linux["namespaces"]
+    assert "uidMappings" not in linux
+
+
+def test_a_server_has_a_share_of_the_pseudo_terminals() -> None:
+    (terminals,) = (each for each in oci_config(PLAN, Path("/r"), "/g", {})["mounts"] if each["type"] == "devpts")
+    assert "max=256" in terminals["options"]
+
+
 def test_the_type_bounds_the_server() -> None:
     resources = oci_config(PLAN, Path("/r"), "/g", {})["linux"]["resources"]
     assert resources["memory"] == {"limit": 1 << 30, "swap": 1 << 30}

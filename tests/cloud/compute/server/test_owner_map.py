@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import subprocess
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from skylift.cloud.compute.image.stored import STORED
-from skylift.cloud.compute.server.owner_map import owner_map
+from skylift.cloud.compute.server.owner_map import own_users, owner_map
 from skylift.cloud.compute.server.rootfs import MountRefused, Rootfs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and user namespaces need root")
@@ -80,3 +83,20 @@ def test_the_same_ids_have_one_namespace() -> None:
 def test_ids_that_the_kernel_does_not_take_are_an_error() -> None:
     with pytest.raises(OSError, match="Invalid argument"):
         owner_map(0, 0, 0)
+
+
+def test_a_servers_namespace_is_its_own_roots_and_its_programs_are_nobody_else() -> None:
+    """What the kernel counts for users it counts for this uid, too."""
+    with own_users(BASE, 65536) as path:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            owner = array("I", [0])
+            # NS_GET_OWNER_UID of ioctl_nsfs(2)
+            fcntl.ioctl(descriptor, 0xB704, owner)
+        finally:
+            os.close(descriptor)
+        assert owner[0] == BASE
+        inside = ["nsenter", f"--user={path}", "cat", "/proc/self/uid_map", "/proc/self/gid_map"]
+        maps = subprocess.run(inside, capture_output=True, text=True, check=True).stdout.split()
+    assert maps == ["0", str(BASE), "65536"] * 2
+    assert not Path(path).exists()

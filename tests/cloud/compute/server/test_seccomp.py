@@ -99,3 +99,9 @@ def test_keys_and_the_hosts_log_are_closed_whatever_the_profile_says() -> None:
     resolved = oci_seccomp(PROFILE, ["CAP_SYS_BOOT"], "x86_64")
     assert {"keyctl", "syslog"} <= KERNEL_CALLS <= refused(resolved)
     assert not allowed(resolved) & KERNEL_CALLS
+
+
+def test_asynchronous_io_is_answered_as_by_a_kernel_without_it() -> None:
+    profile = {**PROFILE, "syscalls": [*PROFILE["syscalls"], {"names": ["io_setup"], "action": "SCMP_ACT_ALLOW"}]}
+    resolved = oci_seccomp(profile, {"CAP_SYS_BOOT"}, "x86_64")
+    assert answer(resolved, "io_setup", 1024) == errno.ENOSYS
