@@ -18,9 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from skylift.runner.errors import UsageError
 from skylift.runner.plan.tool_table import ToolTable, script_table
-from skylift.runner.server.outputs import asked_for
-from skylift.runner.ship.bundle import find_project, fixed_part, unlisted
-from skylift.runner.ship.git import list_within
+from skylift.runner.ship.bundle import find_project, fixed_part, replaced, unlisted
 from skylift.runner.text.user_path import user_path
 from skylift.runner.text.visible import shown
 
@@ -150,11 +148,9 @@ def _input(text: str, cwd: Path, own: Path | None) -> Iterator[tuple[str, str]]:
 
 
 def _output(text: str, cwd: Path, own: Path | None) -> Iterator[tuple[str, str]]:
-    pattern = PurePosixPath(text)
     yield _outside(text, cwd, own, "writes where it is not the project's")
-    tracked = list_within(cwd, tracked=True)
-    yield _naming(_TRACKED, [text] if tracked is None else [x for x in tracked if asked_for(x, [str(pattern)])])
-    if any(part.startswith(".") and part != ".." for part in pattern.parts):
+    yield _naming(_TRACKED, replaced(cwd, text))
+    if any(part.startswith(".") and part != ".." for part in PurePosixPath(text).parts):
         yield "writes what is hidden, which other programs may run", "hidden"
 
 

@@ -18,11 +18,12 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
+from skylift.runner.server.outputs import asked_for
 from skylift.runner.ship.git import has_git, list_repository, list_unversioned, list_within
 from skylift.runner.text.user_path import user_path
 from skylift.runner.text.visible import shown
@@ -262,6 +263,12 @@ def unlisted(cwd: Path, text: str) -> list[str]:
         chosen.take(path)
     sent = (each.real for each in chosen.bundle(cwd).files if each.real.is_relative_to(root))
     return [place for each in sent if (place := each.relative_to(root).as_posix()) not in listed]
+
+
+def replaced(cwd: Path, text: str) -> list[str]:
+    """Files below `cwd` that git tracks and an --out of this text names; the text itself where git cannot tell."""
+    tracked, pattern = list_within(cwd, tracked=True), PurePosixPath(text).as_posix()
+    return [text] if tracked is None else [each for each in tracked if asked_for(each, [pattern])]
 
 
 class _Chosen:
