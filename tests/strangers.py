@@ -78,8 +78,9 @@ def _process(run: Callable[[int], None]) -> Iterator[tuple[int, int]]:
             os.setresgid(UID, UID, UID)
             os.setresuid(UID, UID, UID)
             run(telling)
-        finally:
+        except (OSError, LookupError):
             traceback.print_exc()
+        finally:
             os._exit(0)
     os.close(telling)
     try:

@@ -128,7 +128,11 @@ def test_a_port_that_somebody_else_has_is_refused_in_words(address: str) -> None
         asyncio.run(Forwards([Forward(port, 80)]).open())
 
 
-async def test_a_forwarded_port_serves_its_own_user_only() -> None:
+def test_a_forwarded_port_serves_its_own_user_only() -> None:
+    asyncio.run(serve_two_users())
+
+
+async def serve_two_users() -> None:
     there = await asyncio.start_server(greet, "127.0.0.1", 0)
     end = there.sockets[0].getsockname()
 
