@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import tempfile
@@ -123,8 +122,7 @@ class _Boot:
             lxcfs=SHARED if is_mounted(SHARED) else None,
         )
         seccomp = oci_seccomp(read_profile(), CAPABILITIES)
-        open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        config = oci_config(plan, self._root, f"/{GROUP}/{self._name}", seccomp, open_files)
+        config = oci_config(plan, self._root, f"/{GROUP}/{self._name}", seccomp)
         (self._bundle / "config.json").write_text(json.dumps(config))
         return seed_files(
             instance_id=self._name,
