@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -26,12 +27,12 @@ record = json.load(s3.get_object(Bucket=bucket, Key="jobs/builder/record.json")[
 place = record["prebuilt"]["place"]
 answers = []
 for operation, key, more in (
-    ("put_object", f"{place}/pin.json", {"Body": b"{}"}),
-    ("put_object", f"{place}/pin.json", {"Body": b"{}", "IfNoneMatch": "*"}),
-    ("create_multipart_upload", f"{place}/pin.json", {}),
-    ("delete_object", f"{place}/pin.json", {}),
+    ("put_object", f"{place}/proven.json", {"Body": b"{}"}),
+    ("put_object", f"{place}/proven.json", {"Body": b"{}", "IfNoneMatch": "*"}),
+    ("create_multipart_upload", f"{place}/proven.json", {}),
+    ("delete_object", f"{place}/proven.json", {}),
     ("get_object", f"{place}/index.json", {}),
-    ("put_object", f"{place}0/pin.json", {"Body": b"{}", "IfNoneMatch": "*"}),
+    ("put_object", f"{place}0/proven.json", {"Body": b"{}", "IfNoneMatch": "*"}),
     ("put_object", "envs/other/index.json", {"Body": b"{}"}),
 ):
     try:
@@ -73,7 +74,26 @@ def test_it_is_built_once_and_nobody_can_plant_another(cloud: RealCloud, folder:
     taken = cloud.skylift("run", "--name", "taker", "job.py", cwd=folder)
     assert taken.stdout == "4.12.1\n"
     assert "as it was built before" in taken.stderr
-    cloud.skylift("rm", "builder", "taker")
+    other = cloud.work / "another project"
+    shutil.copytree(folder, other)
+    again = cloud.skylift("run", "--name", "another", "job.py", cwd=other)
+    assert "as it was built before" in again.stderr, "all of it comes from wheels"
+    cloud.skylift("rm", "builder", "taker", "another")
+
+
+def test_what_has_to_be_built_is_only_taken_by_its_own_project(cloud: RealCloud) -> None:
+    one, two = cloud.work / "one", cloud.work / "two"
+    one.mkdir()
+    (one / "requirements.txt").write_text("docopt==0.6.2\n")
+    (one / "job.py").write_text("import docopt\nprint(docopt.__version__)\n")
+    shutil.copytree(one, two)
+    done = [
+        cloud.skylift("run", "--name", f"docopt{number}", "job.py", cwd=each)
+        for number, each in enumerate((one, two, one, two))
+    ]
+    assert [each.stdout for each in done] == ["0.6.2\n"] * 4
+    assert ["as it was built before" in each.stderr for each in done] == [False, False, True, True]
+    cloud.skylift("rm", *(f"docopt{number}" for number in range(4)))
 
 
 PLANTS = """

@@ -19,6 +19,7 @@ from fetched_once import FetchedOnce
 from few_images import few_images
 from leaf_package import wheel
 from moto.server import ThreadedMotoServer
+from package_index import package_index
 from prepared_account import PreparedAccount
 from quick_moto import quick_moto
 from runner_bench import Machine, Metadata
@@ -161,7 +162,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def uv(machine: Machine) -> Machine:
+def uv(machine: Machine) -> Iterator[Machine]:
     """The machine with uv on it, which finds the packages `leaf` 1.0 and 2.0 and nothing else."""
     found = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     assert found, "uv is one of the development dependencies"
@@ -172,7 +173,8 @@ def uv(machine: Machine) -> Machine:
     packages.mkdir()
     for version in ("1.0", "2.0"):
         wheel(packages, "leaf", version)
-    settings = machine.root / "uv.toml"
-    settings.write_text(f'no-index = true\nfind-links = ["{packages}"]\npython-downloads = "never"\n')
-    machine.write_environment(UV_CONFIG_FILE=str(settings))
-    return machine
+    with package_index(packages) as url:
+        settings = machine.root / "uv.toml"
+        settings.write_text(f'index-url = "{url}"\npython-downloads = "never"\n')
+        machine.write_environment(UV_CONFIG_FILE=str(settings), NO_PROXY="127.0.0.1")
+        yield machine

@@ -23,6 +23,7 @@ from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import whole_archive
 from skylift.runner.ship.pack import pack_bundle
+from skylift.runner.ship.recipe import recipe_of
 
 # A program that is over at once may have taken its server along before anybody has opened the door.
 WAIT_FOR_GO = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n"
@@ -54,6 +55,9 @@ class Shipped:
         assert self._api.put(self._bucket, self.prefix.record, json.dumps(content).encode(), first=True)
         self._api.put(self._bucket, self.prefix.supervisor, whole_archive())
         self.bundle = packs[0].blob.key
+        recipe = recipe_of(job, "x86_64")
+        if recipe is not None:
+            self._api.put(self._bucket, self.prefix.recipe, recipe.encode())
         if job.env:
             self._api.put(self._bucket, self.prefix.env, encode_env(job))
         return job

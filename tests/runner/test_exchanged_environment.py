@@ -36,7 +36,7 @@ class Case:
 
     def upload(self) -> dict[str, bytes]:
         self.made._keep()
-        return {key: content for key, content in self.prefix.objects.items() if key != "pin.json"}
+        return {key: content for key, content in self.prefix.objects.items() if key != "proven.json"}
 
 
 @pytest.fixture(params=[1, 3], ids=["file", "pack"])

@@ -215,15 +215,17 @@ def test_cancel_ends_the_wait(line: Line) -> None:
 
 def test_an_environment_stays_unless_it_was_changed(line: Line, uv: Machine) -> None:
     (line.shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
-    named = {"prebuilt": {"place": "envs/recipe/ami-1/1", "sha256": "", "shared": False}}
+    named = {"prebuilt": {"place": "envs/recipe/ami-1/me-1", "sha256": "", "shared": False}}
     first = line.first("import leaf; print(leaf.VERSION)\n", **named)
     assert line.status(first)["environment"] == "built", uv.console()
     second = line.next("import leaf; open(leaf.__file__, 'a').write('# changed')\n", first, keep=KEEP, **named)
     assert line.status(second)["environment"] == "kept"
     third = line.next("import leaf; print('changed' in open(leaf.__file__).read())\n", second, keep=KEEP, **named)
     assert (line.status(third)["environment"], line.output(third)) == ("built", b"False\n")
-    other = {"prebuilt": {**named["prebuilt"], "place": "envs/other/ami-1/1"}}
+    other = {"prebuilt": {**named["prebuilt"], "place": "envs/other/ami-1/me-1"}}
     fourth = line.next("print()\n", third, **other)
     assert line.status(fourth)["environment"] == "built"
-    assert line.shipped.read("envs/recipe/ami-1/1/pin.json") is None, "what was built there is shared with nobody"
+    for name in ("proven.json", "pin.json"):
+        pin = line.shipped.read(f"envs/recipe/ami-1/me-1/{name}")
+        assert pin is None, "what was built there is shared with nobody"
     line.machine.wait()

@@ -46,7 +46,7 @@ class Case:
         first = self.environment({"sha256": "", "shared": True})
         assert first.write_down(None, 0.0)
         first._keep()
-        pin = json.loads(self.prefix.objects["pin.json"])
+        pin = json.loads(self.prefix.objects["proven.json"])
         self.taking = self.environment({"sha256": pin["sha256"], "shared": False})
         remove_tree(self.home)
         self.home.mkdir()
@@ -57,7 +57,7 @@ class Case:
         self.before = seen(self.other)
 
     def environment(self, named: dict[str, Any]) -> PrebuiltEnvironment:
-        owner = Owner(self.home, os.geteuid(), os.getegid())
+        owner, named = Owner(self.home, os.geteuid(), os.getegid()), {"place": "envs/recipe/image/me-1", **named}
         return PrebuiltEnvironment(cast(Prefix, self.prefix), named, owner, self.folders, self.told.append)
 
     def lead_away(self, path: str) -> None:
@@ -119,8 +119,8 @@ def test_folders_above_it_stay_as_their_user_has_them(case: Case) -> None:
 def test_the_cache_of_a_changed_environment_goes_and_nothing_that_a_link_leads_to(case: Case, path: str) -> None:
     case.folders[0].mkdir()
     (case.folders[0] / "module.py").touch()
-    cached = CachedEnvironment(case.home / "mark", case.folders, case.home, "recipe")
-    cached.note(None)
+    cached = CachedEnvironment(case.home / "mark", case.folders, case.home)
+    cached.note("name", None)
     case.lead_away(path)
     (case.folders[0] / "module.py").write_text("changed")
     cached.confirm()

@@ -22,7 +22,7 @@ from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statem
 from skylift.runner.ship.recipe import Recipe
 from skylift.runner.ship.uv import ensure_uv
 
-_LAYOUT = 2
+_LAYOUT = 3
 
 
 @functools.cache
@@ -87,7 +87,7 @@ def find_tools(api: Api, bucket: str, processor: str, image: str, now: float, uv
     """What there is for this image, or a new place."""
     contents = json.dumps([_LAYOUT, processor, hashlib.sha256(lock()).hexdigest()])
     recipe = Recipe(hashlib.sha256(contents.encode()).hexdigest()[:40], locked=True)
-    return Tools(find_prebuilt(api, bucket, recipe, image, now), uv)
+    return Tools(find_prebuilt(api, bucket, recipe, image, now, "tools"), uv)
 
 
 def send_tools(api: Api, bucket: str, tools: Tools) -> None:

@@ -111,6 +111,10 @@ class Prefix:
         return f"{self.base}/in/s3.json"
 
     @property
+    def recipe(self) -> str:
+        return f"{self.base}/in/environment.json"
+
+    @property
     def map(self) -> str:
         return f"{self.base}/in/map.json"
 

@@ -30,7 +30,7 @@ from skylift.runner.remote.api import Api
 from skylift.runner.ship.blob_store import LargeFile, large_files
 from skylift.runner.ship.known_packs import KnownPacks
 from skylift.runner.ship.pack import Pack, pack_bundle
-from skylift.runner.ship.prebuilt import PrebuiltEnvironment, find_prebuilt
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment, builder_of, find_prebuilt
 from skylift.runner.ship.upload import Shipment, Upload
 from skylift.runner.steps import Clock, in_thread, together
 
@@ -165,4 +165,7 @@ def _find_prebuilt(
     from skylift.runner.ship.recipe import recipe_of  # noqa: PLC0415
 
     recipe = recipe_of(job, processor, [each.place for source in sources for each in source.objects])
-    return None if recipe is None else find_prebuilt(account.api, account.bucket, recipe, image, time.time())
+    if recipe is None:
+        return None
+    builder = builder_of(account.settings.key_dir, job.bundle.root / job.environment.path)
+    return find_prebuilt(account.api, account.bucket, recipe, image, time.time(), builder)

@@ -25,7 +25,7 @@ MOST = 4
 OLDEST = 30 * 86400
 """Seconds after which an image is removed. An environment is kept in the bucket as long."""
 
-_LAYOUT = 1
+_LAYOUT = 2
 """The version of an image's content. An image of another version is not found."""
 _NAME = "skylift-environment-"
 _KEY = re.compile(r"[0-9a-f]{40}")
@@ -48,8 +48,9 @@ class EnvironmentImage:
 
 
 def image_key(prebuilt: PrebuiltEnvironment, base: str) -> str:
-    """`base` is the image below. The place names the environment's recipe, the digest its files."""
-    parts = json.dumps([_LAYOUT, prebuilt.place.rpartition("/")[0], prebuilt.sha256, base])
+    """`base` is the image below. The name is that of the recipe, and of who has built what is not proven;
+    the digest is of its files."""
+    parts = json.dumps([_LAYOUT, prebuilt.name, prebuilt.sha256, base])
     return hashlib.sha256(parts.encode()).hexdigest()[:40]
 
 

@@ -89,7 +89,7 @@ def _lines(path: Path, seen: set[Path]) -> Iterable[str]:
     if path in seen or not path.is_file():
         return
     seen.add(path)
-    for line in read_text(path, errors="replace").splitlines():
+    for line in read_text(path, errors="replace").split("\n"):
         included = _INCLUDED.match(line.strip())
         if included is not None:
             yield from _lines(path.parent / included[1], seen)

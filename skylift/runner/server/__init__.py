@@ -12,6 +12,7 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     in/supervisor.pyz       this package; its SHA-256 stands in the user data
     in/env.json             the user's --env values; removed when the program has started, at the job's end where it may
                             be started again
+    in/environment.json     {"source", "texts", "locked"}: what uv builds a shared environment from (ship/recipe.py)
     in/s3.json              [{"bucket", "region", "objects": [[KEY, ETAG, SIZE, PLACE]]}]: inputs from other buckets
     in/fleet.json           {"fleet"}: which one brings a spot job's servers
     in/stdin/OFFSET         the program's standard input in pieces, named by the offset of their first byte in 20
@@ -52,9 +53,9 @@ record.json, where what is marked * may be missing:
     environment                         {"kind", "path", "python"*}; kind is none, script, requirements or project, and
                                         path the script, the requirements file or the project's folder
     uv*                                 {"key", "sha256"} of uv's wheel in the bucket, for images that have none
-    prebuilt*                           {"place", "sha256", "shared"}: where in the bucket an environment is to be taken
-                                        from, or, without a digest and where it is shared, where the one that is built
-                                        is put (see prebuilt.py)
+    prebuilt*                           {"place", "sha256", "shared", "proven"}: where in the bucket an environment is
+                                        to be taken from, which is anybody's if it is proven; or, without a digest and
+                                        where it is shared, where the one that is built is put (see prebuilt.py)
     outputs, spares_tracked*            globs relative to cwd; whether results replace nothing that git tracks at home
     has_env, has_s3*                    whether there are in/env.json and in/s3.json
     max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")

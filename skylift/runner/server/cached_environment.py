@@ -13,7 +13,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Collection, Dict, List, Optional
 
 from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.walk import walk
@@ -22,37 +22,37 @@ _CACHE = ".cache/uv"
 
 
 class CachedEnvironment:
-    """`mark` is a file that names the environment here: its recipe, and the lock that it was made from. `recipe` is the
-    wanted one, and empty for an environment that is not shared. `home` has uv's cache, which shares files with the
-    environment by hard links."""
+    """`mark` is a file that names the environment here (see names_at), with the lock that it was made from. `names` are
+    those of the wanted one. `home` has uv's cache, which shares files with the environment by hard links."""
 
-    def __init__(self, mark: Path, folders: List[Path], home: Path, recipe: str) -> None:
-        self._mark, self._folders, self._home, self._recipe = mark, folders, home, recipe
-        self._seen = ""
+    def __init__(self, mark: Path, folders: List[Path], home: Path, names: Collection[str] = ()) -> None:
+        self._mark, self._folders, self._home, self._names = mark, folders, home, names
+        self._seen = self._name = ""
         self._lock: Optional[str] = None
 
     def find(self) -> Optional[Dict[str, Any]]:
-        """{"recipe", "lock", "imaged"*} if the environment here is the wanted one. Removes the mark until the job has
+        """{"name", "lock", "imaged"*} if the environment here is the wanted one. Removes the mark until the job has
         ended."""
         with contextlib.suppress(FileNotFoundError):
             found: Dict[str, Any] = json.loads(self._mark.read_text())
             self._mark.unlink()
-            return found if self._recipe and found["recipe"] == self._recipe else None
+            return found if found.get("name") in self._names else None
         return None
 
-    def note(self, lock: Optional[str]) -> None:
-        self._seen, self._lock = self._look(), lock
+    def note(self, name: str, lock: Optional[str]) -> None:
+        """`name` is empty for an environment that no other job may have."""
+        self._seen, self._name, self._lock = self._look(), name, lock
 
     def confirm(self) -> None:
         if self._look() != self._seen:
             with contextlib.suppress(OSError):
                 remove_below(self._home, self._home / _CACHE)
-        elif self._recipe:
-            self._mark.write_text(json.dumps({"recipe": self._recipe, "lock": self._lock}))
+        elif self._name:
+            self._mark.write_text(json.dumps({"name": self._name, "lock": self._lock}))
 
-    def mark_imaged(self, lock: Optional[str]) -> None:
+    def mark_imaged(self, name: str, lock: Optional[str]) -> None:
         """For the servers that start from an image of this one."""
-        self._mark.write_text(json.dumps({"recipe": self._recipe, "lock": lock, "imaged": True}))
+        self._mark.write_text(json.dumps({"name": name, "lock": lock, "imaged": True}))
 
     def _look(self) -> str:
         """A digest of the properties of each file that a write would change. Compiled files next to their sources do

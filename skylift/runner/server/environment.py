@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any, Dict, List, Optional, Union
+from typing import IO, Any, Callable, Dict, List, Optional, Union
 
-from skylift.runner.server.aws import Refused
+from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.bytecode import LEAST, compile_argv
 from skylift.runner.server.cached_environment import CachedEnvironment
+from skylift.runner.server.console import say
+from skylift.runner.server.environment_index import Changed
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.outcome import Ended
-from skylift.runner.server.prebuilt import PrebuiltEnvironment
+from skylift.runner.server.prebuilt import OWN, PROVEN, PrebuiltEnvironment
 from skylift.runner.server.program import Program
-from skylift.runner.server.remove_tree import remove_below
+from skylift.runner.server.proof import check_lock, check_pinned
+from skylift.runner.server.remove_tree import remove_below, remove_tree
 from skylift.runner.server.status import State
 from skylift.runner.server.uv import Uv
+
+_OPTIONS, _PINNED = "options~.txt", "pinned~.txt"
+"""The options among the lines of requirements, which the client writes beside them, and what these were pinned to."""
 
 FAILED = 123
 """The exit code of a job whose environment could not be made."""
@@ -32,15 +39,18 @@ def environment_folders(login: Login) -> List[Path]:
 
 
 class Environment:
-    """`make` builds the environment that the record asks for. `python` and `bin` are its paths."""
+    """`make` builds the environment that the record asks for. `python` and `bin` are its paths. `recipe` is a folder of
+    root's for what is written anew for uv."""
 
-    def __init__(self, wanted: Dict[str, Any], login: Login, program: Program, log: Path, uv: Uv) -> None:
+    def __init__(self, wanted: Dict[str, Any], login: Login, program: Program, log: Path, uv: Uv, recipe: Path) -> None:
         self._wanted, self._login, self._program, self._log, self._finder = wanted, login, program, log, uv
-        self._venv = login.home / ".skylift-venv"
+        self._venv, self._recipe, self._cwd = login.home / ".skylift-venv", recipe, login.place
         self._source: Path = login.place / wanted["path"]
         self._env = dict(login.environment(), UV_PROJECT_ENVIRONMENT=str(self._venv), VIRTUAL_ENV=str(self._venv))
         self.python = shutil.which("python3", path=self._env["PATH"]) or sys.executable
         self.bin = ""
+        self.name = ""
+        self.lock: Optional[str] = None
 
     @property
     def wanted(self) -> bool:
@@ -50,23 +60,29 @@ class Environment:
     def folders(self) -> List[Path]:
         return environment_folders(self._login)
 
-    def make(self, prebuilt: Optional[PrebuiltEnvironment], cached: CachedEnvironment) -> str:
+    def make(
+        self, prebuilt: Optional[PrebuiltEnvironment], cached: CachedEnvironment, recipe: Callable[[], Dict[str, Any]]
+    ) -> str:
         """Make the environment. Returns `kept` (left by an earlier job), `imaged` (in the server's image), `taken`
-        (from the bucket) or `built`."""
+        (from the bucket) or `built`. Then `name` is what it is called, and `lock` what a project was resolved to."""
         self.enter()
         found = cached.find()
         how = "imaged" if found is not None and found.get("imaged") else "kept"
         if found is None:
             how, found = "taken", prebuilt.take() if prebuilt is not None else None
-        if found is None:
+        if found is not None:
+            self.name, self.lock = found["name"], found["lock"]
+            if prebuilt is not None:
+                self._close(prebuilt, PROVEN, OWN)
+        else:
             how = "built"
-            self._build(prebuilt)
-        elif found["lock"] is not None and not self._lock.exists():
-            self._lock.write_text(found["lock"])
-            os.chown(str(self._lock), self._login.uid, self._login.gid)
+            self._clear()
+            if prebuilt is None:
+                self._install(self._source)
+            else:
+                self._build(prebuilt, recipe())
         if self._wanted["kind"] == "project":
-            # Install the project's own package, which is never shared. Everything else is resolved.
-            self._uv("sync", *self._version(), "--project", str(self._source), "--frozen")
+            self._add_project(prebuilt)
         return how
 
     def enter(self) -> None:
@@ -74,38 +90,124 @@ class Environment:
         self.python = str(self._venv / "bin" / "python")
         self.bin = os.path.dirname(self.python)
 
-    @property
-    def lock(self) -> Optional[str]:
-        """The lock that a project was resolved to."""
-        return self._lock.read_text() if self._wanted["kind"] == "project" else None
-
-    @property
-    def _lock(self) -> Path:
-        return self._source / "uv.lock"
+    def _add_project(self, prebuilt: Optional[PrebuiltEnvironment]) -> None:
+        """Install the project's own package, which is never shared. Everything else is resolved."""
+        self._cwd, lock = self._login.place, self._source / "uv.lock"
+        if self.lock is not None and not lock.exists():
+            lock.write_text(self.lock)
+            os.chown(str(lock), self._login.uid, self._login.gid)
+        self._uv("sync", *self._version(), "--project", str(self._source), "--frozen")
+        self.name = prebuilt.names[OWN] if prebuilt is not None else ""
 
     def _version(self) -> List[str]:
         return ["--python", self._wanted["python"]] if self._wanted.get("python") else []
 
-    def _build(self, prebuilt: Optional[PrebuiltEnvironment]) -> None:
-        kind, source, version, began = self._wanted["kind"], str(self._source), self._version(), time.monotonic()
-        lock = None
+    def _build(self, prebuilt: PrebuiltEnvironment, recipe: Dict[str, Any]) -> None:
+        """Build an environment that other jobs may have. Code of packages, which may do what the program may, runs only
+        when nothing can be proven any more, and the program only when nothing can be written down any more."""
+        began, pin = time.monotonic(), PROVEN
+        self._cwd, source = self._recipe, self._recipe / recipe["source"]
+        try:
+            self._install_wheels(source, recipe)
+            prebuilt.prove(self._venv)
+        except (Changed, Ended) as error:
+            if isinstance(error, Ended) and error.state != State.ENVIRONMENT_FAILED:
+                raise
+            say("the environment is not made of wheels alone: %s" % error)
+            self._log.write_bytes(b"")
+            self._close(prebuilt, PROVEN)
+            pin, self.lock = OWN, None
+            self._clear()
+            self._lay(recipe["texts"], self._login.uid)
+            self._install(source)
+        self.name = prebuilt.names[pin]
+        if prebuilt.shared:
+            self._compile(max(LEAST, time.monotonic() - began))
+            if not prebuilt.write_down(self.lock, time.monotonic() - began, pin):
+                self._close(prebuilt, PROVEN, OWN)
+
+    def _clear(self) -> None:
         with contextlib.suppress(OSError):
             remove_below(self._login.home, self._venv)
+
+    def _close(self, prebuilt: PrebuiltEnvironment, *pins: str) -> None:
+        try:
+            for each in pins:
+                prebuilt.close(each)
+        except (Unreachable, Refused) as error:
+            words = "What environment the program has cannot be written down, and so it is not started: %s"
+            raise Ended(State.BROKEN, words % error) from None
+
+    def _install(self, source: Path) -> None:
+        """In any way that uv knows."""
+        kind, version = self._wanted["kind"], self._version()
         if kind == "script":
-            self._uv("sync", *version, "--active", "--script", source)
+            self._uv("sync", *version, "--active", "--script", str(source))
         elif kind == "project":
             # A project with a lock is not resolved again.
-            found = self._lock.exists()
+            found = (source / "uv.lock").exists()
             frozen = ["--frozen"] if found else []
-            self._uv("sync", *version, "--project", source, "--no-install-project", *frozen)
-            lock = None if found else self._lock.read_text()
+            self._uv("sync", *version, "--project", str(source), "--no-install-project", *frozen)
+            self.lock = None if found else self._print(source / "uv.lock")
         else:
             self._uv("venv", "--quiet", "--clear", *version, str(self._venv))
         if kind == "requirements":
-            self._uv("pip", "install", "--python", self.python, "--requirements", source)
-        if prebuilt is not None and prebuilt.shared:
-            self._compile(max(LEAST, time.monotonic() - began))
-            prebuilt.write_down(lock, time.monotonic() - began)
+            self._uv("pip", "install", "--python", self.python, "--requirements", str(source))
+
+    def _install_wheels(self, source: Path, recipe: Dict[str, Any]) -> None:
+        """From wheels with hashes alone, and without their code. Raises Changed and Ended where that cannot be."""
+        kind, version, texts = self._wanted["kind"], self._version(), recipe["texts"]
+        self._lay(texts, self._login.uid)
+        if kind in ("script", "project"):
+            lock = Path("%s.lock" % source) if kind == "script" else source / "uv.lock"
+            which, place = ["--%s" % kind, str(source)], os.path.relpath(str(lock), str(self._recipe))
+            if place not in texts:
+                self._uv("lock", "--no-build", *version, *which)
+                texts = dict(texts, **{place: self._print(lock)})
+                check_lock(texts[place])
+                self.lock = texts[place] if kind == "project" else None
+            self._lay(texts)
+            how = "--active" if kind == "script" else "--no-install-project"
+            self._uv("sync", "--no-build", "--frozen", how, *version, *which)
+        else:
+            self._uv("venv", "--quiet", "--clear", *version, str(self._venv))
+        if kind == "requirements":
+            self._install_pinned(source, texts)
+        if kind != "none" and not recipe["locked"]:
+            self._check_newest()
+
+    def _install_pinned(self, source: Path, texts: Dict[str, str]) -> None:
+        how = ["--no-build", "--python", self.python]
+        if not any("--hash" in each for each in texts.values()):
+            # These would not be the ones that are asked for.
+            pinned = self._uv("pip", "compile", *how, "--generate-hashes", "--no-annotate", "--no-header", str(source))
+            check_pinned(pinned)
+            self._lay(dict(texts, **{_PINNED: pinned}))
+            how += ["--no-deps", "--requirements", str(source.parent / _OPTIONS)]
+            source = self._recipe / _PINNED
+        self._uv("pip", "install", *how, "--require-hashes", "--requirements", str(source))
+
+    def _check_newest(self) -> None:
+        """To look for wheels alone may find an older version, where the newest one has to be built. Raises Changed."""
+        for each in json.loads(self._uv("pip", "list", "--outdated", "--format", "json", "--python", self.python)):
+            if each["latest_filetype"] != "wheel":
+                raise Changed("%s %s has to be built" % (each["name"], each["latest_version"]))
+
+    def _lay(self, texts: Dict[str, str], owner: int = 0) -> None:
+        """Write what uv reads into a new folder. It is root's, where uv has nothing to write."""
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(self._recipe)
+        self._recipe.mkdir(mode=0o755, parents=True)
+        for path, text in texts.items():
+            (self._recipe / path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            (self._recipe / path).write_text(text)
+        for each in [self._recipe, *self._recipe.rglob("*")] if os.geteuid() == 0 else ():
+            each.chmod(0o755 if each.is_dir() else 0o644)
+            os.chown(str(each), owner, -1)
+
+    def _print(self, path: Path) -> str:
+        """A file that uv has written, read with its user's rights: it may have become a link."""
+        return self._run(["cat", "--", str(path)])
 
     def _compile(self, most: float) -> None:
         """Compile in advance, for later servers and for the program that comes now. The program runs without it too."""
@@ -129,9 +231,12 @@ class Environment:
         return found
 
     def _uv(self, *arguments: str) -> str:
-        """Run uv and return what it printed. After a failure, that is the detail of the outcome."""
+        return self._run([self._program_uv(), "--no-progress", *arguments])
+
+    def _run(self, argv: List[str]) -> str:
+        """Run a command and return what it printed. After a failure, its words are the detail of the outcome."""
         with self._log.open("ab") as words:
-            process = self._start([self._program_uv(), "--no-progress", *arguments], subprocess.PIPE, words)
+            process = self._start(argv, subprocess.PIPE, words)
             printed, _ = process.communicate()
         if process.returncode != 0:
             self._go_on()
@@ -141,7 +246,7 @@ class Environment:
 
     def _start(self, argv: List[str], out: int, words: Union[int, IO[bytes]]) -> "subprocess.Popen[bytes]":
         return self._program.start(
-            argv, "helper", cwd=str(self._login.place), env=self._env,
+            argv, "helper", cwd=str(self._cwd), env=self._env,
             stdin=subprocess.DEVNULL, stdout=out, stderr=words, umask=0o022, **self._login.identity(),
         )  # fmt: skip
 

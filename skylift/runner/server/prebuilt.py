@@ -2,7 +2,9 @@
 
 A place in the bucket holds one environment:
 
-    pin.json        {"sha256"}: of the index, written before the program starts, and never again
+    proven.json     {"sha256"}: of the index, if all files come from wheels; {} if not. Written before any code of a
+                    package may run, and never again
+    pin.json        {"sha256"}, where proven.json has none: written before the program starts, and never again
     index.json      {"home", "lock", "entries", "packs"}; the last that is written
     pack-NUMBER     the contents of files, one after the other
 
@@ -32,9 +34,12 @@ from skylift.runner.server.login_user import Login
 from skylift.runner.server.new_folders import NewFolders
 from skylift.runner.server.open_result import OneByOne, WorkingFolder
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.proof import Contents, check_files
 from skylift.runner.server.remove_tree import remove_below
 from skylift.runner.server.unpack import sha256_of
 
+PROVEN, OWN = "proven.json", "pin.json"
+"""The pins. What has the first one is anybody's, what has the second one only that of jobs of the same source."""
 PACK = 16 << 20
 """Bytes after which a pack is closed. A larger file has a pack of its own."""
 _AT_A_TIME = 4
@@ -49,6 +54,16 @@ _LEAST = 15.0
 """Seconds that keeping an environment may take after the program's end, however quickly it was built."""
 
 Entry = List[Any]
+
+
+def names_at(place: str) -> Dict[str, str]:
+    """What an environment of this place is called by its pin: all that have a name are taken for each other."""
+    return {PROVEN: place.rpartition("/")[0], OWN: place.rpartition("-")[0]}
+
+
+def name_of(named: Dict[str, Any]) -> str:
+    """That of the environment which a record has the digest of."""
+    return names_at(named["place"])[PROVEN if named.get("proven") else OWN]
 
 
 class Owner(NamedTuple):
@@ -73,11 +88,16 @@ class PrebuiltEnvironment:
         say: Callable[[str], None] = say,
     ) -> None:
         self._prefix, self._login, self._folders, self._say = prefix, login, folders, say
-        self._sha256, self.shared = named["sha256"], named["shared"]
+        self._named, self._sha256 = named, named["sha256"]
+        self.shared = named["shared"] and not self._sha256
         self._index: Dict[str, Any] = {}
         self._keeping: Optional[threading.Thread] = None
         self._over = threading.Event()
         self._patience = _LEAST
+
+    @property
+    def names(self) -> Dict[str, str]:
+        return names_at(self._named["place"])
 
     # Taken.
 
@@ -109,7 +129,7 @@ class PrebuiltEnvironment:
         with NewFolders(self._login.home, self._folders, self._login.uid, self._login.gid) as new:
             self._fill(new, index, until)
             new.give()
-        return index
+        return dict(index, name=name_of(self._named))
 
     def _fill(self, new: NewFolders, index: Dict[str, Any], until: float) -> None:
         for path, kind, *more in index["entries"]:
@@ -168,7 +188,32 @@ class PrebuiltEnvironment:
 
     # Kept.
 
-    def write_down(self, lock: Optional[str], seconds: float) -> bool:
+    def prove(self, venv: Path) -> None:
+        """Raises Changed unless all files of a virtual environment come from its wheels."""
+        found: Contents = {}
+        top = str(venv.relative_to(self._login.home)) + "/"
+        try:
+            with self._reading() as read:
+                for path, kind, *more in self._entries():
+                    if path.startswith(top):
+                        value = _digest([path], read) if kind == "f" else more[0] if kind == "l" else ""
+                        found[path[len(top) :]] = (kind, value)
+
+                def content(path: str) -> bytes:
+                    with read(top + path) as file:
+                        return file.read()
+
+                check_files(found, content)
+        except OSError as error:
+            raise Changed(str(error)) from None
+
+    def close(self, pin: str) -> None:
+        """Nothing is to be pinned there any more, by whoever has this server's role. Raises Unreachable and Refused."""
+        if self.shared:
+            until = time.time() + _PINNING
+            patiently("environment", lambda: self._prefix.put(pin, b"{}", first=True), until, self._say)
+
+    def write_down(self, lock: Optional[str], seconds: float, pin: str = PROVEN) -> bool:
         """Write the index of the environment that was built in `seconds`, before the program can have changed it. If it
         cannot be written, or something that the build has left running changes it meanwhile, the environment is not
         shared. Returns False if nobody has pinned one then, though this server may.
@@ -179,12 +224,14 @@ class PrebuiltEnvironment:
         try:
             entries = list(self._entries())
             files = [entry for entry in entries if entry[1] == "f"]
-            packs = [[first, end, self._digest(files[first:end])] for first, end in _packs(files)]
+            paths = [path for path, *_ in files]
+            with self._reading() as read:
+                packs = [[first, end, _digest(paths[first:end], read)] for first, end in _packs(files)]
             index = {"home": str(self._login.home), "lock": lock, "entries": entries, "packs": packs}
             body = json.dumps(index).encode()
-            pin = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
+            text = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
             until = time.time() + _PINNING
-            if patiently("environment", lambda: self._prefix.put("pin.json", pin, first=True), until, self._say):
+            if patiently("environment", lambda: self._prefix.put(pin, text, first=True), until, self._say):
                 self._index = index
         except (Unreachable, Refused, Changed, OSError) as error:
             self._say("the environment is not kept: %s" % error)
@@ -207,15 +254,6 @@ class PrebuiltEnvironment:
 
     def _home(self) -> WorkingFolder:
         return WorkingFolder(Path(os.path.realpath(str(self._login.home))), ".", self._login.uid)
-
-    def _digest(self, files: List[Entry]) -> str:
-        digest = hashlib.sha256()
-        with self._reading() as read:
-            for path, *_ in files:
-                with read(path) as file:
-                    for piece in iter(lambda: file.read(1 << 20), b""):
-                        digest.update(piece)
-        return digest.hexdigest()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Callable[[str], BinaryIO]]:
@@ -311,6 +349,15 @@ def _entries_below(top: WorkingFolder, start: str) -> Iterator[Entry]:
                     folders.append(path)
                 else:
                     yield [path, "f", stat.S_IMODE(found.st_mode), found.st_size, int(found.st_mtime)]
+
+
+def _digest(paths: List[str], read: Callable[[str], BinaryIO]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with read(path) as file:
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                digest.update(piece)
+    return digest.hexdigest()
 
 
 def _pack(number: int) -> str:

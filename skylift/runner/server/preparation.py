@@ -18,7 +18,7 @@ from skylift.runner.server.environment import FAILED, Environment
 from skylift.runner.server.inputs import BLOBS, Inputs
 from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.outcome import Ended
-from skylift.runner.server.prebuilt import PrebuiltEnvironment
+from skylift.runner.server.prebuilt import PrebuiltEnvironment, names_at
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.program import Program
 from skylift.runner.server.spot_server import SpotServer
@@ -146,7 +146,17 @@ class Preparation:
         context, login = self._context, self._context.login
         tools, log = context.root / "var/lib/skylift/tools", context.folder / "environment.log"
         uv = Uv(self._record.uv, self._fetch_tool, tools, login.environment()["PATH"])
-        return Environment(self._record.environment, login, self._session.program, log, uv)
+        recipe = context.root / "var/lib/skylift/recipe"
+        return Environment(self._record.environment, login, self._session.program, log, uv, recipe)
+
+    def _recipe(self) -> Dict[str, Any]:
+        """What an environment that is shared is built from, as the client has written it."""
+        name = "in/environment.json"
+        found = self._context.retry(name, lambda: self._context.source.get(name))
+        if found is None:
+            raise Ended(State.BROKEN, "What the environment is built from is not in the job's prefix.")
+        recipe: Dict[str, Any] = json.loads(found)
+        return recipe
 
     def _make_environment(self, secrets: Dict[str, str]) -> Prepared:
         context, record, login = self._context, self._record, self._context.login
@@ -155,17 +165,17 @@ class Preparation:
             return Prepared(secrets, environment)
         self._session.status.set(state=State.ENVIRONMENT)
         named, prebuilt = record.prebuilt, None
-        recipe = named["place"].rpartition("/")[0] if named else ""
         mark = context.root / "var/lib/skylift/environment"
-        cached = CachedEnvironment(mark, environment.folders, login.home, recipe)
+        names = names_at(named["place"]).values() if named else ()
+        cached = CachedEnvironment(mark, environment.folders, login.home, names)
         if named:
             prebuilt = PrebuiltEnvironment(context.place(named["place"]), named, login, environment.folders)
         began = time.monotonic()
-        came = environment.make(prebuilt, cached)
+        came = environment.make(prebuilt, cached, self._recipe)
         self._session.status.set(environment=came, environment_seconds=round(time.monotonic() - began, 3))
         if not record.keep:
             return Prepared(secrets, environment, prebuilt)
-        cached.note(environment.lock)
+        cached.note(environment.name, environment.lock)
         return Prepared(secrets, environment, prebuilt, cached)
 
     def _tools(self, record: Dict[str, Any]) -> str:

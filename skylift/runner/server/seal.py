@@ -12,7 +12,7 @@ import os
 from skylift.runner.server.cached_environment import CachedEnvironment
 from skylift.runner.server.environment import environment_folders
 from skylift.runner.server.outcome import Ended, Outcome
-from skylift.runner.server.prebuilt import PrebuiltEnvironment
+from skylift.runner.server.prebuilt import PrebuiltEnvironment, name_of
 from skylift.runner.server.recovery import Concluded
 from skylift.runner.server.session import Session
 from skylift.runner.server.status import State
@@ -24,12 +24,12 @@ def seal(session: Session) -> Concluded:
     session.status.set(state=State.ENVIRONMENT)
     if not named:
         raise Ended(State.BROKEN, "The record names no environment for the image.")
-    folders, recipe = environment_folders(login), named["place"].rpartition("/")[0]
+    folders = environment_folders(login)
     found = PrebuiltEnvironment(context.place(named["place"]), named, login, folders).take()
     if found is None:
         raise Ended(State.BROKEN, "The environment for the image cannot be had from the bucket.")
     mark = context.root / "var/lib/skylift/environment"
-    CachedEnvironment(mark, folders, login.home, recipe).mark_imaged(found["lock"])
+    CachedEnvironment(mark, folders, login.home).mark_imaged(name_of(named), found["lock"])
     # The users of this server need not be those of a server of the image.
     for own in (login.home, context.root / "root"):
         with contextlib.suppress(FileNotFoundError):

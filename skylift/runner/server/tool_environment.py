@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, Optional
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.bytecode import LEAST, compile_argv, run_within
 from skylift.runner.server.console import say
-from skylift.runner.server.prebuilt import Owner, PrebuiltEnvironment
+from skylift.runner.server.prebuilt import OWN, PROVEN, Owner, PrebuiltEnvironment
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.root_path import ROOT_PATH
 from skylift.runner.server.unpack import sha256_of
@@ -118,7 +118,8 @@ class ToolEnvironment:
         # A map's coordinator imports from it with the server's own Python, where that is new enough.
         python = sys.executable if sys.version_info >= OLDEST else PYTHON
         self._run("venv", "--quiet", "--clear", "--python", python, str(self._venv))
-        self._run("pip", "install", "--python", self.python, "--require-hashes", "--requirements", str(lock))
+        wheels = ("--no-build", "--require-hashes")
+        self._run("pip", "install", "--python", self.python, *wheels, "--requirements", str(lock))
         shutil.rmtree(str(self._home / "cache"), ignore_errors=True)
         for each in (self._venv, self._pythons):
             with contextlib.suppress(FileNotFoundError):
@@ -162,9 +163,10 @@ def follow(prefix: Prefix, what: str, patience: Optional[float] = None, say: Cal
     long."""
     until = time.time() + (FOLLOWING if patience is None else patience)
     try:
-        pin = _await(prefix, "pin.json", until)
-        _await(prefix, "index.json", min(until, time.time() + FOLLOWING))
-        return str(json.loads(pin)["sha256"])
+        pin = json.loads(_await(prefix, PROVEN, until)) or json.loads(_await(prefix, OWN, until))
+        if pin:
+            _await(prefix, "index.json", min(until, time.time() + FOLLOWING))
+        return str(pin.get("sha256", ""))
     except (Unreachable, Refused) as error:
         say("no other server has built %s: %s" % (what, error))
         return ""

@@ -44,7 +44,7 @@ def find_needs(folder: Path, project: Path | None) -> Needs | None:
 
 
 def _requires_any(path: Path) -> bool:
-    lines = read_text(path, errors="replace").splitlines()
+    lines = read_text(path, errors="replace").split("\n")
     return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 

@@ -1,7 +1,8 @@
 """Inline script metadata: the `# /// script` block of PEP 723.
 
 The block and its regular expression are specified at
-https://packaging.python.org/en/latest/specifications/inline-script-metadata/.
+https://packaging.python.org/en/latest/specifications/inline-script-metadata/. Lines end with a line feed, as
+they do for uv. What ends a line for some programs only may not be in a block.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from skylift.runner.text.toml_text import parse_toml
 
 _OPENING = "# /// script"
 _CLOSING = "# ///"
-_COMMENT = re.compile(r"#(?: .*)?")
+_COMMENT = re.compile(r"#(?: .*)?", re.DOTALL)
+_NOT_PLAIN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def find_block(source: str, path: str) -> tuple[int, str] | None:
     The last `# ///` in the unbroken run of comment lines closes the block, as the specification's greedy
     expression has it.
     """
-    lines = source.splitlines()
+    lines = source.replace("\r\n", "\n").split("\n")
     openings = [index for index, line in enumerate(lines) if line.rstrip() == _OPENING]
     blocks: list[tuple[int, str]] = []
     after = -1
@@ -61,6 +63,12 @@ def find_block(source: str, path: str) -> tuple[int, str] | None:
                 f"{path}: the PEP 723 header that begins at line {opening + 1} is never closed.",
                 "End it with a line `# ///`; every line between must begin with `#`.",
             )
+        for number, line in enumerate(lines[opening : closing + 1], opening + 1):
+            if found := _NOT_PLAIN.search(line):
+                raise UsageError(
+                    f"{path}: line {number}, in the PEP 723 header, has the character U+{ord(found[0]):04X}.",
+                    "Remove it: some programs take it for the end of a line, others do not.",
+                )
         text = "\n".join(line[2:] for line in lines[opening + 1 : closing])
         blocks.append((opening + 1, text))
         after = closing

@@ -1,17 +1,24 @@
 """Environments in the bucket that earlier jobs have built: their keys, and who may write them. See recipe.py for
 which one a job needs.
 
-The server that builds an environment pins its content before the program starts, in an object that the server's role
-may write but not replace. The files are uploaded while the program runs. A later server checks them against the pin. So
-a program that takes over its server and its role can put nothing into another job's environment.
+A server that builds one writes a pin before code of others may run on it: the digest of what it has made of wheels
+alone, or that there is no such environment (server/environment.py). Everybody takes one that was pinned so. A second
+pin, written before the program starts, has what else was built: it is taken only by jobs of the same source. The
+server's role may write each pin, but not replace it. The files are uploaded while the program runs. A later server
+checks them against the pin. So a program that takes over its server and its role can put nothing into another job's
+environment.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import secrets
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skylift.runner.errors import Refused
@@ -24,12 +31,16 @@ ENVIRONMENTS = "envs"
 STALE = 7 * 86400
 """Seconds after which an environment without a lock is resolved again."""
 
+PROVEN, OWN = "proven.json", "pin.json"
+"""The pins: of what anybody may take, and of what only jobs of the same source take."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class PrebuiltEnvironment:
-    """A place for one environment. `sha256` is the digest of its index, and empty when it has yet to be built.
+    """A place for one environment: ENVIRONMENTS/RECIPE/IMAGE/BUILDER-NUMBER. `sha256` is the digest of its index, and
+    empty when it has yet to be built. One that is `proven` is anybody's. `recipe` has what it is built from.
 
     One that is built on a server where another job's program has run is not `shared`: it stays on that server.
     """
@@ -37,12 +48,31 @@ class PrebuiltEnvironment:
     place: str
     sha256: str = ""
     shared: bool = True
+    proven: bool = False
+    recipe: Recipe | None = field(default=None, compare=False)
 
     def encode(self) -> dict[str, Any]:
-        return {"place": self.place, "sha256": self.sha256, "shared": self.shared}
+        return {"place": self.place, "sha256": self.sha256, "shared": self.shared, "proven": self.proven}
+
+    @property
+    def name(self) -> str:
+        """What all environments have that are taken for this one."""
+        return self.place.rpartition("/" if self.proven else "-")[0]
 
 
-def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float) -> PrebuiltEnvironment:
+def builder_of(folder: Path, source: Path) -> str:
+    """Who builds an environment: this user, for this source. Nothing in a project decides it. `folder` keeps a number
+    that only this user has."""
+    mark = folder / "builder"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(16))
+    who = json.dumps([mark.read_text(), os.path.realpath(source)])
+    return hashlib.sha256(who.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float, builder: str) -> PrebuiltEnvironment:
     """The newest complete environment, or a new place."""
     base = f"{ENVIRONMENTS}/{recipe.digest}/{image}/"
     try:
@@ -52,25 +82,36 @@ def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float)
             raise
         found = []
     indexes = {each["Key"].rsplit("/", 1)[0]: each for each in found if each["Key"].endswith("/index.json")}
+    mine: PrebuiltEnvironment | None = None
     for place, index in sorted(indexes.items(), key=lambda item: item[1]["LastModified"], reverse=True):
         if not recipe.locked and now - index["LastModified"].timestamp() > STALE:
             break
         if "/" in place.removeprefix(base):
             # The server that builds an environment may write anything below its place, at any time.
             continue
-        sha256 = _read_pin(api.get(bucket, f"{place}/pin.json"))
-        if sha256:
-            return PrebuiltEnvironment(place, sha256)
-    return PrebuiltEnvironment(base + secrets.token_hex(6))
+        pinned = _pinned(api, bucket, place, own=mine is None and place.startswith(f"{base}{builder}-"))
+        if pinned is not None and pinned.proven:
+            return replace(pinned, recipe=recipe)
+        mine = mine or pinned
+    return replace(mine or PrebuiltEnvironment(f"{base}{builder}-{secrets.token_hex(6)}"), recipe=recipe)
 
 
 def stored_environment(api: Api, bucket: str, place: str) -> tuple[PrebuiltEnvironment, int] | None:
     """The environment at a place, and the bytes that its files take; None until it is whole."""
     objects = api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{place}/")
     sizes = {str(each["Key"]).removeprefix(f"{place}/"): int(each["Size"]) for each in objects}
-    sha256 = _read_pin(api.get(bucket, f"{place}/pin.json")) if "index.json" in sizes else ""
+    found = _pinned(api, bucket, place, own=True) if "index.json" in sizes else None
     size = sum(size for name, size in sizes.items() if name.startswith("pack-"))
-    return (PrebuiltEnvironment(place, sha256), size) if sha256 else None
+    return None if found is None else (found, size)
+
+
+def _pinned(api: Api, bucket: str, place: str, *, own: bool) -> PrebuiltEnvironment | None:
+    """What is pinned at a place. The second pin counts only where the first one says that nothing is proven."""
+    proven = api.get(bucket, f"{place}/{PROVEN}")
+    if sha256 := _read_pin(proven):
+        return PrebuiltEnvironment(place, sha256, proven=True)
+    sha256 = _read_pin(api.get(bucket, f"{place}/{OWN}")) if own and proven is not None else ""
+    return PrebuiltEnvironment(place, sha256) if sha256 else None
 
 
 def _read_pin(content: bytes | None) -> str:
@@ -100,7 +141,7 @@ def environment_statements(
             "Sid": f"WriteDown{name}",
             "Effect": "Allow",
             "Action": "s3:PutObject",
-            "Resource": f"{objects}/pin.json",
+            "Resource": [f"{objects}/{PROVEN}", f"{objects}/{OWN}"],
             "Condition": {"Null": {"s3:if-none-match": "false"}},
         },
         {

@@ -1,8 +1,8 @@
-"""A digest of all that decides an environment: the same digest means the same environment, wherever it was built.
+"""All that decides an environment, written anew: the same texts mean the same environment, wherever it was built.
 
-That holds when every package comes by name, with a hash, from an index on the network. Only settings that are known to
-keep to that are accepted here. Any other setting may read files of the job or the server, so that the same text may
-mean other packages for another job.
+uv gets these texts and nothing of the job's, so it reads what is in the digest, however it reads. Every package comes
+by name from an index on the network. Only settings that are known to keep to that are accepted here. Any other setting
+may read files of the job or the server, so that the same text may mean other packages for another job.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,14 +23,18 @@ from skylift.runner.ship.pep723 import find_block
 from skylift.runner.ship.sent_file import open_sent
 from skylift.runner.text.toml_text import SCRIPT_LIMIT, SETTINGS_LIMIT, table_of
 
-LAYOUT = 3
+LAYOUT = 4
 """The version of the stored layout and of this parser. An environment that was stored with another one is not found."""
 
 _READ_BY_UV = ("uv.toml", "pyproject.toml", ".python-version", ".python-versions")
 """Files that uv reads in the folder of the environment's source, and in each folder above it."""
 
+OPTIONS = "options~.txt"
+"""The options among the lines of requirements. uv also needs them beside a list of hashes. No line can include it."""
+
 # No character that may end a line for uv but not for us.
 _TEXT = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f]*")
+_PLAIN = re.compile(r"[\x20-\x7e]*")
 _REQUIREMENT = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*"
     r"(?:\[[A-Za-z0-9._, -]*\])?\s*"
@@ -50,10 +54,17 @@ _HASH = re.compile(r"sha(?:256|384|512):[0-9a-f]{64,128}")
 
 @dataclass(frozen=True)
 class Recipe:
-    """The digest of everything that decides an environment. `locked` is whether the result is the same on any day."""
+    """The digest of everything that decides an environment. `locked` is whether the result is the same on any day.
+    `texts` are what uv reads, by their paths in one folder, and `source` is the path that it is given."""
 
     digest: str
     locked: bool
+    source: str = "."
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """What a server builds from (server/environment.py)."""
+        return json.dumps({"source": self.source, "texts": self.texts, "locked": self.locked}).encode()
 
 
 class _NotKept(Exception):
@@ -68,11 +79,11 @@ def recipe_of(job: Job, processor: str, unread: Collection[str] = ()) -> Recipe 
     checkpoint = job.spot.checkpoint if job.spot is not None else ""
     files = _Files(job.bundle.files, unread, (PurePosixPath(job.bundle.cwd) / checkpoint if checkpoint else None))
     try:
-        texts, locked = reader(wanted, files)
+        source, texts, locked = reader(wanted, files)
     except _NotKept:
         return None
-    contents = json.dumps([LAYOUT, processor, wanted.kind, wanted.python, texts], sort_keys=True)
-    return Recipe(hashlib.sha256(contents.encode()).hexdigest()[:40], locked)
+    contents = json.dumps([LAYOUT, processor, wanted.kind, wanted.python, source, texts], sort_keys=True)
+    return Recipe(hashlib.sha256(contents.encode()).hexdigest()[:40], locked, source, texts)
 
 
 class _Files:
@@ -108,26 +119,28 @@ class _Files:
         return None if text is None else _parse(text)
 
     def around(self, folder: str) -> dict[str, str]:
-        """The other files that uv reads, in a folder and above it."""
+        """The other files that uv reads, in a folder and above it, as they are written for uv."""
         found: dict[str, str] = {}
         for each in (PurePosixPath(folder), *PurePosixPath(folder).parents):
             for name in _READ_BY_UV:
                 place = (each / name).as_posix()
                 if name.endswith(".toml"):
-                    content = self.toml(place)
-                    if content is not None:
-                        settings = content if name == "uv.toml" else table_of(content, "tool").get("uv", {})
-                        _check_settings(settings)
-                        found[place] = json.dumps(settings, sort_keys=True, default=str)
+                    content = self.toml(place) or {}
+                    text = _spell(_settings(content) if name == "uv.toml" else _bounds(content))
                 else:
-                    text = self.text(place)
-                    if text is not None:
-                        _check(all(map(_PYTHON.fullmatch, _lines(text))))
-                        found[place] = text
+                    lines = list(_lines(self.text(place) or ""))
+                    _check(all(map(_PYTHON.fullmatch, lines)))
+                    text = "".join(f"{line}\n" for line in lines)
+                if text:
+                    found[place] = text
         return found
 
 
-_Found = tuple[dict[str, str], bool]
+_PROJECT = "skylift-job"
+"""The name that a project has whose packages are not wanted."""
+
+_Found = tuple[str, dict[str, str], bool]
+"""The source, the texts, and whether the result is the same on any day."""
 
 
 def _check(understood: object) -> None:
@@ -142,8 +155,34 @@ def _parse(text: str) -> dict[str, Any]:
         raise _NotKept from None  # uv says what is wrong with it
 
 
+def _spell(content: dict[str, Any]) -> str:
+    """A TOML file. Each table is on one line."""
+    content = {name: value for name, value in content.items() if value is not None}
+    return "".join(f"{json.dumps(name)} = {_value(value)}\n" for name, value in sorted(content.items()))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_value(name)} = {_value(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    _check(isinstance(value, int) or (isinstance(value, str) and _PLAIN.fullmatch(value)))
+    return json.dumps(value)
+
+
+def _bounds(content: dict[str, Any]) -> dict[str, Any]:
+    """What a pyproject.toml says to uv about an environment that is not its project's."""
+    requires, settings = table_of(content, "project").get("requires-python"), _settings_in(content)
+    project = None if requires is None else {"name": _PROJECT, "version": "0", "requires-python": requires}
+    return {"project": project, "tool": {"uv": settings} if settings else None}
+
+
+def _settings_in(content: dict[str, Any]) -> dict[str, Any]:
+    return _settings(table_of(content, "tool").get("uv", {}))
+
+
 def _nothing(_wanted: Environment, files: _Files) -> _Found:
-    return files.around("."), False
+    return ".", files.around("."), False
 
 
 def _script(wanted: Environment, files: _Files) -> _Found:
@@ -151,18 +190,26 @@ def _script(wanted: Environment, files: _Files) -> _Found:
     header = _parse(block[1]) if block else {}
     _check(f"{wanted.path}.lock" not in files)
     _check(_requirements_list(header.get("dependencies", []), files))
-    settings = table_of(header, "tool").get("uv", {})
-    _check_settings(settings)
+    settings = _settings_in(header)
     asked = {name: header.get(name) for name in ("dependencies", "requires-python")}
-    contents = json.dumps([asked, settings], sort_keys=True, default=str)
-    return {"header": contents, **files.around(_folder(wanted.path))}, False
+    lines = _spell({**asked, "tool": {"uv": settings} if settings else None}).splitlines()
+    text = "\n".join(["# /// script", *(f"# {line}" for line in lines), "# ///", ""])
+    around = files.around(_folder(wanted.path))
+    source = (PurePosixPath(_folder(wanted.path) if around else ".") / "script.py").as_posix()
+    return source, {**around, source: text}, False
 
 
 def _requirements(wanted: Environment, files: _Files) -> _Found:
     texts: dict[str, str] = {}
     _read_requirements(wanted.path, files, texts, _folder(wanted.path))
-    hashed = "--hash" in texts[PurePosixPath(wanted.path).name] and len(texts) == 1
-    return {**texts, **files.around(_folder(wanted.path))}, hashed
+    name = PurePosixPath(wanted.path).name
+    hashed = "--hash" in texts[name] and len(texts) == 1
+    options = [line for text in texts.values() for line in text.split("\n") if line.startswith("-")]
+    texts[OPTIONS] = "".join(f"{line}\n" for line in options if not _INCLUDE.fullmatch(line))
+    around = files.around(_folder(wanted.path))
+    folder = PurePosixPath(_folder(wanted.path) if around else ".")
+    placed = {(folder / each).as_posix(): text for each, text in texts.items()}
+    return (folder / name).as_posix(), {**around, **placed}, hashed
 
 
 def _read_requirements(place: str, files: _Files, texts: dict[str, str], folder: str) -> None:
@@ -170,8 +217,9 @@ def _read_requirements(place: str, files: _Files, texts: dict[str, str], folder:
     text = files.text(place)
     if text is None:
         raise _NotKept
-    texts[PurePosixPath(place).relative_to(folder).as_posix()] = text
-    for line in _lines(text):
+    lines = list(_lines(text))
+    texts[PurePosixPath(place).relative_to(folder).as_posix()] = "".join(f"{line}\n" for line in lines)
+    for line in lines:
         if found := _INCLUDE.fullmatch(line):
             included = PurePosixPath(_folder(place)) / found[1]
             _check(".." not in included.parts and included.is_relative_to(folder))
@@ -205,12 +253,16 @@ def _project(wanted: Environment, files: _Files) -> _Found:
     content = files.toml((PurePosixPath(wanted.path) / "pyproject.toml").as_posix())
     if content is None:
         raise _NotKept
-    texts = {"pyproject": _decisive(content), **files.around(wanted.path)}
+    around = files.around(wanted.path)
+    around.pop((PurePosixPath(wanted.path) / "pyproject.toml").as_posix(), None)
+    folder = PurePosixPath(wanted.path if around else ".")
+    texts = {**around, (folder / "pyproject.toml").as_posix(): _decisive(content)}
     lock = files.text((PurePosixPath(wanted.path) / "uv.lock").as_posix(), SCRIPT_LIMIT)
     if lock is not None:
-        packages = _parse(lock).get("package", [])
+        locked = _parse(lock)
+        packages = locked.get("package", [])
         _check(isinstance(packages, list) and all(map(_is_locked, packages)))
-        return {**texts, "uv.lock": lock}, True
+        return folder.as_posix(), {**texts, (folder / "uv.lock").as_posix(): _spell(locked)}, True
     # Resolving must not need to run the project's own code.
     project = table_of(content, "project")
     _check("dynamic" not in project)
@@ -219,19 +271,17 @@ def _project(wanted: Environment, files: _Files) -> _Found:
         _check(isinstance(group, list))
         named.append([each for each in group if not (isinstance(each, dict) and set(each) == {"include-group"})])
     _check(all(_requirements_list(each, files) for each in named))
-    return texts, False
+    return folder.as_posix(), texts, False
 
 
 def _decisive(content: dict[str, Any]) -> str:
-    """The parts of a pyproject.toml that decide which packages are installed."""
-    project = table_of(content, "project")
-    names = ("name", "dependencies", "optional-dependencies", "requires-python", "dynamic")
-    kept = {
-        "project": {name: project.get(name) for name in names},
-        "groups": content.get("dependency-groups"),
-        "build": content.get("build-system"),
-    }
-    return json.dumps(kept, sort_keys=True, default=str)
+    """The parts of a pyproject.toml that decide which packages are installed. uv runs no code to read them."""
+    names = ("name", "dependencies", "optional-dependencies", "requires-python")
+    project = {name: value for name, value in table_of(content, "project").items() if name in names}
+    # A build system makes a package of a project; which one it is does not matter before that is installed.
+    settings = {"package": "build-system" in content, **_settings_in(content)}
+    groups = content.get("dependency-groups")
+    return _spell({"project": {**project, "version": "0"}, "dependency-groups": groups, "tool": {"uv": settings}})
 
 
 def _is_locked(package: Any) -> bool:
@@ -335,32 +385,27 @@ SETTINGS: dict[str, Callable[[Any], bool]] = {
     "no-binary-package": _words,
     "python-preference": _is_word,
     "python-downloads": _is_word,
-    # how they are put there
-    "link-mode": _is_word,
-    "compile-bytecode": _is_word,
-    "concurrent-downloads": _is_word,
-    "concurrent-builds": _is_word,
-    "concurrent-installs": _is_word,
     # of the project's own package, which is never kept
     "package": _is_word,
     "managed": _is_word,
-    "cache-keys": lambda _: True,
-    "build-backend": lambda _: True,
-    # of other commands
-    "publish-url": lambda _: True,
-    "check-url": lambda _: True,
-    "trusted-publishing": lambda _: True,
-    "add-bounds": _is_word,
 }
 """The accepted settings of uv, each with a check of its value. All others (`cache-dir`, `find-links`, `workspace`,
 `pip`, mirrors of Python, ways to build, and settings of future versions) may read files."""
 
+_WITHOUT_EFFECT = frozenset(
+    """link-mode compile-bytecode concurrent-downloads concurrent-builds concurrent-installs cache-keys build-backend
+    publish-url check-url trusted-publishing add-bounds""".split()
+)
+"""Settings of other commands, of how files are put there, and of the project's own package: uv does not get them."""
 
-def _check_settings(settings: object) -> None:
+
+def _settings(settings: object) -> dict[str, Any]:
+    """What of them decides which packages there are."""
     _check(isinstance(settings, dict))
     assert isinstance(settings, dict)
-    for name, value in settings.items():
-        _check(name in SETTINGS and SETTINGS[name](value))
+    found = {name: value for name, value in settings.items() if name not in _WITHOUT_EFFECT}
+    _check(all(name in SETTINGS and SETTINGS[name](value) for name, value in found.items()))
+    return dict(sorted(found.items()))
 
 
 def _folder(place: str) -> str:

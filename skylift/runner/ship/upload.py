@@ -149,6 +149,8 @@ class Shipping:
             api.put(bucket, prefix.supervisor, whole_archive(self._account.settings.cache))
         if shipment.job.env:
             api.put(bucket, prefix.env, encode_env(shipment.job))
+        if shipment.prebuilt is not None and shipment.prebuilt.recipe is not None:
+            api.put(bucket, prefix.recipe, shipment.prebuilt.recipe.encode())
         if shipment.upload.sources:
             sources = json.dumps([each.as_record() for each in shipment.upload.sources]).encode()
             api.put(bucket, prefix.s3_inputs, sources)

@@ -55,7 +55,7 @@ class Bucket:
 
     @property
     def pin(self) -> str:
-        return str(json.loads(self.prefix(PLACE).objects["pin.json"])["sha256"])
+        return str(json.loads(self.prefix(PLACE).objects["proven.json"])["sha256"])
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_server_that_waits_in_vain_builds_for_itself_and_keeps_nothing(
 def test_a_server_that_was_lost_between_its_pin_and_its_files_is_not_waited_for_as_one_that_builds(
     bucket: Bucket, server: Callable[..., ToolEnvironment]
 ) -> None:
-    bucket.prefix(PLACE).objects["pin.json"] = json.dumps({"sha256": "0" * 64}).encode()
+    bucket.prefix(PLACE).objects["proven.json"] = json.dumps({"sha256": "0" * 64}).encode()
     assert server(bucket.told(shared=False), patience=float("inf")).make() == "built"
 
 
@@ -364,4 +364,4 @@ def test_an_index_that_is_none_is_not_followed(
 def plant(bucket: Bucket, index: bytes) -> None:
     """As the program of a map could where it has the right to write."""
     pin = json.dumps({"sha256": hashlib.sha256(index).hexdigest()}).encode()
-    bucket.prefix(PLACE).objects.update({"pin.json": pin, "index.json": index, "pack-00000": b"x"})
+    bucket.prefix(PLACE).objects.update({"proven.json": pin, "index.json": index, "pack-00000": b"x"})

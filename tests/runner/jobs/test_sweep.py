@@ -379,8 +379,8 @@ def test_environments_of_long_ago(left: Left) -> None:
     left.status("any")
     bucket = left.account.bucket
     for place, names in (
-        ("envs/a/ami-1/1", ("pin.json", "pack-00000", "index.json")),
-        ("envs/b/ami-1/2", ("pin.json",)),
+        ("envs/a/ami-1/1", ("proven.json", "pin.json", "pack-00000", "index.json")),
+        ("envs/b/ami-1/2", ("proven.json",)),
     ):
         for name in names:
             left.api.put(bucket, f"{place}/{name}", b"{}")

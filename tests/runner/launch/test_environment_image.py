@@ -21,7 +21,7 @@ from skylift.runner.launch.environment_image import (
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 
 ACCOUNT = "123456789012"
-ENVIRONMENT = PrebuiltEnvironment("envs/recipe/ami-1/0001", "a" * 64)
+ENVIRONMENT = PrebuiltEnvironment("envs/recipe/ami-1/me-0001", "a" * 64)
 KEY = image_key(ENVIRONMENT, "ami-1")
 
 

@@ -28,7 +28,7 @@ from skylift.runner.remote.api import Api
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 from skylift.runner.ship.upload import Shipment, Upload
 
-PLACE = "envs/recipe/ami-1/0001"
+PLACE = "envs/recipe/ami-1/me-0001"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def checked(settings: Settings, folder: Path) -> Checked:
 def put(checked: Checked, **objects: bytes) -> None:
     for name, body in objects.items():
         checked.account.api.put(checked.account.bucket, f"{PLACE}/{name.replace('_', '-')}", body)
-    checked.account.api.put(checked.account.bucket, f"{PLACE}/pin.json", json.dumps({"sha256": "a" * 64}).encode())
+    checked.account.api.put(checked.account.bucket, f"{PLACE}/proven.json", json.dumps({"sha256": "a" * 64}).encode())
 
 
 async def whole(checked: Checked | None, seen: Seen, meanwhile: Callable[[], object] = lambda: None) -> None:
@@ -177,8 +177,8 @@ def test_an_error_is_told_and_leaves_nothing(checked: Checked, seen: Seen) -> No
 
 
 def test_its_server_has_nothing_of_the_job(checked: Checked) -> None:
-    builder = sealed(checked, PrebuiltEnvironment(PLACE, "a" * 64), "environment-1")
+    builder = sealed(checked, PrebuiltEnvironment(PLACE, "a" * 64, proven=True), "environment-1")
     record = json.loads(builder.shipment.record())
     assert (record["seal"], record["packs"], record["has_env"], record["outputs"]) == (True, [], False, [])
-    assert record["prebuilt"] == {"place": PLACE, "sha256": "a" * 64, "shared": True}
+    assert record["prebuilt"] == {"place": PLACE, "sha256": "a" * 64, "shared": True, "proven": True}
     assert (builder.image, builder.configuration, builder.job.name) == ("ami-1", "", "environment-1")

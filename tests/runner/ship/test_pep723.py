@@ -52,3 +52,24 @@ def test_bad_headers(source: str, words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         read_header(source, "x.py")
     assert caught.value.message.startswith("x.py")
+
+
+@pytest.mark.parametrize(
+    "end", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\r", "\x00", "\x1b"]
+)
+def test_what_ends_a_line_for_some_programs_only_is_refused(end: str) -> None:
+    """uv ends lines at line feeds; here, such a character once began another list of dependencies."""
+    source = f"\n# /// script\n# dependencies = [] #{end}# dependencies = ['evil']\n# ///\nprint()\n"
+    with pytest.raises(UsageError, match=rf"^x.py: line 3, in .* has the character U\+{ord(end):04X}"):
+        read_header(source, "x.py")
+
+
+@pytest.mark.parametrize(("first", "last"), [("# /// script\x0c", "# ///"), ("# /// script", "# ///\u2028")])
+def test_so_it_is_beside_the_words_that_begin_and_end_a_header(first: str, last: str) -> None:
+    with pytest.raises(UsageError, match="has the character U"):
+        read_header(f"{first}\n# dependencies = []\n{last}\n", "x.py")
+
+
+def test_code_may_have_any_character() -> None:
+    source = "# /// script\n# dependencies = ['a']\n# ///\nprint('\u2028')\n\x0cdef f(): ...\n"
+    assert read_header(source, "x.py") == ScriptHeader(None, ("a",))

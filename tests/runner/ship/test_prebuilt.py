@@ -20,10 +20,10 @@ from skylift.runner.job.job import Program
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.server import prebuilt as supervisor
 from skylift.runner.server.boot import PATIENCE
-from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statements, find_prebuilt
+from skylift.runner.ship.prebuilt import PrebuiltEnvironment, builder_of, environment_statements, find_prebuilt
 from skylift.runner.ship.recipe import Recipe
 
-PLACE = "envs/recipe/ami-1/0001"
+PLACE = "envs/recipe/ami-1/me-0001"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def boots(shipped: Shipped, uv: Machine) -> Any:
 
 
 def pinned(shipped: Shipped) -> PrebuiltEnvironment:
-    return PrebuiltEnvironment(PLACE, json.loads(shipped.read(f"{PLACE}/pin.json") or b"{}")["sha256"])
+    return PrebuiltEnvironment(PLACE, json.loads(shipped.read(f"{PLACE}/proven.json") or b"{}")["sha256"], proven=True)
 
 
 def test_a_sealed_server_has_the_environment_and_no_program_has_run(
@@ -219,27 +219,62 @@ def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:
     recipe, image = Recipe("abc", locked=True), "ami-1"
 
     def find(when: float = 0, recipe: Recipe = recipe) -> PrebuiltEnvironment:
-        return find_prebuilt(api, bucket, recipe, image, when)
+        return find_prebuilt(api, bucket, recipe, image, when, "me")
 
     fresh = find()
-    assert (fresh.place[:16], fresh.sha256) == ("envs/abc/ami-1/" + fresh.place[15], "")
+    assert (fresh.place[:18], fresh.sha256) == ("envs/abc/ami-1/me-", "")
     for nonsense in (b"[1]", b'{"sha256": "00"}', b'{"sha256": [1]}', b"[" * 100_000, b"\xff", b"NaN"):
-        shipped.put(f"{fresh.place}/pin.json", nonsense)
+        shipped.put(f"{fresh.place}/proven.json", nonsense)
         shipped.put(f"{fresh.place}/index.json", b"{}")
         assert find().sha256 == "", "a program that is built may have written it"
     shipped._api.call("s3", "delete_object", Bucket=bucket, Key=f"{fresh.place}/index.json")
     digest = "0f" * 32
-    shipped.put(f"{fresh.place}/pin.json", json.dumps({"sha256": digest}).encode())
+    shipped.put(f"{fresh.place}/proven.json", json.dumps({"sha256": digest}).encode())
     assert find().sha256 == "", "its files have not come yet"
     shipped.put(f"{fresh.place}/index.json", b"{}")
-    assert find() == PrebuiltEnvironment(fresh.place, digest)
-    for name in ("pin.json", "index.json"):
+    assert find() == PrebuiltEnvironment(fresh.place, digest, proven=True)
+    for name in ("proven.json", "pin.json", "index.json"):
         # Its role may write pack-*, at any time.
         shipped.put(f"{fresh.place}/pack-x/{name}", json.dumps({"sha256": "1f" * 32}).encode())
-    assert find() == PrebuiltEnvironment(fresh.place, digest)
+    assert find() == PrebuiltEnvironment(fresh.place, digest, proven=True)
     late = 4e9
-    assert find(late) == PrebuiltEnvironment(fresh.place, digest)
+    assert find(late) == PrebuiltEnvironment(fresh.place, digest, proven=True)
     assert find(late, Recipe("abc", locked=False)).sha256 == "", "what no lock decides is resolved anew some day"
+
+
+def test_what_is_not_proven_is_only_for_who_has_built_it(shipped: Shipped) -> None:
+    def find(builder: str) -> PrebuiltEnvironment:
+        return find_prebuilt(shipped._api, shipped._bucket, Recipe("abc", locked=True), "ami-1", 0, builder)
+
+    place, one, two = "envs/abc/ami-1/evil-1", "0f" * 32, "1f" * 32
+    for name, content in (("index", {}), ("pin", {"sha256": one})):
+        shipped.put(f"{place}/{name}.json", json.dumps(content).encode())
+    assert find("evil").sha256 == "", "it is not told whether anything is proven"
+    shipped.put(f"{place}/proven.json", b"{}")
+    assert find("evil") == PrebuiltEnvironment(place, one)
+    assert find("me").sha256 == ""
+    assert find("me").place.startswith("envs/abc/ami-1/me-")
+    shipped.put("envs/abc/ami-1/other-1/proven.json", json.dumps({"sha256": two}).encode())
+    shipped.put("envs/abc/ami-1/other-1/index.json", b"{}")
+    assert {find(each).sha256 for each in ("me", "evil")} == {two}, "what is proven comes first"
+
+
+def test_an_old_layout_is_not_found(shipped: Shipped) -> None:
+    for name in ("index", "pin"):
+        shipped.put(f"envs/abc/ami-1/0001/{name}.json", json.dumps({"sha256": "0f" * 32}).encode())
+    assert find_prebuilt(shipped._api, shipped._bucket, Recipe("abc", locked=True), "ami-1", 0, "me").sha256 == ""
+
+
+def test_nothing_in_a_project_decides_who_builds(tmp_path: Path) -> None:
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("mine")
+    keys = tmp_path / "keys"
+    mine = builder_of(keys, tmp_path / "mine")
+    assert builder_of(keys, tmp_path / "link") == mine
+    assert builder_of(keys, tmp_path / "other") != mine
+    assert builder_of(tmp_path / "of another user", tmp_path / "mine") != mine
+    assert (keys / "builder").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_role_may_write_what_it_builds_and_read_what_it_takes() -> None:
@@ -248,5 +283,5 @@ def test_a_role_may_write_what_it_builds_and_read_what_it_takes() -> None:
     assert (take["Action"], take["Resource"]) == ("s3:GetObject", f"arn:aws:s3:::b/{PLACE}/*")
     once, rest = environment_statements(PrebuiltEnvironment(PLACE), "b")
     assert once["Condition"] == {"Null": {"s3:if-none-match": "false"}}
-    assert f"{once['Resource']}" == f"arn:aws:s3:::b/{PLACE}/pin.json"
+    assert once["Resource"] == [f"arn:aws:s3:::b/{PLACE}/proven.json", f"arn:aws:s3:::b/{PLACE}/pin.json"]
     assert rest["Resource"] == [f"arn:aws:s3:::b/{PLACE}/index.json", f"arn:aws:s3:::b/{PLACE}/pack-*"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,63 @@ def test_code_does_not_decide(tmp_path: Path) -> None:
     assert one is not None
     assert one == recipe(tmp_path, job__py=f"{header}print(2)\n")
     assert one != first
+
+
+def test_uv_gets_what_was_understood_and_nothing_else(tmp_path: Path) -> None:
+    """In another form, too: no other way to read it can find anything else there."""
+    more = (
+        '[tool.uv]\nlink-mode = "symlink"\nprerelease = "allow"\n[tool.x]\ny = 1\n[build-system]\nrequires = ["./x"]\n'
+    )
+    found = recipe(tmp_path, pyproject__toml=pyproject("leaf", more=more), uv__lock=LOCK % 'virtual = "."')
+    assert found is not None
+    assert tomllib.loads(found.texts["pyproject.toml"]) == {
+        "project": {"name": "work", "version": "0", "dependencies": ["leaf"]},
+        "tool": {"uv": {"package": True, "prerelease": "allow"}},
+    }
+    assert tomllib.loads(found.texts["uv.lock"]) == tomllib.loads(LOCK % 'virtual = "."')
+    for each in ("pyproject.toml", "uv.lock"):
+        (tmp_path / each).write_text("")
+    found = recipe(tmp_path, requirements__txt="# ./x\n leaf \\\n  ==1.0 # y\n-r more.txt\n--pre\n", more__txt="twig\n")
+    assert found is not None
+    texts = {"requirements.txt": "leaf    ==1.0\n-r more.txt\n--pre\n", "more.txt": "twig\n", "options~.txt": "--pre\n"}
+    assert (found.source, found.texts) == ("requirements.txt", texts)
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\x85", "\x0c", "\x1e", "\r"])
+@pytest.mark.parametrize("name", ["requirements.txt", ".python-version", "uv.toml"])
+def test_what_ends_a_line_for_some_programs_only_is_in_no_recipe(tmp_path: Path, end: str, name: str) -> None:
+    text = {
+        "requirements.txt": "leaf%sleaf==2.0\n",
+        ".python-version": "3.12%s3.13\n",
+        "uv.toml": "#%soffline = true\n",
+    }
+    (tmp_path / name).write_text(text[name] % end)
+    found = recipe(tmp_path, pyproject__toml="")
+    assert found is None or not any(end in each for each in found.texts.values())
+    assert found is None or name == "uv.toml"
+
+
+def test_the_python_that_a_project_around_it_requires_decides(tmp_path: Path) -> None:
+    """uv makes no other environment in its folder."""
+    first = recipe(tmp_path, requirements__txt="leaf\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "work"\nversion = "0"\nrequires-python = ">=3.12"\n')
+    wanted = replace(plan_job(Order(Program("script", "job.py")), tmp_path, {}), environment=Environment("none"))
+    assert recipe_of(wanted, "x86_64") != replace(first or Recipe("", False), texts={})
+    texts = (recipe_of(wanted, "x86_64") or Recipe("", False)).texts
+    assert tomllib.loads(texts["pyproject.toml"])["project"]["requires-python"] == ">=3.12"
+
+
+def test_where_a_script_is_and_what_it_is_called_does_not_decide(tmp_path: Path) -> None:
+    header = "# /// script\n# dependencies = ['leaf']\n# ///\n"
+    for each in ("one.py", "inner/two.py"):
+        (tmp_path / each).parent.mkdir(exist_ok=True)
+        (tmp_path / each).write_text(header)
+    one, two = (
+        recipe_of(plan_job(Order(Program("script", each)), tmp_path, {}), "x86_64")
+        for each in ("one.py", "inner/two.py")
+    )
+    assert one is not None
+    assert one == two
 
 
 def test_what_decides(tmp_path: Path) -> None:

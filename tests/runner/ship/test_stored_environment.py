@@ -14,7 +14,7 @@ from skylift.runner.ship.prebuilt import PrebuiltEnvironment, stored_environment
 PLACE = "envs/recipe/ami-1/0001"
 
 
-def test_it_is_whole_with_its_index_and_its_pin(shipped: Shipped, api: Api, settings: Settings) -> None:
+def test_it_is_whole_with_its_index_and_its_pins(shipped: Shipped, api: Api, settings: Settings) -> None:
     bucket = bucket_name(str(settings.account), settings.region)
     shipped.put(f"{PLACE}/pack-00000", bytes(3))
     shipped.put(f"{PLACE}/pack-00001", bytes(4))
@@ -22,7 +22,10 @@ def test_it_is_whole_with_its_index_and_its_pin(shipped: Shipped, api: Api, sett
     assert stored_environment(api, bucket, PLACE) is None
     shipped.put(f"{PLACE}/index.json", b"{}")
     assert stored_environment(api, bucket, PLACE) is None
-    shipped.put(f"{PLACE}/pin.json", b"what a server may write")
-    assert stored_environment(api, bucket, PLACE) is None
-    shipped.put(f"{PLACE}/pin.json", json.dumps({"sha256": "a" * 64}).encode())
+    own, proven = (json.dumps({"sha256": each * 64}).encode() for each in "ab")
+    shipped.put(f"{PLACE}/pin.json", own)
+    assert stored_environment(api, bucket, PLACE) is None, "whether anything is proven is not decided"
+    shipped.put(f"{PLACE}/proven.json", b"{}")
     assert stored_environment(api, bucket, PLACE) == (PrebuiltEnvironment(PLACE, "a" * 64), 7)
+    shipped.put(f"{PLACE}/proven.json", proven)
+    assert stored_environment(api, bucket, PLACE) == (PrebuiltEnvironment(PLACE, "b" * 64, proven=True), 7)
