@@ -27,7 +27,7 @@ class Case:
         self.venv.mkdir(parents=True)
         for number in range(count):
             (self.venv / f"module{number}.py").write_text("environment")
-        owner, named = Owner(folder / "home", os.geteuid(), os.getegid()), {"sha256": "", "shared": True}
+        owner, named = Owner(folder / "home", os.geteuid(), os.getegid()), {"place": "", "sha256": "", "shared": True}
         self.made = PrebuiltEnvironment(cast(Prefix, self.prefix), named, owner, [self.venv], self.told.append)
 
     def keep(self) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ from skylift.runner.server.login_user import Login
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import OWN, PROVEN, PrebuiltEnvironment
 from skylift.runner.server.program import Program
-from skylift.runner.server.proof import check_lock, check_pinned
+from skylift.runner.server.proof import check_lock
 from skylift.runner.server.remove_tree import remove_below, remove_tree
 from skylift.runner.server.status import State
 from skylift.runner.server.uv import Uv
@@ -92,7 +92,7 @@ class Environment:
 
     def _add_project(self, prebuilt: Optional[PrebuiltEnvironment]) -> None:
         """Install the project's own package, which is never shared. Everything else is resolved."""
-        self._cwd, lock = self._login.place, self._source / "uv.lock"
+        self._cwd, lock = self._login.place, self._lock_of(self._source)
         if self.lock is not None and not lock.exists():
             lock.write_text(self.lock)
             os.chown(str(lock), self._login.uid, self._login.gid)
@@ -138,54 +138,48 @@ class Environment:
             words = "What environment the program has cannot be written down, and so it is not started: %s"
             raise Ended(State.BROKEN, words % error) from None
 
-    def _install(self, source: Path) -> None:
-        """In any way that uv knows."""
-        kind, version = self._wanted["kind"], self._version()
+    def _install(self, source: Path, *only: str) -> None:
+        """`only` are options that leave uv one way; else it is any that it knows."""
+        kind, version, lock = self._wanted["kind"], self._version(), self._lock_of(source)
         if kind == "script":
-            self._uv("sync", *version, "--active", "--script", str(source))
+            self._uv("sync", *version, "--active", "--script", str(source), *only)
         elif kind == "project":
             # A project with a lock is not resolved again.
-            found = (source / "uv.lock").exists()
-            frozen = ["--frozen"] if found else []
-            self._uv("sync", *version, "--project", str(source), "--no-install-project", *frozen)
-            self.lock = None if found else self._print(source / "uv.lock")
+            how = only or (["--frozen"] if lock.exists() else [])
+            self._uv("sync", *version, "--project", str(source), "--no-install-project", *how)
+            self.lock = self._print(lock)
         else:
             self._uv("venv", "--quiet", "--clear", *version, str(self._venv))
         if kind == "requirements":
-            self._uv("pip", "install", "--python", self.python, "--requirements", str(source))
+            self._uv("pip", "install", "--python", self.python, "--requirements", str(source), *only)
 
     def _install_wheels(self, source: Path, recipe: Dict[str, Any]) -> None:
         """From wheels with hashes alone, and without their code. Raises Changed and Ended where that cannot be."""
-        kind, version, texts = self._wanted["kind"], self._version(), recipe["texts"]
+        kind, version, texts, lock = self._wanted["kind"], self._version(), recipe["texts"], self._lock_of(source)
+        only, place = ["--no-build"], os.path.relpath(str(lock), str(self._recipe))
         self._lay(texts, self._login.uid)
         if kind in ("script", "project"):
-            lock = Path("%s.lock" % source) if kind == "script" else source / "uv.lock"
-            which, place = ["--%s" % kind, str(source)], os.path.relpath(str(lock), str(self._recipe))
             if place not in texts:
-                self._uv("lock", "--no-build", *version, *which)
+                self._uv("lock", *only, *version, "--%s" % kind, str(source))
                 texts = dict(texts, **{place: self._print(lock)})
                 check_lock(texts[place])
-                self.lock = texts[place] if kind == "project" else None
-            self._lay(texts)
-            how = "--active" if kind == "script" else "--no-install-project"
-            self._uv("sync", "--no-build", "--frozen", how, *version, *which)
-        else:
-            self._uv("venv", "--quiet", "--clear", *version, str(self._venv))
-        if kind == "requirements":
-            self._install_pinned(source, texts)
+            only += ["--frozen"]
+        elif kind == "requirements":
+            only += ["--require-hashes"]
+            # Where some have hashes, only these are asked for.
+            if not any("--hash" in each for each in texts.values()):
+                self._uv("venv", "--quiet", *version, str(self._venv))
+                how = ["--no-build", "--python", self.python, "--generate-hashes", "--no-annotate", "--no-header"]
+                texts = dict(texts, **{_PINNED: self._uv("pip", "compile", *how, str(source))})
+                only += ["--no-deps", "--requirements", str(source.parent / _OPTIONS)]
+                source = self._recipe / _PINNED
+        self._lay(texts)
+        self._install(source, *only)
         if kind != "none" and not recipe["locked"]:
             self._check_newest()
 
-    def _install_pinned(self, source: Path, texts: Dict[str, str]) -> None:
-        how = ["--no-build", "--python", self.python]
-        if not any("--hash" in each for each in texts.values()):
-            # These would not be the ones that are asked for.
-            pinned = self._uv("pip", "compile", *how, "--generate-hashes", "--no-annotate", "--no-header", str(source))
-            check_pinned(pinned)
-            self._lay(dict(texts, **{_PINNED: pinned}))
-            how += ["--no-deps", "--requirements", str(source.parent / _OPTIONS)]
-            source = self._recipe / _PINNED
-        self._uv("pip", "install", *how, "--require-hashes", "--requirements", str(source))
+    def _lock_of(self, source: Path) -> Path:
+        return source / "uv.lock" if self._wanted["kind"] == "project" else Path("%s.lock" % source)
 
     def _check_newest(self) -> None:
         """To look for wheels alone may find an older version, where the newest one has to be built. Raises Changed."""

@@ -11,7 +11,7 @@ def read_environment(root: Path) -> Iterator[Tuple[str, str]]:
     path = root / "etc/environment"
     if not path.exists():
         return
-    for line in path.read_text(errors="replace").splitlines():
+    for line in path.read_text(errors="replace").split("\n"):
         text = line.strip()
         text = text[7:].lstrip() if text.startswith("export ") else text
         name, equals, value = text.partition("=")

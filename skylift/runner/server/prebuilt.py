@@ -61,11 +61,6 @@ def names_at(place: str) -> Dict[str, str]:
     return {PROVEN: place.rpartition("/")[0], OWN: place.rpartition("-")[0]}
 
 
-def name_of(named: Dict[str, Any]) -> str:
-    """That of the environment which a record has the digest of."""
-    return names_at(named["place"])[PROVEN if named.get("proven") else OWN]
-
-
 class Owner(NamedTuple):
     """The owner of an environment's files if it is not the login user, and the folder that their paths begin at."""
 
@@ -88,16 +83,13 @@ class PrebuiltEnvironment:
         say: Callable[[str], None] = say,
     ) -> None:
         self._prefix, self._login, self._folders, self._say = prefix, login, folders, say
-        self._named, self._sha256 = named, named["sha256"]
+        self._sha256, self.names = named["sha256"], names_at(named["place"])
         self.shared = named["shared"] and not self._sha256
+        self._name = self.names[PROVEN if named.get("proven") else OWN]
         self._index: Dict[str, Any] = {}
         self._keeping: Optional[threading.Thread] = None
         self._over = threading.Event()
         self._patience = _LEAST
-
-    @property
-    def names(self) -> Dict[str, str]:
-        return names_at(self._named["place"])
 
     # Taken.
 
@@ -129,7 +121,7 @@ class PrebuiltEnvironment:
         with NewFolders(self._login.home, self._folders, self._login.uid, self._login.gid) as new:
             self._fill(new, index, until)
             new.give()
-        return dict(index, name=name_of(self._named))
+        return dict(index, name=self._name)
 
     def _fill(self, new: NewFolders, index: Dict[str, Any], until: float) -> None:
         for path, kind, *more in index["entries"]:

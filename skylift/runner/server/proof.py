@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
+import io
 import os
 import re
 from typing import Callable, Dict, Iterator, Set, Tuple
@@ -22,7 +23,6 @@ _UVS_LINK = re.compile(r"bin/(?:python|pypy)[0-9.t]*|lib64")
 _RECORD = re.compile(r"lib/[^/]+/site-packages/[^/]+\.dist-info/RECORD")
 _LOCKED = re.compile(r'(?:sdist =|   ) \{ url = "[^"]+", hash = "sha256:[0-9a-f]{64}".*')
 _SOURCE = re.compile(r'source = \{ (?:registry = "https?://[^"]+"|(?:editable|virtual) = "\.") \}')
-_PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[^ ]+(?: ; [^\\]+)? \\|    --hash=sha256:[0-9a-f]{64}(?: \\)?|")
 
 Contents = Dict[str, Tuple[str, str]]
 """By path: ("f", SHA-256), ("l", target) or ("d", "")."""
@@ -33,13 +33,6 @@ def check_lock(text: str) -> None:
     for line in text.split("\n"):
         form = _SOURCE if line.startswith("source =") else _LOCKED if "{ url =" in line else None
         if form is not None and not form.fullmatch(line):
-            raise Changed("a package has no hash, or is of no index: %.200s" % line)
-
-
-def check_pinned(text: str) -> None:
-    """Requirements as uv pins them: each line has a version, or a hash of it. Raises Changed."""
-    for line in text.split("\n"):
-        if not _PINNED.fullmatch(line):
             raise Changed("a package has no hash, or is of no index: %.200s" % line)
 
 
@@ -63,7 +56,7 @@ def _listed(record: str, content: bytes) -> Iterator[Tuple[str, str]]:
     """The paths, below the environment's folder, and SHA-256 of the files that a RECORD lists with one."""
     site = os.path.dirname(os.path.dirname(record))
     try:
-        for path, digest, _ in csv.reader(content.decode().splitlines()):
+        for path, digest, _ in csv.reader(io.StringIO(content.decode(), newline="")):
             kind, _, value = digest.partition("=")
             if kind == "sha256":
                 yield os.path.normpath(os.path.join(site, path)), base64.urlsafe_b64decode(value + "=").hex()

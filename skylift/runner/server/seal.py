@@ -12,7 +12,7 @@ import os
 from skylift.runner.server.cached_environment import CachedEnvironment
 from skylift.runner.server.environment import environment_folders
 from skylift.runner.server.outcome import Ended, Outcome
-from skylift.runner.server.prebuilt import PrebuiltEnvironment, name_of
+from skylift.runner.server.prebuilt import PrebuiltEnvironment
 from skylift.runner.server.recovery import Concluded
 from skylift.runner.server.session import Session
 from skylift.runner.server.status import State
@@ -29,7 +29,7 @@ def seal(session: Session) -> Concluded:
     if found is None:
         raise Ended(State.BROKEN, "The environment for the image cannot be had from the bucket.")
     mark = context.root / "var/lib/skylift/environment"
-    CachedEnvironment(mark, folders, login.home).mark_imaged(name_of(named), found["lock"])
+    CachedEnvironment(mark, folders, login.home).mark_imaged(found["name"], found["lock"])
     # The users of this server need not be those of a server of the image.
     for own in (login.home, context.root / "root"):
         with contextlib.suppress(FileNotFoundError):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,6 +28,7 @@ from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import names_at
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.status import State
+from skylift.runner.ship import recipe
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 
 PLACE = "envs/recipe/ami-1/me-0001"
@@ -169,6 +173,20 @@ def test_a_wheel_that_is_not_the_locks_is_not_installed(server: Server) -> None:
     assert (status["state"], status["exit_code"]) == ("environment-failed", 123)
     assert "ash mismatch" in status["detail"]
     assert server.pin("proven") == {}
+
+
+def test_a_lock_with_another_hash_installs_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    project(server.shipped.folder, "leaf==1.0")
+    argv = [str(server.machine.root / "tools/uv"), "lock", "--quiet"]
+    environment = {**os.environ, **server.machine.environment}
+    subprocess.run(argv, cwd=server.shipped.folder, env=environment, check=True)
+    lock = server.shipped.folder / "uv.lock"
+    # As of an index that is the same from each server.
+    monkeypatch.setattr(recipe, "_is_index", lambda url: True)
+    lock.write_text(re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0f" * 32, lock.read_text()))
+    status = server.run()
+    assert (status["state"], status["exit_code"]) == ("environment-failed", 123)
+    assert "ash mismatch" in status["detail"]
 
 
 def test_an_image_that_has_it_pins_nothing_for_others(server: Server) -> None:

@@ -206,7 +206,9 @@ def test_what_is_kept_has_less_patience_than_results(tmp_path: Path) -> None:
 
     shelf: Any = SimpleNamespace(put_file=put_file, put=lambda *args, **how: True)
     login: Any = SimpleNamespace(home=tmp_path, uid=os.geteuid())
-    environment = supervisor.PrebuiltEnvironment(shelf, {"sha256": "", "shared": True}, login, [tmp_path / "venv"])
+    environment = supervisor.PrebuiltEnvironment(
+        shelf, {"place": "", "sha256": "", "shared": True}, login, [tmp_path / "venv"]
+    )
     environment.write_down(None, 0)
     environment.keep()
     environment.stop(lambda: False)
