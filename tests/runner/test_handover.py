@@ -9,6 +9,8 @@ import time
 from typing import Any
 
 import pytest
+from leaf_package import project
+from package_index import sdist
 from runner_bench import PATIENCE, Machine, until
 from shipped_job import Shipped
 
@@ -228,4 +230,25 @@ def test_an_environment_stays_unless_it_was_changed(line: Line, uv: Machine) -> 
     for name in ("proven.json", "pin.json"):
         pin = line.shipped.read(f"envs/recipe/ami-1/me-1/{name}")
         assert pin is None, "what was built there is shared with nobody"
+    line.machine.wait()
+
+
+@pytest.mark.parametrize(("kind", "how"), [("requirements", "kept"), ("sdist", "built"), ("project", "built")])
+def test_another_project_gets_what_is_made_of_wheels_alone(line: Line, uv: Machine, kind: str, how: str) -> None:
+    """If it has the project's own package or one that was built, code of these has run in it before it was noted."""
+    if kind == "project":
+        project(line.shipped.folder, "leaf<2")
+    else:
+        (line.shipped.folder / "requirements.txt").write_text("leaf==3.0\n" if kind == "sdist" else "leaf==1.0\n")
+    if kind == "sdist":
+        sdist(uv.root / "packages", "leaf", "3.0", "")
+    named, other = (
+        {"prebuilt": {"place": f"envs/recipe/ami-1/{each}-1", "sha256": "", "shared": False}} for each in ("me", "you")
+    )
+    first = line.first("import leaf; print(leaf.VERSION)\n", **named)
+    assert line.status(first)["environment"] == "built", uv.console()
+    second = line.next("import leaf; print(leaf.VERSION)\n", first, keep=KEEP, **named)
+    assert line.status(second)["environment"] == "kept", uv.console()
+    third = line.next("import leaf; print(leaf.VERSION)\n", second, **other)
+    assert line.status(third)["environment"] == how, uv.console()
     line.machine.wait()

@@ -182,7 +182,8 @@ class Environment:
         return source / "uv.lock" if self._wanted["kind"] == "project" else Path("%s.lock" % source)
 
     def _check_newest(self) -> None:
-        """To look for wheels alone may find an older version, where the newest one has to be built. Raises Changed."""
+        """To look for wheels alone may find an older version, where the newest one has to be built. Also one that was
+        asked for counts as found so. Raises Changed."""
         for each in json.loads(self._uv("pip", "list", "--outdated", "--format", "json", "--python", self.python)):
             if each["latest_filetype"] != "wheel":
                 raise Changed("%s %s has to be built" % (each["name"], each["latest_version"]))
