@@ -22,6 +22,7 @@ PRINCIPAL = "scheduler.amazonaws.com"
 UNIVERSAL = "arn:aws:scheduler:::aws-sdk:"
 
 TARGETS = {
+    "autoscaling:deleteAutoScalingGroup": ("autoscaling", "DeleteAutoScalingGroup"),
     "autoscaling:setDesiredCapacity": ("autoscaling", "SetDesiredCapacity"),
     "autoscaling:updateAutoScalingGroup": ("autoscaling", "UpdateAutoScalingGroup"),
     "cloudwatch:putMetricData": ("cloudwatch", "PutMetricData"),
