@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.check import check
 from skylift.runner.launch.provision import provide_key, provide_network
+from skylift.runner.launch.scheduler import create_schedule, delete_schedule, ensure_group
 from skylift.runner.launch.stages import Checked
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.api import Api
@@ -40,9 +40,6 @@ from skylift.runner.ship.archive import boot_archive, whole_archive
 from skylift.runner.ship.upload import Shipping
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.watcher import Watcher
-
-_SETTLING = 60.0
-"""Seconds in which EventBridge Scheduler must learn of a new role, and of its own new group."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ class MakeSchedule:
             await in_thread(equip_scheduler, api, name, template, account.number, spot=terms.spot)
             recurrence, overlap = self._order.recurrence, self._order.overlap
             asked = schedule_request(name, recurrence, template, scheduler, overlap, self._order.what)
-            await undo.make(partial(_create_schedule, api, asked), lambda _: delete_schedule(api, name))
+            await undo.make(partial(_create_schedule, api, asked), lambda _: delete_schedule(api, GROUP, name))
             step.detail = f"{name}: {recurrence.expression} {recurrence.timezone}"
 
     def _boot_script(self, checked: Checked, terms: ScheduleTerms) -> str:
@@ -185,39 +182,12 @@ def _release_name(checked: Checked) -> None:
 
 def _create_schedule(api: Api, request: dict[str, Any]) -> None:
     """Raises UsageError for a time that EventBridge Scheduler does not take."""
-    _ensure_group(api)
-    until, pause = time.monotonic() + _SETTLING, 0.2
-    while True:
-        try:
-            api.call("scheduler", "create_schedule", **request)
-            return
-        except Refused as error:
-            if error.code == "ConflictException":
-                raise schedule_taken(request["Name"]) from None
-            # It learns of a new role or group within seconds.
-            is_new = "assume the role" in error.reason or error.code == "ResourceNotFoundException"
-            if not is_new or time.monotonic() > until:
-                if error.code == "ValidationException" and "xpression" in error.reason:
-                    raise UsageError(error.reason) from None
-                raise
-        time.sleep(pause)
-        pause = min(pause * 1.6, 5)
-
-
-def delete_schedule(api: Api, name: str) -> bool:
-    """Whether there was one."""
+    ensure_group(api, GROUP)
     try:
-        api.call("scheduler", "delete_schedule", GroupName=GROUP, Name=name)
+        create_schedule(api, request)
     except Refused as error:
-        if error.code != "ResourceNotFoundException":
-            raise
-        return False
-    return True
-
-
-def _ensure_group(api: Api) -> None:
-    try:
-        api.call("scheduler", "create_schedule_group", Name=GROUP)
-    except Refused as error:
-        if error.code != "ConflictException":
-            raise
+        if error.code == "ConflictException":
+            raise schedule_taken(request["Name"]) from None
+        if error.code == "ValidationException" and "xpression" in error.reason:
+            raise UsageError(error.reason) from None
+        raise

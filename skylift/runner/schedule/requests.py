@@ -116,18 +116,6 @@ def run_now_request(schedule: str, template: str, now: datetime) -> dict[str, An
     return run_request(schedule, template, f"{template}-{now:%Y-%m-%dT%H:%M:%SZ}", run_tag(schedule, now))
 
 
-def scheduler_trust(account: str, region: str) -> dict[str, Any]:
-    """Only EventBridge Scheduler, and only for skylift's schedules of this account."""
-    group = f"arn:aws:scheduler:{region}:{account}:schedule-group/{GROUP}"
-    allowed = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    return {
-        **_VERSION,
-        "Statement": [
-            {**allowed, "Condition": {"StringEquals": {"aws:SourceAccount": account, "aws:SourceArn": group}}}
-        ],
-    }
-
-
 def scheduler_policy(
     schedule: str, template: str, role: str, account: str, region: str, *, spot: bool = False
 ) -> dict[str, Any]:

@@ -17,15 +17,16 @@ from skylift.runner.job.record import workers_of_schedule
 from skylift.runner.job.settings import REGION_FORM
 from skylift.runner.job.tags import TAG_JOB
 from skylift.runner.launch.role import PATH, TRUST, JobRole, ensure_boundary, ensure_policy
+from skylift.runner.launch.scheduler import trust_in_scheduler
 from skylift.runner.remote.api import Api
 from skylift.runner.schedule.requests import (
+    GROUP,
     TAG_REGION,
     TAG_SCHEDULE,
     role_tags,
     runs_policy,
     scheduler_policy,
     scheduler_role_name,
-    scheduler_trust,
     server_role_name,
 )
 
@@ -163,7 +164,7 @@ def equip_servers(
 def make_scheduler_role(api: Api, schedule: str, account: str) -> str:
     """The role of EventBridge Scheduler, without any permissions; its ARN. Raises UsageError when there is one.
     `remove_scheduler_role` is the undo."""
-    trust = scheduler_trust(account, api.region)
+    trust = trust_in_scheduler(account, api.region, GROUP)
     boundary = ensure_policy(
         api, account, SCHEDULER_BOUNDARY, scheduler_boundary(account), "scheduler of skylift's schedules"
     )

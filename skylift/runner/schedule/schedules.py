@@ -18,10 +18,10 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.listing import Listed
 from skylift.runner.jobs.sweep import Leftover
+from skylift.runner.launch.scheduler import delete_schedule
 from skylift.runner.launch.server import live_servers
 from skylift.runner.map.spec import SPEC_LIMIT
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.schedule.making import delete_schedule
 from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.schedule.requests import GROUP, run_now_request
 from skylift.runner.schedule.roles import remove_roles
@@ -105,7 +105,7 @@ class Schedules:
         """Remove a schedule; safe to repeat. Its runs stay, with their records, until they are removed as jobs."""
         self._require(name)
         # From here on nothing starts: a run that is just due needs the template.
-        delete_schedule(self._api, name)
+        delete_schedule(self._api, GROUP, name)
         remove_templates(self._api, name)
         alive = [each.job for each in live_servers(self._api) if _is_run(each.job, name)]
         if alive:

@@ -16,14 +16,15 @@ from skylift.runner.job.job import Job, Program, Spot
 from skylift.runner.job.record import ScheduleTerms, encode_record, parse_record
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole, boundary_policy
+from skylift.runner.launch.scheduler import trust_in_scheduler
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.schedule.recurrence import Recurrence
 from skylift.runner.schedule.requests import (
+    GROUP,
     run_now_request,
     runs_policy,
     schedule_request,
     scheduler_policy,
-    scheduler_trust,
     template_request,
 )
 from skylift.runner.server.job_record import JobRecord
@@ -87,8 +88,11 @@ def test_the_scheduler_may_start_runs_of_this_template_and_pass_one_role() -> No
     assert statements[0]["Condition"]["StringLike"] == {"aws:RequestTag/skylift:job": "x/*"}
     assert statements[3]["Resource"] == "arn:role"
     assert not any(each["Resource"] == "*" for each in statements)
-    trust = scheduler_trust("1", "eu-west-1")["Statement"][0]
-    assert trust["Condition"]["StringEquals"]["aws:SourceArn"] == "arn:aws:scheduler:eu-west-1:1:schedule-group/skylift"
+    trust = trust_in_scheduler("1", "eu-west-1", GROUP)["Statement"][0]
+    assert trust["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "1"},
+        "ArnLike": {"aws:SourceArn": "arn:aws:scheduler:eu-west-1:1:schedule-group/skylift"},
+    }
 
 
 def test_a_spot_run_has_one_server_and_the_scheduler_may_ask_for_it(job: Job) -> None:

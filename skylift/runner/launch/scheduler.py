@@ -1,0 +1,58 @@
+"""EventBridge Scheduler, for the caps of jobs (cap.py) and for schedules (schedule/): a group for each of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from skylift.runner.errors import Refused
+from skylift.runner.remote.api import Api
+
+_SETTLING = 60.0
+"""Seconds in which EventBridge Scheduler must learn of a new role, and of its own new group."""
+
+
+def trust_in_scheduler(account: str, region: str, group: str) -> dict[str, Any]:
+    """Only EventBridge Scheduler, and only for this group of schedules of this account. A `region` may be `*`."""
+    source = f"arn:aws:scheduler:{region}:{account}:schedule-group/{group}"
+    only = {"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": source}}
+    allowed = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [{**allowed, "Condition": only}]}
+
+
+def create_schedule(api: Api, request: dict[str, Any], prepare: Callable[[], object] = lambda: None) -> None:
+    """`prepare` is called when the role or the group is not there. Raises Refused."""
+    until, pause, prepared = time.monotonic() + _SETTLING, 0.1, False
+    while True:
+        try:
+            api.call("scheduler", "create_schedule", **request)
+            return
+        except Refused as error:
+            is_new = "assume the role" in error.reason or error.code == "ResourceNotFoundException"
+            if not is_new or time.monotonic() > until:
+                raise
+        if not prepared:
+            prepare()
+            prepared = True
+        time.sleep(pause)
+        pause = min(pause * 1.6, 5)
+
+
+def ensure_group(api: Api, name: str) -> None:
+    try:
+        api.call("scheduler", "create_schedule_group", Name=name)
+    except Refused as error:
+        if error.code != "ConflictException":
+            raise
+
+
+def delete_schedule(api: Api, group: str, name: str) -> bool:
+    """Whether there was one."""
+    try:
+        api.call("scheduler", "delete_schedule", GroupName=group, Name=name)
+    except Refused as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        return False
+    return True
