@@ -85,7 +85,7 @@ def left(cloud: RealCloud) -> list[Any]:
         *jobs(cloud),
         *cloud.ec2.describe_fleets(Filters=states)["Fleets"],
         *cloud.ec2.describe_launch_templates()["LaunchTemplates"],
-        *cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"],
+        *cloud.job_roles(),
     ]
 
 

@@ -22,6 +22,7 @@ from real_server import Server, ending
 
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
+from skylift.runner.launch.cap import ROLE as CAP_ROLE
 
 UP: list[RealCloud] = []
 """Those that are there now, for whoever tells of a test that failed."""
@@ -167,6 +168,11 @@ class RealCloud:
             aws_secret_access_key=key[1],
             config=config,
         )
+
+    def job_roles(self) -> list[str]:
+        """Of jobs and schedules. The role that ends their servers is the account's, and stays."""
+        found = self.client("iam").list_roles(PathPrefix="/skylift/")["Roles"]
+        return [each["RoleName"] for each in found if each["RoleName"] != CAP_ROLE]
 
     @cached_property
     def ec2(self) -> Any:

@@ -81,6 +81,6 @@ def roles(cloud: RealCloud) -> set[str]:
     """The names of all roles and instance profiles of jobs. Tests share a cloud: a test compares them with those that
     were there before it, or looks for its own."""
     iam = cloud.client("iam")
-    made = {role["RoleName"] for role in iam.list_roles(PathPrefix="/skylift/")["Roles"]}
+    made = set(cloud.job_roles())
     profiles = iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"]
     return made | {profile["InstanceProfileName"] for profile in profiles}

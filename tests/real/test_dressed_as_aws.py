@@ -59,7 +59,8 @@ def test_a_job_with_every_days_permissions_alone(first: Somebody, aws: RealCloud
     assert f"t3.small in {REGION} (AWS)" in done.stderr
     until(lambda: live(aws) == [], "the server to be gone")
     iam = aws.client("iam")
-    assert iam.list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert aws.job_roles() == []
+    assert "Nothing but" not in done.stderr, "its cap is part of these permissions"
     assert iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"] == []
 
 
@@ -108,7 +109,7 @@ def test_inputs_from_a_bucket_that_somebody_opens_to_jobs_once(first: Somebody, 
         first.allow(every_day)
         s3.delete_object(Bucket="lake", Key="data/a.csv")
         s3.delete_bucket(Bucket="lake")
-    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert aws.job_roles() == []
 
 
 def test_a_schedule_with_the_permissions_for_schedules(first: Somebody, aws: RealCloud) -> None:
@@ -126,8 +127,8 @@ def test_a_schedule_with_the_permissions_for_schedules(first: Somebody, aws: Rea
         assert first.skylift("rm", run).returncode == 0
     finally:
         first.allow(every_day)
-    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
-    assert aws.client("scheduler").list_schedules()["Schedules"] == []
+    assert aws.job_roles() == []
+    assert aws.client("scheduler").list_schedules(GroupName="skylift")["Schedules"] == []
 
 
 def test_a_map_on_several_servers_with_the_permissions_for_it(first: Somebody, aws: RealCloud) -> None:
@@ -147,7 +148,7 @@ def test_a_map_on_several_servers_with_the_permissions_for_it(first: Somebody, a
         first.allow(every_day)
     names = [each["GroupName"] for each in aws.client("ec2").describe_security_groups()["SecurityGroups"]]
     assert "skylift-spread" not in names
-    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert aws.job_roles() == []
 
 
 def test_a_map_without_the_permission_for_several_servers_has_one(first: Somebody, aws: RealCloud) -> None:
@@ -160,7 +161,7 @@ def test_a_map_without_the_permission_for_several_servers_has_one(first: Somebod
     assert "At most 2 servers of type t3.small, as many as 4 inputs can use." in done.stderr
     assert {each["server"] for each in json.loads(done.stdout)["inputs"]} == {json.loads(done.stdout)["instance"]}
     assert first.skylift("rm", "single").returncode == 0
-    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert aws.job_roles() == []
 
 
 def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> None:
@@ -174,7 +175,7 @@ def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> 
     assert done.returncode == 125
     assert f"You lack the permission ec2:RunInstances on arn:aws:ec2:{REGION}:" in done.stderr
     assert "Traceback" not in done.stderr
-    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert aws.job_roles() == []
 
 
 def test_an_environment_is_built_once(first: Somebody) -> None:
@@ -221,7 +222,7 @@ def test_a_server_that_is_kept_goes_to_the_next_job(first: Somebody, aws: RealCl
     done = first.skylift("run", "--json", "job.py")
     assert json.loads(done.stdout)["instance"] == told["instance"], done.stderr
     until(lambda: live(aws) == [], "the server to be gone")
-    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert aws.job_roles() == []
 
 
 def test_a_job_on_a_server_that_may_be_taken_away(first: Somebody, aws: RealCloud) -> None:
@@ -244,7 +245,7 @@ def test_a_job_on_a_server_that_may_be_taken_away(first: Somebody, aws: RealClou
     until(lambda: live(aws) == [], "the server to be gone")
     assert aws.ec2.describe_launch_templates()["LaunchTemplates"] == []
     until(lambda: {each["FleetState"] for each in aws.ec2.describe_fleets()["Fleets"]} == {"deleted"}, "its fleets")
-    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert aws.job_roles() == []
 
 
 def test_types_are_asked_of_the_place_and_prices_where_it_has_none_stay(first: Somebody) -> None:

@@ -47,7 +47,7 @@ def test_killed_after_every_call_of_a_handover(cloud: RealCloud) -> None:
     cloud.skylift("cancel", last)
     mine = {each["name"] for each in jobs(cloud)} & set(known)
     assert mine == set(), "every server is somebody's, and ended with its job"
-    roles = [each["RoleName"] for each in cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"]]
+    roles = cloud.job_roles()
     assert [role for role in roles if "-heir" in role] == []
 
 

@@ -56,7 +56,7 @@ def test_a_server_goes_on_without_its_client_and_turns_itself_off(own_cloud: Rea
     swept = json.loads(own_cloud.skylift("sweep", "--json").stdout)
     kinds = {each["kind"] for each in swept if each["job"] == job.name and each["removed"]}
     assert kinds == {"role", "instance-profile"}
-    assert own_cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert own_cloud.job_roles() == []
 
 
 def test_a_supervisor_that_is_killed_has_a_successor(own_cloud: RealCloud, job: RunningJob) -> None:

@@ -105,6 +105,6 @@ def test_a_scheduled_run_comes_by_itself_and_is_a_job_like_any_other(own_cloud: 
     own_cloud.skylift("rm", name, again)
     assert json.loads(own_cloud.skylift("schedule", "ls", "--json").stdout) == []
     iam = own_cloud.client("iam")
-    assert iam.list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert own_cloud.job_roles() == []
     assert iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"] == []
     assert own_cloud.ec2.describe_launch_templates()["LaunchTemplates"] == []

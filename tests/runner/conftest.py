@@ -18,6 +18,7 @@ import pytest
 from fetched_once import FetchedOnce
 from few_images import few_images
 from leaf_package import wheel
+from moto import backends
 from moto.server import ThreadedMotoServer
 from package_index import package_index
 from prepared_account import PreparedAccount
@@ -28,6 +29,7 @@ from whole_run import Seen
 
 from skylift.catalogue.uv import Wheel
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
+from skylift.runner.launch.cap import GROUP as CAPS
 from skylift.runner.remote.api import Api
 from skylift.runner.ship import bytecode
 from skylift.runner.ship import uv as runner_uv
@@ -101,6 +103,8 @@ def settings(
     monkeypatch.setattr(runner_uv, "_download", fetch_wheel)
     with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=30):
         pass
+    # moto fails, where AWS says that there is no group of this name.
+    backends.get_backend("scheduler")[ACCOUNT]["us-east-1"].create_schedule_group(CAPS, [])
     return Settings(
         region="us-east-1",
         key_dir=tmp_path / "keys",

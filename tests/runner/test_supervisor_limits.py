@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from runner_bench import Machine, Metadata, until
@@ -19,6 +20,7 @@ from shipped_job import Shipped
 from waiting_job import go
 
 from skylift.runner.job.job import Program
+from skylift.runner.job.tags import TAG_UNDELIVERED
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.remote.api import Api
 from skylift.runner.server.memory import Memory
@@ -194,6 +196,7 @@ class Gate:
     def __init__(self, endpoint: str) -> None:
         gate, self.shut, self.slow = self, False, 0.0
         self.stops: list[str] = []
+        self.tags: list[str] = []
         self.sent: list[str] = []
         self.keeps_until = ""
         target = urllib.parse.urlsplit(endpoint).netloc
@@ -203,6 +206,8 @@ class Gate:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 if b"Action=StopInstances" in body:
                     gate.stops.append(body.decode())
+                elif b"Action=CreateTags" in body:
+                    gate.tags.append(body.decode())
                 elif gate.shut or (self.command == "DELETE" and not gate.has_had(gate.keeps_until)):
                     self.send_error(503)
                     return
@@ -267,6 +272,8 @@ def test_results_that_cannot_be_delivered_stay_on_a_stopped_disk(
     go(machine)
     until(lambda: gate.stops, "the server to ask for its own stop")
     assert f"InstanceId.1={metadata.instance}" in gate.stops[0]
+    # What is stopped and has no tag is terminated after its deadline.
+    assert f"ResourceId.1={metadata.instance}&Tag.1.Key={quote(TAG_UNDELIVERED, safe='')}&" in gate.tags[0]
     assert machine.process is not None
     assert machine.process.poll() is None, "a stopped server is not turned off: that would terminate it"
     assert len(machine.off_commands()) == 1

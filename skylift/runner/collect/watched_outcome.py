@@ -46,6 +46,7 @@ def _with_watch(outcome: Outcome, job: WatchedJob, server: Server | None, clock:
             watched_seconds=clock.elapsed(),
             steps=dict(clock.seconds),
             choice=job.choice,
+            capped=job.capped,
             home=job.home if outcome.results else None,
         ),
         job.account.settings,

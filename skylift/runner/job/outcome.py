@@ -50,7 +50,8 @@ class Outcome:
     `home` is the folder with the results, and `choice` why the server has its type, if that was chosen. `market` is how
     the last server was bought, `spot` or `on-demand`. `booted` is when that server got the job, and `price` what its
     time costs. `attempts` counts the servers of a spot job. `tries` are the attempts of a program that is started again
-    when it fails (--retries), with what came of each.
+    when it fails (--retries), with what came of each. `capped` is whether the cloud ends the server after its deadline
+    if it does not end itself, None where the run does not know.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Outcome:
     home: Path | None = None
     choice: dict[str, Any] | None = None
     market: str = "on-demand"
+    capped: bool | None = None
     booted: str | None = None
     price: RunPrice | None = None
 
@@ -144,6 +146,7 @@ class Outcome:
             "instance": self.instance,
             "instance_type": self.instance_type,
             "market": self.market,
+            "capped": self.capped,
             "choice": self.choice,
             "results": [{"path": each.path, "size": each.size, "sha256": each.sha256} for each in self.results],
             "unmatched": list(self.unmatched),

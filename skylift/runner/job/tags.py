@@ -13,6 +13,8 @@ TAG_CONFIGURATION = "skylift:configuration"
 """On kept servers: the next job must have the same value to use the server. It stays while the jobs change."""
 TAG_WORKER = "skylift:worker"
 """This tag is on a map's other servers, which have no record, status or streams of their own."""
+TAG_UNDELIVERED = "skylift:undelivered"
+"""A server sets this tag before it asks to be stopped: its results are nowhere but on its disk."""
 _TAGS: dict[str, Callable[[str], str]] = {"Name": lambda job: f"skylift {job}", TAG_JOB: lambda job: job}
 """Every tag, and its value for a job. A tag that is added here is on everything, also on kept servers."""
 

@@ -20,6 +20,7 @@ from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.tags import TAG_JOB, job_of
 from skylift.runner.launch import role
+from skylift.runner.launch.cap import cap_of_group, capped, caps_of_server, delete_cap
 from skylift.runner.launch.environment_image import environment_images, remove_image, to_be_removed
 from skylift.runner.launch.fleet import (
     Fleet,
@@ -136,6 +137,8 @@ class Sweep:
     def find(self) -> list[Leftover]:
         # Before the records: the record of a job is written before its inputs.
         inputs, uploads = self._stored_inputs()
+        # Before the servers, which are started before them.
+        caps = capped(self._api)
         live, workers = live_servers(self._api), live_workers(self._api)
         servers = {server.job: server for server in live}
         roles = self._made("list_roles", "Roles", "RoleName")
@@ -158,6 +161,7 @@ class Sweep:
         found += [*self._volumes(servers), *self._interfaces(servers), *self._environments(), *self._images()]
         found += self._groups(known, groups, {group for each in live for group in each.groups})
         found += self._inputs(inputs, uploads, known, self._inputs_of_schedules())
+        found += self._caps(caps, [*live, *workers], autoscaled)
         return [*found, *(damage for each in known.values() for damage in _damages(each))]
 
     def _know(self, servers: dict[str, Server], fleets: list[Fleet], name: str) -> _Known:
@@ -242,6 +246,18 @@ class Sweep:
                         why,
                         remove=partial(role.remove_role_of, self._api, name, {owner}),
                     )
+
+    def _caps(
+        self, caps: dict[str, float], live: list[Server], groups: dict[str, tuple[str, float]]
+    ) -> Iterator[Leftover]:
+        """Schedules that would end what has ended: the cloud removes them when they are due, which may be in days."""
+        wanted = {name for each in live for name in caps_of_server(each.instance)} | {
+            cap_of_group(each) for each in groups
+        }
+        for name, made in caps.items():
+            if name not in wanted and self._now - made >= STARTING:
+                remove = partial(delete_cap, self._api, name)
+                yield Leftover("schedule", name, "-", "what it would end has ended", remove=remove)
 
     def _grace(self, job: _Known) -> float:
         """A job that is being started may have a role and no record yet: both are made at the same time."""

@@ -21,10 +21,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused
+from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, SkyliftError
 from skylift.runner.job.record import Prefix, Record
 from skylift.runner.job.server import Server
 from skylift.runner.launch import role
+from skylift.runner.launch.cap import cap_server, no_cap
 from skylift.runner.launch.given_up import is_given_up
 from skylift.runner.launch.job_group import job_groups
 from skylift.runner.launch.key import ensure_key
@@ -129,6 +130,10 @@ class Relaunch:
             # Somebody did so at the same time, and may not have seen this server.
             terminate(self._api, server.instance)
             return None
+        try:
+            cap_server(self._account, server.instance, terms.deadline)
+        except SkyliftError as error:
+            self._watcher.note(no_cap(server.instance, error))
         why = f" ({shown(reason)})" if reason else ""
         self._watcher.note(f"The server {before} is lost{why}. {server.instance} goes on with the map.")
         return server

@@ -17,12 +17,12 @@ from typing import Any
 from skylift.runner.errors import NameTaken, Refused
 from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import SCHEDULES, Prefix, workers_of_schedule
-from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
+from skylift.runner.job.tags import TAG_JOB, TAG_UNDELIVERED, job_of, job_tags
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.prebuilt import ENVIRONMENTS, PrebuiltEnvironment, environment_statements
 
 PATH = "/skylift/"
-BOUNDARY = "skylift-boundary-6"
+BOUNDARY = "skylift-boundary-7"
 """The number is the version of the document. A change makes a new policy; a policy that roles use is never changed."""
 
 TRUST = {
@@ -118,7 +118,10 @@ def job_policy(
                     "ArnLike": {"ec2:SourceInstanceARN": instances},
                 },
             },
-            *([_ending_fleets(f"arn:aws:ec2:{region}:{account}", {"StringEquals": tag})] if spot else ()),
+            # Its disk is lost with a spot server in any case.
+            _ending_fleets(f"arn:aws:ec2:{region}:{account}", {"StringEquals": tag})
+            if spot
+            else _keeping_its_disk(instances, {"StringEquals": tag}),
             *([next_of_last] if last else ()),
             *environment_statements(prebuilt, bucket),
             *more,
@@ -161,6 +164,21 @@ def naming_servers(groups: str | Sequence[str], instances: str, tagged: dict[str
         "Effect": "Allow",
         "Action": "autoscaling:CreateOrUpdateTags",
         "Resource": groups,
+        "Condition": {**tagged, **only},
+    }
+
+
+def _keeping_its_disk(instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
+    """To say by a tag of the server that its results are on its disk, and to give it no other tag."""
+    only = {
+        "ForAllValues:StringEquals": {"aws:TagKeys": [TAG_UNDELIVERED]},
+        "ArnLike": {"ec2:SourceInstanceARN": instances},
+    }
+    return {
+        "Sid": "KeepItsDisk",
+        "Effect": "Allow",
+        "Action": "ec2:CreateTags",
+        "Resource": instances,
         "Condition": {**tagged, **only},
     }
 
@@ -235,6 +253,7 @@ def boundary_policy(account: str, buckets: Sequence[str] = (), listed: Sequence[
                 },
             },
             _ending_fleets(f"arn:aws:ec2:*:{account}", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
+            _keeping_its_disk(f"arn:aws:ec2:*:{account}:instance/*", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
             having_servers(
                 f"arn:aws:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/skylift-*",
                 f"arn:aws:ec2:*:{account}:instance/*",

@@ -13,6 +13,7 @@ from skylift.runner.errors import LaunchFailed, LaunchUnclear, Refused, UsageErr
 from skylift.runner.job.job import Job
 from skylift.runner.job.server import Server, parse_server
 from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB, job_filter, job_tags
+from skylift.runner.launch.cap import uncap_server
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
@@ -249,6 +250,7 @@ def terminate(api: Api, instance: str) -> None:
     except Refused as error:
         if error.code != "InvalidInstanceID.NotFound":
             raise
+    uncap_server(api, instance)
 
 
 def send_key(api: Api, server: Server, user: str, public: str) -> None:

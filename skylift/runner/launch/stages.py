@@ -72,7 +72,8 @@ class Provisioned:
 @dataclass(frozen=True)
 class Launched:
     """A job that its server has: from here on it needs nobody. `deadline` is in seconds since the epoch; `connection`
-    is an SSH connection to the server that is open already."""
+    is an SSH connection to the server that is open already. `capped` is whether the cloud ends the server after its
+    deadline, if it does not end itself."""
 
     account: Account
     job: Job
@@ -80,3 +81,4 @@ class Launched:
     host_keys: HostKeys | None
     deadline: float
     connection: Connection | None = None
+    capped: bool = True

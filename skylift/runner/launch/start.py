@@ -8,11 +8,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skylift.runner.errors import LaunchFailed, Refused
+from skylift.runner.errors import LaunchFailed, Refused, SkyliftError
 from skylift.runner.job.job import Spot
 from skylift.runner.job.server import Server
 from skylift.runner.launch import fleet
 from skylift.runner.launch.boot import Boot
+from skylift.runner.launch.cap import cap_server, no_cap
 from skylift.runner.launch.given_up import is_given_up
 from skylift.runner.launch.server import live_servers, run_instance, terminate
 from skylift.runner.launch.stages import Checked, Launched, Provisioned
@@ -36,7 +37,8 @@ class Start:
             server, how = await (
                 self._server(provisioned) if spot is None else self._server_of_fleet(provisioned, spot)
             )
-            launched, _ = await together(self._boot(server), self._give_way())
+            launched, _, capped = await together(self._boot(server), self._give_way(), self._cap(server))
+            launched = replace(launched, capped=capped)
             server = launched.server
             bought = f" ({server.type}, {how})" if how else ""
             step.detail = f"{server.instance}{bought} at {server.address or 'no public address'}"
@@ -45,6 +47,16 @@ class Start:
     async def _boot(self, server: Server) -> Launched:
         self._undo.see(server)
         return await Boot(self._checked, server, self._undo, self._watcher, detached=self._detached).wait()
+
+    async def _cap(self, server: Server) -> bool:
+        """Whether the cloud ends the server after its deadline. A job can do without: not every user may have it so."""
+        deadline, fleet = self._checked.shipment.deadline, self._job.spot is not None
+        try:
+            await in_thread(partial(cap_server, self._checked.account, server.instance, deadline, fleet=fleet))
+        except SkyliftError as error:
+            self._watcher.note(no_cap(server.instance, error))
+            return False
+        return True
 
     async def _give_way(self) -> None:
         """To a map that goes on with this one: until there is a server, this one looks as if its client had ended."""

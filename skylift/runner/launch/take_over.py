@@ -8,9 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skylift.runner.errors import ConnectionLost
+from skylift.runner.errors import ConnectionLost, NotPermitted
 from skylift.runner.job.server import Server
 from skylift.runner.launch import role
+from skylift.runner.launch.cap import move_cap, no_cap
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import (
     KeptServer,
@@ -24,7 +25,7 @@ from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.connection import Connection
 from skylift.runner.ship.upload import Shipment, Shipping
-from skylift.runner.steps import Clock, in_thread
+from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.watcher import Watcher
 
 
@@ -50,6 +51,7 @@ class TakeOver:
         self._watcher, self._clock, self._detached = watcher, clock, detached
         self._account, self._name = checked.account, checked.job.name
         self._shipment = _unshared(checked.shipment)
+        self._capped = False
 
     async def run(self) -> Launched | None:
         """None when no server could be taken over; then nothing is left to undo."""
@@ -72,12 +74,24 @@ class TakeOver:
         last = server.job
         self._undo.add(partial(role.remove_role_of, self._account.api, server.role, {self._name, last}))
         self._undo.add(partial(self._undo.end_server, server))
-        there = await in_thread(assign_server, self._account.api, server, self._name, self._policy(last))
-        taken = there and await in_thread(self._take, server)
+        # Before it is taken: the cap of its last job would end this one.
+        there, self._capped = await together(
+            in_thread(assign_server, self._account.api, server, self._name, self._policy(last)), self._move_cap(server)
+        )
+        taken: bool = there and await in_thread(self._take, server)
         if not taken:
             self._undo.keep()
             await in_thread(tag_server, self._account.api, server, last)
         return taken
+
+    async def _move_cap(self, server: Server) -> bool:
+        """Whether it has a cap. Who may not move it could not make it either, as the server is this user's own."""
+        try:
+            await in_thread(move_cap, self._account, server.instance, self._shipment.deadline)
+        except NotPermitted as error:
+            self._watcher.note(no_cap(server.instance, error))
+            return False
+        return True
 
     def _take(self, server: Server) -> bool:
         """It is no longer the one that waits for this user's next job: when this job has ended, it may be off."""
@@ -106,6 +120,7 @@ class TakeOver:
                     claimed.host_keys,
                     self._shipment.deadline,
                     connection=connection,
+                    capped=self._capped,
                 )
                 if connection is None or self._detached:
                     from skylift.runner.launch.boot import HANDOVER_PATIENCE, Boot  # noqa: PLC0415

@@ -9,6 +9,7 @@ without the job's own server does not grow. Protected from scale-in, a server is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -16,12 +17,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skylift.runner.errors import NotPermitted, Refused
+from skylift.runner.errors import NotPermitted, Refused, SkyliftError
 from skylift.runner.job.commands import boot_argv, boot_script
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import Prefix, on_demand_of, workers_name, workers_on_demand
 from skylift.runner.job.tags import TAG_JOB, TAG_WORKER, job_of, job_tags
 from skylift.runner.launch import fleet, role
+from skylift.runner.launch.cap import cap_group, uncap_group
 from skylift.runner.launch.job_group import Kind, make_job_group, remove_job_groups
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.server import is_unknown_profile
@@ -249,6 +251,9 @@ async def _make_group_of(checked: Checked, provisioned: Provisioned, undo: Undo,
     for request in group_requests(job, network, template, job.most_servers - 1):
         await undo.make(partial(make_group, api, request), lambda _: delete_groups(api, name))
         await in_thread(suspend, api, request["AutoScalingGroupName"])
+        with contextlib.suppress(SkyliftError):
+            # That nothing could be told to the cloud is said when the job's own server has no cap either.
+            await in_thread(cap_group, account, request["AutoScalingGroupName"], checked.shipment.deadline)
     return replace(provisioned, network=network)
 
 
@@ -351,6 +356,7 @@ def delete_group(api: Api, name: str) -> None:
         gone = "not found" in error.reason or error.code == "ScalingActivityInProgress"
         if not gone:
             raise
+    uncap_group(api, name)
 
 
 def remove_workers(api: Api, job: str) -> None:

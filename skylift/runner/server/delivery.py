@@ -207,7 +207,7 @@ class Delivery:
             return False
         self._context.ledger.note(stranded=True)
         try:
-            ask_to_stop(self._context.aws)
+            ask_to_stop(self._context.aws, capped=not self._context.is_scheduled)
         except Unreachable as error:
             say("this server cannot be stopped yet: %s" % error)
             return True

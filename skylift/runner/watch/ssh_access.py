@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, Unreachable
 from skylift.runner.job.record import Prefix
@@ -37,10 +38,12 @@ class SshAccess:
         booting: bool = False,
         spot: bool = False,
         relaunch: Relaunch | None = None,
+        cap: Callable[[Server], object] = lambda _: None,
     ) -> None:
-        """`booting` is whether the server was launched a moment ago. A `spot` server may be followed by another one.
-        `relaunch` starts another one for a map."""
+        """`booting` is whether the server was launched a moment ago. A `spot` server may be followed by another one:
+        `cap` is called for that. `relaunch` starts another one for a map."""
         self._account, self._job, self._booting, self._relaunch = account, job, booting, relaunch
+        self._cap = cap
         self._spot, self._may_move = spot, spot or relaunch is not None
         self.server = server
         self._host_keys, self._connection = host_keys, connection
@@ -135,6 +138,7 @@ class SshAccess:
         more = bool(active_fleets(self._account.api, self._job))
         servers = [each for each in live_servers(self._account.api, self._job) if not each.gone]
         if servers:
+            self._cap(servers[0])
             self.server, self._host_keys, self._connection = servers[0], None, None
         return more or bool(servers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -12,6 +13,7 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.states import State
+from skylift.runner.launch.cap import cap_server
 from skylift.runner.launch.relaunch import Relaunch
 from skylift.runner.launch.server import live_servers
 from skylift.runner.price.run_price import run_cost
@@ -81,6 +83,7 @@ class Streaming:
             booting=job.launched_here,
             spot=job.spot,
             relaunch=Relaunch(account, job.name, watcher) if job.relaunched else None,
+            cap=self._cap,
         )
         self._follower = Follower(
             account.api,
@@ -121,11 +124,18 @@ class Streaming:
         self._keyboard.look(leave)
         if not self._job.launched_here:
             await in_thread(self._access.try_to_open_ssh, self._watcher)
+            if self.server is not None and not self._job.is_scheduled:
+                await in_thread(self._cap, self.server)
         status = await self._follower.run()
         self._phase = Phase.ENDED
         if status is None:
             raise lost_job(self._job.name, self.server)
         return Streamed(self._job, self.server, status.until(self._job.deadline))
+
+    def _cap(self, server: Server) -> None:
+        """For a server that a fleet has started, or whose client was killed before it had done this."""
+        with suppress(SkyliftError):
+            cap_server(self._job.account, server.instance, self._job.deadline, fleet=self._job.spot)
 
     def tell_of_stdin(self) -> None:
         """Tell the server that there is more of the program's standard input in the job's record."""

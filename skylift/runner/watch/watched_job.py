@@ -25,7 +25,8 @@ class WatchedJob:
     `choice` the reason for the server's type, if it was chosen. The server of a `spot` job may be followed by others.
     `outputs`, `script` (the program's own file), `deadline` (seconds since the epoch), `max_time` (seconds) and
     `spares_tracked` are as in the job's record; `has_workers` is whether it may have other servers besides,
-    `relaunched` whether it is a map that goes on on another server when its own is lost.
+    `relaunched` whether it is a map that goes on on another server when its own is lost. `capped` is whether the cloud
+    ends its server after the deadline, None where this client does not know.
     """
 
     account: Account
@@ -48,6 +49,8 @@ class WatchedJob:
     has_workers: bool = False
     relaunched: bool = False
     spares_tracked: bool = False
+    capped: bool | None = None
+    is_scheduled: bool = False
 
     def type_of(self, server: Server | None) -> str:
         """The instance type that the job ran on, when `server` was its last one. A spot job's types may differ."""
@@ -78,6 +81,7 @@ def launched_job(launched: Launched) -> WatchedJob:
         has_workers=job.has_workers,
         relaunched=job.map is not None and job.spot is None,
         spares_tracked=job.spares_tracked,
+        capped=launched.capped,
     )
 
 
@@ -103,4 +107,5 @@ def find_job(account: Account, name: str, home: Path) -> WatchedJob:
         has_workers=record.has_workers,
         relaunched=record.relaunched,
         spares_tracked=record.spares_tracked,
+        is_scheduled=record.terms is not None,
     )

@@ -7,14 +7,14 @@ import json
 
 from skylift.runner.launch.role import BOUNDARY, boundary_arn, boundary_policy
 
-DOCUMENT = "5d86bf8447f2ad414d84e4543aed9862656de8e6f0b0292c25a0f5d06f3476cd"
+DOCUMENT = "1787aa6695f97dbaad15761706bbe2e265cde10d87abed39164458ca41ebf1be"
 
 
 def test_another_document_has_another_name() -> None:
     """An account keeps the policy that it has under a name. So whoever changes the document changes the number in
     BOUNDARY, too, and then writes down here what belongs together."""
     document = json.dumps([boundary_policy("123456789012"), boundary_policy("123456789012", ["data"])], sort_keys=True)
-    assert (BOUNDARY, hashlib.sha256(document.encode()).hexdigest()) == ("skylift-boundary-6", DOCUMENT)
+    assert (BOUNDARY, hashlib.sha256(document.encode()).hexdigest()) == ("skylift-boundary-7", DOCUMENT)
 
 
 def test_two_boundaries_that_allow_different_things_have_different_names() -> None:

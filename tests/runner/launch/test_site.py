@@ -197,7 +197,7 @@ def test_bucket_is_made_once(settings: Settings, api: Api) -> None:
 
 def test_boundary_is_made_once(settings: Settings, api: Api) -> None:
     arns = at_once(lambda: role.ensure_boundary(Api(settings), ACCOUNT))
-    assert set(arns) == {f"arn:aws:iam::{ACCOUNT}:policy/skylift/skylift-boundary-6"}
+    assert set(arns) == {f"arn:aws:iam::{ACCOUNT}:policy/skylift/skylift-boundary-7"}
     version = api.call("iam", "get_policy_version", PolicyArn=arns[0], VersionId="v1")["PolicyVersion"]
     assert version["Document"] == role.boundary_policy(ACCOUNT)
 
@@ -249,9 +249,18 @@ def test_policy_reaches_nothing_but_the_jobs_own() -> None:
         "s3:PutObject",
         "s3:AbortMultipartUpload",
         "s3:DeleteObject",
+        "ec2:CreateTags",
         "ec2:StopInstances",
         "ec2:TerminateInstances",
     }
+    (tags,) = [each for each in policy["Statement"] if each["Action"] == "ec2:CreateTags"]
+    assert tags["Condition"] == {
+        "StringEquals": {"aws:ResourceTag/skylift:job": "x-1"},
+        "ForAllValues:StringEquals": {"aws:TagKeys": ["skylift:undelivered"]},
+        "ArnLike": {"ec2:SourceInstanceARN": f"arn:aws:ec2:eu-west-1:{ACCOUNT}:instance/*"},
+    }
+    spot = role.job_policy("x-1", "b", ACCOUNT, "eu-west-1", spot=True)["Statement"]
+    assert "ec2:CreateTags" not in {str(each["Action"]) for each in spot}, "it cannot keep its disk, nor its server so"
     (ends,) = [each for each in policy["Statement"] if "ec2:StopInstances" in each["Action"]]
     assert ends["Condition"]["StringEquals"] == {"aws:ResourceTag/skylift:job": "x-1"}
     assert ends["Condition"]["ArnLike"] == {"ec2:SourceInstanceARN": f"arn:aws:ec2:eu-west-1:{ACCOUNT}:instance/*"}

@@ -1,0 +1,187 @@
+"""The cap from outside: one-time schedules of EventBridge Scheduler end what of a job still runs after its deadline.
+
+A server turns itself off at its deadline. A program that has become root can prevent that, and then the cloud ends the
+server. No job's role can make, change or delete these schedules, nor assume their role.
+
+A server that keeps undelivered results on its disk has tagged itself (TAG_UNDELIVERED) and is not terminated. A program
+can set that tag, too: so what does not run in a fleet is stopped as well, as it might have stopped itself at any time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from skylift.runner.errors import NotPermitted, Refused, SkyliftError
+from skylift.runner.job.tags import TAG_JOB, TAG_UNDELIVERED
+from skylift.runner.launch.role import PATH, ensure_policy
+from skylift.runner.launch.scheduler import create_schedule, delete_schedule, ensure_group, trust_in_scheduler
+from skylift.runner.remote.account import Account
+from skylift.runner.remote.api import Api
+from skylift.runner.text.json_object import FOREVER
+
+GROUP = "skylift-caps"
+ROLE = "skylift-cap.scheduler"
+"""One for the account. No job's role has a dot."""
+BOUNDARY = "skylift-boundary-cap-1"
+"""The number is the version of the document, as with that of jobs' roles."""
+MARGIN = 120
+"""Seconds after the deadline. At that the server's own timer turns it off, and a shutdown may wait 90 seconds for a
+process that does not end."""
+_TARGET = "arn:aws:scheduler:::aws-sdk"
+_OF_SERVERS = {"terminate": "terminateInstances", "stop": "stopInstances"}
+
+
+def cap_policy(account: str) -> dict[str, Any]:
+    """What EventBridge Scheduler may do: end jobs' servers, and delete groups with all the servers in them."""
+    instances, tagged = f"arn:aws:ec2:*:{account}:instance/*", {f"aws:ResourceTag/{TAG_JOB}": "false"}
+    groups = f"arn:aws:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/skylift-workers.*"
+    kept = {f"aws:ResourceTag/{TAG_UNDELIVERED}": "true"}
+    rows = (
+        ("TerminateServers", "ec2:TerminateInstances", instances, {**tagged, **kept}),
+        ("StopServers", "ec2:StopInstances", instances, tagged),
+        ("DeleteGroups", "autoscaling:DeleteAutoScalingGroup", groups, tagged),
+    )
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": sid, "Effect": "Allow", "Action": action, "Resource": resource, "Condition": {"Null": null}}
+            for sid, action, resource, null in rows
+        ],
+    }
+
+
+def server_requests(account: str, instance: str, deadline: float, *, fleet: bool = False) -> list[dict[str, Any]]:
+    """CreateSchedule, for a server. One of a fleet is not stopped: it would be replaced, and cannot keep its disk."""
+    return [
+        _request(account, f"{instance}.{name}", f"ec2:{operation}", {"InstanceIds": [instance]}, deadline)
+        for name, operation in _OF_SERVERS.items()
+        if not (fleet and name == "stop")
+    ]
+
+
+def group_request(account: str, group: str, deadline: float) -> dict[str, Any]:
+    """CreateSchedule, for an Auto Scaling group."""
+    params = {"AutoScalingGroupName": group, "ForceDelete": True}
+    return _request(account, cap_of_group(group), "autoscaling:deleteAutoScalingGroup", params, deadline)
+
+
+def caps_of_server(instance: str) -> list[str]:
+    """The names of its schedules."""
+    return [f"{instance}.{name}" for name in _OF_SERVERS]
+
+
+def cap_of_group(group: str) -> str:
+    """The same of a group. A name has 64 characters at the most."""
+    return group.removeprefix("skylift-")
+
+
+def _request(account: str, name: str, operation: str, params: dict[str, Any], deadline: float) -> dict[str, Any]:
+    """Times of schedules count in minutes: it comes in the next one that is whole."""
+    minutes = min(-(-(int(deadline) + MARGIN) // 60), int(FOREVER) // 60)
+    return {
+        "GroupName": GROUP,
+        "Name": name,
+        "ScheduleExpression": f"at({datetime.fromtimestamp(60 * minutes, UTC):%Y-%m-%dT%H:%M:%S})",
+        "ScheduleExpressionTimezone": "UTC",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "ActionAfterCompletion": "DELETE",
+        "Target": {
+            "Arn": f"{_TARGET}:{operation}",
+            "RoleArn": f"arn:aws:iam::{account}:role{PATH}{ROLE}",
+            "Input": json.dumps(params),
+        },
+    }
+
+
+def cap_server(account: Account, instance: str, deadline: float, *, fleet: bool = False) -> None:
+    """Have the cloud end a server after its deadline, in seconds since the epoch. A cap that it has stays as it is.
+    Raises SkyliftError."""
+    _in_parallel(partial(_create, account), server_requests(account.number, instance, deadline, fleet=fleet))
+
+
+def cap_group(account: Account, group: str, deadline: float) -> None:
+    """The same of a group."""
+    _create(account, group_request(account.number, group, deadline))
+
+
+def move_cap(account: Account, instance: str, deadline: float) -> None:
+    """Give a kept server the deadline of its next job. Raises SkyliftError."""
+    _in_parallel(partial(_update, account), server_requests(account.number, instance, deadline))
+
+
+def _in_parallel(call: Callable[[dict[str, Any]], None], requests: Sequence[dict[str, Any]]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(call, requests))
+
+
+def _update(account: Account, request: dict[str, Any]) -> None:
+    try:
+        account.api.call("scheduler", "update_schedule", **request)
+    except Refused as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        _create(account, request)
+
+
+def _create(account: Account, request: dict[str, Any]) -> None:
+    try:
+        create_schedule(account.api, request, partial(_prepare, account))
+    except Refused as error:
+        if error.code != "ConflictException":
+            raise
+
+
+def _prepare(account: Account) -> None:
+    """Make the role, and the group of schedules: the first job of an account and region finds none. Two clients may do
+    this at the same time."""
+    api, policy = account.api, cap_policy(account.number)
+    boundary = ensure_policy(api, account.number, BOUNDARY, policy, "scheduler that ends skylift's servers")
+    trust = json.dumps(trust_in_scheduler(account.number, "*", GROUP))
+    role = {"RoleName": ROLE, "Path": PATH, "PermissionsBoundary": boundary, "AssumeRolePolicyDocument": trust}
+    try:
+        api.retry_not_found("iam", "create_role", **role, Description="Ends servers of jobs after their deadline")
+    except Refused as error:
+        if error.code != "EntityAlreadyExists":
+            raise
+    document = json.dumps(policy)
+    api.retry_not_found("iam", "put_role_policy", RoleName=ROLE, PolicyName="end", PolicyDocument=document)
+    ensure_group(api, GROUP)
+
+
+def no_cap(instance: str, error: SkyliftError) -> str:
+    """A note for the user."""
+    why = error.advice if isinstance(error, NotPermitted) and error.advice else error.message
+    return f"Nothing but {instance} itself ends it at its deadline: the cloud could not be told to. {why}"
+
+
+def uncap_server(api: Api, instance: str) -> None:
+    """For a server that is ending. What is not permitted is left: the schedules go by themselves when they are due."""
+    for name in caps_of_server(instance):
+        delete_cap(api, name)
+
+
+def uncap_group(api: Api, group: str) -> None:
+    delete_cap(api, cap_of_group(group))
+
+
+def delete_cap(api: Api, name: str) -> None:
+    with suppress(SkyliftError):
+        delete_schedule(api, GROUP, name)
+
+
+def capped(api: Api) -> dict[str, float]:
+    """What has a schedule: instances and groups by its name, and when it was made, in seconds since the epoch. Empty
+    where there is no group of schedules, or it may not be listed."""
+    try:
+        found = api.pages("scheduler", "list_schedules", "Schedules", GroupName=GROUP)
+    except Refused as error:
+        if error.code != "ResourceNotFoundException" and not isinstance(error, NotPermitted):
+            raise
+        return {}
+    return {str(each["Name"]): each["CreationDate"].timestamp() for each in found}

@@ -1,0 +1,117 @@
+"""The schedules that end what of a job runs after its deadline, with exactly the documents that the runner sends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ec2_fixtures import ACCOUNT, REGION
+from scheduler_scene import SchedulerScene
+
+from skylift.runner.launch import cap
+from skylift.runner.launch.scheduler import trust_in_scheduler
+
+DEADLINE = 3600.0
+"""Seconds from the scene's beginning."""
+JOB, OTHER = {"Key": "skylift:job", "Value": "x"}, {"Key": "Name", "Value": "a neighbour's"}
+UNDELIVERED = {"Key": "skylift:undelivered", "Value": "yes"}
+
+
+@pytest.fixture
+def capped(scene: SchedulerScene) -> SchedulerScene:
+    """With the group of schedules and the role, under its boundary."""
+    document = json.dumps(cap.cap_policy(ACCOUNT))
+    made = scene.ask("iam", "CreatePolicy", PolicyName=cap.BOUNDARY, Path="/skylift/", PolicyDocument=document)
+    scene.ask(
+        "iam",
+        "CreateRole",
+        RoleName=cap.ROLE,
+        Path="/skylift/",
+        AssumeRolePolicyDocument=json.dumps(trust_in_scheduler(ACCOUNT, "*", cap.GROUP)),
+    )
+    scene.ask("iam", "PutRolePermissionsBoundary", RoleName=cap.ROLE, PermissionsBoundary=made["Policy"]["Arn"])
+    scene.ask("iam", "PutRolePolicy", RoleName=cap.ROLE, PolicyName="end", PolicyDocument=document)
+    scene.call("CreateScheduleGroup", Name=cap.GROUP)
+    return scene
+
+
+def started(scene: SchedulerScene, *tags: dict[str, str], fleet: bool = False) -> str:
+    """A running server with its cap."""
+    specifications = [{"ResourceType": "instance", "Tags": list(tags)}]
+    launched = scene.ask("ec2", "RunInstances", **scene.launch(), TagSpecifications=specifications)
+    instance = str(launched["Instances"][0]["InstanceId"])
+    scene.cloud.observe(instance, "running")
+    deadline = scene.cloud.clock.now.timestamp() + DEADLINE
+    for request in cap.server_requests(ACCOUNT, instance, deadline, fleet=fleet):
+        scene.call("CreateSchedule", **request)
+    return instance
+
+
+def state_of(scene: SchedulerScene, instance: str) -> str:
+    (found,) = [each for each in scene.instances if each["InstanceId"] == instance]
+    return str(found["State"]["Name"])
+
+
+@pytest.mark.parametrize("fleet", [False, True])
+def test_a_server_is_terminated_some_minutes_after_its_deadline(capped: SchedulerScene, fleet: bool) -> None:
+    instance = started(capped, JOB, fleet=fleet)
+    capped.pass_time(seconds=DEADLINE + cap.MARGIN - 1)
+    assert state_of(capped, instance) == "running", "the server's own end has its time"
+    capped.pass_time(seconds=61)
+    assert state_of(capped, instance) == "shutting-down"
+    assert capped.call("ListSchedules", GroupName=cap.GROUP)["Schedules"] == []
+
+
+def test_it_is_made_up_for_when_the_cloud_was_away_at_the_time(capped: SchedulerScene) -> None:
+    instance = started(capped, JOB)
+    capped.pass_time(hours=20)
+    assert state_of(capped, instance) == "shutting-down"
+
+
+def test_a_server_that_keeps_its_results_is_not_terminated(capped: SchedulerScene) -> None:
+    """It is stopped where it is not yet: a program can set the tag, too."""
+    instance = started(capped, JOB, UNDELIVERED)
+    capped.pass_time(seconds=DEADLINE + cap.MARGIN + 60)
+    assert state_of(capped, instance) == "stopping"
+    assert capped.call("ListSchedules", GroupName=cap.GROUP)["Schedules"] == []
+
+
+def test_what_is_no_jobs_is_left_alone(capped: SchedulerScene) -> None:
+    instance = started(capped, OTHER)
+    capped.pass_time(seconds=DEADLINE + cap.MARGIN + 60)
+    assert state_of(capped, instance) == "running"
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "left"),
+    [
+        ("skylift-workers.x", JOB, []),
+        ("skylift-workers.x.on-demand", JOB, []),
+        ("skylift-workers.x", OTHER, ["skylift-workers.x"]),
+        ("web", JOB, ["web"]),
+    ],
+)
+def test_a_group_of_a_jobs_other_servers_is_deleted(
+    capped: SchedulerScene, name: str, tag: dict[str, str], left: list[str]
+) -> None:
+    template = {
+        "LaunchTemplateName": "of-workers",
+        "LaunchTemplateData": {"ImageId": capped.cloud.image_id, "InstanceType": "t3.micro"},
+    }
+    made = capped.ask("ec2", "CreateLaunchTemplate", **template)["LaunchTemplate"]["LaunchTemplateId"]
+    spec: dict[str, Any] = {"LaunchTemplate": {"LaunchTemplateId": made, "Version": "1"}}
+    sizes = {"MinSize": 0, "MaxSize": 4, "DesiredCapacity": 0, "AvailabilityZones": [f"{REGION}a"]}
+    tags = [{**tag, "ResourceId": name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False}]
+    capped.ask("autoscaling", "CreateAutoScalingGroup", AutoScalingGroupName=name, **spec, **sizes, Tags=tags)
+    deadline = capped.cloud.clock.now.timestamp() + DEADLINE
+    capped.call("CreateSchedule", **cap.group_request(ACCOUNT, name, deadline))
+    capped.pass_time(seconds=DEADLINE + cap.MARGIN + 60)
+    found = capped.ask("autoscaling", "DescribeAutoScalingGroups")["AutoScalingGroups"]
+    assert [each["AutoScalingGroupName"] for each in found if each.get("Status") is None] == left
+
+
+def test_the_role_is_only_for_this_group_of_schedules(capped: SchedulerScene) -> None:
+    (request, _) = cap.server_requests(ACCOUNT, "i-12345678", capped.cloud.clock.now.timestamp() + DEADLINE)
+    refused = capped.refusal("CreateSchedule", **{**request, "GroupName": "default"})
+    assert "must allow AWS EventBridge Scheduler to assume the role" in str(refused)
