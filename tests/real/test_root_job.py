@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from real_cloud import RealCloud
@@ -73,6 +74,7 @@ def attempts(account: str) -> list[tuple[str, str, dict[str, Any]]]:
         "RoleArn": f"arn:aws:iam::{account}:role/skylift/skylift-cap.scheduler",
     }
     later = {"ScheduleExpression": "at(2098-01-01T00:00:00)", "FlexibleTimeWindow": {"Mode": "OFF"}, "Target": target}
+    group = {"AutoScalingGroupName": "skylift-workers.alone"}
     protected = {"InstanceId": "SELF", "DisableApiTermination": {"Value": True}}
     return [
         ("scheduler", "delete_schedule", name),
@@ -82,6 +84,13 @@ def attempts(account: str) -> list[tuple[str, str, dict[str, Any]]]:
         ("ec2", "modify_instance_attribute", protected),
         ("ec2", "delete_tags", {"Resources": ["SELF"], "Tags": [{"Key": "skylift:job"}]}),
         ("ec2", "create_tags", {"Resources": ["SELF"], "Tags": [{"Key": "skylift:job", "Value": "other"}]}),
+        (
+            "ec2",
+            "modify_fleet",
+            {"FleetId": f"fleet-{uuid4()}", "TargetCapacitySpecification": {"TotalTargetCapacity": 9}},
+        ),
+        ("autoscaling", "detach_instances", {**group, "InstanceIds": ["SELF"], "ShouldDecrementDesiredCapacity": True}),
+        ("autoscaling", "update_auto_scaling_group", {**group, "MaxSize": 9}),
         ("iam", "delete_role_policy", {"RoleName": "skylift-cap.scheduler", "PolicyName": "end"}),
         ("sts", "assume_role", {"RoleArn": target["RoleArn"], "RoleSessionName": "job"}),
     ]

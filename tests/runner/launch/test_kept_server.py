@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -23,8 +24,8 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import Sweep
+from skylift.runner.launch import cap, role
 from skylift.runner.launch import kept_server as warm
-from skylift.runner.launch import role
 from skylift.runner.launch.fleet import fleet_request, template_request
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.last_kept import LastKept, StartedConnection, last_kept, remember_kept
@@ -135,12 +136,16 @@ def test_a_run_takes_a_server_through_the_connection_that_has_begun_and_forgets_
     monkeypatch.setattr("skylift.runner.launch.check.configuration_of", lambda *_: "fit")
     begun = Begun()
     connection = StartedConnection(remembered, cast(openssh.OpenSshStart, begun))
+    cap.cap_server(yard.account, instance, time.time() + 60)
     job = order(tmp_path, "", name="one", instance_type="t3.small")
     launched = asyncio.run(Submit(job, settings, seen, Clock(seen), connection=connection).run())
     assert isinstance(launched, Launched)
     assert launched.server.instance == instance
     assert begun.done == ["connect", "hand over kept"]
     assert last_kept(settings) is None
+    for request in cap.server_requests(yard.account.number, instance, launched.deadline):
+        found = yard.api.call("scheduler", "get_schedule", GroupName=cap.GROUP, Name=request["Name"])
+        assert found["ScheduleExpression"] == request["ScheduleExpression"], "that of the last job would end this one"
 
 
 def test_who_cancels_a_job_that_was_kept_forgets_its_server(yard: Yard, tmp_path: Path) -> None:

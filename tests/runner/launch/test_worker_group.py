@@ -17,13 +17,13 @@ from skylift.runner.job.job import MapPart, Program
 from skylift.runner.job.record import Prefix, workers_name
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import job_tags
-from skylift.runner.launch import role
+from skylift.runner.launch import cap, role
 from skylift.runner.launch.job_group import job_groups, remove_job_groups
 from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.network import ensure_network
 from skylift.runner.launch.stages import Checked, Provisioned
 from skylift.runner.launch.undo import Undo
-from skylift.runner.launch.worker_group import make_workers
+from skylift.runner.launch.worker_group import delete_groups, make_workers
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
@@ -61,7 +61,7 @@ class Case:
         names += [each["AutoScalingGroupName"] for each in groups]
         names.remove(role.role_name(job))
         names.remove(role.role_name(job))
-        return [each for each in names if each.startswith(f"skylift-{job}")]
+        return [*(each for each in names if each.startswith(f"skylift-{job}")), *cap.capped(api)]
 
 
 @pytest.fixture
@@ -93,6 +93,19 @@ def test_they_start_from_an_image_that_stays(settings: Settings, case: Case) -> 
     asked = {"LaunchTemplateId": template["LaunchTemplateId"], "Versions": ["$Latest"]}
     (version,) = ec2.describe_launch_template_versions(**asked)["LaunchTemplateVersions"]
     assert version["LaunchTemplateData"]["ImageId"] == case.checked.base
+
+
+def test_the_cloud_deletes_them_after_the_jobs_deadline(case: Case) -> None:
+    case.make()
+    api, group = case.account.api, workers_name(case.checked.job.name)
+    request = cap.group_request(case.account.number, group, case.checked.shipment.deadline)
+    found = api.call("scheduler", "get_schedule", GroupName=cap.GROUP, Name=request["Name"])
+    assert {name: found[name] for name in ("ScheduleExpression", "ActionAfterCompletion")} == {
+        name: request[name] for name in ("ScheduleExpression", "ActionAfterCompletion")
+    }
+    assert {name: found["Target"][name] for name in request["Target"]} == request["Target"]
+    delete_groups(api, case.checked.job.name)
+    assert cap.capped(api) == {}
 
 
 def test_other_servers_are_in_all_of_the_users_groups_and_in_the_maps_own(case: Case) -> None:
