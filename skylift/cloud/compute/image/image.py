@@ -174,12 +174,15 @@ class Build:
             raise self._disk_full()
 
     def _install_packages(self) -> None:
+        # In a file: everybody can read the arguments of a process, and a proxy may have a password.
+        options = self._place / "apt.conf"
+        options.write_text("".join(f"{option}\n" for option in ('Acquire::Languages "none";', *build_options())))
         command = [
             *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", "--verbose"),
             f"--include={','.join(self._recipe.packages)}",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in self._recipe.exclude),
             *(f"--dpkgopt=path-include={pattern}" for pattern in self._recipe.include),
-            *(f"--aptopt={option}" for option in ('Acquire::Languages "none";', *build_options())),
+            f"--aptopt={options}",
             *(self._recipe.release, str(self._root)),
         ]
         sources = debian_sources(self._recipe.release)
@@ -197,7 +200,8 @@ class Build:
             lists = self._root / "etc/apt/sources.list.d"
             for file in lists.iterdir():
                 file.unlink()
-            (lists / "debian.sources").write_text(sources)
+            # All users' servers start from it.
+            (lists / "debian.sources").write_text(re.sub(r"(https?://)[^/\s]*@", r"\1", sources))
             self._give(lists / "debian.sources")
 
     def _add_uv(self) -> None:
@@ -243,7 +247,8 @@ class Build:
             size=_disk_use(self._root),
             root=self._data.images / recipe.image_id / "root",
         )
-        (self._place / "debian.sources").unlink(missing_ok=True)
+        for file in ("debian.sources", "apt.conf"):
+            (self._place / file).unlink(missing_ok=True)
         _sync(self._place)
         self._place.rename(image.root.parent)
         # Last, and as a whole: where it is, all is.

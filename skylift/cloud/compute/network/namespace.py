@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -73,6 +74,25 @@ class Namespace:
             return action()
 
         return _in_thread(inside)
+
+    def listen(self, address: str, port: int, kind: socket.SocketKind) -> socket.socket:
+        """A bound socket inside; a stream listens."""
+
+        def bind() -> socket.socket:
+            opened = socket.socket(socket.AF_INET, kind)
+            try:
+                opened.setblocking(False)
+                if kind == socket.SOCK_STREAM:
+                    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                opened.bind((address, port))
+                if kind == socket.SOCK_STREAM:
+                    opened.listen(256)
+            except OSError:
+                opened.close()
+                raise
+            return opened
+
+        return self.run(bind)
 
     def write_settings(self, settings: Mapping[str, str]) -> None:
         """Write /proc/sys/net/KEY of this namespace; a key the kernel was built without is left out."""

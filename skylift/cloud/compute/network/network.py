@@ -31,6 +31,7 @@ from skylift.cloud.compute.network.traffic import peer_link
 from skylift.cloud.compute.network.uplink import Uplink, uplink_name
 from skylift.cloud.domain.network import NetworkInterface, Subnet
 from skylift.cloud.domain.opening import Opening
+from skylift.cloud.domain.upstream import FORWARDER
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
@@ -154,9 +155,17 @@ class Network:
         with self._lock:
             router = self._known(vpc_id)
             try:
-                return router.listen(address, port, KINDS[kind])
+                return router.namespace.listen(address, port, KINDS[kind])
             except OSError as error:
                 raise ListenRefused(f"listen on {address} port {port} in {vpc_id}: {error.strerror}") from error
+
+    def listen_for_all(self, port: int) -> socket.socket:
+        """A socket at the forwarder's address, reachable from servers with a way to the internet, and only there."""
+        with self._lock:
+            try:
+                return self._opened().namespace.listen(FORWARDER, port, socket.SOCK_STREAM)
+            except OSError as error:
+                raise ListenRefused(f"listen on {FORWARDER} port {port}: {error.strerror}") from error
 
     def release(self) -> None:
         """Closes all handles. The network stays for the next process."""

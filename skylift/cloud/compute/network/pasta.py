@@ -102,6 +102,7 @@ def start(loopback: LoopbackRange, uplink: Namespace, namespace_path: str) -> No
     try:
         done = subprocess.run(
             pasta_command(loopback, namespace_path, owner, _descriptors()),
+            # It reads what servers send: of the cloud's own variables, which have passwords, it gets none.
             env=own_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

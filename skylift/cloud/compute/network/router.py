@@ -8,7 +8,6 @@ each attached interface and nothing else.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -349,25 +348,6 @@ class Router:
 
     def detach(self, interface_id: str) -> None:
         self._detach({interface_id})
-
-    def listen(self, address: str, port: int, kind: socket.SocketKind) -> socket.socket:
-        """A bound socket inside the router; a stream listens."""
-
-        def bind() -> socket.socket:
-            opened = socket.socket(socket.AF_INET, kind)
-            try:
-                opened.setblocking(False)
-                if kind == socket.SOCK_STREAM:
-                    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                opened.bind((address, port))
-                if kind == socket.SOCK_STREAM:
-                    opened.listen(256)
-            except OSError:
-                opened.close()
-                raise
-            return opened
-
-        return self.namespace.run(bind)
 
     def close(self) -> None:
         """Closes the handles; the router goes on."""

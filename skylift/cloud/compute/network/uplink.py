@@ -16,6 +16,7 @@ from skylift.cloud.compute.network.firewall import TABLE
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace
 from skylift.cloud.compute.network.netlink import (
+    LOOPBACK_INDEX,
     NAMESPACES,
     KernelRoute,
     add_address,
@@ -26,6 +27,7 @@ from skylift.cloud.compute.network.netlink import (
     set_route,
 )
 from skylift.cloud.compute.network.traffic import link_name
+from skylift.cloud.domain.upstream import FORWARDER
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +104,7 @@ table inet {TABLE} {{
     type filter hook input priority filter; policy drop;
     iifname "lo" accept
     ct state established,related accept
+    iifname "v*" ip saddr {loopback.addresses} ip daddr {FORWARDER} tcp dport >= 1024 accept
   }}
   chain forward {{
     type filter hook forward priority filter; policy drop;
@@ -132,7 +135,7 @@ class Uplink:
         netlink = self.namespace.netlink
         self.namespace.write_settings({**ROUTER_SETTINGS, **REFUSAL_SETTINGS})
         self.namespace.load(ruleset(self._loopback, pasta.share_of_connections()) + policy.fill(f"inet {TABLE}"))
-        netlink.do(*narrow_loopback())
+        netlink.do(*narrow_loopback(), add_address(LOOPBACK_INDEX, FORWARDER, 32))
         # A packet to an address that is no server's public address goes nowhere, least of all out.
         netlink.do(
             set_route(KernelRoute(str(self._loopback.addresses), "unreachable")),

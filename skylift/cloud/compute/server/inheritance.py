@@ -3,8 +3,8 @@
 The settings are read with the rights of the calling user, and without running anything: pip's and uv's own settings
 files and environment variables (pip's "Configuration", uv's "Configuration files"), the proxy variables, apt's entries
 if this machine runs the image's Debian, and the bundle of certificate authorities. Constraints, local directories,
-caches and client certificates stay here. Of a bundle only the certificates go along: some bundles hold a private key
-too.
+caches, client certificates and passwords stay here (withheld.py). Of a bundle only the certificates go along: some
+bundles hold a private key too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import stat
 import sys
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from skylift.cloud.compute.image.apt_sources import KEYRING, debian_sources, keyring, server_options
 from skylift.cloud.compute.image.recipe import read_recipe
-from skylift.cloud.compute.server.seed_files import Inheritance
+from skylift.cloud.compute.server.seed_files import APT_PROXIES, APT_SOURCES, Inheritance
+from skylift.cloud.compute.server.withheld import SHARED, without_passwords
 from skylift.cloud.state.person import Person, calling_user
 
 log = logging.getLogger(__name__)
@@ -64,10 +66,11 @@ def inherited(environment: Mapping[str, str] = os.environ, etc: Path = Path("/et
         variables |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT"), BUNDLE)
     sources = debian_sources(read_recipe().release, etc)
     if sources is not None:
-        files["/etc/apt/sources.list.d/debian.sources"] = sources.replace(keyring(), KEYRING).encode()
+        files[APT_SOURCES] = sources.replace(keyring(), KEYRING).encode()
     if options := server_options():
-        files["/etc/apt/apt.conf.d/80skylift-host"] = "".join(f"{line}\n" for line in options).encode()
-    return Inheritance({name: value for name, value in variables.items() if _plain(value)}, files)
+        files[APT_PROXIES] = "".join(f"{line}\n" for line in options).encode()
+    found = without_passwords(Inheritance(variables, files), environment.get(SHARED, ""))
+    return replace(found, environment={name: value for name, value in found.environment.items() if _plain(value)})
 
 
 def _settings(environment: Mapping[str, str], caller: Person, etc: Path) -> tuple[dict[str, str], bytes | None]:
@@ -126,7 +129,8 @@ def _pip_settings(environment: Mapping[str, str], caller: Person, etc: Path) -> 
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, UnicodeDecodeError, configparser.Error) as error:
-            log.warning("%s was left out of what servers inherit: %s", place, error)
+            # The kind alone: the text would have the line in it, and the line may have a password.
+            log.warning("%s was left out of what servers inherit: %s", place, type(error).__name__)
             continue
         for section in ("global", "install"):
             if parser.has_section(section):

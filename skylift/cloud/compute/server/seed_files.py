@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from skylift.cloud.compute.server.rootfs import SeedFile
+from skylift.cloud.domain.upstream import FORWARDER, Upstream
 
 METADATA_ADDRESS = "169.254.169.254"
 DNS_ADDRESS = "169.254.169.253"
 ENDPOINT_ADDRESS = "169.254.169.252"
+
+APT_SOURCES = "/etc/apt/sources.list.d/debian.sources"
+APT_PROXIES = "/etc/apt/apt.conf.d/80skylift-host"
 
 LOGIN_USER = "ec2-user"
 LOGIN_UID = 1000
@@ -17,10 +21,12 @@ LOGIN_UID = 1000
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What servers take over from their host: package indexes, proxies and certificate authorities."""
+    """What servers take over from their host: package indexes, proxies and certificate authorities. They know the
+    forwarder in the place of `upstreams`, which have passwords."""
 
     environment: Mapping[str, str]
     files: Mapping[str, bytes]
+    upstreams: tuple[Upstream, ...] = ()
 
 
 def seed_files(
@@ -72,9 +78,9 @@ def _resolv_conf(name_servers: Sequence[str], search: str) -> str:
 def _environment(region: str, inherited: Mapping[str, str]) -> str:
     """`/etc/environment`: plain assignments, read by PAM and by the init for user data.
 
-    The endpoint and the metadata service are never reached through a proxy of the host's.
+    The endpoint, the metadata service and the forwarder are never reached through a proxy of the host's.
     """
-    local = f"localhost,127.0.0.1,{METADATA_ADDRESS},{DNS_ADDRESS},{ENDPOINT_ADDRESS}"
+    local = f"localhost,127.0.0.1,{METADATA_ADDRESS},{DNS_ADDRESS},{ENDPOINT_ADDRESS},{FORWARDER}"
     exempt = ",".join(filter(None, [inherited.get("NO_PROXY") or inherited.get("no_proxy"), local]))
     variables = {
         **inherited,

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from skylift.cloud.compute.image import image as module
+from skylift.cloud.compute.image.apt_sources import build_options, debian_sources
 from skylift.cloud.compute.image.image import (
     BuildFailed,
     DiskFull,
@@ -174,6 +176,35 @@ def test_a_mirror_that_does_not_answer_is_named(data: Data, small: Recipe, monke
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with pytest.raises(MirrorUnreachable, match="cannot be downloaded"):
         ensure_image(data, silent, small)
+
+
+@pytest.mark.real
+def test_no_password_is_in_an_image_its_log_or_an_argument(
+    data: Data, small: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every user of the machine has the image. A mirror and a proxy of this one's take a password."""
+    secret, commands = "s3cret-w0rd", list[list[str]]()
+
+    def noted(root: Path, argv: list[str]) -> list[str]:
+        commands.append(argv)
+        return seen_from_inside(root, argv)
+
+    entries = debian_sources(small.release)
+    assert entries is not None
+    sources = re.sub("(https?://)", rf"\1me:{secret}@", entries)
+    option = f'Acquire::http::Proxy::nowhere.example.test "http://me:{secret}@proxy.example.test:3128";'
+    monkeypatch.setattr(module, "debian_sources", lambda _release: sources)
+    monkeypatch.setattr(module, "build_options", lambda: [*build_options(), option])
+    monkeypatch.setattr(module, "seen_from_inside", noted)
+    image = ensure_image(data, silent, small)
+    assert [argv[0] for argv in commands] == ["mmdebstrap", "chroot"]
+    texts = [" ".join(argv) for argv in commands]
+    texts += [path.read_text() for path in image.root.glob("etc/apt/**/*") if path.is_file() and path.suffix != ".gpg"]
+    texts += [path.read_text() for path in [*image.root.parent.glob("*.*"), *data.images.glob("*.log")]]
+    assert not [text for text in texts if secret in text]
+    kept = (image.root / "etc/apt/sources.list.d/debian.sources").read_text()
+    assert kept == entries
+    assert "99mmdebstrap" not in {path.name for path in image.root.glob("etc/apt/apt.conf.d/*")}
 
 
 @pytest.mark.real

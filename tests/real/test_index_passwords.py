@@ -1,0 +1,206 @@
+"""A company's index and proxy, which take a password, as jobs have them: packages come, the password does not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from kernel_world import beside_the_host
+from killed_runs import ending_with_us
+from real_cloud import RealCloud
+from real_server import Server, until
+
+from skylift.cloud.compute.network.namespace import Namespace
+from skylift.cloud.domain.upstream import FORWARDER
+
+pytestmark = pytest.mark.real
+
+NEAR, FAR = (str(IPv4Address("10.215.0.0") + 4 * (os.getpid() % 16384) + end) for end in (1, 2))
+INDEX, PROXY = 8080, 3128
+SECRET = "s3cret-w0rd"
+AUTHORIZATION = "bWU6czNjcmV0LXcwcmQ="
+
+COMPANY = Path(__file__).with_name("company_services.py")
+
+LOOK = r"""
+import glob, os, re, subprocess
+wanted = re.compile(rb"s3cre[t]|bWU6czNjcmV[0]")
+found = set()
+for place in ("/etc", "/run", "/var/lib", "/home", "/root", "/usr/local", "/tmp"):
+    for folder, _, names in os.walk(place):
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                if os.path.isfile(path) and wanted.search(open(path, "rb").read(4 << 20)):
+                    found.add(path)
+            except OSError:
+                pass
+for path in glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline"):
+    try:
+        if wanted.search(open(path, "rb").read()):
+            found.add(path)
+    except OSError:
+        pass
+print(sorted(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Both on a LAN of the host's. The folder has what they were asked, a line a request."""
+    folder = tmp_path_factory.mktemp("company")
+    with beside_the_host(NEAR, FAR) as there, serving(there, folder):
+        yield folder
+
+
+@contextmanager
+def serving(namespace: Namespace, folder: Path) -> Iterator[None]:
+    command = ending_with_us(
+        "ip", "netns", "exec", namespace.name, sys.executable, str(COMPANY), str(folder), str(INDEX), str(PROXY)
+    )
+    process = subprocess.Popen(command)
+    try:
+        until(lambda: listens(INDEX) and listens(PROXY), "the company's services")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as link:
+        return link.connect_ex((FAR, port)) == 0
+
+
+@pytest.fixture(scope="module")
+def guarded(own_cloud: RealCloud, company: Path) -> RealCloud:
+    own_cloud.down()
+    own_cloud.environment["UV_INDEX"] = f"http://me:{SECRET}@{FAR}:{INDEX}/pypi/simple"
+    own_cloud.environment["http_proxy"] = f"http://me:{SECRET}@{FAR}:{PROXY}"
+    own_cloud.environment["NO_PROXY"] = f"{FAR},127.0.0.1"
+    own_cloud.up()
+    return own_cloud
+
+
+@pytest.fixture(scope="module")
+def server(guarded: RealCloud) -> Server:
+    return guarded.launch()
+
+
+def test_a_job_gets_its_package_and_not_the_password(guarded: RealCloud) -> None:
+    script = guarded.work / "job.py"
+    script.write_text(
+        '# /// script\n# dependencies = ["from-the-company"]\n# ///\n'
+        "import from_the_company, os, subprocess\n"
+        "print(from_the_company.said)\n"
+        f"command = ['sudo', 'python3', '-c', {LOOK!r}]\n"
+        "print(subprocess.run(command, capture_output=True, text=True).stdout)\n"
+        'print(os.environ["UV_INDEX"])\n'
+    )
+    done = guarded.skylift("run", "job.py")
+    said, found, index = [line for line in done.stdout.splitlines() if line]
+    assert said == "from the company"
+    assert found == "[]"
+    assert index.startswith(f"http://{FORWARDER}:") and index.endswith("/pypi/simple")
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_pip_and_uv_have_the_index_as_well(server: Server) -> None:
+    server.ssh("uv venv -q ~/env && uv pip install -q --python ~/env from-the-company")
+    server.ssh("python3 -m pip install -q --target ~/pip from-the-company")
+    assert (
+        server.says("PYTHONPATH=~/pip python3 -c 'import from_the_company as it; print(it.said)'") == "from the company"
+    )
+
+
+def test_the_proxy_is_there_with_its_password_added(server: Server, company: Path) -> None:
+    assert server.says("curl -s http://page.example.test/hello") == "GET http://page.example.test/hello"
+    assert (company / "proxy").read_text().splitlines()[
+        -1
+    ] == f"GET http://page.example.test/hello Basic {AUTHORIZATION}"
+    assert AUTHORIZATION not in server.says("curl -s -X TRACE http://page.example.test/hello")
+
+
+def test_nothing_else_of_the_company_is_reached(server: Server, company: Path) -> None:
+    before = (company / "index").read_text()
+    base = server.says('echo "${UV_INDEX%/pypi/simple}"')
+    for path in ("/admin", "/pypi/simple/../../admin", "/pypi/simple/%2e%2e/%2e%2e/admin", "//admin", "/pypi/simplex/"):
+        got = server.says(f"curl -s --path-as-is -o /dev/null -w '%{{http_code}}' '{base}{path}'")
+        assert got == "404", path
+    assert server.says(f"curl -s -o /dev/null -w '%{{http_code}}' -X POST {base}/pypi/simple/") == "501"
+    assert (company / "index").read_text() == before
+    assert SECRET not in server.says(f"curl -si {base}/pypi/simple/; curl -si {base}/admin")
+    # Asked itself, without the password, the index gives nothing.
+    assert (
+        server.says(f"curl -s -o /dev/null -w '%{{http_code}}' --noproxy '*' http://{FAR}:{INDEX}/pypi/simple/")
+        == "401"
+    )
+
+
+def test_nobody_but_this_clouds_servers_has_it(server: Server, cloud: RealCloud, guarded: RealCloud) -> None:
+    port = int(server.says('echo "$UV_INDEX"').split(":")[2].split("/")[0])
+    ask = f"curl -s -m 5 -o /dev/null -w '%{{http_code}}' --noproxy '*' http://{FORWARDER}:{port}/pypi/simple/"
+    assert server.says(ask) == "200"
+    stranger = cloud.launch()
+    assert stranger.ssh(ask, check=False).stdout.strip() in ("000", b"000")
+    stranger.terminate()
+    done = subprocess.run(["curl", "-s", "-m", "2", f"http://{FORWARDER}:{port}/"], capture_output=True, check=False)
+    assert done.returncode != 0
+    # A server that no group lets out gets no further than before.
+    mute = guarded.security_group("no-way-out", guarded.vpc, (22, "0.0.0.0/0"))
+    guarded.ec2.revoke_security_group_egress(
+        GroupId=mute, IpPermissions=[{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    )
+    closed = guarded.launch(SecurityGroupIds=[mute])
+    assert closed.ssh(ask, check=False).stdout.strip() in ("000", b"000")
+    closed.terminate()
+
+
+def test_the_host_shows_the_password_nowhere(guarded: RealCloud) -> None:
+    shown = guarded.skylift("doctor", "--json").stdout + guarded.skylift("cloud", "status").stdout
+    assert SECRET not in shown + guarded.home.data.log.read_text(errors="replace")
+    assert f"{FAR}:{INDEX}, index; its password stays on this machine" in shown
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [line for line in lines if SECRET.encode() in line]
+    # What works for servers on this machine knows nothing of it, either.
+    helpers = [
+        path for path in Path("/proc").glob("[0-9]*") if name_of(path) in ("pasta", "pasta.avx2", "lxcfs", "conmon")
+    ]
+    assert helpers
+    assert not [path for path in helpers if SECRET.encode() in (path / "environ").read_bytes()]
+
+
+def name_of(process: Path) -> str:
+    try:
+        return (process / "comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def test_it_works_after_a_restart_of_the_cloud(guarded: RealCloud, server: Server) -> None:
+    guarded.kill()
+    guarded.up()
+    server.ssh("uv pip install -q --no-cache --target ~/again from-the-company")
+
+
+def test_a_host_that_is_named_is_handed_over(guarded: RealCloud) -> None:
+    guarded.kill()
+    guarded.environment["SKYLIFT_SHARE_PASSWORDS"] = FAR
+    try:
+        guarded.up()
+        made = guarded.launch()
+        assert made.says('echo "$UV_INDEX"') == guarded.environment["UV_INDEX"]
+        made.ssh("uv pip install -q --no-cache --target ~/here from-the-company")
+        assert "/etc/environment" in made.python(LOOK, root=True)
+        made.terminate()
+    finally:
+        del guarded.environment["SKYLIFT_SHARE_PASSWORDS"]
+        guarded.kill()
+        guarded.up()
