@@ -29,6 +29,8 @@ AUTHORIZATION = "bWU6czNjcmV0LXcwcmQ="
 
 COMPANY = Path(__file__).with_name("company_services.py")
 
+HELPERS = ("pasta", "pasta.avx2", "lxcfs", "conmon")
+
 LOOK = r"""
 import glob, os, re, subprocess
 wanted = re.compile(rb"s3cre[t]|bWU6czNjcmV[0]")
@@ -167,19 +169,17 @@ def test_the_host_shows_the_password_nowhere(guarded: RealCloud) -> None:
     shown = guarded.skylift("doctor", "--json").stdout + guarded.skylift("cloud", "status").stdout
     assert SECRET not in shown + guarded.home.data.log.read_text(errors="replace")
     assert f"{FAR}:{INDEX}, index; its password stays on this machine" in shown
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [line for line in lines if SECRET.encode() in line]
+    assert not [path for path in Path("/proc").glob("[0-9]*") if SECRET in of(path, "cmdline")]
     # What works for servers on this machine knows nothing of it, either.
-    helpers = [
-        path for path in Path("/proc").glob("[0-9]*") if name_of(path) in ("pasta", "pasta.avx2", "lxcfs", "conmon")
-    ]
+    helpers = [path for path in Path("/proc").glob("[0-9]*") if of(path, "comm").strip() in HELPERS]
     assert helpers
-    assert not [path for path in helpers if SECRET.encode() in (path / "environ").read_bytes()]
+    assert not [path for path in helpers if SECRET in of(path, "environ")]
 
 
-def name_of(process: Path) -> str:
+def of(process: Path, name: str) -> str:
+    """A file of /proc; empty where the process has ended meanwhile."""
     try:
-        return (process / "comm").read_text().strip()
+        return (process / name).read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
 
