@@ -19,6 +19,8 @@ from real_cloud import RealCloud, real_cloud
 from real_server import until
 
 from skylift.cloud.state.home import Home
+from skylift.runner.launch.cap import BOUNDARY as CAP_BOUNDARY
+from skylift.runner.launch.role import BOUNDARY
 
 pytestmark = pytest.mark.real
 
@@ -35,7 +37,7 @@ sys.exit(3)
 MAKING = [
     *("s3.CreateBucket", "iam.CreatePolicy", "ec2.ImportKeyPair", "ec2.CreateVpc", "ec2.CreateInternetGateway"),
     *("ec2.AttachInternetGateway", "ec2.CreateRoute", "ec2.CreateSubnet", "ec2.CreateSecurityGroup", "ec2.CreateTags"),
-    "ec2.AuthorizeSecurityGroupIngress",
+    *("ec2.AuthorizeSecurityGroupIngress", "scheduler.CreateScheduleGroup"),
 ]
 """What a first run makes and later ones find."""
 MADE_BESIDE_EACH_OTHER = {"s3.CreateBucket", "iam.CreatePolicy", "ec2.ImportKeyPair"}
@@ -91,7 +93,9 @@ def test_killed_after_each_thing_that_a_first_run_makes(cloud: RealCloud) -> Non
     # Three are made beside each other, so that one client may be killed after any of them and have made all.
     assert set(made) >= set(MAKING) - MADE_BESIDE_EACH_OTHER
     assert set(made) & MADE_BESIDE_EACH_OTHER
-    assert len(cloud.client("iam").list_policies(Scope="Local", PathPrefix="/skylift/")["Policies"]) == 1
+    policies = cloud.client("iam").list_policies(Scope="Local", PathPrefix="/skylift/")["Policies"]
+    assert sorted(each["PolicyName"] for each in policies) == sorted([BOUNDARY, CAP_BOUNDARY])
+    assert len(cloud.client("scheduler").list_schedule_groups(NamePrefix="skylift")["ScheduleGroups"]) == 1
     assert len(cloud.ec2.describe_key_pairs()["KeyPairs"]) == 1
     vpc = {"Name": "tag:skylift:network", "Values": ["vpc"]}
     (network,) = cloud.ec2.describe_vpcs(Filters=[vpc])["Vpcs"]
