@@ -246,7 +246,8 @@ class Chaos:
         for instance, _ in self._servers(each.name):
             console = self._ec2.get_console_output(InstanceId=instance, Latest=True).get("Output", "")
             parts.append(f"console of {instance}:\n{console[-3000:]}")
-            ledger = self._cloud.home.data.instances / instance / "upper/var/lib/skylift" / each.name / "ledger"
+            root = Path(f"/run/skylift/{self._cloud.number}/{instance}/root")
+            ledger = root / "var/lib/skylift" / each.name / "ledger"
             if ledger.exists():
                 parts.append(f"ledger: {ledger.read_text()[-3000:]}")
         for file in self._inits():

@@ -114,8 +114,23 @@ class Server:
 
     @property
     def disk(self) -> Path:
-        """Where the server's writes are on the host."""
-        return self.cloud.home.data.instances / self.id / "upper"
+        """Where the server's writes are on the host, as long as it runs."""
+        return Path(f"/run/skylift/{self.cloud.number}/volumes/{self.root_volume}/upper")
+
+    @property
+    def place(self) -> Path:
+        """What is of the server on the host, besides its disk, until it is terminated."""
+        return self.cloud.home.data.instances / self.id
+
+    @property
+    def root_volume(self) -> str:
+        return str(self.describe()["BlockDeviceMappings"][0]["Ebs"]["VolumeId"])
+
+    def kept(self, path: str) -> str:
+        """The content of a file that a server which is off has written."""
+        image = self.cloud.home.data.volumes / f"{self.root_volume}.img"
+        read = ["debugfs", "-R", f"cat /upper/{path}", str(image)]
+        return subprocess.run(read, capture_output=True, text=True, check=True).stdout
 
     # By SSH.
 

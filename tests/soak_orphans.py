@@ -51,10 +51,10 @@ class Census:
             self._roots = {
                 row[0] for row in database.execute("SELECT root FROM images UNION SELECT root FROM snapshots")
             }
-            self._volumes = {row[0] for row in database.execute("SELECT id FROM volumes WHERE root = 0")}
+            self._volumes = {row[0] for row in database.execute("SELECT id FROM volumes")}
             self._in_servers = {
                 volume
-                for volume, instance in database.execute("SELECT id, instance_id FROM volumes WHERE root = 0")
+                for volume, instance in database.execute("SELECT id, instance_id FROM volumes")
                 if instance in self._running
             }
             self._snapshots = {row[0] for row in database.execute("SELECT id FROM snapshots WHERE of_root = 0")}

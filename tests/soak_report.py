@@ -30,7 +30,7 @@ def _parts(cloud: RealCloud, described: dict[str, Any]) -> Iterator[tuple[str, s
         yield f"rows of {table}", _rows(cloud.home.data.database, f"SELECT * FROM {table} WHERE {key} = '{instance}'")
     yield "the cloud's log", _grep(f"{instance}|WARNING|ERROR|Traceback|Error:", cloud.home.data.log)
     yield "console", _tail(disk / "console.log")
-    yield "sshd's log", _tail(disk / "upper/var/log/sshd.log")
+    yield "sshd's log", _tail(run / instance / "root/var/log/sshd.log")
     yield "greets with", _said("bash", "-c", f"exec 3<>/dev/tcp/{address}/22 && timeout 5 head -n 1 <&3")
     yield "runtime", _said("runc", "--root", str(run / "oci"), "list")
     yield "programs at work on it", _said("pgrep", "-af", instance)

@@ -318,7 +318,7 @@ class Cloud:
         images = ImageLoop(database, captures, disks.snapshot)
         pauses = ServerPauses(servers)
         locks = VolumeLocks()
-        roots = RootCopies(database, disks, captures, self._data.instances, pauses, locks.of)
+        roots = RootCopies(database, disks, captures, pauses, locks.of)
         snapshots = SnapshotLoop(
             database=database,
             disks=disks,

@@ -118,8 +118,8 @@ def test_nothing_of_a_server_is_open_to_other_users_of_the_host(server: Server) 
         *everything(run.parent / "oci"),
         run.parent / "exits",
         run.parent / "scratch",
-        server.disk.parent,
-        *everything(server.disk.parent),
+        server.place,
+        *everything(server.place),
         *(root / name for root in roots for name in inside),
     ]
     # They are there: what is refused is not refused for want of them.

@@ -74,8 +74,8 @@ def test_a_stop_by_force_does_not_wait_for_a_shutdown(server: Server) -> None:
     """What a shutdown would run does not run."""
     server.ssh("sudo sh -c 'printf \"#!/bin/sh\\ntouch /shut-down\\n\" >/usr/sbin/poweroff'")
     stop(server, Force=True)
-    assert not (server.disk / "shut-down").exists()
     start(server)
+    assert not (server.disk / "shut-down").exists()
     server.ssh("sudo ln -sf shutdown /usr/sbin/poweroff")
 
 

@@ -70,8 +70,8 @@ def test_servers_that_ended_meanwhile_are_settled(own_cloud: RealCloud) -> None:
     stopped.await_state("stopped")
     for server in (gone, stopped):
         assert server.describe()["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
-    assert not gone.disk.parent.exists()
-    assert stopped.disk.exists()
+    assert not gone.place.exists()
+    assert stopped.place.exists()
     back.await_state("running")
     back.await_ssh()
     assert back.ssh("test -e /run/before", check=False).returncode == 1
@@ -133,7 +133,7 @@ def test_what_was_asked_for_before_a_kill_is_done_after_it(own_cloud: RealCloud)
     own_cloud.up()
     server.await_state("terminated")
     assert [line for line in own_cloud.traces() if server.id in line] == []
-    assert not server.disk.parent.exists()
+    assert not server.place.exists()
 
 
 def test_after_down_nothing_is_left_and_up_brings_back_what_was_kept(own_cloud: RealCloud) -> None:
@@ -146,15 +146,15 @@ def test_after_down_nothing_is_left_and_up_brings_back_what_was_kept(own_cloud: 
     kept.ssh("echo kept >~/file && sync")
     # What is looked for is there to be found.
     kinds = {line.split()[0] for line in own_cloud.traces()}
-    assert kinds == {"process", "mount", "network", "cgroup", "nft:", "ip:", "file"}
+    assert kinds == {"process", "mount", "network", "cgroup", "loop", "nft:", "ip:", "file"}
     own_cloud.down()
     assert own_cloud.traces() == []
     assert not config.exists() and not credentials.exists()
     own_cloud.up()
     kept.await_state("stopped")
     gone.await_state("terminated")
-    assert (kept.disk / "home/ec2-user/file").read_text() == "kept\n"
-    assert not gone.disk.parent.exists()
+    assert kept.kept("home/ec2-user/file") == "kept\n"
+    assert not gone.place.exists()
     kept.terminate()
 
 

@@ -1,4 +1,4 @@
-"""Root volumes of a size that was asked for: bounded, grown, and kept when their server ends."""
+"""Root volumes: bounded, grown, and kept when their server ends."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ pytestmark = pytest.mark.real
 
 def of_size(gib: int, **ebs: Any) -> list[dict[str, Any]]:
     return [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": gib, **ebs}}]
-
-
-def root_of(server: Server) -> str:
-    return str(server.describe()["BlockDeviceMappings"][0]["Ebs"]["VolumeId"])
 
 
 def describe(cloud: RealCloud, volume: str) -> dict[str, Any]:
@@ -55,7 +51,7 @@ def test_a_root_volume_has_its_size_and_its_writes_through_all_that_a_server_goe
 ) -> None:
     cloud = own_cloud
     server = cloud.launch(BlockDeviceMappings=of_size(9))
-    volume = root_of(server)
+    volume = server.root_volume
     file = cloud.home.data.volumes / f"{volume}.img"
     assert (describe(cloud, volume)["Size"], 8.5 < gib(server) < 9) == (9, True)
     assert "No space left" in server.ssh("fallocate -l 10G ~/big", check=False).stderr
@@ -79,10 +75,19 @@ def test_a_root_volume_has_its_size_and_its_writes_through_all_that_a_server_goe
     until(lambda: not file.exists(), "the root volume to end with its instance")
 
 
+def test_a_root_volume_has_its_images_size_where_none_is_given(cloud: RealCloud) -> None:
+    """In bytes, and in files."""
+    server = cloud.launch()
+    assert (describe(cloud, server.root_volume)["Size"], 7.5 < gib(server) < 8) == (8, True)
+    assert "No space left" in server.ssh("fallocate -l 9G ~/big; rm -f ~/big", check=False).stderr
+    assert int(server.says("df --output=itotal / | tail -1")) < 1 << 20
+    server.terminate()
+
+
 def test_a_root_volume_outlives_its_server_when_it_is_told_to(cloud: RealCloud) -> None:
     server = cloud.launch(BlockDeviceMappings=of_size(9, DeleteOnTermination=False))
     server.ssh("echo kept >~/word; sudo rm /etc/motd")
-    volume, architecture = root_of(server), server.describe()["Architecture"]
+    volume, architecture = server.root_volume, server.describe()["Architecture"]
     other = cloud.start(Placement={"AvailabilityZone": server.describe()["Placement"]["AvailabilityZone"]})
     cloud.ec2.terminate_instances(InstanceIds=[server.id])
     other.await_ssh()

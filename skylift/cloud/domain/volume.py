@@ -30,8 +30,7 @@ class Modification:
 
 @dataclass(frozen=True)
 class Volume:
-    """A disk. `root` ones are an instance's own; the others are file-system images. So is a root one that is `bounded`,
-    as it is where its size was asked for: others take what their host has room for.
+    """A disk: a file-system image. Of a `root` one it has what the instance has written.
 
     The fields from `instance_id` on are its one attachment. `device` is the name that block device mappings give it.
     `forced` says that a detachment does not wait for the server's programs to let go. `error` is why it could not be
@@ -58,7 +57,6 @@ class Volume:
     forced: bool = False
     modification: Modification | None = None
     tags: dict[str, str] = field(default_factory=dict)
-    bounded: bool = False
 
     def free(self) -> Volume:
         """The same volume, attached to nothing."""
@@ -104,8 +102,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class BlockDevice:
-    """One line of a block device mapping: the volume that a launch makes, and under which name. A root one is `bounded`
-    where its size was asked for."""
+    """One line of a block device mapping: the volume that a launch makes, and under which name."""
 
     device: str
     size_gib: int
@@ -114,4 +111,3 @@ class BlockDevice:
     throughput: int | None = 125
     snapshot_id: str | None = None
     delete_on_termination: bool = True
-    bounded: bool = False

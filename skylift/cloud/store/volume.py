@@ -22,10 +22,7 @@ def unsettled_volumes(tx: Tx) -> list[Volume]:
 
 def volume_files(tx: Tx) -> set[str]:
     """Ids of the volumes that have, or are about to have, a file."""
-    return {
-        row[0]
-        for row in tx.execute("SELECT id FROM volumes WHERE root = 0 OR bounded = 1 OR delete_on_termination = 0")
-    }
+    return {row[0] for row in tx.execute("SELECT id FROM volumes")}
 
 
 def snapshot_files(tx: Tx) -> set[str]:

@@ -5,6 +5,7 @@ need not be trusted.
 
 DiskError
 +-- DiskRefused   a program or the kernel would not; carries its words
+|   +-- NoRoom    the host's disk is full
 +-- DiskInUse     a mount that programs still use
 """
 
@@ -46,6 +47,10 @@ class DiskError(ComputeError):
 
 class DiskRefused(DiskError):
     """The kernel or a program failed."""
+
+
+class NoRoom(DiskRefused):
+    """The host's disk has no room for it."""
 
 
 class DiskInUse(DiskError):
@@ -309,7 +314,8 @@ def run(program: str, *arguments: str, accepted: tuple[int, ...] = (0,)) -> None
     if begun.returncode not in accepted:
         if "target is busy" in reported:
             raise DiskInUse(f"{program}: {reported}")
-        raise DiskRefused(f"{program}: {reported}")
+        kind = NoRoom if os.strerror(errno.ENOSPC) in reported else DiskRefused
+        raise kind(f"{program}: {reported}")
 
 
 def _truncate(file: Path, size: int) -> None:
@@ -330,7 +336,8 @@ def _appearing(final: Path) -> Iterator[Path]:
         making.rename(final)
         sync_directory(final.parent)
     except OSError as error:
-        raise DiskRefused(f"{error.filename or final}: {error.strerror}") from error
+        kind = NoRoom if error.errno in (errno.ENOSPC, errno.EDQUOT) else DiskRefused
+        raise kind(f"{error.filename or final}: {error.strerror}") from error
     finally:
         making.unlink(missing_ok=True)
 

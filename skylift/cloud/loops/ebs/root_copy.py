@@ -44,22 +44,19 @@ class FileSystems(Protocol):
 
 
 class RootCopies:
-    """`instances` is the directory of servers' disks, `lock_of(volume_id)` the lock of a volume; `make` is called with
-    that of the root volume."""
+    """`lock_of(volume_id)` is the lock of a volume; `make` is called with that of the root volume."""
 
     def __init__(
         self,
         database: Database,
         disks: FileSystems,
         captures: Captures,
-        instances: Path,
         pauses: ServerPauses,
         lock_of: Callable[[str], threading.RLock],
     ) -> None:
         self._database = database
         self._disks = disks
         self._captures = captures
-        self._instances = instances
         self._pauses = pauses
         self._lock_of = lock_of
 
@@ -105,7 +102,7 @@ class RootCopies:
             with self._database.write() as tx:
                 current = tx.get(Volume, id=volume.id)
                 assert current is not None
-                tx.save(replace(current, root=False, bounded=False, size_gib=size))
+                tx.save(replace(current, root=False, size_gib=size))
 
     def _parts(self, instance: Instance) -> tuple[Volume, Path]:
         """The root volume, and the root directory of the image below it."""
@@ -120,16 +117,12 @@ class RootCopies:
         """Whether that has been done already, and only not been written down before the cloud ended."""
         if not self._disks.made(volume.id):
             return False
-        with self._disk(replace(volume, bounded=True)) as place:
+        with self._disk(volume) as place:
             return not (place / "upper").exists()
 
     @contextmanager
     def _disk(self, volume: Volume) -> Iterator[Path]:
         """The place of a server's writes."""
-        assert volume.instance_id is not None
-        if not volume.bounded:
-            yield self._instances / volume.instance_id
-            return
         here = volume.id in self._disks.mounted()
         place = self._disks.mount(volume.id)
         try:

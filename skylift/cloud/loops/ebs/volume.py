@@ -112,10 +112,10 @@ class VolumeLoop:
                     log.error("volume %s of %s: %s", volume.id, volume.instance_id, error)
 
     def before_boot(self, instance_id: str) -> None:
-        """Mount the root volume of a server that is about to be created, where it is a file. Raises DiskError."""
+        """Mount the root volume of a server that is about to be created. Raises DiskError."""
         with self._database.read() as tx:
             root = tx.get(Volume, instance_id=instance_id, root=True)
-        if root is None or not root.bounded:
+        if root is None:
             return
         with self._locks.of(root.id):
             if not self._disks.made(root.id):
@@ -262,8 +262,8 @@ class VolumeLoop:
 
     def _grow(self, row: Volume, size_gib: int) -> bool:
         """While it is used, where the kernel lets us; else in a moment in which no program uses it."""
-        if row.root and not (row.bounded and self._disks.made(row.id)):
-            # It takes what its host has room for, or is made with its new size.
+        if row.root and not self._disks.made(row.id):
+            # It is made with its new size.
             return True
         if self._disks.grow(row.id, size_gib):
             return True

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from skylift.cloud.compute.disk.disk import NoRoom
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server.oci import ServerPlan
 from skylift.cloud.compute.server.rootfs import DiskFull, SeedFile
@@ -290,7 +291,8 @@ class InstanceLoop:
         except ComputeError as error:
             log.error("instance %s: launch failed: %s", row.id, error)
             target: State = "stopped" if row.booted else "terminated"
-            code = "Server.InsufficientInstanceCapacity" if isinstance(error, DiskFull) else "Server.InternalError"
+            full = isinstance(error, DiskFull | NoRoom)
+            code = "Server.InsufficientInstanceCapacity" if full else "Server.InternalError"
             self._finish(row, target, code, f"{code}: {error}")
             return
         try:

@@ -124,7 +124,7 @@ class LaunchSpecBuilder:
             swap_accounting=self._settings.swap_accounting,
             lxcfs=self._settings.lxcfs,
             tasks=self._settings.tasks,
-            volume=self._settings.volumes / root.id if root.bounded else None,
+            volume=self._settings.volumes / root.id,
             firmware=firmware_words(instance.id, instance.type, kind.hypervisor or "nitro"),
         )
         seed = seed_files(

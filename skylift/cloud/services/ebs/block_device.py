@@ -169,8 +169,7 @@ def _root(image: Image, below: BlockDevice, asked: VolumeRequest) -> BlockDevice
     refuse_size(kind, max(size, 4) if kind in ("io1", "io2") else size)
     iops, throughput = _speed(kind, size, below, asked)
     ends = below.delete_on_termination if asked.delete_on_termination is None else asked.delete_on_termination
-    bounded = below.bounded or asked.size_gib is not None
-    return BlockDevice(ROOT_DEVICE, size, kind, iops, throughput, image.snapshot_id, ends, bounded)
+    return BlockDevice(ROOT_DEVICE, size, kind, iops, throughput, image.snapshot_id, ends)
 
 
 def _data(tx: Tx, name: str, below: BlockDevice | None, asked: VolumeRequest) -> BlockDevice:

@@ -163,7 +163,6 @@ def _as_device(volume: Volume) -> BlockDevice:
         volume.iops,
         volume.throughput,
         delete_on_termination=volume.delete_on_termination,
-        bounded=volume.bounded,
     )
 
 

@@ -289,7 +289,6 @@ class _Launch:
             attachment="attached" if root else "attaching",
             attached=self._tx.now,
             delete_on_termination=device.delete_on_termination,
-            bounded=device.bounded,
             tags=tags,
         )
 

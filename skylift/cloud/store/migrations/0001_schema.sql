@@ -545,15 +545,12 @@ CREATE TABLE volumes (
     forced INTEGER NOT NULL,
     modification TEXT,
     tags TEXT NOT NULL,
-    bounded INTEGER NOT NULL,
     UNIQUE (instance_id, device)
 ) STRICT;
 CREATE INDEX volumes_by_state ON volumes (state);
 -- Whoever writes down that an instance ended: its root volume goes with it, and its other volumes as they were told to.
--- A root volume that is a file of its own (`bounded`) goes as the others do.
 CREATE TRIGGER volumes_lose_their_instance AFTER UPDATE OF state ON instances
 WHEN NEW.state = 'terminated' AND OLD.state != 'terminated' BEGIN
-    DELETE FROM volumes WHERE instance_id = NEW.id AND root = 1 AND bounded = 0;
     UPDATE volumes SET state = 'deleting' WHERE instance_id = NEW.id AND (delete_on_termination = 1 OR root = 1);
     UPDATE volumes SET state = 'available' WHERE instance_id = NEW.id AND state = 'in-use';
     UPDATE volumes SET instance_id = NULL, device = NULL, attachment = NULL, attached = NULL,

@@ -146,28 +146,22 @@ def test_a_file_that_cannot_be_removed_keeps_no_other_from_it(scene: Scene) -> N
     assert sorted(scene.compute.done) == ["remove snap-9", "remove vol-9", "tidy"]
 
 
-BOUNDED = replace(ROOT, bounded=True)
-
-
 def test_a_root_volume_is_made_and_mounted_before_its_server_is(scene: Scene) -> None:
-    scene.add(BOUNDED)
+    scene.add(ROOT)
     for _ in range(2):
         scene.loop.before_boot("i-1")
         assert (scene.compute.done, scene.compute.mounts) == (["make vol-root 10"], {"vol-root"})
         scene.loop.at_rest("i-1", for_good=False)
         assert scene.compute.mounts == set()
-    scene.change(ROOT)
-    scene.loop.before_boot("i-1")
-    assert scene.compute.mounts == set()
 
 
 def test_volumes_that_end_with_their_server_are_left_to_their_removal(scene: Scene) -> None:
-    scene.add(BOUNDED, replace(ATTACHED, delete_on_termination=True))
-    scene.change(replace(BOUNDED, delete_on_termination=True))
+    scene.add(ROOT, replace(ATTACHED, delete_on_termination=True))
+    scene.change(replace(ROOT, delete_on_termination=True))
     scene.compute.mounts = {"vol-root", "vol-1"}
     scene.loop.at_rest("i-1", for_good=True)
     assert scene.compute.mounts == {"vol-root", "vol-1"}
-    scene.change(replace(BOUNDED, delete_on_termination=False))
+    scene.change(replace(ROOT, delete_on_termination=False))
     scene.loop.at_rest("i-1", for_good=True)
     assert scene.compute.mounts == {"vol-1"}
 
@@ -175,7 +169,7 @@ def test_volumes_that_end_with_their_server_are_left_to_their_removal(scene: Sce
 def test_a_start_leaves_root_volumes_to_their_servers(scene: Scene) -> None:
     """One that is about to boot may have its root mounted already."""
     scene.compute.alive = {}
-    scene.add(BOUNDED)
+    scene.add(ROOT)
     scene.compute.mounts = {"vol-root"}
     scene.loop.adopt()
     assert scene.compute.mounts == {"vol-root"}
@@ -191,7 +185,7 @@ def test_a_start_leaves_root_volumes_to_their_servers(scene: Scene) -> None:
 def test_a_root_volume_grows_with_its_server_or_once_that_is_off(
     scene: Scene, online: bool, alive: bool, state: str
 ) -> None:
-    scene.add(replace(BOUNDED, modification=Modification(20, "gp3", 3000, 125, 10, "gp3", 3000, 125, NOW)))
+    scene.add(replace(ROOT, modification=Modification(20, "gp3", 3000, 125, 10, "gp3", 3000, 125, NOW)))
     scene.compute.there = {"vol-root"}
     scene.compute.grows_online = online
     scene.compute.mounts = {"vol-root"}
@@ -205,19 +199,18 @@ def test_a_root_volume_grows_with_its_server_or_once_that_is_off(
     assert "pause" not in scene.compute.done
 
 
-@pytest.mark.parametrize("volume", [ROOT, BOUNDED])
-def test_a_root_volume_that_is_kept_is_a_volume_like_others(scene: Scene, volume: Volume) -> None:
+def test_a_root_volume_that_is_kept_is_a_volume_like_others(scene: Scene) -> None:
     scene.change(replace(INSTANCE, state="shutting-down"))
     scene.compute.alive = {}
-    scene.add(replace(volume, delete_on_termination=True))
+    scene.add(replace(ROOT, delete_on_termination=True))
     scene.roots.keep(INSTANCE)
     assert scene.compute.done == []
-    scene.change(replace(volume, delete_on_termination=False))
+    scene.change(replace(ROOT, delete_on_termination=False))
     scene.roots.keep(INSTANCE)
     assert scene.compute.done == ["pack /making/vol-root 10"]
     with scene.database.read() as tx:
         (row,) = tx.find(Volume)
-    assert (row.root, row.bounded, row.size_gib) == (False, False, 11)
+    assert (row.root, row.size_gib) == (False, 11)
     assert scene.compute.mounts == set()
     scene.roots.keep(INSTANCE)
     assert len(scene.compute.done) == 1
@@ -225,7 +218,7 @@ def test_a_root_volume_that_is_kept_is_a_volume_like_others(scene: Scene, volume
 
 def test_a_root_volume_that_was_kept_before_the_cloud_ended_is_not_made_again(scene: Scene) -> None:
     scene.compute.alive = {}
-    scene.add(BOUNDED)
+    scene.add(ROOT)
     scene.compute.there = {"vol-root"}
     scene.roots.keep(INSTANCE)
     assert scene.compute.done == []

@@ -176,9 +176,7 @@ class Scene:
         mounts = Mounts(self.compute.mount_into, self.compute.unmount_from)
         self.settled: list[str] = []
         self.locks = VolumeLocks()
-        self.roots = RootCopies(
-            self.database, self.compute, FakeCaptures(self.compute), Path("/disks"), pauses, self.locks.of
-        )
+        self.roots = RootCopies(self.database, self.compute, FakeCaptures(self.compute), pauses, self.locks.of)
         self.snapshots = SnapshotLoop(
             self.database,
             self.compute,

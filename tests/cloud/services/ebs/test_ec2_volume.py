@@ -160,6 +160,7 @@ def test_volumes_outlive_their_instance_unless_they_were_told_otherwise(cloud: C
     cloud.observe(instance, "terminated")
     states = {one["VolumeId"]: (one["State"], one["Attachments"]) for one in cloud.call("DescribeVolumes")["Volumes"]}
     assert states == {
+        volumes[0]["VolumeId"]: ("deleting", []),
         volumes[1]["VolumeId"]: ("available", []),
         volumes[2]["VolumeId"]: ("available", []),
         later: ("deleting", []),
@@ -280,7 +281,7 @@ def test_a_root_volume_of_the_size_that_was_asked_for(cloud: Cloud) -> None:
     assert (root(instance)["Size"], root(instance)["Attachments"][0]["DeleteOnTermination"]) == (20, False)
     with cloud.database.read() as tx:
         (row,) = tx.find(Volume)
-    assert (row.bounded, row.root, row.state) == (True, True, "in-use")
+    assert (row.root, row.state) == (True, "in-use")
     cloud.observe(instance, "running")
     cloud.call("ModifyVolume", VolumeId=row.id, Size=30)
     # Servers of an image of it have as much.
@@ -293,26 +294,25 @@ def test_a_root_volume_of_the_size_that_was_asked_for(cloud: Cloud) -> None:
     small = [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 19}}]
     launch = {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
     assert cloud.code("RunInstances", **launch, BlockDeviceMappings=small) == "InvalidBlockDeviceMapping"
-    with cloud.database.read() as tx:
-        assert [one.bounded for one in tx.find(Volume)] == [True, True]
     ends = [{"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": True}}]
     cloud.call("ModifyInstanceAttribute", InstanceId=instance, BlockDeviceMappings=ends)
     assert root(instance)["Attachments"][0]["DeleteOnTermination"] is True
 
 
 def test_volumes_when_their_instance_has_ended(cloud: Cloud) -> None:
-    """A root volume that is a file waits for the file to be removed; one that was kept is a volume like others."""
-    bounded = [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20}}]
-    plain, file, kept = (cloud.run(BlockDeviceMappings=one)["InstanceId"] for one in ([], bounded, bounded))
+    """A root volume waits for its file to be removed; one that was kept is a volume like others."""
+    large = [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20}}]
+    plain, sized, kept = (cloud.run(BlockDeviceMappings=one)["InstanceId"] for one in ([], large, large))
     with cloud.database.write() as tx:
         volume = tx.get(Volume, instance_id=kept)
         assert volume is not None
-        tx.save(replace(volume, root=False, bounded=False, delete_on_termination=False))
-    for instance in (plain, file, kept):
+        tx.save(replace(volume, root=False, delete_on_termination=False))
+    for instance in (plain, sized, kept):
         cloud.observe(instance, "terminated")
     with cloud.database.read() as tx:
         left = tx.find(Volume)
     assert [(one.state, one.instance_id, one.root) for one in left] == [
+        ("deleting", None, True),
         ("deleting", None, True),
         ("available", None, False),
     ]

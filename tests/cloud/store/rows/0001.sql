@@ -134,7 +134,7 @@ INSERT INTO dedicated_hosts VALUES (
 );
 INSERT INTO volumes VALUES (
     'vol-1', 8, 'eu-west-1a', '2026-01-01T00:00:00+00:00', 'gp3', 3000, 125, NULL, 'in-use', '', 1, 0, 'i-1',
-    '/dev/xvda', 'attached', '2026-01-01T00:00:00+00:00', 1, 0, NULL, '{}', 0
+    '/dev/xvda', 'attached', '2026-01-01T00:00:00+00:00', 1, 0, NULL, '{}'
 );
 INSERT INTO snapshots VALUES (
     'snap-1', 'vol-1', 8, '2026-01-01T00:00:00+00:00', '', 'completed', '', '2026-01-01T00:01:00+00:00', 0, '', NULL,
