@@ -83,7 +83,7 @@ class Census:
             *_compared("disks", self._kept, _names(self._home.data.instances)),
             *_compared("mounted volumes", self._in_servers, _names(self._run / "volumes")),
             *_compared("volumes with loop devices", self._in_servers, set(self._looped())),
-            *_compared("volumes", self._volumes, _stems(self._home.data.volumes)),
+            *_compared("volumes", self._volumes, _stems(self._home.data.volumes) - {"empty"}),
             *_compared("snapshots", self._snapshots, _stems(self._home.data.snapshots)),
             *_compared("files of objects", self._files, _names(self._home.data.objects)),
             *_compared("small bodies", self._rows, self._bodies),

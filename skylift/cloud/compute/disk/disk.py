@@ -16,6 +16,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,7 +36,8 @@ _FICLONE = 0x40049409
 _CHUNK = 1 << 30
 _MAKING = ".making-"
 """The name of an incomplete file begins with this."""
-
+_USUAL_GIB = 8
+"""The size of most root disks. An empty one is kept: to copy it takes a hundredth of the time of mkfs."""
 
 _PATIENCE = 2.0
 """Seconds until nothing uses a file system that was in use a moment ago."""
@@ -75,6 +77,7 @@ class Disks:
         self._volumes = volumes
         self._snapshots = snapshots
         self._mounts = mounts
+        self._lock = threading.Lock()
 
     def volume(self, volume_id: str) -> Path:
         return self._volumes / f"{volume_id}.img"
@@ -91,8 +94,18 @@ class Disks:
     def make(self, volume_id: str, size_gib: int) -> None:
         """An empty file system that uses next to nothing until it is written to."""
         with _appearing(self.volume(volume_id)) as file:
-            _truncate(file, size_gib * GIB)
-            run(*MKFS.split(), str(file))
+            if size_gib == _USUAL_GIB:
+                clone(self._empty(), file)
+            else:
+                _format(file, size_gib)
+
+    def _empty(self) -> Path:
+        file = self._volumes / "empty.img"
+        with self._lock:
+            if not file.exists():
+                with _appearing(file) as making:
+                    _format(making, _USUAL_GIB)
+        return file
 
     def make_from(self, volume_id: str, size_gib: int, snapshot_id: str) -> None:
         """The file system of a snapshot, as large as the volume."""
@@ -316,6 +329,11 @@ def run(program: str, *arguments: str, accepted: tuple[int, ...] = (0,)) -> None
             raise DiskInUse(f"{program}: {reported}")
         kind = NoRoom if os.strerror(errno.ENOSPC) in reported else DiskRefused
         raise kind(f"{program}: {reported}")
+
+
+def _format(file: Path, size_gib: int) -> None:
+    _truncate(file, size_gib * GIB)
+    run(*MKFS.split(), str(file))
 
 
 def _truncate(file: Path, size: int) -> None:

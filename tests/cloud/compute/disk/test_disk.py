@@ -33,6 +33,19 @@ def test_a_volume_grows_with_its_file_system(disks: Disks) -> None:
     assert [entry.name for entry in file.parent.iterdir()] == [file.name]
 
 
+def test_a_root_disk_begins_empty_whatever_the_one_before_has(disks: Disks) -> None:
+    for volume in ("vol-1", "vol-2"):
+        disks.make(volume, 8)
+        try:
+            place = disks.mount(volume)
+            assert {entry.name for entry in place.iterdir()} == {"lost+found"}
+            (place / "secret").write_text(volume)
+        finally:
+            disks.unmount(volume)
+        subprocess.run(["e2fsck", "-f", "-n", disks.volume(volume)], capture_output=True, check=True)
+    assert disks.present() == ({"vol-1", "vol-2"}, set())
+
+
 def test_a_growth_that_is_cut_off_leaves_the_volume_as_it_was(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> None:
     disks.make("vol-1", 1)
     file = disks.volume("vol-1")
