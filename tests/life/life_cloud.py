@@ -208,6 +208,10 @@ class Cloud:
                 self.end(target)
             state = "terminated" if target.state == "terminated" else "shutting-down"
             return 200, {}, f"<currentState><code>1</code><name>{state}</name></currentState>".encode()
+        if action == "CreateTags":
+            # A server that is about to be stopped says so: the schedules that end servers spare it.
+            assert (form["ResourceId.1"], form["Tag.1.Key"]) == (server.id, "skylift:undelivered"), form
+            return 200, {}, b"<return>true</return>"
         if action == "StopInstances":
             target = self.servers[form["InstanceId.1"]]
             if target.market == "spot":
