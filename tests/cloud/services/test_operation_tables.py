@@ -1,4 +1,4 @@
-"""Rows stand below their handlers; the tables gather all of them."""
+"""Rows stand below their handlers; the table gathers all of them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,14 @@ WITH_ROWS = sorted(
 
 
 @pytest.mark.parametrize("path", WITH_ROWS, ids=lambda path: str(path.relative_to(SERVICES)))
-def test_the_rows_of_a_file_are_in_the_table_of_its_folder(path: Path) -> None:
+def test_the_rows_of_a_file_are_in_the_table(path: Path) -> None:
     module = import_module(f"skylift.cloud.services.{path.parent.name}.{path.stem}")
-    gathered = import_module(f"skylift.cloud.services.{path.parent.name}.table").OPERATIONS
     assert module.OPERATIONS
-    assert [row for row in module.OPERATIONS if not any(row is one for one in gathered)] == []
+    assert [row for row in module.OPERATIONS if not any(row is one for one in OPERATIONS)] == []
 
 
 def test_every_operation_stands_once() -> None:
-    folders = [path for path in SERVICES.iterdir() if (path / "table.py").exists()]
-    gathered = [
-        row for folder in folders for row in import_module(f"skylift.cloud.services.{folder.name}.table").OPERATIONS
-    ]
-    assert len(gathered) == len(OPERATIONS) == len(TABLE)
+    assert len(OPERATIONS) == len(TABLE)
 
 
 def test_brief_operations_only_read() -> None:

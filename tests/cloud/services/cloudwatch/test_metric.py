@@ -11,7 +11,7 @@ from identity_fixtures import Account, allow, refused
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.metric import Metric, Point, Summary
-from skylift.cloud.services.cloudwatch.table import OPERATIONS
+from skylift.cloud.services.table import TABLE
 from skylift.cloud.store import metric as store
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -345,9 +345,8 @@ def test_a_role_may_tell_values_of_one_namespace(account: Account) -> None:
 
 
 def test_expressions_are_refused_by_name() -> None:
-    (operation,) = [one for one in OPERATIONS if one.name == "GetMetricData"]
     params = {"MetricDataQueries": [{"Id": "a", "Expression": "b * 2"}]}
-    assert operation.unsupported(params) == ["MetricDataQueries.Expression"]
+    assert TABLE["cloudwatch", "GetMetricData"].unsupported(params) == ["MetricDataQueries.Expression"]
 
 
 def points(account: Account) -> list[tuple[int, float]]:

@@ -8,7 +8,7 @@ from identity_fixtures import ACCOUNT, START, Account, allow, deny, refused
 
 from skylift.cloud.domain.instance import Image
 from skylift.cloud.services.ec2.image import register_image
-from skylift.cloud.services.ssm.table import OPERATIONS
+from skylift.cloud.services.table import TABLE
 
 AL2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 
@@ -352,9 +352,8 @@ def test_permissions_are_by_name_path_and_tag(account: Account) -> None:
 
 
 def test_what_is_not_carried_out_is_refused_by_name() -> None:
-    operations = {operation.name: operation for operation in OPERATIONS}
     params = {"Name": "a", "Value": "v", "KeyId": "k", "AllowedPattern": "x", "Policies": "[]"}
-    assert operations["PutParameter"].unsupported(params) == ["KeyId", "AllowedPattern", "Policies"]
+    assert TABLE["ssm", "PutParameter"].unsupported(params) == ["KeyId", "AllowedPattern", "Policies"]
 
 
 def test_at_the_root_a_name_has_a_slash_or_none(account: Account) -> None:
