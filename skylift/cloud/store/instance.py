@@ -1,19 +1,26 @@
-"""Where the nouns of a server are kept, and the questions about them that need SQL."""
+"""Where the nouns of a server are kept, and of where it may run, and the questions about them that need SQL."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
+from skylift.cloud.domain.dedicated_host import DedicatedHost
 from skylift.cloud.domain.instance import ClientToken, Console, Image, Instance, KeyPair
+from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion
+from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table, to_column
-from skylift.cloud.store.usage import follow_instance
+from skylift.cloud.store.usage import follow_host, follow_instance
 
 table(Instance, "instances", key=("id",), follow=follow_instance, read_often=True)
 table(Console, "consoles", key=("instance_id",))
 table(Image, "images", key=("id",), read_often=True)
 table(KeyPair, "key_pairs", key=("id",))
 table(ClientToken, "client_tokens", key=("operation", "token"))
+table(LaunchTemplate, "launch_templates", key=("id",))
+table(LaunchTemplateVersion, "launch_template_versions", key=("template_id", "number"))
+table(DedicatedHost, "dedicated_hosts", key=("id",), follow=follow_host)
+table(PlacementGroup, "placement_groups", key=("id",))
 
 
 def uid_bases(tx: Tx) -> set[int]:
@@ -38,4 +45,16 @@ def forget_tokens_of_the_gone(tx: Tx) -> None:
         "UNION SELECT id FROM prefix_lists UNION SELECT id FROM fleets UNION SELECT id FROM dedicated_hosts) "
         # Requests that came together have one token for the ids of all of them.
         "AND NOT EXISTS (SELECT 1 FROM spot_requests WHERE instr(client_tokens.result, id) > 0)"
+    )
+
+
+def on_host(tx: Tx, host_id: str) -> list[Instance]:
+    """The instances that take room on a host; those that are off take none."""
+    return tx.select(Instance, "WHERE host_id = ? AND state NOT IN ('stopped', 'terminated') ORDER BY rowid", host_id)
+
+
+def placed_in(tx: Tx, group: PlacementGroup) -> list[Instance]:
+    """The instances in a group that have not ended, those that are stopped among them."""
+    return tx.select(
+        Instance, "WHERE placement_group_id = ? AND state NOT IN ('shutting-down', 'terminated')", group.id
     )

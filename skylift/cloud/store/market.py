@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.market import Capacity, SpotPrice, VcpuQuota
+from skylift.cloud.domain.reservation import ReservedInstances
 from skylift.cloud.domain.spot import SpotNotice, SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
@@ -11,6 +12,7 @@ from skylift.cloud.store.mapping import table
 table(SpotPrice, "spot_prices", key=("type", "zone", "since"))
 table(Capacity, "capacities", key=("type", "zone", "market"))
 table(VcpuQuota, "vcpu_quotas", key=("family", "market"))
+table(ReservedInstances, "reserved_instances", key=("id",))
 table(SpotRequest, "spot_requests", key=("id",))
 table(SpotNotice, "spot_notices", key=("instance_id",))
 

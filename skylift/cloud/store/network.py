@@ -20,6 +20,8 @@ from skylift.cloud.domain.network import (
     route_target,
     services_prefix_list,
 )
+from skylift.cloud.domain.peering import JOINED, Peering
+from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import as_text, table
 from skylift.cloud.store.usage import follow_address, follow_interface
@@ -37,6 +39,8 @@ table(NatGateway, "nat_gateways", key=("id",))
 table(NetworkAcl, "network_acls", key=("id",))
 table(DhcpOptions, "dhcp_options", key=("id",))
 table(PrefixList, "prefix_lists", key=("id",))
+table(Peering, "vpc_peerings", key=("id",))
+table(VpcEndpoint, "vpc_endpoints", key=("id",), read_often=True)
 
 ElasticIps = dict[tuple[str, str], Address]
 """Associated Elastic IPs by interface and private address."""
@@ -142,3 +146,18 @@ def prefix_lists(tx: Tx) -> dict[str, PrefixList]:
     """The account's own and that of AWS's service, by id."""
     found = [services_prefix_list(facts.region) for facts in tx.find(CloudFacts)]
     return {one.id: one for one in (*found, *tx.find(PrefixList))}
+
+
+def of_vpc(tx: Tx, vpc_id: str) -> list[Peering]:
+    """The peering connections that a VPC has at either end, whatever their state."""
+    return tx.select(Peering, "WHERE requester_vpc_id = ?1 OR accepter_vpc_id = ?1 ORDER BY rowid", vpc_id)
+
+
+def joined(tx: Tx) -> list[Peering]:
+    """The peering connections that packets pass, or are about to pass."""
+    return [one for state in JOINED for one in tx.find(Peering, state=state)]
+
+
+def connection_between(tx: Tx, vpc_id: str, other: str) -> Peering | None:
+    """The peering connection that joins two VPCs now."""
+    return next((one for one in of_vpc(tx, vpc_id) if one.state in JOINED and one.other(vpc_id) == other), None)

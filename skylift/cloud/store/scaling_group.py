@@ -1,4 +1,7 @@
-"""Where Auto Scaling's groups are kept, with their instances and activities."""
+"""Where Auto Scaling's groups are kept, with what they launch by, their instances, activities and policies.
+
+With its group a policy goes, and with a policy the alarms that were made for it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from skylift.cloud.domain.launch_configuration import LaunchConfiguration
 from skylift.cloud.domain.scaling_group import (
     COUNTED,
     TERMINATING,
@@ -20,6 +24,7 @@ from skylift.cloud.domain.scaling_group import (
     new_activity,
     units,
 )
+from skylift.cloud.domain.scaling_policy import ScalingPolicy
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 
@@ -28,6 +33,8 @@ table(ScalingMember, "scaling_members", key=("instance_id",))
 table(ScalingActivity, "scaling_activities", key=("id",))
 table(LifecycleHook, "lifecycle_hooks", key=("group", "name"))
 table(ScheduledAction, "scheduled_actions", key=("group", "name"))
+table(ScalingPolicy, "scaling_policies", key=("group", "name"))
+table(LaunchConfiguration, "launch_configurations", key=("name",))
 
 KEPT = timedelta(days=42)
 """Activities are described for six weeks."""

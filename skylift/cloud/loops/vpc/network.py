@@ -23,8 +23,7 @@ from skylift.cloud.domain.network import (
 from skylift.cloud.domain.peering import Peering
 from skylift.cloud.loops.vpc.prefix_list import with_listed_peers, with_listed_routes
 from skylift.cloud.store.database import Database, Tx
-from skylift.cloud.store.network import prefix_lists, remove_interface
-from skylift.cloud.store.peering import joined
+from skylift.cloud.store.network import joined, prefix_lists, remove_interface
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0

@@ -28,7 +28,7 @@ from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.zone import require_zone, zone_id
 from skylift.cloud.services.ec2.instance_type import is_offered
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.dedicated_host import on_host
+from skylift.cloud.store.instance import on_host
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

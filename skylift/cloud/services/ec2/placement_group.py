@@ -29,7 +29,7 @@ from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.ec2.tenancy import replaced
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.placement_group import placed_in
+from skylift.cloud.store.instance import placed_in
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

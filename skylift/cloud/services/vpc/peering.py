@@ -27,7 +27,7 @@ from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.transition import in_transition
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.peering import of_vpc
+from skylift.cloud.store.network import of_vpc
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

@@ -40,7 +40,7 @@ from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.vpc import prefix_list
 from skylift.cloud.services.vpc.cidr import block
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.peering import joined
+from skylift.cloud.store.network import joined
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

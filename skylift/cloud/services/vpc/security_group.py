@@ -18,7 +18,7 @@ from skylift.cloud.services.vpc import prefix_list, security_rule
 from skylift.cloud.services.vpc.security_rule import ONE_PERMISSION, PERMISSIONS
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.peering import connection_between
+from skylift.cloud.store.network import connection_between
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

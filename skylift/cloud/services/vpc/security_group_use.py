@@ -14,7 +14,7 @@ from skylift.cloud.services.api.resource import require, require_all
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.vpc import security_rule
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.peering import joined
+from skylift.cloud.store.network import joined
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

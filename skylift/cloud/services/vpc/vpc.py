@@ -39,7 +39,7 @@ from skylift.cloud.services.vpc.peering import ended
 from skylift.cloud.services.vpc.security_rule import default_group
 from skylift.cloud.services.vpc.subnet import DEFAULT_BITS
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.peering import of_vpc
+from skylift.cloud.store.network import of_vpc
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
