@@ -91,6 +91,30 @@ class Operation:
         return listed or any(taken.startswith(f"{name}.") for taken in self.takes)
 
 
+def on_all(action: str) -> Checks:
+    """Of an operation that AWS does not authorise by resource."""
+    return lambda _tx, _caller, _params: [Check(action, "*")]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How rows of a service are made whose actions begin with `prefix`. Without `checks` it is not authorised by
+    resource."""
+
+    service: str
+    prefix: str
+
+    def reads(
+        self, name: str, handler: Handler, takes: str = "", checks: Checks | None = None, *, brief: Brief | None = None
+    ) -> Operation:
+        checks = checks or on_all(f"{self.prefix}:{name}")
+        return Operation(self.service, name, handler, frozenset(takes.split()), checks, writes=False, brief=brief)
+
+    def writes(self, name: str, handler: Handler, takes: str = "", checks: Checks | None = None) -> Operation:
+        checks = checks or on_all(f"{self.prefix}:{name}")
+        return Operation(self.service, name, handler, frozenset(takes.split()), checks, writes=True)
+
+
 def _leaves(value: Any, prefix: str) -> list[str]:
     if isinstance(value, Mapping) and value:
         return [leaf for key, item in value.items() for leaf in _leaves(item, f"{prefix}.{key}" if prefix else key)]

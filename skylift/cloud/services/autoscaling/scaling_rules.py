@@ -89,10 +89,6 @@ def page(
     return chosen, leads_to(key(chosen[-1])) if start + wanted < len(items) else {}
 
 
-def anything(action: str) -> Checks:
-    return lambda _tx, _caller, _params: [Check(f"autoscaling:{action}", "*")]
-
-
 def on_group(action: str) -> Checks:
     """Operations on the group that `AutoScalingGroupName` names."""
 

@@ -22,7 +22,7 @@ from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.service_role import MAX_ROLES
 from skylift.cloud.services.iam import access_key, entity_policy, group, policy, role, user
 from skylift.cloud.services.iam import instance_profile as profiles
-from skylift.cloud.services.iam.operation import PAGES, on_account, reads
+from skylift.cloud.services.iam.operation import PAGES, reads
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import attachments, boundaries, count, versions_in_use
 
@@ -154,11 +154,6 @@ def _inline(item: Entity) -> list[iam.PolicyDetail]:
 
 
 OPERATIONS = (
-    reads("GetAccountSummary", summary, "", on_account("GetAccountSummary")),
-    reads(
-        "GetAccountAuthorizationDetails",
-        authorization_details,
-        f"Filter {PAGES}",
-        on_account("GetAccountAuthorizationDetails"),
-    ),
+    reads("GetAccountSummary", summary),
+    reads("GetAccountAuthorizationDetails", authorization_details, f"Filter {PAGES}"),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.iam_rules import exists, invalid_value, no_such, page_of
 from skylift.cloud.services.api.operation import Nothing
-from skylift.cloud.services.iam.operation import PAGES, on_account, reads, writes
+from skylift.cloud.services.iam.operation import PAGES, reads, writes
 from skylift.cloud.store.account import account_of, keep
 from skylift.cloud.store.database import Tx
 
@@ -58,7 +58,7 @@ def _checked(params: iam.CreateAccountAliasRequest | iam.DeleteAccountAliasReque
 
 
 OPERATIONS = (
-    writes("CreateAccountAlias", create, "AccountAlias", on_account("CreateAccountAlias")),
-    writes("DeleteAccountAlias", delete, "AccountAlias", on_account("DeleteAccountAlias")),
-    reads("ListAccountAliases", list_all, PAGES, on_account("ListAccountAliases")),
+    writes("CreateAccountAlias", create, "AccountAlias"),
+    writes("DeleteAccountAlias", delete, "AccountAlias"),
+    reads("ListAccountAliases", list_all, PAGES),
 )

@@ -14,7 +14,7 @@ from skylift.cloud.domain.account import CredentialReport, PasswordPolicy
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
 from skylift.cloud.services.api.operation import Params
-from skylift.cloud.services.iam.operation import on_account, reads, writes
+from skylift.cloud.services.iam.operation import reads, writes
 from skylift.cloud.store.account import account_of
 from skylift.cloud.store.database import Tx
 
@@ -134,6 +134,6 @@ def _time(at: datetime) -> str:
 
 
 OPERATIONS = (
-    writes("GenerateCredentialReport", generate, "", on_account("GenerateCredentialReport")),
-    reads("GetCredentialReport", get, "", on_account("GetCredentialReport")),
+    writes("GenerateCredentialReport", generate),
+    reads("GetCredentialReport", get),
 )

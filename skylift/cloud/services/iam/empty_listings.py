@@ -12,7 +12,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.iam_rules import More, page_of
 from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.iam import user as users
-from skylift.cloud.services.iam.operation import PAGES, on_account, reads
+from skylift.cloud.services.iam.operation import PAGES, reads
 from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
 
@@ -51,11 +51,6 @@ def _none(params: Params) -> More:
 OPERATIONS = (
     ON_USER.reads("ListSSHPublicKeys", ssh_public_keys, PAGES),
     ON_USER.reads("ListSigningCertificates", signing_certificates, PAGES),
-    reads(
-        "ListServerCertificates",
-        server_certificates,
-        f"PathPrefix {PAGES}",
-        on_account("ListServerCertificates"),
-    ),
-    reads("ListSAMLProviders", saml_providers, "", on_account("ListSAMLProviders")),
+    reads("ListServerCertificates", server_certificates, f"PathPrefix {PAGES}"),
+    reads("ListSAMLProviders", saml_providers),
 )

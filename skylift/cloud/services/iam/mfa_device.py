@@ -29,7 +29,7 @@ from skylift.cloud.services.api.iam_rules import (
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.one_time_code import new_seed, step_of, step_of_two
-from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, on_account, reads, writes
+from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
@@ -217,5 +217,5 @@ OPERATIONS = (
     ON_DEVICE.writes("TagMFADevice", TAGS.tag, "Tags"),
     ON_DEVICE.writes("UntagMFADevice", TAGS.untag, "TagKeys"),
     ON_DEVICE.reads("ListMFADeviceTags", TAGS.list_all, PAGES),
-    reads("ListVirtualMFADevices", list_all, f"AssignmentStatus {PAGES}", on_account("ListVirtualMFADevices")),
+    reads("ListVirtualMFADevices", list_all, f"AssignmentStatus {PAGES}"),
 )

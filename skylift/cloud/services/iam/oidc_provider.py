@@ -24,7 +24,7 @@ from skylift.cloud.services.api.iam_rules import (
     tag_list,
 )
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
-from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, on_account, reads, writes
+from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 
@@ -178,7 +178,7 @@ TAGS = Tags("TagsPerOpenIDConnectProvider", "OpenIDConnectProviderArn", existing
 
 OPERATIONS = (
     writes("CreateOpenIDConnectProvider", create, "Url ClientIDList ThumbprintList Tags", check_create),
-    reads("ListOpenIDConnectProviders", list_all, "", on_account("ListOpenIDConnectProviders")),
+    reads("ListOpenIDConnectProviders", list_all),
     ON_PROVIDER.reads("GetOpenIDConnectProvider", get),
     ON_PROVIDER.writes("DeleteOpenIDConnectProvider", delete),
     ON_PROVIDER.writes("AddClientIDToOpenIDConnectProvider", add_client_id, "ClientID"),

@@ -6,17 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skylift.cloud.services.api.iam_rules import entity_context
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Params
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Params, Rows
 
 PAGES = "Marker MaxItems"
 
 
-def reads(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
-    return Operation("iam", name, handler, frozenset(takes.split()), checks, writes=False)
-
-
-def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
-    return Operation("iam", name, handler, frozenset(takes.split()), checks, writes=True)
+_ROWS = Rows("iam", "iam")
+reads, writes = _ROWS.reads, _ROWS.writes
 
 
 @dataclass(frozen=True)
@@ -31,10 +27,6 @@ class OnNoun:
 
     def writes(self, name: str, handler: Handler, takes: str = "") -> Operation:
         return writes(name, handler, f"{self.parameter} {takes}", self.check(name))
-
-
-def on_account(action: str) -> Checks:
-    return lambda _tx, _caller, _params: [Check(f"iam:{action}", "*")]
 
 
 def checks_to_make(noun: str, arn: str, params: Params, tag: str = "") -> list[Check]:

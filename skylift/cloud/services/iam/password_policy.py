@@ -14,7 +14,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.iam_rules import checked_number, no_such
 from skylift.cloud.services.api.operation import Nothing, Params
-from skylift.cloud.services.iam.operation import on_account, reads, writes
+from skylift.cloud.services.iam.operation import reads, writes
 from skylift.cloud.store.account import account_of, keep
 from skylift.cloud.store.database import Tx
 
@@ -116,13 +116,7 @@ OPERATIONS = (
         update,
         "MinimumPasswordLength RequireSymbols RequireNumbers RequireUppercaseCharacters RequireLowercaseCharacters "
         "AllowUsersToChangePassword MaxPasswordAge PasswordReusePrevention HardExpiry",
-        on_account("UpdateAccountPasswordPolicy"),
     ),
-    reads("GetAccountPasswordPolicy", get, "", on_account("GetAccountPasswordPolicy")),
-    writes(
-        "DeleteAccountPasswordPolicy",
-        delete,
-        "",
-        on_account("DeleteAccountPasswordPolicy"),
-    ),
+    reads("GetAccountPasswordPolicy", get),
+    writes("DeleteAccountPasswordPolicy", delete, ""),
 )

@@ -17,7 +17,7 @@ from skylift.cloud.services.api.condition import normalised
 from skylift.cloud.services.api.iam_rules import invalid_input, no_such, page_of
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.policy_document import PolicyDocument, Statement, parse_policy
-from skylift.cloud.services.iam.operation import PAGES, on_account, reads
+from skylift.cloud.services.iam.operation import PAGES, reads
 from skylift.cloud.services.iam.policy import existing
 from skylift.cloud.services.iam.statement_position import Span, statement_spans
 from skylift.cloud.store.database import Tx
@@ -254,22 +254,12 @@ OPERATIONS = (
         f"PolicySourceArn {TAKES} {PAGES}",
         check_principal,
     ),
-    reads(
-        "SimulateCustomPolicy",
-        of_documents,
-        f"{TAKES} {PAGES}",
-        on_account("SimulateCustomPolicy"),
-    ),
+    reads("SimulateCustomPolicy", of_documents, f"{TAKES} {PAGES}"),
     reads(
         "GetContextKeysForPrincipalPolicy",
         keys_of_principal,
         "PolicySourceArn PolicyInputList",
         check_keys_of_principal,
     ),
-    reads(
-        "GetContextKeysForCustomPolicy",
-        keys_of_documents,
-        "PolicyInputList",
-        on_account("GetContextKeysForCustomPolicy"),
-    ),
+    reads("GetContextKeysForCustomPolicy", keys_of_documents, "PolicyInputList"),
 )

@@ -6,16 +6,14 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.market import Market, VcpuQuota
-from skylift.cloud.services.api.operation import Check, Checks, Params
+from skylift.cloud.services.api.operation import Rows
 from skylift.cloud.services.api.page_token import leads_to, read_token
-from skylift.cloud.services.quotas.operation import no_such, reads
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -96,7 +94,7 @@ def _find(tx: Tx, service: str, code: str) -> tuple[Code, VcpuQuota]:
     if known is None or quota is None:
         spot = " --spot" if known is not None and known.market == "spot" else ""
         how = f" To set it here: skylift cloud quota {known.family} VCPUS{spot}" if known is not None else ""
-        raise no_such(f"There is no service quota {code} of {service}.{how}")
+        raise _no_such(f"There is no service quota {code} of {service}.{how}")
     return known, quota
 
 
@@ -104,8 +102,12 @@ def _set(tx: Tx, code: Code) -> VcpuQuota | None:
     return tx.get(VcpuQuota, family=code.family, market=code.market)
 
 
+def _no_such(message: str) -> ServiceError:
+    return ServiceError("NoSuchResourceException", message)
+
+
 def _unknown_service(service: str) -> ServiceError:
-    return no_such(f"There are no quotas of the service {service}.")
+    return _no_such(f"There are no quotas of the service {service}.")
 
 
 def _view(caller: Caller, code: Code, quota: VcpuQuota) -> service_quotas.ServiceQuota:
@@ -138,17 +140,10 @@ def _arn(caller: Caller, service: str, code: str) -> str:
     return f"arn:aws:servicequotas:{caller.region}:{caller.account}:{service}/{code}"
 
 
-def _of_all(action: str) -> Checks:
-    """These actions are not restricted to some quotas."""
-
-    def checks(_tx: Tx, _caller: Caller, _params: Params) -> Iterator[Check]:
-        yield Check(f"servicequotas:{action}", "*")
-
-    return checks
-
+_ROWS = Rows("service-quotas", "servicequotas")
 
 OPERATIONS = (
-    reads("GetServiceQuota", get, "ServiceCode QuotaCode", _of_all("GetServiceQuota")),
-    reads("GetAWSDefaultServiceQuota", get_default, "ServiceCode QuotaCode", _of_all("GetAWSDefaultServiceQuota")),
-    reads("ListServiceQuotas", list_quotas, "ServiceCode QuotaCode MaxResults NextToken", _of_all("ListServiceQuotas")),
+    _ROWS.reads("GetServiceQuota", get, "ServiceCode QuotaCode"),
+    _ROWS.reads("GetAWSDefaultServiceQuota", get_default, "ServiceCode QuotaCode"),
+    _ROWS.reads("ListServiceQuotas", list_quotas, "ServiceCode QuotaCode MaxResults NextToken"),
 )

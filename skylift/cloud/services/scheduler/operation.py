@@ -9,7 +9,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.schedule import ScheduleToken
 from skylift.cloud.services.api.client_token import Repeatable, digest_of
-from skylift.cloud.services.api.operation import Checks, Handler, Operation
+from skylift.cloud.services.api.operation import Rows
 from skylift.cloud.services.api.page_token import Next, Paged, leads_to, read_token
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.schedule import forget_tokens
@@ -19,12 +19,8 @@ MOST_LISTED = 100
 Item = TypeVar("Item")
 
 
-def reads(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
-    return Operation("scheduler", name, handler, frozenset(takes.split()), checks, writes=False)
-
-
-def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
-    return Operation("scheduler", name, handler, frozenset(takes.split()), checks, writes=True)
+_ROWS = Rows("scheduler", "scheduler")
+reads, writes = _ROWS.reads, _ROWS.writes
 
 
 def group_arn(caller: Caller, name: str) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.denial_message import opened
-from skylift.cloud.services.api.operation import Check
-from skylift.cloud.services.sts.operation import reads
+from skylift.cloud.services.api.operation import Rows
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -29,8 +27,4 @@ def decode(
     return {"DecodedMessage": text}
 
 
-def check(_tx: Tx, _caller: Caller, _params: sts.DecodeAuthorizationMessageRequest) -> Iterable[Check]:
-    return [Check("sts:DecodeAuthorizationMessage", "*")]
-
-
-OPERATIONS = (reads("DecodeAuthorizationMessage", decode, "EncodedMessage", check),)
+OPERATIONS = (Rows("sts", "sts").reads("DecodeAuthorizationMessage", decode, "EncodedMessage"),)

@@ -19,12 +19,11 @@ from skylift.cloud.services.api.iam_rules import (
     request_tags,
     resource_tags,
 )
-from skylift.cloud.services.api.operation import Check, Params
+from skylift.cloud.services.api.operation import Check, Params, Rows
 from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.cloud.services.api.trust import trust_in_caller
 from skylift.cloud.services.iam.identity import federated_arn, open_federated_session, open_own_session, open_session
 from skylift.cloud.services.iam.mfa_device import authenticated
-from skylift.cloud.services.sts.operation import reads, writes
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -154,10 +153,6 @@ def get_access_key_info(tx: Tx, caller: Caller, params: sts.GetAccessKeyInfoRequ
             "ValidationError", f"Invalid AccessKeyId: {key_id} is of no account in this cloud", status=400
         )
     return {"Account": caller.account}
-
-
-def check_key_info(_tx: Tx, _caller: Caller, _params: sts.GetAccessKeyInfoRequest) -> Iterable[Check]:
-    return [Check("sts:GetAccessKeyInfo", "*")]
 
 
 def always_brief(_tx: Tx, _params: Params) -> bool:
@@ -342,21 +337,23 @@ def packed_size(params: Params) -> int:
     return -(-characters * 100 // MAX_SESSION_POLICY)
 
 
+_ROWS = Rows("sts", "sts")
+
 OPERATIONS = (
-    reads("GetCallerIdentity", get_caller_identity, "", no_checks, brief=always_brief),
-    writes(
+    _ROWS.reads("GetCallerIdentity", get_caller_identity, "", no_checks, brief=always_brief),
+    _ROWS.writes(
         "AssumeRole",
         assume_role,
         "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys SourceIdentity "
         "SerialNumber TokenCode",
         no_checks,
     ),
-    writes("GetSessionToken", get_session_token, "DurationSeconds SerialNumber TokenCode", no_checks),
-    writes(
+    _ROWS.writes("GetSessionToken", get_session_token, "DurationSeconds SerialNumber TokenCode", no_checks),
+    _ROWS.writes(
         "GetFederationToken",
         get_federation_token,
         "Name Policy PolicyArns DurationSeconds Tags",
         check_federation,
     ),
-    reads("GetAccessKeyInfo", get_access_key_info, "AccessKeyId", check_key_info),
+    _ROWS.reads("GetAccessKeyInfo", get_access_key_info, "AccessKeyId"),
 )
