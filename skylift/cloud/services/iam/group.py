@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller, Group
 from skylift.cloud.services.api.iam_rules import (
-    checked_name,
-    checked_path,
-    checked_prefix,
     conflict,
-    exists,
     new_id,
     no_such,
     over_quota,
-    page,
     page_of,
 )
-from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.iam import user as users
+from skylift.cloud.services.iam.named import Named
 from skylift.cloud.services.iam.operation import PAGES, OnNoun, reads, writes
 from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.identity import count, members, name_taken, under_path
+from skylift.cloud.store.identity import members
 
 if TYPE_CHECKING:
     from aws_shapes import iam
@@ -32,14 +27,14 @@ if TYPE_CHECKING:
 MAX_GROUPS = 300
 MAX_GROUPS_OF_USER = 10
 
+GROUPS = Named(Group, "group", "Group with name", longest=128, most=MAX_GROUPS)
+existing = GROUPS.existing
+
 
 def create(tx: Tx, caller: Caller, params: iam.CreateGroupRequest) -> iam.CreateGroupResponse:
-    name, path = checked_name(params, "GroupName", 128), checked_path(params)
-    if name_taken(tx, Group, name):
-        raise exists(f"Group with name {name}")
-    if count(tx, Group) >= MAX_GROUPS:
-        raise over_quota("GroupsPerAccount", MAX_GROUPS)
-    group = Group(name=name, id=new_id("AGPA"), arn=arn_of(caller, name, path), path=path, created=tx.now)
+    name, path = GROUPS.name_and_path(params)
+    GROUPS.make_room(tx, name)
+    group = Group(name=name, id=new_id("AGPA"), arn=GROUPS.arn_of(caller, name, path), path=path, created=tx.now)
     tx.add(group)
     return {"Group": described(group)}
 
@@ -52,10 +47,7 @@ def get(tx: Tx, _caller: Caller, params: iam.GetGroupRequest) -> iam.GetGroupRes
 
 
 def list_all(tx: Tx, _caller: Caller, params: iam.ListGroupsRequest) -> iam.ListGroupsResponse:
-    prefix = checked_prefix(params)
-    found, more = page(
-        params, lambda after, limit: under_path(tx, Group, prefix, after, limit), lambda group: group.name
-    )
+    found, more = GROUPS.page(tx, params)
     return {"Groups": [described(group) for group in found], **more}
 
 
@@ -68,15 +60,12 @@ def list_for_user(tx: Tx, _caller: Caller, params: iam.ListGroupsForUserRequest)
 def update(tx: Tx, caller: Caller, params: iam.UpdateGroupRequest) -> Nothing:
     """A new name or path makes a new ARN; users and policies stay with the group."""
     group = existing(tx, params["GroupName"])
-    name = checked_name(params, "NewGroupName", 128) if "NewGroupName" in params else group.name
-    path = checked_path(params, "NewPath") if "NewPath" in params else group.path
-    if name.lower() != group.name.lower() and name_taken(tx, Group, name):
-        raise exists(f"Group with name {name}")
+    renamed = GROUPS.renamed(tx, caller, params, group)
     # The name is the key of the row.
     tx.remove(group)
-    tx.add(replace(group, name=name, path=path, arn=arn_of(caller, name, path)))
+    tx.add(renamed)
     for user in members(tx, group.name):
-        tx.save(replace(user, groups=tuple(name if one == group.name else one for one in user.groups)))
+        tx.save(replace(user, groups=tuple(renamed.name if one == group.name else one for one in user.groups)))
     return {}
 
 
@@ -111,13 +100,6 @@ def remove_user(tx: Tx, _caller: Caller, params: iam.RemoveUserFromGroupRequest)
     return {}
 
 
-def existing(tx: Tx, name: str) -> Group:
-    group = tx.get(Group, name=name)
-    if group is None:
-        raise no_such(f"group with name {name}")
-    return group
-
-
 def described(group: Group) -> iam.Group:
     return {
         "Path": group.path,
@@ -128,46 +110,15 @@ def described(group: Group) -> iam.Group:
     }
 
 
-def arn_of(caller: Caller, name: str, path: str = "/") -> str:
-    return f"arn:aws:iam::{caller.account}:group{path}{name}"
-
-
-def check(action: str) -> Checks:
-    """The caller must be allowed `action` on the group that `GroupName` names."""
-
-    def checks(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
-        group = tx.get(Group, name=params["GroupName"])
-        context = {"iam:PolicyARN": params["PolicyArn"]} if "PolicyArn" in params else {}
-        return [Check(f"iam:{action}", group.arn if group else arn_of(caller, params["GroupName"]), context)]
-
-    return checks
-
-
-def check_create(_tx: Tx, caller: Caller, params: iam.CreateGroupRequest) -> Iterable[Check]:
-    return [Check("iam:CreateGroup", arn_of(caller, params["GroupName"], params.get("Path", "/")))]
-
-
-def check_list(_tx: Tx, caller: Caller, params: iam.ListGroupsRequest) -> Iterable[Check]:
-    return [Check("iam:ListGroups", arn_of(caller, "", params.get("PathPrefix", "/")))]
-
-
-def check_update(tx: Tx, caller: Caller, params: iam.UpdateGroupRequest) -> Iterable[Check]:
-    """AWS asks for permission on the group as it is and as it is to be."""
-    yield from check("UpdateGroup")(tx, caller, params)
-    group = tx.get(Group, name=params["GroupName"])
-    path = params.get("NewPath", group.path if group else "/")
-    yield Check("iam:UpdateGroup", arn_of(caller, params.get("NewGroupName", params["GroupName"]), path))
-
-
-ON_GROUP = OnNoun("GroupName", check)
+ON_GROUP = OnNoun("GroupName", GROUPS.check)
 
 OPERATIONS = (
     ON_USER.reads("ListGroupsForUser", list_for_user, PAGES),
-    writes("CreateGroup", create, "Path GroupName", check_create),
-    reads("ListGroups", list_all, f"PathPrefix {PAGES}", check_list),
+    writes("CreateGroup", create, "Path GroupName", GROUPS.check_create),
+    reads("ListGroups", list_all, f"PathPrefix {PAGES}", GROUPS.check_list),
     ON_GROUP.reads("GetGroup", get, PAGES),
     ON_GROUP.writes("DeleteGroup", delete),
-    writes("UpdateGroup", update, "GroupName NewPath NewGroupName", check_update),
+    writes("UpdateGroup", update, "GroupName NewPath NewGroupName", GROUPS.check_update),
     ON_GROUP.writes("AddUserToGroup", add_user, "UserName"),
     ON_GROUP.writes("RemoveUserFromGroup", remove_user, "UserName"),
 )

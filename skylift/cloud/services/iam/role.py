@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
 from skylift.cloud.services.api.iam_rules import (
-    checked_name,
     checked_number,
-    checked_path,
-    checked_prefix,
     checked_tags,
     checked_text,
     conflict,
     encoded,
-    entity_context,
-    exists,
     invalid_input,
     new_id,
-    no_such,
-    over_quota,
-    page,
     tags_and_boundary,
 )
 from skylift.cloud.services.api.named_principal import principal_created, principal_deleted
-from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
-from skylift.cloud.services.api.service_role import MAX_ROLES, SERVICE_PATH, role_arn
+from skylift.cloud.services.api.operation import Nothing
+from skylift.cloud.services.api.service_role import LONGEST_NAME, MAX_ROLES, SERVICE_PATH
 from skylift.cloud.services.api.trust import checked_trust_policy
-from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
+from skylift.cloud.services.iam.named import Named
+from skylift.cloud.services.iam.operation import PAGES, OnNoun, reads, writes
 from skylift.cloud.services.iam.policy import attachable
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.identity import count, name_taken, under_path
 
 if TYPE_CHECKING:
     from aws_shapes import iam
+ROLES = Named(Role, "role", "Role with name", longest=LONGEST_NAME, most=MAX_ROLES)
+existing, resource = ROLES.existing, ROLES.resource
 
 
 def create(tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> iam.CreateRoleResponse:
-    name, path = checked_name(params, "RoleName", 64), checked_path(params)
+    name, path = ROLES.name_and_path(params)
     description = checked_text(params, "Description", 1000)
     seconds = checked_number(params, "MaxSessionDuration", 3600, 43200, 3600)
     trust_policy = checked_trust_policy(tx, caller, params["AssumeRolePolicyDocument"])
@@ -50,14 +43,11 @@ def create(tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> iam.CreateR
         attachable(tx, boundary, "Scope ARN")
     if path.startswith(SERVICE_PATH):
         raise invalid_input(f"Roles under the path {SERVICE_PATH} are made by CreateServiceLinkedRole.")
-    if name_taken(tx, Role, name):
-        raise exists(f"Role with name {name}")
-    if count(tx, Role) >= MAX_ROLES:
-        raise over_quota("RolesPerAccount", MAX_ROLES)
+    ROLES.make_room(tx, name)
     role = Role(
         name=name,
         id=new_id("AROA"),
-        arn=role_arn(caller, name, path),
+        arn=ROLES.arn_of(caller, name, path),
         path=path,
         trust_policy=trust_policy,
         created=tx.now,
@@ -77,8 +67,7 @@ def get(tx: Tx, _caller: Caller, params: iam.GetRoleRequest) -> iam.GetRoleRespo
 
 
 def list_all(tx: Tx, _caller: Caller, params: iam.ListRolesRequest) -> iam.ListRolesResponse:
-    prefix = checked_prefix(params)
-    roles, more = page(params, lambda after, limit: under_path(tx, Role, prefix, after, limit), lambda role: role.name)
+    roles, more = ROLES.page(tx, params)
     return {"Roles": [summary(role) for role in roles], **more}
 
 
@@ -122,13 +111,6 @@ def update_trust(tx: Tx, caller: Caller, params: iam.UpdateAssumeRolePolicyReque
     role = changeable(tx, params["RoleName"])
     tx.save(replace(role, trust_policy=checked_trust_policy(tx, caller, params["PolicyDocument"])))
     return {}
-
-
-def existing(tx: Tx, name: str) -> Role:
-    role = tx.get(Role, name=name)
-    if role is None:
-        raise no_such(f"role with name {name}")
-    return role
 
 
 def changeable(tx: Tx, name: str) -> Role:
@@ -179,31 +161,7 @@ def last_used(role: Role) -> iam.RoleLastUsed:
     return {**used, "Region": role.used_region} if role.used_region else used
 
 
-def resource(tx: Tx, caller: Caller, name: str) -> str:
-    """The ARN to authorise against: the role's own, or the one it would have if it were there."""
-    role = tx.get(Role, name=name)
-    return role.arn if role else role_arn(caller, name)
-
-
-def check(action: str) -> Checks:
-    """The caller must be allowed `action` on the role that `RoleName` names."""
-
-    def checks(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
-        role = tx.get(Role, name=params["RoleName"])
-        return [Check(f"iam:{action}", resource(tx, caller, params["RoleName"]), entity_context(params, role))]
-
-    return checks
-
-
-def check_create(_tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> Iterable[Check]:
-    return checks_to_make("Role", role_arn(caller, params["RoleName"], params.get("Path", "/")), params)
-
-
-def check_list(_tx: Tx, caller: Caller, params: iam.ListRolesRequest) -> Iterable[Check]:
-    return [Check("iam:ListRoles", role_arn(caller, "", params.get("PathPrefix", "/")))]
-
-
-ON_ROLE = OnNoun("RoleName", check)
+ON_ROLE = OnNoun("RoleName", ROLES.check)
 TAGS = Tags("TagsPerRole", "RoleName", existing, existing)
 
 OPERATIONS = (
@@ -211,9 +169,9 @@ OPERATIONS = (
         "CreateRole",
         create,
         "Path RoleName AssumeRolePolicyDocument Description MaxSessionDuration PermissionsBoundary Tags",
-        check_create,
+        ROLES.check_create,
     ),
-    reads("ListRoles", list_all, f"PathPrefix {PAGES}", check_list),
+    reads("ListRoles", list_all, f"PathPrefix {PAGES}", ROLES.check_list),
     ON_ROLE.reads("GetRole", get),
     ON_ROLE.writes("DeleteRole", delete),
     ON_ROLE.writes("UpdateRole", update, "Description MaxSessionDuration"),

@@ -78,17 +78,7 @@ def check_status(tx: Tx, caller: Caller, params: iam.GetServiceLinkedRoleDeletio
 
 
 OPERATIONS = (
-    writes(
-        "CreateServiceLinkedRole",
-        create,
-        "AWSServiceName Description CustomSuffix",
-        check_create,
-    ),
+    writes("CreateServiceLinkedRole", create, "AWSServiceName Description CustomSuffix", check_create),
     ON_ROLE.writes("DeleteServiceLinkedRole", delete),
-    reads(
-        "GetServiceLinkedRoleDeletionStatus",
-        deletion_status,
-        "DeletionTaskId",
-        check_status,
-    ),
+    reads("GetServiceLinkedRoleDeletionStatus", deletion_status, "DeletionTaskId", check_status),
 )

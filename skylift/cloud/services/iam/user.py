@@ -9,43 +9,35 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Caller, LoginProfile, MfaDevice, ServiceCredential, User
 from skylift.cloud.services.api.iam_rules import (
-    checked_name,
-    checked_path,
-    checked_prefix,
     checked_tags,
     conflict,
-    entity_context,
-    exists,
     new_id,
-    no_such,
-    over_quota,
-    page,
     request_tags,
     tags_and_boundary,
 )
 from skylift.cloud.services.api.named_principal import principal_created, principal_deleted, principal_renamed
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
-from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
+from skylift.cloud.services.iam.named import Named
+from skylift.cloud.services.iam.operation import PAGES, OnNoun, reads, writes
 from skylift.cloud.services.iam.policy import attachable
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.identity import count, name_taken, under_path
 
 if TYPE_CHECKING:
     from aws_shapes import iam
 
 MAX_USERS = 5000
 
+USERS = Named(User, "user", "User with name", longest=64, most=MAX_USERS)
+existing, arn_of = USERS.existing, USERS.arn_of
+
 
 def create(tx: Tx, caller: Caller, params: iam.CreateUserRequest) -> iam.CreateUserResponse:
-    name, path = checked_name(params, "UserName", 64), checked_path(params)
+    name, path = USERS.name_and_path(params)
     boundary = params.get("PermissionsBoundary")
     if boundary:
         attachable(tx, boundary, "Scope ARN")
-    if name_taken(tx, User, name):
-        raise exists(f"User with name {name}")
-    if count(tx, User) >= MAX_USERS:
-        raise over_quota("UsersPerAccount", MAX_USERS)
+    USERS.make_room(tx, name)
     user = User(
         name=name,
         id=new_id("AIDA"),
@@ -70,29 +62,24 @@ def get(tx: Tx, caller: Caller, params: iam.GetUserRequest) -> iam.GetUserRespon
 
 
 def list_all(tx: Tx, _caller: Caller, params: iam.ListUsersRequest) -> iam.ListUsersResponse:
-    prefix = checked_prefix(params)
-    users, more = page(params, lambda after, limit: under_path(tx, User, prefix, after, limit), lambda user: user.name)
+    users, more = USERS.page(tx, params)
     return {"Users": [summary(user) for user in users], **more}
 
 
 def update(tx: Tx, caller: Caller, params: iam.UpdateUserRequest) -> Nothing:
     """A new name or path makes a new ARN; keys, policies and groups stay with the user, and so does what trusts it."""
     user = existing(tx, params["UserName"])
-    name = checked_name(params, "NewUserName", 64) if "NewUserName" in params else user.name
-    path = checked_path(params, "NewPath") if "NewPath" in params else user.path
-    if name.lower() != user.name.lower() and name_taken(tx, User, name):
-        raise exists(f"User with name {name}")
-    renamed = replace(user, name=name, path=path, arn=arn_of(caller, name, path))
+    renamed = USERS.renamed(tx, caller, params, user)
     if renamed.arn != user.arn:
         principal_renamed(tx, user, renamed)
     # The name is the key of the row.
     tx.remove(user)
     tx.add(renamed)
     for key in tx.find(AccessKey, user=user.name):
-        tx.save(replace(key, user=name))
+        tx.save(replace(key, user=renamed.name))
     for profile in tx.find(LoginProfile, user=user.name):
         tx.remove(profile)
-        tx.add(replace(profile, user=name))
+        tx.add(replace(profile, user=renamed.name))
     return {}
 
 
@@ -115,13 +102,6 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteUserRequest) -> Nothing:
     principal_deleted(tx, user)
     tx.remove(user)
     return {}
-
-
-def existing(tx: Tx, name: str) -> User:
-    user = tx.get(User, name=name)
-    if user is None:
-        raise no_such(f"user with name {name}")
-    return user
 
 
 def named_or_own(caller: Caller, params: Params) -> str:
@@ -149,49 +129,31 @@ def described(user: User) -> iam.User:
     return {**summary(user), **tags_and_boundary(user)}
 
 
-def arn_of(caller: Caller, name: str, path: str = "/") -> str:
-    return f"arn:aws:iam::{caller.account}:user{path}{name}"
-
-
 def check(action: str) -> Checks:
     """The caller must be allowed `action` on the user that `UserName` names, or on itself without one."""
 
+    on_named = USERS.check(action)
+
     def checks(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
-        name = params.get("UserName", caller.user)
-        if name is None:
-            # Only the account's root gets further than this without a name.
-            return [Check(f"iam:{action}", arn_of(caller, "*"), request_tags(params))]
-        user = tx.get(User, name=name)
-        return [Check(f"iam:{action}", user.arn if user else arn_of(caller, name), entity_context(params, user))]
+        if "UserName" in params:
+            return on_named(tx, caller, params)
+        if caller.user is not None:
+            return on_named(tx, caller, {**params, "UserName": caller.user})
+        # Only the account's root gets further than this without a name.
+        return [Check(f"iam:{action}", arn_of(caller, "*"), request_tags(params))]
 
     return checks
-
-
-def check_create(_tx: Tx, caller: Caller, params: iam.CreateUserRequest) -> Iterable[Check]:
-    return checks_to_make("User", arn_of(caller, params["UserName"], params.get("Path", "/")), params)
-
-
-def check_list(_tx: Tx, caller: Caller, params: iam.ListUsersRequest) -> Iterable[Check]:
-    return [Check("iam:ListUsers", arn_of(caller, "", params.get("PathPrefix", "/")))]
-
-
-def check_update(tx: Tx, caller: Caller, params: iam.UpdateUserRequest) -> Iterable[Check]:
-    """AWS asks for permission on the user as it is and as it is to be."""
-    yield from check("UpdateUser")(tx, caller, params)
-    user = tx.get(User, name=params["UserName"])
-    path = params.get("NewPath", user.path if user else "/")
-    yield Check("iam:UpdateUser", arn_of(caller, params.get("NewUserName", params["UserName"]), path))
 
 
 ON_USER = OnNoun("UserName", check)
 TAGS = Tags("TagsPerUser", "UserName", existing, existing)
 
 OPERATIONS = (
-    writes("CreateUser", create, "Path UserName PermissionsBoundary Tags", check_create),
-    reads("ListUsers", list_all, f"PathPrefix {PAGES}", check_list),
+    writes("CreateUser", create, "Path UserName PermissionsBoundary Tags", USERS.check_create),
+    reads("ListUsers", list_all, f"PathPrefix {PAGES}", USERS.check_list),
     ON_USER.reads("GetUser", get),
     ON_USER.writes("DeleteUser", delete),
-    writes("UpdateUser", update, "UserName NewPath NewUserName", check_update),
+    writes("UpdateUser", update, "UserName NewPath NewUserName", USERS.check_update),
     ON_USER.writes("TagUser", TAGS.tag, "Tags"),
     ON_USER.writes("UntagUser", TAGS.untag, "TagKeys"),
     ON_USER.reads("ListUserTags", TAGS.list_all, PAGES),
