@@ -11,9 +11,9 @@ from skylift.console.networks import Networks
 from skylift.console.pages.edit_tags import edit_tags
 from skylift.console.poller import FlatRow
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, on_input, tag
+from skylift.console.widgets.element import Field, Select, button, enable, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
@@ -40,19 +40,15 @@ class AddressesPage:
             self._take = button("Disassociate", self._disassociate)
             self._tags = button("Tags", self._edit_tags)
             self._release = button("Release", self._ask_release, "danger")
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-        self._grid = Grid(
+        listed(
             view.addresses,
             COLUMNS,
             label="Elastic IPs",
             empty=self._say_empty,
+            command=networks.list_addresses().command,
             on_select=self._selected,
             on_change=self._seen,
         )
-        on_input(search, self._grid.filter)
-        with box("commandline"):
-            copyable(networks.list_addresses().command)
         self._dress()
 
     def _say_empty(self) -> None:

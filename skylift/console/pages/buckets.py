@@ -11,9 +11,9 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.port import Listing
 from skylift.console.widgets.chart import spell
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import Field, box, button, copyable, go_to, headings, link, on_input, on_news, tag
+from skylift.console.widgets.element import Field, box, button, copyable, go_to, headings, link, on_news, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
@@ -30,12 +30,7 @@ class BucketsPage:
         self._view = view
         with head("S3 buckets"):
             button("Create bucket", self._create, "primary")
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-        grid = Grid(view.buckets, COLUMNS, label="Buckets", empty=self._say_empty)
-        on_input(search, grid.filter)
-        with box("commandline"):
-            copyable("aws s3 ls")
+        listed(view.buckets, COLUMNS, label="Buckets", empty=self._say_empty, command="aws s3 ls")
 
     def _say_empty(self) -> None:
         tag("h2", "There are no buckets yet.")

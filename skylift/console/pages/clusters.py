@@ -8,9 +8,9 @@ from shlex import quote
 from skylift.console.cloud_view import CloudView
 from skylift.console.poller import FlatRow
 from skylift.console.widgets.dialog import confirm
-from skylift.console.widgets.element import box, button, copyable, enable, on_input, tag
+from skylift.console.widgets.element import button, copyable, enable, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 
 COLUMNS = (
     Column("id", "Cluster", leads="/jobs/"),
@@ -28,19 +28,15 @@ class ClustersPage:
         self._chosen: list[str] = []
         with head("Clusters"):
             self._end = button("Take down", self._ask, "danger")
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-        grid = Grid(
+        listed(
             view.clusters,
             COLUMNS,
             label="Clusters",
             empty=_say_empty,
+            command="skylift cluster ls",
             on_select=self._selected,
             on_change=self._seen,
         )
-        on_input(search, grid.filter)
-        with box("commandline"):
-            copyable("skylift cluster ls")
         self._selected([])
 
     def _seen(self, rows: Sequence[FlatRow]) -> None:

@@ -10,9 +10,9 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.pages.edit_tags import add_tags, edit_tags
 from skylift.console.poller import FlatRow
 from skylift.console.widgets.dialog import confirm
-from skylift.console.widgets.element import box, button, copyable, enable, go_to, on_input, tag
+from skylift.console.widgets.element import button, copyable, enable, go_to, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import in_thread
 from skylift.runner.errors import SkyliftError
 
@@ -49,31 +49,21 @@ class InstancesPage:
             self._reboot = button("Reboot", lambda: self._ask(REBOOT))
             self._tags = button("Tags", self._edit_tags)
             self._terminate = button("Terminate", lambda: self._ask(TERMINATE), "danger")
-        with box("bar"):
-            search = tag(
-                "input",
-                type="search",
-                placeholder="Filter by any field or tag",
-                aria_label="Filter",
-                spellcheck="false",
-            )
-            self._count = tag("span", "", "count")
-        grid = Grid(
+        listed(
             view.instances,
             COLUMNS,
             label="Instances",
             empty=_say_empty,
+            command=calls.list_instances().command,
+            count=_count,
             on_select=self._selected,
             on_change=self._changed,
+            placeholder="Filter by any field or tag",
+            spellcheck="false",
         )
-        on_input(search, grid.filter)
-        with box("commandline"):
-            copyable(calls.list_instances().command)
         self._selected([])
 
     def _changed(self, rows: Sequence[FlatRow]) -> None:
-        running = sum(row["state"] == "running" for row in rows)
-        self._count.set_text(f"{len(rows)} {'instance' if len(rows) == 1 else 'instances'}, {running} running")
         self._rows = {row["id"]: row for row in rows}
         self._selected(self._chosen)
 
@@ -110,6 +100,11 @@ class InstancesPage:
             await edit_tags(self._view, rows[0]["id"], rows[0]["name"], done)
         elif rows:
             add_tags(self._view, [row["id"] for row in rows], done)
+
+
+def _count(rows: Sequence[FlatRow]) -> str:
+    running = sum(row["state"] == "running" for row in rows)
+    return f"{len(rows)} {'instance' if len(rows) == 1 else 'instances'}, {running} running"
 
 
 class Action:

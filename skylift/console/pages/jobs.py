@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.poller import FlatRow
-from skylift.console.widgets.element import box, button, copyable, go_to, link, on_input, tag
+from skylift.console.widgets.element import button, copyable, go_to, link, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 
 COLUMNS = (
     Column("id", "Job", 190, leads="/jobs/"),
@@ -28,18 +28,12 @@ class JobsPage:
     def __init__(self, view: CloudView) -> None:
         with head("Jobs"):
             button("New job", lambda: go_to("/new-job"), "primary")
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-            count = tag("span", "", "count")
+        listed(view.jobs, COLUMNS, label="Jobs", empty=_say_empty, command="skylift ps --all", count=_count)
 
-        def changed(rows: Sequence[FlatRow]) -> None:
-            running = sum(bool(row["server"]) for row in rows)
-            count.set_text(f"{len(rows)} {'job' if len(rows) == 1 else 'jobs'}, {running} with a server")
 
-        grid = Grid(view.jobs, COLUMNS, label="Jobs", empty=_say_empty, on_change=changed)
-        on_input(search, grid.filter)
-        with box("commandline"):
-            copyable("skylift ps --all")
+def _count(rows: Sequence[FlatRow]) -> str:
+    running = sum(bool(row["server"]) for row in rows)
+    return f"{len(rows)} {'job' if len(rows) == 1 else 'jobs'}, {running} with a server"
 
 
 def _say_empty() -> None:

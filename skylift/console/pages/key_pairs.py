@@ -12,9 +12,9 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.pages.edit_tags import edit_tags
 from skylift.console.poller import FlatRow
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, on_input, save, tag
+from skylift.console.widgets.element import Field, Select, button, enable, save, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 from skylift.runner.errors import UsageError
 
 COLUMNS = (
@@ -39,19 +39,15 @@ class KeyPairsPage:
             for each in (tags, delete):
                 enable(each, len(ids) == 1)
 
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-        self._grid = Grid(
+        self._grid = listed(
             view.key_pairs,
             COLUMNS,
             label="Key pairs",
             empty=self._say_empty,
+            command=calls.list_key_pairs().command,
             on_select=selected,
         )
         selected([])
-        on_input(search, self._grid.filter)
-        with box("commandline"):
-            copyable(calls.list_key_pairs().command)
 
     def _say_empty(self) -> None:
         tag("h2", "There are no key pairs yet.")

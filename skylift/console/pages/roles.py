@@ -26,11 +26,10 @@ from skylift.console.widgets.element import (
     go_to,
     headings,
     link,
-    on_input,
     tag,
 )
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
@@ -49,12 +48,7 @@ class RolesPage:
         self._view = view
         with head("Roles"):
             button("Create role", self._create, "primary")
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-        grid = Grid(view.roles, COLUMNS, label="Roles", empty=self._say_empty)
-        on_input(search, grid.filter)
-        with box("commandline"):
-            copyable(identity.list_roles().command)
+        listed(view.roles, COLUMNS, label="Roles", empty=self._say_empty, command=identity.list_roles().command)
 
     def _say_empty(self) -> None:
         tag("h2", "There are no roles yet.")

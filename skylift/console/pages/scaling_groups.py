@@ -21,11 +21,10 @@ from skylift.console.widgets.element import (
     go_to,
     headings,
     link,
-    on_input,
     tag,
 )
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.plot import Plot, Series
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble
@@ -50,12 +49,13 @@ _ALARM = {"OK": "succeeded", "ALARM": "failed"}
 class ScalingGroupsPage:
     def __init__(self, view: CloudView) -> None:
         head("Auto Scaling groups")
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-        grid = Grid(view.scaling_groups, COLUMNS, label="Auto Scaling groups", empty=_say_empty)
-        on_input(search, grid.filter)
-        with box("commandline"):
-            copyable(scaling.list_groups().command)
+        listed(
+            view.scaling_groups,
+            COLUMNS,
+            label="Auto Scaling groups",
+            empty=_say_empty,
+            command=scaling.list_groups().command,
+        )
 
 
 def _say_empty() -> None:

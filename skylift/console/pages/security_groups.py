@@ -12,9 +12,9 @@ from skylift.console.pages.edit_tags import edit_tags, tags_button
 from skylift.console.pages.new_group import create_security_group
 from skylift.console.rows import RuleRow
 from skylift.console.widgets.dialog import TypedCommand, confirm
-from skylift.console.widgets.element import Field, Select, box, button, copyable, go_to, headings, link, on_input, tag
+from skylift.console.widgets.element import Field, Select, box, button, copyable, go_to, headings, link, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.row_edit import EditedRow, Edits
 from skylift.console.widgets.tabs import in_thread
@@ -37,12 +37,13 @@ class SecurityGroupsPage:
         self._view = view
         with head("Security groups"):
             button("Create security group", self._create, "primary")
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-        grid = Grid(view.security_groups, COLUMNS, label="Security groups", empty=_say_empty)
-        on_input(search, grid.filter)
-        with box("commandline"):
-            copyable(calls.list_security_groups().command)
+        listed(
+            view.security_groups,
+            COLUMNS,
+            label="Security groups",
+            empty=_say_empty,
+            command=calls.list_security_groups().command,
+        )
 
     async def _create(self) -> None:
         await create_security_group(self._view, done=lambda group, *_: go_to(f"/security-groups/{group}"))

@@ -12,9 +12,9 @@ from skylift.console.market import NOTICE
 from skylift.console.poller import Change, FlatRow
 from skylift.console.port import OwnCall
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, link, on_input, tag
+from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, link, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 
 COLUMNS = (
     Column("id", "Request", 118, kind="code"),
@@ -42,11 +42,8 @@ class SpotPage:
                 self._interrupt = button("Interrupt", self._ask_interrupt, "danger")
                 self._withdraw = button("Withdraw notice", self._ask_withdraw)
             self._cancel = button("Cancel request", self._ask_cancel)
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
         self._selected: list[str] = []
-        self._grid = Grid(view.spot_requests, COLUMNS, label="Spot requests", empty=_say_empty, on_select=self._select)
-        on_input(search, self._grid.filter)
+        listed(view.spot_requests, COLUMNS, label="Spot requests", empty=_say_empty, on_select=self._select)
         with box("happened"):
             tag("h2", "What happens")
             self._lines: deque[tuple[str, FlatRow, str]] = deque(maxlen=_KEPT)

@@ -12,9 +12,9 @@ from skylift.console.identity import AccessKey, Holder, Identities
 from skylift.console.pages.policies import PoliciesTab
 from skylift.console.pages.simulator import Simulator
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import Field, box, button, copyable, facts, go_to, headings, link, on_input, tag
+from skylift.console.widgets.element import Field, box, button, copyable, facts, go_to, headings, link, tag
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble, tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
@@ -32,12 +32,7 @@ class UsersPage:
         self._view = view
         with head("Users"):
             button("Create user", self._create, "primary")
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-        grid = Grid(view.users, COLUMNS, label="Users", empty=self._say_empty)
-        on_input(search, grid.filter)
-        with box("commandline"):
-            copyable(identity.list_users().command)
+        listed(view.users, COLUMNS, label="Users", empty=self._say_empty, command=identity.list_users().command)
 
     def _say_empty(self) -> None:
         tag("h2", "There are no users yet.")

@@ -29,11 +29,10 @@ from skylift.console.widgets.element import (
     go_to,
     headings,
     link,
-    on_input,
     tag,
 )
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.tabs import Tabs, in_thread
@@ -54,12 +53,7 @@ class VpcsPage:
     def __init__(self, view: CloudView) -> None:
         with head("VPCs"):
             button("VPC and more", lambda: go_to("/create-vpc"), "primary")
-        with box("bar"):
-            search = tag("input", type="search", placeholder="Filter by any field", aria_label="Filter")
-        grid = Grid(view.vpcs, COLUMNS, label="VPCs", empty=_say_empty)
-        on_input(search, grid.filter)
-        with box("commandline"):
-            copyable(calls.list_vpcs().command)
+        listed(view.vpcs, COLUMNS, label="VPCs", empty=_say_empty, command=calls.list_vpcs().command)
 
 
 def _say_empty() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from skylift.console.poller import Change, FlatRow, Topic
-from skylift.console.widgets.element import box, tag
+from skylift.console.widgets.element import box, copyable, on_input, tag
 
 _LINK = """(params) => {
     if (!params.value) return "";
@@ -179,3 +179,35 @@ class Grid:
                 tag("strong", change.trouble)
                 if change.advice:
                     tag("p", change.advice)
+
+
+def listed(
+    topic: Topic[Any],
+    columns: Sequence[Column],
+    *,
+    label: str,
+    empty: Callable[[], None],
+    command: str = "",
+    count: Callable[[Sequence[FlatRow]], str] | None = None,
+    on_select: Callable[[list[str]], None] | None = None,
+    on_change: Callable[[Sequence[FlatRow]], None] | None = None,
+    **search: str,
+) -> Grid:
+    """A page's table: above it the filter, with these attributes, and the words of `count`; below it the command that
+    lists the same."""
+    with box("bar"):
+        field = tag("input", type="search", aria_label="Filter", **{"placeholder": "Filter by any field", **search})
+        counted = tag("span", "", "count") if count is not None else None
+
+    def changed(rows: Sequence[FlatRow]) -> None:
+        if count is not None and counted is not None:
+            counted.set_text(count(rows))
+        if on_change is not None:
+            on_change(rows)
+
+    grid = Grid(topic, columns, label=label, empty=empty, on_select=on_select, on_change=changed)
+    on_input(field, grid.filter)
+    if command:
+        with box("commandline"):
+            copyable(command)
+    return grid
