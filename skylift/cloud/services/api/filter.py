@@ -49,6 +49,18 @@ def matching(
     return items
 
 
+def same_named(names: str, above: str = "", above_in_answer: str = "") -> dict[str, str]:
+    """Filters that are called as the members that they lead to: `volume-size` leads to `VolumeSize`. With `above`, a
+    member that filters call so, and answers `above_in_answer`, holds them: `route.state`, `Routes.State`."""
+    members = {
+        name: ".".join("".join(map(str.capitalize, part.split("-"))) for part in name.split("."))
+        for name in names.split()
+    }
+    if not above:
+        return members
+    return {f"{above}.{name}": f"{above_in_answer}.{member}" for name, member in members.items()}
+
+
 def exact_values(filters: list[ec2.Filter] | None, columns: Mapping[str, str]) -> dict[str, list[str]]:
     """By column, the texts of which one must stand in it for an item to match: of those filters whose `columns` hold
     what an answer shows, and whose values have no wildcard. A store that is asked for these reads what may match only;

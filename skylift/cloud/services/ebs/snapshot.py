@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.volume import Snapshot
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.tag import tag_list
@@ -22,18 +23,11 @@ LISTING = Listing(
     key="SnapshotId",
     limits=Limits(not_with=("SnapshotIds", "snapshotIds")),
     filters={
-        "description": "Description",
-        "encrypted": "Encrypted",
-        "owner-alias": "OwnerAlias",
-        "owner-id": "OwnerId",
-        "progress": "Progress",
-        "snapshot-id": "SnapshotId",
-        "start-time": "StartTime",
+        **same_named(
+            "description encrypted owner-alias owner-id progress snapshot-id start-time storage-tier "
+            "transfer-type volume-id volume-size"
+        ),
         "status": "State",
-        "storage-tier": "StorageTier",
-        "transfer-type": "TransferType",
-        "volume-id": "VolumeId",
-        "volume-size": "VolumeSize",
     },
 )
 

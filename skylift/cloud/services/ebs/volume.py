@@ -8,6 +8,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.volume import Modification, Volume
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.tag import tag_list
@@ -26,22 +27,13 @@ LISTING = Listing(
     key="VolumeId",
     limits=LIMITS,
     filters={
-        "attachment.attach-time": "Attachments.AttachTime",
-        "attachment.delete-on-termination": "Attachments.DeleteOnTermination",
-        "attachment.device": "Attachments.Device",
-        "attachment.instance-id": "Attachments.InstanceId",
+        **same_named(
+            "availability-zone availability-zone-id create-time encrypted fast-restored "
+            "multi-attach-enabled size snapshot-id volume-id volume-type"
+        ),
+        **same_named("attach-time delete-on-termination device instance-id", "attachment", "Attachments"),
         "attachment.status": "Attachments.State",
-        "availability-zone": "AvailabilityZone",
-        "availability-zone-id": "AvailabilityZoneId",
-        "create-time": "CreateTime",
-        "encrypted": "Encrypted",
-        "fast-restored": "FastRestored",
-        "multi-attach-enabled": "MultiAttachEnabled",
-        "size": "Size",
-        "snapshot-id": "SnapshotId",
         "status": "State",
-        "volume-id": "VolumeId",
-        "volume-type": "VolumeType",
     },
 )
 
@@ -52,19 +44,13 @@ STATUSES = Listing(
     tags="",
     limits=LIMITS,
     filters={
+        **same_named("availability-zone availability-zone-id volume-status.status"),
+        **same_named("description event-id event-type not-after not-before", "event", "Events"),
         "action.code": "Actions.Code",
         "action.description": "Actions.Description",
         "action.event-id": "Actions.EventId",
-        "availability-zone": "AvailabilityZone",
-        "availability-zone-id": "AvailabilityZoneId",
-        "event.description": "Events.Description",
-        "event.event-id": "Events.EventId",
-        "event.event-type": "Events.EventType",
-        "event.not-after": "Events.NotAfter",
-        "event.not-before": "Events.NotBefore",
         "volume-status.details-name": "VolumeStatus.Details.Name",
         "volume-status.details-status": "VolumeStatus.Details.Status",
-        "volume-status.status": "VolumeStatus.Status",
     },
 )
 

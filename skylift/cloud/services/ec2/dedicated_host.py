@@ -18,6 +18,7 @@ from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.check import making
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import acts, reads, writes
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
@@ -54,13 +55,8 @@ LISTING = Listing(
     filtered_by="Filter",
     limits=Limits(most=500, not_with=("HostIds", "hostIdSet")),
     filters={
-        "auto-placement": "AutoPlacement",
-        "availability-zone": "AvailabilityZone",
-        "availability-zone-id": "AvailabilityZoneId",
-        "client-token": "ClientToken",
-        "host-reservation-id": "HostReservationId",
+        **same_named("auto-placement availability-zone availability-zone-id client-token host-reservation-id state"),
         "instance-type": "HostProperties.InstanceType",
-        "state": "State",
     },
 )
 

@@ -11,7 +11,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
 from skylift.cloud.domain.volume import BlockDevice
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
-from skylift.cloud.services.api.filter import spelled
+from skylift.cloud.services.api.filter import same_named, spelled
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.resource import require_all
@@ -30,44 +30,26 @@ LISTING = Listing(
     key="ImageId",
     limits=Limits(least=1),
     filters={
-        "architecture": "Architecture",
-        "block-device-mapping.delete-on-termination": "BlockDeviceMappings.Ebs.DeleteOnTermination",
+        **same_named(
+            "architecture boot-mode creation-date description ena-support free-tier-eligible "
+            "hypervisor image-id image-type kernel-id name owner-id platform platform-details "
+            "public-ssm-parameter-name ramdisk-id root-device-name root-device-type source-image-id "
+            "source-image-region source-instance-id sriov-net-support state usage-operation "
+            "virtualization-type"
+        ),
+        **same_named(
+            "delete-on-termination encrypted snapshot-id volume-size volume-type",
+            "block-device-mapping",
+            "BlockDeviceMappings.Ebs",
+        ),
         "block-device-mapping.device-name": "BlockDeviceMappings.DeviceName",
-        "block-device-mapping.encrypted": "BlockDeviceMappings.Ebs.Encrypted",
-        "block-device-mapping.snapshot-id": "BlockDeviceMappings.Ebs.SnapshotId",
-        "block-device-mapping.volume-size": "BlockDeviceMappings.Ebs.VolumeSize",
-        "block-device-mapping.volume-type": "BlockDeviceMappings.Ebs.VolumeType",
-        "boot-mode": "BootMode",
-        "creation-date": "CreationDate",
-        "description": "Description",
-        "ena-support": "EnaSupport",
-        "free-tier-eligible": "FreeTierEligible",
-        "hypervisor": "Hypervisor",
-        "image-id": "ImageId",
-        "image-type": "ImageType",
         "is-public": "Public",
-        "kernel-id": "KernelId",
         "manifest-location": "ImageLocation",
-        "name": "Name",
         "owner-alias": "ImageOwnerAlias",
-        "owner-id": "OwnerId",
-        "platform": "Platform",
-        "platform-details": "PlatformDetails",
         "product-code": "ProductCodes.ProductCodeId",
         "product-code.type": "ProductCodes.ProductCodeType",
-        "public-ssm-parameter-name": "PublicSsmParameterName",
-        "ramdisk-id": "RamdiskId",
-        "root-device-name": "RootDeviceName",
-        "root-device-type": "RootDeviceType",
-        "source-image-id": "SourceImageId",
-        "source-image-region": "SourceImageRegion",
-        "source-instance-id": "SourceInstanceId",
-        "sriov-net-support": "SriovNetSupport",
-        "state": "State",
         "state-reason-code": "StateReason.Code",
         "state-reason-message": "StateReason.Message",
-        "usage-operation": "UsageOperation",
-        "virtualization-type": "VirtualizationType",
     },
 )
 

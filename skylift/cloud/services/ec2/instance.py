@@ -16,7 +16,7 @@ from skylift.cloud.domain.spot import SpotNotice
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads
 from skylift.cloud.services.api.facts import gets_public_ip, take_public_ip
-from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.page import Limits, page
@@ -69,20 +69,12 @@ STATUSES = Listing(
     tags="",
     limits=LIMITS,
     filters={
-        "availability-zone": "AvailabilityZone",
-        "availability-zone-id": "AvailabilityZoneId",
-        "event.code": "Events.Code",
-        "event.description": "Events.Description",
-        "event.instance-event-id": "Events.InstanceEventId",
-        "event.not-after": "Events.NotAfter",
-        "event.not-before": "Events.NotBefore",
-        "event.not-before-deadline": "Events.NotBeforeDeadline",
+        **same_named("availability-zone availability-zone-id instance-status.status system-status.status"),
+        **same_named("code description instance-event-id not-after not-before not-before-deadline", "event", "Events"),
         "instance-state-code": "InstanceState.Code",
         "instance-state-name": "InstanceState.Name",
         "instance-status.reachability": "InstanceStatus.Details.Status",
-        "instance-status.status": "InstanceStatus.Status",
         "system-status.reachability": "SystemStatus.Details.Status",
-        "system-status.status": "SystemStatus.Status",
     },
 )
 

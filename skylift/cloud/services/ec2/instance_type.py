@@ -16,7 +16,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
-from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import invalid_value
@@ -34,49 +34,33 @@ LISTING = Listing(
     # https://github.com/ray-project/ray/issues/11484
     limits=Limits(most=100, always=True),
     filters={
-        "auto-recovery-supported": "AutoRecoverySupported",
-        "bare-metal": "BareMetal",
-        "burstable-performance-supported": "BurstablePerformanceSupported",
-        "current-generation": "CurrentGeneration",
-        "dedicated-hosts-supported": "DedicatedHostsSupported",
-        "ebs-info.ebs-optimized-support": "EbsInfo.EbsOptimizedSupport",
-        "ebs-info.encryption-support": "EbsInfo.EncryptionSupport",
-        "ebs-info.nvme-support": "EbsInfo.NvmeSupport",
-        "free-tier-eligible": "FreeTierEligible",
-        "hibernation-supported": "HibernationSupported",
-        "hypervisor": "Hypervisor",
+        **same_named(
+            "auto-recovery-supported bare-metal burstable-performance-supported current-generation "
+            "dedicated-hosts-supported ebs-info.ebs-optimized-support ebs-info.encryption-support "
+            "ebs-info.nvme-support free-tier-eligible hibernation-supported hypervisor "
+            "instance-storage-info.encryption-support instance-storage-info.nvme-support "
+            "instance-storage-supported instance-type network-info.efa-supported "
+            "network-info.ena-support network-info.encryption-in-transit-supported "
+            "network-info.ipv4-addresses-per-interface network-info.ipv6-addresses-per-interface "
+            "network-info.ipv6-supported network-info.maximum-network-cards "
+            "network-info.maximum-network-interfaces network-info.network-performance "
+            "nitro-enclaves-support nitro-tpm-support processor-info.supported-features "
+            "processor-info.sustained-clock-speed-in-ghz"
+        ),
+        **same_named(
+            "default-cores default-threads-per-core valid-cores valid-threads-per-core", "vcpu-info", "VCpuInfo"
+        ),
         "instance-storage-info.disk.count": "InstanceStorageInfo.Disks.Count",
         "instance-storage-info.disk.size-in-gb": "InstanceStorageInfo.Disks.SizeInGB",
         "instance-storage-info.disk.type": "InstanceStorageInfo.Disks.Type",
-        "instance-storage-info.encryption-support": "InstanceStorageInfo.EncryptionSupport",
-        "instance-storage-info.nvme-support": "InstanceStorageInfo.NvmeSupport",
         "instance-storage-info.total-size-in-gb": "InstanceStorageInfo.TotalSizeInGB",
-        "instance-storage-supported": "InstanceStorageSupported",
-        "instance-type": "InstanceType",
         "memory-info.size-in-mib": "MemoryInfo.SizeInMiB",
-        "network-info.efa-supported": "NetworkInfo.EfaSupported",
-        "network-info.ena-support": "NetworkInfo.EnaSupport",
-        "network-info.encryption-in-transit-supported": "NetworkInfo.EncryptionInTransitSupported",
-        "network-info.ipv4-addresses-per-interface": "NetworkInfo.Ipv4AddressesPerInterface",
-        "network-info.ipv6-addresses-per-interface": "NetworkInfo.Ipv6AddressesPerInterface",
-        "network-info.ipv6-supported": "NetworkInfo.Ipv6Supported",
-        "network-info.maximum-network-cards": "NetworkInfo.MaximumNetworkCards",
-        "network-info.maximum-network-interfaces": "NetworkInfo.MaximumNetworkInterfaces",
-        "network-info.network-performance": "NetworkInfo.NetworkPerformance",
-        "nitro-enclaves-support": "NitroEnclavesSupport",
-        "nitro-tpm-support": "NitroTpmSupport",
         "processor-info.supported-architecture": "ProcessorInfo.SupportedArchitectures",
-        "processor-info.supported-features": "ProcessorInfo.SupportedFeatures",
-        "processor-info.sustained-clock-speed-in-ghz": "ProcessorInfo.SustainedClockSpeedInGhz",
         "supported-boot-mode": "SupportedBootModes",
         "supported-root-device-type": "SupportedRootDeviceTypes",
         "supported-usage-class": "SupportedUsageClasses",
         "supported-virtualization-type": "SupportedVirtualizationTypes",
-        "vcpu-info.default-cores": "VCpuInfo.DefaultCores",
-        "vcpu-info.default-threads-per-core": "VCpuInfo.DefaultThreadsPerCore",
         "vcpu-info.default-vcpus": "VCpuInfo.DefaultVCpus",
-        "vcpu-info.valid-cores": "VCpuInfo.ValidCores",
-        "vcpu-info.valid-threads-per-core": "VCpuInfo.ValidThreadsPerCore",
     },
 )
 

@@ -13,6 +13,7 @@ from skylift.cloud.domain.instance import STATE_CODES, Instance, MetadataOptions
 from skylift.cloud.domain.network import NetworkInterface, private_dns_name
 from skylift.cloud.domain.shared_part import shared
 from skylift.cloud.domain.volume import Volume
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
@@ -24,115 +25,68 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 FILTERS = {
+    **same_named(
+        "architecture client-token ebs-optimized ena-support enclave-options.enabled "
+        "hibernation-options.configured hypervisor iam-instance-profile.arn "
+        "iam-instance-profile.id image-id instance-id instance-lifecycle instance-type "
+        "ipv6-address kernel-id key-name launch-time metadata-options.http-endpoint "
+        "metadata-options.http-protocol-ipv6 metadata-options.http-put-response-hop-limit "
+        "metadata-options.http-tokens metadata-options.instance-metadata-tags "
+        "metadata-options.state outpost-arn owner-id platform platform-details private-dns-name "
+        "private-dns-name-options.enable-resource-name-dns-a-record "
+        "private-dns-name-options.hostname-type private-ip-address ramdisk-id requester-id "
+        "reservation-id root-device-name root-device-type source-dest-check "
+        "spot-instance-request-id subnet-id usage-operation virtualization-type vpc-id"
+    ),
+    **same_named(
+        "attach-time delete-on-termination status volume-id", "block-device-mapping", "BlockDeviceMappings.Ebs"
+    ),
+    **same_named(
+        "association.ip-owner-id association.public-dns-name association.public-ip primary "
+        "private-dns-name private-ip-address",
+        "network-interface.addresses",
+        "NetworkInterfaces.PrivateIpAddresses",
+    ),
+    **same_named(
+        "association.ip-owner-id association.public-dns-name association.public-ip "
+        "attachment.attach-time attachment.attachment-id attachment.delete-on-termination "
+        "attachment.device-index attachment.network-card-index attachment.status description "
+        "ipv6-addresses.ipv6-address mac-address network-interface-id owner-id private-dns-name "
+        "private-ip-address source-dest-check status subnet-id vpc-id",
+        "network-interface",
+        "NetworkInterfaces",
+    ),
     "affinity": "Placement.Affinity",
-    "architecture": "Architecture",
     "availability-zone": "Placement.AvailabilityZone",
     "availability-zone-id": "Placement.AvailabilityZoneId",
-    "block-device-mapping.attach-time": "BlockDeviceMappings.Ebs.AttachTime",
-    "block-device-mapping.delete-on-termination": "BlockDeviceMappings.Ebs.DeleteOnTermination",
     "block-device-mapping.device-name": "BlockDeviceMappings.DeviceName",
-    "block-device-mapping.status": "BlockDeviceMappings.Ebs.Status",
-    "block-device-mapping.volume-id": "BlockDeviceMappings.Ebs.VolumeId",
-    "client-token": "ClientToken",
     "dns-name": "PublicDnsName",
-    "ebs-optimized": "EbsOptimized",
-    "ena-support": "EnaSupport",
-    "enclave-options.enabled": "EnclaveOptions.Enabled",
     "group-id": "SecurityGroups.GroupId",
     "group-name": "SecurityGroups.GroupName",
-    "hibernation-options.configured": "HibernationOptions.Configured",
     "host-id": "Placement.HostId",
-    "hypervisor": "Hypervisor",
-    "iam-instance-profile.arn": "IamInstanceProfile.Arn",
-    "iam-instance-profile.id": "IamInstanceProfile.Id",
-    "image-id": "ImageId",
-    "instance-id": "InstanceId",
-    "instance-lifecycle": "InstanceLifecycle",
     "instance-state-code": "State.Code",
     "instance-state-name": "State.Name",
-    "instance-type": "InstanceType",
     "instance.group-id": "SecurityGroups.GroupId",
     "instance.group-name": "SecurityGroups.GroupName",
     "ip-address": "PublicIpAddress",
-    "ipv6-address": "Ipv6Address",
-    "kernel-id": "KernelId",
-    "key-name": "KeyName",
     "launch-index": "AmiLaunchIndex",
-    "launch-time": "LaunchTime",
-    "metadata-options.http-endpoint": "MetadataOptions.HttpEndpoint",
-    "metadata-options.http-protocol-ipv6": "MetadataOptions.HttpProtocolIpv6",
-    "metadata-options.http-put-response-hop-limit": "MetadataOptions.HttpPutResponseHopLimit",
-    "metadata-options.http-tokens": "MetadataOptions.HttpTokens",
-    "metadata-options.instance-metadata-tags": "MetadataOptions.InstanceMetadataTags",
-    "metadata-options.state": "MetadataOptions.State",
     "monitoring-state": "Monitoring.State",
-    "network-interface.addresses.association.ip-owner-id": (
-        "NetworkInterfaces.PrivateIpAddresses.Association.IpOwnerId"
-    ),
-    "network-interface.addresses.association.public-dns-name": (
-        "NetworkInterfaces.PrivateIpAddresses.Association.PublicDnsName"
-    ),
-    "network-interface.addresses.association.public-ip": ("NetworkInterfaces.PrivateIpAddresses.Association.PublicIp"),
-    "network-interface.addresses.primary": "NetworkInterfaces.PrivateIpAddresses.Primary",
-    "network-interface.addresses.private-dns-name": "NetworkInterfaces.PrivateIpAddresses.PrivateDnsName",
-    "network-interface.addresses.private-ip-address": "NetworkInterfaces.PrivateIpAddresses.PrivateIpAddress",
-    "network-interface.association.ip-owner-id": "NetworkInterfaces.Association.IpOwnerId",
-    "network-interface.association.public-dns-name": "NetworkInterfaces.Association.PublicDnsName",
-    "network-interface.association.public-ip": "NetworkInterfaces.Association.PublicIp",
-    "network-interface.attachment.attach-time": "NetworkInterfaces.Attachment.AttachTime",
-    "network-interface.attachment.attachment-id": "NetworkInterfaces.Attachment.AttachmentId",
-    "network-interface.attachment.delete-on-termination": "NetworkInterfaces.Attachment.DeleteOnTermination",
-    "network-interface.attachment.device-index": "NetworkInterfaces.Attachment.DeviceIndex",
     "network-interface.attachment.instance-id": "InstanceId",
     "network-interface.attachment.instance-owner-id": "NetworkInterfaces.OwnerId",
-    "network-interface.attachment.network-card-index": "NetworkInterfaces.Attachment.NetworkCardIndex",
-    "network-interface.attachment.status": "NetworkInterfaces.Attachment.Status",
     "network-interface.availability-zone": "Placement.AvailabilityZone",
-    "network-interface.description": "NetworkInterfaces.Description",
     "network-interface.group-id": "NetworkInterfaces.Groups.GroupId",
     "network-interface.group-name": "NetworkInterfaces.Groups.GroupName",
-    "network-interface.ipv6-addresses.ipv6-address": "NetworkInterfaces.Ipv6Addresses.Ipv6Address",
-    "network-interface.mac-address": "NetworkInterfaces.MacAddress",
-    "network-interface.network-interface-id": "NetworkInterfaces.NetworkInterfaceId",
-    "network-interface.owner-id": "NetworkInterfaces.OwnerId",
-    "network-interface.private-dns-name": "NetworkInterfaces.PrivateDnsName",
-    "network-interface.private-ip-address": "NetworkInterfaces.PrivateIpAddress",
-    "network-interface.source-dest-check": "NetworkInterfaces.SourceDestCheck",
-    "network-interface.status": "NetworkInterfaces.Status",
-    "network-interface.subnet-id": "NetworkInterfaces.SubnetId",
-    "network-interface.vpc-id": "NetworkInterfaces.VpcId",
-    "outpost-arn": "OutpostArn",
-    "owner-id": "OwnerId",
     "placement-group-name": "Placement.GroupName",
     "placement-partition-number": "Placement.PartitionNumber",
-    "platform": "Platform",
-    "platform-details": "PlatformDetails",
-    "private-dns-name": "PrivateDnsName",
-    "private-dns-name-options.enable-resource-name-dns-a-record": (
-        "PrivateDnsNameOptions.EnableResourceNameDnsARecord"
-    ),
     "private-dns-name-options.enable-resource-name-dns-aaaa-record": (
         "PrivateDnsNameOptions.EnableResourceNameDnsAAAARecord"
     ),
-    "private-dns-name-options.hostname-type": "PrivateDnsNameOptions.HostnameType",
-    "private-ip-address": "PrivateIpAddress",
     "product-code": "ProductCodes.ProductCodeId",
     "product-code.type": "ProductCodes.ProductCodeType",
-    "ramdisk-id": "RamdiskId",
     "reason": "StateTransitionReason",
-    "requester-id": "RequesterId",
-    "reservation-id": "ReservationId",
-    "root-device-name": "RootDeviceName",
-    "root-device-type": "RootDeviceType",
-    "source-dest-check": "SourceDestCheck",
-    "spot-instance-request-id": "SpotInstanceRequestId",
     "state-reason-code": "StateReason.Code",
     "state-reason-message": "StateReason.Message",
-    "subnet-id": "SubnetId",
     "tenancy": "Placement.Tenancy",
-    "usage-operation": "UsageOperation",
-    "virtualization-type": "VirtualizationType",
-    "vpc-id": "VpcId",
 }
 
 

@@ -20,7 +20,7 @@ from skylift.cloud.domain.launch_request import PlacementRequest
 from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import reads, writes
-from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check, Nothing
@@ -45,13 +45,7 @@ LISTING = Listing(
     PlacementGroup,
     ids="GroupIds",
     key="GroupId",
-    filters={
-        "group-arn": "GroupArn",
-        "group-name": "GroupName",
-        "spread-level": "SpreadLevel",
-        "state": "State",
-        "strategy": "Strategy",
-    },
+    filters=same_named("group-arn group-name spread-level state strategy"),
 )
 
 

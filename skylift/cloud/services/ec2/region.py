@@ -8,7 +8,7 @@ from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import Vpc
 from skylift.cloud.services.api.ec2_operation import reads
-from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.refusal import invalid
 from skylift.cloud.services.api.zone import MAX_ADDRESSES, MAX_GROUPS_PER_INTERFACE, require_zone, zone_id, zones
 from skylift.cloud.store.database import Tx
@@ -39,16 +39,10 @@ def describe_zones(
     if wanted:
         items = [item for item in items if item["ZoneName"] in wanted]
     paths = {
-        "group-name": "GroupName",
+        **same_named(
+            "group-name opt-in-status parent-zone-id parent-zone-name region-name state zone-id zone-name zone-type"
+        ),
         "message": "Messages.Message",
-        "opt-in-status": "OptInStatus",
-        "parent-zone-id": "ParentZoneId",
-        "parent-zone-name": "ParentZoneName",
-        "region-name": "RegionName",
-        "state": "State",
-        "zone-id": "ZoneId",
-        "zone-name": "ZoneName",
-        "zone-type": "ZoneType",
     }
     return {"AvailabilityZones": matching(items, params.get("Filters"), paths)}
 

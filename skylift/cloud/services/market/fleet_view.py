@@ -11,7 +11,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import reads
-from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.services.api.page import Limits, page
@@ -32,13 +32,9 @@ LISTING = Listing(
     ids="FleetIds",
     key="FleetId",
     limits=LIMITS,
-    filters={
-        "activity-status": "ActivityStatus",
-        "excess-capacity-termination-policy": "ExcessCapacityTerminationPolicy",
-        "fleet-state": "FleetState",
-        "replace-unhealthy-instances": "ReplaceUnhealthyInstances",
-        "type": "Type",
-    },
+    filters=same_named(
+        "activity-status excess-capacity-termination-policy fleet-state replace-unhealthy-instances type"
+    ),
 )
 
 

@@ -21,7 +21,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.reservation import ReservedInstances
 from skylift.cloud.services.api.condition_key import Context
 from skylift.cloud.services.api.ec2_operation import reads, writes
-from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
@@ -63,38 +63,20 @@ OFFERINGS = Listing(
     key="ReservedInstancesOfferingId",
     tags="",
     limits=Limits(most=100, least=1),
-    filters={
-        "availability-zone": "AvailabilityZone",
-        "availability-zone-id": "AvailabilityZoneId",
-        "duration": "Duration",
-        "fixed-price": "FixedPrice",
-        "instance-type": "InstanceType",
-        "marketplace": "Marketplace",
-        "product-description": "ProductDescription",
-        "reserved-instances-offering-id": "ReservedInstancesOfferingId",
-        "scope": "Scope",
-        "usage-price": "UsagePrice",
-    },
+    filters=same_named(
+        "availability-zone availability-zone-id duration fixed-price instance-type marketplace "
+        "product-description reserved-instances-offering-id scope usage-price"
+    ),
 )
 
 PURCHASES = Listing(
     ReservedInstances,
     ids="ReservedInstancesIds",
     key="ReservedInstancesId",
-    filters={
-        "availability-zone": "AvailabilityZone",
-        "availability-zone-id": "AvailabilityZoneId",
-        "duration": "Duration",
-        "end": "End",
-        "fixed-price": "FixedPrice",
-        "instance-type": "InstanceType",
-        "product-description": "ProductDescription",
-        "reserved-instances-id": "ReservedInstancesId",
-        "scope": "Scope",
-        "start": "Start",
-        "state": "State",
-        "usage-price": "UsagePrice",
-    },
+    filters=same_named(
+        "availability-zone availability-zone-id duration end fixed-price instance-type "
+        "product-description reserved-instances-id scope start state usage-price"
+    ),
 )
 
 

@@ -15,7 +15,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.market import SpotPrice
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
-from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.page_token import Paged
 from skylift.cloud.services.api.zone import require_zone, zone_id, zones
@@ -29,14 +29,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 KEPT = timedelta(days=90)
 
-FILTERS = {
-    "availability-zone": "AvailabilityZone",
-    "availability-zone-id": "AvailabilityZoneId",
-    "instance-type": "InstanceType",
-    "product-description": "ProductDescription",
-    "spot-price": "SpotPrice",
-    "timestamp": "Timestamp",
-}
+FILTERS = same_named("availability-zone availability-zone-id instance-type product-description spot-price timestamp")
 
 PRODUCT = "Linux/UNIX"
 _SAME = (PRODUCT, f"{PRODUCT} (Amazon VPC)")

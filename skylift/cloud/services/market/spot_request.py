@@ -10,6 +10,7 @@ from skylift.cloud.domain.network import Subnet
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require_all
@@ -42,29 +43,23 @@ LISTING = Listing(
     ids="SpotInstanceRequestIds",
     key="SpotInstanceRequestId",
     filters={
-        "create-time": "CreateTime",
+        **same_named(
+            "create-time instance-id launched-availability-zone launched-availability-zone-id "
+            "product-description spot-instance-request-id spot-price state type valid-from "
+            "valid-until"
+        ),
         "fault-code": "Fault.Code",
         "fault-message": "Fault.Message",
-        "instance-id": "InstanceId",
         "launch.block-device-mapping.device-name": "LaunchSpecification.BlockDeviceMappings.DeviceName",
         "launch.group-id": "LaunchSpecification.SecurityGroups.GroupId",
         "launch.group-name": "LaunchSpecification.SecurityGroups.GroupName",
         "launch.image-id": "LaunchSpecification.ImageId",
         "launch.instance-type": "LaunchSpecification.InstanceType",
-        "launch.monitoring-enabled": "LaunchSpecification.Monitoring.Enabled",
         "launch.key-name": "LaunchSpecification.KeyName",
-        "launched-availability-zone": "LaunchedAvailabilityZone",
-        "launched-availability-zone-id": "LaunchedAvailabilityZoneId",
+        "launch.monitoring-enabled": "LaunchSpecification.Monitoring.Enabled",
         "network-interface.subnet-id": "LaunchSpecification.NetworkInterfaces.SubnetId",
-        "product-description": "ProductDescription",
-        "spot-instance-request-id": "SpotInstanceRequestId",
-        "spot-price": "SpotPrice",
-        "state": "State",
         "status-code": "Status.Code",
         "status-message": "Status.Message",
-        "type": "Type",
-        "valid-from": "ValidFrom",
-        "valid-until": "ValidUntil",
     },
 )
 

@@ -16,7 +16,7 @@ from skylift.cloud.domain.network import Address, InternetGateway, NetworkInterf
 from skylift.cloud.services.api.check import creates, on, on_row
 from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.facts import gets_public_ip, retake_public_ip, take_public_ip
-from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.operation import Check, Checks, Nothing
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
@@ -29,17 +29,10 @@ from skylift.cloud.store.network import elastic_ip
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-FILTERS = {
-    "allocation-id": "AllocationId",
-    "association-id": "AssociationId",
-    "domain": "Domain",
-    "instance-id": "InstanceId",
-    "network-border-group": "NetworkBorderGroup",
-    "network-interface-id": "NetworkInterfaceId",
-    "network-interface-owner-id": "NetworkInterfaceOwnerId",
-    "private-ip-address": "PrivateIpAddress",
-    "public-ip": "PublicIp",
-}
+FILTERS = same_named(
+    "allocation-id association-id domain instance-id network-border-group "
+    "network-interface-id network-interface-owner-id private-ip-address public-ip"
+)
 
 NEUTRAL: dict[str, tuple[object, ...]] = {"Domain": ("vpc",), "PublicIpv4Pool": ("amazon",)}
 

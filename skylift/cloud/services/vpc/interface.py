@@ -9,6 +9,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import NetworkInterface, PrivateAddress, Subnet, private_dns_name
 from skylift.cloud.domain.shared_part import shared
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.resource import require
@@ -29,42 +30,22 @@ LISTING = Listing(
     tags="TagSet",
     limits=Limits(not_with=("NetworkInterfaceIds", "networkInterfaceIds")),
     filters={
+        **same_named(
+            "association.allocation-id association.association-id association.ip-owner-id "
+            "association.public-dns-name association.public-ip attachment.attach-time "
+            "attachment.attachment-id attachment.delete-on-termination attachment.device-index "
+            "attachment.instance-id attachment.instance-owner-id attachment.status availability-zone "
+            "availability-zone-id description interface-type ipv6-addresses.ipv6-address mac-address "
+            "network-interface-id operator.managed operator.principal owner-id private-dns-name "
+            "requester-id requester-managed source-dest-check status subnet-id vpc-id"
+        ),
         "addresses.association.owner-id": "PrivateIpAddresses.Association.IpOwnerId",
         "addresses.association.public-ip": "PrivateIpAddresses.Association.PublicIp",
         "addresses.primary": "PrivateIpAddresses.Primary",
         "addresses.private-ip-address": "PrivateIpAddresses.PrivateIpAddress",
-        "association.allocation-id": "Association.AllocationId",
-        "association.association-id": "Association.AssociationId",
-        "association.ip-owner-id": "Association.IpOwnerId",
-        "association.public-dns-name": "Association.PublicDnsName",
-        "association.public-ip": "Association.PublicIp",
-        "attachment.attach-time": "Attachment.AttachTime",
-        "attachment.attachment-id": "Attachment.AttachmentId",
-        "attachment.delete-on-termination": "Attachment.DeleteOnTermination",
-        "attachment.device-index": "Attachment.DeviceIndex",
-        "attachment.instance-id": "Attachment.InstanceId",
-        "attachment.instance-owner-id": "Attachment.InstanceOwnerId",
-        "attachment.status": "Attachment.Status",
-        "availability-zone": "AvailabilityZone",
-        "availability-zone-id": "AvailabilityZoneId",
-        "description": "Description",
         "group-id": "Groups.GroupId",
         "group-name": "Groups.GroupName",
-        "interface-type": "InterfaceType",
-        "ipv6-addresses.ipv6-address": "Ipv6Addresses.Ipv6Address",
-        "mac-address": "MacAddress",
-        "network-interface-id": "NetworkInterfaceId",
-        "operator.managed": "Operator.Managed",
-        "operator.principal": "Operator.Principal",
-        "owner-id": "OwnerId",
-        "private-dns-name": "PrivateDnsName",
         "private-ip-address": "PrivateIpAddresses.PrivateIpAddress",
-        "requester-id": "RequesterId",
-        "requester-managed": "RequesterManaged",
-        "source-dest-check": "SourceDestCheck",
-        "status": "Status",
-        "subnet-id": "SubnetId",
-        "vpc-id": "VpcId",
     },
 )
 

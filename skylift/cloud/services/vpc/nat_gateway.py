@@ -24,6 +24,7 @@ from skylift.cloud.domain.network import (
 from skylift.cloud.services.api.check import creates
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import acts, reads, writes
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
@@ -45,12 +46,7 @@ LISTING = Listing(
     ids="NatGatewayIds",
     key="NatGatewayId",
     filtered_by="Filter",
-    filters={
-        "nat-gateway-id": "NatGatewayId",
-        "state": "State",
-        "subnet-id": "SubnetId",
-        "vpc-id": "VpcId",
-    },
+    filters=same_named("nat-gateway-id state subnet-id vpc-id"),
 )
 
 NEUTRAL: dict[str, tuple[object, ...]] = {"AvailabilityMode": ("zonal",), "ConnectivityType": ("public", "private")}

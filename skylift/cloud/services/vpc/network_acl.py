@@ -16,6 +16,7 @@ from skylift.cloud.domain.network import AclAssociation, AclEntry, NetworkAcl, S
 from skylift.cloud.services.api.check import creates, on, on_row
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check, Checks, Nothing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
@@ -43,23 +44,16 @@ LISTING = Listing(
     ids="NetworkAclIds",
     key="NetworkAclId",
     filters={
+        **same_named("network-acl-id owner-id vpc-id"),
+        **same_named("egress port-range.from port-range.to protocol rule-action rule-number", "entry", "Entries"),
         "association.association-id": "Associations.NetworkAclAssociationId",
         "association.network-acl-id": "Associations.NetworkAclId",
         "association.subnet-id": "Associations.SubnetId",
         "default": "IsDefault",
         "entry.cidr": "Entries.CidrBlock",
-        "entry.egress": "Entries.Egress",
         "entry.icmp.code": "Entries.IcmpTypeCode.Code",
         "entry.icmp.type": "Entries.IcmpTypeCode.Type",
         "entry.ipv6-cidr": "Entries.Ipv6CidrBlock",
-        "entry.port-range.from": "Entries.PortRange.From",
-        "entry.port-range.to": "Entries.PortRange.To",
-        "entry.protocol": "Entries.Protocol",
-        "entry.rule-action": "Entries.RuleAction",
-        "entry.rule-number": "Entries.RuleNumber",
-        "network-acl-id": "NetworkAclId",
-        "owner-id": "OwnerId",
-        "vpc-id": "VpcId",
     },
 )
 

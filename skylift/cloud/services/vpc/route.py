@@ -31,6 +31,7 @@ from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.check import association_by_id, creates, on_association
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.page import Limits
@@ -51,26 +52,17 @@ LISTING = Listing(
     key="RouteTableId",
     limits=Limits(most=100),
     filters={
-        "association.gateway-id": "Associations.GatewayId",
-        "association.main": "Associations.Main",
-        "association.route-table-association-id": "Associations.RouteTableAssociationId",
-        "association.route-table-id": "Associations.RouteTableId",
-        "association.subnet-id": "Associations.SubnetId",
-        "owner-id": "OwnerId",
-        "route-table-id": "RouteTableId",
-        "route.destination-cidr-block": "Routes.DestinationCidrBlock",
-        "route.destination-ipv6-cidr-block": "Routes.DestinationIpv6CidrBlock",
-        "route.destination-prefix-list-id": "Routes.DestinationPrefixListId",
-        "route.egress-only-internet-gateway-id": "Routes.EgressOnlyInternetGatewayId",
-        "route.gateway-id": "Routes.GatewayId",
-        "route.instance-id": "Routes.InstanceId",
-        "route.network-interface-id": "Routes.NetworkInterfaceId",
-        "route.nat-gateway-id": "Routes.NatGatewayId",
-        "route.origin": "Routes.Origin",
-        "route.state": "Routes.State",
-        "route.transit-gateway-id": "Routes.TransitGatewayId",
-        "route.vpc-peering-connection-id": "Routes.VpcPeeringConnectionId",
-        "vpc-id": "VpcId",
+        **same_named("owner-id route-table-id vpc-id"),
+        **same_named(
+            "gateway-id main route-table-association-id route-table-id subnet-id", "association", "Associations"
+        ),
+        **same_named(
+            "destination-cidr-block destination-ipv6-cidr-block destination-prefix-list-id "
+            "egress-only-internet-gateway-id gateway-id instance-id network-interface-id "
+            "nat-gateway-id origin state transit-gateway-id vpc-peering-connection-id",
+            "route",
+            "Routes",
+        ),
     },
 )
 

@@ -8,6 +8,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import Rule, SecurityGroup, Vpc
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.resource import require, require_all
@@ -23,13 +24,7 @@ FOR_VPC = Listing(
     SecurityGroup,
     ids="GroupIds",
     key="GroupId",
-    filters={
-        "description": "Description",
-        "group-id": "GroupId",
-        "group-name": "GroupName",
-        "owner-id": "OwnerId",
-        "primary-vpc-id": "PrimaryVpcId",
-    },
+    filters=same_named("description group-id group-name owner-id primary-vpc-id"),
 )
 
 

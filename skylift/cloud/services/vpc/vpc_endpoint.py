@@ -17,7 +17,7 @@ from skylift.cloud.domain.vpc_endpoint import VpcEndpoint, s3_service
 from skylift.cloud.services.api.check import making, on, on_row
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
-from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import page
@@ -49,12 +49,8 @@ LISTING = Listing(
     ids="VpcEndpointIds",
     key="VpcEndpointId",
     filters={
-        "ip-address-type": "IpAddressType",
-        "service-name": "ServiceName",
-        "vpc-endpoint-id": "VpcEndpointId",
+        **same_named("ip-address-type service-name vpc-endpoint-id vpc-endpoint-type vpc-id"),
         "vpc-endpoint-state": "State",
-        "vpc-endpoint-type": "VpcEndpointType",
-        "vpc-id": "VpcId",
     },
 )
 
