@@ -91,11 +91,7 @@ def page(
 
 def on_group(action: str) -> Checks:
     """Operations on the group that `AutoScalingGroupName` names."""
-
-    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
-        yield check_of(tx, caller, action, params["AutoScalingGroupName"])
-
-    return checks
+    return lambda tx, caller, params: [check_of(tx, caller, action, params["AutoScalingGroupName"])]
 
 
 def on_instances_group(action: str) -> Checks:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -188,11 +187,7 @@ def new_version(
 
 def on_template(action: str) -> Checks:
     """Operations on the template that `LaunchTemplateId` or `LaunchTemplateName` names."""
-
-    def checks(tx: Tx, caller: Caller, params: TemplateName) -> Iterator[Check]:
-        yield check_of(tx, caller, action, params)
-
-    return checks
+    return lambda tx, caller, params: [check_of(tx, caller, action, params)]
 
 
 def check_of(tx: Tx, caller: Caller, action: str, asked: TemplateName) -> Check:

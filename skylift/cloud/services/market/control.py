@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.check import on_row
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Params
-from skylift.cloud.store.database import Tx
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
 
 
 def _anywhere(name: str) -> Checks:
@@ -16,10 +12,7 @@ def _anywhere(name: str) -> Checks:
 
 
 def _on_instance(name: str) -> Checks:
-    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
-        yield on_row(tx, caller, f"skylift:{name}", Instance, params["InstanceId"])
-
-    return checks
+    return lambda tx, caller, params: [on_row(tx, caller, f"skylift:{name}", Instance, params["InstanceId"])]
 
 
 def reads(name: str, handler: Handler, takes: str = "") -> Operation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
@@ -13,7 +12,7 @@ from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.operation import Check, Checks, Params
+from skylift.cloud.services.api.operation import Checks
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
@@ -209,10 +208,7 @@ def _refuse_instant(fleet: Fleet, operation: str) -> None:
 
 
 def on_fleet(action: str) -> Checks:
-    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
-        yield on_row(tx, caller, action, Fleet, params.get("FleetId") or "*")
-
-    return checks
+    return lambda tx, caller, params: [on_row(tx, caller, action, Fleet, params.get("FleetId") or "*")]
 
 
 OPERATIONS = (

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Brief, Check, Checks, Handler, Operation, Prepare
 from skylift.cloud.services.s3.condition import with_request_keys
-from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS, OfBucket, bucket_arn
-from skylift.cloud.store.database import Tx
+from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS, bucket_arn
 
 OWNER = "ExpectedBucketOwner"
 CHECKSUMS = " ".join(["ChecksumAlgorithm", *CHECKSUM_MEMBERS])
@@ -78,8 +74,4 @@ def sets(name: str, handler: Handler, takes: str, action: str | None = None) -> 
 
 def check_bucket(action: str) -> Checks:
     """The caller must be allowed `action` on the bucket itself."""
-
-    def checks(_tx: Tx, _caller: Caller, params: OfBucket) -> Iterable[Check]:
-        return [Check(f"s3:{action}", bucket_arn(params["Bucket"]))]
-
-    return checks
+    return lambda _tx, _caller, params: [Check(f"s3:{action}", bucket_arn(params["Bucket"]))]

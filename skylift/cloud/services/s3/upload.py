@@ -262,11 +262,7 @@ def upload_of(tx: Tx, caller: Caller, params: OfUpload) -> Upload:
 
 def check(action: str) -> Checks:
     """The caller must be allowed `action` on the object that the upload is to become."""
-
-    def checks(_tx: Tx, _caller: Caller, params: OfUpload) -> Iterable[Check]:
-        return [Check(f"s3:{action}", object_arn(params["Bucket"], params["Key"]))]
-
-    return checks
+    return lambda _tx, _caller, params: [Check(f"s3:{action}", object_arn(params["Bucket"], params["Key"]))]
 
 
 def check_copy_part(tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest) -> Iterable[Check]:

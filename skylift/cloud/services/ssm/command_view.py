@@ -277,10 +277,7 @@ def _elapsed(begun: datetime | None, ended: datetime | None) -> str:
 
 
 def _checks(action: str) -> Checks:
-    def checks(_tx: Tx, caller: Caller, _params: Params) -> Iterator[Check]:
-        yield Check(f"ssm:{action}", f"arn:aws:ssm:{caller.region}:{caller.account}:*")
-
-    return checks
+    return lambda _tx, caller, _params: [Check(f"ssm:{action}", f"arn:aws:ssm:{caller.region}:{caller.account}:*")]
 
 
 def _unsettled(_params: Params, answer: Answer) -> bool:

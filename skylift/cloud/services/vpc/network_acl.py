@@ -18,7 +18,7 @@ from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.operation import Check, Checks, Nothing
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
@@ -170,17 +170,14 @@ def replace_association(
     return {"NewAssociationId": made.id}
 
 
-def on_acl_association(action: str) -> Checks:
+def check_replace(tx: Tx, caller: Caller, params: ec2.ReplaceNetworkAclAssociationRequest) -> Iterator[Check]:
     """An association is not a resource of its own: the check is on both ACLs and the subnet."""
-
-    def checks(tx: Tx, caller: Caller, params: ec2.ReplaceNetworkAclAssociationRequest) -> Iterator[Check]:
-        acl, association = _by_association(tx, params["AssociationId"])
-        if acl is not None and association is not None:
-            yield on_row(tx, caller, action, NetworkAcl, acl.id)
-            yield on_row(tx, caller, action, Subnet, association.subnet_id)
-        yield from on(action, "NetworkAclId")(tx, caller, params)
-
-    return checks
+    action = "ec2:ReplaceNetworkAclAssociation"
+    acl, association = _by_association(tx, params["AssociationId"])
+    if acl is not None and association is not None:
+        yield on_row(tx, caller, action, NetworkAcl, acl.id)
+        yield on_row(tx, caller, action, Subnet, association.subnet_id)
+    yield from on(action, "NetworkAclId")(tx, caller, params)
 
 
 def _by_association(tx: Tx, association_id: str) -> tuple[NetworkAcl | None, AclAssociation | None]:
@@ -306,6 +303,6 @@ OPERATIONS = (
         "ReplaceNetworkAclAssociation",
         replace_association,
         "AssociationId NetworkAclId",
-        on_acl_association("ec2:ReplaceNetworkAclAssociation"),
+        check_replace,
     ),
 )

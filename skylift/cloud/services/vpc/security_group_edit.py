@@ -11,7 +11,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import Rule, SecurityGroup
 from skylift.cloud.services.api.check import on, on_group
 from skylift.cloud.services.api.ec2_operation import writes
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, require
 from skylift.cloud.services.vpc import security_rule
@@ -61,16 +61,13 @@ def describe_egress_anew(
     return {"Return": True}
 
 
-def on_rules(action: str) -> Checks:
+def check_modify(tx: Tx, caller: Caller, params: ec2.ModifySecurityGroupRulesRequest) -> Iterator[Check]:
     """The group, and every rule that is named."""
-
-    def checks(tx: Tx, caller: Caller, params: ec2.ModifySecurityGroupRulesRequest) -> Iterator[Check]:
-        yield from on(action, "GroupId")(tx, caller, params)
-        for update in params["SecurityGroupRules"]:
-            resource = arn(caller, SECURITY_GROUP_RULE, update["SecurityGroupRuleId"])
-            yield Check(action, resource, {"ec2:Region": caller.region})
-
-    return checks
+    action = "ec2:ModifySecurityGroupRules"
+    yield from on(action, "GroupId")(tx, caller, params)
+    for update in params["SecurityGroupRules"]:
+        resource = arn(caller, SECURITY_GROUP_RULE, update["SecurityGroupRuleId"])
+        yield Check(action, resource, {"ec2:Region": caller.region})
 
 
 def _describe_anew(
@@ -168,7 +165,7 @@ OPERATIONS = (
         modify_rules,
         "GroupId SecurityGroupRules.SecurityGroupRuleId "
         + " ".join(f"SecurityGroupRules.SecurityGroupRule.{name}" for name in _RULE_REQUEST.split()),
-        on_rules("ec2:ModifySecurityGroupRules"),
+        check_modify,
     ),
     writes(
         "UpdateSecurityGroupRuleDescriptionsIngress",

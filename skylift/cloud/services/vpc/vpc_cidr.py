@@ -15,7 +15,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import CidrBlock, Route, RouteTable, Subnet, ToLocal, Vpc
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import acts, writes
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import missing
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.vpc.cidr import block, usable_for_vpc
@@ -85,12 +85,9 @@ def disassociate(
     return {"VpcId": vpc.id, "CidrBlockAssociation": cidr_view(gone, "disassociating")}
 
 
-def on_cidr_association(action: str) -> Checks:
-    def checks(tx: Tx, caller: Caller, params: ec2.DisassociateVpcCidrBlockRequest) -> Iterator[Check]:
-        vpc, _ = _association(tx, params["AssociationId"])
-        yield on_row(tx, caller, action, Vpc, vpc.id if vpc else "*")
-
-    return checks
+def check_disassociate(tx: Tx, caller: Caller, params: ec2.DisassociateVpcCidrBlockRequest) -> Iterator[Check]:
+    vpc, _ = _association(tx, params["AssociationId"])
+    yield on_row(tx, caller, "ec2:DisassociateVpcCidrBlock", Vpc, vpc.id if vpc else "*")
 
 
 def _association(tx: Tx, association_id: str) -> tuple[Vpc | None, CidrBlock | None]:
@@ -110,6 +107,6 @@ OPERATIONS = (
         "DisassociateVpcCidrBlock",
         disassociate,
         "AssociationId",
-        on_cidr_association("ec2:DisassociateVpcCidrBlock"),
+        check_disassociate,
     ),
 )
