@@ -29,12 +29,12 @@ from skylift.python.background import in_threads
 from skylift.python.given_stdin import GivenStdin, open_stdin
 from skylift.python.keywords import spell_out
 from skylift.python.lines import AsyncPieces
-from skylift.python.mapping import InputResult, MapInputs, MapWords
+from skylift.python.mapping import InputResult, MapInputs
 from skylift.python.watching import Progress, Watcher
 from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions, SharedOptions
+from skylift.runner.job.run_options import OF_MAPS, OF_SCHEDULED_MAPS, MapOptions, RunOptions, ScheduledMapOptions
 from skylift.runner.jobs.listing import Listed
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.schedule.schedules import ListedSchedule, Schedules
@@ -96,21 +96,12 @@ async def map(
     inputs: MapInputs = (),
     *arguments: FilePath,
     ordered: bool = False,
-    split: str | None = None,
-    servers: int | None = None,
-    per_server: int | None = None,
-    batch: int | None = None,
-    halt: int | str | None = None,
     into: str = "out/{index}",
-    resume: str | None = None,
-    retry_failed: str | None = None,
-    force: bool = False,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[MapOptions],
 ) -> AsyncGenerator[InputResult, None]:
     """As `skylift.map`, for `async for`. What is wrong with it is raised when the first outcome is asked for."""
     with called("skylift.aio.map()"):
-        limits = MapWords(split, servers, per_server, batch, halt, into, resume, retry_failed, force)
-        given = ("skylift.aio.map()", script, inputs, arguments, options, limits)
+        given = ("skylift.aio.map()", script, inputs, arguments, options, into)
         plan = await asyncio.to_thread(mapping.plan, *given)
     async with aclosing(in_threads(mapping.results(plan, ordered=ordered))) as found:
         async for each in found:
@@ -121,22 +112,11 @@ async def submit_map(
     script: FilePath | None = None,
     inputs: MapInputs = (),
     *arguments: FilePath,
-    split: str | None = None,
-    servers: int | None = None,
-    per_server: int | None = None,
-    batch: int | None = None,
-    halt: int | str | None = None,
-    resume: str | None = None,
-    retry_failed: str | None = None,
-    force: bool = False,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[MapOptions],
 ) -> Job:
     """As `skylift.submit_map`."""
     with called("skylift.aio.submit_map()"):
-        limits = MapWords(
-            split, servers, per_server, batch, halt, resume=resume, retry_failed=retry_failed, force=force
-        )
-        given = ("skylift.aio.submit_map()", script, inputs, arguments, options, limits)
+        given = ("skylift.aio.submit_map()", script, inputs, arguments, options)
         plan = await asyncio.to_thread(mapping.plan, *given)
         taken = await work.start_submission(plan.planned, plan.settings, Watcher(), None).awaited()
     assert not isinstance(taken, Outcome)
@@ -170,18 +150,12 @@ async def schedule_map(
     *arguments: FilePath,
     timezone: str = "UTC",
     overlap: str = "skip",
-    split: str | None = None,
-    servers: int | None = None,
-    per_server: int | None = None,
-    batch: int | None = None,
-    halt: int | str | None = None,
     progress: Progress = False,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[ScheduledMapOptions],
 ) -> Schedule:
     """As `skylift.schedule_map`. `progress` is used in another thread."""
     with called("skylift.aio.schedule_map()"), Watcher(progress=progress) as watcher:
-        limits = MapWords(split, servers, per_server, batch, halt)
-        what = ("skylift.aio.schedule_map()", when, script, inputs, arguments, options, limits, timezone, overlap)
+        what = ("skylift.aio.schedule_map()", when, script, inputs, arguments, options, timezone, overlap)
         planned = await asyncio.to_thread(scheduling.plan_map, *what)
         made = await scheduling.start(planned, watcher).awaited()
     assert made
@@ -191,8 +165,9 @@ async def schedule_map(
 
 for _function in (run, submit, schedule):
     spell_out(_function)
-for _mapping in (map, submit_map, schedule_map):
-    spell_out(_mapping, MAP_OPTIONS)
+for _mapping in (map, submit_map):
+    spell_out(_mapping, OF_MAPS)
+spell_out(schedule_map, OF_SCHEDULED_MAPS)
 
 
 async def jobs(*, all: bool = False, on: str | None = None) -> list[Listed]:

@@ -15,13 +15,13 @@ from skylift.python import mapping, scheduling, work
 from skylift.python.given_stdin import GivenStdin, open_stdin
 from skylift.python.keywords import spell_out
 from skylift.python.lines import Pieces
-from skylift.python.mapping import InputResult, MapInputs, MapWords
+from skylift.python.mapping import InputResult, MapInputs
 from skylift.python.watching import Progress, Watcher
 from skylift.python.wording import called
 from skylift.python.work import FilePath, Ports, Since
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.job.outcome import JobFailed, Outcome
-from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions, SharedOptions
+from skylift.runner.job.run_options import OF_MAPS, OF_SCHEDULED_MAPS, MapOptions, RunOptions, ScheduledMapOptions
 from skylift.runner.jobs.listing import Listed
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.schedule.schedules import ListedSchedule
@@ -99,16 +99,8 @@ def map(
     inputs: MapInputs = (),
     *arguments: FilePath,
     ordered: bool = False,
-    split: str | None = None,
-    servers: int | None = None,
-    per_server: int | None = None,
-    batch: int | None = None,
-    halt: int | str | None = None,
     into: str = "out/{index}",
-    resume: str | None = None,
-    retry_failed: str | None = None,
-    force: bool = False,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[MapOptions],
 ) -> Generator[InputResult, None, None]:
     """Run a program once for each of many inputs, and say what came of each: as they end, or with `ordered` in order.
 
@@ -123,8 +115,7 @@ def map(
     have failed. Script and inputs are that map's then. The outcomes that it has are told of first.
     """
     with called("skylift.map()"):
-        limits = MapWords(split, servers, per_server, batch, halt, into, resume, retry_failed, force)
-        plan = mapping.plan("skylift.map()", script, inputs, arguments, options, limits)
+        plan = mapping.plan("skylift.map()", script, inputs, arguments, options, into)
     return mapping.results(plan, ordered=ordered)
 
 
@@ -132,22 +123,11 @@ def submit_map(
     script: FilePath | None = None,
     inputs: MapInputs = (),
     *arguments: FilePath,
-    split: str | None = None,
-    servers: int | None = None,
-    per_server: int | None = None,
-    batch: int | None = None,
-    halt: int | str | None = None,
-    resume: str | None = None,
-    retry_failed: str | None = None,
-    force: bool = False,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[MapOptions],
 ) -> Job:
     """Start a map and leave it there: the job, as soon as its server has it. The options are those of `skylift.map`."""
     with called("skylift.submit_map()"):
-        limits = MapWords(
-            split, servers, per_server, batch, halt, resume=resume, retry_failed=retry_failed, force=force
-        )
-        plan = mapping.plan("skylift.submit_map()", script, inputs, arguments, options, limits)
+        plan = mapping.plan("skylift.submit_map()", script, inputs, arguments, options)
         taken = work.start_submission(plan.planned, plan.settings, Watcher(), None).result()
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt
@@ -183,13 +163,8 @@ def schedule_map(
     *arguments: FilePath,
     timezone: str = "UTC",
     overlap: str = "skip",
-    split: str | None = None,
-    servers: int | None = None,
-    per_server: int | None = None,
-    batch: int | None = None,
-    halt: int | str | None = None,
     progress: Progress = False,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[ScheduledMapOptions],
 ) -> Schedule:
     """Run a map at set times: as `skylift schedule WHEN -- map` does.
 
@@ -197,8 +172,7 @@ def schedule_map(
     and values are those of now, and sent now, once. Each `s3://` place is looked up by each run. `name` is the
     schedule's."""
     with called("skylift.schedule_map()"), Watcher(progress=progress) as watcher:
-        limits = MapWords(split, servers, per_server, batch, halt)
-        what = ("skylift.schedule_map()", when, script, inputs, arguments, options, limits, timezone, overlap)
+        what = ("skylift.schedule_map()", when, script, inputs, arguments, options, timezone, overlap)
         planned = scheduling.plan_map(*what)
         if not scheduling.start(planned, watcher).result():
             raise KeyboardInterrupt
@@ -207,8 +181,9 @@ def schedule_map(
 
 for _function in (run, submit, schedule):
     spell_out(_function)
-for _mapping in (map, submit_map, schedule_map):
-    spell_out(_mapping, MAP_OPTIONS)
+for _mapping in (map, submit_map):
+    spell_out(_mapping, OF_MAPS)
+spell_out(schedule_map, OF_SCHEDULED_MAPS)
 
 
 def jobs(*, all: bool = False, on: str | None = None) -> list[Listed]:

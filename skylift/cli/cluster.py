@@ -20,7 +20,7 @@ import typer
 from skylift.cli.options import spell_out
 from skylift.cli.place import On, settings_for, settings_there
 from skylift.cli.say import say, say_at_once, say_json
-from skylift.runner.job.run_options import SharedOptions
+from skylift.runner.job.run_options import OPTIONS, SharedOptions
 
 if TYPE_CHECKING:
     from skylift.python.cluster.held import Held
@@ -264,4 +264,4 @@ def _read_servers(text: str) -> Servers:
     return least, most
 
 
-spell_out(up, _OPTIONS)
+spell_out(up, {name: OPTIONS[name] for name in _OPTIONS})

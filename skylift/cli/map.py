@@ -11,25 +11,23 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Unpack
 
 import typer
 
-from skylift.cli import complete
 from skylift.cli.consent import require_consent
-from skylift.cli.map_options import (
-    DEFAULT,
-    BatchOption,
-    HaltOption,
-    IntoOption,
-    ListedOption,
-    NumbersOption,
-    PerServerOption,
-    ServersOption,
-    SplitOption,
-)
+from skylift.cli.map_options import DEFAULT, IntoOption, ListedOption, NumbersOption
 from skylift.cli.options import spell_out, words_with_values
 from skylift.cli.place import JobName, On, settings_for, settings_there
 from skylift.cli.run import COMMAND_FLAG, RunCommand, announce, error_object, read_program, show_detached
 from skylift.cli.run import submit_job as submit
 from skylift.cli.say import say_json
-from skylift.runner.job.run_options import HEADINGS, MAP_OPTIONS, OPTIONS, SharedOptions
+from skylift.runner.job.run_options import (
+    GOING_ON,
+    HEADINGS,
+    INPUTS,
+    MAP_OPTIONS,
+    OF_MAPS,
+    MapOptions,
+    ScheduledMapOptions,
+    shared_part,
+)
 
 if TYPE_CHECKING:
     from skylift.runner.job.job import Job, Program
@@ -42,18 +40,6 @@ if TYPE_CHECKING:
     from skylift.runner.plan.read_options import ParsedOptions
     from skylift.runner.remote.api import Api
 
-_OWN = (
-    "--inputs",
-    "--range",
-    "--split",
-    "--resume",
-    "--retry-failed",
-    "--servers",
-    "--per-server",
-    "--batch",
-    "--halt",
-    "--into",
-)
 _HELP = """Run a program once for each of many inputs. Each run is a process of its own, and all results come home.
 
 \b
@@ -74,15 +60,16 @@ there is work for them.
 
 
 class MapCommand(RunCommand):
-    values: ClassVar = words_with_values(MAP_OPTIONS) | set(_OWN)
+    values: ClassVar = words_with_values(OF_MAPS) | {"--inputs", "--range", "--into"}
     groups: ClassVar = {
-        "Inputs": ("listed", "numbers", "split"),
-        "Going on": ("resume", "retry_failed", "force"),
-        **{heading: tuple(each for each in MAP_OPTIONS if OPTIONS[each].heading == heading) for heading in HEADINGS},
+        **{
+            heading: tuple(name for name, each in OF_MAPS.items() if each.heading == heading)
+            for heading in (INPUTS, GOING_ON, *HEADINGS)
+        },
         "Output": ("into", "detach", "quiet", "as_json", "help"),
     }
     groups["What runs"] = ("program", *groups["What runs"])
-    groups["Limits"] = ("servers", "per_server", "batch", "halt", *groups["Limits"])
+    groups["Inputs"] = ("listed", "numbers", *groups["Inputs"])
 
 
 def register(app: typer.Typer) -> None:
@@ -98,32 +85,6 @@ def map_inputs(
     ] = None,
     listed: ListedOption = None,
     numbers: NumbersOption = None,
-    split: SplitOption = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            "--resume",
-            metavar="NAME",
-            help="Run the inputs that have no outcome in this map.",
-            autocompletion=complete.job_name,
-        ),
-    ] = None,
-    retry_failed: Annotated[
-        str | None,
-        typer.Option(
-            "--retry-failed",
-            metavar="NAME",
-            help="Run the inputs that have failed in this map.",
-            autocompletion=complete.job_name,
-        ),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="With --resume or --retry-failed: allow another script or other arguments.")
-    ] = False,
-    servers: ServersOption = None,
-    per_server: PerServerOption = None,
-    batch: BatchOption = None,
-    halt: HaltOption = None,
     into: IntoOption = DEFAULT,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave as soon as the server has the map; print its name.")
@@ -131,7 +92,7 @@ def map_inputs(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only what failed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")] = False,
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[MapOptions],
 ) -> None:
     from skylift.cli.map_display import watch_map
     from skylift.cli.screen import Outlet, make_screen, show_error
@@ -141,6 +102,7 @@ def map_inputs(
     from skylift.runner.job.job import Program
     from skylift.runner.map.again import read_continuation
     from skylift.runner.map.places import read_template
+    from skylift.runner.map.planning import read_limits
     from skylift.runner.map.reading import MapReader
     from skylift.runner.plan.read_options import read_options
     from skylift.runner.remote.account import open_account
@@ -150,24 +112,27 @@ def map_inputs(
     name = options.get("name")
     try:
         spares = require_consent(context, options)
-        again = read_continuation(resume, retry_failed, force=force)
+        again = read_continuation(
+            options.get("resume"), options.get("retry_failed"), force=options.get("force") or False
+        )
         if is_command and again is None:
             raise UsageError("A map runs a script or a module.", "skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
         words, arguments = ([], program or []) if is_command else divide(program or [])
         module = options.get("module")
-        limits = read_limits(per_server, batch, halt, servers)
+        limits = read_limits(options)
         template = read_template(into)
         display = open_display(screen, interactive=False, hint="~. leaves")
         screen = display.screen
+        shared = shared_part(options)
         if again is not None:
-            if listed is not None or numbers is not None or split is not None:
+            if listed is not None or numbers is not None or options.get("split") is not None:
                 raise UsageError(f"The inputs are those of {again.name}: name no others.")
             given = arguments if is_command or "--" in (program or []) else None
-            run = read_options(options, Program("script", ""), spares_tracked=spares)
+            run = read_options(shared, Program("script", ""), spares_tracked=spares)
             job, spec, settings = _plan_again(run, module, words, given, again, limits, template, _said(context))
         else:
-            what, asked = read_inputs(words, arguments, module, listed, numbers, split)
-            run = read_options(options, what, spares_tracked=spares)
+            what, asked = read_inputs(words, arguments, options, listed, numbers)
+            run = read_options(shared, what, spares_tracked=spares)
             job, spec, settings = _plan(run, asked, limits, template)
         name = job.name
         announce(job, screen)
@@ -188,7 +153,7 @@ def map_inputs(
     raise typer.Exit(outcome.exit_code)
 
 
-spell_out(map_inputs, MAP_OPTIONS)
+spell_out(map_inputs, OF_MAPS)
 
 
 def divide(words: list[str]) -> tuple[list[str], list[str]]:
@@ -203,16 +168,12 @@ def divide(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def read_inputs(
-    words: list[str],
-    arguments: list[str],
-    module: str | None,
-    listed: str | None,
-    numbers: str | None,
-    split: str | None,
+    words: list[str], arguments: list[str], options: ScheduledMapOptions, listed: str | None, numbers: str | None
 ) -> tuple[Program, InputWords]:
     """The program and the inputs, as they stand before a `--`, and by the options."""
     from skylift.runner.map.inputs import InputWords, read_split
 
+    module, split = options.get("module"), options.get("split")
     script, named = ([], words) if module else (words[:1], words[1:])
     what = read_program([*script, *arguments], module, is_command=False)
     asked = InputWords(
@@ -223,12 +184,6 @@ def read_inputs(
         None if split is None else read_split(split),
     )
     return what, asked
-
-
-def read_limits(per_server: int | None, batch: int | None, halt: str | None, servers: str | None) -> MapLimits:
-    from skylift.runner.map.planning import MapLimits, check_servers, read_halt
-
-    return MapLimits(per_server or 0, batch or 0, None if halt is None else read_halt(halt), check_servers(servers))
 
 
 def _read_list(name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Options of maps that several commands have: --into brings results home, the others say what is run on what."""
+"""Options of maps that only commands have, and several of them."""
 
 from __future__ import annotations
 
@@ -12,32 +12,6 @@ ListedOption = Annotated[
 ]
 NumbersOption = Annotated[
     str | None, typer.Option("--range", metavar="A..B", help="The numbers from A to B, including both.")
-]
-SplitOption = Annotated[
-    str | None,
-    typer.Option("--split", metavar="SIZE", help="Cut CSV and JSON lines into parts of at most this, like 64MiB."),
-]
-ServersOption = Annotated[
-    str | None,
-    typer.Option(
-        "--servers",
-        metavar="N|auto",
-        help="The most servers; they start as the inputs need them. By default as with auto, and 8 at the most.",
-    ),
-]
-PerServerOption = Annotated[
-    int | None,
-    typer.Option(
-        "--per-server", metavar="K", help="Inputs that run at once on a server; its number of vCPUs by default.", min=1
-    ),
-]
-BatchOption = Annotated[
-    int | None,
-    typer.Option("--batch", metavar="N", help="Inputs handed out at once; by their durations by default.", min=1),
-]
-HaltOption = Annotated[
-    str | None,
-    typer.Option("--halt", metavar="N|P%", help="End early when N inputs, or P percent, have failed."),
 ]
 DEFAULT = "out/{index}"
 IntoOption = Annotated[

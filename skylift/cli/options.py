@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_origin
 
 import typer
 
 from skylift.cli import complete
-from skylift.runner.job.run_options import OPTIONS, is_flag, is_list, is_number
+from skylift.runner.job.run_options import OPTIONS, Option
 
 NAMES = [name for name, option in OPTIONS.items() if option.words]
 """The options that the command line has."""
 
 
-def typer_option(name: str, *default: Any) -> Any:
-    """An option for an annotation, or, with a default, for a default value."""
-    option = OPTIONS[name]
-    repeated = " Repeatable." if is_list(name) else ""
+def typer_option(name: str) -> Any:
+    """An option for an annotation."""
+    return _typer_option(OPTIONS[name])
+
+
+def _typer_option(option: Option, *default: Any) -> Any:
+    """With a default, for a default value."""
+    repeated = " Repeatable." if _kind(option) == list[str] else ""
     return typer.Option(
         *default,
         *option.words,
@@ -26,27 +30,36 @@ def typer_option(name: str, *default: Any) -> Any:
         help=option.help + repeated,
         envvar=option.environ,
         show_envvar=False,
+        min=option.least,
         autocompletion=getattr(complete, option.complete) if option.complete else None,
     )
 
 
-def words_with_values(names: Sequence[str] = NAMES) -> set[str]:
+def words_with_values(table: Mapping[str, Option] = OPTIONS) -> set[str]:
     """The flags that are followed by a value."""
-    return {word for name in names if not is_flag(name) for word in OPTIONS[name].words}
+    return {word for option in table.values() if bool not in option.types for word in option.words}
 
 
-def spell_out(command: Any, names: Sequence[str] = NAMES) -> None:
+def spell_out(command: Any, table: Mapping[str, Option] = OPTIONS) -> None:
     """Replace a command's `**options` by the single options, for typer."""
     signature = inspect.signature(command, eval_str=True)
-    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    own += [_parameter(name) for name in names]
-    command.__signature__ = signature.replace(parameters=own)
+    others = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    others += [_parameter(name, option) for name, option in table.items() if option.words]
+    command.__signature__ = signature.replace(parameters=others)
 
 
-def _parameter(name: str) -> inspect.Parameter:
-    kind: Any = bool if is_flag(name) else list[str] if is_list(name) else float if is_number(name) else str
-    default = False if is_flag(name) else OPTIONS[name].default
-    shown = typer_option(name, default)
+def _parameter(name: str, option: Option) -> inspect.Parameter:
+    kind = _kind(option)
+    default = False if kind is bool else option.default
+    shown = _typer_option(option, default)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=shown, annotation=kind if default is not None else kind | None
     )
+
+
+def _kind(option: Option) -> Any:
+    if bool in option.types:
+        return bool
+    if any(get_origin(each) is Sequence for each in option.types):
+        return list[str]
+    return int if option.least is not None else float if option.types[0] is float else str

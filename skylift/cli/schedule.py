@@ -7,29 +7,27 @@ import shlex
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
 
 import typer
 from typer.core import TyperGroup
 
 from skylift.cli import complete
 from skylift.cli.consent import require_consent
-from skylift.cli.map import MapCommand, divide, read_inputs, read_limits
-from skylift.cli.map_options import (
-    BatchOption,
-    HaltOption,
-    ListedOption,
-    NumbersOption,
-    PerServerOption,
-    ServersOption,
-    SplitOption,
-)
+from skylift.cli.map import MapCommand, divide, read_inputs
+from skylift.cli.map_options import ListedOption, NumbersOption
 from skylift.cli.options import spell_out
 from skylift.cli.place import On, settings_for, settings_there
 from skylift.cli.run import COMMAND_FLAG, RunCommand, read_program
 from skylift.cli.say import say, say_at_once, say_json
 from skylift.cli.watching import ForwardOption, with_interrupts
-from skylift.runner.job.run_options import MAP_OPTIONS, RunOptions, SharedOptions
+from skylift.runner.job.run_options import (
+    OF_SCHEDULED_MAPS,
+    RunOptions,
+    ScheduledMapOptions,
+    SharedOptions,
+    shared_part,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,7 +272,7 @@ def _plan(words: list[str], name: str | None, overlap: Overlap) -> tuple[Job, Se
     command = parser.main(words[1:], prog_name=f"skylift schedule WHEN -- {words[0]}", standalone_mode=False)
     if not isinstance(command, _ScheduledCommand):
         raise typer.Exit(command or 0)
-    return _plan_run(command, name) if command.inputs is None else _plan_map(command, command.inputs, name, overlap)
+    return _plan_run(command, name) if words[0] == "run" else _plan_map(command, name, overlap)
 
 
 def _plan_run(command: _ScheduledCommand, name: str | None) -> tuple[Job, Settings]:
@@ -296,24 +294,23 @@ def _plan_run(command: _ScheduledCommand, name: str | None) -> tuple[Job, Settin
     return resolve_options(job, settings), settings
 
 
-def _plan_map(command: _ScheduledCommand, inputs: _Inputs, name: str | None, overlap: Overlap) -> tuple[Job, Settings]:
+def _plan_map(command: _ScheduledCommand, name: str | None, overlap: Overlap) -> tuple[Job, Settings]:
     from skylift.runner.errors import UsageError
+    from skylift.runner.map.planning import read_limits
     from skylift.runner.plan.read_options import read_options
     from skylift.runner.plan.resolve_options import resolve_options
     from skylift.runner.remote.account import open_account
     from skylift.runner.schedule.planning import NOT_OF_MAPS, check_run, plan_maps
 
-    options = command.options
+    options = cast(ScheduledMapOptions, command.options)
     spares = require_consent(command.context, options)
     check_run({**command.options, **command.given}, {**_NOT_AFTER_MAP, **NOT_OF_MAPS})
     if command.is_command:
         raise UsageError("A map runs a script or a module.", "-- map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
     words, arguments = divide(command.program)
-    limits = read_limits(inputs.per_server, inputs.batch, inputs.halt, inputs.servers)
-    what, asked_inputs = read_inputs(
-        words, arguments, options.get("module"), inputs.listed, inputs.numbers, inputs.split
-    )
-    asked = read_options(options, what, spares_tracked=spares)
+    limits = read_limits(options)
+    what, asked_inputs = read_inputs(words, arguments, options, command.listed, command.numbers)
+    asked = read_options(shared_part(options), what, spares_tracked=spares)
 
     @functools.cache
     def settings() -> Settings:
@@ -325,29 +322,17 @@ def _plan_map(command: _ScheduledCommand, inputs: _Inputs, name: str | None, ove
 
 
 @dataclass(frozen=True)
-class _Inputs:
-    """What a map has besides the options of a run."""
-
-    listed: str | None
-    numbers: str | None
-    split: str | None
-    servers: str | None
-    per_server: int | None
-    batch: int | None
-    halt: str | None
-
-
-@dataclass(frozen=True)
 class _ScheduledCommand:
-    """What stands after `-- run`, or after `-- map`, which has `inputs`. `given` are the options that are none of
-    RunOptions."""
+    """What stands after `-- run` or `-- map`. `given` are the options that are none of RunOptions; of a map's inputs
+    `listed` and `numbers`."""
 
     context: Any
     program: list[str]
     is_command: bool
     given: dict[str, Any]
     options: SharedOptions
-    inputs: _Inputs | None = None
+    listed: str | None = None
+    numbers: str | None = None
 
 
 def _read_run(
@@ -369,11 +354,6 @@ def _read_map(
     program: Annotated[list[str] | None, typer.Argument(metavar="SCRIPT INPUT... [-- ARGS]")] = None,
     listed: ListedOption = None,
     numbers: NumbersOption = None,
-    split: SplitOption = None,
-    servers: ServersOption = None,
-    per_server: PerServerOption = None,
-    batch: BatchOption = None,
-    halt: HaltOption = None,
     resume: Annotated[str | None, typer.Option("--resume", hidden=True)] = None,
     retry_failed: Annotated[str | None, typer.Option("--retry-failed", hidden=True)] = None,
     into: Annotated[str | None, typer.Option("--into", hidden=True)] = None,
@@ -381,7 +361,7 @@ def _read_map(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", hidden=True)] = False,
     as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[ScheduledMapOptions],
 ) -> _ScheduledCommand:
     given = {
         "resume": resume,
@@ -391,9 +371,8 @@ def _read_map(
         "quiet": quiet,
         "as_json": as_json,
     }
-    inputs = _Inputs(listed, numbers, split, servers, per_server, batch, halt)
-    return _ScheduledCommand(context, program or [], is_command, given, options, inputs)
+    return _ScheduledCommand(context, program or [], is_command, given, options, listed, numbers)
 
 
 spell_out(_read_run)
-spell_out(_read_map, MAP_OPTIONS)
+spell_out(_read_map, OF_SCHEDULED_MAPS)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args, get_origin
 
 from skylift.python.wording import in_python
-from skylift.runner.job.run_options import OPTIONS, TYPES, SharedOptions, is_flag, is_list
+from skylift.runner.job.run_options import OPTIONS, TYPES, Option, SharedOptions, is_list
 
 
 def check_types(function: str, options: Mapping[str, Any]) -> None:
@@ -38,19 +38,21 @@ def with_environ(options: SharedOptions, environ: Mapping[str, str]) -> SharedOp
     return cast(SharedOptions, {**{name: value for name, value in found.items() if value}, **given})
 
 
-def spell_out(function: Any, names: Sequence[str] = tuple(OPTIONS)) -> None:
-    """Have `help`, and the completion of notebooks, see each option in the place of `**options`."""
+def spell_out(function: Any, table: Mapping[str, Option] = OPTIONS) -> None:
+    """Have `help`, and the completion of notebooks, see each option in the place of `**options`. Of those that no run
+    has, the docstring tells."""
     signature = inspect.signature(function)
-    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    kinds = {name: " | ".join(_spell_type(kind) for kind in TYPES[name]) for name in OPTIONS}
-    defaults = {name: False if is_flag(name) else option.default for name, option in OPTIONS.items()}
-    more = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kinds[name])
-        for name in names
-    ]
-    function.__signature__ = signature.replace(parameters=[*own, *more])
-    listed = "".join(f"    {name:<15} {_help(name)}\n" for name in names)
+    others = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    more = [_parameter(name, each) for name, each in table.items()]
+    function.__signature__ = signature.replace(parameters=[*others, *more])
+    listed = "".join(f"    {name:<15} {_help(name)}\n" for name in table if table[name] is OPTIONS.get(name))
     function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n{listed}"
+
+
+def _parameter(name: str, option: Option) -> inspect.Parameter:
+    default = False if bool in option.types else option.default
+    kinds = " | ".join(map(_spell_type, option.types))
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kinds)
 
 
 def _help(name: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from skylift.python import work
 from skylift.python.watching import Watcher
@@ -16,7 +16,7 @@ from skylift.runner.errors import SKYLIFT_FAILED, SkyliftError, UsageError
 from skylift.runner.job.job import Job as Planned
 from skylift.runner.job.job import Program
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.run_options import MAP_OPTIONS, SharedOptions
+from skylift.runner.job.run_options import OF_MAPS, MapOptions, ScheduledMapOptions, SharedOptions, shared_part
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import State
 from skylift.runner.map.again import Again, Continuation, read_continuation
@@ -24,7 +24,7 @@ from skylift.runner.map.inputs import InputWords, find_inputs, read_split
 from skylift.runner.map.most_servers import choose_servers
 from skylift.runner.map.outcome import InputOutcome
 from skylift.runner.map.places import DEFAULT, Template, read_template
-from skylift.runner.map.planning import AUTO, MapLimits, check_servers, plan_map, read_halt
+from skylift.runner.map.planning import AUTO, MapLimits, plan_map, read_limits
 from skylift.runner.map.reading import MapReader
 from skylift.runner.map.s3_file import open_object
 from skylift.runner.map.spec import MapSpec
@@ -71,29 +71,6 @@ class InputResult:
 
 
 @dataclass(frozen=True)
-class MapWords:
-    """What a map is asked for besides the options of a run."""
-
-    split: str | None = None
-    servers: int | None = None
-    per_server: int | None = None
-    batch: int | None = None
-    halt: int | str | None = None
-    into: str = DEFAULT
-    resume: str | None = None
-    retry_failed: str | None = None
-    force: bool = False
-
-    def limits(self) -> MapLimits:
-        """Raises UsageError."""
-        halt = None if self.halt is None else read_halt(str(self.halt))
-        limits = MapLimits(self.per_server or 0, self.batch or 0, halt, check_servers(self.servers))
-        if limits.servers == AUTO:
-            raise UsageError("servers='auto' is for the command line: give a number.")
-        return limits
-
-
-@dataclass(frozen=True)
 class MapPlan:
     """A map that could be started."""
 
@@ -108,20 +85,20 @@ def plan(
     script: work.FilePath | None,
     inputs: MapInputs,
     arguments: Sequence[work.FilePath],
-    options: SharedOptions,
-    asked: MapWords,
+    asked: MapOptions,
+    into: str = DEFAULT,
 ) -> MapPlan:
     """Raises UsageError, and TypeError for an option that a map has not."""
-    check_options(function, options)
-    template, limits = read_template(asked.into), asked.limits()
-    options = cast(SharedOptions, {**options, "args": None})
-    again = read_continuation(asked.resume, asked.retry_failed, force=asked.force)
+    options = run_options(function, asked)
+    template, limits = read_template(into), own_limits(asked)
+    options["args"] = None
+    again = read_continuation(asked.get("resume"), asked.get("retry_failed"), force=asked.get("force") or False)
     if again is not None:
-        if inputs != () or asked.split is not None:
+        if inputs != () or asked.get("split") is not None:
             raise UsageError(f"The inputs are those of {again.name}: name no others.")
         return _plan_again(function, script, arguments, options, again, limits, template)
     planned, settings = work.plan_only(function, script, arguments, options)
-    words = replace(_words(inputs), split=None if asked.split is None else read_split(asked.split))
+    words = replace(_words(inputs), split=own_split(asked))
 
     def listing(text: str) -> S3Source:
         return find_source(open_account(settings).api, read_s3(text, ""), option="")
@@ -135,11 +112,26 @@ def plan(
     return MapPlan(work.resolve(planned, settings, spec.servers), settings, spec, template)
 
 
-def check_options(function: str, options: SharedOptions) -> None:
-    """Raises TypeError, as Python does itself, for what is an option of runs only."""
-    for name, value in options.items():
-        if name not in MAP_OPTIONS and value is not None:
+def run_options(function: str, asked: ScheduledMapOptions, known: Collection[str] = OF_MAPS) -> SharedOptions:
+    """Without the map's own. Raises TypeError, as Python does itself, for what is an option of runs only."""
+    for name, value in asked.items():
+        if name not in known and value is not None:
             raise TypeError(f"{function} got an unexpected keyword argument {name!r}")
+    return shared_part(asked)
+
+
+def own_limits(asked: ScheduledMapOptions) -> MapLimits:
+    """Raises UsageError."""
+    limits = read_limits(asked)
+    if limits.servers == AUTO:
+        raise UsageError("servers='auto' is for the command line: give a number.")
+    return limits
+
+
+def own_split(asked: ScheduledMapOptions) -> int | None:
+    """Raises UsageError."""
+    split = asked.get("split")
+    return None if split is None else read_split(split)
 
 
 def _plan_again(

@@ -13,14 +13,13 @@ from skylift.place.settings import settings_for
 from skylift.python import work
 from skylift.python.background import Background
 from skylift.python.keywords import check_texts, check_types, with_environ
-from skylift.python.mapping import MapInputs, MapWords, check_options, read_places
+from skylift.python.mapping import MapInputs, own_limits, own_split, read_places, run_options
 from skylift.python.watching import Watcher
 from skylift.python.work import FilePath
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Program
-from skylift.runner.job.run_options import RunOptions, SharedOptions
+from skylift.runner.job.run_options import OF_SCHEDULED_MAPS, RunOptions, ScheduledMapOptions
 from skylift.runner.job.settings import Settings
-from skylift.runner.map.inputs import read_split
 from skylift.runner.plan.read_options import read_options
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.schedule.making import MakeSchedule, Order
@@ -69,18 +68,17 @@ def plan_map(
     script: FilePath | None,
     inputs: MapInputs,
     arguments: Sequence[FilePath],
-    options: SharedOptions,
-    asked: MapWords,
+    asked: ScheduledMapOptions,
     timezone: str,
     overlap: str,
 ) -> PlannedSchedule:
     """The same for maps."""
     check_texts(function, when=when, timezone=timezone, overlap=overlap)
     recurrence, policy = read_recurrence(when, timezone, datetime.now(UTC)), read_overlap(overlap)
-    check_options(function, options)
+    options = run_options(function, asked, OF_SCHEDULED_MAPS)
     check_types(function, options)
     check_run(options, NOT_OF_MAPS)
-    limits, split = asked.limits(), None if asked.split is None else read_split(asked.split)
+    limits, split = own_limits(asked), own_split(asked)
     program = work.read_program(script, arguments, options)
     parsed = read_options(with_environ(options, os.environ), program)
 

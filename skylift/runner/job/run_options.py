@@ -8,7 +8,7 @@ What they come to stands in plan/read_options.py. None is as if an option had no
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypedDict, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypedDict, cast, get_args, get_origin
 
 Duration = str | int | float
 """`"1h30m"`, or seconds."""
@@ -19,6 +19,7 @@ Paths = Path | Sequence[Path]
 
 WHAT, FILES, SERVER = "What runs", "Inputs and outputs", "Server"
 LIMITS, SPOT, NETWORK = "Limits", "Spot", "Network"
+INPUTS, GOING_ON = "Inputs", "Going on"
 HEADINGS = (WHAT, FILES, SERVER, LIMITS, SPOT, NETWORK)
 
 
@@ -26,7 +27,8 @@ class Option(NamedTuple):
     """`heading` is what it stands under in the help, `words` are those of the command line, none where it has another
     way to say it. `help` is in the command line's words; python/wording.py rewords it. `default` is text, as on the
     command line. `complete` is who knows the words that may be meant (cli/complete.py), `environ` the variable that
-    counts without a value.
+    counts without a value. `least` is the least that a whole number may be. `types` are of its value, which is of one
+    of these; the last is None's.
     """
 
     heading: str
@@ -36,6 +38,8 @@ class Option(NamedTuple):
     default: str | None = None
     complete: str = ""
     environ: str | None = None
+    least: int | None = None
+    types: tuple[Any, ...] = ()
 
 
 class SharedOptions(TypedDict, total=False):
@@ -208,11 +212,70 @@ class RunOptions(SharedOptions, total=False):
     ]
 
 
-OPTIONS: dict[str, Option] = {name: each.__metadata__[0] for name, each in RunOptions.__annotations__.items()}
-TYPES: dict[str, tuple[Any, ...]] = {
-    name: get_args(each.__origin__) for name, each in RunOptions.__annotations__.items()
-}
-"""The types of each option's value: one of these. The last is None's."""
+class ScheduledMapOptions(SharedOptions, total=False):
+    """What `skylift.schedule_map` takes, by keyword."""
+
+    split: Annotated[
+        str | None,
+        Option(INPUTS, "Cut CSV and JSON lines into parts of at most this, like 64MiB.", ("--split",), "SIZE"),
+    ]
+    servers: Annotated[
+        int | None,
+        Option(
+            LIMITS,
+            "The most servers; they start as the inputs need them. By default as with auto, and 8 at the most.",
+            ("--servers",),
+            "N|auto",
+        ),
+    ]
+    per_server: Annotated[
+        int | None,
+        Option(
+            LIMITS,
+            "Inputs that run at once on a server; its number of vCPUs by default.",
+            ("--per-server",),
+            "K",
+            least=1,
+        ),
+    ]
+    batch: Annotated[
+        int | None,
+        Option(LIMITS, "Inputs handed out at once; by their durations by default.", ("--batch",), "N", least=1),
+    ]
+    halt: Annotated[
+        int | str | None,
+        Option(LIMITS, "End early when N inputs, or P percent, have failed.", ("--halt",), "N|P%"),
+    ]
+
+
+class MapOptions(ScheduledMapOptions, total=False):
+    """What `skylift.map` and `skylift.submit_map` take, by keyword: the options of `skylift map`."""
+
+    resume: Annotated[
+        str | None,
+        Option(
+            GOING_ON, "Run the inputs that have no outcome in this map.", ("--resume",), "NAME", complete="job_name"
+        ),
+    ]
+    retry_failed: Annotated[
+        str | None,
+        Option(
+            GOING_ON, "Run the inputs that have failed in this map.", ("--retry-failed",), "NAME", complete="job_name"
+        ),
+    ]
+    force: Annotated[
+        bool | None,
+        Option(GOING_ON, "With --resume or --retry-failed: allow another script or other arguments.", ("--force",)),
+    ]
+
+
+def _table(options: type) -> dict[str, Option]:
+    noted = options.__annotations__.items()
+    return {name: each.__metadata__[0]._replace(types=get_args(each.__origin__)) for name, each in noted}
+
+
+OPTIONS = _table(RunOptions)
+TYPES = {name: each.types for name, each in OPTIONS.items()}
 
 MAP_OPTIONS = (
     *("module", "python", "env", "name", "trust_project", "in_", "out"),
@@ -221,6 +284,11 @@ MAP_OPTIONS = (
     *("retries", "max_time", "max_cost", "private", "ssh_from", "subnet", "security_group"),
 )
 """The options that a map has, too: for each input, or for the map as a whole."""
+_SHARED = {name: OPTIONS[name] for name in MAP_OPTIONS}
+_OWN = {name: each for name, each in _table(MapOptions).items() if name not in SharedOptions.__annotations__}
+OF_MAPS = {**_OWN, **_SHARED}
+OF_SCHEDULED_MAPS = {**{name: _OWN[name] for name in _OWN if name in ScheduledMapOptions.__annotations__}, **_SHARED}
+"""All that a map has, and a scheduled one; its own come first."""
 
 
 def is_list(name: str) -> bool:
@@ -231,5 +299,6 @@ def is_flag(name: str) -> bool:
     return bool in TYPES[name]
 
 
-def is_number(name: str) -> bool:
-    return TYPES[name][0] is float
+def shared_part(options: ScheduledMapOptions) -> SharedOptions:
+    """Of a map's options: those that are not its own."""
+    return cast(SharedOptions, {name: value for name, value in options.items() if name not in _OWN})

@@ -12,6 +12,7 @@ from typing import Any
 from skylift.runner.errors import UsageError
 from skylift.runner.job.commands import program_argv
 from skylift.runner.job.job import Job, MapPart
+from skylift.runner.job.run_options import ScheduledMapOptions
 from skylift.runner.map.inputs import FoundInput, Inputs
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.places import Template, check_places
@@ -48,6 +49,17 @@ def read_halt(text: str) -> Halt:
     if found is None or int(found[1]) == 0 or (found[2] and int(found[1]) > 100):
         raise UsageError(f"--halt {text!r} is neither a number of failures nor a share.", "Write it like 5 or 20%.")
     return Halt(share=int(found[1]) / 100) if found[2] else Halt(count=int(found[1]))
+
+
+def read_limits(options: ScheduledMapOptions) -> MapLimits:
+    """Raises UsageError."""
+    halt = options.get("halt")
+    return MapLimits(
+        options.get("per_server") or 0,
+        options.get("batch") or 0,
+        None if halt is None else read_halt(str(halt)),
+        check_servers(options.get("servers")),
+    )
 
 
 def check_servers(given: int | str | None) -> int:
