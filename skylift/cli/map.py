@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Unpack
 
@@ -30,15 +27,8 @@ from skylift.runner.job.run_options import (
 )
 
 if TYPE_CHECKING:
-    from skylift.runner.job.job import Job, Program
-    from skylift.runner.job.settings import Settings
-    from skylift.runner.map.again import Continuation
+    from skylift.runner.job.job import Program
     from skylift.runner.map.inputs import InputWords
-    from skylift.runner.map.places import Template
-    from skylift.runner.map.planning import MapLimits
-    from skylift.runner.map.spec import MapSpec
-    from skylift.runner.plan.read_options import ParsedOptions
-    from skylift.runner.remote.api import Api
 
 _HELP = """Run a program once for each of many inputs. Each run is a process of its own, and all results come home.
 
@@ -104,7 +94,9 @@ def map_inputs(
     from skylift.runner.map.places import read_template
     from skylift.runner.map.planning import read_limits
     from skylift.runner.map.reading import MapReader
+    from skylift.runner.map.settled import Left, settle
     from skylift.runner.plan.read_options import read_options
+    from skylift.runner.plan.resolve_options import resolve_options
     from skylift.runner.remote.account import open_account
 
     outlet = Outlet(2, 2)
@@ -118,22 +110,21 @@ def map_inputs(
         if is_command and again is None:
             raise UsageError("A map runs a script or a module.", "skylift map [OPTIONS] SCRIPT INPUT... [-- ARGS]")
         words, arguments = ([], program or []) if is_command else divide(program or [])
-        module = options.get("module")
         limits = read_limits(options)
         template = read_template(into)
         display = open_display(screen, interactive=False, hint="~. leaves")
         screen = display.screen
-        shared = shared_part(options)
+        what: InputWords | Left
         if again is not None:
             if listed is not None or numbers is not None or options.get("split") is not None:
                 raise UsageError(f"The inputs are those of {again.name}: name no others.")
             given = arguments if is_command or "--" in (program or []) else None
-            run = read_options(shared, Program("script", ""), spares_tracked=spares)
-            job, spec, settings = _plan_again(run, module, words, given, again, limits, template, _said(context))
+            runs, what = Program("script", ""), Left(again, words, given, options.get("module"), _said(context))
         else:
-            what, asked = read_inputs(words, arguments, options, listed, numbers)
-            run = read_options(shared, what, spares_tracked=spares)
-            job, spec, settings = _plan(run, asked, limits, template)
+            runs, what = read_inputs(words, arguments, options, listed, numbers)
+        asked = read_options(shared_part(options), runs, spares_tracked=spares)
+        job, spec, settings = settle(asked, what, limits, template, lambda run: settings_for(run.on, run.access))
+        job = resolve_options(job, settings, spec.servers)
         name = job.name
         announce(job, screen)
         if detach:
@@ -196,69 +187,10 @@ def _read_list(name: str) -> bytes:
         raise UsageError(f"--inputs {name} cannot be read: {error.strerror}.") from None
 
 
-def _plan(
-    run: ParsedOptions, asked: InputWords, limits: MapLimits, template: Template
-) -> tuple[Job, MapSpec, Settings]:
-    """Inputs of this machine are looked at before a cloud is started for them."""
-    from skylift.runner.map.inputs import find_inputs
-    from skylift.runner.map.most_servers import choose_servers
-    from skylift.runner.map.planning import check_map, plan_map
-    from skylift.runner.map.s3_file import open_object
-    from skylift.runner.plan.plan_job import plan_job, read_s3
-    from skylift.runner.plan.resolve_options import resolve_options
-    from skylift.runner.remote.account import open_account
-    from skylift.runner.ship.s3_input import find_source
-
-    job = plan_job(run.order, Path.cwd(), os.environ)
-
-    @functools.cache
-    def settings() -> Settings:
-        return run.apply_to(settings_for(run.on, run.access))
-
-    @functools.cache
-    def api() -> Api:
-        return open_account(settings()).api
-
-    inputs = find_inputs(
-        asked,
-        Path.cwd(),
-        lambda text: find_source(api(), read_s3(text, ""), option=""),
-        lambda bucket, found: open_object(api(), bucket, found),
-    )
-    # Before a cloud is started.
-    check_map(job, inputs, limits, template)
-    job, limits = choose_servers(api, job, settings(), len(inputs.found), limits)
-    job, spec = plan_map(job, inputs, limits, template)
-    return resolve_options(job, settings(), spec.servers), spec, settings()
-
-
 def _said(context: typer.Context) -> set[str]:
     """The options that the user has given, here or in a project's tables."""
     sources = {name: context.get_parameter_source(name) for name in MAP_OPTIONS}
     return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
-
-
-def _plan_again(
-    run: ParsedOptions,
-    module: str | None,
-    words: list[str],
-    arguments: list[str] | None,
-    asked: Continuation,
-    limits: MapLimits,
-    template: Template,
-    said: set[str],
-) -> tuple[Job, MapSpec, Settings]:
-    from skylift.runner.map.again import Again
-    from skylift.runner.plan.plan_job import plan_job
-    from skylift.runner.plan.resolve_options import resolve_options
-    from skylift.runner.remote.account import open_account
-
-    settings = run.apply_to(settings_for(run.on, run.access))
-    again = Again(open_account(settings), asked)
-    program = again.program(words, arguments, module)
-    job = plan_job(again.order(replace(run.order, program=program), said), Path.cwd(), os.environ)
-    job, spec = again.plan(job, limits, template)
-    return resolve_options(job, settings, spec.servers), spec, settings
 
 
 def map_results(

@@ -8,7 +8,6 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
 
 from skylift.python import work
 from skylift.python.watching import Watcher
@@ -19,18 +18,15 @@ from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.run_options import OF_MAPS, MapOptions, ScheduledMapOptions, SharedOptions, shared_part
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import State
-from skylift.runner.map.again import Again, Continuation, read_continuation
-from skylift.runner.map.inputs import InputWords, find_inputs, read_split
-from skylift.runner.map.most_servers import choose_servers
+from skylift.runner.map.again import read_continuation
+from skylift.runner.map.inputs import InputWords, read_split
 from skylift.runner.map.outcome import InputOutcome
 from skylift.runner.map.places import DEFAULT, Template, read_template
-from skylift.runner.map.planning import AUTO, MapLimits, plan_map, read_limits
+from skylift.runner.map.planning import AUTO, MapLimits, read_limits
 from skylift.runner.map.reading import MapReader
-from skylift.runner.map.s3_file import open_object
+from skylift.runner.map.settled import Left, settle
 from skylift.runner.map.spec import MapSpec
-from skylift.runner.plan.plan_job import plan_job, read_s3
 from skylift.runner.remote.account import open_account
-from skylift.runner.ship.s3_input import S3Object, S3Source, find_source
 from skylift.runner.watch.forward import Forwards
 
 MapInputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | int]
@@ -93,22 +89,19 @@ def plan(
     template, limits = read_template(into), own_limits(asked)
     options["args"] = None
     again = read_continuation(asked.get("resume"), asked.get("retry_failed"), force=asked.get("force") or False)
+    what: InputWords | Left
     if again is not None:
         if inputs != () or asked.get("split") is not None:
             raise UsageError(f"The inputs are those of {again.name}: name no others.")
-        return _plan_again(function, script, arguments, options, again, limits, template)
-    planned, settings = work.plan_only(function, script, arguments, options)
-    words = replace(_words(inputs), split=own_split(asked))
-
-    def listing(text: str) -> S3Source:
-        return find_source(open_account(settings).api, read_s3(text, ""), option="")
-
-    def reading(bucket: str, found: S3Object) -> IO[bytes]:
-        return open_object(open_account(settings).api, bucket, found)
-
-    found = find_inputs(words, Path.cwd(), listing, reading)
-    planned, limits = choose_servers(lambda: open_account(settings).api, planned, settings, len(found.found), limits)
-    planned, spec = plan_map(planned, found, limits, template)
+        said = {name for name, value in options.items() if value is not None}
+        words = [] if script is None else [os.fspath(script)]
+        given = [os.fspath(each) for each in arguments] or None
+        program, what = Program("script", ""), Left(again, words, given, options.get("module"), said)
+    else:
+        program = work.read_program(script, arguments, options)
+        what = replace(_words(inputs), split=own_split(asked))
+    run = work.read(function, program, options)
+    planned, spec, settings = settle(run, what, limits, template, work.place_of)
     return MapPlan(work.resolve(planned, settings, spec.servers), settings, spec, template)
 
 
@@ -132,25 +125,6 @@ def own_split(asked: ScheduledMapOptions) -> int | None:
     """Raises UsageError."""
     split = asked.get("split")
     return None if split is None else read_split(split)
-
-
-def _plan_again(
-    function: str,
-    script: work.FilePath | None,
-    arguments: Sequence[work.FilePath],
-    options: SharedOptions,
-    asked: Continuation,
-    limits: MapLimits,
-    template: Template,
-) -> MapPlan:
-    run, settings = work.read(function, Program("script", ""), options)
-    again = Again(open_account(settings), asked)
-    said = {name for name, value in options.items() if value is not None}
-    words = [] if script is None else [os.fspath(script)]
-    program = again.program(words, [os.fspath(each) for each in arguments] or None, options.get("module"))
-    planned = plan_job(again.order(replace(run.order, program=program), said), Path.cwd(), os.environ)
-    planned, spec = again.plan(planned, limits, template)
-    return MapPlan(work.resolve(planned, settings, spec.servers), settings, spec, template)
 
 
 def read_places(inputs: MapInputs) -> InputWords:

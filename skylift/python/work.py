@@ -54,32 +54,22 @@ def plan(
     stdin: Stdin | None = None,
 ) -> tuple[Planned, Settings]:
     """What there is to run, and where. A cloud of this machine's that is down is started for it."""
-    planned, settings = plan_only(function, script, arguments, options, stdin)
-    return resolve(planned, settings), settings
-
-
-def plan_only(
-    function: str,
-    script: FilePath | None,
-    arguments: Sequence[FilePath],
-    options: SharedOptions,
-    stdin: Stdin | None = None,
-) -> tuple[Planned, Settings]:
-    """The same, before it is known on which type of server."""
     if stdin is not None and options.get("interactive"):
         raise UsageError("stdin= and interactive=True exclude each other: a terminal's input is what is typed.")
     check_types(function, options)
     asked = read_options(with_environ(options, os.environ), read_program(script, arguments, options), Terminal())
     planned = plan_job(replace(asked.order, stdin=stdin is not None), Path.cwd(), os.environ)
-    settings = settings_for(asked.on, asked.access, trusted=asked.trust_project)
-    return planned, asked.apply_to(settings)
+    settings = asked.apply_to(place_of(asked))
+    return resolve(planned, settings), settings
 
 
-def read(function: str, program: Program, options: SharedOptions) -> tuple[AskedFor, Settings]:
-    """The options, and where it is to run, for a job that is planned from what is there."""
+def read(function: str, program: Program, options: SharedOptions) -> AskedFor:
     check_types(function, options)
-    asked = read_options(with_environ(options, os.environ), program)
-    return asked, asked.apply_to(settings_for(asked.on, asked.access, trusted=asked.trust_project))
+    return read_options(with_environ(options, os.environ), program)
+
+
+def place_of(asked: AskedFor) -> Settings:
+    return settings_for(asked.on, asked.access, trusted=asked.trust_project)
 
 
 def resolve(planned: Planned, settings: Settings, servers: int = 1) -> Planned:
