@@ -12,14 +12,17 @@ from pathlib import Path
 PROGRAM = "import leaf, os, shutil, sys; print(leaf.VERSION, shutil.which('python') == sys.executable)\n"
 
 
-def wheel(folder: Path, name: str, version: str, unlisted: Mapping[str, str] = {}, **lies: str) -> None:
-    """A package with one module that knows its version. `unlisted` are files that its RECORD does not list, and `lies`
-    are contents of listed files, whose hashes are of others; `__` in a name is a dot."""
+def wheel(
+    folder: Path, name: str, version: str, unlisted: Mapping[str, str] = {}, more: Mapping[str, str] = {}, **lies: str
+) -> None:
+    """A package with one module that knows its version, and `more` files. `unlisted` are files that its RECORD does not
+    list, and `lies` are contents of listed files, whose hashes are of others; `__` in a name is a dot."""
     stem = f"{name}-{version}"
     files = {
         f"{name}.py": f"VERSION = {version!r}\n",
         f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        **more,
     }
     listed = "".join(f"{place},sha256={_digest(text)},{len(text)}\n" for place, text in files.items())
     files[f"{stem}.dist-info/RECORD"] = f"{listed}{stem}.dist-info/RECORD,,\n"

@@ -183,10 +183,13 @@ class Environment:
 
     def _check_newest(self) -> None:
         """To look for wheels alone may find an older version, where the newest one has to be built. Also one that was
-        asked for counts as found so. Raises Changed."""
-        for each in json.loads(self._uv("pip", "list", "--outdated", "--format", "json", "--python", self.python)):
-            if each["latest_filetype"] != "wheel":
-                raise Changed("%s %s has to be built" % (each["name"], each["latest_version"]))
+        asked for counts as found so. The environment's own Python is not started: that runs hooks of its packages.
+        Raises Changed."""
+        how = ["--outdated", "--format", "json", "--python", os.path.realpath(self.python)]
+        for site in self._venv.glob("lib/*/site-packages"):
+            for each in json.loads(self._uv("pip", "list", *how, "--target", str(site))):
+                if each["latest_filetype"] != "wheel":
+                    raise Changed("%s %s has to be built" % (each["name"], each["latest_version"]))
 
     def _lay(self, texts: Dict[str, str], owner: int = 0) -> None:
         """Write what uv reads into a new folder. It is root's, where uv has nothing to write."""

@@ -135,6 +135,21 @@ def test_code_that_builds_a_package_runs_when_nothing_can_be_proven_any_more(
     assert server.pin("pin")["sha256"] != "66" * 32
 
 
+@pytest.mark.parametrize("kind", ["script", "requirements", "project"])
+def test_no_code_of_a_wheel_runs_before_its_environment_is_pinned(server: Server, ran: Path, kind: str) -> None:
+    """Each start of the environment's Python runs a .pth file of it, and uv makes such starts to look at it."""
+    hook = f"import os; exec({pinning(server, ran)!r}, {{}})\n"
+    wheel(server.packages, "leaf", "1.0", more={"leaf.pth": hook})
+    if kind == "requirements":
+        server.needs("leaf==1.0")
+    if kind == "project":
+        project(server.shipped.folder, "leaf<2")
+    (server.shipped.folder / "job.py").write_text((HEADER if kind == "script" else "") + PROGRAM)
+    assert server.run()["state"] == "succeeded", server.machine.console()
+    assert set(ran.read_text().split()) == {"412"}
+    assert server.is_proven
+
+
 def test_the_newest_version_is_taken_also_if_it_has_to_be_built(server: Server, ran: Path) -> None:
     """An older one, which has a wheel, would be another environment than the one that was asked for."""
     sdist(server.packages, "leaf", "3.0", pinning(server, ran))
