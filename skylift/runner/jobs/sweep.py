@@ -43,8 +43,9 @@ _LONGEST_SENDING = 86400
 """Seconds after which an unfinished multipart upload of an input counts as abandoned."""
 _SLACK = 120
 """Seconds for a server that has done its work to turn off by itself."""
-_KEPT = 30 * 86400
-"""Seconds that an environment is kept for jobs that need the same one. After that, the next job builds it again."""
+_KEPT = 31 * 86400
+"""Seconds that an environment is kept for jobs that need the same one. After that, the next job builds it again. No
+server that could write its pins anew is as old."""
 _LONGEST_BUILD = 86400
 """Seconds after which the upload of an environment counts as abandoned."""
 
@@ -371,14 +372,18 @@ class Sweep:
         bucket = self._account.bucket
         newest: dict[str, float] = {}
         whole: set[str] = set()
+        packed: set[str] = set()
         for each in self._api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{ENVIRONMENTS}/"):
             place, _, name = str(each["Key"]).rpartition("/")
             newest[place] = max(newest.get(place, 0), each["LastModified"].timestamp())
             whole |= {place} if name == "index.json" else set()
+            packed |= {place} if name.startswith("pack-") else set()
         for place, written in sorted(newest.items()):
-            if self._now - written > (_KEPT if place in whole else _LONGEST_BUILD):
+            old = self._now - written > _KEPT
+            if old or (place in packed - whole and self._now - written > _LONGEST_BUILD):
                 why = "it was built long ago" if place in whole else "it was never whole"
-                remove = partial(self._api.delete_below, bucket, f"{place}/")
+                # Its pins stay: a program that still runs there could write others.
+                remove = partial(self._api.delete_below, bucket, f"{place}/" if old else f"{place}/pack-")
                 yield Leftover("environment", place, "-", why, remove=remove)
 
     def _images(self) -> Iterator[Leftover]:

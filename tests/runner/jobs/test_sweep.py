@@ -380,7 +380,8 @@ def test_environments_of_long_ago(left: Left) -> None:
     bucket = left.account.bucket
     for place, names in (
         ("envs/a/ami-1/1", ("proven.json", "pin.json", "pack-00000", "index.json")),
-        ("envs/b/ami-1/2", ("proven.json",)),
+        ("envs/b/ami-1/2", ("proven.json", "pack-00000")),
+        ("envs/b/ami-1/3", ("proven.json",)),
     ):
         for name in names:
             left.api.put(bucket, f"{place}/{name}", b"{}")
@@ -390,8 +391,16 @@ def test_environments_of_long_ago(left: Left) -> None:
         return [(each.id, each.why) for each in leftovers if each.kind == "environment"]
 
     assert found(0.5) == []
+    def keys() -> list[str]:
+        pages = left.api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix="envs/b")
+        return [each["Key"].removeprefix("envs/b/ami-1/") for each in pages]
+
     assert found(2) == [("envs/b/ami-1/2", "it was never whole")]
-    assert found(31) == [("envs/a/ami-1/1", "it was built long ago"), ("envs/b/ami-1/2", "it was never whole")]
+    for each in Sweep(left.account, time.time() + 2 * 86400).find():
+        each.remove()
+    assert keys() == ["2/proven.json", "3/proven.json"], "a job may run for 30 days, and pin another one in their place"
+    assert found(30) == []
+    assert [each for each, _ in found(31)] == ["envs/a/ami-1/1", "envs/b/ami-1/2", "envs/b/ami-1/3"]
     for each in Sweep(left.account, time.time() + 31 * 86400).find():
         each.remove()
     assert left.api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix="envs/") == []
