@@ -238,6 +238,34 @@ def test_what_git_ignores_takes_a_yes_of_the_project_too(mine: Path, text: str) 
     assert found.spell().isprintable()
 
 
+@pytest.mark.parametrize("text", ["mine/.env", "mine/secrets", "mine/s*"])
+def test_what_git_ignores_takes_a_yes_from_another_folder_too(mine: Path, tmp_path: Path, text: str) -> None:
+    """A clone's folder has the name that its author expects."""
+    path = script(mine / "job.py", f'in = ["{text}"]')
+    git(mine, "add", "job.py")
+    (found,) = asked(path, tmp_path)
+    assert "sends what git ignores (" in found.why
+
+
+def test_what_cannot_be_looked_at_takes_a_yes(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    assert "sends what git ignores (notes.txt)" in asked_by_project(mine, 'in = ["notes.txt"]')[0].why
+
+
+@pytest.mark.parametrize("text", ["inner/Makefile", "i*/Makefile", "makefile"])
+def test_a_repository_in_this_one_tracks_its_files_too(mine: Path, text: str) -> None:
+    """A yes to replace what is tracked holds for all results."""
+    (mine / "inner").mkdir()
+    git(mine / "inner", "init")
+    (mine / "inner/Makefile").touch()
+    git(mine / "inner", "add", "Makefile")
+    (found,) = asked_by_project(mine, f'out = ["{text}"]')
+    assert "replaces what git tracks (Makefile)" in found.why
+
+
 def test_what_goes_along_anyway_takes_none(mine: Path) -> None:
     (mine / "same").symlink_to("results")
     assert asked_by_project(mine, 'in = ["results", "*.txt", "same", "missing"]') == []

@@ -143,7 +143,7 @@ def _input(text: str, cwd: Path, own: Path | None) -> Iterator[tuple[str, str]]:
     yield _outside(text, cwd, own, "sends what is not the project's")
     try:
         yield _naming("sends what git ignores", unlisted(cwd, text))
-    except UsageError:
+    except (UsageError, OSError):
         yield _naming("sends what git ignores", [text])
 
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Bundle, SentFile
 from skylift.runner.server.outputs import asked_for
-from skylift.runner.ship.git import has_git, list_repository, list_unversioned, list_within
+from skylift.runner.ship.git import has_git, list_repository, list_unversioned, list_within, repository_of
 from skylift.runner.text.user_path import user_path
 from skylift.runner.text.visible import shown
 
@@ -253,22 +253,29 @@ def fixed_part(cwd: Path, text: str) -> Path:
 
 
 def unlisted(cwd: Path, text: str) -> list[str]:
-    """What an --in of this text sends of the project around `cwd` that does not go along by itself: what git ignores,
-    and virtual environments. Raises UsageError."""
-    project = find_project(cwd)
-    if project is None or not fixed_part(cwd, text).is_relative_to(root := _resolve(project)):
+    """What an --in of this text sends of the project that it leads to, and does not go along by itself: what git
+    ignores, and virtual environments. Raises UsageError."""
+    place = fixed_part(cwd, text)
+    root = find_project(place if place.is_dir() else place.parent)
+    if root is None:
         return []
-    listed, chosen = frozenset(list_project(project)), _Chosen(project)
+    listed, chosen = frozenset(list_project(root)), _Chosen(root)
     for path in expand(cwd, text):
-        chosen.take(path)
-    sent = (each.real for each in chosen.bundle(cwd).files if each.real.is_relative_to(root))
+        chosen.take(path, at=path.as_posix())
+    sent = (each.real for each in chosen.bundle(root).files if each.real.is_relative_to(root))
     return [place for each in sent if (place := each.relative_to(root).as_posix()) not in listed]
 
 
 def replaced(cwd: Path, text: str) -> list[str]:
-    """Files below `cwd` that git tracks and an --out of this text names; the text itself where git cannot tell."""
-    tracked, pattern = list_within(cwd, tracked=True), PurePosixPath(text).as_posix()
-    return [text] if tracked is None else [each for each in tracked if asked_for(each, [pattern])]
+    """Files below `cwd` that git tracks and an --out of this text names; the text itself where git cannot tell, and
+    what another repository has there."""
+    tracked, pattern = list_within(cwd, tracked=True), PurePosixPath(text.casefold()).as_posix()
+    if tracked is None:
+        return [text]
+    if found := [each for each in tracked if asked_for(each.casefold(), [pattern])]:
+        return found
+    top = repository_of(cwd)
+    return [each.name for each in expand(cwd, text) if repository_of(each if each.is_dir() else each.parent) != top]
 
 
 class _Chosen:

@@ -391,6 +391,7 @@ def test_environments_of_long_ago(left: Left) -> None:
         return [(each.id, each.why) for each in leftovers if each.kind == "environment"]
 
     assert found(0.5) == []
+
     def keys() -> list[str]:
         pages = left.api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix="envs/b")
         return [each["Key"].removeprefix("envs/b/ami-1/") for each in pages]
