@@ -80,7 +80,7 @@ def recipe_of(job: Job, processor: str, unread: Collection[str] = ()) -> Recipe 
     files = _Files(job.bundle.files, unread, (PurePosixPath(job.bundle.cwd) / checkpoint if checkpoint else None))
     try:
         source, texts, locked = reader(wanted, files)
-    except _NotKept:
+    except (_NotKept, RecursionError):
         return None
     contents = json.dumps([LAYOUT, processor, wanted.kind, wanted.python, source, texts], sort_keys=True)
     return Recipe(hashlib.sha256(contents.encode()).hexdigest()[:40], locked, source, texts)
@@ -151,7 +151,7 @@ def _check(understood: object) -> None:
 def _parse(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except (RecursionError, ValueError):
+    except ValueError:
         raise _NotKept from None  # uv says what is wrong with it
 
 

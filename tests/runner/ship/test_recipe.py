@@ -51,6 +51,12 @@ def test_code_does_not_decide(tmp_path: Path) -> None:
     assert one != first
 
 
+def test_tables_in_tables_of_a_lock_are_no_error(tmp_path: Path) -> None:
+    """Dotted names go as deep as anybody likes. uv says what it thinks of them."""
+    lock = LOCK % 'virtual = "."' + "a" + ".a" * 5000 + " = 1\n"
+    assert recipe(tmp_path, pyproject__toml=pyproject("leaf"), uv__lock=lock) is None
+
+
 def test_uv_gets_what_was_understood_and_nothing_else(tmp_path: Path) -> None:
     """In another form, too: no other way to read it can find anything else there."""
     more = (
