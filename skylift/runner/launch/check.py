@@ -167,5 +167,5 @@ def _find_prebuilt(
     recipe = recipe_of(job, processor, [each.place for source in sources for each in source.objects])
     if recipe is None:
         return None
-    builder = builder_of(account.settings.key_dir, job.bundle.root / job.environment.path)
+    builder = builder_of(account.settings.key_dir, job)
     return find_prebuilt(account.api, account.bucket, recipe, image, time.time(), builder)

@@ -25,6 +25,7 @@ from skylift.runner.errors import Refused
 from skylift.runner.remote.api import Api
 
 if TYPE_CHECKING:
+    from skylift.runner.job.job import Job
     from skylift.runner.ship.recipe import Recipe
 
 ENVIRONMENTS = "envs"
@@ -60,14 +61,15 @@ class PrebuiltEnvironment:
         return self.place.rpartition("/" if self.proven else "-")[0]
 
 
-def builder_of(folder: Path, source: Path) -> str:
-    """Who builds an environment: this user, for this source. Nothing in a project decides it. `folder` keeps a number
-    that only this user has."""
-    mark = folder / "builder"
+def builder_of(folder: Path, job: Job) -> str:
+    """Who builds an environment: this user, for this source, wherever it is run from. Nothing in a project decides it.
+    `folder` keeps a number that only this user has."""
+    mark, place, bundle = folder / "builder", job.environment.path, job.bundle
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(16))
+    source = next((each.path for each in bundle.files if each.place == place), bundle.root / place)
     who = json.dumps([mark.read_text(), os.path.realpath(source)])
     return hashlib.sha256(who.encode(errors="surrogateescape")).hexdigest()[:16]
 

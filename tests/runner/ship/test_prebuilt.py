@@ -17,7 +17,7 @@ from runner_bench import Machine
 from shipped_job import Shipped
 
 from skylift.runner.job.job import Program
-from skylift.runner.plan.plan_job import Order
+from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.server import prebuilt as supervisor
 from skylift.runner.server.boot import PATIENCE
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, builder_of, environment_statements, find_prebuilt
@@ -268,15 +268,20 @@ def test_an_old_layout_is_not_found(shipped: Shipped) -> None:
 
 
 def test_nothing_in_a_project_decides_who_builds(tmp_path: Path) -> None:
-    for name in ("mine", "other"):
+    for name in ("mine", "other", "elsewhere"):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "job.py").write_text("# /// script\n# dependencies = ['leaf']\n# ///\n")
     (tmp_path / "link").symlink_to("mine")
-    keys = tmp_path / "keys"
-    mine = builder_of(keys, tmp_path / "mine")
-    assert builder_of(keys, tmp_path / "link") == mine
-    assert builder_of(keys, tmp_path / "other") != mine
-    assert builder_of(tmp_path / "of another user", tmp_path / "mine") != mine
-    assert (keys / "builder").stat().st_mode & 0o777 == 0o600
+
+    def builder(script: str, cwd: str = ".", keys: str = "keys") -> str:
+        order = Order(Program("script", str(tmp_path / script)))
+        return builder_of(tmp_path / keys, plan_job(order, tmp_path / cwd, {}))
+
+    mine = builder("mine/job.py", "mine")
+    assert builder("link/job.py", "mine") == builder("mine/job.py") == builder("mine/job.py", "elsewhere") == mine
+    assert builder("other/job.py", "elsewhere") not in (mine, builder("elsewhere/job.py", "elsewhere"))
+    assert builder("mine/job.py", keys="of another user") != mine
+    assert (tmp_path / "keys/builder").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_role_may_write_what_it_builds_and_read_what_it_takes() -> None:
