@@ -43,6 +43,7 @@ from skylift.cloud.compute.network.namespace import Namespace, namespaces
 from skylift.cloud.compute.network.network import Network, loopback_ranges, sweep
 from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.compute.network.resolver import HostNames, Resolver, serve
+from skylift.cloud.compute.network.traffic import interface_link
 from skylift.cloud.compute.network.uplink import HOST_LINK, OUTER_ADDRESS, uplink_name
 from skylift.cloud.domain.network import (
     Vpc,
@@ -140,6 +141,25 @@ def test_servers_of_two_subnets_are_filtered_by_group(world: World) -> None:
     assert world.seen("web", world.private("database"), DATABASE) == world.private("web")
     assert not world.reaches("web", world.private("database"), WEB)
     assert not world.reaches("mute", world.private("database"), DATABASE)
+
+
+def test_a_link_that_an_earlier_version_made_goes_on_when_its_addresses_change(world: World) -> None:
+    """Both of its ends ask for their neighbours, and the router's has a MAC of its own."""
+    interface, server = world.interfaces["hidden"], world.servers["hidden"]
+    (router,) = (one.namespace for vpc, one in world.network._routers.items() if vpc == interface.vpc_id)
+    for inside, commands in (
+        (router, (f"link set {interface_link(interface)} address 02:00:00:00:00:77 arp on",)),
+        (server.namespace, ("link set eth0 arp on", "neigh flush all nud permanent")),
+    ):
+        for words in commands:
+            command = ["ip", *words.split()]
+            assert inside.run(lambda command=command: subprocess.run(command, check=False)).returncode == 0  # type: ignore[misc]
+    try:
+        assert world.seen("hidden", world.private("peer")) == world.private("hidden")
+        world.network.configure_link(interface, world.subnets["public"], server.pid)
+        assert world.seen("hidden", world.private("peer")) == world.private("hidden")
+    finally:
+        world.attach("hidden")
 
 
 def test_the_egress_gate_alone_stops_a_server(world: World) -> None:

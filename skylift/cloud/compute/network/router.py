@@ -300,7 +300,7 @@ class Router:
                 add_address(index, gateway, 32),
                 *_lead(index, interface, addresses),
             )
-            configure_server_link(server, interface, subnet)
+            configure_server_link(server, interface, subnet, new=True)
             watch.until_running(index)
         finally:
             watch.close()

@@ -35,8 +35,9 @@ def server_link(interface: NetworkInterface) -> str:
     return f"eth{interface.index}"
 
 
-def configure_server_link(server: Namespace, interface: NetworkInterface, subnet: Subnet) -> None:
-    """Idempotent: settings that are right stay, so that connections go on."""
+def configure_server_link(server: Namespace, interface: NetworkInterface, subnet: Subnet, *, new: bool = False) -> None:
+    """Idempotent: settings that are right stay, so that connections go on. A `new` link is set to ask for no neighbours.
+    One that an earlier version made goes on asking: its other end has another MAC."""
     name = server_link(interface)
     netlink = server.netlink
     index = netlink.link_index(name)
@@ -51,8 +52,7 @@ def configure_server_link(server: Namespace, interface: NetworkInterface, subnet
     router = str(gateway(subnet))
     netlink.do(
         *narrow_loopback(),
-        link_up(index, arp=False),
-        set_neighbour(index, router, GATEWAY_MAC),
+        *((link_up(index, arp=False), set_neighbour(index, router, GATEWAY_MAC)) if new else ()),
         add_address(index, interface.private_ip, network.prefixlen, broadcast=str(network.broadcast_address)),
         *(delete_address(index, address, 32) for address in sorted(known - others)),
         *(add_address(index, address, 32, label=label) for address in sorted(others - known)),
