@@ -201,7 +201,7 @@ class Servers:
             yield
             written.result()
 
-    def _furnish(self, plan: ServerPlan, seed: Sequence[SeedFile], bundle: Path, users: str) -> bool:
+    def _furnish(self, plan: ServerPlan, seed: Sequence[SeedFile], bundle: Path, users: Callable[[], str]) -> bool:
         """Makes what the runtime needs: the bundle and the root. Returns whether the root is a new one, without its
         seed."""
         bundle.mkdir(mode=0o700, exist_ok=True)
@@ -232,7 +232,7 @@ class Servers:
             self._seccomp,
             firmware,
             self._firmware_layer,
-            users,
+            users(),
         )
         _write_private(bundle / "config.json", json.dumps(config))
         return first

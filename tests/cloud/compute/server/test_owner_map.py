@@ -87,7 +87,8 @@ def test_ids_that_the_kernel_does_not_take_are_an_error() -> None:
 
 def test_a_servers_namespace_is_its_own_roots_and_its_programs_are_nobody_else() -> None:
     """What the kernel counts for users it counts for this uid, too."""
-    with own_users(BASE, 65536) as path:
+    with own_users(BASE, 65536) as made:
+        path = made()
         descriptor = os.open(path, os.O_RDONLY)
         try:
             owner = array("I", [0])
