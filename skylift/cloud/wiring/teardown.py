@@ -58,9 +58,10 @@ def _erase(home: Home) -> None:
         raise CannotStart(
             f"Something is mounted at {inside[0]}: nothing was erased. Unmount it and run this command again."
         )
+    # First: once the data have another name, another start may write these files anew.
+    home.forget()
     set_aside(data.path)
     sync_directory(data.path.parent)
-    home.forget()
     refused = []
     for tree in trees_aside([data.path.parent]):
         try:

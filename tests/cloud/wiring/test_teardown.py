@@ -13,7 +13,7 @@ from deep_tree import deepen
 
 from skylift.cloud.compute.capability import assess
 from skylift.cloud.compute.disk.removal import NotRemoved, trees_aside
-from skylift.cloud.state.home import Home
+from skylift.cloud.state.home import Home, RootKey
 from skylift.cloud.wiring import teardown
 from skylift.cloud.wiring.teardown import take_down
 
@@ -46,6 +46,20 @@ def test_an_erase_that_is_cut_off_leaves_no_half_of_a_cloud(home: Home, monkeypa
     home.data.make()
     take_down(home, erase=True)
     assert os.listdir(place) == []
+
+
+def test_a_start_beside_an_erase_keeps_its_key(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may start a cloud there as soon as the old one's data are gone."""
+    home.write_root_key(RootKey("old", "secret"))
+    new = RootKey("new", "secret")
+
+    def start(directory: Path) -> None:
+        if directory == home.data.path.parent:
+            home.write_root_key(new)
+
+    monkeypatch.setattr(teardown, "sync_directory", start)
+    take_down(home, erase=True)
+    assert home.root_key() == new
 
 
 def test_folders_in_folders_are_erased_with_the_cloud(home: Home) -> None:
