@@ -54,7 +54,7 @@ class RemovalLoop:
                 with self._lock:
                     self._under_way.discard(removal)
             self._refused.discard(tree)
-        except NotRemoved as error:
+        except (NotRemoved, OSError) as error:
             if not self._closed:
                 log.error("%s; it is tried again in %.0f minutes", error, AGAIN / 60)
                 self._refused.add(tree)

@@ -136,3 +136,22 @@ def test_an_immutable_file_is_named(place: Path) -> None:
             Removal(aside).wait()
     finally:
         subprocess.run(["chattr", "-i", aside / "file"], check=True)
+
+
+def test_a_deletion_that_cannot_begin_is_tried_again_later(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begun: list[Path] = []
+
+    def begin(tree: Path) -> Removal:
+        begun.append(tree)
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    (place / "i-1").mkdir()
+    set_aside(place / "i-1")
+    loop = RemovalLoop([place], begin)
+    while "tried again" not in caplog.text:
+        loop.step()
+        time.sleep(0.01)
+    for _ in range(20):
+        loop.step()
+    loop.close()
+    assert len(begun) == 1, "it is tried again later, not at each step"
