@@ -36,8 +36,8 @@ def server_link(interface: NetworkInterface) -> str:
 
 
 def configure_server_link(server: Namespace, interface: NetworkInterface, subnet: Subnet, *, new: bool = False) -> None:
-    """Idempotent: settings that are right stay, so that connections go on. A `new` link is set to ask for no neighbours.
-    One that an earlier version made goes on asking: its other end has another MAC."""
+    """Idempotent: settings that are right stay, so that connections go on. A `new` link is to ask for no
+    neighbours. One that an earlier version made goes on asking: its other end has another MAC."""
     name = server_link(interface)
     netlink = server.netlink
     index = netlink.link_index(name)

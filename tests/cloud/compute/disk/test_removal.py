@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from deep_tree import deepen
 
+from skylift.cloud.compute import program
 from skylift.cloud.compute.disk.removal import NotRemoved, Removal, set_aside, trees_aside
 from skylift.cloud.loops.removal import RemovalLoop
 
@@ -97,7 +98,7 @@ def test_a_deletion_that_takes_long_holds_up_no_end_of_the_cloud(place: Path, mo
     slow = place.parent / "rm"
     slow.write_text("#!/bin/sh\nexec sleep 600\n")
     slow.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(program, "own_environment", lambda: {"PATH": f"{slow.parent}:{os.environ['PATH']}"})
     loop = RemovalLoop([place], Removal)
     loop.step()
     began = time.monotonic()
