@@ -263,7 +263,7 @@ def unlisted(cwd: Path, text: str) -> list[str]:
     for path in expand(cwd, text):
         chosen.take(path, at=path.as_posix())
     sent = (each.real for each in chosen.bundle(root).files if each.real.is_relative_to(root))
-    return [place for each in sent if (place := each.relative_to(root).as_posix()) not in listed]
+    return [name for each in sent if (name := each.relative_to(root).as_posix()) not in listed]
 
 
 def replaced(cwd: Path, text: str) -> list[str]:
