@@ -39,6 +39,7 @@ from skylift.cloud.compute.server.destinations import destinations
 from skylift.cloud.compute.server.inheritance import BUNDLE
 from skylift.cloud.compute.server.rootfs import RootfsError
 from skylift.cloud.compute.server.seccomp import ProfileMissing
+from skylift.cloud.compute.server.seed_files import Inheritance
 from skylift.cloud.compute.server.server import ServerError, Servers
 from skylift.cloud.domain.instance import Console
 from skylift.cloud.loops.adoption import Adoption
@@ -75,7 +76,7 @@ from skylift.cloud.state.home import Home
 from skylift.cloud.state.program import programs_path
 from skylift.cloud.store.database import Database, StoreError
 from skylift.cloud.wire.endpoint import AwsEndpoint, keep_models, load_models
-from skylift.cloud.wire.forwarder import Forwarder
+from skylift.cloud.wire.forwarder import forward
 from skylift.cloud.wire.settling import Settling
 from skylift.cloud.wiring import alarm_action
 from skylift.cloud.wiring.bootstrap import (
@@ -131,9 +132,10 @@ def _seen_as(host_address: str, source: str) -> str:
     return host_address if source.startswith("127.") else source
 
 
-def _forward(forwarder: Forwarder, network: Network) -> None:
+def _forward(inheritance: Inheritance, network: Network) -> None:
+    bundle = inheritance.files.get(BUNDLE)
     try:
-        forwarder.start(network.listen_for_all)
+        forward(inheritance.upstreams, network.listen_for_all, bundle.decode() if bundle else None)
     except (NetworkError, OSError) as error:
         log.error("servers cannot reach the indexes and proxies that have passwords: %s", error)
 
@@ -227,14 +229,12 @@ class Cloud:
         engine = Engine()
         api = await self._answer(database, network, account, engine, listener, servers)
         settings = await asyncio.to_thread(make_settings, self._data, network.loopback, account, self._region)
-        bundle = settings.inheritance.files.get(BUNDLE)
-        forwarder = Forwarder(settings.inheritance.upstreams, bundle.decode() if bundle else None)
         parts = self._put_together(database, network, servers, account, api, engine, settings)
         self._instances = parts.instances
         adopting: asyncio.Task[None] | None = None
         try:
             await asyncio.to_thread(parts.openings.start)
-            await asyncio.to_thread(_forward, forwarder, network)
+            await asyncio.to_thread(_forward, settings.inheritance, network)
             seal()
             stopping = asyncio.create_task(stop.wait())
             if parts.first_start:
@@ -258,7 +258,6 @@ class Cloud:
                 await stopping
         finally:
             await parts.stop(adopting)
-            await asyncio.to_thread(forwarder.close)
             await api.stop()
 
     async def _answer(

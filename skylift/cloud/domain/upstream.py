@@ -33,7 +33,9 @@ class Upstream:
 
     @property
     def authorization(self) -> str:
-        return basic(self.credentials)
+        """The value of a header."""
+        user, _, password = self.credentials.partition(":")
+        return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
 
     @property
     def as_seen(self) -> str:
@@ -42,9 +44,3 @@ class Upstream:
 
 
 PORTS = {"http": 80, "https": 443}
-
-
-def basic(credentials: str) -> str:
-    """The value of a header for USER:PASSWORD of a URL."""
-    user, _, password = credentials.partition(":")
-    return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()

@@ -2,45 +2,50 @@
 
 Of an index it fetches what is below its URL, and files of the same origin that a page of the index links to; nothing
 else, and by no other method than GET and HEAD. It follows no redirect. What it sends is written anew, and so is what it
-answers, but for the body. Each request has a connection and a thread of its own.
+answers, but for the body. Each request has a connection and a thread of its own, and no more memory for a large page.
 """
 
 from __future__ import annotations
 
 import http.client
-import json
 import logging
 import re
 import socket
 import ssl
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import partial
-from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin
 
-from skylift.cloud.domain.upstream import PORTS, Upstream, basic
-from skylift.cloud.wire.crowd import Crowd
+from skylift.cloud.domain.upstream import PORTS, Upstream
+from skylift.cloud.wire.crowd import Crowd, Seat
 
 log = logging.getLogger("skylift.cloud.wire")
 
 MOST = 512
-"""The most connections to an upstream at a time; half of them from one server."""
+"""The most connections at a time; half of them from one server."""
 PATIENCE = 60.0
 """Seconds in which either end must go on with a request."""
 IDLE = 3600.0
 """Seconds of silence after which a connection through a proxy is closed."""
-LARGEST_PAGE = 64 << 20
 MOST_LINKS = 200_000
+_PIECE = 128 * 1024
 
-_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,=:@%-]*)+")
-_QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
-_SEGMENT = re.compile(r"(?!\.\.)(?!\.$)[^/\\;%\x00-\x1f\x7f]+")
-_BESIDE = re.compile(r"\.(?:metadata|asc|provenance)$")
+# No segment is empty, `.` or `..`, and none has, encoded, what another program may take for the end of a segment or of
+# the path, or decode once more: / \ ; ? % and control characters, or a dot.
+_TARGET = re.compile(
+    r"(?=/)(?:/(?!\.\.?(?:[/?]|\Z))(?:[\w.~!$&'()*+,=:@-]|%(?!2[5EF]|3[BF]|5C|7F|C[01]|[01])[0-9A-F]{2})+)*/?"
+    r"(?:\?[\w.~!$&'()*+,;=:@%/?-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+_LINK = re.compile(rb"""(?:\shref\s*=\s*|"url"\s*:\s*)["']?([^"'\s<>]+)""", re.IGNORECASE)
+_USERINFO = re.compile(rb"""(?<=//)[^/?#\s"'<>]*@""")
+_METADATA = re.compile(r"\.metadata(?=\?|\Z)")
 _PAGES = ("text/html", "application/vnd.pypi.simple.")
 _ASKED = ("Accept", "User-Agent", "Range", "If-Range", "If-None-Match", "If-Modified-Since", "Cache-Control")
 _ANSWERED = (
@@ -51,71 +56,49 @@ _OWN = ("proxy-authorization", "proxy-connection", "connection", "keep-alive", "
 """Headers that are between a client and its proxy."""
 _FOR_PROXY = re.compile(r"https?://[\x21-\x7e]+|[A-Za-z0-9._:\[\]-]+:[0-9]{1,5}")
 
-Where = tuple[tuple[str, ...], str]
-"""The decoded segments of a path, and the query."""
 
-
-class Forwarder:
-    """Listens for each upstream, from `start` to `close`."""
-
-    def __init__(self, upstreams: Iterable[Upstream], authorities: str | None = None) -> None:
-        """`authorities` are certificates in place of those that this machine trusts."""
-        self._upstreams, self._authorities = tuple(upstreams), authorities
-        self._listeners: list[_Listener] = []
-
-    def start(self, listen: Callable[[int], socket.socket]) -> None:
-        """`listen` gives the socket for a port that servers know."""
-        for upstream in self._upstreams:
-            handler: Callable[..., _Request] = partial(_Tunnel, upstream)
-            if upstream.kind == "index":
-                handler = partial(_IndexRequest, Index(upstream, self._authorities))
-            listener = _Listener(listen(upstream.listen), handler)
-            threading.Thread(target=listener.serve_forever, name="forwarder", daemon=True).start()
-            self._listeners.append(listener)
-
-    def close(self) -> None:
-        """Accept no more; what is under way ends with the process."""
-        for listener in self._listeners:
-            listener.shutdown()
-            listener.server_close()
-        self._listeners.clear()
+def forward(
+    upstreams: Iterable[Upstream], listen: Callable[[int], socket.socket], authorities: str | None = None
+) -> None:
+    """Serve all of them from now on. `listen` gives the socket for a port that servers know; `authorities` are
+    certificates in place of those that this machine trusts."""
+    crowd = Crowd(MOST)
+    for upstream in upstreams:
+        handler: Callable[..., _Request] = partial(_Tunnel, upstream)
+        if upstream.kind == "index":
+            handler = partial(_IndexRequest, Index(upstream, authorities))
+        listener = _Listener(listen(upstream.listen), handler, crowd)
+        threading.Thread(target=listener.serve_forever, args=(3600,), name="forwarder", daemon=True).start()
 
 
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    _lock = threading.Lock()
+    """The crowd is that of all listeners."""
 
-    def __init__(self, sock: socket.socket, handler: Callable[..., BaseHTTPRequestHandler]) -> None:
+    def __init__(self, sock: socket.socket, handler: Callable[..., BaseHTTPRequestHandler], crowd: Crowd) -> None:
         super().__init__(sock.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
-        self.socket = sock
-        self._crowd, self._lock = Crowd(MOST), threading.Lock()
+        self.socket, self._crowd, self._seats = sock, crowd, dict[Any, Seat]()
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """In the request's thread."""
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Before it has a thread."""
         with self._lock:
-            seat = self._crowd.enter(client_address[0])
-        if seat is not None:
-            try:
-                super().finish_request(request, client_address)
-            finally:
-                with self._lock:
-                    seat.leave()
+            if seat := self._crowd.enter(client_address[0]):
+                self._seats[request] = seat
+        return seat is not None
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        with self._lock:
+            if seat := self._seats.pop(request, None):
+                seat.leave()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Servers may go away in the middle as often as they like."""
-        if not isinstance(sys.exc_info()[1], OSError):
+        """Either end may go away in the middle as often as it likes."""
+        if not isinstance(sys.exc_info()[1], (OSError, http.client.HTTPException)):
             log.exception("a request of %s to the forwarder", client_address[0])
-
-
-def _where(target: str) -> Where | None:
-    """None for a target that two programs might read in two ways."""
-    path, _, query = target.partition("?")
-    if len(target) > 4096 or not _PATH.fullmatch(path) or not _QUERY.fullmatch(query):
-        return None
-    segments = tuple(unquote(segment) for segment in path.split("/")[1:])
-    whole = all(map(_SEGMENT.fullmatch, segments[:-1])) and (not segments[-1] or _SEGMENT.fullmatch(segments[-1]))
-    return (segments, query) if whole else None
 
 
 class Index:
@@ -123,101 +106,75 @@ class Index:
 
     def __init__(self, upstream: Upstream, authorities: str | None = None) -> None:
         self._upstream = upstream
+        self._roots = tuple(unquote(path).rstrip("/") + "/" for path in upstream.paths)
+        self._linked: set[str] = set()
+        default = f"(?::{upstream.port})?" if upstream.port == PORTS[upstream.scheme] else ""
+        host = re.escape(upstream.origin.partition("://")[2])
+        origin = rf"(?:{upstream.scheme}:)?//{host}{default}(?=[/?#\s\"'<>]|\Z)"
+        self._origin = re.compile(origin.encode(), re.IGNORECASE)
         self._trust = ssl.create_default_context(cadata=authorities)
         if not upstream.verified:
             self._trust.check_hostname, self._trust.verify_mode = False, ssl.CERT_NONE
-        self._roots = [tuple(filter(None, path.split("/"))) for path in map(unquote, upstream.paths)]
-        self._linked: set[Where] = set()
-        origin = f"{upstream.scheme}://(?:[^/\\s\"'<>@]*@)?{re.escape(upstream.origin.partition('://')[2])}"
-        default = f"(?::{upstream.port})?" if upstream.port == PORTS[upstream.scheme] else ""
-        self._origin = re.compile(f"{origin}{default}(?=/)".encode(), re.IGNORECASE)
+        # Without urllib's handlers for redirects and errors: those are answers, too.
+        self._opener = urllib.request.OpenerDirector()
+        for handler in (
+            urllib.request.ProxyHandler({upstream.scheme: upstream.via} if upstream.via else {}),
+            urllib.request.HTTPHandler(),
+            urllib.request.HTTPSHandler(context=self._trust),
+        ):
+            self._opener.add_handler(handler)
 
     def may_fetch(self, target: str) -> bool:
         where = _where(target)
-        if where is None:
-            return False
-        if any(where[0][: len(root)] == root for root in self._roots):
-            return True
-        *folder, name = where[0]
-        return ((*folder, _BESIDE.sub("", name)), where[1]) in self._linked
+        below = f"{where.partition('?')[0]}/".startswith(self._roots)
+        return bool(where) and (below or _METADATA.sub("", where) in self._linked)
 
-    def open(
-        self, method: str, target: str, headers: Mapping[str, str]
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Raises OSError and HTTPException."""
-        upstream, via = self._upstream, urlsplit(self._upstream.via)
-        if via.scheme not in ("", "http"):
-            raise OSError("the proxy on the way is no HTTP proxy")
-        host, port = (via.hostname or "", via.port or 80) if via.scheme else (upstream.host, upstream.port)
-        credentials = via.netloc.rpartition("@")[0]
-        for_proxy = {"Proxy-Authorization": basic(credentials)} if credentials else {}
-        headers = {**headers, "Authorization": upstream.authorization, "Accept-Encoding": "identity"}
-        connection: http.client.HTTPConnection
-        if upstream.scheme == "https":
-            connection = http.client.HTTPSConnection(host, port, timeout=PATIENCE, context=self._trust)
-            if via.scheme:
-                connection.set_tunnel(upstream.host, upstream.port, for_proxy)
-        else:
-            connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
-            if via.scheme:
-                target, headers = upstream.origin + target, {**headers, **for_proxy}
-        try:
-            connection.request(method, target, headers={**headers, "Connection": "close"})
-            return connection, connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            connection.close()
-            raise
+    def open(self, method: str, target: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+        """Raises OSError, HTTPException and ValueError."""
+        sent = {**headers, "Authorization": self._upstream.authorization}
+        asked = urllib.request.Request(self._upstream.origin + target, headers=sent, method=method)  # noqa: S310 - http, https
+        answer: http.client.HTTPResponse = self._opener.open(asked, timeout=PATIENCE)
+        return answer
 
-    def page(self, target: str, kind: str, body: bytes) -> bytes:
-        """A page as servers get it. What it links to may be fetched from now on."""
+    def page(self, target: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """A page as servers get it. What it links to may be fetched from now on. Raises HTTPException."""
+        rest = b""
+        for piece in pieces:
+            text = rest + piece
+            # No link goes across the beginning of an element or of an object.
+            end = max(text.rfind(b"<"), text.rfind(b"{"), 0)
+            rest = text[end:]
+            if len(rest) > 2 * _PIECE:
+                raise http.client.HTTPException("a page that cannot be read")
+            if end:
+                yield self._read(target, text[:end])
+        if rest:
+            yield self._read(target, rest)
+
+    def _read(self, target: str, text: bytes) -> bytes:
+        seen, here = self._as_seen(text), self._upstream.as_seen
         if len(self._linked) > MOST_LINKS:
             self._linked.clear()
-        base = self._upstream.origin + target
-        for link in _links(kind, body.decode(errors="replace")):
+        for link in _LINK.finditer(seen):
             with suppress(ValueError):
-                if (own := self._own(urljoin(base, link))) and (where := _where(own)):
+                place = urljoin(here + target, link[1].decode("latin-1").replace("&amp;", "&")).partition("#")[0]
+                own = place.removeprefix(here)
+                if own != place and not self.may_fetch(own) and (where := _where(own)):
                     self._linked.add(where)
-        return self._origin.sub(self._upstream.as_seen.encode(), body)
+        return seen
 
     def moved(self, target: str, location: str) -> str:
-        """The place of a redirect as servers get it; empty for none that they may know. Raises ValueError."""
-        absolute = urljoin(self._upstream.origin + target, location)
-        own, parts = self._own(absolute), urlsplit(absolute)
-        if own is not None:
-            return self._upstream.as_seen + own
-        plain = parts.scheme in PORTS and re.fullmatch(r"[\x21-\x7e]+", absolute)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if plain else ""
+        """The place of a redirect as servers get it. Raises ValueError."""
+        return urljoin(self._upstream.as_seen + target, self._as_seen(location.encode("latin-1")).decode("latin-1"))
 
-    def _own(self, url: str) -> str | None:
-        """The target of a URL of this origin."""
-        parts, upstream = urlsplit(url), self._upstream
-        port = parts.port or PORTS.get(parts.scheme)
-        if (parts.scheme, parts.hostname, port) != (upstream.scheme, upstream.host, upstream.port):
-            return None
-        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    def _as_seen(self, text: bytes) -> bytes:
+        return self._origin.sub(self._upstream.as_seen.encode(), _USERINFO.sub(b"", text))
 
 
-def _links(kind: str, text: str) -> Iterator[str]:
-    if kind.startswith("text/html"):
-        parser = _Links()
-        parser.feed(text)
-        yield from (urljoin(parser.base, link) for link in parser.found)
-        return
-    with suppress(ValueError, TypeError, KeyError, RecursionError):
-        yield from [str(file["url"]) for file in json.loads(text)["files"]]
-
-
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.base, self.found = "", list[str]()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        link = dict(attrs).get("href")
-        if link and tag == "a":
-            self.found.append(link)
-        elif link and tag == "base":
-            self.base = self.base or link
+def _where(target: str) -> str:
+    """The target as its index reads it; empty for one that two programs might read in two ways."""
+    path, mark, query = target.partition("?")
+    return unquote(path) + mark + query if len(target) <= 4096 and _TARGET.fullmatch(target) else ""
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -253,40 +210,39 @@ class _IndexRequest(_Request):
         super().__init__(*args)
 
     def do_GET(self) -> None:
+        if not self._index.may_fetch(self.path):
+            return self.say(404, "this is neither below the index nor a file that it links to")
         asked = {name: value for name in _ASKED if (value := self.headers.get(name)) and value.isprintable()}
         try:
-            if not self._index.may_fetch(self.path):
-                return self.say(404, "this is neither below the index nor a file that it links to")
-            connection, answer = self._index.open(self.command, self.path, asked)
-        except (OSError, http.client.HTTPException) as error:
-            return self.say(502, f"the index cannot be reached from this server's host: {error}")
-        with closing(connection):
+            answer = self._index.open(self.command, self.path, asked)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # The others' words may have a part of a URL in them.
+            why = str(error) if isinstance(error, OSError) else type(error).__name__
+            return self.say(502, f"the index cannot be reached from this server's host: {why}")
+        with closing(answer):
             return self._pass_on(answer)
 
     do_HEAD = do_GET
 
     def _pass_on(self, answer: http.client.HTTPResponse) -> None:
         headers = {name: value for name in _ANSWERED if (value := answer.getheader(name))}
-        page = headers.get("Content-Type", "").startswith(_PAGES)
+        page = headers.get("Content-Type", "").lower().startswith(_PAGES)
         if answer.status in (301, 302, 303, 307, 308):
             place = self._index.moved(self.path, answer.getheader("Location", ""))
             return self.answer(answer.status, {"Location": place, "Content-Length": "0"})
-        if answer.status in (401, 403, 407):
-            return self.say(answer.status, "the index refuses the password that this server's host has for it")
-        if answer.status not in (200, 304) and (page or answer.status != http.client.PARTIAL_CONTENT):
-            return self.say(answer.status, f"the index answers {answer.status}")
-        if not page or answer.status != http.client.OK:
-            self.answer(answer.status, headers)
-            while piece := answer.read(64 * 1024):
-                self.wfile.write(piece)
-            return None
-        body = answer.read(LARGEST_PAGE + 1)
-        if len(body) > LARGEST_PAGE or "Content-Encoding" in headers:
-            return self.say(502, "the index answers with a page that cannot be read")
-        body = self._index.page(self.path, headers["Content-Type"], body)
-        self.answer(answer.status, {**headers, "Content-Length": str(len(body))})
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if answer.status not in (200, 206, 304) or (page and (answer.status == 206 or "Content-Encoding" in headers)):
+            said = f"the index answers {answer.status} to the password that this server's host has for it"
+            return self.say(answer.status if answer.status >= 400 else 502, said)
+        pieces: Iterable[bytes] = iter(partial(answer.read, _PIECE), b"")
+        chunked = self.command == "GET" and answer.status != 304 and (page or "Content-Length" not in headers)
+        if page:
+            headers.pop("Content-Length", None)
+            pieces = self._index.page(self.path, pieces)
+        self.answer(answer.status, {**headers, **({"Transfer-Encoding": "chunked"} if chunked else {})})
+        for piece in pieces:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        if chunked and not answer.length:  # not where the index went away in the middle
+            self.wfile.write(b"0\r\n\r\n")
         return None
 
 

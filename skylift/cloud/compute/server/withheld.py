@@ -50,15 +50,10 @@ class _Withheld:
         kind: Literal["index", "proxy"] = "proxy" if why.startswith("proxy") else "index"
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
-            if parts.hostname in self._shared:
+            if parts.hostname in self._shared or not ("@" in parts.netloc or _MISPLACED.search(url)):
                 return url
-            if "@" not in parts.netloc and not _MISPLACED.search(url):
-                return url
-            if (
-                parts.scheme not in (PORTS if kind == "index" else ("http",))
-                or "@" not in parts.netloc
-                or not parts.hostname
-            ):
+            known = PORTS if kind == "index" else ("http",)
+            if "@" not in parts.netloc or not parts.hostname or parts.scheme not in known:
                 raise ValueError
             upstream = self._upstream(kind, parts, parts.hostname, parts.port or PORTS[parts.scheme])
         except ValueError:
