@@ -85,7 +85,7 @@ def test_a_deletion_that_takes_long_keeps_no_other_server_from_its_end(own_cloud
 def test_what_cannot_be_deleted_keeps_no_cloud_from_its_start(own_cloud: RealCloud) -> None:
     cloud = own_cloud
     server = deep_server(cloud, 6_000)
-    stuck = server.disk / "stuck"
+    stuck = cloud.home.data.instances / server.id / "stuck"
     stuck.touch()
     subprocess.run(["chattr", "+i", stuck], check=True)
     places = (cloud.home.data.instances, cloud.home.data.path.parent)
@@ -93,7 +93,7 @@ def test_what_cannot_be_deleted_keeps_no_cloud_from_its_start(own_cloud: RealClo
         server.terminate()
         until(lambda: "cannot be deleted" in cloud.home.data.log.read_text(), "the log to name it")
         (left,) = trees_aside(places)
-        assert f"{left}/upper/stuck': Operation not permitted; it is tried again" in cloud.home.data.log.read_text()
+        assert f"{left}/stuck': Operation not permitted; it is tried again" in cloud.home.data.log.read_text()
         assert str(left) in cloud.skylift("doctor", "--json").stdout
         cloud.down()
         cloud.up()

@@ -24,13 +24,14 @@ class RemovalLoop:
         self._begin = begin
         self._lock = threading.Lock()
         self._under_way: set[Removal] = set()
-        self._refused: set[str] = set()
+        self._taken: set[str] = set()
         self._closed = False
         self._work = Work("removal", self._remove, workers=2)
 
     def step(self) -> None:
         for tree in trees_aside(self._places):
-            if str(tree) not in self._refused:
+            if str(tree) not in self._taken:
+                self._taken.add(str(tree))
                 self._work.submit(str(tree))
 
     def close(self) -> None:
@@ -53,9 +54,8 @@ class RemovalLoop:
             finally:
                 with self._lock:
                     self._under_way.discard(removal)
-            self._refused.discard(tree)
+            self._taken.discard(tree)
         except (NotRemoved, OSError) as error:
             if not self._closed:
                 log.error("%s; it is tried again in %.0f minutes", error, AGAIN / 60)
-                self._refused.add(tree)
                 self._work.later(tree, AGAIN)
