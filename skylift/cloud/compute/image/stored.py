@@ -31,12 +31,14 @@ def stored_from(uid_base: int) -> str:
 MKFS = "mkfs.ext4 -q -F -m 0 -E lazy_itable_init=1,lazy_journal_init=1,nodiscard"
 """No room is reserved for root, and the inode tables are written when they are needed."""
 
+# A host's disk that is full is an error of `sync` only: `cp` has written to memory, and `umount` says nothing.
 # mkfs's own `-d` writes beyond its memory where a server has made a thousand folders in each other.
 FILL = f"""
 fill() {{
     {MKFS} "$2"
     mount -t ext4 -o loop,nosuid,nodev "$2" "$3"
     cp --archive --one-file-system "$1/." "$3"
+    sync --file-system "$3"
     umount "$3"
 }}
 """
