@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,8 +70,10 @@ class Case:
 
 
 @pytest.fixture
-def case(tmp_path: Path) -> Case:
-    return Case(tmp_path)
+def case(tmp_path: Path) -> Iterator[Case]:
+    yield Case(tmp_path)
+    # Some of these trees are too deep for pytest to remove.
+    remove_tree(tmp_path / "home")
 
 
 @pytest.mark.parametrize("path", [VENV, ".local", ".local/share", ".local/share/uv", PYTHONS])
@@ -132,29 +135,26 @@ def test_the_cache_of_a_changed_environment_goes_and_nothing_that_a_link_leads_t
 @pytest.mark.parametrize("levels", [1_500, 6_000])
 def test_an_environment_that_a_program_makes_too_deep_to_look_at_is_not_shared(case: Case, levels: int) -> None:
     case.folders[0].mkdir()
-    cached = CachedEnvironment(case.home / "mark", case.folders, case.home, "recipe")
-    cached.note(None)
+    cached = CachedEnvironment(case.home / "mark", case.folders, case.home)
+    cached.note("name", None)
     deepen(case.folders[0] / "deep", levels)
     cached.confirm()
     assert not (case.home / "mark").exists()
-    remove_tree(case.folders[0])
 
 
 def test_one_that_has_not_changed_is_shared_however_deep(case: Case) -> None:
     case.folders[0].mkdir()
     deepen(case.folders[0] / "deep", 1_500)
-    cached = CachedEnvironment(case.home / "mark", case.folders, case.home, "recipe")
-    cached.note(None)
+    cached = CachedEnvironment(case.home / "mark", case.folders, case.home)
+    cached.note("name", None)
     cached.confirm()
     assert (case.home / "mark").exists()
-    remove_tree(case.folders[0])
 
 
 def test_one_that_cannot_be_looked_at_is_never_the_same(case: Case) -> None:
     case.folders[0].mkdir()
     deepen(case.folders[0] / "deep", 6_000)
-    cached = CachedEnvironment(case.home / "mark", case.folders, case.home, "recipe")
-    cached.note(None)
+    cached = CachedEnvironment(case.home / "mark", case.folders, case.home)
+    cached.note("name", None)
     cached.confirm()
     assert not (case.home / "mark").exists()
-    remove_tree(case.folders[0])

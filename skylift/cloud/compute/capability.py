@@ -293,8 +293,8 @@ def _captures(home: Home) -> list[Capability]:
 def _own_bytes(trees: list[Path]) -> int:
     """The bytes on the disk of files that stand nowhere else. What is removed meanwhile does not count."""
     command = ["find", *map(str, trees), "-xdev", "!", "-type", "d", "-links", "1", "-printf", "%b\n"]
-    found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
-    return 512 * sum(map(int, found.split()))
+    found = subprocess.run(command, capture_output=True, check=False, env=own_environment())
+    return 512 * sum(map(int, found.stdout.split()))
 
 
 def _to_be_deleted(home: Home) -> list[Capability]:

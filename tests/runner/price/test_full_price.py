@@ -49,6 +49,7 @@ class Market:
         monkeypatch.setattr(fleet, "await_server", self._await_server)
         monkeypatch.setattr(fleet, "delete_fleets", self._delete)
         monkeypatch.setattr("skylift.runner.launch.start.live_servers", lambda *_: [])
+        monkeypatch.setattr("skylift.runner.launch.start.cap_server", lambda *_, **__: self.done.append("cap"))
         monkeypatch.setattr(undo, "write_off", lambda *_, **__: self.done.append("write off"))
 
     def _start(self, _: Any, request: dict[str, Any]) -> Fleet:
@@ -91,7 +92,7 @@ def test_the_job_that_goes_on_at_the_full_price_has_not_failed(
 ) -> None:
     market = Market(monkeypatch, "on-demand")
     assert start(folder, settings, Spot(types=("t3.small",), or_on_demand=True)) == "i-1"
-    assert market.done == ["start spot", "delete spot", "start on-demand"]
+    assert market.done == ["start spot", "delete spot", "start on-demand", "cap"]
 
 
 def test_a_job_for_which_there_is_no_room_at_all_is_written_off_once_its_fleets_are_gone(
