@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -26,7 +26,7 @@ class Call:
 
     service: str
     operation: str
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
@@ -74,14 +74,6 @@ def terminate_instances(ids: Sequence[str]) -> Call:
     return Call("ec2", "terminate_instances", {"InstanceIds": list(ids)})
 
 
-def list_instances() -> Call:
-    return Call("ec2", "describe_instances", {})
-
-
-def describe_instance(instance: str) -> Call:
-    return Call("ec2", "describe_instances", {"InstanceIds": [instance]})
-
-
 def list_volumes(instance: str) -> Call:
     return Call("ec2", "describe_volumes", {"Filters": [{"Name": "attachment.instance-id", "Values": [instance]}]})
 
@@ -115,25 +107,9 @@ def list_tags(resource: str) -> Call:
     return Call("ec2", "describe_tags", {"Filters": [{"Name": "resource-id", "Values": [resource]}]})
 
 
-def list_key_pairs() -> Call:
-    return Call("ec2", "describe_key_pairs", {})
-
-
-def create_key_pair(name: str, kind: str) -> Call:
-    return Call("ec2", "create_key_pair", {"KeyName": name, "KeyType": kind})
-
-
-def delete_key_pair(name: str) -> Call:
-    return Call("ec2", "delete_key_pair", {"KeyName": name})
-
-
 def run_instances(params: Mapping[str, Any]) -> Call:
     """`MinCount` and `MaxCount` are the same number."""
     return Call("ec2", "run_instances", params)
-
-
-def list_security_groups() -> Call:
-    return Call("ec2", "describe_security_groups", {})
 
 
 def list_rules(groups: Sequence[str]) -> Call:
@@ -142,10 +118,6 @@ def list_rules(groups: Sequence[str]) -> Call:
 
 def create_security_group(name: str, description: str, vpc: str) -> Call:
     return Call("ec2", "create_security_group", {"GroupName": name, "Description": description, "VpcId": vpc})
-
-
-def delete_security_group(group: str) -> Call:
-    return Call("ec2", "delete_security_group", {"GroupId": group})
 
 
 def authorize_rules(group: str, permissions: Sequence[Mapping[str, Any]], *, outbound: bool) -> Call:
@@ -189,11 +161,3 @@ def list_objects(bucket: str, prefix: str, after: str = "") -> Call:
     """`after` is the token of the answer before."""
     more = {"ContinuationToken": after} if after else {}
     return Call("s3", "list_objects_v2", {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/", "MaxKeys": 200, **more})
-
-
-def delete_bucket(name: str) -> Call:
-    return Call("s3", "delete_bucket", {"Bucket": name})
-
-
-def delete_object(bucket: str, key: str) -> Call:
-    return Call("s3", "delete_object", {"Bucket": bucket, "Key": key})

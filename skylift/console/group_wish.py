@@ -67,7 +67,7 @@ class GroupWish:
                 calls.create_security_group(self.name, self.description or self.name, self.vpc),
                 "group",
                 ("GroupId",),
-                calls.delete_security_group("%group%"),
+                Call("ec2", "delete_security_group", {"GroupId": "%group%"}),
             )
         ]
         if self.rules:

@@ -130,14 +130,6 @@ def trust_of(service: str) -> str:
 # Calls.
 
 
-def list_roles() -> Call:
-    return Call("iam", "list_roles", {})
-
-
-def list_users() -> Call:
-    return Call("iam", "list_users", {})
-
-
 def create_role(name: str, service: str) -> list[Call]:
     """A role for servers is handed to them by an instance profile: it gets one of its own name, as in AWS's console."""
     made = [Call("iam", "create_role", {"RoleName": name, "AssumeRolePolicyDocument": compact(trust_of(service))})]
@@ -175,7 +167,7 @@ def delete_role(role: str, policies: Policies, profiles: Sequence[str]) -> list[
 
 def delete_user(user: str, policies: Policies, keys: Sequence[AccessKey], groups: Sequence[str]) -> list[Call]:
     holder = Holder("user", user)
-    taken = [delete_key(user, each.id) for each in keys]
+    taken = [Call("iam", "delete_access_key", {"UserName": user, "AccessKeyId": each.id}) for each in keys]
     left = [Call("iam", "remove_user_from_group", {"GroupName": each, "UserName": user}) for each in groups]
     return [*taken, *left, *_strip(holder, policies), holder.call("delete_{}")]
 
@@ -197,17 +189,9 @@ def create_user(name: str) -> Call:
     return Call("iam", "create_user", {"UserName": name})
 
 
-def create_key(user: str) -> Call:
-    return Call("iam", "create_access_key", {"UserName": user})
-
-
 def set_key(user: str, key: str, *, active: bool) -> Call:
     status = "Active" if active else "Inactive"
     return Call("iam", "update_access_key", {"UserName": user, "AccessKeyId": key, "Status": status})
-
-
-def delete_key(user: str, key: str) -> Call:
-    return Call("iam", "delete_access_key", {"UserName": user, "AccessKeyId": key})
 
 
 def attach_profile(instance: str, profile: str, association: str = "") -> Call:
@@ -215,10 +199,6 @@ def attach_profile(instance: str, profile: str, association: str = "") -> Call:
     which = {"AssociationId": association} if association else {"InstanceId": instance}
     operation = "replace_iam_instance_profile_association" if association else "associate_iam_instance_profile"
     return Call("ec2", operation, {**which, "IamInstanceProfile": {"Name": profile}})
-
-
-def detach_profile(association: str) -> Call:
-    return Call("ec2", "disassociate_iam_instance_profile", {"AssociationId": association})
 
 
 def simulate(arn: str, actions: Sequence[str], resources: Sequence[str]) -> Call:
@@ -245,13 +225,13 @@ class Identities:
                 description=each.get("Description", ""),
                 arn=each["Arn"],
             )
-            for each in self._port.pages(list_roles(), "Roles")
+            for each in self._port.pages(Call("iam", "list_roles"), "Roles")
         ]
 
     def users(self) -> list[UserRow]:
         return [
             UserRow(each["UserName"], each["Path"], as_time(each.get("CreateDate")), each["Arn"])
-            for each in self._port.pages(list_users(), "Users")
+            for each in self._port.pages(Call("iam", "list_users"), "Users")
         ]
 
     def role(self, name: str) -> RoleDetail:

@@ -109,14 +109,6 @@ class Ways:
 # Calls.
 
 
-def list_requests() -> Call:
-    return Call("ec2", "describe_spot_instance_requests", {})
-
-
-def cancel_requests(ids: Sequence[str]) -> Call:
-    return Call("ec2", "cancel_spot_instance_requests", {"SpotInstanceRequestIds": list(ids)})
-
-
 def price_history(kind: str, since: datetime) -> Call:
     params = {"InstanceTypes": [kind], "ProductDescriptions": ["Linux/UNIX"], "StartTime": since.isoformat()}
     return Call("ec2", "describe_spot_price_history", params)
@@ -156,7 +148,7 @@ class Market:
 
     def requests(self) -> list[SpotRow]:
         """The latest first."""
-        found = self._port.pages(list_requests(), "SpotInstanceRequests")
+        found = self._port.pages(Call("ec2", "describe_spot_instance_requests"), "SpotInstanceRequests")
         lifecycle = {"Filters": [{"Name": "instance-lifecycle", "Values": ["spot"]}]}
         reservations = self._port.pages(Call("ec2", "describe_instances", lifecycle), "Reservations") if found else []
         servers = {each["InstanceId"]: each for one in reservations for each in one["Instances"]}

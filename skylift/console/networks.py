@@ -143,7 +143,7 @@ class Networks:
                 association=each.get("AssociationId", ""),
                 tags=spell_tags(as_tags(each)),
             )
-            for each in self._port.perform(list_addresses())["Addresses"]
+            for each in self._port.perform(Call("ec2", "describe_addresses"))["Addresses"]
         ]
 
     def subnets(self, vpc: str) -> list[SubnetLine]:
@@ -308,20 +308,8 @@ class Networks:
         }
 
 
-def list_addresses() -> Call:
-    return Call("ec2", "describe_addresses", {})
-
-
 def allocate_address(name: str) -> Call:
     return Call("ec2", "allocate_address", {"Domain": "vpc", **_tagged("elastic-ip", name)})
-
-
-def associate_address(allocation: str, instance: str) -> Call:
-    return Call("ec2", "associate_address", {"AllocationId": allocation, "InstanceId": instance})
-
-
-def disassociate_address(association: str) -> Call:
-    return Call("ec2", "disassociate_address", {"AssociationId": association})
 
 
 def release_address(allocation: str) -> Call:

@@ -200,7 +200,7 @@ class Port:
     # Instances.
 
     def instances(self) -> list[InstanceRow]:
-        call = calls.list_instances()
+        call = Call("ec2", "describe_instances")
         with self.reached() as account:
             reservations = account.api.look(call.service, call.operation, "Reservations", _OF_ROWS)
         now = time.time()
@@ -232,7 +232,7 @@ class Port:
 
     def instance(self, instance: str) -> InstanceDetail:
         """Raises Refused where there is none of that id."""
-        reservations = self.perform(calls.describe_instance(instance))["Reservations"]
+        reservations = self.perform(Call("ec2", "describe_instances", {"InstanceIds": [instance]}))["Reservations"]
         described = reservations[0]["Instances"][0]
         groups = tuple((each["GroupId"], each["GroupName"]) for each in described.get("SecurityGroups", []))
         return InstanceDetail(
@@ -330,7 +330,7 @@ class Port:
     # Key pairs.
 
     def key_pairs(self) -> list[KeyPairRow]:
-        found = self.perform(calls.list_key_pairs())["KeyPairs"]
+        found = self.perform(Call("ec2", "describe_key_pairs"))["KeyPairs"]
         return [
             KeyPairRow(
                 id=each["KeyPairId"],
@@ -354,7 +354,7 @@ class Port:
                 outbound=len(each.get("IpPermissionsEgress", [])),
                 tags=spell_tags(as_tags(each)),
             )
-            for each in self.pages(calls.list_security_groups(), "SecurityGroups")
+            for each in self.pages(Call("ec2", "describe_security_groups"), "SecurityGroups")
         ]
 
     def own_address(self) -> str:

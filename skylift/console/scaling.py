@@ -87,10 +87,6 @@ class Group:
 # Calls.
 
 
-def list_groups() -> Call:
-    return Call("autoscaling", "describe_auto_scaling_groups", {})
-
-
 def describe_group(name: str) -> Call:
     return Call("autoscaling", "describe_auto_scaling_groups", {"AutoScalingGroupNames": [name]})
 
@@ -150,10 +146,6 @@ def execute_policy(group: str, policy: str) -> Call:
     return Call("autoscaling", "execute_policy", {"AutoScalingGroupName": group, "PolicyName": policy})
 
 
-def delete_policy(group: str, policy: str) -> Call:
-    return Call("autoscaling", "delete_policy", {"AutoScalingGroupName": group, "PolicyName": policy})
-
-
 def delete_group(name: str) -> Call:
     params = {"AutoScalingGroupName": name, "ForceDelete": True}
     return Call("autoscaling", "delete_auto_scaling_group", params)
@@ -169,7 +161,10 @@ class Scaling:
         self._port = port
 
     def groups(self) -> list[GroupRow]:
-        return [_row(each) for each in self._port.pages(list_groups(), "AutoScalingGroups")]
+        return [
+            _row(each)
+            for each in self._port.pages(Call("autoscaling", "describe_auto_scaling_groups"), "AutoScalingGroups")
+        ]
 
     def group(self, name: str) -> Group:
         found = self._port.perform(describe_group(name))["AutoScalingGroups"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from skylift.console.call import list_instances
+from skylift.console.call import Call
 from skylift.console.job_port import JobPort
 from skylift.console.port import Port
 from skylift.runner.errors import Unreachable
@@ -19,8 +19,8 @@ from skylift.runner.job.settings import Credentials, OneImage, Secret, Settings
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda port: port.perform(list_instances()),
-        lambda port: port.pages(list_instances(), "Reservations"),
+        lambda port: port.perform(Call("ec2", "describe_instances")),
+        lambda port: port.pages(Call("ec2", "describe_instances"), "Reservations"),
         lambda port: JobPort(port).jobs(),
         lambda port: JobPort(port).job("job"),
         lambda port: JobPort(port).job_steps("job"),

@@ -45,7 +45,7 @@ class AddressesPage:
             COLUMNS,
             label="Elastic IPs",
             empty=self._say_empty,
-            command=networks.list_addresses().command,
+            command=Call("ec2", "describe_addresses").command,
             on_select=self._selected,
             on_change=self._seen,
         )
@@ -109,7 +109,7 @@ class AddressesPage:
         def call() -> Call:
             if not chosen.value:
                 raise UsageError("There is no instance that could have it.", "Launch one first.")
-            return networks.associate_address(row["id"], chosen.value)
+            return Call("ec2", "associate_address", {"AllocationId": row["id"], "InstanceId": chosen.value})
 
         with dialog:
             chosen = Select("Instance", dict(found), lambda _: command.show())
@@ -122,7 +122,7 @@ class AddressesPage:
         row = self._row()
         if row is None:
             return
-        call = networks.disassociate_address(row["association"])
+        call = Call("ec2", "disassociate_address", {"AssociationId": row["association"]})
         confirm(
             "Take this address from its instance?",
             [

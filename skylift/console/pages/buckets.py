@@ -7,6 +7,7 @@ import io
 from urllib.parse import urlencode
 
 from skylift.console import call as calls
+from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.port import Listing
 from skylift.console.widgets.chart import spell
@@ -88,7 +89,7 @@ class BucketPage:
                 link(part or "/", _path(self._bucket, whole))
 
     def _delete(self) -> None:
-        call = calls.delete_bucket(self._bucket)
+        call = Call("s3", "delete_bucket", {"Bucket": self._bucket})
 
         def done() -> None:
             self._view.buckets.look_soon()
@@ -165,7 +166,7 @@ class BucketPage:
             aria_label=f"Download {name}",
         )
         button("Share", lambda: self._share(key), "quiet", aria_label=f"Share {name}")
-        call = calls.delete_object(self._bucket, key)
+        call = Call("s3", "delete_object", {"Bucket": self._bucket, "Key": key})
         button(
             "Delete",
             lambda: confirm(

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from skylift.console import call as calls
+from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.coming_up import ComingUp
 from skylift.console.pages.edit_tags import show_tags, tags_button
@@ -86,7 +87,7 @@ class InstancePage:
             }
         )
         with box("commandline"):
-            copyable(calls.describe_instance(self._id).command)
+            copyable(Call("ec2", "describe_instances", {"InstanceIds": [self._id]}).command)
         self._dress(detail.row.state)
         self._tabs.begin()
 

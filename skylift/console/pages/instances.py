@@ -54,7 +54,7 @@ class InstancesPage:
             COLUMNS,
             label="Instances",
             empty=_say_empty,
-            command=calls.list_instances().command,
+            command=Call("ec2", "describe_instances").command,
             count=_count,
             on_select=self._selected,
             on_change=self._changed,

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.edit_tags import edit_tags
@@ -44,7 +43,7 @@ class KeyPairsPage:
             COLUMNS,
             label="Key pairs",
             empty=self._say_empty,
-            command=calls.list_key_pairs().command,
+            command=Call("ec2", "describe_key_pairs").command,
             on_select=selected,
         )
         selected([])
@@ -68,7 +67,7 @@ class KeyPairsPage:
         row = self._row()
         if row is None:
             return
-        call = calls.delete_key_pair(row["name"])
+        call = Call("ec2", "delete_key_pair", {"KeyName": row["name"]})
         confirm(
             "Delete this key pair?",
             [row["name"], "Instances that were launched with it go on, and still take its private half."],
@@ -88,7 +87,7 @@ def create_key_pair(view: CloudView, made_one: Callable[[str], Any] = lambda _: 
     def call() -> Call:
         if not name.value.strip():
             raise UsageError("The key pair needs a name.")
-        return calls.create_key_pair(name.value.strip(), kind.value)
+        return Call("ec2", "create_key_pair", {"KeyName": name.value.strip(), "KeyType": kind.value})
 
     with dialog:
         name = Field("Name", lambda _: command.show(), placeholder="my-key", spellcheck="false", autofocus="autofocus")

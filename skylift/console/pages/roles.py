@@ -6,6 +6,7 @@ from functools import partial
 from urllib.parse import quote
 
 from skylift.console import identity
+from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.identity import SERVICES, Holder, Identities, RoleDetail, Use, reflow
 from skylift.console.meanwhile import EditedText
@@ -48,7 +49,7 @@ class RolesPage:
         self._view = view
         with head("Roles"):
             button("Create role", self._create, "primary")
-        listed(view.roles, COLUMNS, label="Roles", empty=self._say_empty, command=identity.list_roles().command)
+        listed(view.roles, COLUMNS, label="Roles", empty=self._say_empty, command=Call("iam", "list_roles").command)
 
     def _say_empty(self) -> None:
         tag("h2", "There are no roles yet.")
@@ -212,7 +213,7 @@ class RolePage:
         )
 
     def _detach(self, use: Use) -> None:
-        call = identity.detach_profile(use.association)
+        call = Call("ec2", "disassociate_iam_instance_profile", {"AssociationId": use.association})
         confirm(
             "Take the role away?",
             [use.instance, "Programs there may no longer do what it allows."],

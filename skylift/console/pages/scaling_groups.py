@@ -54,7 +54,7 @@ class ScalingGroupsPage:
             COLUMNS,
             label="Auto Scaling groups",
             empty=_say_empty,
-            command=scaling.list_groups().command,
+            command=Call("autoscaling", "describe_auto_scaling_groups").command,
         )
 
 
@@ -191,7 +191,7 @@ class ScalingGroupPage:
         self._ask("Execute this policy now?", [f"{policy.name}: {policy.does}"], call, "Execute", dangerous=False)
 
     def _delete_policy(self, policy: Policy) -> None:
-        call = scaling.delete_policy(self._name, policy.name)
+        call = Call("autoscaling", "delete_policy", {"AutoScalingGroupName": self._name, "PolicyName": policy.name})
         lines = [policy.name, "The capacity stays as it is. Alarms that AWS made for it go with it."]
         self._ask("Delete this policy?", lines, call, "Delete", dangerous=True)
 

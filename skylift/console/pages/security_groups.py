@@ -42,7 +42,7 @@ class SecurityGroupsPage:
             COLUMNS,
             label="Security groups",
             empty=_say_empty,
-            command=calls.list_security_groups().command,
+            command=Call("ec2", "describe_security_groups").command,
         )
 
     async def _create(self) -> None:
@@ -107,7 +107,7 @@ class SecurityGroupPage:
             tell_trouble(error)
 
     def _ask_delete(self) -> None:
-        call = calls.delete_security_group(self._id)
+        call = Call("ec2", "delete_security_group", {"GroupId": self._id})
 
         def done() -> None:
             self._view.security_groups.look_soon()

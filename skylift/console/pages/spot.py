@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from skylift.console import market
+from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.market import NOTICE
 from skylift.console.poller import Change, FlatRow
@@ -53,7 +54,7 @@ class SpotPage:
         if not view.port.has_control:
             tag("p", "On AWS nobody but AWS interrupts, except by its Fault Injection Service.", "empty-line")
         with box("commandline"):
-            copyable(market.list_requests().command)
+            copyable(Call("ec2", "describe_spot_instance_requests").command)
         self._rows: dict[str, FlatRow] = {}
         self._select([])
         view.spot_requests.listen(self._hear)
@@ -151,7 +152,7 @@ class SpotPage:
     def _ask_cancel(self) -> None:
         rows = [self._rows[each] for each in self._selected if each in self._rows]
         ids = [row["id"] for row in rows if row["state"] in ("open", "active")]
-        call = market.cancel_requests(ids)
+        call = Call("ec2", "cancel_spot_instance_requests", {"SpotInstanceRequestIds": list(ids)})
         confirm(
             "Cancel the request?" if len(ids) == 1 else f"Cancel {len(ids)} requests?",
             [*ids, "Their instances go on: terminate those yourself."],

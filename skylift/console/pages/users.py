@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from skylift.console import identity
+from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.identity import AccessKey, Holder, Identities
 from skylift.console.pages.policies import PoliciesTab
@@ -32,7 +33,7 @@ class UsersPage:
         self._view = view
         with head("Users"):
             button("Create user", self._create, "primary")
-        listed(view.users, COLUMNS, label="Users", empty=self._say_empty, command=identity.list_users().command)
+        listed(view.users, COLUMNS, label="Users", empty=self._say_empty, command=Call("iam", "list_users").command)
 
     def _say_empty(self) -> None:
         tag("h2", "There are no users yet.")
@@ -139,7 +140,7 @@ class UserPage:
         )
 
     def _delete_key(self, key: AccessKey) -> None:
-        call = identity.delete_key(self._holder.name, key.id)
+        call = Call("iam", "delete_access_key", {"UserName": self._holder.name, "AccessKeyId": key.id})
         confirm(
             "Delete this key?",
             [key.id, "Who uses it is refused. It cannot be brought back."],
@@ -151,7 +152,7 @@ class UserPage:
         )
 
     def _create_key(self) -> None:
-        call = identity.create_key(self._holder.name)
+        call = Call("iam", "create_access_key", {"UserName": self._holder.name})
         made: list[Any] = []
 
         async def done() -> None:
