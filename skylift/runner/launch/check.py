@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import KeptServer, configuration_of, kept_servers, waiting_servers
 from skylift.runner.launch.last_kept import may_take_kept
 from skylift.runner.launch.network import check_groups, find_caller
+from skylift.runner.launch.reach import Reach, find_reach
 from skylift.runner.launch.server import check_type, types_there
 from skylift.runner.launch.stages import Checked
 from skylift.runner.remote import openssh
@@ -40,10 +42,17 @@ if TYPE_CHECKING:
 
 
 async def check(
-    job: Job, settings: Settings, clock: Clock, archive: IO[bytes], connecting: KeptConnection | None = None
+    job: Job,
+    settings: Settings,
+    clock: Clock,
+    archive: IO[bytes],
+    connecting: KeptConnection | None = None,
+    *,
+    scheduled: bool = False,
 ) -> Checked:
-    """Check credentials, image, type and bundle. The bundle is packed into `archive`, which must stay open until it has
-    been sent. `connecting` begins to connect to a kept server that the job may have. Raises SkyliftError."""
+    """Check credentials, image, type, network and bundle. The bundle is packed into `archive`, which must stay open
+    until it has been sent. `connecting` begins to connect to a kept server that the job may have. Raises
+    SkyliftError."""
     deadline = deadline_of(job, time.time())
     if job.terminal is not None and settings.access.private:
         raise UsageError("-it needs SSH, and a --private server is not reached by SSH.")
@@ -62,12 +71,18 @@ async def check(
             _check_spot(api, job.spot),
             in_thread(api.warm),
         )
-        job = replace(job, spot=spot)
+        note = clock.watcher.note
+        reach = await in_thread(find_reach, account, note)
+        job = _within(reach, replace(job, spot=spot), settings, note, scheduled=scheduled)
         step.detail = f"{job.instance_type} in {settings.region} ({settings.place})"
         processor, image = pick_image(images, processors, job.instance_type)
         needs_uv = job.environment.kind != "none" or bool(job.environment.python)
         uv = WHEELS[processor] if needs_uv and not settings.image.has_uv else None
         prebuilt = await in_thread(_find_prebuilt, account, job, processor, image, sources) if needs_uv else None
+        if needs_uv and not reach.out and (prebuilt is None or not prebuilt.sha256):
+            note(
+                "The server has no way to the internet: its packages come from an index in its network, or not at all."
+            )
         packs, large = packed
         read = (job.map.arns, job.map.buckets) if job.map is not None else ((), ())
         upload = Upload(packs, large, sources, *read)
@@ -80,6 +95,21 @@ async def check(
         shipment = Shipment(job, deadline, upload, uv, prebuilt, tools_record, image=imaged or image)
         more = (configuration, compatible, tools, image)
         return Checked(account, shipment, imaged or image, caller, *more)
+
+
+def _within(
+    reach: Reach, job: Job, settings: Settings, note: Callable[[str], object], *, scheduled: bool = False
+) -> Job:
+    """The job with as many servers as its network allows it. Raises UsageError."""
+    lacking = reach.lacks(job, scheduled=scheduled)
+    if lacking and job.map is not None and job.map.may_do_with_one:
+        alone = replace(job, map=replace(job.map, servers=1))
+        if not reach.lacks(alone, scheduled=scheduled):
+            note(f"The map has one server. {reach.refusal(lacking, settings).message}")
+            return alone
+    if lacking:
+        raise reach.refusal(lacking, settings)
+    return job
 
 
 async def _open_account(

@@ -84,7 +84,7 @@ def check_groups(api: Api, named: int, own: int) -> None:
 
 def find_network(api: Api, access: Access = OWN) -> Network | None:
     """The user's subnet, or skylift's own network. None when that has not been made yet."""
-    return _find_own(api) if access.subnet is None else _describe_subnet(api, access.subnet, access.groups)
+    return _find_own(api) if access.subnet is None else _network_in(api, access.subnet, access.groups)
 
 
 def ensure_network(api: Api, bucket: str) -> Network:
@@ -133,13 +133,31 @@ def _authorize_ssh(api: Api, group: str, source: str) -> None:
     )
 
 
-def _describe_subnet(api: Api, subnet: str, groups: tuple[str, ...]) -> Network:
+def describe_subnet(api: Api, subnet: str) -> dict[str, Any]:
+    """Raises UsageError when it is not there."""
     try:
-        found = api.call("ec2", "describe_subnets", SubnetIds=[subnet])["Subnets"][0]
+        return dict(api.call("ec2", "describe_subnets", SubnetIds=[subnet])["Subnets"][0])
     except Refused as error:
         if error.code != "InvalidSubnetID.NotFound":
             raise
         raise UsageError(f"There is no subnet {subnet} in {api.region}.") from None
+
+
+def route_table_of(api: Api, vpc: str, subnet: str) -> dict[str, Any]:
+    """The subnet's own route table, or else its VPC's main one."""
+    own = [{"Name": "association.subnet-id", "Values": [subnet]}]
+    tables = api.call("ec2", "describe_route_tables", Filters=own)["RouteTables"] or _main_tables(api, vpc)
+    return dict(tables[0])
+
+
+def _main_tables(api: Api, vpc: str) -> list[Any]:
+    main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
+    found: list[Any] = api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"]
+    return found
+
+
+def _network_in(api: Api, subnet: str, groups: tuple[str, ...]) -> Network:
+    found = describe_subnet(api, subnet)
     vpc, places = found["VpcId"], ((found["AvailabilityZone"], subnet),)
     if groups:
         return Network(vpc, places, groups, frozenset(), own=False)
@@ -217,11 +235,7 @@ def _make_gateway(api: Api, vpc: str) -> None:
         gateway, attached = made["InternetGateway"]["InternetGatewayId"], False
     if not attached:
         api.retry_not_found("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=vpc)
-    main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
-    tables = _wait_until_listed(
-        lambda: api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"], f"the main route table of {vpc}"
-    )
-    table = tables[0]
+    table = _wait_until_listed(lambda: _main_tables(api, vpc), f"the main route table of {vpc}")[0]
     if not any(route.get("DestinationCidrBlock") == "0.0.0.0/0" for route in table["Routes"]):
         route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway}
         api.retry_not_found("ec2", "create_route", **route)
@@ -233,8 +247,7 @@ def _ensure_s3_endpoint(api: Api, vpc: str) -> None:
     filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "service-name", "Values": [service]}]
     if api.call("ec2", "describe_vpc_endpoints", Filters=filters)["VpcEndpoints"]:
         return
-    main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
-    tables = [each["RouteTableId"] for each in api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"]]
+    tables = [each["RouteTableId"] for each in _main_tables(api, vpc)]
     wanted = {"VpcId": vpc, "ServiceName": service, "RouteTableIds": tables}
     # Another run may have made the endpoint meanwhile.
     _unless(

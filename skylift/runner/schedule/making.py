@@ -81,7 +81,7 @@ class MakeSchedule:
     async def _run(self) -> None:
         job = self._order.job if self._order.job.has_workers else _of_one_type(self._order.job)
         with tempfile.TemporaryFile(prefix="skylift-", buffering=0) as archive:
-            checked = await check(job, self._settings, self._clock, archive)
+            checked = await check(job, self._settings, self._clock, archive, scheduled=True)
             own = _own_server(job)
             terms = ScheduleTerms.of(own, self._order.overlap)
             # Runs make their environment anew: what one run of a role builds, the next one could not replace. An image

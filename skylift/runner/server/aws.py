@@ -64,6 +64,10 @@ class Unreachable(Exception):
     final = False
 
 
+class NoAnswer(Unreachable):
+    """Nothing came back: the network may have no way there."""
+
+
 def code_of(text: str) -> str:
     """AWS's error code in an answer; empty when there is none."""
     return text.partition("<Code>")[2].partition("</Code>")[0]
@@ -132,7 +136,7 @@ class Http:
                 # The other end closes an idle connection. It may have received our request all the same, as before
                 # any retry.
                 if not kept or not isinstance(error, (ConnectionError, ssl.SSLError)):
-                    raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None
+                    raise NoAnswer("%s %s: %r" % (method, parts.netloc, error)) from None
         what = "%s %s" % (method, parts.netloc)
         try:
             found = {name.lower(): value for name, value in answer.getheaders()}

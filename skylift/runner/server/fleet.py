@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.runner.server.aws import Aws, Metadata, NoAnswer, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.fence import send
@@ -13,17 +13,31 @@ from skylift.runner.server.power import LAST
 from skylift.runner.server.prefix import Prefix
 
 _PATIENCE = 300
-"""Seconds in which a job's fleet must be deleted. After that the server turns off before the fleet."""
+"""Seconds in which a job's fleet must be deleted. After that the server turns off before the fleet, unless it has no
+way to EC2."""
 _TAG = "/latest/meta-data/tags/instance/aws:ec2:fleet-id"
+_NO_WAY = "NoWayToService"
+"""What the embedded cloud answers in place of silence."""
 _GONE = (b"fleetIdDoesNotExist", b"fleetNotInDeletableState")
 
 
-def delete_fleet(aws: Aws, metadata: Metadata, prefix: Prefix, until: float) -> None:
-    """Delete the job's fleet, so that no other server follows this one. When that fails, the next server finds that the
-    job has ended, and tries it again."""
+def release_fleet(context: Context) -> None:
+    """Delete the job's fleet before this server turns off, so that no other server follows this one. When that fails,
+    the next server finds that the job has ended, and tries it again. A network without a way to EC2 has none for the
+    next one either: instead of one server after the other, this one stays until the deadline, and tries."""
+    soon, last = time.monotonic() + _PATIENCE, context.deadline - LAST
     try:
-        fleet = _find(metadata, prefix)
-        patiently("the fleet", lambda: _delete(aws, fleet), until)
+        fleet = _find(context.metadata(), context.prefix)
+
+        def delete() -> None:
+            try:
+                _delete(context.aws, fleet)
+            except Unreachable as error:
+                has_way = not isinstance(error, NoAnswer) and _NO_WAY not in str(error)
+                error.final = has_way and time.monotonic() > soon
+                raise
+
+        patiently("the fleet", delete, last)
     except (Unreachable, Refused) as error:
         say("the fleet could not be deleted: %s" % error)
 
@@ -44,9 +58,3 @@ def _delete(aws: Aws, fleet: str) -> None:
     _, _, answer = send(aws, {"Action": "DeleteFleets", "FleetId.1": fleet, "TerminateInstances": "false"})
     if b"<currentFleetState>deleted" not in answer and not any(each in answer for each in _GONE):
         raise Unreachable(answer[:300].decode(errors="replace"))
-
-
-def release_fleet(context: Context) -> None:
-    """Delete the fleet before this server turns off: otherwise it would start another one."""
-    until = min(context.deadline - LAST, time.time() + _PATIENCE)
-    delete_fleet(context.aws, context.metadata(), context.prefix, until)

@@ -137,7 +137,7 @@ class OtherServers:
         """One look. Raises Unreachable and Refused."""
         group = self._group.look()
         if group is None:
-            self._tell_once("The Auto Scaling group of the other servers is gone. The program has none but its own.")
+            self.tell_once("The Auto Scaling group of the other servers is gone. The program has none but its own.")
             return
         if self._strangers:
             if group.members:
@@ -193,9 +193,9 @@ class OtherServers:
     def _complain(self, there: int, reason: str) -> None:
         if reason:
             found = "is 1 server" if there == 1 else "are %d servers" % there
-            self._tell_once("There %s, and not %d: %s" % (found, self._wanted + 1, reason))
+            self.tell_once("There %s, and not %d: %s" % (found, self._wanted + 1, reason))
 
-    def _tell_once(self, text: str) -> None:
+    def tell_once(self, text: str) -> None:
         if text != self._last_told:
             self._last_told = text
             self._tell(text)
@@ -390,7 +390,7 @@ class JobCluster:
                     self._report()
                     reported = time.monotonic()
             except (Unreachable, Refused) as error:
-                say("the other servers cannot be looked after: %s" % error)
+                others.tell_once("The other servers cannot be looked after: %s" % error)
             if worker.poll() is not None and scheduler.poll() is None:
                 worker = self._start("worker", share, 700)
             time.sleep(_LOOKING)

@@ -13,7 +13,7 @@ import contextlib
 import json
 import time
 import urllib.parse
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 from xml.etree import ElementTree
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
@@ -177,14 +177,20 @@ class GroupOfRuns(WorkerGroup):
 
 class SpotOrOnDemand:
     """Two groups as one: spot servers, and servers on demand in place of those that EC2 has no room for. `say` is told
-    of each time. What has failed before the first look, under an earlier coordinator, is answered for."""
+    of each time. What has failed before the first look, under an earlier coordinator, is answered for. The first look
+    finds out whether there is a second group at all: where Auto Scaling cannot be reached, nobody waits for it."""
 
     def __init__(self, spot: WorkerGroup, on_demand: WorkerGroup, say: Callable[[str], None]) -> None:
         self._spot, self._on_demand, self._say = spot, on_demand, say
         self._seen = (Group(0, []), Group(0, []))
         self._blamed: Optional[str] = None
+        self._is_alone: Optional[bool] = None
 
     def look(self) -> Optional[Group]:
+        if self._is_alone is None:
+            self._is_alone = self._on_demand.look() is None
+        if self._is_alone:
+            return self._spot.look()
         spot, on_demand = self._spot.look(), self._on_demand.look()
         if spot is None or on_demand is None:
             return None
@@ -205,6 +211,9 @@ class SpotOrOnDemand:
 
     def resize(self, desired: int) -> None:
         """Spot servers are asked for first. Only servers that have not come yet are done without."""
+        if self._is_alone:
+            self._spot.resize(desired)
+            return
         spot, on_demand = self._seen
         fewer = spot.desired + on_demand.desired - desired
         if fewer < 0:
@@ -227,13 +236,12 @@ class SpotOrOnDemand:
         _do_each(self._on_demand.delete, self._spot.delete)
 
 
-def open_group(aws: Aws, name: str, say: Callable[[str], None], run: str = "") -> Union[WorkerGroup, SpotOrOnDemand]:
+def open_group(aws: Aws, name: str, say: Callable[[str], None], run: str = "") -> SpotOrOnDemand:
     """The group of a map; with --or-on-demand there is a second one. `run` is as in GroupOfRuns, of a schedule's."""
     spot, on_demand = (
         GroupOfRuns(aws, each, run) if run else WorkerGroup(aws, each) for each in (name, name + ON_DEMAND)
     )
-    there = patiently("the map's servers", on_demand.look, float("inf"))
-    return spot if there is None else SpotOrOnDemand(spot, on_demand, say)
+    return SpotOrOnDemand(spot, on_demand, say)
 
 
 def release_group(aws: Aws, name: str) -> None:

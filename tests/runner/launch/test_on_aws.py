@@ -86,6 +86,10 @@ def test_private_in_a_subnet_of_the_users(
     vpc = on_aws.call("ec2", "create_vpc", CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     made = on_aws.call("ec2", "create_subnet", VpcId=vpc, CidrBlock="10.9.1.0/24", AvailabilityZone=f"{REGION}b")
     subnet = made["Subnet"]["SubnetId"]
+    within = [{"Name": "vpc-id", "Values": [vpc]}]
+    (table,) = on_aws.call("ec2", "describe_route_tables", Filters=within)["RouteTables"]
+    s3 = {"ServiceName": f"com.amazonaws.{REGION}.s3", "RouteTableIds": [table["RouteTableId"]]}
+    on_aws.call("ec2", "create_vpc_endpoint", VpcId=vpc, **s3)
     Path("job.py").write_text("print('out')\n")
     monkeypatch.setenv("SKYLIFT_ON", "aws")
     with host(on_aws, machine):

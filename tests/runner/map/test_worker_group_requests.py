@@ -11,7 +11,6 @@ from skylift.runner.server import worker_group
 from skylift.runner.server.aws import Aws, Refused, Unreachable
 from skylift.runner.server.worker_group import (
     Group,
-    GroupOfRuns,
     Member,
     SpotOrOnDemand,
     WorkerGroup,
@@ -159,7 +158,7 @@ class Kept:
 def test_the_group_of_a_schedule_says_whose_its_servers_are_before_they_come() -> None:
     aws = Kept()
     group = open_group(cast(Aws, aws), "g", lambda _: None, "nightly/2026-11-28T02:00:00Z")
-    assert isinstance(group, GroupOfRuns)
+    assert group.look() == Group(0, [])
     for each in (0, 2, 3):
         group.resize(each)
     tag = {
@@ -185,6 +184,28 @@ def test_the_coordinator_of_a_run_that_ends_leaves_the_group_to_who_knows_whose_
     aws = Kept("i-1", "i-2", desired=5)
     open_group(cast(Aws, aws), "g", lambda _: None, "nightly/2026-11-28T02:00:00Z").delete()
     assert (aws.members, aws.desired) == (["i-1", "i-2"], 5)
+
+
+def test_nobody_waits_for_an_auto_scaling_that_cannot_be_reached() -> None:
+    """A private subnet may have a way to S3 alone: a map's inputs run on its one server meanwhile."""
+
+    class Away(Kept):
+        is_away = True
+
+        def send(self, *request: Any) -> tuple[int, Any, bytes]:
+            if self.is_away:
+                raise Unreachable("POST autoscaling.us-east-1.amazonaws.com: TimeoutError('timed out')")
+            return super().send(*request)
+
+    away = Away(desired=2)
+    group = open_group(cast(Aws, away), "g", lambda _: None)
+    for _ in range(2):
+        with pytest.raises(Unreachable, match="timed out"):
+            group.look()
+    away.is_away = False
+    assert group.look() == Group(2, [])
+    group.resize(3)
+    assert away.asked == [("SetDesiredCapacity", 3)]
 
 
 class Plain:
