@@ -9,6 +9,7 @@ beside what every job has (see runner/server/__init__.py):
     in/map/servers/TOKEN.json   the server that has come in place of a lost one (launch/relaunch.py)
     server/map/log/NUMBER       the log, in 8 digits from 0 on: outcomes of inputs (outcome.py); each entry is written
                                 once, by a conditional write
+    server/map/folds/NUMBER     FOLD entries of the log at a time, from that one on, for whoever reads it from its start
     server/map/progress.json    how far the map is, now and then (progress.py); only for display
     server/map/runs/INDEX-RUN/  what one run of the program for one input has left, where it is too long for the log:
                                 stdout, stderr, and results/PATH or files/SHA-256 as a job's results are

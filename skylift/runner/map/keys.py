@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skylift.runner.job.record import Prefix
+from skylift.runner.map.outcome import entry_key
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,11 @@ class MapKeys:
         """The beginning of the keys of all entries; in their order when they are sorted."""
         return f"{self._base}/server/map/log/"
 
+    def within(self, key: str) -> str:
+        return f"{self._base}/{key}"
+
     def log_entry(self, number: int) -> str:
-        return f"{self.log}{number:08}"
+        return self.within(entry_key(number))
 
     @property
     def progress(self) -> str:

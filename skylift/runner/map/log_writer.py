@@ -10,18 +10,21 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from skylift.runner.map.outcome import (
+    FOLD,
     MOST_IN_AN_ENTRY,
     InputOutcome,
     LogEntry,
     MapEnd,
     MapLog,
     encode_entry,
-    parse_entry,
+    entry_key,
+    fold_key,
 )
-from skylift.runner.text.json_object import Malformed
 
 _MOST_BYTES = 8 << 20
 """The bytes of streams after which an entry is closed."""
+_LARGEST_FOLD = 16 << 20
+"""Bytes. Entries with more are few for their outcomes, and are read one by one."""
 
 
 class Superseded(Exception):
@@ -40,10 +43,6 @@ class Store(Protocol):
 
     def create(self, key: str, body: bytes) -> bool:
         """Whether it was not there before. The request is repeated until it is answered."""
-
-
-def entry_key(number: int) -> str:
-    return f"server/map/log/{number:08}"
 
 
 @dataclass
@@ -83,6 +82,7 @@ class LogWriter:
     def __init__(self, store: Store, instance: str, clock: Callable[[], float] = time.time) -> None:
         self._store, self._instance, self._clock = store, instance, clock
         self.log = MapLog()
+        self._unfolded: list[bytes] = []
         self._waiting: queue.SimpleQueue[_Note] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
@@ -93,10 +93,9 @@ class LogWriter:
         Only an attempt to create an entry says whether it is there. To repeat the request to read it instead would
         cost each map the seconds that a denial is not believed."""
         while True:
-            data = self._store.look(entry_key(self.log.next))
-            if data is not None:
-                self.log.add(parse_entry(data))
-                continue
+            for _, entries in self.log.coming(self._store.look):
+                self.log.read(entries)
+                self._fold(entries)
             # The coordinator before was stopped because its server was shut down: otherwise nobody would go on.
             lost = self.log.interrupted
             if self._create(LogEntry(self.log.epoch + 1, self._clock(), self._instance, lost=lost)):
@@ -110,7 +109,18 @@ class LogWriter:
             return False
         # It may be there from a try of our own, the answer to which was lost.
         self.log.add(entry)
+        self._fold([body])
         return True
+
+    def _fold(self, entries: Sequence[bytes]) -> None:
+        """Write a fold once its entries are there. A coordinator that is killed before leaves that to its successor."""
+        self._unfolded += entries
+        if sum(map(len, self._unfolded)) > _LARGEST_FOLD:
+            self._unfolded = []
+        if self.log.next % FOLD == 0:
+            whole, self._unfolded = self._unfolded, []
+            if len(whole) == FOLD and len(entries) == 1:
+                self._store.create(fold_key(self.log.next - FOLD), b"\n".join(whole))
 
     def add(self, outcome: InputOutcome) -> None:
         """Raises Superseded when that is known by now, or whatever else the writing has failed with."""
@@ -193,6 +203,3 @@ class LogWriter:
 def _release(note: _Note) -> None:
     for event in note.written:
         event.set()
-
-
-__all__ = ["LogWriter", "Malformed", "Store", "Superseded", "entry_key"]

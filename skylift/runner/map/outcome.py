@@ -14,6 +14,9 @@ So the log has the losses of an input even where the coordinator was lost each t
 neither `ended` nor `stopped`, and has no outcome, was lost with its coordinator. A coordinator that is told to stop
 does not know whether the map goes on. Its successor says in its first entry what was lost.
 
+A fold is FOLD entries as they are, a line each, in one object: whoever reads the log from its start need not ask for
+each. Entries never change, so a fold may be written by anybody who has read them, and be missing: they are all there.
+
 What a server writes is hostile until it is parsed: every field has a form, a range or a limit.
 """
 
@@ -24,7 +27,7 @@ import binascii
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -35,6 +38,8 @@ from skylift.runner.text.json_object import FOREVER, JsonObject, Malformed, as_o
 VERSION = 1
 ENTRY_LIMIT = 32 << 20
 MOST_IN_AN_ENTRY = 10_000
+FOLD = 512
+"""Entries. A log of 100,000 takes the fewest requests, for folds and for the entries after the last, at about this."""
 INLINE = 4096
 """The most bytes of a stream that are in the log itself."""
 MOST_RESULTS = 100_000
@@ -349,3 +354,21 @@ class MapLog:
     def read(self, entries: Iterable[bytes]) -> list[InputOutcome]:
         """Add the entries that come next. Raises Malformed."""
         return [outcome for data in entries for outcome in self.add(parse_entry(data))]
+
+    def coming(self, get: Callable[[str], bytes | None]) -> Iterator[tuple[str, list[bytes]]]:
+        """The entries that come next, and the key that they are at; `read` is to take them. `get` returns an object of
+        the map's prefix, None where there is none. Of a log that has not grown, one is asked for."""
+        while (data := get(key := entry_key(self.next))) is not None:
+            fold = get(fold_key(self.next)) if self.next % FOLD == 0 else None
+            lines = [] if fold is None else fold.split(b"\n")
+            # One that is not whole says nothing.
+            yield (fold_key(self.next), lines) if len(lines) == FOLD and lines[0] == data else (key, [data])
+
+
+def entry_key(number: int) -> str:
+    return f"server/map/log/{number:08}"
+
+
+def fold_key(number: int) -> str:
+    """`number` is that of its first entry."""
+    return f"server/map/folds/{number:08}"

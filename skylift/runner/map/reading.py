@@ -133,17 +133,16 @@ class MapReader:
         """The outcomes that are new; at first those of an earlier map. Raises RecordDamaged."""
         self._look_up()
         fresh, self._carried = self._carried, []
-        while self.is_there:
-            key = self._keys.log_entry(self._log.next)
-            data = self.account.api.get(self.account.bucket, key, ENTRY_LIMIT)
-            if data is None:
-                break
+        for key, entries in self._log.coming(self._get) if self.is_there else ():
             try:
-                fresh += [each for each in self._log.read([data]) if each.index in self._runs_here]
+                fresh += [each for each in self._log.read(entries) if each.index in self._runs_here]
             except Malformed as error:
-                raise RecordDamaged(key, str(error)) from None
+                raise RecordDamaged(self._keys.within(key), str(error)) from None
         self.outcomes.update((each.index, each) for each in fresh)
         return fresh
+
+    def _get(self, key: str) -> bytes | None:
+        return self.account.api.get(self.account.bucket, self._keys.within(key), ENTRY_LIMIT)
 
     def progress(self) -> Progress | None:
         """The coordinator's last report; None before the first, and if it cannot be read: it is only for display."""

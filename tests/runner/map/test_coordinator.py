@@ -12,8 +12,8 @@ from test_map_log import Bucket
 
 from skylift.runner.map import coordinator as mind
 from skylift.runner.map.coordinator import Coordinator
-from skylift.runner.map.log_writer import LogWriter, Superseded, entry_key
-from skylift.runner.map.outcome import InputState
+from skylift.runner.map.log_writer import LogWriter, Superseded
+from skylift.runner.map.outcome import InputState, entry_key
 from skylift.runner.map.progress import MapServer, Progress
 from skylift.runner.map.spec import Halt, MapInput, MapSpec
 

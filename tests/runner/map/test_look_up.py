@@ -10,9 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from runner_bench import Metadata
 
-from skylift.runner.map.log_writer import LogWriter, entry_key
+from skylift.runner.map.log_writer import LogWriter
 from skylift.runner.map.looked_up import FOUND, list_keys
 from skylift.runner.map.main import PrefixStore, _look_up, begun_since
+from skylift.runner.map.outcome import entry_key
 from skylift.runner.map.spec import MapInput, MapSpec, Place
 from skylift.runner.server.aws import Aws, Refused, Unreachable
 

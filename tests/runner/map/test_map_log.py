@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from skylift.runner.map.log_writer import LogWriter, Superseded, entry_key
-from skylift.runner.map.outcome import InputOutcome, InputState, MapEnd, MapLog
+from skylift.runner.map.log_writer import LogWriter, Superseded
+from skylift.runner.map.outcome import InputOutcome, InputState, MapEnd, MapLog, entry_key
 
 
 class Bucket:
