@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from skylift.python.cluster.size import IDLE, Limits, Size
-from skylift.python.cluster.workers import FAILURES, Workers
+from skylift.python.cluster.workers import FAILURES, LONGEST, SHORTEST, Workers
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,8 @@ class Crew:
         self.gate = threading.Event()
         self.gate.set()
         self.error: Exception | None = None
-        self.workers = Workers(lambda number: f"w{number}", self._start, self.ended.append)
+        self.now = 1000.0
+        self.workers = Workers(lambda number: f"w{number}", self._start, self.ended.append, lambda: self.now)
 
     def _start(self, name: str) -> None:
         self.started.append(name)
@@ -92,6 +93,43 @@ def test_a_lost_worker_is_replaced_and_three_that_never_came_are_not() -> None:
     crew.workers.add(1)
     assert len(crew.workers) == 1
     assert crew.workers.close() == crew.started, "jobs of lost ones are to be removed, too"
+
+
+def test_workers_that_cannot_be_started_are_tried_again_for_ever() -> None:
+    """EC2 has no room, say. Three tries in a row, which cost nothing, were the end of it: the tasks of a cluster of
+    (0, 8) waited for nobody."""
+    crew = Crew()
+    crew.error = RuntimeError("No room.")
+    pause = SHORTEST
+    for _ in range(10):
+        crew.workers.add(2)
+        assert len(crew.workers) == 2
+        crew.settle()
+        crew.workers.forget_lost(set(), set)
+        crew.now += pause - 1
+        crew.workers.add(1)
+        assert len(crew.workers) == 0 and not crew.workers.failing
+        crew.now += 1
+        pause = min(2 * pause, LONGEST)
+    crew.error = None
+    crew.workers.add(1)
+    crew.settle()
+    crew.workers.registered({"w21"})
+    assert crew.workers.close() == ["w21"]
+
+
+def test_somebody_who_asks_does_not_wait_for_the_next_try() -> None:
+    crew = Crew()
+    crew.error = RuntimeError("No room.")
+    crew.workers.add(1)
+    crew.settle()
+    crew.workers.forget_lost(set(), set)
+    crew.workers.add(1)
+    assert len(crew.workers) == 0
+    crew.workers.reset_failures()
+    crew.workers.add(1)
+    assert len(crew.workers) == 1
+    assert crew.workers.close() == []
 
 
 def test_a_worker_of_a_job_that_goes_on_is_not_lost() -> None:

@@ -222,6 +222,7 @@ def test_dasks_pages_are_at_a_port_of_this_machine(cloud: RealCloud, run: Any, t
 
 SCALED = """
 import json, time
+from pathlib import Path
 import skylift
 import skylift.python.cluster.size
 from distributed import Client
@@ -235,6 +236,10 @@ with skylift.Cluster(servers=(0, 2), name="scaled") as cluster:
         # Without work there is no worker, also when there has been one.
         while client.scheduler_info(n_workers=-1)["workers"]:
             time.sleep(0.05)
+        # As an editor saves it: there is another file at its path then.
+        new = Path("ours.new")
+        new.write_text(Path("ours.py").read_text())
+        new.replace("ours.py")
         print(client.submit(cube, number).result(), flush=True)
 """
 

@@ -19,12 +19,13 @@ from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from skylift.python.cluster.client_files import write_client_files
 from skylift.python.cluster.guardian import Guardian
-from skylift.python.cluster.server import SCHEDULER_PORT, plan_servers, private_address, start_server
+from skylift.python.cluster.server import SCHEDULER_PORT, keep_code, plan_servers, private_address, start_server
 from skylift.python.cluster.size import Servers, Size, read_limits
 from skylift.python.cluster.workers import Workers
 from skylift.python.watching import log
@@ -80,7 +81,9 @@ class Cluster:
             self._start_worker,
             self._take_down.worker,
         )
+        self._code = TemporaryDirectory(prefix="skylift-cluster-")
         try:
+            self._plans = keep_code(self._plans, Path(self._code.name))
             self._make_group()
             self._start_scheduler()
             self._workers.add(self._size.limits.least)
@@ -229,6 +232,7 @@ class Cluster:
         if self._guardian is not None:
             self._guardian.dismiss()
             self._guardian = None
+        self._code.cleanup()
 
     def __enter__(self) -> Self:
         return self

@@ -26,6 +26,7 @@ from skylift.runner.plan.require_dask import require_pages
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.bundle import find_project
 from skylift.runner.ship.needs import find_needs
+from skylift.runner.ship.snapshot import renew, take_snapshot
 
 SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
 """As in node.py, which is imported on servers only."""
@@ -68,6 +69,15 @@ def plan_servers(name: str, options: SharedOptions, *, pages: bool) -> ServerPla
     return ServerPlans(scheduler, worker, settings)
 
 
+def keep_code(plans: ServerPlans, folder: Path) -> ServerPlans:
+    """The plans with a copy of the code in `folder`: workers that come later have the same as the scheduler, whatever
+    is saved meanwhile. Raises UsageError."""
+    bundle = take_snapshot(plans.scheduler.bundle, folder)
+    return replace(
+        plans, scheduler=replace(plans.scheduler, bundle=bundle), worker=replace(plans.worker, bundle=bundle)
+    )
+
+
 def _plan(name: str, options: dict[str, Any]) -> tuple[Job, Settings]:
     version = "{}.{}".format(*sys.version_info[:2])
     asked: Any = {**options, "command": [_SENT], "name": name, "python": version, "fresh": True}
@@ -92,7 +102,7 @@ def _with_node(bundle: Bundle) -> Bundle:
 def start_server(job: Job, settings: Settings, group: str, identity: Identity, told: dict[str, Any]) -> Launched:
     """Start the job of one part and wait until its server has it. `told` is what node.py is to know besides."""
     secret = Secret(json.dumps({**identity.encode(), "alone": ALONE, **told}))
-    dressed = replace(job, env=(*job.env, ("SKYLIFT_DASK", secret)), groups=(group,))
+    dressed = replace(job, bundle=renew(job.bundle), env=(*job.env, ("SKYLIFT_DASK", secret)), groups=(group,))
     taken = work.start_submission(dressed, settings, Watcher(), None).result()
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,6 +12,9 @@ from skylift.python.watching import log
 
 FAILURES = 3
 """Workers in a row that end before they have registered, after which no other is started."""
+SHORTEST, LONGEST = 15.0, 600.0
+"""Seconds until another start is tried after one that has brought no server: EC2 may have room again. The pause doubles
+each time."""
 _AT_ONCE = 8
 
 
@@ -23,8 +27,15 @@ class _Worker:
 class Workers:
     """`start` starts the worker of that name and returns when its server has it; `end` ends it and removes its job."""
 
-    def __init__(self, name_of: Callable[[int], str], start: Callable[[str], None], end: Callable[[str], None]) -> None:
-        self._name_of, self._start, self._end = name_of, start, end
+    def __init__(
+        self,
+        name_of: Callable[[int], str],
+        start: Callable[[str], None],
+        end: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name_of, self._start, self._end, self._clock = name_of, start, end, clock
+        self._pause, self._not_before = SHORTEST, 0.0
         self._workers: dict[str, _Worker] = {}
         self._lost: list[str] = []
         """Their logs can be read until the cluster is closed."""
@@ -42,12 +53,12 @@ class Workers:
 
     def reset_failures(self) -> None:
         """Start workers again although the last ones failed: the user asks for it."""
-        self._failures = 0
+        self._failures, self._pause, self._not_before = 0, SHORTEST, 0.0
 
     def add(self, count: int) -> None:
         """Returns at once."""
         with self._lock:
-            for _ in range(0 if self._closed or self.failing else count):
+            for _ in range(0 if self._closed or self.failing or self._clock() < self._not_before else count):
                 self._number += 1
                 name = self._name_of(self._number)
                 self._workers[name] = _Worker(self._pool.submit(self._start, name))
@@ -58,7 +69,7 @@ class Workers:
             for name in names & self._workers.keys():
                 if not self._workers[name].registered:
                     self._workers[name].registered = True
-                    self._failures = 0
+                    self._failures, self._pause = 0, SHORTEST
 
     def forget_lost(self, here: set[str], alive: Callable[[], set[str]]) -> None:
         """Forget workers that are gone: their servers were lost, or what they run fails. `here` are registered ones,
@@ -75,9 +86,17 @@ class Workers:
                 if error is None and name in living:
                     continue
                 del self._workers[name]
-                self._failures += not worker.registered
-                self._lost += [name] if error is None else []
-            log.warning("The worker %s is gone%s; see `skylift logs %s`.", name, f": {error}" if error else "", name)
+                if error is None:
+                    self._failures += not worker.registered
+                    self._lost.append(name)
+                elif self._clock() >= self._not_before:
+                    # Those that were started at the same time are one try.
+                    self._not_before, self._pause = self._clock() + self._pause, min(2 * self._pause, LONGEST)
+            if error is not None:
+                wait = self._not_before - self._clock()
+                log.warning("The worker %s was not started: %s The next try is in %.0f s.", name, error, wait)
+                continue
+            log.warning("The worker %s is gone; see `skylift logs %s`.", name, name)
             if self.failing:
                 log.error("%d workers in a row have failed; no other is started.", self._failures)
 

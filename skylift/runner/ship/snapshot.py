@@ -1,0 +1,54 @@
+"""A bundle that stays what it is while its files change: for jobs that start later, and are to have the same code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from skylift.runner.errors import UsageError
+from skylift.runner.job.job import Bundle, SentFile
+from skylift.runner.ship.sent_file import Opener, mode_of
+from skylift.runner.text.visible import shown
+
+
+def take_snapshot(bundle: Bundle, folder: Path) -> Bundle:
+    """The bundle with copies of its files in `folder`, which nobody else writes into. Large files are data, and are not
+    copied. Raises UsageError."""
+    with Opener() as opener:
+        files = [
+            each
+            if each.is_folder or each.place in bundle.large
+            else _copy(opener, each, folder.resolve() / str(number))
+            for number, each in enumerate(bundle.files)
+        ]
+    return replace(bundle, files=tuple(files))
+
+
+def _copy(opener: Opener, sent: SentFile, target: Path) -> SentFile:
+    try:
+        with os.fdopen(opener.open(sent), "rb") as source, target.open("xb") as copy:
+            shutil.copyfileobj(source, copy)
+            os.fchmod(copy.fileno(), mode_of(os.fstat(source.fileno())))
+        return _as_it_is(replace(sent, real=target))
+    except OSError as error:
+        raise UsageError(f"{shown(sent.path)} cannot be copied to {target.parent}: {error.strerror}.") from None
+
+
+def renew(bundle: Bundle) -> Bundle:
+    """The bundle with its large files as they are now: one may have been saved anew. Raises UsageError for one that is
+    gone."""
+    return replace(bundle, files=tuple(_renewed(each) if each.place in bundle.large else each for each in bundle.files))
+
+
+def _renewed(sent: SentFile) -> SentFile:
+    try:
+        return _as_it_is(sent)
+    except OSError as error:
+        raise UsageError(f"{shown(sent.path)} cannot be read: {error.strerror}.") from None
+
+
+def _as_it_is(sent: SentFile) -> SentFile:
+    found = sent.real.lstat()
+    return replace(sent, device=found.st_dev, inode=found.st_ino, size=found.st_size)
