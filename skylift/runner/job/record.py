@@ -318,10 +318,6 @@ def parse_record(key: str, data: bytes) -> Record:
 
 
 def _record(stored: JsonObject) -> Record:
-    created, deadline = stored.number("created", 0, FOREVER), stored.number("deadline", 0, FOREVER)
-    given(created, "created")
-    given(deadline, "deadline")
-    assert created is not None and deadline is not None
     inputs = [
         as_object(each, f"an entry of `{name}`").text("sha256", 64, _SHA256)
         for name in ("packs", "large")
@@ -330,8 +326,8 @@ def _record(stored: JsonObject) -> Record:
     choice, terms, of_map = stored.inner("choice"), stored.inner("schedule"), stored.inner("map")
     many = of_map or stored.inner("cluster")
     return Record(
-        created=created,
-        deadline=deadline,
+        created=given(stored.number("created", 0, FOREVER), "created"),
+        deadline=given(stored.number("deadline", 0, FOREVER), "deadline"),
         argv=stored.texts("argv", 100_000, 1 << 20),
         outputs=stored.texts("outputs", 10_000, 8192),
         instance_type=stored.text("instance_type", 64) or "",
@@ -352,10 +348,9 @@ def _record(stored: JsonObject) -> Record:
 
 
 def _terms(stored: JsonObject) -> ScheduleTerms:
-    overlap, lasts = stored.one_of("overlap", OVERLAPS), stored.integer("lasts", 1, 1 << 40)
-    given(overlap, "overlap")
-    given(lasts, "lasts")
-    return ScheduleTerms(cast("Overlap", overlap), lasts or 0, stored.flag("spot"))
+    overlap = given(stored.one_of("overlap", OVERLAPS), "overlap")
+    lasts = given(stored.integer("lasts", 1, 1 << 40), "lasts")
+    return ScheduleTerms(cast("Overlap", overlap), lasts, stored.flag("spot"))
 
 
 def encode_env(job: Job) -> bytes:

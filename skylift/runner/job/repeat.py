@@ -48,9 +48,7 @@ def parse_repeat(key: str, data: bytes) -> Repeat:
 
 def _repeat(stored: JsonObject) -> Repeat:
     packs = [as_object(each, "an entry of `packs`") for each in stored.list("packs", 1000)]
-    digests = [each.text("sha256", 64, _SHA256) for each in packs]
-    for each in digests:
-        given(each, "sha256")
+    digests = [given(each.text("sha256", 64, _SHA256), "sha256") for each in packs]
     size = sum(each.integer("size", 0, 1 << 50) or 0 for each in packs)
     argv = stored.texts("argv", 100_000, 1 << 20)
     if not argv:

@@ -52,9 +52,9 @@ def read_times(progress: bytes) -> tuple[ServerTime, ...]:
 
 
 def _time(fields: JsonObject) -> ServerTime:
-    kind, market = fields.text("instance_type", 64, _TYPE), fields.one_of("market", _MARKETS)
-    servers, seconds = fields.integer("servers", 0, _MOST_SERVERS), fields.number("seconds", 0, _LONGEST)
-    for value, name in ((kind, "instance_type"), (market, "market"), (servers, "servers"), (seconds, "seconds")):
-        given(value, name)
-    assert kind is not None and market is not None and servers is not None and seconds is not None
-    return ServerTime(kind, market, servers, seconds)
+    return ServerTime(
+        given(fields.text("instance_type", 64, _TYPE), "instance_type"),
+        given(fields.one_of("market", _MARKETS), "market"),
+        given(fields.integer("servers", 0, _MOST_SERVERS), "servers"),
+        given(fields.number("seconds", 0, _LONGEST), "seconds"),
+    )

@@ -202,11 +202,9 @@ class Relaunch:
         if content is None:
             return None
         try:
-            first = parse_object(content, _LIMIT).text("instance", 64, _INSTANCE)
-            given(first, "instance")
+            return given(parse_object(content, _LIMIT).text("instance", 64, _INSTANCE), "instance")
         except Malformed as error:
             raise RecordDamaged(key, str(error)) from None
-        return first
 
     def _known(self, token: str, instance: str) -> Server | str:
         """The server that a client has written down, or its name if it has ended: EC2 lists a new one within seconds,

@@ -44,23 +44,17 @@ class InputLive:
 def parse_live(data: bytes) -> InputLive:
     """Raises Malformed."""
     fields = parse_object(data, LIVE_LIMIT)
-    run, written = fields.text("run", 32, _RUN), fields.number("written", 0, FOREVER)
-    attempt = fields.integer("attempt", 1, 1 << 31)
-    given(run, "run")
-    given(attempt, "attempt")
-    given(written, "written")
-    assert run is not None and attempt is not None and written is not None
-    stdout, stderr = _stream(fields.inner("stdout"), "stdout"), _stream(fields.inner("stderr"), "stderr")
-    return InputLive(run, attempt, written, stdout, stderr)
+    return InputLive(
+        given(fields.text("run", 32, _RUN), "run"),
+        given(fields.integer("attempt", 1, 1 << 31), "attempt"),
+        given(fields.number("written", 0, FOREVER), "written"),
+        *(_stream(given(fields.inner(name), name), name) for name in ("stdout", "stderr")),
+    )
 
 
-def _stream(fields: JsonObject | None, name: str) -> LiveStream:
-    given(fields, name)
-    assert fields is not None
-    start, text = fields.integer("start", 0, 1 << 62), fields.text("content", _TAIL * 4 // 3 + 4)
-    given(start, "start")
-    given(text, "content")
-    assert start is not None and text is not None
+def _stream(fields: JsonObject, name: str) -> LiveStream:
+    start = given(fields.integer("start", 0, 1 << 62), "start")
+    text = given(fields.text("content", _TAIL * 4 // 3 + 4), "content")
     try:
         return LiveStream(start, base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError):

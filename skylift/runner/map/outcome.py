@@ -33,7 +33,16 @@ from enum import Enum
 from typing import Any
 
 from skylift.runner.map.spec import MOST_INPUTS
-from skylift.runner.text.json_object import FOREVER, JsonObject, Malformed, as_object, given, parse_object, shown
+from skylift.runner.text.json_object import (
+    FOREVER,
+    JsonObject,
+    Malformed,
+    as_integer,
+    as_object,
+    given,
+    parse_object,
+    shown,
+)
 
 VERSION = 1
 ENTRY_LIMIT = 32 << 20
@@ -178,17 +187,11 @@ def parse_entry(data: bytes) -> LogEntry:
     version = fields.integer("version", 0, 1 << 31)
     if version != VERSION:
         raise Malformed(f"it has version {version}, not {VERSION}")
-    epoch, written = fields.integer("epoch", 1, 1 << 31), fields.number("written", 0, FOREVER)
-    given(epoch, "epoch")
-    given(written, "written")
-    assert epoch is not None and written is not None
     began, ended = fields.inner("began"), fields.inner("ended")
-    if began is not None:
-        given(began.text("instance", 40, _INSTANCE), "instance")
     return LogEntry(
-        epoch,
-        written,
-        began.text("instance", 40, _INSTANCE) if began is not None else None,
+        given(fields.integer("epoch", 1, 1 << 31), "epoch"),
+        given(fields.number("written", 0, FOREVER), "written"),
+        given(began.text("instance", 40, _INSTANCE), "instance") if began is not None else None,
         tuple(
             parse_outcome(as_object(each, "an entry of `outcomes`"))
             for each in fields.list("outcomes", MOST_IN_AN_ENTRY)
@@ -204,29 +207,18 @@ def parse_entry(data: bytes) -> LogEntry:
 def _begun(pair: object) -> tuple[int, int]:
     if not isinstance(pair, list) or len(pair) != 2:
         raise Malformed("an entry of `begun` is not [index, attempt]")
-    attempt = JsonObject({"attempt": pair[1]}).integer("attempt", 1, 10_000)
-    given(attempt, "attempt")
-    assert attempt is not None
-    return _index(pair[0], "begun"), attempt
+    return _index(pair[0], "begun"), as_integer(pair[1], "`attempt`", 1, 10_000)
 
 
 def _index(value: object, name: str) -> int:
-    index = JsonObject({name: value}).integer(name, 0, MOST_INPUTS - 1)
-    given(index, name)
-    assert index is not None
-    return index
+    return as_integer(value, f"`{name}`", 0, MOST_INPUTS - 1)
 
 
 def parse_outcome(fields: JsonObject) -> InputOutcome:
     """Raises Malformed."""
-    index, state = (
-        fields.integer("index", 0, MOST_INPUTS - 1),
-        fields.one_of("state", [str(each) for each in InputState]),
-    )
-    exit_code = fields.integer("exit_code", 0, 255)
-    for value, name in ((index, "index"), (state, "state"), (exit_code, "exit_code")):
-        given(value, name)
-    assert index is not None and state is not None and exit_code is not None
+    index = given(fields.integer("index", 0, MOST_INPUTS - 1), "index")
+    state = given(fields.one_of("state", [str(each) for each in InputState]), "state")
+    exit_code = given(fields.integer("exit_code", 0, 255), "exit_code")
     if (state == InputState.SUCCEEDED) != (exit_code == 0):
         raise Malformed(f"`exit_code` {exit_code} is not that of an input that has {state}")
     run = fields.text("run", 32, _RUN)
@@ -258,9 +250,7 @@ def parse_outcome(fields: JsonObject) -> InputOutcome:
 def _stream(fields: JsonObject | None, name: str) -> RunStream:
     if fields is None:
         return RunStream()
-    size = fields.integer("size", 0, 1 << 62)
-    given(size, "size")
-    assert size is not None
+    size = given(fields.integer("size", 0, 1 << 62), "size")
     text = fields.text("content", INLINE * 4 // 3 + 4)
     if text is None:
         kept = fields.integer("kept", 0, size)

@@ -72,7 +72,7 @@ def parse_progress(data: bytes) -> Progress:
     fields = parse_object(data, PROGRESS_LIMIT)
     return Progress(
         epoch=_whole(fields, "epoch", 1 << 31),
-        updated=_number(fields, "updated", FOREVER),
+        updated=given(fields.number("updated", 0, FOREVER), "updated"),
         total=_whole(fields, "total", MOST_INPUTS),
         succeeded=_whole(fields, "succeeded", MOST_INPUTS),
         failed=_whole(fields, "failed", MOST_INPUTS),
@@ -86,29 +86,15 @@ def parse_progress(data: bytes) -> Progress:
 
 
 def _whole(fields: JsonObject, name: str, most: int) -> int:
-    value = fields.integer(name, 0, most)
-    given(value, name)
-    assert value is not None
-    return value
-
-
-def _number(fields: JsonObject, name: str, most: float) -> float:
-    value = fields.number(name, 0, most)
-    given(value, name)
-    assert value is not None
-    return value
+    return given(fields.integer(name, 0, most), name)
 
 
 def _server(fields: JsonObject) -> MapServer:
-    instance = fields.text("instance", 40, _INSTANCE)
-    given(instance, "instance")
-    assert instance is not None
+    instance = given(fields.text("instance", 40, _INSTANCE), "instance")
     running, done = fields.integer("running", 0, MOST_INPUTS) or 0, fields.integer("done", 0, MOST_INPUTS) or 0
     return MapServer(instance, running, done, fields.text("instance_type", 64, _TYPE))
 
 
 def _error(fields: JsonObject) -> GroupedError:
-    line = fields.text("line", LONGEST_LINE)
-    given(line, "line")
-    assert line is not None
+    line = given(fields.text("line", LONGEST_LINE), "line")
     return GroupedError(line, _whole(fields, "count", MOST_INPUTS), _whole(fields, "index", MOST_INPUTS))

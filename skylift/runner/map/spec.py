@@ -196,8 +196,6 @@ def parse_spec(data: bytes) -> MapSpec:
     if not argv:
         raise Malformed("`argv` is missing")
     resumes = fields.inner("resumes")
-    if resumes is not None:
-        given(resumes.text("job", 40, _NAME), "job")
     return MapSpec(
         argv=argv,
         python=fields.flag("python"),
@@ -213,7 +211,7 @@ def parse_spec(data: bytes) -> MapSpec:
         losses=_or(fields.integer("losses", 1, 100), 3),
         halt=_halt(fields.inner("halt")),
         script=fields.text("script", 64, _SHA256) or "",
-        resumes=resumes.text("job", 40, _NAME) or "" if resumes is not None else "",
+        resumes=given(resumes.text("job", 40, _NAME), "job") if resumes is not None else "",
         failed_before=resumes.integer("failed", 0, MOST_INPUTS) or 0 if resumes is not None else 0,
         places=tuple(_place(as_object(each, "an entry of `places`")) for each in fields.list("places", MOST_PLACES)),
         by_work=fields.flag("by_work"),
@@ -233,10 +231,8 @@ def _refuse_repeated(indexes: Iterable[int]) -> None:
 
 
 def _input(fields: JsonObject) -> MapInput:
-    index, text = fields.integer("index", 0, MOST_INPUTS - 1), fields.text("text", LONGEST_TEXT)
-    given(index, "index")
-    given(text, "text")
-    assert index is not None and text is not None
+    index = given(fields.integer("index", 0, MOST_INPUTS - 1), "index")
+    text = given(fields.text("text", LONGEST_TEXT), "text")
     if "\0" in text:
         raise Malformed(f"the text of input {index} has a null character")
     blob = fields.inner("blob")
@@ -250,41 +246,26 @@ def _input(fields: JsonObject) -> MapInput:
 
 
 def _part(fields: JsonObject) -> ObjectPart:
-    texts = [fields.text(name, most) for name, most in (("bucket", 63), ("region", 64), ("key", 1024), ("etag", 256))]
-    numbers = [fields.integer(name, 0, 1 << 50) for name in ("header", "begin", "end")]
-    name = fields.text("name", 255)
-    fields_of_part = ("bucket", "region", "key", "etag", "header", "begin", "end")
-    for value, field in zip((*texts, *numbers), fields_of_part, strict=True):
-        given(value, field)
-    header, begin, end = (each or 0 for each in numbers)
+    header, begin, end = (given(fields.integer(each, 0, 1 << 50), each) for each in ("header", "begin", "end"))
     if begin > end or header > begin:
         raise Malformed("`part` is no part")
-    bucket, region, key, etag = (each or "" for each in texts)
-    return ObjectPart(bucket, region, key, etag, header, begin, end, _file_name(name))
+    texts = (("bucket", 63), ("region", 64), ("key", 1024), ("etag", 256))
+    bucket, region, key, etag = (given(fields.text(each, most), each) for each, most in texts)
+    return ObjectPart(bucket, region, key, etag, header, begin, end, _file_name(fields))
 
 
 def _place(fields: JsonObject) -> Place:
-    bucket, region, key = fields.text("bucket", 63), fields.text("region", 64), fields.text("key", LONGEST_KEY)
-    for value, field in ((bucket, "bucket"), (region, "region"), (key, "key")):
-        given(value, field)
-    return Place(bucket or "", region or "", key or "")
+    texts = (("bucket", 63), ("region", 64), ("key", LONGEST_KEY))
+    return Place(*(given(fields.text(each, most), each) for each, most in texts))
 
 
 def _blob(fields: JsonObject) -> Blob:
-    sha256, size, name = (
-        fields.text("sha256", 64, _SHA256),
-        fields.integer("size", 0, 1 << 50),
-        fields.text("name", 255),
-    )
-    for value, field in ((sha256, "sha256"), (size, "size")):
-        given(value, field)
-    assert sha256 is not None and size is not None
-    return Blob(sha256, size, _file_name(name))
+    sha256 = given(fields.text("sha256", 64, _SHA256), "sha256")
+    return Blob(sha256, given(fields.integer("size", 0, 1 << 50), "size"), _file_name(fields))
 
 
-def _file_name(name: str | None) -> str:
-    given(name, "name")
-    assert name is not None
+def _file_name(fields: JsonObject) -> str:
+    name = given(fields.text("name", 255), "name")
     if _FILE_NAME.fullmatch(name) is None or name in (".", ".."):
         raise Malformed("`name` is no name of a file")
     return name

@@ -57,15 +57,12 @@ def _claim(api: Api, bucket: str, name: str) -> bool:
 def _lease_end(bucket: str, key: str, held: bytes) -> float:
     """When the lease of a lock object ends, in seconds since the epoch. Raises RunError for any other object."""
     try:
-        until = parse_object(held, _MOST).number("until", 0, FOREVER)
-        given(until, "until")
+        return given(parse_object(held, _MOST).number("until", 0, FOREVER), "until")
     except Malformed as error:
         raise RunError(
             f"The object s3://{bucket}/{key} is not a lock of skylift's: {error}.",
             f"If nobody needs it, remove it: aws s3 rm s3://{bucket}/{key}",
         ) from None
-    assert until is not None
-    return until
 
 
 def _key(name: str, generation: int) -> str:

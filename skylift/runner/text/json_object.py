@@ -7,7 +7,9 @@ import math
 import re
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
 
 FOREVER = 253402300799.0
 """The end of the year 9999, in seconds since the epoch: the last time that can be formatted."""
@@ -147,10 +149,11 @@ def as_number(value: object, name: str, low: float, high: float) -> float:
     return float(value)
 
 
-def given(value: object, name: str) -> None:
-    """Raises Malformed when a required field is missing."""
+def given(value: T | None, name: str) -> T:
+    """The value of a required field. Raises Malformed when it is missing."""
     if value is None:
         raise Malformed(f"`{name}` is missing")
+    return value
 
 
 def shown(text: str) -> str:
