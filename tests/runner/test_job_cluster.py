@@ -34,7 +34,7 @@ from skylift.runner.server.program import GRACE
 from skylift.runner.server.retries import LONGEST
 from skylift.runner.server.spot_notice import ACTION
 from skylift.runner.server.worker import seconds_alone, work_until_notice
-from skylift.runner.server.worker_group import Group, Member
+from skylift.runner.server.worker_group import Group, Member, end_servers
 from skylift.runner.ship.archive import whole_archive
 
 
@@ -186,7 +186,7 @@ def test_a_scheduler_that_ends_takes_its_servers_along_and_the_next_one_has_othe
     case.group.room = 2
     for _ in range(2):
         case.look()
-    case.others.end_all()
+    end_servers(case.group)
     assert (case.group.there, case.group.desired) == ({}, 0)
     case.group.room = 1000
     case.start_again(1)
@@ -201,7 +201,7 @@ def test_that_the_group_is_gone_is_told_once() -> None:
     case.group.deleted = True
     for _ in range(3):
         case.look()
-    case.others.end_all()
+    end_servers(case.group)
     assert case.told == ["The Auto Scaling group of the other servers is gone. The program has none but its own."]
 
 

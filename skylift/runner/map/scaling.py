@@ -23,7 +23,7 @@ from skylift.runner.map.server_times import ServerTimes
 from skylift.runner.map.spec import MapSpec
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.worker_group import Group
+from skylift.runner.server.worker_group import Group, Resizable
 
 LOOKING = 0.5
 WORTH = 10.0
@@ -40,16 +40,8 @@ _AGAIN = 60.0
 """Seconds after which the note of too few servers is repeated."""
 
 
-class Servers(Protocol):
+class Servers(Resizable, Protocol):
     """The group that the servers come from: see WorkerGroup."""
-
-    def look(self) -> Group | None: ...
-
-    def resize(self, desired: int) -> None: ...
-
-    def terminate(self, instance: str) -> None: ...
-
-    def why_not(self) -> str: ...
 
     def delete(self) -> None: ...
 

@@ -28,12 +28,12 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Protocol, Set, TextIO, Tuple
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Set, TextIO, Tuple
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
 from skylift.runner.server.prefix import Prefix
-from skylift.runner.server.worker_group import SECRETS, Group, keys_of_servers, open_group
+from skylift.runner.server.worker_group import SECRETS, Resizable, end_servers, keys_of_servers, open_group
 
 NODE = "skylift/runner/dask/node.py"
 SCHEDULER = 8786
@@ -98,18 +98,6 @@ def place_node(archive: Path, folder: Path) -> Path:
     return path
 
 
-class Servers(Protocol):
-    """The group that the other servers come from: see WorkerGroup."""
-
-    def look(self) -> Optional[Group]: ...
-
-    def resize(self, desired: int) -> None: ...
-
-    def terminate(self, instance: str) -> None: ...
-
-    def why_not(self) -> str: ...
-
-
 class OtherServers:
     """Keeps a group at its size. `seen` has the time of each server, by its instance: [type, market, first, last];
     `prepare` is called once for each that is new. A server that is lost is replaced. With `strangers`, servers that are
@@ -117,7 +105,7 @@ class OtherServers:
 
     def __init__(
         self,
-        group: Servers,
+        group: Resizable,
         wanted: int,
         prepare: Callable[[str], None],
         seen: Dict[str, List[Any]],
@@ -176,19 +164,6 @@ class OtherServers:
         self._failures = self._failures + 1 if now - first < SOON else 0
         if self._failures == FAILURES:
             self._tell("%d servers in a row were lost soon after their start. No other is started." % FAILURES)
-
-    def end_all(self) -> None:
-        """End all servers. The group stays: the keeper that comes with the program's next start may fill it again.
-        Raises Unreachable and Refused."""
-        group = self._group.look()
-        if group is None:
-            return
-        # Each by its name, as the group does not end servers when it is made smaller; first of all, as the group would
-        # be smaller than it may be otherwise.
-        for each in group.members:
-            self._group.terminate(each.instance)
-        # For those that have not come yet.
-        self._group.resize(0)
 
     def _complain(self, there: int, reason: str) -> None:
         if reason:
@@ -396,7 +371,8 @@ class JobCluster:
             time.sleep(_LOOKING)
         say("the scheduler has ended (%s): the other servers end, too" % scheduler.returncode)
         with contextlib.suppress(Unreachable, Refused):
-            others.end_all()
+            # The group stays: the keeper that comes with the program's next start may fill it again.
+            end_servers(group)
 
     def _seen(self) -> Dict[str, List[Any]]:
         """Those that a keeper before this one has given their keys."""

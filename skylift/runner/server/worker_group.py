@@ -13,7 +13,7 @@ import contextlib
 import json
 import time
 import urllib.parse
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol, Tuple
 from xml.etree import ElementTree
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
@@ -76,6 +76,18 @@ class Group(NamedTuple):
     members: List[Member]
 
 
+class Resizable(Protocol):
+    """What the servers come from, for whoever keeps their number. See WorkerGroup."""
+
+    def look(self) -> Optional[Group]: ...
+
+    def resize(self, desired: int) -> None: ...
+
+    def terminate(self, instance: str) -> None: ...
+
+    def why_not(self) -> str: ...
+
+
 class WorkerGroup:
     """Each call raises Unreachable or Refused."""
 
@@ -107,18 +119,6 @@ class WorkerGroup:
         except Refused as error:
             if error.code not in ("ValidationError", "ScalingActivityInProgress"):
                 raise
-
-    def empty(self) -> None:
-        """End all its servers. The group stays."""
-        group = self.look()
-        if group is None:
-            return
-        # Each by its name, as the group does not end servers when it is made smaller; first of all, as the group would
-        # be smaller than it may be otherwise.
-        for each in group.members:
-            self.terminate(each.instance)
-        # For those that have not come yet.
-        self.resize(0)
 
     def why_not(self) -> str:
         """Why the last server could not be had; empty when it could."""
@@ -244,22 +244,35 @@ def open_group(aws: Aws, name: str, say: Callable[[str], None], run: str = "") -
     return SpotOrOnDemand(spot, on_demand, say)
 
 
+def end_servers(group: Resizable) -> None:
+    """End all servers of a group, which stays. Raises Unreachable and Refused."""
+    found = group.look()
+    if found is None:
+        return
+    # Each by its name, as the group does not end servers when it is made smaller; first of all, as the group would be
+    # smaller than it may be otherwise.
+    for each in found.members:
+        group.terminate(each.instance)
+    # For those that have not come yet.
+    group.resize(0)
+
+
 def release_group(aws: Aws, name: str) -> None:
     """Delete the group, and the second one if there is one, before the coordinator's server turns off."""
-    on_demand, spot = WorkerGroup(aws, name + ON_DEMAND), WorkerGroup(aws, name)
-    try:
-        patiently("the map's servers", lambda: _do_each(on_demand.delete, spot.delete), time.time() + _PATIENCE)
-    except (Unreachable, Refused) as error:
-        say("the map's servers could not be ended; they end by themselves: %s" % error)
+    _finish(aws, name, "the map's servers", WorkerGroup.delete)
 
 
 def empty_group(aws: Aws, name: str) -> None:
     """Empty the group of a schedule's runs, and the second one if there is one, before the next run has it."""
+    _finish(aws, name, "the run's servers", end_servers)
+
+
+def _finish(aws: Aws, name: str, what: str, end: Callable[[WorkerGroup], None]) -> None:
     on_demand, spot = WorkerGroup(aws, name + ON_DEMAND), WorkerGroup(aws, name)
     try:
-        patiently("the run's servers", lambda: _do_each(on_demand.empty, spot.empty), time.time() + _PATIENCE)
+        patiently(what, lambda: _do_each(lambda: end(on_demand), lambda: end(spot)), time.time() + _PATIENCE)
     except (Unreachable, Refused) as error:
-        say("the run's servers could not be ended; they end by themselves: %s" % error)
+        say("%s could not be ended; they end by themselves: %s" % (what, error))
 
 
 def _do_each(*calls: Callable[[], None]) -> None:

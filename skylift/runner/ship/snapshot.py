@@ -37,16 +37,10 @@ def _copy(opener: Opener, sent: SentFile, target: Path) -> SentFile:
 
 
 def renew(bundle: Bundle) -> Bundle:
-    """The bundle with its large files as they are now: one may have been saved anew. Raises UsageError for one that is
-    gone."""
-    return replace(bundle, files=tuple(_renewed(each) if each.place in bundle.large else each for each in bundle.files))
-
-
-def _renewed(sent: SentFile) -> SentFile:
-    try:
-        return _as_it_is(sent)
-    except OSError as error:
-        raise UsageError(f"{shown(sent.path)} cannot be read: {error.strerror}.") from None
+    """The bundle with its large files as they are now: one may have been saved anew. Who reads one that is gone finds
+    out."""
+    anew = {each.place for each in bundle.files if each.place in bundle.large and os.path.lexists(each.real)}
+    return replace(bundle, files=tuple(_as_it_is(each) if each.place in anew else each for each in bundle.files))
 
 
 def _as_it_is(sent: SentFile) -> SentFile:

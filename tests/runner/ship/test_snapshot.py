@@ -92,4 +92,4 @@ def test_large_files_are_sent_as_they_are_then(project: Path, tmp_path: Path) ->
         large_files(renew(taken))
     (project / "data").unlink()
     with pytest.raises(UsageError, match="data cannot be read: No such file"):
-        renew(taken)
+        large_files(renew(taken))
