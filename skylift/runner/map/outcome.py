@@ -303,8 +303,6 @@ class MapLog:
         self.losses: Counter[int] = Counter()
         self._stopped = False
         self.ended: MapEnd | None = None
-        self.began: float | None = None
-        self.last: float | None = None
 
     def add(self, entry: LogEntry) -> list[InputOutcome]:
         """The outcomes that are new."""
@@ -316,8 +314,6 @@ class MapLog:
             self.running.clear()
             self.ended, self._stopped, self.interrupted = None, False, ()
         self.epoch = entry.epoch
-        self.began = entry.written if self.began is None else self.began
-        self.last = entry.written
         for index in entry.lost:
             self.losses[index] += 1
             self.running.pop(index, None)
