@@ -13,6 +13,7 @@ from whole_run import Seen, order, run
 from skylift.runner.errors import NotPermitted, UsageError
 from skylift.runner.job.job import ClusterPart, Job, MapPart, Spot
 from skylift.runner.job.settings import Access, Settings
+from skylift.runner.launch.check import _within
 from skylift.runner.launch.network import ensure_network
 from skylift.runner.launch.reach import EVERYTHING, NEEDS, Reach, find_reach
 from skylift.runner.remote.account import Account
@@ -187,6 +188,19 @@ def test_nothing_is_started_where_a_way_is_missing(subnet: Subnet, folder: Path,
         on_aws,
     )
     assert "s3" not in error.advice
+
+
+def test_a_map_that_was_asked_for_no_number_has_one_server(subnet: Subnet, folder: Path) -> None:
+    subnet.endpoint("s3", RouteTableIds=[subnet.table])
+    told: list[str] = []
+    job = _within(subnet.reach(), several(order(folder, ""), asked=False), subnet.settings, told.append)
+    assert job.map is not None and job.map.servers == 1 and not job.has_workers
+    assert told[0].startswith(f"The map has one server. {subnet.id} has no way to Auto Scaling")
+    # One server needs EC2 as well.
+    spot = replace(several(order(folder, ""), asked=False), spot=Spot())
+    with pytest.raises(UsageError, match="no way to EC2"):
+        _within(subnet.reach(), spot, subnet.settings, told.append)
+    assert len(told) == 1
 
 
 def test_a_run_of_a_private_subnet_without_any_way(
