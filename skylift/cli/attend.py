@@ -123,7 +123,7 @@ def wait(
 
 
 def _ended_early(account: Account, outcome: Outcome | SkyliftError) -> str | None:
-    """Why --halt has ended a map. Only its own record says so: its job has failed as any program does. None for all
+    """Why a map was ended early. Only its own record says so: its job has failed as any program does. None for all
     other jobs."""
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError

@@ -1,9 +1,10 @@
 """Decides when each input is handed out, what its end means, and when the map has ended.
 
 The coordinator knows nothing of Dask. A `Pool` runs tasks of one or more inputs, and reports their outcomes, or a loss
-when the server was lost under a task. A loss is no outcome: the inputs are handed out again. An input that has lost one
-server gets a task of its own. One that has lost two runs alone, so that it is certain which input ends its servers. One
-that has lost as many as are allowed gets the outcome `lost`."""
+when the server was lost under a task. A loss is no outcome: the inputs are handed out again. So are those that a server
+hands back because it can run none now, which is neither a loss nor an attempt. An input that has lost one server gets a
+task of its own. One that has lost two runs alone, so that it is certain which input ends its servers. One that has lost
+as many as are allowed gets the outcome `lost`."""
 
 from __future__ import annotations
 
@@ -32,6 +33,8 @@ _LONGEST_PAUSE = 60.0
 _REPORT_EVERY = 1.0
 _RECENT = 20.0
 """Seconds over which the rate is measured."""
+UNFIT, SHORT = 300.0, 30.0
+"""Seconds after which a map ends whose servers hand all inputs back, and for which they keep one before."""
 FAILED = 1
 """The exit code of a map of which some inputs have failed."""
 
@@ -60,8 +63,9 @@ class Pool(Protocol):
     def submit(self, number: int, request: dict[str, Any]) -> None: ...
 
     def ended(self, timeout: float) -> list[tuple[int, list[Any] | None]]:
-        """Tasks that have ended since the last call, and their outcomes as they were reported, or None for a loss.
-        Waits for the first one up to `timeout` seconds."""
+        """Tasks that have ended since the last call, and their outcomes as they were reported, or None for a loss. The
+        last report may be {"unfit": reason}, in the place of all that would follow (see task.py). Waits for the first
+        task up to `timeout` seconds."""
 
     def servers(self) -> Sequence[MapServer]: ...
 
@@ -101,6 +105,7 @@ class Coordinator:
         self._began = clock()
         self._reported_at = -math.inf
         self._stopped = False
+        self._unfit: tuple[float, str] | None = None
         for each in spec.inputs:
             if each.index not in had:
                 self._put_off(self._as_logged(each))
@@ -118,7 +123,7 @@ class Coordinator:
     def run(self) -> int:
         """The exit code of the map: 0 when every input has succeeded. Raises Superseded."""
         halt = self._spec.halt.limit(len(self._spec.inputs)) if self._spec.halt is not None else math.inf
-        while self._is_left and not self._stopped and self._failed < halt:
+        while self._is_left and not self._stopped and self._failed < halt and not self._is_stuck():
             self._hand_out()
             self._write_down()
             for number, outcomes in self._pool.ended(self._until_next()):
@@ -128,14 +133,24 @@ class Coordinator:
         self._write_down()
         self._log.close(end, noticed=end is None and self._noticed())
         self._report(self.progress())
-        return 0 if end is not None and not self._failed and not self._spec.failed_before else FAILED
+        succeeded = end is not None and not end.halted and not self._failed and not self._spec.failed_before
+        return 0 if succeeded else FAILED
 
     @property
     def _is_left(self) -> bool:
         return bool(self._todo or self._later or self._alone or self._tasks)
 
+    def _is_stuck(self) -> bool:
+        """Whether no input has really run for a while, because all servers hand them back."""
+        if self._unfit is None or any(self._clock() - each.begun > SHORT for each in self._tasks.values()):
+            return False
+        return self._clock() - self._unfit[0] > UNFIT
+
     def _end(self, *, halted: bool) -> MapEnd:
         total = len(self._spec.inputs)
+        if halted and self._unfit is not None and self._is_stuck():
+            reason = f"It was ended early: no server could run inputs any more, as lately {self._unfit[1]}."
+            return MapEnd(reason[:LONGEST_LINE], halted=True)
         if not total:
             return MapEnd("There was no input.")
         if halted:
@@ -167,17 +182,21 @@ class Coordinator:
     def _write_down(self) -> None:
         """Outcomes and what was handed out after them, in one entry."""
         if self._fresh or self._begun:
-            self._log.note(self._fresh, self._begun)
-            self._fresh, self._begun = [], []
+            self._note()
         else:
             self._log.check()
+
+    def _note(self, lost: Sequence[Waiting] = (), back: Sequence[Waiting] = (), *, wait: bool = False) -> None:
+        gone = ([each.input.index for each in some] for some in (lost, back))
+        self._log.note(self._fresh, self._begun, *gone, wait=wait)
+        self._fresh, self._begun = [], []
 
     # What is handed out.
 
     def _hand_out(self) -> None:
         now = self._clock()
         while self._later and self._later[0][0] <= now:
-            self._todo.append(heapq.heappop(self._later)[2])
+            self._put_off(heapq.heappop(self._later)[2])
         while self._todo and len(self._tasks) < self._pool.slots:
             self._submit(self._batch())
         if self._alone and not (self._tasks or self._todo or self._later) and self._pool.slots:
@@ -203,8 +222,7 @@ class Coordinator:
         self._begun += [(each.input.index, each.attempt) for each in batch]
         if any(each.losses for each in batch):
             # One that may take the coordinator along is written down before it begins.
-            self._log.note(self._fresh, self._begun, wait=True)
-            self._fresh, self._begun = [], []
+            self._note(wait=True)
         self._numbers += 1
         self._tasks[self._numbers] = Task(self._numbers, tuple(batch), self._clock())
         self._pool.submit(self._numbers, {"program": self._program, "inputs": [_input_fields(each) for each in batch]})
@@ -218,32 +236,45 @@ class Coordinator:
 
     def _take(self, number: int, reports: list[Any] | None) -> None:
         task = self._tasks[number]
-        outcomes = None if reports is None else _parsed(reports, task)
+        unfit = _why_unfit(reports)
+        outcomes = None if reports is None else _parsed(reports[:-1] if unfit else reports, task, whole=not unfit)
         if outcomes is None and self._stopped:
             # Withheld, as by a server that goes down. It counts as what still runs, and whether that is lost depends on
             # why the server goes down: see LogWriter.close.
             return
         del self._tasks[number]
         if outcomes is None:
-            self._log.note(self._fresh, self._begun, [each.input.index for each in task.inputs])
-            self._fresh, self._begun = [], []
+            self._note(lost=task.inputs)
             for each in task.inputs:
                 self._put_off(replace(each, losses=each.losses + 1))
             return
         now = self._clock()
-        each_took = (now - task.begun) / len(task.inputs)
-        self._mean = each_took if self._mean is None else 0.7 * self._mean + 0.3 * each_took
-        for waiting, outcome in zip(task.inputs, outcomes, strict=True):
+        if unfit:
+            self._hand_back(task.inputs[len(outcomes) :], unfit)
+        else:
+            each_took = (now - task.begun) / len(task.inputs)
+            self._mean = each_took if self._mean is None else 0.7 * self._mean + 0.3 * each_took
+        if outcomes:
+            self._unfit = None
+        for waiting, outcome in zip(task.inputs, outcomes, strict=False):
             failed_itself = not outcome.succeeded
             if failed_itself and waiting.attempt <= self._spec.retries:
                 self._again(waiting)
             else:
                 self._conclude(replace(outcome, attempt=waiting.attempt, losses=waiting.losses))
 
+    def _hand_back(self, inputs: Sequence[Waiting], why: str) -> None:
+        self._unfit = self._unfit or (self._clock(), why)
+        self._note(back=inputs)
+        for each in inputs:
+            self._postpone(each, PAUSE)
+
     def _again(self, waiting: Waiting) -> None:
         pause = min(PAUSE * 2 ** (waiting.attempt - 1), _LONGEST_PAUSE)
-        again = replace(waiting, attempt=waiting.attempt + 1)
-        heapq.heappush(self._later, (self._clock() + pause, waiting.input.index, again))
+        self._postpone(replace(waiting, attempt=waiting.attempt + 1), pause)
+
+    def _postpone(self, waiting: Waiting, pause: float) -> None:
+        heapq.heappush(self._later, (self._clock() + pause, waiting.input.index, waiting))
 
     def _put_off(self, waiting: Waiting) -> None:
         """Until there is a place for one that has lost so many servers."""
@@ -328,10 +359,17 @@ def _input_fields(waiting: Waiting) -> dict[str, Any]:
     return fields
 
 
-def _parsed(reports: list[Any], task: Task) -> list[InputOutcome] | None:
-    """The outcome; None if a server's report cannot belong to this task: that is no verdict either."""
+def _why_unfit(reports: list[Any] | None) -> str:
+    """Why a server hands the rest of a task back; empty where it does not."""
+    last = reports[-1] if reports else None
+    return str(last.get("unfit", ""))[:LONGEST_LINE] if isinstance(last, dict) else ""
+
+
+def _parsed(reports: list[Any], task: Task, *, whole: bool) -> list[InputOutcome] | None:
+    """The outcomes; None if a server's report cannot belong to this task: that is no verdict either."""
     try:
         found = [parse_outcome(as_object(each, "an outcome")) for each in reports]
     except Malformed:
         return None
-    return found if [each.index for each in found] == [each.input.index for each in task.inputs] else None
+    wanted = [each.input.index for each in task.inputs]
+    return found if [each.index for each in found] == (wanted if whole else wanted[: len(found)]) else None

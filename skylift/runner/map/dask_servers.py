@@ -97,9 +97,9 @@ class DaskServers:
         for each in futures:
             del self._sizes[each]
             for outcome in results.get(each) or ():
-                if isinstance(outcome, dict):
+                if isinstance(outcome, dict) and "server" in outcome:
                     # As the server's own process reports it.
-                    self._done[str(outcome.get("server"))] += 1
+                    self._done[str(outcome["server"])] += 1
         return [(each, results.get(each)) for each in futures]
 
     def take_back(self) -> list[int]:

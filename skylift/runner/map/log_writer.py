@@ -52,14 +52,16 @@ class _Note:
     outcomes: list[InputOutcome] = field(default_factory=list)
     begun: dict[int, int] = field(default_factory=dict)
     lost: list[int] = field(default_factory=list)
+    back: list[int] = field(default_factory=list)
     last: bool = False
     written: list[threading.Event] = field(default_factory=list)
 
     def join(self, other: _Note) -> None:
-        """What was begun and is lost by now is only lost: within an entry, `lost` comes before `begun`."""
-        for index in other.lost:
+        """What was begun and is lost by now is only lost: within an entry, `lost` and `back` come before `begun`."""
+        for index in (*other.lost, *other.back):
             self.begun.pop(index, None)
         self.lost += other.lost
+        self.back += other.back
         self.begun.update(other.begun)
         self.outcomes += other.outcomes
         self.written += other.written
@@ -72,7 +74,7 @@ class _Note:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.outcomes or self.begun or self.lost)
+        return not (self.outcomes or self.begun or self.lost or self.back)
 
 
 class LogWriter:
@@ -131,13 +133,14 @@ class LogWriter:
         outcomes: Sequence[InputOutcome] = (),
         begun: Sequence[tuple[int, int]] = (),
         lost: Sequence[int] = (),
+        back: Sequence[int] = (),
         *,
         wait: bool = False,
     ) -> None:
-        """Like `add`, for inputs that were begun, as [index, attempt], and lost ones. With `wait`, the entry is written
-        on return."""
+        """Like `add`, for inputs that were begun, as [index, attempt], lost ones, and those that were handed back. With
+        `wait`, the entry is written on return."""
         self.check()
-        note = _Note(list(outcomes), dict(begun), list(lost))
+        note = _Note(list(outcomes), dict(begun), list(lost), list(back))
         if wait:
             note.written.append(threading.Event())
         self._waiting.put(note)
@@ -184,8 +187,8 @@ class LogWriter:
             self._append(LogEntry(self.log.epoch, self._clock(), outcomes=tuple(outcomes[:MOST_IN_AN_ENTRY])))
             outcomes = outcomes[MOST_IN_AN_ENTRY:]
         begun = tuple(note.begun.items())
-        entry = LogEntry(self.log.epoch, self._clock(), outcomes=tuple(outcomes), begun=begun, lost=tuple(note.lost))
-        self._append(entry)
+        gone = {"lost": tuple(note.lost), "back": tuple(note.back)}
+        self._append(LogEntry(self.log.epoch, self._clock(), outcomes=tuple(outcomes), begun=begun, **gone))
 
     def _append(self, entry: LogEntry) -> None:
         if not self._create(entry):

@@ -4,6 +4,7 @@ An entry of the log is an object with `version`, `epoch`, `written` (seconds sin
 
     began       of the first entry of an epoch: {"instance"}, the coordinator's server
     lost        inputs whose server was lost under them, by their index
+    back        inputs that their server has handed back, by their index: it could run none
     begun       inputs that were handed out, [index, attempt] each; together with the outcomes of those before them
     outcomes    of inputs that have ended
     ended       of the last entry of a map: {"reason"} and, if it was ended early, {"halted": true}
@@ -165,13 +166,14 @@ class LogEntry:
     lost: tuple[int, ...] = ()
     stopped: bool = False
     noticed: bool = False
+    back: tuple[int, ...] = ()
 
 
 def encode_entry(entry: LogEntry) -> bytes:
     fields: dict[str, Any] = {"version": VERSION, "epoch": entry.epoch, "written": entry.written}
     if entry.began is not None:
         fields["began"] = {"instance": entry.began}
-    for name in ("lost", "begun", "stopped", "noticed"):
+    for name in ("lost", "back", "begun", "stopped", "noticed"):
         if value := getattr(entry, name):
             fields[name] = value
     if entry.outcomes:
@@ -201,6 +203,7 @@ def parse_entry(data: bytes) -> LogEntry:
         tuple(_index(each, "lost") for each in fields.list("lost", MOST_INPUTS)),
         fields.flag("stopped"),
         fields.flag("noticed"),
+        tuple(_index(each, "back") for each in fields.list("back", MOST_INPUTS)),
     )
 
 
@@ -316,6 +319,7 @@ class MapLog:
         self.epoch = entry.epoch
         for index in entry.lost:
             self.losses[index] += 1
+        for index in (*entry.lost, *entry.back):
             self.running.pop(index, None)
         self.running.update(entry.begun)
         self.attempts.update(entry.begun)

@@ -234,11 +234,8 @@ def _read_spec(account: Account, name: str) -> tuple[MapSpec, MapKeys]:
 
 
 def ended_early(account: Account, name: str) -> str:
-    """As MapReader has it, of a map that has ended and of which nothing else is asked: no more is read than its spec
-    and, where that has `halt`, the last entry of its log."""
-    spec, _ = _read_spec(account, name)
-    if spec.halt is None:
-        return ""
+    """As MapReader has it, of a map that has ended and of which nothing else is asked: only the last entry of its log
+    is read."""
     log = MapKeys(name).log
     entries = account.api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix=log)
     key = max((each["Key"] for each in entries if _NUMBER.fullmatch(each["Key"].removeprefix(log))), default="")

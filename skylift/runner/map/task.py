@@ -10,6 +10,8 @@ import os
 import socket
 from typing import Any
 
+from skylift.runner.server.input_helper import NO_ROOM
+
 SOCKET = "SKYLIFT_MAP_SOCKET"
 
 
@@ -18,14 +20,17 @@ class Withheld(Exception):
 
 
 def run_inputs(request: dict[str, Any]) -> list[dict[str, Any]]:
-    """The outcomes of `request["inputs"]`, in their order."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        try:
+    """The outcomes of `request["inputs"]`, in their order. Where the server cannot run an input now, {"unfit": reason}
+    comes in the place of all that would follow."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(os.environ[SOCKET])
             connection.sendall(json.dumps(request).encode() + b"\n")
-            return list(_outcomes(connection, len(request["inputs"])))
-        except OSError as error:
-            raise Withheld(str(error)) from None
+            return _outcomes(connection, len(request["inputs"]))
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            return [{"unfit": str(error)}]
+        raise Withheld(str(error)) from None
 
 
 def _outcomes(connection: socket.socket, count: int) -> list[dict[str, Any]]:
@@ -35,7 +40,7 @@ def _outcomes(connection: socket.socket, count: int) -> list[dict[str, Any]]:
             answer = json.loads(line)
             if "withheld" in answer:
                 raise Withheld(answer["withheld"])
-            found.append(answer["outcome"])
-            if len(found) == count:
+            found.append(answer.get("outcome", answer))
+            if len(found) == count or "unfit" in answer:
                 return found
     raise Withheld("the server's process is gone")

@@ -71,7 +71,7 @@ class ThreadPool:
     def _note_end(self, number: int, outcomes: list[Any] | None) -> None:
         size = self._running.pop(number)
         if outcomes is not None:
-            self._done += size
+            self._done += size if "unfit" not in outcomes[-1] else len(outcomes) - 1
 
     def servers(self) -> Sequence[MapServer]:
         return [MapServer(self._instance, sum(self._running.values()), self._done, self._type)]

@@ -18,12 +18,14 @@ import select
 import socket
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.console import write_to_console
 from skylift.runner.server.find_files import files_named, spelled
+from skylift.runner.server.fitness import UNFIT
 from skylift.runner.server.input_folders import InputFolders
 from skylift.runner.server.input_live import InputLive
 from skylift.runner.server.input_memory import InputMemory, Share
@@ -84,12 +86,17 @@ class InputRun:
         self._cwd = self._work / place.cwd
 
     def run(self, owner: socket.socket) -> Dict[str, Any]:
-        """The outcome. Raises Withheld when there is none; `owner` is the connection of the client that waits."""
+        """The outcome. Raises Withheld when there is none, and OSError for what this server lacks (see fitness.py);
+        `owner` is the connection of the client that waits."""
         try:
             try:
                 argv = self._prepare()
-            except (Unreachable, Refused, OSError) as error:
+            except (Unreachable, Refused) as error:
                 return self._broken("The input could not be prepared: %s" % error)
+            except OSError as error:
+                if error.errno in UNFIT:
+                    raise
+                return self._broken("The input could not be prepared: %s" % (error.strerror or error))
             with self._place.memory.begin() as share:
                 ended = self._execute(argv, owner)
                 return self._conclude(ended, share)
@@ -232,6 +239,8 @@ class InputRun:
         return dict(self._report("broken", 125), reason=reason[:1000])
 
     def _not_started(self, ended: Dict[str, Any]) -> Dict[str, Any]:
+        if ended["errno"] in UNFIT:
+            raise OSError(ended["errno"], os.strerror(ended["errno"]))
         code = 127 if ended["errno"] == errno.ENOENT else 126
         words = os.strerror(ended["errno"]) if ended["errno"] else "it cannot be started"
         return dict(
@@ -267,7 +276,7 @@ class InputRun:
             # The program has removed it.
             pass
         except OSError as error:
-            missing.append("%s: %s" % (self._place.cwd, error.strerror))
+            _miss(missing, self._place.cwd, error)
         if sent:
             report["results"] = [[path, size, digest] for path, (size, digest) in sorted(sent.items())]
         if missing:
@@ -276,11 +285,8 @@ class InputRun:
     def _send_matching(
         self, top: WorkingFolder, sent: Dict[str, Tuple[int, str]], missing: List[str], until: float
     ) -> None:
-        def tell(inner: str, error: OSError) -> None:
-            missing.append("%s: %s" % (inner, error.strerror))
-
         for pattern in self._program["outputs"]:
-            for found in files_named(top, pattern, tell):
+            for found in files_named(top, pattern, partial(_miss, missing)):
                 path = spelled(found.inner)
                 if path in sent or len(sent) >= _MOST_RESULTS:
                     continue
@@ -296,7 +302,7 @@ class InputRun:
                 except UnicodeEncodeError:
                     missing.append("%s: its name is not UTF-8" % ascii(path))
                 except OSError as error:
-                    missing.append("%s: %s" % (path, error.strerror))
+                    _miss(missing, path, error)
 
 
 class Beginning:
@@ -309,6 +315,12 @@ class Beginning:
     def read(self, most: int = -1) -> bytes:
         left = self._size - self._file.tell()
         return self._file.read(left if most < 0 else min(most, left))
+
+
+def _miss(missing: List[str], what: str, error: OSError) -> None:
+    if error.errno in UNFIT:
+        raise error
+    missing.append("%s: %s" % (what, error.strerror))
 
 
 def _result_key(path: str) -> str:

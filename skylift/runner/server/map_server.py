@@ -5,7 +5,8 @@ The programs of inputs belong to it: a worker of Dask asks for one through a soc
 connection breaks, because the worker is gone, the program is ended; when this process is gone, all of them are.
 
 The socket takes lines of JSON: {"program", "inputs"}, as input_run.py describes them. It answers a line for each input
-in their order, {"outcome"}, or {"withheld": reason} instead of all that would follow. A coordinator of several servers
+in their order, {"outcome"}, or instead of all that would follow {"withheld": reason}, or {"unfit": reason} where this
+server cannot run inputs now. A coordinator of several servers
 asks for Dask's environment with {"dask": true}; the answer is {"python"}, its interpreter, or {"failed": reason}.
 
 Dask's processes run as a user of their own. A process that may connect to them may execute anything as them; so they
@@ -41,6 +42,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say, write_to_console
+from skylift.runner.server.fitness import Fitness, Unfit
 from skylift.runner.server.input_folders import InputFolders, make_unchangeable
 from skylift.runner.server.input_helper import NO_ROOM, raise_descriptors
 from skylift.runner.server.input_memory import InputMemory
@@ -139,6 +141,7 @@ class MapServer:
             InputMemory(), lambda region, name: Prefix(aws.in_region(region), name),
             Prefix(aws, options.bucket, options.source),
         )  # fmt: skip
+        self._fitness = Fitness(self._place.runs, Path(options.root), login.uid, self._down)
         self._uid = DASK_USER if os.geteuid() == 0 else os.geteuid()
         self._dask: Optional[subprocess.Popen[bytes]] = None
         self._secrets: Dict[str, Any] = {}
@@ -325,12 +328,15 @@ class MapServer:
             return
         for wanted in request["inputs"]:
             try:
-                run = InputRun(self._place, self._spawner, request["program"], wanted)
-                answer: Dict[str, Any] = {"outcome": run.run(connection)}
+                with self._fitness.one_input():
+                    run = InputRun(self._place, self._spawner, request["program"], wanted)
+                    answer: Dict[str, Any] = {"outcome": run.run(connection)}
             except Withheld as why:
                 answer = {"withheld": str(why)}
+            except Unfit as why:
+                answer = {"unfit": "%s: %s" % (self._place.instance, why)}
             connection.sendall(json.dumps(answer).encode() + b"\n")
-            if "withheld" in answer:
+            if "outcome" not in answer:
                 break
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from test_map_log import Bucket
 
 from skylift.runner.map import coordinator as mind
-from skylift.runner.map.coordinator import Coordinator
+from skylift.runner.map.coordinator import Coordinator, Task
 from skylift.runner.map.log_writer import LogWriter, Superseded
 from skylift.runner.map.outcome import InputState, entry_key
 from skylift.runner.map.progress import MapServer, Progress
@@ -90,6 +91,75 @@ def test_every_input_has_an_outcome_and_what_failed_is_named() -> None:
     assert log.ended is not None
     assert log.ended.reason == "2 of 20 inputs have failed."
     assert (case.told[-1].succeeded, case.told[-1].failed, case.told[-1].running) == (18, 2, 0)
+
+
+class Unfit(Pool):
+    """Its server hands each task back after the inputs that come before the first one of `unfit`."""
+
+    unfit: Callable[[int], bool] = staticmethod(lambda index: True)
+
+    def _outcomes(self, task: list[dict[str, Any]], codes: Sequence[int | None]) -> list[Any]:
+        run = next((number for number, each in enumerate(task) if self.unfit(each["index"])), len(task))
+        told = super()._outcomes(task[:run], codes[:run])
+        return told if run == len(task) else [*told, {"unfit": "i-a: No space left on device"}]
+
+
+def unfit_case(unfit: Callable[[int], bool], **spec: Any) -> Case:
+    case = Case(lambda each, now: 0, **spec)
+    pool = Unfit(case.clock, lambda each, now: 0)
+    pool.unfit = unfit  # type: ignore[method-assign]
+    case.pool = case.coordinator._pool = pool
+    return case
+
+
+def test_inputs_that_a_server_hands_back_run_again_as_if_for_the_first_time() -> None:
+    times: Counter[int] = Counter()
+
+    def twice(index: int) -> bool:
+        times[index] += 1
+        return index % 3 == 1 and times[index] <= 4
+
+    case = unfit_case(twice, batch=3, losses=1)
+    assert case.run() == 0
+    log = case.bucket.log()
+    assert sorted(log.outcomes) == list(range(20))
+    assert {(each.attempt, each.losses) for each in log.outcomes.values()} == {(1, 0)}
+    assert {attempt for _, attempt in case.pool.ran} == {1}
+
+
+def test_what_was_handed_back_is_not_lost_with_a_coordinator() -> None:
+    case = unfit_case(lambda index: index == 2, count=3)
+    for _ in range(2):
+        case.coordinator._hand_out()
+        case.coordinator._write_down()
+        for number, outcomes in case.pool.ended(1):
+            case.coordinator._take(number, outcomes)
+    case.coordinator._write_down()
+    case.coordinator.stop()
+    case.coordinator.run()
+    assert not LogWriter(case.bucket, "i-b").begin().losses
+
+
+def test_a_map_whose_servers_can_run_nothing_ends_with_a_sentence() -> None:
+    case = unfit_case(lambda index: index >= 5)
+    assert case.run() == 1
+    log = case.bucket.log()
+    assert sorted(log.outcomes) == list(range(5))
+    assert log.ended is not None
+    assert log.ended.halted
+    assert log.ended.reason == (
+        "It was ended early: no server could run inputs any more, as lately i-a: No space left on device."
+    )
+    assert 300 < case.clock.now < 400
+    assert not log.losses_so_far()
+
+
+def test_one_input_that_runs_long_keeps_a_map_whose_other_server_is_unfit() -> None:
+    case = unfit_case(lambda index: case.clock.now < 1000)
+    case.coordinator._tasks[0] = Task(0, (), 0.0)
+    case.coordinator._unfit = (0.0, "i-b: No space left on device")
+    case.clock.now = 900.0
+    assert not case.coordinator._is_stuck()
 
 
 def test_a_failure_is_repeated_as_often_as_was_asked_and_later_each_time() -> None:

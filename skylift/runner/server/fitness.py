@@ -1,0 +1,101 @@
+"""Whether a map's server can take inputs: a disk that is full or broken says nothing of the input that meets it.
+
+Such an error is no outcome. The input is handed back, and the server takes no other one until it can write again. What
+ended inputs have left in the folders for temporary files is removed then, but not while others run, which may use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Iterator
+
+from skylift.runner.server.input_helper import NO_ROOM
+from skylift.runner.server.remove_tree import remove_below
+
+UNFIT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, *NO_ROOM)
+ROOM, FILES = 4 << 20, 64
+"""Bytes, and new files, for which there must be room."""
+_HOLDING = 5.0
+"""Seconds for which an input waits here until the server can take it. Then another server may have it."""
+_LOOKING = 0.5
+_TEMPORARY = ("tmp", "var/tmp", "dev/shm")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Unfit(Exception):
+    """This server cannot run an input now. Nothing is known of the input."""
+
+
+class Fitness:
+    """`runs` has a folder for each input that runs; `uid` is the inputs' user; `down` ends all waiting."""
+
+    def __init__(self, runs: Path, root: Path, uid: int, down: threading.Event) -> None:
+        self._runs, self._uid, self._down = runs, uid, down
+        self._temporary = [root / each for each in _TEMPORARY]
+        self._changing, self._running, self._reason = threading.Lock(), 0, ""
+
+    @contextlib.contextmanager
+    def one_input(self) -> Iterator[None]:
+        """Around each input. Raises Unfit, also in the place of an OSError that says so."""
+        self._begin()
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in UNFIT:
+                raise
+            # Without the path, of which each input has its own.
+            self._reason = os.strerror(error.errno)
+            raise Unfit(self._reason) from None
+        finally:
+            with self._changing:
+                self._running -= 1
+
+    def _begin(self) -> None:
+        until = time.monotonic() + _HOLDING
+        while True:
+            with self._changing:
+                if self._reason and not self._running:
+                    for place in self._temporary:
+                        _remove_owned(place, self._uid)
+                self._reason = self._lack()
+                if not self._reason:
+                    self._running += 1
+                    return
+            if self._down.wait(_LOOKING) or time.monotonic() > until:
+                raise Unfit(self._reason)
+
+    def _lack(self) -> str:
+        """What this server lacks; empty where it can take an input."""
+        try:
+            found = os.statvfs(str(self._runs))
+            if found.f_bavail * found.f_frsize < ROOM or (found.f_files and found.f_favail < FILES):
+                return os.strerror(errno.ENOSPC)
+            if self._reason:
+                probe = self._runs / "probe"
+                with probe.open("wb", buffering=0) as file:
+                    file.write(b"x")
+                    os.fsync(file.fileno())
+                probe.unlink()
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+        return ""
+
+
+def _remove_owned(place: Path, uid: int) -> None:
+    """Remove what a user has put into this folder, as far as that can be."""
+    with contextlib.suppress(OSError), contextlib.ExitStack() as end:
+        folder = os.open(str(place), _FOLDER)
+        end.callback(os.close, folder)
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if found.st_uid == uid and stat.S_ISDIR(found.st_mode):
+                    remove_below(place, place / name)
+                elif found.st_uid == uid:
+                    os.unlink(name, dir_fd=folder)
