@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from skylift.runner.job.server_record import Gauge
 from skylift.runner.text.duration import spell_duration
 from skylift.runner.text.tail import Tail
 from skylift.runner.text.visible import visible, visible_lines
+from skylift.runner.watch.written import Written
 
 if TYPE_CHECKING:
     from skylift.runner.errors import SkyliftError
@@ -50,6 +52,7 @@ class Screen(Protocol):
     def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None: ...
     def note(self, text: str) -> None: ...
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None: ...
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool: ...
     def info(self, text: str) -> None:
         """A sentence that is good to know, and less important than a note."""
 
@@ -63,6 +66,7 @@ class Outlet:
 
     def __init__(self, stdout: int, stderr: int) -> None:
         self._targets: dict[str, int | None] = {"stdout": stdout, "stderr": stderr}
+        self._written: dict[str, Written] = {}
         self.tails = {"stdout": Tail(), "stderr": Tail()}
 
     def write(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
@@ -72,8 +76,16 @@ class Outlet:
         try:
             while view and target is not None:
                 view = view[os.write(target, view) :]
+            if target is not None:
+                if stream not in self._written:
+                    self._written[stream] = Written(io.FileIO(target, "w", closefd=False))
+                self._written[stream].note(len(data))
         except BrokenPipeError:
             self._targets[stream] = None
+
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+        self.tails[stream].take_back(size)
+        return stream in self._written and self._written[stream].take_back(size)
 
 
 class Plain:
@@ -103,6 +115,9 @@ class Plain:
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         self._outlet.write(stream, data)
+
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+        return self._outlet.take_back(stream, size)
 
     def finish(self) -> None:
         pass
@@ -168,6 +183,9 @@ class Live:
             self._bottom.cursor.feed(data)
             self._echo.forget()
         return None
+
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+        return self._outlet.take_back(stream, size)
 
     def finish(self) -> None:
         self._bottom.finish()

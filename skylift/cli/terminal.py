@@ -161,6 +161,9 @@ class RawTerminal:
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         self._screen.output(stream, data)
 
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+        return self._screen.take_back(stream, size)
+
     def finish(self) -> None:
         self._screen.finish()
 

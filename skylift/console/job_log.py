@@ -84,3 +84,7 @@ class _Watcher:
     def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+        self.output("stderr", f"\nThe last of {stream} was lost with the server, and is not in the log.\n".encode())
+        return False

@@ -13,6 +13,7 @@ from skylift.runner.job.outcome import Outcome
 from skylift.runner.text.duration import spell_duration
 from skylift.runner.text.tail import Tail
 from skylift.runner.text.visible import visible, visible_lines
+from skylift.runner.watch.written import Written
 
 log = logging.getLogger("skylift")
 
@@ -42,6 +43,7 @@ class Watcher:
         progress: Progress = False,
     ) -> None:
         self._files = {"stdout": stdout, "stderr": stderr}
+        self._written = {name: Written(file) for name, file in self._files.items() if file is not None}
         self._tails = {"stdout": Tail(), "stderr": Tail()}
         self._on_output = on_output
         self._shown = _shown(progress)
@@ -70,8 +72,13 @@ class Watcher:
         if file is not None:
             file.write(data)
             file.flush()
+            self._written[stream].note(len(data))
         if self._on_output is not None:
             self._on_output(data)
+
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+        self._tails[stream].take_back(size)
+        return stream in self._written and self._written[stream].take_back(size)
 
     def __enter__(self) -> Self:
         return self

@@ -22,6 +22,9 @@ class Watcher(Protocol):
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """The program's output. It is called from a worker thread, one call at a time."""
 
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+        """The last bytes of its output are not in its log. Whether they could be removed again. Called as `output`."""
+
 
 class Keyboard(Protocol):
     """The user's keys. All methods are called in the event loop and may be called again."""

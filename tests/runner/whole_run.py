@@ -48,6 +48,9 @@ class Seen:
         if self.on_output is not None:
             self.on_output()
 
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+        return False
+
 
 @contextmanager
 def host(api: Api, machine: Machine) -> Iterator[dict[str, Any]]:

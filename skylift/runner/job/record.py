@@ -137,6 +137,9 @@ class Prefix:
         """The beginning of the keys of all attempts, of a job that may have several servers, one after the other."""
         return f"{self.base}/server/attempts/"
 
+    def attempt(self, number: int) -> str:
+        return f"{self.attempts}{number}.json"
+
     @property
     def progress(self) -> str:
         """What a job's own server reports of the others now and then; the coordinator of a map also how far it is."""

@@ -483,8 +483,20 @@ def _process(reported: JsonObject) -> Process:
 
 
 def parse_offsets(data: bytes) -> dict[Literal["stdout", "stderr"], int]:
-    reported = parse_object(data, HOST_KEYS_LIMIT)
+    return _offsets(parse_object(data, HOST_KEYS_LIMIT))
+
+
+def _offsets(reported: JsonObject) -> dict[Literal["stdout", "stderr"], int]:
     return {name: _there(reported.integer(name, 0, LONGEST_STREAM), name) for name in STREAMS}
+
+
+def parse_bases(data: bytes) -> dict[Literal["stdout", "stderr"], int] | None:
+    """Where an attempt's output begins; None for one that was only claimed, and for what is no attempt."""
+    try:
+        bases = parse_object(data, MANIFEST_LIMIT).inner("bases")
+        return _offsets(bases) if bases is not None else None
+    except Malformed:
+        return None
 
 
 def parse_cut(data: bytes) -> tuple[Literal["stdout", "stderr"], int]:

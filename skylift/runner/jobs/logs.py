@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.record import Prefix
-from skylift.runner.job.server_record import Status, parse_times, piece_offset
+from skylift.runner.job.server_record import LONGEST_STREAM, Status, parse_times, piece_offset
 from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.reconnect import Reconnect
@@ -18,9 +18,6 @@ from skylift.runner.watch.relocation import Relocation
 from skylift.runner.watch.ssh_access import SshAccess
 from skylift.runner.watch.stream import Follower
 from skylift.runner.watcher import Watcher
-
-_NEVER = 1 << 62
-"""An offset that no stream reaches. A stream that is not wanted starts here."""
 
 
 async def show_logs(
@@ -51,7 +48,8 @@ async def show_logs(
     )
     for stream in ("stdout", "stderr"):
         if only not in (None, stream):
-            follower.start_at(stream, _NEVER)
+            # It is not wanted.
+            follower.start_at(stream, LONGEST_STREAM)
         elif since:
             follower.start_at(stream, await reconnect.until_answered(_offset_at, account, name, stream, since))
             follower.start_since(since)

@@ -269,3 +269,6 @@ class _Silent:
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         pass
+
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+        return False

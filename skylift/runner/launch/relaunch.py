@@ -240,7 +240,7 @@ class Relaunch:
         numbers = [int(each[1]) for each in names if each is not None]
         if not numbers:
             return
-        key = f"{self._prefix.attempts}{max(numbers)}.json"
+        key = self._prefix.attempt(max(numbers))
         try:
             tag = api.call("s3", "head_object", Bucket=bucket, Key=key)["ETag"]
             content = dict(parse_object(api.get(bucket, key, _LIMIT) or b"", _LIMIT).content)

@@ -187,8 +187,8 @@ class LogWriter:
             self._append(LogEntry(self.log.epoch, self._clock(), outcomes=tuple(outcomes[:MOST_IN_AN_ENTRY])))
             outcomes = outcomes[MOST_IN_AN_ENTRY:]
         begun = tuple(note.begun.items())
-        gone = {"lost": tuple(note.lost), "back": tuple(note.back)}
-        self._append(LogEntry(self.log.epoch, self._clock(), outcomes=tuple(outcomes), begun=begun, **gone))
+        gone = (begun, tuple(note.lost), False, False, tuple(note.back))
+        self._append(LogEntry(self.log.epoch, self._clock(), None, tuple(outcomes), None, *gone))
 
     def _append(self, entry: LogEntry) -> None:
         if not self._create(entry):

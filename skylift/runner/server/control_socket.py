@@ -39,14 +39,15 @@ class _UsageRequest(NamedTuple):
 
 
 class _WatchRequest(NamedTuple):
-    """A client wants the streams from these offsets on. With `since`, only what was written from that time on. With
-    `once`, only what has been written by now. `gauge` is the number of seconds between two measurements of the server,
-    0 for none."""
+    """A client wants the streams from these offsets on, up to which it has those of this `attempt`; 0 where it does not
+    know. With `since`, only what was written from that time on. With `once`, only what has been written by now. `gauge`
+    is the number of seconds between two measurements of the server, 0 for none."""
 
     offsets: Dict[str, int]
     since: Optional[float]
     once: bool
     gauge: float
+    attempt: int
 
 
 class ControlSocket:
@@ -171,8 +172,9 @@ class ControlSocket:
         try:
             if watch.since is not None:
                 self._skip(offsets, watch.since)
-            if any(offsets[each.name] < each.base for each in self._streams):
-                # Another server has the job now. The client reads the prefix, and connects to that server.
+            is_behind = 0 < watch.attempt < self._status.fields["attempt"]
+            if is_behind or any(offsets[each.name] < each.base for each in self._streams):
+                # Another server had the job. The client reads in the prefix where this one's output begins.
                 return connection.shutdown(socket.SHUT_RDWR)
             if watch.since is not None:
                 _send(connection, b"b", json.dumps(offsets).encode())
@@ -270,7 +272,8 @@ def _parse_watch(command: Dict[str, Any]) -> _WatchRequest:
         raise ValueError("a stream begins at 0")
     since, gauge = command.get("since"), float(command.get("gauge") or 0)
     gauge = _bounded_pause(gauge) if gauge else 0.0
-    return _WatchRequest(offsets, None if since is None else float(since), bool(command.get("once")), gauge)
+    since = None if since is None else float(since)
+    return _WatchRequest(offsets, since, bool(command.get("once")), gauge, int(command.get("attempt") or 0))
 
 
 def _parse_usage(command: Dict[str, Any]) -> _UsageRequest:

@@ -46,17 +46,24 @@ class Shipper:
 
     def _run(self) -> None:
         pause = 0.5
-        while not self._over.is_set():
+        while True:
             try:
-                self._ship(0)
+                self._ship_status()
+                for stream in self._streams:
+                    self._ship_stream(stream, 0)
                 self._delete_cut_pieces()
-                if self._status.version != self._sent_version:
-                    self._sent_version = self._status.version
-                    self._prefix.put("server/status.json", self._status.encoded(cut=cuts(self._streams)))
             except (Unreachable, Refused, OSError) as error:
                 say("output cannot be uploaded yet: %s" % error)
-            self._over.wait(pause)
+            if self._over.wait(pause):
+                return
             pause = min(pause * 1.3, 30)
+
+    def _ship_status(self) -> None:
+        """Before any output of this attempt: who reads that must know whose it is."""
+        version = self._status.version
+        if version != self._sent_version:
+            self._prefix.put("server/status.json", self._status.encoded(cut=cuts(self._streams)))
+            self._sent_version = version
 
     @property
     def shipped(self) -> Dict[str, int]:
@@ -67,12 +74,10 @@ class Shipper:
         """Raises Unreachable or Refused when the output could not be delivered."""
         self._over.set()
         self._thread.join()
+        if self._sent_version < 0:
+            patiently("status", self._ship_status, until)
         together(*(partial(self._ship_stream, stream, until) for stream in self._streams))
         self._delete_cut_pieces()
-
-    def _ship(self, until: float) -> None:
-        for stream in self._streams:
-            self._ship_stream(stream, until)
 
     def _ship_stream(self, stream: Stream, until: Until) -> None:
         while self._sent[stream.name] < stream.size:

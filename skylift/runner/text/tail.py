@@ -20,5 +20,11 @@ class Tail:
         while self._size - len(self._pieces[0]) >= LIMIT:
             self._size -= len(self._pieces.popleft())
 
+    def take_back(self, size: int) -> None:
+        """Forget the last bytes."""
+        kept = b"".join(self._pieces)
+        kept = kept[: max(0, len(kept) - size)]
+        self._pieces, self._size = deque([kept]), len(kept)
+
     def text(self) -> str:
         return b"".join(self._pieces)[-LIMIT:].decode(errors="replace")

@@ -12,10 +12,13 @@ from typing import Any, Literal
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, SkyliftError, Unreachable
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import (
+    LONGEST_STREAM,
+    MANIFEST_LIMIT,
     STATUS_LIMIT,
     STREAMS,
     Gauge,
     Status,
+    parse_bases,
     parse_cut,
     parse_gauge,
     parse_offsets,
@@ -65,6 +68,8 @@ class Follower:
         self._connect, self._is_gone, self._reconnect, self._watcher = connect, is_gone, reconnect, watcher
         self._on_status, self._on_output, self._on_gauge = on_status, on_output, on_gauge
         self._offsets: dict[Literal["stdout", "stderr"], int] = {"stdout": 0, "stderr": 0}
+        self._attempt, self._heard = 0, False
+        """The attempt that has written what was shown last, and whether anything came by SSH: S3 may lack that."""
         self._connection: Connection | None = None
         self._waiting: list[dict[str, object]] = []
         self._cut_off_since: float | None = None
@@ -143,14 +148,17 @@ class Follower:
             how: dict[str, object] = {"once": True} if once else {}
             how |= {"since": self._since} if self._since else {}
             how |= {"gauge": _GAUGE} if self._on_gauge is not None else {}
+            how |= {"attempt": self._attempt} if self._attempt else {}
             async for frame in connection.watch(self._offsets["stdout"], self._offsets["stderr"], **how):
                 self._tell_connected()
                 if frame.kind == "status":
                     status = parse_status(self._prefix.status, frame.data)
+                    self._attempt = self._attempt or status.attempt
                     self._on_status(status)
                     if status.final:
                         return status
                 elif frame.kind == "begin":
+                    self._heard = True
                     self._offsets.update(parse_offsets(frame.data))
                     self._since = None
                 elif frame.kind == "gauge":
@@ -161,6 +169,7 @@ class Follower:
                 elif frame.kind == "usage":
                     raise Malformed("usage was not asked for")
                 else:
+                    self._heard = True
                     await self._deliver(frame.kind, frame.data)
         except (Malformed, RecordDamaged) as error:
             # Use S3 instead: each file there has one writer at a time.
@@ -189,17 +198,48 @@ class Follower:
 
     async def _from_s3(self) -> Status | None:
         """Deliver what S3 has beyond our offsets. The status is read first: once it is final, S3 has all output."""
-        found = await self._reconnect.once(self._api.get, self._bucket, self._prefix.status, STATUS_LIMIT)
-        status = parse_status(self._prefix.status, found) if found is not None else None
+        status = await self._read_status()
         if status is not None and not status.final:
             self._on_status(status)
         listed = await together(*(self._list_pieces(name) for name in STREAMS))
+        # An attempt has its status written before any output: this one is of the last whose output is in the list.
+        latest = await self._read_status() if self._heard else status
+        if latest is not None and latest.attempt > self._attempt:
+            await self._go_over_to(latest.attempt)
         for name, pieces in zip(STREAMS, listed, strict=True):
             await self._deliver_pieces(name, pieces, status.cut.get(name) if status is not None else None)
         if status is None or not status.final:
             return None
         self._on_status(status)
         return status
+
+    async def _read_status(self) -> Status | None:
+        found = await self._reconnect.once(self._api.get, self._bucket, self._prefix.status, STATUS_LIMIT)
+        return parse_status(self._prefix.status, found) if found is not None else None
+
+    async def _go_over_to(self, attempt: int) -> None:
+        """What an earlier server has shown, and could not send to S3 any more, is not in the log: a later attempt
+        begins where the log had ended, and is shown from there on."""
+        for number in range(self._attempt + 1, attempt + 1) if self._heard and self._attempt else ():
+            key = self._prefix.attempt(number)
+            found = await self._reconnect.once(self._api.get, self._bucket, key, MANIFEST_LIMIT)
+            bases = parse_bases(found) if found is not None else None
+            if bases is not None:
+                for name in STREAMS:
+                    await self._go_back(name, bases[name])
+            if found is None or bases is not None:
+                break
+        self._attempt = attempt
+
+    async def _go_back(self, name: Literal["stdout", "stderr"], offset: int) -> None:
+        lost = self._offsets[name] - offset
+        if lost <= 0 or self._offsets[name] >= LONGEST_STREAM:
+            return
+        self._offsets[name] = offset
+        taken = await asyncio.to_thread(self._watcher.take_back, name, lost)
+        where = "were taken out of the file again" if taken else "stay as they were shown; the log goes on from here"
+        what = f"The last {spell_size(lost)} of {name} were lost with the server before they came into the log"
+        self._watcher.note(f"{what}. They {where}.")
 
     async def _list_pieces(self, name: Literal["stdout", "stderr"]) -> list[Any]:
         top = self._prefix.stream(name)

@@ -9,21 +9,25 @@ import functools
 import shlex
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import asyncssh
 import pytest
 from ports import quiet_port
-from runner_bench import Machine
+from runner_bench import Machine, Metadata, until
 from shipped_job import WAIT_FOR_GO, Shipped
+from spot_counting import ship
 from waiting_job import go
 from whole_run import Seen
 
+from skylift.python.watching import Watcher
 from skylift.runner.errors import ConnectionLost, RunError, Unreachable
+from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix, bucket_name
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.states import State
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.remote import openssh
@@ -115,6 +119,15 @@ async def _pump(take: Any, give: Any, end: Callable[[], None]) -> None:
 @pytest.fixture
 def key(tmp_path: Path) -> KeyPair:
     return ensure_key_file(tmp_path / "keys", "123456789012", "us-east-1")
+
+
+@pytest.fixture
+def second(api: Api, settings: Settings, endpoint: str, shipped: Shipped) -> Iterator[Shipped]:
+    """The server that comes after the first."""
+    with Metadata() as metadata:
+        metadata.instance = "i-0fedcba9876543210"
+        with Machine(endpoint, metadata) as machine:
+            yield Shipped(api, settings, machine, shipped.folder)
 
 
 WAYS = pytest.mark.parametrize("way", [connect, openssh.connect], ids=["asyncssh", "openssh"])
@@ -331,6 +344,93 @@ def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(
     assert status is not None
     assert seen.streams["stdout"] == EXPECTED
     assert breaks > 3
+
+
+COUNTS = """
+import os, sys, time
+attempt = os.environ["SKYLIFT_ATTEMPT"]
+print("first of", attempt, flush=True)
+while attempt == "1" and not os.path.exists("go"): time.sleep(0.005)
+for n in range(16):
+    print("line", n, "of", attempt, flush=True)
+    print("error", n, "of", attempt, flush=True, file=sys.stderr)
+while attempt == "1": time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("onto", ["file", "pipe"])
+def test_what_was_shown_of_a_server_that_is_lost_unannounced_is_kept_apart_from_the_log(
+    shipped: Shipped,
+    machine: Machine,
+    second: Shipped,
+    api: Api,
+    settings: Settings,
+    key: KeyPair,
+    tmp_path: Path,
+    onto: str,
+) -> None:
+    """Its last lines have come by SSH, and not to S3."""
+    ship(shipped, second, COUNTS)
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "the first line to be in S3")
+    lost = threading.Event()
+    with (tmp_path / "out.csv").open("w+b") as out:
+
+        class Shows(Seen):
+            def __init__(self) -> None:
+                super().__init__()
+                self.watcher = Watcher(out if onto == "file" else None)
+
+            def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+                super().output(stream, data)
+                self.watcher.output(stream, data)
+                if b"first of 1" in data:
+                    shipped.go()
+                if b"line 15 of 1" in data:
+                    machine.go_off()
+                    lost.set()
+
+            def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+                return self.watcher.take_back(stream, size)
+
+        seen = Shows()
+
+        async def main() -> Status | None:
+            first, then = Sshd(machine, key), Sshd(second.machine, key)
+            async with first.serve() as port, then.serve() as later:
+
+                async def reach() -> Connection:
+                    there = (then, second, later) if lost.is_set() else (first, shipped, port)
+                    connection: Connection = await by_ssh(there[0], key, there[1], there[2])()
+                    return connection
+
+                async def replace() -> None:
+                    await asyncio.to_thread(lost.wait, 60)
+                    await asyncio.to_thread(second.boot)
+
+                replacing = asyncio.ensure_future(replace())
+                status = await follower(api, settings, shipped, reach, seen, []).run()
+                await replacing
+                return status
+
+        status = asyncio.run(main())
+        second.machine.wait()
+        assert status is not None
+        assert (status.state, status.attempt) == ("succeeded", 2)
+        log = shipped.stream("stdout")
+        assert b"line 15 of 2" in log
+        if b"line 15 of 1" in log:
+            return  # its server was quicker than the blow
+        first_part, _, _ = log.partition(b"first of 2")
+        shown = seen.streams["stdout"]
+        assert shown.startswith(first_part)
+        assert shown.endswith(log[len(first_part) :]), "the new attempt is shown from its first line on"
+        assert shown.count(b"of 2") == log.count(b"of 2")
+        assert any("were lost with the server before they came into the log" in each for each in seen.notes)
+        assert seen.watcher.with_tails(Outcome("x", State.SUCCEEDED, 0, "")).stdout_tail == log.decode()
+        if onto == "file":
+            out.seek(0)
+            assert out.read() == log
 
 
 @WAYS

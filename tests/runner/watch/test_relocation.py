@@ -25,6 +25,9 @@ class Notes:
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         raise AssertionError(stream)
 
+    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
+        raise AssertionError(stream)
+
     def note(self, text: str) -> None:
         self.told.append(text)
 
