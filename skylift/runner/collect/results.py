@@ -126,7 +126,7 @@ def bring_home(
     """Download every result. Returns the manifest of those that are here now. Raises ResultsDamaged, which says where
     the missing ones are, after all others have been downloaded. Once `stop` is set, nothing more is asked for, and
     RunError is raised."""
-    kept = f"They are kept in s3://{bucket}/{prefix.base}/server/."
+    kept = f"They are kept in s3://{bucket}/{prefix.base}/server/. Elsewhere: skylift results {prefix.job} DIR"
     stay = spared(manifest.results, home, tracked=manifest.spares_tracked)
     coming = tuple(each for each in manifest.results if each.path not in stay)
     manifest = replace(manifest, results=coming, missing=(*manifest.missing, *stay.values()))
@@ -136,7 +136,8 @@ def bring_home(
         home.mkdir(parents=True, exist_ok=True)
         top = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise ResultsDamaged(f"Nothing can be written to {home}: {error.strerror}.", kept) from None
+        there = next(each for each in (home, *home.parents) if each.exists())
+        raise ResultsDamaged(f"Nothing can be written to {there}: {error.strerror}.", kept) from None
     try:
         return _Download(api, bucket, prefix, manifest, top, progress, kept, stop or threading.Event()).run()
     finally:
@@ -440,10 +441,8 @@ class _Folders:
             except OSError as error:
                 if stat.S_ISLNK(os.stat(name, dir_fd=self._last, follow_symlinks=False).st_mode):
                     place = b"/".join(names[: number + 1]).decode("utf-8", "surrogateescape")
-                    raise ResultsDamaged(
-                        f"{place} is a symbolic link here, and results are not written through one.",
-                        f"{self._kept} Have them brought elsewhere: skylift results NAME DIR",
-                    ) from None
+                    reason = f"{place} is a symbolic link here, and results are not written through one."
+                    raise ResultsDamaged(reason, self._kept) from None
                 raise error
             os.close(self._last)
             self._last = inner

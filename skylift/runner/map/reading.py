@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from skylift.runner.collect.results import Manifest, bring_home, is_wanted
-from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, UsageError
+from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, ResultsDamaged, UsageError
 from skylift.runner.job.outcome import Result
 from skylift.runner.job.record import SCHEDULES, Prefix
 from skylift.runner.job.scheduled import parse_run
@@ -24,6 +24,7 @@ from skylift.runner.map.progress import Progress, parse_progress
 from skylift.runner.map.spec import SPEC_LIMIT, MapInput, MapSpec, parse_spec
 from skylift.runner.remote.account import Account
 from skylift.runner.text.json_object import Malformed
+from skylift.runner.text.visible import shown
 
 _LONGEST_KEY = 900
 """Bytes of the longest path that is part of a key, as server/input_run.py has it."""
@@ -182,12 +183,12 @@ class MapReader:
         self, outcomes: Sequence[InputOutcome], home: Path, template: Template, progress: Callable[[int], None]
     ) -> list[tuple[InputOutcome, Path]]:
         """Download the results of these, each into a folder of its own below `home`: the folders that have any. Raises
-        ResultsDamaged and UsageError."""
+        UsageError, and ResultsDamaged once those of all others are here."""
         if template != self._checked:
             # Once, though Python asks for each outcome as it comes.
             check_places(template, [each.name for each in self.spec.inputs])
             self._checked = template
-        places = []
+        places, troubles = [], []
         for each in outcomes:
             where = self._where(each.index)
             wanted = where._wanted(each)
@@ -196,8 +197,14 @@ class MapReader:
             place = home / template.folder(each.index, self.inputs[each.index].name)
             folder = _RunPrefix(where.name, where._keys.run(each.index, each.run))
             manifest = Manifest(wanted, spares_tracked=where.own.spares_tracked)
-            bring_home(self.account.api, self.account.bucket, folder, manifest, place, progress)
-            places.append((each, place))
+            try:
+                bring_home(self.account.api, self.account.bucket, folder, manifest, place, progress)
+                places.append((each, place))
+            except ResultsDamaged as error:
+                troubles.append(f"Of input {each.index}, {shown(self.inputs[each.index].name)}: {error.message}")
+        if troubles:
+            more = f" So it is with {len(troubles) - 1} more." if troubles[1:] else ""
+            raise ResultsDamaged(troubles[0] + more, f"To fetch what is missing: skylift map-results {self.name} DIR")
         return places
 
     def _wanted(self, outcome: InputOutcome) -> tuple[Result, ...]:

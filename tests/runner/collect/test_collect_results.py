@@ -155,7 +155,7 @@ def test_no_link_of_the_working_directory_is_followed(api: Api, bucket: str, tmp
     send(api, **{path: b"evil"})
     with pytest.raises(ResultsDamaged, match=r"is a symbolic link here") as caught:
         fetch(api, home, "out")
-    assert "skylift results NAME DIR" in caught.value.advice
+    assert "skylift results x DIR" in caught.value.advice
     assert list(outside.iterdir()) == []
 
 

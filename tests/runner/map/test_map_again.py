@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, UsageError
+from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, ResultsDamaged, UsageError
 from skylift.runner.job.job import Job, MapPart, Program
 from skylift.runner.job.record import Prefix, encode_record
 from skylift.runner.job.server import Server
@@ -185,6 +185,26 @@ def test_both_maps_are_read_as_one(case: Case) -> None:
     places = reader.bring_home([before, after], case.folder, Template(), lambda _: None)
     assert [(place / "r.txt").read_text() for _, place in places] == ["early", "late"]
     assert case.api.get(case.bucket, MapKeys("late").blob(SHA)) is None, "input 0 is not run again"
+
+
+def test_results_that_cannot_be_written_here_name_their_input_and_what_fetches_them(case: Case) -> None:
+    name = MapKeys("early").run(0, "0" * 8)
+    case.api.put(case.bucket, f"{name}results/r.txt", b"early")
+    name = MapKeys("early").run(1, "1" * 8)
+    case.api.put(case.bucket, f"{name}results/r.txt", b"early")
+    both = [
+        replace(ended(index), run=f"{index}" * 8, results=(RunResult("r.txt", 5, _sha("early")),)) for index in (0, 1)
+    ]
+    reader = MapReader(case.account, "early")
+    (case.folder / "out").mkdir()
+    (case.folder / "out/0").write_text("a file where a folder should be")
+    with pytest.raises(ResultsDamaged) as failed:
+        reader.bring_home(both, case.folder, Template(), lambda _: None)
+    assert failed.value.message == (
+        f"Of input 0, {reader.inputs[0].name}: Nothing can be written to {case.folder}/out/0: File exists."
+    )
+    assert failed.value.advice == "To fetch what is missing: skylift map-results early DIR"
+    assert (case.folder / "out/1/r.txt").read_text() == "early", "what is wrong with one holds up no other"
 
 
 def test_places_of_results_are_compared_once_and_not_for_each_outcome(case: Case) -> None:
