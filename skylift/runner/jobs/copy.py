@@ -91,7 +91,22 @@ def plan_copy(words: Sequence[str], *, recursive: bool) -> Order:
         raise UsageError("`-` stands for one file: standard output, or standard input.")
     if isinstance(target, RemotePath) and paths == [STANDARD] and posixpath.basename(place) in ("", ".", ".."):
         raise UsageError("Standard input needs a file name on the server.", f"skylift cp - {target.job}:NAME")
+    _check_names(paths)
     return Order(jobs.pop(), tuple(paths), place, download=not isinstance(target, RemotePath), recursive=recursive)
+
+
+def _check_names(paths: Sequence[str]) -> None:
+    """Raises UsageError where one source would overwrite another one in the same folder."""
+    named: dict[str, str] = {}
+    for path in paths:
+        name = posixpath.basename(posixpath.normpath(path))
+        if name in named:
+            raise UsageError(
+                f"{shown(named[name])} and {shown(path)} have the same name: one would overwrite the other.",
+                "Copy them into different folders.",
+            )
+        if name not in ("", ".", ".."):
+            named[name] = path
 
 
 async def copy(account: Account, order: Order, watcher: Watcher, clock: Clock) -> None:

@@ -147,11 +147,19 @@ def test_a_place_is_a_jobs_or_this_machines(text: str, place: RemotePath | str) 
         (("-", "job:."), False),
         (("job:a", "job:b", "-"), False),
         (("job:a", "-"), True),
+        (("job:a/x.csv", "job:b/x.csv", "."), False),
+        (("a/x", "./b/x/", "job:"), True),
+        (("x", "b/../x", "job:"), False),
     ],
 )
 def test_what_cannot_be_meant_is_refused(words: tuple[str, ...], recursive: bool) -> None:
     with pytest.raises(UsageError):
         plan_copy(words, recursive=recursive)
+
+
+def test_sources_of_different_names_and_what_folders_hold_are_copied() -> None:
+    assert plan_copy(("a/x", "b/y", "job:"), recursive=False).sources == ("a/x", "b/y")
+    assert plan_copy(("a/.", "b/.", "job:"), recursive=True).sources == ("a/.", "b/.")
 
 
 # Both ways.
