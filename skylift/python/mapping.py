@@ -152,12 +152,14 @@ def results(plan: MapPlan, *, ordered: bool) -> Generator[InputResult, None, Non
     running = work.start_run(plan.planned, plan.settings, Watcher(), Forwards(()), None, reader.begin)
     over = False
     waiting: dict[int, InputOutcome] = {}
-    order = iter([each.index for each in plan.spec.inputs])
+    # Of the map that this one goes on from, if it does.
+    carried = reader.read_on()
+    order = iter(sorted({*(each.index for each in carried), *(each.index for each in plan.spec.inputs)}))
     following = next(order, None)
     try:
         while not over:
             over = running.ends_within(_LOOK_EVERY)
-            fresh = reader.read_on()
+            fresh, carried = [*carried, *reader.read_on()], []
             if not ordered:
                 yield from _brought(reader, plan.template, fresh)
                 continue

@@ -16,6 +16,7 @@ from skylift.runner.job.states import State
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.outcome import InputOutcome, InputState, LogEntry, MapEnd, encode_entry
 from skylift.runner.map.places import Template
+from skylift.runner.map.reading import MapReader
 from skylift.runner.map.spec import MapInput, MapSpec
 
 SPEC = MapSpec(("python", "job.py"), True, (), tuple(MapInput(number, str(number), str(number)) for number in range(3)))
@@ -77,6 +78,25 @@ def test_a_map_that_was_halted_says_why_after_all_outcomes(outcomes_of: Any, ord
     assert [each.index for each in come] == [0, 1]
     assert str(failed.value) == "sums: failed, exit code 1. It was ended early: 1 of 3 inputs have failed (--halt)."
     assert failed.value.outcome.reason == HALTED.reason
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_an_earlier_map_has_done_comes_in_its_place(
+    outcomes_of: Any, monkeypatch: pytest.MonkeyPatch, ordered: bool
+) -> None:
+    """The map runs 1 and 2, after one that had 0 and 3."""
+    begin, come = MapReader.__init__, list[InputResult]()
+
+    def carrying(self: Any, *words: Any) -> None:
+        begin(self, *words)
+        self._carried = [InputOutcome(index, InputState.SUCCEEDED, 0) for index in (0, 3)]
+        self._runs_here = {1, 2}
+        self.inputs = {each: MapInput(each, str(each), str(each)) for each in range(4)}
+
+    monkeypatch.setattr(MapReader, "__init__", carrying)
+    done = Outcome("sums", State.SUCCEEDED, 0, "")
+    outcomes_of(done, LogEntry(1, 2.0, outcomes=had(0, 0, 0)[1:], ended=MapEnd("Done.")), come, ordered=ordered)
+    assert [each.index for each in come] == ([0, 1, 2, 3] if ordered else [0, 3, 1, 2])
 
 
 def test_what_the_server_says_cannot_move_the_cursor(outcomes_of: Any) -> None:
