@@ -222,6 +222,22 @@ def test_one_that_breaks_off_after_its_supervisor_does_not_look_like_its_end(
     assert b"end" not in shipped.stream("stdout")
 
 
+def test_a_reboot_meanwhile_hides_no_input_that_broke_off(shipped: Shipped, machine: Machine, record: Record) -> None:
+    deaf = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    shipped.ship(deaf + "print('up', flush=True)\ntime.sleep(60)\n", stdin=True)
+    shipped.boot()
+    assert next(reading(shipped)) == b"up"
+    (feed,) = feeds(machine)
+    os.kill(feed, signal.SIGKILL)
+    ledger = machine.root / "var/lib/skylift" / shipped.prefix.job / "ledger"
+    until(lambda: '"ending"' in ledger.read_text(), "the program to be ended")
+    machine.go_off()
+    shipped.boot()
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["exit_code"]) == ("broken", 125)
+    assert "Standard input broke off" in shipped.status()["reason"]
+
+
 def test_a_program_that_ends_while_nobody_is_there_has_read_what_it_wanted(
     shipped: Shipped, machine: Machine, record: Record
 ) -> None:
@@ -262,13 +278,17 @@ def test_the_next_server_has_it_from_its_first_byte(
 
 
 def test_nobody_is_left_who_fills_it(shipped: Shipped, machine: Machine, record: Record) -> None:
-    shipped.ship("import sys\nprint('up', flush=True)\nsys.stdin.read()\n", stdin=True, max_time=3)
+    shipped.ship("import sys\nprint('up', flush=True)\nsys.stdin.read()\n", stdin=True)
     shipped.boot()
     lines = reading(shipped)
     assert next(lines) == b"up"
     (feed,) = feeds(machine)
+    # A cap would end it as well, and on a machine with much to do before it has been looked at.
+    door = shipped.door()
+    door.send(cancel=True)
     machine.wait()
-    assert shipped.status()["state"] == "timed-out"
+    door.close()
+    assert shipped.status()["state"] == "cancelled"
     assert b"feed_stdin" not in cmdline(feed)
 
 

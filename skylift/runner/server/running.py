@@ -30,6 +30,7 @@ from skylift.runner.server.status import State, now_iso
 from skylift.runner.server.taken_back import WHY
 from skylift.runner.server.terminal import Terminal
 
+STDIN_BROKE_OFF = "Standard input broke off: what passed it on to the program was ended."
 _SHUTDOWN = 2.0
 """Seconds in which every process of a server has received the signal of a shutdown."""
 
@@ -167,7 +168,9 @@ def take_up(session: Session, recovery: Recovery) -> Union[Running, Concluded]:
         ended = recovery.seconds_to_end(start)
         if ended is not None:
             session.stopwatch.stop_at(ended)
-        if recovery.rebooted(start):
+        if recovery.concluded is None and recovery.rebooted(start):
+            if recovery.ending is State.BROKEN:
+                raise Ended(State.BROKEN, STDIN_BROKE_OFF)
             reason = "The server was rebooted, or stopped and started, while the program ran."
             raise Ended(State.REBOOTED, reason, exit_code=REBOOTED)
     if recovery.concluded is not None:
@@ -390,6 +393,6 @@ class Running:
             State.TIMED_OUT: "The program was ended at its cap of %d s (%s)." % (record.max_time, record.cap),
             State.IDLE: "The program was ended: %d s without output or work (--idle)." % record.idle,
             State.CANCELLED: "The job was cancelled.",
-            State.BROKEN: "Standard input broke off: what passed it on to the program was ended.",
+            State.BROKEN: STDIN_BROKE_OFF,
             State.INTERRUPTED: "The server is taken away; the job goes on on another one.",
         }
