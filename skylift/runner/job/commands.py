@@ -76,9 +76,9 @@ def boot_script(archive: bytes, argv: list[str], deadline: int | None, lasts: in
     seconds after the server's first boot, and is kept on its disk for later ones.
 
     cloud-init runs the script at each later boot too, but not on another instance with a copy of this disk. Under
-    systemd the boot program gets a unit of its own, because cloud-init's children end with cloud-init, and that unit
-    survives the OOM killer ending one of its processes. Raises LaunchFailed when the script is larger than user data
-    may be.
+    systemd the boot program gets a unit of its own, because cloud-init's children end with cloud-init. That unit
+    survives the OOM killer ending one of its processes, and what it says is on the server's console, too. Raises
+    LaunchFailed when the script is larger than user data may be.
     """
     # All modules together are a quarter smaller than each by itself.
     packed = base64.b85encode(zlib.compress(archive, 9)).decode()
@@ -108,7 +108,7 @@ with open({PER_BOOT!r} + "/skylift", "w") as file:
 argv = {argv!r}
 {more}if os.path.isdir("/run/systemd/system"):
     unit = ["systemd-run", "--quiet", "--unit=skylift-supervisor", "--property=KillMode=process"]
-    unit.append("--property=OOMPolicy=continue")
+    unit += ["--property=OOMPolicy=continue", "--property=StandardOutput=journal+console"]
     os.execvp(unit[0], unit + argv)
 if os.fork() == 0:
     os.setsid()

@@ -117,6 +117,11 @@ def test_user_data_arms_the_timer_before_there_is_any_python(tmp_path: Path, sec
     assert said.read_text().splitlines() == [f"shutdown -P +{minutes}", f"python3 {script} {deadline}"]
 
 
+def test_under_systemd_what_the_boot_says_is_on_the_console_too() -> None:
+    """Without that, "the end of its console" is empty there when a server ends before it has the job."""
+    assert '"--property=StandardOutput=journal+console"' in boot_script(boot_archive(), [], 1795575707)
+
+
 def test_user_data_of_a_schedule_fits() -> None:
     argv = boot_argv(
         "skylift-123456789012-ap-southeast-2", "schedules/" + "x" * 24, "ap-southeast-2", None, "ec2-user", "f" * 64
