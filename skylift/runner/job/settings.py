@@ -13,6 +13,8 @@ from skylift.runner.errors import UsageError
 from skylift.runner.job.cache import NOWHERE, Cache
 
 REGION_FORM = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d")
+_OTHER_PARTITION = re.compile(r"(?:cn|us-gov|us-iso[a-z]?|eu-isoe|eusc)-")
+"""Regions of AWS whose ARNs do not begin with arn:aws, as all that are made here do."""
 
 
 class Secret:
@@ -151,6 +153,11 @@ class Settings:
     def __post_init__(self) -> None:
         if not REGION_FORM.fullmatch(self.region):
             raise UsageError(f"{self.region!r} is not the name of a region.", "A region is like us-east-1.")
+        if self.endpoint_url is None and _OTHER_PARTITION.match(self.region):
+            raise UsageError(
+                f"{self.region} is in another partition of AWS than `aws`, and skylift cannot run jobs there yet.",
+                "Any region of the partition `aws` will do, like us-east-1.",
+            )
         if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
             raise UsageError(f"The endpoint {self.endpoint_url!r} is not an http or https URL.")
         if self.account is not None and not re.fullmatch(r"\d{12}", self.account):
