@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.commands import program_argv
 from skylift.runner.job.job import ClusterPart, Job, MapPart
-from skylift.runner.text.json_object import FOREVER, JsonObject, Malformed, as_object, given, parse_object
+from skylift.runner.job.server_record import of_file
+from skylift.runner.text.json_object import FOREVER, JsonObject, as_object, given, parse_object
 
 VERSION = 1
 RECORD_LIMIT = 64 << 20
@@ -314,10 +314,7 @@ class Record:
 
 def parse_record(key: str, data: bytes) -> Record:
     """Raises RecordDamaged."""
-    try:
-        return _record(parse_object(data, RECORD_LIMIT))
-    except Malformed as error:
-        raise RecordDamaged(key, str(error)) from None
+    return of_file(key, lambda: _record(parse_object(data, RECORD_LIMIT)))
 
 
 def _record(stored: JsonObject) -> Record:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.job import Environment, Program
 from skylift.runner.job.record import RECORD_LIMIT
 from skylift.runner.job.run_options import RunOptions
+from skylift.runner.job.server_record import of_file
 from skylift.runner.text.json_object import JsonObject, Malformed, as_object, given, parse_object
 
 MOST_BYTES = 64 << 20
@@ -40,10 +40,7 @@ class Repeat:
 
 def parse_repeat(key: str, data: bytes) -> Repeat:
     """Raises RecordDamaged."""
-    try:
-        return _repeat(parse_object(data, RECORD_LIMIT))
-    except Malformed as error:
-        raise RecordDamaged(key, str(error)) from None
+    return of_file(key, lambda: _repeat(parse_object(data, RECORD_LIMIT)))
 
 
 def _repeat(stored: JsonObject) -> Repeat:

@@ -163,7 +163,8 @@ class SentFiles:
     changed: tuple[str, ...] = ()
 
 
-def _of_file(key: str, parse: Callable[[], T]) -> T:
+def of_file(key: str, parse: Callable[[], T]) -> T:
+    """What is parsed of an object of the bucket. Raises RecordDamaged in the place of Malformed."""
     try:
         return parse()
     except Malformed as error:
@@ -174,13 +175,11 @@ def _of_file(key: str, parse: Callable[[], T]) -> T:
 
 
 def parse_status(key: str, data: bytes) -> Status:
-    return _of_file(key, lambda: _status(parse_object(data, STATUS_LIMIT)))
+    return of_file(key, lambda: _status(parse_object(data, STATUS_LIMIT)))
 
 
 def _status(reported: JsonObject) -> Status:
-    state, final = reported.one_of("state", (*UNDER_WAY, *ENDED)), reported.flag("final")
-    given(state, "state")
-    assert state is not None
+    state, final = given(reported.one_of("state", (*UNDER_WAY, *ENDED)), "state"), reported.flag("final")
     if final != (state in ENDED):
         raise Malformed(f"the state {state} is {'not ' if final else ''}the last one")
     notice, checkpoint, cut = reported.inner("notice"), reported.inner("checkpoint"), reported.inner("cut")
@@ -204,8 +203,8 @@ def _status(reported: JsonObject) -> Status:
         detail=reported.text("detail", 262144),
         role=reported.text("role", 64, _ROLE),
         kept_until=reported.number("kept_until", 0, FOREVER),
-        notice=_there(notice.number("time", 0, FOREVER), "notice") if notice is not None else None,
-        checkpoint=_there(checkpoint.integer("attempt", 1, 1_000_000), "checkpoint") if checkpoint else None,
+        notice=given(notice.number("time", 0, FOREVER), "notice") if notice is not None else None,
+        checkpoint=given(checkpoint.integer("attempt", 1, 1_000_000), "checkpoint") if checkpoint else None,
         checkpoint_refused=reported.text("checkpoint_refused", 16384),
         sent_streams=reported.inner("streams") is not None,
         tries=tuple(
@@ -218,8 +217,8 @@ def _status(reported: JsonObject) -> Status:
 
 def _try(reported: JsonObject, before: int) -> Try:
     return Try(
-        number=_there(reported.integer("attempt", 1, 1_000_000), "attempt") + before,
-        exit_code=_there(reported.integer("exit_code", 0, 255), "exit_code"),
+        number=given(reported.integer("attempt", 1, 1_000_000), "attempt") + before,
+        exit_code=given(reported.integer("exit_code", 0, 255), "exit_code"),
         reason=reported.text("reason", 4096) or "",
         signal=reported.text("signal", 16, _SIGNAL),
         began=reported.moment("began"),
@@ -233,12 +232,6 @@ def _encode_try(each: Try, before: int) -> dict[str, object]:
     reported = {**each.as_json(), "attempt": each.number - before}
     del reported["number"]
     return reported
-
-
-def _there(value: T | None, name: str) -> T:
-    given(value, name)
-    assert value is not None
-    return value
 
 
 def _span(cut: JsonObject, name: str) -> list[tuple[int, int]]:
@@ -271,11 +264,11 @@ def encode_status(status: Status, **more: object) -> dict[str, object]:
 
 
 def parse_host_keys(key: str, data: bytes) -> HostKeys:
-    return _of_file(key, lambda: _host_keys(parse_object(data, HOST_KEYS_LIMIT)))
+    return of_file(key, lambda: _host_keys(parse_object(data, HOST_KEYS_LIMIT)))
 
 
 def _host_keys(reported: JsonObject) -> HostKeys:
-    user = _there(reported.text("user", 32, _USER), "user")
+    user = given(reported.text("user", 32, _USER), "user")
     lines = reported.texts("keys", 32, 16384)
     keys = tuple(found for line in lines for found in _host_key(line))
     if not keys:
@@ -302,7 +295,7 @@ def _host_key(line: str) -> list[str]:
 
 
 def parse_manifest(key: str, data: bytes) -> SentFiles:
-    return _of_file(key, lambda: _manifest(parse_object(data, MANIFEST_LIMIT)))
+    return of_file(key, lambda: _manifest(parse_object(data, MANIFEST_LIMIT)))
 
 
 def _manifest(reported: JsonObject) -> SentFiles:
@@ -319,11 +312,11 @@ def _manifest(reported: JsonObject) -> SentFiles:
 
 
 def _sent(entry: JsonObject) -> Sent:
-    path = _there(entry.text("path", 4096), "path")
+    path = given(entry.text("path", 4096), "path")
     if not _is_below(path):
         raise Malformed(f"`results` names a place that is not below the working directory: {shown(path)}")
-    size = _there(entry.integer("size", 0, LONGEST_STREAM), "size")
-    return Sent(path, size, _there(entry.text("sha256", 64, _SHA256), "sha256"), *_at(entry.list("at", 2)))
+    size = given(entry.integer("size", 0, LONGEST_STREAM), "size")
+    return Sent(path, size, given(entry.text("sha256", 64, _SHA256), "sha256"), *_at(entry.list("at", 2)))
 
 
 def _at(place: list[Any]) -> tuple[str, int]:
@@ -335,7 +328,7 @@ def _at(place: list[Any]) -> tuple[str, int]:
 
 
 def _not_sent(entry: JsonObject) -> NotSent:
-    return NotSent(_there(entry.text("path", 8192), "path"), _there(entry.text("reason", 1024), "reason"))
+    return NotSent(given(entry.text("path", 8192), "path"), given(entry.text("reason", 1024), "reason"))
 
 
 def _is_below(path: str) -> bool:
@@ -362,7 +355,7 @@ def piece_offset(key: str) -> int | None:
 
 def parse_times(key: str, text: str) -> tuple[float, tuple[tuple[float, int], ...]]:
     """When the bytes of a piece were written: the grain, and from which time on those from which offset on."""
-    return _of_file(key, lambda: _times(parse_json(text.encode(errors="replace"), HOST_KEYS_LIMIT)))
+    return of_file(key, lambda: _times(parse_json(text.encode(errors="replace"), HOST_KEYS_LIMIT)))
 
 
 def _times(reported: Any) -> tuple[float, tuple[tuple[float, int], ...]]:
@@ -378,11 +371,11 @@ def _times(reported: Any) -> tuple[float, tuple[tuple[float, int], ...]]:
 
 def parse_stdin_taken(key: str, data: bytes) -> int:
     """Bytes of its standard input that the program has."""
-    return _of_file(key, lambda: _bytes_taken(parse_object(data, HOST_KEYS_LIMIT)))
+    return of_file(key, lambda: _bytes_taken(parse_object(data, HOST_KEYS_LIMIT)))
 
 
 def _bytes_taken(reported: JsonObject) -> int:
-    return _there(reported.integer("taken", 0, LONGEST_STREAM), "taken")
+    return given(reported.integer("taken", 0, LONGEST_STREAM), "taken")
 
 
 # What comes over SSH beside the output.
@@ -474,8 +467,8 @@ def parse_usage(data: bytes) -> Usage:
 
 def _process(reported: JsonObject) -> Process:
     return Process(
-        pid=_there(reported.integer("pid", 1, 1 << 30), "pid"),
-        processor=_there(reported.number("processor", 0, _MOST_PROCESSORS), "processor"),
+        pid=given(reported.integer("pid", 1, 1 << 30), "pid"),
+        processor=given(reported.number("processor", 0, _MOST_PROCESSORS), "processor"),
         seconds=reported.number("seconds", 0, 1e12) or 0.0,
         memory=reported.integer("memory", 0, LONGEST_STREAM) or 0,
         command=reported.text("command", 200) or "",
@@ -487,7 +480,7 @@ def parse_offsets(data: bytes) -> dict[Literal["stdout", "stderr"], int]:
 
 
 def _offsets(reported: JsonObject) -> dict[Literal["stdout", "stderr"], int]:
-    return {name: _there(reported.integer(name, 0, LONGEST_STREAM), name) for name in STREAMS}
+    return {name: given(reported.integer(name, 0, LONGEST_STREAM), name) for name in STREAMS}
 
 
 def parse_bases(data: bytes) -> dict[Literal["stdout", "stderr"], int] | None:
@@ -502,6 +495,5 @@ def parse_bases(data: bytes) -> dict[Literal["stdout", "stderr"], int] | None:
 def parse_cut(data: bytes) -> tuple[Literal["stdout", "stderr"], int]:
     """The stream, and where it goes on."""
     reported = parse_object(data, HOST_KEYS_LIMIT)
-    name = reported.one_of("stream", STREAMS)
-    given(name, "stream")
-    return "stdout" if name == "stdout" else "stderr", _there(reported.integer("to", 0, LONGEST_STREAM), "to")
+    name = given(reported.one_of("stream", STREAMS), "stream")
+    return "stdout" if name == "stdout" else "stderr", given(reported.integer("to", 0, LONGEST_STREAM), "to")

@@ -3,11 +3,11 @@ starts a server for it looks at the mark after that. So one of them always sees 
 
 from __future__ import annotations
 
-from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix
+from skylift.runner.job.server_record import of_file
 from skylift.runner.remote.account import Account
-from skylift.runner.text.json_object import Malformed, parse_object
+from skylift.runner.text.json_object import parse_object
 
 _LIMIT = 1 << 20
 
@@ -20,8 +20,5 @@ def is_given_up(account: Account, name: str) -> bool:
     mark = api.get(bucket, prefix.resumed, _LIMIT)
     if mark is None:
         return False
-    try:
-        later = parse_object(mark, _LIMIT).text("job", 40, NAME_FORM)
-    except Malformed as error:
-        raise RecordDamaged(prefix.resumed, str(error)) from None
+    later = of_file(prefix.resumed, lambda: parse_object(mark, _LIMIT).text("job", 40, NAME_FORM))
     return later is None or api.get(bucket, Prefix(later).record, 64 << 20) is not None

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from skylift.runner.errors import LaunchFailed, RecordDamaged, Refused, SkyliftError
 from skylift.runner.job.record import Prefix, Record
 from skylift.runner.job.server import Server
+from skylift.runner.job.server_record import of_file
 from skylift.runner.launch import role
 from skylift.runner.launch.cap import cap_server, no_cap
 from skylift.runner.launch.given_up import is_given_up
@@ -140,10 +141,8 @@ class Relaunch:
 
     def _terms(self) -> LaunchTerms | None:
         """None for a map whose role is gone, or has no terms."""
-        try:
-            return parse_terms(role.tags_of(self._api, self._name))
-        except Malformed as error:
-            raise RecordDamaged(f"The role {role.role_name(self._name)}", str(error)) from None
+        where = f"The role {role.role_name(self._name)}"
+        return of_file(where, lambda: parse_terms(role.tags_of(self._api, self._name)))
 
     def _run(self, terms: LaunchTerms, token: str) -> Server:
         """Everything is made here, as for a first server, and nothing is taken from the bucket. Raises LaunchFailed."""
@@ -201,10 +200,7 @@ class Relaunch:
         content = self._api.get(self._account.bucket, key, _LIMIT)
         if content is None:
             return None
-        try:
-            return given(parse_object(content, _LIMIT).text("instance", 64, _INSTANCE), "instance")
-        except Malformed as error:
-            raise RecordDamaged(key, str(error)) from None
+        return of_file(key, lambda: given(parse_object(content, _LIMIT).text("instance", 64, _INSTANCE), "instance"))
 
     def _known(self, token: str, instance: str) -> Server | str:
         """The server that a client has written down, or its name if it has ended: EC2 lists a new one within seconds,

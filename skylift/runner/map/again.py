@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, UsageError
+from skylift.runner.errors import JobNotFound, Refused, UsageError
 from skylift.runner.job.commands import program_argv
 from skylift.runner.job.job import NAME_FORM, Job, MapPart, Program, Retry
 from skylift.runner.job.record import Prefix
+from skylift.runner.job.server_record import of_file
 from skylift.runner.job.states import ENDED, State
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.server import live_servers
@@ -29,7 +30,7 @@ from skylift.runner.map.reading import MapReader
 from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.remote.account import Account
-from skylift.runner.text.json_object import Malformed, parse_object
+from skylift.runner.text.json_object import parse_object
 from skylift.runner.text.visible import shown
 
 _AT_A_TIME = 8
@@ -341,10 +342,7 @@ def _goes_on(account: Account, earlier: str) -> str | None:
     found = account.api.get(account.bucket, key, _MARK_LIMIT)
     if found is None:
         return None
-    try:
-        later = parse_object(found, _MARK_LIMIT).text("job", 40, NAME_FORM)
-    except Malformed as error:
-        raise RecordDamaged(key, str(error)) from None
+    later = of_file(key, lambda: parse_object(found, _MARK_LIMIT).text("job", 40, NAME_FORM))
     try:
         if later is None or account.record(later).is_map:
             return later

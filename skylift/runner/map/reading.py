@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, ResultsDa
 from skylift.runner.job.outcome import Result
 from skylift.runner.job.record import SCHEDULES, Prefix
 from skylift.runner.job.scheduled import parse_run
+from skylift.runner.job.server_record import of_file
 from skylift.runner.job.server_time import PROGRESS_LIMIT
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.live import LIVE_LIMIT, InputLive, parse_live
@@ -78,10 +80,7 @@ class MapReader:
             return
         found = self.account.api.get(self.account.bucket, self._keys.found, FOUND_LIMIT)
         if found is not None:
-            try:
-                self._take(complete(self.own, found))
-            except Malformed as error:
-                raise RecordDamaged(self._keys.found, str(error)) from None
+            self._take(of_file(self._keys.found, lambda: complete(self.own, found)))
 
     def begin(self, name: str) -> None:
         self.name, self._keys, self.is_there = name, MapKeys(name), True
@@ -135,10 +134,8 @@ class MapReader:
         self._look_up()
         fresh, self._carried = self._carried, []
         for key, entries in self._log.coming(self._get) if self.is_there else ():
-            try:
-                fresh += [each for each in self._log.read(entries) if each.index in self._runs_here]
-            except Malformed as error:
-                raise RecordDamaged(self._keys.within(key), str(error)) from None
+            come = of_file(self._keys.within(key), functools.partial(self._log.read, entries))
+            fresh += [each for each in come if each.index in self._runs_here]
         self.outcomes.update((each.index, each) for each in fresh)
         return fresh
 
@@ -234,10 +231,7 @@ def _read_spec(account: Account, name: str) -> tuple[MapSpec, MapKeys]:
         found = account.api.get(account.bucket, source.spec, SPEC_LIMIT)
     if found is None:
         raise RecordDamaged(keys.spec, "it is missing")
-    try:
-        return parse_spec(found), source
-    except Malformed as error:
-        raise RecordDamaged(source.spec, str(error)) from None
+    return of_file(source.spec, lambda: parse_spec(found)), source
 
 
 def ended_early(account: Account, name: str) -> str:
@@ -249,10 +243,7 @@ def ended_early(account: Account, name: str) -> str:
     data = account.api.get(account.bucket, key, ENTRY_LIMIT) if key else None
     if data is None:
         return ""
-    try:
-        end = parse_entry(data).ended
-    except Malformed as error:
-        raise RecordDamaged(key, str(error)) from None
+    end = of_file(key, lambda: parse_entry(data)).ended
     return end.reason if end is not None and end.halted else ""
 
 

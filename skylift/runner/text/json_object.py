@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
-
 FOREVER = 253402300799.0
 """The end of the year 9999, in seconds since the epoch: the last time that can be formatted."""
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)")
