@@ -19,6 +19,7 @@ from skylift.runner.text.duration import spell_duration
 from skylift.runner.text.tail import Tail
 from skylift.runner.text.visible import visible, visible_lines
 from skylift.runner.watch.written import Written
+from skylift.runner.watcher import Watcher
 
 if TYPE_CHECKING:
     from skylift.runner.errors import SkyliftError
@@ -44,20 +45,16 @@ _SILENCE = 1.0
 _SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-class Screen(Protocol):
-    """A Watcher (see runner/watcher.py) that also has an end."""
+class Screen(Watcher, Protocol):
+    """A Watcher that also has an end."""
 
-    def begin(self, step: str) -> None: ...
-    def done(self, step: str, detail: str, seconds: float) -> None: ...
-    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None: ...
-    def note(self, text: str) -> None: ...
-    def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None: ...
-    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool: ...
     def info(self, text: str) -> None:
         """A sentence that is good to know, and less important than a note."""
+        return
 
     def finish(self) -> None:
         """Show nothing any more."""
+        return
 
 
 class Outlet:
@@ -88,22 +85,16 @@ class Outlet:
         return stream in self._written and self._written[stream].take_back(size)
 
 
-class Plain:
+class Plain(Screen):
     """For pipes and files: one line for each step, when it is done."""
 
     def __init__(self, outlet: Outlet, *, quiet: bool) -> None:
         self._outlet = outlet
         self._quiet = quiet
 
-    def begin(self, step: str) -> None:
-        pass
-
     def done(self, step: str, detail: str, seconds: float) -> None:
         if not self._quiet:
             self._line(f"{_WORDS[step]}: {visible(detail)} ({spell_duration(seconds)})")
-
-    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
-        pass
 
     def note(self, text: str) -> None:
         if not self._quiet:
@@ -118,9 +109,6 @@ class Plain:
 
     def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
         return self._outlet.take_back(stream, size)
-
-    def finish(self) -> None:
-        pass
 
     def _line(self, text: str) -> None:
         self._outlet_line(f"skylift: {text}\n".encode())

@@ -15,16 +15,16 @@ import threading
 import tty
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from skylift.cli.bottom_line import in_foreground
 from skylift.runner.text.visible import visible_lines
+from skylift.runner.watcher import Keyboard
 
 if TYPE_CHECKING:
     from skylift.cli.screen import Live, Screen
     from skylift.runner.job.job import Terminal
     from skylift.runner.watch.monitor import Monitor
-    from skylift.runner.watcher import Keyboard
 
 _KEYS = 0
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
@@ -76,18 +76,17 @@ class Escape:
         return bytes(sent), False
 
 
-class RawTerminal:
+class RawTerminal(Keyboard):
     """Screen and keyboard (see runner/watcher.py) of an interactive program, which has the terminal in raw mode."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
+        self.begin, self.done, self.progress, self.info = screen.begin, screen.done, screen.progress, screen.info
+        self.output, self.take_back, self.finish = screen.output, screen.take_back, screen.finish
         self._before: list[Any] | None = None
         self._escape = Escape()
 
     # The keyboard.
-
-    def look(self, leave: Callable[[], None]) -> None:
-        pass
 
     def take(self, order: Callable[..., object], leave: Callable[[], None]) -> None:
         if self._before is not None:
@@ -138,18 +137,6 @@ class RawTerminal:
 
     # The screen.
 
-    def begin(self, step: str) -> None:
-        self._screen.begin(step)
-
-    def done(self, step: str, detail: str, seconds: float) -> None:
-        self._screen.done(step, detail, seconds)
-
-    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
-        self._screen.progress(step, done, total, files)
-
-    def info(self, text: str) -> None:
-        self._screen.info(text)
-
     def note(self, text: str) -> None:
         if self._before is None:
             self._screen.note(text)
@@ -157,15 +144,6 @@ class RawTerminal:
             # In raw mode, a line feed does not return to the first column.
             shown = "\r\n".join(visible_lines(text))
             os.write(2, f"\r\n{shown}\r\n".encode())
-
-    def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        self._screen.output(stream, data)
-
-    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
-        return self._screen.take_back(stream, size)
-
-    def finish(self) -> None:
-        self._screen.finish()
 
 
 def may_read_keys(stdin: int = 0, stdout: int = 1) -> bool:
@@ -194,7 +172,7 @@ def open_display(screen: Screen, *, interactive: bool, hint: str) -> Display:
     return Display(screen, LeaveKeys(live, hint=hint) if may_read_keys() else None, live)
 
 
-class LeaveKeys:
+class LeaveKeys(Keyboard):
     """A keyboard (see runner/watcher.py) of which only `~.` counts. Nothing goes to the program.
 
     Other keys are echoed as usual, and are put back for the next reader of the terminal when this process ends, if the
@@ -226,12 +204,6 @@ class LeaveKeys:
         for number, call in self._signals.items():
             loop.add_signal_handler(number, call, number)
         self._look()
-
-    def take(self, order: Callable[..., object], leave: Callable[[], None]) -> None:
-        pass
-
-    def give_back(self) -> None:
-        pass
 
     def close(self) -> None:
         if self._leave is None:

@@ -13,6 +13,7 @@ from skylift.console.scrollback import Scrollback
 from skylift.runner.errors import SkyliftError
 from skylift.runner.jobs.logs import show_logs
 from skylift.runner.remote.account import Account
+from skylift.runner.watcher import NoWatcher
 
 _KEPT = 8 << 20
 """Characters of the log that a page can scroll back and search. `skylift logs` has all of it."""
@@ -71,20 +72,15 @@ def _yellow(text: str) -> str:
     return "\n".join(f"\x1b[33m{line}\x1b[39m" if line else "" for line in text.split("\n"))
 
 
-class _Watcher:
+class _Watcher(NoWatcher):
     """Of all that there is to see, the output."""
 
-    def __init__(self, output: Callable[[Literal["stdout", "stderr"], bytes], None]) -> None:
-        self.output = output
+    def __init__(self, show: Callable[[Literal["stdout", "stderr"], bytes], None]) -> None:
+        self._show = show
 
-    def begin(self, step: str) -> None: ...
-
-    def done(self, step: str, detail: str, seconds: float) -> None: ...
-
-    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None: ...
-
-    def note(self, text: str) -> None: ...
+    def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        self._show(stream, data)
 
     def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
-        self.output("stderr", f"\nThe last of {stream} was lost with the server, and is not in the log.\n".encode())
+        self._show("stderr", f"\nThe last of {stream} was lost with the server, and is not in the log.\n".encode())
         return False

@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Literal
 
 from skylift.runner.errors import LaunchFailed, Refused, SkyliftError
 from skylift.runner.job.job import Bundle, Environment, Job, Program
@@ -38,7 +37,7 @@ from skylift.runner.launch.undo import Undo
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, stored_environment
 from skylift.runner.ship.upload import Shipment, Shipping, Upload
 from skylift.runner.steps import Clock, in_thread, together, until_done
-from skylift.runner.watcher import Watcher
+from skylift.runner.watcher import NoWatcher, Watcher
 
 LEAST = 32 << 20
 """The least bytes of an environment that is worth an image. A smaller one is fetched in a moment."""
@@ -162,7 +161,7 @@ class ImageMaking:
 
     async def _launch(self, builder: Checked) -> str:
         """The id of a server that has the environment, and nothing else."""
-        account, silent = builder.account, _Silent()
+        account, silent = builder.account, NoWatcher()
         clock = Clock(silent)
         bucket_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         bucket_ready.set_result(None)
@@ -250,25 +249,3 @@ def _thin_out(checked: Checked) -> None:
     api = checked.account.api
     for each in to_be_removed(environment_images(api, checked.account.number), time.time()):
         remove_image(api, each)
-
-
-class _Silent:
-    """Nobody watches the server of an image."""
-
-    def begin(self, step: str) -> None:
-        pass
-
-    def done(self, step: str, detail: str, seconds: float) -> None:
-        pass
-
-    def progress(self, step: str, done: int, total: int, files: tuple[int, int] | None = None) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
-
-    def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        pass
-
-    def take_back(self, stream: Literal["stdout", "stderr"], size: int) -> bool:
-        return False
