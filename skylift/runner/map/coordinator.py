@@ -125,12 +125,12 @@ class Coordinator:
         halt = self._spec.halt.limit(len(self._spec.inputs)) if self._spec.halt is not None else math.inf
         while self._is_left and not self._stopped and self._failed < halt and not self._is_stuck():
             self._hand_out()
-            self._write_down()
+            self._note()
             for number, outcomes in self._pool.ended(self._until_next()):
                 self._take(number, outcomes)
             self._report_sometimes()
         end = None if self._stopped and self._is_left else self._end(halted=self._is_left)
-        self._write_down()
+        self._note()
         self._log.close(end, noticed=end is None and self._noticed())
         self._report(self.progress())
         succeeded = end is not None and not end.halted and not self._failed and not self._spec.failed_before
@@ -179,14 +179,8 @@ class Coordinator:
         log = self._log.log
         return Waiting(each, log.attempts.get(each.index, 1), each.losses + log.losses[each.index])
 
-    def _write_down(self) -> None:
-        """Outcomes and what was handed out after them, in one entry."""
-        if self._fresh or self._begun:
-            self._note()
-        else:
-            self._log.check()
-
     def _note(self, lost: Sequence[Waiting] = (), back: Sequence[Waiting] = (), *, wait: bool = False) -> None:
+        """Outcomes and what was handed out after them, in one entry."""
         gone = ([each.input.index for each in some] for some in (lost, back))
         self._log.note(self._fresh, self._begun, *gone, wait=wait)
         self._fresh, self._begun = [], []

@@ -78,7 +78,7 @@ class _Note:
 
 
 class LogWriter:
-    """`begin` first. `add` and `note` give a thread what is to be written, all that has come meanwhile at once; `close`
+    """`begin` first. `note` gives a thread what is to be written, all that has come meanwhile at once; `close`
     waits for the last entry."""
 
     def __init__(self, store: Store, instance: str, clock: Callable[[], float] = time.time) -> None:
@@ -124,10 +124,6 @@ class LogWriter:
             if len(whole) == FOLD and len(entries) == 1:
                 self._store.create(fold_key(self.log.next - FOLD), b"\n".join(whole))
 
-    def add(self, outcome: InputOutcome) -> None:
-        """Raises Superseded when that is known by now, or whatever else the writing has failed with."""
-        self.note([outcome])
-
     def note(
         self,
         outcomes: Sequence[InputOutcome] = (),
@@ -137,18 +133,19 @@ class LogWriter:
         *,
         wait: bool = False,
     ) -> None:
-        """Like `add`, for inputs that were begun, as [index, attempt], lost ones, and those that were handed back. With
-        `wait`, the entry is written on return."""
-        self.check()
+        """Outcomes, inputs that were begun, as [index, attempt], lost ones, and those that were handed back. With
+        `wait`, the entry is written on return. Raises Superseded when that is known by now, or whatever else the
+        writing has failed with."""
+        self._check()
         note = _Note(list(outcomes), dict(begun), list(lost), list(back))
         if wait:
             note.written.append(threading.Event())
         self._waiting.put(note)
         for event in note.written:
             event.wait()
-            self.check()
+            self._check()
 
-    def check(self) -> None:
+    def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
 
@@ -199,7 +196,7 @@ class LogWriter:
         takes its server back: what it has begun is not lost unless a successor says so. Raises Superseded."""
         self._waiting.put(_Note(last=True))
         self._thread.join()
-        self.check()
+        self._check()
         self._append(LogEntry(self.log.epoch, self._clock(), ended=end, stopped=end is None, noticed=noticed))
 
 

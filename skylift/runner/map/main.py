@@ -24,7 +24,7 @@ from skylift.runner.map.log_writer import LogWriter, Superseded
 from skylift.runner.map.looked_up import FOUND, complete, encode_found, list_keys
 from skylift.runner.map.outcome import MapLog
 from skylift.runner.map.progress import Progress, encode_progress
-from skylift.runner.map.scaling import MOST, Scaling
+from skylift.runner.map.scaling import MOST, Scaling, say
 from skylift.runner.map.spec import MapSpec, parse_spec
 from skylift.runner.map.thread_pool import ThreadPool
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
@@ -90,9 +90,9 @@ def _run() -> int:
     try:
         return coordinate(settings, aws, Prefix(aws, settings["bucket"], settings["prefix"]))
     except Superseded as error:
-        _say(f"Another coordinator goes on with this map: {error}.")
+        say(f"Another coordinator goes on with this map: {error}.")
     except (Malformed, Refused, Unreachable) as error:
-        _say(f"The map cannot go on: {error}.")
+        say(f"The map cannot go on: {error}.")
     return BROKEN
 
 
@@ -109,7 +109,7 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
         return _see_through(spec, log, ThreadPool(*here), prefix, metadata)
     address = metadata.get("/latest/meta-data/local-ipv4").strip()
     pool = ClusterPool(*here, address, settings["dask"], partial(import_dask, settings["socket"]))
-    group = open_group(aws, settings["group"], _say, run_tag(settings))
+    group = open_group(aws, settings["group"], say, run_tag(settings))
     known, key, keeps = Path.home() / "known-servers", settings["dask"]["worker"], bool(settings.get("keeps"))
     keys = keys_of_servers(metadata, settings["region"])
     before = _read_times(prefix) if log.log.epoch > 1 else ()
@@ -183,7 +183,7 @@ def _look_up(spec: MapSpec, aws: Aws, store: PrefixStore) -> MapSpec:
         body = first
     whole = complete(spec, body)
     if not whole.inputs:
-        _say("There is no input: no object is there now.")
+        say("There is no input: no object is there now.")
     return whole
 
 
@@ -199,14 +199,10 @@ def _report(prefix: Prefix, scaling: Scaling | None, progress: Progress) -> None
     try:
         prefix.put(_PROGRESS, encode_progress(progress))
     except (Unreachable, Refused) as error:
-        _say(f"The progress cannot be written: {error}")
+        say(f"The progress cannot be written: {error}")
 
 
 def _sum_up(spec: MapSpec, log: MapLog) -> None:
     ours = [log.outcomes[each.index] for each in spec.inputs if each.index in log.outcomes]
     failed = sum(not each.succeeded for each in ours)
-    _say(f"{len(ours) - failed} succeeded, {failed} failed, {len(spec.inputs) - len(ours)} without an outcome.")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    say(f"{len(ours) - failed} succeeded, {failed} failed, {len(spec.inputs) - len(ours)} without an outcome.")

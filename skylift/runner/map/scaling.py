@@ -81,6 +81,10 @@ class Work(Protocol):
     def seconds_left(self) -> float: ...
 
 
+def say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
 class Scaling:
     """`follow` begins. At the end of the `with` block the group is deleted with all its servers. `keys` is where
     servers look for their keys (see keys_of_servers). `known` is a file with the servers that have had one: a successor
@@ -98,7 +102,7 @@ class Scaling:
         key: dict[str, str],
         keys: str,
         known: Path,
-        say: Callable[[str], None] | None = None,
+        tell: Callable[[str], None] = say,
         *,
         at_first: int = MOST,
         keeps: bool = False,
@@ -108,7 +112,7 @@ class Scaling:
         self._keys = keys
         self._most, self._at_first, self._by_work = spec.servers - 1, at_first, spec.by_work
         self._connect_fields = {"slots": spec.per_server, **key}
-        self._say = say or _say
+        self._say = tell
         self._first = not known.exists()
         self._known = set(known.read_text().split()) if not self._first else set()
         self._times = ServerTimes(before, known=None if self._first else self._known)
@@ -269,7 +273,3 @@ class Scaling:
 
 def _servers(count: int) -> str:
     return "is 1 server" if count == 1 else f"are {count} servers"
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")

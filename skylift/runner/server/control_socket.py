@@ -163,58 +163,55 @@ class ControlSocket:
                 return
             self._watched.add(connection)
         try:
-            threading.Thread(target=work, daemon=True).start()
+            threading.Thread(target=self._attend, args=(connection, work), daemon=True).start()
         except RuntimeError as error:
             raise OSError(str(error)) from None
 
-    def _watch(self, connection: socket.socket, watch: _WatchRequest) -> None:
-        offsets = watch.offsets
+    def _attend(self, connection: socket.socket, work: Callable[[], None]) -> None:
         try:
-            if watch.since is not None:
-                self._skip(offsets, watch.since)
-            is_behind = 0 < watch.attempt < self._status.fields["attempt"]
-            if is_behind or any(offsets[each.name] < each.base for each in self._streams):
-                # Another server had the job. The client reads in the prefix where this one's output begins.
-                return connection.shutdown(socket.SHUT_RDWR)
-            if watch.since is not None:
-                _send(connection, b"b", json.dumps(offsets).encode())
-            if watch.once:
-                self._send_present(connection, offsets)
-            else:
-                self._send_all(connection, offsets, watch.gauge)
-            return connection.shutdown(socket.SHUT_WR)
+            work()
         except OSError as error:
             # It may be an error of this machine. The client notices, and connects again.
             say("a client of the socket is not served any further: %s" % error)
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            return None
+
+    def _watch(self, connection: socket.socket, watch: _WatchRequest) -> None:
+        offsets = watch.offsets
+        if watch.since is not None:
+            self._skip(offsets, watch.since)
+        is_behind = 0 < watch.attempt < self._status.fields["attempt"]
+        if is_behind or any(offsets[each.name] < each.base for each in self._streams):
+            # Another server had the job. The client reads in the prefix where this one's output begins.
+            return connection.shutdown(socket.SHUT_RDWR)
+        if watch.since is not None:
+            _send(connection, b"b", json.dumps(offsets).encode())
+        if watch.once:
+            self._send_present(connection, offsets)
+        else:
+            self._send_all(connection, offsets, watch.gauge)
+        return connection.shutdown(socket.SHUT_WR)
 
     def _send_usage(self, connection: socket.socket, request: _UsageRequest) -> None:
         """Send measurements, and each status up to the final one."""
         status, sent_version, times = self._status, -1, 0
-        try:
-            usage = self._usage() if self._usage is not None else None
-            due = time.monotonic() + request.every
-            while usage is not None and not (request.times and times >= request.times):
-                with status.changed:
-                    final, version, words = status.fields["final"], status.version, status.encoded()
-                if version != sent_version:
-                    _send(connection, b"s", words)
-                    sent_version = version
-                    if final:
-                        break
-                with status.changed:
-                    status.changed.wait_for(lambda: status.version != sent_version, max(0.0, due - time.monotonic()))  # noqa: B023
-                if time.monotonic() >= due:
-                    _send(connection, b"u", json.dumps(usage.measure()).encode())
-                    times += 1
-                    due = time.monotonic() + request.every
-            connection.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            say("a client of the socket is not served any further: %s" % error)
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        usage = self._usage() if self._usage is not None else None
+        due = time.monotonic() + request.every
+        while usage is not None and not (request.times and times >= request.times):
+            with status.changed:
+                final, version, words = status.fields["final"], status.version, status.encoded()
+            if version != sent_version:
+                _send(connection, b"s", words)
+                sent_version = version
+                if final:
+                    break
+            with status.changed:
+                status.changed.wait_for(lambda: status.version != sent_version, max(0.0, due - time.monotonic()))  # noqa: B023
+            if time.monotonic() >= due:
+                _send(connection, b"u", json.dumps(usage.measure()).encode())
+                times += 1
+                due = time.monotonic() + request.every
+        connection.shutdown(socket.SHUT_WR)
 
     def _skip(self, offsets: Dict[str, int], when: float) -> None:
         for stream in self._streams:

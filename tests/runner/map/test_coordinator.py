@@ -131,10 +131,10 @@ def test_what_was_handed_back_is_not_lost_with_a_coordinator() -> None:
     case = unfit_case(lambda index: index == 2, count=3)
     for _ in range(2):
         case.coordinator._hand_out()
-        case.coordinator._write_down()
+        case.coordinator._note()
         for number, outcomes in case.pool.ended(1):
             case.coordinator._take(number, outcomes)
-    case.coordinator._write_down()
+    case.coordinator._note()
     case.coordinator.stop()
     case.coordinator.run()
     assert not LogWriter(case.bucket, "i-b").begin().losses

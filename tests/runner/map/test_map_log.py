@@ -50,11 +50,11 @@ def test_what_is_written_is_there_in_order_and_each_epoch_goes_on_from_the_last(
     first = LogWriter(bucket, "i-a")
     first.begin()
     for index in range(50):
-        first.add(outcome(index))
+        first.note([outcome(index)])
     first.close(None)
     second = LogWriter(bucket, "i-b")
     assert sorted(second.begin().outcomes) == list(range(50))
-    second.add(outcome(50))
+    second.note([outcome(50)])
     second.close(MapEnd("Done."))
     log = bucket.log()
     assert (log.epoch, sorted(log.outcomes), log.ended) == (2, list(range(51)), MapEnd("Done."))
@@ -101,7 +101,7 @@ def test_an_entry_that_cannot_be_read_yet_is_no_free_one() -> None:
     bucket = Bucket()
     first = LogWriter(bucket, "i-a")
     first.begin()
-    first.add(outcome(1))
+    first.note([outcome(1)])
     first.close(None)
     bucket.denied = 2
     second = LogWriter(bucket, "i-b")
@@ -113,10 +113,10 @@ def test_a_writer_that_has_a_successor_writes_nothing_more() -> None:
     first, second = LogWriter(bucket, "i-a"), LogWriter(bucket, "i-b")
     first.begin()
     second.begin()
-    first.add(outcome(1, 7))
+    first.note([outcome(1, 7)])
     with pytest.raises(Superseded):
         first.close(MapEnd("Done."))
-    second.add(outcome(1))
+    second.note([outcome(1)])
     second.close(None)
     assert bucket.log().outcomes == {1: outcome(1)}
 
@@ -144,7 +144,7 @@ def test_of_two_that_begin_at_once_one_has_the_next_epoch_and_the_other_the_one_
 
     second = LogWriter(Meanwhile(), "i-b")
     assert second.begin().epoch == 2
-    first.add(outcome(1))
+    first.note([outcome(1)])
     with pytest.raises(Superseded):
         first.close(None)
 
@@ -154,7 +154,7 @@ def test_a_write_whose_answer_was_lost_is_no_successors() -> None:
     bucket.lost = 3
     writer = LogWriter(bucket, "i-a")
     writer.begin()
-    writer.add(outcome(1))
+    writer.note([outcome(1)])
     writer.close(MapEnd("Done."))
     assert bucket.log().ended == MapEnd("Done.")
     assert bucket.lost == 0
