@@ -83,6 +83,16 @@ def workers_of_schedule(schedule: str) -> str:
     return f"skylift-schedule-workers.{schedule}"
 
 
+class Key:
+    """A key in a record's folder."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, prefix: Prefix, kind: object = None) -> str:
+        return f"{prefix.base}/{self._path}"
+
+
 @dataclass(frozen=True)
 class Prefix:
     """The keys of one job's record. In the folder SCHEDULES, they are what a schedule has for all of its runs."""
@@ -94,91 +104,38 @@ class Prefix:
     def base(self) -> str:
         return f"{self.folder}/{self.job}"
 
-    @property
-    def record(self) -> str:
-        return f"{self.base}/record.json"
-
-    @property
-    def supervisor(self) -> str:
-        return f"{self.base}/in/supervisor.pyz"
-
-    @property
-    def env(self) -> str:
-        return f"{self.base}/in/env.json"
-
-    @property
-    def s3_inputs(self) -> str:
-        return f"{self.base}/in/s3.json"
-
-    @property
-    def recipe(self) -> str:
-        return f"{self.base}/in/environment.json"
-
-    @property
-    def map(self) -> str:
-        return f"{self.base}/in/map.json"
-
-    @property
-    def dask(self) -> str:
-        """The keys of a job's several servers; its own server removes them before a program runs."""
-        return f"{self.base}/in/dask.json"
-
-    @property
-    def resumed(self) -> str:
-        """The map that goes on where this one has ended; the first that writes it does."""
-        return f"{self.base}/in/map/resumed.json"
+    record = Key("record.json")
+    supervisor = Key("in/supervisor.pyz")
+    env = Key("in/env.json")
+    s3_inputs = Key("in/s3.json")
+    recipe = Key("in/environment.json")
+    map = Key("in/map.json")
+    dask = Key("in/dask.json")
+    """The keys of a job's several servers; its own server removes them before a program runs."""
+    resumed = Key("in/map/resumed.json")
+    """The map that goes on where this one has ended; the first that writes it does."""
+    attempts = Key("server/attempts/")
+    """The beginning of the keys of all attempts, of a job that may have several servers, one after the other."""
+    progress = Key("server/map/progress.json")
+    """What a job's own server reports of the others now and then; the coordinator of a map also how far it is."""
+    fleet = Key("in/fleet.json")
+    cancel = Key("in/cancel")
+    host_keys = Key("server/hostkeys.json")
+    claim = Key("server/claim.json")
+    next = Key("server/next.json")
+    status = Key("server/status.json")
+    manifest = Key("server/manifest.json")
+    stdin_taken = Key("server/stdin.json")
 
     def next_server(self, token: str) -> str:
         """Which server a client has started for a map that has lost its own; the first that writes it counts."""
         return f"{self.base}/in/map/servers/{token}.json"
 
-    @property
-    def attempts(self) -> str:
-        """The beginning of the keys of all attempts, of a job that may have several servers, one after the other."""
-        return f"{self.base}/server/attempts/"
-
     def attempt(self, number: int) -> str:
         return f"{self.attempts}{number}.json"
 
-    @property
-    def progress(self) -> str:
-        """What a job's own server reports of the others now and then; the coordinator of a map also how far it is."""
-        return f"{self.base}/server/map/progress.json"
-
-    @property
-    def fleet(self) -> str:
-        return f"{self.base}/in/fleet.json"
-
-    @property
-    def cancel(self) -> str:
-        return f"{self.base}/in/cancel"
-
-    @property
-    def host_keys(self) -> str:
-        return f"{self.base}/server/hostkeys.json"
-
-    @property
-    def claim(self) -> str:
-        return f"{self.base}/server/claim.json"
-
-    @property
-    def next(self) -> str:
-        return f"{self.base}/server/next.json"
-
-    @property
-    def status(self) -> str:
-        return f"{self.base}/server/status.json"
-
-    @property
-    def manifest(self) -> str:
-        return f"{self.base}/server/manifest.json"
-
     def stdin(self, offset: int) -> str:
         return f"{self.base}/in/stdin/{offset:020}"
-
-    @property
-    def stdin_taken(self) -> str:
-        return f"{self.base}/server/stdin.json"
 
     def stream(self, name: str) -> str:
         return f"{self.base}/server/{name}/"

@@ -322,8 +322,7 @@ class Checkpoint:
         except Changed:
             return None
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                self._spool.unlink()
+            self._spool.unlink(missing_ok=True)
 
     def _judge(self, descriptor: int) -> None:
         """The next attempt's program has what root reads here, so it must be this one's: a link may lead to anything.
@@ -387,8 +386,7 @@ class Checkpoint:
             say("the checkpoint cannot be compared with what was sent: %s" % error)
             return False
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                self._spool.unlink()
+            self._spool.unlink(missing_ok=True)
 
     def stop(self) -> None:
         self._over.set()

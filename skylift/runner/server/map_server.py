@@ -198,8 +198,7 @@ class MapServer:
         if is_root:
             os.chown(str(home), 0, 0)
         path = home / "inputs.sock"
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(path))
         listening.listen(128)

@@ -32,8 +32,7 @@ def seal(session: Session) -> Concluded:
     CachedEnvironment(mark, folders, login.home).mark_imaged(found["name"], found["lock"])
     # The users of this server need not be those of a server of the image.
     for own in (login.home, context.root / "root"):
-        with contextlib.suppress(FileNotFoundError):
-            (own / ".ssh/authorized_keys").unlink()
+        (own / ".ssh/authorized_keys").unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         os.truncate(str(context.root / "etc/machine-id"), 0)
     os.sync()

@@ -85,8 +85,7 @@ class Stdin:
 
     def _begin_state(self) -> int:
         """A new file: an earlier process may still use the old one, and not know yet that no program reads."""
-        with contextlib.suppress(FileNotFoundError):
-            self._state.unlink()
+        self._state.unlink(missing_ok=True)
         state = os.open(str(self._state), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         fcntl.flock(state, fcntl.LOCK_EX)
         return state

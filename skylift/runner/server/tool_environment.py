@@ -6,7 +6,6 @@ root, so that a program of the user's can use it and not change it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -122,8 +121,7 @@ class ToolEnvironment:
         self._run("pip", "install", "--python", self.python, *wheels, "--requirements", str(lock))
         shutil.rmtree(str(self._home / "cache"), ignore_errors=True)
         for each in (self._venv, self._pythons):
-            with contextlib.suppress(FileNotFoundError):
-                (each / ".lock").unlink()  # which uv lets anybody write
+            (each / ".lock").unlink(missing_ok=True)  # which uv lets anybody write
         took = time.monotonic() - began
         if not run_within(compile_argv(self.python, [self._venv, self._pythons]), max(LEAST, took), self._env):
             self._say("Dask's environment is compiled in part")
