@@ -83,6 +83,11 @@ def test_what_ended_inputs_have_left_goes_when_none_runs(case: Case, disk: Disk)
     left.mkdir()
     mine.write_text("of another user")
     os.chown(mine, 4_000_000, -1)
+    secret = disk.folder / "secret"
+    secret.mkdir()
+    (secret / "kept").touch()
+    (left / "link").symlink_to(secret)
+    (disk.folder / "root/tmp/link").symlink_to(secret)
     with pytest.raises(Unfit), disk.fitness.one_input():
         disk.fill(left / "large")
         (disk.folder / "runs/more").write_bytes(bytes(4096))
@@ -104,8 +109,8 @@ def test_what_ended_inputs_have_left_goes_when_none_runs(case: Case, disk: Disk)
     assert entered.wait(30)
     go.set()
     thread.join()
-    assert not left.exists()
-    assert mine.exists()
+    assert [each.name for each in (disk.folder / "root/tmp").iterdir()] == ["others"]
+    assert (secret / "kept").exists()
     (disk.folder / "runs/more").unlink()
 
 
@@ -118,6 +123,16 @@ def test_a_server_that_goes_down_holds_nobody_up(disk: Disk, monkeypatch: pytest
     disk.down.set()
     with pytest.raises(Unfit), disk.fitness.one_input():
         pass
+
+
+def test_a_server_without_descriptors_removes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp/cache").touch()
+    fit = Fitness(tmp_path, tmp_path, os.geteuid(), threading.Event())
+    with pytest.raises(Unfit, match="Too many open files"), fit.one_input():
+        raise OSError(errno.EMFILE, "Too many open files")
+    with fit.one_input():
+        assert (tmp_path / "tmp/cache").exists()
 
 
 def test_an_error_of_the_input_itself_is_no_error_of_the_server(tmp_path: Path) -> None:

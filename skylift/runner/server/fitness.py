@@ -19,6 +19,7 @@ from skylift.runner.server.input_helper import NO_ROOM
 from skylift.runner.server.remove_tree import remove_below
 
 UNFIT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, *NO_ROOM)
+_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 ROOM, FILES = 4 << 20, 64
 """Bytes, and new files, for which there must be room."""
 _HOLDING = 5.0
@@ -60,10 +61,11 @@ class Fitness:
         until = time.monotonic() + _HOLDING
         while True:
             with self._changing:
-                if self._reason and not self._running:
+                self._reason = self._lack()
+                if self._reason in _FULL and not self._running:
                     for place in self._temporary:
                         _remove_owned(place, self._uid)
-                self._reason = self._lack()
+                    self._reason = self._lack()
                 if not self._reason:
                     self._running += 1
                     return
