@@ -23,6 +23,7 @@ from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.loops.ec2.instance import release, settle
 from skylift.cloud.services.api import facts as machine
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.resource_key import of_resource
 from skylift.cloud.services.ec2.image import image_id, register_image
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.services.vpc.vpc import make_default_vpc
@@ -161,8 +162,12 @@ class Cloud:
         return self.refusal(operation_name, **params).code
 
     def checks(self, operation_name: str, /, **params: Any) -> list[Check]:
+        """What a request takes; each check with the keys of its resource, and without those of the caller."""
         with self.database.read() as tx:
-            return list(TABLE["ec2", operation_name].checks(tx, self.caller, params))
+            return [
+                replace(one, context={**of_resource(tx, self.caller, one.action, one.resource), **(one.context or {})})
+                for one in TABLE["ec2", operation_name].checks(tx, self.caller, params)
+            ]
 
     def run(self, **params: Any) -> dict[str, Any]:
         """Run one instance and answer it; what is not given has a default."""

@@ -24,6 +24,7 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.policy_document import PolicyDocument, Statement, parse_policy
 from skylift.cloud.services.api.principal import Who, denied, granted, who_is, widest
 from skylift.cloud.services.api.public_policy import is_public
+from skylift.cloud.services.api.resource_key import of_resource
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import primary_interface
 
@@ -121,7 +122,7 @@ def _refused_by_endpoint(policies: Policies, action: str, resource: str, keys: K
 def decide_on(tx: Tx, caller: Caller, check: Check, documents: tuple[PolicyDocument, ...]) -> Decision:
     """The decision on one check of a resource that has these policies itself."""
     policies = replace(gather(tx, caller), resource=documents)
-    return decide(policies, check.action, check.resource, _context(tx, caller, check))
+    return decide(policies, check.action, check.resource, context_of(tx, caller, check))
 
 
 def authorize(tx: Tx, caller: Caller, checks: Iterable[Check], *, service: str) -> None:
@@ -157,7 +158,7 @@ def _sealed_too(tx: Tx, caller: Caller, check: Check, decision: Decision, error:
     """EC2's denials of actions on resources carry the whole question, for those who may decode it."""
     if error.code != "UnauthorizedOperation" or check.resource == "*":
         return error
-    message = sealed(tx, caller, check, _context(tx, caller, check), decision.why)
+    message = sealed(tx, caller, check, context_of(tx, caller, check), decision.why)
     text = f"{error.message}. Encoded authorization failure message: {message}"
     return ServiceError(error.code, text, status=error.status)
 
@@ -211,7 +212,8 @@ def resource_policies(tx: Tx, caller: Caller, check: Check) -> tuple[PolicyDocum
     """The policies that stand on the resource of a check itself: a bucket's, for it and all objects in it; and what the
     ACL of a bucket or object is worth.
 
-    Where S3 Block Public Access restricts public buckets, a public policy counts for this account's callers only.
+    Where S3 Block Public Access restricts public buckets, a public policy allows nothing but to this account's callers.
+    What it denies, it denies to all.
     """
     if not check.resource.startswith(_BUCKETS):
         return ()
@@ -225,7 +227,8 @@ def resource_policies(tx: Tx, caller: Caller, check: Check) -> tuple[PolicyDocum
     if caller.kind == "anonymous" and is_public(document):
         bucket = tx.get(Bucket, name=name)
         if bucket is not None and bucket.public_access is not None and bucket.public_access.restrict_buckets:
-            return acl
+            denials = tuple(statement for statement in document.statements if not statement.allows)
+            document = replace(document, statements=denials)
     return (document, *acl)
 
 
@@ -307,7 +310,7 @@ def _decided(tx: Tx, caller: Caller, policies: Policies, check: Check) -> Decisi
     if root and not on_resource and policies.endpoint is None:
         return Decision(True)
     held = replace(policies, resource=on_resource)
-    return decide(held, check.action, check.resource, _context(tx, caller, check))
+    return decide(held, check.action, check.resource, context_of(tx, caller, check))
 
 
 def applies(statement: Statement, action: str, resource: str, keys: Keys) -> bool:
@@ -346,8 +349,10 @@ def _statements(documents: Iterable[PolicyDocument], *, allow: bool) -> Iterable
     return (statement for document in documents for statement in document.statements if statement.allows == allow)
 
 
-def _context(tx: Tx, caller: Caller, check: Check) -> dict[str, str | tuple[str, ...]]:
-    context = {**caller_context(tx, caller, tx.now), **(check.context or {})}
+def context_of(tx: Tx, caller: Caller, check: Check) -> dict[str, str | tuple[str, ...]]:
+    """All condition keys of a check: of the caller, of the resource, and of what is asked for."""
+    context = caller_context(tx, caller, tx.now) | of_resource(tx, caller, check.action, check.resource)
+    context |= check.context or {}
     if check.action.startswith("iam:"):
         # IAM has one endpoint for all regions, which is in this one.
         context["aws:RequestedRegion"] = "us-east-1"

@@ -30,9 +30,10 @@ from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.domain.volume import Snapshot, Volume
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
-from skylift.cloud.services.api.condition_key import Context, of_change, of_row
+from skylift.cloud.services.api.condition_key import Context, of_change
 from skylift.cloud.services.api.operation import Check, Checks, Params
-from skylift.cloud.services.api.resource import arn, kind_of, kind_of_id
+from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, kind_of, kind_of_id
+from skylift.cloud.services.api.resource_key import row_of
 from skylift.cloud.services.api.tag import RESERVED, checked
 from skylift.cloud.store.database import Tx
 
@@ -75,7 +76,7 @@ _NAMED_BY: dict[str, type[Any]] = {
 
 def anything(action: str) -> Checks:
     """Operations that AWS does not authorise by resource: the describing ones."""
-    return lambda _tx, caller, _params: [Check(action, "*", {"ec2:Region": caller.region})]
+    return lambda _tx, _caller, _params: [Check(action, "*")]
 
 
 def on(action: str, *members: str) -> Checks:
@@ -121,7 +122,7 @@ def making(
         ),
         [],
     )
-    context: Context = {"ec2:Region": caller.region, **(more or {}), **_request_tags(tags)}
+    context: Context = {**(more or {}), **_request_tags(tags)}
     yield Check(f"ec2:{name}", resource, context)
     if tags:
         yield Check("ec2:CreateTags", resource, {**context, "ec2:CreateAction": name})
@@ -136,11 +137,9 @@ def on_row(
     *,
     more: Mapping[str, str | tuple[str, ...]] | None = None,
 ) -> Check:
-    """A check with the condition keys of a stored resource; one that is not there has none but the region."""
-    row = tx.get(noun, id=resource_id)
-    context: Context = {"ec2:Region": caller.region, **(more or {}), **(of_row(tx, caller, row) if row else {})}
-    label = row.name if isinstance(row, KeyPair | PlacementGroup) else resource_id
-    return Check(action, arn(caller, kind_of(noun).type, label), context)
+    """A check on the resource of this id. Some kinds have their name in the ARN."""
+    row = tx.get(noun, id=resource_id) if noun in (KeyPair, PlacementGroup) else None
+    return Check(action, arn(caller, kind_of(noun).type, row.name if row else resource_id), more)
 
 
 def on_key(action: str) -> Checks:
@@ -149,10 +148,8 @@ def on_key(action: str) -> Checks:
     def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         if params.get("KeyPairId"):
             yield on_row(tx, caller, action, KeyPair, params["KeyPairId"])
-            return
-        row = tx.get(KeyPair, name=params.get("KeyName", ""))
-        context: Context = {"ec2:Region": caller.region, **(of_row(tx, caller, row) if row else {})}
-        yield Check(action, arn(caller, "key-pair", params.get("KeyName", "*")), context)
+        else:
+            yield Check(action, arn(caller, "key-pair", params.get("KeyName", "*")))
 
     return checks
 
@@ -225,15 +222,13 @@ def tagging(action: str) -> Checks:
         whole = action == "ec2:DeleteTags" and not context
         for resource_id in params.get("Resources", []):
             kind = kind_of_id(resource_id)
+            label = SECURITY_GROUP_RULE if resource_id.startswith("sgr-") else "*"
+            resource = arn(caller, label, resource_id)
             if kind is not None:
-                found = on_row(tx, caller, action, kind.noun, resource_id)
-                row = tx.get(kind.noun, id=resource_id) if whole else None
-                going = tuple(key for key in row.tags if not key.startswith(RESERVED)) if row is not None else ()
-                keys: Context = {"aws:TagKeys": going} if going else {}
-                yield Check(action, found.resource, {**(found.context or {}), **context, **keys})
-            else:
-                label = "security-group-rule" if resource_id.startswith("sgr-") else "*"
-                yield Check(action, arn(caller, label, resource_id), {"ec2:Region": caller.region, **context})
+                resource = on_row(tx, caller, action, kind.noun, resource_id).resource
+            row = row_of(tx, caller, resource) if whole else None
+            going = tuple(key for key in row.tags if not key.startswith(RESERVED)) if row is not None else ()
+            yield Check(action, resource, {**context, "aws:TagKeys": going} if going else context)
 
     return checks
 

@@ -28,6 +28,7 @@ from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.domain.volume import Snapshot, Volume
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.resource import arn
+from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.store.database import Tx
 
 Context = dict[str, str | tuple[str, ...]]
@@ -35,14 +36,14 @@ Context = dict[str, str | tuple[str, ...]]
 _NOT_ATTRIBUTES = frozenset({"ClientToken", "DryRun"})
 
 
-def of_row(tx: Tx, caller: Caller, row: Any) -> Context:
-    """The keys that describe a resource: its tags, and what AWS documents for its type."""
-    context: Context = {}
-    for key, value in row.tags.items():
-        context[f"aws:ResourceTag/{key}"] = value
-        context[f"ec2:ResourceTag/{key}"] = value
+def of_type(tx: Tx, caller: Caller, row: Any) -> Context:
+    """The keys that AWS documents for a type of resource, besides its tags."""
     describe = _BY_NOUN.get(type(row))
-    return context | (describe(tx, caller, row) if describe else {})
+    return describe(tx, caller, row) if describe else {}
+
+
+def of_zone(zone: str) -> Context:
+    return {"ec2:AvailabilityZone": zone, "ec2:AvailabilityZoneId": zone_id(zone)}
 
 
 def of_metadata(options: MetadataOptions) -> Context:
@@ -80,7 +81,7 @@ def _instance(_tx: Tx, caller: Caller, row: Instance) -> Context:
         **of_metadata(row.metadata),
         "ec2:InstanceID": row.id,
         "ec2:InstanceType": row.type,
-        "ec2:AvailabilityZone": row.zone,
+        **of_zone(row.zone),
         "ec2:InstanceMarketType": "spot" if row.spot_request_id else "on-demand",
         "ec2:RootDeviceType": "ebs",
         "ec2:Tenancy": row.tenancy,
@@ -106,7 +107,7 @@ def _volume(_tx: Tx, caller: Caller, row: Volume) -> Context:
         "ec2:VolumeSize": str(row.size_gib),
         "ec2:VolumeType": row.type,
         "ec2:Encrypted": "false",
-        "ec2:AvailabilityZone": row.zone,
+        **of_zone(row.zone),
         **({"ec2:VolumeIops": str(row.iops)} if row.iops else {}),
         **({"ec2:VolumeThroughput": str(row.throughput)} if row.throughput else {}),
         **({"ec2:ParentSnapshot": arn(caller, "snapshot", row.snapshot_id)} if row.snapshot_id else {}),
@@ -133,7 +134,7 @@ def _vpc(_tx: Tx, _caller: Caller, row: Vpc) -> Context:
 
 
 def _subnet(_tx: Tx, caller: Caller, row: Subnet) -> Context:
-    return {"ec2:SubnetID": row.id, "ec2:AvailabilityZone": row.zone, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
+    return {"ec2:SubnetID": row.id, **of_zone(row.zone), "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
 
 
 def _internet_gateway(_tx: Tx, _caller: Caller, row: InternetGateway) -> Context:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeVar
 from urllib.parse import quote
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import InstanceProfile, Role, User
+from skylift.cloud.domain.identity import Role, User
 from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.page_token import read_token, write_token
 
@@ -188,18 +188,12 @@ def request_tags(params: Params) -> dict[str, str | tuple[str, ...]]:
     return {**context, "aws:TagKeys": keys} if keys else context
 
 
-def resource_tags(tags: Mapping[str, str]) -> dict[str, str | tuple[str, ...]]:
-    """The condition keys of the tags on what the request is about."""
-    return {f"{vendor}:ResourceTag/{key}": value for key, value in tags.items() for vendor in ("aws", "iam")}
-
-
-def entity_context(params: Params, entity: User | Role | InstanceProfile | None) -> dict[str, str | tuple[str, ...]]:
-    """The condition keys of a request about one of these: tags, permissions boundary, policy."""
+def entity_context(params: Params, entity: object) -> dict[str, str | tuple[str, ...]]:
+    """The condition keys of a request about one of these: tags that it names, permissions boundary, policy."""
     context = dict(request_tags(params))
     boundary = params.get("PermissionsBoundary")
-    if entity is not None:
-        context |= resource_tags(entity.tags)
-        boundary = boundary or (None if isinstance(entity, InstanceProfile) else entity.permissions_boundary)
+    if isinstance(entity, User | Role):
+        boundary = boundary or entity.permissions_boundary
     if boundary:
         context["iam:PermissionsBoundary"] = boundary
     if "PolicyArn" in params:

@@ -17,8 +17,4 @@ def arn(caller: Caller, name: str, identifier: str = "*") -> str:
 
 def check_of(tx: Tx, caller: Caller, action: str, name: str, more: Context | None = None) -> Check:
     group = tx.get(ScalingGroup, name=name)
-    tags = {one.key: one.value for one in group.tags} if group else {}
-    context: Context = {
-        f"{who}:ResourceTag/{key}": value for key, value in tags.items() for who in ("aws", "autoscaling")
-    }
-    return Check(f"autoscaling:{action}", group.arn if group else arn(caller, name), {**context, **(more or {})})
+    return Check(f"autoscaling:{action}", group.arn if group else arn(caller, name), more)

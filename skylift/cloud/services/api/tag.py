@@ -89,12 +89,16 @@ def check_metadata_keys(keys: Iterable[str]) -> None:
             )
 
 
+def group_with_rule(tx: Tx, rule_id: str) -> tuple[SecurityGroup, Rule] | None:
+    return next(((group, rule) for group in tx.find(SecurityGroup) for rule in group.rules if rule.id == rule_id), None)
+
+
 def rule_by_id(tx: Tx, rule_id: str) -> tuple[SecurityGroup, Rule]:
-    for group in tx.find(SecurityGroup):
-        for rule in group.rules:
-            if rule.id == rule_id:
-                return group, rule
-    raise ServiceError("InvalidSecurityGroupRuleId.NotFound", f"The security group rule ID '{rule_id}' does not exist")
+    found = group_with_rule(tx, rule_id)
+    if found is None:
+        words = f"The security group rule ID '{rule_id}' does not exist"
+        raise ServiceError("InvalidSecurityGroupRuleId.NotFound", words)
+    return found
 
 
 def limited(tags: Tags) -> Tags:

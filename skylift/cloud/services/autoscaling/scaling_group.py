@@ -28,7 +28,7 @@ from skylift.cloud.services.autoscaling.launch_configuration import check_create
 from skylift.cloud.services.autoscaling.launch_configuration import create_from, in_no_group, required, running
 from skylift.cloud.services.autoscaling.operation import FILTERS, GROUP, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.scaling_hook import put_hook
-from skylift.cloud.services.autoscaling.scaling_launch import check_template, may_launch, named
+from skylift.cloud.services.autoscaling.scaling_launch import check_template, named, request
 from skylift.cloud.services.autoscaling.scaling_mixed import checked_policy
 from skylift.cloud.services.autoscaling.scaling_rules import (
     Context,
@@ -39,6 +39,7 @@ from skylift.cloud.services.autoscaling.scaling_rules import (
     tag_context,
 )
 from skylift.cloud.services.autoscaling.scaling_tag import TAG_MEMBERS, checked_tags, tag_view
+from skylift.cloud.services.ec2 import launch_check
 from skylift.cloud.services.ec2.launch_place import default_subnet
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.scaling_group import in_cooldown
@@ -81,6 +82,9 @@ class _Place:
     zones: tuple[str, ...]
     in_default_vpc: bool
 
+    def given_to(self, group: ScalingGroup) -> ScalingGroup:
+        return replace(group, subnets=self.subnets, zones=self.zones, in_default_vpc=self.in_default_vpc)
+
 
 def create(tx: Tx, caller: Caller, params: autoscaling.CreateAutoScalingGroupType) -> Nothing:
     name = params["AutoScalingGroupName"]
@@ -108,20 +112,8 @@ def create(tx: Tx, caller: Caller, params: autoscaling.CreateAutoScalingGroupTyp
     if place is None:
         raise invalid("At least one Availability Zone or VPC Subnet is required.")
     desired = params.get("DesiredCapacity", params["MinSize"])
-    bare = ScalingGroup(
-        name=name,
-        arn=arn(caller, name, str(uuid.uuid4())),
-        created=tx.now,
-        min_size=params["MinSize"],
-        max_size=params["MaxSize"],
-        desired=0,
-        template={},
-        subnets=place.subnets,
-        zones=place.zones,
-        in_default_vpc=place.in_default_vpc,
-        tags=checked_tags(name, params.get("Tags") or []),
-    )
-    group = _with_settings(tx, caller, params, bare)
+    bare = replace(_bare(tx, caller, params), tags=checked_tags(name, params.get("Tags") or []))
+    group = place.given_to(_with_settings(tx, caller, params, bare))
     if model is not None:
         group = replace(group, configuration=create_from(tx, caller, name, model).name)
     _refuse_sizes(group.min_size, group.max_size, desired)
@@ -139,7 +131,7 @@ def update(tx: Tx, caller: Caller, params: autoscaling.UpdateAutoScalingGroupTyp
     changed = _with_settings(tx, caller, params, group)
     place = _place(tx, caller, params)
     if place is not None:
-        changed = replace(changed, subnets=place.subnets, zones=place.zones, in_default_vpc=place.in_default_vpc)
+        changed = place.given_to(changed)
     least, most = params.get("MinSize", group.min_size), params.get("MaxSize", group.max_size)
     desired = params.get("DesiredCapacity")
     if least <= most and desired is None:
@@ -310,6 +302,22 @@ def member_view(member: ScalingMember) -> autoscaling.Instance:
     }
 
 
+def _bare(tx: Tx, caller: Caller, params: autoscaling.CreateAutoScalingGroupType) -> ScalingGroup:
+    """A new group as it is before the settings and places of its request."""
+    name = params["AutoScalingGroupName"]
+    return ScalingGroup(
+        name=name,
+        arn=arn(caller, name, str(uuid.uuid4())),
+        created=tx.now,
+        min_size=params["MinSize"],
+        max_size=params["MaxSize"],
+        desired=0,
+        template={},
+        subnets=(),
+        zones=(),
+    )
+
+
 def _with_settings(tx: Tx, caller: Caller, params: Settings, group: ScalingGroup) -> ScalingGroup:
     """The group with a request's settings, without sizes and places. What the request does not name stays."""
     for name, number in (
@@ -467,7 +475,7 @@ def check_create(tx: Tx, caller: Caller, params: autoscaling.CreateAutoScalingGr
         yield check_of(tx, caller, "CreateOrUpdateTags", name, tag_context(tags))
     if not params.get("ServiceLinkedRoleARN") and _role(tx) is None:
         yield from service_role.check_create(tx, caller, {"AWSServiceName": SERVICE})
-    yield from _check_launch(tx, caller, params)
+    yield from _check_launch(tx, caller, params, _bare(tx, caller, params))
     if params.get("InstanceId"):
         made: autoscaling.CreateLaunchConfigurationType = {
             "LaunchConfigurationName": name,
@@ -477,19 +485,28 @@ def check_create(tx: Tx, caller: Caller, params: autoscaling.CreateAutoScalingGr
 
 
 def check_update(tx: Tx, caller: Caller, params: autoscaling.UpdateAutoScalingGroupType) -> Iterator[Check]:
-    yield check_of(tx, caller, "UpdateAutoScalingGroup", params["AutoScalingGroupName"], _asked(params))
-    yield from _check_launch(tx, caller, params)
+    name = params["AutoScalingGroupName"]
+    yield check_of(tx, caller, "UpdateAutoScalingGroup", name, _asked(params))
+    group = tx.get(ScalingGroup, name=name)
+    if group is not None:
+        yield from _check_launch(tx, caller, params, group)
 
 
-def _check_launch(tx: Tx, caller: Caller, params: Settings) -> Iterator[Check]:
-    """Check the launch of every named template: an override may have one of its own, with another role."""
-    policy: autoscaling.MixedInstancesPolicy = params.get("MixedInstancesPolicy", {})
-    mixed: autoscaling.LaunchTemplate = policy.get("LaunchTemplate", {})
-    own = [one.get("LaunchTemplateSpecification") for one in mixed.get("Overrides") or []]
-    subnet = params.get("VPCZoneIdentifier", "").partition(",")[0].strip()
-    for template in (params.get("LaunchTemplate"), mixed.get("LaunchTemplateSpecification"), *own):
-        if template:
-            yield from may_launch(tx, caller, template, subnet)
+_PLACES = ("VPCZoneIdentifier", "AvailabilityZones", "AvailabilityZoneIds")
+
+
+def _check_launch(tx: Tx, caller: Caller, params: Settings, group: ScalingGroup) -> Iterator[Check]:
+    """All that the group can launch after a request that changes what it launches, or where: each of its types on each
+    market in each of its subnets, and an override may have a template of its own, with another role."""
+    if not any(params.get(name) for name in ("LaunchTemplate", "MixedInstancesPolicy", *_PLACES)):
+        return
+    try:
+        changed, place = _with_settings(tx, caller, params, group), _place(tx, caller, params)
+    except ServiceError:
+        # Nothing is launched: the handler refuses the request.
+        return
+    for wanted in scaling_mixed.launches(place.given_to(changed) if place else changed):
+        yield from launch_check.of_launch(tx, caller, request(tx, wanted))
 
 
 def _asked(params: Settings) -> Context:

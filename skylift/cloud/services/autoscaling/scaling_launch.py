@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from skylift.cloud.domain.error import ServiceError
@@ -12,11 +12,9 @@ from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest,
 from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion, TemplateSpec
 from skylift.cloud.domain.scaling_group import GROUP_TAG, ScalingGroup, Wanted
 from skylift.cloud.services.api.instance_type import instance_type
-from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.autoscaling.launch_configuration import required
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
-from skylift.cloud.services.ec2 import launch_check
 from skylift.cloud.services.ec2.image import usable_image
 from skylift.cloud.services.ec2.instance import ending
 from skylift.cloud.services.ec2.launch import launch as launch_instances
@@ -112,7 +110,7 @@ def check_template(tx: Tx, caller: Caller, spec: TemplateSpec, kind: str = "", i
         }
         whole, _ = with_template(tx, LaunchRequest(template=by_id))
         kind = kind or whole.type or ""
-        # The template's image may be a parameter, for which `may_launch` asks permission; an override's is an id.
+        # The template's image may be a parameter, which its launch takes permission for; an override's is an id.
         image_id = image_id or image_id_for(tx, caller, whole.image or "")
         if not image_id or not kind:
             raise invalid(f"The launch template has no {'InstanceType' if image_id else 'ImageId'}.")
@@ -120,17 +118,6 @@ def check_template(tx: Tx, caller: Caller, spec: TemplateSpec, kind: str = "", i
         refuse_other_architecture(instance_type(kind), image)
     except ServiceError as error:
         raise _no_template(error) from error
-
-
-def may_launch(tx: Tx, caller: Caller, spec: TemplateSpec, subnet_id: str) -> Iterator[Check]:
-    """A caller who has a group launch instances must be allowed to run them. The handler reports a missing template."""
-    try:
-        template = template_of(tx, spec)
-        version_of(tx, template, spec.get("Version") or DEFAULT_VERSION)
-    except ServiceError:
-        return
-    wanted: TemplateSpec = {"LaunchTemplateId": template.id, "Version": spec.get("Version") or DEFAULT_VERSION}
-    yield from launch_check.of_launch(tx, caller, request(tx, Wanted(subnet_id, "", wanted)))
 
 
 def _version(tx: Tx, spec: TemplateSpec) -> LaunchTemplateVersion:

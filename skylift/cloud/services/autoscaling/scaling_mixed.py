@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +20,7 @@ from skylift.cloud.domain.launch_template import LaunchTemplateVersion, Template
 from skylift.cloud.domain.scaling_group import (
     COUNTED,
     Distribution,
+    Market,
     MixedOverride,
     MixedPolicy,
     ScalingGroup,
@@ -138,6 +139,25 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
     }
     needed = max(1, group.desired - units(counted))
     return [wanted[int(offer.pool.priority)] for offer in ranked(place.market, options, offers, needed)]
+
+
+def launches(group: ScalingGroup) -> Iterator[Wanted]:
+    """Every launch that a group can make from its templates."""
+    if not group.template:
+        return
+    overrides: Sequence[MixedOverride] = [{}]
+    shares: dict[Market, int] = {"on-demand": 100, "spot": 0}
+    if group.mixed:
+        overrides = group.mixed["LaunchTemplate"]["Overrides"] or overrides
+        distribution = group.mixed["InstancesDistribution"]
+        above_base = distribution["OnDemandPercentageAboveBaseCapacity"]
+        shares = {"on-demand": above_base + distribution["OnDemandBaseCapacity"], "spot": 100 - above_base}
+    for subnet_id, zone in zip(group.subnets, group.zones, strict=True):
+        for override in overrides:
+            template = override.get("LaunchTemplateSpecification") or group.template
+            kind, image_id = override.get("InstanceType", ""), override.get("ImageId", "")
+            for market in (market for market, share in shares.items() if share):
+                yield Wanted(subnet_id, zone, template, type=kind, image_id=image_id, market=market)
 
 
 def _checked_override(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, cast, get_args
@@ -301,12 +301,13 @@ def on_put(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> It
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html ("Tags")
     """
-    yield _check(tx, caller, "PutMetricAlarm", params["AlarmName"], request_tags(params))
+    alarm, tags = arn_of(caller, params["AlarmName"]), request_tags(params)
+    actions = tuple(arn for arns in _actions(params).values() for arn in arns)
+    yield Check("cloudwatch:PutMetricAlarm", alarm, {**tags, "cloudwatch:AlarmActions": actions} if actions else tags)
     if params.get("Tags") and tx.get(Alarm, name=params["AlarmName"]) is None:
-        yield _check(tx, caller, "TagResource", params["AlarmName"], request_tags(params))
-    for arns in _actions(params).values():
-        for arn in arns:
-            yield from needed_for(tx, caller, arn, params)
+        yield Check("cloudwatch:TagResource", alarm, tags)
+    for arn in actions:
+        yield from needed_for(tx, caller, arn, params)
 
 
 def _actions(params: cloudwatch.PutMetricAlarmInput) -> dict[str, list[str]]:
@@ -319,27 +320,15 @@ def _actions(params: cloudwatch.PutMetricAlarmInput) -> dict[str, list[str]]:
 
 
 def on_alarm(action: str) -> Checks:
-    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
+    def checks(_tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         for name in params["AlarmNames"] if "AlarmNames" in params else [params["AlarmName"]]:
-            yield _check(tx, caller, action, name)
+            yield Check(f"cloudwatch:{action}", arn_of(caller, name))
 
     return checks
 
 
 def on_arn(action: str) -> Checks:
-    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
-        name = params["ResourceARN"].rpartition(":alarm:")[2]
-        yield _check(tx, caller, action, name, request_tags(params))
-
-    return checks
-
-
-def _check(
-    tx: Tx, caller: Caller, action: str, name: str, more: Mapping[str, str | tuple[str, ...]] | None = None
-) -> Check:
-    alarm = tx.get(Alarm, name=name)
-    tags = {f"aws:ResourceTag/{key}": value for key, value in (alarm.tags if alarm else {}).items()}
-    return Check(f"cloudwatch:{action}", arn_of(caller, name), {**tags, **(more or {})})
+    return lambda _tx, _caller, params: [Check(f"cloudwatch:{action}", params["ResourceARN"], request_tags(params))]
 
 
 _ALARM = (

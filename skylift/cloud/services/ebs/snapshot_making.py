@@ -13,7 +13,7 @@ from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import invalid, invalid_value, refuse_other_values
-from skylift.cloud.services.api.resource import new_id, require
+from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import Tags, tag_list, tags_for
 from skylift.cloud.services.ebs.image_device import devices_of
 from skylift.cloud.services.ebs.snapshot import view
@@ -157,9 +157,9 @@ def _check(tx: Tx, caller: Caller, name: str, volume_id: str) -> Iterator[Check]
 
 
 def _making(tx: Tx, caller: Caller, name: str, params: ec2.CreateSnapshotRequest, volume_id: str) -> Iterator[Check]:
-    volume = on_row(tx, caller, f"ec2:{name}", Volume, volume_id)
-    size = (volume.context or {}).get("ec2:VolumeSize")
-    more = {"ec2:ParentVolume": volume.resource, **({"ec2:VolumeSize": str(size)} if size else {})}
+    volume = tx.get(Volume, id=volume_id)
+    size = {"ec2:VolumeSize": str(volume.size_gib)} if volume else {}
+    more = {"ec2:ParentVolume": arn(caller, "volume", volume_id), **size}
     yield from making(caller, name, "snapshot", params, more=more)
 
 

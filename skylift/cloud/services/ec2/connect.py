@@ -14,7 +14,6 @@ from skylift.cloud.domain.connect import SessionKey
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
-from skylift.cloud.services.api.condition_key import of_row
 from skylift.cloud.services.api.operation import Check, Operation
 from skylift.cloud.services.api.resource import arn
 from skylift.cloud.services.ec2 import keypair
@@ -52,11 +51,9 @@ def send_ssh_public_key(
     return {"RequestId": caller.request_id, "Success": True}
 
 
-def checks(tx: Tx, caller: Caller, params: ec2_instance_connect.SendSSHPublicKeyRequest) -> Iterator[Check]:
-    instance = tx.get(Instance, id=params["InstanceId"])
-    context = {"ec2:Region": caller.region, **(of_row(tx, caller, instance) if instance else {})}
-    context["ec2:osuser"] = params["InstanceOSUser"]
-    yield Check("ec2-instance-connect:SendSSHPublicKey", arn(caller, "instance", params["InstanceId"]), context)
+def checks(_tx: Tx, caller: Caller, params: ec2_instance_connect.SendSSHPublicKeyRequest) -> Iterator[Check]:
+    resource = arn(caller, "instance", params["InstanceId"])
+    yield Check("ec2-instance-connect:SendSSHPublicKey", resource, {"ec2:osuser": params["InstanceOSUser"]})
 
 
 def _line(key: str) -> str:

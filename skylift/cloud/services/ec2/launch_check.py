@@ -15,7 +15,7 @@ from skylift.cloud.domain.instance import Image
 from skylift.cloud.domain.launch_request import InterfaceRequest, LaunchRequest, MetadataRequest
 from skylift.cloud.domain.network import NetworkInterface, SecurityGroup, Subnet, Vpc
 from skylift.cloud.services.api.check import making, on_key, on_row
-from skylift.cloud.services.api.condition_key import Context, of_metadata
+from skylift.cloud.services.api.condition_key import Context, of_metadata, of_zone
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.parameter_check import on_name
 from skylift.cloud.services.api.public_parameter import image_id_or_none, image_parameter
@@ -106,7 +106,7 @@ def _checks(tx: Tx, caller: Caller, launch: LaunchRequest) -> Iterator[Check]:
     subnet = subnets[0]
     parameter = image_parameter(request.image or "")
     if parameter is not None:
-        yield on_name(tx, caller, "GetParameters", parameter)
+        yield on_name(caller, "GetParameters", parameter)
     image_id = image_id_or_none(tx, caller, request.image or "*")
     yield on_row(tx, caller, ACTION, Image, image_id or "*", more={"ec2:ImageType": "machine"})
     yield from making(caller, "RunInstances", "instance", tags, more=_of_instance(tx, caller, request, subnet))
@@ -124,7 +124,7 @@ def _checks(tx: Tx, caller: Caller, launch: LaunchRequest) -> Iterator[Check]:
     for place in {one.id: one for one in subnets if one}.values():
         yield on_row(tx, caller, ACTION, Subnet, place.id)
     if None in subnets:
-        yield Check(ACTION, arn(caller, "subnet", "*"), {"ec2:Region": caller.region})
+        yield Check(ACTION, arn(caller, "subnet", "*"))
     groups = [
         group for asked, place in zip(interfaces, subnets, strict=True) for group in _groups(tx, request, asked, place)
     ]
@@ -180,7 +180,7 @@ def _of_instance(tx: Tx, caller: Caller, request: LaunchRequest, subnet: Subnet 
         "ec2:Tenancy": _tenancy(tx, request, subnet),
         "ec2:EbsOptimized": "false",
         **({"ec2:InstanceProfile": profile.arn} if profile else {}),
-        **({"ec2:AvailabilityZone": subnet.zone} if subnet else {}),
+        **(of_zone(subnet.zone) if subnet else {}),
     }
 
 
@@ -198,7 +198,7 @@ def _of_interface(caller: Caller, asked: InterfaceRequest, subnet: Subnet | None
     return {
         "ec2:Subnet": arn(caller, "subnet", subnet.id),
         "ec2:Vpc": arn(caller, "vpc", subnet.vpc_id),
-        "ec2:AvailabilityZone": subnet.zone,
+        **of_zone(subnet.zone),
         "ec2:AssociatePublicIpAddress": "true" if public else "false",
     }
 

@@ -63,9 +63,8 @@ def modify(
     return {"Return": True}
 
 
-def check_modify(_tx: Tx, caller: Caller, params: ec2.ModifyInstanceMetadataDefaultsRequest) -> Iterator[Check]:
-    context = {"ec2:Region": caller.region, **of_change(params)}
-    yield Check("ec2:ModifyInstanceMetadataDefaults", "*", context)
+def check_modify(_tx: Tx, _caller: Caller, params: ec2.ModifyInstanceMetadataDefaultsRequest) -> Iterator[Check]:
+    yield Check("ec2:ModifyInstanceMetadataDefaults", "*", of_change(params))
 
 
 def default_options(tx: Tx, account_id: str) -> MetadataOptions:

@@ -231,12 +231,7 @@ def on_group_of(tx: Tx, caller: Caller, action: str, name: str | None, group_id:
     if group_id:
         yield on_row(tx, caller, action, PlacementGroup, group_id)
     elif name:
-        found = tx.get(PlacementGroup, name=name)
-        if found is not None:
-            yield on_row(tx, caller, action, PlacementGroup, found.id)
-        else:
-            resource = arn(caller, "placement-group", name)
-            yield Check(action, resource, {"ec2:Region": caller.region})
+        yield Check(action, arn(caller, "placement-group", name))
 
 
 def _partitions(params: ec2.CreatePlacementGroupRequest, strategy: str) -> int | None:

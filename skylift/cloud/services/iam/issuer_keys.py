@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import Caller, IssuerKeys, OidcProvider
-from skylift.cloud.services.api.iam_rules import resource_tags
+from skylift.cloud.domain.identity import Caller, IssuerKeys
 from skylift.cloud.services.api.operation import Check, Checks, Handler, Nothing, Operation, Params
 from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.services.iam.oidc_provider import checked_issuer, provider_arn
@@ -80,11 +79,9 @@ def _check_change(action: str) -> Checks:
     PowerUserAccess does, keep this from him too.
     """
 
-    def checks(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
+    def checks(_tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
         arn = provider_arn(caller.account, params["Issuer"].removeprefix("https://"))
-        provider = tx.get(OidcProvider, arn=arn)
-        context = resource_tags(provider.tags) if provider else {}
-        return [Check(f"skylift:{action}", "*"), Check("iam:UpdateOpenIDConnectProviderThumbprint", arn, context)]
+        return [Check(f"skylift:{action}", "*"), Check("iam:UpdateOpenIDConnectProviderThumbprint", arn)]
 
     return checks
 

@@ -92,8 +92,8 @@ class Named(Generic[Noun]):
         def checks(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
             name = params[self.parameter]
             found = tx.get(self.noun, name=name)
-            context = entity_context(params, None if isinstance(found, Group) else found)
-            return [Check(f"iam:{action}", found.arn if found else self.arn_of(caller, name), context)]
+            arn = found.arn if found else self.arn_of(caller, name)
+            return [Check(f"iam:{action}", arn, entity_context(params, found))]
 
         return checks
 

@@ -18,6 +18,7 @@ from skylift.cloud.services.api import service_role
 from skylift.cloud.services.api.authorize import permits
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.condition_key import of_change
 from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid
@@ -140,16 +141,26 @@ def check_create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Iter
     tags = tags_at_launch(params)
     for config in fleet_configs(params.get("LaunchTemplateConfigs")):
         yield check_of(tx, caller, "ec2:CreateFleet", config.template)
-        yield from _to_launch(tx, caller, config, _markets(params), tags)
+        yield from _to_launch(tx, caller, config, _markets(params["TargetCapacitySpecification"]), tags)
 
 
 def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> Iterator[Check]:
-    """Other templates may have another role for the servers: who may not pass it does not get it this way either."""
-    yield on_row(tx, caller, "ec2:ModifyFleet", Fleet, params.get("FleetId") or "*")
-    for config in fleet_configs(params.get("LaunchTemplateConfigs")):
+    """Other templates take all that it takes to run what they say, and so do those that the fleet has on another market
+    than before."""
+    more = of_change(params, "FleetId")
+    yield on_row(tx, caller, "ec2:ModifyFleet", Fleet, params.get("FleetId") or "*", more=more)
+    configs = fleet_configs(params.get("LaunchTemplateConfigs"))
+    for config in configs:
         yield check_of(tx, caller, "ec2:ModifyFleet", config.template)
-        launch = _to_launch(tx, caller, config, ["on-demand"], ())
-        yield from {check.resource: check for check in launch if check.action == "iam:PassRole"}.values()
+    fleet = tx.get(Fleet, id=params.get("FleetId"))
+    if fleet is None:
+        return
+    before = [market for market in MARKETS if fleet.target(market)]
+    target = params.get("TargetCapacitySpecification")
+    after = _markets(target, fleet.default_market) if target else before
+    for config in configs or fleet.configs:
+        markets = after if configs else [market for market in after if market not in before]
+        yield from _to_launch(tx, caller, config, markets, ())
 
 
 def check_delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> Iterator[Check]:
@@ -180,14 +191,13 @@ def _to_launch(
             yield from launch_check.of_launch(tx, caller, launch_from(pool, market, tags))
 
 
-def _markets(params: ec2.CreateFleetRequest) -> list[Market]:
+def _markets(asked: ec2.TargetCapacitySpecificationRequest, default: Market | None = None) -> list[Market]:
     """Those that a request has a target on; where the request makes no sense, any will do."""
     try:
-        on_demand, _ = targets(params["TargetCapacitySpecification"], "maintain")
+        on_demand, spot = targets(asked, "maintain", default)
     except ServiceError:
         return ["on-demand"]
-    total = params["TargetCapacitySpecification"]["TotalTargetCapacity"]
-    has_target: dict[Market, bool] = {"on-demand": bool(on_demand), "spot": total > on_demand}
+    has_target: dict[Market, int] = {"on-demand": on_demand, "spot": spot}
     return [market for market, there in has_target.items() if there]
 
 

@@ -177,9 +177,9 @@ def describe(
 
 def check_purchase(_tx: Tx, caller: Caller, params: ec2.PurchaseReservedInstancesOfferingRequest) -> Iterator[Check]:
     offering = _all(caller.region).get(params.get("ReservedInstancesOfferingId", ""))
-    context: Context = {"ec2:Region": caller.region}
+    context: Context = {}
     if offering is not None:
-        context |= {
+        context = {
             "ec2:InstanceType": offering.type,
             "ec2:ReservedInstancesOfferingType": PAYMENTS[offering.payment],
             "ec2:Tenancy": "default",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.schedule import ScheduleGroup
+from skylift.cloud.domain.schedule import Schedule, ScheduleGroup
+from skylift.cloud.services.api.iam_rules import request_tags
 from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.scheduler.operation import (
     conflict,
@@ -145,37 +146,23 @@ def _view(group: ScheduleGroup) -> scheduler.ScheduleGroupSummary:
 
 
 def check_create(tx: Tx, caller: Caller, params: scheduler.CreateScheduleGroupInput) -> Iterator[Check]:
-    tags = {each["Key"]: each["Value"] for each in params.get("Tags", [])}
-    context: dict[str, str | tuple[str, ...]] = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
-    if tags:
-        context["aws:TagKeys"] = tuple(tags)
-    yield Check("scheduler:CreateScheduleGroup", group_arn(caller, params["Name"]), context)
-    if tags:
-        yield Check("scheduler:TagResource", group_arn(caller, params["Name"]), context)
+    for action in ("CreateScheduleGroup", *(["TagResource"] if params.get("Tags") else [])):
+        yield Check(f"scheduler:{action}", group_arn(caller, params["Name"]), request_tags(params))
 
 
 def _on_group(action: str) -> Checks:
-    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
-        group = tx.get(ScheduleGroup, name=params["Name"])
-        yield Check(f"scheduler:{action}", group_arn(caller, params["Name"]), _tags_of(group))
+    return lambda _tx, caller, params: [Check(f"scheduler:{action}", group_arn(caller, params["Name"]))]
 
-    return checks
+
+def _check_delete(tx: Tx, caller: Caller, params: scheduler.DeleteScheduleGroupInput) -> Iterator[Check]:
+    """Its schedules go with it: as on AWS that takes the permission to delete each of them."""
+    yield Check("scheduler:DeleteScheduleGroup", group_arn(caller, params["Name"]))
+    for schedule in tx.find(Schedule, group=params["Name"]):
+        yield Check("scheduler:DeleteSchedule", schedule.arn)
 
 
 def _on_arn(action: str) -> Checks:
-    def checks(tx: Tx, _caller: Caller, params: Params) -> Iterator[Check]:
-        context = _tags_of(tx.get(ScheduleGroup, arn=params["ResourceArn"]))
-        context |= {f"aws:RequestTag/{each['Key']}": each["Value"] for each in params.get("Tags", [])}
-        keys = params.get("TagKeys") or [each["Key"] for each in params.get("Tags", [])]
-        yield Check(
-            f"scheduler:{action}", params["ResourceArn"], context | ({"aws:TagKeys": tuple(keys)} if keys else {})
-        )
-
-    return checks
-
-
-def _tags_of(group: ScheduleGroup | None) -> dict[str, str | tuple[str, ...]]:
-    return {f"aws:ResourceTag/{key}": value for key, value in (group.tags if group else {}).items()}
+    return lambda _tx, _caller, params: [Check(f"scheduler:{action}", params["ResourceArn"], request_tags(params))]
 
 
 def _on_all(_tx: Tx, caller: Caller, _params: Params) -> Iterator[Check]:
@@ -186,7 +173,7 @@ OPERATIONS = (
     writes("CreateScheduleGroup", create, "Name ClientToken Tags.Key Tags.Value", check_create),
     reads("GetScheduleGroup", get, "Name", _on_group("GetScheduleGroup")),
     reads("ListScheduleGroups", list_groups, "NamePrefix MaxResults NextToken", _on_all),
-    writes("DeleteScheduleGroup", delete, "Name ClientToken", _on_group("DeleteScheduleGroup")),
+    writes("DeleteScheduleGroup", delete, "Name ClientToken", _check_delete),
     reads("ListTagsForResource", list_tags, "ResourceArn", _on_arn("ListTagsForResource")),
     writes("TagResource", tag, "ResourceArn Tags.Key Tags.Value", _on_arn("TagResource")),
     writes("UntagResource", untag, "ResourceArn TagKeys", _on_arn("UntagResource")),

@@ -138,13 +138,7 @@ def _sends(tx: Tx, caller: Caller, params: ssm.SendCommandRequest) -> Iterator[C
     meant = [each for each in tx.find(Instance) if targets and all(_is_meant(each, target) for target in targets)]
     ids = dict.fromkeys([*(params.get("InstanceIds") or []), *(each.id for each in meant)])
     for instance_id in ids:
-        instance = tx.get(Instance, id=instance_id)
-        tags = instance.tags if instance else {}
-        context = {f"{prefix}/{key}": value for key, value in tags.items() for prefix in _TAG_KEYS}
-        yield Check("ssm:SendCommand", arn(caller, instance_id), context)
-
-
-_TAG_KEYS = ("aws:ResourceTag", "ssm:resourceTag")
+        yield Check("ssm:SendCommand", arn(caller, instance_id))
 
 
 def _cancels(_tx: Tx, caller: Caller, _params: Params) -> Iterator[Check]:

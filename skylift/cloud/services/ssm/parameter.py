@@ -187,10 +187,10 @@ def _tagged(
 def on_names(action: str, member: str) -> Checks:
     """Operations on the parameter or parameters that `member` refers to."""
 
-    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
+    def checks(_tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         given = params[member]
         for text in given if isinstance(given, list) else [given]:
-            yield on_name(tx, caller, action, text, request_tags(params))
+            yield on_name(caller, action, text, request_tags(params))
 
     return checks
 

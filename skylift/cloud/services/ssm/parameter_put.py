@@ -83,9 +83,9 @@ def describe(tx: Tx, caller: Caller, params: ssm.DescribeParametersRequest) -> s
 def checks(tx: Tx, caller: Caller, params: ssm.PutParameterRequest) -> Iterator[Check]:
     overwrite = "true" if params.get("Overwrite") else "false"
     tags = request_tags(params)
-    yield on_name(tx, caller, "PutParameter", params["Name"], {**tags, "ssm:Overwrite": overwrite})
+    yield on_name(caller, "PutParameter", params["Name"], {**tags, "ssm:Overwrite": overwrite})
     if tags:
-        yield on_name(tx, caller, "AddTagsToResource", params["Name"], tags)
+        yield on_name(caller, "AddTagsToResource", params["Name"], tags)
 
 
 def _name(caller: Caller, text: str) -> str:

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Caller, Role, Session, User, assumed_arn
-from skylift.cloud.services.api.authorize import Decision, caller_context, decide_on, denial, managed_document
+from skylift.cloud.services.api.authorize import Decision, context_of, decide_on, denial, managed_document
 from skylift.cloud.services.api.iam_rules import (
     MAX_TAGS,
     checked_number,
     checked_tags,
     invalid_value,
     request_tags,
-    resource_tags,
 )
 from skylift.cloud.services.api.operation import Check, Params, Rows
 from skylift.cloud.services.api.policy_document import parse_policy
@@ -183,7 +182,7 @@ def _trusting_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> Rol
     if role is None or role.arn != arn:
         # A caller that may not assume a role does not learn whether it exists.
         raise denial(caller, Check(ACTION, arn), Decision(False), "sts")
-    context = {**request_tags(params), **resource_tags(role.tags)}
+    context = request_tags(params)
     context["sts:RoleSessionName"] = params["RoleSessionName"]
     if params.get("ExternalId"):
         context["sts:ExternalId"] = params["ExternalId"]
@@ -202,8 +201,7 @@ def _trusting_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> Rol
 
 def _require_trust(tx: Tx, caller: Caller, role: Role, check: Check) -> None:
     """The role's trust policy and the caller's own policies must let the caller do this to the role."""
-    context = {**caller_context(tx, caller, tx.now), **(check.context or {})}
-    trust = trust_in_caller(tx, role, caller, check.action, context)
+    trust = trust_in_caller(tx, role, caller, check.action, context_of(tx, caller, check))
     if trust in ("named", "account"):
         # Within an account, trust in this very caller is enough, within the caller's own limits.
         decision = decide_on(tx, caller, check, (parse_policy(role.trust_policy, "trust"),))

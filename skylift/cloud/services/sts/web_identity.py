@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, IssuerKeys, OidcProvider, Role, assumed_arn
-from skylift.cloud.services.api.authorize import caller_context
+from skylift.cloud.services.api.authorize import context_of
 from skylift.cloud.services.api.iam_rules import (
     checked_number,
     checked_tags,
     invalid_value,
     request_tags,
-    resource_tags,
 )
-from skylift.cloud.services.api.operation import Answer, Handler, Operation, Params
+from skylift.cloud.services.api.operation import Answer, Check, Handler, Operation, Params
 from skylift.cloud.services.api.trust import trust_in_provider
 from skylift.cloud.services.iam.identity import open_session
 from skylift.cloud.services.iam.oidc_provider import provider_arn
@@ -175,9 +174,7 @@ def _trusting_role(tx: Tx, caller: Caller, params: Params, identity: IdToken) ->
     provider = provider_arn(caller.account, identity.provider)
     context: dict[str, str | tuple[str, ...]] = {
         # No signature is needed. Whoever signs all the same lends the token neither tags nor claims.
-        **caller_context(tx, caller.unsigned(), tx.now),
-        **resource_tags(role.tags),
-        **request_tags(params),
+        **context_of(tx, caller.unsigned(), Check(ACTION, role.arn, request_tags(params))),
         **_claims(identity, (*_asked_for(identity), "aud", "oaud", "sub")),
         "aws:FederatedProvider": provider,
         "sts:RoleSessionName": params["RoleSessionName"],

@@ -162,7 +162,7 @@ def join(tx: Tx, address: Address, interface: NetworkInterface, private_ip: str)
 
 
 def on_address(action: str) -> Checks:
-    """An address is named by its id, its association or itself; what it is or will be associated with counts too."""
+    """An address is named by its id, its association or itself. Where it is and where it will be counts, too."""
 
     def checks(tx: Tx, caller: Caller, params: _Named) -> Iterator[Check]:
         address = _named(tx, params)
@@ -170,7 +170,7 @@ def on_address(action: str) -> Checks:
         yield on_row(tx, caller, action, Address, address.id if address else given or "*")
         named = on(action, "InstanceId", "NetworkInterfaceId")
         yield from named(tx, caller, params)
-        if address is not None and "AssociationId" in params and address.interface_id:
+        if address is not None and address.interface_id:
             yield on_row(tx, caller, action, NetworkInterface, address.interface_id)
 
     return checks

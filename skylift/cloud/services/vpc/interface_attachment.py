@@ -113,7 +113,7 @@ def check_detach(tx: Tx, caller: Caller, params: ec2.DetachNetworkInterfaceReque
     action = "ec2:DetachNetworkInterface"
     interface = tx.get(NetworkInterface, attachment_id=params["AttachmentId"])
     if interface is None:
-        yield Check(action, arn(caller, "network-interface", "*"), {"ec2:Region": caller.region})
+        yield Check(action, arn(caller, "network-interface", "*"))
         return
     yield on_row(tx, caller, action, NetworkInterface, interface.id)
     if interface.instance_id:

@@ -66,8 +66,7 @@ def check_modify(tx: Tx, caller: Caller, params: ec2.ModifySecurityGroupRulesReq
     action = "ec2:ModifySecurityGroupRules"
     yield from on(action, "GroupId")(tx, caller, params)
     for update in params["SecurityGroupRules"]:
-        resource = arn(caller, SECURITY_GROUP_RULE, update["SecurityGroupRuleId"])
-        yield Check(action, resource, {"ec2:Region": caller.region})
+        yield Check(action, arn(caller, SECURITY_GROUP_RULE, update["SecurityGroupRuleId"]))
 
 
 def _describe_anew(

@@ -23,6 +23,7 @@ def test_keys_of_an_instance(cloud: Cloud) -> None:
     assert keys == {
         "aws:ResourceTag/job": "j",
         "ec2:AvailabilityZone": cloud.row(instance_id).zone,
+        "ec2:AvailabilityZoneId": "use1-az1",
         "ec2:EbsOptimized": "false",
         "ec2:InstanceID": instance_id,
         "ec2:InstanceMarketType": "on-demand",

@@ -207,7 +207,8 @@ def test_whoever_names_a_template_in_an_override_must_be_allowed_to_launch_it(sc
     other = template(scene, "other")
     mixed = policy(scene)
     mixed["LaunchTemplate"]["Overrides"] = [_with(other)]
-    params = {"AutoScalingGroupName": "web", "VPCZoneIdentifier": scene.subnets[0], "MixedInstancesPolicy": mixed}
+    sizes = {"AutoScalingGroupName": "web", "MinSize": 0, "MaxSize": 1}
+    params = {**sizes, "VPCZoneIdentifier": scene.subnets[0], "MixedInstancesPolicy": mixed}
     operation = TABLE["autoscaling", "CreateAutoScalingGroup"]
     with scene.database.read() as tx:
         asked = {check.resource for check in operation.checks(tx, scene.cloud.caller, params)}

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ec2_fixtures import ACCOUNT, REGION, Cloud
 
 from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.services.api.authorize import context_of
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.connect import current_keys
 
@@ -89,8 +90,8 @@ def test_permission_is_by_instance_tag_and_login_user(cloud: Cloud, running: str
     cloud.call("CreateTags", Resources=[running], Tags=[{"Key": "team", "Value": "a"}])
     with cloud.database.read() as tx:
         (check,) = OPERATION.checks(tx, cloud.caller, {"InstanceId": running, "InstanceOSUser": "ec2-user"})
+        context = context_of(tx, cloud.caller, check)
     assert check.action == "ec2-instance-connect:SendSSHPublicKey"
     assert check.resource == f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{running}"
-    assert check.context is not None
-    assert check.context["ec2:osuser"] == "ec2-user"
-    assert check.context["aws:ResourceTag/team"] == "a"
+    assert context["ec2:osuser"] == "ec2-user"
+    assert context["aws:ResourceTag/team"] == context["ec2:ResourceTag/team"] == "a"
