@@ -265,3 +265,62 @@ def test_a_group_of_schedules_takes_none_along_that_a_deny_keeps(scene: Permissi
         assert not scene.may("scheduler", "DeleteScheduleGroup", Name="g")
     scene.given()
     assert scene.may("scheduler", "DeleteScheduleGroup", Name="g")
+
+
+@pytest.mark.parametrize("key", ["ec2:AvailabilityZone", "ec2:AvailabilityZoneId"])
+def test_a_zone_is_the_same_by_its_name_and_by_its_id(scene: Permissions, key: str) -> None:
+    zones = {"ec2:AvailabilityZone": "us-east-1b", "ec2:AvailabilityZoneId": "use1-az2"}
+    scene.given(deny(["ec2:CreateVolume", "ec2:AllocateHosts", "ec2:RunInstances"], StringEquals={key: zones[key]}))
+    volume, hosts = {"Size": 1}, {"InstanceType": "t3.micro", "Quantity": 1}
+    launch = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    for allowed, place in (
+        (False, {"AvailabilityZone": "us-east-1b"}),
+        (False, {"AvailabilityZoneId": "use1-az2"}),
+        (True, {"AvailabilityZoneId": "use1-az1"}),
+    ):
+        assert scene.may("ec2", "CreateVolume", **volume, **place) == allowed
+        assert scene.may("ec2", "AllocateHosts", **hosts, **place) == allowed
+        assert scene.may("ec2", "RunInstances", **launch, Placement=place) == allowed
+
+
+def test_policies_can_ask_what_is_asked_of_a_group(scene: Permissions) -> None:
+    group = {"AutoScalingGroupName": "web"}
+    scene.given(deny("autoscaling:*", NumericGreaterThan={"autoscaling:MaxSize": "4"}))
+    for size in (4, 5):
+        batch = [{"ScheduledActionName": name, "MaxSize": most} for name, most in (("a", 1), ("b", size))]
+        for name, params in (
+            ("UpdateAutoScalingGroup", {"MaxSize": size}),
+            ("PutScheduledUpdateGroupAction", {"ScheduledActionName": "a", "MaxSize": size}),
+            ("BatchPutScheduledUpdateGroupAction", {"ScheduledUpdateGroupActions": batch}),
+        ):
+            assert scene.may("autoscaling", name, **group, **params) == (size == 4), name
+    scene.given(deny("autoscaling:DeleteAutoScalingGroup", Bool={"autoscaling:ForceDelete": "true"}))
+    assert not scene.may("autoscaling", "DeleteAutoScalingGroup", **group, ForceDelete=True)
+    assert scene.may("autoscaling", "DeleteAutoScalingGroup", **group)
+
+
+def test_policies_can_ask_what_a_change_sets(scene: Permissions) -> None:
+    data = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
+    scene.cloud.call("CreateLaunchTemplate", LaunchTemplateName="web", LaunchTemplateData=data)
+    scene.given(deny("ec2:ModifyLaunchTemplate", StringEquals={"ec2:Attribute/DefaultVersion": "2"}))
+    assert not scene.may("ec2", "ModifyLaunchTemplate", LaunchTemplateName="web", DefaultVersion="2")
+    assert scene.may("ec2", "ModifyLaunchTemplate", LaunchTemplateName="web", DefaultVersion="1")
+    tags = {"CreateBucketConfiguration": {"Tags": [{"Key": "team", "Value": "a"}]}}
+    scene.given(deny("s3:CreateBucket", StringEquals={"aws:RequestTag/team": "a"}))
+    assert not scene.may("s3", "CreateBucket", Bucket="bucket", **tags)
+    assert scene.may("s3", "CreateBucket", Bucket="bucket")
+
+
+def test_a_rule_names_no_prefix_list_that_a_deny_keeps(scene: Permissions) -> None:
+    group = scene.cloud.default("group")["GroupId"]
+    listed = scene.cloud.call(
+        *("CreateManagedPrefixList",),
+        PrefixListName="p",
+        MaxEntries=1,
+        AddressFamily="IPv4",
+        TagSpecifications=tagged("prefix-list", keep="yes"),
+    )["PrefixList"]["PrefixListId"]
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "PrefixListId": listed}
+    update = [{"SecurityGroupRuleId": "sgr-0123456789abcdef0", "SecurityGroupRule": rule}]
+    scene.given(deny("ec2:ModifySecurityGroupRules", f"{HERE}prefix-list/*", **PROTECTED))
+    assert not scene.may("ec2", "ModifySecurityGroupRules", GroupId=group, SecurityGroupRules=update)

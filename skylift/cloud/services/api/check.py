@@ -74,11 +74,6 @@ _NAMED_BY: dict[str, type[Any]] = {
 }
 
 
-def anything(action: str) -> Checks:
-    """Operations that AWS does not authorise by resource: the describing ones."""
-    return lambda _tx, _caller, _params: [Check(action, "*")]
-
-
 def on(action: str, *members: str) -> Checks:
     """Operations on resources that these parameters name by id. A change has the condition keys of what it sets."""
     changes = action.startswith(("ec2:Modify", "ec2:Reset"))
@@ -204,11 +199,8 @@ def on_association(action: str, *members: str) -> Checks:
 
 
 def association_by_id(tx: Tx, association_id: str) -> tuple[RouteTable | None, RouteAssociation | None]:
-    for table in tx.find(RouteTable):
-        for association in table.associations:
-            if association.id == association_id:
-                return table, association
-    return None, None
+    found = ((table, one) for table in tx.find(RouteTable) for one in table.associations if one.id == association_id)
+    return next(found, (None, None))
 
 
 def tagging(action: str) -> Checks:

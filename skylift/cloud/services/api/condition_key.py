@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skylift.cloud.domain.dedicated_host import DedicatedHost
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image, Instance, KeyPair, MetadataOptions
 from skylift.cloud.domain.network import (
@@ -28,7 +29,7 @@ from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.domain.volume import Snapshot, Volume
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.resource import arn
-from skylift.cloud.services.api.zone import zone_id
+from skylift.cloud.services.api.zone import require_zone, zone_id
 from skylift.cloud.store.database import Tx
 
 Context = dict[str, str | tuple[str, ...]]
@@ -44,6 +45,15 @@ def of_type(tx: Tx, caller: Caller, row: Any) -> Context:
 
 def of_zone(zone: str) -> Context:
     return {"ec2:AvailabilityZone": zone, "ec2:AvailabilityZoneId": zone_id(zone)}
+
+
+def of_asked_zone(caller: Caller, params: Mapping[str, Any]) -> Context:
+    """Of the zone that a request names, by its name or its id; what names none is the handler's to refuse."""
+    try:
+        zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
+    except ServiceError:
+        return {}
+    return of_zone(zone) if zone else {}
 
 
 def of_metadata(options: MetadataOptions) -> Context:
@@ -137,24 +147,8 @@ def _subnet(_tx: Tx, caller: Caller, row: Subnet) -> Context:
     return {"ec2:SubnetID": row.id, **of_zone(row.zone), "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
 
 
-def _internet_gateway(_tx: Tx, _caller: Caller, row: InternetGateway) -> Context:
-    return {"ec2:InternetGatewayID": row.id}
-
-
-def _route_table(_tx: Tx, caller: Caller, row: RouteTable) -> Context:
-    return {"ec2:RouteTableID": row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
-
-
-def _security_group(_tx: Tx, caller: Caller, row: SecurityGroup) -> Context:
-    return {"ec2:SecurityGroupID": row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
-
-
-def _network_acl(_tx: Tx, caller: Caller, row: NetworkAcl) -> Context:
-    return {"ec2:NetworkAclID": row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
-
-
-def _dhcp_options(_tx: Tx, _caller: Caller, row: DhcpOptions) -> Context:
-    return {"ec2:DhcpOptionsID": row.id}
+def _in_vpc(key: str) -> Callable[[Tx, Caller, Any], Context]:
+    return lambda _tx, caller, row: {key: row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
 
 
 def _address(_tx: Tx, _caller: Caller, row: Address) -> Context:
@@ -200,11 +194,11 @@ _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     KeyPair: _key_pair,
     Vpc: _vpc,
     Subnet: _subnet,
-    InternetGateway: _internet_gateway,
-    RouteTable: _route_table,
-    SecurityGroup: _security_group,
-    NetworkAcl: _network_acl,
-    DhcpOptions: _dhcp_options,
+    InternetGateway: lambda _tx, _caller, row: {"ec2:InternetGatewayID": row.id},
+    RouteTable: _in_vpc("ec2:RouteTableID"),
+    SecurityGroup: _in_vpc("ec2:SecurityGroupID"),
+    NetworkAcl: _in_vpc("ec2:NetworkAclID"),
+    DhcpOptions: lambda _tx, _caller, row: {"ec2:DhcpOptionsID": row.id},
     Address: _address,
     NetworkInterface: _interface,
     Peering: _peering,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.services.api.check import anything, on
-from skylift.cloud.services.api.operation import Answer, Checks, Handler, Operation, Params, Unsettled
+from skylift.cloud.services.api.check import on
+from skylift.cloud.services.api.operation import Answer, Checks, Handler, Operation, Params, Unsettled, on_all
 from skylift.cloud.store.database import Tx
 
 PAGES = "Filters MaxResults NextToken"
@@ -67,7 +67,7 @@ def reads(
     *,
     kept: bool = False,
 ) -> Operation:
-    checks = checks or anything(f"ec2:{name}")
+    checks = checks or on_all(f"ec2:{name}")
     return _operation(name, handler, takes, checks, writes=False, unsettled=unsettled, kept=kept)
 
 

@@ -5,7 +5,7 @@ Every check gets them here, from the ARN that it names, so that no operation can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from skylift.cloud.domain.alarm import Alarm
@@ -15,7 +15,7 @@ from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.domain.scaling_group import ScalingGroup
 from skylift.cloud.domain.schedule import ScheduleGroup
 from skylift.cloud.services.api.condition_key import Context, of_type
-from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE
+from skylift.cloud.services.api.resource import KINDS
 from skylift.cloud.services.api.tag import group_with_rule
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.parameter import parameter_named
@@ -53,8 +53,19 @@ def row_of(tx: Tx, caller: Caller, resource: str) -> Any:
     if region not in ("", caller.region) or account not in ("", caller.account):
         return None
     kind, _, name = rest.partition(":" if service in ("autoscaling", "cloudwatch") else "/")
-    find = _FINDERS.get((service, kind))
-    return find(tx, name, resource) if find else None
+    match kind:
+        case "security-group-rule":
+            found = group_with_rule(tx, name)
+            return found[1] if found else None
+        case "parameter":
+            return parameter_named(tx, f"/{name}")
+        case "schedule":
+            # It has no tags of its own: a policy asks about those of its group.
+            name = name.partition("/")[0]
+        case "autoScalingGroup":
+            name = name.partition(":")[2].removeprefix("autoScalingGroupName/")
+    noun, column = _NOUNS.get((service, kind), (None, ""))
+    return tx.get(noun, **{column: resource if service == "iam" else name}) if noun else None
 
 
 def tags_of(row: Any) -> Mapping[str, str]:
@@ -62,46 +73,19 @@ def tags_of(row: Any) -> Mapping[str, str]:
     return tags
 
 
-_Find = Callable[[Tx, str, str], Any]
-"""Finds a row by what stands behind the kind in an ARN, or by the whole ARN."""
-
-
-def _by(noun: type[Any], column: str) -> _Find:
-    return lambda tx, name, _arn: tx.get(noun, **{column: name})
-
-
-def _by_arn(noun: type[Any], column: str = "arn") -> _Find:
-    return lambda tx, _name, arn: tx.get(noun, **{column: arn})
-
-
-def _rule(tx: Tx, name: str, _arn: str) -> Any:
-    found = group_with_rule(tx, name)
-    return found[1] if found else None
-
-
-def _scaling_group(tx: Tx, name: str, _arn: str) -> ScalingGroup | None:
-    return tx.get(ScalingGroup, name=name.partition(":")[2].removeprefix("autoScalingGroupName/"))
-
-
-def _group_of_schedule(tx: Tx, name: str, _arn: str) -> ScheduleGroup | None:
-    """A schedule has no tags of its own: a policy asks about those of its group."""
-    return tx.get(ScheduleGroup, name=name.partition("/")[0])
-
-
-_FINDERS: dict[tuple[str, str], _Find] = {
-    **{("ec2", kind.type): _by(kind.noun, "id") for kind in KINDS},
-    ("ec2", "key-pair"): _by(KeyPair, "name"),
-    ("ec2", "placement-group"): _by(PlacementGroup, "name"),
-    ("ec2", SECURITY_GROUP_RULE): _rule,
-    ("autoscaling", "autoScalingGroup"): _scaling_group,
-    ("cloudwatch", "alarm"): _by(Alarm, "name"),
-    ("iam", "instance-profile"): _by_arn(InstanceProfile),
-    ("iam", "mfa"): _by_arn(MfaDevice, "serial"),
-    ("iam", "oidc-provider"): _by_arn(OidcProvider),
-    ("iam", "policy"): _by_arn(ManagedPolicy),
-    ("iam", "role"): _by_arn(Role),
-    ("iam", "user"): _by_arn(User),
-    ("scheduler", "schedule"): _group_of_schedule,
-    ("scheduler", "schedule-group"): _by(ScheduleGroup, "name"),
-    ("ssm", "parameter"): lambda tx, name, _arn: parameter_named(tx, f"/{name}"),
+_NOUNS: dict[tuple[str, str], tuple[type[Any], str]] = {
+    **{("ec2", kind.type): (kind.noun, "id") for kind in KINDS},
+    ("ec2", "key-pair"): (KeyPair, "name"),
+    ("ec2", "placement-group"): (PlacementGroup, "name"),
+    ("autoscaling", "autoScalingGroup"): (ScalingGroup, "name"),
+    ("cloudwatch", "alarm"): (Alarm, "name"),
+    ("iam", "instance-profile"): (InstanceProfile, "arn"),
+    ("iam", "mfa"): (MfaDevice, "serial"),
+    ("iam", "oidc-provider"): (OidcProvider, "arn"),
+    ("iam", "policy"): (ManagedPolicy, "arn"),
+    ("iam", "role"): (Role, "arn"),
+    ("iam", "user"): (User, "arn"),
+    ("scheduler", "schedule"): (ScheduleGroup, "name"),
+    ("scheduler", "schedule-group"): (ScheduleGroup, "name"),
 }
+"""By service and type: the noun, and its column that has the name, or for IAM the whole ARN."""

@@ -32,6 +32,7 @@ from skylift.cloud.services.autoscaling.scaling_launch import check_template, na
 from skylift.cloud.services.autoscaling.scaling_mixed import checked_policy
 from skylift.cloud.services.autoscaling.scaling_rules import (
     Context,
+    asked_sizes,
     changeable_group,
     invalid,
     page,
@@ -434,11 +435,7 @@ def _processes(params: autoscaling.ScalingProcessQuery) -> list[str]:
 
 def _own_role(tx: Tx, caller: Caller) -> str:
     """Auto Scaling's service-linked role, which is made with the first group."""
-    if _role(tx) is None:
-        service_role.make(tx, caller, {"AWSServiceName": SERVICE})
-    role = _role(tx)
-    assert role is not None
-    return role.arn
+    return (_role(tx) or service_role.make(tx, caller, {"AWSServiceName": SERVICE})).arn
 
 
 def _role(tx: Tx) -> Role | None:
@@ -510,11 +507,7 @@ def _check_launch(tx: Tx, caller: Caller, params: Settings, group: ScalingGroup)
 
 
 def _asked(params: Settings) -> Context:
-    context: Context = {}
-    if "MinSize" in params:
-        context["autoscaling:MinSize"] = str(params["MinSize"])
-    if "MaxSize" in params:
-        context["autoscaling:MaxSize"] = str(params["MaxSize"])
+    context = asked_sizes(params)
     if params.get("VPCZoneIdentifier"):
         context["autoscaling:VPCZoneIdentifiers"] = tuple(params["VPCZoneIdentifier"].split(","))
     if params.get("LaunchConfigurationName"):

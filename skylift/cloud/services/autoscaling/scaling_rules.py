@@ -91,7 +91,16 @@ def page(
 
 def on_group(action: str) -> Checks:
     """Operations on the group that `AutoScalingGroupName` names."""
-    return lambda tx, caller, params: [check_of(tx, caller, action, params["AutoScalingGroupName"])]
+    return lambda tx, caller, params: [
+        check_of(tx, caller, action, params["AutoScalingGroupName"], asked)
+        for asked in map(asked_sizes, params.get("ScheduledUpdateGroupActions") or [params])
+    ]
+
+
+def asked_sizes(params: Params) -> Context:
+    """The keys of what a request asks for, by the members of that name."""
+    asked = {name: str(params[name]).lower() for name in ("MinSize", "MaxSize", "ForceDelete") if name in params}
+    return {f"autoscaling:{name}": value for name, value in asked.items()}
 
 
 def on_instances_group(action: str) -> Checks:

@@ -14,6 +14,7 @@ from skylift.cloud.domain.instance import Image
 from skylift.cloud.domain.launch_request import DeviceRequest, VolumeRequest
 from skylift.cloud.domain.volume import BlockDevice, Snapshot
 from skylift.cloud.services.api.check import making, on_row
+from skylift.cloud.services.api.condition_key import of_zone
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import missing
 from skylift.cloud.services.api.tag import Tagged
@@ -149,9 +150,8 @@ def checks(
             throughput=asked.throughput,
             parent=arn_of_snapshot(caller, snapshot_id),
         )
-        if zone:
-            context["ec2:AvailabilityZone"] = zone
-        yield from making(caller, "RunInstances", "volume", tags, more=context)
+        more = {**context, **(of_zone(zone) if zone else {})}
+        yield from making(caller, "RunInstances", "volume", tags, more=more)
         if asked.snapshot_id:
             yield on_row(tx, caller, "ec2:RunInstances", Snapshot, asked.snapshot_id)
 

@@ -135,32 +135,25 @@ def new_snapshot(
 
 def check_create(tx: Tx, caller: Caller, params: ec2.CreateSnapshotRequest) -> Iterator[Check]:
     """May this volume be read, and may such a snapshot be made?"""
-    yield from _check(tx, caller, "CreateSnapshot", params["VolumeId"])
-    yield from _making(tx, caller, "CreateSnapshot", params, params["VolumeId"])
+    volume_id = params["VolumeId"]
+    yield on_row(tx, caller, "ec2:CreateSnapshot", Volume, volume_id)
+    volume = tx.get(Volume, id=volume_id)
+    size = {"ec2:VolumeSize": str(volume.size_gib)} if volume else {}
+    more = {"ec2:ParentVolume": arn(caller, "volume", volume_id), **size}
+    yield from making(caller, "CreateSnapshot", "snapshot", params, more=more)
 
 
 def check_create_many(tx: Tx, caller: Caller, params: ec2.CreateSnapshotsRequest) -> Iterator[Check]:
     instance_id = params["InstanceSpecification"]["InstanceId"]
     yield on_row(tx, caller, "ec2:CreateSnapshots", Instance, instance_id)
     for volume in tx.find(Volume, instance_id=instance_id):
-        yield from _check(tx, caller, "CreateSnapshots", volume.id)
+        yield on_row(tx, caller, "ec2:CreateSnapshots", Volume, volume.id)
     yield from making(caller, "CreateSnapshots", "snapshot", params)
 
 
 def check_copy(tx: Tx, caller: Caller, params: ec2.CopySnapshotRequest) -> Iterator[Check]:
     yield on_row(tx, caller, "ec2:CopySnapshot", Snapshot, params["SourceSnapshotId"])
     yield from making(caller, "CopySnapshot", "snapshot", params)
-
-
-def _check(tx: Tx, caller: Caller, name: str, volume_id: str) -> Iterator[Check]:
-    yield on_row(tx, caller, f"ec2:{name}", Volume, volume_id)
-
-
-def _making(tx: Tx, caller: Caller, name: str, params: ec2.CreateSnapshotRequest, volume_id: str) -> Iterator[Check]:
-    volume = tx.get(Volume, id=volume_id)
-    size = {"ec2:VolumeSize": str(volume.size_gib)} if volume else {}
-    more = {"ec2:ParentVolume": arn(caller, "volume", volume_id), **size}
-    yield from making(caller, name, "snapshot", params, more=more)
 
 
 def _description(

@@ -11,6 +11,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.volume import Snapshot, Volume
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.condition_key import of_asked_zone
 from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import invalid, missing, refuse_other_values
@@ -108,9 +109,7 @@ def checks(tx: Tx, caller: Caller, params: ec2.CreateVolumeRequest) -> Iterator[
         throughput=params.get("Throughput"),
         parent=arn_of_snapshot(caller, params.get("SnapshotId")),
     )
-    if params.get("AvailabilityZone"):
-        context["ec2:AvailabilityZone"] = params["AvailabilityZone"]
-    yield from making(caller, "CreateVolume", "volume", params, more=context)
+    yield from making(caller, "CreateVolume", "volume", params, more=context | of_asked_zone(caller, params))
     if params.get("SnapshotId"):
         yield on_row(tx, caller, "ec2:CreateVolume", Snapshot, params["SnapshotId"])
 

@@ -17,6 +17,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.check import making
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.condition_key import of_asked_zone
 from skylift.cloud.services.api.ec2_operation import acts, reads, writes
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.instance_type import instance_type
@@ -151,7 +152,7 @@ def check_allocate(_tx: Tx, caller: Caller, params: ec2.AllocateHostsRequest) ->
         "ec2:AutoPlacement": params.get("AutoPlacement") or "on",
         "ec2:InstanceType": params.get("InstanceType") or params.get("InstanceFamily") or "",
         "ec2:Quantity": str(params.get("Quantity", 1)),
-        **({"ec2:AvailabilityZone": params["AvailabilityZone"]} if params.get("AvailabilityZone") else {}),
+        **of_asked_zone(caller, params),
     }
     yield from making(caller, "AllocateHosts", "dedicated-host", params, more=more)
 

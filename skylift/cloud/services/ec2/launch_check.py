@@ -20,6 +20,7 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.parameter_check import on_name
 from skylift.cloud.services.api.public_parameter import image_id_or_none, image_parameter
 from skylift.cloud.services.api.resource import arn
+from skylift.cloud.services.api.zone import require_zone
 from skylift.cloud.services.ebs import block_device
 from skylift.cloud.services.ec2.launch_market import terms_of, with_zone
 from skylift.cloud.services.ec2.launch_request import launch_request, spot_launch, tagged
@@ -100,7 +101,7 @@ def on_spot_request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequ
 
 
 def _checks(tx: Tx, caller: Caller, launch: LaunchRequest) -> Iterator[Check]:
-    request, tags = _in_zone(tx, launch), tagged(launch)
+    request, tags = _in_zone(tx, caller, launch), tagged(launch)
     interfaces = request.interfaces or (InterfaceRequest(),)
     subnets = [_subnet(tx, request, asked) for asked in interfaces]
     subnet = subnets[0]
@@ -160,10 +161,11 @@ def _on_spot(request: LaunchRequest) -> bool:
     return request.market is not None and request.market.market == "spot"
 
 
-def _in_zone(tx: Tx, request: LaunchRequest) -> LaunchRequest:
+def _in_zone(tx: Tx, caller: Caller, request: LaunchRequest) -> LaunchRequest:
     """The request with the zone that the launch would go to: the caller needs permission for its subnet."""
     try:
-        return with_zone(tx, request, terms_of(tx, request))
+        named = require_zone(caller.region, request.place.zone, request.place.zone_id)
+        return request.in_zone(named) if named else with_zone(tx, request, terms_of(tx, request))
     except ServiceError:
         return request
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -12,6 +13,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion, TemplateName
 from skylift.cloud.services.api.check import creates, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.condition_key import of_change
 from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.operation import Check, Checks
@@ -190,6 +192,11 @@ def on_template(action: str) -> Checks:
     return lambda tx, caller, params: [check_of(tx, caller, action, params)]
 
 
+def _check_modify(tx: Tx, caller: Caller, params: ec2.ModifyLaunchTemplateRequest) -> Iterator[Check]:
+    check = check_of(tx, caller, "ec2:ModifyLaunchTemplate", params)
+    yield replace(check, context=of_change(params, "LaunchTemplateId", "LaunchTemplateName"))
+
+
 def check_of(tx: Tx, caller: Caller, action: str, asked: TemplateName) -> Check:
     named = tx.get(LaunchTemplate, name=asked["LaunchTemplateName"]) if asked.get("LaunchTemplateName") else None
     template_id = named.id if named else asked.get("LaunchTemplateId") or "*"
@@ -226,7 +233,7 @@ OPERATIONS = (
         "ModifyLaunchTemplate",
         modify,
         f"{TEMPLATE} DefaultVersion ClientToken",
-        on_template("ec2:ModifyLaunchTemplate"),
+        _check_modify,
     ),
     writes("DeleteLaunchTemplate", delete, TEMPLATE, on_template("ec2:DeleteLaunchTemplate")),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, IssuerKeys
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Nothing, Operation, Params
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Nothing, Operation, Params, on_all
 from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.services.iam.oidc_provider import checked_issuer, provider_arn
 from skylift.cloud.services.iam.web_key import BadKeySet, parse_key_set
@@ -68,10 +68,6 @@ def _issuer(text: str) -> str:
         ) from error
 
 
-def _check(_tx: Tx, _caller: Caller, _params: skylift.DescribeIssuerKeysRequest) -> Iterable[Check]:
-    return [Check("skylift:DescribeIssuerKeys", "*")]
-
-
 def _check_change(action: str) -> Checks:
     """Whoever gives an issuer's keys takes each role that trusts it: `skylift:*` alone must not be enough.
 
@@ -93,5 +89,7 @@ def _changes(name: str, handler: Handler, takes: str) -> Operation:
 OPERATIONS = (
     _changes("PutIssuerKeys", put, "Issuer KeySet"),
     _changes("ResetIssuerKeys", reset, "Issuer"),
-    Operation("skylift", "DescribeIssuerKeys", describe, frozenset(), _check, writes=False),
+    Operation(
+        "skylift", "DescribeIssuerKeys", describe, frozenset(), on_all("skylift:DescribeIssuerKeys"), writes=False
+    ),
 )

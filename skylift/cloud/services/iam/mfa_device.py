@@ -22,13 +22,12 @@ from skylift.cloud.services.api.iam_rules import (
     no_such,
     over_quota,
     page_of,
-    request_tags,
     tag_list,
 )
-from skylift.cloud.services.api.operation import Check, Checks, Nothing
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.one_time_code import new_seed, step_of, step_of_two
-from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
+from skylift.cloud.services.iam.operation import PAGES, checks_to_make, on_arn, reads, writes
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
@@ -135,12 +134,6 @@ def authenticated(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest | sts.Ge
     return True
 
 
-def check(action: str) -> Checks:
-    """The caller must be allowed `action` on the device that `SerialNumber` names."""
-
-    return lambda _tx, _caller, params: [Check(f"iam:{action}", params["SerialNumber"], request_tags(params))]
-
-
 def check_create(_tx: Tx, caller: Caller, params: iam.CreateVirtualMFADeviceRequest) -> Iterable[Check]:
     arn = _arn(caller, params["VirtualMFADeviceName"], params.get("Path", "/"))
     return checks_to_make("VirtualMFADevice", arn, params, tag="iam:TagMFADevice")
@@ -197,7 +190,7 @@ def _arn(caller: Caller, name: str, path: str) -> str:
     return f"arn:aws:iam::{caller.account}:mfa{path}{name}"
 
 
-ON_DEVICE = OnNoun("SerialNumber", check)
+ON_DEVICE = on_arn("SerialNumber")
 TAGS = Tags("TagsPerMFADevice", "SerialNumber", _existing, _existing)
 
 OPERATIONS = (

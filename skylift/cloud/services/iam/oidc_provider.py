@@ -19,11 +19,10 @@ from skylift.cloud.services.api.iam_rules import (
     exists,
     invalid_input,
     over_quota,
-    request_tags,
     tag_list,
 )
-from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
-from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
+from skylift.cloud.services.api.operation import Check, Nothing
+from skylift.cloud.services.iam.operation import PAGES, checks_to_make, on_arn, reads, writes
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 
@@ -138,15 +137,6 @@ def checked_issuer(text: str) -> str:
     return text.removeprefix(_SCHEME)
 
 
-def check(action: str) -> Checks:
-    """The caller must be allowed `action` on the provider that `OpenIDConnectProviderArn` names."""
-
-    def checks(_tx: Tx, _caller: Caller, params: Params) -> Iterable[Check]:
-        return [Check(f"iam:{action}", params["OpenIDConnectProviderArn"], request_tags(params))]
-
-    return checks
-
-
 def check_create(_tx: Tx, caller: Caller, params: iam.CreateOpenIDConnectProviderRequest) -> Iterable[Check]:
     arn = provider_arn(caller.account, params["Url"].removeprefix(_SCHEME))
     return checks_to_make("OpenIDConnectProvider", arn, params)
@@ -169,7 +159,7 @@ def _thumbprints(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(thumbprint.lower() for thumbprint in given))
 
 
-ON_PROVIDER = OnNoun("OpenIDConnectProviderArn", check)
+ON_PROVIDER = on_arn("OpenIDConnectProviderArn")
 TAGS = Tags("TagsPerOpenIDConnectProvider", "OpenIDConnectProviderArn", existing, existing)
 
 OPERATIONS = (

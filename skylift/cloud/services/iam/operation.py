@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from skylift.cloud.services.api.iam_rules import entity_context
+from skylift.cloud.services.api.iam_rules import entity_context, request_tags
 from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Params, Rows
 
 PAGES = "Marker MaxItems"
@@ -27,6 +27,15 @@ class OnNoun:
 
     def writes(self, name: str, handler: Handler, takes: str = "") -> Operation:
         return writes(name, handler, f"{self.parameter} {takes}", self.check(name))
+
+
+def on_arn(parameter: str) -> OnNoun:
+    """Operations on what this parameter names by its ARN."""
+
+    def check(action: str) -> Checks:
+        return lambda _tx, _caller, params: [Check(f"iam:{action}", params[parameter], request_tags(params))]
+
+    return OnNoun(parameter, check)
 
 
 def checks_to_make(noun: str, arn: str, params: Params, tag: str = "") -> list[Check]:

@@ -24,13 +24,12 @@ from skylift.cloud.services.api.iam_rules import (
     over_quota,
     page,
     page_of,
-    request_tags,
     tag_list,
 )
 from skylift.cloud.services.api.identity_policy import checked_managed_policy
-from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
+from skylift.cloud.services.api.operation import Check, Nothing, Params
 from skylift.cloud.services.api.policy_document import document_size
-from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
+from skylift.cloud.services.iam.operation import PAGES, checks_to_make, on_arn, reads, writes
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import attachments, boundaries, count, holders, name_taken, under_path
@@ -277,12 +276,6 @@ def arn_of(caller: Caller, name: str, path: str = "/") -> str:
     return f"arn:aws:iam::{caller.account}:policy{path}{name}"
 
 
-def check(action: str) -> Checks:
-    """The caller must be allowed `action` on the policy that `PolicyArn` names."""
-
-    return lambda _tx, _caller, params: [Check(f"iam:{action}", params["PolicyArn"], request_tags(params))]
-
-
 def check_create(_tx: Tx, caller: Caller, params: iam.CreatePolicyRequest) -> Iterable[Check]:
     return checks_to_make("Policy", arn_of(caller, params["PolicyName"], params.get("Path", "/")), params)
 
@@ -318,7 +311,7 @@ def _order(policy: ManagedPolicy) -> str:
     return f"{int(policy.arn not in AWS_POLICIES)} {policy.name}"
 
 
-ON_POLICY = OnNoun("PolicyArn", check)
+ON_POLICY = on_arn("PolicyArn")
 TAGS = Tags("TagsPerPolicy", "PolicyArn", existing, own)
 
 OPERATIONS = (

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.check import on_row
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
-
-
-def _anywhere(name: str) -> Checks:
-    return lambda _tx, _caller, _params: [Check(f"skylift:{name}", "*")]
+from skylift.cloud.services.api.operation import Checks, Handler, Operation, on_all
 
 
 def _on_instance(name: str) -> Checks:
@@ -16,11 +12,11 @@ def _on_instance(name: str) -> Checks:
 
 
 def reads(name: str, handler: Handler, takes: str = "") -> Operation:
-    return Operation("skylift", name, handler, frozenset(takes.split()), _anywhere(name), writes=False)
+    return Operation("skylift", name, handler, frozenset(takes.split()), on_all(f"skylift:{name}"), writes=False)
 
 
 def writes(name: str, handler: Handler, takes: str) -> Operation:
-    return Operation("skylift", name, handler, frozenset(takes.split()), _anywhere(name), writes=True)
+    return Operation("skylift", name, handler, frozenset(takes.split()), on_all(f"skylift:{name}"), writes=True)
 
 
 def notifies(name: str, handler: Handler, takes: str = "") -> Operation:

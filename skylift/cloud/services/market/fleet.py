@@ -194,11 +194,10 @@ def _to_launch(
 def _markets(asked: ec2.TargetCapacitySpecificationRequest, default: Market | None = None) -> list[Market]:
     """Those that a request has a target on; where the request makes no sense, any will do."""
     try:
-        on_demand, spot = targets(asked, "maintain", default)
+        units = targets(asked, "maintain", default)
     except ServiceError:
         return ["on-demand"]
-    has_target: dict[Market, int] = {"on-demand": on_demand, "spot": spot}
-    return [market for market, there in has_target.items() if there]
+    return [market for market, wanted in zip(MARKETS, units, strict=True) if wanted]
 
 
 def _answer(tx: Tx, fleet: Fleet) -> ec2.CreateFleetResult:

@@ -12,6 +12,7 @@ from skylift.cloud.domain.bucket import ENFORCED, Bucket, Part, Upload
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.acl_policy import is_public
+from skylift.cloud.services.api.iam_rules import request_tags
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.page_token import read_token, write_token
 from skylift.cloud.services.s3.acl import Acl, acl_of, acls_disabled, is_private
@@ -196,16 +197,15 @@ def check_create(_tx: Tx, _caller: Caller, params: s3.CreateBucketRequest) -> It
     """
     configuration = params.get("CreateBucketConfiguration", {})
     arn = bucket_arn(params["Bucket"])
-    context = {"s3:locationconstraint": configuration.get("LocationConstraint", FIRST_REGION)}
-    yield Check("s3:CreateBucket", arn, context)
+    tags = request_tags(configuration)
+    location = {"s3:locationconstraint": configuration.get("LocationConstraint", FIRST_REGION)}
+    yield Check("s3:CreateBucket", arn, tags | location)
     if not is_private(params):
         yield Check("s3:PutBucketAcl", arn)
     if "ObjectOwnership" in params:
         yield Check("s3:PutBucketOwnershipControls", arn)
-    if configuration.get("Tags"):
-        tags = {tag["Key"]: tag["Value"] for tag in configuration["Tags"] if "Key" in tag and "Value" in tag}
-        keys = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
-        yield Check("s3:TagResource", arn, {**keys, "aws:TagKeys": tuple(tags)})
+    if tags:
+        yield Check("s3:TagResource", arn, tags)
 
 
 def check_list(_tx: Tx, _caller: Caller, _params: s3.ListBucketsRequest) -> Iterable[Check]:

@@ -7,13 +7,13 @@ https://github.com/localstack/localstack/blob/main/tests/aws/services/s3control/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from skylift.cloud.domain.bucket import Bucket
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
+from skylift.cloud.services.api.iam_rules import request_tags
 from skylift.cloud.services.api.operation import Check, Checks, Handler, Nothing, Operation
 from skylift.cloud.services.s3.condition import with_request_keys
 from skylift.cloud.services.s3.error import access_denied
@@ -31,11 +31,6 @@ class OfResource(TypedDict):
 
     AccountId: str
     ResourceArn: str
-
-
-class _Tagging(OfResource):
-    Tags: NotRequired[list[s3control.Tag]]
-    TagKeys: NotRequired[list[str]]
 
 
 def tag(tx: Tx, caller: Caller, params: s3control.TagResourceRequest) -> Nothing:
@@ -75,18 +70,7 @@ def _bucket_of(tx: Tx, caller: Caller, params: OfResource) -> Bucket:
 
 
 def _check_tags(action: str) -> Checks:
-    def checks(_tx: Tx, _caller: Caller, params: _Tagging) -> Iterable[Check]:
-        context: dict[str, str | tuple[str, ...]] = {}
-        keys = tuple(params.get("TagKeys", ()))
-        if "Tags" in params:
-            given = {tag["Key"]: tag["Value"] for tag in params["Tags"]}
-            context |= {f"aws:RequestTag/{key}": value for key, value in given.items()}
-            keys = tuple(given)
-        if keys:
-            context["aws:TagKeys"] = keys
-        yield Check(f"s3:{action}", params["ResourceArn"], context)
-
-    return checks
+    return lambda _tx, _caller, params: [Check(f"s3:{action}", params["ResourceArn"], request_tags(params))]
 
 
 def _row(name: str, handler: Handler, takes: str = "", *, writes: bool = False) -> Operation:

@@ -14,6 +14,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import NetworkInterface, PrivateAddress, SecurityGroup, Subnet
 from skylift.cloud.services.api.check import making, on
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
+from skylift.cloud.services.api.condition_key import of_zone
 from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import invalid, refuse_other_values
@@ -60,7 +61,7 @@ def check_create(tx: Tx, caller: Caller, params: ec2.CreateNetworkInterfaceReque
         {
             "ec2:Subnet": arn(caller, "subnet", subnet.id),
             "ec2:Vpc": arn(caller, "vpc", subnet.vpc_id),
-            "ec2:AvailabilityZone": subnet.zone,
+            **of_zone(subnet.zone),
         }
         if subnet
         else {}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.network import Rule, SecurityGroup
-from skylift.cloud.services.api.check import on, on_group
+from skylift.cloud.domain.network import PrefixList, Rule, SecurityGroup
+from skylift.cloud.services.api.check import on, on_group, on_row
 from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid, missing
@@ -67,6 +67,8 @@ def check_modify(tx: Tx, caller: Caller, params: ec2.ModifySecurityGroupRulesReq
     yield from on(action, "GroupId")(tx, caller, params)
     for update in params["SecurityGroupRules"]:
         yield Check(action, arn(caller, SECURITY_GROUP_RULE, update["SecurityGroupRuleId"]))
+        if prefix_list := update.get("SecurityGroupRule", {}).get("PrefixListId"):
+            yield on_row(tx, caller, action, PrefixList, prefix_list)
 
 
 def _describe_anew(
