@@ -5,7 +5,6 @@ Every check gets them here, from the ARN that it names, so that no operation can
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from skylift.cloud.domain.alarm import Alarm
@@ -39,8 +38,9 @@ def of_resource(tx: Tx, caller: Caller, action: str, resource: str) -> Context:
     row = row_of(tx, caller, resource)
     if row is None:
         return context
+    tags = {tag.key: tag.value for tag in row.tags} if isinstance(row, ScalingGroup) else row.tags
     for prefix in ("aws", vendor) if vendor else ("aws",):
-        context |= {f"{prefix}:ResourceTag/{key}": value for key, value in tags_of(row).items()}
+        context |= {f"{prefix}:ResourceTag/{key}": value for key, value in tags.items()}
     return context | of_type(tx, caller, row) if vendor == "ec2" else context
 
 
@@ -66,11 +66,6 @@ def row_of(tx: Tx, caller: Caller, resource: str) -> Any:
             name = name.partition(":")[2].removeprefix("autoScalingGroupName/")
     noun, column = _NOUNS.get((service, kind), (None, ""))
     return tx.get(noun, **{column: resource if service == "iam" else name}) if noun else None
-
-
-def tags_of(row: Any) -> Mapping[str, str]:
-    tags: Mapping[str, str] = {tag.key: tag.value for tag in row.tags} if isinstance(row, ScalingGroup) else row.tags
-    return tags
 
 
 _NOUNS: dict[tuple[str, str], tuple[type[Any], str]] = {
