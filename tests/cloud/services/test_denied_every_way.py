@@ -299,6 +299,15 @@ def test_policies_can_ask_what_is_asked_of_a_group(scene: Permissions) -> None:
     assert scene.may("autoscaling", "DeleteAutoScalingGroup", **group)
 
 
+def test_policies_can_ask_for_the_metadata_options_of_a_launch_configuration(scene: Permissions) -> None:
+    asked = {"LaunchConfigurationName": "c", "ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
+    scene.given(deny("autoscaling:*", StringNotEquals={"autoscaling:MetadataHttpTokens": "required"}))
+    required, optional = ({"MetadataOptions": {"HttpTokens": tokens}} for tokens in ("required", "optional"))
+    assert scene.may("autoscaling", "CreateLaunchConfiguration", **asked, **required)
+    assert not scene.may("autoscaling", "CreateLaunchConfiguration", **asked, **optional)
+    assert not scene.may("autoscaling", "CreateLaunchConfiguration", **asked)
+
+
 def test_policies_can_ask_what_a_change_sets(scene: Permissions) -> None:
     data = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
     scene.cloud.call("CreateLaunchTemplate", LaunchTemplateName="web", LaunchTemplateData=data)

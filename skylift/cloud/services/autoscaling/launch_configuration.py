@@ -270,6 +270,7 @@ def check_create(tx: Tx, caller: Caller, params: autoscaling.CreateLaunchConfigu
         **({"autoscaling:ImageId": launch.image} if launch.image else {}),
         **({"autoscaling:InstanceType": launch.type} if launch.type else {}),
         **({"autoscaling:SpotPrice": market.max_price} if market and market.max_price else {}),
+        **{f"autoscaling:Metadata{name}": str(asked) for name, asked in params.get("MetadataOptions", {}).items()},
     }
     yield Check("autoscaling:CreateLaunchConfiguration", _arn(caller, params["LaunchConfigurationName"]), context)
     yield from check_pass(tx, find_profile(tx, launch.profile), arn(caller, "instance", "*"))
