@@ -230,9 +230,7 @@ class _Download(_Copy):
         for source in order.sources:
             found = await self._source(source)
             name = posixpath.basename(posixpath.normpath(source)) if source else "."
-            if found.kind == "folder" and not order.recursive:
-                raise UsageError(f"{shown(source or '.')} is a folder.", "-r copies it with all that is in it.")
-            if found.kind != "folder":
+            if found.kind != "folder" or not order.recursive:
                 _check_file(found, source)
             top, names = _local_place(order.target, name, into_folder=into_folder)
             with _opened(top) as folder:

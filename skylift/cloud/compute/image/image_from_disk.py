@@ -243,10 +243,7 @@ def _is_whiteout(path: Path) -> bool:
 
 
 def _is_directory(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except FileNotFoundError:
-        return False
+    return path.is_dir() and not path.is_symlink()
 
 
 def _attribute(path: Path, name: str) -> bytes | None:

@@ -101,7 +101,4 @@ def processes(name: str) -> set[int]:
     for hierarchy in hierarchies():
         for file in (hierarchy / name).rglob("cgroup.procs"):
             found.update(int(line) for line in file.read_text().split())
-        own = hierarchy / name / "cgroup.procs"
-        if own.exists():
-            found.update(int(line) for line in own.read_text().split())
     return found

@@ -1,7 +1,8 @@
-"""The OCI configuration of one server: a pure function from its plan."""
+"""The OCI configuration of one server: a pure function from its plan. And the one limit that is not in it."""
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ UIDS = 65536
 _MIB, _PAGE = 1 << 20, 4096
 _TERMINALS = 256
 """The most pseudo-terminals of one server; the kernel has 4,096 for all, and keeps 1,024 of them for the host."""
+OPEN_FILES = 1024, 524_288
+"""A program's first limit of open files, and the most that it can set, as systemd has them on EC2's images."""
 INIT = ("/usr/bin/tini", "--", "/usr/lib/skylift/init")
 LXCFS_FILES = (
     *(f"proc/{name}" for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")),
@@ -113,6 +116,14 @@ def oci_config(
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger", "/sys/fs/cgroup"],
         },
     }
+
+
+def with_limits() -> list[str]:
+    """Begins a command whose processes in servers are to have the limit of open files there. The runtime cannot set it
+    where root lacks CAP_SYS_RESOURCE (some containers): the user namespace is not root's own."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    soft, hard = (min(limit, most) for limit in OPEN_FILES)
+    return ["prlimit", f"--nofile={soft}:{hard}"]
 
 
 def _mounts(plan: ServerPlan) -> list[dict[str, Any]]:

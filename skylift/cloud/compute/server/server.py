@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import select
 import shutil
 import subprocess
@@ -29,7 +28,7 @@ from skylift.cloud.compute.disk.mount_into import mount_over, uncover
 from skylift.cloud.compute.disk.removal import is_aside, set_aside
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server import cgroup, dmi, freezer
-from skylift.cloud.compute.server.oci import CAPABILITIES, UIDS, ServerPlan, oci_config
+from skylift.cloud.compute.server.oci import CAPABILITIES, UIDS, ServerPlan, oci_config, with_limits
 from skylift.cloud.compute.server.owner_map import own_users
 from skylift.cloud.compute.server.release_init import release_init
 from skylift.cloud.compute.server.rootfs import Rootfs, RootfsError, SeedFile, not_made
@@ -41,9 +40,6 @@ from skylift.cloud.state.program import find_program, own_environment
 log = logging.getLogger(__name__)
 
 CONSOLE_LIMIT = 1 << 20
-
-OPEN_FILES = 1024, 524_288
-"""A program's first limit of open files, and the most that it can set, as systemd has them on EC2's images."""
 
 Status = Literal["created", "running", "paused"]
 """The states that the runtime reports of an existing server."""
@@ -264,9 +260,7 @@ class Servers:
     def adopt(self, server_id: str) -> None:
         """Watch a server that an earlier process of ours started, and close what that one has left open."""
         self._close(server_id)
-        watched = self._conmon_pid(server_id)
-        if watched is None:
-            watched = self.running().get(server_id)
+        watched = self._conmon_pid(server_id) or self.running().get(server_id)
         if watched is None or not self._watch.add(server_id, watched):
             self._ended(server_id)
 
@@ -317,7 +311,7 @@ class Servers:
     def begin(self, server_id: str, program: Sequence[str]) -> subprocess.Popen[bytes]:
         """Begin a program in a server as its root, with pipes for its input and output."""
         asked = ["--root", str(self._state), "exec", "--cwd", "/", server_id, *program]
-        command = [*_with_limits(), self._programs.runtime, *asked]
+        command = [*with_limits(), self._programs.runtime, *asked]
         try:
             return subprocess.Popen(
                 command,
@@ -413,7 +407,7 @@ class Servers:
     def _conmon(self, plan: ServerPlan, bundle: Path) -> int:
         reading, writing = os.pipe()
         command = [
-            *_with_limits(),
+            *with_limits(),
             self._programs.conmon,
             *("--api-version", "1"),
             *("--cid", plan.id),
@@ -479,14 +473,6 @@ class Servers:
         return done.stdout
 
 
-def _with_limits() -> list[str]:
-    """Begins a command whose processes in servers are to have the limit of open files there. The runtime cannot set it
-    where root lacks CAP_SYS_RESOURCE (some containers): the user namespace is not root's own."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    soft, hard = (min(limit, most) for limit in OPEN_FILES)
-    return ["prlimit", f"--nofile={soft}:{hard}"]
-
-
 def _seeded(plan: ServerPlan) -> Path:
     """The note that a disk has its seed."""
     return plan.disk / "seeded"
@@ -520,34 +506,18 @@ def _write_private(file: Path, text: str) -> None:
 
 def _wait_for_ends(pids: Iterable[int], seconds: float) -> None:
     """Return when all of these processes have ended, at the latest after so many seconds."""
-    poll = select.poll()
-    waiting = set()
-    for pid in pids:
-        try:
-            descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        waiting.add(descriptor)
-        poll.register(descriptor, select.POLLIN)
     deadline = time.monotonic() + seconds
-    while waiting and (left := deadline - time.monotonic()) > 0:
-        for descriptor, _ in poll.poll(left * 1000):
-            poll.unregister(descriptor)
-            os.close(descriptor)
-            waiting.discard(descriptor)
-    for descriptor in waiting:
-        os.close(descriptor)
+    for pid in pids:
+        with suppress(ProcessLookupError), os.fdopen(os.pidfd_open(pid), "rb", 0) as process:
+            poll = select.poll()
+            poll.register(process, select.POLLIN)
+            poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
 
 
 def _plain_console(log_text: str) -> str:
     """conmon's log format is `TIME STREAM F|P TEXT`; P marks a part of a line that goes on."""
-    pieces = []
-    for line in log_text.splitlines():
-        fields = line.split(" ", 3)
-        if len(fields) < 4:
-            continue
-        pieces.append(fields[3] + ("\n" if fields[2] == "F" else ""))
-    return "".join(pieces)
+    lines = (line.split(" ", 3) for line in log_text.splitlines())
+    return "".join(fields[3] + "\n" * (fields[2] == "F") for fields in lines if len(fields) == 4)
 
 
 class _Watch:
