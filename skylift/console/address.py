@@ -73,10 +73,11 @@ def listen(home: Path, name: str) -> tuple[Place, socket.socket]:
     try:
         listener.bind((_random_address(), 0))
         listener.listen(128)
+        listener_at(listener.getsockname())  # where the kernel does not tell, nobody could be let in
     except OSError as error:
         listener.close()
         raise UsageError(
-            f"The console cannot listen at a loopback address of its own: {error.strerror}.",
+            f"The console cannot listen at a loopback address of its own: {error.strerror or error}.",
             "It needs one, as Linux has them in 127.0.0.0/8.",
         ) from error
     address, port = listener.getsockname()

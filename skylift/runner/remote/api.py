@@ -508,8 +508,8 @@ def _is_not_found_yet(error: Refused) -> bool:
     return error.code.endswith(".NotFound") or error.code == "NoSuchEntity" or _is_concurrent(error)
 
 
-class _ListenedToByOthers(EndpointConnectionError):
-    fmt = "Not the cloud but another user of this machine listens at {endpoint_url}. Nothing was sent there."
+class _NothingSent(EndpointConnectionError):
+    fmt = "{error} at {endpoint_url}. Nothing was sent there."
 
 
 def send_only_to(listeners: Collection[int], session: Any) -> None:
@@ -518,10 +518,15 @@ def send_only_to(listeners: Collection[int], session: Any) -> None:
 
     def look(request: Any, **_: object) -> None:
         url = urlsplit(request.url)
-        found = listener_at((url.hostname or "", url.port or 80))
-        if found is None or found.uid not in listeners:
-            kind = EndpointConnectionError if found is None else _ListenedToByOthers
-            raise kind(endpoint_url=f"http://{url.netloc}", error="nobody listens")
+        place = f"http://{url.netloc}"
+        try:
+            found = listener_at((url.hostname or "", url.port or 80))
+        except OSError as error:
+            raise _NothingSent(endpoint_url=place, error=f"It cannot be known ({error}) who listens") from None
+        if found is None:
+            raise EndpointConnectionError(endpoint_url=place)
+        if found.uid not in listeners:
+            raise _NothingSent(endpoint_url=place, error="Not the cloud but another user of this machine listens")
 
     session.register("before-send", look)
 

@@ -3,6 +3,7 @@ at one: whose the other end is, is asked here before anything is said to it."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -35,23 +36,30 @@ def owners() -> frozenset[int]:
 
 
 def is_owner(peer: End, here: End, allowed: Collection[int]) -> bool:
-    """Whether the other end of a connection to `here` is one of these users'. One that the kernel does not know is
-    nobody's that we know."""
-    found = _find(peer, here)
-    return found is not None and found.uid in allowed
+    """Whether the other end of a connection to `here` is one of these users'. One that the kernel does not know, or
+    does not tell of, is nobody's that we know."""
+    with suppress(OSError):
+        found = _find(peer, here)
+        return found is not None and found.uid in allowed
+    return False
 
 
 def listener_at(here: End) -> Owned | None:
-    """Who gets what connects to this address; None where nobody does."""
+    """Who gets what connects to this address; None where nobody does. Raises OSError where the kernel does not tell."""
     return _find(here, None)
 
 
-def _find(local: End, remote: End | None, proc: Path = _PROC) -> Owned | None:
+def _find(local: End, remote: End | None) -> Owned | None:
     try:
         found = _ask(local, remote)
-    except OSError:
+    except OSError as error:
         # A kernel without socket diagnostics has the table still, which takes milliseconds to read.
-        found = _look_up(local, remote, proc)
+        try:
+            found = _look_up(local, remote)
+        except OSError:
+            if error.errno != errno.ENOENT:
+                raise OSError("whose a socket is, neither netlink nor /proc/net/tcp says here") from None
+            found = None
     if found is None:
         return None
     state, owned = found
@@ -74,15 +82,19 @@ def _ask(local: End, remote: End | None) -> tuple[int, Owned] | None:
     return answer[17], Owned(*struct.unpack_from("=II", answer, 80))
 
 
-def _look_up(local: End, remote: End | None, proc: Path) -> tuple[int, Owned] | None:
-    wanted = [(ip_address(each[0]), each[1]) for each in (local, remote) if each]
-    for name in ("tcp", "tcp6"):
-        with suppress(OSError):
-            for line in (proc / name).read_text().splitlines()[1:]:
-                words = line.split()
-                state, ends = int(words[3], 16), [_read_end(each) for each in words[1:3]]
-                if ends[: len(wanted)] == wanted and (remote or state == _LISTENING):
-                    return state, Owned(int(words[7]), int(words[9]))
+def _look_up(local: End, remote: End | None) -> tuple[int, Owned] | None:
+    """As the kernel does: who listens at an address comes before who listens at all addresses. Those of IPv6 have
+    IPv4's among them."""
+    lines = (_PROC / "tcp").read_text().splitlines()[1:]
+    with suppress(FileNotFoundError):  # a kernel without IPv6
+        lines += (_PROC / "tcp6").read_text().splitlines()[1:]
+    rows = [(_read_end(each[1]), _read_end(each[2]), int(each[3], 16), each) for each in map(str.split, lines)]
+    here, there = ip_address(local[0]), (ip_address(remote[0]), remote[1]) if remote else None
+    everywhere = (IPv4Address(0), IPv6Address(0))[here.version == 6 :]
+    for address in (here, *(() if there else everywhere)):
+        for at, to, state, words in rows:
+            if at == (address, local[1]) and (to == there if there else state == _LISTENING):
+                return state, Owned(int(words[7]), int(words[9]))
     return None
 
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from skylift.runner.errors import ConnectionLost, UsageError
 from skylift.runner.remote.connection import Connection
-from skylift.runner.remote.socket_owner import is_owner, owners
+from skylift.runner.remote.socket_owner import is_owner, listener_at, owners
 from skylift.runner.watcher import Watcher
 
 _FORM = re.compile(r"(\d{1,5})(?::(\d{1,5}))?")
@@ -69,6 +69,7 @@ class Forwards:
             task.add_done_callback(self._under_way.discard)
 
         try:
+            listener_at((address, wanted.local))  # where the kernel does not tell, nobody could be let in
             return await asyncio.start_server(serve, address, wanted.local)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
