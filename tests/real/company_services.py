@@ -1,7 +1,12 @@
-"""A package index and a proxy that take a password: FOLDER INDEX_PORT PROXY_PORT. Each request is a line in FOLDER."""
+"""Services that take a password: FOLDER INDEX_PORT PROXY_PORT TLS_PORT. Each request is a line in FOLDER.
+
+A package index; a proxy; and over TLS, with the certificate in FOLDER/tls, another index and a repository of apt's."""
 
 from __future__ import annotations
 
+import hashlib
+import ssl
+import subprocess
 import sys
 import threading
 import zipfile
@@ -10,16 +15,40 @@ from pathlib import Path
 from typing import Any
 
 AUTHORIZATION = "Basic bWU6czNjcmV0LXcwcmQ="
-WHEEL = "from_the_company-1.0-py3-none-any.whl"
+WHEEL, TLS_WHEEL = "from_the_company-1.0-py3-none-any.whl", "over_tls-1.0-py3-none-any.whl"
 
 
 def make_wheel(place: Path) -> None:
-    info = "from_the_company-1.0.dist-info"
+    name = place.name.partition("-")[0]
+    info, said = f"{name}-1.0.dist-info", name.replace("_", " ")
     with zipfile.ZipFile(place, "w") as wheel:
-        wheel.writestr("from_the_company.py", "said = 'from the company'\n")
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: from-the-company\nVersion: 1.0\n")
+        wheel.writestr(f"{name}.py", f"said = '{said}'\n")
+        metadata = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n"
+        wheel.writestr(f"{info}/METADATA", metadata)
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
+
+
+def make_repository(place: Path) -> None:
+    """As Debian's mirrors are, with one package, and signed by nobody."""
+    tree = place / "from-the-company"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "opt").mkdir()
+    (tree / "opt/from-the-company").write_text("by apt\n")
+    control = "Package: from-the-company\nVersion: 1.0\nArchitecture: all\nMaintainer: me <me@example.test>\n"
+    control += "Description: a package\n"
+    (tree / "DEBIAN/control").write_text(control)
+    package = place / "pool/from-the-company_1.0_all.deb"
+    package.parent.mkdir()
+    subprocess.run(["dpkg-deb", "--build", "--root-owner-group", tree, package], check=True, capture_output=True)
+    body = package.read_bytes()
+    found = f"Filename: pool/{package.name}\nSize: {len(body)}\nSHA256: {hashlib.sha256(body).hexdigest()}\n"
+    listed = (control + found).encode()
+    suite = place / "dists/trixie"
+    (suite / "main/binary-all").mkdir(parents=True)
+    (suite / "main/binary-all/Packages").write_bytes(listed)
+    digest = f" {hashlib.sha256(listed).hexdigest()} {len(listed)} main/binary-all/Packages\n"
+    (suite / "Release").write_text(f"Suite: trixie\nArchitectures: all\nComponents: main\nSHA256:\n{digest}")
 
 
 class Service(BaseHTTPRequestHandler):
@@ -27,10 +56,10 @@ class Service(BaseHTTPRequestHandler):
     name, header = "index", "Authorization"
 
     def do_GET(self) -> None:
-        with (self.folder / self.name).open("a") as file:
+        with (self.folder / f"asked.{self.name}").open("a") as file:
             file.write(f"{self.command} {self.path} {self.headers.get(self.header)}\n")
         if self.headers.get(self.header) != AUTHORIZATION:
-            return self.say(401 if self.name == "index" else 407, b"no")
+            return self.say(407 if self.name == "proxy" else 401, b"no")
         return self.serve()
 
     do_POST = do_TRACE = do_HEAD = do_GET
@@ -56,6 +85,18 @@ class Service(BaseHTTPRequestHandler):
         pass
 
 
+class Tls(Service):
+    name = "tls"
+
+    def serve(self) -> None:
+        if self.path in ("/tls/simple/", "/tls/simple/over-tls/"):
+            return self.say(200, f'<a href="/files/{TLS_WHEEL}">{TLS_WHEEL}</a>'.encode(), "text/html")
+        file = self.folder / {f"/files/{TLS_WHEEL}": TLS_WHEEL}.get(self.path, self.path[1:])
+        if (self.path.startswith("/debian/") or self.path.startswith("/files/")) and file.is_file():
+            return self.say(200, file.read_bytes())
+        return self.say(404, b"nothing here")
+
+
 class Proxy(Service):
     name, header = "proxy", "Proxy-Authorization"
 
@@ -66,15 +107,21 @@ class Proxy(Service):
 
 
 def main() -> None:
-    Service.folder = Path(sys.argv[1])
-    for name in ("index", "proxy"):
-        (Service.folder / name).touch()
-    make_wheel(Service.folder / WHEEL)
-    index, proxy = (
+    folder = Service.folder = Path(sys.argv[1])
+    for name in ("index", "proxy", "tls"):
+        (folder / f"asked.{name}").touch()
+    for name in (WHEEL, TLS_WHEEL):
+        make_wheel(folder / name)
+    make_repository(folder / "debian")
+    index, proxy, tls = (
         ThreadingHTTPServer(("0.0.0.0", int(port)), service)
-        for port, service in zip(sys.argv[2:], (Service, Proxy), strict=True)
+        for port, service in zip(sys.argv[2:], (Service, Proxy, Tls), strict=True)
     )
-    threading.Thread(target=index.serve_forever, daemon=True).start()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "tls")
+    tls.socket = context.wrap_socket(tls.socket, server_side=True, do_handshake_on_connect=False)
+    for server in (index, tls):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
     proxy.serve_forever()
 
 

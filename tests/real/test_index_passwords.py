@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,16 +16,18 @@ from pathlib import Path
 import pytest
 from kernel_world import beside_the_host
 from killed_runs import ending_with_us
+from own_certificate import make_certificate
 from real_cloud import RealCloud
 from real_server import Server, until
 
 from skylift.cloud.compute.network.namespace import Namespace
+from skylift.cloud.compute.server.inheritance import BUNDLE
 from skylift.cloud.domain.upstream import FORWARDER
 
 pytestmark = pytest.mark.real
 
 NEAR, FAR = (str(IPv4Address("10.215.0.0") + 4 * (os.getpid() % 16384) + end) for end in (1, 2))
-INDEX, PROXY = 8080, 3128
+INDEX, PROXY, TLS = 8080, 3128, 8443
 SECRET = "s3cret-w0rd"
 AUTHORIZATION = "bWU6czNjcmV0LXcwcmQ="
 
@@ -58,6 +62,7 @@ print(sorted(found))
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Both on a LAN of the host's. The folder has what they were asked, a line a request."""
     folder = tmp_path_factory.mktemp("company")
+    (folder / "trusted.pem").write_text(make_certificate(FAR, folder / "tls"))
     with beside_the_host(NEAR, FAR) as there, serving(there, folder):
         yield folder
 
@@ -65,11 +70,18 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @contextmanager
 def serving(namespace: Namespace, folder: Path) -> Iterator[None]:
     command = ending_with_us(
-        "ip", "netns", "exec", namespace.name, sys.executable, str(COMPANY), str(folder), str(INDEX), str(PROXY)
+        "ip",
+        "netns",
+        "exec",
+        namespace.name,
+        sys.executable,
+        str(COMPANY),
+        str(folder),
+        *map(str, (INDEX, PROXY, TLS)),
     )
     process = subprocess.Popen(command)
     try:
-        until(lambda: listens(INDEX) and listens(PROXY), "the company's services")
+        until(lambda: all(map(listens, (INDEX, PROXY, TLS))), "the company's services")
         yield
     finally:
         process.kill()
@@ -84,7 +96,14 @@ def listens(port: int) -> bool:
 @pytest.fixture(scope="module")
 def guarded(own_cloud: RealCloud, company: Path) -> RealCloud:
     own_cloud.down()
-    own_cloud.environment["UV_INDEX"] = f"http://me:{SECRET}@{FAR}:{INDEX}/pypi/simple"
+    plain, tls = (f"{scheme}://me:{SECRET}@{FAR}:{port}" for scheme, port in (("http", INDEX), ("https", TLS)))
+    own_cloud.environment["UV_INDEX"] = f"{plain}/pypi/simple tls={tls}/tls/simple"
+    own_cloud.environment["PIP_EXTRA_INDEX_URL"] = f"{plain}/pypi/simple {tls}/debian"
+    # What this machine trusts, and the company's own authority.
+    trusted = Path(ssl.get_default_verify_paths().cafile or BUNDLE).read_text()
+    bundle = company / "bundle.pem"
+    bundle.write_text(trusted + (company / "trusted.pem").read_text())
+    own_cloud.environment |= dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT"), str(bundle))
     own_cloud.environment["http_proxy"] = f"http://me:{SECRET}@{FAR}:{PROXY}"
     own_cloud.environment["NO_PROXY"] = f"{FAR},127.0.0.1"
     own_cloud.up()
@@ -110,7 +129,7 @@ def test_a_job_gets_its_package_and_not_the_password(guarded: RealCloud) -> None
     said, found, index = [line for line in done.stdout.splitlines() if line]
     assert said == "from the company"
     assert found == "[]"
-    assert index.startswith(f"http://{FORWARDER}:") and index.endswith("/pypi/simple")
+    assert re.fullmatch(rf"http://{FORWARDER}:\d+/pypi/simple tls=http://{FORWARDER}:\d+/tls/simple", index)
     assert SECRET not in done.stdout + done.stderr
 
 
@@ -122,22 +141,57 @@ def test_pip_and_uv_have_the_index_as_well(server: Server) -> None:
     )
 
 
+def test_an_index_over_tls_is_verified_here_and_gives_its_package(server: Server, company: Path) -> None:
+    server.ssh("uv pip install -q --no-cache --target ~/tls over-tls")
+    assert server.says("PYTHONPATH=~/tls python3 -c 'import over_tls as it; print(it.said)'") == "over tls"
+    asked = (company / "asked.tls").read_text().splitlines()
+    assert f"GET /tls/simple/over-tls/ Basic {AUTHORIZATION}" in asked
+
+
+def test_apt_installs_from_a_mirror_over_tls(server: Server) -> None:
+    """By the address that servers have for it, and with nothing else of apt's."""
+    server.ssh(
+        'echo "deb [trusted=yes] ${PIP_EXTRA_INDEX_URL##* } trixie main" | sudo tee /etc/apt/company.list && '
+        "only='-o Dir::Etc::sourcelist=/etc/apt/company.list -o Dir::Etc::sourceparts=-' && "
+        "sudo apt-get -q $only update && sudo apt-get -q -y $only install from-the-company"
+    )
+    assert server.says("cat /opt/from-the-company") == "by apt"
+    assert server.python(LOOK, root=True) == "[]"
+
+
+def test_a_project_that_names_the_index_itself_is_told_what_to_do(guarded: RealCloud) -> None:
+    folder = guarded.work / "names-it"
+    folder.mkdir()
+    (folder / "job.py").write_text("print('never')\n")
+    (folder / "pyproject.toml").write_text(
+        '[project]\nname = "names-it"\nversion = "1"\nrequires-python = ">=3.9"\ndependencies = ["from-the-company"]\n'
+        '[tool.uv.sources]\nfrom-the-company = {index = "company"}\n'
+        f'[[tool.uv.index]]\nname = "company"\nurl = "http://{FAR}:{INDEX}/pypi/simple"\nexplicit = true\n'
+    )
+    done = guarded.skylift("run", "job.py", cwd=folder, check=False)
+    assert done.returncode == 123, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "401 Unauthorized" in said
+    assert f"The password for {FAR} stays on the machine of the cloud" in said
+    assert f'SKYLIFT_SHARE_PASSWORDS="{FAR}" skylift cloud up' in said
+
+
 def test_the_proxy_is_there_with_its_password_added(server: Server, company: Path) -> None:
     assert server.says("curl -s http://page.example.test/hello") == "GET http://page.example.test/hello"
-    assert (company / "proxy").read_text().splitlines()[
+    assert (company / "asked.proxy").read_text().splitlines()[
         -1
     ] == f"GET http://page.example.test/hello Basic {AUTHORIZATION}"
     assert AUTHORIZATION not in server.says("curl -s -X TRACE http://page.example.test/hello")
 
 
 def test_nothing_else_of_the_company_is_reached(server: Server, company: Path) -> None:
-    before = (company / "index").read_text()
-    base = server.says('echo "${UV_INDEX%/pypi/simple}"')
+    before = (company / "asked.index").read_text()
+    base = server.says('echo "${UV_INDEX%%/pypi/simple*}"')
     for path in ("/admin", "/pypi/simple/../../admin", "/pypi/simple/%2e%2e/%2e%2e/admin", "//admin", "/pypi/simplex/"):
         got = server.says(f"curl -s --path-as-is -o /dev/null -w '%{{http_code}}' '{base}{path}'")
         assert got == "404", path
     assert server.says(f"curl -s -o /dev/null -w '%{{http_code}}' -X POST {base}/pypi/simple/") == "501"
-    assert (company / "index").read_text() == before
+    assert (company / "asked.index").read_text() == before
     assert SECRET not in server.says(f"curl -si {base}/pypi/simple/; curl -si {base}/admin")
     # Asked itself, without the password, the index gives nothing.
     assert (
@@ -199,6 +253,7 @@ def test_a_host_that_is_named_is_handed_over(guarded: RealCloud) -> None:
         made = guarded.launch()
         assert made.says('echo "$UV_INDEX"') == guarded.environment["UV_INDEX"]
         made.ssh("uv pip install -q --no-cache --target ~/here from-the-company")
+        assert "SKYLIFT_WITHHELD" not in made.says("cat /etc/environment")
         assert "/etc/environment" in made.python(LOOK, root=True)
         made.terminate()
     finally:

@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 FORWARDER = "192.0.0.8"
 """Servers reach the forwarder at this address, as they reach the internet. No host has it (RFC 7600)."""
+WITHHELD = "SKYLIFT_WITHHELD"
+"""The variable of servers that names the hosts of indexes whose passwords they do not have."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from skylift.runner.server.proof import check_lock
 from skylift.runner.server.remove_tree import remove_below, remove_tree
 from skylift.runner.server.status import State
 from skylift.runner.server.uv import Uv
+from skylift.runner.server.withheld_index import how_to_have_password
 
 _OPTIONS, _PINNED = "options~.txt", "pinned~.txt"
 """The options among the lines of requirements, which the client writes beside them, and what these were pinned to."""
@@ -239,7 +240,8 @@ class Environment:
         if process.returncode != 0:
             self._go_on()
             tail = self._log.read_bytes()[-8192:].decode(errors="replace").strip()
-            raise Ended(State.ENVIRONMENT_FAILED, "The Python environment could not be made.", tail, FAILED)
+            detail = tail + how_to_have_password(tail, self._env)
+            raise Ended(State.ENVIRONMENT_FAILED, "The Python environment could not be made.", detail, FAILED)
         return printed.decode()
 
     def _start(self, argv: List[str], out: int, words: Union[int, IO[bytes]]) -> "subprocess.Popen[bytes]":

@@ -11,8 +11,10 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from own_certificate import make_certificate
 from password_index import AUTHORIZATION, SECRET, Answer, Index, index, said
 
 from skylift.cloud.domain.upstream import Upstream
@@ -50,10 +52,10 @@ class Setting:
 
 
 @contextmanager
-def forwarding(upstream: Upstream) -> Iterator[int]:
+def forwarding(upstream: Upstream, authorities: str | None = None) -> Iterator[int]:
     """The port that takes the place of the one that servers know."""
     listener = socket.create_server(("127.0.0.1", 0))
-    forward([upstream], lambda _port: listener)
+    forward([upstream], lambda _port: listener, authorities)
     yield listener.getsockname()[1]
 
 
@@ -238,11 +240,24 @@ def test_an_index_that_is_away_is_an_answer() -> None:
     assert (status, b"cannot be reached" in body) == (502, True)
 
 
-def test_an_index_is_verified_unless_it_is_trusted_without() -> None:
-    tls = Upstream("index", "https", "127.0.0.1", 443, f"me:{SECRET}", 20001, ("/",))
-    assert module.Index(tls)._trust.check_hostname
-    insecure = Upstream("index", "https", "127.0.0.1", 443, f"me:{SECRET}", 20001, ("/",), verified=False)
-    assert not module.Index(insecure)._trust.check_hostname
+@pytest.mark.parametrize(
+    ("authority", "verified", "status"), [("its own", True, 200), ("another", True, 502), ("another", False, 200)]
+)
+def test_an_index_over_tls_hears_the_password_if_it_is_the_one(
+    tmp_path: Path, authority: str, verified: bool, status: int
+) -> None:
+    """Or if this machine is told not to look."""
+    own, another = (make_certificate("127.0.0.1", tmp_path / name) for name in ("own", "another"))
+    with index(tmp_path / "own") as there:
+        there.page("/simple/thing/", "thing-1.0-py3-none-any.whl")
+        upstream = Upstream(
+            "index", "https", "127.0.0.1", there.port, f"me:{SECRET}", 20001, ("/simple/",), verified=verified
+        )
+        with forwarding(upstream, own if authority == "its own" else another) as port:
+            found, _, body = Setting(there, port).get("/simple/thing/")
+        assert found == status, body
+        assert (b"thing-1.0" in body, b"certificate verify failed" in body) == (status == 200, status == 502)
+        assert [headers["authorization"] for _, _, headers in there.asked] == [AUTHORIZATION] * (status == 200)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 from skylift.cloud.compute.server.destinations import with_urls
 from skylift.cloud.compute.server.seed_files import Inheritance
-from skylift.cloud.domain.upstream import FORWARDER, PORTS, Upstream
+from skylift.cloud.domain.upstream import FORWARDER, PORTS, WITHHELD, Upstream
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,11 @@ def without_passwords(inheritance: Inheritance, shared: str = "") -> Inheritance
     withheld = _Withheld(inheritance.environment, re.split(r"[\s,]+", shared.lower()))
     kept = with_urls(inheritance, withheld.instead)
     environment = {**kept.environment}
-    if any(one.kind == "index" for one in withheld.found):
+    if hosts := dict.fromkeys(one.host for one in withheld.found if one.kind == "index"):
         # To pip an index by plain HTTP is none, unless it is told so.
         environment["PIP_TRUSTED_HOST"] = f"{environment.get('PIP_TRUSTED_HOST', '')} {FORWARDER}".strip()
+        # A project may name one of them itself: what is said of its failure has the host.
+        environment[WITHHELD] = " ".join(hosts)
     return replace(kept, environment=environment, upstreams=tuple(withheld.found))
 
 

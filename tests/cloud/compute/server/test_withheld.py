@@ -13,7 +13,7 @@ from skylift.cloud.compute.server.destinations import destinations
 from skylift.cloud.compute.server.inheritance import inherited
 from skylift.cloud.compute.server.seed_files import APT_PROXIES, APT_SOURCES, Inheritance, seed_files
 from skylift.cloud.compute.server.withheld import SHARED, without_passwords
-from skylift.cloud.domain.upstream import FORWARDER, Upstream
+from skylift.cloud.domain.upstream import FORWARDER, WITHHELD, Upstream
 
 SECRET = "s3cr%65t-w0rd"
 INDEX = f"https://me:{SECRET}@index.example.test/pypi/simple"
@@ -81,6 +81,7 @@ def test_an_index_keeps_its_path_and_its_name() -> None:
     ours = f"http://{FORWARDER}:{index.listen}/pypi/simple"
     assert found.environment["UV_INDEX"] == f"ours={ours} https://open.example.test/simple"
     assert found.environment["PIP_TRUSTED_HOST"].split() == ["open.example.test", FORWARDER]
+    assert found.environment[WITHHELD] == "index.example.test"
     assert index.paths == ("/pypi/simple",)
     assert index.authorization == "Basic bWU6czNjcmV0LXcwcmQ="
 
@@ -127,6 +128,7 @@ def test_apts_mirrors_and_proxies() -> None:
 def test_a_host_that_is_named_is_left_as_it_is() -> None:
     found = kept("other.example.test, Index.example.test", UV_INDEX=INDEX, HTTPS_PROXY=PROXY)
     assert found.environment["UV_INDEX"] == INDEX
+    assert WITHHELD not in found.environment
     assert SECRET not in found.environment["HTTPS_PROXY"]
     socks = f"socks5h://me:{SECRET}@proxy.example.test"
     assert kept("proxy.example.test", ALL_PROXY=socks).environment["ALL_PROXY"] == socks
