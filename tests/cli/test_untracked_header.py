@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import typer
 from skylift.cli.consent import require_consent
 from skylift.cli.run import register
 from skylift.place.settings import consents
-from skylift.runner.plan.consent import Consents, Question, asks_of
+from skylift.runner.plan.consent import ASKED, COSTS, FREE, Consents, Question, asks_of
 from skylift.runner.plan.tool_table import project_table, script_table
 
 HEADER = "# /// script\n# dependencies = []\n# [tool.skylift]\n{}\n# ///\nprint()\n"
@@ -99,8 +100,48 @@ def test_a_script_that_git_does_not_track_owns_no_file(mine: Path, line: str) ->
     assert len(asked(path, mine)) == len(others) == ("*" in line), "what git tracks is replaced by no glob unasked"
 
 
-def test_what_concerns_its_own_server_needs_no_yes(mine: Path) -> None:
-    assert asked(script(mine / "job.py", 'max-time = "2h"', 'python = "3.12"', "cpu = 2"), mine) == []
+@pytest.mark.parametrize("key", [*sorted(FREE), *COSTS, *ASKED, "on", "env", "in", "out"])
+def test_whatever_a_header_says_takes_a_yes_until_git_tracks_it(mine: Path, key: str) -> None:
+    """Of the table that decides, so that no later key is forgotten."""
+    value = {"on": '"local"', "env": '["MODE=fast"]', "in": '["notes.txt"]', "out": '["new"]'}.get(key, '"1"')
+    path = script(mine / "job.py", f"{key} = {value}")
+    asks = asked(path, mine)
+    assert [each.key for each in asks] == [key] * (key != "python")
+    assert all(each.at == "job.py:4" and each.spell().isprintable() for each in asks)
+    git(mine, "add", "job.py")
+    assert len(asked(path, mine)) == (key in ASKED), "what git tracks is as a project's table"
+    script(path, f"{key} = " + re.sub(r'"(]?)$', r'2"\1', value))
+    assert len(asked(path, mine)) == (key != "python"), "another value is not the one that git has"
+
+
+def test_each_of_several_values_takes_a_yes_of_its_own(mine: Path, tmp_path: Path) -> None:
+    so_far = Consents(tmp_path / "consents")
+    path = script(mine / "job.py", 'env = ["MODE=fast", "TOKEN"]')
+    for each in asked(path, mine):
+        so_far.remember(each)
+    assert [each in so_far for each in asked(path, mine)] == [True, True]
+    script(path, 'env = ["MODE=slow", "TOKEN"]')
+    assert [each in so_far for each in asked(path, mine)] == [False, True]
+
+
+def test_what_a_script_is_made_of_takes_none(mine: Path) -> None:
+    path = mine / "job.py"
+    text = '# /// script\n# requires-python = ">=3.12"\n# dependencies = ["numpy"]\n# [tool.skylift]\n# {}\n# ///\n'
+    path.write_text(text.format('python = "3.13"\n# spot = false'))
+    assert asked(path, mine) == []
+
+
+def test_a_downloaded_script_keeps_no_server_busy_unasked(mine: Path) -> None:
+    """The whole command, on this machine, where servers cost nothing."""
+    script(mine / "job.py", 'max-time = "30d"')
+    done = run(mine, "--python", "never", "job.py")
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert 'job.py:4: max-time = "30d": stands in a script that git does not track with it' in said
+    assert "git add" in said
+    assert "agreement" not in run(mine, "--python", "never", "--max-time", "30d", "job.py").stderr
+    git(mine, "add", "job.py")
+    assert "agreement" not in run(mine, "--python", "never", "job.py").stderr
 
 
 def test_what_took_the_place_of_a_tracked_script_is_not_tracked(mine: Path) -> None:

@@ -2,8 +2,8 @@
 
 Somebody else may have written the table: it comes with the project, or in the header of a script. Keys about the job's
 own server and files hold at once. The caller is asked once about keys that cost money, send or write files that are
-not the project's, send what git ignores, replace what git tracks, or open this machine or the caller's network. The
-answer is remembered by the key's content. A header's keys are the project's only as far as git tracks them.
+not the project's, send what git ignores, replace what git tracks, or open this machine or the caller's network, and
+about all that a script says of itself which git does not track. The answer is remembered by the key's content.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ ASKED = {
 }
 """Keys that need a yes, whatever their value is."""
 _TRACKED = "replaces what git tracks"
+_UNTRACKED = "stands in a script that git does not track with it"
+_Look = Callable[[str], Iterable[tuple[str, str]]]
 _NAMED = 3
 """Files that a question names."""
 
@@ -97,26 +99,22 @@ def may_replace(asks: Sequence[Question]) -> bool:
     return any(each.detail == _TRACKED for each in asks)
 
 
-def _asks(table: ToolTable, key: str, cwd: Path, *, billed: bool) -> list[Question]:
-    value = table.values[key]
-    texts = [str(each) for each in value] if isinstance(value, list) else [str(value)]
-    looked_at: dict[str, Callable[[str], Iterable[tuple[str, str]]]] = {
+def _asks(table: ToolTable, key: str, cwd: Path, *, billed: bool) -> Iterator[Question]:
+    value, own = table.values[key], _own(table, key)
+    looked_at: dict[str, _Look] = {
         "on": lambda text: [("" if text == "local" else "servers on AWS cost money", "")],
         "env": lambda text: [("" if "=" in text else "sends the value of your variable to the program", "")],
-        "in": lambda text: _input(text, cwd, _own(table, key)),
-        "out": lambda text: _output(text, cwd, _own(table, key)),
+        "in": lambda text: _input(text, cwd, own),
+        "out": lambda text: _output(text, cwd, own),
     }
-    if key in looked_at:
-        found = [(text, why, detail) for text in texts for why, detail in looked_at[key](text)]
-        return [
-            Question(table.at(key), _place(table), key, json.dumps(text), why, detail)
-            for text, why, detail in found
-            if why
-        ]
-    if key in FREE or (key in COSTS and not billed) or value is False:
-        return []
-    why = COSTS.get(key) or ASKED.get(key) or "is not known to be harmless"
-    return [Question(table.at(key), _place(table), key, json.dumps(value, default=str), why)]
+    unknown = "" if own or not table.is_header or key == "python" or value is False else _UNTRACKED
+    holds = key in FREE or (key in COSTS and not billed) or value is False
+    plain = "" if holds else COSTS.get(key) or ASKED.get(key, "is not known to be harmless")
+    look: _Look = looked_at.get(key, lambda _: [(plain, "")])
+    for each in [value] if key not in looked_at or not isinstance(value, list) else value:
+        found = [(why, detail) for why, detail in look(str(each)) if why] or [(unknown, "")]
+        for why, detail in found if found[0][0] else ():
+            yield Question(table.at(key), _place(table), key, json.dumps(each, default=str), why, detail)
 
 
 def _place(table: ToolTable) -> Path:
