@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from skylift.runner.errors import NotPermitted, Refused, SkyliftError
+from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.tags import TAG_JOB, TAG_UNDELIVERED
 from skylift.runner.launch.role import PATH, ensure_policy
 from skylift.runner.launch.scheduler import create_schedule, delete_schedule, ensure_group, trust_in_scheduler
@@ -47,13 +48,7 @@ def cap_policy(account: str) -> dict[str, Any]:
         ("StopServers", "ec2:StopInstances", instances, tagged),
         ("DeleteGroups", "autoscaling:DeleteAutoScalingGroup", groups, tagged),
     )
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Sid": sid, "Effect": "Allow", "Action": action, "Resource": resource, "Condition": {"Null": null}}
-            for sid, action, resource, null in rows
-        ],
-    }
+    return policy(*[allow(sid, action, resource, {"Null": null}) for sid, action, resource, null in rows])
 
 
 def server_requests(account: str, instance: str, deadline: float, *, fleet: bool = False) -> list[dict[str, Any]]:

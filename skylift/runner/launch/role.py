@@ -16,6 +16,7 @@ from typing import Any
 
 from skylift.runner.errors import NameTaken, Refused
 from skylift.runner.job.job import NAME_FORM
+from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.record import SCHEDULES, Prefix, workers_of_schedule
 from skylift.runner.job.tags import TAG_JOB, TAG_UNDELIVERED, job_of, job_tags
 from skylift.runner.remote.api import Api
@@ -25,10 +26,7 @@ PATH = "/skylift/"
 BOUNDARY = "skylift-boundary-7"
 """The number is the version of the document. A change makes a new policy; a policy that roles use is never changed."""
 
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-}
+TRUST = policy({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"})
 
 
 @dataclass(frozen=True)
@@ -65,76 +63,42 @@ def job_policy(
     the server was kept, if it was. The server of a `spot` job may delete the fleet that would start another one. `more`
     are statements besides."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
-    next_of_last = {
-        "Sid": "GoOnOrOff",
-        "Effect": "Allow",
-        "Action": ["s3:GetObject", "s3:PutObject"],
-        "Resource": f"arn:aws:s3:::{bucket}/{Prefix(last).next}",
-    }
+    next_of_last = allow("GoOnOrOff", ["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/{Prefix(last).next}")
     instances = f"arn:aws:ec2:{region}:{account}:instance/*"
     tag = {f"aws:ResourceTag/{TAG_JOB}": job}
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "ReadInputs",
-                "Effect": "Allow",
-                "Action": "s3:GetObject",
-                "Resource": [
-                    f"{objects}/record.json",
-                    f"{objects}/in/*",
-                    f"{objects}/server/*",
-                    *inputs,
-                ],
-            },
-            {
-                "Sid": "ReadTools",
-                "Effect": "Allow",
-                "Action": "s3:GetObject",
-                "Resource": f"arn:aws:s3:::{bucket}/tools/*",
-            },
-            {
-                "Sid": "WriteOutputs",
-                "Effect": "Allow",
-                "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-                "Resource": f"{objects}/server/*",
-            },
-            {
-                "Sid": "ForgetSecretsAndCutLogs",
-                "Effect": "Allow",
-                "Action": "s3:DeleteObject",
-                "Resource": [
-                    f"{objects}/in/env.json",
-                    *(f"{objects}/server/{each}/*" for each in ("stdout", "stderr", *(["checkpoint"] if spot else []))),
-                ],
-            },
-            {
-                "Sid": "EndItself",
-                "Effect": "Allow",
-                "Action": ["ec2:StopInstances", "ec2:TerminateInstances"],
-                "Resource": instances,
-                "Condition": {
-                    "StringEquals": tag,
-                    "ArnLike": {"ec2:SourceInstanceARN": instances},
-                },
-            },
-            # Its disk is lost with a spot server in any case.
-            _ending_fleets(f"arn:aws:ec2:{region}:{account}", {"StringEquals": tag})
-            if spot
-            else _keeping_its_disk(instances, {"StringEquals": tag}),
-            *([next_of_last] if last else ()),
-            *environment_statements(prebuilt, bucket),
-            *more,
-        ],
-    }
+    return policy(
+        allow(
+            "ReadInputs", "s3:GetObject", [f"{objects}/record.json", f"{objects}/in/*", f"{objects}/server/*", *inputs]
+        ),
+        allow("ReadTools", "s3:GetObject", f"arn:aws:s3:::{bucket}/tools/*"),
+        allow("WriteOutputs", ["s3:PutObject", "s3:AbortMultipartUpload"], f"{objects}/server/*"),
+        allow(
+            "ForgetSecretsAndCutLogs",
+            "s3:DeleteObject",
+            [
+                f"{objects}/in/env.json",
+                *(f"{objects}/server/{each}/*" for each in ("stdout", "stderr", *(["checkpoint"] if spot else []))),
+            ],
+        ),
+        allow(
+            "EndItself",
+            ["ec2:StopInstances", "ec2:TerminateInstances"],
+            instances,
+            {"StringEquals": tag, "ArnLike": {"ec2:SourceInstanceARN": instances}},
+        ),
+        # Its disk is lost with a spot server in any case.
+        _ending_fleets(f"arn:aws:ec2:{region}:{account}", {"StringEquals": tag})
+        if spot
+        else _keeping_its_disk(instances, {"StringEquals": tag}),
+        *([next_of_last] if last else ()),
+        *environment_statements(prebuilt, bucket),
+        *more,
+    )
 
 
-SEEING_SERVERS = {
-    "Sid": "SeeServers",
-    "Effect": "Allow",
-    "Action": ["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities"],
-    "Resource": "*",
-}
+SEEING_SERVERS = allow(
+    "SeeServers", ["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities"], "*"
+)
 """The permission to describe groups, which AWS does not restrict to some."""
 
 
@@ -143,29 +107,22 @@ def having_servers(
 ) -> dict[str, Any]:
     """To resize Auto Scaling groups, to end their servers, and to delete them, from one of the account's instances.
     Groups that stay `for_good` are not deleted."""
-    return {
-        "Sid": "HaveServers",
-        "Effect": "Allow",
-        "Action": [
+    return allow(
+        "HaveServers",
+        [
             *(() if for_good else ("autoscaling:DeleteAutoScalingGroup",)),
             "autoscaling:SetDesiredCapacity",
             "autoscaling:TerminateInstanceInAutoScalingGroup",
         ],
-        "Resource": groups,
-        "Condition": {**tagged, "ArnLike": {"ec2:SourceInstanceARN": instances}},
-    }
+        groups,
+        {**tagged, "ArnLike": {"ec2:SourceInstanceARN": instances}},
+    )
 
 
 def naming_servers(groups: str | Sequence[str], instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
     """To say by the tag of a group which run of a schedule its next servers are of, and to give it no other tag."""
     only = {"ForAllValues:StringEquals": {"aws:TagKeys": [TAG_JOB]}, "ArnLike": {"ec2:SourceInstanceARN": instances}}
-    return {
-        "Sid": "NameServers",
-        "Effect": "Allow",
-        "Action": "autoscaling:CreateOrUpdateTags",
-        "Resource": groups,
-        "Condition": {**tagged, **only},
-    }
+    return allow("NameServers", "autoscaling:CreateOrUpdateTags", groups, {**tagged, **only})
 
 
 def _keeping_its_disk(instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
@@ -174,101 +131,66 @@ def _keeping_its_disk(instances: str, tagged: dict[str, Any]) -> dict[str, Any]:
         "ForAllValues:StringEquals": {"aws:TagKeys": [TAG_UNDELIVERED]},
         "ArnLike": {"ec2:SourceInstanceARN": instances},
     }
-    return {
-        "Sid": "KeepItsDisk",
-        "Effect": "Allow",
-        "Action": "ec2:CreateTags",
-        "Resource": instances,
-        "Condition": {**tagged, **only},
-    }
+    return allow("KeepItsDisk", "ec2:CreateTags", instances, {**tagged, **only})
 
 
 def _ending_fleets(ours: str, tagged: dict[str, Any]) -> dict[str, Any]:
     """`ours` is the beginning of the ARNs of the account's EC2 resources."""
-    return {
-        "Sid": "EndItsFleet",
-        "Effect": "Allow",
-        "Action": "ec2:DeleteFleets",
-        "Resource": f"{ours}:fleet/*",
-        "Condition": {**tagged, "ArnLike": {"ec2:SourceInstanceARN": f"{ours}:instance/*"}},
-    }
+    return allow(
+        "EndItsFleet",
+        "ec2:DeleteFleets",
+        f"{ours}:fleet/*",
+        {**tagged, "ArnLike": {"ec2:SourceInstanceARN": f"{ours}:instance/*"}},
+    )
 
 
 def boundary_policy(account: str, buckets: Sequence[str] = (), listed: Sequence[str] = ()) -> dict[str, Any]:
     """The most that any job's role can ever do, whatever is attached to it. `buckets` are the user's own buckets that
     the job may read, and `listed` those in which it may look up what there is."""
-    opened = [
-        {
-            "Sid": "OtherBuckets",
-            "Effect": "Allow",
-            "Action": "s3:GetObject",
-            "Resource": [f"arn:aws:s3:::{bucket}/*" for bucket in buckets],
-        }
-    ]
-    shown = [
-        {
-            "Sid": "ListOtherBuckets",
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            "Resource": [f"arn:aws:s3:::{bucket}" for bucket in listed],
-        }
-    ]
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
+    opened = [allow("OtherBuckets", "s3:GetObject", [f"arn:aws:s3:::{bucket}/*" for bucket in buckets])]
+    shown = [allow("ListOtherBuckets", "s3:ListBucket", [f"arn:aws:s3:::{bucket}" for bucket in listed])]
+    return policy(
+        allow(
+            "JobPrefixes",
+            ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+            f"arn:aws:s3:::skylift-{account}-*/jobs/*",
+        ),
+        allow(
+            "SharedFiles",
+            "s3:GetObject",
+            [f"arn:aws:s3:::skylift-{account}-*/{folder}/*" for folder in ("inputs", "tools", SCHEDULES)],
+        ),
+        allow("TurnsOfSchedules", "s3:PutObject", f"arn:aws:s3:::skylift-{account}-*/{SCHEDULES}/*/running.json"),
+        allow(
+            "Environments",
+            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
+            f"arn:aws:s3:::skylift-{account}-*/{ENVIRONMENTS}/*",
+        ),
+        allow(
+            "EndItself",
+            ["ec2:StopInstances", "ec2:TerminateInstances"],
+            f"arn:aws:ec2:*:{account}:instance/*",
             {
-                "Sid": "JobPrefixes",
-                "Effect": "Allow",
-                "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
-                "Resource": f"arn:aws:s3:::skylift-{account}-*/jobs/*",
+                "Null": {f"aws:ResourceTag/{TAG_JOB}": "false"},
+                "ArnLike": {"ec2:SourceInstanceARN": f"arn:aws:ec2:*:{account}:instance/*"},
             },
-            {
-                "Sid": "SharedFiles",
-                "Effect": "Allow",
-                "Action": "s3:GetObject",
-                "Resource": [
-                    f"arn:aws:s3:::skylift-{account}-*/{folder}/*" for folder in ("inputs", "tools", SCHEDULES)
-                ],
-            },
-            {
-                "Sid": "TurnsOfSchedules",
-                "Effect": "Allow",
-                "Action": "s3:PutObject",
-                "Resource": f"arn:aws:s3:::skylift-{account}-*/{SCHEDULES}/*/running.json",
-            },
-            {
-                "Sid": "Environments",
-                "Effect": "Allow",
-                "Action": ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
-                "Resource": f"arn:aws:s3:::skylift-{account}-*/{ENVIRONMENTS}/*",
-            },
-            {
-                "Sid": "EndItself",
-                "Effect": "Allow",
-                "Action": ["ec2:StopInstances", "ec2:TerminateInstances"],
-                "Resource": f"arn:aws:ec2:*:{account}:instance/*",
-                "Condition": {
-                    "Null": {f"aws:ResourceTag/{TAG_JOB}": "false"},
-                    "ArnLike": {"ec2:SourceInstanceARN": f"arn:aws:ec2:*:{account}:instance/*"},
-                },
-            },
-            _ending_fleets(f"arn:aws:ec2:*:{account}", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
-            _keeping_its_disk(f"arn:aws:ec2:*:{account}:instance/*", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
-            having_servers(
-                f"arn:aws:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/skylift-*",
-                f"arn:aws:ec2:*:{account}:instance/*",
-                {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}},
-            ),
-            naming_servers(
-                f"arn:aws:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/{workers_of_schedule('*')}",
-                f"arn:aws:ec2:*:{account}:instance/*",
-                {"StringLike": {f"aws:RequestTag/{TAG_JOB}": "*/*"}},
-            ),
-            SEEING_SERVERS,
-            *(opened if buckets else ()),
-            *(shown if listed else ()),
-        ],
-    }
+        ),
+        _ending_fleets(f"arn:aws:ec2:*:{account}", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
+        _keeping_its_disk(f"arn:aws:ec2:*:{account}:instance/*", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
+        having_servers(
+            f"arn:aws:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/skylift-*",
+            f"arn:aws:ec2:*:{account}:instance/*",
+            {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}},
+        ),
+        naming_servers(
+            f"arn:aws:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/{workers_of_schedule('*')}",
+            f"arn:aws:ec2:*:{account}:instance/*",
+            {"StringLike": {f"aws:RequestTag/{TAG_JOB}": "*/*"}},
+        ),
+        SEEING_SERVERS,
+        *(opened if buckets else ()),
+        *(shown if listed else ()),
+    )
 
 
 def boundary_arn(account: str, buckets: Sequence[str] = (), listed: Sequence[str] = ()) -> str:

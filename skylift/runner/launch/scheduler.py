@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from skylift.runner.errors import Refused
+from skylift.runner.job.policy import policy
 from skylift.runner.remote.api import Api
 
 _SETTLING = 60.0
@@ -18,7 +19,7 @@ def trust_in_scheduler(account: str, region: str, group: str) -> dict[str, Any]:
     source = f"arn:aws:scheduler:{region}:{account}:schedule-group/{group}"
     only = {"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": source}}
     allowed = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    return {"Version": "2012-10-17", "Statement": [{**allowed, "Condition": only}]}
+    return policy({**allowed, "Condition": only})
 
 
 def create_schedule(api: Api, request: dict[str, Any], prepare: Callable[[], object] = lambda: None) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from skylift.runner.errors import NotPermitted, Refused, SkyliftError
 from skylift.runner.job.commands import boot_argv, boot_script
 from skylift.runner.job.job import Job
+from skylift.runner.job.policy import allow, deny, policy
 from skylift.runner.job.record import Prefix, on_demand_of, workers_name, workers_on_demand
 from skylift.runner.job.tags import TAG_JOB, TAG_WORKER, job_of, job_tags
 from skylift.runner.launch import fleet, role
@@ -63,38 +64,25 @@ def policy_of_workers(
     the inputs of all of these `jobs`: the beginnings of keys."""
     objects, root = f"arn:aws:s3:::{bucket}/{source}", f"arn:aws:s3:::{bucket}"
     given = ["supervisor.pyz", "env.json", "s3.json", "map/*"]
-    write_runs = {
-        "Sid": "WriteRuns",
-        "Effect": "Allow",
-        "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-        "Resource": [f"{root}/{each}/server/map/runs/*" for each in jobs],
-    }
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "ReadInputs",
-                "Effect": "Allow",
-                "Action": "s3:GetObject",
-                "Resource": [f"{objects}/record.json", *(f"{objects}/in/{each}" for each in given), *inputs],
-            },
-            {
-                "Sid": "ReadTools",
-                "Effect": "Allow",
-                "Action": "s3:GetObject",
-                "Resource": f"arn:aws:s3:::{bucket}/tools/*",
-            },
-            *([write_runs] if runs else ()),
-            {
-                "Sid": "TakeItsKey",
-                "Effect": "Allow",
-                "Action": ["s3:GetObject", "s3:DeleteObject"],
-                # The variable is the ARN of the instance whose credentials sign the request.
-                "Resource": [f"{root}/{each}/server/map/keys/${{ec2:SourceInstanceARN}}" for each in jobs],
-            },
-            *more,
-        ],
-    }
+    write_runs = allow(
+        "WriteRuns", ["s3:PutObject", "s3:AbortMultipartUpload"], [f"{root}/{each}/server/map/runs/*" for each in jobs]
+    )
+    return policy(
+        allow(
+            "ReadInputs",
+            "s3:GetObject",
+            [f"{objects}/record.json", *(f"{objects}/in/{each}" for each in given), *inputs],
+        ),
+        allow("ReadTools", "s3:GetObject", f"arn:aws:s3:::{bucket}/tools/*"),
+        *([write_runs] if runs else ()),
+        # The variable is the ARN of the instance whose credentials sign the request.
+        allow(
+            "TakeItsKey",
+            ["s3:GetObject", "s3:DeleteObject"],
+            [f"{root}/{each}/server/map/keys/${{ec2:SourceInstanceARN}}" for each in jobs],
+        ),
+        *more,
+    )
 
 
 def coordinator_statements(job: str, bucket: str, account: str, region: str) -> list[dict[str, Any]]:
@@ -106,24 +94,16 @@ def coordinator_statements(job: str, bucket: str, account: str, region: str) -> 
     return [
         role.having_servers(groups, f"arn:aws:ec2:{region}:{account}:instance/*", {"StringEquals": _tagged(job)}),
         role.SEEING_SERVERS,
-        {
-            "Sid": "ForgetKeys",
-            "Effect": "Allow",
-            "Action": "s3:DeleteObject",
-            "Resource": f"arn:aws:s3:::{bucket}/{Prefix(job).dask}",
-        },
+        allow("ForgetKeys", "s3:DeleteObject", f"arn:aws:s3:::{bucket}/{Prefix(job).dask}"),
         reading_no_key(bucket, [Prefix(job).base]),
     ]
 
 
 def reading_no_key(bucket: str, jobs: Sequence[str]) -> dict[str, Any]:
     """`jobs` are the beginnings of keys."""
-    return {
-        "Sid": "ReadNoKeyOfOthers",
-        "Effect": "Deny",
-        "Action": "s3:GetObject",
-        "Resource": [f"arn:aws:s3:::{bucket}/{each}/server/map/keys/*" for each in jobs],
-    }
+    return deny(
+        "ReadNoKeyOfOthers", "s3:GetObject", [f"arn:aws:s3:::{bucket}/{each}/server/map/keys/*" for each in jobs]
+    )
 
 
 def _tagged(job: str) -> dict[str, str]:

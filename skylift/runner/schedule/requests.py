@@ -14,6 +14,7 @@ from typing import Any
 
 from skylift.runner.errors import LaunchFailed
 from skylift.runner.job.job import Job
+from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.record import SCHEDULES, Overlap, Prefix
 from skylift.runner.job.scheduled import RUN_PATTERNS, run_tag
 from skylift.runner.job.tags import TAG_JOB
@@ -31,7 +32,6 @@ TAG_REGION = "skylift:region"
 """This tag is on a schedule's roles, which are not in a region as the schedule is."""
 TARGET = "arn:aws:scheduler:::aws-sdk:ec2:runInstances"
 DUE = "<aws.scheduler.scheduled-time>"
-_VERSION = {"Version": "2012-10-17"}
 
 
 def template_name(schedule: str) -> str:
@@ -130,57 +130,30 @@ def scheduler_policy(
     made = [f"{ours}:{kind}/*" for kind in ("instance", "volume", "network-interface")]
     used = [f"{ours}:{kind}/*" for kind in ("subnet", "security-group", "key-pair")]
     tagged = {"StringLike": {f"aws:RequestTag/{TAG_JOB}": f"{schedule}/*"}}
-    return {
-        **_VERSION,
-        "Statement": [
-            {
-                "Sid": "StartRuns",
-                "Effect": "Allow",
-                "Action": "ec2:RunInstances",
-                "Resource": made,
-                "Condition": {**as_it_is, **tagged},
-            },
-            {
-                "Sid": "FromTheTemplate",
-                "Effect": "Allow",
-                "Action": "ec2:RunInstances",
-                "Resource": [*used, f"arn:aws:ec2:{region}::image/*", f"{ours}:launch-template/{template}"],
-                "Condition": as_it_is,
-            },
-            *([_asking_for_spot(f"{ours}:spot-instances-request/*")] if spot else ()),
-            {
-                "Sid": "TagThem",
-                "Effect": "Allow",
-                "Action": "ec2:CreateTags",
-                "Resource": made,
-                "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
-            },
-            {
-                "Sid": "PassTheirRole",
-                "Effect": "Allow",
-                "Action": "iam:PassRole",
-                "Resource": role,
-                "Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
-            },
-        ],
-    }
-
-
-def _asking_for_spot(requests: str) -> dict[str, Any]:
-    """The request that EC2 makes of a spot server. It starts nothing without the other statements."""
-    return {"Sid": "AskForSpot", "Effect": "Allow", "Action": "ec2:RunInstances", "Resource": requests}
+    return policy(
+        allow("StartRuns", "ec2:RunInstances", made, {**as_it_is, **tagged}),
+        allow(
+            "FromTheTemplate",
+            "ec2:RunInstances",
+            [*used, f"arn:aws:ec2:{region}::image/*", f"{ours}:launch-template/{template}"],
+            as_it_is,
+        ),
+        # The request that EC2 makes of a spot server. It starts nothing without the other statements.
+        *([allow("AskForSpot", "ec2:RunInstances", f"{ours}:spot-instances-request/*")] if spot else ()),
+        allow("TagThem", "ec2:CreateTags", made, {"StringEquals": {"ec2:CreateAction": "RunInstances"}}),
+        allow("PassTheirRole", "iam:PassRole", role, {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}),
+    )
 
 
 def looking_up(listed: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """To list what there is below these beginnings of keys, each of a bucket, and nothing else of it."""
     return [
-        {
-            "Sid": f"LookUp{number}",
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            "Resource": f"arn:aws:s3:::{bucket}",
-            "Condition": {"StringEquals": {"s3:prefix": literal(fixed)}},
-        }
+        allow(
+            f"LookUp{number}",
+            "s3:ListBucket",
+            f"arn:aws:s3:::{bucket}",
+            {"StringEquals": {"s3:prefix": literal(fixed)}},
+        )
         for number, (bucket, fixed) in enumerate(listed)
     ]
 
@@ -200,44 +173,37 @@ def runs_policy(
     own = f"{root}/{Prefix(schedule, SCHEDULES).base}"
     runs = [f"{root}/{Prefix(f'{schedule}-{pattern}').base}" for pattern in RUN_PATTERNS]
     instances = f"arn:aws:ec2:{region}:{account}:instance/*"
-    return {
-        **_VERSION,
-        "Statement": [
+    return policy(
+        allow(
+            "ReadInputs",
+            "s3:GetObject",
+            [
+                f"{own}/record.json",
+                f"{own}/in/*",
+                f"{own}/running.json",
+                *(f"{run}/{part}/*" for run in runs for part in ("in", "server")),
+                f"{root}/tools/*",
+                *inputs,
+            ],
+        ),
+        allow(
+            "WriteOutputs",
+            ["s3:PutObject", "s3:AbortMultipartUpload"],
+            [f"{own}/running.json", *(f"{run}/server/*" for run in runs)],
+        ),
+        allow(
+            "CutLogs",
+            "s3:DeleteObject",
+            [f"{run}/server/{stream}/*" for run in runs for stream in ("stdout", "stderr")],
+        ),
+        allow(
+            "EndRuns",
+            ["ec2:StopInstances", "ec2:TerminateInstances"],
+            instances,
             {
-                "Sid": "ReadInputs",
-                "Effect": "Allow",
-                "Action": "s3:GetObject",
-                "Resource": [
-                    f"{own}/record.json",
-                    f"{own}/in/*",
-                    f"{own}/running.json",
-                    *(f"{run}/{part}/*" for run in runs for part in ("in", "server")),
-                    f"{root}/tools/*",
-                    *inputs,
-                ],
+                "StringLike": {f"aws:ResourceTag/{TAG_JOB}": f"{schedule}/*"},
+                "ArnLike": {"ec2:SourceInstanceARN": instances},
             },
-            {
-                "Sid": "WriteOutputs",
-                "Effect": "Allow",
-                "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-                "Resource": [f"{own}/running.json", *(f"{run}/server/*" for run in runs)],
-            },
-            {
-                "Sid": "CutLogs",
-                "Effect": "Allow",
-                "Action": "s3:DeleteObject",
-                "Resource": [f"{run}/server/{stream}/*" for run in runs for stream in ("stdout", "stderr")],
-            },
-            {
-                "Sid": "EndRuns",
-                "Effect": "Allow",
-                "Action": ["ec2:StopInstances", "ec2:TerminateInstances"],
-                "Resource": instances,
-                "Condition": {
-                    "StringLike": {f"aws:ResourceTag/{TAG_JOB}": f"{schedule}/*"},
-                    "ArnLike": {"ec2:SourceInstanceARN": instances},
-                },
-            },
-            *more,
-        ],
-    }
+        ),
+        *more,
+    )

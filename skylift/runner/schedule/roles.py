@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from skylift.runner.errors import Refused, UsageError
+from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.record import workers_of_schedule
 from skylift.runner.job.settings import REGION_FORM
 from skylift.runner.job.tags import TAG_JOB
@@ -61,38 +62,17 @@ def scheduler_boundary(account: str) -> dict[str, Any]:
     made = [f"arn:aws:ec2:*:{account}:{kind}/*" for kind in ("instance", "volume", "network-interface")]
     kinds = ("subnet", "security-group", "key-pair", "launch-template", "spot-instances-request")
     used = [f"arn:aws:ec2:*:{account}:{kind}/*" for kind in kinds]
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "StartRuns",
-                "Effect": "Allow",
-                "Action": "ec2:RunInstances",
-                "Resource": made,
-                "Condition": {"Null": {f"aws:RequestTag/{TAG_JOB}": "false"}},
-            },
-            {
-                "Sid": "FromTemplates",
-                "Effect": "Allow",
-                "Action": "ec2:RunInstances",
-                "Resource": [*used, "arn:aws:ec2:*::image/*"],
-            },
-            {
-                "Sid": "TagThem",
-                "Effect": "Allow",
-                "Action": "ec2:CreateTags",
-                "Resource": made,
-                "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
-            },
-            {
-                "Sid": "PassTheirRoles",
-                "Effect": "Allow",
-                "Action": "iam:PassRole",
-                "Resource": f"arn:aws:iam::{account}:role{PATH}{server_role_name('*')}",
-                "Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
-            },
-        ],
-    }
+    return policy(
+        allow("StartRuns", "ec2:RunInstances", made, {"Null": {f"aws:RequestTag/{TAG_JOB}": "false"}}),
+        allow("FromTemplates", "ec2:RunInstances", [*used, "arn:aws:ec2:*::image/*"]),
+        allow("TagThem", "ec2:CreateTags", made, {"StringEquals": {"ec2:CreateAction": "RunInstances"}}),
+        allow(
+            "PassTheirRoles",
+            "iam:PassRole",
+            f"arn:aws:iam::{account}:role{PATH}{server_role_name('*')}",
+            {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+        ),
+    )
 
 
 def make_server_role(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skylift.runner.errors import Refused
+from skylift.runner.job.policy import allow
 from skylift.runner.remote.api import Api
 
 if TYPE_CHECKING:
@@ -136,20 +137,16 @@ def environment_statements(
     objects = f"arn:aws:s3:::{bucket}/{prebuilt.place}"
     if prebuilt.sha256:
         return [
-            {"Sid": f"Take{name}", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{objects}/*"},
+            allow(f"Take{name}", "s3:GetObject", f"{objects}/*"),
         ]
     return [
-        {
-            "Sid": f"WriteDown{name}",
-            "Effect": "Allow",
-            "Action": "s3:PutObject",
-            "Resource": [f"{objects}/{PROVEN}", f"{objects}/{OWN}"],
-            "Condition": {"Null": {"s3:if-none-match": "false"}},
-        },
-        {
-            "Sid": f"Keep{name}",
-            "Effect": "Allow",
-            "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-            "Resource": [f"{objects}/index.json", f"{objects}/pack-*"],
-        },
+        allow(
+            f"WriteDown{name}",
+            "s3:PutObject",
+            [f"{objects}/{PROVEN}", f"{objects}/{OWN}"],
+            {"Null": {"s3:if-none-match": "false"}},
+        ),
+        allow(
+            f"Keep{name}", ["s3:PutObject", "s3:AbortMultipartUpload"], [f"{objects}/index.json", f"{objects}/pack-*"]
+        ),
     ]
