@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from skylift.cli import complete
 from skylift.cli.bar import build_bar
 from skylift.cli.options import typer_option
+from skylift.cli.say import say_trouble
 
 if TYPE_CHECKING:
     from skylift.runner.job.settings import Access, Settings
@@ -28,11 +30,11 @@ def settings_for(on: str | None, access: Access | None = None) -> Settings:
     """The settings of the place. If its image has to be built, a bar shows the progress."""
     from skylift.place.settings import settings_for as find
 
-    return find(on, access, showing=build_bar)
+    return replace(find(on, access, showing=build_bar), note=say_trouble)
 
 
 def settings_there(on: str | None, region: str | None = None) -> Settings:
     """The same for commands that show or end jobs: they do not start a cloud that is down."""
     from skylift.place.settings import settings_for as find
 
-    return find(on, showing=build_bar, start=False, region=region)
+    return replace(find(on, showing=build_bar, start=False, region=region), note=say_trouble)

@@ -131,6 +131,8 @@ _OF_ROWS: Only = (
 )
 """What a row shows of an instance. Reading the other members takes most of the time of a look."""
 
+_PATIENCE = 15.0
+"""Seconds in which a call that AWS does not take now is made again, before the page says so."""
 Control = Callable[..., Any]
 """Makes such a call: it takes the operation's name and its parameters."""
 
@@ -159,7 +161,9 @@ class Port:
             if self._account is None:
                 self.settings = self._find_settings()
                 # The runner's cache has the calls that it makes itself, and no others.
-                self._account = open_account(self.settings, Api(replace(self.settings, cache=NOWHERE)))
+                api = Api(replace(self.settings, cache=NOWHERE))
+                api.patience.seconds = _PATIENCE
+                self._account = open_account(self.settings, api)
             return self._account
 
     @contextmanager

@@ -8,7 +8,8 @@
     ├── JobFailed             the program's own: in Python, with check=True (job/outcome.py)
     └── RunError              exit 125: skylift failed, not the program
         ├── Refused           the API answered with an error code
-        │   └── NotPermitted  ... because the caller may not
+        │   ├── NotPermitted  ... because the caller may not
+        │   └── NotNow        ... for now: it is throttling, or out of order. It counts as Unreachable, too
         ├── Unreachable       the API did not answer
         ├── ConnectionLost    SSH to the server failed or broke off
         ├── RemoteFileError   a file on the server cannot be looked at, read or written
@@ -67,6 +68,10 @@ class NotPermitted(Refused):
 
 
 class Unreachable(RunError):
+    pass
+
+
+class NotNow(Refused, Unreachable):
     pass
 
 

@@ -30,6 +30,7 @@ from whole_run import Seen
 from skylift.catalogue.uv import Wheel
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.launch.cap import GROUP as CAPS
+from skylift.runner.remote import patience
 from skylift.runner.remote.api import Api
 from skylift.runner.ship import bytecode
 from skylift.runner.ship import uv as runner_uv
@@ -101,6 +102,8 @@ def settings(
 ) -> Settings:
     """The account as moto knows it, emptied before each test."""
     monkeypatch.setattr(runner_uv, "_download", fetch_wheel)
+    # moto answers with 500 what it does not have.
+    monkeypatch.setattr(patience, "PATIENCE", 40.0)
     with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=30):
         pass
     # moto fails, where AWS says that there is no group of this name.

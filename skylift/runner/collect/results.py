@@ -23,7 +23,7 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -37,6 +37,7 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import MANIFEST_LIMIT, Sent, parse_manifest
 from skylift.runner.remote.api import Api
 from skylift.runner.server.outputs import asked_for, named_outright
+from skylift.runner.steps import Threads
 
 _AT_A_TIME = 8
 _NOT_THERE = {"NoSuchKey", "404", "InvalidRange", "416"}
@@ -163,15 +164,15 @@ class _Download:
         self._missing: dict[str, str] = {}
         self._troubles: list[ResultsDamaged] = []
         self._links = hasattr(os, "O_TMPFILE")
-        self._hashers = ThreadPoolExecutor(_AT_A_TIME)
-        self._fetchers = ThreadPoolExecutor(_AT_A_TIME)
+        self._hashers = Threads(_AT_A_TIME)
+        self._fetchers = Threads(_AT_A_TIME)
         self._room = threading.Semaphore(_AT_A_TIME)
         self._stop = stop
 
     def run(self) -> Manifest:
         manifest = self._manifest
         alone = [each for each in manifest.results if not self._is_shared(each)]
-        with self._fetchers, self._hashers, ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with self._hashers, Threads(_AT_A_TIME) as pool, self._fetchers:
             spans = pool.map(self._fetch_span, _spans(manifest, filter(self._is_shared, manifest.results)))
             files = pool.map(self._fetch, alone)
             try:

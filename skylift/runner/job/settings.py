@@ -130,7 +130,8 @@ class Settings:
     money there. `cache` keeps what would take long to make anew. `machine` is None where servers have machines of their
     own. `environment_images` is whether images are made of environments: where snapshots cost nothing, and no image was
     asked for. `listeners` are the users of this machine who may be listening at the endpoint, which is on it then: to
-    anybody else nothing is sent. None where the endpoint is elsewhere.
+    anybody else nothing is sent. None where the endpoint is elsewhere. `note` tells the user that a call waits for AWS,
+    where nobody watches a job.
     """
 
     region: str
@@ -149,6 +150,7 @@ class Settings:
     machine: Machine | None = None
     environment_images: bool = False
     listeners: frozenset[int] | None = None
+    note: Callable[[str], object] = lambda _: None
 
     def __post_init__(self) -> None:
         if not REGION_FORM.fullmatch(self.region):

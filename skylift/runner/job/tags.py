@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ TAG_WORKER = "skylift:worker"
 """This tag is on a map's other servers, which have no record, status or streams of their own."""
 TAG_UNDELIVERED = "skylift:undelivered"
 """A server sets this tag before it asks to be stopped: its results are nowhere but on its disk."""
+TAG_MARK = "skylift:mark"
+"""What one call has made with a name: it is repeated when its answer was lost, and must know its own by this tag."""
 _TAGS: dict[str, Callable[[str], str]] = {"Name": lambda job: f"skylift {job}", TAG_JOB: lambda job: job}
 """Every tag, and its value for a job. A tag that is added here is on everything, also on kept servers."""
 
@@ -28,6 +31,10 @@ def job_of(tags: Iterable[Mapping[str, str]]) -> str:
 def job_filter(job: str) -> dict[str, Any]:
     """EC2's filter for what is of one job."""
     return {"Name": f"tag:{TAG_JOB}", "Values": tag_values(job)}
+
+
+def new_mark() -> dict[str, str]:
+    return {"Key": TAG_MARK, "Value": secrets.token_hex(8)}
 
 
 def job_tags(job: str) -> list[dict[str, str]]:

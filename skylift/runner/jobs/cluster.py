@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from skylift.runner.errors import JobNotFound, RecordDamaged, SkyliftError, UsageError
@@ -16,6 +15,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.job_group import job_groups, remove_job_group
 from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.account import Account
+from skylift.runner.steps import Threads
 
 Note = Callable[[str], object]
 _AT_ONCE = 8
@@ -90,7 +90,7 @@ class TakeDown:
         if name in found:
             # First, so that workers need not hand anything over to others.
             self._try(name, lambda: self._jobs.cancel(name))
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with Threads(_AT_ONCE) as pool:
             list(pool.map(self.worker, sorted(found - {name})))
         if name in found:
             self._try(name, lambda: self._remove(name))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -26,6 +25,7 @@ from skylift.runner.launch.server import all_live, live_servers, live_workers
 from skylift.runner.price.price import hourly_cost
 from skylift.runner.price.run_price import cost_of, run_cost, time_of_server
 from skylift.runner.remote.account import Account, open_account
+from skylift.runner.steps import Threads
 from skylift.runner.text.duration import moment
 
 
@@ -124,7 +124,7 @@ class Listing:
     def _listed_of(
         self, chosen: Callable[[str], bool], last: int | None, states: Collection[str], *, ended: bool
     ) -> list[Listed]:
-        with ThreadPoolExecutor(8) as pool:
+        with Threads(8) as pool:
             fleets = pool.submit(active_fleets, self._api)
             recorded = pool.submit(self._account.recorded) if ended else None
             first, others = all_live(self._api)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -35,8 +34,10 @@ from skylift.runner.launch.server import live_servers, live_workers, terminate
 from skylift.runner.launch.worker_group import delete_groups, worker_groups
 from skylift.runner.price.price import DISK, hourly_cost
 from skylift.runner.remote.account import Account
+from skylift.runner.remote.repeatable import end_unless_gone
 from skylift.runner.ship.blob_store import BLOBS as INPUTS
 from skylift.runner.ship.prebuilt import ENVIRONMENTS
+from skylift.runner.steps import Threads
 from skylift.runner.text.duration import moment
 
 _LONGEST_SENDING = 86400
@@ -151,7 +152,7 @@ class Sweep:
         autoscaled = worker_groups(self._api)
         grouped = {job for job, _ in (*groups.values(), *autoscaled.values())} | {each.job for each in workers}
         names = sorted({*servers, *roles, *profiles, *records, *(each.job for each in fleets), *templates, *grouped})
-        with ThreadPoolExecutor(8) as pool:
+        with Threads(8) as pool:
             known = {each.name: each for each in pool.map(partial(self._know, servers, fleets), names)}
         # Fleets and groups first: a fleet would replace a server that is ended before it.
         found = [*self._fleets(known, fleets), *self._worker_groups(known, autoscaled)]
@@ -317,7 +318,8 @@ class Sweep:
                 yield Leftover("input", key, "-", "it belongs to no known job", remove=remove)
         for upload in uploads:
             if self._now - upload["Initiated"].timestamp() >= _LONGEST_SENDING:
-                abort = partial(self._abort, upload)
+                which = {"Bucket": self._account.bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+                abort = partial(end_unless_gone, self._api, "NoSuchUpload", "s3", "abort_multipart_upload", **which)
                 yield Leftover("uploads", str(upload["Key"]), "-", "begun more than a day ago", remove=abort)
 
     def _forget_input(self, key: str, known: set[str]) -> None:
@@ -330,20 +332,12 @@ class Sweep:
             return
         self._api.call("s3", "delete_object", Bucket=self._account.bucket, Key=key)
 
-    def _abort(self, upload: Any) -> None:
-        where = {"Bucket": self._account.bucket, "Key": upload["Key"]}
-        try:
-            self._api.call("s3", "abort_multipart_upload", **where, UploadId=upload["UploadId"])
-        except Refused as error:
-            if error.code != "NoSuchUpload":
-                raise
-
     def _volumes(self, servers: dict[str, Server]) -> Iterator[Leftover]:
         filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
         for each in self._api.pages("ec2", "describe_volumes", "Volumes", Filters=filters):
             job, volume = job_of(each["Tags"]), str(each["VolumeId"])
             if job and job not in servers:
-                remove = partial(self._unless_gone, "delete_volume", VolumeId=volume)
+                remove = partial(end_unless_gone, self._api, r".*\.NotFound", "ec2", "delete_volume", VolumeId=volume)
                 yield Leftover(
                     "volume", volume, job, "it is attached to nothing", self._price(each["Size"] * DISK), remove=remove
                 )
@@ -353,7 +347,8 @@ class Sweep:
         for each in self._api.pages("ec2", "describe_network_interfaces", "NetworkInterfaces", Filters=filters):
             job, interface = job_of(each["TagSet"]), str(each["NetworkInterfaceId"])
             if job and job not in servers:
-                remove = partial(self._unless_gone, "delete_network_interface", NetworkInterfaceId=interface)
+                how = (self._api, r".*\.NotFound", "ec2", "delete_network_interface")
+                remove = partial(end_unless_gone, *how, NetworkInterfaceId=interface)
                 yield Leftover("network-interface", interface, job, "it is attached to nothing", remove=remove)
 
     def _groups(
@@ -395,13 +390,6 @@ class Sweep:
 
     def _price(self, hourly: float | None) -> float | None:
         return hourly if self._account.settings.billed else None
-
-    def _unless_gone(self, operation: str, **what: str) -> None:
-        try:
-            self._api.call("ec2", operation, **what)
-        except Refused as error:
-            if not error.code.endswith(".NotFound"):
-                raise
 
 
 def _damages(job: _Known) -> Iterator[Leftover]:

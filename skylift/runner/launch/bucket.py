@@ -6,6 +6,7 @@ from typing import Any
 
 from skylift.runner.errors import Refused, RunError
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import make_unless_there
 
 _MISSING = {"404", "NoSuchBucket", "NotFound"}
 
@@ -29,8 +30,4 @@ def _make_bucket(api: Api, name: str) -> None:
     params: dict[str, Any] = {}
     if api.region != "us-east-1":  # S3 refuses this region as a constraint
         params["CreateBucketConfiguration"] = {"LocationConstraint": api.region}
-    try:
-        api.call("s3", "create_bucket", Bucket=name, **params)
-    except Refused as error:
-        if error.code != "BucketAlreadyOwnedByYou":
-            raise
+    make_unless_there(api, "BucketAlreadyOwnedByYou", "s3", "create_bucket", Bucket=name, **params)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -24,6 +23,8 @@ from skylift.runner.launch.role import PATH, ensure_policy
 from skylift.runner.launch.scheduler import create_schedule, delete_schedule, ensure_group, trust_in_scheduler
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import make_unless_there
+from skylift.runner.steps import Threads
 from skylift.runner.text.json_object import FOREVER
 
 GROUP = "skylift-caps"
@@ -111,7 +112,7 @@ def move_cap(account: Account, instance: str, deadline: float) -> None:
 
 
 def _in_parallel(call: Callable[[dict[str, Any]], None], requests: Sequence[dict[str, Any]]) -> None:
-    with ThreadPoolExecutor(2) as pool:
+    with Threads(2) as pool:
         list(pool.map(call, requests))
 
 
@@ -139,11 +140,8 @@ def _prepare(account: Account) -> None:
     boundary = ensure_policy(api, account.number, BOUNDARY, policy, "scheduler that ends skylift's servers")
     trust = json.dumps(trust_in_scheduler(account.number, "*", GROUP))
     role = {"RoleName": ROLE, "Path": PATH, "PermissionsBoundary": boundary, "AssumeRolePolicyDocument": trust}
-    try:
-        api.retry_not_found("iam", "create_role", **role, Description="Ends servers of jobs after their deadline")
-    except Refused as error:
-        if error.code != "EntityAlreadyExists":
-            raise
+    role["Description"] = "Ends servers of jobs after their deadline"
+    make_unless_there(api, "EntityAlreadyExists", "iam", "create_role", **role)
     document = json.dumps(policy)
     api.retry_not_found("iam", "put_role_policy", RoleName=ROLE, PolicyName="end", PolicyDocument=document)
     ensure_group(api, GROUP)

@@ -60,6 +60,7 @@ async def check(
         if not settings.access.private and not (openssh.is_here() and _has_key(settings)):
             _import_ssh()
         api = await in_thread(Api, settings)
+        api.patience.tell, api.patience.deadline = clock.watcher.note, deadline
         await in_thread(check_groups, api, len(settings.access.groups), len(job.groups) + job.has_workers)
         images, processors, (account, waiting), caller, packed, sources, spot, _ = await together(
             in_thread(find_images, api, settings.image),

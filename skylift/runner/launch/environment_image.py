@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.runner.errors import Refused
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import end_unless_gone
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 from skylift.runner.text.duration import moment
 
@@ -107,8 +107,5 @@ def to_be_removed(images: list[EnvironmentImage], now: float) -> dict[Environmen
 
 def remove_image(api: Api, image: EnvironmentImage) -> None:
     """With its snapshot. Servers that were started from it are not affected."""
-    try:
-        api.call("ec2", "deregister_image", ImageId=image.id, DeleteAssociatedSnapshots=True)
-    except Refused as error:
-        if not error.code.startswith("InvalidAMIID."):
-            raise
+    which = {"ImageId": image.id, "DeleteAssociatedSnapshots": True}
+    end_unless_gone(api, r"InvalidAMIID\..*", "ec2", "deregister_image", **which)

@@ -23,6 +23,8 @@ from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
 from skylift.runner.launch.server import is_unknown_profile, launch_request, live_servers
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import end_unless_gone
+from skylift.runner.steps import pause
 
 LAST = 120
 """Seconds before the deadline in which the fleet no longer starts a server."""
@@ -90,11 +92,8 @@ def remove_template(api: Api, job: str, *only: dict[str, Any]) -> None:
     """Delete the job's launch templates, if there are any; only those that pass EC2's filters. Permissions depend on
     the tags of a template, so deleting one that does not exist would be denied."""
     for each in _templates(api, {"Name": f"tag:{TAG_JOB}", "Values": [job]}, *only):
-        try:
-            api.call("ec2", "delete_launch_template", LaunchTemplateId=each["LaunchTemplateId"])
-        except Refused as error:
-            if "NotFound" not in error.code:
-                raise
+        which = {"LaunchTemplateId": each["LaunchTemplateId"]}
+        end_unless_gone(api, ".*NotFound.*", "ec2", "delete_launch_template", **which)
 
 
 def job_templates(api: Api) -> dict[str, float]:
@@ -205,7 +204,7 @@ def remove_fleet(api: Api, job: str) -> None:
 def await_server(api: Api, fleet: Fleet) -> Server:
     """The first server that the fleet starts. Raises LaunchFailed, with the fleet's own error, when it finds no
     room."""
-    began, pause = time.monotonic(), 0.05
+    began, length = time.monotonic(), 0.05
     while True:
         # A server of an earlier fleet that was deleted may still be shutting down.
         servers = [each for each in live_servers(api, fleet.job) if not each.gone]
@@ -213,13 +212,12 @@ def await_server(api: Api, fleet: Fleet) -> Server:
             return servers[0]
         waited = time.monotonic() - began
         problem, passes = _last_error(api, fleet) if waited > 1 else ("", True)
-        if waited > (_CAPACITY_PATIENCE if passes else _TROUBLE_PATIENCE):
+        if waited > (_CAPACITY_PATIENCE if passes else _TROUBLE_PATIENCE) or not pause(length):
             raise LaunchFailed(
                 f"No server is available: {problem or 'EC2 has no capacity for it'}.",
                 "Try other types (--cpu, --memory instead of --type), a higher --max-price, or --or-on-demand.",
             )
-        time.sleep(pause)
-        pause = min(pause * 1.5, 2)
+        length = min(length * 1.5, 2)
 
 
 def _last_error(api: Api, fleet: Fleet) -> tuple[str, bool]:

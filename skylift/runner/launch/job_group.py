@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import time
 from typing import Any, Literal
 
 from skylift.runner.errors import NameTaken, Refused, SkyliftError
-from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
+from skylift.runner.job.tags import TAG_JOB, job_of, job_tags, new_mark
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
+from skylift.runner.steps import pauses
 
 PORTS = (8786, 8799)
 """From the first to the last: what Dask's scheduler and workers listen on."""
@@ -25,6 +26,8 @@ Kind = Literal["cluster", "map", "job"]
 cluster of its own, are ended as any job is."""
 _EMPTYING = 60.0
 """Seconds that the removal waits for the last server to have left the group."""
+_LISTED = 30.0
+"""Seconds in which EC2 must list a group that it says there is."""
 _MADE = re.compile(r"[0-9]{1,12}")
 
 
@@ -35,11 +38,8 @@ def group_name(job: str) -> str:
 def make_job_group(api: Api, job: str, vpc: str, now: float, kind: Kind) -> str:
     """Make the group and return its id. Raises NameTaken; no group is left by an error. `remove_job_group` is the
     undo."""
-    tags = [
-        *job_tags(job),
-        {"Key": TAG_MADE, "Value": str(math.floor(now))},
-        {"Key": TAG_KIND, "Value": kind},
-    ]
+    mark = new_mark()
+    tags = [*job_tags(job), {"Key": TAG_MADE, "Value": str(math.floor(now))}, {"Key": TAG_KIND, "Value": kind}, mark]
     try:
         made: str = api.call(
             "ec2",
@@ -50,17 +50,29 @@ def make_job_group(api: Api, job: str, vpc: str, now: float, kind: Kind) -> str:
             TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}],
         )["GroupId"]
     except Refused as error:
-        if error.code == "InvalidGroup.Duplicate":
-            raise NameTaken(job) from None
-        raise
+        if error.code != "InvalidGroup.Duplicate":
+            raise
+        made = _made_before(api, job, vpc, mark)
     open_to_itself(api, made)
     return made
+
+
+def _made_before(api: Api, job: str, vpc: str, mark: dict[str, str]) -> str:
+    """The group that this client has made, if EC2's first answer was lost. Raises NameTaken for another one's."""
+    filters = [{"Name": "group-name", "Values": [group_name(job)]}, {"Name": "vpc-id", "Values": [vpc]}]
+    for _ in pauses(_LISTED):
+        if found := api.call("ec2", "describe_security_groups", Filters=filters)["SecurityGroups"]:
+            if mark not in found[0].get("Tags", []):
+                break
+            return str(found[0]["GroupId"])
+    raise NameTaken(job)
 
 
 def open_to_itself(api: Api, made: str) -> None:
     """Let the servers of a group that was just made reach each other. No group is left by an error."""
     try:
-        api.retry_not_found("ec2", "authorize_security_group_ingress", GroupId=made, IpPermissions=[ingress(made)])
+        rules = {"GroupId": made, "IpPermissions": [ingress(made)]}
+        make_unless_there(api, "InvalidPermission.Duplicate", "ec2", "authorize_security_group_ingress", **rules)
     except BaseException:
         # The caller does not know of it. What the group cannot be removed for is not what has gone wrong.
         with contextlib.suppress(SkyliftError):
@@ -100,15 +112,10 @@ def remove_job_groups(api: Api, job: str) -> None:
 
 def remove_job_group(api: Api, group: str, patience: float = _EMPTYING) -> None:
     """Delete it once nothing is in it: an interface outlives its server by seconds."""
-    until, pause = time.monotonic() + patience, 0.1
-    while True:
+    for more in pauses(patience):
         try:
-            api.call("ec2", "delete_security_group", GroupId=group)
+            end_unless_gone(api, "InvalidGroup.NotFound", "ec2", "delete_security_group", GroupId=group)
             return
         except Refused as error:
-            if error.code == "InvalidGroup.NotFound":
-                return
-            if error.code != "DependencyViolation" or time.monotonic() > until:
+            if not more or error.code != "DependencyViolation":
                 raise
-        time.sleep(pause)
-        pause = min(pause * 1.6, 3)

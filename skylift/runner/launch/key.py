@@ -12,9 +12,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from skylift.runner.errors import Refused, UsageError
+from skylift.runner.errors import UsageError
 from skylift.runner.launch.network import TAG_PART
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import make_unless_there
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,8 @@ def ensure_key(api: Api, folder: Path, account: str) -> KeyPair:
     if api.call("ec2", "describe_key_pairs", Filters=filters)["KeyPairs"]:
         return key
     tags = [{"ResourceType": "key-pair", "Tags": [{"Key": TAG_PART, "Value": "key"}]}]
-    try:
-        api.call(
-            "ec2",
-            "import_key_pair",
-            KeyName=key.name,
-            PublicKeyMaterial=key.public.encode(),
-            TagSpecifications=tags,
-        )
-    except Refused as error:
-        if error.code != "InvalidKeyPair.Duplicate":
-            raise
+    wanted = {"KeyName": key.name, "PublicKeyMaterial": key.public.encode(), "TagSpecifications": tags}
+    make_unless_there(api, "InvalidKeyPair.Duplicate", "ec2", "import_key_pair", **wanted)
     return key
 
 

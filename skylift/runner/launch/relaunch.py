@@ -35,6 +35,7 @@ from skylift.runner.launch.network import find_network
 from skylift.runner.launch.server import (
     TAKEN,
     describe,
+    is_new,
     launch_request,
     live_servers,
     run_in_first_zone,
@@ -43,7 +44,7 @@ from skylift.runner.launch.server import (
 )
 from skylift.runner.launch.worker_group import send_keys
 from skylift.runner.remote.account import Account
-from skylift.runner.text.duration import moment
+from skylift.runner.steps import pauses
 from skylift.runner.text.json_object import Malformed, given, parse_object
 from skylift.runner.text.visible import shown
 from skylift.runner.watcher import Watcher
@@ -51,8 +52,6 @@ from skylift.runner.watcher import Watcher
 _LIMIT = 1 << 20
 _LEAST = 120.0
 """Seconds until the deadline in which another server would be of no use."""
-_SETTLING = 300.0
-"""Seconds after its launch in which EC2 may not describe a server yet. It takes a few."""
 _LISTED = 30.0
 """Seconds in which EC2 must list a server that another client has started."""
 MOST = 20
@@ -61,12 +60,6 @@ IN_VAIN = 3
 """The most servers that are started one after the other and do not take the map."""
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 _ATTEMPT = re.compile(r"(\d{1,4})\.json")
-
-
-def _is_new(server: Server) -> bool:
-    """Whether a server was launched so short a time ago that EC2 may not describe it yet. It describes one that has
-    ended for an hour, and then no more: this machine may have slept meanwhile."""
-    return server.state == "pending" and time.time() < moment(server.launched) + _SETTLING
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,7 @@ class Relaunch:
             return None
         last = describe(self._api, lost.instance if lost is not None else status.instance)
         is_over = time.time() > record.deadline - _LEAST
-        if last is None and lost is not None and _is_new(lost) and not is_over:
+        if last is None and lost is not None and lost.state == "pending" and is_new(lost) and not is_over:
             return lost
         if last is not None and last.job == self._name and last.state in ("pending", "running", "shutting-down"):
             return last
@@ -161,7 +154,8 @@ class Relaunch:
         except Refused as error:
             if error.code != TAKEN:
                 raise
-            return self._started_by_another(token, len(network.subnets))
+            # A client with another key or another version of skylift has used the token: there is a server already.
+            return self._listed(lambda: started_by(api, token, len(network.subnets)))
 
     def _server_of(self, terms: LaunchTerms, before: str) -> Server:
         """The server that comes after `before`: of those that clients have written down, the one that is not lost as
@@ -185,11 +179,11 @@ class Relaunch:
         try:
             first = self._written_down(token)
         except RecordDamaged:
-            terminate(self._api, ours.instance)
+            terminate(self._api, ours.instance, new=True)
             raise
         if first == ours.instance:
             return ours
-        terminate(self._api, ours.instance)
+        terminate(self._api, ours.instance, new=True)
         if first is None:
             raise LaunchFailed("What another client had written down of its server is gone.")
         return self._known(token, first)
@@ -213,19 +207,11 @@ class Relaunch:
             raise RecordDamaged(self._prefix.next_server(token), f"{instance} is no server of {self._name}")
         return instance if found.state == "terminated" else found
 
-    def _started_by_another(self, token: str, zones: int) -> Server:
-        """A client with another key or another version of skylift has used the token: there is a server already, which
-        EC2 may not list for some seconds. Raises LaunchFailed."""
-        return self._listed(lambda: started_by(self._api, token, zones))
-
     def _listed(self, look: Callable[[], Server | None]) -> Server:
-        until, pause = time.monotonic() + _LISTED, 0.1
-        while (found := look()) is None:
-            if time.monotonic() > until:
-                raise LaunchFailed("Another client has started a server for it, and EC2 does not list it.")
-            time.sleep(pause)
-            pause = min(pause * 2, 3)
-        return found
+        for _ in pauses(_LISTED):
+            if (found := look()) is not None:
+                return found
+        raise LaunchFailed("Another client has started a server for it, and EC2 does not list it.")
 
     def _end_attempt(self, before: str) -> None:
         """Write down that the lost server's attempt is over: EC2 says so. Otherwise the next server would wait for a

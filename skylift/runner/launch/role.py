@@ -10,22 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from skylift.runner.errors import NameTaken, Refused
 from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.record import SCHEDULES, Prefix, workers_of_schedule
-from skylift.runner.job.tags import TAG_JOB, TAG_UNDELIVERED, job_of, job_tags
+from skylift.runner.job.tags import TAG_JOB, TAG_UNDELIVERED, job_of, job_tags, new_mark
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
 from skylift.runner.ship.prebuilt import ENVIRONMENTS, PrebuiltEnvironment, environment_statements
+from skylift.runner.steps import Threads
 
 PATH = "/skylift/"
 BOUNDARY = "skylift-boundary-7"
 """The number is the version of the document. A change makes a new policy; a policy that roles use is never changed."""
 
+Kind = Literal["role", "instance_profile"]
+ANSWERED: dict[Kind, str] = {"role": "Role", "instance_profile": "InstanceProfile"}
 TRUST = policy({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"})
 
 
@@ -223,13 +226,9 @@ def ensure_policy(
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise
-        _make_boundary(api, name, document, what)
-    return arn
-
-
-def _make_boundary(api: Api, name: str, document: dict[str, Any], what: str) -> None:
-    try:
-        api.call(
+        make_unless_there(
+            api,
+            "EntityAlreadyExists",
             "iam",
             "create_policy",
             PolicyName=name,
@@ -237,9 +236,7 @@ def _make_boundary(api: Api, name: str, document: dict[str, Any], what: str) -> 
             PolicyDocument=json.dumps(document),
             Description=f"The most that the {what} may do",
         )
-    except Refused as error:
-        if error.code != "EntityAlreadyExists":
-            raise
+    return arn
 
 
 def create_role(
@@ -254,33 +251,44 @@ def create_role(
     """Make the role, without any permissions, under the boundary for `buckets`. `owner` is the job that it belongs to,
     where it is not named after that, and `more` are tags besides those of the job. Raises NameTaken when another job
     has a role of this name. `remove_role` is the undo."""
-    with ThreadPoolExecutor(1) as pool:
+    with Threads(1) as pool:
         # Ensured at the same time: after the first run the boundary always exists, and the role can be made at once.
         boundary = pool.submit(ensure_boundary, api, account, buckets)
+        wanted = {
+            "RoleName": role_name(job),
+            "AssumeRolePolicyDocument": json.dumps(TRUST),
+            "Description": f"The server of skylift job {owner or job}",
+        }
+        tags = [*job_tags(owner or job), *more]
         try:
             try:
-                _create(api.retry_concurrent, job, boundary_arn(account, buckets), owner or job, more)
+                wanted["PermissionsBoundary"] = boundary_arn(account, buckets)
+                _make(api, "role", api.retry_concurrent, wanted, tags)
             except Refused as error:
                 if error.code != "NoSuchEntity":
                     raise
-                _create(api.retry_not_found, job, boundary.result(), owner or job, more)
+                wanted["PermissionsBoundary"] = boundary.result()
+                _make(api, "role", api.retry_not_found, wanted, tags)
         except Refused as error:
             if error.code == "EntityAlreadyExists":
                 raise NameTaken(job) from None
             raise
 
 
-def _create(call: Callable[..., Any], job: str, boundary: str, owner: str, more: Sequence[dict[str, str]]) -> None:
-    call(
-        "iam",
-        "create_role",
-        RoleName=role_name(job),
-        Path=PATH,
-        AssumeRolePolicyDocument=json.dumps(TRUST),
-        Description=f"The server of skylift job {owner}",
-        PermissionsBoundary=boundary,
-        Tags=[*job_tags(owner), *more],
-    )
+def _make(api: Api, kind: Kind, call: Callable[..., Any], wanted: dict[str, Any], tags: Sequence[Any]) -> Any:
+    """Make one under skylift's path. That there is one already may be said of the one that this call has made, if IAM's
+    first answer was lost."""
+    mark = new_mark()
+    try:
+        return call("iam", f"create_{kind}", **wanted, Path=PATH, Tags=[*tags, mark])[ANSWERED[kind]]
+    except Refused as error:
+        if error.code != "EntityAlreadyExists":
+            raise
+        name = f"{ANSWERED[kind]}Name"
+        found = api.retry_not_found("iam", f"get_{kind}", **{name: wanted[name]})[ANSWERED[kind]]
+        if mark not in found.get("Tags", []):
+            raise
+        return found
 
 
 def equip_role(
@@ -301,16 +309,20 @@ def equip_role(
 def equip_with(api: Api, job: str, policy: dict[str, Any], *, owner: str = "") -> JobRole:
     """The same with any policy. `owner` is as in create_role."""
     name, text = role_name(job), json.dumps(policy)
-    with ThreadPoolExecutor(1) as pool:
+    with Threads(1) as pool:
         put = pool.submit(
             api.retry_not_found, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=text
         )
-        made = api.retry_concurrent(
-            "iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=job_tags(owner or job)
-        )
-        api.retry_not_found("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+        wanted = {"InstanceProfileName": name}
+        made = _make(api, "instance_profile", api.retry_concurrent, wanted, job_tags(owner or job))
+        try:
+            api.retry_not_found("iam", "add_role_to_instance_profile", **wanted, RoleName=name)
+        except Refused as error:
+            # A profile has one role. It has ours, if the first answer was lost.
+            if error.code != "LimitExceeded" or not _has_role(describe_own(api, "instance_profile", name), name):
+                raise
         put.result()
-    return JobRole(name, made["InstanceProfile"]["Arn"])
+    return JobRole(name, made["Arn"])
 
 
 def remove_role(api: Api, job: str) -> None:
@@ -325,15 +337,13 @@ def remove_role_of(api: Api, name: str, jobs: Collection[str]) -> None:
     that wants another role to be removed."""
     if not is_role_name(name):
         return
-    with ThreadPoolExecutor(1) as pool:
-        describing = pool.submit(
-            _describe_own, api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name
-        )
-        role = _owner(_describe_own(api, "get_role", "Role", RoleName=name))
+    with Threads(1) as pool:
+        describing = pool.submit(describe_own, api, "instance_profile", name)
+        role = _owner(describe_own(api, "role", name))
         profile = describing.result()
     owners = set(jobs) - {""}
     # A client that was killed while it handed over a kept server has tagged the role, and not the profile yet.
-    has_role = role in owners and [each["RoleName"] for each in profile.get("Roles", ())] == [name]
+    has_role = role in owners and _has_role(profile, name)
     _remove(api, name, role=role in owners, profile=has_role or _owner(profile) in owners)
 
 
@@ -345,14 +355,12 @@ def is_role_name(name: str) -> bool:
 def owner_of(api: Api, name: str) -> str:
     """The job that a role is tagged with, or else the instance profile of the same name. Empty when there is neither,
     or they are not skylift's."""
-    return _owner(_describe_own(api, "get_role", "Role", RoleName=name)) or _owner(
-        _describe_own(api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name)
-    )
+    return _owner(describe_own(api, "role", name)) or _owner(describe_own(api, "instance_profile", name))
 
 
 def tags_of(api: Api, job: str) -> dict[str, str]:
     """The tags of a job's role; empty when there is none, or it is not this job's."""
-    found = _describe_own(api, "get_role", "Role", RoleName=role_name(job))
+    found = describe_own(api, "role", role_name(job))
     return {each["Key"]: each["Value"] for each in found.get("Tags", [])} if _owner(found) == job else {}
 
 
@@ -362,10 +370,14 @@ def profile_of(job: str, account: str) -> JobRole:
     return JobRole(name, f"arn:aws:iam::{account}:instance-profile{PATH}{name}")
 
 
-def _describe_own(api: Api, operation: str, kind: str, **which: str) -> dict[str, Any]:
+def _has_role(profile: dict[str, Any], name: str) -> bool:
+    return [each["RoleName"] for each in profile.get("Roles", ())] == [name]
+
+
+def describe_own(api: Api, kind: Kind, name: str) -> dict[str, Any]:
     """IAM's description of a role or profile; empty when there is none, or it is not under skylift's path."""
     try:
-        found: dict[str, Any] = api.call("iam", operation, **which)[kind]
+        found: dict[str, Any] = api.call("iam", f"get_{kind}", **{f"{ANSWERED[kind]}Name": name})[ANSWERED[kind]]
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise
@@ -387,16 +399,8 @@ def _remove(api: Api, name: str, *, role: bool, profile: bool) -> None:
         ("delete_role_policy", {"RoleName": name, "PolicyName": "job"}),
         ("delete_role", {"RoleName": name}),
     ]
-    with ThreadPoolExecutor(2) as pool:
+    with Threads(2) as pool:
         for number in range(2):
             steps = [*(profile_steps[number : number + 1] if profile else ())]
             steps += role_steps[number : number + 1] if role else ()
-            list(pool.map(lambda each: _unless_gone(api, *each), steps))
-
-
-def _unless_gone(api: Api, operation: str, params: dict[str, str]) -> None:
-    try:
-        api.retry_concurrent("iam", operation, **params)
-    except Refused as error:
-        if error.code != "NoSuchEntity":
-            raise
+            list(pool.map(lambda each: end_unless_gone(api, "NoSuchEntity", "iam", each[0], **each[1]), steps))

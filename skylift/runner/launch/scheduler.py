@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from skylift.runner.errors import Refused
 from skylift.runner.job.policy import policy
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
+from skylift.runner.steps import pauses
 
 _SETTLING = 60.0
 """Seconds in which EventBridge Scheduler must learn of a new role, and of its own new group."""
@@ -24,36 +25,25 @@ def trust_in_scheduler(account: str, region: str, group: str) -> dict[str, Any]:
 
 def create_schedule(api: Api, request: dict[str, Any], prepare: Callable[[], object] = lambda: None) -> None:
     """`prepare` is called when the role or the group is not there. Raises Refused."""
-    until, pause, prepared = time.monotonic() + _SETTLING, 0.1, False
-    while True:
+    prepared = False
+    for more in pauses(_SETTLING, 5):
         try:
             api.call("scheduler", "create_schedule", **request)
             return
         except Refused as error:
             is_new = "assume the role" in error.reason or error.code == "ResourceNotFoundException"
-            if not is_new or time.monotonic() > until:
+            if not is_new or not more:
                 raise
         if not prepared:
             prepare()
             prepared = True
-        time.sleep(pause)
-        pause = min(pause * 1.6, 5)
 
 
 def ensure_group(api: Api, name: str) -> None:
-    try:
-        api.call("scheduler", "create_schedule_group", Name=name)
-    except Refused as error:
-        if error.code != "ConflictException":
-            raise
+    make_unless_there(api, "ConflictException", "scheduler", "create_schedule_group", Name=name)
 
 
 def delete_schedule(api: Api, group: str, name: str) -> bool:
     """Whether there was one."""
-    try:
-        api.call("scheduler", "delete_schedule", GroupName=group, Name=name)
-    except Refused as error:
-        if error.code != "ResourceNotFoundException":
-            raise
-        return False
-    return True
+    which = {"GroupName": group, "Name": name}
+    return end_unless_gone(api, "ResourceNotFoundException", "scheduler", "delete_schedule", **which)

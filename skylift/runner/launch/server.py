@@ -18,9 +18,13 @@ from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import end_unless_gone
+from skylift.runner.text.duration import moment
 
 _IAM_PATIENCE = 90.0
 """Seconds in which EC2 must learn of a new instance profile. AWS's documentation says several seconds."""
+_SETTLING = 300.0
+"""Seconds after its launch in which EC2 may not know a server yet. It takes a few."""
 TAKEN = "IdempotentParameterMismatch"
 _NEXT_ZONE = {"InsufficientInstanceCapacity", "Unsupported", "InsufficientFreeAddressesInSubnet"}
 _NOTHING_STARTED = re.compile(
@@ -92,7 +96,8 @@ def run_in_first_zone(
     full: list[str] = []
     for number, (zone, subnet) in enumerate(subnets):
         try:
-            answer = _run_when_profile_is_known(api, _in_subnet(request, subnet, f"{token}-{number}"), patience)
+            here = _in_subnet(request, subnet, f"{token}-{number}")
+            answer = api.retry(_lacks_profile, "ec2", "run_instances", patience, **here)
         except Refused as error:
             refusal = error
             if error.code in _NEXT_ZONE:
@@ -167,18 +172,9 @@ def launch_request(
     }
 
 
-def _run_when_profile_is_known(api: Api, request: dict[str, Any], patience: float) -> Any:
+def _lacks_profile(error: Refused) -> bool:
     """EC2 learns of a new instance profile within seconds. Until then RunInstances refuses it as invalid."""
-    until = time.monotonic() + patience
-    pause = 0.1
-    while True:
-        try:
-            return api.call("ec2", "run_instances", **request)
-        except Refused as error:
-            if not is_unknown_profile(error.code, error.reason) or time.monotonic() + pause > until:
-                raise
-        time.sleep(pause)
-        pause = min(pause * 1.6, 5)
+    return is_unknown_profile(error.code, error.reason)
 
 
 def is_unknown_profile(code: str, reason: str) -> bool:
@@ -244,12 +240,18 @@ def _of_jobs(reservations: list[Any]) -> list[Server]:
     return [each for each in found if each.job]
 
 
-def terminate(api: Api, instance: str) -> None:
-    try:
-        api.call("ec2", "terminate_instances", InstanceIds=[instance])
-    except Refused as error:
-        if error.code != "InvalidInstanceID.NotFound":
-            raise
+def is_new(server: Server) -> bool:
+    """Whether it was launched so short a time ago that EC2 may not know it yet. EC2 knows one that has ended for an
+    hour, and then no more: this machine may have slept meanwhile."""
+    return time.time() < moment(server.launched) + _SETTLING
+
+
+def terminate(api: Api, instance: str, *, new: bool = False) -> None:
+    """A `new` server may not be known yet to all of EC2. That another one is not known says that it is gone."""
+    if new:
+        api.retry_not_found("ec2", "terminate_instances", InstanceIds=[instance])
+    else:
+        end_unless_gone(api, "InvalidInstanceID.NotFound", "ec2", "terminate_instances", InstanceIds=[instance])
     uncap_server(api, instance)
 
 

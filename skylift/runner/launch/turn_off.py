@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from skylift.runner.errors import SkyliftError, Unreachable
@@ -11,11 +10,11 @@ from skylift.runner.job.server import Server
 from skylift.runner.launch import fleet, role
 from skylift.runner.launch.job_group import remove_job_groups
 from skylift.runner.launch.kept_server import remove_roles
-from skylift.runner.launch.server import terminate
+from skylift.runner.launch.server import is_new, terminate
 from skylift.runner.launch.undo import tell_left_over, write_off
 from skylift.runner.launch.worker_group import remove_workers
 from skylift.runner.remote.account import Account
-from skylift.runner.steps import in_thread
+from skylift.runner.steps import Threads, in_thread
 from skylift.runner.watcher import Watcher
 
 
@@ -75,8 +74,8 @@ class TurnOff:
             last = [partial(remove_job_groups, api, self._job), *last]
         steps: list[Callable[[], object]] = [self._remove_role]
         if self._server is not None:
-            steps.insert(0, partial(terminate, api, self._server.instance))
-        with ThreadPoolExecutor(2) as pool:
+            steps.insert(0, partial(terminate, api, self._server.instance, new=is_new(self._server)))
+        with Threads(2) as pool:
             errors = [*map(_error_of, first), *pool.map(_error_of, steps), *map(_error_of, last)]
         return [each for each in errors if each is not None]
 

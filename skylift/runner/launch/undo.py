@@ -12,7 +12,7 @@ from skylift.runner.errors import INTERRUPTED, SKYLIFT_FAILED, SkyliftError
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.states import State
-from skylift.runner.launch.server import terminate
+from skylift.runner.launch.server import is_new, terminate
 from skylift.runner.remote.account import Account
 from skylift.runner.steps import in_thread, make_with_undo
 from skylift.runner.watcher import Watcher
@@ -73,7 +73,7 @@ class Undo:
 
     def end_server(self, server: Server) -> None:
         """The undo of a launch. The job's final status says that it did not run."""
-        terminate(self._account.api, server.instance)
+        terminate(self._account.api, server.instance, new=is_new(server))
         write_off(self._account, self._job, server.instance, interrupted=self._interrupted())
 
     def write_off(self) -> None:

@@ -34,7 +34,7 @@ from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import boot_archive
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statements
-from skylift.runner.steps import Clock, in_thread
+from skylift.runner.steps import Clock, in_thread, pauses
 from skylift.runner.watcher import Watcher
 
 _SUSPENDED = ["ReplaceUnhealthy", "AZRebalance"]
@@ -285,19 +285,15 @@ def _boot_script(checked: Checked) -> str:
 
 def make_group(api: Api, request: dict[str, Any]) -> None:
     """Make the group. One of the same name is left from a job that was removed."""
-    name, until, pause = request["AutoScalingGroupName"], time.monotonic() + _SETTLING, 0.1
-    while True:
+    for more in pauses(_SETTLING, 5):
         try:
             api.call("autoscaling", "create_auto_scaling_group", **request)
             return
         except Refused as error:
-            passes = error.code == "AlreadyExists" or _is_unknown_profile(error)
-            if not passes or time.monotonic() + pause > until:
+            if not more or not (error.code == "AlreadyExists" or _is_unknown_profile(error)):
                 raise
             if error.code == "AlreadyExists":
-                delete_group(api, name)
-        time.sleep(pause)
-        pause = min(pause * 1.6, 5)
+                delete_group(api, request["AutoScalingGroupName"])
 
 
 def suspend(api: Api, group: str) -> None:

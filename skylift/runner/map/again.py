@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +29,7 @@ from skylift.runner.map.reading import MapReader
 from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.remote.account import Account
+from skylift.runner.steps import Threads
 from skylift.runner.text.json_object import parse_object
 from skylift.runner.text.visible import shown
 
@@ -294,7 +294,7 @@ def _is_object(each: MapInput) -> bool:
 def _copy_blobs(api: Any, bucket: str, inputs: Sequence[MapInput], source: MapKeys, target: MapKeys) -> None:
     """Copy the blobs, so that the earlier map may be removed meanwhile."""
     blobs = {each.blob.sha256: each.blob.size for each in inputs if each.blob is not None}
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+    with Threads(_AT_A_TIME) as pool:
         copies = [
             pool.submit(api.copy, bucket, source.blob(sha256), target.blob(sha256), size)
             for sha256, size in blobs.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 
@@ -11,6 +10,7 @@ from skylift.runner.errors import Refused, SkyliftError
 from skylift.runner.map.spec import MapInput, ObjectPart
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
+from skylift.runner.steps import Threads
 from skylift.runner.text.visible import shown
 
 ADVICE = "A new map splits what is there now: start it by its own command."
@@ -26,7 +26,7 @@ def changed_parts(account: Account, inputs: Iterable[MapInput], most: int | None
     if not objects:
         return ()
     asked = dict(islice(objects.items(), most))
-    with ThreadPoolExecutor(min(_AT_A_TIME, len(asked))) as pool:
+    with Threads(min(_AT_A_TIME, len(asked))) as pool:
         found = pool.map(partial(_has_changed, account.api), asked.values())
         changed = {each for each, is_so in zip(asked, found, strict=True) if is_so}
     return tuple(each for each, part in parts if (part.bucket, part.key) in changed)

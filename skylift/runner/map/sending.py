@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from skylift.runner.errors import RunError, UsageError
 from skylift.runner.map.inputs import FoundInput
 from skylift.runner.ship.blob_store import Blob
+from skylift.runner.steps import Threads
 from skylift.runner.text.visible import shown
 
 _AT_A_TIME = 4
@@ -22,7 +22,7 @@ def blobs_of(found: Sequence[FoundInput], progress: Callable[[int], None] = lamb
         progress(blob.size)
         return blob
 
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+    with Threads(_AT_A_TIME) as pool:
         return list(pool.map(read, found))
 
 

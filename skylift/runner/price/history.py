@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from skylift.runner.errors import JobNotFound, RecordDamaged
 from skylift.runner.price.purchase import HOURS_A_MONTH, billed, server_seconds
+from skylift.runner.steps import Threads
 from skylift.runner.text.duration import moment
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _by_hour(start: float, seconds: float) -> Iterator[tuple[int, float]]:
 
 def read_history(account: Account, now: float | None = None) -> History:
     since = (time.time() if now is None else now) - DAYS * 86400
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+    with Threads(_AT_A_TIME) as pool:
         found = list(pool.map(lambda name: _past_run(account, name, since), account.recorded()))
     runs = [each for each in found if isinstance(each, PastRun)]
     damaged = tuple(each.message for each in found if isinstance(each, RecordDamaged))

@@ -7,9 +7,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import IO, Any, Protocol, cast
 from urllib.parse import unquote_plus, urlsplit
 
 import botocore
+from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -38,13 +37,26 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 from botocore.utils import parse_timestamp
 
-from skylift.runner.errors import NoCredentials, NotPermitted, RecordDamaged, Refused, RunError, Unreachable, UsageError
+from skylift.runner.errors import (
+    NoCredentials,
+    NotNow,
+    NotPermitted,
+    RecordDamaged,
+    Refused,
+    RunError,
+    Unreachable,
+    UsageError,
+)
 from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.settings import Settings
 from skylift.runner.remote.advice import ADVICE, about_denial
+from skylift.runner.remote.patience import Patience
 from skylift.runner.remote.service_models import KeptModels
 from skylift.runner.remote.socket_owner import listener_at
 from skylift.runner.remote.unread_elements import cut_out, unread_elements
+from skylift.runner.server.aws import is_not_now
+from skylift.runner.steps import Threads, pauses
+from skylift.runner.text.duration import spell_duration
 from skylift.version import __version__
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
@@ -68,6 +80,7 @@ _UNSIGNED = "s3, with bodies that are not signed"
 """The client for parts. A part's signature covers a CRC32 of its bytes, which S3 compares, and not their SHA-256,
 as botocore does it over TLS: who sends parts knows the SHA-256 of all of them, and whoever fetches them compares it.
 """
+_LATER = "Try again in a while: https://health.aws.amazon.com says what is out of order."
 _SETTLING = 30.0
 """Seconds in which all of AWS must know of a new resource. AWS promises no time; mostly it takes less than five."""
 
@@ -88,11 +101,12 @@ def default_region() -> str | None:
 
 
 class Api:
-    """The clients of one account and region, each made once. Every call may raise Refused, NotPermitted,
-    Unreachable."""
+    """The clients of one account and region, each made once. Every call may raise Refused, NotPermitted, Unreachable.
+    What AWS answers with "not now" is asked again for as long as `patience` lasts, and is NotNow after that."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.patience = Patience(settings.note)
         self._endpoint = settings.endpoint_url
         self._clients: dict[tuple[str, Only], Any] = {}
         self._looks: dict[tuple[str, str, Only], _LastAnswer] = {}
@@ -111,7 +125,8 @@ class Api:
                 )
         addressing = {"addressing_style": "path" if settings.endpoint_url else "auto"}
         self._config = Config(
-            retries={"mode": "standard", "max_attempts": 3},
+            # It is `patience` that decides on that.
+            retries={"mode": "standard", "total_max_attempts": 1},
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=20,
@@ -157,6 +172,7 @@ class Api:
                     made = self._session.create_client(
                         service, self._settings.region, endpoint_url=self._endpoint, config=config
                     )
+                    made.meta.events.register("needs-retry", self._repeats)
                     if kind == _UNSIGNED:
                         made.meta.events.register("before-call.s3.UploadPart", _take_any_etag)
                     if not self._clients:
@@ -192,6 +208,14 @@ class Api:
             return cast(Loader, create_loader(paths))
         return _KeptLoader(KeptModels(self._settings.cache, botocore.__version__))
 
+    def _repeats(self, operation: Any, caught_exception: Exception | None, **asked: Any) -> float | None:
+        """botocore asks after each attempt how many seconds it shall wait before the next one. None: there is none."""
+        if caught_exception is not None and not isinstance(caught_exception, (BotoConnectionError, HTTPClientError)):
+            return None
+        state = asked["request_dict"]["context"].setdefault("skylift", {})
+        name = f"{operation.service_model.service_name} {xform_name(operation.name)}"
+        return 0.0 if self.patience.again(name, asked["response"], asked["attempts"], state) else None
+
     def call(self, service: str, operation: str, **params: Any) -> Any:
         """One operation, by boto3's name for it (`describe_vpcs`) and in boto3's parameters."""
         with translated(operation, service):
@@ -200,22 +224,23 @@ class Api:
     def retry_not_found(self, service: str, operation: str, **params: Any) -> Any:
         """Make a call about a resource that was made a moment ago, and repeat it while AWS does not know the resource
         yet, or refuses it because of another change to it."""
-        return self._again_while(_is_not_found_yet, service, operation, params)
+        return self.retry(_is_not_found_yet, service, operation, **params)
 
     def retry_concurrent(self, service: str, operation: str, **params: Any) -> Any:
         """Make a call, and repeat it while IAM refuses it because of another change to the same resource."""
-        return self._again_while(_is_concurrent, service, operation, params)
+        return self.retry(_is_concurrent, service, operation, **params)
 
-    def _again_while(self, passes: Callable[[Refused], bool], service: str, operation: str, params: Any) -> Any:
-        until, pause = time.monotonic() + _SETTLING, 0.1
-        while True:
+    def retry(
+        self, passes: Callable[[Refused], bool], service: str, operation: str, seconds: float = _SETTLING, **params: Any
+    ) -> Any:
+        """Make a call, and repeat it for so many seconds while what it is refused for passes by itself."""
+        for more in pauses(seconds):
             try:
                 return self.call(service, operation, **params)
             except Refused as error:
-                if not passes(error) or time.monotonic() + pause > until:
+                if not more or not passes(error):
                     raise
-            time.sleep(pause)
-            pause = min(pause * 2, 3)
+        raise AssertionError("the last turn returns or raises")
 
     def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
         """All of a paginated list."""
@@ -340,7 +365,7 @@ class Api:
         self.abort_uploads(bucket, prefix)
         found = [each["Key"] for each in self.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
         odd = [key for key in found if key != last and _UNSPEAKABLE.search(key)]
-        with ThreadPoolExecutor(8) as pool:
+        with Threads(8) as pool:
             list(pool.map(lambda key: self.call("s3", "delete_object", Bucket=bucket, Key=key), odd))
         keys = sorted(set(found) - {last} - set(odd))
         batches = [keys[start : start + 1000] for start in range(0, len(keys), 1000)]
@@ -365,7 +390,7 @@ class Api:
 
         config = TransferConfig(multipart_threshold=_IN_ONE, multipart_chunksize=16 << 20, max_request_concurrency=4)
         try:
-            with translated("upload"), TransferManager(self._client("s3"), config) as manager:
+            with translated("upload"), TransferManager(self._client("s3"), config, None, Threads) as manager:
                 manager.upload(file, bucket, key, subscribers=[_Progress(progress)]).result()
         except Refused as error:
             if not self.is_complete(error, bucket, key, size):
@@ -378,7 +403,7 @@ class Api:
             return
         from s3transfer.manager import TransferManager  # noqa: PLC0415
 
-        with translated("copy"), TransferManager(self._client("s3")) as manager:
+        with translated("copy"), TransferManager(self._client("s3"), None, None, Threads) as manager:
             manager.copy({"Bucket": bucket, "Key": source}, bucket, target).result()
 
     def is_complete(self, error: Refused, bucket: str, key: str, size: int) -> bool:
@@ -547,6 +572,10 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
         if code in _DENIED:
             advice = about_denial(service, error.operation_name, message)
             raise NotPermitted(code, message, operation, advice) from None
+        answer = error.response.get("ResponseMetadata", {})
+        if is_not_now(answer.get("HTTPStatusCode", 0), code):
+            waited = f" AWS has said so for {spell_duration(answer['waited'])}." if "waited" in answer else ""
+            raise NotNow(code, message + waited, operation, ADVICE.get(code, _LATER)) from None
         raise Refused(code, message, operation, ADVICE.get(code, "")) from None
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from skylift.runner.errors import RunError
 from skylift.runner.remote.api import Api
+from skylift.runner.steps import pause
 from skylift.runner.text.json_object import FOREVER, Malformed, given, parse_object
 
 T = TypeVar("T")
@@ -30,15 +31,16 @@ def make_once(api: Api, bucket: str, name: str, find: Callable[[], T | None], ma
     """What `find` finds, or else what `make` makes, under the lock `name`. `make` has to complete what a dead holder
     has begun. Raises RunError when others hold the lock for too long."""
     until = time.time() + _PATIENCE
-    pause = 0.05
+    length = 0.05
     while (found := find()) is None:
         if _claim(api, bucket, name):
             # Another holder may have finished between our `find` and our claim.
             return find() or make()
         if time.time() > until:
             raise RunError(f"Another run has been making the {name} for too long.", "Try again in a minute.")
-        time.sleep(pause)
-        pause = min(pause * 1.5, 2)
+        if not pause(length):
+            raise RunError(f"The making of the {name} was interrupted.")
+        length = min(length * 1.5, 2)
     return found
 
 

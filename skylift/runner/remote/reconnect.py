@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from skylift.runner.errors import NotPermitted, SkyliftError, Unreachable
+from skylift.runner.errors import NotNow, NotPermitted, SkyliftError, Unreachable
 from skylift.runner.remote.api import Api
 from skylift.runner.steps import in_thread
 from skylift.runner.watcher import Watcher
@@ -24,6 +24,7 @@ class Reconnect:
 
     def __init__(self, api: Api, watcher: Watcher, revive: Callable[[], str | None] | None) -> None:
         self._api, self._watcher, self._revive = api, watcher, revive
+        api.patience.tell = watcher.note
         self._away = False
         self._reviving = asyncio.Lock()
 
@@ -59,7 +60,7 @@ class Reconnect:
         first, self._away = not self._away, True
         if first:
             self._watcher.note(f"The cloud does not answer. The job goes on without it; trying again. {error}")
-        if self._revive is None:
+        if self._revive is None or isinstance(error, NotNow):
             return
         try:
             # Of several calls that fail at once, one starts the cloud again, and the others find it started.

@@ -10,16 +10,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from skylift.runner.errors import Refused, UsageError
 from skylift.runner.job.policy import allow, policy
 from skylift.runner.job.record import workers_of_schedule
 from skylift.runner.job.settings import REGION_FORM
 from skylift.runner.job.tags import TAG_JOB
-from skylift.runner.launch.role import PATH, TRUST, JobRole, ensure_boundary, ensure_policy
+from skylift.runner.launch.role import (
+    ANSWERED,
+    PATH,
+    TRUST,
+    JobRole,
+    Kind,
+    describe_own,
+    ensure_boundary,
+    ensure_policy,
+)
 from skylift.runner.launch.scheduler import trust_in_scheduler
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import end_unless_gone
 from skylift.runner.schedule.requests import (
     GROUP,
     TAG_REGION,
@@ -35,26 +45,7 @@ SCHEDULER_BOUNDARY = "skylift-boundary-scheduler-2"
 """The number is the version of the document, as with BOUNDARY."""
 _SERVERS_MAY, _SCHEDULER_MAY = "job", "run"
 """The names of the roles' policies."""
-
-
-class _Kind(NamedTuple):
-    """How IAM calls a kind of thing: its operations, the parameter with its name, the member of an answer."""
-
-    word: str
-    create: str
-    get: str
-    named: str
-    answer: str
-
-
-_ROLE = _Kind("a role", "create_role", "get_role", "RoleName", "Role")
-_PROFILE = _Kind(
-    "an instance profile",
-    "create_instance_profile",
-    "get_instance_profile",
-    "InstanceProfileName",
-    "InstanceProfile",
-)
+_CALLED: dict[Kind, str] = {"role": "a role", "instance_profile": "an instance profile"}
 
 
 def scheduler_boundary(account: str) -> dict[str, Any]:
@@ -85,11 +76,11 @@ def make_server_role(
     request = _role_request(api, schedule, server_role_name(schedule), TRUST, boundary, why)
 
     def clear() -> None:
-        if _is_own(api, schedule, _PROFILE, server_role_name(schedule)):
+        if _is_own(api, schedule, "instance_profile", server_role_name(schedule)):
             remove_profile(api, schedule)
         remove_server_role(api, schedule)
 
-    _make(api, schedule, _ROLE, request, clear)
+    _make(api, schedule, "role", request, clear)
 
 
 def make_worker_role(
@@ -101,7 +92,7 @@ def make_worker_role(
     boundary = ensure_boundary(api, account, buckets, listed)
     why = f"Servers of skylift schedule {schedule} that only run inputs"
     clear = partial(remove_worker_role, api, schedule)
-    _make(api, schedule, _ROLE, _role_request(api, schedule, name, TRUST, boundary, why), clear)
+    _make(api, schedule, "role", _role_request(api, schedule, name, TRUST, boundary, why), clear)
 
 
 def equip_workers(api: Api, schedule: str, policy: dict[str, Any]) -> JobRole:
@@ -110,7 +101,7 @@ def equip_workers(api: Api, schedule: str, policy: dict[str, Any]) -> JobRole:
     text = json.dumps(policy)
     api.retry_not_found("iam", "put_role_policy", RoleName=name, PolicyName=_SERVERS_MAY, PolicyDocument=text)
     request = {"InstanceProfileName": name, "Path": PATH, "Tags": role_tags(schedule, api.region)}
-    made = _make(api, schedule, _PROFILE, request, partial(_remove_profile, api, name))
+    made = _make(api, schedule, "instance_profile", request, partial(_remove_profile, api, name))
     api.retry_not_found("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
     return JobRole(name, made)
 
@@ -118,7 +109,11 @@ def equip_workers(api: Api, schedule: str, policy: dict[str, Any]) -> JobRole:
 def remove_worker_role(api: Api, schedule: str) -> None:
     """With its profile, as far as they exist and are of this region's schedule."""
     name = workers_of_schedule(schedule)
-    for kind, remove in ((_PROFILE, _remove_profile), (_ROLE, _remove_role)):
+    kinds: list[tuple[Kind, Callable[[Api, str], None]]] = [
+        ("instance_profile", _remove_profile),
+        ("role", _remove_role),
+    ]
+    for kind, remove in kinds:
         if _is_own(api, schedule, kind, name):
             remove(api, name)
 
@@ -128,7 +123,7 @@ def make_profile(api: Api, schedule: str) -> JobRole:
     the undo."""
     name = server_role_name(schedule)
     request = {"InstanceProfileName": name, "Path": PATH, "Tags": role_tags(schedule, api.region)}
-    return JobRole(name, _make(api, schedule, _PROFILE, request, partial(remove_profile, api, schedule)))
+    return JobRole(name, _make(api, schedule, "instance_profile", request, partial(remove_profile, api, schedule)))
 
 
 def equip_servers(
@@ -150,7 +145,7 @@ def make_scheduler_role(api: Api, schedule: str, account: str) -> str:
     )
     why = f"Starts the servers of skylift schedule {schedule}"
     request = _role_request(api, schedule, scheduler_role_name(schedule), trust, boundary, why)
-    return _make(api, schedule, _ROLE, request, partial(remove_scheduler_role, api, schedule))
+    return _make(api, schedule, "role", request, partial(remove_scheduler_role, api, schedule))
 
 
 def equip_scheduler(api: Api, schedule: str, template: str, account: str, *, spot: bool = False) -> None:
@@ -164,11 +159,12 @@ def equip_scheduler(api: Api, schedule: str, template: str, account: str, *, spo
 def remove_roles(api: Api, schedule: str) -> None:
     """All, and the instance profiles, as far as they exist and are of this region's schedule. Their names are the
     account's: they may be of a schedule in another region."""
-    for kind, name, remove in (
-        (_PROFILE, server_role_name(schedule), remove_profile),
-        (_ROLE, server_role_name(schedule), remove_server_role),
-        (_ROLE, scheduler_role_name(schedule), remove_scheduler_role),
-    ):
+    kinds: list[tuple[Kind, str, Callable[[Api, str], None]]] = [
+        ("instance_profile", server_role_name(schedule), remove_profile),
+        ("role", server_role_name(schedule), remove_server_role),
+        ("role", scheduler_role_name(schedule), remove_scheduler_role),
+    ]
+    for kind, name, remove in kinds:
         if _is_own(api, schedule, kind, name):
             remove(api, schedule)
     remove_worker_role(api, schedule)
@@ -183,19 +179,28 @@ def remove_server_role(api: Api, schedule: str) -> None:
 
 
 def _remove_profile(api: Api, name: str) -> None:
-    _unless_gone(api, "remove_role_from_instance_profile", InstanceProfileName=name, RoleName=name)
-    _unless_gone(api, "delete_instance_profile", InstanceProfileName=name)
+    end_unless_gone(
+        api, "NoSuchEntity", "iam", "remove_role_from_instance_profile", InstanceProfileName=name, RoleName=name
+    )
+    _end(api, "delete_instance_profile", InstanceProfileName=name)
 
 
 def _remove_role(api: Api, name: str) -> None:
     """That of servers."""
-    _unless_gone(api, "delete_role_policy", RoleName=name, PolicyName=_SERVERS_MAY)
-    _unless_gone(api, "delete_role", RoleName=name)
+    _end(api, "delete_role_policy", RoleName=name, PolicyName=_SERVERS_MAY)
+    _end(api, "delete_role", RoleName=name)
 
 
 def remove_scheduler_role(api: Api, schedule: str) -> None:
-    _unless_gone(api, "delete_role_policy", RoleName=scheduler_role_name(schedule), PolicyName=_SCHEDULER_MAY)
-    _unless_gone(api, "delete_role", RoleName=scheduler_role_name(schedule))
+    end_unless_gone(
+        api,
+        "NoSuchEntity",
+        "iam",
+        "delete_role_policy",
+        RoleName=scheduler_role_name(schedule),
+        PolicyName=_SCHEDULER_MAY,
+    )
+    _end(api, "delete_role", RoleName=scheduler_role_name(schedule))
 
 
 def _role_request(api: Api, schedule: str, name: str, trust: dict[str, Any], boundary: str, why: str) -> dict[str, Any]:
@@ -209,27 +214,27 @@ def _role_request(api: Api, schedule: str, name: str, trust: dict[str, Any], bou
     }
 
 
-def _make(api: Api, schedule: str, kind: _Kind, request: dict[str, Any], clear: Callable[[], None]) -> str:
+def _make(api: Api, schedule: str, kind: Kind, request: dict[str, Any], clear: Callable[[], None]) -> str:
     """Make a role or profile; its ARN. `clear` removes one that is there already and is of this region: an undo that
     failed left it, or this call made it and its answer was lost, as this client has claimed the name in the region."""
     try:
-        made = api.retry_not_found("iam", kind.create, **request)
+        made = api.retry_not_found("iam", f"create_{kind}", **request)
     except Refused as error:
         if error.code != "EntityAlreadyExists":
             raise
-        name = request[kind.named]
+        name = request[f"{ANSWERED[kind]}Name"]
         region = _region(api, schedule, kind, name)
         if region != api.region:
             raise _taken(schedule, region, kind, name) from None
         clear()
-        made = api.retry_not_found("iam", kind.create, **request)
-    return str(made[kind.answer]["Arn"])
+        made = api.retry_not_found("iam", f"create_{kind}", **request)
+    return str(made[ANSWERED[kind]]["Arn"])
 
 
-def _taken(schedule: str, region: str, kind: _Kind, name: str) -> UsageError:
+def _taken(schedule: str, region: str, kind: Kind, name: str) -> UsageError:
     if not region:
         return UsageError(
-            f"There is {kind.word} called {name} already, and it is not of a schedule.",
+            f"There is {_CALLED[kind]} called {name} already, and it is not of a schedule.",
             "Choose another name (--name).",
         )
     return UsageError(
@@ -239,27 +244,17 @@ def _taken(schedule: str, region: str, kind: _Kind, name: str) -> UsageError:
     )
 
 
-def _is_own(api: Api, schedule: str, kind: _Kind, name: str) -> bool:
+def _is_own(api: Api, schedule: str, kind: Kind, name: str) -> bool:
     return _region(api, schedule, kind, name) == api.region
 
 
-def _region(api: Api, schedule: str, kind: _Kind, name: str) -> str:
+def _region(api: Api, schedule: str, kind: Kind, name: str) -> str:
     """The region of the schedule that a role or profile is of; empty when there is none, or it is no schedule's."""
-    try:
-        found = api.call("iam", kind.get, **{kind.named: name})[kind.answer]
-    except Refused as error:
-        if error.code != "NoSuchEntity":
-            raise
-        return ""
+    found = describe_own(api, kind, name)
     tags = {each["Key"]: each["Value"] for each in found.get("Tags", ())}
     region = tags.get(TAG_REGION, "")
-    own = found["Path"] == PATH and tags.get(TAG_SCHEDULE) == schedule
-    return region if own and REGION_FORM.fullmatch(region) else ""
+    return region if tags.get(TAG_SCHEDULE) == schedule and REGION_FORM.fullmatch(region) else ""
 
 
-def _unless_gone(api: Api, operation: str, **which: str) -> None:
-    try:
-        api.retry_concurrent("iam", operation, **which)
-    except Refused as error:
-        if error.code != "NoSuchEntity":
-            raise
+def _end(api: Api, operation: str, **which: str) -> None:
+    end_unless_gone(api, "NoSuchEntity", "iam", operation, **which)

@@ -12,6 +12,7 @@ import http.client
 import json
 import math
 import os
+import re
 import ssl
 import threading
 import time
@@ -32,22 +33,17 @@ _PIECE = 1 << 20
 """The bytes of one read."""
 _IDLE = 4.0
 """Seconds that a connection is kept for the next request: S3 and EC2 keep it longer."""
-_STALE = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "AuthFailure", "InvalidToken"})
-"""Error codes for credentials that have expired, or that not all of AWS knows yet."""
-_PASSING = _STALE | {
-    "BadDigest",
-    "IncompleteBody",
-    "InternalError",
-    "OperationAborted",
-    "RequestLimitExceeded",
-    "RequestTimeout",
-    "RequestTimeTooSkewed",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "XAmzContentSHA256Mismatch",
-}
-"""Error codes with a 4xx status that are worth a retry: damaged bytes, or a pause that was too long."""
+_STALE = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "AuthFailure", "InvalidToken", "RequestTimeTooSkewed"}
+)
+"""Error codes for credentials that have expired, or that not all of AWS knows yet, and for a pause before sending."""
+_NOT_NOW = re.compile(
+    "BadDigest|IncompleteBody|OperationAborted|PriorRequestNotComplete|Request(LimitExceeded|Timeout|Throttled)"
+    "|XAmzContentSHA256Mismatch|SlowDown|(EC2)?Thrott|TooManyRequests|ProvisionedThroughputExceeded"
+)
+"""How error codes begin that are worth a retry, whatever their status: throttling, and damaged bytes."""
+_FOR_GOOD = re.compile("Insufficient|Unsupported|NotImplemented|501")
+"""The same of 5xx answers that are not. EC2 has no room with the status 500."""
 
 
 class Refused(Exception):
@@ -66,6 +62,16 @@ class Unreachable(Exception):
 
 class NoAnswer(Unreachable):
     """Nothing came back: the network may have no way there."""
+
+
+def is_not_now(status: int, code: str) -> bool:
+    """Whether an answer says that the same request may be answered otherwise in a while: AWS throttles, or is out of
+    order."""
+    return (
+        _NOT_NOW.match(code) is not None
+        or status == 429
+        or (status >= 500 and not _FOR_GOOD.match(code or str(status)))
+    )
 
 
 def code_of(text: str) -> str:
@@ -368,6 +374,6 @@ class Aws:
                 break
         if status < 300 or status in (304, 404, 409, 412):
             return status, found, answer
-        if status in (403, 429) or status >= 500 or code_of(text) in _PASSING:
+        if status == 403 or code_of(text) in _STALE or is_not_now(status, code_of(text)):
             raise Unreachable("%s %s: HTTP %d %s" % (method, url, status, error_text(text)))
         raise Refused(status, text)

@@ -10,7 +10,6 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
@@ -19,6 +18,7 @@ from skylift.runner.errors import Refused, RunError, SkyliftError, UsageError
 from skylift.runner.job.job import Bundle, SentFile
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.sent_file import mode_of, open_sent
+from skylift.runner.steps import Threads
 from skylift.runner.text.visible import shown
 
 BLOBS = "inputs/sha256/"
@@ -58,7 +58,7 @@ class LargeFile:
 def large_files(bundle: Bundle) -> tuple[LargeFile, ...]:
     """The large files of a bundle. Each is read for its hash. Raises UsageError for a file that cannot be read."""
     files = [each for each in bundle.files if each.place in bundle.large]
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+    with Threads(_AT_A_TIME) as pool:
         return tuple(pool.map(_large_file, files))
 
 
@@ -87,7 +87,7 @@ class BlobStore:
     def missing(self, blobs: Sequence[Blob]) -> list[Blob]:
         """The blobs that have to be uploaded, each content once."""
         different = list({blob.sha256: blob for blob in blobs}.values())
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with Threads(_AT_A_TIME) as pool:
             found = list(pool.map(self._has, different))
         return [blob for blob, there in zip(different, found, strict=True) if not there]
 
@@ -103,7 +103,7 @@ class BlobStore:
     def send_all(self, blobs: Sequence[Blob], progress: Callable[[int], None], sent: Callable[[Blob], None]) -> None:
         """Upload blobs: small ones at the same time, then the large ones, whose parts are uploaded at the same time.
         `sent` is called with each blob that exists. Raises as `send` does."""
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with Threads(_AT_A_TIME) as pool:
             sending = [pool.submit(self.send, each, progress, sent) for each in blobs if each.size <= _PART]
             try:
                 for task in sending:
@@ -159,7 +159,7 @@ class _Sending:
         begun = self._api.call("s3", "create_multipart_upload", **where, ChecksumAlgorithm="CRC32")
         upload = {**where, "UploadId": begun["UploadId"]}
         try:
-            with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            with Threads(_AT_A_TIME) as pool:
                 list(pool.map(lambda _: self._work(upload, progress), range(_AT_A_TIME)))
             if self._stop.is_set():
                 raise RunError("The sending of inputs was interrupted.")

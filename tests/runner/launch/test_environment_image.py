@@ -18,6 +18,7 @@ from skylift.runner.launch.environment_image import (
     remove_image,
     to_be_removed,
 )
+from skylift.runner.remote.api import Api
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment
 
 ACCOUNT = "123456789012"
@@ -26,6 +27,8 @@ KEY = image_key(ENVIRONMENT, "ami-1")
 
 
 class Ec2:
+    retry, retry_concurrent = Api.retry, Api.retry_concurrent
+
     """Answers DescribeImages with these images, and refuses to deregister."""
 
     def __init__(self, *images: dict[str, Any], refusal: str = "") -> None:

@@ -32,6 +32,8 @@ def job(tmp_path: Path) -> Job:
 class Answers:
     """An EC2 that gives these answers to RunInstances, one after the other."""
 
+    retry = Api.retry
+
     def __init__(self, *answers: Exception | str) -> None:
         self._answers = list(answers)
         self.requests: list[dict[str, Any]] = []

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto import backends
 from runner_bench import Machine
 from whole_run import host
 
 from skylift.cli.main import perform
 from skylift.runner.job.image_choice import PUBLISHED
 from skylift.runner.job.settings import Settings
+from skylift.runner.launch.cap import GROUP
 from skylift.runner.launch.network import find_network
 from skylift.runner.remote.api import Api
 
@@ -38,6 +40,8 @@ def on_aws(settings: Settings, endpoint: str, tmp_path: Path, monkeypatch: pytes
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    # moto fails, where AWS says that there is no group of this name.
+    backends.get_backend("scheduler")["123456789012"][REGION].create_schedule_group(GROUP, [])
     return Api(replace(settings, region=REGION))
 
 

@@ -209,7 +209,8 @@ def test_role_of_a_job(api: Api, bucket: str) -> None:
     assert made.profile_arn == f"arn:aws:iam::{ACCOUNT}:instance-profile/skylift/skylift-x"
     found = api.call("iam", "get_role", RoleName="skylift-x")["Role"]
     assert found["PermissionsBoundary"]["PermissionsBoundaryArn"] == role.boundary_arn(ACCOUNT)
-    assert found["Tags"] == [{"Key": "Name", "Value": "skylift x"}, {"Key": "skylift:job", "Value": "x"}]
+    assert found["Tags"][:2] == [{"Key": "Name", "Value": "skylift x"}, {"Key": "skylift:job", "Value": "x"}]
+    assert [each["Key"] for each in found["Tags"][2:]] == ["skylift:mark"]
     assert found["AssumeRolePolicyDocument"] == role.TRUST
     policy = api.call("iam", "get_role_policy", RoleName="skylift-x", PolicyName="job")["PolicyDocument"]
     assert policy == role.job_policy("x", bucket, ACCOUNT, "us-east-1")

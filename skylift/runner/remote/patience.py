@@ -1,0 +1,90 @@
+"""How the API's calls wait while AWS says "not now": it throttles, or is out of order. Nobody else waits for that."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from skylift.runner.server.aws import is_not_now
+from skylift.runner.steps import pause
+
+PATIENCE = 600.0
+"""Seconds for a call of a command that has no job."""
+_AT_LEAST = 60.0
+"""Seconds for one of a job whose deadline is over: what is left of it is still to be taken down."""
+_SILENT = 10.0
+"""Seconds of waiting of which the user hears nothing."""
+_LONGEST = 10.0
+_ATTEMPTS = 4
+"""Requests, one after the other, that nobody answers."""
+
+
+class Patience:
+    """Of all calls of one Api. `deadline`, in seconds since the epoch, is that of the job that they are for; without a
+    job, each call waits for `seconds`, as it does for AWS's internal errors. `tell` is given one line for the user when
+    calls have waited for a while."""
+
+    def __init__(self, tell: Callable[[str], object] = lambda _: None) -> None:
+        self.seconds, self.deadline, self.tell = PATIENCE, 0.0, tell
+        self._telling = threading.Lock()
+        self._told = 0
+
+    def again(
+        self, operation: str, answer: tuple[Any, Any] | None, attempts: int, state: MutableMapping[str, Any]
+    ) -> bool:
+        """After each attempt at a call: whether to make another one, once this has waited. `answer` is HTTP's and what
+        was read of it; None when there was none. `state` is the call's own, for this alone. `attempts` counts those
+        so far."""
+        if answer is None:
+            state["lost"] = state.get("lost", 0) + 1
+            return state["lost"] < _ATTEMPTS and pause(_some_of(2.0 ** (state["lost"] - 1)))
+        error = answer[1].get("Error", {})
+        code = str(error.get("Code", ""))
+        if not is_not_now(answer[0].status_code, code):
+            self._end(state)
+            return False
+        now = time.monotonic()
+        since: float = state.setdefault("since", now)
+        end = since + self.seconds
+        # What AWS has no word for, a 500, may also be what it can never do.
+        if self.deadline and answer[0].status_code != 500:
+            end = max(since + _AT_LEAST, now + self.deadline - time.time())
+        length = _some_of(min(0.4 * 2 ** min(attempts - 1, 9), _LONGEST))
+        if now + length > since + _SILENT:
+            words = f"{operation}: {error.get('Message', '')} ({code})"
+            self._say(
+                f"AWS asks to wait, {words}, since {_clock(since)}. Trying again, until {_clock(end)} at the latest.",
+                state,
+            )
+        if now + length < end and pause(length):
+            return True
+        self._end(state)
+        answer[1].setdefault("ResponseMetadata", {})["waited"] = time.monotonic() - since
+        return False
+
+    def _say(self, line: str, state: MutableMapping[str, Any]) -> None:
+        """Of calls that wait at the same time, the first one speaks for all."""
+        if "told" in state:
+            return
+        with self._telling:
+            state["told"], self._told = True, self._told + 1
+            is_first = self._told == 1
+        if is_first:
+            self.tell(line)
+
+    def _end(self, state: MutableMapping[str, Any]) -> None:
+        with self._telling:
+            self._told -= state.pop("told", False)
+
+
+def _some_of(most: float) -> float:
+    """Callers that were refused together do not come back together."""
+    return most * random.uniform(0.3, 1)  # noqa: S311 - nobody gains from guessing it
+
+
+def _clock(when: float) -> str:
+    """A moment of the monotonic clock, for the user."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + when - time.monotonic()))
