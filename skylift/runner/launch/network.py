@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from skylift.runner.errors import LaunchFailed, Refused, SkyliftError, UsageError
 from skylift.runner.job.settings import Access, Settings
+from skylift.runner.launch.ssh_rules import let_in, ranges
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.lock import make_once
+from skylift.runner.remote.repeatable import make_unless_there
+from skylift.runner.steps import Threads, pauses
 
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ _MOST_ZONES = 8
 @dataclass(frozen=True)
 class Network:
     """Where a server is placed. `subnets` are pairs of zone and subnet id, sorted by zone. `callers` are the IPv4
-    ranges that may open SSH.
+    ranges that may open SSH and need not be let in anew.
 
     `public` is whether servers get public addresses. `own` is whether the groups are skylift's, so that skylift may add
     rules to them.
@@ -101,10 +103,10 @@ def open_network(api: Api, network: Network, access: Access, caller: str | None)
 
 
 def open_ssh(api: Api, network: Network, source: str) -> Network:
-    """Open port 22 to a range. Rules for other ranges stay: other machines may be using them."""
+    """Open port 22 to a range. Rules for other ranges stay as long as other machines may need them."""
     if source in network.callers:
         return network
-    _authorize_ssh(api, network.groups[0], source)
+    let_in(api, network.groups[0], source)
     return replace(network, callers=network.callers | {source})
 
 
@@ -113,24 +115,8 @@ def open_groups(api: Api, groups: tuple[str, ...], source: str) -> None:
     are."""
     filters = [{"Name": "group-id", "Values": list(groups)}, {"Name": f"tag:{TAG_PART}", "Values": ["group"]}]
     for group in api.call("ec2", "describe_security_groups", Filters=filters)["SecurityGroups"]:
-        if source not in _callers(group):
-            _authorize_ssh(api, group["GroupId"], source)
-
-
-def _authorize_ssh(api: Api, group: str, source: str) -> None:
-    rule = {
-        "IpProtocol": "tcp",
-        "FromPort": 22,
-        "ToPort": 22,
-        "IpRanges": [{"CidrIp": source, "Description": "skylift was called from here"}],
-    }
-    _unless(
-        "InvalidPermission.Duplicate",
-        api,
-        "authorize_security_group_ingress",
-        GroupId=group,
-        IpPermissions=[rule],
-    )
+        if source not in ranges(group):
+            let_in(api, group["GroupId"], source)
 
 
 def describe_subnet(api: Api, subnet: str) -> dict[str, Any]:
@@ -161,17 +147,18 @@ def _network_in(api: Api, subnet: str, groups: tuple[str, ...]) -> Network:
     vpc, places = found["VpcId"], ((found["AvailabilityZone"], subnet),)
     if groups:
         return Network(vpc, places, groups, frozenset(), own=False)
-    ours = _find(api, "describe_security_groups", "SecurityGroups", "group", vpc)
+    look = partial(_find, api, "describe_security_groups", "SecurityGroups", "group", vpc)
+    ours = look()
     if not ours:
         _make_group(api, vpc)
-        ours = _find(api, "describe_security_groups", "SecurityGroups", "group", vpc)
-    return Network(vpc, places, (ours[0]["GroupId"],), _callers(ours[0]))
+        ours = _wait_until_listed(look, f"skylift's security group in {vpc}")
+    return Network(vpc, places, (ours[0]["GroupId"],), ranges(ours[0]))
 
 
 def _find_own(api: Api) -> Network | None:
     """The complete network. If there are ever two, everybody uses the one whose id sorts first."""
     filters = [{"Name": f"tag:{TAG_PART}", "Values": ["vpc"]}, {"Name": f"tag:{TAG_READY}", "Values": ["yes"]}]
-    with ThreadPoolExecutor(2) as pool:
+    with Threads(2) as pool:
         subnet = pool.submit(_find, api, "describe_subnets", "Subnets", "subnet")
         group = pool.submit(_find, api, "describe_security_groups", "SecurityGroups", "group")
         vpcs = api.call("ec2", "describe_vpcs", Filters=filters)["Vpcs"]
@@ -189,23 +176,14 @@ def _find_own(api: Api) -> Network | None:
             f"Delete the VPC {vpc}; the next run makes a new network.",
         )
     places = sorted((each["AvailabilityZone"], each["SubnetId"]) for each in subnets)
-    return Network(vpc, tuple(places), (groups[0]["GroupId"],), _callers(groups[0]))
-
-
-def _callers(group: dict[str, Any]) -> frozenset[str]:
-    return frozenset(
-        each["CidrIp"]
-        for rule in group["IpPermissions"]
-        if rule.get("FromPort") == 22 and rule.get("ToPort") == 22
-        for each in rule.get("IpRanges", [])
-    )
+    return Network(vpc, tuple(places), (groups[0]["GroupId"],), ranges(groups[0]))
 
 
 def _make(api: Api) -> Network:
     """Look for each part before making it, so that a network that a killed run left half made is completed. The
     parts of the VPC do not need each other. The tag that says it is complete comes last, if all of them are there."""
     vpc = _make_vpc(api)
-    with ThreadPoolExecutor(3) as pool:
+    with Threads(3) as pool:
         parts = [pool.submit(make, api, vpc) for make in (_make_gateway, _make_subnets, _make_group)]
     for each in parts:
         each.result()
@@ -234,11 +212,12 @@ def _make_gateway(api: Api, vpc: str) -> None:
         made = api.call("ec2", "create_internet_gateway", TagSpecifications=tags)
         gateway, attached = made["InternetGateway"]["InternetGatewayId"], False
     if not attached:
-        api.retry_not_found("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=vpc)
+        where = {"InternetGatewayId": gateway, "VpcId": vpc}
+        make_unless_there(api, "Resource.AlreadyAssociated", "ec2", "attach_internet_gateway", **where)
     table = _wait_until_listed(lambda: _main_tables(api, vpc), f"the main route table of {vpc}")[0]
     if not any(route.get("DestinationCidrBlock") == "0.0.0.0/0" for route in table["Routes"]):
         route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway}
-        api.retry_not_found("ec2", "create_route", **route)
+        make_unless_there(api, "RouteAlreadyExists", "ec2", "create_route", **route)
 
 
 def _ensure_s3_endpoint(api: Api, vpc: str) -> None:
@@ -250,9 +229,10 @@ def _ensure_s3_endpoint(api: Api, vpc: str) -> None:
     tables = [each["RouteTableId"] for each in _main_tables(api, vpc)]
     wanted = {"VpcId": vpc, "ServiceName": service, "RouteTableIds": tables}
     # Another run may have made the endpoint meanwhile.
-    _unless(
-        "RouteAlreadyExists",
+    make_unless_there(
         api,
+        "RouteAlreadyExists",
+        "ec2",
         "create_vpc_endpoint",
         TagSpecifications=_tags("vpc-endpoint", "endpoint"),
         **wanted,
@@ -268,23 +248,26 @@ def _make_subnets(api: Api, vpc: str) -> None:
     ]
     there = {each["AvailabilityZone"] for each in _find(api, "describe_subnets", "Subnets", "subnet", vpc)}
     blocks = {zone: f"10.83.{number * 16}.0/20" for number, zone in enumerate(sorted(ordinary)[:_MOST_ZONES])}
-    with ThreadPoolExecutor(_MOST_ZONES) as pool:
+    with Threads(_MOST_ZONES) as pool:
         made = [pool.submit(_make_subnet, api, vpc, *each) for each in blocks.items() if each[0] not in there]
     for subnet in made:
         subnet.result()
 
 
 def _make_subnet(api: Api, vpc: str, zone: str, block: str) -> None:
-    tags = _tags("subnet", "subnet")
-    api.retry_not_found(
-        "ec2", "create_subnet", VpcId=vpc, CidrBlock=block, AvailabilityZone=zone, TagSpecifications=tags
-    )
+    wanted: dict[str, Any] = {"VpcId": vpc, "CidrBlock": block, "AvailabilityZone": zone}
+    wanted["TagSpecifications"] = _tags("subnet", "subnet")
+    if make_unless_there(api, "InvalidSubnet.Conflict", "ec2", "create_subnet", **wanted) is None:
+        ours = _find(api, "describe_subnets", "Subnets", "subnet", vpc)
+        if block not in {each["CidrBlock"] for each in ours}:
+            raise LaunchFailed(f"{vpc} has no room for skylift's subnet {block}.", "Delete what is in its way.")
 
 
 def _make_group(api: Api, vpc: str) -> None:
-    _unless(
-        "InvalidGroup.Duplicate",
+    make_unless_there(
         api,
+        "InvalidGroup.Duplicate",
+        "ec2",
         "create_security_group",
         GroupName="skylift",
         Description="Servers of skylift jobs: SSH from where skylift is called, nothing else",
@@ -303,24 +286,12 @@ def _find(api: Api, operation: str, key: str, part: str, vpc: str | None = None)
 
 def _wait_until_listed(look: Callable[[], T | None], what: str) -> T:
     """Repeat `look` until AWS lists what was made a moment ago. Raises LaunchFailed when it takes too long."""
-    until, pause = time.monotonic() + _SETTLING, 0.1
-    while not (found := look()):
-        if time.monotonic() > until:
-            raise LaunchFailed(f"{what} was made, but AWS does not list it.", "Try again in a minute.")
-        time.sleep(pause)
-        pause = min(pause * 2, 3)
-    return found
+    for _ in pauses(_SETTLING):
+        if found := look():
+            return found
+    raise LaunchFailed(f"{what} was made, but AWS does not list it.", "Try again in a minute.")
 
 
 def _tags(resource: str, part: str) -> list[dict[str, Any]]:
     tags = [{"Key": "Name", "Value": "skylift"}, {"Key": TAG_PART, "Value": part}]
     return [{"ResourceType": resource, "Tags": tags}]
-
-
-def _unless(code: str, api: Api, operation: str, **params: Any) -> None:
-    """Make a call that may fail with the error `code`: what it would make is there already then."""
-    try:
-        api.retry_not_found("ec2", operation, **params)
-    except Refused as error:
-        if error.code != code:
-            raise

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.errors import Refused, UsageError
+from skylift.runner.errors import LaunchFailed, UsageError
 from skylift.runner.job.settings import Access, Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.network import (
@@ -95,7 +95,7 @@ def test_a_network_that_could_not_be_completed_is_completed_by_the_next_run(api:
     tags = [{"ResourceType": "vpc", "Tags": [{"Key": TAG_PART, "Value": "vpc"}]}]
     vpc = api.call("ec2", "create_vpc", CidrBlock=RANGE, TagSpecifications=tags)["Vpc"]["VpcId"]
     in_the_way = api.call("ec2", "create_subnet", VpcId=vpc, CidrBlock="10.83.16.0/24")["Subnet"]["SubnetId"]
-    with pytest.raises(Refused, match=r"InvalidSubnet\.Conflict"):
+    with pytest.raises(LaunchFailed, match=r"has no room for skylift's subnet 10\.83\.16\.0/20"):
         ensure_network(api, BUCKET)
     assert find_network(api) is None
     api.call("ec2", "delete_subnet", SubnetId=in_the_way)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,18 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ConnectionClosedError, UnauthorizedSSOTokenError
 from botocore.httpsession import URLLib3Session
 from runner_bench import Machine
+from weather import Weather
 from whole_run import Seen, host, order, run
 
-from skylift.runner.errors import NotPermitted, Refused, RunError
+from skylift.runner.errors import NameTaken, NotPermitted, Refused, RunError
 from skylift.runner.job.job import Program
-from skylift.runner.job.settings import Settings
+from skylift.runner.job.server import parse_server
+from skylift.runner.job.settings import Access, Settings
 from skylift.runner.launch import role
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.launch.network import ensure_network
+from skylift.runner.launch.job_group import job_groups, make_job_group
+from skylift.runner.launch.network import ensure_network, find_network
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api, translated
 from skylift.runner.ship.blob_store import Blob, BlobStore
@@ -249,3 +253,69 @@ def test_a_session_that_ends_in_the_middle_is_no_mistake_of_the_users() -> None:
     with pytest.raises(RunError) as caught, translated("describe_instances", "ec2"):
         raise UnauthorizedSSOTokenError
     assert (caught.value.exit_code, caught.value.advice) == (125, "Run `aws sso login`.")
+
+
+def test_a_subnet_whose_new_group_ec2_does_not_list_yet(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    subnet = api.call("ec2", "describe_subnets")["Subnets"][0]["SubnetId"]
+    call, looks = api.call, 0
+
+    def stale(service: str, operation: str, **params: Any) -> Any:
+        nonlocal looks
+        if operation == "describe_security_groups":
+            looks += 1
+            if looks <= 3:
+                return {"SecurityGroups": []}
+        return call(service, operation, **params)
+
+    monkeypatch.setattr(api, "call", stale)
+    network = find_network(api, Access(subnet=subnet))
+    assert network is not None
+    assert len(network.groups) == 1
+    assert looks == 4
+
+
+@pytest.mark.parametrize("done", ["create_subnet", "attach_internet_gateway", "create_route"])
+def test_a_network_of_which_a_part_was_made_though_ec2_said_otherwise(
+    endpoint: str, settings: Settings, done: str
+) -> None:
+    with Weather(endpoint) as weather:
+        weather.add("".join(map(str.capitalize, done.split("_"))), "InternalError", done=True)
+        api = Api(replace(settings, endpoint_url=weather.url))
+        ensure_bucket(api, BUCKET)
+        assert len(ensure_network(api, BUCKET).subnets) > 1
+
+
+def test_a_group_that_was_made_though_ec2_said_otherwise_is_ours(endpoint: str, settings: Settings) -> None:
+    with Weather(endpoint) as weather:
+        weather.add("CreateSecurityGroup", "InternalError", done=True)
+        weather.add("AuthorizeSecurityGroupIngress", "InternalError", done=True)
+        api = Api(replace(settings, endpoint_url=weather.url))
+        vpc = api.call("ec2", "describe_vpcs")["Vpcs"][0]["VpcId"]
+        made = make_job_group(api, "many", vpc, 1.0, "map")
+        assert list(job_groups(api, "many")) == [made]
+        with pytest.raises(NameTaken):
+            make_job_group(api, "many", vpc, 1.0, "map")
+
+
+def test_a_role_that_was_given_to_its_profile_though_iam_said_otherwise(endpoint: str, settings: Settings) -> None:
+    with Weather(endpoint) as weather:
+        weather.add("AddRoleToInstanceProfile", "ServiceFailure", done=True)
+        api = Api(replace(settings, endpoint_url=weather.url))
+        role.create_role(api, "x", ACCOUNT)
+        assert role.equip_role(api, "x", BUCKET, ACCOUNT).name == "skylift-x"
+
+
+def test_a_server_that_ec2_does_not_know_yet_is_ended_all_the_same(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The undo of a launch comes seconds after it."""
+    image = api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
+    found = api.call("ec2", "run_instances", ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]
+    forgetful = Forgetful(api, monkeypatch, terminate_instances="InvalidInstanceID.NotFound")
+    server = parse_server(found)
+    launch.terminate(api, server.instance, new=launch.is_new(server))
+    assert forgetful.asked.count("terminate_instances") == 2
+    state = api.call("ec2", "describe_instances", InstanceIds=[server.instance])["Reservations"][0]["Instances"][0][
+        "State"
+    ]
+    assert state["Name"] in ("shutting-down", "terminated")
+    old = replace(server, launched="2020-01-01T00:00:00Z")
+    assert not launch.is_new(old)
