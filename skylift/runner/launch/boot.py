@@ -19,8 +19,8 @@ from skylift.runner.watcher import Watcher
 
 BOOT_PATIENCE = 600.0
 """Seconds from RunInstances until the server must have written its host keys."""
-HANDOVER_PATIENCE = 90.0
-"""The same for a kept server, which runs already."""
+HANDOVER_PATIENCE = 180.0
+"""The same for a kept server, which runs already. It waits for IAM for two minutes at the most."""
 _LOOK_AROUND = 0.2
 """Seconds between two looks at the state of a server that has not written its host keys."""
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +33,14 @@ from skylift.runner.launch.key import key_here
 from skylift.runner.launch.server import describe_kept, live_servers
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.repeatable import end_unless_gone
 from skylift.runner.ship.archive import whole_archive
+from skylift.runner.steps import Threads
 
 _LEAST_LEFT = 5.0
 """Seconds that a server must still wait, so that it is not taken while it turns off."""
 _AT_A_TIME = 4
+_NOT_TO_BE_HAD = r".*\.NotFound|NoSuchEntity|ConcurrentModification"
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def waiting_servers(account: Account, kept: Iterable[Server], now: float) -> lis
     """The servers among these that this user has started and that wait for a job."""
     key = key_here(account.settings.key_dir, account.number, account.settings.region)
     ours = [each for each in kept if key is not None and each.key == key.name]
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+    with Threads(_AT_A_TIME) as pool:
         looks = [(pool.submit(account.status, each.job), pool.submit(_host_keys, account, each.job)) for each in ours]
         found = (_if_waiting(server, *look) for server, look in zip(ours, looks, strict=True))
         return [each for each in found if each is not None and each.waits(now)]
@@ -107,34 +111,28 @@ def kept_servers(api: Api) -> list[Server]:
 
 def assign_server(api: Api, server: Server, job: str, policy: dict[str, Any]) -> bool:
     """Give the server's role the job's policy, and tag the server's parts with the job. False when the server has ended
-    meanwhile: uploading may have taken longer than the server waited."""
-    with ThreadPoolExecutor(1) as pool:
+    meanwhile: uploading may have taken longer than the server waited. Also when others change the role all the time."""
+    with Threads(1) as pool:
         tagged = pool.submit(tag_server, api, server, job)
         return _set_policy(api, server, policy) & tagged.result()
 
 
 def _set_policy(api: Api, server: Server, policy: dict[str, Any]) -> bool:
-    document = json.dumps(policy)
-    try:
-        api.retry_concurrent("iam", "put_role_policy", RoleName=server.role, PolicyName="job", PolicyDocument=document)
-    except Refused as error:
-        if error.code != "NoSuchEntity":
-            raise
-        return False
-    return True
+    document = {"PolicyName": "job", "PolicyDocument": json.dumps(policy)}
+    return end_unless_gone(api, _NOT_TO_BE_HAD, "iam", "put_role_policy", RoleName=server.role, **document)
 
 
 def tag_server(api: Api, server: Server, job: str) -> bool:
-    """Tag a server with a job, and its disks, interfaces and role too. False when any of them has gone."""
+    """Tag a server with a job, and its disks, interfaces and role too. False when any of them is not to be had."""
     tags = job_tags(job)
     try:
-        with ThreadPoolExecutor(2) as pool:
+        with Threads(2) as pool:
             role_too = [pool.submit(tag, api, server.role, tags) for tag in (_tag_role, _tag_profile) if server.role]
             api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
             for each in role_too:
                 each.result()
     except Refused as error:
-        if not error.code.endswith(".NotFound") and error.code != "NoSuchEntity":
+        if re.fullmatch(_NOT_TO_BE_HAD, error.code) is None:
             raise
         return False
     return True

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skylift.runner.errors import ConnectionLost, NotPermitted
+from skylift.runner.errors import ConnectionLost, LaunchFailed, NotPermitted
 from skylift.runner.job.server import Server
 from skylift.runner.launch import role
 from skylift.runner.launch.cap import move_cap, no_cap
@@ -21,6 +21,7 @@ from skylift.runner.launch.kept_server import (
     take_server,
 )
 from skylift.runner.launch.last_kept import forget_kept
+from skylift.runner.launch.server import describe
 from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.connection import Connection
@@ -54,7 +55,7 @@ class TakeOver:
         self._capped = False
 
     async def run(self) -> Launched | None:
-        """None when no server could be taken over; then nothing is left to undo."""
+        """None when no server could be taken over, or it has left; then nothing is left to undo."""
         now = time.time()
         waiting = [each for each in self._checked.kept if each.waits(now)]
         if not waiting:
@@ -66,7 +67,23 @@ class TakeOver:
         claimed = await in_thread(claim_server, self._account, self._name, waiting)
         if claimed is None or not await self.take(claimed.server):
             return None
-        return await self._hand_over_to_job(claimed)
+        try:
+            return await self._hand_over_to_job(claimed)
+        except LaunchFailed as error:
+            if not await in_thread(self._has_left, claimed.server):
+                raise
+            self._watcher.note(f"{error.message} Another server is started.")
+            return None
+
+    def _has_left(self, server: Server) -> bool:
+        """Whether it has turned off without having claimed the job, as one does that IAM does not let read the job's
+        record in time. Then it has no more use for its role."""
+        api, bucket = self._account.api, self._account.bucket
+        found = describe(api, server.instance)
+        if (found is not None and not found.gone) or api.has(bucket, f"{self._checked.prefix.attempts}1.json"):
+            return False
+        role.remove_role_of(api, server.role, {self._name, server.job})
+        return True
 
     async def take(self, server: Server) -> bool:
         """Make a claimed server this job's, with its role. False when the server has ended or waits no longer; it then

@@ -21,8 +21,9 @@ NEXT = "server/next.json"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _PAUSE = 0.5
 """Seconds between two reads of it. A client that is connected by SSH asks for a read at once."""
-_COMING = 30.0
-"""Seconds in which a client that has taken this server must have written its job's record."""
+_COMING = 120.0
+"""Seconds in which IAM must let this server read the record of a job that has taken it. The client has written both the
+record and the permission before that."""
 
 
 class Handover:

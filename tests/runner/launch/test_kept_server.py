@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from dataclasses import replace
@@ -12,8 +13,10 @@ from typing import Any, cast
 
 import pytest
 from kept_yard import Yard
+from runner_bench import until
 from whole_run import Seen, order
 
+from skylift.runner.errors import LaunchFailed, Refused
 from skylift.runner.job import tags as tagging
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Spot
@@ -21,7 +24,7 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import HostKeys
 from skylift.runner.job.settings import Settings
-from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB
+from skylift.runner.job.tags import TAG_CONFIGURATION, TAG_JOB, TAG_MARK
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.launch import cap, role
@@ -95,6 +98,58 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
 
     assert not asyncio.run(take(found.server))
     assert yard.account.status("one") is None, "nothing was given up, either"
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_server_that_leaves_after_it_was_taken(yard: Yard, tmp_path: Path, seen: Seen, *, claimed: bool) -> None:
+    """As where IAM does not let it read the job's record in time. The job is another server's, unless it had claimed
+    it."""
+    instance = yard.keep("kept")
+    (server,) = yard.waiting()
+    upload = Upload((Pack(Blob("", hashlib.sha256(b"").hexdigest(), 0, BytesIO), 1, 0),), (), ())
+    job, deadline = order(tmp_path, "", name="one"), int(time.time()) + 9_000
+    checked = Checked(yard.account, Shipment(job, deadline, upload, None, None), "ami-1", None, "fit", (server,))
+    shipping = Shipping(yard.account, seen, Clock(seen))
+
+    def leave() -> None:
+        until(lambda: yard.api.has(yard.account.bucket, Prefix("kept").next), "the server to be taken")
+        if claimed:
+            yard.api.put(yard.account.bucket, f"{Prefix('one').attempts}1.json", b"{}")
+        yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
+
+    async def take() -> Launched | None:
+        leaving = asyncio.ensure_future(asyncio.to_thread(leave))
+        async with Undo(yard.account, "one", seen, lambda: False) as undo:
+            connecting = KeptConnection("one")
+            found = await TakeOver(checked, shipping, undo, connecting, seen, Clock(seen), detached=True).run()
+            undo.keep()
+        await leaving
+        return found
+
+    if claimed:
+        with pytest.raises(LaunchFailed, match="before it took the job"):
+            asyncio.run(take())
+        return
+    assert asyncio.run(take()) is None
+    assert any("Another server is started" in each for each in seen.notes)
+    assert yard.account.status("one") is None, "the next server finds the job as it was"
+    assert yard.roles() == []
+
+
+def test_a_role_that_others_change_all_the_time(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """IAM refuses each change, and the job gets a server of its own."""
+    yard.keep("kept")
+    (server,) = live_servers(yard.api)
+    monkeypatch.setattr("skylift.runner.remote.api.pauses", lambda _: iter([True, False]))
+    call = yard.api.call
+
+    def busy(service: str, operation: str, **params: Any) -> Any:
+        if service == "iam":
+            raise Refused("ConcurrentModification", "try again", operation)
+        return call(service, operation, **params)
+
+    monkeypatch.setattr(yard.api, "call", busy)
+    assert not warm.assign_server(yard.api, server, "one", {})
 
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAvmQYuYD71X7/XlPU3aEWsBp0En6Ta+MF6J0ChgMILQ"
@@ -246,7 +301,7 @@ def tags_of_role(yard: Yard) -> list[dict[str, str]]:
         yard.api.call("iam", "get_role", RoleName=name)["Role"],
         yard.api.call("iam", "get_instance_profile", InstanceProfileName=name)["InstanceProfile"],
     )
-    return [{tag["Key"]: tag["Value"] for tag in each["Tags"]} for each in found]
+    return [{tag["Key"]: tag["Value"] for tag in each["Tags"] if tag["Key"] != TAG_MARK} for each in found]
 
 
 def test_the_role_of_a_server_that_is_gone(yard: Yard) -> None:
