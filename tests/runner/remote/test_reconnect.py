@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.errors import NotPermitted, RunError, Unreachable
+from skylift.runner.errors import NotNow, NotPermitted, RunError, Unreachable
+from skylift.runner.remote.patience import Patience
 from skylift.runner.remote.reconnect import Reconnect
 
 
 class Api:
     def __init__(self) -> None:
         self.moved: list[str] = []
+        self.patience = Patience()
 
     def move(self, endpoint: str) -> None:
         self.moved.append(endpoint)
@@ -74,3 +76,15 @@ async def test_a_revival_that_fails_is_told_once() -> None:
             await line.once(away)
     assert len(watcher.notes) == 2
     assert "It was taken down." in watcher.notes[1]
+
+
+async def test_a_cloud_that_only_asks_to_wait_is_not_started_again() -> None:
+    def busy() -> None:
+        raise NotNow("SlowDown", "Please reduce your request rate.", "get_object")
+
+    line, api, watcher = reconnect(lambda: "http://127.0.0.1:1")
+    with pytest.raises(Unreachable):
+        await line.once(busy)
+    assert api.moved == []
+    assert len(watcher.notes) == 1
+    assert api.patience.tell == watcher.note, "who waits within a call tells the same user"
