@@ -30,7 +30,7 @@ from skylift.console.rows import (
     spell_tags,
 )
 from skylift.console.vpc_map import GONE, Parts, VpcMap, build_map
-from skylift.runner.errors import RunError, Unreachable
+from skylift.runner.errors import NotNow, RunError, Unreachable
 from skylift.runner.job.cache import NOWHERE
 from skylift.runner.job.settings import Settings
 from skylift.runner.price.price import stand_in
@@ -171,8 +171,9 @@ class Port:
         """The account. Where it cannot be reached, the next call looks where it is."""
         try:
             yield self.account
-        except Unreachable:
-            self._account = None
+        except Unreachable as error:
+            if not isinstance(error, NotNow):
+                self._account = None
             raise
 
     def perform(self, call: Call) -> Any:
