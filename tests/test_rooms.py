@@ -73,7 +73,7 @@ RUNNER_ENDS = {"collect": ["server"], "map": ["server"], "remote": ["server"], "
 """What a room may know of `server` besides: which outputs a manifest may name is decided alike at both ends, and a
 map's coordinator runs on servers. A launch asks which tools a map's server takes. Files are packed alike on their way
 there and back. Which answers of AWS's say "not now" is decided alike, too."""
-RUNNER_GROUND = ["errors", "steps", "watcher"]
+RUNNER_GROUND = ["errors", "steps", "waiting", "watcher"]
 """Files beside the rooms that every room may import, and that import no room."""
 
 

@@ -1,20 +1,16 @@
-"""Timing a run's steps, running them at the same time, waiting in them, and undoing them."""
+"""Timing a run's steps, running them at the same time, and undoing them."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, ParamSpec, TypeVar
-from weakref import WeakSet
 
 from skylift.runner.errors import SkyliftError
+from skylift.runner.waiting import Caller
 from skylift.runner.watcher import Watcher
 
 P = ParamSpec("P")
@@ -65,77 +61,10 @@ class Clock:
         self.watcher.done(name, step.detail, self.seconds[name])
 
 
-class _Caller:
-    """Who waits for threads. When it leaves, their pauses end at once, and those of the threads that these wait for."""
-
-    _now: contextvars.ContextVar[_Caller | None] = contextvars.ContextVar("caller", default=None)
-    _lock = threading.Lock()
-
-    def __init__(self) -> None:
-        self.left, self._inner = threading.Event(), WeakSet[_Caller]()
-        outer = self._now.get()
-        with self._lock:
-            if outer is not None:
-                outer._inner.add(self)
-                if outer.left.is_set():
-                    self.left.set()
-
-    def leave(self) -> None:
-        with self._lock:
-            leaving = [self]
-            for each in leaving:
-                each.left.set()
-                leaving += each._inner
-
-    def awaits(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
-        """The call, for a thread that this one waits for."""
-        context = contextvars.copy_context()
-        context.run(self._now.set, self)
-        return partial(context.run, partial(call, *args, **kwargs))
-
-    @classmethod
-    def of_this_thread(cls) -> _Caller | None:
-        return cls._now.get()
-
-
-class Threads(ThreadPoolExecutor):
-    """Threads whose pauses end when whoever waits for all of them is cancelled, or leaves them with an error."""
-
-    def __init__(self, max_workers: int) -> None:
-        super().__init__(max_workers)
-        self._caller = _Caller()
-
-    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        return super().submit(self._caller.awaits(call, *args, **kwargs))
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
-        if kind is not None:
-            self._caller.leave()
-        super().__exit__(kind, *rest)
-
-
-def pause(seconds: float) -> bool:
-    """Wait in a thread. False as soon as whoever waits for the thread has been cancelled."""
-    caller = _Caller.of_this_thread()
-    return not (caller.left if caller is not None else threading.Event()).wait(seconds)
-
-
-def pauses(seconds: float, longest: float = 3.0) -> Iterator[bool]:
-    """Turns of what is tried again and again in a thread, with growing pauses between them: whether there may be
-    another turn. There is none after so many seconds, nor once whoever waits for the thread has been cancelled."""
-    until, length = time.monotonic() + seconds, 0.1
-    while time.monotonic() + length < until:
-        yield True
-        if not pause(length):
-            break
-        length = min(length * 1.6, longest)
-    yield False
-
-
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Like asyncio.to_thread, but a cancelled caller waits for the call, so that what it makes can be undone. The call
     pauses no more then."""
-    caller = _Caller()
+    caller = Caller()
     running = asyncio.ensure_future(asyncio.to_thread(caller.awaits(call, *args, **kwargs)))
     try:
         return await asyncio.shield(running)

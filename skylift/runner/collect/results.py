@@ -37,7 +37,7 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import MANIFEST_LIMIT, Sent, parse_manifest
 from skylift.runner.remote.api import Api
 from skylift.runner.server.outputs import asked_for, named_outright
-from skylift.runner.steps import Threads
+from skylift.runner.waiting import Threads
 
 _AT_A_TIME = 8
 _NOT_THERE = {"NoSuchKey", "404", "InvalidRange", "416"}

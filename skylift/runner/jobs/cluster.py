@@ -15,7 +15,7 @@ from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.job_group import job_groups, remove_job_group
 from skylift.runner.launch.server import live_servers
 from skylift.runner.remote.account import Account
-from skylift.runner.steps import Threads
+from skylift.runner.waiting import Threads
 
 Note = Callable[[str], object]
 _AT_ONCE = 8

@@ -25,8 +25,8 @@ from skylift.runner.launch.server import all_live, live_servers, live_workers
 from skylift.runner.price.price import hourly_cost
 from skylift.runner.price.run_price import cost_of, run_cost, time_of_server
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.steps import Threads
 from skylift.runner.text.duration import moment
+from skylift.runner.waiting import Threads
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ from skylift.runner.remote.account import Account
 from skylift.runner.remote.repeatable import end_unless_gone
 from skylift.runner.ship.blob_store import BLOBS as INPUTS
 from skylift.runner.ship.prebuilt import ENVIRONMENTS
-from skylift.runner.steps import Threads
 from skylift.runner.text.duration import moment
+from skylift.runner.waiting import Threads
 
 _LONGEST_SENDING = 86400
 """Seconds after which an unfinished multipart upload of an input counts as abandoned."""

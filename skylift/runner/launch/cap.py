@@ -24,8 +24,8 @@ from skylift.runner.launch.scheduler import create_schedule, delete_schedule, en
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import make_unless_there
-from skylift.runner.steps import Threads
 from skylift.runner.text.json_object import FOREVER
+from skylift.runner.waiting import Threads
 
 GROUP = "skylift-caps"
 ROLE = "skylift-cap.scheduler"

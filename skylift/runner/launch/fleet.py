@@ -24,7 +24,7 @@ from skylift.runner.launch.role import JobRole
 from skylift.runner.launch.server import is_unknown_profile, launch_request, live_servers
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone
-from skylift.runner.steps import pause
+from skylift.runner.waiting import pause
 
 LAST = 120
 """Seconds before the deadline in which the fleet no longer starts a server."""

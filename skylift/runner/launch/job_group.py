@@ -15,7 +15,7 @@ from skylift.runner.errors import NameTaken, Refused, SkyliftError
 from skylift.runner.job.tags import TAG_JOB, job_of, job_tags, new_mark
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
-from skylift.runner.steps import pauses
+from skylift.runner.waiting import pauses
 
 PORTS = (8786, 8799)
 """From the first to the last: what Dask's scheduler and workers listen on."""

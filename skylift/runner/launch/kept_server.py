@@ -35,7 +35,7 @@ from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone
 from skylift.runner.ship.archive import whole_archive
-from skylift.runner.steps import Threads
+from skylift.runner.waiting import Threads
 
 _LEAST_LEFT = 5.0
 """Seconds that a server must still wait, so that it is not taken while it turns off."""

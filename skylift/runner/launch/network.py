@@ -20,7 +20,7 @@ from skylift.runner.launch.ssh_rules import let_in, ranges
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.lock import make_once
 from skylift.runner.remote.repeatable import make_unless_there
-from skylift.runner.steps import Threads, pauses
+from skylift.runner.waiting import Threads, pauses
 
 T = TypeVar("T")
 

@@ -44,9 +44,9 @@ from skylift.runner.launch.server import (
 )
 from skylift.runner.launch.worker_group import send_keys
 from skylift.runner.remote.account import Account
-from skylift.runner.steps import pauses
 from skylift.runner.text.json_object import Malformed, given, parse_object
 from skylift.runner.text.visible import shown
+from skylift.runner.waiting import pauses
 from skylift.runner.watcher import Watcher
 
 _LIMIT = 1 << 20

@@ -21,13 +21,15 @@ from skylift.runner.job.tags import TAG_JOB, TAG_UNDELIVERED, job_of, job_tags, 
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
 from skylift.runner.ship.prebuilt import ENVIRONMENTS, PrebuiltEnvironment, environment_statements
-from skylift.runner.steps import Threads
+from skylift.runner.waiting import Threads
 
 PATH = "/skylift/"
 BOUNDARY = "skylift-boundary-7"
 """The number is the version of the document. A change makes a new policy; a policy that roles use is never changed."""
 
 Kind = Literal["role", "instance_profile"]
+MAKES: dict[Kind, str] = {"role": "create_role", "instance_profile": "create_instance_profile"}
+DESCRIBES: dict[Kind, str] = {"role": "get_role", "instance_profile": "get_instance_profile"}
 ANSWERED: dict[Kind, str] = {"role": "Role", "instance_profile": "InstanceProfile"}
 TRUST = policy({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"})
 
@@ -280,12 +282,12 @@ def _make(api: Api, kind: Kind, call: Callable[..., Any], wanted: dict[str, Any]
     first answer was lost."""
     mark = new_mark()
     try:
-        return call("iam", f"create_{kind}", **wanted, Path=PATH, Tags=[*tags, mark])[ANSWERED[kind]]
+        return call("iam", MAKES[kind], **wanted, Path=PATH, Tags=[*tags, mark])[ANSWERED[kind]]
     except Refused as error:
         if error.code != "EntityAlreadyExists":
             raise
         name = f"{ANSWERED[kind]}Name"
-        found = api.retry_not_found("iam", f"get_{kind}", **{name: wanted[name]})[ANSWERED[kind]]
+        found = api.retry_not_found("iam", DESCRIBES[kind], **{name: wanted[name]})[ANSWERED[kind]]
         if mark not in found.get("Tags", []):
             raise
         return found
@@ -377,7 +379,7 @@ def _has_role(profile: dict[str, Any], name: str) -> bool:
 def describe_own(api: Api, kind: Kind, name: str) -> dict[str, Any]:
     """IAM's description of a role or profile; empty when there is none, or it is not under skylift's path."""
     try:
-        found: dict[str, Any] = api.call("iam", f"get_{kind}", **{f"{ANSWERED[kind]}Name": name})[ANSWERED[kind]]
+        found: dict[str, Any] = api.call("iam", DESCRIBES[kind], **{f"{ANSWERED[kind]}Name": name})[ANSWERED[kind]]
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise

@@ -9,7 +9,7 @@ from skylift.runner.errors import Refused
 from skylift.runner.job.policy import policy
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone, make_unless_there
-from skylift.runner.steps import pauses
+from skylift.runner.waiting import pauses
 
 _SETTLING = 60.0
 """Seconds in which EventBridge Scheduler must learn of a new role, and of its own new group."""

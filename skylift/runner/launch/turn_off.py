@@ -14,7 +14,8 @@ from skylift.runner.launch.server import is_new, terminate
 from skylift.runner.launch.undo import tell_left_over, write_off
 from skylift.runner.launch.worker_group import remove_workers
 from skylift.runner.remote.account import Account
-from skylift.runner.steps import Threads, in_thread
+from skylift.runner.steps import in_thread
+from skylift.runner.waiting import Threads
 from skylift.runner.watcher import Watcher
 
 

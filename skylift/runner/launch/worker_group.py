@@ -34,7 +34,8 @@ from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import boot_archive
 from skylift.runner.ship.prebuilt import PrebuiltEnvironment, environment_statements
-from skylift.runner.steps import Clock, in_thread, pauses
+from skylift.runner.steps import Clock, in_thread
+from skylift.runner.waiting import pauses
 from skylift.runner.watcher import Watcher
 
 _SUSPENDED = ["ReplaceUnhealthy", "AZRebalance"]

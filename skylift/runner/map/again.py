@@ -29,9 +29,9 @@ from skylift.runner.map.reading import MapReader
 from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.remote.account import Account
-from skylift.runner.steps import Threads
 from skylift.runner.text.json_object import parse_object
 from skylift.runner.text.visible import shown
+from skylift.runner.waiting import Threads
 
 _AT_A_TIME = 8
 _MARK_LIMIT = 1024

@@ -10,8 +10,8 @@ from skylift.runner.errors import Refused, SkyliftError
 from skylift.runner.map.spec import MapInput, ObjectPart
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
-from skylift.runner.steps import Threads
 from skylift.runner.text.visible import shown
+from skylift.runner.waiting import Threads
 
 ADVICE = "A new map splits what is there now: start it by its own command."
 _AT_A_TIME = 8

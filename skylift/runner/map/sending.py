@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from skylift.runner.errors import RunError, UsageError
 from skylift.runner.map.inputs import FoundInput
 from skylift.runner.ship.blob_store import Blob
-from skylift.runner.steps import Threads
 from skylift.runner.text.visible import shown
+from skylift.runner.waiting import Threads
 
 _AT_A_TIME = 4
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from skylift.runner.errors import JobNotFound, RecordDamaged
 from skylift.runner.price.purchase import HOURS_A_MONTH, billed, server_seconds
-from skylift.runner.steps import Threads
 from skylift.runner.text.duration import moment
+from skylift.runner.waiting import Threads
 
 if TYPE_CHECKING:
     from skylift.runner.remote.account import Account

@@ -55,8 +55,8 @@ from skylift.runner.remote.service_models import KeptModels
 from skylift.runner.remote.socket_owner import listener_at
 from skylift.runner.remote.unread_elements import cut_out, unread_elements
 from skylift.runner.server.aws import is_not_now
-from skylift.runner.steps import Threads, pauses
 from skylift.runner.text.duration import spell_duration
+from skylift.runner.waiting import Threads, pauses
 from skylift.version import __version__
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}

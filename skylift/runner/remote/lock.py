@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from skylift.runner.errors import RunError
 from skylift.runner.remote.api import Api
-from skylift.runner.steps import pause
 from skylift.runner.text.json_object import FOREVER, Malformed, given, parse_object
+from skylift.runner.waiting import pause
 
 T = TypeVar("T")
 

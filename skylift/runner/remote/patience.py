@@ -9,7 +9,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from skylift.runner.server.aws import is_not_now
-from skylift.runner.steps import pause
+from skylift.runner.waiting import pause
 
 PATIENCE = 600.0
 """Seconds for a call of a command that has no job."""

@@ -26,7 +26,8 @@ OPERATIONS = {
         DescribeInstanceTypes DescribeInstances DescribeInternetGateways DescribeKeyPairs
         DescribeLaunchTemplates DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups
         DescribeSpotPriceHistory DescribeSubnets DescribeVolumes DescribeVpcEndpoints DescribeVpcs
-        GetConsoleOutput ImportKeyPair RunInstances TerminateInstances
+        GetConsoleOutput ImportKeyPair RevokeSecurityGroupIngress RunInstances TerminateInstances
+        UpdateSecurityGroupRuleDescriptionsIngress
     """.split(),
     "ec2-instance-connect": ["SendSSHPublicKey"],
     "iam": """

@@ -19,6 +19,7 @@ from skylift.runner.job.settings import REGION_FORM
 from skylift.runner.job.tags import TAG_JOB
 from skylift.runner.launch.role import (
     ANSWERED,
+    MAKES,
     PATH,
     TRUST,
     JobRole,
@@ -218,7 +219,7 @@ def _make(api: Api, schedule: str, kind: Kind, request: dict[str, Any], clear: C
     """Make a role or profile; its ARN. `clear` removes one that is there already and is of this region: an undo that
     failed left it, or this call made it and its answer was lost, as this client has claimed the name in the region."""
     try:
-        made = api.retry_not_found("iam", f"create_{kind}", **request)
+        made = api.retry_not_found("iam", MAKES[kind], **request)
     except Refused as error:
         if error.code != "EntityAlreadyExists":
             raise
@@ -227,7 +228,7 @@ def _make(api: Api, schedule: str, kind: Kind, request: dict[str, Any], clear: C
         if region != api.region:
             raise _taken(schedule, region, kind, name) from None
         clear()
-        made = api.retry_not_found("iam", f"create_{kind}", **request)
+        made = api.retry_not_found("iam", MAKES[kind], **request)
     return str(made[ANSWERED[kind]]["Arn"])
 
 

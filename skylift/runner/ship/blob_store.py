@@ -18,8 +18,8 @@ from skylift.runner.errors import Refused, RunError, SkyliftError, UsageError
 from skylift.runner.job.job import Bundle, SentFile
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.sent_file import mode_of, open_sent
-from skylift.runner.steps import Threads
 from skylift.runner.text.visible import shown
+from skylift.runner.waiting import Threads
 
 BLOBS = "inputs/sha256/"
 _PART = 16 << 20

@@ -25,6 +25,7 @@ from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.start import Start
 from skylift.runner.launch.undo import Undo
 from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.remote.patience import Patience
 from skylift.runner.ship.blob_store import Blob
 from skylift.runner.ship.pack import Pack
 from skylift.runner.ship.upload import Shipment, Upload
@@ -75,7 +76,9 @@ def start(folder: Path, settings: Settings, spot: Spot) -> str:
     async def run() -> str:
         seen = Seen()
         account: Any = SimpleNamespace(
-            api=SimpleNamespace(put=lambda *_: True, get=lambda *_: b"{}"), bucket="bucket", settings=settings
+            api=SimpleNamespace(put=lambda *_: True, get=lambda *_: b"{}", patience=Patience()),
+            bucket="bucket",
+            settings=settings,
         )
         upload = Upload((Pack(Blob("", "0", 0, BytesIO), 1, 0),), (), ())
         checked = Checked(account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", ())

@@ -29,7 +29,8 @@ from skylift.runner.launch.server import live_servers
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.account import open_account
 from skylift.runner.remote.api import Api
-from skylift.runner.steps import Threads, in_thread
+from skylift.runner.steps import in_thread
+from skylift.runner.waiting import Threads
 
 BUCKET = "skylift-123456789012-us-east-1"
 ACCOUNT = "123456789012"
