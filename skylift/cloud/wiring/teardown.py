@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
+from skylift.cloud.compute.disk.mount_table import mounted_in
 from skylift.cloud.compute.disk.removal import NotRemoved, Removal, set_aside, trees_aside
 from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.network.network import loopback_ranges, sweep
@@ -52,9 +52,7 @@ def _erase(home: Home) -> None:
     """Everything of this cloud, but not the images that all clouds of a machine share. It is gone at once, as half of
     the data is no cloud; what of it cannot be deleted, the next start tries again."""
     data = home.data
-    below = f"{data.path}/"
-    mounted = [line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    if inside := [place for place in mounted if place.startswith(below)]:
+    if inside := mounted_in(data.path):
         raise CannotStart(
             f"Something is mounted at {inside[0]}: nothing was erased. Unmount it and run this command again."
         )

@@ -12,7 +12,10 @@ import pytest
 from deep_tree import deepen
 
 from skylift.cloud.compute.capability import assess
-from skylift.cloud.compute.disk.removal import NotRemoved, trees_aside
+from skylift.cloud.compute.disk.mount_table import mounts_below
+from skylift.cloud.compute.disk.removal import NotRemoved, Removal, trees_aside
+from skylift.cloud.compute.server.rootfs import is_mounted
+from skylift.cloud.process.cannot_start import CannotStart
 from skylift.cloud.state.home import Home, RootKey
 from skylift.cloud.wiring import teardown
 from skylift.cloud.wiring.teardown import take_down
@@ -90,3 +93,23 @@ def test_what_is_down_and_not_to_be_erased_stays(home: Home) -> None:
     take_down(home)
     assert home.data.database.read_bytes() == b"old"
     assert (home.data.objects / "1").exists()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["with a blank", "tab\tand\nline", "back\\slash\\040", "form\x0cfeed\x85\udcff"])
+def test_nothing_is_erased_through_a_mount_whatever_it_is_called(home: Home, name: str) -> None:
+    place = home.data.instances / name
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+    try:
+        (place / "precious").touch()
+        with pytest.raises(CannotStart, match="nothing was erased"):
+            take_down(home, erase=True)
+        assert (place / "precious").exists()
+        assert is_mounted(place)
+        assert mounts_below(home.data.instances) == [place]
+        with pytest.raises(NotRemoved, match="something is mounted"):
+            Removal(home.data.instances)
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert not is_mounted(place)

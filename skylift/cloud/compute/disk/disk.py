@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from skylift.cloud.compute.disk.mount_table import mounts_below
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.image.stored import FILL, MKFS, seen_from_inside
 from skylift.cloud.compute.program import begin, last_words
@@ -309,12 +310,6 @@ def _loop_device(file: Path) -> str | None:
             if Path(backing.read_text().rstrip("\n")) == wanted:
                 return f"/dev/{backing.parents[1].name}"
     return None
-
-
-def mounts_below(directory: Path) -> list[Path]:
-    """Mount points right below a directory, by the kernel's own table."""
-    found = (line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    return [Path(one) for one in found if Path(one).parent == directory]
 
 
 def run(program: str, *arguments: str, accepted: tuple[int, ...] = (0,)) -> None:

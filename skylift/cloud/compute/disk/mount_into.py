@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from skylift.cloud.compute.disk.disk import DiskError, DiskInUse
 from skylift.cloud.compute.disk.mount_flags import IDMAP, NODEV, NOEXEC, NOSUID, RDONLY, MountAttr
+from skylift.cloud.compute.disk.mount_table import mounts
 from skylift.cloud.compute.disk.mount_tree import copied_mount, put, set_attributes
 
 T = TypeVar("T")
@@ -144,17 +145,9 @@ def _places(pid: int, source: Path) -> list[str]:
     device = source.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
-        lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError, OSError):
+        return [str(mount.place) for mount in mounts(pid) if mount.device == wanted]
+    except OSError:
         return []
-    fields = [line.split(" ", 5) for line in lines]
-    return [_unescaped(line[4]) for line in fields if line[2] == wanted]
-
-
-def _unescaped(path: str) -> str:
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        path = path.replace(code, character)
-    return path
 
 
 def _enter(descriptor: int) -> None:

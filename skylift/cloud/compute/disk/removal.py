@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from skylift.cloud.compute.disk.mount_table import mounted_in
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.program import begin, last_words
 
@@ -42,8 +43,7 @@ class Removal:
 
     def __init__(self, tree: Path) -> None:
         self._tree = tree
-        mounted = (line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-        if inside := [place for place in mounted if Path(place).is_relative_to(tree)]:
+        if inside := mounted_in(tree):
             raise NotRemoved(f"something is mounted at {inside[0]}")
         self._rm = begin(["rm", "--recursive", "--force", "--one-file-system", "--", str(tree)])
 

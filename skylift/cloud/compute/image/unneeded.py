@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from skylift.cloud.compute.disk.mount_table import mounts
 from skylift.cloud.compute.image.image import one_builder
 from skylift.cloud.state.data import Data
 from skylift.cloud.state.durable import replace_file
@@ -77,4 +78,4 @@ def _remove(image: Path) -> bool:
 def _is_mounted(image: Path) -> bool:
     """Under a server, at a place of that server's: the fourth field is what of its file system is mounted there."""
     tail = f"/{image.parent.name}/{image.name}/root"
-    return any(line.split(" ")[3].endswith(tail) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return any(str(mount.root).endswith(tail) for mount in mounts())

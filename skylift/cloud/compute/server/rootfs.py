@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skylift.cloud.compute.disk.mount_flags import IDMAP, NODEV, NOSUID, RDONLY, MountAttr, clear_flags, set_flags
+from skylift.cloud.compute.disk.mount_table import mounts
 from skylift.cloud.compute.disk.mount_tree import copied_mount, put, set_attributes
 from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.image.stored import STORED
@@ -227,9 +228,7 @@ def _sync_all(paths: Iterable[str]) -> None:
 
 def is_mounted(directory: Path) -> bool:
     """Asks the kernel's own table: a bind mount of the same file system shows in no attribute of the directory."""
-    # Field 5 is the mount point, with blanks written in octal (proc_pid_mountinfo(5)).
-    wanted = str(directory).replace("\\", "\\134").replace(" ", "\\040")
-    return any(line.split(" ", 5)[4] == wanted for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return any(mount.place == directory for mount in mounts())
 
 
 def _bind(image: Path, place: Path, owners: int) -> None:
