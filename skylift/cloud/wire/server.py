@@ -54,10 +54,17 @@ Sent = TypeVar("Sent")
 
 
 def blocking(handler: Callable[[Request], Response]) -> Answer:
-    """An Answer from a function that blocks and does not look at the request's body."""
+    """An Answer from a function that blocks and does not look at the request's body.
+
+    One request of each sender has a thread, or waits for one behind one of each other sender: whoever asks a lot waits
+    for himself.
+    """
+    turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def answer(request: Request, body: Body) -> Response:
-        return await asyncio.to_thread(handler, request)
+        turn = turns.setdefault(request.source_ip, asyncio.Lock())
+        async with turn:
+            return await asyncio.to_thread(handler, request)
 
     return answer
 

@@ -320,3 +320,28 @@ def test_places_that_are_gone_are_forgotten() -> None:
         await server.stop(0)
 
     asyncio.run(serve())
+
+
+def test_whoever_asks_a_lot_keeps_nobody_else_waiting() -> None:
+    """One request of each sender has a thread: a hundred of one are no more in the way of another than one is."""
+    let_go = threading.Event()
+    held: list[str] = []
+
+    def handler(request: Request) -> Response:
+        held.append(request.source_ip)
+        if request.source_ip == "10.0.0.1":
+            let_go.wait()
+        return Response(200, {}, b"")
+
+    async def ask() -> list[str]:
+        answer = blocking(handler)
+        requests = [Request("GET", "/", (), sender) for sender in ["10.0.0.1"] * 100 + ["10.0.0.2"]]
+        *many, one = [asyncio.ensure_future(answer(request, None)) for request in requests]  # type: ignore[arg-type]
+        await one
+        seen = list(held)
+        let_go.set()
+        await asyncio.gather(*many)
+        return seen
+
+    assert sorted(asyncio.run(ask())) == ["10.0.0.1", "10.0.0.2"]
+    assert len(held) == 101
