@@ -42,8 +42,12 @@ AGAIN = 1.0
 """Seconds until the next request to a server whose end is about to be noted, or that is paused for a moment."""
 TRIES = 10
 """The number of requests to a server that runs and does not answer."""
-AT_ONCE = 64
-"""The most scripts of all commands that are waited for at once; each has a thread."""
+OF_SERVER = 5
+"""The most scripts at once on a server, as the agent has it; the next ones wait for their turn, until they expire.
+https://github.com/aws/amazon-ssm-agent/blob/mainline/README.md (CommandWorkersLimit)
+"""
+AT_ONCE = 4096
+"""The most threads, each of which waits for a script: more than servers need that run on one machine."""
 STEP_SUCCEEDED = 168
 """With this exit code a script succeeds, and no further step of the document runs.
 https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/framework/runpluginutil/runpluginutil.go
@@ -99,10 +103,12 @@ class CommandLoop:
     def step(self) -> None:
         with self._database.read() as tx:
             waiting: dict[str, list[CommandInvocation]] = defaultdict(list)
+            busy: Counter[str] = Counter()
             for each in unfinished(tx):
                 waiting[each.command_id].append(each)
+                busy[each.instance_id] += each.status != "Pending"
         for command_id, invocations in waiting.items():
-            guarded(f"command {command_id}", partial(self._see_to, command_id, invocations))
+            guarded(f"command {command_id}", partial(self._see_to, command_id, invocations, busy))
 
     def close(self) -> None:
         """Waits for no script any more; scripts go on."""
@@ -113,7 +119,7 @@ class CommandLoop:
     def wait_until_idle(self) -> None:
         self._work.wait_until_idle()
 
-    def _see_to(self, command_id: str, invocations: list[CommandInvocation]) -> None:
+    def _see_to(self, command_id: str, invocations: list[CommandInvocation], busy: Counter[str]) -> None:
         with self._database.read() as tx:
             command = tx.get(Command, id=command_id)
             if command is None:
@@ -131,8 +137,9 @@ class CommandLoop:
                 continue
             elif each.status != "Pending":
                 self._submit(each)
-            elif room > 0 and self._begin(each):
+            elif room > 0 and busy[each.instance_id] < OF_SERVER and self._begin(each):
                 room -= 1
+                busy[each.instance_id] += 1
                 self._submit(each)
         if now < command.expires:
             self._wake_in((command.expires - now + MARGIN).total_seconds())

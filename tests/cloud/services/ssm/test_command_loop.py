@@ -12,7 +12,7 @@ from ec2_fixtures import Cloud
 
 from skylift.cloud.compute.server.script import Closing, ServerOff, Unanswered, Unheard
 from skylift.cloud.domain.command import Script, ScriptEnd
-from skylift.cloud.loops.ssm.command import TRIES, CommandLoop, Rules
+from skylift.cloud.loops.ssm.command import OF_SERVER, TRIES, CommandLoop, Rules
 from skylift.cloud.services.ssm import document
 from skylift.cloud.store.command import forget_commands
 
@@ -266,3 +266,27 @@ def test_commands_are_forgotten_after_thirty_days(scene: Looped) -> None:
     with scene.cloud.database.write() as tx:
         forget_commands(tx)
     assert [each["CommandId"] for each in scene.ssm("ListCommands")["Commands"]] == [recent]
+
+
+def test_long_commands_on_one_server_keep_no_other_waiting(scene: Looped) -> None:
+    """And of one server it runs as many at once as the agent does on AWS, in the order in which they came."""
+    busy, other = scene.server(), scene.server()
+    long = [scene.send(busy, commands=[f"long {number}"]) for number in range(70)]
+    scene.loop.step()
+    for _ in range(OF_SERVER):
+        scene.machines.holding.acquire()
+    assert [scene.invocation(each, busy)["Status"] for each in long] == ["InProgress"] * 5 + ["Pending"] * 65
+    scene.machines.ends[other] = GOOD
+    short = scene.send(other)
+    scene.loop.step()
+    deadline = threading.Event()
+    while scene.invocation(short, other)["Status"] != "Success":
+        assert not deadline.wait(0.01)
+    assert sorted(text for server, text in scene.machines.asked if server == busy) == [
+        f"long {number}\n" for number in range(5)
+    ]
+    scene.machines.ends[busy] = GOOD
+    scene.machines.let_go.set()
+    for _ in long:
+        scene.settle()
+    assert {scene.invocation(each, busy)["Status"] for each in long} == {"Success"}
