@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.domain.bucket import Extent, Object, Part, Upload
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks, Handler
 from skylift.cloud.services.s3 import object as objects
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from aws_shapes import s3
 
 MOST_PARTS = 10_000
+ANONYMOUS = "65a011a29cdf8ec533ec3d1ccaae921c"
+"""The canonical id that S3 has for anybody who signs nothing."""
 _COPY_RANGE = re.compile(r"bytes=(\d{1,19})-(\d{1,19})", re.ASCII)
 
 
@@ -64,6 +67,10 @@ def create(tx: Tx, caller: Caller, params: s3.CreateMultipartUploadRequest) -> s
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
     check_features(params)
+    if caller.kind == "anonymous":
+        raise ServiceError(
+            "AccessDenied", "Anonymous users cannot initiate multipart uploads.  Please authenticate.", status=403
+        )
     acl = acl_of(caller, bucket, params, new=True)
     algorithm, checksum_type = _checksum_choice(params)
     upload = Upload(
@@ -296,6 +303,9 @@ def _checksum_choice(params: s3.CreateMultipartUploadRequest) -> tuple[str | Non
 
 def _initiator(upload: Upload) -> s3.Initiator:
     """The initiator of an upload. The account's own user is named like the owner."""
+    if not upload.initiator:
+        # An earlier version let them.
+        return {"ID": ANONYMOUS, "DisplayName": ""}
     _, _, _, _, account, resource = upload.initiator.split(":", 5)
     if resource == "root":
         return {"ID": canonical_id(account), "DisplayName": account}

@@ -10,6 +10,7 @@ from identity_fixtures import (
     START,
     Account,
     allow,
+    policy,
     refused,
     storing_account_fixture,  # noqa: F401
 )
@@ -501,3 +502,26 @@ def test_copying_parts(account: Account) -> None:
     account.s3("DeleteObject", Bucket="bucket", Key="source é")
     assert account.get("bucket", "key") == b"2345"
     assert len(account.bodies()) == 1
+
+
+def everybody_may(account: Account) -> None:
+    account.s3("DeletePublicAccessBlock", Bucket="bucket")
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::bucket/*"}
+    account.s3("PutBucketPolicy", Bucket="bucket", Policy=policy(statement))
+
+
+def test_nobody_begins_an_upload_without_credentials(account: Account) -> None:
+    """The sentence is S3's; clients tell of it, as in issue 10433 of apache/pulsar."""
+    everybody_may(account)
+    account.s3("PutObject", caller=account.anonymous, Bucket="bucket", Key="a", Body=account.spool(b"a"))
+    with refused("AccessDenied", "Anonymous users cannot initiate multipart uploads", status=403):
+        account.s3("CreateMultipartUpload", caller=account.anonymous, Bucket="bucket", Key="key")
+
+
+def test_what_an_earlier_version_let_them_begin_is_listed(account: Account) -> None:
+    sender = Sender(account)
+    with account.database.write() as tx:
+        tx.execute("UPDATE uploads SET initiator = ''")
+    (listed,) = account.s3("ListMultipartUploads", Bucket="bucket")["Uploads"]
+    assert listed["Initiator"] == {"ID": "65a011a29cdf8ec533ec3d1ccaae921c", "DisplayName": ""}
+    assert account.s3("ListParts", **sender.place)["Initiator"] == listed["Initiator"]
