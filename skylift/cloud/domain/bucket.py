@@ -201,13 +201,11 @@ class ObjectPart:
 
 
 @dataclass(frozen=True)
-class Object:
-    """One version of an object, or a delete marker, which marks its absence and has no bytes.
+class ObjectVersion:
+    """One version of an object without its bytes, or a delete marker, which marks its absence.
 
-    `etag` is without quotes; `headers` are the system headers by botocore's member name (`CacheControl`).
-
-    A file belongs to one object only: a copy has links of its own. `parts` and `upload_id` are empty unless the object
-    was uploaded in parts.
+    `etag` is without quotes; `headers` are the system headers by botocore's member name (`CacheControl`). `upload_id`
+    is None unless the object was uploaded in parts.
 
     `version` is S3's id, or `null` where the bucket did not make ids. `sequence` orders the versions of a key: it is
     greater than that of any version that was there before. Exactly one version of a key is the `latest`.
@@ -220,13 +218,11 @@ class Object:
     size: int
     etag: str
     modified: datetime
-    extents: tuple[Extent, ...]
     content_type: str = "binary/octet-stream"
     headers: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     checksums: dict[str, str] = field(default_factory=dict)
     checksum_type: str = "FULL_OBJECT"
-    parts: tuple[ObjectPart, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
     upload_id: str | None = None
     sequence: int = 0
@@ -236,6 +232,18 @@ class Object:
     acl: tuple[AclGrant, ...] | None = None
     storage_class: str = STANDARD
     restored_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Object(ObjectVersion):
+    """A version with its bytes, and with the parts that it was uploaded in. Both may be 10,000, which take a quarter of
+    a second to read: what is decided about a version is decided without them.
+
+    A file belongs to one object only: a copy has links of its own.
+    """
+
+    extents: tuple[Extent, ...] = ()
+    parts: tuple[ObjectPart, ...] = ()
 
 
 @dataclass(frozen=True)

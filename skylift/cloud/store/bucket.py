@@ -6,6 +6,7 @@ a common prefix it seeks past all of them.
 
 from __future__ import annotations
 
+import base64
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,19 +14,26 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from skylift.cloud.domain.bucket import Bucket, BucketPolicy, Object, Part, Upload
+from skylift.cloud.domain.bucket import Bucket, BucketPolicy, Object, ObjectVersion, Part, Upload
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import from_json, table
 
 table(Bucket, "buckets", key=("name",), read_often=True)
 table(Object, "objects", key=("bucket", "key", "sequence"))
+table(ObjectVersion, "objects", key=("bucket", "key", "sequence"))
 table(Upload, "uploads", key=("id",))
 table(Part, "parts", key=("upload_id", "number"))
 table(BucketPolicy, "bucket_policies", key=("bucket",), read_often=True)
 
 T = TypeVar("T")
+V = TypeVar("V", bound=ObjectVersion)
 
 LAST = chr(0x10FFFF)
+NULL = "null"
+"""The version id of an object that was written while the bucket made no ids."""
+SEQUENCE_BYTES = 8
+GREATEST = (1 << 63) - 1
+LIGHT = 10 * 1024
 SHORT = 4096
 """The most bytes of a row's extents and parts that are decoded in a moment: those of some thirty parts."""
 LENGTH = "octet_length" if sqlite3.sqlite_version_info >= (3, 43) else "length"
@@ -85,34 +93,75 @@ def with_lifecycle(tx: Tx) -> list[Bucket]:
     return tx.select(Bucket, "WHERE lifecycle != '[]' ORDER BY name")
 
 
-def keys_after(tx: Tx, bucket: str, after: str, limit: int) -> list[str]:
-    """Up to `limit` keys that have a version or a delete marker, from the first greater than `after`."""
-    found = tx.execute(
-        "SELECT key FROM objects WHERE bucket = ? AND key > ? AND latest = 1 ORDER BY key LIMIT ?", bucket, after, limit
+def versions_after(tx: Tx, bucket: str, after: tuple[str, int], limit: int) -> list[ObjectVersion]:
+    """Up to `limit` versions and delete markers by key, the newest first, after this key's of this sequence."""
+    key, sequence = after
+    rest = "WHERE bucket = ? AND key = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?"
+    found = tx.select(ObjectVersion, rest, bucket, key, sequence, limit)
+    following = "WHERE bucket = ? AND key > ? ORDER BY key, sequence DESC LIMIT ?"
+    return found + tx.select(ObjectVersion, following, bucket, key, limit - len(found))
+
+
+def newer_than(tx: Tx, found: ObjectVersion, most: int) -> list[datetime]:
+    """When the versions came that are newer than this one, the next one first."""
+    newer = tx.execute(
+        "SELECT modified FROM objects WHERE bucket = ? AND key = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+        *(found.bucket, found.key, found.sequence, most),
     )
-    return [key for (key,) in found]
+    return [datetime.fromisoformat(modified) for (modified,) in newer]
 
 
-def versions_of(tx: Tx, bucket: str, key: str) -> list[Object]:
-    """All versions of a key, newest first."""
-    return tx.select(Object, "WHERE bucket = ? AND key = ? ORDER BY sequence DESC", bucket, key)
+def has_older(tx: Tx, found: ObjectVersion) -> bool:
+    older = "SELECT 1 FROM objects WHERE bucket = ? AND key = ? AND sequence < ? LIMIT 1"
+    return tx.execute(older, found.bucket, found.key, found.sequence).fetchone() is not None
 
 
-def latest(tx: Tx, bucket: str, key: str) -> Object | None:
+def latest(tx: Tx, noun: type[V], bucket: str, key: str) -> V | None:
     """The latest version of a key, which may be a delete marker."""
-    found = tx.select(Object, "WHERE bucket = ? AND key = ? AND latest = 1", bucket, key)
+    found = tx.select(noun, "WHERE bucket = ? AND key = ? AND latest = 1", bucket, key)
     return found[0] if found else None
 
 
-def current(tx: Tx, bucket: str, key: str) -> Object | None:
+def current(tx: Tx, bucket: str, key: str) -> ObjectVersion | None:
     """The object that a key names, when no version is asked for."""
-    found = latest(tx, bucket, key)
+    found = latest(tx, ObjectVersion, bucket, key)
     return None if found is None or found.delete_marker else found
 
 
-def version_of(tx: Tx, bucket: str, key: str, version: str) -> Object | None:
-    found = tx.select(Object, "WHERE bucket = ? AND key = ? AND version = ?", bucket, key, version)
+def version_of(tx: Tx, noun: type[V], bucket: str, key: str, version: str) -> V | None:
+    """Found by its place, which its id has: a key may have any number of versions."""
+    if version == NULL:
+        found = tx.select(noun, "WHERE bucket = ? AND key = ? AND version = 'null'", bucket, key)
+    else:
+        place = sequence_of(version)
+        found = tx.select(
+            noun, "WHERE bucket = ? AND key = ? AND sequence = ? AND version = ?", bucket, key, place, version
+        )
     return found[0] if found else None
+
+
+def sequence_of(version: str) -> int | None:
+    """The place that is written into an id; None for `null`, which has none."""
+    if version == NULL:
+        return None
+    try:
+        return min(int.from_bytes(base64.urlsafe_b64decode(version)[:SEQUENCE_BYTES], "big"), GREATEST)
+    except ValueError:
+        return None
+
+
+def named(tx: Tx, bucket: str, key: str, version: str | None) -> ObjectVersion | None:
+    """The version of this id, or without one the object that the key names."""
+    return current(tx, bucket, key) if version is None else version_of(tx, ObjectVersion, bucket, key, version)
+
+
+def weight(tx: Tx, bucket: str, key: str) -> int:
+    """About how many bytes it takes to remove the latest version of a key; at least what a small one does."""
+    found = tx.execute(
+        f"SELECT {LENGTH}(extents) + {LENGTH}(parts) FROM objects WHERE bucket = ? AND key = ? AND latest = 1",  # noqa: S608
+        *(bucket, key),
+    ).fetchone()
+    return LIGHT + (found[0] if found else 0)
 
 
 def reads_quickly(tx: Tx, bucket: str, key: str, *, body: bool) -> bool:
@@ -129,16 +178,21 @@ def reads_quickly(tx: Tx, bucket: str, key: str, *, body: bool) -> bool:
     return extents is not None and (not body or all(each.get("row") is not None for each in from_json(extents)))
 
 
-def completed(tx: Tx, bucket: str, key: str, upload_id: str) -> Object | None:
+def completed(tx: Tx, bucket: str, key: str, upload_id: str) -> ObjectVersion | None:
     """The version of a key that this upload became."""
-    found = tx.select(Object, "WHERE bucket = ? AND key = ? AND upload_id = ?", bucket, key, upload_id)
+    found = tx.select(ObjectVersion, "WHERE bucket = ? AND key = ? AND upload_id = ?", bucket, key, upload_id)
     return found[0] if found else None
 
 
-def newest(tx: Tx, bucket: str, key: str) -> Object | None:
+def newest(tx: Tx, bucket: str, key: str) -> ObjectVersion | None:
     """The newest version that there is, whether or not it is marked as the latest."""
-    found = tx.select(Object, "WHERE bucket = ? AND key = ? ORDER BY sequence DESC LIMIT 1", bucket, key)
+    found = tx.select(ObjectVersion, "WHERE bucket = ? AND key = ? ORDER BY sequence DESC LIMIT 1", bucket, key)
     return found[0] if found else None
+
+
+def note_deletion(tx: Tx, bucket: str, key: str) -> None:
+    """Uploads under way remember it: it is in conflict with their completion where that has conditions."""
+    tx.execute("UPDATE uploads SET key_deleted = 1 WHERE bucket = ? AND key = ? AND key_deleted = 0", bucket, key)
 
 
 def has_objects(tx: Tx, bucket: str) -> bool:
@@ -149,6 +203,13 @@ def has_objects(tx: Tx, bucket: str) -> bool:
 def parts(tx: Tx, upload_id: str, after: int, limit: int) -> list[Part]:
     """Up to `limit` parts by number, from the first greater than `after`."""
     return tx.select(Part, "WHERE upload_id = ? AND number > ? ORDER BY number LIMIT ?", upload_id, after, limit)
+
+
+def seal(tx: Tx, upload_id: str) -> str:
+    """The same as long as the parts of an upload are: no two have the same place for their bytes."""
+    parts = "SELECT number || extents AS part FROM parts WHERE upload_id = ? ORDER BY number"
+    found: str | None = tx.execute(f"SELECT group_concat(part) FROM ({parts})", upload_id).fetchone()[0]  # noqa: S608
+    return found or ""
 
 
 def list_objects(

@@ -6,9 +6,10 @@ over after. It is not in the row of its object, which listings walk along.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
-from skylift.cloud.domain.bucket import Extent, FileBody, Spool
+from skylift.cloud.domain.bucket import Extent, FileBody, ObjectVersion, Spool
 from skylift.cloud.store.database import Database, Tx
 
 
@@ -29,12 +30,18 @@ def share(tx: Tx, extents: tuple[Extent, ...]) -> tuple[Extent, ...]:
 
 def discard(tx: Tx, extents: tuple[Extent, ...]) -> None:
     """Removes the bytes of a row that this transaction removes or replaces; files, once no reader can see the row."""
-    for extent in extents:
-        if extent.row is not None:
-            tx.execute("DELETE FROM small_bodies WHERE id = ?", extent.row)
-    files = tuple(extent for extent in extents if extent.row is None)
-    if files:
-        tx.when_unseen(lambda: tx.files.unlink(files))
+    _discard(tx, [(extent.file, extent.row) for extent in extents])
+
+
+def discard_version(tx: Tx, found: ObjectVersion) -> None:
+    """As `discard`, for a version that is about to be removed."""
+    where = "WHERE bucket = ? AND key = ? AND sequence = ?"
+    _discard(tx, _named(tx, "objects", where, found.bucket, found.key, found.sequence))
+
+
+def discard_parts(tx: Tx, upload_id: str, which: str = "", *values: str) -> None:
+    """As `discard`, for parts that are about to be removed: all of the upload's, or `which`."""
+    _discard(tx, _named(tx, "parts", f"WHERE upload_id = ? {which}", upload_id, *values))
 
 
 def read(tx: Tx, extents: Iterable[Extent]) -> Iterator[bytes]:
@@ -64,6 +71,22 @@ def sweep_files(database: Database) -> int:
         return tx.files.sweep(kept)
 
 
+def _named(tx: Tx, owner: str, where: str, *values: str | int) -> list[tuple[str, int | None]]:
+    """The files and rows of extents. SQLite reads them: there may be ten thousand, and other writers wait."""
+    rows = f"(SELECT extents FROM {owner} {where})"  # noqa: S608 - ours
+    named = "json_extract(value, '$.file'), json_extract(value, '$.row')"
+    return tx.execute(f"SELECT {named} FROM {rows}, json_each(extents)", *values).fetchall()  # noqa: S608 - ours
+
+
+def _discard(tx: Tx, named: Iterable[tuple[str, int | None]]) -> None:
+    rows = [row for _, row in named if row is not None]
+    if rows:
+        tx.execute("DELETE FROM small_bodies WHERE id IN (SELECT value FROM json_each(?))", json.dumps(rows))
+    files = [file for file, row in named if row is None]
+    if files:
+        tx.when_unseen(lambda: tx.files.unlink(files))
+
+
 def _add(tx: Tx, data: bytes) -> Extent:
     number = tx.execute("INSERT INTO small_bodies (data) VALUES (?)", data).lastrowid
     return Extent("", 0, len(data), number)
@@ -79,5 +102,5 @@ def _bytes(tx: Tx, extent: Extent) -> bytes:
 
 def _until_rollback(tx: Tx, extents: tuple[Extent, ...]) -> tuple[Extent, ...]:
     if extents:
-        tx.after_rollback(lambda: tx.files.unlink(extents))
+        tx.after_rollback(lambda: tx.files.unlink([extent.file for extent in extents]))
     return extents

@@ -81,16 +81,15 @@ class Files:
                 left -= len(chunk)
                 yield chunk
 
-    def unlink(self, extents: Iterable[Extent]) -> None:
+    def unlink(self, names: Iterable[str]) -> None:
         """Remove files that no row names any more; those being sent go when they have been."""
         with self._lock:
-            names = {extent.file for extent in extents}
             sent = {name for name in names if self._held[name] > 0}
             self._unwanted |= sent
             if sent and self._remover is None:
                 self._remover = threading.Thread(target=self._remove_released, name="store-released", daemon=True)
                 self._remover.start()
-        self._remove(names - sent)
+        self._remove(name for name in names if name not in sent)
 
     def finish(self) -> None:
         """Wait until what was released is removed."""

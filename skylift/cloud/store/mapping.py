@@ -6,7 +6,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -146,7 +146,22 @@ class Table(Generic[T]):
         return [(at, read) for at, read in readers if read is not None]
 
 
+class _Written(tuple[T, ...]):
+    """A tuple with its column, which took long to make."""
+
+    column: str
+
+
+def written(items: Iterable[T]) -> tuple[T, ...]:
+    """A tuple whose column is made now, and not in the transaction that writes it."""
+    made = _Written(items)
+    made.column = to_column(tuple(made))
+    return made
+
+
 def to_column(value: Any) -> Any:
+    if isinstance(value, _Written):
+        return value.column
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if value is None or isinstance(value, bool | int | float | str | bytes):

@@ -45,20 +45,26 @@ def record(tx: Tx, points: Iterable[Point]) -> None:
 
 def summaries(tx: Tx, wanted: Wanted) -> list[Point]:
     """Summaries in the order of time, each at the beginning of its period."""
+    return counted_summaries(tx, wanted)[0]
+
+
+def counted_summaries(tx: Tx, wanted: Wanted) -> tuple[list[Point], int]:
+    """The same, and how many stored points they sum up."""
     condition = "" if wanted.unit is None else "AND unit = ?"
     rows = tx.execute(
-        "SELECT (at - ?) / ? AS number, unit, sum(count), sum(sum), min(minimum), max(maximum) "  # noqa: S608 - ours
+        "SELECT (at - ?) / ? AS number, unit, count(*), sum(count), sum(sum), min(minimum), max(maximum) "  # noqa: S608
         "FROM metrics JOIN metric_points ON metric = metrics.id "
         f"WHERE namespace = ? AND name = ? AND dimensions = ? {condition} AND at >= ? AND at < ? "
         "GROUP BY number, unit ORDER BY number, unit",
         *(wanted.start, wanted.period, *_key(wanted.metric)),
         *([] if wanted.unit is None else [wanted.unit]),
         *(wanted.start, wanted.end),
-    )
-    return [
+    ).fetchall()
+    points = [
         Point(wanted.metric, wanted.start + number * wanted.period, Summary(*summary), unit)
-        for number, unit, *summary in rows
+        for number, unit, _, *summary in rows
     ]
+    return points, sum(row[2] for row in rows)
 
 
 def metrics(tx: Tx, wanted: Filter, since: int, after: str = "") -> Iterator[tuple[str, Metric]]:

@@ -10,7 +10,7 @@ from skylift.cloud.domain.error import ServiceError, no_room
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api import endpoint_path
 from skylift.cloud.services.api.authorize import authorize
-from skylift.cloud.services.api.operation import Handler, Operation
+from skylift.cloud.services.api.operation import Handler, Operation, Outdated
 from skylift.cloud.services.iam import identity
 from skylift.cloud.services.s3 import cors
 from skylift.cloud.services.s3.rules import OfBucket, bucket_of
@@ -31,6 +31,8 @@ LOOPED_TOO = (
 LONGEST_QUESTION = 4096
 """The most characters of a request whose answer is kept."""
 MOST_RECENT = 64
+TRIES = 5
+"""The most times that a request is prepared which others overtake."""
 
 
 class Dispatcher:
@@ -77,9 +79,16 @@ class Dispatcher:
 
     def perform(self, call: Call, encode: Encode) -> Response:
         try:
-            return self._perform(call, encode)
+            for _ in range(TRIES):
+                with suppress(Outdated):
+                    return self._perform(call, encode)
         except DiskFull as error:
             raise no_room() from error
+        raise ServiceError(
+            "OperationAborted",
+            "A conflicting conditional operation is currently in progress against this resource. Please try again.",
+            status=409,
+        )
 
     def _perform(self, call: Call, encode: Encode) -> Response:
         """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
@@ -101,8 +110,9 @@ class Dispatcher:
                 begun = self._begin(tx, operation, caller, call, encode)
         if isinstance(begun, Response):
             return begun
-        with self._database.write() as tx:
-            result = begun(tx, caller, call.params)
+        for handler in begun:
+            with self._database.write() as tx:
+                result = handler(tx, caller, call.params)
         if call.service in LOOPED or (call.service, call.operation) in LOOPED_TOO:
             # All that the loops make true.
             self._wake()
@@ -113,7 +123,9 @@ class Dispatcher:
         unsettled = TABLE[call.service, call.operation].unsettled
         return unsettled is not None and unsettled(call.params, answer)
 
-    def _begin(self, tx: Tx, operation: Operation, caller: Caller, call: Call, encode: Encode) -> Response | Handler:
+    def _begin(
+        self, tx: Tx, operation: Operation, caller: Caller, call: Call, encode: Encode
+    ) -> Response | Sequence[Handler]:
         """The answer of an operation that reads, or what one that writes is to do in its own transaction."""
         self._permit(tx, operation, caller, call)
         if operation.writes:

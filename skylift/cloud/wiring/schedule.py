@@ -37,7 +37,8 @@ class Invoker:
         if unsupported := operation.unsupported(params):
             raise ServiceError("UnsupportedOperation", f"{name} does not support: {', '.join(unsupported)}.")
         authorize(tx, caller, operation.checks(tx, caller, params), service=service)
-        operation.prepared(tx, caller, params)(tx, caller, params)
+        for handler in operation.prepared(tx, caller, params):
+            handler(tx, caller, params)
         return name
 
     def _assume(self, tx: Tx, schedule: Schedule, invocation: Invocation) -> Caller:

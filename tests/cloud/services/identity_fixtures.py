@@ -157,11 +157,12 @@ class Account:
         try:
             with self.database.read() as tx:
                 authorize(tx, who, operation.checks(tx, who, params), service=service)
-                handler = operation.prepared(tx, who, params)
-            with self._transaction(operation) as tx:
-                answer = dict(handler(tx, who, params))
-                if operation.keeps(params):
-                    assert handler(RowsOnly(tx), self.nobody, params) == answer
+                handlers = operation.prepared(tx, who, params)
+            for handler in handlers:
+                with self._transaction(operation) as tx:
+                    answer = dict(handler(tx, who, params))
+                    if operation.keeps(params):
+                        assert handler(RowsOnly(tx), self.nobody, params) == answer
         finally:
             body = params.get("Body")
             if isinstance(body, Spool) and body.file and not body.taken:

@@ -116,9 +116,10 @@ def carry_out(cloud: Cloud, operation: Operation, params: dict[str, Any]) -> Non
             authorize(tx, cloud.caller, operation.checks(tx, cloud.caller, params), service=operation.service)
             # Root is asked for nothing, so that nobody has gone through the checks yet.
             list(operation.checks(tx, cloud.caller, params))
-            handler = operation.prepared(tx, cloud.caller, params)
-        with cloud.database.write() if operation.writes else cloud.database.read() as tx:
-            handler(tx, cloud.caller, params)
+            handlers = operation.prepared(tx, cloud.caller, params)
+        for handler in handlers:
+            with cloud.database.write() if operation.writes else cloud.database.read() as tx:
+                handler(tx, cloud.caller, params)
     except ServiceError as error:
         assert error.code and error.message
 

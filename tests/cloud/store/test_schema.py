@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from skylift.cloud.domain.bucket import ObjectVersion
 from skylift.cloud.store import identity as _identity  # noqa: F401 - says where sessions are kept
 from skylift.cloud.store.database import Database, StateTooNew
 from skylift.cloud.store.mapping import TABLES, Table
@@ -22,6 +23,9 @@ def file(tmp_path: Path) -> Path:
 def test_columns_are_the_fields_of_the_noun(file: Path, table: Table[object]) -> None:
     with closing(sqlite3.connect(file)) as connection:
         columns = connection.execute(f"PRAGMA table_info({table.name})").fetchall()
+    if table.noun is ObjectVersion:
+        # A noun without the last columns of its table, which are long.
+        columns = [column for column in columns if column[1] not in ("extents", "parts")]
     assert [name for _, name, *_ in columns] == list(table.columns)
     assert {name for _, name, *_, key in columns if key} == set(table.key)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from fresh_state import fresh_state
 
 from skylift.cloud.domain.bucket import Bucket
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import AccessKey, Group, User
+from skylift.cloud.domain.identity import AccessKey, Caller, Group, User
+from skylift.cloud.services.api.operation import Answer, Handler, Outdated, Params
 from skylift.cloud.services.iam.identity import make_root_key, make_user_key
-from skylift.cloud.store.database import Database
+from skylift.cloud.services.table import TABLE
+from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.wire.call import Call, Credential, Response
-from skylift.cloud.wiring.dispatcher import Dispatcher
+from skylift.cloud.wiring.dispatcher import TRIES, Dispatcher
 
 ACCOUNT = "123456789012"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -164,3 +167,35 @@ def test_what_is_not_here_is_refused_by_name_also_where_nobody_signs(database: D
     with pytest.raises(ServiceError, match="AssumeRoleWithSAML is not supported") as refused:
         dispatcher.perform(call, encode)
     assert refused.value.code == "InvalidAction"
+
+
+@pytest.mark.parametrize("overtaken", [2, 1000])
+def test_what_others_overtake_is_prepared_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch, overtaken: int
+) -> None:
+    with database.write() as tx:
+        key = make_root_key(tx)
+    prepared: list[int] = []
+
+    def prepare(_tx: Tx, _caller: Caller, _params: Params) -> Handler:
+        prepared.append(len(prepared))
+        number = len(prepared)
+
+        def handler(_tx: Tx, _caller: Caller, _params: Params) -> Answer:
+            if number <= overtaken:
+                raise Outdated
+            return {}
+
+        return handler
+
+    row = replace(TABLE["iam", "CreateGroup"], prepare=prepare)
+    monkeypatch.setitem(TABLE, ("iam", "CreateGroup"), row)
+    dispatcher = Dispatcher(database, ACCOUNT, "us-east-1", lambda: None)
+    call = Call("iam", "CreateGroup", {"GroupName": "made"}, Credential(key.access_key_id), "127.0.0.1", "request")
+    if overtaken == 2:
+        assert dispatcher.perform(call, encode).status == 200
+        assert len(prepared) == 3
+        return
+    with pytest.raises(ServiceError) as refused:
+        dispatcher.perform(call, encode)
+    assert (refused.value.code, refused.value.status, len(prepared)) == ("OperationAborted", 409, TRIES)

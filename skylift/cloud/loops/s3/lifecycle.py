@@ -1,6 +1,7 @@
 """Expires and moves objects by the lifecycle rules of their buckets: each bucket once a day, and when its rules change.
 
-A bucket may have millions of keys, so each step looks at some of them and lets the other loops have their turn.
+A bucket may have millions of versions, so each step looks at some of them and lets the other loops have their turn. A
+transaction removes a few of them only: other writers wait.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from datetime import date
 from functools import partial
 from typing import Protocol
 
-from skylift.cloud.domain.bucket import Bucket, LifecycleRule
+from skylift.cloud.domain.bucket import Bucket, LifecycleRule, ObjectVersion
 from skylift.cloud.loops.guard import guarded
-from skylift.cloud.store.bucket import keys_after, with_lifecycle
+from skylift.cloud.store.bucket import GREATEST, versions_after, with_lifecycle
 from skylift.cloud.store.database import Database, Tx
 
 log = logging.getLogger(__name__)
 
 LOOKED_AT = 200
-"""Keys in one step."""
+"""Versions in one step."""
+AT_ONCE = 10
+"""Versions in one transaction: each may have ten thousand extents."""
+BEGINNING = ("", GREATEST)
 PAUSE = 0.05
 """Seconds between two steps."""
 
@@ -28,9 +32,9 @@ PAUSE = 0.05
 class Upkeep(Protocol):
     """What is due, and how it is carried out."""
 
-    def is_due(self, tx: Tx, bucket: Bucket, key: str, /) -> bool: ...
+    def is_due(self, tx: Tx, bucket: Bucket, found: ObjectVersion, /) -> bool: ...
 
-    def carry_out(self, tx: Tx, name: str, key: str, /) -> None: ...
+    def carry_out(self, tx: Tx, name: str, found: ObjectVersion, /) -> None: ...
 
     def abandoned_uploads(self, tx: Tx, bucket: Bucket, /) -> list[str]: ...
 
@@ -39,11 +43,11 @@ class Upkeep(Protocol):
 
 @dataclass(frozen=True)
 class _Walk:
-    """How far a bucket has been looked at on a day. `after` is the last key; None once it is done."""
+    """How far a bucket has been looked at on a day. `after` is the last version; None once it is done."""
 
     day: date
     rules: tuple[LifecycleRule, ...]
-    after: str | None = ""
+    after: tuple[str, int] | None = BEGINNING
 
 
 class LifecycleLoop:
@@ -71,17 +75,20 @@ class LifecycleLoop:
         assert walk.after is not None, "a walk that is done does not go on"
         upkeep = self._upkeep
         with self._database.read() as tx:
-            uploads = upkeep.abandoned_uploads(tx, bucket) if not walk.after else []
-            keys = keys_after(tx, bucket.name, walk.after, LOOKED_AT)
-            due = [key for key in keys if upkeep.is_due(tx, bucket, key)]
-        if due or uploads:
+            uploads = upkeep.abandoned_uploads(tx, bucket) if walk.after == BEGINNING else []
+            versions = versions_after(tx, bucket.name, walk.after, LOOKED_AT)
+            due = [found for found in versions if upkeep.is_due(tx, bucket, found)]
+        for upload_id in uploads:
             with self._database.write() as tx:
-                for upload_id in uploads:
-                    upkeep.abort(tx, bucket.name, upload_id)
-                for key in due:
-                    upkeep.carry_out(tx, bucket.name, key)
-            log.info("lifecycle of %s: %d keys, %d uploads", bucket.name, len(due), len(uploads))
-        done = len(keys) < LOOKED_AT
-        self._walks[bucket.name] = _Walk(walk.day, walk.rules, None if done else keys[-1])
+                upkeep.abort(tx, bucket.name, upload_id)
+        for at in range(0, len(due), AT_ONCE):
+            with self._database.write() as tx:
+                for found in due[at : at + AT_ONCE]:
+                    upkeep.carry_out(tx, bucket.name, found)
+        if due or uploads:
+            log.info("lifecycle of %s: %d versions, %d uploads", bucket.name, len(due), len(uploads))
+        done = len(versions) < LOOKED_AT
+        after = None if done else (versions[-1].key, versions[-1].sequence)
+        self._walks[bucket.name] = _Walk(walk.day, walk.rules, after)
         if not done:
             self._wake_in(PAUSE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -15,9 +15,13 @@ Answer = Mapping[str, object]
 """The answer of an operation, in the model's member names; each handler names its shape of `aws_shapes`."""
 Handler = Callable[[Tx, Caller, Any], Answer]
 Unsettled = Callable[[Params, Answer], bool]
-Prepare = Callable[[Tx, Caller, Any], Handler]
+Prepare = Callable[[Tx, Caller, Any], Handler | Sequence[Handler]]
 Brief = Callable[[Tx, Any], bool]
 """Whether the answer to a request takes a moment only. To find out takes less, however much is stored."""
+
+
+class Outdated(Exception):
+    """What was prepared is not what the transaction finds any more: the request has to be prepared anew."""
 
 
 class Nothing(TypedDict):
@@ -44,9 +48,11 @@ class Operation:
     `takes` are the parameters it honours, dotted below the top (`BlockDeviceMappings.Ebs.VolumeSize`); any other
     parameter of the model is refused by name before the handler runs. `checks` says what the caller must be allowed
     to do; it runs in a read transaction, before `handler`. `writes` decides which kind of transaction `handler` gets.
-    `prepare` reads, before the write transaction, what takes long, and returns the handler that has it: the one writer
-    is not held up by it. `unsettled` says that something in a Describe's answer moves to another state, where it
-    was asked for by its id: such an answer may wait a moment. A request that `brief` agrees to is
+    `prepare` reads and works out, before the write transaction, what takes long, and returns the handler that has it:
+    the one writer is not held up by it. That handler raises Outdated if what it has is not true any more. Of several
+    handlers each has a transaction of its own, and the last one answers.
+    `unsettled` says that something in a Describe's answer moves to another state, where it was
+    asked for by its id: such an answer may wait a moment. A request that `brief` agrees to is
     answered in the event loop's thread: the operation reads, and neither decodes a large row nor opens a file.
     The answer of one that is `kept` is given again until something is written: its handler depends on rows, on account
     and region and on the request's parameters, and on nothing else, as on the time, on a console or on who asks. Where
@@ -71,9 +77,10 @@ class Operation:
         """Whether the answer to this request may be given again."""
         return self.kept and self.timed.isdisjoint(params)
 
-    def prepared(self, tx: Tx, caller: Caller, params: Params) -> Handler:
-        """The handler, with what `prepare` found for this request; in the transaction of `checks`."""
-        return self.handler if self.prepare is None else self.prepare(tx, caller, params)
+    def prepared(self, tx: Tx, caller: Caller, params: Params) -> Sequence[Handler]:
+        """The handlers, with what `prepare` found for this request; in the transaction of `checks`."""
+        found = self.handler if self.prepare is None else self.prepare(tx, caller, params)
+        return (found,) if callable(found) else found
 
     def unsupported(self, params: Params) -> list[str]:
         """The dotted names in `params` that this operation would have to ignore."""
@@ -89,6 +96,11 @@ class Operation:
         parts = name.split(".")
         listed = any(".".join(parts[: length + 1]) in self.takes for length in range(len(parts)))
         return listed or any(taken.startswith(f"{name}.") for taken in self.takes)
+
+
+def unprepared(_tx: Tx, _caller: Caller, _params: Params) -> Answer:
+    """The handler of an operation whose `prepare` returns what is to be done."""
+    raise AssertionError("`prepare` comes first")
 
 
 def on_all(action: str) -> Checks:
@@ -110,9 +122,17 @@ class Rows:
         checks = checks or on_all(f"{self.prefix}:{name}")
         return Operation(self.service, name, handler, frozenset(takes.split()), checks, writes=False, brief=brief)
 
-    def writes(self, name: str, handler: Handler, takes: str = "", checks: Checks | None = None) -> Operation:
+    def writes(
+        self,
+        name: str,
+        handler: Handler,
+        takes: str = "",
+        checks: Checks | None = None,
+        *,
+        prepare: Prepare | None = None,
+    ) -> Operation:
         checks = checks or on_all(f"{self.prefix}:{name}")
-        return Operation(self.service, name, handler, frozenset(takes.split()), checks, writes=True)
+        return Operation(self.service, name, handler, frozenset(takes.split()), checks, writes=True, prepare=prepare)
 
 
 def _leaves(value: Any, prefix: str) -> list[str]:

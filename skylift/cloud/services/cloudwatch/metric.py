@@ -6,16 +6,17 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Operations.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from operator import mul
 from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
 from skylift.cloud.services.api.dimension import dimensions
-from skylift.cloud.services.api.operation import Check, Nothing
+from skylift.cloud.services.api.operation import Check, Handler, Nothing, unprepared
 from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads, writes
 from skylift.cloud.store.database import Tx
@@ -35,7 +36,13 @@ RECENTLY = 3 * 3600
 LARGEST = 2.0**360
 
 
-def put(tx: Tx, _caller: Caller, params: cloudwatch.PutMetricDataInput) -> Nothing:
+def put(tx: Tx, points: Sequence[Point]) -> Nothing:
+    record(tx, points)
+    return {}
+
+
+def prepare_put(tx: Tx, _caller: Caller, params: cloudwatch.PutMetricDataInput) -> Handler:
+    """Sums up the values of each datum, which may be 150 of 1,000; see Operation.prepare."""
     namespace = params["Namespace"]
     if namespace.startswith("AWS/"):
         raise invalid("The value AWS/ for parameter Namespace is invalid.")
@@ -44,11 +51,11 @@ def put(tx: Tx, _caller: Caller, params: cloudwatch.PutMetricDataInput) -> Nothi
         raise ServiceError("MissingParameter", "The parameter MetricData is required.")
     if len(data) > MOST_METRICS:
         raise invalid(f"The collection MetricData must not have a size greater than {MOST_METRICS}.")
-    record(tx, [point for number, datum in enumerate(data, 1) for point in _points(tx, namespace, number, datum)])
-    return {}
+    points = [_point(tx, namespace, number, datum) for number, datum in enumerate(data, 1)]
+    return lambda tx, _caller, _params: put(tx, points)
 
 
-def _points(tx: Tx, namespace: str, number: int, datum: cloudwatch.MetricDatum) -> Iterator[Point]:
+def _point(tx: Tx, namespace: str, number: int, datum: cloudwatch.MetricDatum) -> Point:
     place = f"MetricData.member.{number}"
     at = datum.get("Timestamp", tx.now)
     if not tx.now - PAST <= at <= tx.now + FUTURE:
@@ -61,11 +68,10 @@ def _points(tx: Tx, namespace: str, number: int, datum: cloudwatch.MetricDatum) 
         raise invalid(f"The parameter {place}.StorageResolution must be 1 or 60.")
     second = int(at.timestamp())
     metric = Metric(namespace, datum["MetricName"], dimensions(datum, place))
-    for summary in _summaries(datum, place):
-        yield Point(metric, second - second % resolution, summary, datum.get("Unit", "None"))
+    return Point(metric, second - second % resolution, _summary(datum, place), datum.get("Unit", "None"))
 
 
-def _summaries(datum: cloudwatch.MetricDatum, place: str) -> list[Summary]:
+def _summary(datum: cloudwatch.MetricDatum, place: str) -> Summary:
     """AWS takes `Values` beside `StatisticValues`; they describe the same data, so that one of them counts.
 
     https://github.com/localstack/localstack/blob/main/tests/aws/services/cloudwatch/test_cloudwatch.py
@@ -82,9 +88,9 @@ def _summaries(datum: cloudwatch.MetricDatum, place: str) -> list[Summary]:
         )
     match given:
         case ["Value"]:
-            return [Summary.of(_finite(datum["Value"], f"{place}.Value"))]
+            return Summary.of(_finite(datum["Value"], f"{place}.Value"))
         case ["StatisticValues"]:
-            return [_statistic_set(datum["StatisticValues"], f"{place}.StatisticValues")]
+            return _statistic_set(datum["StatisticValues"], f"{place}.StatisticValues")
         case ["Values"]:
             return _counted(datum, place)
     raise ServiceError(
@@ -93,17 +99,17 @@ def _summaries(datum: cloudwatch.MetricDatum, place: str) -> list[Summary]:
     )
 
 
-def _counted(datum: cloudwatch.MetricDatum, place: str) -> list[Summary]:
+def _counted(datum: cloudwatch.MetricDatum, place: str) -> Summary:
     values = datum["Values"]
     counts = datum.get("Counts", [1.0] * len(values))
     if not 0 < len(values) <= MOST_VALUES:
         raise invalid(f"The collection {place}.Values must have a size between 1 and {MOST_VALUES}.")
     if len(values) != len(counts):
         raise invalid(f"The parameters {place}.Values and {place}.Counts must be of the same size.")
-    pairs = zip(values, counts, strict=True)
-    return [
-        Summary.of(_finite(value, f"{place}.Values"), _positive(count, f"{place}.Counts")) for value, count in pairs
-    ]
+    for value, count in zip(values, counts, strict=True):
+        _finite(value, f"{place}.Values")
+        _positive(count, f"{place}.Counts")
+    return Summary(sum(counts), sum(map(mul, values, counts)), min(values), max(values))
 
 
 def _statistic_set(given: cloudwatch.StatisticSet, place: str) -> Summary:
@@ -222,7 +228,7 @@ _DATUM = "MetricName Timestamp Value Values Counts Unit StorageResolution Statis
 
 
 OPERATIONS = (
-    writes("PutMetricData", put, f"Namespace {below('MetricData', _DATUM)}", on_namespace),
+    writes("PutMetricData", unprepared, f"Namespace {below('MetricData', _DATUM)}", on_namespace, prepare=prepare_put),
     reads("ListMetrics", list_metrics, f"Namespace MetricName {DIMENSIONS} NextToken RecentlyActive"),
     reads(
         "GetMetricStatistics",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from skylift.cloud.domain.error import ServiceError
@@ -16,13 +17,15 @@ from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.metric import checked_period, moment, valid_statistic
 from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.metric import summaries
+from skylift.cloud.store.metric import counted_summaries
 
 if TYPE_CHECKING:
     from aws_shapes import cloudwatch
 
 MOST_QUERIES = 500
 MOST_POINTS = 100_800
+MOST_READ = 500_000
+"""A page ends after so many stored points: a period may sum up many of them, and all queries may ask for the same."""
 _ID = re.compile("[a-z][a-zA-Z0-9_]*")
 _UNITS = {
     unit: place
@@ -50,14 +53,22 @@ def get(tx: Tx, _caller: Caller, params: cloudwatch.GetMetricDataInput) -> cloud
     start, end = params["StartTime"].timestamp(), params["EndTime"].timestamp()
     if start >= end:
         raise _invalid("The parameter StartTime must be less than the parameter EndTime.")
-    descending = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
-    results: list[cloudwatch.MetricDataResult] = []
     apart = _told_apart_by(queries)
-    for number, query in enumerate(queries, 1):
-        found = _series(tx, query, f"MetricDataQueries.member.{number}", start, end, apart)
-        if query.get("ReturnData", True):
-            results.append(_ordered(found, descending))
-    return _page(results, params)
+    asked = [
+        _asked(query, f"MetricDataQueries.member.{number}", start, end, apart)
+        for number, query in enumerate(queries, 1)
+    ]
+    return _page(tx, [one for one in asked if one is not None], params)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query, checked."""
+
+    id: str
+    label: str
+    statistic: str
+    wanted: Wanted
 
 
 def _told_apart_by(queries: list[cloudwatch.MetricDataQuery]) -> list[Literal["Stat", "Period"]]:
@@ -70,15 +81,14 @@ def _told_apart_by(queries: list[cloudwatch.MetricDataQuery]) -> list[Literal["S
     return [member for member in members if len({each[member] for each in asked}) > 1]
 
 
-def _series(
-    tx: Tx,
+def _asked(
     query: cloudwatch.MetricDataQuery,
     place: str,
     start: float,
     end: float,
     apart: Iterable[Literal["Stat", "Period"]],
-) -> cloudwatch.MetricDataResult:
-    """The result of a query: a series of one unit. A metric with several, of which none is asked for, is told so."""
+) -> _Asked | None:
+    """None for a query whose data nobody wants: it is no more than checked."""
     if "MetricStat" not in query:
         raise _invalid(f"The parameter {place}.MetricStat is required: this cloud evaluates no expressions.")
     asked, place = query["MetricStat"], f"{place}.MetricStat"
@@ -88,58 +98,62 @@ def _series(
     metric = Metric(asked["Metric"]["Namespace"], asked["Metric"]["MetricName"], dimensions(asked["Metric"], place))
     statistic = valid_statistic(asked["Stat"], f"{place}.Stat")
     period = checked_period(asked["Period"], f"{place}.Period")
+    if not query.get("ReturnData", True):
+        return None
     first = math.floor(start / period) * period
-    by_unit: dict[str, list[Point]] = defaultdict(list)
-    for point in summaries(tx, Wanted(metric, first, math.ceil(end), period, asked.get("Unit"))):
-        by_unit[point.unit].append(point)
     label = query.get("Label") or " ".join([metric.name, *(str(asked[member]) for member in apart)])
+    return _Asked(query["Id"], label, statistic, Wanted(metric, first, math.ceil(end), period, asked.get("Unit")))
+
+
+def _page(tx: Tx, asked: Sequence[_Asked], params: cloudwatch.GetMetricDataInput) -> cloudwatch.GetMetricDataOutput:
+    """As many data points as are asked for. No series is read that has none of them; the token says which one goes on,
+    and where."""
+    left = params.get("MaxDatapoints", MOST_POINTS)
+    if not 0 < left <= MOST_POINTS:
+        raise _invalid(f"The parameter MaxDatapoints must be between 1 and {MOST_POINTS}.")
+    token = after(params) or "0-0"
+    if not re.fullmatch("[0-9]{1,3}-[0-9]{1,9}", token):
+        raise ServiceError("InvalidNextToken", "The specified next token is of another operation.")
+    place, skipped = map(int, token.split("-"))
+    step = 1 if params.get("ScanBy") == "TimestampAscending" else -1
+    chosen: list[cloudwatch.MetricDataResult] = []
+    read = 0
+    while place < len(asked) and left and read < MOST_READ:
+        points, units, rows = _series(tx, asked[place])
+        taken = points[::step][skipped : skipped + left]
+        read, left, skipped = read + rows, left - len(taken), skipped + len(taken)
+        whole = skipped >= len(points)
+        chosen.append(_result(asked[place], taken, units, "Complete" if whole else "PartialData"))
+        if whole:
+            place, skipped = place + 1, 0
+    more = leads_to(f"{place}-{skipped}") if place < len(asked) else {}
+    return {"MetricDataResults": chosen, "Messages": [], **more}
+
+
+def _series(tx: Tx, asked: _Asked) -> tuple[list[Point], list[str], int]:
+    """A series of one unit, all units that there are, and how many stored points it took."""
+    by_unit: dict[str, list[Point]] = defaultdict(list)
+    found, rows = counted_summaries(tx, asked.wanted)
+    for point in found:
+        by_unit[point.unit].append(point)
     units = sorted(by_unit, key=lambda unit: (_UNITS.get(unit, len(_UNITS)), unit))
-    points = by_unit[units[0]] if units else []
+    return by_unit[units[0]] if units else [], units, rows
+
+
+def _result(
+    asked: _Asked, points: Sequence[Point], units: Sequence[str], status: Literal["Complete", "PartialData"]
+) -> cloudwatch.MetricDataResult:
+    """A metric with several units, of which none was asked for, is told so."""
     result: cloudwatch.MetricDataResult = {
-        "Id": query["Id"],
-        "Label": label,
+        "Id": asked.id,
+        "Label": asked.label,
         "Timestamps": [moment(point.at) for point in points],
-        "Values": [point.summary.statistic(statistic) for point in points],
-        "StatusCode": "Complete",
+        "Values": [point.summary.statistic(asked.statistic) for point in points],
+        "StatusCode": status,
     }
     if len(units) > 1:
         result["Messages"] = [{"Code": "MultipleUnits", "Value": f"Multiple units returned: '[{', '.join(units)}]'"}]
     return result
-
-
-def _ordered(series: cloudwatch.MetricDataResult, descending: bool) -> cloudwatch.MetricDataResult:
-    if not descending:
-        return series
-    return {**series, "Timestamps": series["Timestamps"][::-1], "Values": series["Values"][::-1]}
-
-
-def _page(
-    results: list[cloudwatch.MetricDataResult], params: cloudwatch.GetMetricDataInput
-) -> cloudwatch.GetMetricDataOutput:
-    """As many data points as are asked for; the token counts those that there were before."""
-    most = params.get("MaxDatapoints", MOST_POINTS)
-    if not 0 < most <= MOST_POINTS:
-        raise _invalid(f"The parameter MaxDatapoints must be between 1 and {MOST_POINTS}.")
-    text = after(params) or "0"
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise ServiceError("InvalidNextToken", "The specified next token is of another operation.")
-    skipped, end = int(text), int(text) + most
-    chosen: list[cloudwatch.MetricDataResult] = []
-    before = 0
-    for series in results:
-        last = before + len(series["Values"])
-        part = slice(max(0, skipped - before), max(0, end - before))
-        taken: cloudwatch.MetricDataResult = {
-            **series,
-            "Timestamps": series["Timestamps"][part],
-            "Values": series["Values"][part],
-        }
-        if last > end:
-            taken["StatusCode"] = "PartialData"
-        if taken["Values"] or not skipped:
-            chosen.append(taken)
-        before = last
-    return {"MetricDataResults": chosen, "Messages": [], **(leads_to(str(end)) if before > end else {})}
 
 
 def _invalid(message: str) -> ServiceError:

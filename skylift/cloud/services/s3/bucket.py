@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.bucket import ENFORCED, Bucket, Part, Upload
+from skylift.cloud.domain.bucket import ENFORCED, Bucket, Upload
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.acl_policy import is_public
@@ -21,7 +21,7 @@ from skylift.cloud.services.s3.error import invalid_argument, invalid_token
 from skylift.cloud.services.s3.operation import GRANTS, check_bucket, on_bucket, operation
 from skylift.cloud.services.s3.rules import BUCKET_TAGS, RESOURCE_TAGS, bucket_arn, bucket_of, checked_tags, owner
 from skylift.cloud.store.bucket import buckets, has_objects
-from skylift.cloud.store.content import discard
+from skylift.cloud.store.content import discard_parts
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -156,8 +156,7 @@ def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketRequest) -> Nothing:
             BucketName=bucket.name,
         )
     for upload in tx.find(Upload, bucket=bucket.name):
-        for part in tx.find(Part, upload_id=upload.id):
-            discard(tx, part.extents)
+        discard_parts(tx, upload.id)
         tx.remove(upload)
     tx.remove(bucket)
     return {}

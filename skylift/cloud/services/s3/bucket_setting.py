@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.bucket import ENFORCED, PublicAccess
+from skylift.cloud.domain.bucket import ENFORCED, ObjectVersion, PublicAccess
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Nothing
@@ -164,7 +164,7 @@ def get_acl(tx: Tx, caller: Caller, params: s3.GetBucketAclRequest) -> s3.GetBuc
 
 def get_object_acl(tx: Tx, caller: Caller, params: s3.GetObjectAclRequest) -> s3.GetObjectAclOutput:
     bucket = bucket_of(tx, caller, params)
-    return {**shown(bucket, find(tx, bucket, params).acl)}
+    return {**shown(bucket, find(tx, ObjectVersion, bucket, params).acl)}
 
 
 def put_acl(tx: Tx, caller: Caller, params: s3.PutBucketAclRequest) -> Nothing:

@@ -10,9 +10,11 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NotRequired, TypedDict, cast
 
 from skylift.cloud.domain.bucket import Extent
+from skylift.cloud.services.api.operation import Outdated
 from skylift.cloud.store.content import read
 from skylift.cloud.store.database import Tx
 
@@ -126,11 +128,11 @@ def digest_bytes(tx: Tx, extents: tuple[Extent, ...], algorithm: str | None) -> 
     return Digested(extents, algorithm, md5.hexdigest(), checksums)
 
 
-def digested(tx: Tx, extents: tuple[Extent, ...], algorithm: str | None, found: Digested | None) -> Digested:
-    """What was found for these bytes before the transaction; if others took their place, they are read now."""
-    if found is not None and (found.extents, found.algorithm) == (extents, algorithm):
-        return found
-    return digest_bytes(tx, extents, algorithm)
+def digested(extents: tuple[Extent, ...], algorithm: str | None, found: Digested | None) -> Digested:
+    """What was found for these bytes before the transaction. Raises Outdated if others took their place."""
+    if found is None or (found.extents, found.algorithm) != (extents, algorithm):
+        raise Outdated
+    return found
 
 
 def _crc(data: bytes, crc: Crc) -> int:
@@ -157,6 +159,7 @@ def _multiply(left: int, right: int, crc: Crc) -> int:
     return product
 
 
+@lru_cache(maxsize=64)
 def _power(exponent: int, crc: Crc) -> int:
     """x to the `exponent`, by squaring."""
     result = 1 << (crc.bits - 1)

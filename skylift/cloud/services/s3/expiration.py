@@ -7,20 +7,20 @@ tests/aws/services/s3/test_s3.snapshot.json.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, time, timedelta
 from email.utils import format_datetime
 from typing import NotRequired, TypedDict
 from urllib.parse import quote
 
-from skylift.cloud.domain.bucket import Bucket, LifecycleRule, Object
+from skylift.cloud.domain.bucket import Bucket, LifecycleRule, ObjectVersion
 
 
 class Expiring(TypedDict):
     Expiration: NotRequired[str]
 
 
-def expiring(bucket: Bucket, found: Object) -> Expiring:
+def expiring(bucket: Bucket, found: ObjectVersion) -> Expiring:
     """The member that answers about the current version of a key have: when it expires first, and by which rule."""
     times = [(when, rule) for rule in enabled(bucket) if (when := expires(rule, found)) is not None]
     if not times:
@@ -34,32 +34,25 @@ def enabled(bucket: Bucket) -> Iterable[LifecycleRule]:
     return (rule for rule in bucket.lifecycle if rule.enabled)
 
 
-def expires(rule: LifecycleRule, found: Object) -> datetime | None:
+def expires(rule: LifecycleRule, found: ObjectVersion) -> datetime | None:
     """When the rule expires an object, if it is the current version."""
     if found.delete_marker or not applies(rule, found):
         return None
     return rule.date if rule.days is None else midnight_after(found.modified, rule.days)
 
 
-def due(bucket: Bucket, versions: list[Object], now: datetime) -> tuple[bool, list[Object]]:
-    """Whether the current version of a key expires, and which of its versions go for good.
+Newer = Sequence[datetime]
+"""When the newer versions of a key came, the next one first: none of the current version."""
 
-    `versions` are all that the key has, newest first. A delete marker goes once it is alone: no bytes are behind it.
-    """
-    rules, current = tuple(enabled(bucket)), versions[0]
-    if current.delete_marker:
-        alone = len(versions) == 1 and any(_removes_marker(rule, current, now) for rule in rules)
-        ends = False
-    else:
-        alone = False
-        ends = any(when is not None and when <= now for when in (expires(rule, current) for rule in rules))
-    gone = [current] if alone else []
-    since = current.modified
-    for place, version in enumerate(versions[1:]):
-        if any(_removes_noncurrent(rule, version, since, place, now) for rule in rules):
-            gone.append(version)
-        since = version.modified
-    return ends, gone
+
+def due(bucket: Bucket, found: ObjectVersion, newer: Newer, now: datetime) -> bool:
+    """Whether a version expires now, or a delete marker goes if nothing is behind it."""
+    if newer:
+        # It ceased to be current when the next one came.
+        return any(_removes_noncurrent(rule, found, newer[0], len(newer) - 1, now) for rule in enabled(bucket))
+    if found.delete_marker:
+        return any(_removes_marker(rule, found, now) for rule in enabled(bucket))
+    return any(when is not None and when <= now for when in (expires(rule, found) for rule in enabled(bucket)))
 
 
 def abandoned(rule: LifecycleRule, key: str, started: datetime, now: datetime) -> bool:
@@ -74,7 +67,7 @@ def midnight_after(moment: datetime, days: int) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _removes_marker(rule: LifecycleRule, marker: Object, now: datetime) -> bool:
+def _removes_marker(rule: LifecycleRule, marker: ObjectVersion, now: datetime) -> bool:
     if not marker.key.startswith(rule.prefix or "") or rule.filters_content:
         return False
     if rule.expire_markers:
@@ -83,14 +76,14 @@ def _removes_marker(rule: LifecycleRule, marker: Object, now: datetime) -> bool:
     return when is not None and when <= now
 
 
-def _removes_noncurrent(rule: LifecycleRule, version: Object, since: datetime, newer: int, now: datetime) -> bool:
+def _removes_noncurrent(rule: LifecycleRule, found: ObjectVersion, since: datetime, newer: int, now: datetime) -> bool:
     """`since` is when it ceased to be current, `newer` how many noncurrent versions are newer."""
-    if rule.noncurrent_days is None or newer < (rule.newer_noncurrent or 0) or not applies(rule, version):
+    if rule.noncurrent_days is None or newer < (rule.newer_noncurrent or 0) or not applies(rule, found):
         return False
     return midnight_after(since, rule.noncurrent_days) <= now
 
 
-def applies(rule: LifecycleRule, found: Object) -> bool:
+def applies(rule: LifecycleRule, found: ObjectVersion) -> bool:
     return (
         found.key.startswith(rule.prefix or "")
         and rule.tags.items() <= found.tags.items()

@@ -1,49 +1,56 @@
-"""Carries lifecycle rules out, some keys at a time: the loop asks for the next ones."""
+"""Carries lifecycle rules out, some versions at a time: the loop asks for the next ones."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
-from skylift.cloud.domain.bucket import Bucket, Object, Upload
+from skylift.cloud.domain.bucket import Bucket, ObjectVersion, Upload
 from skylift.cloud.services.s3 import object_version as version
-from skylift.cloud.services.s3.expiration import abandoned, due, enabled
-from skylift.cloud.services.s3.transition import moves
+from skylift.cloud.services.s3.expiration import Newer, abandoned, due, enabled
+from skylift.cloud.services.s3.transition import move
 from skylift.cloud.services.s3.upload import discard_upload
-from skylift.cloud.store.bucket import versions_of
+from skylift.cloud.store.bucket import has_older, newer_than
 from skylift.cloud.store.database import Tx
 
-
-def is_due(tx: Tx, bucket: Bucket, key: str) -> bool:
-    """Whether something of this key expires or changes its storage class now."""
-    versions = versions_of(tx, bucket.name, key)
-    if not versions:
-        return False
-    ends, gone = due(bucket, versions, tx.now)
-    return ends or bool(gone) or bool(moves(bucket, versions, tx.now))
+MOST_NEWER = 102
+"""As many newer versions as make a difference: rules keep the newest 100 of those that are not current."""
 
 
-def carry_out(tx: Tx, name: str, key: str) -> None:
-    """Remove what expires now, and move what is to be in another class: what is to do both expires.
+def is_due(tx: Tx, bucket: Bucket, found: ObjectVersion) -> bool:
+    """Whether this version expires or changes its storage class now."""
+    newer = newer_than(tx, found, MOST_NEWER)
+    return _ends(tx, bucket, found, newer) is not None or move(bucket, found, newer, tx.now) is not None
 
-    It is looked at again: rules and objects may be others than those that were due.
+
+def carry_out(tx: Tx, name: str, found: ObjectVersion) -> None:
+    """Remove it if it expires now, else move it to another class.
+
+    It is looked at again: rules and versions may be others than those that were due.
     """
-    bucket = tx.get(Bucket, name=name)
-    versions = versions_of(tx, name, key)
-    if bucket is None or not versions:
+    bucket, left = tx.get(Bucket, name=name), tx.get(ObjectVersion, bucket=name, key=found.key, sequence=found.sequence)
+    if bucket is None or left is None:
         return
-    ends, gone = due(bucket, versions, tx.now)
-    for each in gone:
-        # As it is now: with the one before it, what is the latest may have changed.
-        found = tx.get(Object, bucket=name, key=key, sequence=each.sequence)
-        if found is not None:
-            version.remove(tx, found)
-    if ends:
-        # Where versions are kept, this puts a delete marker on top.
-        version.delete(tx, bucket, key, None)
-    for each, storage_class in moves(bucket, versions, tx.now):
-        left = tx.get(Object, bucket=name, key=key, sequence=each.sequence)
-        if left is not None and not (ends and each.latest):
+    newer = newer_than(tx, left, MOST_NEWER)
+    match _ends(tx, bucket, left, newer):
+        case "for good":
+            version.remove(tx, left)
+        case "as the latest":
+            # Where versions are kept, this puts a delete marker on top.
+            version.delete(tx, bucket, left.key, None)
+        case None if (storage_class := move(bucket, left, newer, tx.now)) is not None:
             tx.save(replace(left, storage_class=storage_class, restored_until=None))
+
+
+def _ends(tx: Tx, bucket: Bucket, found: ObjectVersion, newer: Newer) -> Literal["for good", "as the latest"] | None:
+    if not due(bucket, found, newer, tx.now):
+        return None
+    if newer:
+        return "for good"
+    if not found.delete_marker:
+        return "as the latest"
+    # A delete marker goes once it is alone: no bytes are behind it.
+    return None if has_older(tx, found) else "for good"
 
 
 def abandoned_uploads(tx: Tx, bucket: Bucket) -> list[str]:

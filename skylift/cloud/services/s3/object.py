@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from skylift.cloud.domain.bucket import Bucket, Object
+from skylift.cloud.domain.bucket import Bucket, Object, ObjectVersion
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.authorize import denial, permits
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Handler, unprepared
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3 import storage_class
 from skylift.cloud.services.s3.acl import acl_of, asked
@@ -23,7 +25,7 @@ from skylift.cloud.services.s3.expiration import Expiring, expiring
 from skylift.cloud.services.s3.metadata import described_metadata, parse_metadata
 from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
 from skylift.cloud.services.s3.object_version import OfObject
-from skylift.cloud.services.s3.operation import BODY, CREATED, PAYER, READ, on_bucket, on_object
+from skylift.cloud.services.s3.operation import BODY, CREATED, OWNER, PAYER, READ, on_object, operation
 from skylift.cloud.services.s3.precondition import check_match, check_read, check_write
 from skylift.cloud.services.s3.rules import (
     ENCRYPTION,
@@ -41,7 +43,8 @@ from skylift.cloud.services.s3.rules import (
     storage_class_of,
     system_headers,
 )
-from skylift.cloud.store.bucket import current, reads_quickly, version_of
+from skylift.cloud.store.bucket import NULL, current, reads_quickly, weight
+from skylift.cloud.store.bucket import named as named_version
 from skylift.cloud.store.content import body as content
 from skylift.cloud.store.content import keep
 from skylift.cloud.store.database import Tx
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
     from aws_shapes import s3
 
 MOST_DELETED = 1000
+MOST_AT_ONCE = 1 << 20
+"""About the most bytes of rows that DeleteObjects removes before other writers have their turn."""
 NO_TAGS: Mapping[str, str] = {}
 
 _ATTRIBUTES = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
@@ -136,7 +141,7 @@ def put(tx: Tx, caller: Caller, params: s3.PutObjectRequest) -> s3.PutObjectOutp
         **ENCRYPTION,
         # No `null` where versioning is suspended: `test_put_object_on_suspended_bucket`, recorded on AWS in
         # LocalStack's tests/aws/services/s3/test_s3_api.snapshot.json.
-        **(version.described(bucket, stored) if stored.version != version.NULL else {}),
+        **(version.described(bucket, stored) if stored.version != NULL else {}),
         **expiring(bucket, stored),
         **described_checksums(stored.checksums),
     }
@@ -177,41 +182,80 @@ def delete(tx: Tx, caller: Caller, params: s3.DeleteObjectRequest) -> s3.DeleteO
     return _delete(tx, bucket, params, params.get("IfMatch"))
 
 
-def delete_many(tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest) -> s3.DeleteObjectsOutput:
-    """Each key for itself: what one may not, or does not match its ETag, is listed under `Errors`."""
+@dataclass
+class _Deleting:
+    """The answer to DeleteObjects, as it comes about. Each key is for itself: what one may not delete, or does not
+    match its ETag, is listed under `Errors`."""
+
+    quiet: bool
+    deleted: list[s3.DeletedObject] = field(default_factory=list)
+    errors: list[s3.Error] = field(default_factory=list)
+
+    def refuse(self, item: s3.ObjectIdentifier, error: ServiceError) -> None:
+        if error.detail.get("ArgumentName") == "versionId":
+            # Here S3 has one word for all: `test_delete_objects` in LocalStack's test_s3_api.snapshot.json.
+            error = version.no_such_version(item["Key"], item["VersionId"])
+        self.errors.append({**_named(item), "Code": error.code, "Message": error.message})
+
+    def note(self, item: s3.ObjectIdentifier, answer: s3.DeleteObjectOutput) -> None:
+        gone: s3.DeletedObject = {**_named(item)}
+        if "DeleteMarker" in answer:
+            gone |= {"DeleteMarker": True, "DeleteMarkerVersionId": answer["VersionId"]}
+        self.deleted.append(gone)
+
+    def answer(self) -> s3.DeleteObjectsOutput:
+        result: s3.DeleteObjectsOutput = {} if self.quiet else {"Deleted": self.deleted}
+        if self.errors:
+            result["Errors"] = self.errors
+        return result
+
+
+def prepare_delete_many(tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest) -> Sequence[Handler]:
+    """Asks for all permissions, and divides the keys by how much there is to remove; see Operation.prepare."""
     bucket = bucket_of(tx, caller, params)
     listed = params["Delete"].get("Objects", [])
     if not 1 <= len(listed) <= MOST_DELETED:
         raise malformed_xml()
-    deleted: list[s3.DeletedObject] = []
-    errors: list[s3.Error] = []
+    deleting = _Deleting(params["Delete"].get("Quiet", False))
+    turns: list[list[s3.ObjectIdentifier]] = [[]]
+    left = MOST_AT_ONCE
     for item in listed:
-        named: _Named = {"Key": item["Key"]}
-        if "VersionId" in item:
-            named["VersionId"] = item["VersionId"]
+        check = with_request(tx, caller, {}, _deletion(bucket.name, item))
+        decision = permits(tx, caller, check)
+        if not decision.allowed:
+            deleting.refuse(item, denial(caller, check, decision, "s3"))
+            continue
+        if left <= 0:
+            turns.append([])
+            left = MOST_AT_ONCE
+        left -= weight(tx, bucket.name, item["Key"])
+        turns[-1].append(item)
+    return [partial(delete_many, deleting=deleting, items=items) for items in turns]
+
+
+def delete_many(
+    tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest, deleting: _Deleting, items: Iterable[s3.ObjectIdentifier]
+) -> s3.DeleteObjectsOutput:
+    bucket = bucket_of(tx, caller, params)
+    for item in items:
         try:
-            answer = _delete_one(tx, caller, bucket, item)
+            deleting.note(item, _delete(tx, bucket, item, item.get("ETag")))
         except ServiceError as refusal:
-            error = refusal
-            if refusal.detail.get("ArgumentName") == "versionId":
-                # Here S3 has one word for all: `test_delete_objects` in LocalStack's test_s3_api.snapshot.json.
-                error = version.no_such_version(item["Key"], item["VersionId"])
-            errors.append({**named, "Code": error.code, "Message": error.message})
-        else:
-            gone: s3.DeletedObject = {**named}
-            if "DeleteMarker" in answer:
-                gone |= {"DeleteMarker": True, "DeleteMarkerVersionId": answer["VersionId"]}
-            deleted.append(gone)
-    result: s3.DeleteObjectsOutput = {} if params["Delete"].get("Quiet", False) else {"Deleted": deleted}
-    if errors:
-        result["Errors"] = errors
-    return result
+            deleting.refuse(item, refusal)
+    return deleting.answer()
+
+
+def _named(item: s3.ObjectIdentifier) -> _Named:
+    named: _Named = {"Key": item["Key"]}
+    if "VersionId" in item:
+        named["VersionId"] = item["VersionId"]
+    return named
 
 
 def attributes(tx: Tx, caller: Caller, params: s3.GetObjectAttributesRequest) -> s3.GetObjectAttributesOutput:
     """GetObjectAttributes: the attributes that `ObjectAttributes` names."""
     bucket = bucket_of(tx, caller, params)
-    found = version.find(tx, bucket, params)
+    found = version.find(tx, Object, bucket, params)
     asked = params["ObjectAttributes"]
     unknown = [name for name in asked if name not in _ATTRIBUTES]
     if unknown:
@@ -265,7 +309,7 @@ def check_get(tx: Tx, _caller: Caller, params: s3.GetObjectRequest | s3.HeadObje
 
 def check_attributes(tx: Tx, _caller: Caller, params: s3.GetObjectAttributesRequest) -> Iterable[Check]:
     bucket, key, named = params["Bucket"], params["Key"], params.get("VersionId")
-    found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
+    found = named_version(tx, bucket, key, named)
     context = existing_context(found)
     if named is None:
         yield Check("s3:GetObjectAttributes", object_arn(bucket, key), context)
@@ -279,7 +323,7 @@ def check_readable(tx: Tx, bucket: str, key: str, named: str | None) -> Iterable
 
     `named` is the id of the version that is asked for, which takes a permission of its own.
     """
-    found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
+    found = named_version(tx, bucket, key, named)
     context = existing_context(found)
     if named is None:
         yield Check("s3:GetObject", object_arn(bucket, key), context)
@@ -292,7 +336,7 @@ def check_readable(tx: Tx, bucket: str, key: str, named: str | None) -> Iterable
 def check_acl(verb: str) -> Checks:
     def checks(tx: Tx, _caller: Caller, params: OfObject) -> Iterable[Check]:
         bucket, key, named = params["Bucket"], params["Key"], params.get("VersionId")
-        found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
+        found = named_version(tx, bucket, key, named)
         context = existing_context(found)
         if named is None:
             yield Check(f"s3:{verb}ObjectAcl", object_arn(bucket, key), context)
@@ -352,7 +396,7 @@ def _read(
             "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests."
         )
     bucket = bucket_of(tx, caller, params)
-    found = version.find(tx, bucket, params)
+    found = version.find(tx, Object, bucket, params)
     check_read(params, found, tx.now)
     return bucket, found, requested(params, found)
 
@@ -362,7 +406,7 @@ def _expiring(bucket: Bucket, found: Object, params: OfObject) -> Expiring:
     return {} if "VersionId" in params else expiring(bucket, found)
 
 
-def _tag_count(tx: Tx, caller: Caller, found: Object) -> _TagCount:
+def _tag_count(tx: Tx, caller: Caller, found: ObjectVersion) -> _TagCount:
     """The number of tags, for a caller who may read them."""
     if not found.tags:
         return {}
@@ -414,14 +458,6 @@ def _checksums(found: Object, piece: Slice | None) -> _Checksums:
     return {**described_checksums(checksums), "ChecksumType": found.checksum_type} if checksums else {}
 
 
-def _delete_one(tx: Tx, caller: Caller, bucket: Bucket, item: s3.ObjectIdentifier) -> s3.DeleteObjectOutput:
-    check = with_request(tx, caller, {}, _deletion(bucket.name, item))
-    decision = permits(tx, caller, check)
-    if not decision.allowed:
-        raise denial(caller, check, decision, "s3")
-    return _delete(tx, bucket, item, item.get("ETag"))
-
-
 def _deletion(bucket: str, item: _Named) -> Check:
     """Deleting a version by its id takes a permission of its own."""
     arn, named = object_arn(bucket, item["Key"]), item.get("VersionId")
@@ -434,8 +470,7 @@ def _delete(tx: Tx, bucket: Bucket, item: _Named, condition: str | None) -> s3.D
     """`condition` is what the object's ETag has to match."""
     key, named = item["Key"], item.get("VersionId")
     if condition is not None:
-        found = current(tx, bucket.name, key) if named is None else version_of(tx, bucket.name, key, named)
-        check_match(condition, key, found)
+        check_match(condition, key, named_version(tx, bucket.name, key, named))
     return version.delete(tx, bucket, key, named)
 
 
@@ -471,11 +506,13 @@ OPERATIONS = (
         f"VersionId ObjectAttributes MaxParts PartNumberMarker {PAYER}",
     ),
     on_object("DeleteObject", delete, check_delete, f"VersionId IfMatch {PAYER}", writes=True),
-    on_bucket(
+    operation(
         "DeleteObjects",
-        delete_many,
+        unprepared,
         check_delete_many,
-        f"Delete.Objects.Key Delete.Objects.VersionId Delete.Objects.ETag Delete.Quiet ChecksumAlgorithm {PAYER}",
+        f"Bucket {OWNER} {PAYER} ChecksumAlgorithm Delete.Quiet Delete.Objects.Key Delete.Objects.VersionId "
+        "Delete.Objects.ETag",
         writes=True,
+        prepare=prepare_delete_many,
     ),
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.domain.bucket import Bucket, Object
+from skylift.cloud.domain.bucket import Bucket, Object, ObjectVersion
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Handler
 from skylift.cloud.services.s3 import object_version as version
@@ -33,7 +33,8 @@ from skylift.cloud.services.s3.rules import (
     storage_class_of,
     system_headers,
 )
-from skylift.cloud.store.bucket import current, version_of
+from skylift.cloud.store.bucket import NULL, current, version_of
+from skylift.cloud.store.bucket import named as named_version
 from skylift.cloud.store.content import share
 from skylift.cloud.store.database import Tx
 
@@ -67,7 +68,7 @@ def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested |
     if "IfMatch" in params or "IfNoneMatch" in params:
         check_write(params, current(tx, bucket.name, key))
     copied = replace(
-        _as_one_piece(tx, source, params.get("ChecksumAlgorithm"), found),
+        _as_one_piece(source, params.get("ChecksumAlgorithm"), found),
         bucket=bucket.name,
         key=key,
         modified=tx.now,
@@ -106,10 +107,10 @@ class SourceVersion(TypedDict):
     CopySourceVersionId: NotRequired[str]
 
 
-def described_source(tx: Tx, source: Object) -> SourceVersion:
+def described_source(tx: Tx, source: ObjectVersion) -> SourceVersion:
     """Which version was copied, if it has an id: `copy-in-place-versioned-re-enabled` of
     `test_s3_copy_object_in_place_versioned`, recorded on AWS in LocalStack's test_s3.snapshot.json."""
-    return {} if source.version == version.NULL else {"CopySourceVersionId": source.version}
+    return {} if source.version == NULL else {"CopySourceVersionId": source.version}
 
 
 def source_of(tx: Tx, caller: Caller, params: s3.CopyObjectRequest | s3.UploadPartCopyRequest) -> Object:
@@ -121,12 +122,12 @@ def source_of(tx: Tx, caller: Caller, params: s3.CopyObjectRequest | s3.UploadPa
     if params.get("ExpectedSourceBucketOwner", caller.account) != bucket.owner:
         raise access_denied()
     if named is not None:
-        found = version_of(tx, name, key, named)
+        found = version_of(tx, ObjectVersion, name, key, named)
         if found is not None and found.delete_marker:
             raise invalid_request(
                 "The source of a copy request may not specifically refer to a delete marker by version id."
             )
-    return version.by_id(tx, bucket, key, named)
+    return version.by_id(tx, Object, bucket, key, named)
 
 
 def source_name(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest) -> tuple[str, str, str | None]:
@@ -166,7 +167,7 @@ def prepare_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Handle
 
 def _check_copied_tags(tx: Tx, name: str, key: str, named: str | None, params: s3.CopyObjectRequest) -> Iterable[Check]:
     """A copy takes the tags along, so that the caller needs the permissions to read and to write them."""
-    source = current(tx, name, key) if named is None else version_of(tx, name, key, named)
+    source = named_version(tx, name, key, named)
     if source is not None and source.tags:
         noun = "ObjectTagging" if named is None else "ObjectVersionTagging"
         yield Check(f"s3:Get{noun}", object_arn(name, key), existing_context(source))
@@ -190,12 +191,12 @@ def _has_to_be_read(source: Object, wanted: str | None) -> bool:
     return bool(source.parts) or not as_it_is
 
 
-def _as_one_piece(tx: Tx, source: Object, wanted: str | None, found: Digested | None) -> Object:
+def _as_one_piece(source: Object, wanted: str | None, found: Digested | None) -> Object:
     """A copy is one piece, with the ETag and checksum of one, however its source was uploaded."""
     source = replace(source, upload_id=None)
     if not _has_to_be_read(source, wanted):
         return source
-    found = digested(tx, source.extents, _algorithm(source, wanted), found)
+    found = digested(source.extents, _algorithm(source, wanted), found)
     return replace(source, etag=found.md5, parts=(), checksums=found.checksums, checksum_type="FULL_OBJECT")
 
 

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 from urllib.parse import parse_qsl
 
-from skylift.cloud.domain.bucket import Object
+from skylift.cloud.domain.bucket import ObjectVersion
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.s3.error import invalid_argument
 from skylift.cloud.services.s3.object_version import OfObject, described, find_unmarked
 from skylift.cloud.services.s3.operation import PAYER, on_object
 from skylift.cloud.services.s3.rules import OBJECT_TAGS, bucket_of, checked_tags, object_arn
-from skylift.cloud.store.bucket import current, version_of
+from skylift.cloud.store.bucket import named
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def checked(listed: list[s3.Tag]) -> dict[str, str]:
     return checked_tags(listed, OBJECT_TAGS)
 
 
-def existing_context(found: Object | None) -> Context:
+def existing_context(found: ObjectVersion | None) -> Context:
     """The condition keys about the tags that an object has."""
     tags = found.tags if found is not None else {}
     return {f"s3:ExistingObjectTag/{key}": value for key, value in tags.items()}
@@ -101,7 +101,7 @@ def check(action: str) -> Checks:
         params: _OfTags,
     ) -> Iterable[Check]:
         bucket, key, version = params["Bucket"], params["Key"], params.get("VersionId")
-        found = current(tx, bucket, key) if version is None else version_of(tx, bucket, key, version)
+        found = named(tx, bucket, key, version)
         context = existing_context(found)
         if "Tagging" in params:
             context |= requested_context(checked(params["Tagging"]["TagSet"]))

@@ -7,7 +7,6 @@ buckets and delete markers.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 import secrets
@@ -15,21 +14,18 @@ from dataclasses import replace
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.domain.bucket import Bucket, Object, Upload
+from skylift.cloud.domain.bucket import Bucket, Object, ObjectVersion
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.s3.error import invalid_argument, no_such_key
-from skylift.cloud.store.bucket import latest, newest, version_of
-from skylift.cloud.store.content import discard
+from skylift.cloud.store.bucket import NULL, SEQUENCE_BYTES, V, latest, newest, note_deletion, version_of
+from skylift.cloud.store.content import discard_version
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
     from aws_shapes import s3
 
-NULL = "null"
-"""The version id of an object that was written while the bucket made no ids."""
-
 _ID = re.compile(r"[A-Za-z0-9_-]{32}")
-_SEQUENCE_BYTES, _CHECKED_BYTES = 8, 20
+_CHECKED_BYTES = 20
 
 
 class OfObject(TypedDict):
@@ -44,35 +40,35 @@ class Version(TypedDict):
     VersionId: NotRequired[str]
 
 
-def find(tx: Tx, bucket: Bucket, params: OfObject) -> Object:
-    """The object that `Key` and, when given, `VersionId` name.
+def find(tx: Tx, noun: type[V], bucket: Bucket, params: OfObject) -> V:
+    """The object that `Key` and, when given, `VersionId` name, with its bytes or without.
 
     Raises NoSuchKey, NoSuchVersion, and for a delete marker NoSuchKey or, when its id was given, MethodNotAllowed.
     """
-    return by_id(tx, bucket, params["Key"], params.get("VersionId"))
+    return by_id(tx, noun, bucket, params["Key"], params.get("VersionId"))
 
 
-def find_unmarked(tx: Tx, bucket: Bucket, params: OfObject) -> Object:
+def find_unmarked(tx: Tx, bucket: Bucket, params: OfObject) -> ObjectVersion:
     """As `find`, but for what a delete marker on top does not have, and which is no missing key either: tags, and an
     ACL that is put. As recorded on AWS: `test_object_tagging_versioned` in LocalStack's test_s3_api.snapshot.json,
     `test_put_object_acl_on_delete_marker` in its test_s3.snapshot.json.
     """
-    top = latest(tx, bucket.name, params["Key"]) if "VersionId" not in params else None
+    top = latest(tx, ObjectVersion, bucket.name, params["Key"]) if "VersionId" not in params else None
     if top is not None and top.delete_marker:
         raise on_marker(top)
-    return find(tx, bucket, params)
+    return find(tx, ObjectVersion, bucket, params)
 
 
-def by_id(tx: Tx, bucket: Bucket, key: str, version: str | None) -> Object:
+def by_id(tx: Tx, noun: type[V], bucket: Bucket, key: str, version: str | None) -> V:
     if version is None:
-        found = latest(tx, bucket.name, key)
+        found = latest(tx, noun, bucket.name, key)
         if found is None:
             raise no_such_key(key)
         if found.delete_marker:
             raise no_such_key(key, _marker_headers(found))
         return found
     check_id(version, bucket)
-    found = version_of(tx, bucket.name, key, version)
+    found = version_of(tx, noun, bucket.name, key, version)
     if found is None:
         check_made(version)
         raise no_such_version(key, version)
@@ -91,7 +87,7 @@ def check_id(version: str, bucket: Bucket) -> None:
         raise invalid_argument("versionId", version, "Invalid version id specified")
 
 
-def on_marker(found: Object) -> ServiceError:
+def on_marker(found: ObjectVersion) -> ServiceError:
     return ServiceError(
         "MethodNotAllowed",
         "The specified method is not allowed against this resource.",
@@ -124,7 +120,7 @@ def place(tx: Tx, bucket: Bucket, made: Object) -> Object:
 
     Where the bucket makes no ids it replaces the version `null`, wherever that stands.
     """
-    before = latest(tx, bucket.name, made.key)
+    before = latest(tx, ObjectVersion, bucket.name, made.key)
     sequence = int(tx.now.timestamp() * 1_000_000)
     if before is not None:
         sequence = max(sequence, before.sequence + 1)
@@ -145,16 +141,16 @@ def delete(tx: Tx, bucket: Bucket, key: str, version: str | None) -> s3.DeleteOb
     """
     if version is not None:
         check_id(version, bucket)
-        found = version_of(tx, bucket.name, key, version)
+        found = version_of(tx, ObjectVersion, bucket.name, key, version)
         if found is not None:
             remove(tx, found)
         else:
             check_made(version)
         is_marker = found is not None and found.delete_marker
         return {"VersionId": version, **({"DeleteMarker": True} if is_marker else {})}
-    found = latest(tx, bucket.name, key)
+    found = latest(tx, ObjectVersion, bucket.name, key)
     if found is not None:
-        _note_deletion(tx, found)
+        note_deletion(tx, bucket.name, key)
     if bucket.versioning is not None:
         marker = place(tx, bucket, _marker(tx, bucket, key))
         return {"DeleteMarker": True, "VersionId": marker.version}
@@ -163,41 +159,29 @@ def delete(tx: Tx, bucket: Bucket, key: str, version: str | None) -> s3.DeleteOb
     return {}
 
 
-def remove(tx: Tx, found: Object) -> None:
+def remove(tx: Tx, found: ObjectVersion) -> None:
     """Remove one version for good; the next older one becomes the latest."""
-    tx.remove(found)
-    discard(tx, found.extents)
+    _drop(tx, found)
     if found.latest:
         following = newest(tx, found.bucket, found.key)
         if following is not None:
             tx.save(replace(following, latest=True))
 
 
-def _note_deletion(tx: Tx, found: Object) -> None:
-    """Uploads under way remember it: it is in conflict with their completion where that has conditions."""
-    for upload in tx.find(Upload, bucket=found.bucket, key=found.key):
-        tx.save(replace(upload, key_deleted=True))
+def _drop(tx: Tx, found: ObjectVersion) -> None:
+    discard_version(tx, found)
+    tx.remove(found)
 
 
-def described(bucket: Bucket, found: Object) -> Version:
+def described(bucket: Bucket, found: ObjectVersion) -> Version:
     """`VersionId` as answers carry it; none in a bucket whose versioning was never configured."""
     return {} if bucket.versioning is None else {"VersionId": found.version}
-
-
-def sequence_of(version: str) -> int | None:
-    """The place that is written into an id; None for `null`, which has none."""
-    if version == NULL:
-        return None
-    try:
-        return int.from_bytes(base64.urlsafe_b64decode(version)[:_SEQUENCE_BYTES], "big")
-    except binascii.Error:
-        return None
 
 
 def _new_id(sequence: int) -> str:
     """32 characters. An id contains its place, so that a listing can go on after a deleted version, and a checksum, so
     that one that was never given is known as such."""
-    content = sequence.to_bytes(_SEQUENCE_BYTES, "big") + secrets.token_bytes(_CHECKED_BYTES - _SEQUENCE_BYTES)
+    content = sequence.to_bytes(SEQUENCE_BYTES, "big") + secrets.token_bytes(_CHECKED_BYTES - SEQUENCE_BYTES)
     return base64.urlsafe_b64encode(content + _checksum(content)).decode()
 
 
@@ -210,25 +194,23 @@ def _checksum(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()[:4]
 
 
-def _without_null(tx: Tx, bucket: Bucket, key: str, before: Object | None) -> Object | None:
+def _without_null(tx: Tx, bucket: Bucket, key: str, before: ObjectVersion | None) -> ObjectVersion | None:
     """Remove the version `null`; returns the latest of the others."""
     if before is None:
         return None
     if before.version == NULL:
-        tx.remove(before)
-        discard(tx, before.extents)
+        _drop(tx, before)
         return None
     # Only a bucket that kept versions once can have it further down.
-    older = version_of(tx, bucket.name, key, NULL)
+    older = version_of(tx, ObjectVersion, bucket.name, key, NULL)
     if older is not None:
-        tx.remove(older)
-        discard(tx, older.extents)
+        _drop(tx, older)
     return before
 
 
 def _marker(tx: Tx, bucket: Bucket, key: str) -> Object:
-    return Object(bucket=bucket.name, key=key, size=0, etag="", modified=tx.now, extents=(), delete_marker=True)
+    return Object(bucket=bucket.name, key=key, size=0, etag="", modified=tx.now, delete_marker=True)
 
 
-def _marker_headers(found: Object) -> dict[str, str]:
+def _marker_headers(found: ObjectVersion) -> dict[str, str]:
     return {"x-amz-delete-marker": "true", "x-amz-version-id": found.version}

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.bucket import Object, Upload
+from skylift.cloud.domain.bucket import ObjectVersion, Upload
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.s3.error import (
     condition_not_implemented,
@@ -35,7 +35,7 @@ def etag_matches(condition: str, etag: str) -> bool:
     return etag in listed
 
 
-def check_read(params: s3.GetObjectRequest | s3.HeadObjectRequest, found: Object, now: datetime) -> None:
+def check_read(params: s3.GetObjectRequest | s3.HeadObjectRequest, found: ObjectVersion, now: datetime) -> None:
     """A read's conditions: 412 PreconditionFailed, or 304 when the client's copy is still good."""
     if "IfMatch" in params:
         if not etag_matches(params["IfMatch"], found.etag):
@@ -49,7 +49,7 @@ def check_read(params: s3.GetObjectRequest | s3.HeadObjectRequest, found: Object
         raise not_modified(found.etag)
 
 
-def check_source(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest, source: Object, now: datetime) -> None:
+def check_source(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest, source: ObjectVersion, now: datetime) -> None:
     """A copy's conditions on its source; all failures are 412 PreconditionFailed."""
     if "CopySourceIfMatch" in params:
         if not etag_matches(params["CopySourceIfMatch"], source.etag):
@@ -64,7 +64,8 @@ def check_source(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest, source
 
 
 def check_write(
-    params: s3.CompleteMultipartUploadRequest | s3.CopyObjectRequest | s3.PutObjectRequest, existing: Object | None
+    params: s3.CompleteMultipartUploadRequest | s3.CopyObjectRequest | s3.PutObjectRequest,
+    existing: ObjectVersion | None,
 ) -> None:
     """A write's conditions: `If-None-Match: *` for a key that must be new, `If-Match` for one still unchanged."""
     asked = [name for name in ("IfMatch", "IfNoneMatch") if name in params]
@@ -81,7 +82,7 @@ def check_write(
         check_match(params["IfMatch"], params["Key"], existing)
 
 
-def check_completion(params: s3.CompleteMultipartUploadRequest, upload: Upload, existing: Object | None) -> None:
+def check_completion(params: s3.CompleteMultipartUploadRequest, upload: Upload, existing: ObjectVersion | None) -> None:
     """The conditions of a write that began with the upload: what was written to the key since is in conflict with it.
 
     As recorded on AWS in `test_multipart_if_match_with_put` and its neighbours of LocalStack's
@@ -100,18 +101,18 @@ def _no_such_value(member: str) -> ServiceError:
     )
 
 
-def check_match(condition: str, key: str, existing: Object | None) -> None:
+def check_match(condition: str, key: str, existing: ObjectVersion | None) -> None:
     if existing is None:
         raise no_such_key(key)
     if not etag_matches(condition, existing.etag):
         raise precondition_failed(_MEMBERS["IfMatch"])
 
 
-def _modified_since(found: Object, since: datetime) -> bool:
+def _modified_since(found: ObjectVersion, since: datetime) -> bool:
     """HTTP's dates have whole seconds."""
     return found.modified.replace(microsecond=0) > since
 
 
-def _unmodified_since(found: Object, since: datetime, now: datetime) -> bool:
+def _unmodified_since(found: ObjectVersion, since: datetime, now: datetime) -> bool:
     """A date that is still to come says nothing, as RFC 9110 and S3 have it."""
     return since <= now and not _modified_since(found, since)

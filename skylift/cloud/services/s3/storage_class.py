@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.domain.bucket import STANDARD, Object
+from skylift.cloud.domain.bucket import STANDARD, ObjectVersion
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check
@@ -23,7 +23,7 @@ from skylift.cloud.services.s3.expiration import midnight_after
 from skylift.cloud.services.s3.object_tag import existing_context
 from skylift.cloud.services.s3.operation import PAYER, on_object
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, object_arn
-from skylift.cloud.store.bucket import current, version_of
+from skylift.cloud.store.bucket import named
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Classed(TypedDict):
     StorageClass: NotRequired[str]
 
 
-def described(found: Object, now: datetime) -> Classed:
+def described(found: ObjectVersion, now: datetime) -> Classed:
     """What GetObject and HeadObject say of it: of the usual class nothing."""
     answer: Classed = {}
     if found.storage_class != STANDARD:
@@ -70,19 +70,19 @@ def is_restored(until: datetime | None, now: datetime) -> bool:
     return until is not None and now < until
 
 
-def check_read(found: Object, now: datetime) -> None:
+def check_read(found: ObjectVersion, now: datetime) -> None:
     if _is_archived(found, now):
         raise _invalid_state("The operation is not valid for the object's storage class", found)
 
 
-def check_source(found: Object, now: datetime) -> None:
+def check_source(found: ObjectVersion, now: datetime) -> None:
     if _is_archived(found, now):
         raise _invalid_state("Operation is not valid for the source object's storage class", found)
 
 
 def restore(tx: Tx, caller: Caller, params: s3.RestoreObjectRequest) -> s3.RestoreObjectOutput:
     """The copy is there at once: there is no tape to fetch. A later request moves its end."""
-    found = version.find(tx, bucket_of(tx, caller, params), params)
+    found = version.find(tx, ObjectVersion, bucket_of(tx, caller, params), params)
     asked = params.get("RestoreRequest")
     if asked is None or "Days" not in asked:
         raise malformed_xml()
@@ -98,18 +98,18 @@ def restore(tx: Tx, caller: Caller, params: s3.RestoreObjectRequest) -> s3.Resto
 
 
 def check_restore(tx: Tx, _caller: Caller, params: s3.RestoreObjectRequest) -> Iterable[Check]:
-    bucket, key, named = params["Bucket"], params["Key"], params.get("VersionId")
-    found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
+    bucket, key = params["Bucket"], params["Key"]
+    found = named(tx, bucket, key, params.get("VersionId"))
     yield Check("s3:RestoreObject", object_arn(bucket, key), existing_context(found))
     if found is None:
         yield Check("s3:ListBucket", bucket_arn(bucket))
 
 
-def _is_archived(found: Object, now: datetime) -> bool:
+def _is_archived(found: ObjectVersion, now: datetime) -> bool:
     return found.storage_class in TIERS and not is_restored(found.restored_until, now)
 
 
-def _invalid_state(message: str, found: Object) -> ServiceError:
+def _invalid_state(message: str, found: ObjectVersion) -> ServiceError:
     return ServiceError("InvalidObjectState", message, status=403, StorageClass=found.storage_class)
 
 

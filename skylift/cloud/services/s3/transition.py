@@ -7,13 +7,12 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-gener
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.bucket import Bucket, LifecycleRule, Object, Transition
+from skylift.cloud.domain.bucket import Bucket, LifecycleRule, ObjectVersion, Transition
 from skylift.cloud.services.s3.error import invalid_argument, invalid_request, malformed_xml
-from skylift.cloud.services.s3.expiration import applies, enabled, midnight_after
+from skylift.cloud.services.s3.expiration import Newer, applies, enabled, midnight_after
 
 if TYPE_CHECKING:
     from aws_shapes import s3
@@ -70,25 +69,19 @@ def checked_noncurrent(rule: s3.LifecycleRule) -> tuple[Transition, ...]:
     return found
 
 
-def moves(bucket: Bucket, versions: Sequence[Object], now: datetime) -> list[tuple[Object, str]]:
-    """The versions of a key that change their class now, newest first, and to which."""
-    found: list[tuple[Object, str]] = []
-    since = versions[0].modified
-    for place, version in enumerate(versions):
-        due = [
-            one.storage_class
-            for rule in enabled(bucket)
-            if not version.delete_marker and applies(rule, version)
-            for one in (rule.transitions if place == 0 else rule.noncurrent_transitions)
-            if _when(one, version.modified if place == 0 else since) <= now
-            and (place == 0 or place - 1 >= (one.newer or 0))
-            and _is_large_enough(bucket, rule, version, one)
-            and _leads(version.storage_class, one.storage_class)
-        ]
-        if due:
-            found.append((version, max(due, key=WARMEST_FIRST.index)))
-        since = version.modified
-    return found
+def move(bucket: Bucket, found: ObjectVersion, newer: Newer, now: datetime) -> str | None:
+    """The class that a version changes to now."""
+    due = [
+        one.storage_class
+        for rule in enabled(bucket)
+        if not found.delete_marker and applies(rule, found)
+        for one in (rule.noncurrent_transitions if newer else rule.transitions)
+        if _when(one, newer[0] if newer else found.modified) <= now
+        and (not newer or len(newer) - 1 >= (one.newer or 0))
+        and _is_large_enough(bucket, rule, found, one)
+        and _leads(found.storage_class, one.storage_class)
+    ]
+    return max(due, key=WARMEST_FIRST.index) if due else None
 
 
 def _when(one: Transition, since: datetime) -> datetime:
@@ -98,7 +91,7 @@ def _when(one: Transition, since: datetime) -> datetime:
     return midnight_after(since, one.days)
 
 
-def _is_large_enough(bucket: Bucket, rule: LifecycleRule, version: Object, one: Transition) -> bool:
+def _is_large_enough(bucket: Bucket, rule: LifecycleRule, version: ObjectVersion, one: Transition) -> bool:
     """Small ones stay where they are, unless the rule has a size of its own, or the bucket lets archives have them."""
     if rule.larger_than is not None or rule.smaller_than is not None:
         return True

@@ -51,7 +51,7 @@ from skylift.cloud.services.s3.rules import (
     system_headers,
 )
 from skylift.cloud.store.bucket import list_uploads, parts
-from skylift.cloud.store.content import discard, keep, share
+from skylift.cloud.store.content import discard, discard_parts, keep, share
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def copy_part(
     check_source(params, source, tx.now)
     storage_class.check_source(source, tx.now)
     piece = _source_range(params, source)
-    found = digested(tx, piece, upload.checksum_algorithm or DEFAULT_ALGORITHM, found)
+    found = digested(piece, upload.checksum_algorithm or DEFAULT_ALGORITHM, found)
     part = Part(
         upload_id=upload.id,
         number=number,
@@ -160,8 +160,7 @@ def abort(tx: Tx, caller: Caller, params: s3.AbortMultipartUploadRequest) -> s3.
 
 
 def discard_upload(tx: Tx, upload: Upload) -> None:
-    for part in tx.find(Part, upload_id=upload.id):
-        discard(tx, part.extents)
+    discard_parts(tx, upload.id)
     tx.remove(upload)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from skylift.cloud.domain.bucket import Bucket, Object, ObjectPart, Part, Upload
+from skylift.cloud.domain.bucket import Bucket, Object, ObjectPart, ObjectVersion, Part, Upload
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
+from skylift.cloud.services.api.operation import Handler, Outdated, unprepared
 from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3.checksum import (
@@ -28,9 +32,10 @@ from skylift.cloud.services.s3.operation import PAYER, on_object
 from skylift.cloud.services.s3.precondition import check_completion
 from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, ENCRYPTION, bucket_of
 from skylift.cloud.services.s3.upload import upload_of
-from skylift.cloud.store.bucket import completed, current
-from skylift.cloud.store.content import discard
+from skylift.cloud.store.bucket import completed, current, seal
+from skylift.cloud.store.content import discard_parts
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.mapping import written
 
 if TYPE_CHECKING:
     from aws_shapes import s3
@@ -39,37 +44,65 @@ SMALLEST_PART = 5 << 20
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
-def complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) -> s3.CompleteMultipartUploadOutput:
+@dataclass(frozen=True)
+class _Prepared:
+    """The object that an upload becomes, as long as its parts are those of `seal`."""
+
+    made: Object
+    seal: str
+    numbers: str
+    """Those of the parts in it, as JSON."""
+
+
+def prepare_complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) -> Handler:
+    """Checks all parts, which may be 10,000, and makes the object of them; see Operation.prepare."""
     bucket = bucket_of(tx, caller, params)
     before = completed(tx, bucket.name, params["Key"], params["UploadId"])
     if before is not None and _listed_etag(params) == before.etag:
         # A client whose answer was lost asks again, and gets it: S3 does not even look at conditions then.
-        return _answer(bucket, before)
+        answer = _answer(bucket, before)
+        return lambda _tx, _caller, _params: answer
     upload = upload_of(tx, caller, params)
     _check_mode(params, upload)
-    arrived = {part.number: part for part in tx.find(Part, upload_id=upload.id)}
-    chosen = _chosen_parts(params, upload, arrived)
+    chosen = _chosen_parts(params, upload, {part.number: part for part in tx.find(Part, upload_id=upload.id)})
     size = sum(part.size for part in chosen)
     if params.get("MpuObjectSize", size) != size:
         raise invalid_request(
             f"The provided 'x-amz-mp-object-size' header value {params['MpuObjectSize']} does not match what was "
             f"computed: {size}"
         )
-    checksums, checksum_type = _whole_checksum(params, upload, chosen)
+    made = _made(upload, chosen, size, *_whole_checksum(params, upload, chosen))
+    numbers = json.dumps([part.number for part in chosen])
+    return partial(complete, prepared=_Prepared(made, seal(tx, upload.id), numbers))
+
+
+def complete(
+    tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest, prepared: _Prepared
+) -> s3.CompleteMultipartUploadOutput:
+    bucket, upload = bucket_of(tx, caller, params), tx.get(Upload, id=params["UploadId"])
+    if upload is None or seal(tx, upload.id) != prepared.seal:
+        raise Outdated
     check_completion(params, upload, current(tx, upload.bucket, upload.key))
-    made = Object(
+    stored = version.place(tx, bucket, replace(prepared.made, modified=tx.now))
+    discard_parts(tx, upload.id, "AND number NOT IN (SELECT value FROM json_each(?))", prepared.numbers)
+    tx.remove(upload)
+    return _answer(bucket, stored)
+
+
+def _made(upload: Upload, chosen: list[Part], size: int, checksums: dict[str, str], checksum_type: str) -> Object:
+    return Object(
         bucket=upload.bucket,
         key=upload.key,
         size=size,
         etag=etag_of_parts([part.md5 for part in chosen]),
-        modified=tx.now,
-        extents=tuple(extent for part in chosen for extent in part.extents),
+        modified=upload.started,
+        extents=written(extent for part in chosen for extent in part.extents),
         content_type=upload.content_type,
         headers=upload.headers,
         metadata=upload.metadata,
         checksums=checksums,
         checksum_type=checksum_type,
-        parts=tuple(
+        parts=written(
             ObjectPart(part.number, part.size, part.checksums if upload.checksum_algorithm else {}) for part in chosen
         ),
         tags=upload.tags,
@@ -77,14 +110,9 @@ def complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) 
         upload_id=upload.id,
         storage_class=upload.storage_class,
     )
-    stored = version.place(tx, bucket, made)
-    for number in arrived.keys() - {part.number for part in chosen}:
-        discard(tx, arrived[number].extents)
-    tx.remove(upload)
-    return _answer(bucket, stored)
 
 
-def _answer(bucket: Bucket, stored: Object) -> s3.CompleteMultipartUploadOutput:
+def _answer(bucket: Bucket, stored: ObjectVersion) -> s3.CompleteMultipartUploadOutput:
     answer: s3.CompleteMultipartUploadOutput = {
         # Relative: S3 names a host here, and this cloud's name for itself is not known to it.
         "Location": f"/{stored.bucket}/{quote(stored.key)}",
@@ -207,10 +235,11 @@ def _whole_checksum(
 OPERATIONS = (
     on_object(
         "CompleteMultipartUpload",
-        complete,
+        unprepared,
         objects.check_put,
         "UploadId MultipartUpload.Parts.PartNumber MultipartUpload.Parts.ETag ChecksumType MpuObjectSize IfMatch "
         f"IfNoneMatch {PAYER} " + " ".join(f"{name} MultipartUpload.Parts.{name}" for name in CHECKSUM_MEMBERS),
         writes=True,
+        prepare=prepare_complete,
     ),
 )

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from skylift.cloud.domain.bucket import Bucket
+from skylift.cloud.domain.bucket import Bucket, ObjectVersion
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.s3.error import invalid_argument
 from skylift.cloud.services.s3.object_list import Encode, encoder, list_context, name_of
-from skylift.cloud.services.s3.object_version import check_id, sequence_of
+from skylift.cloud.services.s3.object_version import check_id
 from skylift.cloud.services.s3.operation import LISTED, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
 from skylift.cloud.services.s3.storage_class import listed
-from skylift.cloud.store.bucket import Listing, VersionEntry, list_versions, version_of
+from skylift.cloud.store.bucket import GREATEST, Listing, VersionEntry, list_versions, sequence_of, version_of
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -83,15 +83,12 @@ def _place(tx: Tx, bucket: Bucket, params: s3.ListObjectVersionsRequest) -> tupl
     if not version:
         raise invalid_argument("version-id-marker", version, "A version-id marker cannot be empty.")
     check_id(version, bucket)
-    found = version_of(tx, bucket.name, key, version)
+    found = version_of(tx, ObjectVersion, bucket.name, key, version)
     if found is not None:
         return key, found.sequence
     # It was deleted since the last page. What comes after `null` is not known then: all there is left of the key does.
     sequence = sequence_of(version)
-    return key, _GREATEST if sequence is None else sequence
-
-
-_GREATEST = (1 << 63) - 1
+    return key, GREATEST if sequence is None else sequence
 
 
 def _named(item: VersionEntry, account: str, encode: Encode) -> s3.DeleteMarkerEntry:

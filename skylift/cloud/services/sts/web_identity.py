@@ -20,7 +20,7 @@ from skylift.cloud.services.api.iam_rules import (
     invalid_value,
     request_tags,
 )
-from skylift.cloud.services.api.operation import Answer, Check, Handler, Operation, Params
+from skylift.cloud.services.api.operation import Check, Handler, Operation, Params, unprepared
 from skylift.cloud.services.api.trust import trust_in_provider
 from skylift.cloud.services.iam.identity import open_session
 from skylift.cloud.services.iam.oidc_provider import provider_arn
@@ -162,10 +162,6 @@ def assume(
     return answer
 
 
-def _unprepared(_tx: Tx, _caller: Caller, _params: sts.AssumeRoleWithWebIdentityRequest) -> Answer:
-    raise AssertionError("`verified` comes first, and returns what is to be done")
-
-
 def _trusting_role(tx: Tx, caller: Caller, params: Params, identity: IdToken) -> Role:
     found = ROLE_ARN.fullmatch(params["RoleArn"])
     role = tx.get(Role, name=found[2]) if found else None
@@ -218,7 +214,7 @@ OPERATIONS = (
     Operation(
         "sts",
         "AssumeRoleWithWebIdentity",
-        _unprepared,
+        unprepared,
         frozenset("RoleArn RoleSessionName WebIdentityToken PolicyArns Policy DurationSeconds".split()),
         no_checks,
         writes=True,

@@ -1010,13 +1010,11 @@ CREATE TABLE objects (
     size INTEGER NOT NULL,
     etag TEXT NOT NULL,
     modified TEXT NOT NULL,
-    extents TEXT NOT NULL,
     content_type TEXT NOT NULL,
     headers TEXT NOT NULL,
     metadata TEXT NOT NULL,
     checksums TEXT NOT NULL,
     checksum_type TEXT NOT NULL,
-    parts TEXT NOT NULL,
     tags TEXT NOT NULL,
     upload_id TEXT,
     sequence INTEGER NOT NULL,
@@ -1026,10 +1024,14 @@ CREATE TABLE objects (
     acl TEXT,
     storage_class TEXT NOT NULL,
     restored_until TEXT,
+    -- At the end: what else there is of a version is read without them.
+    extents TEXT NOT NULL,
+    parts TEXT NOT NULL,
     PRIMARY KEY (bucket, key, sequence DESC)
 ) STRICT;
 -- What ListObjects walks along; it also holds that a key has one latest version.
 CREATE UNIQUE INDEX objects_latest ON objects (bucket, key) WHERE latest = 1;
+CREATE UNIQUE INDEX objects_without_id ON objects (bucket, key) WHERE version = 'null';
 
 CREATE TABLE uploads (
     id TEXT PRIMARY KEY,

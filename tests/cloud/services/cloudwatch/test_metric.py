@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from identity_fixtures import Account, allow, refused
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.metric import Metric, Point, Summary
+from skylift.cloud.domain.metric import Metric, Point, Summary, Wanted
+from skylift.cloud.services.cloudwatch import metric_data
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store import metric as store
+from skylift.cloud.store.database import Tx
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EAST = [{"Name": "Door", "Value": "east"}]
@@ -420,3 +423,51 @@ def test_however_it_is_divided_nothing_is_lost_or_doubled(
 def test_an_unlikely_number_of_metrics_is_refused(account: Account) -> None:
     with pytest.raises(ServiceError):
         put(account, *range(1001))
+
+
+def many_points(account: Account, count: int) -> None:
+    now = int(account.now.timestamp())
+    with account.database.write() as tx:
+        points = [Point(Metric("Shop", "Orders"), now - number, Summary.of(1.0)) for number in range(count)]
+        store.record(tx, points)
+
+
+def pages_of(account: Account, *queries: dict[str, Any], **more: Any) -> Iterator[list[dict[str, Any]]]:
+    answer = data(account, *queries, **more)
+    yield answer["MetricDataResults"]
+    while "NextToken" in answer:
+        answer = data(account, *queries, **more, NextToken=answer["NextToken"])
+        yield answer["MetricDataResults"]
+
+
+def test_no_series_is_read_that_a_page_has_nothing_of(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_points(account, 200)
+    read: list[int] = []
+
+    def counted(tx: Tx, wanted: Wanted) -> tuple[list[Point], int]:
+        found, rows = store.counted_summaries(tx, wanted)
+        read.append(rows)
+        return found, rows
+
+    monkeypatch.setattr(metric_data, "counted_summaries", counted)
+    queries = [query(f"q{number}", period=1) for number in range(500)]
+    first = data(account, *queries, MaxDatapoints=250)
+    assert read == [200, 200]
+    assert [(one["Id"], one["StatusCode"]) for one in first["MetricDataResults"]] == [
+        ("q0", "Complete"),
+        ("q1", "PartialData"),
+    ]
+
+
+@pytest.mark.parametrize("most", [7, 50, 100_000])
+def test_a_page_reads_so_many_stored_points_and_the_next_goes_on(
+    account: Account, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """A point of a day sums up many; so all pages come to the same, however much one may read."""
+    many_points(account, 50)
+    monkeypatch.setattr(metric_data, "MOST_READ", most)
+    queries = [query(f"q{number}", period=86400) for number in range(20)]
+    pages = list(pages_of(account, *queries))
+    assert [one["Id"] for page in pages for one in page] == [each["Id"] for each in queries]
+    assert sum(value for page in pages for one in page for value in one["Values"]) == 20 * 50
+    assert len(pages) == (1 if most == 100_000 else 20)

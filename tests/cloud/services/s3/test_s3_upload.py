@@ -3,10 +3,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from identity_fixtures import (
+    OPERATIONS,
     START,
     Account,
     allow,
@@ -15,6 +17,7 @@ from identity_fixtures import (
     storing_account_fixture,  # noqa: F401
 )
 
+from skylift.cloud.services.api.operation import Outdated
 from skylift.cloud.services.s3.checksum import ALGORITHMS, digest
 from skylift.cloud.wire.checksum import encoded, start
 
@@ -525,3 +528,35 @@ def test_what_an_earlier_version_let_them_begin_is_listed(account: Account) -> N
     (listed,) = account.s3("ListMultipartUploads", Bucket="bucket")["Uploads"]
     assert listed["Initiator"] == {"ID": "65a011a29cdf8ec533ec3d1ccaae921c", "DisplayName": ""}
     assert account.s3("ListParts", **sender.place)["Initiator"] == listed["Initiator"]
+
+
+def overtaken(account: Account, sender: Sender, change: Callable[[], object], *parts: dict[str, Any]) -> dict[str, Any]:
+    """Completes it, with a change that is committed after the parts were looked at."""
+    operation = OPERATIONS["s3", "CompleteMultipartUpload"]
+    asked = {**sender.place, "MultipartUpload": {"Parts": list(parts)}}
+    with account.database.read() as tx:
+        (handler,) = operation.prepared(tx, account.root, asked)
+    change()
+    with account.database.write() as tx:
+        return dict(handler(tx, account.root, asked))
+
+
+def test_what_changes_while_parts_are_looked_at_is_looked_at_anew(account: Account) -> None:
+    sender = Sender(account)
+    part = sender.part(1, b"data")
+    for change in (lambda: sender.part(1, b"data"), lambda: sender.part(2, b"more"), lambda: sender.complete(part)):
+        with pytest.raises(Outdated):
+            overtaken(account, sender, change, part)
+    assert overtaken(account, sender, lambda: None, part)["ETag"] == head(account)["ETag"]
+
+
+def test_a_source_that_is_replaced_while_it_is_read_is_read_anew(account: Account) -> None:
+    sender = Sender(account, Key="copy")
+    account.put("bucket", "source", b"old")
+    asked = {**sender.place, "PartNumber": 1, "CopySource": "bucket/source"}
+    operation = OPERATIONS["s3", "UploadPartCopy"]
+    with account.database.read() as tx:
+        (handler,) = operation.prepared(tx, account.root, asked)
+    account.put("bucket", "source", b"new")
+    with pytest.raises(Outdated), account.database.write() as tx:
+        handler(tx, account.root, asked)

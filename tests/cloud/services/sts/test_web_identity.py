@@ -350,7 +350,7 @@ def between(web: Web, change: Callable[[], object], **params: Any) -> dict[str, 
     asked = {"RoleArn": ROLE, "RoleSessionName": "ann", "WebIdentityToken": web.token(), **params}
     operation, caller = OPERATIONS["sts", "AssumeRoleWithWebIdentity"], web.account.anonymous
     with web.account.database.read() as tx:
-        handler = operation.prepared(tx, caller, asked)
+        (handler,) = operation.prepared(tx, caller, asked)
     change()
     with web.account.database.write() as tx:
         return dict(handler(tx, caller, asked))

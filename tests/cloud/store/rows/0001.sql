@@ -243,14 +243,15 @@ INSERT INTO buckets VALUES (
 );
 INSERT INTO bucket_policies VALUES ('bucket', '{"Statement":[]}');
 INSERT INTO objects VALUES (
-    'bucket', 'key', 4, 'etag', '2026-01-02T03:04:05.678000+00:00', '[{"file":"f","offset":0,"length":4}]', 'text/csv',
-    '{}', '{}', '{}', 'FULL_OBJECT', '[]', '{}', NULL, 1767323045000000, 'null', 1, 0,
-    '[{"grantee":"http://acs.amazonaws.com/groups/global/AllUsers","permission":"READ"}]', 'GLACIER', '2026-01-03T00:00:00+00:00'
+    'bucket', 'key', 4, 'etag', '2026-01-02T03:04:05.678000+00:00', 'text/csv', '{}', '{}', '{}', 'FULL_OBJECT', '{}', NULL,
+    1767323045000000, 'null', 1, 0,
+    '[{"grantee":"http://acs.amazonaws.com/groups/global/AllUsers","permission":"READ"}]', 'GLACIER',
+    '2026-01-03T00:00:00+00:00', '[{"file":"f","offset":0,"length":4}]', '[]'
 );
 INSERT INTO objects VALUES (
-    'bucket', 'small', 4, '8d777f385d3dfec8815d20f7496026dc', '2026-11-25T00:00:00+00:00',
-    '[{"file":"","offset":0,"length":4,"row":1}]', 'text/plain', '{}', '{}', '{}', 'FULL_OBJECT', '[]', '{}', NULL, 1,
-    'null', 1, 0, NULL, 'STANDARD', NULL
+    'bucket', 'small', 4, '8d777f385d3dfec8815d20f7496026dc', '2026-11-25T00:00:00+00:00', 'text/plain', '{}', '{}', '{}',
+    'FULL_OBJECT', '{}', NULL, 1, 'null', 1, 0, NULL, 'STANDARD', NULL,
+    '[{"file":"","offset":0,"length":4,"row":1}]', '[]'
 );
 INSERT INTO uploads VALUES (
     'upload', 'bucket', 'big', '2026-01-01T00:00:00+00:00', 'arn', 'text/csv', '{}', '{}', NULL, 'FULL_OBJECT', '{}', 0, NULL, 'STANDARD_IA'
