@@ -165,7 +165,8 @@ class IssuerKeys:
 
 @dataclass(frozen=True)
 class MfaDevice:
-    """A virtual device, by its ARN. `last_step` is that of the last code that was taken from it."""
+    """A virtual device, by its ARN. `last_step` is that of the last code that was taken from it; since then so many
+    were `wrong` in a row, the last one at `tried`."""
 
     serial: str
     seed: str = field(repr=False)
@@ -174,6 +175,8 @@ class MfaDevice:
     enabled: datetime | None = None
     last_step: int = 0
     tags: dict[str, str] = field(default_factory=dict)
+    wrong: int = 0
+    tried: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_enable_virtu
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
@@ -24,9 +26,9 @@ from skylift.cloud.services.api.iam_rules import (
     page_of,
     tag_list,
 )
-from skylift.cloud.services.api.operation import Check, Nothing
+from skylift.cloud.services.api.operation import Check, Handler, Nothing, Params, Prepare
 from skylift.cloud.services.iam import user as users
-from skylift.cloud.services.iam.one_time_code import new_seed, step_of, step_of_two
+from skylift.cloud.services.iam.one_time_code import STEP, new_seed, step_of, step_of_two
 from skylift.cloud.services.iam.operation import PAGES, checks_to_make, on_arn, reads, writes
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.services.iam.user import ON_USER
@@ -37,7 +39,14 @@ if TYPE_CHECKING:
 
 MAX_OF_USER = 8
 LONGEST_NAME = 226
+FREE = 5
+"""So many wrong codes in a row may be given at once. After each further one none is looked at for a time, which is
+twice as long each time: of a million codes three are good at any moment.
+"""
+LONGEST_PAUSE = 3600
+MOST_COUNTED = 20
 
+_CODES = {"TokenCode", "AuthenticationCode1"}
 _CODE = re.compile(r"\d{6}", re.ASCII)
 _STATUSES = ("Assigned", "Unassigned", "Any")
 
@@ -67,19 +76,19 @@ def enable(tx: Tx, _caller: Caller, params: iam.EnableMFADeviceRequest) -> Nothi
         raise exists(f"MFA device {device.serial} is in use; it")
     if len(tx.find(MfaDevice, user_id=user.id)) >= MAX_OF_USER:
         raise over_quota("MfaDevicesPerUser", MAX_OF_USER)
-    tx.save(replace(device, user_id=user.id, enabled=tx.now, last_step=_step_of_two(tx, device, params)))
+    tx.save(replace(device, user_id=user.id, enabled=tx.now, last_step=_step_of_two(tx, device, params), wrong=0))
     return {}
 
 
 def deactivate(tx: Tx, caller: Caller, params: iam.DeactivateMFADeviceRequest) -> Nothing:
     device = _of_user(tx, users.existing(tx, users.named_or_own(caller, params)), params["SerialNumber"])
-    tx.save(replace(device, user_id=None, enabled=None))
+    tx.save(replace(device, user_id=None, enabled=None, wrong=0))
     return {}
 
 
 def resync(tx: Tx, _caller: Caller, params: iam.ResyncMFADeviceRequest) -> Nothing:
     device = _of_user(tx, users.existing(tx, params["UserName"]), params["SerialNumber"])
-    tx.save(replace(device, last_step=_step_of_two(tx, device, params)))
+    tx.save(replace(device, last_step=_step_of_two(tx, device, params), wrong=0))
     return {}
 
 
@@ -121,17 +130,50 @@ def authenticated(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest | sts.Ge
         return False
     if serial is None or given is None:
         raise ServiceError("ValidationError", "Must specify both MFA serial number and MFA token code", status=400)
-    device = tx.get(MfaDevice, serial=serial)
-    user = tx.get(User, name=caller.user) if caller.user else None
-    step = None
-    if device is not None and user is not None and device.user_id == user.id:
-        step = step_of(device.seed, given, tx.now, device.last_step)
+    device = _own(tx, caller, serial)
+    step = step_of(device.seed, given, tx.now, device.last_step) if device is not None else None
     if device is None or step is None:
-        raise ServiceError(
-            "AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.", status=403
-        )
-    tx.save(replace(device, last_step=step))
+        raise _failed("with invalid MFA one time pass code.")
+    tx.save(replace(device, last_step=step, wrong=0))
     return True
+
+
+def counting(handler: Handler) -> Prepare:
+    """For an operation that is asked with a code: a wrong one is counted in a transaction of its own, as its refusal
+    changes nothing."""
+    return lambda _tx, _caller, params: (_count, handler) if _CODES & params.keys() else handler
+
+
+def _count(tx: Tx, caller: Caller, params: Params) -> Nothing:
+    """Raises AccessDenied while no code is looked at, so that trying all of them takes centuries."""
+    own = "TokenCode" in params
+    serial = params.get("SerialNumber", "")
+    device = _own(tx, caller, serial) if own else tx.get(MfaDevice, serial=serial)
+    if device is None:
+        return {}
+    if device.tried is not None and device.wrong >= FREE:
+        pause = timedelta(seconds=min(STEP << (device.wrong - FREE), LONGEST_PAUSE))
+        if (left := device.tried + pause - tx.now) > timedelta():
+            seconds = math.ceil(left.total_seconds())
+            raise _failed(f"after {device.wrong} wrong codes in a row. Try again in {seconds} s.")
+    if own:
+        step = step_of(device.seed, params["TokenCode"], tx.now, device.last_step)
+    else:
+        codes = params["AuthenticationCode1"], params["AuthenticationCode2"]
+        step = step_of_two(device.seed, *codes, tx.now, device.last_step)
+    if step is None:
+        tx.save(replace(device, wrong=min(device.wrong + 1, MOST_COUNTED), tried=tx.now))
+    return {}
+
+
+def _own(tx: Tx, caller: Caller, serial: str) -> MfaDevice | None:
+    """The caller's own device: nobody else's codes are looked at, nor counted as wrong."""
+    device, user = tx.get(MfaDevice, serial=serial), tx.get(User, name=caller.user) if caller.user else None
+    return device if device is not None and user is not None and device.user_id == user.id else None
+
+
+def _failed(why: str) -> ServiceError:
+    return ServiceError("AccessDenied", f"MultiFactorAuthentication failed {why}", status=403)
 
 
 def check_create(_tx: Tx, caller: Caller, params: iam.CreateVirtualMFADeviceRequest) -> Iterable[Check]:
@@ -197,9 +239,9 @@ OPERATIONS = (
     ON_USER.reads("ListMFADevices", list_of_user, PAGES),
     writes("CreateVirtualMFADevice", create, "Path VirtualMFADeviceName Tags", check_create),
     ON_DEVICE.writes("DeleteVirtualMFADevice", delete),
-    ON_USER.writes("EnableMFADevice", enable, "SerialNumber AuthenticationCode1 AuthenticationCode2"),
+    ON_USER.writes("EnableMFADevice", enable, "SerialNumber AuthenticationCode1 AuthenticationCode2", counting(enable)),
     ON_USER.writes("DeactivateMFADevice", deactivate, "SerialNumber"),
-    ON_USER.writes("ResyncMFADevice", resync, "SerialNumber AuthenticationCode1 AuthenticationCode2"),
+    ON_USER.writes("ResyncMFADevice", resync, "SerialNumber AuthenticationCode1 AuthenticationCode2", counting(resync)),
     ON_DEVICE.reads("GetMFADevice", get, "UserName"),
     ON_DEVICE.writes("TagMFADevice", TAGS.tag, "Tags"),
     ON_DEVICE.writes("UntagMFADevice", TAGS.untag, "TagKeys"),

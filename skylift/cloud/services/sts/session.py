@@ -22,7 +22,7 @@ from skylift.cloud.services.api.operation import Check, Params, Rows
 from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.cloud.services.api.trust import trust_in_caller
 from skylift.cloud.services.iam.identity import federated_arn, open_federated_session, open_own_session, open_session
-from skylift.cloud.services.iam.mfa_device import authenticated
+from skylift.cloud.services.iam.mfa_device import authenticated, counting
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -345,8 +345,15 @@ OPERATIONS = (
         "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys SourceIdentity "
         "SerialNumber TokenCode",
         no_checks,
+        prepare=counting(assume_role),
     ),
-    _ROWS.writes("GetSessionToken", get_session_token, "DurationSeconds SerialNumber TokenCode", no_checks),
+    _ROWS.writes(
+        "GetSessionToken",
+        get_session_token,
+        "DurationSeconds SerialNumber TokenCode",
+        no_checks,
+        prepare=counting(get_session_token),
+    ),
     _ROWS.writes(
         "GetFederationToken",
         get_federation_token,

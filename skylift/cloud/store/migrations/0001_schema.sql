@@ -170,7 +170,9 @@ CREATE TABLE mfa_devices (
     user_id TEXT,
     enabled TEXT,
     last_step INTEGER NOT NULL,
-    tags TEXT NOT NULL
+    tags TEXT NOT NULL,
+    wrong INTEGER NOT NULL,
+    tried TEXT
 ) STRICT;
 
 CREATE TABLE service_credentials (

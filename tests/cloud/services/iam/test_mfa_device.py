@@ -16,6 +16,7 @@ from identity_fixtures import (
     trust,
 )
 
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, MfaDevice
 from skylift.cloud.services.iam.one_time_code import STEP, code
 
@@ -190,3 +191,51 @@ def test_who_may_handle_devices(account: Account) -> None:
         {"Key": "k", "Value": "v"}
     ]
     account.iam("UntagMFADevice", SerialNumber=f"arn:aws:iam::{ACCOUNT}:mfa/bobs", TagKeys=["k"])
+
+
+def wrong_code(account: Account, caller: Caller, device: Device) -> None:
+    with refused("AccessDenied"):
+        session(account, caller, SerialNumber=device.serial, TokenCode=device.code(500))
+
+
+def test_wrong_codes_are_counted_and_make_the_device_wait(account: Account, ann: Caller, device: Device) -> None:
+    for _ in range(5):
+        wrong_code(account, ann, device)
+    with refused("AccessDenied", "5 wrong codes in a row", "30 s"):
+        session(account, ann, **device.proof())
+    with refused("AccessDenied", "5 wrong codes in a row"):
+        account.iam(
+            "ResyncMFADevice",
+            UserName="ann",
+            SerialNumber=device.serial,
+            AuthenticationCode1=device.code(),
+            AuthenticationCode2=device.code(1),
+        )
+    account.pass_time(seconds=STEP)
+    wrong_code(account, ann, device)
+    account.pass_time(seconds=STEP)
+    with refused("AccessDenied", "6 wrong codes in a row", "30 s"):
+        session(account, ann, **device.proof())
+    account.pass_time(seconds=STEP)
+    session(account, ann, **device.proof())
+    wrong_code(account, ann, device)
+    account.pass_time(seconds=STEP)
+    session(account, ann, **device.proof())
+
+
+def test_whoever_goes_on_trying_has_a_code_an_hour(account: Account, ann: Caller, device: Device) -> None:
+    looked_at = 0
+    for _ in range(2 * 24 * 60):
+        try:
+            session(account, ann, SerialNumber=device.serial, TokenCode=device.code(500))
+        except ServiceError as error:
+            looked_at += "in a row" not in error.message
+        account.pass_time(minutes=1)
+    assert looked_at < 65
+
+
+def test_nobody_makes_the_device_of_somebody_else_wait(account: Account, ann: Caller, device: Device) -> None:
+    bob = account.user("bob", allow("sts:*"))
+    for _ in range(20):
+        wrong_code(account, bob, device)
+    session(account, ann, **device.proof())

@@ -39,7 +39,7 @@ INSERT INTO managed_policies VALUES (
 );
 INSERT INTO login_profiles VALUES ('ann', '2026-11-25T00:00:00+00:00', '2026-11-25T00:00:00+00:00', 'aa$bb', '[]', 0);
 INSERT INTO mfa_devices VALUES (
-    'arn:aws:iam::123456789012:mfa/ann', 'JBSWY3DPEHPK3PXP', '2026-11-25T00:00:00+00:00', NULL, NULL, 0, '{}'
+    'arn:aws:iam::123456789012:mfa/ann', 'JBSWY3DPEHPK3PXP', '2026-11-25T00:00:00+00:00', NULL, NULL, 0, '{}', 0, NULL
 );
 INSERT INTO service_credentials VALUES (
     'ACCA1', 'AIDA1', 'codecommit.amazonaws.com', 'user-at-123456789012', '2026-11-29T00:00:00+00:00', 1
