@@ -83,7 +83,8 @@ like all others. `skylift cloud spot-price`, `capacity`, `quota` and `interrupt`
 `SendCommand` runs AWS-RunShellScript as root on servers whose role lets Systems Manager manage them
 (AmazonSSMManagedInstanceCore), without an agent. There are no other documents: a script whose first line is
 `#!/usr/bin/env python3` is in Python. `{{ssm:NAME}}` inside of commands is refused, and an exit code of 194 (reboot,
-and run again) is a failure. What a script leaves running in the background does not hold up its end.
+and run again) is a failure. What a script leaves running in the background does not hold up its end. A server runs five
+scripts at once, as the agent does by default; the next ones wait, until their command expires.
 
 `SecureString` is refused: there is no KMS here to encrypt with. Policies and `AllowedPattern` are not there.
 

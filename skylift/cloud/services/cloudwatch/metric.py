@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Operations.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from operator import mul
@@ -16,7 +16,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
 from skylift.cloud.services.api.dimension import dimensions
-from skylift.cloud.services.api.operation import Check, Handler, Nothing, unprepared
+from skylift.cloud.services.api.operation import Check, Handler, Nothing, Params, unprepared
 from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads, writes
 from skylift.cloud.store.database import Tx
@@ -36,11 +36,6 @@ RECENTLY = 3 * 3600
 LARGEST = 2.0**360
 
 
-def put(tx: Tx, points: Sequence[Point]) -> Nothing:
-    record(tx, points)
-    return {}
-
-
 def prepare_put(tx: Tx, _caller: Caller, params: cloudwatch.PutMetricDataInput) -> Handler:
     """Sums up the values of each datum, which may be 150 of 1,000; see Operation.prepare."""
     namespace = params["Namespace"]
@@ -52,7 +47,12 @@ def prepare_put(tx: Tx, _caller: Caller, params: cloudwatch.PutMetricDataInput) 
     if len(data) > MOST_METRICS:
         raise invalid(f"The collection MetricData must not have a size greater than {MOST_METRICS}.")
     points = [_point(tx, namespace, number, datum) for number, datum in enumerate(data, 1)]
-    return lambda tx, _caller, _params: put(tx, points)
+
+    def put(tx: Tx, _caller: Caller, _params: Params) -> Nothing:
+        record(tx, points)
+        return {}
+
+    return put
 
 
 def _point(tx: Tx, namespace: str, number: int, datum: cloudwatch.MetricDatum) -> Point:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -44,16 +44,6 @@ SMALLEST_PART = 5 << 20
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """The object that an upload becomes, as long as its parts are those of `seal`."""
-
-    made: Object
-    seal: str
-    numbers: str
-    """Those of the parts in it, as JSON."""
-
-
 def prepare_complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) -> Handler:
     """Checks all parts, which may be 10,000, and makes the object of them; see Operation.prepare."""
     bucket = bucket_of(tx, caller, params)
@@ -73,18 +63,19 @@ def prepare_complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadR
         )
     made = _made(upload, chosen, size, *_whole_checksum(params, upload, chosen))
     numbers = json.dumps([part.number for part in chosen])
-    return partial(complete, prepared=_Prepared(made, seal(tx, upload.id), numbers))
+    return partial(complete, made=made, sealed=seal(tx, upload.id), numbers=numbers)
 
 
 def complete(
-    tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest, prepared: _Prepared
+    tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest, made: Object, sealed: str, numbers: str
 ) -> s3.CompleteMultipartUploadOutput:
+    """`made` is the object of the parts with these `numbers`, as long as all are as they were `sealed`."""
     bucket, upload = bucket_of(tx, caller, params), tx.get(Upload, id=params["UploadId"])
-    if upload is None or seal(tx, upload.id) != prepared.seal:
+    if upload is None or seal(tx, upload.id) != sealed:
         raise Outdated
     check_completion(params, upload, current(tx, upload.bucket, upload.key))
-    stored = version.place(tx, bucket, replace(prepared.made, modified=tx.now))
-    discard_parts(tx, upload.id, "AND number NOT IN (SELECT value FROM json_each(?))", prepared.numbers)
+    stored = version.place(tx, bucket, replace(made, modified=tx.now))
+    discard_parts(tx, upload.id, "AND number NOT IN (SELECT value FROM json_each(?))", numbers)
     tx.remove(upload)
     return _answer(bucket, stored)
 
