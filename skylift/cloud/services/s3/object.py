@@ -356,7 +356,7 @@ def check_delete(_tx: Tx, _caller: Caller, params: s3.DeleteObjectRequest) -> It
 
 
 def check_delete_many(_tx: Tx, _caller: Caller, _params: object) -> Iterable[Check]:
-    """Asked key by key in the operation itself: one that is forbidden does not fail the others."""
+    """Asked key by key in `prepare_delete_many`: one that is forbidden does not fail the others."""
     return ()
 
 
