@@ -1,8 +1,8 @@
 """A spot job's servers: a fleet of one, which starts the next server when EC2 has taken the last one away.
 
-EC2 does this without any client. The fleet lives until the job's deadline and starts servers from the job's launch
-template. The server on which the job has ended deletes it. Fleet and template carry the job's tags and are found by
-them.
+EC2 does this without any client. The server on which the job has ended deletes the fleet. One that is still there some
+time after the job's deadline ends with its server: so the cloud also ends a server that no client has seen. Fleet and
+template carry the job's tags and are found by them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job.job import Job, Spot
 from skylift.runner.job.server import Server
 from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
+from skylift.runner.launch.cap import MARGIN
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
@@ -26,15 +27,18 @@ from skylift.runner.remote.api import Api
 from skylift.runner.remote.repeatable import end_unless_gone
 from skylift.runner.waiting import pause
 
-LAST = 120
-"""Seconds before the deadline in which the fleet no longer starts a server."""
 _ACTIVE = ("submitted", "active", "modifying")
 _CAPACITY_PATIENCE = 60.0
 """Seconds in which a fleet must find room for its server. AWS's fleets try every few seconds."""
 _TROUBLE_PATIENCE = 10.0
-"""The same, once the fleet has reported an error: it may concern only one of several capacity pools."""
+"""The same, once the fleet has reported that no capacity pool will do."""
+_OF_ALL_POOLS = {
+    "allLaunchSpecsTemporarilyBlacklisted",
+    "spotFleetRequestConfigurationInvalid",
+    "spotInstanceCountLimitExceeded",
+}
+"""Other errors may be of one pool: a zone that does not offer a type, for example. The fleet goes on with the rest."""
 _GONE = {"fleetIdDoesNotExist", "fleetNotInDeletableState"}
-_NO_ROLE = "iamFleetRoleInvalid"
 _REFUSALS = {
     "UnsupportedOperation",
     "InsufficientInstanceCapacity",
@@ -112,7 +116,8 @@ def _templates(api: Api, *wanted: dict[str, Any]) -> list[Any]:
 def fleet_request(
     job: Job, spot: Spot, template: str, network: Network, token: str, deadline: int, *, on_demand: bool = False
 ) -> dict[str, Any]:
-    """The exact parameters of CreateFleet: one server, of any of the types, in any of the zones."""
+    """The exact parameters of CreateFleet: one server, of any of the types, in any of the zones. No job's role may
+    change until when it is valid."""
     most = {"MaxPrice": f"{spot.max_price:.6f}"} if spot.max_price is not None and not on_demand else {}
     overrides = [
         {"InstanceType": kind, "SubnetId": subnet, **most}
@@ -139,8 +144,8 @@ def fleet_request(
             "SpotTargetCapacity": int(not on_demand),
             "DefaultTargetCapacityType": "on-demand" if on_demand else "spot",
         },
-        "ValidUntil": datetime.fromtimestamp(deadline - LAST, UTC),
-        "TerminateInstancesWithExpiration": False,
+        "ValidUntil": datetime.fromtimestamp(deadline + MARGIN, UTC),
+        "TerminateInstancesWithExpiration": True,
         "ReplaceUnhealthyInstances": True,
         "TagSpecifications": [{"ResourceType": "fleet", "Tags": tags}],
         **options,
@@ -211,8 +216,8 @@ def await_server(api: Api, fleet: Fleet) -> Server:
         if servers:
             return servers[0]
         waited = time.monotonic() - began
-        problem, passes = _last_error(api, fleet) if waited > 1 else ("", True)
-        if waited > (_CAPACITY_PATIENCE if passes else _TROUBLE_PATIENCE) or not pause(length):
+        problem, is_of_all = _last_error(api, fleet) if waited > 1 else ("", False)
+        if waited > (_TROUBLE_PATIENCE if is_of_all else _CAPACITY_PATIENCE) or not pause(length):
             raise LaunchFailed(
                 f"No server is available: {problem or 'EC2 has no capacity for it'}.",
                 "Try other types (--cpu, --memory instead of --type), a higher --max-price, or --or-on-demand.",
@@ -221,16 +226,16 @@ def await_server(api: Api, fleet: Fleet) -> Server:
 
 
 def _last_error(api: Api, fleet: Fleet) -> tuple[str, bool]:
-    """The last error in the fleet's history, and whether it will pass by itself. It passes when there is none, or when
-    EC2 does not know the instance profile or its own service-linked role yet."""
+    """The last error in the fleet's history, and whether it leaves no capacity pool. What passes leaves all: EC2 may
+    not know the instance profile yet."""
     start = datetime.fromtimestamp(time.time() - 3600, UTC)
     answer = api.call("ec2", "describe_fleet_history", FleetId=fleet.id, EventType="service-error", StartTime=start)
     errors = [each["EventInformation"] for each in answer["HistoryRecords"]]
     if not errors:
-        return "", True
+        return "", False
     words = str(errors[-1].get("EventDescription", "")).rstrip(".")
-    passes = is_unknown_profile("InvalidParameterValue", words) or errors[-1].get("EventSubType") == _NO_ROLE
-    return words, passes or not words
+    passes = is_unknown_profile("InvalidParameterValue", words) or not words
+    return words, errors[-1].get("EventSubType") in _OF_ALL_POOLS and not passes
 
 
 def is_refused_for_now(error: Refused) -> bool:

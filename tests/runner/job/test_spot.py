@@ -99,7 +99,7 @@ def test_the_template_is_the_launch_but_for_its_place(folder: Path) -> None:
     assert not {"MinCount", "MaxCount", "ClientToken"} & set(data)
 
 
-def test_the_fleet_has_all_types_in_all_zones_until_the_deadline(folder: Path) -> None:
+def test_the_fleet_has_all_types_in_all_zones_and_ends_with_its_server(folder: Path) -> None:
     spot = Spot(max_price=0.05, types=("t3.small", "t3a.small"))
     job = plan_job(order(folder, spot=spot), folder, os.environ)
     request = fleet_request(job, spot, "lt-1", NETWORK, "token", 10_000)
@@ -111,7 +111,8 @@ def test_the_fleet_has_all_types_in_all_zones_until_the_deadline(folder: Path) -
         ("t3a.small", "subnet-b", "0.050000"),
     ]
     assert request["TargetCapacitySpecification"]["SpotTargetCapacity"] == 1
-    assert request["ValidUntil"].timestamp() == 10_000 - 120
+    assert request["ValidUntil"].timestamp() == 10_000 + 120
+    assert request["TerminateInstancesWithExpiration"] is True
     full = fleet_request(job, spot, "lt-1", NETWORK, "token", 10_000, on_demand=True)
     assert "MaxPrice" not in full["LaunchTemplateConfigs"][0]["Overrides"][0]
     assert full["TargetCapacitySpecification"]["OnDemandTargetCapacity"] == 1
