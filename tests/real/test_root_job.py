@@ -71,7 +71,7 @@ def attempts(account: str) -> list[tuple[str, str, dict[str, Any]]]:
     name = {"GroupName": GROUP, "Name": "SELF.terminate"}
     target = {
         "Arn": "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances",
-        "RoleArn": f"arn:aws:iam::{account}:role/skylift/skylift-cap.scheduler",
+        "RoleArn": f"arn:aws:iam::{account}:role/skylift/skylift-cap-1.scheduler",
     }
     later = {"ScheduleExpression": "at(2098-01-01T00:00:00)", "FlexibleTimeWindow": {"Mode": "OFF"}, "Target": target}
     group = {"AutoScalingGroupName": "skylift-workers.alone"}
@@ -91,7 +91,7 @@ def attempts(account: str) -> list[tuple[str, str, dict[str, Any]]]:
         ),
         ("autoscaling", "detach_instances", {**group, "InstanceIds": ["SELF"], "ShouldDecrementDesiredCapacity": True}),
         ("autoscaling", "update_auto_scaling_group", {**group, "MaxSize": 9}),
-        ("iam", "delete_role_policy", {"RoleName": "skylift-cap.scheduler", "PolicyName": "end"}),
+        ("iam", "delete_role_policy", {"RoleName": "skylift-cap-1.scheduler", "PolicyName": "end"}),
         ("sts", "assume_role", {"RoleArn": target["RoleArn"], "RoleSessionName": "job"}),
     ]
 

@@ -185,6 +185,7 @@ def encode_record(
         "idle": job.idle,
         "sync_every": job.sync_every,
         "keep": job.keep,
+        "capped": schedule is None,
         "instance_type": job.instance_type,
         "packs": list(packs),
         "large": list(large),
@@ -227,7 +228,8 @@ class Record:
     coordinator of a map, `has_workers` whether the job may have other servers, and `relaunched` whether it is a map for
     which a client that watches starts another server when its own is lost. `has_env` is whether there were values of
     --env, which are not in the record. `terms` are of a schedule, in its own record and in those of its runs.
-    `spares_tracked` is as in Job."""
+    `spares_tracked` is as in Job. `capped` is whether the cloud may end its server after the deadline: not that of a
+    schedule's run, nor one of an earlier version, which does not tell that it keeps results."""
 
     created: float
     deadline: float
@@ -247,6 +249,7 @@ class Record:
     relaunched: bool = False
     terms: ScheduleTerms | None = None
     spares_tracked: bool = False
+    capped: bool = False
 
     def of_run(self, due: float) -> Record:
         """Of a schedule's record: that of its run that was due at this time."""
@@ -301,6 +304,7 @@ def _record(stored: JsonObject) -> Record:
         has_env=stored.flag("has_env"),
         terms=None if terms is None else _terms(terms),
         spares_tracked=stored.flag("spares_tracked"),
+        capped=stored.flag("capped"),
     )
 
 

@@ -18,6 +18,7 @@ from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import NO_STATUS, Status, encode_status
 from skylift.runner.job.states import State
 from skylift.runner.jobs.listing import Listing, spell
+from skylift.runner.launch.cap import uncap_server
 from skylift.runner.launch.fleet import active_fleets, delete_fleets, remove_fleet, remove_template
 from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.job_group import remove_job_groups
@@ -196,10 +197,21 @@ class Jobs(Listing):
             remove_fleet(self._api, name)
         if self._has_workers(name):
             remove_workers(self._api, name)
+        self._remove_cap(name)
         remove_roles(self._account, name, [])
         remove_job_groups(self._api, name)
         count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/", last=Prefix(name).record)
         return f"removed, {count} object{'s' * (count != 1)}"
+
+    def _remove_cap(self, name: str) -> None:
+        """That of the job's last server, which has ended by itself. The status, which says what server that was, is the
+        server's own: the cap of another job's stays."""
+        status = self._readable_status(name)
+        if status is None or status.instance is None:
+            return
+        found = describe(self._api, status.instance)
+        if found is None or found.job == name:
+            uncap_server(self._api, status.instance)
 
     def _goes_off(self, name: str, server: Server) -> bool:
         """Whether the server's job has ended and it turns off soon. Waits until it does."""

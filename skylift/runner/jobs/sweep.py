@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from skylift.runner.errors import JobNotFound, RecordDamaged, Refused
+from skylift.runner.errors import JobNotFound, RecordDamaged, Refused, SkyliftError
 from skylift.runner.job.record import STARTING, Prefix, Record
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.tags import TAG_JOB, job_of
 from skylift.runner.launch import role
+from skylift.runner.launch.cap import GROUP as CAPS
 from skylift.runner.launch.cap import cap_of_group, capped, caps_of_server, delete_cap
 from skylift.runner.launch.environment_image import environment_images, remove_image, to_be_removed
 from skylift.runner.launch.fleet import (
@@ -140,7 +141,7 @@ class Sweep:
         # Before the records: the record of a job is written before its inputs.
         inputs, uploads = self._stored_inputs()
         # Before the servers, which are started before them.
-        caps = capped(self._api)
+        caps, found = self._made_caps()
         live, workers = live_servers(self._api), live_workers(self._api)
         servers = {server.job: server for server in live}
         roles = self._made("list_roles", "Roles", "RoleName")
@@ -155,7 +156,7 @@ class Sweep:
         with Threads(8) as pool:
             known = {each.name: each for each in pool.map(partial(self._know, servers, fleets), names)}
         # Fleets and groups first: a fleet would replace a server that is ended before it.
-        found = [*self._fleets(known, fleets), *self._worker_groups(known, autoscaled)]
+        found += [*self._fleets(known, fleets), *self._worker_groups(known, autoscaled)]
         found += [*self._templates(known, templates), *self._instances(known, [*live, *workers])]
         found += [*self._roles(known, {each.role for each in live}, roles, profiles)]
         for name in records:
@@ -248,6 +249,14 @@ class Sweep:
                         why,
                         remove=partial(role.remove_role_of, self._api, name, {owner}),
                     )
+
+    def _made_caps(self) -> tuple[dict[str, float], list[Leftover]]:
+        """Nothing else depends on EventBridge Scheduler: where it does not answer, the rest is found all the same."""
+        try:
+            return capped(self._api), []
+        except SkyliftError as error:
+            why = f"its schedules could not be listed: {error.message}"
+            return {}, [Leftover("schedule", CAPS, "-", why, removable=False)]
 
     def _caps(
         self, caps: dict[str, float], live: list[Server], groups: dict[str, tuple[str, float]]

@@ -28,10 +28,11 @@ from skylift.runner.text.json_object import FOREVER
 from skylift.runner.waiting import Threads
 
 GROUP = "skylift-caps"
-ROLE = "skylift-cap.scheduler"
-"""One for the account. No job's role has a dot."""
+ROLE = "skylift-cap-1.scheduler"
+"""One for the account. No job's role has a dot. The number is the version of its policy: a role is not changed that
+schedules of another version have."""
 BOUNDARY = "skylift-boundary-cap-1"
-"""The number is the version of the document, as with that of jobs' roles."""
+"""The same policy, and the same number."""
 MARGIN = 120
 """Seconds after the deadline. At that the server's own timer turns it off, and a shutdown may wait 90 seconds for a
 process that does not end."""
@@ -107,7 +108,7 @@ def cap_group(account: Account, group: str, deadline: float) -> None:
 
 
 def move_cap(account: Account, instance: str, deadline: float) -> None:
-    """Give a kept server the deadline of its next job. Raises SkyliftError."""
+    """Give a kept server the deadline of its next job. Raises SkyliftError: then it may have that of its last one."""
     _in_parallel(partial(_update, account), server_requests(account.number, instance, deadline))
 
 
@@ -166,6 +167,14 @@ def uncap_group(api: Api, group: str) -> None:
 def delete_cap(api: Api, name: str) -> None:
     with suppress(SkyliftError):
         delete_schedule(api, GROUP, name)
+
+
+def has_cap(api: Api, instance: str) -> bool:
+    """Where this cannot be known, it may have one. Who may not ask is not told of any."""
+    try:
+        return not capped(api).keys().isdisjoint(caps_of_server(instance))
+    except SkyliftError:
+        return True
 
 
 def capped(api: Api) -> dict[str, float]:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from skylift.runner.errors import ConnectionLost, LaunchFailed, NotPermitted
+from skylift.runner.errors import ConnectionLost, LaunchFailed, SkyliftError
 from skylift.runner.job.server import Server
 from skylift.runner.launch import role
-from skylift.runner.launch.cap import move_cap, no_cap
+from skylift.runner.launch.cap import has_cap, move_cap, no_cap
 from skylift.runner.launch.kept_connection import KeptConnection
 from skylift.runner.launch.kept_server import (
     KeptServer,
@@ -86,26 +86,30 @@ class TakeOver:
         return True
 
     async def take(self, server: Server) -> bool:
-        """Make a claimed server this job's, with its role. False when the server has ended or waits no longer; it then
-        ends as the server of its last job."""
+        """Make a claimed server this job's, with its role. False when the server has ended, waits no longer, or keeps
+        the cap of its last job; it then ends as the server of that."""
         last = server.job
         self._undo.add(partial(role.remove_role_of, self._account.api, server.role, {self._name, last}))
         self._undo.add(partial(self._undo.end_server, server))
         # Before it is taken: the cap of its last job would end this one.
-        there, self._capped = await together(
+        there, capped = await together(
             in_thread(assign_server, self._account.api, server, self._name, self._policy(last)), self._move_cap(server)
         )
-        taken: bool = there and await in_thread(self._take, server)
+        self._capped = bool(capped)
+        taken: bool = there and capped is not None and await in_thread(self._take, server)
         if not taken:
             self._undo.keep()
             await in_thread(tag_server, self._account.api, server, last)
         return taken
 
-    async def _move_cap(self, server: Server) -> bool:
-        """Whether it has a cap. Who may not move it could not make it either, as the server is this user's own."""
+    async def _move_cap(self, server: Server) -> bool | None:
+        """Whether it has a cap. None when it may still have that of its last job, which would end this one."""
         try:
             await in_thread(move_cap, self._account, server.instance, self._shipment.deadline)
-        except NotPermitted as error:
+        except SkyliftError as error:
+            if await in_thread(has_cap, self._account.api, server.instance):
+                self._watcher.note(f"{server.instance} ends at the deadline of {server.job}: {error.message}")
+                return None
             self._watcher.note(no_cap(server.instance, error))
             return False
         return True

@@ -60,6 +60,7 @@ record.json, where what is marked * may be missing:
     has_env, has_s3*                    whether there are in/env.json and in/s3.json
     max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")
     idle*                               seconds without output and without work for the processor that end the program
+    capped*                             whether the cloud may end the server after the deadline
     sync_every*                         seconds between two uploads of results while the program runs
     log_cap*                            bytes of each stream that are kept
     stdin*                              whether there is something in in/stdin/, or will be

@@ -124,7 +124,7 @@ class Streaming:
         self._keyboard.look(leave)
         if not self._job.launched_here:
             await in_thread(self._access.try_to_open_ssh, self._watcher)
-            if self.server is not None and not self._job.is_scheduled:
+            if self.server is not None and self._job.may_be_capped:
                 await in_thread(self._cap, self.server)
         status = await self._follower.run()
         self._phase = Phase.ENDED

@@ -50,7 +50,7 @@ class WatchedJob:
     relaunched: bool = False
     spares_tracked: bool = False
     capped: bool | None = None
-    is_scheduled: bool = False
+    may_be_capped: bool = False
 
     def type_of(self, server: Server | None) -> str:
         """The instance type that the job ran on, when `server` was its last one. A spot job's types may differ."""
@@ -107,5 +107,5 @@ def find_job(account: Account, name: str, home: Path) -> WatchedJob:
         has_workers=record.has_workers,
         relaunched=record.relaunched,
         spares_tracked=record.spares_tracked,
-        is_scheduled=record.terms is not None,
+        may_be_capped=record.capped,
     )

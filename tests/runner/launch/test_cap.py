@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kept_yard import Yard
 from runner_bench import Machine
 from whole_run import Seen, host, order, run
 
-from skylift.runner.errors import NotPermitted, Refused
+from skylift.runner.errors import NotPermitted, Refused, Unreachable
 from skylift.runner.job.record import Prefix, workers_on_demand
 from skylift.runner.job.settings import Settings
+from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.launch import cap
+from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.scheduler import create_schedule
 from skylift.runner.launch.server import terminate
 from skylift.runner.remote.account import Account, open_account
@@ -55,7 +58,7 @@ def test_the_requests_of_a_server() -> None:
             "ActionAfterCompletion": "DELETE",
             "Target": {
                 "Arn": f"arn:aws:scheduler:::aws-sdk:ec2:{name}Instances",
-                "RoleArn": "arn:aws:iam::1:role/skylift/skylift-cap.scheduler",
+                "RoleArn": "arn:aws:iam::1:role/skylift/skylift-cap-1.scheduler",
                 "Input": json.dumps({"InstanceIds": [ID]}),
             },
         }
@@ -92,6 +95,7 @@ def test_another_document_has_another_name() -> None:
     """As of jobs' boundaries (test_boundary.py): an account keeps the policy that it has under a name."""
     document = json.dumps(cap.cap_policy("123456789012"), sort_keys=True)
     assert (cap.BOUNDARY, hashlib.sha256(document.encode()).hexdigest()) == ("skylift-boundary-cap-1", DOCUMENT)
+    assert cap.ROLE == "skylift-cap-1.scheduler", "of a role that is there, the policy is not written again"
 
 
 def test_what_may_be_ended_carries_skylifts_tag() -> None:
@@ -224,6 +228,45 @@ def test_a_run_has_its_cap_while_its_server_is_there(
     assert outcome.capped is True
     assert names(api) == []
     machine.wait()
+
+
+def test_sweep_goes_on_where_scheduler_does_not_answer(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Api.pages
+
+    def answer(api: Api, service: str, *rest: Any, **params: Any) -> Any:
+        if service == "scheduler":
+            raise Unreachable("No answer from scheduler.us-east-1.amazonaws.com.")
+        return asked(api, service, *rest, **params)
+
+    monkeypatch.setattr(Api, "pages", answer)
+    (found,) = [each for each in Sweep(account).find() if each.kind == "schedule"]
+    assert (found.id, found.removable) == (cap.GROUP, False)
+    assert found.why.endswith("No answer from scheduler.us-east-1.amazonaws.com.")
+
+
+def ended(account: Account, instance: str, job: str = "x") -> Jobs:
+    """A job of one line whose server says that it was this one."""
+    status = {"job": job, "state": "succeeded", "final": True, "instance": instance, "exit_code": 0}
+    account.api.put(account.bucket, Prefix(job).record, b'{"created": 0, "deadline": 60}')
+    account.api.put(account.bucket, Prefix(job).status, json.dumps(status).encode())
+    return Jobs(account.settings, account)
+
+
+def test_rm_removes_the_cap_of_a_server_that_has_ended_by_itself(account: Account) -> None:
+    ensure_bucket(account.api, account.bucket)
+    cap.cap_server(account, ID, DUE)
+    ended(account, ID).remove("x")
+    assert names(account.api) == []
+
+
+def test_rm_leaves_the_cap_of_another_jobs_server(settings: Settings, account: Account) -> None:
+    """Which server was a job's is said by that server."""
+    yard = Yard(account)
+    ensure_bucket(account.api, account.bucket)
+    other = yard.keep("other")
+    cap.cap_server(account, other, DUE)
+    ended(account, other).remove("x")
+    assert names(account.api) == [f"{other}.stop", f"{other}.terminate"]
 
 
 def test_sweep_removes_the_cap_of_what_has_ended_by_itself(account: Account) -> None:

@@ -16,10 +16,10 @@ from kept_yard import Yard
 from runner_bench import until
 from whole_run import Seen, order
 
-from skylift.runner.errors import LaunchFailed, Refused
+from skylift.runner.errors import LaunchFailed, NotPermitted, Refused
 from skylift.runner.job import tags as tagging
 from skylift.runner.job.cache import Cache
-from skylift.runner.job.job import Spot
+from skylift.runner.job.job import Job, Spot
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import HostKeys
@@ -39,6 +39,7 @@ from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.undo import Undo
 from skylift.runner.remote import openssh
 from skylift.runner.remote.account import open_account
+from skylift.runner.remote.api import Api
 from skylift.runner.ship.blob_store import Blob
 from skylift.runner.ship.pack import Pack
 from skylift.runner.ship.upload import Shipment, Shipping, Upload
@@ -82,22 +83,58 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
     """Its disk went with it, and nothing is left that could be tagged: the job is another server's."""
     instance = yard.keep("kept")
     found = warm.claim_server(yard.account, "one", yard.waiting())
-    assert found is not None
     yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
     yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
-    job = order(tmp_path, "", name="one")
+    assert not take(yard, found, order(tmp_path, "", name="one"), seen)
+    assert yard.account.status("one") is None, "nothing was given up, either"
+
+
+def take(yard: Yard, found: warm.KeptServer | None, job: Job, seen: Seen) -> bool:
+    """Whether the job has taken over the server that it has claimed."""
+    assert found is not None
     upload = Upload((Pack(Blob("", "0", 0, BytesIO), 1, 0),), (), ())
     checked = Checked(yard.account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", (found,))
     shipping = Shipping(yard.account, seen, Clock(seen))
 
     async def take(server: Server) -> bool:
-        async with Undo(yard.account, "one", seen, lambda: False) as undo:
-            return await TakeOver(
-                checked, shipping, undo, KeptConnection("one"), seen, Clock(seen), detached=False
-            ).take(server)
+        async with Undo(yard.account, job.name, seen, lambda: False) as undo:
+            connecting = KeptConnection(job.name)
+            taking = TakeOver(checked, shipping, undo, connecting, seen, Clock(seen), detached=False)
+            taken = await taking.take(server)
+            undo.keep()
+        return taken
 
-    assert not asyncio.run(take(found.server))
-    assert yard.account.status("one") is None, "nothing was given up, either"
+    return asyncio.run(take(found.server))
+
+
+@pytest.mark.parametrize(
+    ("has_cap", "failed", "taken"),
+    [
+        (True, NotPermitted("AccessDeniedException", "no", "update_schedule", "Ask for it."), False),
+        (True, Refused("ThrottlingException", "Rate exceeded", "update_schedule"), False),
+        (False, NotPermitted("AccessDeniedException", "no", "update_schedule", "Ask for it."), True),
+    ],
+)
+def test_a_server_that_keeps_the_deadline_of_its_last_job_is_not_taken(
+    yard: Yard, tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch, has_cap: bool, failed: Refused, taken: bool
+) -> None:
+    """The cloud would end it in the middle of this job."""
+    instance = yard.keep("kept")
+    if has_cap:
+        cap.cap_server(yard.account, instance, time.time() + 60)
+    asked = Api.call
+
+    def answer(api: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation == "update_schedule":
+            raise failed
+        return asked(api, service, operation, **params)
+
+    monkeypatch.setattr(Api, "call", answer)
+    found = warm.claim_server(yard.account, "one", yard.waiting())
+    assert take(yard, found, order(tmp_path, "", name="one"), seen) is taken
+    (note,) = seen.notes
+    assert note.startswith(f"Nothing but {instance}" if taken else f"{instance} ends at the deadline of kept")
+    assert [each.job for each in live_servers(yard.api)] == ["one" if taken else "kept"]
 
 
 @pytest.mark.parametrize("claimed", [False, True])
