@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import subprocess
@@ -117,6 +118,16 @@ class Booted:
     def console(self) -> str:
         console = self._servers.console(self.id)
         return console.text if console else ""
+
+    def processes(self) -> list[str]:
+        """The programs that run in it, with their arguments, as the host sees them."""
+        own, found = os.readlink(f"/proc/{self._servers.running()[self.id]}/ns/pid"), []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(FileNotFoundError, PermissionError, ProcessLookupError):
+                if os.readlink(process / "ns/pid") == own:
+                    words = (process / "cmdline").read_bytes().decode().rstrip("\0").split("\0")
+                    found.append(" ".join(words).rpartition("/")[2])
+        return found
 
     def press_power_button(self) -> None:
         self._servers.request_shutdown(self.id)

@@ -18,6 +18,7 @@ from skylift.cloud.compute.server.rootfs import DiskFull, Rootfs, SeedFile
 from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT, HostKeys, no_host_keys
 from skylift.cloud.state.home import Home
 from skylift.cloud.wiring.host_keys import host_keys
+from skylift.runner.server import input_helper
 
 pytestmark = pytest.mark.real
 
@@ -480,7 +481,7 @@ def test_a_scheduled_shutdown_outlives_the_session_can_be_replaced_and_cancelled
     assert "(power-off)" in server.said("sudo shutdown --show")
     server.said("sudo shutdown -r +30")
     assert "(reboot)" in server.said("sudo shutdown --show")
-    until(lambda: server.said("pgrep -fc 'shutdown -[Pr]'") == "1\n", "the replaced one to be gone")
+    until(lambda: server.said("pgrep -fc 'shutdown --asked'") == "1\n", "the replaced one to be gone")
     server.said("sudo shutdown -c")
     assert server.said("sudo shutdown --show") == "No shutdown is scheduled.\n"
     assert server.ssh("shutdown now").returncode == 1
@@ -496,6 +497,48 @@ def test_a_shutdown_that_cannot_end_the_server_leaves_what_is_scheduled(boot: Bo
         assert "_ctypes" in server.ssh(f"sudo {command}").stderr
     assert server.said("sudo shutdown --show") == scheduled
     assert "(power-off)" in scheduled
+
+
+JOB = """\
+import ctypes, signal, subprocess, sys
+sys.path.insert(0, "/opt")
+from input_helper import SIGNALS, end_children
+for each in SIGNALS:
+    signal.signal(each, lambda number, frame: None)
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+subprocess.run(sys.argv[1:])
+end_children()
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("poweroff", EXIT_POWEROFF), ("shutdown -r now", EXIT_REBOOT)])
+def test_a_shutdown_outlives_whoever_kills_all_that_has_come_from_its_caller(boot: Boot, how: str, code: int) -> None:
+    """As the helper of a map's inputs does."""
+    server = boot(programs={"opt/input_helper.py": Path(input_helper.__file__).read_text(), "opt/job.py": JOB})
+    server.said("sudo shutdown -P +60")
+    # The caller may be killed by the shutdown.
+    server.do(f"python3 /opt/job.py {how}", check=False)
+    assert server.ended() == code
+
+
+def test_a_scheduled_shutdown_outlives_them_too_and_waits_as_long_as_another_goes_on(boot: Boot) -> None:
+    server = boot(programs={"opt/input_helper.py": Path(input_helper.__file__).read_text(), "opt/job.py": JOB})
+    server.do("python3 /opt/job.py shutdown -P +60")
+    assert "(power-off)" in server.said("sudo shutdown --show")
+    stubborn = "trap '' TERM HUP; touch up; while :; do sleep 1; done"
+    server.said(f'nohup sh -c "{stubborn}" >/dev/null 2>&1 & {wait_for("up")}')
+    # It ends by the signal that all get.
+    server.do("poweroff", check=False)
+    until(lambda: "going down for power-off NOW" in server.console(), "the shutdown")
+    assert server.processes().count("shutdown --asked") == 2
+    assert server.ended() == EXIT_POWEROFF
+
+
+def test_an_init_that_does_not_answer_keeps_nobody_from_shutting_down(boot: Boot) -> None:
+    server = boot()
+    server.said("sudo kill -STOP $(cat /run/skylift/init.pid)")
+    server.do("poweroff", check=False)
+    assert server.ended() == EXIT_POWEROFF
 
 
 def test_a_shutdown_from_user_data_happens(boot: Boot) -> None:

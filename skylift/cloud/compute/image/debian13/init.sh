@@ -7,13 +7,14 @@
 
 umask 022
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
-# First: shutdown spares the process that it finds here.
 mkdir -p /run/sshd /run/lock /run/skylift /var/lib/cloud/data
+# shutdown leaves its work to a child of this process, and spares the process that it finds here.
+trap '/usr/sbin/shutdown --asked </dev/null &' USR1
 echo $$ >/run/skylift/init.pid
 
 stand_by() {
     # Nothing left to do but to be there: the server ends with this process, and shutdown ends the server.
-    trap '' TERM INT HUP PWR
+    trap '' TERM INT HUP PWR USR1
     exec sleep infinity
 }
 
@@ -32,14 +33,19 @@ read -r instance </var/lib/cloud/seed/instance-id || instance=i-none
 read -r booted 2>/dev/null </var/lib/cloud/data/instance-id || booted=
 read -r keyed 2>/dev/null </var/lib/cloud/data/host-keys || keyed=
 
+# A signal ends a wait, and must not wait itself.
+await() {
+    while kill -0 "$1" 2>/dev/null; do
+        wait "$1"
+    done
+}
+
 make_host_keys() {
     # In memory first, the note last: a server that is stopped meanwhile makes them again, and has none by halves. A
     # shutdown ends each of these programs and lets this one go on, so that every step has to ask for the one before.
     ssh-keygen -q -t ed25519 -N '' -f /run/skylift/ssh_host_ed25519_key &
     ssh-keygen -q -t ecdsa -N '' -f /run/skylift/ssh_host_ecdsa_key
-    while kill -0 $! 2>/dev/null; do
-        wait $!
-    done
+    await $!
     # The public half is written last.
     [ -s /run/skylift/ssh_host_ed25519_key.pub ] && [ -s /run/skylift/ssh_host_ecdsa_key.pub ] &&
         mv -f /run/skylift/ssh_host_* /etc/ssh/ &&
@@ -196,7 +202,8 @@ ln -sf /proc/1/fd/1 /dev/console
 cloud_init=
 if has_cloud_init; then
     cloud_init=yes
-    (cd / && cloud_init_before_sshd) </dev/null
+    (cd / && cloud_init_before_sshd) </dev/null &
+    await $!
     note_what_cloud_init_does
 fi
 # A disk that was copied from another server's brings that one's keys along.

@@ -1,6 +1,9 @@
 """shutdown, poweroff, halt and reboot of a server, as shutdown(8) of systemd and sysvinit have them.
 
-A shutdown that is due later waits in a process of its own session, so that it survives the logout of whoever asked.
+Init does it, as under systemd: a job kills what its program leaves behind, and a child of the caller would be of that.
+A shutdown that is due later waits in a process of its own session, so that it survives the logout of whoever asked. It
+waits on while a shutdown goes on, in case that one comes to nothing.
+
 The end itself: SIGTERM to every process, a grace, SIGKILL, and reboot(2), which in a pid namespace ends PID 1 with
 SIGHUP for a restart and SIGINT otherwise (pid_namespaces(7)); the host knows by it which one was asked for.
 
@@ -25,10 +28,15 @@ RUN = "/run/skylift"
 SCHEDULE = f"{RUN}/shutdown"  # "PID ACTION EPOCH-SECONDS", locked by the process that waits
 ENDING = f"{RUN}/stopping"  # there from the moment that a shutdown begins; locked by the process that does it
 LOCK = f"{RUN}/shutdown.lock"  # held while a shutdown is being arranged
+ASKED = f"{RUN}/asked"  # what init is asked for: "ACTION EPOCH-SECONDS WALL", and the message
+TAKEN = f"{RUN}/asked.taken"  # its name from the moment that init's own process does it
+ANSWER = f"{RUN}/answer"  # closed by that process when what it does is written down
+BY_INIT = "--asked"  # the argument with which init runs this program
 NOLOGIN = "/run/nologin"
 CONSOLE = "/dev/console"
 UNIX98_TERMINALS = 136  # the major number of /dev/pts
 GRACE = 5.0
+PATIENCE = 5.0  # for init, which may be dead or stopped
 
 # reboot(2)
 RESTART, HALT, POWER_OFF = 0x01234567, 0xCDEF0123, 0x4321FEDC
@@ -136,6 +144,8 @@ def due(when: str, now: float) -> float:
 
 def main() -> int:
     name = os.path.basename(sys.argv[0])
+    if sys.argv[1:] == [BY_INIT]:
+        _do_as_asked()
     try:
         request = parse(name if name in COMMANDS else "shutdown", sys.argv[1:])
         if os.geteuid() != 0:
@@ -167,29 +177,74 @@ def carry_out(request: Request) -> int:
 
     lock = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    _cancel()
     if at > now:
         text = f"Shutdown scheduled for {_clock(at)}, use 'shutdown -c' to cancel."
         print(text, file=sys.stderr)
         announce(request.message or f"The system goes down for {WORDS[request.action]} at {_clock(at)}.", request.wall)
+    if os.getppid() == _init() or not _have_init_do(request, at):
+        _do_beside(request, at, lock)
+    return 0
+
+
+def _have_init_do(request: Request, at: float) -> bool:
+    """Whether init has taken it over. Not before it is written down: the caller may end right after us."""
+    with suppress(FileNotFoundError):
+        os.unlink(ANSWER)
+    os.mkfifo(ANSWER, 0o600)
+    answer = os.open(ANSWER, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with open(ASKED, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(f"{request.action} {at!r} {int(request.wall)}\n{request.message}")
+        os.kill(_init(), signal.SIGUSR1)
+        if not select.select([answer], [], [], PATIENCE)[0]:
+            # Only one of us can take it away.
+            os.unlink(ASKED)
+            return False
+    except (ProcessLookupError, ValueError):
+        return False
+    except FileNotFoundError:
+        select.select([answer], [], [])
+    finally:
+        os.close(answer)
+    return True
+
+
+def _do_as_asked() -> NoReturn:
+    try:
+        os.rename(ASKED, TAKEN)
+    except FileNotFoundError:
+        sys.exit(0)  # whoever asked has not waited
+    with open(TAKEN, encoding="utf-8", errors="surrogateescape") as file:
+        (action, at, wall), message = file.readline().split(), file.read()
+    answer = os.open(ANSWER, os.O_RDWR)  # whoever asked may have gone
+    _stand_alone()
+    _do(Request(action, "now", message, wall=wall == "1"), float(at), answer)
+
+
+def _do_beside(request: Request, at: float, lock: int) -> None:
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
         os.close(lock)
         _stand_alone()
-        if at > now:
-            _hold_schedule(request, at)
-            os.close(writing)
-            _sleep_until(at)
-            _begin()
-        else:
-            _begin()
-            os.close(writing)
-        end(request)
+        _do(request, at, writing)
     os.close(writing)
-    # Not before the child is on its own and has written down what it does: the caller may end right after us.
+    # Not before the child is on its own and has written down what it does.
     os.read(reading, 1)
-    return 0
+
+
+def _do(request: Request, at: float, told: int) -> NoReturn:
+    """What was asked for, when it is due. The descriptor is closed when others see that it is to happen."""
+    if at > time.time():
+        _cancel()
+        _hold_schedule(request, at)
+        os.close(told)
+        _sleep_until(at)
+        _begin()
+    else:
+        _begin()
+        os.close(told)
+    end(request)
 
 
 def _stand_alone() -> None:
@@ -249,7 +304,7 @@ def end(request: Request) -> NoReturn:
 
 
 def _end_processes(number: signal.Signals, grace: float) -> None:
-    """Signal every process but PID 1, its init and this one, and wait for them as long as `grace` (seconds)."""
+    """Signal every process but PID 1, its init, a scheduled shutdown and this one; wait `grace` seconds for them."""
     deadline = time.monotonic() + grace
     seen: set[int] = set()
     while True:
@@ -279,8 +334,11 @@ def _end_processes(number: signal.Signals, grace: float) -> None:
 
 def _others() -> list[int]:
     spared = {1, os.getpid()}
-    with suppress(OSError, ValueError), open(f"{RUN}/init.pid", encoding="ascii") as file:
-        spared.add(int(file.read()))
+    with suppress(OSError, ValueError):
+        spared.add(_init())
+    scheduled = _schedule()
+    if scheduled is not None:
+        spared.add(scheduled[0])
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in spared and _alive(name)]
 
 
@@ -298,9 +356,13 @@ def _reboot(action: str) -> NoReturn:
     libc.reboot(ctypes.c_int(COMMANDS[action]))
     # Only a refusal returns. Ending init ends the server too, though the host then takes it for a crash.
     announce(f"reboot(2): {os.strerror(ctypes.get_errno())}")
-    with open(f"{RUN}/init.pid", encoding="ascii") as file:
-        os.kill(int(file.read()), signal.SIGKILL)
+    os.kill(_init(), signal.SIGKILL)
     os._exit(1)
+
+
+def _init() -> int:
+    with open(f"{RUN}/init.pid", encoding="ascii") as file:
+        return int(file.read())
 
 
 def _scheduled() -> str:
