@@ -33,6 +33,13 @@ _PID_1 = Path("/proc/1/personality")
 _AS_PID_1 = """set -e
 copies() { grep -E '^([^ ]+ ){4}/run/skylift/| - fuse.lxcfs ' /proc/self/mountinfo | cut -d' ' -f5 | tac; }
 umount --lazy "$0"
+kept='^/((proc|sys|dev|etc|usr|lib[^/]*|s?bin)(/.*)?)?$'
+for each in $(cut -d' ' -f5 /proc/self/mountinfo | tac | grep -vE "$kept"); do
+    case ${0%/*}/:$1 in
+        "$each"/* | *:"$each"/*) ;;
+        *) umount --lazy "$(printf %b "$each")" 2>&1 || true ;;
+    esac
+done
 copies | xargs -r umount --lazy || true
 if copies | grep .; then exit 1; fi
 mount --bind "/proc/$$/personality" /proc/1/personality
@@ -41,7 +48,8 @@ exec "$@"
 """lxcfs serves nobody where it may not read this file of pid 1, as in some VMs and under Yama's strictest scope. All it
 looks for there is that it may, so in a mount namespace of its own it finds its own file. That namespace must hold no
 copy of the mount of any lxcfs, which would never end, nor of a server's: disks would stay busy after they have been
-unmounted. A copy goes by itself when somebody removes its mount point, so that it is what is left that counts."""
+unmounted. So it keeps only what the system and lxcfs itself are on. A copy goes by itself when somebody removes its
+mount point, so that it is what is left that counts."""
 
 
 def running_lxcfs(own: Path) -> Path | None:

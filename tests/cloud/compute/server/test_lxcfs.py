@@ -4,6 +4,7 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,3 +118,20 @@ def test_one_that_ends_at_once_leaves_servers_without(
     assert ensure_lxcfs(own) is None
     assert "no such thing" in caplog.text
     assert not own.exists()
+
+
+def test_a_disk_that_is_unmounted_is_free(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where lxcfs has a mount namespace of its own, and mounts of this machine are not shared."""
+    monkeypatch.setattr("skylift.cloud.compute.server.lxcfs._may_read_pid_1", lambda: False)
+    disk = tmp_path / "a disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "--make-private", "none", disk], check=True)
+    try:
+        place = ensure_lxcfs(own)
+        assert place is not None
+        assert "MemTotal" in (place / "proc/meminfo").read_text()
+        held = Path(f"/proc/{int((own / 'pid').read_text())}/mountinfo").read_text()
+        assert "a\\040disk" in Path("/proc/self/mountinfo").read_text()
+        assert "a\\040disk" not in held
+    finally:
+        subprocess.run(["umount", disk], check=True)
