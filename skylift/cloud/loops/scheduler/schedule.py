@@ -1,5 +1,8 @@
 """Invokes the targets of schedules when they are due. Each invocation ends in the transaction of what it does: once.
 
+The clock may be set back. What lies more than STEP ahead is then due by the clock as it is now, and may be carried out
+twice; a smaller correction repeats nothing.
+
 Of the times that passed while the cloud was away, the last one is made up for, if it is not too old; the log lists the
 others. An invocation that fails for want of capacity, or by a fault, is tried again, less and less often. Any other
 failure is final, as the same request would fail again.
@@ -30,6 +33,7 @@ Invoke = Callable[[Tx, Schedule, Invocation], str]
 
 MARGIN = timedelta(milliseconds=50)
 """Timers go off this much late, so that their time has come."""
+STEP = timedelta(minutes=1)
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=15), timedelta(minutes=8)
 
 NAMESPACE = "AWS/Scheduler"
@@ -72,8 +76,10 @@ class ScheduleLoop:
         self._next_time = next_time
         self._invoke = invoke
         self._wake_in = wake_in
+        self._seen: datetime | None = None
 
     def step(self) -> None:
+        self._follow_clock()
         due, ready = self._look()
         for schedule in due:
             guarded(f"schedule {schedule.name}", partial(self._come_due, schedule))
@@ -83,6 +89,28 @@ class ScheduleLoop:
             guarded(f"schedule {invocation.name}", partial(self._carry_out, invocation))
         if ready:
             self._look()
+
+    def _follow_clock(self) -> None:
+        """After a start, and where the clock was set back: no schedule waits until it has caught up."""
+        with self._database.read() as tx:
+            now, seen = tx.now, self._seen
+            self._seen = now
+            if seen is not None and now > seen - STEP:
+                return
+            found = [(each, self._by_clock(each, now)) for each in tx.find(Schedule) if each.due is not None]
+        for before, after in found:
+            if after != before:
+                with self._database.write() as tx:
+                    if tx.get(Schedule, group=before.group, name=before.name) == before:
+                        tx.save(after)
+                log.warning("schedule %s: the clock was set back: due at %s", before.name, after.due)
+
+    def _by_clock(self, schedule: Schedule, now: datetime) -> Schedule:
+        begins = schedule.start or now
+        by_clock = replace(schedule, anchor=schedule.start or min(schedule.anchor, now))
+        due = self._following(by_clock, max(now + STEP, begins - timedelta(microseconds=1)))
+        sooner = due is not None and schedule.due is not None and due < schedule.due
+        return replace(by_clock, due=due) if sooner else schedule
 
     def _look(self) -> tuple[list[Schedule], list[Invocation]]:
         """The schedules that are due, the earliest first. The clock is set for the next one that is not due yet."""
@@ -95,7 +123,9 @@ class ScheduleLoop:
             if later:
                 self._wake_in((min(later) - tx.now + MARGIN).total_seconds())
             due = sorted((one for one in schedules if one[0] <= tx.now), key=lambda one: one[0])
-            ready = sorted((each for each in invocations if each.due <= tx.now), key=lambda each: each.due)
+            # One that was due in what is the future by now waits for nothing.
+            ready = [each for each in invocations if each.due <= tx.now or each.scheduled > tx.now]
+            ready.sort(key=lambda each: each.due)
         return [each for _, each in due], ready
 
     def _come_due(self, found: Schedule) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from ec2_fixtures import ACCOUNT, REGION
 from scheduler_scene import SchedulerScene, allow, trust
 
 from skylift.cloud.domain.error import ServiceError
@@ -15,6 +16,7 @@ from skylift.cloud.domain.schedule import Invocation, Schedule
 from skylift.cloud.loops.scheduler.schedule import ScheduleLoop
 from skylift.cloud.services.scheduler.expression import next_time
 from skylift.cloud.store.database import Tx
+from skylift.cloud.wiring.schedule import make_schedules
 
 
 def test_a_server_is_run_at_its_time_with_the_role_of_the_schedule(scene: SchedulerScene) -> None:
@@ -267,3 +269,50 @@ def test_other_operations_are_invoked_too(scene: SchedulerScene) -> None:
     scene.pass_time(hours=1)
     value = scene.ask("ssm", "GetParameter", Name="/last")["Parameter"]["Value"]
     assert value == scene.call("GetSchedule", Name="nightly")["Arn"]
+
+
+@pytest.mark.parametrize("expression", ["rate(10 minutes)", "cron(0/10 * * * ? *)"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_is_set_back_silences_no_schedule(scene: SchedulerScene, expression: str, restarted: bool) -> None:
+    scene.create(expression)
+    scene.loop.step()
+    scene.pass_time(minutes=30)
+    before = len(scene.instances)
+    scene.pass_time(hours=-2)
+    if restarted:
+        scene.loop = make_schedules(scene.database, ACCOUNT, REGION, scene.wakes.append)
+        scene.loop.step()
+    assert scene.wakes[-1] <= 601
+    scene.pass_time(minutes=11)
+    assert len(scene.instances) == before + 1
+    with scene.database.read() as tx:
+        (schedule,) = tx.find(Schedule)
+        assert schedule.due is not None
+        assert schedule.due - tx.now <= timedelta(minutes=10)
+
+
+def test_a_clock_that_is_set_right_repeats_nothing(scene: SchedulerScene) -> None:
+    scene.create("cron(0 * * * ? *)")
+    scene.pass_time(hours=1)
+    before = len(scene.instances)
+    scene.pass_time(seconds=-30)
+    scene.pass_time(seconds=40)
+    assert len(scene.instances) == before
+
+
+def test_what_happens_once_happens_once_whatever_the_clock_does(scene: SchedulerScene) -> None:
+    scene.create("at(2026-11-25T13:00:00)")
+    scene.pass_time(hours=1)
+    scene.pass_time(hours=-2)
+    scene.pass_time(hours=3)
+    assert len(scene.instances) == 1
+
+
+def test_an_attempt_that_was_put_off_does_not_wait_for_a_clock_that_was_set_back(scene: SchedulerScene) -> None:
+    scene.create()
+    scene.pass_time(hours=14)
+    with scene.database.write() as tx:
+        tx.add(Invocation("0", "default", "nightly", tx.now, tx.now + timedelta(minutes=8), 2))
+    before = len(scene.instances)
+    scene.pass_time(hours=-2)
+    assert (len(scene.instances), scene.pending) == (before + 1, [])
