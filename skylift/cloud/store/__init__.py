@@ -1,6 +1,7 @@
 """The state of one cloud. Importing the package declares where every noun is kept."""
 
 from skylift.cloud.store import (  # noqa: F401 - importing them is what declares
+    account,
     alarm,
     bucket,
     command,
