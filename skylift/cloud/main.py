@@ -346,7 +346,7 @@ class Cloud:
         metering = Metering(database, make_meter(network.loopback).read, partial(size_of, settings))
         alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
         # In this order: alarms are evaluated by what has just been measured.
-        ticker.steps = (metering.step, alarms.step, return_memory)
+        ticker.steps = (networks.look, metering.step, alarms.step, return_memory)
         groups = make_groups(database, account, self._region, engine.wake_in)
         schedules = make_schedules(database, account, self._region, engine.wake_in)
         commands = make_commands(database, servers, self._region, engine.wake, engine.wake_in)
@@ -356,7 +356,7 @@ class Cloud:
         wishes = (schedules.step, alarms.act, spot.step, fleets.step, groups.step)
         made = (instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.steps = (*wishes, *made, commands.step, lifecycle.step, removals.step)
-        engine.chores = (queries.forget, queries.shrink, network.restore_pasta, self._data.seen.touch)
+        engine.chores = (queries.forget, queries.shrink, self._data.seen.touch)
         adoption, first_start = Adoption(), not been_up(network.loopback).exists()
         # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is
         # accounted for before it is cleared away, and nothing boots before volumes are adopted and names are open.

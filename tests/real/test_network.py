@@ -267,11 +267,11 @@ def test_the_way_out_is_for_public_addresses_and_avoids_the_host(world: World) -
 def test_the_way_out_is_restored_when_it_has_ended(world: World) -> None:
     pasta.stop(world.loopback)
     assert pasta.running(world.loopback) == []
-    world.network.restore_pasta()
+    assert not world.network.heal()
     assert world.network.pasta_problem is None
     running = pasta.running(world.loopback)
     assert len(running) == 1
-    world.network.restore_pasta()
+    assert not world.network.heal()
     assert pasta.running(world.loopback) == running
     with internet() as beyond, answering(beyond, BEYOND, WEB):
         assert world.servers["web"].namespace.run(lambda: ask(BEYOND, WEB)) == NEARBY

@@ -13,7 +13,7 @@ from __future__ import annotations
 from skylift.cloud.compute.network import egress_policy, uplink
 from skylift.cloud.compute.network.egress_policy import EgressPolicy
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
-from skylift.cloud.compute.network.namespace import Namespace, load_ruleset, write_setting
+from skylift.cloud.compute.network.namespace import Namespace, listed_rules, load_ruleset, write_setting
 from skylift.cloud.compute.network.netlink import (
     KernelRoute,
     Netlink,
@@ -107,6 +107,12 @@ def connect(loopback: LoopbackRange, netlink: Netlink, uplink_namespace: Namespa
         set_route(KernelRoute(str(loopback.carrier), link=index, via=uplink.INNER_ADDRESS)),
     )
     load_ruleset(ruleset(loopback) + policy.fill(f"ip {loopback.table}"), "the host")
+
+
+def rules(loopback: LoopbackRange) -> str:
+    """The cloud's tables as nft lists them; empty where one is not there."""
+    tables = [listed_rules("table", family, loopback.table) for family in ("ip", "ip6")]
+    return "".join(tables) if all(tables) else ""
 
 
 def disconnect(loopback: LoopbackRange, netlink: Netlink) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +40,8 @@ class Namespace:
         self.name = name
         self.descriptor = descriptor
         self.netlink = self.run(Netlink)
+        self._rules: str | None = None
+        """The rules at the first look since they were last loaded; None before that."""
 
     @classmethod
     def open(cls, name: str) -> Namespace:
@@ -105,7 +108,24 @@ class Namespace:
 
     def load(self, ruleset: str) -> None:
         """Have nft load a ruleset, whole or not at all."""
+        self._rules = None
         self.run(lambda: load_ruleset(ruleset, self.name))
+
+    def keeps_rules(self) -> bool:
+        """Whether the rules are there, and what they were at the first look since they were loaded. What is in sets is
+        not looked at."""
+        found = self.run(lambda: listed_rules("ruleset"))
+        self._rules = found if self._rules is None else self._rules
+        return found == self._rules != ""
+
+    def keep_name(self) -> None:
+        """Name the namespace again where it has lost its name. It lives on for as long as it is open here."""
+        place = Path(NAMESPACES, self.name)
+        with suppress(FileNotFoundError):
+            if place.stat().st_ino == os.fstat(self.descriptor).st_ino:
+                return
+        remove_namespace(self.name)
+        _bind(self.name, f"/proc/self/fd/{self.descriptor}")
 
 
 def write_setting(key: str, value: str) -> None:
@@ -132,6 +152,16 @@ def load_ruleset(ruleset: str, place: str) -> None:
         raise RulesetRefused(f"nft in {place}: {words}; does this kernel have nf_tables with conntrack and NAT?")
 
 
+def listed_rules(*what: str) -> str:
+    """What nft lists (`ruleset`, or `table FAMILY NAME`) in the namespace of the calling thread, without the contents
+    of sets and counters; empty where there is nothing of the kind."""
+    nft = find_program("nft")
+    if nft is None:
+        raise ProgramMissing("nft", "nftables")
+    command = [nft, "--stateless", "--terse", "list", *what]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=own_environment()).stdout
+
+
 def create_namespace(name: str) -> None:
     """A new network namespace, empty, under this name."""
 
@@ -146,12 +176,16 @@ def create_namespace(name: str) -> None:
 
 def name_thread(name: str, process: str) -> None:
     """Bind the network namespace of /proc/PROCESS to a name in /run/netns, as `ip netns add` does."""
+    _bind(name, f"/proc/{process}/ns/net")
+
+
+def _bind(name: str, source: str) -> None:
     place = Path(NAMESPACES, name)
     try:
         _share_names()
         place.touch(mode=0o000, exist_ok=False)
         try:
-            _mount(f"/proc/{process}/ns/net", str(place), MS_BIND)
+            _mount(source, str(place), MS_BIND)
         except OSError:
             place.unlink()
             raise

@@ -9,6 +9,7 @@ Nothing of it belongs to the process that made it: another process opens the sam
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import threading
@@ -33,6 +34,8 @@ from skylift.cloud.domain.network import NetworkInterface, Subnet
 from skylift.cloud.domain.opening import Opening
 from skylift.cloud.domain.upstream import FORWARDER
 
+log = logging.getLogger(__name__)
+
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -54,6 +57,8 @@ class Network:
         self._public: dict[str, int] | None = None
         self._openings = tuple(openings)
         self._policy = EgressPolicy()
+        self._host_rules: str | None = None
+        """The host's rules at the first look since they were loaded."""
 
     def open(self) -> None:
         """Make what all VPCs share, or find it; find the routers that are there."""
@@ -95,10 +100,30 @@ class Network:
                 self._public = public
             return dict(self._behind)
 
-    def restore_pasta(self) -> None:
-        """Start pasta again if it has ended. `pasta_problem` is why it did not start, if so."""
+    def heal(self) -> bool:
+        """Look at the kernel, and make again what others have taken away of what all VPCs share. Answers whether more
+        is amiss: the next `apply` makes that again, and needs the plans.
+
+        `pasta_problem` is why pasta did not start again, if so.
+        """
         with self._lock:
-            self.pasta_problem = self._opened().start_pasta()
+            uplink = self._opened()
+            routers = self._routers.values()
+            for namespace in (uplink.namespace, *(router.namespace for router in routers)):
+                namespace.keep_name()
+            broken = [router for router in routers if router.plan is not None and not router.is_whole()]
+            for router in broken:
+                log.warning("the router of %s has lost rules or its link, and is made again", router.vpc_id)
+                router.begin_anew()
+            shared = uplink.is_whole() and self._host_keeps_rules()
+            if not shared:
+                log.warning("the host's table, or the way from the host to servers, was changed, and is made again")
+                self._connect(uplink)
+            if broken or not shared:
+                uplink.look_anew()
+                self._public = None
+            self.pasta_problem = uplink.start_pasta()
+            return bool(broken or not shared)
 
     def close_off(self, openings: Sequence[Opening]) -> EgressPolicy:
         """Keep servers off what is around this machine now, but for these openings. Answers what there is."""
@@ -195,14 +220,24 @@ class Network:
         self._netlink = Netlink()
         self._uplink = Uplink(self.loopback, Namespace.open(name))
         self._policy = current_policy(self._netlink, self._openings)
-        self._uplink.configure(self._policy)
-        host.connect(self.loopback, self._netlink, self._uplink.namespace, self._policy)
-        self._uplink.connect_host()
+        self._connect(self._uplink)
         self.pasta_problem = self._uplink.start_pasta()
         for found in present:
             if found != name:
                 vpc_id = found.removeprefix(self.loopback.prefix)
                 self._routers[vpc_id] = Router(vpc_id, Namespace.open(found), adopted=True)
+
+    def _connect(self, uplink: Uplink) -> None:
+        assert self._netlink is not None
+        uplink.configure(self._policy)
+        host.connect(self.loopback, self._netlink, uplink.namespace, self._policy)
+        uplink.connect_host()
+        self._host_rules = None
+
+    def _host_keeps_rules(self) -> bool:
+        found = host.rules(self.loopback)
+        self._host_rules = found if self._host_rules is None else self._host_rules
+        return found == self._host_rules != ""
 
     def _opened(self) -> Uplink:
         self.open()

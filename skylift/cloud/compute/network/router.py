@@ -263,6 +263,10 @@ class Router:
         self.plan = plan
         return moved
 
+    def is_whole(self) -> bool:
+        """Whether its rules and its link to the uplink are there."""
+        return self.namespace.netlink.link_index(firewall.UPLINK) is not None and self.namespace.keeps_rules()
+
     def begin_anew(self) -> None:
         """After a failure the state of the router is unknown: the next plan is applied as if it were the first one of
         this process, to a router that others have used.

@@ -145,6 +145,10 @@ class Uplink:
             set_route(KernelRoute("224.0.0.0/3", "blackhole")),
         )
 
+    def is_whole(self) -> bool:
+        """Whether its rules and the host's link are there."""
+        return self.namespace.netlink.link_index(HOST_LINK) is not None and self.namespace.keeps_rules()
+
     def close_off(self, policy: EgressPolicy) -> None:
         """Refuse servers these networks from now on, except for the openings."""
         self.namespace.load(policy.fill(f"inet {TABLE}"))
@@ -178,6 +182,10 @@ class Uplink:
             log.warning("servers cannot reach the internet: %s", error)
             return str(error)
         return None
+
+    def look_anew(self) -> None:
+        """Its routes may not be what they were: the next time they are asked for."""
+        self._routes = None
 
     def route(self, public: Mapping[str, int]) -> None:
         """Route public addresses (address -> index of the link to their VPC's router), and no others."""

@@ -34,6 +34,7 @@ class Networks(Protocol):
     """The part of compute's network that this loop drives."""
 
     def apply(self, plans: list[VpcPlan]) -> Mapping[str, Exception]: ...
+    def heal(self) -> bool: ...
 
 
 class NetworkLoop:
@@ -65,6 +66,14 @@ class NetworkLoop:
         """Apply what the store says now. Raises what failed, if only for one VPC; all others have been seen to."""
         for failure in self._follow().values():
             raise failure
+
+    def look(self) -> None:
+        """Apply all again where the kernel has lost a part of it. Raises what failed."""
+        with self._lock:
+            if not self._networks.heal():
+                return
+            self._applied = None
+        self.step()
 
     def sync(self, vpc_ids: Collection[str] = ()) -> None:
         """Apply what the store says now. Of what fails for single VPCs, only that of these is raised."""

@@ -17,6 +17,9 @@ from skylift.cloud.store.database import Database
 
 
 class Networks:
+    def heal(self) -> bool:
+        return False
+
     def apply(self, plans: list[VpcPlan]) -> dict[str, Exception]:
         assert plans == []
         return {}
@@ -46,6 +49,10 @@ class Kernel:
     def __init__(self) -> None:
         self.failing: dict[str, Exception] = {}
         self.asked = 0
+        self.broken = False
+
+    def heal(self) -> bool:
+        return self.broken
 
     def apply(self, plans: list[VpcPlan]) -> dict[str, Exception]:
         self.asked += 1
@@ -114,5 +121,21 @@ def test_an_interface_that_its_server_has_by_now_is_no_new_plan(tmp_path: Path) 
         assert kernel.asked == 1
         with database.write() as tx:
             tx.save(replace(made, attachment="attached", group_ids=("sg-1",)))
+        loop.step()
+        assert kernel.asked == 2
+
+
+def test_what_the_kernel_has_lost_is_applied_again(tmp_path: Path) -> None:
+    kernel = Kernel()
+    with closing(Database(tmp_path / "state.db")) as database:
+        loop = NetworkLoop(database, kernel, lambda _: {}, lambda _: None)
+        loop.step()
+        loop.look()
+        assert kernel.asked == 1
+        kernel.broken = True
+        loop.look()
+        assert kernel.asked == 2
+        kernel.broken = False
+        loop.look()
         loop.step()
         assert kernel.asked == 2
