@@ -42,16 +42,10 @@ def bill(
     Use is counted to the second, and reserved hours are applied. Prices without a source are shown as unknown.
     Times are UTC.
     """
-    from skylift.cli.screen import show_error
     from skylift.place.control import Control
-    from skylift.runner.errors import SkyliftError
 
-    try:
-        asked = {**_grouping(by), **_time("From", "--from", since), **_time("To", "--to", until)}
-        found = Control().call("get_bill", **asked)
-    except SkyliftError as error:
-        show_error(error)
-        raise typer.Exit(error.exit_code) from None
+    asked = {**_grouping(by), **_time("From", "--from", since), **_time("To", "--to", until)}
+    found = Control().call("get_bill", **asked)
     if as_json:
         say_json(_as_json(found))
     else:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import typer
 
 from skylift.cli.place import JobNames, On, settings_there
-from skylift.cli.say import say, say_at_once
+from skylift.cli.say import say, say_each
 
 
 def register(app: typer.Typer) -> None:
@@ -24,25 +22,12 @@ def cancel(
     does not wait for them.
     """
     from skylift.cli.insist import Insist
-    from skylift.cli.screen import show_error
-    from skylift.runner.errors import SkyliftError
     from skylift.runner.jobs.jobs import Jobs
 
-    code = 0
-    try:
-        jobs = Jobs(settings_there(on))
-        with Insist() as insist:
-            for name in names:
-                try:
-                    say_at_once(f"{name}: {jobs.cancel(name, partial(_tell, name), insist.at_once)}")
-                except SkyliftError as error:
-                    show_error(error)
-                    code = error.exit_code
-    except SkyliftError as error:
-        show_error(error)
-        code = error.exit_code
+    def end(name: str) -> str:
+        return jobs.cancel(name, lambda words: say(f"{name}: {words}", to_stderr=True), insist.at_once)
+
+    jobs = Jobs(settings_there(on))
+    with Insist() as insist:
+        code = say_each(names, end)
     raise typer.Exit(code)
-
-
-def _tell(name: str, words: str) -> None:
-    say(f"{name}: {words}", to_stderr=True)

@@ -5,34 +5,33 @@ It starts nothing and writes nothing. When a list cannot be read, there are no s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skylift.runner.remote.account import Account
 
 
 def job_name(ctx: Any, incomplete: str) -> list[str]:
     """Jobs in the place that the command line names."""
-    from skylift.place.settings import settings_of_running
-    from skylift.runner.errors import SkyliftError
-    from skylift.runner.remote.account import open_account
-
-    try:
-        settings = settings_of_running(ctx.params.get("on"))
-        return [] if settings is None else _beginning(open_account(settings).recorded(), incomplete)
-    except (SkyliftError, OSError):
-        return []
+    return _in_account(ctx, lambda account: account.recorded(), incomplete)
 
 
 def schedule_name(ctx: Any, incomplete: str) -> list[str]:
     """Schedules in the place that the command line names."""
+    return _in_account(ctx, lambda account: account.scheduled(), incomplete)
+
+
+def _in_account(ctx: Any, find: Callable[[Account], Iterable[str]], incomplete: str) -> list[str]:
     from skylift.place.settings import settings_of_running
     from skylift.runner.errors import SkyliftError
     from skylift.runner.remote.account import open_account
 
     try:
         settings = settings_of_running(ctx.params.get("on"))
-        return [] if settings is None else _beginning(open_account(settings).scheduled(), incomplete)
+        return [] if settings is None else _beginning(find(open_account(settings)), incomplete)
     except (SkyliftError, OSError):
         return []
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skylift.cli.market import AsJson, needed, running_control, show
+from skylift.cli.market import AsJson, needed, show
 
 LARGEST = 262_144
 
@@ -35,16 +35,17 @@ def issuer(
 
     AWS fetches them from the issuer. This cloud asks no issuer, so that AssumeRoleWithWebIdentity needs them.
     """
+    from skylift.place.control import Control
     from skylift.runner.errors import UsageError
 
-    with running_control() as cloud:
-        if reset and file is not None:
-            raise UsageError("--reset goes without a FILE.")
-        if reset:
-            cloud.call("reset_issuer_keys", Issuer=needed(url, "URL"))
-        elif file is not None:
-            cloud.call("put_issuer_keys", Issuer=needed(url, "URL"), KeySet=_text(file))
-        found = cloud.call("describe_issuer_keys")["Issuers"]
+    call = Control().call
+    if reset and file is not None:
+        raise UsageError("--reset goes without a FILE.")
+    if reset:
+        call("reset_issuer_keys", Issuer=needed(url, "URL"))
+    elif file is not None:
+        call("put_issuer_keys", Issuer=needed(url, "URL"), KeySet=_text(file))
+    found = call("describe_issuer_keys")["Issuers"]
     chosen: list[dict[str, Any]] = [one for one in found if url in (None, one["Issuer"])]
     show(
         chosen if as_json else [{**one, "KeyIds": " ".join(one["KeyIds"])} for one in chosen],

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from skylift.cli.say import say_json
-
-if TYPE_CHECKING:
-    from skylift.place.control import Control
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's objects as a JSON list.")]
 Reset = Annotated[bool, typer.Option("--reset", help="Remove the setting.")]
@@ -45,19 +41,20 @@ def spot_price(
 
     Instances whose maximum price is below it are given two minutes' notice.
     """
-    with running_control() as control:
-        call = control.call
-        if reset:
-            call("reset_spot_price", InstanceType=needed(type_name, "TYPE"), **_given(AvailabilityZone=zone))
-        elif price is not None:
-            since = None if ahead is None else datetime.now(UTC) + timedelta(seconds=_seconds(ahead))
-            call(
-                "put_spot_price",
-                InstanceType=needed(type_name, "TYPE"),
-                SpotPrice=price,
-                **_given(AvailabilityZone=zone, EffectiveFrom=since),
-            )
-        found = call("describe_spot_prices")["SpotPrices"]
+    from skylift.place.control import Control
+
+    call = Control().call
+    if reset:
+        call("reset_spot_price", InstanceType=needed(type_name, "TYPE"), **_given(AvailabilityZone=zone))
+    elif price is not None:
+        since = None if ahead is None else datetime.now(UTC) + timedelta(seconds=_seconds(ahead))
+        call(
+            "put_spot_price",
+            InstanceType=needed(type_name, "TYPE"),
+            SpotPrice=price,
+            **_given(AvailabilityZone=zone, EffectiveFrom=since),
+        )
+    found = call("describe_spot_prices")["SpotPrices"]
     columns = ("InstanceType", "AvailabilityZone", "SpotPrice", "EffectiveFrom")
     show(_of_type(found, type_name), columns, as_json=as_json)
 
@@ -77,15 +74,16 @@ def capacity(
 
     What runs already stays.
     """
+    from skylift.place.control import Control
+
     market = _market(spot=spot, on_demand=on_demand)
-    with running_control() as control:
-        call = control.call
-        place = _given(AvailabilityZone=zone, MarketType=market)
-        if reset:
-            call("reset_capacity", InstanceType=needed(type_name, "TYPE"), **place)
-        elif count is not None:
-            call("put_capacity", InstanceType=needed(type_name, "TYPE"), InstanceCount=count, **place)
-        found = call("describe_capacity")["Capacities"]
+    call = Control().call
+    place = _given(AvailabilityZone=zone, MarketType=market)
+    if reset:
+        call("reset_capacity", InstanceType=needed(type_name, "TYPE"), **place)
+    elif count is not None:
+        call("put_capacity", InstanceType=needed(type_name, "TYPE"), InstanceCount=count, **place)
+    found = call("describe_capacity")["Capacities"]
     columns = ("InstanceType", "AvailabilityZone", "MarketType", "InstanceCount", "InUse")
     show(_of_type(found, type_name), columns, as_json=as_json)
 
@@ -103,14 +101,15 @@ def quota(
     as_json: AsJson = False,
 ) -> None:
     """Set the vCPU quota of a class of types, on-demand or --spot. Without arguments: show settings."""
+    from skylift.place.control import Control
+
     market = "spot" if spot else "on-demand"
-    with running_control() as control:
-        call = control.call
-        if reset:
-            call("reset_quota", InstanceClass=needed(family, "CLASS"), MarketType=market)
-        elif vcpus is not None:
-            call("put_quota", InstanceClass=needed(family, "CLASS"), MarketType=market, VCpus=vcpus)
-        found = call("describe_quotas")["Quotas"]
+    call = Control().call
+    if reset:
+        call("reset_quota", InstanceClass=needed(family, "CLASS"), MarketType=market)
+    elif vcpus is not None:
+        call("put_quota", InstanceClass=needed(family, "CLASS"), MarketType=market, VCpus=vcpus)
+    found = call("describe_quotas")["Quotas"]
     show(found, ("InstanceClass", "MarketType", "VCpus", "InUse"), as_json=as_json)
 
 
@@ -128,45 +127,28 @@ def interrupt(
     as_json: AsJson = False,
 ) -> None:
     """Send an interruption notice to a Spot Instance. Without arguments: show current notices."""
+    from skylift.place.control import Control
     from skylift.runner.errors import UsageError
 
     if rebalance + withdraw + (ahead is not None) > 1:
-        _refuse(UsageError("--in, --rebalance and --withdraw exclude each other."))
-    with running_control() as control:
-        call = control.call
-        if instance is not None:
-            instance = control.instance_of(instance)
-        if withdraw:
-            call("withdraw_interruption", InstanceId=needed(instance, "INSTANCE"))
-        elif rebalance:
-            call("recommend_rebalance", InstanceId=needed(instance, "INSTANCE"))
-        elif instance is not None:
-            seconds = None if ahead is None else _seconds(ahead)
-            call("interrupt_instance", InstanceId=instance, **_given(Seconds=seconds))
-        elif ahead is not None:
-            raise UsageError("--in needs an INSTANCE.")
-        found = call("describe_interruptions")["Interruptions"]
+        raise UsageError("--in, --rebalance and --withdraw exclude each other.")
+    control = Control()
+    call = control.call
+    if instance is not None:
+        instance = control.instance_of(instance)
+    if withdraw:
+        call("withdraw_interruption", InstanceId=needed(instance, "INSTANCE"))
+    elif rebalance:
+        call("recommend_rebalance", InstanceId=needed(instance, "INSTANCE"))
+    elif instance is not None:
+        seconds = None if ahead is None else _seconds(ahead)
+        call("interrupt_instance", InstanceId=instance, **_given(Seconds=seconds))
+    elif ahead is not None:
+        raise UsageError("--in needs an INSTANCE.")
+    found = call("describe_interruptions")["Interruptions"]
     if instance is not None:
         found = [one for one in found if one["InstanceId"] == instance]
     show(found, ("InstanceId", "InstanceAction", "Time", "NoticeTime", "RebalanceTime"), as_json=as_json)
-
-
-@contextmanager
-def running_control() -> Iterator[Control]:
-    from skylift.place.control import Control
-    from skylift.runner.errors import SkyliftError
-
-    try:
-        yield Control()
-    except SkyliftError as error:
-        _refuse(error)
-
-
-def _refuse(error: Any) -> NoReturn:
-    from skylift.cli.screen import show_error
-
-    show_error(error)
-    raise typer.Exit(error.exit_code) from None
 
 
 def needed(value: str | None, name: str) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from skylift.cli import complete
 from skylift.cli.place import JobName, On, settings_there
-from skylift.cli.say import say, say_at_once, say_json
+from skylift.cli.say import say, say_each, say_json
 
 
 def register(app: typer.Typer) -> None:
@@ -67,8 +67,7 @@ def rm(
     on: On = None,
 ) -> None:
     """Remove the logs, results and roles of jobs that have ended."""
-    from skylift.cli.screen import show_error
-    from skylift.runner.errors import SkyliftError, UsageError
+    from skylift.runner.errors import UsageError
     from skylift.runner.jobs.jobs import Jobs
 
     if bool(names) == ended:
@@ -80,14 +79,7 @@ def rm(
             say("No job has ended.", to_stderr=True)
             return
         names = found if yes else _agree_to_forget(found)
-    code = 0
-    for name in names or []:
-        try:
-            say_at_once(f"{name}: {jobs.remove(name)}")
-        except SkyliftError as error:
-            show_error(error)
-            code = error.exit_code
-    raise typer.Exit(code)
+    raise typer.Exit(say_each(names or [], jobs.remove))
 
 
 def _agree_to_forget(names: list[str]) -> list[str]:

@@ -6,8 +6,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from skylift.runner.text.visible import visible, visible_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 def say(*lines: str, to_stderr: bool = False) -> None:
@@ -24,6 +28,20 @@ def say_at_once(line: str) -> None:
         print(visible(line), flush=True)
     except BrokenPipeError:
         drop_output()
+
+
+def say_each(names: Iterable[str], act: Callable[[str], str]) -> int:
+    """Act on each and say what was done. An error is said too, and the others are acted on. Returns the exit code."""
+    from skylift.runner.errors import SkyliftError
+
+    code = 0
+    for name in names:
+        try:
+            say_at_once(f"{name}: {act(name)}")
+        except SkyliftError as error:
+            say_trouble(error.message, error.advice)
+            code = error.exit_code
+    return code
 
 
 def drop_output() -> None:

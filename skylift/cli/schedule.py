@@ -19,7 +19,7 @@ from skylift.cli.map_options import ListedOption, NumbersOption
 from skylift.cli.options import spell_out
 from skylift.cli.place import On, settings_for, settings_there
 from skylift.cli.run import COMMAND_FLAG, RunCommand, read_program
-from skylift.cli.say import say, say_at_once, say_json
+from skylift.cli.say import say, say_each, say_json
 from skylift.cli.watching import ForwardOption, with_interrupts
 from skylift.runner.job.run_options import (
     OF_SCHEDULED_MAPS,
@@ -30,12 +30,9 @@ from skylift.runner.job.run_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from skylift.runner.job.job import Job
     from skylift.runner.job.record import Overlap
     from skylift.runner.job.settings import Settings
-    from skylift.runner.schedule.schedules import Schedules
 
 _HELP = """Run a program at set times, each time on a server of its own. Between runs there is no server.
 
@@ -186,12 +183,16 @@ def ls(
 
 def pause(names: ScheduleNames, on: On = None) -> None:
     """Start no runs of schedules until `resume`. A run that is going on ends as it would."""
-    _each(names, on, lambda schedules, name: schedules.pause(name))
+    from skylift.runner.schedule.schedules import Schedules
+
+    raise typer.Exit(say_each(names, Schedules(settings_there(on)).pause))
 
 
 def resume(names: ScheduleNames, on: On = None) -> None:
     """Go on with paused schedules. What was due meanwhile is not made up for."""
-    _each(names, on, lambda schedules, name: schedules.resume(name))
+    from skylift.runner.schedule.schedules import Schedules
+
+    raise typer.Exit(say_each(names, Schedules(settings_there(on)).resume))
 
 
 def run_now(
@@ -237,22 +238,9 @@ def history(
 
 def rm(names: ScheduleNames, on: On = None) -> None:
     """Remove schedules. What their runs have left stays, until it is removed by `skylift rm`."""
-    _each(names, on, lambda schedules, name: schedules.remove(name))
-
-
-def _each(names: list[str], on: str | None, act: Callable[[Schedules, str], str]) -> None:
-    from skylift.cli.screen import show_error
-    from skylift.runner.errors import SkyliftError
     from skylift.runner.schedule.schedules import Schedules
 
-    schedules, code = Schedules(settings_there(on)), 0
-    for name in names:
-        try:
-            say_at_once(f"{name}: {act(schedules, name)}")
-        except SkyliftError as error:
-            show_error(error)
-            code = error.exit_code
-    raise typer.Exit(code)
+    raise typer.Exit(say_each(names, Schedules(settings_there(on)).remove))
 
 
 def _plan(words: list[str], name: str | None, overlap: Overlap) -> tuple[Job, Settings]:

@@ -40,11 +40,12 @@ class Setup:
         self._packages_only = packages_only
 
     def run(self) -> None:
+        from skylift.cloud.compute.packages import missing_parts
         from skylift.place.privilege import is_root, run_as_root
         from skylift.place.start import make_data, prepare_home
 
         prepare_home(self._home)
-        missing = self._missing()
+        missing = missing_parts()
         if missing:
             self._agree(missing)
         if self._complete(missing):
@@ -60,11 +61,6 @@ class Setup:
         if not self._packages_only:
             self._bring_up()
         self._say_ready()
-
-    def _missing(self) -> list[Part]:
-        from skylift.cloud.compute.packages import missing_parts
-
-        return missing_parts()
 
     def _complete(self, missing: list[Part]) -> bool:
         from skylift.cloud.compute.image.image import default_image

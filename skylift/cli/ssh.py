@@ -30,17 +30,12 @@ def ssh(
 
     The exit code is the command's. The host key is pinned.
     """
-    from skylift.cli.screen import show_error
-    from skylift.runner.errors import SkyliftError, UsageError
+    from skylift.runner.errors import UsageError
     from skylift.runner.jobs.jobs import Jobs
 
     words = tuple(command or ())
     words = words[1:] if words[:1] == ("--",) else words
-    try:
-        if shutil.which("ssh") is None:
-            raise UsageError("There is no OpenSSH client on this machine.", "Install it: openssh-client.")
-        argv = Jobs(settings_there(on)).shell(name, words, terminal=terminal)
-    except SkyliftError as error:
-        show_error(error)
-        raise typer.Exit(error.exit_code) from None
+    if shutil.which("ssh") is None:
+        raise UsageError("There is no OpenSSH client on this machine.", "Install it: openssh-client.")
+    argv = Jobs(settings_there(on)).shell(name, words, terminal=terminal)
     os.execvp(argv[0], argv)  # noqa: S606 (an argv of ours, no shell)
