@@ -170,3 +170,22 @@ async def test_a_button_that_has_done_its_work_may_be_pressed_again(monkeypatch:
         page.press("At once")
         page.press("At once")
         assert len(pressed) == 2
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_why_a_press_has_failed_is_told_also_when_its_button_is_gone(
+    stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shown_page(monkeypatch) as page:
+        work = Work(FAILS)
+
+        async def look_up() -> None:
+            await asyncio.to_thread(work.do)
+
+        made = button("Share", look_up)
+        pressed = page.press("Share")
+        await work.begins()
+        if not stays:
+            made.delete()
+        await work.end(pressed)
+        assert page.scripts == ['skyliftTellTrouble("AWS says no.", "Ask again.")']

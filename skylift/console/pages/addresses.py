@@ -15,8 +15,7 @@ from skylift.console.widgets.element import Field, Select, button, enable, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import tell_trouble
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.runner.errors import UsageError
 
 COLUMNS = (
     Column("address", "Public IPv4", 140, kind="code"),
@@ -99,11 +98,7 @@ class AddressesPage:
         row = self._row()
         if row is None:
             return
-        try:
-            found = await in_thread(Networks(self._view.port).holders)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
+        found = await in_thread(Networks(self._view.port).holders)
         dialog = Dialog(f"Associate {row['address']}")
 
         def call() -> Call:

@@ -16,7 +16,7 @@ from skylift.console.widgets.element import Field, box, button, copyable, go_to,
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
+from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 COLUMNS = (Column("id", "Bucket", leads="/s3/"), Column("created", "Created", 180))
@@ -144,12 +144,7 @@ class BucketPage:
                 button("Show more", lambda: self._list_more(found.more))
 
     async def _list_more(self, token: str) -> None:
-        try:
-            found = await in_thread(self._view.port.objects, self._bucket, self._prefix, token)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
-        self._add(found)
+        self._add(await in_thread(self._view.port.objects, self._bucket, self._prefix, token))
 
     def _called(self, key: str) -> str:
         return key[len(self._prefix) :] or key
@@ -183,27 +178,19 @@ class BucketPage:
         )
 
     async def _preview(self, key: str, size: int) -> None:
+        is_picture = key.lower().endswith(PICTURES)
+        text = "" if is_picture else await in_thread(self._view.port.beginning, self._bucket, key, _PREVIEWED)
         dialog = Dialog(key, wide=True)
-        if key.lower().endswith(PICTURES):
-            with dialog:
+        with dialog:
+            if is_picture:
                 tag("img", "", "picture", src=_content(self._bucket, key), alt=key)
-        else:
-            try:
-                text = await in_thread(self._view.port.beginning, self._bucket, key, _PREVIEWED)
-            except SkyliftError as error:
-                tell_trouble(error)
-                return
-            with dialog:
+            else:
                 _show_text(key, text, whole=size <= _PREVIEWED)
         dialog.close_button()
         dialog.open()
 
     async def _share(self, key: str) -> None:
-        try:
-            shared = await in_thread(self._view.port.presigned, self._bucket, key, _LINK_SECONDS)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
+        shared = await in_thread(self._view.port.presigned, self._bucket, key, _LINK_SECONDS)
         dialog = Dialog("Share for an hour")
         with dialog:
             tag("p", f"Whoever has this link can read {key} for an hour.")

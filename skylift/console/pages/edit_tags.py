@@ -11,8 +11,7 @@ from skylift.console.tags import MOST, RESERVED, change_tags
 from skylift.console.widgets.dialog import Dialog, TypedCommand
 from skylift.console.widgets.element import Field, box, button, focus, table, tag
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import tell_trouble
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.runner.errors import UsageError
 
 
 class TagFields:
@@ -60,12 +59,8 @@ class _Pair:
 
 
 async def edit_tags(view: CloudView, resource: str, name: str, done: Callable[[], Any]) -> None:
-    """Of one resource. They are looked up first: a list may be seconds old."""
-    try:
-        found = await in_thread(view.port.tags, resource)
-    except SkyliftError as error:
-        tell_trouble(error)
-        return
+    """Of one resource. They are looked up first: a list may be seconds old. Raises SkyliftError."""
+    found = await in_thread(view.port.tags, resource)
     _ask(view, [resource], f"Tags of {name or resource}", found, done)
 
 

@@ -18,7 +18,7 @@ from skylift.console.widgets.chart import Chart
 from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, headings, link, table, tag
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
+from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
 
 _METRICS = (
@@ -115,8 +115,6 @@ class InstancePage:
         try:
             row = (await self._look()).row
             await ask(self._view, action, [{"id": self._id, "name": row.name, "state": row.state}])
-        except SkyliftError as error:
-            tell_trouble(error)
         finally:
             self._asking = False
 

@@ -20,7 +20,7 @@ from skylift.console.widgets.element import box, button, copyable, enable, facts
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
+from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
 
 _LARGEST = 64 << 20
@@ -160,12 +160,7 @@ class JobPage:
         button("Download", lambda: self._download(path), "quiet", aria_label=f"Download {path}")
 
     async def _download(self, path: str) -> None:
-        try:
-            data = await in_thread(self._view.job_port.result, self._name, path)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
-        save(PurePosixPath(path).name, data)
+        save(PurePosixPath(path).name, await in_thread(self._view.job_port.result, self._name, path))
 
     async def _details(self) -> None:
         job = await in_thread(self._view.job_port.job, self._name)

@@ -18,7 +18,7 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
+from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
 
 _LARGEST = 64 << 20
@@ -191,9 +191,4 @@ class InputPage:
             tag("pre", text, "output", tabindex="0", aria_label=title)
 
     async def _download(self, path: str) -> None:
-        try:
-            data = await in_thread(self._inputs.result, self._index, path)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
-        save(PurePosixPath(path).name, data)
+        save(PurePosixPath(path).name, await in_thread(self._inputs.result, self._index, path))

@@ -10,19 +10,14 @@ from skylift.console.group_wish import KINDS, GroupWish, RuleWish, spell_steps
 from skylift.console.widgets.dialog import Dialog
 from skylift.console.widgets.element import Field, Select, box, button, copyable, tag
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import tell_trouble
-from skylift.runner.errors import SkyliftError
 
 _MOST_RULES = 20
 
 
 async def create_security_group(view: CloudView, *, done: Callable[[str, str, str], Any], vpc: str = "") -> None:
-    """Ask for all that it needs, and make it. `done` gets its id, its name and its VPC; `vpc` is chosen at first."""
-    try:
-        vpcs = {each.id: f"{each.name} {each.id} ({each.cidr})".strip() for each in await in_thread(view.port.vpcs)}
-    except SkyliftError as error:
-        tell_trouble(error)
-        return
+    """Ask for all that it needs, and make it. `done` gets its id, its name and its VPC; `vpc` is chosen at first.
+    Raises SkyliftError."""
+    vpcs = {each.id: f"{each.name} {each.id} ({each.cidr})".strip() for each in await in_thread(view.port.vpcs)}
     first = {vpc: vpcs[vpc]} if vpc in vpcs else {}
     _NewGroup(view, {**first, **vpcs}, done)
 
@@ -102,10 +97,7 @@ class _RuleFields:
 
     async def _fill(self) -> None:
         """As a run finds it, which lets this machine in by SSH."""
-        try:
-            self._take(f"{await in_thread(self._view.port.own_address)}/32")
-        except SkyliftError as error:
-            tell_trouble(error)
+        self._take(f"{await in_thread(self._view.port.own_address)}/32")
 
     def _take(self, other: str) -> None:
         self._other.set(other)

@@ -14,9 +14,9 @@ from skylift.console.meanwhile import ChangedMeanwhile, EditedText
 from skylift.console.policy_check import check_policy
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.editor import Editor
-from skylift.console.widgets.element import Field, box, button, copyable, headings, suggest, tag
+from skylift.console.widgets.element import Field, box, button, copyable, headings, suggest, tag, tell_trouble
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
+from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 Answer = TypeVar("Answer")

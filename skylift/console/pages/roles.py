@@ -32,7 +32,7 @@ from skylift.console.widgets.element import (
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
+from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 COLUMNS = (
@@ -191,11 +191,7 @@ class RolePage:
                 button("Take away", partial(self._detach, use), "quiet", aria_label=label)
 
     async def _attach(self, instance: str, profile: str) -> None:
-        try:
-            has = await in_thread(self._identities.association, instance)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
+        has = await in_thread(self._identities.association, instance)
         call = identity.attach_profile(instance, profile, has)
         confirm(
             "Attach the role to this instance?",
@@ -225,12 +221,8 @@ class RolePage:
         )
 
     async def _delete(self) -> None:
-        try:
-            policies = await in_thread(self._identities.policies, self._holder)
-            role, uses, _ = await in_thread(_uses, self._view.port, self._holder.name)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
+        policies = await in_thread(self._identities.policies, self._holder)
+        role, uses, _ = await in_thread(_uses, self._view.port, self._holder.name)
         calls = identity.delete_role(self._holder.name, policies, role.profiles)
         lines = [self._holder.name, *(f"The policy {each} is deleted with it." for each in policies.inline)]
         lines += [f"{each.instance} loses its permissions." for each in uses]

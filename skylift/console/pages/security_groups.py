@@ -18,7 +18,7 @@ from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.row_edit import EditedRow, Edits
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
+from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
@@ -101,10 +101,7 @@ class SecurityGroupPage:
         self._typed(other)
 
     async def _fill(self) -> None:
-        try:
-            self._take(f"{await in_thread(self._view.port.own_address)}/32")
-        except SkyliftError as error:
-            tell_trouble(error)
+        self._take(f"{await in_thread(self._view.port.own_address)}/32")
 
     def _ask_delete(self) -> None:
         call = Call("ec2", "delete_security_group", {"GroupId": self._id})

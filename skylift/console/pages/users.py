@@ -17,7 +17,7 @@ from skylift.console.widgets.element import Field, box, button, copyable, facts,
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
+from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 COLUMNS = (
@@ -173,13 +173,9 @@ class UserPage:
 
     async def _delete(self) -> None:
         name = self._holder.name
-        try:
-            policies = await in_thread(self._identities.policies, self._holder)
-            keys = await in_thread(self._identities.keys, name)
-            user = await in_thread(self._identities.user, name)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
+        policies = await in_thread(self._identities.policies, self._holder)
+        keys = await in_thread(self._identities.keys, name)
+        user = await in_thread(self._identities.user, name)
         calls = identity.delete_user(name, policies, keys, user.groups)
         confirm(
             "Delete this user?",

@@ -13,7 +13,7 @@ from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.element import box, button, collect_fields, tag
 from skylift.console.widgets.row_edit import Edits, Fields
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
+from skylift.console.widgets.trouble import say_there
 from skylift.runner.errors import SkyliftError
 
 
@@ -97,12 +97,7 @@ class VpcTab:
             try:
                 await in_thread(lambda: self.view.perform(spell()))
             except SkyliftError as error:
-                if trouble.is_deleted:
-                    with trouble.client:
-                        tell_trouble(error)
-                    return
-                with trouble:
-                    say_trouble(error)
+                say_there(trouble, error)
             else:
                 line.typed, line.added = None, number + 1
                 self.refresh()

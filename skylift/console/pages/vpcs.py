@@ -36,8 +36,8 @@ from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
-from skylift.runner.errors import RunError, SkyliftError, UsageError
+from skylift.console.widgets.trouble import say_trouble
+from skylift.runner.errors import RunError, UsageError
 
 COLUMNS = (
     Column("name", "Name"),
@@ -116,11 +116,7 @@ class VpcPage:
         return {row.id: (row.name, row.state, row.public, row.private) for row in rows}
 
     async def _ask_delete(self) -> None:
-        try:
-            removal = await in_thread(find_removal, self._view.port, self._id)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
+        removal = await in_thread(find_removal, self._view.port, self._id)
 
         def done() -> None:
             self._view.vpcs.look_soon()
@@ -156,11 +152,7 @@ class VpcPage:
                             self._subnet_buttons(each, tables, acls)
 
     async def _ask_subnet(self) -> None:
-        try:
-            zones = await in_thread(self._networks.zones)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
+        zones = await in_thread(self._networks.zones)
 
         def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
             name = Field("Name", changed, placeholder="shop-private-c", spellcheck="false")
@@ -283,13 +275,8 @@ class VpcPage:
         dialog.open()
 
     async def _ask_nat_gateway(self) -> None:
-        try:
-            subnets, addresses = await in_thread(
-                lambda: (self._networks.nat_places(self._id), self._networks.free_addresses())
-            )
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
+        subnets = await in_thread(self._networks.nat_places, self._id)
+        addresses = await in_thread(self._networks.free_addresses)
         dialog = Dialog("Create a NAT gateway")
 
         def steps() -> list[Step]:
@@ -319,11 +306,7 @@ class VpcPage:
             button("Delete", lambda: self._ask_delete_gateway(row, calls_), "quiet", aria_label=f"Delete {row.id}")
 
     async def _ask_delete_gateway(self, row: GatewayRow, calls_: Sequence[Call]) -> None:
-        try:
-            routes = await in_thread(self._networks.routes_to, self._id, row.id)
-        except SkyliftError as error:
-            tell_trouble(error)
-            return
+        routes = await in_thread(self._networks.routes_to, self._id, row.id)
         confirm(
             f"Delete {row.name or row.id}?",
             [

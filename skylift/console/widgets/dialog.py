@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from skylift.console.meanwhile import ChangedMeanwhile
-from skylift.console.widgets.element import Element, box, button, copyable, set_attribute, tag
+from skylift.console.widgets.element import Element, box, button, copyable, set_attribute, tag, tell_trouble
 from skylift.console.widgets.routes import page_place
-from skylift.console.widgets.trouble import tell_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 _MOST_LINES = 6

@@ -9,7 +9,7 @@ from typing import Any
 from skylift.console.meanwhile import TextChangedMeanwhile
 from skylift.console.widgets.element import box, button, enable, on_input, set_attribute, tag
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble, tell, tell_trouble
+from skylift.console.widgets.trouble import say_there, tell
 from skylift.runner.errors import SkyliftError
 
 
@@ -78,19 +78,16 @@ class Editor:
         try:
             await in_thread(self._save_it, self._area.value)
         except SkyliftError as error:
-            if self._trouble.is_deleted:
-                # Somebody has gone on meanwhile, which stops nothing.
-                if isinstance(error, TextChangedMeanwhile):
-                    # There is nothing below, and no button to save it again.
-                    error.advice = "Yours was not saved."
-                with self._trouble.client:
-                    tell_trouble(error)
-                return
-            enable(self._button, True)
-            with self._trouble:
-                say_trouble(error)
+            is_gone = self._trouble.is_deleted
+            if is_gone and isinstance(error, TextChangedMeanwhile):
+                # There is nothing below, and no button to save it again.
+                error.advice = "Yours was not saved."
+            say_there(self._trouble, error)
+            if not is_gone:
+                enable(self._button, True)
                 if isinstance(error, TextChangedMeanwhile) and error.now:
-                    tag("pre", error.now, "output", tabindex="0", aria_label="What it is now")
+                    with self._trouble:
+                        tag("pre", error.now, "output", tabindex="0", aria_label="What it is now")
             return
         with self._trouble.client:
             tell("Saved.")

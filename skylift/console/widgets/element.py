@@ -10,6 +10,8 @@ from typing import Any
 from nicegui import helpers, ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from skylift.runner.errors import SkyliftError
+
 Element = ui.element
 Handler = Callable[..., Any]
 
@@ -33,19 +35,24 @@ def link(text: str, target: str, classes: str = "") -> Element:
 
 
 def button(text: str, on_click: Handler, classes: str = "", **attributes: str) -> TextElement:
-    """A press does nothing while what another has begun goes on: a browser learns too late that it is disabled."""
+    """A press does nothing while what another has begun goes on: a browser learns too late that it is disabled. Why it
+    has failed is told."""
     made = tag("button", text, f"button {classes}", type="button", **attributes)
-    made.on("click", _one_at_a_time(on_click))
+    made.on("click", _one_at_a_time(made, on_click))
     return made
 
 
-def _one_at_a_time(work: Handler) -> Handler:
+def _one_at_a_time(made: Element, work: Handler) -> Handler:
     goes_on = False
 
     async def finish(waiting: Awaitable[Any]) -> None:
         nonlocal goes_on
         try:
             await waiting
+        except SkyliftError as error:
+            # The button may be gone by now; the tab is still there.
+            with made.client:
+                tell_trouble(error)
         finally:
             goes_on = False
 
@@ -270,6 +277,11 @@ def forget_query(path: str, name: str) -> None:
 def run_script(function: str, *arguments: str) -> None:
     """Call a function of the page's script. Arguments are given as JSON: they are values there."""
     ui.run_javascript(f"{function}({', '.join(json.dumps(each) for each in arguments)})")
+
+
+def tell_trouble(error: SkyliftError) -> None:
+    """At the bottom of the page, until somebody closes it: where there is no place for it on the page itself."""
+    run_script("skyliftTellTrouble", error.message, error.advice)
 
 
 def save(name: str, data: bytes) -> None:

@@ -12,7 +12,7 @@ from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.widgets.dialog import TypedCommand
 from skylift.console.widgets.element import Element, box, button, collect_fields, focus, tag
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble, tell_trouble
+from skylift.console.widgets.trouble import say_there
 from skylift.runner.errors import SkyliftError
 
 Spell = Callable[[], Call]
@@ -106,13 +106,7 @@ class EditedRow:
             await in_thread(lambda: edit.perform(spell()))
         except SkyliftError as error:
             self._is_old = isinstance(error, ChangedMeanwhile)
-            if trouble.is_deleted:
-                # Somebody has left the row meanwhile, which stops nothing.
-                with trouble.client:
-                    tell_trouble(error)
-                return
-            with trouble:
-                say_trouble(error)
+            say_there(trouble, error)
             return
         self._edits.pop(self._key, None)
         waiting = self._done()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.console.widgets.element import box, run_script, tag
+from skylift.console.widgets.element import Element, box, run_script, tag, tell_trouble
 from skylift.runner.errors import SkyliftError
 
 
@@ -18,6 +18,11 @@ def tell(text: str) -> None:
     run_script("skyliftTell", text)
 
 
-def tell_trouble(error: SkyliftError) -> None:
-    """At the bottom of the page, until somebody closes it: where there is no place for it on the page itself."""
-    run_script("skyliftTellTrouble", error.message, error.advice)
+def say_there(place: Element, error: SkyliftError) -> None:
+    """In this place. Where somebody has gone on meanwhile, which stops nothing, it is told."""
+    if place.is_deleted:
+        with place.client:
+            tell_trouble(error)
+    else:
+        with place:
+            say_trouble(error)
