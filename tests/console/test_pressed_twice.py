@@ -15,7 +15,8 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
 from skylift.console.pages.vpc_tab import VpcTab
 from skylift.console.widgets.dialog import Dialog
-from skylift.console.widgets.element import Element, Field, button, tag
+from skylift.console.widgets.element import Element, button, tag
+from skylift.console.widgets.field import Field
 from skylift.console.widgets.row_edit import EditedRow
 from skylift.runner.errors import RunError, SkyliftError
 

@@ -10,7 +10,8 @@ from fastapi import Request
 from nicegui import Client, core, ui
 
 from skylift.console.call import Call
-from skylift.console.widgets.element import Element, Field, Select, box, tag
+from skylift.console.widgets.element import Element, box, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.row_edit import EditedRow, Edits
 
 

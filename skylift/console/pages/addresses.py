@@ -11,7 +11,8 @@ from skylift.console.networks import Networks
 from skylift.console.pages.edit_tags import edit_tags
 from skylift.console.poller import FlatRow
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import Field, Select, button, enable, tag
+from skylift.console.widgets.element import button, enable, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import in_thread

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
 from urllib.parse import urlencode
 
 from skylift.console import call as calls
@@ -12,9 +13,11 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.port import Listing
 from skylift.console.widgets.chart import spell
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import Field, box, button, copyable, go_to, headings, link, on_news, tag
+from skylift.console.widgets.element import box, button, copyable, go_to, link, on_news, tag
+from skylift.console.widgets.field import Field
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
+from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
@@ -116,9 +119,8 @@ class BucketPage:
             if not found.folders and not found.files:
                 tag("p", "Nothing is in this folder.", "empty-line")
                 return
-            with tag("table", "", "small files"):
-                headings("Name", "Size", "Changed", "Actions")
-                self._rows = tag("tbody")
+            with small_table("Name", "Size", "Changed", "Actions", classes="small files") as self._rows:
+                pass
             self._further = box()
             self._add(found)
 
@@ -126,19 +128,11 @@ class BucketPage:
         """A part of the folder, and the way to the next one."""
         with self._rows:
             for prefix in found.folders:
-                with tag("tr"):
-                    with tag("td"):
-                        link(prefix[len(self._prefix) :], _path(self._bucket, prefix))
-                    tag("td", "folder")
-                    tag("td", "")
-                    tag("td", "")
+                name = prefix[len(self._prefix) :]
+                table_row(partial(link, name, _path(self._bucket, prefix)), "folder", "", "")
             for key, size, changed in found.files:
-                with tag("tr"):
-                    tag("td", self._called(key))
-                    tag("td", spell(size, "bytes"))
-                    tag("td", changed)
-                    with tag("td", "", "actions"):
-                        self._actions(key, size)
+                actions = partial(self._actions, key, size)
+                table_row(self._called(key), spell(size, "bytes"), changed, actions=actions)
         with self._further.clear():
             if found.more:
                 button("Show more", lambda: self._list_more(found.more))
@@ -205,11 +199,9 @@ def _show_text(key: str, text: str, *, whole: bool) -> None:
         rows = list(csv.reader(io.StringIO(text)))
         if len(rows) > _ROWS:
             rest = f"These are the first {_ROWS} rows. Download it to see the rest."
-        with box("preview-table", tabindex="0", role="group", aria_label=key), tag("table", "", "small"), tag("tbody"):
+        with box("preview-table", tabindex="0", role="group", aria_label=key), small_table():
             for row in rows[:_ROWS]:
-                with tag("tr"):
-                    for cell in row:
-                        tag("td", cell)
+                table_row(*row)
     else:
         tag("pre", text or "It is empty.", "output", tabindex="0", aria_label=key)
     if rest:

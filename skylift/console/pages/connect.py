@@ -7,7 +7,8 @@ import shlex
 from skylift.console.cloud_view import CloudView
 from skylift.console.pages.key_pairs import file_name
 from skylift.console.shell import Shell, Shells
-from skylift.console.widgets.element import Field, box, button, copyable, set_attribute, tag
+from skylift.console.widgets.element import box, button, copyable, set_attribute, tag
+from skylift.console.widgets.field import Field
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.open_tab import TabList
 from skylift.console.widgets.tabs import in_background, in_thread

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import quote
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.cost import GROUPS, PERIODS, WAYS, Costs, Hours, Spent, job_path, spell
-from skylift.console.widgets.element import Select, box, copyable, headings, link, tag
+from skylift.console.widgets.element import box, copyable, link, tag
+from skylift.console.widgets.field import Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.plot import Plot, Series
+from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
@@ -71,35 +74,23 @@ def show_spent(found: Spent, by: str) -> None:
 
 
 def _show_shares(found: Spent, by: str) -> None:
-    with tag("table", "", "small"):
-        headings(GROUPS[by].capitalize(), "USD", "Share")
-        with tag("tbody"):
-            for share in found.shares[:_SHOWN]:
-                with tag("tr"):
-                    with tag("td"):
-                        path = _path(share.key, by)
-                        if path:
-                            link(share.key, path)
-                        else:
-                            tag("span", share.key or f"without a {GROUPS[by]}")
-                    tag("td", spell(share.usd) + ("" if share.whole else " (not all of it has a price)"))
-                    tag("td", f"{share.usd / found.total:.0%}" if found.total else "–")
+    with small_table(GROUPS[by].capitalize(), "USD", "Share"):
+        for share in found.shares[:_SHOWN]:
+            path = _path(share.key, by)
+            table_row(
+                partial(link, share.key, path) if path else share.key or f"without a {GROUPS[by]}",
+                spell(share.usd) + ("" if share.whole else " (not all of it has a price)"),
+                f"{share.usd / found.total:.0%}" if found.total else "–",
+            )
     if len(found.shares) > _SHOWN:
         tag("p", f"The {_SHOWN} largest of {len(found.shares)} are shown.", "empty-line")
 
 
 def _show_hours(hours: tuple[Hours, ...]) -> None:
-    with tag("table", "", "small wide"):
-        headings("Type", "Hours", *WAYS)
-        with tag("tbody"):
-            for row in hours:
-                with tag("tr"):
-                    with tag("td"):
-                        link(row.type, f"/prices/{row.type}")
-                    tag("td", f"{row.hours:.3g}")
-                    for usd in row.usd:
-                        least = " least" if usd is not None and usd == row.least else ""
-                        tag("td", f"{spell(usd)}{least}")
+    with small_table("Type", "Hours", *WAYS, classes="small wide"):
+        for row in hours:
+            costs = (f"{spell(usd)}{' least' if usd is not None and usd == row.least else ''}" for usd in row.usd)
+            table_row(partial(link, row.type, f"/prices/{row.type}"), f"{row.hours:.3g}", *costs)
     tag(
         "p",
         "A commitment is paid for every hour of this time, used or not; its terms are one or three years."

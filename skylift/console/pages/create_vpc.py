@@ -7,18 +7,8 @@ import asyncio
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
 from skylift.console.vpc_plan import NAT_EACH, NAT_NONE, NAT_ONE, Making, VpcPlan
-from skylift.console.widgets.element import (
-    Field,
-    Select,
-    box,
-    button,
-    copyable,
-    enable,
-    go_to,
-    link,
-    set_attribute,
-    tag,
-)
+from skylift.console.widgets.element import box, button, copyable, enable, go_to, link, set_attribute, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.tabs import in_background, in_thread

@@ -9,7 +9,9 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.tags import MOST, RESERVED, change_tags
 from skylift.console.widgets.dialog import Dialog, TypedCommand
-from skylift.console.widgets.element import Field, box, button, focus, table, tag
+from skylift.console.widgets.element import box, button, focus, tag
+from skylift.console.widgets.field import Field
+from skylift.console.widgets.small_table import table
 from skylift.console.widgets.tabs import in_thread
 from skylift.runner.errors import UsageError
 
@@ -101,7 +103,7 @@ def _ask(
 
 def show_tags(view: CloudView, resource: str, tags: Sequence[tuple[str, str]], done: Callable[[], Any]) -> None:
     """A table of them, with the button that edits them."""
-    table(("Key", "Value"), tuple(tags), "It has no tags.")
+    table(("Key", "Value"), tags, "It has no tags.")
     with box("buttons-left"):
         button("Edit tags", lambda: edit_tags(view, resource, "", done))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -15,8 +16,9 @@ from skylift.console.pages.instances import REBOOT, START, STOP, TERMINATE, Acti
 from skylift.console.poller import Change
 from skylift.console.port import InstanceDetail
 from skylift.console.widgets.chart import Chart
-from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, headings, link, table, tag
+from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, link, tag
 from skylift.console.widgets.heading import named_head
+from skylift.console.widgets.small_table import small_table, state, table, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
@@ -71,7 +73,7 @@ class InstancePage:
                 )
                 for action in (START, STOP, REBOOT, TERMINATE)
             ]
-        self._state = tag("span", detail.row.state, f"state state-{detail.row.state}")
+        self._state = state(detail.row.state, detail.row.state)
         if self._launched:
             ComingUp(self._view, self._id)
         self._tabs = Tabs(
@@ -91,12 +93,12 @@ class InstancePage:
         self._dress(detail.row.state)
         self._tabs.begin()
 
-    def _dress(self, state: str) -> None:
-        self._state.set_text(state)
-        self._state.classes(replace=f"state state-{state}")
-        enable(self._connect, state == "running")
+    def _dress(self, now: str) -> None:
+        self._state.set_text(now)
+        self._state.classes(replace=f"state state-{now}")
+        enable(self._connect, now == "running")
         for action, made in self._buttons:
-            enable(made, action.fits(state))
+            enable(made, action.fits(now))
 
     def _hear(self, change: Change) -> bool:
         if self._state.is_deleted:
@@ -154,16 +156,13 @@ class InstancePage:
         if not volumes:
             tag("p", "It has no volumes.", "empty-line")
             return
-        with tag("table", "", "small wide", aria_label="Volumes"):
-            headings("Device", "Volume", "Size", "At the end", "Tags", "")
-            with tag("tbody"):
-                for each in volumes:
-                    end = "deleted with the instance" if each.goes else "stays"
-                    with tag("tr"):
-                        for cell in (each.device, each.id, each.size, end, each.tags):
-                            tag("td", cell)
-                        with tag("td", "", "actions"):
-                            tags_button(self._view, each.id, each.id, self._changed)
+        with small_table(
+            *("Device", "Volume", "Size", "At the end", "Tags", ""), classes="small wide", aria_label="Volumes"
+        ):
+            for each in volumes:
+                end = "deleted with the instance" if each.goes else "stays"
+                tags = partial(tags_button, self._view, each.id, each.id, self._changed)
+                table_row(each.device, each.id, each.size, end, each.tags, actions=tags)
         copyable(calls.list_volumes(self._id).command)
 
     async def _tags(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import PurePosixPath
 from shlex import quote
 from urllib.parse import quote as encoded
@@ -16,8 +17,9 @@ from skylift.console.poller import Change
 from skylift.console.rows import as_moment
 from skylift.console.widgets.chart import spell
 from skylift.console.widgets.dialog import confirm
-from skylift.console.widgets.element import box, button, copyable, enable, facts, headings, link, on_input, save, tag
+from skylift.console.widgets.element import box, button, copyable, enable, facts, link, on_input, save, tag
 from skylift.console.widgets.frame import head
+from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import say_trouble
@@ -50,7 +52,7 @@ class JobPage:
             with head(self._name):
                 link("Run again", f"/run-again/{encoded(self._name, safe='')}", "button")
                 self._cancel = button(_CANCEL, self._ask, "danger")
-            self._state = tag("span", str(job.state), f"state state-{job.state}")
+            self._state = state(str(job.state), job.state)
             self._tabs = Tabs(
                 {
                     **({"Inputs": InputsTab(self._view, self._name).show} if job.is_map else {}),
@@ -76,11 +78,11 @@ class JobPage:
                 self._offer(row["state"], has_server=bool(row["server"]))
         return True
 
-    def _offer(self, state: str, *, has_server: bool) -> None:
+    def _offer(self, now: str, *, has_server: bool) -> None:
         """What `skylift cancel` would do now."""
-        self._ended = has_ended(state)
+        self._ended = has_ended(now)
         self._cancel.set_text(_TURN_OFF if self._ended and has_server else _CANCEL)
-        enable(self._cancel, can_be_cancelled(state, has_server=has_server))
+        enable(self._cancel, can_be_cancelled(now, has_server=has_server))
 
     def _ask(self) -> None:
         question, what = ("Turn its server off?", _OF_SERVER) if self._ended else ("Cancel this job?", _OF_JOB)
@@ -142,15 +144,9 @@ class JobPage:
         if not found:
             tag("p", "There are no results yet. They are here when the program has ended.", "empty-line")
         else:
-            with tag("table", "", "small", aria_label="Results"):
-                headings("File", "Size", "Actions")
-                with tag("tbody"):
-                    for path, size in found:
-                        with tag("tr"):
-                            tag("td", path)
-                            tag("td", spell(size, "bytes"))
-                            with tag("td", "", "actions"):
-                                self._download_button(path, size)
+            with small_table("File", "Size", "Actions", aria_label="Results"):
+                for path, size in found:
+                    table_row(path, spell(size, "bytes"), actions=partial(self._download_button, path, size))
         copyable(f"skylift results {quote(self._name)}")
 
     def _download_button(self, path: str, size: int) -> None:

@@ -9,7 +9,8 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.job_wish import JobSpec, JobWish
 from skylift.console.pages.type_picker import TypePicker, spell_price
 from skylift.console.port import Kind
-from skylift.console.widgets.element import Field, box, button, copyable, enable, facts, go_to, suggest, tag
+from skylift.console.widgets.element import box, button, copyable, enable, facts, go_to, tag
+from skylift.console.widgets.field import Field, suggest
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError

@@ -20,19 +20,8 @@ from skylift.console.port import Choices, Kind
 from skylift.console.rows import RuleRow
 from skylift.console.tags import read_tags, specification
 from skylift.console.typed import whole_number
-from skylift.console.widgets.element import (
-    Field,
-    Select,
-    box,
-    button,
-    copyable,
-    enable,
-    facts,
-    focus,
-    go_to,
-    suggest,
-    tag,
-)
+from skylift.console.widgets.element import box, button, copyable, enable, facts, focus, go_to, tag
+from skylift.console.widgets.field import Field, Select, suggest
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import PurePosixPath
 from shlex import quote
 from urllib.parse import quote as encoded
@@ -16,6 +17,7 @@ from skylift.console.widgets.chart import spell
 from skylift.console.widgets.element import box, button, copyable, facts, link, on_input, save, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, Grid
+from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
 from skylift.console.widgets.trouble import say_trouble
@@ -146,7 +148,7 @@ class InputPage:
 
     def _facts(self, shown: ShownInput) -> None:
         row, outcome = shown.row, shown.outcome
-        tag("span", row.state, f"state state-{row.state.replace(' ', '-')}")
+        state(row.state, row.state.replace(" ", "-"))
         pairs: tuple[tuple[str, str], ...] = (
             ("Input", shown.given.text[:2000]),
             ("Attempt", "" if row.attempt is None else str(row.attempt)),
@@ -169,19 +171,11 @@ class InputPage:
         if not results:
             return
         tag("h2", "Results")
-        with tag("table", "", "small"), tag("tbody"):
+        with small_table():
             for each in results[:_MOST_RESULTS]:
-                with tag("tr"):
-                    tag("td", each.path)
-                    tag("td", spell(each.size, "bytes"))
-                    with tag("td", "", "actions"):
-                        if each.size <= _LARGEST:
-                            button(
-                                "Download",
-                                lambda _, path=each.path: self._download(path),
-                                "quiet",
-                                aria_label=f"Download {each.path}",
-                            )
+                table_row(
+                    each.path, spell(each.size, "bytes"), actions=partial(self._download_button, each.path, each.size)
+                )
         if len(results) > _MOST_RESULTS:
             tag("p", f"There are {len(results):,}; the first {_MOST_RESULTS} are shown.", "empty-line")
 
@@ -189,6 +183,10 @@ class InputPage:
         if text:
             tag("h2", title)
             tag("pre", text, "output", tabindex="0", aria_label=title)
+
+    def _download_button(self, path: str, size: int) -> None:
+        if size <= _LARGEST:
+            button("Download", lambda: self._download(path), "quiet", aria_label=f"Download {path}")
 
     async def _download(self, path: str) -> None:
         save(PurePosixPath(path).name, await in_thread(self._inputs.result, self._index, path))

@@ -8,7 +8,8 @@ from typing import Any
 from skylift.console.cloud_view import CloudView
 from skylift.console.group_wish import KINDS, GroupWish, RuleWish, spell_steps
 from skylift.console.widgets.dialog import Dialog
-from skylift.console.widgets.element import Field, Select, box, button, copyable, tag
+from skylift.console.widgets.element import box, button, copyable, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.tabs import in_thread
 
 _MOST_RULES = 20

@@ -5,7 +5,8 @@ from __future__ import annotations
 from skylift.console.cloud_view import CloudView
 from skylift.console.job_wish import SCRIPT_BYTES, JobSpec, JobWish, script_missing, script_spec
 from skylift.console.pages.job_form import JobForm, JobSummary
-from skylift.console.widgets.element import Field, box, tag
+from skylift.console.widgets.element import box, tag
+from skylift.console.widgets.field import Field
 from skylift.console.widgets.frame import head
 
 

@@ -14,7 +14,9 @@ from skylift.console.meanwhile import ChangedMeanwhile, EditedText
 from skylift.console.policy_check import check_policy
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.editor import Editor
-from skylift.console.widgets.element import Field, box, button, copyable, headings, suggest, tag, tell_trouble
+from skylift.console.widgets.element import box, button, copyable, tag, tell_trouble
+from skylift.console.widgets.field import Field, suggest
+from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
@@ -82,31 +84,27 @@ class PoliciesTab:
             if not found.inline and not found.attached:
                 tag("p", f"This {self._holder.kind} has no policies: it may do nothing.", "empty-line")
             else:
-                with tag("table", "", "small"):
-                    headings("Policy", "Kind", "Actions")
-                    with tag("tbody"):
-                        for name in found.inline:
-                            self._show_inline(name)
-                        for name, arn in found.attached.items():
-                            self._show_attached(name, arn)
+                with small_table("Policy", "Kind", "Actions"):
+                    for name in found.inline:
+                        self._show_inline(name)
+                    for name, arn in found.attached.items():
+                        self._show_attached(name, arn)
             copyable(self._holder.call("list_{}_policies").command)
             copyable(self._holder.call("list_attached_{}_policies").command)
 
     def _show_inline(self, name: str) -> None:
-        with tag("tr"):
-            tag("td", name)
-            tag("td", "inline")
-            with tag("td", "", "actions"):
-                button("Edit", lambda: self._edit(name), "quiet", aria_label=f"Edit {name}")
-                self._remove_button("Delete", name, [name], self._holder.delete_policy(name))
+        def actions() -> None:
+            button("Edit", lambda: self._edit(name), "quiet", aria_label=f"Edit {name}")
+            self._remove_button("Delete", name, [name], self._holder.delete_policy(name))
+
+        table_row(name, "inline", actions=actions)
 
     def _show_attached(self, name: str, arn: str) -> None:
-        with tag("tr"):
-            tag("td", name)
-            tag("td", "AWS's" if arn.startswith("arn:aws:iam::aws:") else "managed")
-            with tag("td", "", "actions"):
-                button("Show", lambda: self._read(name, arn), "quiet", aria_label=f"Show {name}")
-                self._remove_button("Detach", name, [arn, "The policy itself stays."], self._holder.detach(arn))
+        def actions() -> None:
+            button("Show", lambda: self._read(name, arn), "quiet", aria_label=f"Show {name}")
+            self._remove_button("Detach", name, [arn, "The policy itself stays."], self._holder.detach(arn))
+
+        table_row(name, "AWS's" if arn.startswith("arn:aws:iam::aws:") else "managed", actions=actions)
 
     def _remove_button(self, verb: str, name: str, lines: list[str], call: Call) -> None:
         button(

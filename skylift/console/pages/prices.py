@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import quote
 
 from skylift.console.cloud_view import CloudView
 from skylift.console.market import HOURS, SORTED, Market, Offered, Types, Ways, hourly, read_needs
-from skylift.console.widgets.element import Element, Field, Select, box, copyable, facts, headings, link, tag
+from skylift.console.widgets.element import Element, box, copyable, facts, link, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.plot import Plot, Series
+from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
@@ -47,16 +50,12 @@ class PricesPage:
 
 
 def _show_types(found: Types) -> None:
-    with tag("table", "", "small wide"):
-        headings("Type", "vCPU", "Memory", "Architecture", "GPU", "Network", "On demand", "Spot", "Less")
-        with tag("tbody"):
-            for kind in found.offered:
-                with tag("tr"):
-                    with tag("td"):
-                        link(kind.name, f"/prices/{kind.name}")
-                    cells = (str(kind.vcpus), kind.memory, kind.architecture, kind.gpus or "–", kind.network)
-                    for cell in (*cells, hourly(kind.on_demand), hourly(kind.spot), _less(kind)):
-                        tag("td", cell)
+    titles = ("Type", "vCPU", "Memory", "Architecture", "GPU", "Network", "On demand", "Spot", "Less")
+    with small_table(*titles, classes="small wide"):
+        for kind in found.offered:
+            cells = (str(kind.vcpus), kind.memory, kind.architecture, kind.gpus or "–", kind.network)
+            prices = (hourly(kind.on_demand), hourly(kind.spot), _less(kind))
+            table_row(partial(link, kind.name, f"/prices/{kind.name}"), *cells, *prices)
     rest = f" {found.left_out} more fit." if found.left_out else ""
     tag("p", f"USD an hour for Linux in {found.region}. {found.note}{rest}", "empty-line")
     copyable(found.command)
@@ -132,14 +131,11 @@ def show_ways(found: Ways) -> None:
     if not found.rows:
         tag("p", "No source has a price of it here.", "empty-line")
         return
-    with tag("table", "", "small wide"):
-        headings("Way to buy", "An hour", "A run", "A month", "Pays from", "Price as of", "Least")
-        with tag("tbody"):
-            for way in found.rows:
-                with tag("tr"):
-                    for cell in (way.name, way.hourly, way.run, way.month, way.pays_from, way.as_of):
-                        tag("td", cell)
-                    tag("td", "yes" if way.is_least else "")
+    titles = ("Way to buy", "An hour", "A run", "A month", "Pays from", "Price as of", "Least")
+    with small_table(*titles, classes="small wide"):
+        for way in found.rows:
+            cells = (way.name, way.hourly, way.run, way.month, way.pays_from, way.as_of)
+            table_row(*cells, "yes" if way.is_least else "")
     tag("p", found.advice, "advice")
     Plot(
         f"A month by hours of use, up to {HOURS}: " + "; ".join(each.name for each in found.lines),

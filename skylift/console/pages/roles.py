@@ -17,20 +17,11 @@ from skylift.console.port import Port
 from skylift.console.rows import InstanceRow
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
 from skylift.console.widgets.editor import Editor
-from skylift.console.widgets.element import (
-    Field,
-    Select,
-    box,
-    button,
-    copyable,
-    facts,
-    go_to,
-    headings,
-    link,
-    tag,
-)
+from skylift.console.widgets.element import box, button, copyable, facts, go_to, link, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
+from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
@@ -167,11 +158,9 @@ class RolePage:
         if not uses:
             tag("p", "No instance has this role.", "empty-line")
         else:
-            with tag("table", "", "small", aria_label="Instances"):
-                headings("Instance", "Name", "State", "Actions")
-                with tag("tbody"):
-                    for use in uses:
-                        self._show_use(use, there[use.instance].name if use.instance in there else "")
+            with small_table("Instance", "Name", "State", "Actions", aria_label="Instances"):
+                for use in uses:
+                    self._show_use(use, there[use.instance].name if use.instance in there else "")
         free = {key: f"{row.name} {key}".strip() for key, row in there.items() if key not in {u.instance for u in uses}}
         if free:
             with box("bar rule-form"):
@@ -181,14 +170,13 @@ class RolePage:
             link("Launch an instance", "/launch")
 
     def _show_use(self, use: Use, name: str) -> None:
-        with tag("tr"):
-            with tag("td"):
-                link(use.instance, f"/instances/{use.instance}")
-            tag("td", name)
-            tag("td", use.state)
-            with tag("td", "", "actions"):
-                label = f"Take away from {use.instance}"
-                button("Take away", partial(self._detach, use), "quiet", aria_label=label)
+        label = f"Take away from {use.instance}"
+        table_row(
+            partial(link, use.instance, f"/instances/{use.instance}"),
+            name,
+            use.state,
+            actions=partial(button, "Take away", partial(self._detach, use), "quiet", aria_label=label),
+        )
 
     async def _attach(self, instance: str, profile: str) -> None:
         has = await in_thread(self._identities.association, instance)

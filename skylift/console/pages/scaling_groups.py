@@ -11,21 +11,12 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.poller import Change
 from skylift.console.scaling import METRICS, Activity, Alarm, Group, Policy, Scaling
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import (
-    Field,
-    Select,
-    box,
-    button,
-    copyable,
-    facts,
-    go_to,
-    headings,
-    link,
-    tag,
-)
+from skylift.console.widgets.element import box, button, copyable, facts, go_to, link, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.plot import Plot, Series
+from skylift.console.widgets.small_table import small_table, state, table, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
@@ -142,20 +133,16 @@ class ScalingGroupPage:
 
     async def _instances(self) -> None:
         group = await self._look()
-        if not group.members:
-            tag("p", "It has no instances. Change its capacity to have some.", "empty-line")
-            return
-        with tag("table", "", "small"):
-            headings("Instance", "Stage", "Health", "Type", "Zone", "Protected")
-            with tag("tbody"):
-                for member in group.members:
-                    with tag("tr"):
-                        with tag("td"):
-                            link(member.id, f"/instances/{member.id}")
-                        with tag("td"):
-                            tag("span", member.stage, f"state state-{_stage(member.stage)}")
-                        for cell in (member.health, member.type, member.zone, "yes" if member.protected else "no"):
-                            tag("td", cell)
+        rows = [
+            (
+                partial(link, each.id, f"/instances/{each.id}"),
+                partial(state, each.stage, _stage(each.stage)),
+                *(each.health, each.type, each.zone, "yes" if each.protected else "no"),
+            )
+            for each in group.members
+        ]
+        empty = "It has no instances. Change its capacity to have some."
+        table(("Instance", "Stage", "Health", "Type", "Zone", "Protected"), rows, empty)
 
     async def _policies(self) -> None:
         found = await in_thread(self._scaling.policies, self._name)
@@ -163,11 +150,9 @@ class ScalingGroupPage:
             tag("p", "It has no policies: its capacity changes by hand only.", "empty-line")
             button("Add policy", self._add_policy)
             return
-        with tag("table", "", "small"):
-            headings("Policy", "What it does", "Kind", "On", "Actions")
-            with tag("tbody"):
-                for policy in found:
-                    self._show_policy(policy)
+        with small_table("Policy", "What it does", "Kind", "On", "Actions"):
+            for policy in found:
+                self._show_policy(policy)
         copyable(scaling.list_policies(self._name).command)
         names = list(dict.fromkeys(name for each in found for name in each.alarms))
         for alarm in await in_thread(self._scaling.alarms, names):
@@ -176,18 +161,15 @@ class ScalingGroupPage:
             copyable(scaling.describe_alarms(names).command)
 
     def _show_policy(self, policy: Policy) -> None:
-        with tag("tr"):
-            for cell in (policy.name, policy.does, policy.kind, "yes" if policy.on else "no"):
-                tag("td", cell)
-            with tag("td", "", "actions"):
-                if policy.kind != "TargetTrackingScaling":
-                    call = scaling.execute_policy(self._name, policy.name)
-                    button(
-                        "Execute", partial(self._execute, call, policy), "quiet", aria_label=f"Execute {policy.name}"
-                    )
-                button("Delete", partial(self._delete_policy, policy), "quiet", aria_label=f"Delete {policy.name}")
+        def actions() -> None:
+            if policy.kind != "TargetTrackingScaling":
+                button("Execute", partial(self._execute, policy), "quiet", aria_label=f"Execute {policy.name}")
+            button("Delete", partial(self._delete_policy, policy), "quiet", aria_label=f"Delete {policy.name}")
 
-    def _execute(self, call: Call, policy: Policy) -> None:
+        table_row(policy.name, policy.does, policy.kind, "yes" if policy.on else "no", actions=actions)
+
+    def _execute(self, policy: Policy) -> None:
+        call = scaling.execute_policy(self._name, policy.name)
         self._ask("Execute this policy now?", [f"{policy.name}: {policy.does}"], call, "Execute", dangerous=False)
 
     def _delete_policy(self, policy: Policy) -> None:
@@ -254,7 +236,7 @@ def _show_activity(each: Activity) -> None:
     with tag("li", "", f"state-{_STATUS.get(each.status, 'pending')}"):
         with box("timeline-head"):
             tag("span", each.began, "timeline-when")
-            tag("span", each.status, f"state state-{_STATUS.get(each.status, 'pending')}")
+            state(each.status, _STATUS.get(each.status, "pending"))
             tag("strong", each.what)
             for instance in dict.fromkeys(_INSTANCE.findall(each.what)):
                 link("Show it", f"/instances/{instance}")
@@ -265,7 +247,7 @@ def show_alarm(alarm: Alarm) -> None:
     with box("alarm"):
         with box("bar"):
             tag("strong", alarm.name)
-            tag("span", alarm.state, f"state state-{_ALARM.get(alarm.state, 'pending')}")
+            state(alarm.state, _ALARM.get(alarm.state, "pending"))
         tag("p", f"{alarm.condition}. {alarm.reason}", "timeline-why")
         if alarm.points:
             last = alarm.points[-1][1]

@@ -12,11 +12,13 @@ from skylift.console.pages.edit_tags import edit_tags, tags_button
 from skylift.console.pages.new_group import create_security_group
 from skylift.console.rows import RuleRow
 from skylift.console.widgets.dialog import TypedCommand, confirm
-from skylift.console.widgets.element import Field, Select, box, button, copyable, go_to, headings, link, tag
+from skylift.console.widgets.element import box, button, copyable, go_to, link, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.row_edit import EditedRow, Edits
+from skylift.console.widgets.small_table import small_table
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError
@@ -131,11 +133,10 @@ class SecurityGroupPage:
             if not rules:
                 tag("p", "No rules: nothing comes in, and nothing goes out.", "empty-line")
                 return
-            with tag("table", "", "small wide", aria_label="Rules"):
-                headings("Direction", "Ports", "Other end", "Description", "")
-                with tag("tbody"):
-                    for rule in rules:
-                        self._show_rule(rule)
+            titles = ("Direction", "Ports", "Other end", "Description", "")
+            with small_table(*titles, classes="small wide", aria_label="Rules"):
+                for rule in rules:
+                    self._show_rule(rule)
 
     def _show_rule(self, rule: RuleRow) -> None:
         name = f"{rule.direction} {rule.ports} {rule.other}"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from skylift.console import identity
 from skylift.console.cloud_view import CloudView
 from skylift.console.identity import Identities, Verdict
 from skylift.console.widgets.editor import TextArea
-from skylift.console.widgets.element import Select, box, button, copyable, headings, link, tag
+from skylift.console.widgets.element import box, button, copyable, link, tag
+from skylift.console.widgets.field import Select
 from skylift.console.widgets.frame import head
+from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
@@ -79,18 +82,11 @@ class Simulator:
 
 
 def show_verdicts(found: list[Verdict]) -> None:
-    with tag("table", "", "small"):
-        headings("Action", "Resource", "Answer", "By", "Open questions")
-        with tag("tbody"):
-            for verdict in found:
-                with tag("tr"):
-                    tag("td", verdict.action)
-                    tag("td", verdict.resource)
-                    with tag("td"):
-                        words = _DECISIONS.get(verdict.decision, verdict.decision)
-                        tag("span", words, f"state state-{_WORDS.get(verdict.decision, '')}")
-                    tag("td", verdict.policies or "–")
-                    tag("td", verdict.missing or "–")
+    with small_table("Action", "Resource", "Answer", "By", "Open questions"):
+        for each in found:
+            words = _DECISIONS.get(each.decision, each.decision)
+            answer = partial(state, words, _WORDS.get(each.decision, ""))
+            table_row(each.action, each.resource, answer, each.policies or "–", each.missing or "–")
 
 
 def split_words(text: str) -> list[str]:

@@ -13,7 +13,8 @@ from skylift.console.market import NOTICE
 from skylift.console.poller import Change, FlatRow
 from skylift.console.port import OwnCall
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import Field, Select, box, button, copyable, enable, link, tag
+from skylift.console.widgets.element import box, button, copyable, enable, link, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 

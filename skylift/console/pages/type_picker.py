@@ -8,7 +8,9 @@ from itertools import zip_longest
 
 from skylift.console.port import Kind
 from skylift.console.widgets.dialog import Dialog
-from skylift.console.widgets.element import Field, Select, box, button, headings, set_attribute, tag
+from skylift.console.widgets.element import box, button, set_attribute, tag
+from skylift.console.widgets.field import Field, Select
+from skylift.console.widgets.small_table import small_table
 
 _SHOWN = 40
 
@@ -70,10 +72,9 @@ class TypePicker:
             self._wrong = box(role="status")
             with box("type-list"):
                 self._number = tag("p", "", "empty-line", role="status")
-                with tag("table", "", "small", aria_label="Types that fit"):
-                    headings("Type", "vCPUs", "GiB", "Processor", "On demand", "Spot", "Free tier", "")
-                    with tag("tbody"):
-                        self._rows = [_Row(self._choose) for _ in range(_SHOWN)]
+                titles = ("Type", "vCPUs", "GiB", "Processor", "On demand", "Spot", "Free tier", "")
+                with small_table(*titles, aria_label="Types that fit"):
+                    self._rows = [_Row(self._choose) for _ in range(_SHOWN)]
         self._dialog.close_button()
         self._changed()
         self._dialog.open()

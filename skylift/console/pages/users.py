@@ -13,9 +13,11 @@ from skylift.console.identity import AccessKey, Holder, Identities
 from skylift.console.pages.policies import PoliciesTab
 from skylift.console.pages.simulator import Simulator
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import Field, box, button, copyable, facts, go_to, headings, link, tag
+from skylift.console.widgets.element import box, button, copyable, facts, go_to, link, tag
+from skylift.console.widgets.field import Field
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
+from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
@@ -108,23 +110,20 @@ class UserPage:
             if not keys:
                 tag("p", "No keys yet. With one, this user calls AWS from anywhere.", "empty-line")
             else:
-                with tag("table", "", "small"):
-                    headings("Key", "Status", "Created", "Actions")
-                    with tag("tbody"):
-                        for key in keys:
-                            self._show_key(key)
+                with small_table("Key", "Status", "Created", "Actions"):
+                    for key in keys:
+                        self._show_key(key)
 
     def _show_key(self, key: AccessKey) -> None:
         active = key.status == "Active"
-        with tag("tr"):
-            tag("td", key.id, "code")
-            with tag("td"):
-                tag("span", key.status.lower(), f"state state-{'active' if active else ''}")
-            tag("td", key.created)
-            with tag("td", "", "actions"):
-                word = "Deactivate" if active else "Activate"
-                button(word, partial(self._switch, key), "quiet", aria_label=f"{word} {key.id}")
-                button("Delete", partial(self._delete_key, key), "quiet", aria_label=f"Delete {key.id}")
+
+        def actions() -> None:
+            word = "Deactivate" if active else "Activate"
+            button(word, partial(self._switch, key), "quiet", aria_label=f"{word} {key.id}")
+            button("Delete", partial(self._delete_key, key), "quiet", aria_label=f"Delete {key.id}")
+
+        status = partial(state, key.status.lower(), "active" if active else "")
+        table_row(partial(tag, "span", key.id, "code"), status, key.created, actions=actions)
 
     def _switch(self, key: AccessKey) -> None:
         active = key.status != "Active"

@@ -9,8 +9,10 @@ from skylift.console import networks
 from skylift.console.call import Call
 from skylift.console.networks import Acl, AclRule
 from skylift.console.pages.vpc_tab import VpcTab
-from skylift.console.widgets.element import Field, Select, box, button, headings, tag
+from skylift.console.widgets.element import box, button, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.row_edit import EditedRow
+from skylift.console.widgets.small_table import small_table
 from skylift.console.widgets.tabs import in_thread
 
 
@@ -35,11 +37,10 @@ def _ask_acl(tab: VpcTab) -> None:
 
 
 def _show_rules(tab: VpcTab, shown: Acl) -> None:
-    with tag("table", "", "small wide", aria_label=f"Rules of {shown.id}"):
-        headings("Number", "Direction", "Protocol", "Ports", "Range", "Decides", "")
-        with tag("tbody"):
-            for rule in shown.rules:
-                _show_rule(tab, shown, rule)
+    titles = ("Number", "Direction", "Protocol", "Ports", "Range", "Decides", "")
+    with small_table(*titles, classes="small wide", aria_label=f"Rules of {shown.id}"):
+        for rule in shown.rules:
+            _show_rule(tab, shown, rule)
 
 
 def _show_rule(tab: VpcTab, shown: Acl, rule: AclRule) -> None:

@@ -10,7 +10,8 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Acl, Networks, Table, spell_subnets
 from skylift.console.pages.edit_tags import tags_button
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import box, button, collect_fields, tag
+from skylift.console.widgets.element import box, button, tag
+from skylift.console.widgets.field import collect_fields
 from skylift.console.widgets.row_edit import Edits, Fields
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_there

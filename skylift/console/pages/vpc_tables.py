@@ -9,8 +9,10 @@ from skylift.console import networks
 from skylift.console.call import Call
 from skylift.console.networks import Route, Table
 from skylift.console.pages.vpc_tab import VpcTab
-from skylift.console.widgets.element import Field, Select, box, button, headings, tag
+from skylift.console.widgets.element import box, button, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.row_edit import EditedRow
+from skylift.console.widgets.small_table import small_table, state
 from skylift.console.widgets.tabs import in_thread
 
 
@@ -39,11 +41,9 @@ def _ask_table(tab: VpcTab) -> None:
 
 
 def _show_routes(tab: VpcTab, shown: Table, targets: Mapping[str, str]) -> None:
-    with tag("table", "", "small", aria_label=f"Routes of {shown.id}"):
-        headings("Destination", "Target", "State", "")
-        with tag("tbody"):
-            for route in shown.routes:
-                _show_route(tab, shown, route, targets)
+    with small_table("Destination", "Target", "State", "", aria_label=f"Routes of {shown.id}"):
+        for route in shown.routes:
+            _show_route(tab, shown, route, targets)
 
 
 def _show_route(tab: VpcTab, shown: Table, route: Route, targets: Mapping[str, str]) -> None:
@@ -53,7 +53,7 @@ def _show_route(tab: VpcTab, shown: Table, route: Route, targets: Mapping[str, s
         for cell in (route.destination, route.target):
             tag("td", cell)
         with tag("td"):
-            tag("span", route.state, f"state state-{route.state}")
+            state(route.state, route.state)
         with tag("td", "", "actions"):
             if route.removable:
                 row.button()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from skylift.console import call as calls
 from skylift.console import networks
@@ -19,22 +20,13 @@ from skylift.console.vpc_map import GONE
 from skylift.console.vpc_plan import Making, Step
 from skylift.console.vpc_removal import find_removal
 from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
-from skylift.console.widgets.element import (
-    Field,
-    Select,
-    box,
-    button,
-    copyable,
-    enable,
-    go_to,
-    headings,
-    link,
-    tag,
-)
+from skylift.console.widgets.element import box, button, copyable, enable, go_to, link, tag
+from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.map_view import MapView
+from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble
 from skylift.runner.errors import RunError, UsageError
@@ -141,15 +133,11 @@ class VpcPage:
         if not found:
             tag("p", "It has no subnets.", "empty-line")
             return
-        with tag("table", "", "small wide", aria_label="Subnets"):
-            headings("Subnet", "Name", "Zone", "Range", "Free", "Public", "Route table", "")
-            with tag("tbody"):
-                for each in found:
-                    with tag("tr"):
-                        for cell in (each.id, each.name, each.zone, each.cidr, str(each.free), each.public, each.table):
-                            tag("td", cell)
-                        with tag("td", "", "actions"):
-                            self._subnet_buttons(each, tables, acls)
+        titles = ("Subnet", "Name", "Zone", "Range", "Free", "Public", "Route table", "")
+        with small_table(*titles, classes="small wide", aria_label="Subnets"):
+            for each in found:
+                cells = (each.id, each.name, each.zone, each.cidr, str(each.free), each.public, each.table)
+                table_row(*cells, actions=partial(self._subnet_buttons, each, tables, acls))
 
     async def _ask_subnet(self) -> None:
         zones = await in_thread(self._networks.zones)
@@ -242,21 +230,11 @@ class VpcPage:
         if not found:
             tag("p", "Nothing leads out of this VPC.", "empty-line")
             return
-        with tag("table", "", "small wide", aria_label="Gateways"):
-            headings("ID", "Name", "What it is", "State", "Address", "More about it", "")
-            with tag("tbody"):
-                for row in found:
-                    with tag("tr"):
-                        tag("td", row.id)
-                        tag("td", row.name)
-                        tag("td", row.kind)
-                        with tag("td"):
-                            tag("span", row.state, f"state state-{row.state}")
-                        tag("td", row.address)
-                        tag("td", row.more)
-                        with tag("td", "", "actions"):
-                            tags_button(self._view, row.id, row.name or row.id, self._changed_gateways)
-                            self._gateway_button(row)
+        titles = ("ID", "Name", "What it is", "State", "Address", "More about it", "")
+        with small_table(*titles, classes="small wide", aria_label="Gateways"):
+            for each in found:
+                cells = (each.id, each.name, each.kind, partial(state, each.state, each.state))
+                table_row(*cells, each.address, each.more, actions=partial(self._gateway_buttons, each))
 
     def _changed_gateways(self) -> None:
         self._view.gateways(self._id).look_soon()
@@ -300,7 +278,8 @@ class VpcPage:
         dialog.buttons("Create", lambda: Making(steps()).make_all(self._view.perform), done=done)
         dialog.open()
 
-    def _gateway_button(self, row: GatewayRow) -> None:
+    def _gateway_buttons(self, row: GatewayRow) -> None:
+        tags_button(self._view, row.id, row.name or row.id, self._changed_gateways)
         calls_ = networks.remove_gateway(self._id, row.id)
         if calls_ and row.state != "deleting":
             button("Delete", lambda: self._ask_delete_gateway(row, calls_), "quiet", aria_label=f"Delete {row.id}")

@@ -10,7 +10,8 @@ from typing import Any
 from skylift.console.call import Call
 from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.widgets.dialog import TypedCommand
-from skylift.console.widgets.element import Element, box, button, collect_fields, focus, tag
+from skylift.console.widgets.element import Element, box, button, focus, tag
+from skylift.console.widgets.field import collect_fields
 from skylift.console.widgets.tabs import in_thread
 from skylift.console.widgets.trouble import say_there
 from skylift.runner.errors import SkyliftError
