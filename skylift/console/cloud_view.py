@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 from urllib.parse import quote
 
 from skylift.console.call import Call
-from skylift.console.identity import Identities, RoleRow, UserRow
+from skylift.console.identity import Identities
 from skylift.console.job_port import JobPort
 from skylift.console.map_inputs import InputRow, MapInputs
-from skylift.console.market import Market, SpotRow
-from skylift.console.networks import AddressRow, GatewayRow, Networks
+from skylift.console.market import Market
+from skylift.console.networks import GatewayRow, Networks
 from skylift.console.poller import Topic
 from skylift.console.port import Port
-from skylift.console.rows import BucketRow, ClusterRow, InstanceRow, JobRow, KeyPairRow, SecurityGroupRow, VpcRow
-from skylift.console.scaling import GroupRow, Scaling
+from skylift.console.scaling import Scaling
 from skylift.console.whereabouts import look_up
 from skylift.console.widgets.frame import Found
 
@@ -33,43 +30,29 @@ _MOST_MAPS, _MOST_VPCS = 20, 20
 themselves."""
 
 
-@dataclass
 class CloudView:
-    port: Port
-    instances: Topic[InstanceRow] = field(init=False)
-    jobs: Topic[JobRow] = field(init=False)
-    clusters: Topic[ClusterRow] = field(init=False)
-    key_pairs: Topic[KeyPairRow] = field(init=False)
-    security_groups: Topic[SecurityGroupRow] = field(init=False)
-    vpcs: Topic[VpcRow] = field(init=False)
-    buckets: Topic[BucketRow] = field(init=False)
-    roles: Topic[RoleRow] = field(init=False)
-    users: Topic[UserRow] = field(init=False)
-    scaling_groups: Topic[GroupRow] = field(init=False)
-    spot_requests: Topic[SpotRow] = field(init=False)
-    addresses: Topic[AddressRow] = field(init=False)
-
-    def __post_init__(self) -> None:
-        often, seldom, rarely = _ON_AWS if self.port.settings.billed else _HERE
+    def __init__(self, port: Port) -> None:
+        self.port = port
+        often, seldom, rarely = _ON_AWS if port.settings.billed else _HERE
         self._often, self._seldom, self._rarely = often, seldom, rarely
         self._elsewhere: dict[str, Found] = {}
         self._gateways: dict[str, Topic[GatewayRow]] = {}
         self._opening = threading.Lock()
-        self.job_port = JobPort(self.port)
+        self.job_port = JobPort(port)
         self._maps: dict[str, tuple[MapInputs, Topic[InputRow]]] = {}
-        self.instances = Topic(self.port.instances, often)
+        self.instances = Topic(port.instances, often)
         self.jobs = Topic(self.job_port.jobs, seldom)
         self.clusters = Topic(self.job_port.clusters, seldom)
-        self.key_pairs = Topic(self.port.key_pairs, seldom)
-        self.security_groups = Topic(self.port.security_groups, seldom)
-        self.vpcs = Topic(self.port.vpcs, seldom)
-        self.buckets = Topic(self.port.buckets, seldom)
-        identities = Identities(self.port)
+        self.key_pairs = Topic(port.key_pairs, seldom)
+        self.security_groups = Topic(port.security_groups, seldom)
+        self.vpcs = Topic(port.vpcs, seldom)
+        self.buckets = Topic(port.buckets, seldom)
+        identities = Identities(port)
         self.roles = Topic(identities.roles, rarely)
         self.users = Topic(identities.users, rarely)
-        self.scaling_groups = Topic(Scaling(self.port).groups, often)
-        self.spot_requests = Topic(Market(self.port).requests, often)
-        self.addresses = Topic(Networks(self.port).addresses, seldom)
+        self.scaling_groups = Topic(Scaling(port).groups, often)
+        self.spot_requests = Topic(Market(port).requests, often)
+        self.addresses = Topic(Networks(port).addresses, seldom)
 
     def map_inputs(self, job: str) -> tuple[MapInputs, Topic[InputRow]]:
         """Of a map; its record is read once for all tabs. In a thread. Raises SkyliftError, also for a job that is no
@@ -97,7 +80,7 @@ class CloudView:
     async def look_up(self, text: str) -> AsyncIterator[None]:
         """Has news for `find`, each time that there may be some: of lists that no page shows at the moment, and of what
         is in no list."""
-        looks = [each.look_once(self._rarely) for each in self._topics]
+        looks = [each.look_once(self._rarely) for each in vars(self).values() if isinstance(each, Topic)]
         for look in asyncio.as_completed([*looks, self._look_up(text)]):
             await look
             yield
@@ -110,23 +93,6 @@ class CloudView:
             while len(self._elsewhere) >= _MOST_ELSEWHERE:
                 self._elsewhere.pop(next(iter(self._elsewhere)))
             self._elsewhere[text] = Found(text, place.kind, place.path)
-
-    @property
-    def _topics(self) -> Sequence[Topic[Any]]:
-        return (
-            self.instances,
-            self.jobs,
-            self.clusters,
-            self.key_pairs,
-            self.security_groups,
-            self.vpcs,
-            self.addresses,
-            self.buckets,
-            self.roles,
-            self.users,
-            self.scaling_groups,
-            self.spot_requests,
-        )
 
     def find(self, text: str) -> Iterator[Found]:
         """By id, name or address, in what was last seen: what begins with the text comes first."""

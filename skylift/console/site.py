@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import jinja2
@@ -80,9 +79,11 @@ def build_site(site: FastAPI, port: Port) -> None:
                 {
                     "/": lambda: InstancesPage(view),
                     "/instances": lambda: InstancesPage(view),
-                    "/instances/{instance}": _instance_page(view),
+                    "/instances/{instance}": lambda instance, launched="": InstancePage(
+                        view, instance, launched
+                    ).show(),
                     "/connect/{instance}": lambda instance: ConnectPage(view, shells, instance).show(),
-                    "/launch": _launch_page(view),
+                    "/launch": lambda kind="": LaunchPage(view, kind).show(),
                     "/key-pairs": lambda: KeyPairsPage(view),
                     "/security-groups": lambda: SecurityGroupsPage(view),
                     "/security-groups/{group}": lambda group: SecurityGroupPage(view, group).show(),
@@ -100,9 +101,9 @@ def build_site(site: FastAPI, port: Port) -> None:
                     "/roles/{name}": lambda name: RolePage(view, name).show(),
                     "/users": lambda: UsersPage(view),
                     "/users/{name}": lambda name: UserPage(view, name).show(),
-                    "/simulator": _simulator_page(view),
+                    "/simulator": lambda who="": SimulatorPage(view, who).show(),
                     "/s3": lambda: BucketsPage(view),
-                    "/s3/{bucket}": _bucket_page(view),
+                    "/s3/{bucket}": lambda bucket, prefix="": BucketPage(view, bucket, prefix).show(),
                     "/jobs": lambda: JobsPage(view),
                     "/clusters": lambda: ClustersPage(view),
                     "/run-again/{name}": lambda name: RunAgainPage(view, name).show(),
@@ -128,34 +129,6 @@ def build_site(site: FastAPI, port: Port) -> None:
         show_welcome_message=False,
     )
     nicegui_app.config.socket_io_js_transports = ["websocket"]
-
-
-def _instance_page(view: CloudView) -> Callable[..., Awaitable[None]]:
-    async def show(instance: str, launched: str = "") -> None:
-        await InstancePage(view, instance, launched=bool(launched)).show()
-
-    return show
-
-
-def _launch_page(view: CloudView) -> Callable[..., Awaitable[None]]:
-    async def show(kind: str = "") -> None:
-        await LaunchPage(view, kind).show()
-
-    return show
-
-
-def _bucket_page(view: CloudView) -> Callable[..., Awaitable[None]]:
-    async def show(bucket: str, prefix: str = "") -> None:
-        await BucketPage(view, bucket, prefix).show()
-
-    return show
-
-
-def _simulator_page(view: CloudView) -> Callable[..., Awaitable[None]]:
-    async def show(who: str = "") -> None:
-        await SimulatorPage(view, who).show()
-
-    return show
 
 
 def _put_nonces_into_the_template() -> None:

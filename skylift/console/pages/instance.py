@@ -42,7 +42,7 @@ _WHY_NONE = {
 
 
 class InstancePage:
-    def __init__(self, view: CloudView, instance: str, *, launched: bool = False) -> None:
+    def __init__(self, view: CloudView, instance: str, launched: str = "") -> None:
         """With `launched`, it was a moment ago: the page shows how it comes up."""
         self._view, self._id, self._launched = view, instance, launched
         self._detail: InstanceDetail | None = None
