@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,8 +155,3 @@ def other_vpc(subnet: str, group: str, vpcs: Mapping[str, str]) -> str:
     if not of_subnet or not of_group or of_subnet == of_group:
         return ""
     return f"The subnet is in {of_subnet}, and the security group in {of_group}."
-
-
-def spell_steps(steps: Sequence[Step]) -> str:
-    """For a shell."""
-    return "\n".join(each.line() for each in steps)

@@ -312,6 +312,12 @@ def allocate_address(name: str) -> Call:
     return Call("ec2", "allocate_address", {"Domain": "vpc", **_tagged("elastic-ip", name)})
 
 
+def associate_address(allocation: str, instance: str) -> Call:
+    if not instance:
+        raise UsageError("There is no instance that could have it.", "Launch one first.")
+    return Call("ec2", "associate_address", {"AllocationId": allocation, "InstanceId": instance})
+
+
 def release_address(allocation: str) -> Call:
     return Call("ec2", "release_address", {"AllocationId": allocation})
 
@@ -386,11 +392,11 @@ def _range(text: str, prefix: str = "", of: str = "All addresses are 0.0.0.0/0."
     return {f"{prefix}{'Ipv6CidrBlock' if network.version == 6 else 'CidrBlock'}": text}
 
 
-def change_table(subnet: SubnetLine, table: str, main: str) -> Call | None:
-    """The call by which a subnet gets this route table; none where it has this one."""
+def change_table(subnet: SubnetLine, table: str, main: str) -> Call:
+    """The call by which a subnet gets this route table. Raises UsageError where it has this one."""
     own = {"AssociationId": subnet.association}
     if table == subnet.table:
-        return None
+        raise UsageError("It has this one.")
     if table == main:
         return Call("ec2", "disassociate_route_table", own)
     if subnet.association:

@@ -319,6 +319,11 @@ class Making:
         self._deadline: float | None = None
 
     @property
+    def command(self) -> str:
+        """For a shell: a line for each step."""
+        return "\n".join(step.line() for step in self.steps)
+
+    @property
     def is_over(self) -> bool:
         return self.done == len(self.steps)
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from skylift.console.call import Call
-from skylift.console.group_wish import GroupWish, RuleWish, other_vpc, spell_steps
+from skylift.console.group_wish import GroupWish, RuleWish, other_vpc
+from skylift.console.vpc_plan import Making
 from skylift.runner.errors import RunError, UsageError
 
 SSH = RuleWish("tcp", "22", "203.0.113.7")
@@ -42,7 +43,7 @@ def test_a_group_is_made_with_all_its_rules_by_two_calls() -> None:
 
 def test_the_commands_make_the_same() -> None:
     said = subprocess.run(
-        ["bash", "-euc", f'aws() {{ printf "%s " "$@" >&2; echo sg-1; }}\n{spell_steps(WEB.steps())}'],
+        ["bash", "-euc", f'aws() {{ printf "%s " "$@" >&2; echo sg-1; }}\n{Making(WEB.steps()).command}'],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "--group-name web --description web --vpc-id vpc-1" in said.stderr

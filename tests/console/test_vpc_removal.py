@@ -149,10 +149,12 @@ def test_a_subnet_has_one_route_table() -> None:
     own = replace(plain, table="rtb-1", association="link-1")
     first = change_table(plain, "rtb-1", "rtb-main")
     other, back = change_table(own, "rtb-2", "rtb-main"), change_table(own, "rtb-main", "rtb-main")
-    assert first is not None and first.params == {"RouteTableId": "rtb-1", "SubnetId": "subnet-1"}
-    assert other is not None and other.operation == "replace_route_table_association"
-    assert back is not None and back.params == {"AssociationId": "link-1"}
-    assert change_table(plain, "rtb-main", "rtb-main") is change_table(own, "rtb-1", "rtb-main") is None
+    assert first.params == {"RouteTableId": "rtb-1", "SubnetId": "subnet-1"}
+    assert other.operation == "replace_route_table_association"
+    assert back.params == {"AssociationId": "link-1"}
+    for subnet, table in ((plain, "rtb-main"), (own, "rtb-1")):
+        with pytest.raises(UsageError, match="It has this one"):
+            change_table(subnet, table, "rtb-main")
 
 
 def test_a_gateway_that_cannot_join_its_vpc_is_not_there() -> None:

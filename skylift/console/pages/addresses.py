@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from skylift.console import networks
 from skylift.console.call import Call
@@ -10,13 +10,12 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Networks
 from skylift.console.pages.edit_tags import edit_tags
 from skylift.console.poller import FlatRow
-from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
+from skylift.console.widgets.dialog import ask, confirm
 from skylift.console.widgets.element import button, enable, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.tabs import in_thread
-from skylift.runner.errors import UsageError
 
 COLUMNS = (
     Column("address", "Public IPv4", 140, kind="code"),
@@ -79,17 +78,12 @@ class AddressesPage:
         self._view.addresses.look_soon()
 
     def _allocate(self) -> None:
-        dialog = Dialog("Allocate an Elastic IP")
-        with dialog:
-            name = Field("Name", lambda _: command.show(), placeholder="web", spellcheck="false", autofocus="autofocus")
+        def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+            name = Field("Name", changed, placeholder="web", spellcheck="false", autofocus="autofocus")
             tag("p", "On AWS each public IPv4 address costs by the hour, used or not.", "empty-line")
-            command = TypedCommand(lambda: networks.allocate_address(name.value.strip()).command)
-        dialog.buttons(
-            "Allocate",
-            lambda: self._view.perform(networks.allocate_address(name.value.strip())),
-            done=self._changed,
-        )
-        dialog.open()
+            return lambda: networks.allocate_address(name.value.strip())
+
+        ask("Allocate an Elastic IP", "Allocate", fields, self._view.perform, done=self._changed)
 
     async def _edit_tags(self) -> None:
         if (row := self._row()) is not None:
@@ -100,19 +94,13 @@ class AddressesPage:
         if row is None:
             return
         found = await in_thread(Networks(self._view.port).holders)
-        dialog = Dialog(f"Associate {row['address']}")
 
-        def call() -> Call:
-            if not chosen.value:
-                raise UsageError("There is no instance that could have it.", "Launch one first.")
-            return Call("ec2", "associate_address", {"AllocationId": row["id"], "InstanceId": chosen.value})
-
-        with dialog:
-            chosen = Select("Instance", dict(found), lambda _: command.show())
+        def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+            chosen = Select("Instance", dict(found), changed)
             tag("p", "It takes the place of the instance's public address.", "empty-line")
-            command = TypedCommand(lambda: call().command)
-        dialog.buttons("Associate", lambda: self._view.perform(call()), done=self._changed)
-        dialog.open()
+            return lambda: networks.associate_address(row["id"], chosen.value)
+
+        ask(f"Associate {row['address']}", "Associate", fields, self._view.perform, done=self._changed)
 
     def _disassociate(self) -> None:
         row = self._row()
@@ -143,6 +131,5 @@ class AddressesPage:
             call.command,
             "Release",
             lambda: self._view.perform(call),
-            dangerous=True,
             done=self._changed,
         )

@@ -104,7 +104,6 @@ class BucketPage:
             call.command,
             "Delete",
             lambda: self._view.perform(call),
-            dangerous=True,
             done=done,
         )
 
@@ -164,7 +163,6 @@ class BucketPage:
                 call.command,
                 "Delete",
                 lambda: self._view.perform(call),
-                dangerous=True,
                 done=self._list,
             ),
             "quiet",

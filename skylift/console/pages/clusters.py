@@ -59,7 +59,6 @@ class ClustersPage:
             f"skylift cluster down {quote(row['id'])}",
             "Take down",
             lambda: self._view.job_port.take_down(row["id"]),
-            dangerous=True,
             done=self._view.clusters.look_soon,
         )
 

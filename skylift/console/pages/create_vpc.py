@@ -83,7 +83,7 @@ class CreateVpcPage:
                 MapView(plan.preview())
                 with tag("details"):
                     tag("summary", "The same as commands")
-                    copyable("\n".join(step.line() for step in plan.steps(self._view.port.settings.region)))
+                    copyable(Making(plan.steps(self._view.port.settings.region)).command)
 
     def _begin(self) -> None:
         making = Making(self._plan().steps(self._view.port.settings.region))

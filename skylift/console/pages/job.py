@@ -92,7 +92,6 @@ class JobPage:
             f"skylift cancel {quote(self._name)}",
             _TURN_OFF if self._ended else _CANCEL,
             lambda: self._view.job_port.cancel(self._name),
-            dangerous=True,
             done=self._view.jobs.look_soon,
         )
 

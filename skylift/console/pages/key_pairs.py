@@ -75,7 +75,6 @@ class KeyPairsPage:
             call.command,
             "Delete",
             lambda: self._view.perform(call),
-            dangerous=True,
             done=self._view.key_pairs.look_soon,
         )
 

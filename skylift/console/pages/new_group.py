@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from skylift.console.cloud_view import CloudView
-from skylift.console.group_wish import KINDS, GroupWish, RuleWish, spell_steps
+from skylift.console.group_wish import KINDS, GroupWish, RuleWish
+from skylift.console.vpc_plan import Making
 from skylift.console.widgets.dialog import Dialog
 from skylift.console.widgets.element import box, button, copyable, tag
 from skylift.console.widgets.field import Field, Select
@@ -68,7 +69,7 @@ class _NewGroup:
             for each in missing:
                 tag("p", each, "missing")
             if not missing:
-                copyable(spell_steps(wish.steps()))
+                copyable(Making(wish.steps()).command)
 
     def _work(self) -> None:
         self._wished = self._wish()

@@ -12,7 +12,7 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.identity import Holder, Identities, Policies, reflow, spell_document
 from skylift.console.meanwhile import ChangedMeanwhile, EditedText
 from skylift.console.policy_check import check_policy
-from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
+from skylift.console.widgets.dialog import Dialog, ask, confirm
 from skylift.console.widgets.editor import Editor
 from skylift.console.widgets.element import box, button, copyable, tag, tell_trouble
 from skylift.console.widgets.field import Field, suggest
@@ -115,7 +115,6 @@ class PoliciesTab:
                 call.command,
                 verb,
                 lambda: self._view.perform(call),
-                dangerous=True,
                 done=self._refresh,
             ),
             "quiet",
@@ -217,25 +216,20 @@ class PoliciesTab:
         policies = await self._ask(self._identities.attachable)
         if policies is None:
             return
-        with self._place:
-            dialog = Dialog("Attach a policy")
-        with dialog:
-            typed = Field(
-                "Policy",
-                lambda _: command.show(),
-                placeholder="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess",
-                list="policies",
-            )
-            suggest("policies", policies)
-            command = TypedCommand(lambda: call().command, at_once=False)
-
         by_name = {name: each for each, name in policies.items()}
 
-        def call() -> Call:
-            found = typed.value.strip()
-            if not found:
-                raise UsageError("Choose a policy.", "By its name or its ARN.")
-            return self._holder.attach(by_name.get(found, found))
+        def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+            arn = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+            typed = Field("Policy", changed, placeholder=arn, list="policies")
+            suggest("policies", policies)
 
-        dialog.buttons("Attach", lambda: self._view.perform(call()), done=self._refresh)
-        dialog.open()
+            def call() -> Call:
+                found = typed.value.strip()
+                if not found:
+                    raise UsageError("Choose a policy.", "By its name or its ARN.")
+                return self._holder.attach(by_name.get(found, found))
+
+            return call
+
+        with self._place:
+            ask("Attach a policy", "Attach", fields, self._view.perform, done=self._refresh, at_once=False)

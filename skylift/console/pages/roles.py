@@ -204,7 +204,6 @@ class RolePage:
             call.command,
             "Take away",
             lambda: self._view.perform(call),
-            dangerous=True,
             done=self._fill,
         )
 
@@ -220,7 +219,6 @@ class RolePage:
             "\n".join(each.command for each in calls),
             "Delete",
             lambda: self._identities.perform_all(calls),
-            dangerous=True,
             done=lambda: go_to("/roles"),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 
 from skylift.console import scaling
@@ -10,7 +11,7 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.poller import Change
 from skylift.console.scaling import METRICS, Activity, Alarm, Group, Policy, Scaling
-from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
+from skylift.console.widgets.dialog import ask, confirm
 from skylift.console.widgets.element import box, button, copyable, facts, go_to, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
@@ -188,35 +189,26 @@ class ScalingGroupPage:
         facts((await self._look()).details)
 
     def _change(self) -> None:
-        row = self._known.row
+        row, done = self._known.row, self._view.scaling_groups.look_soon
 
-        def call() -> Call:
-            return scaling.read_capacity(row, least.value, desired.value, most.value)
+        def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+            desired = Field("Desired", changed, value=str(row.desired), inputmode="numeric")
+            least = Field("Least", changed, value=str(row.least), inputmode="numeric")
+            most = Field("Most", changed, value=str(row.most), inputmode="numeric")
+            return lambda: scaling.read_capacity(row, least.value, desired.value, most.value)
 
-        dialog = Dialog("Change capacity")
-        with dialog:
-            desired = Field("Desired", lambda _: command.show(), value=str(row.desired), inputmode="numeric")
-            least = Field("Least", lambda _: command.show(), value=str(row.least), inputmode="numeric")
-            most = Field("Most", lambda _: command.show(), value=str(row.most), inputmode="numeric")
-            command = TypedCommand(lambda: call().command)
-
-        dialog.buttons("Change", lambda: self._view.perform(call()), done=self._view.scaling_groups.look_soon)
-        dialog.open()
+        ask("Change capacity", "Change", fields, self._view.perform, done=done)
 
     def _add_policy(self) -> None:
-        def call() -> Call:
-            return scaling.read_policy(self._name, name.value, metric.value, target.value)
-
-        dialog = Dialog("Add a policy")
-        with dialog:
+        def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
             tag("p", "It keeps a metric at a value, by adding servers and taking some away.", "empty-line")
-            name = Field("Name", lambda _: command.show(), value="keep-cpu", spellcheck="false")
-            metric = Select("Metric", dict(METRICS), lambda _: command.show())
-            target = Field("Value", lambda _: command.show(), value="60", inputmode="decimal")
-            command = TypedCommand(lambda: call().command)
+            name = Field("Name", changed, value="keep-cpu", spellcheck="false")
+            metric = Select("Metric", dict(METRICS), changed)
+            target = Field("Value", changed, value="60", inputmode="decimal")
+            return lambda: scaling.read_policy(self._name, name.value, metric.value, target.value)
 
-        dialog.buttons("Add", lambda: self._view.perform(call()), done=lambda: self._tabs.open("Policies and alarms"))
-        dialog.open()
+        done = partial(self._tabs.open, "Policies and alarms")
+        ask("Add a policy", "Add", fields, self._view.perform, done=done)
 
     def _delete(self) -> None:
         members = [f"{each.id} is terminated with it." for each in self._known.members]
@@ -227,7 +219,6 @@ class ScalingGroupPage:
             call.command,
             "Delete",
             lambda: self._view.perform(call),
-            dangerous=True,
             done=self._view.scaling_groups.look_soon,
         )
 

@@ -118,7 +118,6 @@ class SecurityGroupPage:
             call.command,
             "Delete",
             lambda: self._view.perform(call),
-            dangerous=True,
             done=done,
         )
 
@@ -193,7 +192,6 @@ class SecurityGroupPage:
             call.command,
             "Remove",
             lambda: self._change(rule, call),
-            dangerous=True,
             done=self._changed,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from skylift.console import market
 from skylift.console.call import Call
@@ -12,7 +12,7 @@ from skylift.console.cloud_view import CloudView
 from skylift.console.market import NOTICE
 from skylift.console.poller import Change, FlatRow
 from skylift.console.port import OwnCall
-from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
+from skylift.console.widgets.dialog import ask, confirm
 from skylift.console.widgets.element import box, button, copyable, enable, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
@@ -113,27 +113,20 @@ class SpotPage:
             return
         instance = row["instance"]
 
-        def call() -> OwnCall:
-            return market.recommend(instance) if kind.value == "risk" else market.interrupt(instance, seconds.value)
-
-        dialog = Dialog("Interrupt this instance?")
-        with dialog:
+        def fields(changed: Callable[[str], None]) -> Callable[[], OwnCall]:
             with tag("ul"):
                 tag("li", f"{instance}, {row['type']}, {row['zone']}")
                 if row["job"]:
                     tag("li", f"The job {row['job']} saves its checkpoint, and goes on on the next server.")
             kinds = {"notice": "Notice: at its end the instance goes", "risk": "Rebalance recommendation: it stays"}
-            kind = Select("What", dict(kinds), lambda _: command.show())
-            seconds = Field("Seconds of notice", lambda _: command.show(), value=str(NOTICE), inputmode="numeric")
-            command = TypedCommand(lambda: call().command)
+            kind = Select("What", dict(kinds), changed)
+            seconds = Field("Seconds of notice", changed, value=str(NOTICE), inputmode="numeric")
+            return lambda: (
+                market.recommend(instance) if kind.value == "risk" else market.interrupt(instance, seconds.value)
+            )
 
-        dialog.buttons(
-            "Interrupt",
-            lambda: self._view.port.control(call()),
-            dangerous=True,
-            done=self._view.spot_requests.look_soon,
-        )
-        dialog.open()
+        done = self._view.spot_requests.look_soon
+        ask("Interrupt this instance?", "Interrupt", fields, self._view.port.control, dangerous=True, done=done)
 
     def _ask_withdraw(self) -> None:
         row = self._row()
@@ -160,7 +153,6 @@ class SpotPage:
             call.command,
             "Cancel request",
             lambda: self._view.perform(call),
-            dangerous=True,
             done=self._view.spot_requests.look_soon,
         )
 

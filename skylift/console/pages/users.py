@@ -146,7 +146,6 @@ class UserPage:
             call.command,
             "Delete",
             lambda: self._view.perform(call),
-            dangerous=True,
             done=self._list,
         )
 
@@ -182,7 +181,6 @@ class UserPage:
             "\n".join(each.command for each in calls),
             "Delete",
             lambda: self._identities.perform_all(calls),
-            dangerous=True,
             done=lambda: go_to("/users"),
         )
 

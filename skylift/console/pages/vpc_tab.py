@@ -9,7 +9,7 @@ from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.networks import Acl, Networks, Table, spell_subnets
 from skylift.console.pages.edit_tags import tags_button
-from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
+from skylift.console.widgets.dialog import TypedCommand, ask, confirm
 from skylift.console.widgets.element import box, button, tag
 from skylift.console.widgets.field import collect_fields
 from skylift.console.widgets.row_edit import Edits, Fields
@@ -71,7 +71,6 @@ class VpcTab:
                 call.command,
                 text,
                 lambda: self.change(call, check),
-                dangerous=True,
                 done=self.refresh,
             ),
             "quiet",
@@ -112,11 +111,6 @@ class VpcTab:
         command = TypedCommand(lambda: spell().command, at_once=line.typed is not None)
         trouble = box()
 
-    def ask(self, title: str, text: str, fields: Fields) -> None:
+    def ask(self, title: str, text: str, fields: Fields, *, at_once: bool = True) -> None:
         """The same as a question."""
-        dialog = Dialog(title)
-        with dialog:
-            spell = fields(lambda _: command.show())
-            command = TypedCommand(lambda: spell().command)
-        dialog.buttons(text, lambda: self.view.perform(spell()), done=self.refresh)
-        dialog.open()
+        ask(title, text, fields, self.view.perform, done=self.refresh, at_once=at_once)

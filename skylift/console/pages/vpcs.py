@@ -9,7 +9,6 @@ from skylift.console import call as calls
 from skylift.console import networks
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
-from skylift.console.group_wish import spell_steps
 from skylift.console.networks import Acl, GatewayRow, Networks, SubnetLine, Table
 from skylift.console.pages.edit_tags import edit_tags, tags_button
 from skylift.console.pages.vpc_acls import show_acls
@@ -17,9 +16,9 @@ from skylift.console.pages.vpc_tab import VpcTab
 from skylift.console.pages.vpc_tables import show_tables
 from skylift.console.poller import Change
 from skylift.console.vpc_map import GONE
-from skylift.console.vpc_plan import Making, Step
+from skylift.console.vpc_plan import Making
 from skylift.console.vpc_removal import find_removal
-from skylift.console.widgets.dialog import Dialog, TypedCommand, confirm
+from skylift.console.widgets.dialog import ask, confirm
 from skylift.console.widgets.element import box, button, copyable, enable, go_to, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
@@ -29,7 +28,7 @@ from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
 from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import RunError, UsageError
+from skylift.runner.errors import RunError
 
 COLUMNS = (
     Column("name", "Name"),
@@ -120,7 +119,6 @@ class VpcPage:
             removal.command,
             "Delete",
             lambda: removal.perform(self._view.perform),
-            dangerous=True,
             done=done,
         )
 
@@ -162,41 +160,23 @@ class VpcPage:
         """Which table a subnet has decides what it reaches."""
         main = next((each.id for each in tables if each.main), "")
         words = {each.id: f"{each.name} {each.id}{' (main)' if each.main else ''}".strip() for each in tables}
-        dialog = Dialog(f"Route table of {subnet.name or subnet.id}")
 
-        def call() -> Call | None:
-            return networks.change_table(subnet, chosen.value, main)
+        def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+            chosen = Select("Route table", {subnet.table: words.get(subnet.table), **words}, changed)
+            return lambda: networks.change_table(subnet, chosen.value, main)
 
-        def spell() -> str:
-            made = call()
-            if made is None:
-                raise UsageError("It has this one.")
-            return made.command
-
-        def work() -> None:
-            if (made := call()) is not None:
-                self._view.perform(made)
-
-        with dialog:
-            chosen = Select("Route table", {subnet.table: words.get(subnet.table), **words}, lambda _: command.show())
-            command = TypedCommand(spell, at_once=False)
-        dialog.buttons("Change", work, done=self._tabs.refresh)
-        dialog.open()
+        self._tab.ask(f"Route table of {subnet.name or subnet.id}", "Change", fields, at_once=False)
 
     def _ask_acl(self, subnet: SubnetLine, acls: list[Acl]) -> None:
         """What comes into a subnet and leaves it, whatever its servers' groups say."""
         had = next((each.id for each in acls if subnet.id in each.subnets), "")
         words = {each.id: f"{each.name} {each.id}{' (default)' if each.default else ''}".strip() for each in acls}
-        dialog = Dialog(f"Network ACL of {subnet.name or subnet.id}")
 
-        def call() -> Call:
-            return networks.change_acl(subnet, acls, chosen.value)
+        def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
+            chosen = Select("Network ACL", {had: words.get(had), **words}, changed)
+            return lambda: networks.change_acl(subnet, acls, chosen.value)
 
-        with dialog:
-            chosen = Select("Network ACL", {had: words.get(had), **words}, lambda _: command.show())
-            command = TypedCommand(lambda: call().command, at_once=False)
-        dialog.buttons("Change", lambda: self._view.perform(call()), done=self._tabs.refresh)
-        dialog.open()
+        self._tab.ask(f"Network ACL of {subnet.name or subnet.id}", "Change", fields, at_once=False)
 
     async def _gateways(self) -> None:
         with box("buttons-left"):
@@ -240,43 +220,37 @@ class VpcPage:
         self._view.gateways(self._id).look_soon()
 
     def _ask_internet_gateway(self) -> None:
-        dialog = Dialog("Create an internet gateway")
-
-        def steps() -> list[Step]:
-            return networks.internet_gateway_steps(self._id, name.value.strip())
-
-        with dialog:
-            name = Field("Name", lambda _: command.show(), placeholder="way-out", spellcheck="false")
+        def fields(changed: Callable[[str], None]) -> Callable[[], Making]:
+            name = Field("Name", changed, placeholder="way-out", spellcheck="false")
             tag("p", "It leads out where a route table has a route to it.", "empty-line")
-            command = TypedCommand(lambda: spell_steps(steps()))
-        dialog.buttons("Create", lambda: Making(steps()).make_all(self._view.perform), done=self._changed_gateways)
-        dialog.open()
+            return lambda: Making(networks.internet_gateway_steps(self._id, name.value.strip()))
+
+        ask("Create an internet gateway", "Create", fields, self._make, done=self._changed_gateways)
+
+    def _make(self, making: Making) -> None:
+        making.make_all(self._view.perform)
 
     async def _ask_nat_gateway(self) -> None:
         subnets = await in_thread(self._networks.nat_places, self._id)
         addresses = await in_thread(self._networks.free_addresses)
-        dialog = Dialog("Create a NAT gateway")
-
-        def steps() -> list[Step]:
-            return networks.nat_gateway_steps(subnet.value, address.value, name.value.strip())
 
         def done() -> None:
             self._changed_gateways()
             self._view.addresses.look_soon()
 
-        with dialog:
-            name = Field("Name", lambda _: command.show(), placeholder="shop-nat", spellcheck="false")
-            subnet = Select("Public subnet", dict(subnets), lambda _: command.show())
-            address = Select("Elastic IP", {"": "A new one", **addresses}, lambda _: command.show())
+        def fields(changed: Callable[[str], None]) -> Callable[[], Making]:
+            name = Field("Name", changed, placeholder="shop-nat", spellcheck="false")
+            subnet = Select("Public subnet", dict(subnets), changed)
+            address = Select("Elastic IP", {"": "A new one", **addresses}, changed)
             tag(
                 "p",
                 "It costs by the hour and by the GB. Servers without a public address go out through it.",
                 "empty-line",
             )
             tag("p", "Once it is available, give their route table a route to it: 0.0.0.0/0.", "empty-line")
-            command = TypedCommand(lambda: spell_steps(steps()))
-        dialog.buttons("Create", lambda: Making(steps()).make_all(self._view.perform), done=done)
-        dialog.open()
+            return lambda: Making(networks.nat_gateway_steps(subnet.value, address.value, name.value.strip()))
+
+        ask("Create a NAT gateway", "Create", fields, self._make, done=done)
 
     def _gateway_buttons(self, row: GatewayRow) -> None:
         tags_button(self._view, row.id, row.name or row.id, self._changed_gateways)
@@ -296,6 +270,5 @@ class VpcPage:
             "\n".join(each.command for each in calls_),
             "Delete",
             lambda: [self._view.perform(each) for each in calls_],
-            dangerous=True,
             done=self._changed_gateways,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from skylift.console.meanwhile import ChangedMeanwhile
 from skylift.console.widgets.element import Element, box, button, copyable, set_attribute, tag, tell_trouble
@@ -134,6 +134,36 @@ class TypedCommand:
                 tag("p", f"{error.message} {error.advice}", "missing")
 
 
+class Spelled(Protocol):
+    """What can be done, and is shown as a command."""
+
+    @property
+    def command(self) -> str: ...
+
+
+Asked = TypeVar("Asked", bound=Spelled)
+
+
+def ask(
+    title: str,
+    text: str,
+    fields: Callable[[Callable[[str], None]], Callable[[], Asked]],
+    perform: Callable[[Asked], object],
+    *,
+    done: Callable[[], Any],
+    dangerous: bool = False,
+    at_once: bool = True,
+) -> None:
+    """A question with fields. `fields` puts them there, which call what it gets, and gives what makes of the typed what
+    is performed: it may raise UsageError. Without `at_once` the command is shown when something is typed."""
+    dialog = Dialog(title)
+    with dialog:
+        read = fields(lambda _: command.show())
+        command = TypedCommand(lambda: read().command, at_once=at_once)
+    dialog.buttons(text, lambda: perform(read()), dangerous=dangerous, done=done)
+    dialog.open()
+
+
 class _Doing:
     def __init__(self, text: str, do: Callable[[], Any], *, dangerous: bool) -> None:
         self.button = button(text, do, "danger" if dangerous else "primary")
@@ -154,7 +184,7 @@ def confirm(
     text: str,
     work: Callable[[], Any],
     *,
-    dangerous: bool,
+    dangerous: bool = True,
     done: Callable[[], Any] = lambda: None,
 ) -> None:
     """Ask, with what it is about and the command that does the same."""

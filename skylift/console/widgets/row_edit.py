@@ -19,7 +19,6 @@ from skylift.runner.errors import SkyliftError
 Spell = Callable[[], Call]
 """The call for what is typed. It may raise UsageError."""
 
-
 Fields = Callable[[Callable[[str], None]], Spell]
 """Puts fields there, which call what it gets, and gives the call for what is typed in them."""
 
