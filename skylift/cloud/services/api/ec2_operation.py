@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.services.api.check import on
+from skylift.cloud.services.api.check import creates, on
 from skylift.cloud.services.api.operation import Answer, Checks, Handler, Operation, Params, Unsettled, on_all
 from skylift.cloud.store.database import Tx
 
@@ -78,3 +78,13 @@ def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation
 def acts(name: str, handler: Handler, takes: str, *members: str) -> Operation:
     """An operation on the resources that these of its parameters name."""
     return writes(name, handler, takes, on(f"ec2:{name}", *members))
+
+
+def makes(name: str, handler: Handler, takes: str, resource_type: str, *members: str) -> Operation:
+    """An operation that makes one resource of a type, in or from those that these of its parameters name."""
+    return writes(name, handler, takes, creates(name, resource_type, *members))
+
+
+def shows(name: str, handler: Handler, takes: str, *members: str) -> Operation:
+    """A read of the resources that these of its parameters name."""
+    return reads(name, handler, takes, on(f"ec2:{name}", *members))

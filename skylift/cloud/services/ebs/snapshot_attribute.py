@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.volume import Snapshot
-from skylift.cloud.services.api.check import on
-from skylift.cloud.services.api.ec2_operation import acts, reads
+from skylift.cloud.services.api.ec2_operation import acts, shows
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.api.resource import require
@@ -92,12 +91,7 @@ def _everyone(permissions: list[ec2.CreateVolumePermission]) -> bool:
 
 
 OPERATIONS = (
-    reads(
-        "DescribeSnapshotAttribute",
-        describe,
-        "SnapshotId Attribute",
-        on("ec2:DescribeSnapshotAttribute", "SnapshotId"),
-    ),
+    shows("DescribeSnapshotAttribute", describe, "SnapshotId Attribute", "SnapshotId"),
     acts(
         "ModifySnapshotAttribute",
         modify,

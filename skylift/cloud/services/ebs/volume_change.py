@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.volume import Modification, Volume
-from skylift.cloud.services.api.check import on
-from skylift.cloud.services.api.ec2_operation import acts, reads
+from skylift.cloud.services.api.ec2_operation import acts, shows
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require
@@ -99,12 +98,7 @@ OPERATIONS = (
         "VolumeId Size VolumeType Iops Throughput " + " ".join(NEUTRAL),
         "VolumeId",
     ),
-    reads(
-        "DescribeVolumeAttribute",
-        describe_attribute,
-        "VolumeId Attribute",
-        on("ec2:DescribeVolumeAttribute", "VolumeId"),
-    ),
+    shows("DescribeVolumeAttribute", describe_attribute, "VolumeId Attribute", "VolumeId"),
     acts("ModifyVolumeAttribute", modify_attribute, "VolumeId AutoEnableIO", "VolumeId"),
     acts("EnableVolumeIO", enable_io, "VolumeId", "VolumeId"),
 )

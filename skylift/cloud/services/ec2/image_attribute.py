@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
-from skylift.cloud.services.api.check import on
-from skylift.cloud.services.api.ec2_operation import acts, reads
+from skylift.cloud.services.api.ec2_operation import acts, shows
 from skylift.cloud.services.api.filter import spelled
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
@@ -137,12 +136,7 @@ def _permissions(image: Image) -> list[ec2.LaunchPermission]:
 
 
 OPERATIONS = (
-    reads(
-        "DescribeImageAttribute",
-        describe,
-        "ImageId Attribute",
-        on("ec2:DescribeImageAttribute", "ImageId"),
-    ),
+    shows("DescribeImageAttribute", describe, "ImageId Attribute", "ImageId"),
     acts(
         "ModifyImageAttribute",
         modify,

@@ -13,8 +13,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Console, Instance, State
 from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.domain.spot import SpotNotice
-from skylift.cloud.services.api.check import on
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, shows
 from skylift.cloud.services.api.facts import gets_public_ip, take_public_ip
 from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.list_response import Listing
@@ -318,11 +317,6 @@ OPERATIONS = (
     acts("StopInstances", stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),
     acts("RebootInstances", reboot, "InstanceIds", "InstanceIds"),
     acts("StartInstances", start, "InstanceIds", "InstanceIds"),
-    reads("GetPasswordData", password_data, "InstanceId", on("ec2:GetPasswordData", "InstanceId")),
-    reads(
-        "GetConsoleOutput",
-        console_output,
-        "InstanceId Latest",
-        on("ec2:GetConsoleOutput", "InstanceId"),
-    ),
+    shows("GetPasswordData", password_data, "InstanceId", "InstanceId"),
+    shows("GetConsoleOutput", console_output, "InstanceId Latest", "InstanceId"),
 )

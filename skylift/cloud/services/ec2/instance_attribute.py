@@ -14,7 +14,7 @@ from skylift.cloud.domain.network import NetworkInterface, SecurityGroup
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.api.check import on, on_row
-from skylift.cloud.services.api.ec2_operation import acts, reads, writes
+from skylift.cloud.services.api.ec2_operation import acts, shows, writes
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Check, Nothing, Params
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
@@ -217,12 +217,7 @@ _CHANGES: dict[str, Callable[[Tx, Instance, Any], None]] = {
 
 
 OPERATIONS = (
-    reads(
-        "DescribeInstanceAttribute",
-        describe,
-        "InstanceId Attribute",
-        on("ec2:DescribeInstanceAttribute", "InstanceId"),
-    ),
+    shows("DescribeInstanceAttribute", describe, "InstanceId Attribute", "InstanceId"),
     writes(
         "ModifyInstanceAttribute",
         modify,

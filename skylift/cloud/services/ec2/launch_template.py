@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion, TemplateName
-from skylift.cloud.services.api.check import creates, on_row
+from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.condition_key import of_change
-from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, makes, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.page import Limits, page
@@ -218,11 +218,11 @@ def _free_name(tx: Tx, name: str) -> str:
 
 
 OPERATIONS = (
-    writes(
+    makes(
         "CreateLaunchTemplate",
         create,
         f"LaunchTemplateName VersionDescription ClientToken TagSpecifications {TEMPLATE_DATA}",
-        creates("CreateLaunchTemplate", "launch-template"),
+        "launch-template",
     ),
     reads(
         "DescribeLaunchTemplates",

@@ -13,9 +13,8 @@ from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateV
 from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.domain.volume import Volume
-from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.client_token import remember, result_of
-from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, reads, shows, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import combination, invalid, missing, refuse_other_values
@@ -277,10 +276,5 @@ OPERATIONS = (
         f"{TEMPLATE} Versions",
         on_template("ec2:DeleteLaunchTemplateVersions"),
     ),
-    reads(
-        "GetLaunchTemplateData",
-        data_of_instance,
-        "InstanceId",
-        on("ec2:GetLaunchTemplateData", "InstanceId"),
-    ),
+    shows("GetLaunchTemplateData", data_of_instance, "InstanceId", "InstanceId"),
 )

@@ -13,8 +13,8 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.network import Address, InternetGateway, NetworkInterface, ReleasedAddress
-from skylift.cloud.services.api.check import creates, on, on_row
-from skylift.cloud.services.api.ec2_operation import reads, writes
+from skylift.cloud.services.api.check import on, on_row
+from skylift.cloud.services.api.ec2_operation import makes, reads, writes
 from skylift.cloud.services.api.facts import gets_public_ip, retake_public_ip, take_public_ip
 from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.operation import Check, Checks, Nothing
@@ -311,11 +311,8 @@ def _refuse_other_group(caller: Caller, params: ec2.AllocateAddressRequest | ec2
 
 
 OPERATIONS = (
-    writes(
-        "AllocateAddress",
-        allocate,
-        "Address NetworkBorderGroup TagSpecifications " + " ".join(NEUTRAL),
-        creates("AllocateAddress", "elastic-ip"),
+    makes(
+        "AllocateAddress", allocate, "Address NetworkBorderGroup TagSpecifications " + " ".join(NEUTRAL), "elastic-ip"
     ),
     writes(
         "AssociateAddress",

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import AMAZON_DNS, DhcpOptions, Vpc, private_domain
-from skylift.cloud.services.api.check import creates, on_row
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.check import on_row
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import invalid, invalid_value, missing
@@ -141,12 +141,7 @@ def _address(text: str) -> str:
 
 
 OPERATIONS = (
-    writes(
-        "CreateDhcpOptions",
-        create,
-        "DhcpConfigurations TagSpecifications",
-        creates("CreateDhcpOptions", "dhcp-options"),
-    ),
+    makes("CreateDhcpOptions", create, "DhcpConfigurations TagSpecifications", "dhcp-options"),
     reads("DescribeDhcpOptions", describe, f"DhcpOptionsIds {PAGES}"),
     acts("DeleteDhcpOptions", delete, "DhcpOptionsId", "DhcpOptionsId"),
     writes("AssociateDhcpOptions", associate, "DhcpOptionsId VpcId", check_associate),

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import InternetGateway, NetworkInterface, RouteTable, Vpc
-from skylift.cloud.services.api.check import creates
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import invalid
@@ -103,12 +102,7 @@ def detach(tx: Tx, _caller: Caller, params: ec2.DetachInternetGatewayRequest) ->
 
 
 OPERATIONS = (
-    writes(
-        "CreateInternetGateway",
-        create,
-        "TagSpecifications",
-        creates("CreateInternetGateway", "internet-gateway"),
-    ),
+    makes("CreateInternetGateway", create, "TagSpecifications", "internet-gateway"),
     reads("DescribeInternetGateways", describe, f"InternetGatewayIds {PAGES}"),
     acts("DeleteInternetGateway", delete, "InternetGatewayId", "InternetGatewayId"),
     acts("AttachInternetGateway", attach, "InternetGatewayId VpcId", "InternetGatewayId", "VpcId"),

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import NetworkInterface
-from skylift.cloud.services.api.check import on
-from skylift.cloud.services.api.ec2_operation import acts, reads
+from skylift.cloud.services.api.ec2_operation import acts, shows
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.api.resource import require
@@ -99,12 +98,7 @@ _CHANGES = ("Attachment", "Description", "Groups", "SourceDestCheck")
 
 
 OPERATIONS = (
-    reads(
-        "DescribeNetworkInterfaceAttribute",
-        describe,
-        "NetworkInterfaceId Attribute",
-        on("ec2:DescribeNetworkInterfaceAttribute", "NetworkInterfaceId"),
-    ),
+    shows("DescribeNetworkInterfaceAttribute", describe, "NetworkInterfaceId Attribute", "NetworkInterfaceId"),
     acts(
         "ModifyNetworkInterfaceAttribute",
         modify,

@@ -21,9 +21,8 @@ from skylift.cloud.domain.network import (
     PrivateAddress,
     Subnet,
 )
-from skylift.cloud.services.api.check import creates
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
-from skylift.cloud.services.api.ec2_operation import acts, reads, writes
+from skylift.cloud.services.api.ec2_operation import acts, makes, reads
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
@@ -229,12 +228,15 @@ def _allocations(params: ec2.CreateNatGatewayRequest, *, public: bool) -> list[s
 
 
 OPERATIONS = (
-    writes(
+    makes(
         "CreateNatGateway",
         create,
         "SubnetId AllocationId PrivateIpAddress SecondaryAllocationIds SecondaryPrivateIpAddresses "
         "SecondaryPrivateIpAddressCount ClientToken TagSpecifications " + " ".join(NEUTRAL),
-        creates("CreateNatGateway", "natgateway", "SubnetId", "AllocationId", "SecondaryAllocationIds"),
+        "natgateway",
+        "SubnetId",
+        "AllocationId",
+        "SecondaryAllocationIds",
     ),
     reads(
         "DescribeNatGateways",

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import AclAssociation, AclEntry, NetworkAcl, Subnet, Vpc
-from skylift.cloud.services.api.check import creates, on, on_row
+from skylift.cloud.services.api.check import on, on_row
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, writes
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check, Nothing
@@ -288,12 +288,7 @@ _ACL_ENTRY = (
 
 
 OPERATIONS = (
-    writes(
-        "CreateNetworkAcl",
-        create,
-        "VpcId ClientToken TagSpecifications",
-        creates("CreateNetworkAcl", "network-acl", "VpcId"),
-    ),
+    makes("CreateNetworkAcl", create, "VpcId ClientToken TagSpecifications", "network-acl", "VpcId"),
     reads("DescribeNetworkAcls", describe, f"NetworkAclIds {PAGES}"),
     acts("DeleteNetworkAcl", delete, "NetworkAclId", "NetworkAclId"),
     acts("CreateNetworkAclEntry", create_entry, _ACL_ENTRY, "NetworkAclId"),

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import PrefixEntry, PrefixList, RouteTable, SecurityGroup, services_prefix_list
-from skylift.cloud.services.api.check import creates, on
 from skylift.cloud.services.api.client_token import remember, result_of
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, shows
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
@@ -285,26 +284,18 @@ def _room(most: int) -> int:
 
 
 OPERATIONS = (
-    writes(
+    makes(
         "CreateManagedPrefixList",
         create,
         "PrefixListName Entries MaxEntries AddressFamily ClientToken TagSpecifications",
-        creates("CreateManagedPrefixList", "prefix-list"),
+        "prefix-list",
     ),
     reads("DescribeManagedPrefixLists", describe, f"PrefixListIds {PAGES}"),
     reads("DescribePrefixLists", describe_services, f"PrefixListIds {PAGES}"),
-    reads(
-        "GetManagedPrefixListEntries",
-        get_entries,
-        "PrefixListId TargetVersion MaxResults NextToken",
-        on("ec2:GetManagedPrefixListEntries", "PrefixListId"),
+    shows(
+        "GetManagedPrefixListEntries", get_entries, "PrefixListId TargetVersion MaxResults NextToken", "PrefixListId"
     ),
-    reads(
-        "GetManagedPrefixListAssociations",
-        get_associations,
-        "PrefixListId MaxResults NextToken",
-        on("ec2:GetManagedPrefixListAssociations", "PrefixListId"),
-    ),
+    shows("GetManagedPrefixListAssociations", get_associations, "PrefixListId MaxResults NextToken", "PrefixListId"),
     acts(
         "ModifyManagedPrefixList",
         modify,

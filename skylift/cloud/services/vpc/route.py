@@ -28,9 +28,9 @@ from skylift.cloud.domain.network import (
 )
 from skylift.cloud.domain.peering import JOINED, Peering
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
-from skylift.cloud.services.api.check import association_by_id, creates, on_association
+from skylift.cloud.services.api.check import association_by_id, on_association
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, writes
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
@@ -452,12 +452,7 @@ _ROUTE = (
 
 
 OPERATIONS = (
-    writes(
-        "CreateRouteTable",
-        create,
-        "VpcId ClientToken TagSpecifications",
-        creates("CreateRouteTable", "route-table", "VpcId"),
-    ),
+    makes("CreateRouteTable", create, "VpcId ClientToken TagSpecifications", "route-table", "VpcId"),
     reads("DescribeRouteTables", describe, f"RouteTableIds {PAGES}"),
     acts("DeleteRouteTable", delete, "RouteTableId", "RouteTableId"),
     acts("CreateRoute", create_route, _ROUTE, "RouteTableId"),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import NetworkInterface, Rule, SecurityGroup, Vpc
-from skylift.cloud.services.api.check import adds_rules, creates, on_group
-from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
+from skylift.cloud.services.api.check import adds_rules, on_group
+from skylift.cloud.services.api.ec2_operation import PAGES, makes, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id, require, well_formed
@@ -349,12 +349,7 @@ def own_rule(group: SecurityGroup, rule_id: str, *, egress: bool) -> Rule:
 
 
 OPERATIONS = (
-    writes(
-        "CreateSecurityGroup",
-        create,
-        "Description GroupName VpcId TagSpecifications",
-        creates("CreateSecurityGroup", "security-group", "VpcId"),
-    ),
+    makes("CreateSecurityGroup", create, "Description GroupName VpcId TagSpecifications", "security-group", "VpcId"),
     reads("DescribeSecurityGroups", describe, f"GroupIds GroupNames {PAGES}", kept=True),
     reads("DescribeSecurityGroupRules", describe_rules, f"SecurityGroupRuleIds {PAGES}"),
     writes(

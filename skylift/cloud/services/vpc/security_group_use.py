@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import Rule, SecurityGroup, Vpc
-from skylift.cloud.services.api.check import on
-from skylift.cloud.services.api.ec2_operation import PAGES, reads
+from skylift.cloud.services.api.ec2_operation import PAGES, reads, shows
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits, page
@@ -110,12 +109,7 @@ def _stale(permission: ec2.IpPermission) -> ec2.StaleIpPermission:
 
 
 OPERATIONS = (
-    reads(
-        "GetSecurityGroupsForVpc",
-        for_vpc,
-        f"VpcId {PAGES}",
-        on("ec2:GetSecurityGroupsForVpc", "VpcId"),
-    ),
+    shows("GetSecurityGroupsForVpc", for_vpc, f"VpcId {PAGES}", "VpcId"),
     reads("DescribeSecurityGroupReferences", references, "GroupId"),
     reads("DescribeStaleSecurityGroups", stale, "VpcId MaxResults NextToken"),
 )

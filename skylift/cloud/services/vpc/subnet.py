@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import NetworkInterface, RouteTable, Subnet, Vpc
-from skylift.cloud.services.api.check import creates
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
@@ -232,20 +231,16 @@ def _zone(caller: Caller, params: ec2.CreateSubnetRequest) -> str:
 
 
 OPERATIONS = (
-    writes(
+    makes(
         "CreateSubnet",
         create,
         "AvailabilityZone AvailabilityZoneId CidrBlock VpcId TagSpecifications " + " ".join(NEUTRAL),
-        creates("CreateSubnet", "subnet", "VpcId"),
+        "subnet",
+        "VpcId",
     ),
     reads("DescribeSubnets", describe, f"SubnetIds {PAGES}", kept=True),
     acts("DeleteSubnet", delete, "SubnetId", "SubnetId"),
-    writes(
-        "CreateDefaultSubnet",
-        create_default,
-        "AvailabilityZone AvailabilityZoneId " + " ".join(NEUTRAL),
-        creates("CreateDefaultSubnet", "subnet"),
-    ),
+    makes("CreateDefaultSubnet", create_default, "AvailabilityZone AvailabilityZoneId " + " ".join(NEUTRAL), "subnet"),
     acts(
         "ModifySubnetAttribute",
         modify_attribute,

@@ -24,8 +24,7 @@ from skylift.cloud.domain.network import (
 )
 from skylift.cloud.domain.peering import JOINED
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
-from skylift.cloud.services.api.check import creates, on
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, shows
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
@@ -249,21 +248,11 @@ def _make(
 
 
 OPERATIONS = (
-    writes(
-        "CreateVpc",
-        create,
-        "CidrBlock InstanceTenancy TagSpecifications " + " ".join(NEUTRAL),
-        creates("CreateVpc", "vpc"),
-    ),
-    writes("CreateDefaultVpc", create_default, "", creates("CreateDefaultVpc", "vpc")),
+    makes("CreateVpc", create, "CidrBlock InstanceTenancy TagSpecifications " + " ".join(NEUTRAL), "vpc"),
+    makes("CreateDefaultVpc", create_default, "", "vpc"),
     reads("DescribeVpcs", describe, f"VpcIds {PAGES}", kept=True),
     acts("DeleteVpc", delete, "VpcId", "VpcId"),
     acts("ModifyVpcAttribute", modify_attribute, "VpcId EnableDnsHostnames EnableDnsSupport", "VpcId"),
-    reads(
-        "DescribeVpcAttribute",
-        describe_attribute,
-        "VpcId Attribute",
-        on("ec2:DescribeVpcAttribute", "VpcId"),
-    ),
+    shows("DescribeVpcAttribute", describe_attribute, "VpcId Attribute", "VpcId"),
     acts("ModifyVpcTenancy", modify_tenancy, "VpcId InstanceTenancy", "VpcId"),
 )
