@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from skylift.cloud.domain.error import ServiceError
+
+Value = TypeVar("Value", bound=str)
 
 
 def invalid(message: str) -> ServiceError:
@@ -14,6 +17,15 @@ def invalid(message: str) -> ServiceError:
 def invalid_value(value: object, parameter: str, why: str) -> ServiceError:
     """`parameter` as EC2's messages spell it: `cidrBlock`."""
     return invalid(f"Value ({value}) for parameter {parameter} is invalid. {why}")
+
+
+def one_of(value: str | None, parameter: str, values: tuple[Value, ...]) -> Value:
+    """The one of two or more values that is asked for; raises InvalidParameterValue where it is another one."""
+    for known in values:
+        if value == known:
+            return known
+    *others, last = values
+    raise invalid_value(value, parameter, f"It has to be {', '.join(others)} or {last}.")
 
 
 def missing(parameter: str) -> ServiceError:

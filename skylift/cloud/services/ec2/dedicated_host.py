@@ -24,7 +24,7 @@ from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits
-from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.zone import require_zone, zone_id
@@ -45,6 +45,8 @@ MOST_AT_ONCE = 1000
 
 NEUTRAL: dict[str, tuple[object, ...]] = {"HostRecovery": ("off",), "HostMaintenance": ("off",)}
 """Recovery and maintenance can only be off: the only host is this machine, and there is no other to go to."""
+
+SWITCH: tuple[Literal["on", "off"], ...] = ("on", "off")
 
 OVERCOMMITTED = {"t3": 192}
 """The vCPUs of hosts that have more than their family's largest type."""
@@ -81,7 +83,7 @@ def allocate(tx: Tx, caller: Caller, params: ec2.AllocateHostsRequest) -> ec2.Al
             type=kind,
             zone=zone,
             allocated=tx.now,
-            auto_placement=_switch(params.get("AutoPlacement", "on")),
+            auto_placement=one_of(params.get("AutoPlacement", "on"), "autoPlacement", SWITCH),
             client_token=params.get("ClientToken"),
             tags=tags_for(params, "dedicated-host"),
         )
@@ -101,7 +103,7 @@ def describe(tx: Tx, caller: Caller, params: ec2.DescribeHostsRequest) -> ec2.De
 def modify(tx: Tx, _caller: Caller, params: ec2.ModifyHostsRequest) -> ec2.ModifyHostsResult:
     """Change each host by itself: the answer lists the changed ones and those that cannot be changed."""
     refuse_other_values(params, NEUTRAL)
-    auto = _switch(params["AutoPlacement"]) if params.get("AutoPlacement") else None
+    auto = one_of(params["AutoPlacement"], "autoPlacement", SWITCH) if params.get("AutoPlacement") else None
     wanted = _wanted(params) if params.get("InstanceFamily") or params.get("InstanceType") else None
     if auto is None and wanted is None:
         raise missing("autoPlacement, instanceFamily or instanceType")
@@ -278,14 +280,6 @@ def _not_available(host: DedicatedHost) -> ServiceError:
 
 def _unsupported(name: str) -> ServiceError:
     return ServiceError("UnsupportedHostConfiguration", f"There are no Dedicated Hosts for '{name}' here.")
-
-
-def _switch(value: str) -> Literal["on", "off"]:
-    if value == "on":
-        return "on"
-    if value == "off":
-        return "off"
-    raise invalid_value(value, "autoPlacement", "It has to be on or off.")
 
 
 OPERATIONS = (

@@ -16,7 +16,7 @@ from skylift.cloud.services.api.check import makes_key, on_key
 from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.key_material import PublicKey
-from skylift.cloud.services.api.refusal import combination, invalid_value
+from skylift.cloud.services.api.refusal import combination, invalid_value, one_of
 from skylift.cloud.services.api.resource import new_id, require, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.store.database import Tx
@@ -24,14 +24,14 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
+KINDS: tuple[Literal["rsa", "ed25519"], ...] = ("rsa", "ed25519")
 FILTERS = {"fingerprint": "KeyFingerprint", "key-name": "KeyName", "key-pair-id": "KeyPairId"}
 
 
 def create(tx: Tx, _caller: Caller, params: ec2.CreateKeyPairRequest) -> ec2.KeyPair:
     name = _new_name(tx, params["KeyName"])
-    kind, form = _kind(params.get("KeyType", "rsa")), params.get("KeyFormat", "pem")
-    if form not in ("pem", "ppk"):
-        raise invalid_value(form, "keyFormat", "It has to be pem or ppk.")
+    kind = one_of(params.get("KeyType", "rsa"), "keyType", KINDS)
+    form = one_of(params.get("KeyFormat", "pem"), "keyFormat", ("pem", "ppk"))
     made = key_material.make_rsa(name, form) if kind == "rsa" else key_material.make_ed25519(name, form)
     pair = _keep(tx, params, kind, made.public, made.fingerprint)
     return {
@@ -115,13 +115,6 @@ def _new_name(tx: Tx, name: str) -> str:
     if tx.get(KeyPair, name=name) is not None:
         raise ServiceError("InvalidKeyPair.Duplicate", f"The keypair '{name}' already exists.")
     return name
-
-
-def _kind(asked: str) -> Literal["rsa", "ed25519"]:
-    match asked:
-        case "rsa" | "ed25519":
-            return asked
-    raise invalid_value(asked, "keyType", "It has to be rsa or ed25519.")
 
 
 def _keep(

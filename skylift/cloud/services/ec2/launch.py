@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.domain.error import ServiceError
@@ -17,7 +17,7 @@ from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.facts import take_public_ip, take_uid_base
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.public_parameter import image_id_for
-from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
 from skylift.cloud.services.api.resource import new_id
 from skylift.cloud.services.api.tag import Tags, check_metadata_keys, specified
 from skylift.cloud.services.ebs.block_device import wanted_devices
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 TOKENS: tuple[Literal["required", "optional"], ...] = ("required", "optional")
 SWITCH: tuple[Literal["enabled", "disabled"], ...] = ("enabled", "disabled")
-
-Value = TypeVar("Value", bound=str)
 
 
 def run_instances(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> ec2.Reservation:
@@ -358,29 +356,15 @@ def metadata_options(before: MetadataOptions, asked: MetadataRequest) -> Metadat
     if not 1 <= hops <= 64:
         raise invalid_value(hops, "HttpPutResponseHopLimit", "It has to be between 1 and 64.")
     return MetadataOptions(
-        tokens=_one_of(asked.tokens, "HttpTokens", TOKENS, before.tokens),
-        endpoint=_one_of(asked.endpoint, "HttpEndpoint", SWITCH, before.endpoint),
+        tokens=before.tokens if asked.tokens is None else one_of(asked.tokens, "HttpTokens", TOKENS),
+        endpoint=before.endpoint if asked.endpoint is None else one_of(asked.endpoint, "HttpEndpoint", SWITCH),
         hop_limit=hops,
-        tags=_one_of(asked.tags, "InstanceMetadataTags", SWITCH, before.tags),
+        tags=before.tags if asked.tags is None else one_of(asked.tags, "InstanceMetadataTags", SWITCH),
     )
 
 
 def shutdown_behavior(value: str) -> Literal["stop", "terminate"]:
-    if value == "stop":
-        return "stop"
-    if value == "terminate":
-        return "terminate"
-    raise invalid_value(value, "instanceInitiatedShutdownBehavior", "It has to be stop or terminate.")
-
-
-def _one_of(asked: str | None, name: str, values: tuple[Value, ...], before: Value) -> Value:
-    """The one of the values that is asked for; without a wish what was before."""
-    if asked is None:
-        return before
-    found = next((value for value in values if value == asked), None)
-    if found is None:
-        raise invalid_value(asked, name, f"It has to be {' or '.join(values)}.")
-    return found
+    return one_of(value, "instanceInitiatedShutdownBehavior", ("stop", "terminate"))
 
 
 OPERATIONS = (writes("RunInstances", run_instances, LAUNCH, launch_check.checks),)

@@ -24,7 +24,7 @@ from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check, Nothing
-from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.ec2.tenancy import replaced
@@ -33,6 +33,8 @@ from skylift.cloud.store.instance import placed_in
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
+
+STRATEGIES: tuple[Literal["cluster", "spread", "partition"], ...] = ("cluster", "spread", "partition")
 
 MOST_SPREAD = 7
 """The most running instances of a spread group in one zone."""
@@ -66,7 +68,7 @@ def create(tx: Tx, caller: Caller, params: ec2.CreatePlacementGroupRequest) -> e
         raise missing("groupName")
     if len(name) > 255 or not name.isascii():
         raise invalid_value(name, "groupName", "It has to be at most 255 ASCII characters.")
-    strategy = _strategy(params.get("Strategy"))
+    strategy = one_of(params.get("Strategy"), "strategy", STRATEGIES)
     if params.get("SpreadLevel") and strategy != "spread":
         raise combination("The parameter spreadLevel can be used with the spread strategy only.")
     if tx.get(PlacementGroup, name=name) is not None:
@@ -76,13 +78,6 @@ def create(tx: Tx, caller: Caller, params: ec2.CreatePlacementGroupRequest) -> e
     )
     tx.add(group)
     return {"PlacementGroup": view(group, caller)}
-
-
-def _strategy(asked: str | None) -> Literal["cluster", "spread", "partition"]:
-    match asked:
-        case "cluster" | "spread" | "partition":
-            return asked
-    raise invalid_value(asked, "strategy", "It has to be cluster, spread or partition.")
 
 
 def describe(tx: Tx, caller: Caller, params: ec2.DescribePlacementGroupsRequest) -> ec2.DescribePlacementGroupsResult:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Literal
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.launch_request import LaunchRequest, PlacementRequest
 from skylift.cloud.domain.spot import Behavior, SpotRequest
-from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of
 from skylift.cloud.services.ec2.capacity import on_demand_price, spot_price
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
+
+TYPES: tuple[Literal["one-time", "persistent"], ...] = ("one-time", "persistent")
 
 LEAST_PRICE = 0.001
 MOST_PRICE = 1_000_000
@@ -71,7 +73,7 @@ def market_wish(tx: Tx, request: LaunchRequest) -> SpotWish | None:
         raise missing("InstanceMarketOptions.MarketType")
     if asked.market != "spot":
         raise ServiceError("UnsupportedOperation", f"This cloud has no market '{asked.market}'; it has spot.")
-    kind = _type("one-time" if asked.type is None else asked.type, "spotInstanceType")
+    kind = one_of("one-time" if asked.type is None else asked.type, "spotInstanceType", TYPES)
     behavior = _behavior("terminate" if asked.behavior is None else asked.behavior, kind)
     if kind == "persistent" and behavior == "terminate":
         raise combination(
@@ -89,7 +91,7 @@ def market_wish(tx: Tx, request: LaunchRequest) -> SpotWish | None:
 
 def requested(tx: Tx, params: ec2.RequestSpotInstancesRequest, launch: LaunchRequest) -> SpotWish:
     """The spot options that RequestSpotInstances asks for."""
-    kind = _type(params.get("Type", "one-time"), "type")
+    kind = one_of(params.get("Type", "one-time"), "type", TYPES)
     start, end = params.get("ValidFrom"), _later(tx, params.get("ValidUntil"), "validUntil")
     if start and end and end <= start:
         raise invalid_value(end, "validUntil", "It has to be later than validFrom.")
@@ -155,14 +157,6 @@ def max_price(text: str | None, name: str = "price") -> float | None:
     return price
 
 
-def _type(value: str, name: str) -> Literal["one-time", "persistent"]:
-    if value == "one-time":
-        return "one-time"
-    if value == "persistent":
-        return "persistent"
-    raise invalid_value(value, name, "It has to be one-time or persistent.")
-
-
 def _behavior(value: str, kind: str) -> Behavior:
     if value == "hibernate":
         raise ServiceError(
@@ -170,15 +164,12 @@ def _behavior(value: str, kind: str) -> Behavior:
             "This cloud does not carry out InstanceInterruptionBehavior=hibernate: it cannot keep a server's memory. "
             "It takes terminate or stop.",
         )
-    if value == "terminate":
-        return "terminate"
-    if value != "stop":
-        raise invalid_value(value, "instanceInterruptionBehavior", "It has to be terminate or stop.")
-    if kind == "one-time":
+    found: Behavior = one_of(value, "instanceInterruptionBehavior", ("terminate", "stop"))
+    if found == "stop" and kind == "one-time":
         raise combination(
             "The request with type 'one-time' is not supported when instanceInterruptionBehavior is set to 'stop'."
         )
-    return "stop"
+    return found
 
 
 def _refuse_group(behavior: Behavior, placement: PlacementRequest) -> None:

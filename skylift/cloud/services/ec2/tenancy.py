@@ -17,7 +17,7 @@ from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.launch_request import LaunchRequest, PlacementRequest
 from skylift.cloud.domain.network import Subnet, Vpc
 from skylift.cloud.services.api.instance_type import instance_type
-from skylift.cloud.services.api.refusal import combination, invalid_value
+from skylift.cloud.services.api.refusal import combination, one_of
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ec2.dedicated_host import room_on, takes
 from skylift.cloud.store.database import Tx
@@ -62,13 +62,9 @@ class HostPlacement:
 
 def tenancy_of(tx: Tx, asked: str | None, vpc_id: str) -> Tenancy:
     """The tenancy that was asked for; in a VPC of dedicated tenancy no instance shares its hardware."""
-    asked = asked or "default"
-    if asked not in TENANCIES:
-        raise invalid_value(asked, "tenancy", "It has to be default, dedicated or host.")
+    wanted = one_of(asked or "default", "tenancy", tuple(TENANCIES.values()))
     vpc = tx.get(Vpc, id=vpc_id)
-    if asked == "default" and vpc is not None and vpc.tenancy == "dedicated":
-        return "dedicated"
-    return TENANCIES[asked]
+    return "dedicated" if wanted == "default" and vpc is not None and vpc.tenancy == "dedicated" else wanted
 
 
 def with_zone_of_host(tx: Tx, request: LaunchRequest, kind: InstanceType) -> LaunchRequest:
@@ -165,11 +161,7 @@ def _candidates(tx: Tx, kind: InstanceType, zone: str | None = None) -> list[Ded
 
 
 def _affinity(value: str | None) -> Affinity:
-    if not value or value == "default":
-        return "default"
-    if value == "host":
-        return "host"
-    raise invalid_value(value, "affinity", "It has to be default or host.")
+    return one_of(value or "default", "affinity", ("default", "host"))
 
 
 def _unsupported(kind: InstanceType, tenancy: str) -> ServiceError:

@@ -20,7 +20,7 @@ from skylift.cloud.domain.fleet import (
 )
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.launch_request import TagRequest
-from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
 from skylift.cloud.services.api.tag import Tagged, specified
 from skylift.cloud.services.ec2.fleet_config import fleet_configs
 from skylift.cloud.services.ec2.instance_requirement import PRICE_TAKES as PRICE_REQUIREMENTS
@@ -74,7 +74,7 @@ awscli/examples/ec2/describe-fleets.rst in aws/aws-cli.
 def asked_for(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Fleet:
     """The fleet that a request describes, `submitted`; raises EC2's errors for what cannot be."""
     refuse_other_values(params, NEUTRAL)
-    kind = _kind(params.get("Type", "maintain"))
+    kind: FleetType = one_of(params.get("Type", "maintain"), "Type", get_args(FleetType))
     target = params["TargetCapacitySpecification"]
     on_demand, spot = targets(target, kind)
     default = market_named(target.get("DefaultTargetCapacityType", "spot" if spot else "on-demand"))
@@ -173,25 +173,13 @@ def checked_configs(tx: Tx, caller: Caller, configs: list[FleetConfig], *, insta
 
 def excess_policy(params: ec2.CreateFleetRequest | ec2.ModifyFleetRequest) -> ExcessPolicy:
     value = params.get("ExcessCapacityTerminationPolicy", "termination")
-    if value == "termination":
-        return "termination"
-    if value == "no-termination":
-        return "no-termination"
-    raise invalid_value(value, "ExcessCapacityTerminationPolicy", "It has to be termination or no-termination.")
+    return one_of(value, "ExcessCapacityTerminationPolicy", ("termination", "no-termination"))
 
 
 def tags_at_launch(params: Tagged) -> tuple[TagRequest, ...]:
     """An instant fleet's tags for what it launches."""
     asked = tag_requests(params.get("TagSpecifications", []))
     return tuple(one for one in asked if one.resource_type in _TAGGED_AT_LAUNCH)
-
-
-def _kind(value: str) -> FleetType:
-    kinds: tuple[FleetType, ...] = get_args(FleetType)
-    found = next((kind for kind in kinds if kind == value), None)
-    if found is None:
-        raise invalid_value(value, "Type", "It has to be instant, request or maintain.")
-    return found
 
 
 def _check_override(override: FleetOverride, *, instant: bool) -> None:
@@ -260,8 +248,7 @@ def _check_rebalance(options: SpotOptions, kind: FleetType) -> None:
     if kind != "maintain":
         raise combination("CapacityRebalance is for fleets of type maintain.")
     strategy, delay = rebalance.get("ReplacementStrategy"), rebalance.get("TerminationDelay")
-    if strategy not in ("launch", "launch-before-terminate"):
-        raise invalid_value(strategy, "ReplacementStrategy", "It has to be launch or launch-before-terminate.")
+    one_of(strategy, "ReplacementStrategy", ("launch", "launch-before-terminate"))
     if (strategy == "launch") != (delay is None):
         raise combination("TerminationDelay is needed with launch-before-terminate, and only there.")
     if delay is not None and not 120 <= delay <= 7200:
@@ -271,10 +258,7 @@ def _check_rebalance(options: SpotOptions, kind: FleetType) -> None:
 def _on_demand_options(asked: ec2.OnDemandOptionsRequest, kind: FleetType) -> OnDemandOptions:
     options: OnDemandOptions = {"AllocationStrategy": "lowest-price", **asked}
     options["AllocationStrategy"] = _OLDER_NAMES.get(options["AllocationStrategy"], options["AllocationStrategy"])
-    if options["AllocationStrategy"] not in ("lowest-price", "prioritized"):
-        raise invalid_value(
-            options["AllocationStrategy"], "AllocationStrategy", "It has to be lowest-price or prioritized."
-        )
+    one_of(options["AllocationStrategy"], "AllocationStrategy", ("lowest-price", "prioritized"))
     _check_instant_options(options, kind)
     return options
 

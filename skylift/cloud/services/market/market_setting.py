@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeVar
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.market import ANY_TYPE, Capacity, Market, RoomMarket, SpotPrice, VcpuQuota
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Nothing
-from skylift.cloud.services.api.refusal import invalid_value
+from skylift.cloud.services.api.refusal import invalid_value, one_of
 from skylift.cloud.services.api.zone import require_zone, zones
 from skylift.cloud.services.ec2.capacity import FAMILIES, STANDARD, spot_price, usual_price, vcpus_in_use
 from skylift.cloud.services.ec2.spot_option import read_price
 from skylift.cloud.services.market.control import reads, writes
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import taken
-
-T = TypeVar("T", bound=str)
 
 
 class Placed(TypedDict):
@@ -83,7 +81,7 @@ def describe_prices(
 
 def put_capacity(tx: Tx, caller: Caller, params: skylift.PutCapacityRequest) -> skylift.PutCapacityResult:
     """Running instances stay, also if there are more of them than there is room for."""
-    type_name, market = _type_or_any(params), _one_of(params.get("MarketType", "any"), ROOM_MARKETS)
+    type_name, market = _type_or_any(params), one_of(params.get("MarketType", "any"), "marketType", ROOM_MARKETS)
     made = [Capacity(type_name, zone, market, params["InstanceCount"]) for zone in _zones(caller, params)]
     for one in made:
         tx.remove(one)
@@ -108,7 +106,7 @@ def describe_capacity(
 
 
 def put_quota(tx: Tx, _caller: Caller, params: skylift.PutQuotaRequest) -> skylift.PutQuotaResult:
-    quota = VcpuQuota(_family(params), _one_of(params["MarketType"], MARKETS), params["VCpus"])
+    quota = VcpuQuota(_family(params), one_of(params["MarketType"], "marketType", MARKETS), params["VCpus"])
     tx.remove(quota)
     tx.add(quota)
     return {"Quotas": [_quota(tx, quota)]}
@@ -148,13 +146,6 @@ def _family(params: skylift.PutQuotaRequest | skylift.ResetQuotaRequest) -> str:
             "InvalidParameterValue", f"There is no quota '{params['InstanceClass']}'; there are {', '.join(known)}."
         )
     return str(params["InstanceClass"])
-
-
-def _one_of(value: str, values: tuple[T, ...]) -> T:
-    for known in values:
-        if known == value:
-            return known
-    raise invalid_value(value, "marketType", f"It has to be {' or '.join(values)}.")
 
 
 def _price(one: SpotPrice) -> skylift.SpotPrice:

@@ -19,7 +19,7 @@ from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, 
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check, Nothing
-from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.vpc.cidr import block, peer6
@@ -218,8 +218,7 @@ def _asked(params: ec2.CreateNetworkAclEntryRequest | ec2.ReplaceNetworkAclEntry
         raise combination("The parameter cidrBlock cannot be used with the parameter ipv6CidrBlock")
     if not cidr and not cidr6:
         raise missing("cidrBlock")
-    if params["RuleAction"] not in ("allow", "deny"):
-        raise invalid_value(params["RuleAction"], "ruleAction", "It has to be allow or deny.")
+    action = one_of(params["RuleAction"], "ruleAction", ("allow", "deny"))
     protocol, from_port, to_port = _traffic(params)
     return AclEntry(
         number=_number(params["RuleNumber"]),
@@ -227,7 +226,7 @@ def _asked(params: ec2.CreateNetworkAclEntryRequest | ec2.ReplaceNetworkAclEntry
         protocol=protocol,
         from_port=from_port,
         to_port=to_port,
-        allow=params["RuleAction"] == "allow",
+        allow=action == "allow",
         cidr=str(block(cidr, "cidrBlock")) if cidr else None,
         cidr6=str(peer6(cidr6)) if cidr6 else None,
     )

@@ -16,7 +16,7 @@ from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, shows
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits, page
-from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of
 from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.vpc.cidr import block, peer6
@@ -26,6 +26,8 @@ from skylift.cloud.store.network import prefix_lists
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
+
+FAMILIES: tuple[Literal["IPv4", "IPv6"], ...] = ("IPv4", "IPv6")
 
 MOST_ENTRIES = 1000
 """The largest MaxEntries of a list."""
@@ -49,7 +51,7 @@ def create(tx: Tx, caller: Caller, params: ec2.CreateManagedPrefixListRequest) -
     found = tx.get(PrefixList, id=made_before) if made_before else None
     if found is None:
         most = _room(params["MaxEntries"])
-        family = _family(params["AddressFamily"])
+        family = one_of(params["AddressFamily"], "addressFamily", FAMILIES)
         found = PrefixList(
             id=new_id("pl"),
             name=_name(params["PrefixListName"]),
@@ -267,14 +269,6 @@ def _name(text: str) -> str:
             text, "prefixListName", f"It has to be 1 to 255 characters that do not start with {RESERVED}."
         )
     return text
-
-
-def _family(text: str) -> Literal["IPv4", "IPv6"]:
-    if text == "IPv4":
-        return "IPv4"
-    if text == "IPv6":
-        return "IPv6"
-    raise invalid_value(text, "addressFamily", "It has to be IPv4 or IPv6.")
 
 
 def _room(most: int) -> int:

@@ -27,7 +27,7 @@ from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, shows
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
-from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.api.refusal import combination, invalid_value, missing, one_of, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import Tags, tag_list, tags_for
 from skylift.cloud.services.api.zone import zones
@@ -42,6 +42,8 @@ from skylift.cloud.store.network import of_vpc
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
+
+TENANCIES: tuple[Literal["default", "dedicated"], ...] = ("default", "dedicated")
 
 DEFAULT_CIDR = "172.31.0.0/16"
 
@@ -103,17 +105,9 @@ def create(tx: Tx, caller: Caller, params: ec2.CreateVpcRequest) -> ec2.CreateVp
     cidr = block(params["CidrBlock"], "cidrBlock")
     if not usable_for_vpc(cidr):
         raise ServiceError("InvalidVpc.Range", f"The CIDR '{params['CidrBlock']}' is invalid.")
-    vpc = _make(tx, cidr, caller.region, tags_for(params, "vpc"), tenancy=_tenancy(params))
+    tenancy = one_of(params.get("InstanceTenancy") or "default", "instanceTenancy", TENANCIES)
+    vpc = _make(tx, cidr, caller.region, tags_for(params, "vpc"), tenancy=tenancy)
     return {"Vpc": view(vpc, caller.account) | {"State": "pending", "Ipv6CidrBlockAssociationSet": []}}
-
-
-def _tenancy(params: ec2.CreateVpcRequest) -> Literal["default", "dedicated"]:
-    value = params.get("InstanceTenancy") or "default"
-    if value == "default":
-        return "default"
-    if value == "dedicated":
-        return "dedicated"
-    raise invalid_value(value, "instanceTenancy", "It has to be default or dedicated.")
 
 
 def describe(tx: Tx, caller: Caller, params: ec2.DescribeVpcsRequest) -> ec2.DescribeVpcsResult:
