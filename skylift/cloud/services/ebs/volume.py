@@ -46,9 +46,7 @@ STATUSES = Listing(
     filters={
         **same_named("availability-zone availability-zone-id volume-status.status"),
         **same_named("description event-id event-type not-after not-before", "event", "Events"),
-        "action.code": "Actions.Code",
-        "action.description": "Actions.Description",
-        "action.event-id": "Actions.EventId",
+        **same_named("code description event-id", "action", "Actions"),
         "volume-status.details-name": "VolumeStatus.Details.Name",
         "volume-status.details-status": "VolumeStatus.Details.Status",
     },
@@ -61,17 +59,12 @@ MODIFICATIONS = Listing(
     tags="",
     limits=LIMITS,
     filters={
-        "modification-state": "ModificationState",
-        "original-iops": "OriginalIops",
-        "original-size": "OriginalSize",
-        "original-volume-type": "OriginalVolumeType",
+        **same_named(
+            "modification-state original-iops original-size original-volume-type start-time target-iops target-size "
+            "target-volume-type volume-id"
+        ),
         "originalMultiAttachEnabled": "OriginalMultiAttachEnabled",
-        "start-time": "StartTime",
-        "target-iops": "TargetIops",
-        "target-size": "TargetSize",
-        "target-volume-type": "TargetVolumeType",
         "targetMultiAttachEnabled": "TargetMultiAttachEnabled",
-        "volume-id": "VolumeId",
     },
 )
 

@@ -9,6 +9,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import InternetGateway, NetworkInterface, RouteTable, Vpc
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import invalid
@@ -24,10 +25,8 @@ LISTING = Listing(
     ids="InternetGatewayIds",
     key="InternetGatewayId",
     filters={
-        "attachment.state": "Attachments.State",
-        "attachment.vpc-id": "Attachments.VpcId",
-        "internet-gateway-id": "InternetGatewayId",
-        "owner-id": "OwnerId",
+        **same_named("internet-gateway-id owner-id"),
+        **same_named("state vpc-id", "attachment", "Attachments"),
     },
 )
 

@@ -19,6 +19,7 @@ from skylift.cloud.domain.network import Vpc
 from skylift.cloud.domain.peering import JOINED, Peering, State
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits
@@ -61,10 +62,9 @@ LISTING = Listing(
             for end, member in _ENDS.items()
             for name, path in (("cidr-block", "CidrBlockSet.CidrBlock"), ("owner-id", "OwnerId"), ("vpc-id", "VpcId"))
         },
-        "expiration-time": "ExpirationTime",
+        **same_named("expiration-time vpc-peering-connection-id"),
         "status-code": "Status.Code",
         "status-message": "Status.Message",
-        "vpc-peering-connection-id": "VpcPeeringConnectionId",
     },
 )
 

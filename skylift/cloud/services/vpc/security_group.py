@@ -10,6 +10,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import NetworkInterface, Rule, SecurityGroup, Vpc
 from skylift.cloud.services.api.check import adds_rules, on_group
 from skylift.cloud.services.api.ec2_operation import PAGES, makes, reads, writes
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id, require, well_formed
@@ -43,11 +44,7 @@ LISTING = Listing(
     ids="GroupIds",
     key="GroupId",
     filters={
-        "description": "Description",
-        "group-id": "GroupId",
-        "group-name": "GroupName",
-        "owner-id": "OwnerId",
-        "vpc-id": "VpcId",
+        **same_named("description group-id group-name owner-id vpc-id"),
         **_rule_filters("ip-permission", "IpPermissions"),
         **_rule_filters("egress.ip-permission", "IpPermissionsEgress"),
     },
@@ -57,7 +54,7 @@ RULES = Listing(
     SecurityGroup,
     ids="SecurityGroupRuleIds",
     key="SecurityGroupRuleId",
-    filters={"group-id": "GroupId", "security-group-rule-id": "SecurityGroupRuleId"},
+    filters=same_named("group-id security-group-rule-id"),
 )
 
 

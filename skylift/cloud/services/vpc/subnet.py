@@ -12,6 +12,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import NetworkInterface, RouteTable, Subnet, Vpc
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
@@ -35,38 +36,23 @@ LISTING = Listing(
     ids="SubnetIds",
     key="SubnetId",
     filters={
-        "availability-zone": "AvailabilityZone",
-        "availabilityZone": "AvailabilityZone",
-        "availability-zone-id": "AvailabilityZoneId",
-        "availabilityZoneId": "AvailabilityZoneId",
-        "available-ip-address-count": "AvailableIpAddressCount",
-        "cidr": "CidrBlock",
-        "cidr-block": "CidrBlock",
-        "cidrBlock": "CidrBlock",
-        "customer-owned-ipv4-pool": "CustomerOwnedIpv4Pool",
-        "default-for-az": "DefaultForAz",
-        "defaultForAz": "DefaultForAz",
-        "enable-dns64": "EnableDns64",
-        "enable-lni-at-device-index": "EnableLniAtDeviceIndex",
-        "ipv6-cidr-block-association.association-id": "Ipv6CidrBlockAssociationSet.AssociationId",
-        "ipv6-cidr-block-association.ipv6-cidr-block": "Ipv6CidrBlockAssociationSet.Ipv6CidrBlock",
-        "ipv6-cidr-block-association.state": "Ipv6CidrBlockAssociationSet.Ipv6CidrBlockState.State",
-        "ipv6-native": "Ipv6Native",
-        "map-customer-owned-ip-on-launch": "MapCustomerOwnedIpOnLaunch",
-        "map-public-ip-on-launch": "MapPublicIpOnLaunch",
-        "outpost-arn": "OutpostArn",
-        "owner-id": "OwnerId",
-        "private-dns-name-options-on-launch.enable-resource-name-dns-a-record": (
-            "PrivateDnsNameOptionsOnLaunch.EnableResourceNameDnsARecord"
+        **same_named(
+            "availability-zone availability-zone-id available-ip-address-count cidr-block customer-owned-ipv4-pool "
+            "default-for-az enable-dns64 enable-lni-at-device-index ipv6-native map-customer-owned-ip-on-launch "
+            "map-public-ip-on-launch outpost-arn owner-id "
+            "private-dns-name-options-on-launch.enable-resource-name-dns-a-record "
+            "private-dns-name-options-on-launch.hostname-type state subnet-arn subnet-id vpc-id"
         ),
+        **same_named("association-id ipv6-cidr-block", "ipv6-cidr-block-association", "Ipv6CidrBlockAssociationSet"),
+        "availabilityZone": "AvailabilityZone",
+        "availabilityZoneId": "AvailabilityZoneId",
+        "cidr": "CidrBlock",
+        "cidrBlock": "CidrBlock",
+        "defaultForAz": "DefaultForAz",
+        "ipv6-cidr-block-association.state": "Ipv6CidrBlockAssociationSet.Ipv6CidrBlockState.State",
         "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record": (
             "PrivateDnsNameOptionsOnLaunch.EnableResourceNameDnsAAAARecord"
         ),
-        "private-dns-name-options-on-launch.hostname-type": "PrivateDnsNameOptionsOnLaunch.HostnameType",
-        "state": "State",
-        "subnet-arn": "SubnetArn",
-        "subnet-id": "SubnetId",
-        "vpc-id": "VpcId",
     },
 )
 

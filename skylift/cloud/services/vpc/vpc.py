@@ -25,6 +25,7 @@ from skylift.cloud.domain.network import (
 from skylift.cloud.domain.peering import JOINED
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, shows
+from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, one_of, refuse_other_values
@@ -52,21 +53,15 @@ LISTING = Listing(
     ids="VpcIds",
     key="VpcId",
     filters={
+        **same_named("cidr-block dhcp-options-id is-default owner-id state vpc-id"),
+        **same_named("association-id cidr-block", "cidr-block-association", "CidrBlockAssociationSet"),
+        **same_named(
+            "association-id ipv6-cidr-block ipv6-pool", "ipv6-cidr-block-association", "Ipv6CidrBlockAssociationSet"
+        ),
         "cidr": "CidrBlock",
-        "cidr-block": "CidrBlock",
-        "cidr-block-association.association-id": "CidrBlockAssociationSet.AssociationId",
-        "cidr-block-association.cidr-block": "CidrBlockAssociationSet.CidrBlock",
         "cidr-block-association.state": "CidrBlockAssociationSet.CidrBlockState.State",
-        "dhcp-options-id": "DhcpOptionsId",
-        "ipv6-cidr-block-association.association-id": "Ipv6CidrBlockAssociationSet.AssociationId",
-        "ipv6-cidr-block-association.ipv6-cidr-block": "Ipv6CidrBlockAssociationSet.Ipv6CidrBlock",
-        "ipv6-cidr-block-association.ipv6-pool": "Ipv6CidrBlockAssociationSet.Ipv6Pool",
         "ipv6-cidr-block-association.state": "Ipv6CidrBlockAssociationSet.Ipv6CidrBlockState.State",
-        "is-default": "IsDefault",
         "isDefault": "IsDefault",
-        "owner-id": "OwnerId",
-        "state": "State",
-        "vpc-id": "VpcId",
     },
 )
 
