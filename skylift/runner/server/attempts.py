@@ -77,7 +77,7 @@ class Attempt:
         patiently("attempt", lambda: self._put(body), until)
 
     def _put(self, body: bytes) -> None:
-        etag = _put(self._prefix, key_of(self.number), body, {"if-match": self._etag})
+        etag = put_if(self._prefix, key_of(self.number), body, {"if-match": self._etag})
         if etag is None:
             # The answer to our last write was lost, or somebody else has written. Read the version that is there.
             found = _get(self._prefix, self.number)
@@ -168,7 +168,7 @@ class Attempts:
         """
         fields = {"instance": self._aws.instance(), "claimed": now_iso()}
         body = json.dumps(fields).encode()
-        etag = self._try("claim", lambda: _put(self._prefix, key_of(number), body, {"if-none-match": "*"}))
+        etag = self._try("claim", lambda: put_if(self._prefix, key_of(number), body, {"if-none-match": "*"}))
         return self._read(number) if etag is None else Stored(fields, etag)
 
     def _await_word(self, number: int, found: Stored) -> Optional[Stored]:
@@ -200,7 +200,7 @@ class Attempts:
             return str(found.fields["instance"])
         say("%s is not a valid attempt: the job continues from the one before" % key_of(number))
         status = self._try("status", lambda: self._prefix.get("server/status.json"))
-        holder = (_object(status) or {}).get("instance") if status is not None else None
+        holder = object_of(status or b"").get("instance")
         if holder == self._aws.instance():
             raise Refused(200, "%s, which was ours, is no attempt" % key_of(number))
         return holder if isinstance(holder, str) else ""
@@ -260,10 +260,10 @@ def _get(prefix: Prefix, number: int) -> Stored:
     return Stored(parse(body), headers.get("etag", ""))
 
 
-def _put(prefix: Prefix, key: str, body: bytes, condition: Dict[str, str]) -> Optional[str]:
-    """The ETag of the new object; None when the condition does not hold."""
+def put_if(prefix: Prefix, key: str, body: bytes, condition: Dict[str, str]) -> Optional[str]:
+    """The ETag of the new object; None when the condition does not hold, as where nothing is there to be replaced."""
     status, headers, answer = prefix.request("PUT", key, "", body, condition)
-    if status == 412:
+    if status == 412 or (status == 404 and "if-match" in condition):
         return None
     if status == 404:
         raise Refused(status, answer.decode(errors="replace"))
@@ -274,8 +274,8 @@ def _put(prefix: Prefix, key: str, body: bytes, condition: Dict[str, str]) -> Op
 
 def parse(text: bytes) -> Optional[Dict[str, Any]]:
     """None when the text is no attempt. The fields of a checkpoint are checked where they are used."""
-    found = _object(text)
-    if found is None or not isinstance(found.get("instance"), str):
+    found = object_of(text)
+    if not isinstance(found.get("instance"), str):
         return None
     over = found.get("over")
     if over is not None and not (isinstance(over, dict) and isinstance(over.get("final", {}), dict)):
@@ -295,12 +295,13 @@ def parse(text: bytes) -> Optional[Dict[str, Any]]:
     return found
 
 
-def _object(text: bytes) -> Optional[Dict[str, Any]]:
+def object_of(text: bytes) -> Dict[str, Any]:
+    """The fields of a JSON object, which any program of the job may have written; none of what is no object."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_offsets(found: Any) -> bool:

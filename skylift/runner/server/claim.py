@@ -9,8 +9,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, NamedTuple, Optional
 
-from skylift.runner.server.attempts import Attempt, Attempts, key_of, parse
-from skylift.runner.server.aws import Unreachable
+from skylift.runner.server.attempts import Attempt, Attempts, key_of, parse, put_if
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
@@ -62,7 +61,9 @@ def claim_first(context: Context, until: float, **more: Any) -> bool:
         if not context.is_scheduled or not found.is_older_than(context.retry("start", lambda: _start(context), until)):
             return False
         say("%s is older than this server: another run of the schedule has written it" % key)
-        if context.retry("claim", partial(_replace_claim, context, body, found.etag), until):
+        # Somebody may have written there meanwhile, as this server itself where an answer was lost.
+        replacing = partial(put_if, context.prefix, key, body, {"if-match": found.etag})
+        if context.retry("claim", replacing, until) is not None:
             return True
 
 
@@ -83,16 +84,6 @@ def _read_claim(context: Context) -> _FirstClaim:
         return _FirstClaim()
     fields = parse(body) or {}
     return _FirstClaim(fields.get("instance", ""), headers.get("last-modified", ""), headers.get("etag", ""))
-
-
-def _replace_claim(context: Context, body: bytes, etag: str) -> bool:
-    """False when somebody has written there meanwhile, as this server itself where an answer was lost."""
-    status, _, answer = context.prefix.request("PUT", key_of(1), "", body, {"if-match": etag})
-    if status in (404, 412):
-        return False
-    if status >= 300:
-        raise Unreachable("%s: %s" % (key_of(1), answer[:200].decode(errors="replace")))
-    return True
 
 
 def _start(context: Context) -> float:

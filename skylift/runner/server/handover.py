@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, Optional
 
+from skylift.runner.server.attempts import object_of
 from skylift.runner.server.aws import Refused, Unreachable, patiently
 from skylift.runner.server.console import say
 from skylift.runner.server.prefix import Prefix
@@ -50,7 +51,7 @@ class Handover:
             found = self._prefix.get(NEXT)
         except (Unreachable, Refused):
             return None
-        return None if found is None else _parse(found)
+        return None if found is None else object_of(found)
 
     def _close(self) -> Optional[Dict[str, Any]]:
         body, until = json.dumps({"job": None}).encode(), time.time() + 30
@@ -62,7 +63,7 @@ class Handover:
         except (Unreachable, Refused) as error:
             say("it is not known whether another job comes: %s" % error)
             return None
-        return None if found is None or self._over.is_set() else self._expect(_parse(found))
+        return None if found is None or self._over.is_set() else self._expect(object_of(found))
 
     def _expect(self, found: Dict[str, Any]) -> Optional[Dict[str, Any]]:
         """Read the next job's record. It, and the permission to read it, may appear a moment later."""
@@ -81,12 +82,3 @@ class Handover:
             pause = min(pause * 1.3, 0.5)
         say("the job %s was announced, and has not come" % name)
         return None
-
-
-def _parse(text: bytes) -> Dict[str, Any]:
-    """Parse the object, which any program of the job may have written."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

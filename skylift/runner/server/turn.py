@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any, Dict, NamedTuple, Optional
 
-from skylift.runner.server.attempts import SILENCE
+from skylift.runner.server.attempts import SILENCE, put_if
 from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
@@ -169,13 +169,7 @@ class Turn:
         return json.dumps(fields).encode()
 
     def _put(self, body: bytes, condition: Dict[str, str]) -> Optional[str]:
-        """The ETag of the new version; None when the condition does not hold."""
-        status, headers, answer = self._context.source.request("PUT", KEY, "", body, condition)
-        if status in (404, 412):
-            return None
-        if status >= 300:
-            raise Unreachable("%s: %s" % (KEY, answer[:200].decode(errors="replace")))
-        return headers.get("etag", "")
+        return put_if(self._context.source, KEY, body, condition)
 
     def _read(self) -> Held:
         def get() -> Held:
