@@ -388,10 +388,6 @@ class Checkpoint:
         finally:
             self._spool.unlink(missing_ok=True)
 
-    def stop(self) -> None:
-        self._over.set()
-        self._hurry.set()
-
 
 def _clear(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():

@@ -18,16 +18,13 @@ _GRAIN = 0.05
 
 
 class Idleness:
-    """Calls `idle` when nothing has happened for `seconds`. `touch` reports that something has."""
+    """Calls `idle` when nothing has happened for `seconds`."""
 
     def __init__(self, seconds: int, uid: int, output: Callable[[], int], idle: Callable[[], None]) -> None:
         self._seconds, self._uid, self._output, self._idle = seconds, uid, output, idle
         self._touched = threading.Event()
         self._over = threading.Event()
         threading.Thread(target=self._watch, name="idleness", daemon=True).start()
-
-    def touch(self) -> None:
-        self._touched.set()
 
     def stop(self) -> None:
         self._over.set()
