@@ -37,6 +37,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
@@ -179,9 +180,11 @@ class MapServer:
             is_worker = self._options.part == "worker"
             code = LEFT
             if self._take_worker_key() if is_worker else self._take_secrets():
-                threading.Thread(target=self._serve, args=(listening,), name="inputs", daemon=True).start()
-                path = listening.getsockname()
-                code = self._work(path) if is_worker else self._see_through(path)
+                answering = (listening, self._answer, self._down)
+                threading.Thread(target=serve, args=answering, name="inputs", daemon=True).start()
+                run = partial(self._run_dask, listening.getsockname(), "worker" if is_worker else "main")
+                outcomes = partial(outcomes_in, self._folder / "dask" / OUTCOMES)
+                code = keep_working(run, self._down) if is_worker else see_through(run, outcomes, self._down)
         self._spawner.close()
         remove_runs(self._place.runs)
         return 128 + self._signal if self._signal else code
@@ -249,15 +252,6 @@ class MapServer:
 
     # The coordinator, or a worker of Dask's.
 
-    def _work(self, path: str) -> int:
-        return keep_working(lambda: self._run_dask(path, "worker"), self._down)
-
-    def _see_through(self, path: str) -> int:
-        return see_through(lambda: self._run_dask(path, "main"), self._outcomes, self._down)
-
-    def _outcomes(self) -> int:
-        return outcomes_in(self._folder / "dask" / OUTCOMES)
-
     def _run_dask(self, path: str, module: str) -> int:
         """The exit code as in Popen."""
         options = self._options
@@ -298,9 +292,6 @@ class MapServer:
             dask.kill()
 
     # The socket.
-
-    def _serve(self, listening: socket.socket) -> None:
-        serve(listening, self._answer, self._down)
 
     def _answer(self, connection: socket.socket) -> None:
         with connection:

@@ -23,6 +23,7 @@ import os
 import stat
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Union
 
@@ -130,19 +131,12 @@ class PrebuiltEnvironment:
             elif kind == "l":
                 os.symlink(more[0], new.place(path))
                 self._give(new.place(path))
-        files = [entry for entry in index["entries"] if entry[1] == "f"]
-        with thread_pool(_AT_A_TIME) as pool:
-            work = [
-                pool.submit(self._take_pack, new, number, files[first:end], digest, until)
-                for number, (first, end, digest) in enumerate(index["packs"])
-            ]
-            for each in work:
-                each.result()
+        _for_each_pack(index, partial(self._take_pack, new, until))
 
     def _give(self, place: str) -> None:
         os.lchown(place, self._login.uid, self._login.gid)
 
-    def _take_pack(self, new: NewFolders, number: int, files: List[Entry], digest: str, until: float) -> None:
+    def _take_pack(self, new: NewFolders, until: float, number: int, files: List[Entry], digest: str) -> None:
         key = _pack(number)
         if len(files) == 1:
             path, _, mode, _, modified = files[0]
@@ -275,21 +269,13 @@ class PrebuiltEnvironment:
         self._over.set()
 
     def _keep(self) -> None:
-        files = [entry for entry in self._index["entries"] if entry[1] == "f"]
-        until = time.time() + _KEEPING
         try:
-            with thread_pool(_AT_A_TIME) as pool:
-                work = [
-                    pool.submit(self._keep_pack, number, files[first:end], digest, until)
-                    for number, (first, end, digest) in enumerate(self._index["packs"])
-                ]
-                for each in work:
-                    each.result()
+            _for_each_pack(self._index, partial(self._keep_pack, time.time() + _KEEPING))
             self._prefix.put("index.json", json.dumps(self._index).encode())
         except (Unreachable, Refused, Changed, OSError) as error:
             self._say("the environment is not kept: %s" % error)
 
-    def _keep_pack(self, number: int, files: List[Entry], digest: str, until: float) -> None:
+    def _keep_pack(self, until: float, number: int, files: List[Entry], digest: str) -> None:
         if self._over.is_set():
             raise Changed("the job has ended")
         whole = bytearray()
@@ -350,6 +336,16 @@ def _digest(paths: List[str], read: Callable[[str], BinaryIO]) -> str:
             for piece in iter(lambda: file.read(1 << 20), b""):
                 digest.update(piece)
     return digest.hexdigest()
+
+
+def _for_each_pack(index: Dict[str, Any], call: Callable[[int, List[Entry], str], None]) -> None:
+    """Several at a time: each by its number, with its files and its digest."""
+    files = [entry for entry in index["entries"] if entry[1] == "f"]
+    with thread_pool(_AT_A_TIME) as pool:
+        packs = enumerate(index["packs"])
+        work = [pool.submit(call, number, files[first:end], digest) for number, (first, end, digest) in packs]
+        for each in work:
+            each.result()
 
 
 def _pack(number: int) -> str:

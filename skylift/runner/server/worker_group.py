@@ -278,19 +278,14 @@ def _finish(aws: Aws, name: str, what: str, end: Callable[[WorkerGroup], None]) 
 def _do_each(*calls: Callable[[], None]) -> None:
     """Delete or empty each group that lets itself. Only then raise what hinders another: first what a retry may
     change."""
-    unreachable: Optional[Unreachable] = None
-    refused: Optional[Refused] = None
+    failures: List[Exception] = []
     for each in calls:
         try:
             each()
-        except Unreachable as error:
-            unreachable = error
-        except Refused as error:
-            refused = error
-    if unreachable is not None:
-        raise unreachable
-    if refused is not None:
-        raise refused
+        except (Unreachable, Refused) as error:
+            failures.append(error)
+    if failures:
+        raise min(failures, key=lambda failure: isinstance(failure, Refused))
 
 
 def _buys_spot(group: ElementTree.Element) -> bool:
