@@ -39,7 +39,7 @@ def conclude(session: Session, found: Concluded) -> Outcome:
     for stream in session.streams:
         stream.finish()
     outcome, more = _explained(session, found.outcome), {"ended": now_iso(), **found.more}
-    session.context.ledger.note(verdict={"verdict": outcome.fields(), "more": more})
+    session.context.ledger.note(verdict={"verdict": outcome._asdict(), "more": more})
     if outcome.state is State.INTERRUPTED:
         session.status.set(state=State.INTERRUPTED)
     else:
@@ -175,7 +175,7 @@ class Delivery:
                 say("the map's keys stay in the prefix: %s" % error)
 
     def _end(self, kept_until: float) -> Dict[str, Any]:
-        streams, end = self._session.streams, self._outcome.fields()
+        streams, end = self._session.streams, self._outcome._asdict()
         end.update(final=True, cut=cuts(streams))
         end.update(streams={stream.name: stream.size for stream in streams})
         end.update(lost=sum(stream.lost for stream in streams))

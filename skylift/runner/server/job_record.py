@@ -7,6 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from skylift.runner.server.attempts import BEAT
 from skylift.runner.server.aws import Refused
+from skylift.runner.server.context import Context
 from skylift.runner.server.stream import DEFAULT_CAP
 
 PAUSE = 1.0
@@ -48,12 +49,6 @@ class SchedulePlan(NamedTuple):
         return cls(found["overlap"], float(found["lasts"]), beat, bool(found.get("spot")))
 
 
-class ClusterPlan(NamedTuple):
-    """Of a program that has a Dask cluster: how many servers, its own among them."""
-
-    servers: int
-
-
 class TerminalSize(NamedTuple):
     term: str
     rows: int
@@ -61,6 +56,8 @@ class TerminalSize(NamedTuple):
 
 
 class JobRecord(NamedTuple):
+    """`cluster` is of a program that has a Dask cluster: how many servers, its own among them."""
+
     argv: List[str]
     python: bool
     cwd: str
@@ -84,7 +81,7 @@ class JobRecord(NamedTuple):
     retry: Optional[RetryPlan]
     schedule: Optional[SchedulePlan]
     tools: Optional[Dict[str, Any]]
-    cluster: Optional[ClusterPlan]
+    cluster: Optional[int]
     group: Optional[str]
     keep: float
     seal: bool
@@ -130,10 +127,18 @@ class JobRecord(NamedTuple):
                 retry=None if retry is None else RetryPlan.parse(retry),
                 schedule=None if schedule is None else SchedulePlan.parse(schedule),
                 tools=of_map["tools"] if of_map else None,
-                cluster=None if cluster is None else ClusterPlan(int(cluster["servers"])),
+                cluster=None if cluster is None else int(cluster["servers"]),
                 group=(of_map or cluster or {}).get("group"),
                 keep=found["keep"],
                 seal=bool(found.get("seal")),
             )
         except KeyError as error:
             raise Refused(200, "the record has no %s" % error) from None
+
+
+def read_record(context: Context) -> JobRecord:
+    """Raises Unreachable and Refused."""
+    found = context.retry("record", lambda: context.source.get("record.json"))
+    if found is None:
+        raise Refused(404, "the job has no record")
+    return JobRecord.parse(found)

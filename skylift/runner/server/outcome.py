@@ -33,11 +33,8 @@ class Outcome(NamedTuple):
 
     @classmethod
     def parse(cls, fields: Dict[str, Any]) -> Outcome:
-        """The outcome from its `fields`, as the ledger has them."""
+        """The outcome from its fields, as the ledger has them."""
         return cls(**dict(fields, state=State(fields["state"])))
-
-    def fields(self) -> Dict[str, Any]:
-        return self._asdict()
 
 
 def before_start(ended: Ended) -> Outcome:

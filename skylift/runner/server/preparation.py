@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.environment import FAILED, Environment
 from skylift.runner.server.inputs import BLOBS, Inputs
 from skylift.runner.server.job_record import JobRecord
+from skylift.runner.server.login_user import Login
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import PrebuiltEnvironment, names_at
 from skylift.runner.server.prefix import Prefix
@@ -40,30 +42,24 @@ class Prepared(NamedTuple):
     cached: Optional[CachedEnvironment] = None
     tools: str = ""
 
+    def variables(self, login: Login) -> Dict[str, str]:
+        """The program's."""
+        env, folder = login.environment(), self.environment.bin
+        if folder:
+            env.update(PATH=folder + ":" + env["PATH"], VIRTUAL_ENV=os.path.dirname(folder))
+        return dict(env, **self.secrets)
+
 
 class Prepares(Protocol):
     """What a preparation is for: a Session, or a map's other server (worker.py)."""
 
-    @property
-    def context(self) -> Context: ...
-
-    @property
-    def record(self) -> JobRecord: ...
-
-    @property
-    def program(self) -> Program: ...
-
-    @property
-    def status(self) -> Status: ...
-
-    @property
-    def cwd(self) -> Path: ...
-
-    @property
-    def env_values(self) -> EnvValues: ...
-
-    @property
-    def spot(self) -> Optional[SpotServer]: ...
+    context: Context
+    record: JobRecord
+    program: Program
+    status: Status
+    cwd: Path
+    env_values: EnvValues
+    spot: Optional[SpotServer]
 
 
 class Preparation:

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, Until, patiently
 from skylift.runner.server.concurrently import thread_pool
@@ -26,6 +26,7 @@ from skylift.runner.server.gauge import Tally
 from skylift.runner.server.open_result import OneByOne, WorkingFolder, elsewhere
 from skylift.runner.server.outputs import asked_for
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.unpack import digest_of
 from skylift.runner.server.upload import AT_A_TIME, IN_HAND, PIECE
 
 Entry = Dict[str, Any]
@@ -221,7 +222,7 @@ class _Sending:
             with os.fdopen(descriptor, "rb") as file:
                 before, now = os.fstat(file.fileno()), time.time()
                 known = self._journal.find(path, stamp_of(before))
-                if known is not None and _digest_of(file) == known["sha256"]:
+                if known is not None and digest_of(file) == known["sha256"]:
                     return self._keep(known, stamp_of(before), now)
                 file.seek(0)
                 digest = self._prefix.put_file("server/" + key, file, before.st_size, self._until, self.tally.sent)
@@ -357,14 +358,6 @@ class Syncing:
                 self._results.send(time.time(), final=False)
             except (Unreachable, Refused, OSError) as error:
                 say("results were not synchronised: %s" % error)
-
-
-def _digest_of(file: BinaryIO) -> str:
-    """The digest of a whole file, which need not fit into memory."""
-    digest = hashlib.sha256()
-    for piece in iter(lambda: file.read(1 << 20), b""):
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 def _packs(files: List[Found]) -> Iterator[List[Found]]:

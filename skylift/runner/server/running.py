@@ -43,7 +43,8 @@ def start_program(session: Session, prepared: Prepared, recovery: Recovery) -> R
 
 
 def _start(session: Session, prepared: Prepared) -> None:
-    argv, env = list(session.record.argv), _environment(session, prepared)
+    argv, env = list(session.record.argv), prepared.variables(session.context.login)
+    env.update(SKYLIFT_ATTEMPT=str(session.status.fields["attempt"] + len(session.retries.tries)))
     if session.record.python:
         argv[0] = prepared.environment.python
     if session.record.cluster is None:
@@ -104,20 +105,11 @@ def _with_cluster(
         raise _not_started(session, argv, env, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
     archive, endpoint = context.root / "var/lib/skylift/supervisor.pyz", os.environ.get("AWS_ENDPOINT_URL")
     interpreter = shutil.which("python3", path=context.login.environment()["PATH"]) or sys.executable
-    python, servers = prepared.environment.python, record.cluster.servers
+    python, servers = prepared.environment.python, record.cluster
     where, moves = context.where(), record.fleet
     return cluster_argv(
         interpreter, archive, where, endpoint, record.group, servers, python, record.script, failure, argv, moves=moves
     )
-
-
-def _environment(session: Session, prepared: Prepared) -> Dict[str, str]:
-    env, folder = session.context.login.environment(), prepared.environment.bin
-    if folder:
-        env.update(PATH=folder + ":" + env["PATH"], VIRTUAL_ENV=os.path.dirname(folder))
-    env.update(prepared.secrets)
-    env.update(SKYLIFT_ATTEMPT=str(session.status.fields["attempt"] + len(session.retries.tries)))
-    return env
 
 
 def _start_plain(session: Session, argv: List[str], env: Dict[str, str], **how: Any) -> None:

@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict, Optional
 
 from skylift.runner.server.after_job import turn_off_or_wait, wait_for_next_job
-from skylift.runner.server.aws import Aws, Refused
+from skylift.runner.server.aws import Aws
 from skylift.runner.server.claim import STATUS, Claim, claim_job
 from skylift.runner.server.concurrently import together
 from skylift.runner.server.console import say
@@ -23,7 +23,7 @@ from skylift.runner.server.crash import CrashReport
 from skylift.runner.server.delivery import Delivery, conclude, give_group_back, pass_on
 from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.guardian import Handles
-from skylift.runner.server.job_record import JobRecord
+from skylift.runner.server.job_record import JobRecord, read_record
 from skylift.runner.server.ledger import Ledger
 from skylift.runner.server.outcome import Ended, before_start
 from skylift.runner.server.power import power_off
@@ -71,7 +71,7 @@ class Supervisor:
         recovery = self._look_back()
         if recovery.delivered is not None:
             return self._leave(recovery.delivered)
-        _, record = together(lambda: self._report_instance(recovery), self._read_record)
+        _, record = together(lambda: self._report_instance(recovery), lambda: read_record(self._context))
         claim = self._claim(record)
         if claim is None:
             say("the job has ended, or another server has it; turning off")
@@ -102,12 +102,6 @@ class Supervisor:
         if recovery.may_have_started and recovery.start is not None:
             before = recovery.start.status
         self._status.set(**before, instance=instance)
-
-    def _read_record(self) -> JobRecord:
-        found = self._context.retry("record", lambda: self._context.source.get("record.json"))
-        if found is None:
-            raise Refused(404, "the job has no record")
-        return JobRecord.parse(found)
 
     def _claim(self, record: JobRecord) -> Optional[Claim]:
         sys.excepthook = CrashReport(self._context, self._status, record, None)

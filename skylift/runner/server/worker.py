@@ -11,19 +11,18 @@ process was killed.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import threading
 import time
-from typing import Callable, Dict, Optional
+from typing import Callable, Optional
 
 from skylift.runner.server.aws import Metadata, Refused, Unreachable
 from skylift.runner.server.console import say
 from skylift.runner.server.context import Context
 from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.job_cluster import ALONE, STARTING, place_node
-from skylift.runner.server.job_record import JobRecord, RetryPlan
+from skylift.runner.server.job_record import JobRecord, RetryPlan, read_record
 from skylift.runner.server.map_server import map_argv
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.power import power_off
@@ -100,10 +99,7 @@ class Worker:
             say("this server has worked before")
             return
         mark.touch()
-        found = self.context.retry("record", lambda: self.context.source.get("record.json"))
-        if found is None:
-            raise Refused(404, "the job has no record")
-        self.record = self._followed(JobRecord.parse(found))
+        self.record = self._followed(read_record(self.context))
         self.cwd = self.context.login.place / self.record.cwd
         self.env_values = EnvValues(self.context, self.record)
         prepared = Preparation(self, needs_dask=True).run()
@@ -123,13 +119,6 @@ class Worker:
             prebuilt = dict(prebuilt, shared=False, sha256=follow(prefix, "the environment"))
         return record._replace(tools=tools, prebuilt=prebuilt)
 
-    def _environment(self, prepared: Prepared) -> Dict[str, str]:
-        env, folder = self.context.login.environment(), prepared.environment.bin
-        if folder:
-            env.update(PATH=folder + ":" + env["PATH"], VIRTUAL_ENV=os.path.dirname(folder))
-        env.update(prepared.secrets)
-        return env
-
     def _work(self, prepared: Prepared) -> int:
         """The worker of a job's cluster. One that its scheduler has ended has a successor, which finds another
         scheduler, that of a program that was started again, or leaves."""
@@ -145,7 +134,7 @@ class Worker:
         node.chmod(0o644)
         alone, script = seconds_alone(self.record.retry), self.record.script
         settings = dict(found, part="worker", name=context.aws.instance(), alone=alone, script=script)
-        env = dict(self._environment(prepared), SKYLIFT_DASK=json.dumps(settings))
+        env = dict(prepared.variables(context.login), SKYLIFT_DASK=json.dumps(settings))
 
         def start() -> "subprocess.Popen[bytes]":
             return subprocess.Popen(
@@ -157,7 +146,7 @@ class Worker:
 
     def _serve(self, prepared: Prepared) -> int:
         context, environment = self.context, prepared.environment
-        env = self._environment(prepared)
+        env = prepared.variables(context.login)
         archive = context.root / "var/lib/skylift/supervisor.pyz"
         argv = map_argv(
             archive, environment.python, prepared.tools, context.where(), str(context.root), context.login,
