@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from skylift.runner.server.kernel_files import read_number, read_table, read_text
+
 
 class Gauge:
     """Measures the top control group, of version 1 or 2, which is the whole of a container. Without its accounting, it
@@ -37,36 +39,38 @@ class Gauge:
 
     def _worked(self) -> Optional[float]:
         """CPU seconds of all processors."""
-        found = _table(self._groups / "cpu.stat").get("usage_usec")
+        found = read_table(self._groups / "cpu.stat").get("usage_usec")
         if found is not None:
             return found / 1e6
-        found = _number(self._groups / "cpuacct/cpuacct.usage")
+        found = read_number(self._groups / "cpuacct/cpuacct.usage")
         if found is not None:
             return found / 1e9
-        fields = _text(self._proc / "stat").partition("\n")[0].split()[1:]
+        fields = read_text(self._proc / "stat").partition("\n")[0].split()[1:]
         # All but idle and iowait. Guest time is part of user time already.
         counted = [int(each) for place, each in enumerate(fields[:8]) if place not in (3, 4)]
         return sum(counted) / os.sysconf("SC_CLK_TCK") if counted else None
 
     def processors(self) -> float:
         """The number of processors of the whole server."""
-        quota, period = ([*_text(self._groups / "cpu.max").split(), "", ""])[:2]
+        quota, period = ([*read_text(self._groups / "cpu.max").split(), "", ""])[:2]
         if not quota:
-            quota, period = (_text(self._groups / ("cpu/cpu.cfs_%s_us" % name)).strip() for name in ("quota", "period"))
+            quota, period = (
+                read_text(self._groups / ("cpu/cpu.cfs_%s_us" % name)).strip() for name in ("quota", "period")
+            )
         here = float(len(os.sched_getaffinity(0)))
         return min(here, int(quota) / int(period)) if quota.isdigit() and period.isdigit() and int(period) else here
 
     def _memory(self) -> Tuple[Optional[int], Optional[int]]:
         """Used memory without caches that can be dropped at once, and the limit, in bytes."""
-        whole = _table(self._proc / "meminfo", unit=1024)
+        whole = read_table(self._proc / "meminfo", unit=1024)
         total = whole.get("MemTotal")
         for folder, names in (
             (self._groups, ("memory.current", "memory.max", "inactive_file")),
             (self._groups / "memory", ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file")),
         ):
-            used, limit = _number(folder / names[0]), _number(folder / names[1])
+            used, limit = read_number(folder / names[0]), read_number(folder / names[1])
             if used is not None:
-                used -= min(used, _table(folder / "memory.stat").get(names[2], 0))
+                used -= min(used, read_table(folder / "memory.stat").get(names[2], 0))
                 return used, min((each for each in (limit, total) if each), default=None)
         free = whole.get("MemAvailable")
         return (None if total is None or free is None else total - free), total
@@ -107,19 +111,3 @@ def last_line(log: Path) -> str:
         lines: List[str] = file.read(4096).decode(errors="replace").split("\n")
         return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
     return ""
-
-
-def _text(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        return path.read_text()
-    return ""
-
-
-def _number(path: Path) -> Optional[int]:
-    text = _text(path).strip()
-    return int(text) if text.isdigit() else None
-
-
-def _table(path: Path, unit: int = 1) -> Dict[str, int]:
-    pairs = [line.split() for line in _text(path).splitlines()]
-    return {pair[0].rstrip(":"): int(pair[1]) * unit for pair in pairs if len(pair) > 1 and pair[1].isdigit()}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import List, Optional
+
+from skylift.runner.server.kernel_files import read_number, read_table, read_text
 
 
 class Memory:
@@ -21,16 +22,15 @@ class Memory:
 
     def limit(self) -> Optional[int]:
         """The bytes that all processes here may use together."""
-        limits = [self._meminfo()]
+        limits = [read_table(self._root / "proc/meminfo", unit=1024).get("MemTotal")]
         for folder in self._folders:
-            for name in ("memory.max", "memory.limit_in_bytes"):
-                limits.append(_number(_read(folder / name)))
+            limits += [read_number(folder / name) for name in ("memory.max", "memory.limit_in_bytes")]
         return min((limit for limit in limits if limit is not None), default=None)
 
     def _find_folders(self) -> List[Path]:
         """The folder of the innermost group with accounting, and those of its parents."""
         mount = self._root / "sys/fs/cgroup"
-        for line in _read(self._root / "proc/self/cgroup").splitlines():
+        for line in read_text(self._root / "proc/self/cgroup").splitlines():
             _, controllers, place = line.split(":", 2)
             top = mount / "memory" if "memory" in controllers.split(",") else mount
             if controllers and top == mount:
@@ -45,28 +45,7 @@ class Memory:
     def _kills(self) -> int:
         for folder in self._folders[:1]:
             for name in ("memory.events", "memory.oom_control"):
-                found = _table(_read(folder / name)).get("oom_kill")
+                found = read_table(folder / name).get("oom_kill")
                 if found is not None:
                     return found
-        return _table(_read(self._root / "proc/vmstat")).get("oom_kill", 0)
-
-    def _meminfo(self) -> Optional[int]:
-        for line in _read(self._root / "proc/meminfo").splitlines():
-            if line.startswith("MemTotal:"):
-                return int(line.split()[1]) << 10
-        return None
-
-
-def _read(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        return path.read_text()
-    return ""
-
-
-def _number(text: str) -> Optional[int]:
-    return int(text) if text.strip().isdigit() else None
-
-
-def _table(text: str) -> Dict[str, int]:
-    pairs = [line.split() for line in text.splitlines()]
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+        return read_table(self._root / "proc/vmstat").get("oom_kill", 0)
