@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,8 @@ MOST_PLACES = 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[^/\0]{1,255}")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_ALWAYS = ("argv", "python", "args", "outputs", "servers", "per_server", "batch", "retries", "losses")
+"""Fields that are written whatever their value is."""
 
 
 @dataclass(frozen=True)
@@ -144,34 +146,23 @@ class MapSpec:
 
 def encode_spec(spec: MapSpec) -> bytes:
     halt = spec.halt
+    where_set = {
+        "halt": halt and {name: value for name, value in vars(halt).items() if value is not None},
+        "resumes": spec.resumes and {"job": spec.resumes, "failed": spec.failed_before},
+        "places": [asdict(each) for each in spec.places],
+        **{name: getattr(spec, name) for name in ("by_work", "spares_tracked", "script")},
+    }
     fields = {
         "version": VERSION,
-        "argv": spec.argv,
-        "python": spec.python,
-        "args": spec.args,
-        "outputs": spec.outputs,
+        **{name: getattr(spec, name) for name in _ALWAYS},
         "total": spec.total or len(spec.inputs),
-        "servers": spec.servers,
-        "per_server": spec.per_server,
-        "batch": spec.batch,
-        "retries": spec.retries,
-        "losses": spec.losses,
-        **({"halt": {name: value for name, value in vars(halt).items() if value is not None}} if halt else {}),
-        **({"by_work": True} if spec.by_work else {}),
-        **({"spares_tracked": True} if spec.spares_tracked else {}),
-        **({"script": spec.script} if spec.script else {}),
-        **({"resumes": {"job": spec.resumes, "failed": spec.failed_before}} if spec.resumes else {}),
-        **(
-            {"places": [{"bucket": each.bucket, "region": each.region, "key": each.key} for each in spec.places]}
-            if spec.places
-            else {}
-        ),
-        "inputs": [_input_fields(each) for each in spec.inputs],
+        **{name: value for name, value in where_set.items() if value},
+        "inputs": [input_fields(each) for each in spec.inputs],
     }
     return json.dumps(fields).encode()
 
 
-def _input_fields(each: MapInput) -> dict[str, Any]:
+def input_fields(each: MapInput) -> dict[str, Any]:
     fields: dict[str, Any] = {"index": each.index, "text": each.text}
     if each.name != each.text:
         fields["name"] = each.name
