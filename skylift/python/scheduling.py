@@ -58,7 +58,7 @@ def plan(
     program = work.read_program(script, arguments, options)
     asked = read_options(with_environ(options, os.environ), program)
     job = plan_runs(asked, program, options.get("name"))
-    settings = asked.apply_to(settings_for(asked.on, asked.access, trusted=asked.trust_project))
+    settings = asked.apply_to(work.place_of(asked))
     return PlannedSchedule(Order(work.resolve(job, settings), recurrence, policy, _words(program)), settings)
 
 
@@ -81,13 +81,9 @@ def plan_map(
     limits, split = own_limits(asked), own_split(asked)
     program = work.read_program(script, arguments, options)
     parsed = read_options(with_environ(options, os.environ), program)
-
-    @functools.cache
-    def settings() -> Settings:
-        return parsed.apply_to(settings_for(parsed.on, parsed.access, trusted=parsed.trust_project))
-
+    settings = functools.cache(lambda: parsed.apply_to(work.place_of(parsed)))
     words = replace(read_places(inputs), split=split)
-    api = lambda: open_account(settings()).api  # noqa: E731
+    api = functools.cache(lambda: open_account(settings()).api)
     job = plan_maps(parsed, program, options.get("name"), words, limits, api, policy)
     order = Order(work.resolve(job, settings()), recurrence, policy, _words(program, "map"))
     return PlannedSchedule(order, settings())

@@ -24,10 +24,10 @@ from skylift.runner.map.changed import ADVICE, changed_parts, tell_changed
 from skylift.runner.map.inputs import permitted
 from skylift.runner.map.keys import MapKeys
 from skylift.runner.map.places import Template, check_places
-from skylift.runner.map.planning import AUTO, MapLimits, check_name, script_digest
+from skylift.runner.map.planning import AUTO, MapLimits, script_digest
 from skylift.runner.map.reading import MapReader
 from skylift.runner.map.spec import MapInput, MapSpec, encode_spec
-from skylift.runner.plan.plan_job import Order
+from skylift.runner.plan.plan_job import Order, check_length
 from skylift.runner.remote.account import Account
 from skylift.runner.text.json_object import parse_object
 from skylift.runner.text.visible import shown
@@ -160,7 +160,8 @@ class Again:
         if limits.servers == AUTO:
             raise UsageError("--servers auto is for a map that begins.", "Give a number, or leave it out.")
         servers = limits.servers or earlier.servers
-        check_name(job, servers)
+        if servers > 1:
+            check_length(job.name)
         check_places(template, [each.name for each in earlier.inputs])
         inputs = self._left()
         self._check_blobs(inputs)
@@ -186,8 +187,10 @@ class Again:
             resumes=self._continuation.name,
             failed_before=failed,
         )
-        notes = (*job.notes, *self._program_notes(spec), self._inputs_note(inputs), *changed)
-        arns, buckets = permitted(list(dict.fromkeys(each.text for each in inputs if _is_object(each))), "")
+        how_many = f"{len(inputs):,} of the {len(earlier.inputs):,} inputs of {self._continuation.name} run."
+        notes = (*job.notes, *self._program_notes(spec), how_many, *changed)
+        objects = [each.text for each in inputs if each.blob is None and each.text.startswith("s3://")]
+        arns, buckets = permitted(list(dict.fromkeys(objects)), "")
 
         begun = set()
 
@@ -274,10 +277,6 @@ class Again:
             raise UsageError(what, "With --force, it runs the inputs that are left all the same.")
         return [what]
 
-    def _inputs_note(self, inputs: Sequence[MapInput]) -> str:
-        total = len(self._spec.inputs)
-        return f"{len(inputs):,} of the {total:,} inputs of {self._continuation.name} run."
-
 
 def _never_sent(what: str) -> UsageError:
     return UsageError(what, "Start the map anew, by its own command.")
@@ -285,10 +284,6 @@ def _never_sent(what: str) -> UsageError:
 
 def _command_line(spec: MapSpec) -> str:
     return " ".join(spec.argv[1:])
-
-
-def _is_object(each: MapInput) -> bool:
-    return each.blob is None and each.text.startswith("s3://")
 
 
 def _copy_blobs(api: Any, bucket: str, inputs: Sequence[MapInput], source: MapKeys, target: MapKeys) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from skylift.runner.map.log_writer import LogWriter
 from skylift.runner.map.outcome import InputOutcome, InputState, MapEnd, parse_outcome
 from skylift.runner.map.progress import LONGEST_LINE, MOST_ERRORS, GroupedError, MapServer, Progress
-from skylift.runner.map.spec import MapInput, MapSpec
+from skylift.runner.map.spec import MapInput, MapSpec, input_fields
 from skylift.runner.text.json_object import Malformed, as_object
 
 ALONE = 2
@@ -219,7 +219,7 @@ class Coordinator:
             self._note(wait=True)
         self._numbers += 1
         self._tasks[self._numbers] = Task(self._numbers, tuple(batch), self._clock())
-        self._pool.submit(self._numbers, {"program": self._program, "inputs": [_input_fields(each) for each in batch]})
+        self._pool.submit(self._numbers, {"program": self._program, "inputs": [_wanted(each) for each in batch]})
 
     def _until_next(self) -> float:
         if not self._later:
@@ -273,21 +273,10 @@ class Coordinator:
     def _put_off(self, waiting: Waiting) -> None:
         """Until there is a place for one that has lost so many servers."""
         if waiting.losses >= self._spec.losses:
-            reason = (
-                f"Its server was lost each of the {waiting.losses} times that it ran, the last time with nothing else."
-            )
-            if waiting.losses <= ALONE:
-                reason = f"Its server was lost each of the {waiting.losses} times that it ran."
-            self._conclude(
-                InputOutcome(
-                    waiting.input.index,
-                    InputState.LOST,
-                    125,
-                    attempt=waiting.attempt,
-                    losses=waiting.losses,
-                    reason=reason,
-                )
-            )
+            at_last = ", the last time with nothing else" if waiting.losses > ALONE else ""
+            reason = f"Its server was lost each of the {waiting.losses} times that it ran{at_last}."
+            index, attempt, losses = waiting.input.index, waiting.attempt, waiting.losses
+            self._conclude(InputOutcome(index, InputState.LOST, 125, attempt, losses, reason=reason))
         elif waiting.losses >= ALONE:
             self._alone.append(waiting)
         else:
@@ -344,13 +333,9 @@ def last_line(outcome: InputOutcome) -> str:
     return (lines_with_text[-1] if lines_with_text else outcome.reason)[:LONGEST_LINE]
 
 
-def _input_fields(waiting: Waiting) -> dict[str, Any]:
-    fields: dict[str, Any] = {"index": waiting.input.index, "text": waiting.input.text, "attempt": waiting.attempt}
-    if waiting.input.blob is not None:
-        fields["blob"] = {"sha256": waiting.input.blob.sha256, "name": waiting.input.blob.name}
-    if waiting.input.part is not None:
-        fields["part"] = dict(vars(waiting.input.part))
-    return fields
+def _wanted(waiting: Waiting) -> dict[str, Any]:
+    """As server/input_run.py describes it."""
+    return {**input_fields(waiting.input), "attempt": waiting.attempt}
 
 
 def _why_unfit(reports: list[Any] | None) -> str:

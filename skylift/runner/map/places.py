@@ -57,14 +57,11 @@ def check_places(template: Template, names: Sequence[str]) -> None:
     value of the template has a slash, so all are equally deep."""
     taken: dict[str, int] = {}
     for index, name in enumerate(names):
-        other = taken.setdefault(template.folder(index, name), index)
+        folder = template.folder(index, name)
+        other = taken.setdefault(folder, index)
         if other != index:
-            raise _shared(template, names[other], name, template.folder(index, name))
-
-
-def _shared(template: Template, one: str, other: str, folder: str) -> UsageError:
-    return UsageError(
-        f"--into {template.text}: the results of {shown(one)} and of {shown(other)} would both come into "
-        f"{shown(folder)}.",
-        "Add {index}, which is each input's own.",
-    )
+            both = f"{shown(names[other])} and of {shown(name)}"
+            raise UsageError(
+                f"--into {template.text}: the results of {both} would both come into {shown(folder)}.",
+                "Add {index}, which is each input's own.",
+            )

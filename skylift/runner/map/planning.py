@@ -113,8 +113,11 @@ def plan_map(
 
 def check_map(job: Job, inputs: Inputs, limits: MapLimits, template: Template) -> None:
     """What can be wrong wherever it runs. Raises UsageError."""
-    _check(job)
-    check_name(job, limits.servers)
+    for each in job.program.args:
+        if len(each) > LONGEST_TEXT:
+            raise UsageError(f"The argument {shown(each)} is longer than an argument can be.")
+    if limits.servers > 1:
+        check_length(job.name)
     check_places(template, [each.name for each in inputs.found])
 
 
@@ -130,18 +133,6 @@ def script_digest(job: Job) -> str:
             except OSError as error:
                 raise UsageError(f"The script {shown(place)} cannot be read: {error.strerror}.") from None
     return ""
-
-
-def check_name(job: Job, servers: int) -> None:
-    """Raises UsageError."""
-    if servers > 1:
-        check_length(job.name)
-
-
-def _check(job: Job) -> None:
-    for each in job.program.args:
-        if len(each) > LONGEST_TEXT:
-            raise UsageError(f"The argument {shown(each)} is longer than an argument can be.")
 
 
 def _input(number: int, found: FoundInput, content: Content | None) -> MapInput:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from skylift.runner.errors import RunError, UsageError
 from skylift.runner.map.inputs import FoundInput
@@ -14,16 +14,10 @@ from skylift.runner.waiting import Threads
 _AT_A_TIME = 4
 
 
-def blobs_of(found: Sequence[FoundInput], progress: Callable[[int], None] = lambda _: None) -> list[Blob]:
-    """What travels of each input, in their order. Raises as `blob_of` does. `progress` gets bytes that were read."""
-
-    def read(each: FoundInput) -> Blob:
-        blob = blob_of(each)
-        progress(blob.size)
-        return blob
-
+def blobs_of(found: Sequence[FoundInput]) -> list[Blob]:
+    """What travels of each input, in their order. Raises as `blob_of` does."""
     with Threads(_AT_A_TIME) as pool:
-        return list(pool.map(read, found))
+        return list(pool.map(blob_of, found))
 
 
 def blob_of(found: FoundInput) -> Blob:
