@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -118,7 +119,7 @@ async def test_two_clicks_open_one_question_whatever_may_be_seen(
         page = InstancesPage(cast(CloudView, view))
         while not view.instances.rows:
             await asyncio.sleep(0.001)
-        page._selected(["i-0"])
+        page._grid._selection_changed(SimpleNamespace(args=["i-0"]))
 
         async def click() -> None:
             with client.layout:

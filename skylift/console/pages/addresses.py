@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from skylift.console import networks
 from skylift.console.call import Call
@@ -14,7 +14,7 @@ from skylift.console.widgets.dialog import ask, confirm
 from skylift.console.widgets.element import button, enable, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, listed
+from skylift.console.widgets.grid import Column, listed, one_of
 from skylift.console.widgets.tabs import in_thread
 
 COLUMNS = (
@@ -31,44 +31,29 @@ COLUMNS = (
 class AddressesPage:
     def __init__(self, view: CloudView) -> None:
         self._view = view
-        self._rows: dict[str, FlatRow] = {}
-        self._chosen: list[str] = []
         with head("Elastic IPs"):
             button("Allocate", self._allocate, "primary")
             self._give = button("Associate", self._associate)
             self._take = button("Disassociate", self._disassociate)
             self._tags = button("Tags", self._edit_tags)
             self._release = button("Release", self._ask_release, "danger")
-        listed(
+        self._grid = listed(
             view.addresses,
             COLUMNS,
             label="Elastic IPs",
             empty=self._say_empty,
             command=Call("ec2", "describe_addresses").command,
-            on_select=self._selected,
-            on_change=self._seen,
+            on_choice=self._dress,
         )
-        self._dress()
 
     def _say_empty(self) -> None:
         tag("h2", "There are no Elastic IPs yet.")
         tag("p", "An Elastic IP is a public address that stays yours when its server stops or is replaced.")
         button("Allocate", self._allocate)
 
-    def _seen(self, rows: Sequence[FlatRow]) -> None:
+    def _dress(self, chosen: list[FlatRow]) -> None:
         """An action, here or elsewhere, makes another one possible."""
-        self._rows = {row["id"]: row for row in rows}
-        self._dress()
-
-    def _selected(self, ids: list[str]) -> None:
-        self._chosen = ids
-        self._dress()
-
-    def _row(self) -> FlatRow | None:
-        return self._rows.get(self._chosen[0]) if len(self._chosen) == 1 else None
-
-    def _dress(self) -> None:
-        row = self._row()
+        row = one_of(chosen)
         enable(self._give, row is not None and not row["association"])
         enable(self._take, row is not None and bool(row["association"]))
         enable(self._tags, row is not None)
@@ -86,11 +71,11 @@ class AddressesPage:
         ask("Allocate an Elastic IP", "Allocate", fields, self._view.perform, done=self._changed)
 
     async def _edit_tags(self) -> None:
-        if (row := self._row()) is not None:
+        if (row := self._grid.chosen_one) is not None:
             await edit_tags(self._view, row["id"], row["name"] or row["address"], self._changed)
 
     async def _associate(self) -> None:
-        row = self._row()
+        row = self._grid.chosen_one
         if row is None:
             return
         found = await in_thread(Networks(self._view.port).holders)
@@ -103,7 +88,7 @@ class AddressesPage:
         ask(f"Associate {row['address']}", "Associate", fields, self._view.perform, done=self._changed)
 
     def _disassociate(self) -> None:
-        row = self._row()
+        row = self._grid.chosen_one
         if row is None:
             return
         call = Call("ec2", "disassociate_address", {"AssociationId": row["association"]})
@@ -121,7 +106,7 @@ class AddressesPage:
         )
 
     def _ask_release(self) -> None:
-        row = self._row()
+        row = self._grid.chosen_one
         if row is None:
             return
         call = networks.release_address(row["id"])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from shlex import quote
 
 from skylift.console.cloud_view import CloudView
-from skylift.console.poller import FlatRow
 from skylift.console.widgets.dialog import confirm
 from skylift.console.widgets.element import button, copyable, enable, tag
 from skylift.console.widgets.frame import head
@@ -24,31 +22,21 @@ COLUMNS = (
 class ClustersPage:
     def __init__(self, view: CloudView) -> None:
         self._view = view
-        self._rows: dict[str, FlatRow] = {}
-        self._chosen: list[str] = []
         with head("Clusters"):
             self._end = button("Take down", self._ask, "danger")
-        listed(
+        self._grid = listed(
             view.clusters,
             COLUMNS,
             label="Clusters",
             empty=_say_empty,
             command="skylift cluster ls",
-            on_select=self._selected,
-            on_change=self._seen,
+            on_choice=lambda chosen: enable(self._end, len(chosen) == 1),
         )
-        self._selected([])
-
-    def _seen(self, rows: Sequence[FlatRow]) -> None:
-        self._rows = {row["id"]: row for row in rows}
-        self._selected(self._chosen)
-
-    def _selected(self, ids: list[str]) -> None:
-        self._chosen = ids
-        enable(self._end, len(ids) == 1 and ids[0] in self._rows)
 
     def _ask(self) -> None:
-        row = self._rows[self._chosen[0]]
+        row = self._grid.chosen_one
+        if row is None:
+            return
         confirm(
             "Take this cluster down?",
             [

@@ -38,8 +38,6 @@ GONE = ("terminated", "shutting-down")
 class InstancesPage:
     def __init__(self, view: CloudView) -> None:
         self._view = view
-        self._rows: dict[str, FlatRow] = {}
-        self._chosen: list[str] = []
         self._asking = False
         with head("Instances"):
             button("Launch", lambda: go_to("/launch"), "primary")
@@ -49,27 +47,20 @@ class InstancesPage:
             self._reboot = button("Reboot", lambda: self._ask(REBOOT))
             self._tags = button("Tags", self._edit_tags)
             self._terminate = button("Terminate", lambda: self._ask(TERMINATE), "danger")
-        listed(
+        self._grid = listed(
             view.instances,
             COLUMNS,
             label="Instances",
             empty=_say_empty,
             command=Call("ec2", "describe_instances").command,
             count=_count,
-            on_select=self._selected,
-            on_change=self._changed,
+            on_choice=self._dress,
             placeholder="Filter by any field or tag",
             spellcheck="false",
         )
-        self._selected([])
 
-    def _changed(self, rows: Sequence[FlatRow]) -> None:
-        self._rows = {row["id"]: row for row in rows}
-        self._selected(self._chosen)
-
-    def _selected(self, ids: list[str]) -> None:
-        self._chosen = ids
-        states = [row["state"] for row in self._chosen_rows()]
+    def _dress(self, chosen: list[FlatRow]) -> None:
+        states = [row["state"] for row in chosen]
         enable(self._connect, len(states) == 1 and states[0] == "running")
         enable(self._start, any(state in STARTS for state in states))
         enable(self._stop, any(state in STOPS for state in states))
@@ -77,14 +68,11 @@ class InstancesPage:
         enable(self._tags, bool(states))
         enable(self._terminate, any(state not in GONE for state in states))
 
-    def _chosen_rows(self) -> list[FlatRow]:
-        return [self._rows[each] for each in self._chosen if each in self._rows]
-
     def _go_connect(self) -> None:
-        go_to(f"/connect/{self._chosen[0]}")
+        go_to(f"/connect/{self._grid.chosen[0]['id']}")
 
     async def _ask(self, action: Action) -> None:
-        rows = [row for row in self._chosen_rows() if action.fits(row["state"])]
+        rows = [row for row in self._grid.chosen if action.fits(row["state"])]
         if not rows or self._asking:
             return
         # It takes a moment, in which somebody may click again.
@@ -95,7 +83,7 @@ class InstancesPage:
             self._asking = False
 
     async def _edit_tags(self) -> None:
-        rows, done = self._chosen_rows(), self._view.instances.look_soon
+        rows, done = self._grid.chosen, self._view.instances.look_soon
         if len(rows) == 1:
             await edit_tags(self._view, rows[0]["id"], rows[0]["name"], done)
         elif rows:

@@ -35,9 +35,9 @@ class KeyPairsPage:
             tags = button("Tags", self._edit_tags)
             delete = button("Delete", self._delete, "danger")
 
-        def selected(ids: list[str]) -> None:
+        def dress(chosen: list[FlatRow]) -> None:
             for each in (tags, delete):
-                enable(each, len(ids) == 1)
+                enable(each, len(chosen) == 1)
 
         self._grid = listed(
             view.key_pairs,
@@ -45,9 +45,8 @@ class KeyPairsPage:
             label="Key pairs",
             empty=self._say_empty,
             command=Call("ec2", "describe_key_pairs").command,
-            on_select=selected,
+            on_choice=dress,
         )
-        selected([])
 
     def _say_empty(self) -> None:
         tag("h2", "There are no key pairs yet.")
@@ -57,15 +56,12 @@ class KeyPairsPage:
     def _create(self) -> None:
         create_key_pair(self._view)
 
-    def _row(self) -> FlatRow | None:
-        return self._grid.row(self._grid.selected[0]) if self._grid.selected else None
-
     async def _edit_tags(self) -> None:
-        if (row := self._row()) is not None:
+        if (row := self._grid.chosen_one) is not None:
             await edit_tags(self._view, row["id"], row["name"], self._view.key_pairs.look_soon)
 
     def _delete(self) -> None:
-        row = self._row()
+        row = self._grid.chosen_one
         if row is None:
             return
         call = Call("ec2", "delete_key_pair", {"KeyName": row["name"]})

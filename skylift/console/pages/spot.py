@@ -16,7 +16,7 @@ from skylift.console.widgets.dialog import ask, confirm
 from skylift.console.widgets.element import box, button, copyable, enable, link, tag
 from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
-from skylift.console.widgets.grid import Column, listed
+from skylift.console.widgets.grid import Column, listed, one_of
 
 COLUMNS = (
     Column("id", "Request", 118, kind="code"),
@@ -44,8 +44,8 @@ class SpotPage:
                 self._interrupt = button("Interrupt", self._ask_interrupt, "danger")
                 self._withdraw = button("Withdraw notice", self._ask_withdraw)
             self._cancel = button("Cancel request", self._ask_cancel)
-        self._selected: list[str] = []
-        listed(view.spot_requests, COLUMNS, label="Spot requests", empty=_say_empty, on_select=self._select)
+        topic = view.spot_requests
+        self._grid = listed(topic, COLUMNS, label="Spot requests", empty=_say_empty, on_choice=self._dress)
         with box("happened"):
             tag("h2", "What happens")
             self._lines: deque[tuple[str, FlatRow, str]] = deque(maxlen=_KEPT)
@@ -57,19 +57,14 @@ class SpotPage:
         with box("commandline"):
             copyable(Call("ec2", "describe_spot_instance_requests").command)
         self._rows: dict[str, FlatRow] = {}
-        self._select([])
-        view.spot_requests.listen(self._hear)
+        topic.listen(self._hear)
 
-    def _row(self) -> FlatRow | None:
-        return self._rows.get(self._selected[0]) if len(self._selected) == 1 else None
-
-    def _select(self, ids: list[str]) -> None:
-        self._selected = ids
-        row = self._row()
+    def _dress(self, chosen: list[FlatRow]) -> None:
+        row = one_of(chosen)
         if self._view.port.has_control:
             enable(self._interrupt, row is not None and row["instance_state"] in ("pending", "running"))
             enable(self._withdraw, row is not None and bool(row["notice"]))
-        enable(self._cancel, any(self._rows[each]["state"] in ("open", "active") for each in ids if each in self._rows))
+        enable(self._cancel, any(each["state"] in ("open", "active") for each in chosen))
 
     def _hear(self, change: Change) -> bool:
         if self._list.is_deleted:
@@ -82,7 +77,6 @@ class SpotPage:
         if lines:
             self._lines.extendleft(lines)
             self._show()
-        self._select(self._selected)
         return True
 
     def _differences(self, row: FlatRow, *, first: bool) -> Sequence[tuple[str, FlatRow, str]]:
@@ -108,7 +102,7 @@ class SpotPage:
                         link(row["job"], f"/jobs/{row['job']}")
 
     def _ask_interrupt(self) -> None:
-        row = self._row()
+        row = self._grid.chosen_one
         if row is None:
             return
         instance = row["instance"]
@@ -129,7 +123,7 @@ class SpotPage:
         ask("Interrupt this instance?", "Interrupt", fields, self._view.port.control, dangerous=True, done=done)
 
     def _ask_withdraw(self) -> None:
-        row = self._row()
+        row = self._grid.chosen_one
         if row is None:
             return
         call = market.withdraw(row["instance"])
@@ -144,8 +138,7 @@ class SpotPage:
         )
 
     def _ask_cancel(self) -> None:
-        rows = [self._rows[each] for each in self._selected if each in self._rows]
-        ids = [row["id"] for row in rows if row["state"] in ("open", "active")]
+        ids = [row["id"] for row in self._grid.chosen if row["state"] in ("open", "active")]
         call = Call("ec2", "cancel_spot_instance_requests", {"SpotInstanceRequestIds": list(ids)})
         confirm(
             "Cancel the request?" if len(ids) == 1 else f"Cancel {len(ids)} requests?",

@@ -82,8 +82,8 @@ class Column:
 
 
 class Grid:
-    """A table that follows a topic. `on_select` gets the ids of the rows that are selected, `empty` fills the place
-    where there are none."""
+    """A table that follows a topic. `on_choice` gets the rows that are selected: at first none, then each time that
+    others are or that they may have changed. `empty` fills the place where there are no rows."""
 
     def __init__(
         self,
@@ -92,12 +92,12 @@ class Grid:
         *,
         label: str,
         empty: Callable[[], None],
-        on_select: Callable[[list[str]], None] | None = None,
+        on_choice: Callable[[list[FlatRow]], None] | None = None,
         on_change: Callable[[Sequence[FlatRow]], None] | None = None,
     ) -> None:
-        self._topic, self._on_select, self._on_change = topic, on_select, on_change
+        self._on_choice, self._on_change = on_choice, on_change
         self._rows: dict[str, FlatRow] = {}
-        self.selected: list[str] = []
+        self._selected: list[str] = []
         self._trouble = box("trouble", role="alert")
         self._trouble.set_visibility(False)
         self._empty = box("empty")
@@ -120,26 +120,37 @@ class Grid:
             "ensureDomOrder": True,
             ":onCellKeyDown": _ENTER,
         }
-        if on_select is not None:
+        if on_choice is not None:
             options["rowSelection"] = {"mode": "multiRow", "enableClickSelection": True, "selectAll": "filtered"}
         self._grid = ui.aggrid(options, auto_size_columns=False).classes("grid")
         self._grid.props["aria-label"] = label
-        if on_select is not None:
+        if on_choice is not None:
             # The ids come with the event: asking for them would be a question that a busy browser answers too late.
             ids = f"() => emit(getElement({self._grid.id}).api.getSelectedRows().map((row) => row.id))"
             self._grid.on("selectionChanged", self._selection_changed, js_handler=ids)
+            on_choice([])
         topic.listen(self._hear)
 
     def filter(self, text: str) -> None:
         self._grid.run_grid_method("setGridOption", "quickFilterText", text)
 
-    def row(self, key: str) -> FlatRow | None:
-        return self._rows.get(key)
+    @property
+    def chosen(self) -> list[FlatRow]:
+        """The rows that are selected, as they are by now."""
+        return [self._rows[each] for each in self._selected if each in self._rows]
+
+    @property
+    def chosen_one(self) -> FlatRow | None:
+        """None where several are, or none is."""
+        return one_of(self.chosen)
 
     def _selection_changed(self, event: Any) -> None:
-        self.selected = [str(each) for each in event.args]
-        if self._on_select is not None:
-            self._on_select(self.selected)
+        self._selected = [str(each) for each in event.args]
+        self._tell_choice()
+
+    def _tell_choice(self) -> None:
+        if self._on_choice is not None:
+            self._on_choice(self.chosen)
 
     def _hear(self, change: Change) -> bool:
         if self._grid.is_deleted:
@@ -170,6 +181,7 @@ class Grid:
         self._grid.set_visibility(bool(self._rows))
         if self._on_change is not None:
             self._on_change(tuple(self._rows.values()))
+        self._tell_choice()
         return True
 
     def _say_trouble(self, change: Change) -> None:
@@ -181,6 +193,11 @@ class Grid:
                     tag("p", change.advice)
 
 
+def one_of(rows: Sequence[FlatRow]) -> FlatRow | None:
+    """The row, where there is one and no other."""
+    return rows[0] if len(rows) == 1 else None
+
+
 def listed(
     topic: Topic[Any],
     columns: Sequence[Column],
@@ -189,8 +206,7 @@ def listed(
     empty: Callable[[], None],
     command: str = "",
     count: Callable[[Sequence[FlatRow]], str] | None = None,
-    on_select: Callable[[list[str]], None] | None = None,
-    on_change: Callable[[Sequence[FlatRow]], None] | None = None,
+    on_choice: Callable[[list[FlatRow]], None] | None = None,
     **search: str,
 ) -> Grid:
     """A page's table: above it the filter, with these attributes, and the words of `count`; below it the command that
@@ -202,10 +218,8 @@ def listed(
     def changed(rows: Sequence[FlatRow]) -> None:
         if count is not None and counted is not None:
             counted.set_text(count(rows))
-        if on_change is not None:
-            on_change(rows)
 
-    grid = Grid(topic, columns, label=label, empty=empty, on_select=on_select, on_change=changed)
+    grid = Grid(topic, columns, label=label, empty=empty, on_choice=on_choice, on_change=changed)
     on_input(field, grid.filter)
     if command:
         with box("commandline"):
