@@ -19,8 +19,8 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.console.widgets.trouble import trouble_in
+from skylift.runner.errors import UsageError
 
 COLUMNS = (Column("id", "Bucket", leads="/s3/"), Column("created", "Created", 180))
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
@@ -108,20 +108,16 @@ class BucketPage:
         )
 
     async def _list(self) -> None:
-        try:
+        with trouble_in(self._place):
             found = await in_thread(self._view.port.objects, self._bucket, self._prefix)
-        except SkyliftError as error:
             with self._place.clear():
-                say_trouble(error)
-            return
-        with self._place.clear():
-            if not found.folders and not found.files:
-                tag("p", "Nothing is in this folder.", "empty-line")
-                return
-            with small_table("Name", "Size", "Changed", "Actions", classes="small files") as self._rows:
-                pass
-            self._further = box()
-            self._add(found)
+                if not found.folders and not found.files:
+                    tag("p", "Nothing is in this folder.", "empty-line")
+                    return
+                with small_table("Name", "Size", "Changed", "Actions", classes="small files") as self._rows:
+                    pass
+                self._further = box()
+                self._add(found)
 
     def _add(self, found: Listing) -> None:
         """A part of the folder, and the way to the next one."""

@@ -13,8 +13,7 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.plot import Plot, Series
 from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
+from skylift.console.widgets.trouble import trouble_in
 
 _SHOWN = 200
 
@@ -35,16 +34,12 @@ class CostPage:
     async def _changed(self, _: str = "") -> None:
         self._asked += 1
         asked = self._asked
-        try:
+        with trouble_in(self._place):
             found = await in_thread(self._costs.spent, self._period.value, self._by.value)
-        except SkyliftError as error:
-            with self._place.clear():
-                say_trouble(error)
-            return
-        # Of two that were asked for, the last one is shown.
-        if asked == self._asked:
-            with self._place.clear():
-                show_spent(found, self._by.value)
+            # Of two that were asked for, the last one is shown.
+            if asked == self._asked:
+                with self._place.clear():
+                    show_spent(found, self._by.value)
 
 
 def show_spent(found: Spent, by: str) -> None:

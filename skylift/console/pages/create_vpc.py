@@ -12,7 +12,7 @@ from skylift.console.widgets.field import Field, Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.map_view import MapView
 from skylift.console.widgets.tabs import in_background, in_thread
-from skylift.console.widgets.trouble import say_trouble
+from skylift.console.widgets.trouble import panel, say_trouble
 from skylift.runner.errors import Refused, SkyliftError
 
 _MOST_ZONES = 3
@@ -26,14 +26,8 @@ class CreateVpcPage:
         self._view = view
 
     async def show(self) -> None:
-        place = box("panel")
-        try:
+        with panel():
             self._zones = (await in_thread(Networks(self._view.port).zones))[: 2 * _MOST_ZONES]
-        except SkyliftError as error:
-            with place:
-                say_trouble(error)
-            return
-        with place:
             with head("Create a VPC and more"):
                 link("All VPCs", "/vpcs", "button")
             self._place = box("plan")

@@ -20,8 +20,7 @@ from skylift.console.widgets.element import box, button, copyable, enable, facts
 from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.small_table import small_table, state, table, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
+from skylift.console.widgets.trouble import panel
 
 _METRICS = (
     ("AWS/EC2", "CPUUtilization", "Processor", "%"),
@@ -49,17 +48,10 @@ class InstancePage:
         self._asking = False
 
     async def show(self) -> None:
-        place = box("panel")
-        try:
+        with panel("All instances", "/instances"):
             self._detail = await in_thread(self._view.port.instance, self._id)
-        except SkyliftError as error:
-            with place:
-                say_trouble(error)
-                tag("a", "All instances", "", href="/instances")
-            return
-        with place:
             self._build(self._detail)
-        self._view.instances.listen(self._hear)
+            self._view.instances.listen(self._hear)
 
     def _build(self, detail: InstanceDetail) -> None:
         with named_head(self._view.instances, self._id, detail.row.name):

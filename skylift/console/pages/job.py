@@ -22,8 +22,7 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import Tabs, WhenGone, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
+from skylift.console.widgets.trouble import panel
 
 _LARGEST = 64 << 20
 """Bytes of a result that is given to the browser. Larger ones are for the command."""
@@ -40,15 +39,8 @@ class JobPage:
         self._view, self._name = view, name
 
     async def show(self) -> None:
-        place = box("panel")
-        try:
+        with panel("All jobs", "/jobs"):
             job = await in_thread(self._view.job_port.job, self._name)
-        except SkyliftError as error:
-            with place:
-                say_trouble(error)
-                link("All jobs", "/jobs")
-            return
-        with place:
             with head(self._name):
                 link("Run again", f"/run-again/{encoded(self._name, safe='')}", "button")
                 self._cancel = button(_CANCEL, self._ask, "danger")
@@ -66,7 +58,7 @@ class JobPage:
                 copyable(f"skylift logs -f {quote(self._name)}")
             self._offer(job.state, has_server=bool(job.instance_state))
             self._tabs.begin()
-        self._view.jobs.listen(self._hear)
+            self._view.jobs.listen(self._hear)
 
     def _hear(self, change: Change) -> bool:
         if self._state.is_deleted:

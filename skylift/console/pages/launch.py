@@ -24,7 +24,7 @@ from skylift.console.widgets.element import box, button, copyable, enable, facts
 from skylift.console.widgets.field import Field, Select, suggest
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble
+from skylift.console.widgets.trouble import panel, say_trouble
 from skylift.runner.errors import SkyliftError, UsageError
 
 _DEFAULT = "t3.micro"
@@ -145,20 +145,13 @@ class LaunchPage:
         self._view, self._first = view, kind
 
     async def show(self) -> None:
-        place = box("panel")
-        with place:
+        with panel():
             waiting = tag("p", "Looking …", "waiting")
-        try:
             self._choices = await in_thread(self._view.port.choices)
             self._vpcs = dict(self._choices.vpcs)
-        except SkyliftError as error:
-            with place.clear():
-                say_trouble(error)
-            return
-        waiting.delete()
-        with place:
+            waiting.delete()
             self._build(self._choices)
-        self._changed()
+            self._changed()
 
     def _build(self, choices: Choices) -> None:
         head("Launch an instance")

@@ -20,7 +20,7 @@ from skylift.console.widgets.grid import Column, Grid
 from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import in_background, in_thread
 from skylift.console.widgets.terminal import Terminal, full_screen
-from skylift.console.widgets.trouble import say_trouble
+from skylift.console.widgets.trouble import trouble_in
 from skylift.runner.errors import SkyliftError
 
 _LARGEST = 64 << 20
@@ -77,16 +77,11 @@ class InputPage:
 
     async def show(self) -> None:
         self._place = box("panel")
-        try:
+        with trouble_in(self._place, "All jobs", "/jobs"):
             self._inputs, topic = await in_thread(self._view.map_inputs, self._job)
             shown = await in_thread(self._inputs.one, self._index)
-        except SkyliftError as error:
-            with self._place.clear():
-                say_trouble(error)
-                link("All jobs", "/jobs")
-            return
-        if not self._place.is_deleted:
-            self._fill(shown, topic)
+            if not self._place.is_deleted:
+                self._fill(shown, topic)
 
     def _fill(self, shown: ShownInput, topic: Topic[InputRow]) -> None:
         """One that has not ended is followed."""

@@ -13,8 +13,7 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.plot import Plot, Series
 from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
+from skylift.console.widgets.trouble import panel, trouble_in
 
 
 class PricesPage:
@@ -36,17 +35,13 @@ class PricesPage:
 
     def _changed(self, _: str = "") -> None:
         """The catalogue is in memory: no call is made."""
-        try:
+        with trouble_in(self._place):
             needs = read_needs(
                 self._cpu.value, self._memory.value, self._arch.value, self._gpu.value, self._words.value
             )
             found = self._market.types(needs, self._order.value, spot=self._kind.value == "spot")
-        except SkyliftError as error:
             with self._place.clear():
-                say_trouble(error)
-            return
-        with self._place.clear():
-            _show_types(found)
+                _show_types(found)
 
 
 def _show_types(found: Types) -> None:
@@ -73,48 +68,37 @@ class PricePage:
         self._market = Market(view.port)
 
     async def show(self) -> None:
-        try:
+        with panel("All types", "/prices"):
             kind = self._market.offered(self._kind)
-        except SkyliftError as error:
-            say_trouble(error)
-            link("All types", "/prices")
-            return
-        with head(self._kind):
-            link("All types", "/prices", "button")
-            link("Launch one", f"/launch?kind={quote(self._kind, safe='')}", "button primary")
-        facts(
-            (
-                ("vCPUs", str(kind.vcpus)),
-                ("Memory", kind.memory),
-                ("Architecture", kind.architecture),
-                ("GPU", kind.gpus),
-                ("Network", kind.network),
-                ("An hour", f"{hourly(kind.on_demand)} on demand, {hourly(kind.spot)} spot, {self._market.region}"),
+            with head(self._kind):
+                link("All types", "/prices", "button")
+                link("Launch one", f"/launch?kind={quote(self._kind, safe='')}", "button primary")
+            facts(
+                (
+                    ("vCPUs", str(kind.vcpus)),
+                    ("Memory", kind.memory),
+                    ("Architecture", kind.architecture),
+                    ("GPU", kind.gpus),
+                    ("Network", kind.network),
+                    ("An hour", f"{hourly(kind.on_demand)} on demand, {hourly(kind.spot)} spot, {self._market.region}"),
+                )
             )
-        )
-        tag("h2", "Ways to buy it")
-        with box("bar rule-form"):
-            self._hours = Field("Hours a month", self._changed, value="200", inputmode="decimal")
-            self._run = Field("Time of a run", self._changed, value="1h", spellcheck="false")
-        self._offers = box("panel-part", role="status")
-        self._changed()
-        tag("h2", "Spot price of seven days")
-        place = box("panel-part")
-        try:
-            await self._show_history(place, kind)
-        except SkyliftError as error:
-            with place:
-                say_trouble(error)
+            tag("h2", "Ways to buy it")
+            with box("bar rule-form"):
+                self._hours = Field("Hours a month", self._changed, value="200", inputmode="decimal")
+                self._run = Field("Time of a run", self._changed, value="1h", spellcheck="false")
+            self._offers = box("panel-part", role="status")
+            self._changed()
+            tag("h2", "Spot price of seven days")
+            place = box("panel-part")
+            with trouble_in(place):
+                await self._show_history(place, kind)
 
     def _changed(self, _: str = "") -> None:
-        try:
+        with trouble_in(self._offers):
             found = self._market.ways(self._kind, self._hours.value, self._run.value)
-        except SkyliftError as error:
             with self._offers.clear():
-                say_trouble(error)
-            return
-        with self._offers.clear():
-            show_ways(found)
+                show_ways(found)
 
     async def _show_history(self, place: Element, kind: Offered) -> None:
         found = await in_thread(self._market.history, self._kind)

@@ -23,8 +23,8 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.small_table import small_table, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.console.widgets.trouble import panel, trouble_in
+from skylift.runner.errors import UsageError
 
 COLUMNS = (
     Column("id", "Role", leads="/roles/"),
@@ -74,27 +74,23 @@ class RolePage:
 
     async def show(self) -> None:
         name = self._holder.name
-        try:
+        with panel("All roles", "/roles"):
             role = await in_thread(self._identities.role, name)
-        except SkyliftError as error:
-            say_trouble(error)
-            link("All roles", "/roles")
-            return
-        with head(name):
-            link("All roles", "/roles", "button")
-            button("Delete role", self._delete, "danger")
-        tabs = Tabs(
-            {
-                "Policies": PoliciesTab(self._view, self._holder).show,
-                "Who may take it": self._trust,
-                "Instances": self._instances,
-                "Simulator": partial(self._simulate, role.arn),
-                "Details": self._details,
-            }
-        )
-        with box("commandline"):
-            copyable(self._holder.call("get_{}").command)
-        tabs.begin()
+            with head(name):
+                link("All roles", "/roles", "button")
+                button("Delete role", self._delete, "danger")
+            tabs = Tabs(
+                {
+                    "Policies": PoliciesTab(self._view, self._holder).show,
+                    "Who may take it": self._trust,
+                    "Instances": self._instances,
+                    "Simulator": partial(self._simulate, role.arn),
+                    "Details": self._details,
+                }
+            )
+            with box("commandline"):
+                copyable(self._holder.call("get_{}").command)
+            tabs.begin()
 
     async def _details(self) -> None:
         role = await in_thread(self._identities.role, self._holder.name)
@@ -124,17 +120,13 @@ class RolePage:
         await self._fill()
 
     async def _fill(self) -> None:
-        try:
+        with trouble_in(self._place):
             role, uses, instances = await in_thread(_uses, self._view.port, self._holder.name)
-        except SkyliftError as error:
             with self._place.clear():
-                say_trouble(error)
-            return
-        with self._place.clear():
-            if not role.profiles:
-                self._say_no_profile()
-                return
-            self._show_uses(role, uses, instances)
+                if not role.profiles:
+                    self._say_no_profile()
+                    return
+                self._show_uses(role, uses, instances)
 
     def _say_no_profile(self) -> None:
         calls = identity.create_profile(self._holder.name)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from skylift.console.cloud_view import CloudView
 from skylift.console.job_wish import again_spec, spell_not_recorded, wish_again
 from skylift.console.pages.job_form import JobForm, JobSummary
-from skylift.console.widgets.element import box, copyable, link, tag
+from skylift.console.widgets.element import box, copyable, tag
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
+from skylift.console.widgets.trouble import panel
 
 _NOTE = "In the folder that it was started from, which the record does not name. Here, the files are those that it had."
 _ENV = "It had environment variables. Their values are in no record: enter them again, or it goes without."
@@ -21,15 +20,8 @@ class RunAgainPage:
         self._kinds = view.port.kinds()
 
     async def show(self) -> None:
-        place = box("panel")
-        try:
+        with panel("All jobs", "/jobs"):
             self._repeat = await in_thread(self._view.job_port.repeat, self._name)
-        except SkyliftError as error:
-            with place:
-                say_trouble(error)
-                link("All jobs", "/jobs")
-            return
-        with place:
             head(f"Run {self._name} again")
             if self._repeat.obstacles:
                 self._refuse()

@@ -19,8 +19,7 @@ from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.plot import Plot, Series
 from skylift.console.widgets.small_table import small_table, state, table, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError
+from skylift.console.widgets.trouble import panel
 
 COLUMNS = (
     Column("id", "Group", leads="/scaling/"),
@@ -70,35 +69,31 @@ class ScalingGroupPage:
         self._scaling = Scaling(view.port)
 
     async def show(self) -> None:
-        try:
+        with panel("All groups", "/scaling"):
             group = await in_thread(self._scaling.group, self._name)
-        except SkyliftError as error:
-            say_trouble(error)
-            link("All groups", "/scaling")
-            return
-        with head(self._name):
-            link("All groups", "/scaling", "button")
-            button("Change capacity", self._change, "primary")
-            button("Add policy", self._add_policy)
-            button("Delete group", self._delete, "danger")
-        self._place = box("bar")
-        with self._place:
-            self._state = tag("span", "", "state")
-            self._words = tag("span", "", "count-left")
-        self._known = group
-        self._dress(group)
-        self._tabs = Tabs(
-            {
-                "Activity": self._activity,
-                "Instances": self._instances,
-                "Policies and alarms": self._policies,
-                "Details": self._details,
-            }
-        )
-        with box("commandline"):
-            copyable(scaling.describe_group(self._name).command)
-        self._tabs.begin()
-        self._view.scaling_groups.listen(self._hear)
+            with head(self._name):
+                link("All groups", "/scaling", "button")
+                button("Change capacity", self._change, "primary")
+                button("Add policy", self._add_policy)
+                button("Delete group", self._delete, "danger")
+            self._place = box("bar")
+            with self._place:
+                self._state = tag("span", "", "state")
+                self._words = tag("span", "", "count-left")
+            self._known = group
+            self._dress(group)
+            self._tabs = Tabs(
+                {
+                    "Activity": self._activity,
+                    "Instances": self._instances,
+                    "Policies and alarms": self._policies,
+                    "Details": self._details,
+                }
+            )
+            with box("commandline"):
+                copyable(scaling.describe_group(self._name).command)
+            self._tabs.begin()
+            self._view.scaling_groups.listen(self._hear)
 
     def _dress(self, group: Group) -> None:
         row = group.row

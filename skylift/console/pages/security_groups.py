@@ -20,7 +20,7 @@ from skylift.console.widgets.heading import named_head
 from skylift.console.widgets.row_edit import EditedRow, Edits
 from skylift.console.widgets.small_table import small_table
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble
+from skylift.console.widgets.trouble import say_trouble, trouble_in
 from skylift.runner.errors import SkyliftError
 
 COLUMNS = (
@@ -122,20 +122,16 @@ class SecurityGroupPage:
         )
 
     async def _show_rules(self) -> None:
-        try:
+        with trouble_in(self._place):
             rules = await in_thread(self._view.port.rules, [self._id])
-        except SkyliftError as error:
             with self._place.clear():
-                say_trouble(error)
-            return
-        with self._place.clear():
-            if not rules:
-                tag("p", "No rules: nothing comes in, and nothing goes out.", "empty-line")
-                return
-            titles = ("Direction", "Ports", "Other end", "Description", "")
-            with small_table(*titles, classes="small wide", aria_label="Rules"):
-                for rule in rules:
-                    self._show_rule(rule)
+                if not rules:
+                    tag("p", "No rules: nothing comes in, and nothing goes out.", "empty-line")
+                    return
+                titles = ("Direction", "Ports", "Other end", "Description", "")
+                with small_table(*titles, classes="small wide", aria_label="Rules"):
+                    for rule in rules:
+                        self._show_rule(rule)
 
     def _show_rule(self, rule: RuleRow) -> None:
         name = f"{rule.direction} {rule.ports} {rule.other}"

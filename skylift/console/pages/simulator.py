@@ -15,8 +15,8 @@ from skylift.console.widgets.field import Select
 from skylift.console.widgets.frame import head
 from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import in_thread
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.console.widgets.trouble import panel, trouble_in
+from skylift.runner.errors import UsageError
 
 _DECISIONS = {
     "allowed": "allowed",
@@ -34,22 +34,19 @@ class SimulatorPage:
     async def show(self) -> None:
         head("Policy simulator")
         identities = Identities(self._view.port)
-        try:
+        with panel():
             roles = await in_thread(identities.roles)
             users = await in_thread(identities.users)
-        except SkyliftError as error:
-            say_trouble(error)
-            return
-        arns = {each.arn: f"user {each.id}" for each in users} | {each.arn: f"role {each.id}" for each in roles}
-        if not arns:
-            tag("p", "There are no roles and no users to ask about.", "empty-line")
-            link("Roles", "/roles")
-            return
-        if self._who in arns:
-            arns = {self._who: arns[self._who], **arns}
-        with box("form narrow"):
-            chosen = Select("Who", dict(arns))
-        Simulator(self._view, lambda: chosen.value)
+            arns = {each.arn: f"user {each.id}" for each in users} | {each.arn: f"role {each.id}" for each in roles}
+            if not arns:
+                tag("p", "There are no roles and no users to ask about.", "empty-line")
+                link("Roles", "/roles")
+                return
+            if self._who in arns:
+                arns = {self._who: arns[self._who], **arns}
+            with box("form narrow"):
+                chosen = Select("Who", dict(arns))
+            Simulator(self._view, lambda: chosen.value)
 
 
 class Simulator:
@@ -66,19 +63,15 @@ class Simulator:
 
     async def _ask(self) -> None:
         actions, resources = split_words(self._actions.value), split_words(self._resources.value)
-        try:
+        with trouble_in(self._answer):
             if not actions:
                 raise UsageError("Say which actions.", "They are like s3:GetObject, one a line.")
             if len(actions) > _MOST or len(resources) > _MOST:
                 raise UsageError(f"These are more than {_MOST} at once.", "Ask about some of them.")
             found = await in_thread(Identities(self._view.port).simulate, self._who(), actions, resources)
-        except SkyliftError as error:
             with self._answer.clear():
-                say_trouble(error)
-            return
-        with self._answer.clear():
-            show_verdicts(found)
-            copyable(identity.simulate(self._who(), actions, resources).command)
+                show_verdicts(found)
+                copyable(identity.simulate(self._who(), actions, resources).command)
 
 
 def show_verdicts(found: list[Verdict]) -> None:

@@ -19,8 +19,8 @@ from skylift.console.widgets.frame import head
 from skylift.console.widgets.grid import Column, listed
 from skylift.console.widgets.small_table import small_table, state, table_row
 from skylift.console.widgets.tabs import Tabs, in_thread
-from skylift.console.widgets.trouble import say_trouble
-from skylift.runner.errors import SkyliftError, UsageError
+from skylift.console.widgets.trouble import panel, trouble_in
+from skylift.runner.errors import UsageError
 
 COLUMNS = (
     Column("id", "User", leads="/users/"),
@@ -64,26 +64,22 @@ class UserPage:
 
     async def show(self) -> None:
         name = self._holder.name
-        try:
+        with panel("All users", "/users"):
             user = await in_thread(self._identities.user, name)
-        except SkyliftError as error:
-            say_trouble(error)
-            link("All users", "/users")
-            return
-        with head(name):
-            link("All users", "/users", "button")
-            button("Delete user", self._delete, "danger")
-        tabs = Tabs(
-            {
-                "Keys": self._keys,
-                "Policies": PoliciesTab(self._view, self._holder).show,
-                "Simulator": partial(self._simulate, user.arn),
-                "Details": self._details,
-            }
-        )
-        with box("commandline"):
-            copyable(self._holder.call("get_{}").command)
-        tabs.begin()
+            with head(name):
+                link("All users", "/users", "button")
+                button("Delete user", self._delete, "danger")
+            tabs = Tabs(
+                {
+                    "Keys": self._keys,
+                    "Policies": PoliciesTab(self._view, self._holder).show,
+                    "Simulator": partial(self._simulate, user.arn),
+                    "Details": self._details,
+                }
+            )
+            with box("commandline"):
+                copyable(self._holder.call("get_{}").command)
+            tabs.begin()
 
     async def _details(self) -> None:
         facts((await in_thread(self._identities.user, self._holder.name)).details)
@@ -98,21 +94,17 @@ class UserPage:
         await self._list()
 
     async def _list(self) -> None:
-        try:
+        with trouble_in(self._table):
             keys = await in_thread(self._identities.keys, self._holder.name)
-        except SkyliftError as error:
             with self._table.clear():
-                say_trouble(error)
-            return
-        with self._table.clear():
-            with box("buttons-left"):
-                button("Create key", self._create_key, "primary")
-            if not keys:
-                tag("p", "No keys yet. With one, this user calls AWS from anywhere.", "empty-line")
-            else:
-                with small_table("Key", "Status", "Created", "Actions"):
-                    for key in keys:
-                        self._show_key(key)
+                with box("buttons-left"):
+                    button("Create key", self._create_key, "primary")
+                if not keys:
+                    tag("p", "No keys yet. With one, this user calls AWS from anywhere.", "empty-line")
+                else:
+                    with small_table("Key", "Status", "Created", "Actions"):
+                        for key in keys:
+                            self._show_key(key)
 
     def _show_key(self, key: AccessKey) -> None:
         active = key.status == "Active"

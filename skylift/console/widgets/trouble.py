@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from skylift.console.widgets.element import Element, box, run_script, tag, tell_trouble
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from skylift.console.widgets.element import Element, box, link, run_script, tag, tell_trouble
 from skylift.runner.errors import SkyliftError
 
 
@@ -11,6 +14,26 @@ def say_trouble(error: SkyliftError) -> None:
         tag("strong", error.message)
         if error.advice:
             tag("p", error.advice)
+
+
+@contextmanager
+def trouble_in(place: Element, text: str = "", path: str = "") -> Iterator[None]:
+    """What is raised within is said in this place, instead of what is there; with a link, if there is one."""
+    try:
+        yield
+    except SkyliftError as error:
+        with place.clear():
+            say_trouble(error)
+            if text:
+                link(text, path)
+
+
+@contextmanager
+def panel(text: str = "", path: str = "") -> Iterator[Element]:
+    """What is made within stands in it. What is raised within is said there, with a link to where else to go."""
+    made = box("panel")
+    with trouble_in(made, text, path), made:
+        yield made
 
 
 def tell(text: str) -> None:
