@@ -107,11 +107,6 @@ def list_tags(resource: str) -> Call:
     return Call("ec2", "describe_tags", {"Filters": [{"Name": "resource-id", "Values": [resource]}]})
 
 
-def run_instances(params: Mapping[str, Any]) -> Call:
-    """`MinCount` and `MaxCount` are the same number."""
-    return Call("ec2", "run_instances", params)
-
-
 def list_rules(groups: Sequence[str]) -> Call:
     return Call("ec2", "describe_security_group_rules", {"Filters": [{"Name": "group-id", "Values": list(groups)}]})
 

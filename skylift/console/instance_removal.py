@@ -23,7 +23,8 @@ class Calls(Protocol):
 
 
 def ends_with(port: Calls, instances: Sequence[str]) -> list[str]:
-    """As the port's `ends_with`."""
+    """What is deleted with these instances, and what stays and costs, in words. Who may terminate instances may not see
+    all of that: what could not be looked up is said instead. Raises SkyliftError for themselves."""
     reservations = port.pages(Call("ec2", "describe_instances", {"InstanceIds": list(instances)}), "Reservations")
     found = [each for reservation in reservations for each in reservation["Instances"]]
     volumes = {volume: mapping for each in found for volume, mapping in mapped(each).items()}

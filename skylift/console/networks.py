@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from skylift.console.port import Port
 from skylift.console.rows import Row, as_tags, spell_tags
 from skylift.console.typed import read_ports, whole_number
 from skylift.console.vpc_map import target_of
-from skylift.console.vpc_plan import Step
+from skylift.console.vpc_plan import Step, tagged
 from skylift.runner.errors import UsageError
 
 _LAST_RULE = 32767
@@ -78,10 +78,9 @@ class Table:
     id: str
     name: str
     main: bool
-    subnets: tuple[str, ...]
     routes: tuple[Route, ...]
-    associations: tuple[tuple[str, str], ...] = ()
-    """A subnet, and the id of its association."""
+    associations: Mapping[str, str]
+    """By its subnet, the id of each."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +110,9 @@ class Acl:
     id: str
     name: str
     default: bool
-    subnets: tuple[str, ...]
     rules: tuple[AclRule, ...]
-    associations: tuple[tuple[str, str], ...] = ()
-    """A subnet, and the id of its association."""
+    associations: Mapping[str, str]
+    """By its subnet, the id of each."""
 
 
 class Networks:
@@ -149,8 +147,8 @@ class Networks:
     def subnets(self, vpc: str) -> list[SubnetLine]:
         tables = self.tables(vpc)
         main = next((each.id for each in tables if each.main), "")
-        own = {subnet: each.id for each in tables for subnet in each.subnets}
-        associations = {subnet: link for each in tables for subnet, link in each.associations}
+        own = {subnet: each.id for each in tables for subnet in each.associations}
+        links = {subnet: link for each in tables for subnet, link in each.associations.items()}
         return [
             SubnetLine(
                 id=each["SubnetId"],
@@ -160,7 +158,7 @@ class Networks:
                 free=each["AvailableIpAddressCount"],
                 public="yes" if each.get("MapPublicIpOnLaunch") else "no",
                 table=own.get(each["SubnetId"], main),
-                association=associations.get(each["SubnetId"], ""),
+                association=links.get(each["SubnetId"], ""),
             )
             for each in sorted(
                 self._all("describe_subnets", "Subnets", **_within(vpc)),
@@ -174,13 +172,12 @@ class Networks:
                 id=each["RouteTableId"],
                 name=as_tags(each).get("Name", ""),
                 main=any(link.get("Main") for link in each.get("Associations", [])),
-                subnets=tuple(link["SubnetId"] for link in each.get("Associations", []) if link.get("SubnetId")),
-                routes=tuple(_route(route) for route in each.get("Routes", [])),
-                associations=tuple(
-                    (link["SubnetId"], link["RouteTableAssociationId"])
+                routes=tuple(map(_route, each.get("Routes", []))),
+                associations={
+                    link["SubnetId"]: link["RouteTableAssociationId"]
                     for link in each.get("Associations", [])
                     if link.get("SubnetId")
-                ),
+                },
             )
             for each in self._all("describe_route_tables", "RouteTables", **_within(vpc))
         ]
@@ -219,15 +216,14 @@ class Networks:
                 id=each["NetworkAclId"],
                 name=as_tags(each).get("Name", ""),
                 default=bool(each.get("IsDefault")),
-                subnets=tuple(link["SubnetId"] for link in each.get("Associations", [])),
                 rules=tuple(
                     sorted(
                         map(_rule, each.get("Entries", [])), key=lambda rule: (rule.outbound, rule.number, rule.cidr)
                     )
                 ),
-                associations=tuple(
-                    (link["SubnetId"], link["NetworkAclAssociationId"]) for link in each.get("Associations", [])
-                ),
+                associations={
+                    link["SubnetId"]: link["NetworkAclAssociationId"] for link in each.get("Associations", [])
+                },
             )
             for each in self._all("describe_network_acls", "NetworkAcls", **_within(vpc))
         ]
@@ -309,7 +305,7 @@ class Networks:
 
 
 def allocate_address(name: str) -> Call:
-    return Call("ec2", "allocate_address", {"Domain": "vpc", **_tagged("elastic-ip", name)})
+    return Call("ec2", "allocate_address", {"Domain": "vpc", **tagged("elastic-ip", name)})
 
 
 def associate_address(allocation: str, instance: str) -> Call:
@@ -325,12 +321,6 @@ def release_address(allocation: str) -> Call:
 _TARGETS = {"igw": "GatewayId", "nat": "NatGatewayId", "pcx": "VpcPeeringConnectionId", "eni": "NetworkInterfaceId"}
 
 
-def _tagged(kind: str, name: str) -> dict[str, Any]:
-    """Parameters of what is about to be made; none without a name."""
-    tags = [{"ResourceType": kind, "Tags": [{"Key": "Name", "Value": name.strip()}]}]
-    return {"TagSpecifications": tags} if name.strip() else {}
-
-
 def create_subnet(vpc: str, name: str, zone: str, cidr: str) -> Call:
     """Raises UsageError for what is no range."""
     place = {
@@ -338,11 +328,11 @@ def create_subnet(vpc: str, name: str, zone: str, cidr: str) -> Call:
         "AvailabilityZone": zone,
         **_range(cidr.strip(), of="It is a part of the VPC's, like 10.0.48.0/20."),
     }
-    return Call("ec2", "create_subnet", {**place, **_tagged("subnet", name)})
+    return Call("ec2", "create_subnet", {**place, **tagged("subnet", name)})
 
 
 def create_table(vpc: str, name: str) -> Call:
-    return Call("ec2", "create_route_table", {"VpcId": vpc, **_tagged("route-table", name)})
+    return Call("ec2", "create_route_table", {"VpcId": vpc, **tagged("route-table", name)})
 
 
 def delete_table(table: str) -> Call:
@@ -350,7 +340,7 @@ def delete_table(table: str) -> Call:
 
 
 def create_acl(vpc: str, name: str) -> Call:
-    return Call("ec2", "create_network_acl", {"VpcId": vpc, **_tagged("network-acl", name)})
+    return Call("ec2", "create_network_acl", {"VpcId": vpc, **tagged("network-acl", name)})
 
 
 def delete_acl(acl: str) -> Call:
@@ -406,24 +396,11 @@ def change_table(subnet: SubnetLine, table: str, main: str) -> Call:
 
 def change_acl(subnet: SubnetLine, acls: Sequence[Acl], acl: str) -> Call:
     """The call by which a subnet gets this network ACL. Raises UsageError where it has this one."""
-    had = next(((each.id, link) for each in acls for place, link in each.associations if place == subnet.id), None)
-    if had is None or had[0] == acl:
+    had = next((each for each in acls if subnet.id in each.associations), None)
+    if had is None or had.id == acl:
         raise UsageError("It has this one.")
-    return Call("ec2", "replace_network_acl_association", {"AssociationId": had[1], "NetworkAclId": acl})
-
-
-def internet_gateway_steps(vpc: str, name: str) -> list[Step]:
-    """Both, or neither."""
-    return [
-        Step(
-            "Internet gateway",
-            Call("ec2", "create_internet_gateway", _tagged("internet-gateway", name)),
-            "igw",
-            ("InternetGateway", "InternetGatewayId"),
-            Call("ec2", "delete_internet_gateway", {"InternetGatewayId": "%igw%"}),
-        ),
-        Step("It joins the VPC", Call("ec2", "attach_internet_gateway", {"InternetGatewayId": "%igw%", "VpcId": vpc})),
-    ]
+    params = {"AssociationId": had.associations[subnet.id], "NetworkAclId": acl}
+    return Call("ec2", "replace_network_acl_association", params)
 
 
 def nat_gateway_steps(subnet: str, allocation: str, name: str) -> list[Step]:
@@ -443,7 +420,7 @@ def nat_gateway_steps(subnet: str, allocation: str, name: str) -> list[Step]:
                 {
                     "SubnetId": subnet,
                     "AllocationId": allocation or "%address%",
-                    **_tagged("natgateway", name),
+                    **tagged("natgateway", name),
                 },
             ),
             "nat",
@@ -557,5 +534,5 @@ PROTOCOLS = {"-1": "All traffic", "6": "TCP", "17": "UDP", "1": "ICMP"}
 """By IANA's number, which is what an ACL has."""
 
 
-def spell_subnets(subnets: Sequence[str]) -> str:
+def spell_subnets(subnets: Iterable[str]) -> str:
     return ", ".join(subnets) or "none of its own"

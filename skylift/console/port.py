@@ -7,7 +7,7 @@ import io
 import ipaddress
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -292,11 +292,6 @@ class Port:
             )
             for each in instance_removal.describe_volumes(self, sorted(mapped))
         )
-
-    def ends_with(self, instances: Sequence[str]) -> list[str]:
-        """What is deleted with these instances, and what stays and costs, in words. Who may terminate instances may
-        not see all of that: what could not be looked up is said instead. Raises SkyliftError for themselves."""
-        return instance_removal.ends_with(self, instances)
 
     def console_output(self, instance: str) -> str:
         return str(self.perform(calls.read_console(instance)).get("Output", ""))

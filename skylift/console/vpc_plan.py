@@ -154,7 +154,7 @@ class VpcPlan:
             ),
         ]
         if self.public:
-            steps += self._way_out()
+            steps += internet_gateway_steps("%vpc%", self._named("igw") if self.name else "")
         for key in tables:
             steps.append(
                 Step(
@@ -190,22 +190,6 @@ class VpcPlan:
             if "NatGatewayId" in route
         ]
         return steps
-
-    def _way_out(self) -> list[Step]:
-        return [
-            Step(
-                "Internet gateway",
-                _ec2("create_internet_gateway", **self._tags("internet-gateway", "igw")),
-                "igw",
-                ("InternetGateway", "InternetGatewayId"),
-                _ec2("delete_internet_gateway", InternetGatewayId="%igw%"),
-            ),
-            Step(
-                "The gateway joins the VPC",
-                _ec2("attach_internet_gateway", InternetGatewayId="%igw%", VpcId="%vpc%"),
-                undo=_ec2("detach_internet_gateway", InternetGatewayId="%igw%", VpcId="%vpc%"),
-            ),
-        ]
 
     def _endpoint(self, region: str, tables: Sequence[str]) -> Step:
         return Step(
@@ -296,7 +280,7 @@ class VpcPlan:
         return f"{self.name}-{what}" if self.name else what
 
     def _tags(self, kind: str, key: str) -> dict[str, Any]:
-        return {"TagSpecifications": [{"ResourceType": kind, "Tags": _tag(self._named(key))}]} if self.name else {}
+        return tagged(kind, self._named(key) if self.name else "")
 
 
 @dataclass(frozen=True)
@@ -393,6 +377,30 @@ def _is_available(nat: str, perform: Callable[[Call], Any]) -> bool:
 
 def _ec2(operation: str, **params: Any) -> Call:
     return Call("ec2", operation, params)
+
+
+def internet_gateway_steps(vpc: str, name: str) -> list[Step]:
+    """Both, or neither."""
+    return [
+        Step(
+            "Internet gateway",
+            _ec2("create_internet_gateway", **tagged("internet-gateway", name)),
+            "igw",
+            ("InternetGateway", "InternetGatewayId"),
+            _ec2("delete_internet_gateway", InternetGatewayId="%igw%"),
+        ),
+        Step(
+            "The gateway joins the VPC",
+            _ec2("attach_internet_gateway", InternetGatewayId="%igw%", VpcId=vpc),
+            undo=_ec2("detach_internet_gateway", InternetGatewayId="%igw%", VpcId=vpc),
+        ),
+    ]
+
+
+def tagged(kind: str, name: str) -> dict[str, Any]:
+    """Parameters of what is about to be made; none without a name."""
+    specification = {"ResourceType": kind, "Tags": _tag(name.strip())}
+    return {"TagSpecifications": [specification]} if name.strip() else {}
 
 
 def _tag(name: str) -> list[dict[str, str]]:

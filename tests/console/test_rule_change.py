@@ -122,8 +122,8 @@ def test_what_is_no_other_entry_is_said(make: Callable[[], Call]) -> None:
 
 def test_a_subnet_gets_another_acl() -> None:
     subnet = SubnetLine("subnet-1", "", "z", "10.0.0.0/24", 251, "no", "rtb-1")
-    first = Acl("acl-1", "", default=True, subnets=("subnet-1",), rules=(), associations=(("subnet-1", "aclassoc-1"),))
-    call = change_acl(subnet, [first, replace(first, id="acl-2", subnets=(), associations=())], "acl-2")
+    first = Acl("acl-1", "", default=True, rules=(), associations={"subnet-1": "aclassoc-1"})
+    call = change_acl(subnet, [first, replace(first, id="acl-2", associations={})], "acl-2")
     assert call.params == {"AssociationId": "aclassoc-1", "NetworkAclId": "acl-2"}
     with pytest.raises(UsageError):
         change_acl(subnet, [first], "acl-1")

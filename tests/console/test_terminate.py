@@ -15,6 +15,7 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
+from skylift.console.instance_removal import ends_with
 from skylift.console.pages.instances import TERMINATE, InstancesPage
 from skylift.console.poller import Topic
 from skylift.console.port import Port
@@ -57,7 +58,7 @@ class Account(Port):
 
 
 def test_it_is_said_what_goes_and_what_stays() -> None:
-    assert Account().ends_with(["i-0"]) == [
+    assert ends_with(Account(), ["i-0"]) == [
         "vol-0 (8 GiB gp3) is deleted with it.",
         "vol-stays-0 (8 GiB gp3) stays, and costs.",
         "192.0.2.1 stays yours, and costs: release it among Elastic IPs.",
@@ -66,7 +67,7 @@ def test_it_is_said_what_goes_and_what_stays() -> None:
 
 def test_the_volumes_of_many_instances_are_looked_up_at_once() -> None:
     account = Account(150)
-    said = account.ends_with([f"i-{number}" for number in range(150)])
+    said = ends_with(account, [f"i-{number}" for number in range(150)])
     assert said[0] == "150 volumes are deleted with them, 1200 GiB in all."
     assert [each.operation for each in account.calls].count("describe_volumes") == 2
     assert all(len(each.params.get("VolumeIds", [])) <= 200 for each in account.calls)
@@ -74,14 +75,14 @@ def test_the_volumes_of_many_instances_are_looked_up_at_once() -> None:
 
 def test_who_may_not_see_volumes_and_addresses_hears_what_is_known() -> None:
     account = Account(1, ["describe_volumes", "describe_addresses"])
-    assert account.ends_with(["i-0"]) == [
+    assert ends_with(account, ["i-0"]) == [
         "How large its volumes are could not be looked up. describe_volumes: You may not. (UnauthorizedOperation)",
         "vol-0 is deleted with it.",
         "vol-stays-0 stays, and costs.",
         "Whether an Elastic IP stays, and costs, could not be looked up. "
         "describe_addresses: You may not. (UnauthorizedOperation)",
     ]
-    many = Account(20, ["describe_volumes"]).ends_with(["i-0"])
+    many = ends_with(Account(20, ["describe_volumes"]), ["i-0"])
     assert many[1] == "20 volumes are deleted with them."
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from skylift.console.call import Call
-from skylift.console.networks import SubnetLine, change_table, internet_gateway_steps, remove_gateway
-from skylift.console.vpc_plan import Making
+from skylift.console.networks import SubnetLine, change_table, remove_gateway
+from skylift.console.vpc_plan import Making, internet_gateway_steps
 from skylift.console.vpc_removal import PATIENCE, plan_removal
 from skylift.runner.errors import Refused, UsageError
 

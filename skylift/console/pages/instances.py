@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
+from skylift.console.instance_removal import ends_with
 from skylift.console.pages.edit_tags import add_tags, edit_tags
 from skylift.console.poller import FlatRow
 from skylift.console.widgets.dialog import confirm
@@ -127,7 +128,7 @@ async def ask(view: CloudView, action: Action, rows: Sequence[FlatRow]) -> None:
     also = []
     if action is TERMINATE:
         try:
-            also = await in_thread(view.port.ends_with, ids)
+            also = await in_thread(ends_with, view.port, ids)
         except SkyliftError as error:
             also = [f"What ends with it could not be looked up. {error.message}"]
     what = "this instance" if len(rows) == 1 else f"these {len(rows)} instances"

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.console import call as calls
 from skylift.console.call import Call
 from skylift.console.cloud_view import CloudView
 from skylift.console.group_wish import other_vpc
@@ -136,7 +135,7 @@ class Wish:
         # Its disks have them, too: what is left of it later says what it was of.
         if specifications := [*specification("instance", tags), *specification("volume", tags)]:
             params["TagSpecifications"] = specifications
-        return calls.run_instances(params)
+        return Call("ec2", "run_instances", params)
 
 
 class LaunchPage:

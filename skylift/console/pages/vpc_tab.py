@@ -50,9 +50,9 @@ class VpcTab:
             tag("h2", f"{shown.name} {shown.id}{f' ({kept})' if kept else ''}".strip())
             tags_button(self.view, shown.id, name, self.refresh)
             if not kept:
-                words = f"{shown.id}. Its subnets must have another one: {spell_subnets(shown.subnets)}."
+                words = f"{shown.id}. Its subnets must have another one: {spell_subnets(shown.associations)}."
                 self.remove(f"Delete {kind} {name}", delete, words, "Delete")
-        tag("p", f"Subnets: {spell_subnets(shown.subnets)}", "empty-line")
+        tag("p", f"Subnets: {spell_subnets(shown.associations)}", "empty-line")
 
     def remove(
         self,

@@ -16,7 +16,7 @@ from skylift.console.pages.vpc_tab import VpcTab
 from skylift.console.pages.vpc_tables import show_tables
 from skylift.console.poller import Change
 from skylift.console.vpc_map import GONE
-from skylift.console.vpc_plan import Making
+from skylift.console.vpc_plan import Making, internet_gateway_steps
 from skylift.console.vpc_removal import find_removal
 from skylift.console.widgets.dialog import ask, confirm
 from skylift.console.widgets.element import box, button, copyable, enable, go_to, link, tag
@@ -169,7 +169,7 @@ class VpcPage:
 
     def _ask_acl(self, subnet: SubnetLine, acls: list[Acl]) -> None:
         """What comes into a subnet and leaves it, whatever its servers' groups say."""
-        had = next((each.id for each in acls if subnet.id in each.subnets), "")
+        had = next((each.id for each in acls if subnet.id in each.associations), "")
         words = {each.id: f"{each.name} {each.id}{' (default)' if each.default else ''}".strip() for each in acls}
 
         def fields(changed: Callable[[str], None]) -> Callable[[], Call]:
@@ -223,7 +223,7 @@ class VpcPage:
         def fields(changed: Callable[[str], None]) -> Callable[[], Making]:
             name = Field("Name", changed, placeholder="way-out", spellcheck="false")
             tag("p", "It leads out where a route table has a route to it.", "empty-line")
-            return lambda: Making(networks.internet_gateway_steps(self._id, name.value.strip()))
+            return lambda: Making(internet_gateway_steps(self._id, name.value.strip()))
 
         ask("Create an internet gateway", "Create", fields, self._make, done=self._changed_gateways)
 
