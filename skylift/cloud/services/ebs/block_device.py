@@ -67,35 +67,24 @@ def _volume_request(asked: ec2.EbsBlockDevice | ec2.FleetEbsBlockDeviceRequest) 
 
 def device_mapping(request: DeviceRequest) -> ec2.BlockDeviceMapping:
     """A request as EC2 answers it: what was asked for, and nothing else."""
-    shown: ec2.BlockDeviceMapping = {}
-    if request.device is not None:
-        shown["DeviceName"] = request.device
-    if request.virtual_name is not None:
-        shown["VirtualName"] = request.virtual_name
-    if request.left_out:
-        shown["NoDevice"] = ""
-    if request.volume is not None:
-        shown["Ebs"] = _volume_view(request.volume)
-    return shown
+    return {
+        **({"DeviceName": request.device} if request.device is not None else {}),
+        **({"VirtualName": request.virtual_name} if request.virtual_name is not None else {}),
+        **({"NoDevice": ""} if request.left_out else {}),
+        **({"Ebs": _volume_view(request.volume)} if request.volume is not None else {}),
+    }
 
 
 def _volume_view(asked: VolumeRequest) -> ec2.EbsBlockDevice:
-    shown: ec2.EbsBlockDevice = {}
-    if asked.size_gib is not None:
-        shown["VolumeSize"] = asked.size_gib
-    if asked.type is not None:
-        shown["VolumeType"] = asked.type
-    if asked.iops is not None:
-        shown["Iops"] = asked.iops
-    if asked.throughput is not None:
-        shown["Throughput"] = asked.throughput
-    if asked.snapshot_id is not None:
-        shown["SnapshotId"] = asked.snapshot_id
-    if asked.delete_on_termination is not None:
-        shown["DeleteOnTermination"] = asked.delete_on_termination
-    if asked.encrypted is not None:
-        shown["Encrypted"] = asked.encrypted
-    return shown
+    return {
+        **({"VolumeSize": asked.size_gib} if asked.size_gib is not None else {}),
+        **({"VolumeType": asked.type} if asked.type is not None else {}),
+        **({"Iops": asked.iops} if asked.iops is not None else {}),
+        **({"Throughput": asked.throughput} if asked.throughput is not None else {}),
+        **({"SnapshotId": asked.snapshot_id} if asked.snapshot_id is not None else {}),
+        **({"DeleteOnTermination": asked.delete_on_termination} if asked.delete_on_termination is not None else {}),
+        **({"Encrypted": asked.encrypted} if asked.encrypted is not None else {}),
+    }
 
 
 def wanted_devices(tx: Tx, image: Image, requests: Sequence[DeviceRequest]) -> list[BlockDevice]:

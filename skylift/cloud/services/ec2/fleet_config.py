@@ -41,37 +41,25 @@ def config_view(config: FleetConfig) -> ec2.FleetLaunchTemplateConfig:
 
 def override_view(one: FleetOverride) -> AnsweredOverride:
     """What EC2 repeats when it says where an instance came from: of a placement only its group."""
-    shown: AnsweredOverride = {}
-    if one.launch.type is not None:
-        shown["InstanceType"] = one.launch.type
-    if one.launch.image is not None:
-        shown["ImageId"] = one.launch.image
-    if one.launch.place.group_name:
-        shown["Placement"] = {"GroupName": one.launch.place.group_name}
-    if one.max_price is not None:
-        shown["MaxPrice"] = one.max_price
-    if one.subnet_ids:
-        shown["SubnetId"] = ",".join(one.subnet_ids)
-    if one.zone is not None:
-        shown["AvailabilityZone"] = one.zone
-    if one.weight is not None:
-        shown["WeightedCapacity"] = one.weight
-    if one.priority is not None:
-        shown["Priority"] = one.priority
-    if one.requirements is not None:
-        shown["InstanceRequirements"] = one.requirements
-    return shown
+    return {
+        **({"InstanceType": one.launch.type} if one.launch.type is not None else {}),
+        **({"ImageId": one.launch.image} if one.launch.image is not None else {}),
+        **({"Placement": {"GroupName": one.launch.place.group_name}} if one.launch.place.group_name else {}),
+        **({"MaxPrice": one.max_price} if one.max_price is not None else {}),
+        **({"SubnetId": ",".join(one.subnet_ids)} if one.subnet_ids else {}),
+        **({"AvailabilityZone": one.zone} if one.zone is not None else {}),
+        **({"WeightedCapacity": one.weight} if one.weight is not None else {}),
+        **({"Priority": one.priority} if one.priority is not None else {}),
+        **({"InstanceRequirements": one.requirements} if one.requirements is not None else {}),
+    }
 
 
 def _template(asked: ec2.FleetLaunchTemplateSpecificationRequest) -> TemplateSpec:
-    named: TemplateSpec = {}
-    if "LaunchTemplateId" in asked:
-        named["LaunchTemplateId"] = asked["LaunchTemplateId"]
-    if "LaunchTemplateName" in asked:
-        named["LaunchTemplateName"] = asked["LaunchTemplateName"]
-    if "Version" in asked:
-        named["Version"] = asked["Version"]
-    return named
+    return {
+        **({"LaunchTemplateId": asked["LaunchTemplateId"]} if "LaunchTemplateId" in asked else {}),
+        **({"LaunchTemplateName": asked["LaunchTemplateName"]} if "LaunchTemplateName" in asked else {}),
+        **({"Version": asked["Version"]} if "Version" in asked else {}),
+    }
 
 
 def _override(asked: ec2.FleetLaunchTemplateOverridesRequest) -> FleetOverride:

@@ -40,29 +40,21 @@ def launch_specification(tx: Tx, launch: LaunchRequest) -> ec2.LaunchSpecificati
 
 
 def _interface(asked: InterfaceRequest) -> ec2.InstanceNetworkInterfaceSpecification:
-    shown: ec2.InstanceNetworkInterfaceSpecification = {}
-    if asked.index is not None:
-        shown["DeviceIndex"] = asked.index
-    if asked.subnet_id is not None:
-        shown["SubnetId"] = asked.subnet_id
-    if asked.group_ids is not None:
-        shown["Groups"] = list(asked.group_ids)
-    if asked.address is not None:
-        shown["PrivateIpAddress"] = asked.address
-    if asked.listed_addresses is not None:
-        shown["PrivateIpAddresses"] = [
-            {**({"PrivateIpAddress": one.address} if one.address else {}), "Primary": one.primary}
-            for one in asked.listed_addresses
-        ]
-    if asked.more_addresses is not None:
-        shown["SecondaryPrivateIpAddressCount"] = asked.more_addresses
-    if asked.public_ip is not None:
-        shown["AssociatePublicIpAddress"] = asked.public_ip
-    if asked.description is not None:
-        shown["Description"] = asked.description
-    if asked.delete_on_termination is not None:
-        shown["DeleteOnTermination"] = asked.delete_on_termination
-    return shown
+    listed: list[ec2.PrivateIpAddressSpecification] = [
+        {**({"PrivateIpAddress": one.address} if one.address else {}), "Primary": one.primary}
+        for one in asked.listed_addresses or ()
+    ]
+    return {
+        **({"DeviceIndex": asked.index} if asked.index is not None else {}),
+        **({"SubnetId": asked.subnet_id} if asked.subnet_id is not None else {}),
+        **({"Groups": list(asked.group_ids)} if asked.group_ids is not None else {}),
+        **({"PrivateIpAddress": asked.address} if asked.address is not None else {}),
+        **({"PrivateIpAddresses": listed} if asked.listed_addresses is not None else {}),
+        **({"SecondaryPrivateIpAddressCount": asked.more_addresses} if asked.more_addresses is not None else {}),
+        **({"AssociatePublicIpAddress": asked.public_ip} if asked.public_ip is not None else {}),
+        **({"Description": asked.description} if asked.description is not None else {}),
+        **({"DeleteOnTermination": asked.delete_on_termination} if asked.delete_on_termination is not None else {}),
+    }
 
 
 def _profile(asked: ProfileName) -> ec2.IamInstanceProfileSpecification:

@@ -168,16 +168,14 @@ def refuse_peers_range(tx: Tx, vpc: Vpc, cidr: IPv4Network) -> None:
 
 
 def view(found: Peering, caller: Caller) -> ec2.VpcPeeringConnection:
-    shown: ec2.VpcPeeringConnection = {
+    return {
         "VpcPeeringConnectionId": found.id,
         "RequesterVpcInfo": _end(found.requester_vpc_id, found.requester_cidrs, caller),
         "AccepterVpcInfo": _end(found.accepter_vpc_id, found.accepter_cidrs, caller),
         "Status": {"Code": found.state, "Message": MESSAGES[found.state].format(account=caller.account)},
         "Tags": tag_list(found.tags),
+        **({"ExpirationTime": found.created + OPEN_FOR} if found.state in ("pending-acceptance", "expired") else {}),
     }
-    if found.state in ("pending-acceptance", "expired"):
-        shown["ExpirationTime"] = found.created + OPEN_FOR
-    return shown
 
 
 def check_create(tx: Tx, caller: Caller, params: ec2.CreateVpcPeeringConnectionRequest) -> Iterator[Check]:

@@ -266,16 +266,12 @@ class _Revoked(TypedDict):
 
 def _single(params: _Single) -> ec2.IpPermission:
     """Empty where a request has none of them."""
-    permission: ec2.IpPermission = {}
-    if "IpProtocol" in params:
-        permission["IpProtocol"] = params["IpProtocol"]
-    if "FromPort" in params:
-        permission["FromPort"] = params["FromPort"]
-    if "ToPort" in params:
-        permission["ToPort"] = params["ToPort"]
-    if params.get("CidrIp"):
-        permission["IpRanges"] = [{"CidrIp": params["CidrIp"]}]
-    return permission
+    return {
+        **({"IpProtocol": params["IpProtocol"]} if "IpProtocol" in params else {}),
+        **({"FromPort": params["FromPort"]} if "FromPort" in params else {}),
+        **({"ToPort": params["ToPort"]} if "ToPort" in params else {}),
+        **({"IpRanges": [{"CidrIp": params["CidrIp"]}]} if params.get("CidrIp") else {}),
+    }
 
 
 def asked_permissions(
