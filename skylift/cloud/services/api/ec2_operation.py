@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.check import creates, on
@@ -78,6 +80,11 @@ def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation
 def acts(name: str, handler: Handler, takes: str, *members: str) -> Operation:
     """An operation on the resources that these of its parameters name."""
     return writes(name, handler, takes, on(f"ec2:{name}", *members))
+
+
+def acts_on(name: str, handler: Handler, takes: str, checks: Callable[[str], Checks]) -> Operation:
+    """An operation on what its parameters name in a way of their own, which `checks` of an action know."""
+    return writes(name, handler, takes, checks(f"ec2:{name}"))
 
 
 def makes(name: str, handler: Handler, takes: str, resource_type: str, *members: str) -> Operation:

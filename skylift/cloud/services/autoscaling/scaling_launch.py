@@ -63,7 +63,7 @@ def request(tx: Tx, wanted: Wanted) -> LaunchRequest:
     """The launch of one instance. The subnet stands in the template's network interface, where that has one."""
     if wanted.configuration:
         return required(tx, wanted.configuration).launch_in(wanted.subnet_id)
-    version = _version(tx, wanted.template)
+    version = version_meant(tx, wanted.template)
     in_interface = bool(data_of(version).get("NetworkInterfaces"))
     return LaunchRequest(
         template={"LaunchTemplateId": version.template_id, "Version": str(version.number)},
@@ -97,13 +97,13 @@ def resolved(tx: Tx, spec: TemplateSpec) -> TemplateSpec:
 
     Raises EC2's errors when it is gone.
     """
-    return {**spec, "Version": str(_version(tx, spec).number)}
+    return {**spec, "Version": str(version_meant(tx, spec).number)}
 
 
 def check_template(tx: Tx, caller: Caller, spec: TemplateSpec, kind: str = "", image_id: str = "") -> None:
     """Raises ValidationError where nothing could be launched from the template as it is."""
     try:
-        _version(tx, spec)
+        version_meant(tx, spec)
         by_id: TemplateSpec = {
             "LaunchTemplateId": spec["LaunchTemplateId"],
             "Version": spec.get("Version", DEFAULT_VERSION),
@@ -120,7 +120,8 @@ def check_template(tx: Tx, caller: Caller, spec: TemplateSpec, kind: str = "", i
         raise _no_template(error) from error
 
 
-def _version(tx: Tx, spec: TemplateSpec) -> LaunchTemplateVersion:
+def version_meant(tx: Tx, spec: TemplateSpec) -> LaunchTemplateVersion:
+    """The version that a group's specification means now. Raises EC2's errors when it is gone."""
     template: LaunchTemplate = template_of(tx, {"LaunchTemplateId": spec["LaunchTemplateId"]})
     return version_of(tx, template, spec.get("Version", DEFAULT_VERSION))
 

@@ -16,7 +16,7 @@ from skylift.catalogue import on_demand
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.launch_request import LaunchRequest
-from skylift.cloud.domain.launch_template import LaunchTemplateVersion, TemplateSpec
+from skylift.cloud.domain.launch_template import TemplateSpec
 from skylift.cloud.domain.scaling_group import (
     COUNTED,
     Distribution,
@@ -28,10 +28,10 @@ from skylift.cloud.domain.scaling_group import (
     Wanted,
     units,
 )
-from skylift.cloud.services.autoscaling.scaling_launch import DEFAULT_VERSION, check_template, named
+from skylift.cloud.services.autoscaling.scaling_launch import check_template, named, version_meant
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2.capacity import free_room, spot_price
-from skylift.cloud.services.ec2.launch_template import data_of, template_of, version_of
+from skylift.cloud.services.ec2.launch_template import data_of
 from skylift.cloud.services.ec2.pool import Offer, Pool, Strategy, ranked
 from skylift.cloud.store.database import Tx
 
@@ -117,7 +117,7 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
     wanted: dict[int, Wanted] = {}
     for priority, override in enumerate(overrides):
         template = override.get("LaunchTemplateSpecification") or place.template
-        kind = override.get("InstanceType") or data_of(_version(tx, template)).get("InstanceType", "")
+        kind = override.get("InstanceType") or data_of(version_meant(tx, template)).get("InstanceType", "")
         room = free_room(tx, kind, place.zone, place.market)
         spot = place.market == "spot"
         offer = Offer(
@@ -190,7 +190,7 @@ def _weight(text: str) -> str:
 def _refuse_spot_template(tx: Tx, spec: TemplateSpec) -> None:
     """What it launches is on the spot market, whatever the policy's shares say."""
     try:
-        asks = "InstanceMarketOptions" in data_of(_version(tx, spec))
+        asks = "InstanceMarketOptions" in data_of(version_meant(tx, spec))
     except ServiceError:
         # Its own check reports its errors.
         return
@@ -231,8 +231,3 @@ def _by_id(spec: TemplateSpec) -> TemplateSpec:
     by_id = spec.copy()
     by_id.pop("LaunchTemplateName", None)
     return by_id
-
-
-def _version(tx: Tx, spec: TemplateSpec) -> LaunchTemplateVersion:
-    template = template_of(tx, {"LaunchTemplateId": spec["LaunchTemplateId"]})
-    return version_of(tx, template, spec.get("Version", DEFAULT_VERSION))

@@ -29,7 +29,7 @@ from skylift.cloud.services.ec2.legacy_attribute import as_structure
 from skylift.cloud.services.ec2.metadata_defaults import refuse_tokenless
 from skylift.cloud.services.ec2.spot_option import not_protected, not_stopped
 from skylift.cloud.services.ec2.user_data import user_data
-from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
+from skylift.cloud.services.vpc.interface_attachment import only_one, refuse_beyond
 from skylift.cloud.services.vpc.interface_group import groups_instead
 from skylift.cloud.store.database import Tx
 
@@ -188,15 +188,7 @@ def _devices(tx: Tx, instance: Instance, asked: list[ec2.InstanceBlockDeviceMapp
 
 
 def _interface(tx: Tx, instance: Instance) -> NetworkInterface:
-    """The only one: with several, EC2 asks for the id of one."""
-    mine = tx.find(NetworkInterface, instance_id=instance.id)
-    if len(mine) > 1:
-        raise ServiceError(
-            "InvalidInstanceID",
-            f"There are multiple interfaces attached to instance '{instance.id}'. "
-            "Please specify an interface ID for the operation instead.",
-        )
-    return mine[0]
+    return only_one(instance.id, tx.find(NetworkInterface, instance_id=instance.id))
 
 
 def _refuse_unless_stopped(instance: Instance) -> None:

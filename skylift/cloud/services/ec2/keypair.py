@@ -13,7 +13,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import KeyPair
 from skylift.cloud.services.api import key_material
 from skylift.cloud.services.api.check import makes_key, on_key
-from skylift.cloud.services.api.ec2_operation import reads, writes
+from skylift.cloud.services.api.ec2_operation import acts_on, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.key_material import PublicKey
 from skylift.cloud.services.api.refusal import combination, invalid_value, one_of
@@ -151,5 +151,5 @@ OPERATIONS = (
         makes_key("ImportKeyPair"),
     ),
     reads("DescribeKeyPairs", describe, "Filters KeyNames KeyPairIds IncludePublicKey", kept=True),
-    writes("DeleteKeyPair", delete, "KeyName KeyPairId", on_key("ec2:DeleteKeyPair")),
+    acts_on("DeleteKeyPair", delete, "KeyName KeyPairId", on_key),
 )

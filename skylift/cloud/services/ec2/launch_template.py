@@ -14,7 +14,7 @@ from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateV
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.condition_key import of_change
-from skylift.cloud.services.api.ec2_operation import PAGES, makes, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, acts_on, makes, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.page import Limits, page
@@ -235,5 +235,5 @@ OPERATIONS = (
         f"{TEMPLATE} DefaultVersion ClientToken",
         _check_modify,
     ),
-    writes("DeleteLaunchTemplate", delete, TEMPLATE, on_template("ec2:DeleteLaunchTemplate")),
+    acts_on("DeleteLaunchTemplate", delete, TEMPLATE, on_template),
 )

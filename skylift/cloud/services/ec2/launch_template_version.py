@@ -14,7 +14,7 @@ from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.api.client_token import remember, result_of
-from skylift.cloud.services.api.ec2_operation import PAGES, reads, shows, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, acts_on, reads, shows
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import combination, invalid, missing, refuse_other_values
@@ -259,22 +259,17 @@ def _key(item: ec2.LaunchTemplateVersion) -> str:
 
 
 OPERATIONS = (
-    writes(
+    acts_on(
         "CreateLaunchTemplateVersion",
         create,
         f"{TEMPLATE} VersionDescription SourceVersion ClientToken ResolveAlias {TEMPLATE_DATA}",
-        on_template("ec2:CreateLaunchTemplateVersion"),
+        on_template,
     ),
     reads(
         "DescribeLaunchTemplateVersions",
         describe,
         f"{TEMPLATE} Versions MinVersion MaxVersion ResolveAlias IncludeManagedResources {PAGES}",
     ),
-    writes(
-        "DeleteLaunchTemplateVersions",
-        delete,
-        f"{TEMPLATE} Versions",
-        on_template("ec2:DeleteLaunchTemplateVersions"),
-    ),
+    acts_on("DeleteLaunchTemplateVersions", delete, f"{TEMPLATE} Versions", on_template),
     shows("GetLaunchTemplateData", data_of_instance, "InstanceId", "InstanceId"),
 )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
+from skylift.cloud.services.ec2.user_data import decoded
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
@@ -38,13 +36,6 @@ def _switch(value: str) -> bool:
     return value.lower() == "true"
 
 
-def _content(value: str) -> bytes:
-    try:
-        return base64.b64decode("".join(value.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ServiceError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.") from error
-
-
 _VALUES: dict[str, Callable[[str], object]] = {
     "disableApiStop": _switch,
     "disableApiTermination": _switch,
@@ -53,5 +44,5 @@ _VALUES: dict[str, Callable[[str], object]] = {
     "instanceInitiatedShutdownBehavior": str,
     "instanceType": str,
     "sourceDestCheck": _switch,
-    "userData": _content,
+    "userData": decoded,
 }

@@ -14,7 +14,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.network import Address, InternetGateway, NetworkInterface, ReleasedAddress
 from skylift.cloud.services.api.check import on, on_row
-from skylift.cloud.services.api.ec2_operation import makes, reads, writes
+from skylift.cloud.services.api.ec2_operation import acts_on, makes, reads
 from skylift.cloud.services.api.facts import gets_public_ip, retake_public_ip, take_public_ip
 from skylift.cloud.services.api.filter import matching, same_named
 from skylift.cloud.services.api.operation import Check, Checks, Nothing
@@ -23,6 +23,7 @@ from skylift.cloud.services.api.refusal import combination, invalid, invalid_val
 from skylift.cloud.services.api.resource import new_id, require, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.zone import MAX_ADDRESSES
+from skylift.cloud.services.vpc.interface_attachment import only_one
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import elastic_ip
 
@@ -266,13 +267,7 @@ def _interface(tx: Tx, params: ec2.AssociateAddressRequest) -> NetworkInterface:
             "InvalidInstanceID",
             f"The {instance.state} instance '{instance.id}' is not in a valid state for this operation.",
         )
-    if len(mine) > 1:
-        raise ServiceError(
-            "InvalidInstanceID",
-            f"There are multiple interfaces attached to instance '{instance.id}'. "
-            "Please specify an interface ID for the operation instead.",
-        )
-    return mine[0]
+    return only_one(instance.id, mine)
 
 
 def _let_go(tx: Tx, address: Address) -> None:
@@ -314,24 +309,14 @@ OPERATIONS = (
     makes(
         "AllocateAddress", allocate, "Address NetworkBorderGroup TagSpecifications " + " ".join(NEUTRAL), "elastic-ip"
     ),
-    writes(
+    acts_on(
         "AssociateAddress",
         associate,
         "AllocationId PublicIp InstanceId NetworkInterfaceId PrivateIpAddress AllowReassociation",
-        on_address("ec2:AssociateAddress"),
+        on_address,
     ),
-    writes(
-        "DisassociateAddress",
-        disassociate,
-        "AssociationId PublicIp",
-        on_address("ec2:DisassociateAddress"),
-    ),
-    writes(
-        "ReleaseAddress",
-        release,
-        "AllocationId PublicIp NetworkBorderGroup",
-        on_address("ec2:ReleaseAddress"),
-    ),
+    acts_on("DisassociateAddress", disassociate, "AssociationId PublicIp", on_address),
+    acts_on("ReleaseAddress", release, "AllocationId PublicIp NetworkBorderGroup", on_address),
     reads("DescribeAddresses", describe, "AllocationIds PublicIps Filters", kept=True),
     reads("DescribeAddressesAttribute", describe_attribute, "AllocationIds Attribute MaxResults NextToken"),
 )

@@ -80,6 +80,17 @@ def free_interface(tx: Tx, interface_id: str) -> NetworkInterface:
     return interface
 
 
+def only_one(instance_id: str, interfaces: list[NetworkInterface]) -> NetworkInterface:
+    """The interface of an instance. With several, EC2 asks for the id of one."""
+    if len(interfaces) > 1:
+        raise ServiceError(
+            "InvalidInstanceID",
+            f"There are multiple interfaces attached to instance '{instance_id}'. "
+            "Please specify an interface ID for the operation instead.",
+        )
+    return interfaces[0]
+
+
 def attached_by(tx: Tx, attachment_id: str) -> NetworkInterface:
     """The interface of a server that an attachment is of."""
     if attachment_id.startswith("ela-attach-"):

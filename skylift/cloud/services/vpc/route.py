@@ -30,7 +30,7 @@ from skylift.cloud.domain.peering import JOINED, Peering
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.check import association_by_id, on_association
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
-from skylift.cloud.services.api.ec2_operation import PAGES, acts, makes, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, acts_on, makes, reads, writes
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Nothing
@@ -40,6 +40,7 @@ from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.vpc import prefix_list
 from skylift.cloud.services.vpc.cidr import block
+from skylift.cloud.services.vpc.interface_attachment import only_one
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import joined
 
@@ -405,13 +406,7 @@ def _only_interface(tx: Tx, instance_id: str) -> NetworkInterface:
     mine = tx.find(NetworkInterface, instance_id=instance.id)
     if not mine:
         raise ServiceError("InvalidInstanceID.NotFound", f"The instance ID '{instance.id}' does not exist")
-    if len(mine) > 1:
-        raise ServiceError(
-            "InvalidInstanceID",
-            f"There are multiple interfaces attached to instance '{instance.id}'. "
-            "Please specify an interface ID for the operation instead.",
-        )
-    return mine[0]
+    return only_one(instance.id, mine)
 
 
 def _nat(tx: Tx, table: RouteTable, nat_id: str) -> ToNatGateway:
@@ -466,12 +461,7 @@ OPERATIONS = (
         "SubnetId",
         "GatewayId",
     ),
-    writes(
-        "DisassociateRouteTable",
-        disassociate,
-        "AssociationId",
-        on_association("ec2:DisassociateRouteTable"),
-    ),
+    acts_on("DisassociateRouteTable", disassociate, "AssociationId", on_association),
     writes(
         "ReplaceRouteTableAssociation",
         replace_association,

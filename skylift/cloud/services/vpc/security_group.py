@@ -9,7 +9,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import NetworkInterface, Rule, SecurityGroup, Vpc
 from skylift.cloud.services.api.check import adds_rules, on_group
-from skylift.cloud.services.api.ec2_operation import PAGES, makes, reads, writes
+from skylift.cloud.services.api.ec2_operation import PAGES, acts_on, makes, reads, writes
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
@@ -345,12 +345,7 @@ OPERATIONS = (
     makes("CreateSecurityGroup", create, "Description GroupName VpcId TagSpecifications", "security-group", "VpcId"),
     reads("DescribeSecurityGroups", describe, f"GroupIds GroupNames {PAGES}", kept=True),
     reads("DescribeSecurityGroupRules", describe_rules, f"SecurityGroupRuleIds {PAGES}"),
-    writes(
-        "DeleteSecurityGroup",
-        delete,
-        "GroupId GroupName",
-        on_group("ec2:DeleteSecurityGroup"),
-    ),
+    acts_on("DeleteSecurityGroup", delete, "GroupId GroupName", on_group),
     writes(
         "AuthorizeSecurityGroupIngress",
         authorize_ingress,
@@ -363,16 +358,11 @@ OPERATIONS = (
         f"GroupId TagSpecifications {PERMISSIONS}",
         adds_rules("AuthorizeSecurityGroupEgress"),
     ),
-    writes(
+    acts_on(
         "RevokeSecurityGroupIngress",
         revoke_ingress,
         f"GroupId GroupName SecurityGroupRuleIds {ONE_PERMISSION} {PERMISSIONS}",
-        on_group("ec2:RevokeSecurityGroupIngress"),
+        on_group,
     ),
-    writes(
-        "RevokeSecurityGroupEgress",
-        revoke_egress,
-        f"GroupId SecurityGroupRuleIds {PERMISSIONS}",
-        on_group("ec2:RevokeSecurityGroupEgress"),
-    ),
+    acts_on("RevokeSecurityGroupEgress", revoke_egress, f"GroupId SecurityGroupRuleIds {PERMISSIONS}", on_group),
 )

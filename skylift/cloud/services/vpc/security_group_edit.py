@@ -10,7 +10,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import PrefixList, Rule, SecurityGroup
 from skylift.cloud.services.api.check import on, on_group, on_row
-from skylift.cloud.services.api.ec2_operation import writes
+from skylift.cloud.services.api.ec2_operation import acts_on, writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, require
@@ -168,16 +168,16 @@ OPERATIONS = (
         + " ".join(f"SecurityGroupRules.SecurityGroupRule.{name}" for name in _RULE_REQUEST.split()),
         check_modify,
     ),
-    writes(
+    acts_on(
         "UpdateSecurityGroupRuleDescriptionsIngress",
         describe_ingress_anew,
         f"GroupId GroupName SecurityGroupRuleDescriptions {PERMISSIONS}",
-        on_group("ec2:UpdateSecurityGroupRuleDescriptionsIngress"),
+        on_group,
     ),
-    writes(
+    acts_on(
         "UpdateSecurityGroupRuleDescriptionsEgress",
         describe_egress_anew,
         f"GroupId GroupName SecurityGroupRuleDescriptions {PERMISSIONS}",
-        on_group("ec2:UpdateSecurityGroupRuleDescriptionsEgress"),
+        on_group,
     ),
 )
