@@ -103,6 +103,11 @@ def unprepared(_tx: Tx, _caller: Caller, _params: Params) -> Answer:
     raise AssertionError("`prepare` comes first")
 
 
+def below(structure: str, names: str) -> str:
+    """The members of a structure as an operation takes them: `A.B A.C` for B and C below A."""
+    return " ".join(f"{structure}.{name}" for name in names.split())
+
+
 def on_all(action: str) -> Checks:
     """Of an operation that AWS does not authorise by resource."""
     return lambda _tx, _caller, _params: [Check(action, "*")]

@@ -17,7 +17,7 @@ from skylift.cloud.domain.launch_template import TemplateSpec
 from skylift.cloud.domain.network import Subnet
 from skylift.cloud.domain.scaling_group import PROCESSES, MixedPolicy, ScalingGroup, ScalingMember, spelled, weighed
 from skylift.cloud.services.api import service_role
-from skylift.cloud.services.api.operation import Check, Nothing, Params
+from skylift.cloud.services.api.operation import Check, Nothing, Params, below
 from skylift.cloud.services.api.refusal import refuse_other_values
 from skylift.cloud.services.api.scaling_check import arn, check_of
 from skylift.cloud.services.api.service_role import SERVICE_PATH
@@ -526,7 +526,7 @@ _SETTINGS = (
     f"ServiceLinkedRoleARN Context DefaultInstanceWarmup CapacityRebalance {scaling_mixed.TAKES} " + " ".join(NEUTRAL)
 )
 
-_HOOKS = " ".join(f"LifecycleHookSpecificationList.{name}" for name in scaling_hook.SPEC.split())
+_HOOKS = below("LifecycleHookSpecificationList", scaling_hook.SPEC)
 
 
 OPERATIONS = (

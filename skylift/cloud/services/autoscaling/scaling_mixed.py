@@ -28,6 +28,7 @@ from skylift.cloud.domain.scaling_group import (
     Wanted,
     units,
 )
+from skylift.cloud.services.api.operation import below
 from skylift.cloud.services.autoscaling.scaling_launch import check_template, named, version_meant
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2.capacity import free_room, spot_price
@@ -50,23 +51,11 @@ POOLS = 2
 """The default number of cheapest pools among which the strategy lowest-price divides spot instances."""
 MOST_OVERRIDES = 40
 _WEIGHT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
-_SPECIFICATION = "LaunchTemplateId LaunchTemplateName Version"
-TAKES = " ".join(
-    [
-        *(f"MixedInstancesPolicy.LaunchTemplate.LaunchTemplateSpecification.{name}" for name in _SPECIFICATION.split()),
-        *(
-            f"MixedInstancesPolicy.LaunchTemplate.Overrides.LaunchTemplateSpecification.{name}"
-            for name in _SPECIFICATION.split()
-        ),
-        "MixedInstancesPolicy.LaunchTemplate.Overrides.InstanceType",
-        "MixedInstancesPolicy.LaunchTemplate.Overrides.ImageId",
-        "MixedInstancesPolicy.LaunchTemplate.Overrides.WeightedCapacity",
-        *(
-            f"MixedInstancesPolicy.InstancesDistribution.{name}"
-            for name in (*DEFAULTS, "SpotInstancePools", "SpotMaxPrice")
-        ),
-    ]
-)
+_SPECIFICATION = below("LaunchTemplateSpecification", "LaunchTemplateId LaunchTemplateName Version")
+_OVERRIDES = below("Overrides", f"{_SPECIFICATION} InstanceType ImageId WeightedCapacity")
+_TEMPLATE = below("LaunchTemplate", f"{_SPECIFICATION} {_OVERRIDES}")
+_DISTRIBUTION = below("InstancesDistribution", " ".join((*DEFAULTS, "SpotInstancePools", "SpotMaxPrice")))
+TAKES = below("MixedInstancesPolicy", f"{_TEMPLATE} {_DISTRIBUTION}")
 
 
 def checked_policy(tx: Tx, caller: Caller, asked: autoscaling.MixedInstancesPolicy, before: MixedPolicy) -> MixedPolicy:

@@ -24,7 +24,7 @@ from skylift.cloud.domain.scaling_policy import (
     Step,
     TargetTracking,
 )
-from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
+from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params, below
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.services.autoscaling import scaling_tracking
 from skylift.cloud.services.autoscaling.operation import reads, writes
@@ -157,8 +157,8 @@ def _steps(params: autoscaling.PutScalingPolicyType) -> list[Step]:
     if any(step.lower is None and step.upper is None for step in steps) and len(steps) > 1:
         raise invalid("At least one of the upper and lower bound must be specified for each step adjustment.")
     steps.sort(key=lambda step: -math.inf if step.lower is None else step.lower)
-    for below, above in pairwise(steps):
-        if below.upper is None or above.lower is None or below.upper != above.lower:
+    for step, following in pairwise(steps):
+        if step.upper is None or following.lower is None or step.upper != following.lower:
             raise invalid("Step adjustments must neither overlap nor leave a gap between them.")
     for step in steps:
         if step.lower is not None and step.upper is not None and step.lower >= step.upper:
@@ -379,22 +379,16 @@ def _new_arn(caller: Caller, group: str, name: str) -> str:
     return f"{where}:autoScalingGroupName/{group}:policyName/{name}"
 
 
-_CONFIG = "TargetTrackingConfiguration"
-
-_OWN = f"{_CONFIG}.CustomizedMetricSpecification"
-
-_TRACKING = " ".join(
-    [
-        f"{_CONFIG}.TargetValue {_CONFIG}.DisableScaleIn",
-        f"{_CONFIG}.PredefinedMetricSpecification.PredefinedMetricType",
-        *(f"{_OWN}.{name}" for name in ("MetricName", "Namespace", "Statistic", "Unit", "Period")),
-        f"{_OWN}.Dimensions.Name {_OWN}.Dimensions.Value",
-    ]
+_OWN = below(
+    "CustomizedMetricSpecification", "MetricName Namespace Statistic Unit Period Dimensions.Name Dimensions.Value"
 )
 
-_STEPS = " ".join(
-    f"StepAdjustments.{name}" for name in ("MetricIntervalLowerBound", "MetricIntervalUpperBound", "ScalingAdjustment")
+_TRACKING = below(
+    "TargetTrackingConfiguration",
+    f"TargetValue DisableScaleIn PredefinedMetricSpecification.PredefinedMetricType {_OWN}",
 )
+
+_STEPS = below("StepAdjustments", "MetricIntervalLowerBound MetricIntervalUpperBound ScalingAdjustment")
 
 
 def _on_policys_group(action: str) -> Checks:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import ScalingGroup, ScheduledAction
-from skylift.cloud.services.api.operation import Nothing
+from skylift.cloud.services.api.operation import Nothing, below
 from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.recurrence import RecurrenceError, next_time
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, require_group
@@ -186,11 +186,7 @@ def _view(row: ScheduledAction) -> autoscaling.ScheduledUpdateGroupAction:
 
 OPERATIONS = (
     writes("PutScheduledUpdateGroupAction", put, f"{GROUP} {ACTION}"),
-    writes(
-        "BatchPutScheduledUpdateGroupAction",
-        put_many,
-        f"{GROUP} " + " ".join(f"ScheduledUpdateGroupActions.{name}" for name in ACTION.split()),
-    ),
+    writes("BatchPutScheduledUpdateGroupAction", put_many, f"{GROUP} {below('ScheduledUpdateGroupActions', ACTION)}"),
     reads(
         "DescribeScheduledActions",
         describe,

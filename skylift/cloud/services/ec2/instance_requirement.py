@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from skylift.catalogue import InstanceType, types
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.ec2_operation import reads
+from skylift.cloud.services.api.operation import below
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.wildcard import wildcard
@@ -26,28 +27,14 @@ Item = Mapping[str, Any]
 LIMITS = Limits(most=1000, least=1)
 
 TAKES = (
-    "VCpuCount",
-    "MemoryMiB",
-    "MemoryGiBPerVCpu",
-    "CpuManufacturers",
-    "AllowedInstanceTypes",
-    "ExcludedInstanceTypes",
-    "InstanceGenerations",
-    "BareMetal",
-    "BurstablePerformance",
-    "RequireHibernateSupport",
-    "NetworkInterfaceCount",
-    "LocalStorage",
-    "LocalStorageTypes",
-    "TotalLocalStorageGB",
-    "AcceleratorCount",
-    "NetworkBandwidthGbps",
-    "RequireEncryptionInTransit",
+    "VCpuCount MemoryMiB MemoryGiBPerVCpu CpuManufacturers AllowedInstanceTypes ExcludedInstanceTypes "
+    "InstanceGenerations BareMetal BurstablePerformance RequireHibernateSupport NetworkInterfaceCount "
+    "LocalStorage LocalStorageTypes TotalLocalStorageGB AcceleratorCount NetworkBandwidthGbps "
+    "RequireEncryptionInTransit"
 )
 PRICE_TAKES = (
-    "OnDemandMaxPricePercentageOverLowestPrice",
-    "SpotMaxPricePercentageOverLowestPrice",
-    "MaxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+    "OnDemandMaxPricePercentageOverLowestPrice SpotMaxPricePercentageOverLowestPrice "
+    "MaxSpotPriceAsPercentageOfOptimalOnDemandPrice"
 )
 
 NEUTRAL: dict[str, tuple[object, ...]] = {"RequireHibernateSupport": (False,), "RequireEncryptionInTransit": (False,)}
@@ -169,7 +156,6 @@ OPERATIONS = (
     reads(
         "GetInstanceTypesFromInstanceRequirements",
         types_for,
-        "ArchitectureTypes VirtualizationTypes MaxResults NextToken "
-        + " ".join(f"InstanceRequirements.{one}" for one in TAKES),
+        f"ArchitectureTypes VirtualizationTypes MaxResults NextToken {below('InstanceRequirements', TAKES)}",
     ),
 )

@@ -20,6 +20,7 @@ from skylift.cloud.domain.fleet import (
 )
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.launch_request import TagRequest
+from skylift.cloud.services.api.operation import below
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, one_of, refuse_other_values
 from skylift.cloud.services.api.tag import Tagged, specified
 from skylift.cloud.services.ec2.fleet_config import fleet_configs
@@ -274,65 +275,36 @@ def _check_instant_options(options: MarketOptions, kind: FleetType) -> None:
         raise invalid_value(least, "MinTargetCapacity", "It has to be between 1 and 1000.")
 
 
-CONFIGS = (
-    "LaunchTemplateConfigs.LaunchTemplateSpecification.LaunchTemplateId "
-    "LaunchTemplateConfigs.LaunchTemplateSpecification.LaunchTemplateName "
-    "LaunchTemplateConfigs.LaunchTemplateSpecification.Version "
-    + " ".join(
-        f"LaunchTemplateConfigs.Overrides.{name}"
-        for name in (
-            "AvailabilityZone",
-            "AvailabilityZoneId",
-            "BlockDeviceMappings.DeviceName",
-            "BlockDeviceMappings.Ebs.DeleteOnTermination",
-            "BlockDeviceMappings.Ebs.Iops",
-            "BlockDeviceMappings.Ebs.SnapshotId",
-            "BlockDeviceMappings.Ebs.Throughput",
-            "BlockDeviceMappings.Ebs.VolumeSize",
-            "BlockDeviceMappings.Ebs.VolumeType",
-            "BlockDeviceMappings.NoDevice",
-            "IamInstanceProfile",
-            "ImageId",
-            *(f"InstanceRequirements.{one}" for one in (*REQUIREMENTS, *PRICE_REQUIREMENTS)),
-            "InstanceType",
-            "KeyName",
-            "MaxPrice",
-            "MetadataOptions.HttpEndpoint",
-            "MetadataOptions.HttpPutResponseHopLimit",
-            "MetadataOptions.HttpTokens",
-            "Placement.Affinity",
-            "Placement.AvailabilityZone",
-            "Placement.AvailabilityZoneId",
-            "Placement.GroupId",
-            "Placement.GroupName",
-            "Placement.HostId",
-            "Placement.PartitionNumber",
-            "Placement.Tenancy",
-            "Priority",
-            "SubnetId",
-            "WeightedCapacity",
-        )
-    )
-    + " "
-    + " ".join(NEUTRAL)
+_OVERRIDES = (
+    "AvailabilityZone AvailabilityZoneId BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination "
+    "BlockDeviceMappings.Ebs.Iops BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.Throughput "
+    "BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.NoDevice "
+    "IamInstanceProfile ImageId InstanceType KeyName MaxPrice MetadataOptions.HttpEndpoint "
+    "MetadataOptions.HttpPutResponseHopLimit MetadataOptions.HttpTokens Placement.Affinity Placement.AvailabilityZone "
+    "Placement.AvailabilityZoneId Placement.GroupId Placement.GroupName Placement.HostId Placement.PartitionNumber "
+    "Placement.Tenancy Priority SubnetId WeightedCapacity "
+) + below("InstanceRequirements", f"{REQUIREMENTS} {PRICE_REQUIREMENTS}")
+
+CONFIGS = " ".join(
+    [
+        below("LaunchTemplateConfigs.LaunchTemplateSpecification", "LaunchTemplateId LaunchTemplateName Version"),
+        below("LaunchTemplateConfigs.Overrides", _OVERRIDES),
+        *NEUTRAL,
+    ]
 )
 
-TARGET = " ".join(
-    f"TargetCapacitySpecification.{name}"
-    for name in ("TotalTargetCapacity", "OnDemandTargetCapacity", "SpotTargetCapacity", "DefaultTargetCapacityType")
+TARGET = below(
+    "TargetCapacitySpecification",
+    "TotalTargetCapacity OnDemandTargetCapacity SpotTargetCapacity DefaultTargetCapacityType",
 )
 
-_OPTIONS = ("AllocationStrategy", "MinTargetCapacity", "SingleAvailabilityZone", "SingleInstanceType")
+_OPTIONS = "AllocationStrategy MinTargetCapacity SingleAvailabilityZone SingleInstanceType"
 
-ON_DEMAND = " ".join(f"OnDemandOptions.{name}" for name in _OPTIONS)
+ON_DEMAND = below("OnDemandOptions", _OPTIONS)
 
-SPOT = " ".join(
-    f"SpotOptions.{name}"
-    for name in (
-        *_OPTIONS,
-        "InstanceInterruptionBehavior",
-        "InstancePoolsToUseCount",
-        "MaintenanceStrategies.CapacityRebalance.ReplacementStrategy",
-        "MaintenanceStrategies.CapacityRebalance.TerminationDelay",
-    )
+SPOT = below(
+    "SpotOptions",
+    f"{_OPTIONS} InstanceInterruptionBehavior InstancePoolsToUseCount "
+    "MaintenanceStrategies.CapacityRebalance.ReplacementStrategy "
+    "MaintenanceStrategies.CapacityRebalance.TerminationDelay",
 )

@@ -12,6 +12,7 @@ from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.filter import same_named
 from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.operation import below
 from skylift.cloud.services.api.refusal import invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
@@ -144,9 +145,9 @@ def _specification(tx: Tx, row: SpotRequest) -> ec2.LaunchSpecification:
     return {**shown, "Placement": {"AvailabilityZone": zone, **shown.get("Placement", {})}} if zone else shown
 
 
-_SPECIFICATION = " ".join(
-    f"LaunchSpecification.{name}"
-    for name in (
+_SPECIFICATION = below(
+    "LaunchSpecification",
+    (
         "BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops "
         "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.VolumeSize "
         "BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.NoDevice IamInstanceProfile.Arn "
@@ -156,7 +157,7 @@ _SPECIFICATION = " ".join(
         "NetworkInterfaces.Groups NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses "
         "NetworkInterfaces.SecondaryPrivateIpAddressCount NetworkInterfaces.SubnetId Placement.AvailabilityZone "
         "Placement.GroupName SecurityGroupIds SecurityGroups SubnetId UserData"
-    ).split()
+    ),
 )
 
 

@@ -11,7 +11,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import PrefixList, Rule, SecurityGroup
 from skylift.cloud.services.api.check import on, on_group, on_row
 from skylift.cloud.services.api.ec2_operation import acts_on, writes
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, below
 from skylift.cloud.services.api.refusal import combination, invalid, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, require
 from skylift.cloud.services.vpc import security_rule
@@ -165,7 +165,7 @@ OPERATIONS = (
         "ModifySecurityGroupRules",
         modify_rules,
         "GroupId SecurityGroupRules.SecurityGroupRuleId "
-        + " ".join(f"SecurityGroupRules.SecurityGroupRule.{name}" for name in _RULE_REQUEST.split()),
+        + below("SecurityGroupRules.SecurityGroupRule", _RULE_REQUEST),
         check_modify,
     ),
     acts_on(
