@@ -195,11 +195,11 @@ def parse_spec(data: bytes) -> MapSpec:
         outputs=fields.texts("outputs", 10_000, 8192),
         spares_tracked=fields.flag("spares_tracked"),
         total=max(fields.integer("total", 0, MOST_INPUTS) or 0, len(inputs)),
-        servers=_or(fields.integer("servers", 1, 10_000), 1),
-        per_server=_or(fields.integer("per_server", 0, 10_000), 0),
-        batch=_or(fields.integer("batch", 0, MOST_INPUTS), 0),
-        retries=_or(fields.integer("retries", 0, 100), 0),
-        losses=_or(fields.integer("losses", 1, 100), 3),
+        servers=fields.integer("servers", 1, 10_000) or 1,
+        per_server=fields.integer("per_server", 0, 10_000) or 0,
+        batch=fields.integer("batch", 0, MOST_INPUTS) or 0,
+        retries=fields.integer("retries", 0, 100) or 0,
+        losses=fields.integer("losses", 1, 100) or 3,
         halt=_halt(fields.inner("halt")),
         script=fields.text("script", 64, _SHA256) or "",
         resumes=given(resumes.text("job", 40, _NAME), "job") if resumes is not None else "",
@@ -207,10 +207,6 @@ def parse_spec(data: bytes) -> MapSpec:
         places=tuple(_place(as_object(each, "an entry of `places`")) for each in fields.list("places", MOST_PLACES)),
         by_work=fields.flag("by_work"),
     )
-
-
-def _or(value: int | None, otherwise: int) -> int:
-    return otherwise if value is None else value
 
 
 def _refuse_repeated(indexes: Iterable[int]) -> None:
