@@ -41,7 +41,7 @@ class Lines:
 
 
 class Pieces:
-    """`put` waits for room, in the thread that has something; `end` is when there is no more."""
+    """`put` waits for room, in the thread that has something; None is when there is no more."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[bytes | None] = queue.Queue(_ROOM)
@@ -50,9 +50,6 @@ class Pieces:
     def put(self, piece: bytes | None) -> None:
         if not self._closed:
             self._queue.put(piece)
-
-    def end(self) -> None:
-        self.put(None)
 
     def close(self) -> None:
         """Whoever waits for room gets it, and nothing is wanted any more."""
@@ -81,9 +78,6 @@ class AsyncPieces:
         with suppress(RuntimeError):
             if not self._closed and not self._loop.is_closed():
                 asyncio.run_coroutine_threadsafe(self._queue.put(piece), self._loop).result()
-
-    def end(self) -> None:
-        self.put(None)
 
     def close(self) -> None:
         self._closed = True

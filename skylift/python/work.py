@@ -157,7 +157,7 @@ def start_reading(
             watcher = Watcher(on_output=pieces.put)
             await show_logs(account, name, watcher, follow=follow, only=only, since=start)
         finally:
-            pieces.end()
+            pieces.put(None)
 
     return Background(Once(read()))
 

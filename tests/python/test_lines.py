@@ -57,7 +57,7 @@ def test_who_has_had_enough_holds_nobody_up() -> None:
     def write() -> None:
         for _ in range(1000):
             pieces.put(b"more\n")
-        pieces.end()
+        pieces.put(None)
         done.set()
 
     writer = threading.Thread(target=write, daemon=True)
@@ -77,7 +77,7 @@ async def test_likewise_in_an_event_loop() -> None:
     def write() -> None:
         for _ in range(1000):
             pieces.put(b"more\n")
-        pieces.end()
+        pieces.put(None)
         done.set()
 
     writer = threading.Thread(target=write, daemon=True)
