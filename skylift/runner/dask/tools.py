@@ -75,12 +75,9 @@ class Tools:
 
     def statements(self, bucket: str) -> list[dict[str, Any]]:
         """For the role of the server that this is for. Everything in `tools/` every role may read."""
-        if self.alone:
-            return environment_statements(self.prebuilt, bucket, "Tools")
-        if not self.prebuilt.sha256 and not self.prebuilt.shared:
-            read = replace(self.prebuilt, sha256="-")
-            return environment_statements(read, bucket, "Tools")
-        return environment_statements(self.prebuilt, bucket, "Tools")
+        waits = not (self.alone or self.prebuilt.sha256 or self.prebuilt.shared)
+        prebuilt = replace(self.prebuilt, sha256="-") if waits else self.prebuilt
+        return environment_statements(prebuilt, bucket, "Tools")
 
 
 def find_tools(api: Api, bucket: str, processor: str, image: str, now: float, uv: Wheel | None = None) -> Tools:

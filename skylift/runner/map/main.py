@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skylift.runner.job.server_time import ServerTime, read_times
+from skylift.runner.job.server_time import read_times
 from skylift.runner.map.cluster_pool import ClusterPool
 from skylift.runner.map.coordinator import Coordinator, Pool
 from skylift.runner.map.dask_import import import_dask
@@ -112,7 +112,8 @@ def coordinate(settings: dict[str, Any], aws: Aws, prefix: Prefix) -> int:
     group = open_group(aws, settings["group"], say, run_tag(settings))
     known, key, keeps = Path.home() / "known-servers", settings["dask"]["worker"], bool(settings.get("keeps"))
     keys = keys_of_servers(metadata, settings["region"])
-    before = _read_times(prefix) if log.log.epoch > 1 else ()
+    # The servers' time that the coordinator before has counted; none if it has reported nothing.
+    before = read_times(PrefixStore(prefix).read(_PROGRESS) or b"") if log.log.epoch > 1 else ()
     # The first other server builds the environment, and the others take it.
     at_first = MOST if settings.get("built") else 1
     with Scaling(group, pool, prefix, spec, key, keys, known, at_first=at_first, keeps=keeps, before=before) as scaling:
@@ -185,11 +186,6 @@ def _look_up(spec: MapSpec, aws: Aws, store: PrefixStore) -> MapSpec:
     if not whole.inputs:
         say("There is no input: no object is there now.")
     return whole
-
-
-def _read_times(prefix: Prefix) -> tuple[ServerTime, ...]:
-    """The servers' time that the coordinator before has counted; none if it has reported nothing."""
-    return read_times(PrefixStore(prefix).read(_PROGRESS) or b"")
 
 
 def _report(prefix: Prefix, scaling: Scaling | None, progress: Progress) -> None:

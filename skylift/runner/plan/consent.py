@@ -35,15 +35,9 @@ FREE = frozenset(
 """Keys that hold whatever their value is."""
 
 COSTS = {
-    "type": "chooses what servers cost",
-    "cpu": "chooses what servers cost",
-    "memory": "chooses what servers cost",
-    "arch": "chooses what servers cost",
-    "gpu": "chooses what servers cost",
+    **dict.fromkeys(("type", "cpu", "memory", "arch", "gpu", "max-price", "or-on-demand"), "chooses what servers cost"),
     "max-time": "chooses how long a server may cost",
     "spot": "buys servers on the spot market",
-    "max-price": "chooses what servers cost",
-    "or-on-demand": "chooses what servers cost",
     "servers": "chooses how many servers cost",
 }
 """Keys that hold where servers cost nothing, which is on this machine."""

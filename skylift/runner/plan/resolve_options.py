@@ -68,11 +68,7 @@ def choose(wanted: Requirements, region: str, machine: Machine | None) -> tuple[
     if machine is not None:
         _check_machine(wanted, machine)
     asked = replace(wanted, arch=wanted.arch or (machine.processor if machine is not None else "x86_64"))
-
-    def price(name: str) -> float | None:
-        return catalogue.on_demand(name, priced)
-
-    types = _jobs_types(machine)
+    price, types = partial(catalogue.on_demand, region=priced), _jobs_types(machine)
     free = not wanted.arch and machine is None
     if free:
         _check_processor(types, asked)

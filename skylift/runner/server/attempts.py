@@ -285,12 +285,12 @@ def parse(text: bytes) -> Optional[Dict[str, Any]]:
             return None
     if not all(type(found.get(name, 0)) in (int, float) for name in ("ran", "running", "beat")):
         return None
-    if not _are_tries(found.get("tries", [])):
+    cut, results, tries = found.get("cut", {}), found.get("results", []), found.get("tries", [])
+    if not _are_objects(tries) or len(tries) > _MOST_TRIES:
         return None
-    cut, results = found.get("cut", {}), found.get("results", [])
     if not isinstance(cut, dict) or not all(_is_span(each) for each in cut.values()):
         return None
-    if not isinstance(results, list) or not all(_is_result(each) for each in results):
+    if not _are_objects(results) or not all(isinstance(each.get("path"), str) for each in results):
         return None
     return found
 
@@ -314,12 +314,8 @@ def _is_span(found: Any) -> bool:
     return isinstance(found, list) and len(found) == 2 and all(type(each) is int and each >= 0 for each in found)
 
 
-def _is_result(found: Any) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("path"), str)
-
-
-def _are_tries(found: Any) -> bool:
-    return isinstance(found, list) and len(found) <= _MOST_TRIES and all(isinstance(each, dict) for each in found)
+def _are_objects(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(each, dict) for each in found)
 
 
 def key_of(number: int) -> str:

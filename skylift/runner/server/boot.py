@@ -54,7 +54,7 @@ def boot(options: argparse.Namespace) -> None:
             each.chmod(0o711)
         ledger = Ledger(folder / "ledger")
         if not go_on(options, ledger):
-            if rebooted and is_late(options.deadline) and {"start", "stranded"} & set(ledger.read()):
+            if rebooted and time.time() > options.deadline - RESERVE and {"start", "stranded"} & set(ledger.read()):
                 # Somebody has started a stopped server again. It delivers its results, and nothing else runs.
                 options.deadline = time.time() + options.patience + 2 * RESERVE
             # User data has set this timer already, before Python started.
@@ -65,10 +65,6 @@ def boot(options: argparse.Namespace) -> None:
             if not go_on(options, ledger):
                 sys.exit(code)
             end_leftovers()
-
-
-def is_late(deadline: float) -> bool:
-    return time.time() > deadline - RESERVE
 
 
 def find_job(options: argparse.Namespace) -> None:

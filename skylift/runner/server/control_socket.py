@@ -138,7 +138,7 @@ class ControlSocket:
             watch = _parse_watch(command)
             self._begin_to_watch(connection, lambda: self._watch(connection, watch))
         if "usage" in command:
-            usage = _parse_usage(command)
+            usage = _UsageRequest(_bounded_pause(float(command["usage"])), max(0, int(command.get("times") or 0)))
             self._begin_to_watch(connection, lambda: self._send_usage(connection, usage))
         if "signal" in command:
             self._control.signal(signal.Signals["SIG" + command["signal"]])
@@ -271,11 +271,6 @@ def _parse_watch(command: Dict[str, Any]) -> _WatchRequest:
     gauge = _bounded_pause(gauge) if gauge else 0.0
     since = None if since is None else float(since)
     return _WatchRequest(offsets, since, bool(command.get("once")), gauge, int(command.get("attempt") or 0))
-
-
-def _parse_usage(command: Dict[str, Any]) -> _UsageRequest:
-    """Raises an error that ends the connection."""
-    return _UsageRequest(_bounded_pause(float(command["usage"])), max(0, int(command.get("times") or 0)))
 
 
 def _bounded_pause(seconds: float) -> float:

@@ -11,7 +11,7 @@ import threading
 from typing import List, Optional
 
 from skylift.runner.server.memory import Memory
-from skylift.runner.server.outcome import Outcome, judge
+from skylift.runner.server.outcome import Outcome, judge, spell
 from skylift.runner.server.status import State
 
 
@@ -44,9 +44,8 @@ class InputMemory:
         limit = self._memory.limit() if kills else None
         found = judge(code, None, {}, kills, limit)
         if found.state is State.OUT_OF_MEMORY and not share.alone:
-            has = "share" if limit is None else "%d MiB" % (limit >> 20)
             reason = "The program was ended by the kernel: the inputs that ran at once needed more than the server's "
-            return found._replace(reason=reason + "%s of memory (see --per-server)." % has)
+            return found._replace(reason=reason + "%s of memory (see --per-server)." % spell(limit))
         return found
 
     def _kills(self, share: Share, code: int) -> int:

@@ -37,10 +37,6 @@ class Outcome(NamedTuple):
         return cls(**dict(fields, state=State(fields["state"])))
 
 
-def before_start(ended: Ended) -> Outcome:
-    return Outcome(ended.state, ended.reason, ended.exit_code, None, ended.detail)
-
-
 def is_answer(code: int, *, stands: bool, when: float, ended: float) -> bool:
     """Whether a program has ended because of an interruption notice, so that it continues on another server.
 
@@ -66,7 +62,7 @@ def judge(code: int, ending: Optional[State], words: Dict[State, str], kills: in
             exit_code = FAILED
         return Outcome(ending, words[ending], exit_code, name, memory=memory)
     if code == -signal.SIGKILL and kills:
-        reason = "The program was ended by the kernel: it needed more than the server's %s of memory." % _spell(limit)
+        reason = "The program was ended by the kernel: it needed more than the server's %s of memory." % spell(limit)
         return Outcome(State.OUT_OF_MEMORY, reason, OUT_OF_MEMORY, name, memory=memory)
     if code < 0:
         reason = "The program was ended by %s." % (name or "signal %d" % -code)
@@ -77,5 +73,5 @@ def judge(code: int, ending: Optional[State], words: Dict[State, str], kills: in
     return Outcome(State.FAILED if code else State.SUCCEEDED, reason, exit_code, name, memory=memory)
 
 
-def _spell(limit: Optional[int]) -> str:
+def spell(limit: Optional[int]) -> str:
     return "share" if limit is None else "%d MiB" % (limit >> 20)

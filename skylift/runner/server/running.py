@@ -121,16 +121,12 @@ def _start_plain(session: Session, argv: List[str], env: Dict[str, str], **how: 
             ends.append(source)
         session.program.start(
             argv, "pid", cwd=str(session.cwd), env=env, stdin=source, stdout=ends[0], stderr=ends[1], umask=0o022,
-            **_identity(session), **how,
+            # A map's own program is ours. It starts the user's as the login user.
+            **({} if session.record.tools is not None else session.context.login.identity()), **how,
         )  # fmt: skip
     finally:
         for end in ends:
             os.close(end)
-
-
-def _identity(session: Session) -> Dict[str, Any]:
-    """A map's own program is ours. It starts the user's as the login user."""
-    return {} if session.record.tools is not None else session.context.login.identity()
 
 
 def _start_on(terminal: Terminal, session: Session, argv: List[str], env: Dict[str, str], **how: Any) -> None:

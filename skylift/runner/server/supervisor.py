@@ -25,7 +25,7 @@ from skylift.runner.server.env_values import EnvValues
 from skylift.runner.server.guardian import Handles
 from skylift.runner.server.job_record import JobRecord, read_record
 from skylift.runner.server.ledger import Ledger
-from skylift.runner.server.outcome import Ended, before_start
+from skylift.runner.server.outcome import Ended, Outcome
 from skylift.runner.server.power import power_off
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.preparation import Preparation, Prepared
@@ -163,7 +163,7 @@ class Supervisor:
             end = found if isinstance(found, Concluded) else found.wait()
         except Ended as error:
             session.env_values.forget()
-            end = Concluded(before_start(error), {})
+            end = Concluded(Outcome(error.state, error.reason, error.exit_code, detail=error.detail), {})
         outcome = conclude(session, end)
         if turn.is_still_held():
             give_group_back(session)

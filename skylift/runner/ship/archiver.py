@@ -10,7 +10,7 @@ import io
 import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -51,7 +51,7 @@ class Archiver:
     def _sent(self) -> set[str]:
         """All places, with the folders that they are in."""
         places = {each.place for each in self._bundle.files}
-        return places | {parent.as_posix() for place in places for parent in _parents(place)}
+        return places | {each.as_posix() for place in places for each in Path(place).parents if each != Path()}
 
     def write(self, files: Sequence[SentFile], target: IO[bytes] | io.RawIOBase) -> Archived:
         """Raises UsageError for a file that is another one by now, or changed its size while it was being read."""
@@ -131,10 +131,6 @@ def _level(files: Sequence[SentFile]) -> int:
     except OSError as error:
         raise _unreadable(largest, error) from None
     return 0 if len(zlib.compress(start, 1)) > _LITTLE * len(start) else 1
-
-
-def _parents(place: str) -> Iterator[Path]:
-    return (parent for parent in Path(place).parents if parent != Path())
 
 
 def _link_is_sent(file: SentFile, sent: set[str]) -> bool:

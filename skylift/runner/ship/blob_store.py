@@ -120,10 +120,6 @@ class BlobStore:
         it was hashed."""
         if self._stop.is_set():
             raise RunError("The sending of inputs was interrupted.")
-        self._send(blob, progress)
-        sent(blob)
-
-    def _send(self, blob: Blob, progress: Callable[[int], None]) -> None:
         try:
             content = blob.open()
         except OSError:
@@ -131,12 +127,13 @@ class BlobStore:
         with content as file:
             if blob.size > _PART:
                 _Sending(self._api, self._bucket, self._place, blob, file, self._stop).run(progress)
-                return
-            body = file.read()
-            if hashlib.sha256(body).hexdigest() != blob.sha256:
-                raise _changed(blob)
-            self._api.put(self._bucket, self._place + blob.sha256, body)
-            progress(blob.size)
+            else:
+                body = file.read()
+                if hashlib.sha256(body).hexdigest() != blob.sha256:
+                    raise _changed(blob)
+                self._api.put(self._bucket, self._place + blob.sha256, body)
+                progress(blob.size)
+        sent(blob)
 
 
 class _Sending:
