@@ -81,7 +81,7 @@ class Attempt:
         if etag is None:
             # The answer to our last write was lost, or somebody else has written. Read the version that is there.
             found = _get(self._prefix, self.number)
-            if found.over and not self._is_ours:
+            if found.over and not self._is_ours and found.fields != self.fields:
                 raise Refused(412, "another server has taken attempt %d over" % self.number)
             self._etag = found.etag
             raise Unreachable("attempt %d was written meanwhile" % self.number)
