@@ -30,7 +30,7 @@ def ending(cloud: RealCloud) -> Server:
     pid, action, due = made.says("sudo cat /run/skylift/shutdown").split()
     assert action == "poweroff"
     assert int(due) > int(made.says("date +%s"))
-    assert made.says(f"sudo tr '\\0' ' ' </proc/{pid}/cmdline").endswith("shutdown -P +1")
+    assert made.says(f"sudo tr '\\0' ' ' </proc/{pid}/cmdline").endswith("shutdown --asked")
     return made
 
 
