@@ -41,8 +41,7 @@ def deep_server(cloud: RealCloud, levels: int) -> Server:
 
 def await_deletion(cloud: RealCloud) -> None:
     data = cloud.home.data
-    places = (data.instances, data.captures, data.path.parent)
-    until(lambda: not trees_aside(places), "what is left to be deleted", patience=300)
+    until(lambda: not trees_aside([data.instances, data.captures]), "what is left to be deleted", patience=300)
 
 
 def test_all_that_becomes_of_a_server_becomes_of_one_with_a_deep_tree(own_cloud: RealCloud) -> None:
@@ -83,28 +82,23 @@ def test_a_deletion_that_takes_long_keeps_no_other_server_from_its_end(own_cloud
 
 
 def test_what_cannot_be_deleted_keeps_no_cloud_from_its_start(own_cloud: RealCloud) -> None:
+    """That `--erase` names it is tested beside its code: here it would stand among other tests' clouds."""
     cloud = own_cloud
     server = deep_server(cloud, 6_000)
     stuck = cloud.home.data.instances / server.id / "stuck"
     stuck.touch()
     subprocess.run(["chattr", "+i", stuck], check=True)
-    places = (cloud.home.data.instances, cloud.home.data.path.parent)
+    place = cloud.home.data.instances
     try:
         server.terminate()
         until(lambda: "cannot be deleted" in cloud.home.data.log.read_text(), "the log to name it")
-        (left,) = trees_aside(places)
+        (left,) = trees_aside([place])
         assert f"{left}/stuck': Operation not permitted; it is tried again" in cloud.home.data.log.read_text()
         assert str(left) in cloud.skylift("doctor", "--json").stdout
         cloud.down()
         cloud.up()
-        erased = cloud.skylift("cloud", "down", "--force", "--erase", "--yes", check=False)
-        assert erased.returncode != 0 and "Operation not permitted" in erased.stderr
-        assert "Traceback" not in erased.stderr
-        cloud.up()
-        assert str(trees_aside(places)[0]) in cloud.skylift("doctor", "--json").stdout
     finally:
-        for place in places:
-            subprocess.run(["chattr", "-R", "-f", "-i", place], check=False)
+        subprocess.run(["chattr", "-R", "-f", "-i", place], check=False)
     cloud.down()
     cloud.up()
     await_deletion(cloud)

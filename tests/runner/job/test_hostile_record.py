@@ -319,13 +319,14 @@ def test_a_second_ctrl_c_waits_for_no_results(
     hostile.server("x")
     told: list[str] = []
 
-    def tell(_: str, words: str) -> None:
-        told.append(words)
+    def tell(words: str, *, to_stderr: bool) -> None:
+        assert to_stderr
+        told.append(words.removeprefix("x: "))
         if "waiting" in words:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("skylift.cli.cancel._tell", tell)
+    monkeypatch.setattr("skylift.cli.cancel.say", tell)
     before = signal.getsignal(signal.SIGINT)
     assert perform(["cancel", "x"]) == 0
     assert told[1:] == ["its server is terminated, without what is not in S3 yet"]
