@@ -91,7 +91,8 @@ class Permissions:
         """Done, by the account's root."""
         operation = TABLE[service, name]
         with self.cloud.database.write() as tx:
-            return operation.prepared(tx, self.cloud.caller, params)(tx, self.cloud.caller, params)
+            handlers = operation.prepared(tx, self.cloud.caller, params)
+            return [handler(tx, self.cloud.caller, params) for handler in handlers][-1]
 
     def scheduled(self, target: str, **params: Any) -> bool:
         """Whether a schedule in the role would get this done: it is done, and taken back."""
