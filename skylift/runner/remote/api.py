@@ -175,8 +175,9 @@ class Api:
                     made.meta.events.register("needs-retry", self._repeats)
                     if kind == _UNSIGNED:
                         made.meta.events.register("before-call.s3.UploadPart", _take_any_etag)
-                    if not self._clients:
-                        self._find_credentials()
+                    if not self._clients and (found := self._session.get_credentials()) is not None:
+                        # Now, not in the middle of a call: a profile may name files and programs that do not exist.
+                        found.get_frozen_credentials()
                 self._clients[kind, only] = made
             return self._clients[kind, only]
 
@@ -192,13 +193,6 @@ class Api:
             yield
         finally:
             self._session.register_component("data_loader", loader)
-
-    def _find_credentials(self) -> None:
-        """Load the credentials now, not in the middle of a call: a profile may name files and programs that do not
-        exist."""
-        found = self._session.get_credentials()
-        if found is not None:
-            found.get_frozen_credentials()
 
     def _loader(self) -> Loader:
         """A user's own service models are used, as in boto3."""
@@ -566,9 +560,8 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
         # EC2 appends hundreds of encoded characters to a denial, which only DecodeAuthorizationMessage can read.
         code, message = str(found.get("Code", "")), str(found.get("Message", "")).partition(" Encoded authorization")[0]
         if code in _NOT_KNOWN:
-            raise NotPermitted(
-                code, message, operation, "The credentials are not valid here, or have expired."
-            ) from None
+            advice = "The credentials are not valid here, or have expired."
+            raise NotPermitted(code, message, operation, advice) from None
         if code in _DENIED:
             advice = about_denial(service, error.operation_name, message)
             raise NotPermitted(code, message, operation, advice) from None
