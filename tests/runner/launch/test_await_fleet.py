@@ -20,11 +20,13 @@ class Ec2:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: str, words: str, starts: float) -> None:
         self.now, self._kind, self._words, self._starts = 0.0, kind, words, starts
         monkeypatch.setattr(fleet, "live_servers", self._servers)
-        clock = SimpleNamespace(monotonic=lambda: self.now, time=lambda: 1e9 + self.now, sleep=self._sleep)
+        clock = SimpleNamespace(monotonic=lambda: self.now, time=lambda: 1e9 + self.now)
         monkeypatch.setattr(fleet, "time", clock)
+        monkeypatch.setattr(fleet, "pause", self._pause)
 
-    def _sleep(self, seconds: float) -> None:
+    def _pause(self, seconds: float) -> bool:
         self.now += seconds
+        return True
 
     def _servers(self, *_: Any) -> list[Any]:
         return [SimpleNamespace(gone=False, instance="i-1")] if self.now >= self._starts else []
