@@ -20,7 +20,7 @@ from skylift.catalogue.price import Figures, figures
 from skylift.catalogue.product import FILTERS, TENANCIES, read_products
 from skylift.catalogue.refreshed import forget
 from skylift.catalogue.writing import write_prices, write_types
-from skylift.runner.errors import RunError, Unreachable
+from skylift.runner.errors import NotNow, RunError, Unreachable
 from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
 
@@ -69,10 +69,9 @@ class Refresh:
             return Renewed(what, 0, self._no_way)
         try:
             return Renewed(what, renew())
-        except Unreachable as error:
-            self._no_way = error.message
-            return Renewed(what, 0, error.message)
         except RunError as error:
+            if isinstance(error, Unreachable) and not isinstance(error, NotNow):
+                self._no_way = error.message
             return Renewed(what, 0, error.message)
 
     @staticmethod

@@ -20,7 +20,8 @@ NIGHTLY = "cron(0 2 * * ? *)"
 @pytest.fixture
 def here(settings: Settings, prepared: None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("skylift.python.scheduling.settings_for", lambda on, access=None, **_: settings)
+    for module in ("scheduling", "work"):
+        monkeypatch.setattr(f"skylift.python.{module}.settings_for", lambda on, access=None, **_: settings)
     (folder / "nightly.py").write_text("print(1)\n")
     return folder
 
