@@ -90,7 +90,7 @@ def test_what_is_wrong_is_said_first(
     def no_cloud(*_: object, **__: object) -> None:
         raise AssertionError("a cloud was started for what is wrong")
 
-    monkeypatch.setattr("skylift.python.scheduling.settings_for", no_cloud)
+    monkeypatch.setattr("skylift.python.work.settings_for", no_cloud)
     with pytest.raises(skylift.UsageError, match=message):
         skylift.schedule(*words, **options)
 
